@@ -1,0 +1,244 @@
+"""The config's schema: one frozen dataclass per section, without defaults.
+
+Values and their explanations live once, in `configs/base.py`; here stand only types and
+the ranges a value must lie in. `config_door.py` turns a ConfigDict into a `Config`.
+Where a field may be None, the comment says what is put in its place.
+"""
+
+import dataclasses
+from typing import Any
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+def at_least(low):
+  return dataclasses.field(metadata={'at_least': low})
+
+
+def above(low):
+  return dataclasses.field(metadata={'above': low})
+
+
+def between(low, high):
+  return dataclasses.field(metadata={'at_least': low, 'at_most': high})
+
+
+def one_of(*choices):
+  return dataclasses.field(metadata={'choices': choices})
+
+
+section = dataclasses.dataclass(frozen=True, kw_only=True)
+
+
+@section
+class ModelConfig:
+  vocab_size: int | None = at_least(1)  # None: the tokenizer's, plus the objective's
+  vocab_multiple: int = at_least(1)
+  num_layers: int = at_least(1)
+  d_model: int = at_least(1)
+  num_heads: int = at_least(1)
+  num_kv_heads: int | None = at_least(1)  # None: num_heads
+  head_dim: int | None = at_least(1)  # None: d_model / num_heads
+  d_ff: int | None = at_least(1)  # None: 4 d_model, or 8/3 d_model when gated
+  max_seq_len: int | None = at_least(1)  # None: data.seq_len
+  layer_pattern: tuple[str, ...]
+  block: str = one_of('serial', 'parallel')
+  position: str = one_of('learned', 'sinusoidal', 'rope', 'alibi', 'none')
+  rope_theta: float = above(0.0)
+  rope_scaling: str = one_of('none', 'linear', 'ntk', 'llama3')
+  rope_factor: float = at_least(1.0)
+  rope_original_len: int = at_least(1)
+  norm: str = one_of('layernorm', 'rmsnorm')
+  norm_position: str = one_of('pre', 'post', 'sandwich')
+  norm_bias: bool
+  norm_eps: float = above(0.0)
+  qk_norm: str = one_of('none', 'layernorm', 'rmsnorm')
+  bias: bool
+  activation: str = one_of(
+    'gelu', 'gelu_exact', 'relu', 'silu', 'relu2', 'swiglu', 'geglu', 'reglu'
+  )
+  tie_embeddings: bool
+  scale_embeddings: bool
+  logit_softcap: float = at_least(0.0)
+  dropout: float = between(0.0, 1.0)
+  embed_dropout: float | None = between(0.0, 1.0)  # None: dropout
+  attention_dropout: float | None = between(0.0, 1.0)  # None: dropout
+  residual_dropout: float | None = between(0.0, 1.0)  # None: dropout
+  stochastic_depth: float = between(0.0, 1.0)
+  init: str = one_of('gpt2', 'fan_in', 'mup')
+  init_std: float = above(0.0)
+  mup_base_width: int = at_least(1)
+  remat: str = one_of('none', 'full', 'dots', 'names')
+  scan_layers: bool
+  dtype: str = one_of(*DTYPES)
+  param_dtype: str = one_of(*DTYPES)
+
+  @property
+  def is_gated(self):
+    return self.activation in ('swiglu', 'geglu', 'reglu')
+
+
+@section
+class AttentionConfig:
+  kernel: str
+  softcap: float = at_least(0.0)
+  scale: float | None = above(0.0)  # None: 1/sqrt(head_dim); 1/head_dim under muP
+
+
+@section
+class ParallelConfig:
+  mesh: dict[str, int]
+  rules: str
+  overrides: dict[str, Any]
+
+
+@section
+class GeneratorConfig:
+  vocab_size: int = at_least(2)
+  order: int = at_least(0)
+  concentration: float = above(0.0)
+  language_seed: int = at_least(0)
+  num_documents: int = at_least(1)
+  document_len: int = at_least(2)
+  max_depth: int = at_least(1)
+  min_period: int = at_least(1)
+  max_period: int = at_least(1)
+
+
+@section
+class DataConfig:
+  source: str
+  path: str
+  name: str
+  split: str
+  data_dir: str
+  text_field: str
+  mixture: dict[str, Any]
+  seq_len: int = at_least(1)
+  packing: str = one_of('concat', 'first_fit', 'pad')
+  mask_documents: bool
+  append_eos: bool
+  shuffle: bool
+  seed: int | None = at_least(0)  # None: seed
+  cache_dir: str
+  prefetch_batches: int = at_least(1)
+  generator: GeneratorConfig
+
+
+@section
+class TokenizerConfig:
+  name: str
+  path: str
+  vocab_size: int = at_least(1)
+
+
+@section
+class ObjectiveConfig:
+  name: str
+  label_smoothing: float = between(0.0, 1.0)
+  z_loss: float = at_least(0.0)
+  mask_rate: float = between(0.0, 1.0)
+  mask_split: tuple[float, ...]
+  span_density: float = between(0.0, 1.0)
+  span_mean: float = at_least(1.0)
+  prefix_min: float = between(0.0, 1.0)
+  prefix_max: float = between(0.0, 1.0)
+
+
+@section
+class OptimizerConfig:
+  name: str
+  learning_rate: float = above(0.0)
+  b1: float = between(0.0, 1.0)
+  b2: float = between(0.0, 1.0)
+  eps: float = above(0.0)
+  momentum: float = between(0.0, 1.0)
+  nesterov: bool
+  weight_decay: float = at_least(0.0)
+  weight_decay_mode: str = one_of('coupled', 'independent')
+  decay: str
+  clip_norm: float = at_least(0.0)
+  muon_learning_rate: float = above(0.0)
+  ema: float = between(0.0, 1.0)
+  groups: tuple[Any, ...]
+
+
+@section
+class ScheduleConfig:
+  name: str
+  warmup_steps: int | None = at_least(0)  # None: warmup_tokens, or no warm-up
+  warmup_tokens: int | None = at_least(0)
+  decay_steps: int | None = at_least(1)  # None: decay_tokens, or the end of training
+  decay_tokens: int | None = at_least(1)
+  final_fraction: float = between(0.0, 1.0)
+  cooldown_fraction: float = between(0.0, 1.0)
+
+
+@section
+class TrainConfig:
+  steps: int | None = at_least(1)  # exactly one of steps and tokens is given
+  tokens: int | None = at_least(1)
+  batch_size: int = at_least(1)
+  grad_accum: int = at_least(1)
+  ramp_start_batch_size: int | None = at_least(1)  # None: no batch-size ramp
+  ramp_tokens: int | None = at_least(1)
+
+
+@section
+class EvalConfig:
+  every_steps: int = at_least(0)
+  sets: dict[str, Any]
+  batch_size: int | None = at_least(1)  # None: train.batch_size
+  max_batches: int = at_least(0)
+
+
+@section
+class CheckpointConfig:
+  every_steps: int = at_least(0)
+  keep_last: int = at_least(1)
+  keep_best: int = at_least(0)
+  best_metric: str
+  asynchronous: bool
+
+
+@section
+class LoggingConfig:
+  every_steps: int = at_least(1)
+  tensorboard: bool
+  wandb_project: str
+  sample_every_steps: int = at_least(0)
+  sample_prompts: tuple[str, ...]
+  sample_tokens: int = at_least(1)
+  layer_norms_every_steps: int = at_least(0)
+  profile_start_step: int = at_least(0)
+  profile_steps: int = at_least(0)
+  figures: bool
+
+
+@section
+class InferenceConfig:
+  max_new_tokens: int = at_least(1)
+  temperature: float = at_least(0.0)
+  top_k: int = at_least(0)
+  top_p: float = between(0.0, 1.0)
+
+
+@section
+class Config:
+  """A whole run. Built by `config_door.resolve`, never by hand in library code."""
+
+  seed: int = at_least(0)
+  init_from: str
+  model: ModelConfig
+  attention: AttentionConfig
+  parallel: ParallelConfig
+  data: DataConfig
+  tokenizer: TokenizerConfig
+  objective: ObjectiveConfig
+  optimizer: OptimizerConfig
+  schedule: ScheduleConfig
+  train: TrainConfig
+  eval: EvalConfig
+  checkpoint: CheckpointConfig
+  logging: LoggingConfig
+  inference: InferenceConfig

@@ -1,0 +1,44 @@
+"""Errors that are the user's to mend, each with the exit code of its class.
+
+The command line prints their message as one block without a traceback. Everything
+else that escapes is a bug of ours (exit code 1).
+"""
+
+
+class UserError(ValueError):
+  """Base of all errors whose message tells the user what to change."""
+
+  exit_code = 2
+
+
+class ConfigError(UserError):
+  """A config or command line that cannot be run."""
+
+
+class DataError(UserError):
+  """Data that is missing, empty, unreadable or not what the run was started with."""
+
+  exit_code = 3
+
+
+class CheckpointError(UserError):
+  """A checkpoint that is missing, damaged or belongs to another run."""
+
+  exit_code = 4
+
+
+class StorageError(UserError):
+  """A place that cannot be written."""
+
+  exit_code = 5
+
+
+class DivergedError(UserError):
+  """A run whose loss is no longer a number."""
+
+  exit_code = 6
+
+
+def require_extra(extra, package):
+  """Returns the ImportError message for an optional `package` of `[extra]`."""
+  return f"needs the package '{package}'; install it with: pip install 'gpt_jax[{extra}]'"

@@ -1,0 +1,42 @@
+"""Parameter trees by name: paths, sizes, selection by regular expression."""
+
+import re
+
+import jax
+import numpy as np
+
+
+def path_name(path):
+  """Returns a jax key path as `layers/block_0/attention/q/kernel`."""
+  return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path)
+
+
+def named_leaves(tree):
+  """Returns `[(name, leaf), ...]` in tree order."""
+  return [(path_name(p), leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def map_named(function, tree, *rest):
+  """Returns `tree` with each leaf replaced by `function(name, leaf, *rest_leaves)`."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, *leaves: function(path_name(path), *leaves), tree, *rest
+  )
+
+
+def matches(tree, pattern):
+  """Returns a tree of bools: whether `pattern` is found in each leaf's name."""
+  compiled = re.compile(pattern)
+  return map_named(lambda name, _: compiled.search(name) is not None, tree)
+
+
+def count(tree):
+  """Returns how many numbers the leaves of `tree` hold, as an exact int."""
+  return sum(int(np.prod(leaf.shape, dtype=object)) for leaf in jax.tree.leaves(tree))
+
+
+def size_bytes(tree):
+  """Returns the bytes that the leaves of `tree` take, as an exact int."""
+  return sum(
+    int(np.prod(leaf.shape, dtype=object)) * np.dtype(leaf.dtype).itemsize
+    for leaf in jax.tree.leaves(tree)
+  )

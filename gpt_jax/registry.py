@@ -1,0 +1,35 @@
+"""Tables of plug-ins: a plain dict per folder, or `"my_pkg.my_file:make"` from outside."""
+
+import difflib
+import importlib
+
+from gpt_jax.errors import ConfigError
+
+
+def nearest(name, known):
+  """Returns the closest of `known` to a misspelt `name`, or None."""
+  found = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+  return found[0] if found else None
+
+
+def lookup(table, name, field):
+  """Returns `table[name]`, or imports `name` when it is written `package.module:attr`.
+
+  Raises ConfigError naming `field`, the value, what is known and the nearest name.
+  """
+  if name in table:
+    return table[name]
+  if ':' in str(name):
+    module_name, _, attribute = name.partition(':')
+    try:
+      return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+      raise ConfigError(
+        f'{field}={name!r}: cannot import it ({error}); expected'
+        ' "package.module:attribute" importable from here.'
+      ) from error
+  hint = nearest(name, table)
+  raise ConfigError(
+    f'{field}={name!r}: expected one of {sorted(table)} or "package.module:attribute"'
+    + (f'; did you mean {hint!r}?' if hint else '.')
+  )

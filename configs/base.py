@@ -4,7 +4,7 @@ Values are those of a small GPT-2-like model on the embedded text. Not meant to 
 it is: start from `configs/tiny.py`.
 """
 
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 
 def get_config():
@@ -58,11 +58,9 @@ def get_config():
   attention.scale = None  # None: 1/sqrt(head_dim)
 
   config.parallel = parallel = ConfigDict()
-  parallel.mesh = FrozenConfigDict(
-    dict(data=-1, fsdp=1, sequence=1, tensor=1, expert=1)  # -1: what is left
-  )
+  parallel.mesh = dict(data=-1, fsdp=1, sequence=1, tensor=1, expert=1)  # -1: the rest
   parallel.rules = 'fsdp_tensor'  # replicated, fsdp, fsdp_tensor, sequence
-  parallel.overrides = FrozenConfigDict()  # logical axis -> mesh axes, over the preset
+  parallel.overrides = dict()  # logical axis -> mesh axes, over the preset
 
   config.data = data = ConfigDict()
   data.source = 'python_docs'  # python_source text jsonl tfds array_record,
@@ -72,7 +70,7 @@ def get_config():
   data.split = 'train'  # train, validation, test; tfds: slices such as train[:10%]
   data.data_dir = ''  # where path and prepared sets lie; '': GPT_JAX_DATA, TFDS_DATA_DIR
   data.text_field = 'text'  # the field of a record that holds the text
-  data.mixture = FrozenConfigDict()  # name -> {weight, and any data field}; empty: above
+  data.mixture = dict()  # name -> {weight, and any data field}; empty: above
   data.seq_len = 256  # tokens the model sees at once
   data.packing = 'concat'  # concat (split the stream), first_fit (whole documents), pad
   data.mask_documents = False  # concat only: no attention across documents
@@ -143,9 +141,7 @@ def get_config():
 
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
-  evaluation.sets = FrozenConfigDict(  # name -> data fields that differ
-    dict(validation=dict(split='validation'))
-  )
+  evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
   evaluation.batch_size = None  # None: train.batch_size
   evaluation.max_batches = 0  # 0: the whole split
 

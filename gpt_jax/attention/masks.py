@@ -1,0 +1,103 @@
+"""What may attend to what, as data: kernels read the parts, oracles the dense matrix.
+
+A query sees a key when all of these hold:
+  same segment and not padding; key not later than the query (causal) or inside the
+  row's visible prefix; key within the window. Positions are row indices: query t of a
+  decoding step stands at `query_start_B + t` among the cache's S keys.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mask:
+  """A structured attention mask; None means that the rule is absent."""
+
+  causal: bool = dataclasses.field(default=True, metadata=dict(static=True))
+  window: int | None = dataclasses.field(default=None, metadata=dict(static=True))
+  prefix_B: Array | None = None
+  """Keys before this index are seen by every query (prefix LM)."""
+  segments_BT: Array | None = None
+  """Segment of each query; 0 is padding."""
+  segments_BS: Array | None = None
+  """Segment of each key; None: the queries' own."""
+  query_start_B: Array | None = None
+  """Index of each row's first query among the keys (decoding with a cache)."""
+  slopes_H: Array | None = None
+  """ALiBi: scores lose `slope * distance`. arXiv:2108.12409, section 3."""
+
+  def with_window(self, window):
+    """Returns this mask limited to `window` keys back, itself included."""
+    if window is None or not self.causal:
+      return self
+    return dataclasses.replace(self, window=window)
+
+  def with_slopes(self, slopes_H):
+    """Returns this mask with ALiBi's linear penalty."""
+    return dataclasses.replace(self, slopes_H=slopes_H)
+
+  def distance(self, num_queries, num_keys):
+    """Returns query index minus key index, int32 [B or 1, T, S]."""
+    query_T = jnp.arange(num_queries)
+    if self.query_start_B is None:
+      query_BT = query_T[None]
+    else:
+      query_BT = self.query_start_B[:, None] + query_T[None]
+    return query_BT[:, :, None] - jnp.arange(num_keys)[None, None, :]
+
+  def allowed(self, num_queries, num_keys):
+    """Returns which keys each query sees, bool [B or 1, T, S]."""
+    distance_BTS = self.distance(num_queries, num_keys)
+    if self.causal:
+      allowed_BTS = distance_BTS >= 0
+    else:
+      allowed_BTS = jnp.ones_like(distance_BTS, bool)
+    if self.window is not None:
+      allowed_BTS &= distance_BTS < self.window
+    if self.prefix_B is not None:
+      key_S = jnp.arange(num_keys)
+      allowed_BTS |= (key_S[None] < self.prefix_B[:, None])[:, None, :]
+    if self.segments_BT is not None:
+      keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
+      same_BTS = self.segments_BT[:, :, None] == keys_BS[:, None, :]
+      allowed_BTS &= same_BTS & (keys_BS != 0)[:, None, :]
+    return allowed_BTS
+
+  def bias(self, num_queries, num_keys):
+    """Returns ALiBi's additive term, float32 [B or 1, H, T, S], or None."""
+    if self.slopes_H is None:
+      return None
+    distance_BTS = jnp.abs(self.distance(num_queries, num_keys)).astype(jnp.float32)
+    return -self.slopes_H[None, :, None, None] * distance_BTS[:, None]
+
+  def dense(self, num_queries, num_keys):
+    """Returns the additive float32 matrix [B or 1, H or 1, T, S] that says it all.
+
+    Forbidden entries hold the lowest float32 instead of -inf: a row with nothing to see
+    (padding) becomes a mean over values and not NaN.
+    """
+    lowest = jnp.finfo(jnp.float32).min
+    allowed_BHTS = self.allowed(num_queries, num_keys)[:, None]
+    bias_BHTS = self.bias(num_queries, num_keys)
+    return jnp.where(allowed_BHTS, 0.0 if bias_BHTS is None else bias_BHTS, lowest)
+
+
+def causal(segments_BT=None):
+  """Returns the mask of left-to-right models; documents apart when segments are given."""
+  return Mask(causal=True, segments_BT=segments_BT)
+
+
+def bidirectional(segments_BT=None):
+  """Returns the mask of encoders: every token of a segment sees all of it."""
+  return Mask(causal=False, segments_BT=segments_BT)
+
+
+def prefix(prefix_B, segments_BT=None):
+  """Returns a causal mask whose first `prefix_B` keys are seen by all queries of a row."""
+  return Mask(causal=True, prefix_B=prefix_B, segments_BT=segments_BT)

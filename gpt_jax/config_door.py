@@ -1,0 +1,262 @@
+"""The door between ConfigDicts and the library: read, override, check, freeze.
+
+All problems of a config are reported together, each with field, value, expectation and
+the nearest valid name, and no device is touched before that.
+"""
+
+import ast
+import dataclasses
+import math
+import os
+import sys
+import types
+import typing
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from gpt_jax.config import Config, DataConfig
+from gpt_jax.config_checks import conflicts
+from gpt_jax.errors import ConfigError
+from gpt_jax.registry import nearest
+
+_NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
+
+
+def load_file(spec):
+  """Returns the ConfigDict of `path/to/config.py[:argument]`.
+
+  The folder above `configs/` is importable meanwhile, so a config file can start from
+  `from configs import base` wherever the command is run.
+  """
+  path = spec.split(':')[0]
+  if not os.path.isfile(path):
+    beside = os.path.join(_repository_root(), path)
+    if not os.path.isfile(beside):
+      raise ConfigError(f'--config={spec}: no such file; expected a path to a .py file.')
+    spec = beside + spec[len(path) :]
+  sys.path[:0] = [_repository_root()]
+  try:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file('config', lock_config=True, flag_values=values)
+    values(['gpt_jax', f'--config={spec}'])
+    return values.config
+  except (KeyError, AttributeError, TypeError, flags.Error) as error:
+    raise ConfigError(f'--config={spec}: {_first_line(error)}') from error
+  finally:
+    sys.path.remove(_repository_root())
+
+
+def resolve(config, overrides=None, tables=None):
+  """Returns the frozen `Config` of a ConfigDict (or plain dict) plus dotted `overrides`.
+
+  Args:
+    config: a ConfigDict with every section of `configs/base.py`.
+    overrides: `{'model.num_layers': 2}`; a string value is read by the field's type.
+    tables: `{'attention.kernel': KERNELS}`: names that a field may take.
+  Raises ConfigError listing every problem found.
+  """
+  values = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+  values = _plain(values)
+  problems = []
+  for key, value in (overrides or {}).items():
+    _override(values, key, value, problems)
+  frozen = _build(Config, values, '', problems)
+  if not problems:
+    problems += conflicts(frozen)
+    problems += _unknown_names(frozen, tables or {})
+  if problems:
+    lines = '\n'.join(f'  {problem}' for problem in problems)
+    raise ConfigError(f'{len(problems)} problem(s) in the config:\n{lines}')
+  return _fill_in(frozen)
+
+
+def to_dict(config):
+  """Returns a frozen `Config` as plain dicts and lists, ready for JSON."""
+  return _plain(dataclasses.asdict(config), sequence=list)
+
+
+def data_section(data, overrides, field):
+  """Returns the DataConfig `data` with the `overrides` of an eval set or mixture part."""
+  values = _plain(dataclasses.asdict(data))
+  problems = []
+  for key, value in overrides.items():
+    if key == 'weight':
+      continue
+    _override(values, key, value, problems, cls=DataConfig, prefix=f'{field}.')
+  result = _build(DataConfig, values, f'{field}.', problems)
+  if problems:
+    raise ConfigError('\n'.join(problems))
+  return result
+
+
+def _repository_root():
+  return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _first_line(error):
+  return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _plain(value, sequence=tuple):
+  if isinstance(value, (dict, ConfigDict)):
+    return {key: _plain(item, sequence) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return sequence(_plain(item, sequence) for item in value)
+  return value
+
+
+def _override(values, key, value, problems, cls=Config, prefix=''):
+  """Puts one dotted override into `values` in place, or notes why it cannot."""
+  *parents, last = key.split('.')
+  node, dotted = values, ''
+  for part in parents:
+    dotted += part
+    if not isinstance(node.get(part), dict):
+      problems.append(_unknown(prefix + dotted, part, node))
+      return
+    node, dotted = node[part], dotted + '.'
+  is_free = any(key.startswith(name + '.') for name in _NESTED_DICTS) and cls is Config
+  if last not in node and not is_free:
+    problems.append(_unknown(prefix + key, last, node))
+    return
+  node[last] = _parse(value, _annotation(cls, key)) if isinstance(value, str) else value
+
+
+def _unknown(dotted, name, node):
+  hint = nearest(name, node)
+  known = f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
+  return f'{dotted}: unknown key; {known}'
+
+
+def _annotation(cls, key):
+  for part in key.split('.'):
+    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+    cls = hints.get(part)
+  return cls
+
+
+def _parse(text, annotation):
+  """Returns `text` from the command line as a value of `annotation` where it reads so."""
+  allowed = _alternatives(annotation)
+  if type(None) in allowed and text in ('None', 'none', ''):
+    return None
+  if bool in allowed and text.lower() in ('true', 'false'):
+    return text.lower() == 'true'
+  if annotation is str:
+    return text
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    if tuple in allowed:
+      return tuple(part.strip() for part in text.split(','))
+    return text
+  if int in allowed and isinstance(value, float) and value.is_integer():
+    return int(value)  # so that 1e9 tokens can be written as such
+  if tuple in allowed and not isinstance(value, (tuple, list)):
+    return (value,)
+  return tuple(value) if isinstance(value, list) else value
+
+
+def _alternatives(annotation):
+  """Returns the plain classes a value may have: `int | None` -> (int, NoneType)."""
+  if isinstance(annotation, types.UnionType):
+    parts = typing.get_args(annotation)
+  else:
+    parts = (annotation,)
+  return tuple(typing.get_origin(part) or part for part in parts)
+
+
+def _build(cls, values, prefix, problems):
+  """Returns dataclass `cls` from nested dicts; notes problems and goes on."""
+  hints = typing.get_type_hints(cls)
+  for name in values:
+    if name not in hints:
+      problems.append(_unknown(prefix + name, name, hints))
+  built = {}
+  for field in dataclasses.fields(cls):
+    dotted, annotation = prefix + field.name, hints[field.name]
+    if field.name not in values:
+      problems.append(f'{dotted}: missing; start the config from configs/base.py')
+    elif dataclasses.is_dataclass(annotation):
+      section = values[field.name]
+      if isinstance(section, dict):
+        built[field.name] = _build(annotation, section, dotted + '.', problems)
+      else:
+        problems.append(f'{dotted}={section!r}: expected a section of fields')
+    else:
+      built[field.name] = _checked(dotted, values[field.name], annotation, field, problems)
+  return cls(**built) if len(built) == len(hints) else None
+
+
+def _checked(dotted, value, annotation, field, problems):
+  """Returns `value` in the field's type, or notes type and range problems."""
+  allowed = _alternatives(annotation)
+  if float in allowed and type(value) is int:
+    value = float(value)
+  # bool is an int to isinstance, but never what somebody means by a number.
+  if type(value) not in allowed and typing.Any not in allowed:
+    expected = ' or '.join(t.__name__.replace('NoneType', 'None') for t in allowed)
+    problems.append(f'{dotted}={value!r}: expected {expected}, not {type(value).__name__}')
+  elif isinstance(value, float) and not math.isfinite(value):
+    problems.append(f'{dotted}={value!r}: expected a finite number')
+  elif value is not None:
+    problem = _out_of_range(value, field.metadata)
+    if problem:
+      problems.append(f'{dotted}={value!r}: {problem}')
+  return value
+
+
+def _out_of_range(value, limits):
+  if 'choices' in limits and value not in limits['choices']:
+    hint = nearest(value, limits['choices'])
+    expected = f'expected one of {", ".join(limits["choices"])}'
+    return expected + (f'; did you mean {hint!r}?' if hint else '')
+  if 'at_least' in limits and value < limits['at_least']:
+    return f'expected at least {limits["at_least"]}'
+  if 'at_most' in limits and value > limits['at_most']:
+    return f'expected at most {limits["at_most"]}'
+  if 'above' in limits and value <= limits['above']:
+    return f'expected more than {limits["above"]}'
+  return None
+
+
+def _unknown_names(config, tables):
+  """Returns problems of fields that name an entry no table has."""
+  problems = []
+  for dotted, table in tables.items():
+    section, _, name = dotted.partition('.')
+    value = getattr(getattr(config, section), name)
+    if value not in table and ':' not in value:
+      hint = nearest(value, table)
+      problems.append(
+        f'{dotted}={value!r}: expected one of {", ".join(sorted(table))}'
+        ' or "package.module:attribute"' + (f'; did you mean {hint!r}?' if hint else '')
+      )
+  return problems
+
+
+def _fill_in(config):
+  """Returns `config` with each None that another field decides filled in."""
+  model = config.model
+  # GLU at equal parameters: 2/3 of 4d (Shazeer 2020), rounded up to fill vector lanes.
+  gated_d_ff = -(-8 * model.d_model // 3 // 8) * 8
+  model = dataclasses.replace(
+    model,
+    num_kv_heads=model.num_kv_heads or model.num_heads,
+    head_dim=model.head_dim or model.d_model // model.num_heads,
+    d_ff=model.d_ff or (gated_d_ff if model.is_gated else 4 * model.d_model),
+    max_seq_len=model.max_seq_len or config.data.seq_len,
+    embed_dropout=_default(model.embed_dropout, model.dropout),
+    attention_dropout=_default(model.attention_dropout, model.dropout),
+    residual_dropout=_default(model.residual_dropout, model.dropout),
+  )
+  data = dataclasses.replace(config.data, seed=_default(config.data.seed, config.seed))
+  evaluation = dataclasses.replace(
+    config.eval, batch_size=config.eval.batch_size or config.train.batch_size
+  )
+  return dataclasses.replace(config, model=model, data=data, eval=evaluation)
+
+
+def _default(value, other):
+  return other if value is None else value

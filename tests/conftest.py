@@ -1,0 +1,38 @@
+"""Eight virtual CPU devices, a compilation cache, and what a skip has to say."""
+
+import os
+import pathlib
+
+os.environ['JAX_PLATFORMS'] = os.environ.get('GPT_JAX_TEST_PLATFORM', 'cpu')
+os.environ['XLA_FLAGS'] = (
+  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+)
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('MPLBACKEND', 'agg')
+
+import jax  # noqa: E402  (the environment above has to come first)
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[1]
+jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'xla'))
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
+
+
+@pytest.fixture(scope='session')
+def shared_data():
+  """Returns the folder of real data sets, or skips and says how to give one."""
+  candidates = [os.environ.get('GPT_JAX_DATA', ''), str(ROOT.parent / 'shared' / 'data')]
+  for candidate in candidates:
+    if candidate and os.path.isdir(candidate):
+      return pathlib.Path(candidate)
+  pytest.skip('needs the real data sets: set GPT_JAX_DATA to their folder')
+
+
+@pytest.fixture(scope='session')
+def shared_tfds():
+  """Returns the folder of prepared TFDS sets, or skips and says how to give one."""
+  candidates = [os.environ.get('TFDS_DATA_DIR', ''), str(ROOT.parent / 'shared' / 'tfds')]
+  for candidate in candidates:
+    if candidate and os.path.isdir(candidate):
+      return pathlib.Path(candidate)
+  pytest.skip('needs prepared TFDS sets: set TFDS_DATA_DIR to their folder')

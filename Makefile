@@ -1,0 +1,67 @@
+# make demo    a small GPT, trained on this machine in three minutes
+# make test    all tests
+# make lint    style, types
+# make clean   takes away the environment and the caches; runs stay
+#
+# PYTHON=python3.12 chooses the interpreter; it is used to make .venv, once.
+
+PYTHON ?= python3
+WORKDIR ?= runs/tiny
+PROMPT ?= The list
+# Config overrides for the demo: DEMO_FLAGS='--config.train.steps=20'
+DEMO_FLAGS ?=
+# Test flags: TEST_FLAGS='-n 0 tests/test_config.py' runs one file in one process.
+TEST_FLAGS ?= -n 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint clean
+
+demo: .venv/base.stamp
+	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir=$(WORKDIR) $(DEMO_FLAGS)
+	$(BIN)/gpt-jax eval --workdir=$(WORKDIR) --baselines
+	$(BIN)/gpt-jax generate --workdir=$(WORKDIR) --prompt="$(PROMPT)"
+	@printf '\nThe loss curve:   %s\n' $(WORKDIR)/figures/loss.png
+	@printf 'What to try next:\n'
+	@printf '  %s\n' \
+	  '. .venv/bin/activate' \
+	  'gpt-jax generate --workdir=$(WORKDIR) --prompt="class" --temperature=0.5' \
+	  'gpt-jax train --config=configs/tiny.py --config.model.num_layers=6 --workdir=runs/deeper' \
+	  'gpt-jax train --help'
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest $(TEST_FLAGS)
+
+lint: .venv/lint.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright gpt_jax
+
+clean:
+	rm -rf .venv .cache .pytest_cache .ruff_cache build gpt_jax.egg-info
+
+# One environment; a stamp per set of packages, older than setup.py when to be renewed.
+.venv/base.stamp: setup.py | $(BIN)/python
+	@echo 'Installing gpt_jax into .venv (a few minutes the first time)'
+	@$(PIP) install --editable . && touch $@
+
+.venv/test.stamp .venv/lint.stamp: .venv/%.stamp: setup.py | $(BIN)/python
+	@echo 'Installing gpt_jax[$*] into .venv (a few minutes the first time)'
+	@$(PIP) install --editable '.[$*]' && touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'No $(PYTHON) here. Install Python 3.11 or newer, or name it: make PYTHON=...'; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old: gpt_jax needs Python 3.11 or newer." \
+	    'Name another one: make PYTHON=python3.12 ...'; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$(PYTHON) lacks its venv module. On Debian and Ubuntu:" \
+	    "apt install python$$version-venv (or python3-venv);" \
+	    'elsewhere it comes with Python itself.'; \
+	  exit 1; }
+	@$(PYTHON) -m venv .venv

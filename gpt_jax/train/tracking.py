@@ -1,0 +1,145 @@
+"""Where a run's figures go: `metrics.jsonl`, TensorBoard, Weights & Biases.
+
+A writer has `write(step, values, tokens=, time=)` and `close()`. A new one is a class
+and a line in WRITERS; its `open` returns None when the config does not ask for it.
+"""
+
+import pathlib
+import time
+
+import jax
+
+from gpt_jax.errors import ConfigError, require_extra
+from gpt_jax.metrics_file import MetricsFile
+
+
+class TensorBoard:
+  """Writes scalars as TensorBoard events, named like the metrics."""
+
+  def __init__(self, folder, restored_step=0):
+    import tensorboardX
+
+    # purge_step hides what a run wrote beyond the checkpoint that it resumed from.
+    self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
+
+  def write(self, step, values, *, tokens, time):
+    for name, value in (values | {'tokens': tokens}).items():
+      self._writer.add_scalar(name, value, step, walltime=time)
+    self._writer.flush()
+
+  def close(self):
+    self._writer.close()
+
+
+class WandB:
+  """Writes to Weights & Biases; a resumed run goes on under the same id.
+
+  WANDB_MODE=offline keeps everything in `WORKDIR/wandb`, without network or account.
+  """
+
+  def __init__(self, project, workdir, run_config):
+    try:
+      import wandb
+    except ImportError as error:
+      raise ConfigError(
+        f'logging.wandb_project={project!r} {require_extra("wandb", "wandb")},'
+        " or set logging.wandb_project=''."
+      ) from error
+    folder = pathlib.Path(workdir)
+    self._run = wandb.init(
+      project=project,
+      dir=str(folder),
+      name=folder.resolve().name,
+      id=_kept_id(folder / 'wandb' / 'run_id', wandb.util.generate_id),
+      config=run_config,
+      resume='allow',
+    )
+
+  def write(self, step, values, *, tokens, time):
+    # Without step=: W&B drops what lies behind its own counter, and a resumed run
+    # repeats the steps after its checkpoint. `step` is an axis like `tokens`.
+    self._run.log(values | {'step': step, 'tokens': tokens})
+
+  def close(self):
+    self._run.finish(quiet=True)
+
+
+def _open_metrics_file(logging, workdir, restored_step, run_config):
+  return MetricsFile(workdir / 'metrics.jsonl', restored_step)
+
+
+def _open_tensorboard(logging, workdir, restored_step, run_config):
+  if logging.tensorboard:
+    return TensorBoard(workdir / 'tensorboard', restored_step)
+
+
+def _open_wandb(logging, workdir, restored_step, run_config):
+  if logging.wandb_project:
+    return WandB(logging.wandb_project, workdir, run_config)
+
+
+WRITERS = {
+  'metrics_file': _open_metrics_file,
+  'tensorboard': _open_tensorboard,
+  'wandb': _open_wandb,
+}
+"""name -> open(logging, workdir, restored_step, run_config) -> writer or None."""
+
+
+class Tracker:
+  """Hands each record to all of its writers, as plain numbers."""
+
+  def __init__(self, writers, clock=time.time):
+    self._writers = list(writers)
+    self._clock = clock
+
+  def write(self, step, values, *, tokens):
+    """Records `values`, a dict of scalars by flat name; `tokens` is how many were seen.
+
+    Arrays are fetched from the device, so pass those of a step that is done.
+    """
+    if self._writers:
+      now = self._clock()
+      numbers = {name: _number(value) for name, value in values.items()}
+      for writer in self._writers:
+        writer.write(int(step), numbers, tokens=int(tokens), time=now)
+
+  def close(self):
+    for writer in self._writers:
+      writer.close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    self.close()
+
+
+def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
+  """Returns a Tracker with the writers that `logging` (LoggingConfig) asks for.
+
+  Only the first process writes; the others get a Tracker without writers. Records
+  beyond `restored_step` of an earlier life of the run are dropped. `run_config` is the
+  config as a plain dict, for services that show it.
+  """
+  if jax.process_index() != 0:
+    return Tracker([])
+  workdir = pathlib.Path(workdir)
+  opened = [
+    open_writer(logging, workdir, restored_step, run_config)
+    for open_writer in WRITERS.values()
+  ]
+  return Tracker(writer for writer in opened if writer is not None)
+
+
+def _number(value):
+  """Returns a Python number from a Python, NumPy or JAX scalar."""
+  return value.item() if hasattr(value, 'item') else value
+
+
+def _kept_id(path, generate):
+  """Returns the id in the file `path`, made by `generate` the first time."""
+  if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(generate())
+  return path.read_text().strip()

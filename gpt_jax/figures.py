@@ -20,7 +20,14 @@ def loss_curve(metrics_path, out_path, *, reference_lines=(), title=''):
   with its points and last value; each of `reference_lines`, pairs (label, nats per
   token), as a dotted level. What the file does not hold yet is left out.
   """
-  series = metrics_file.read(metrics_path)
+  figure = draw(metrics_file.read(metrics_path), reference_lines, title)
+  pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(out_path, dpi=150)
+  return out_path
+
+
+def draw(series, reference_lines=(), title=''):
+  """Returns the figure of `series`, `{name: [(step, value), ...]}` by rising step."""
   figure, axes = _axes(has_rate=LEARNING_RATE in series)
   _draw_train(axes[0], series.get(TRAIN_LOSS, []))
   _draw_evals(axes[0], series)
@@ -42,9 +49,7 @@ def loss_curve(metrics_path, out_path, *, reference_lines=(), title=''):
     axes[1].set_ylabel('learning rate', fontsize=9)
     axes[1].ticklabel_format(axis='y', style='sci', scilimits=(0, 0))
   axes[-1].set_xlabel('step')
-  pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(out_path, dpi=150)
-  return out_path
+  return figure
 
 
 def smooth(values):

@@ -43,7 +43,9 @@ def get_config():
   model.embed_dropout = None
   model.attention_dropout = None
   model.residual_dropout = None
-  model.stochastic_depth = 0.0  # drop rate of the last layer; earlier ones linearly less
+  model.stochastic_depth = (
+    0.0  # drop rate of the last layer; earlier ones linearly less
+  )
   model.init = 'gpt2'  # gpt2: N(0, init_std); fan_in: truncated 1/sqrt(fan_in); mup
   model.init_std = 0.02
   model.mup_base_width = 256  # muP: the width at which the learning rate was tuned
@@ -68,7 +70,9 @@ def get_config():
   data.path = ''  # text, jsonl, array_record: file, glob or folder
   data.name = ''  # tfds: name or name:version
   data.split = 'train'  # train, validation, test; tfds: slices such as train[:10%]
-  data.data_dir = ''  # where path and prepared sets lie; '': GPT_JAX_DATA, TFDS_DATA_DIR
+  data.data_dir = (
+    ''  # where path and prepared sets lie; '': GPT_JAX_DATA, TFDS_DATA_DIR
+  )
   data.text_field = 'text'  # the field of a record that holds the text
   data.mixture = dict()  # name -> {weight, and any data field}; empty: above
   data.seq_len = 256  # tokens the model sees at once
@@ -116,7 +120,9 @@ def get_config():
   optimizer.nesterov = True  # sgd, muon
   optimizer.weight_decay = 0.1
   optimizer.weight_decay_mode = 'coupled'  # independent: not times the learning rate
-  optimizer.decay = 'matrices'  # which parameters decay: matrices, all, none, or a regex
+  optimizer.decay = (
+    'matrices'  # which parameters decay: matrices, all, none, or a regex
+  )
   optimizer.clip_norm = 1.0  # of the global gradient; 0 = off
   optimizer.muon_learning_rate = 0.02  # hidden matrices; the rest: AdamW as above
   optimizer.ema = 0.0  # decay of the averaged parameters, used by eval; 0 = off

@@ -33,7 +33,9 @@ def load_file(spec):
   if not os.path.isfile(path):
     beside = os.path.join(_repository_root(), path)
     if not os.path.isfile(beside):
-      raise ConfigError(f'--config={spec}: no such file; expected a path to a .py file.')
+      raise ConfigError(
+        f'--config={spec}: no such file; expected a path to a .py file.'
+      )
     spec = beside + spec[len(path) :]
   sys.path[:0] = [_repository_root()]
   try:
@@ -125,7 +127,9 @@ def _override(values, key, value, problems, cls=Config, prefix=''):
 
 def _unknown(dotted, name, node):
   hint = nearest(name, node)
-  known = f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
+  known = (
+    f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
+  )
   return f'{dotted}: unknown key; {known}'
 
 
@@ -185,7 +189,9 @@ def _build(cls, values, prefix, problems):
       else:
         problems.append(f'{dotted}={section!r}: expected a section of fields')
     else:
-      built[field.name] = _checked(dotted, values[field.name], annotation, field, problems)
+      built[field.name] = _checked(
+        dotted, values[field.name], annotation, field, problems
+      )
   return cls(**built) if len(built) == len(hints) else None
 
 
@@ -197,7 +203,9 @@ def _checked(dotted, value, annotation, field, problems):
   # bool is an int to isinstance, but never what somebody means by a number.
   if type(value) not in allowed and typing.Any not in allowed:
     expected = ' or '.join(t.__name__.replace('NoneType', 'None') for t in allowed)
-    problems.append(f'{dotted}={value!r}: expected {expected}, not {type(value).__name__}')
+    problems.append(
+      f'{dotted}={value!r}: expected {expected}, not {type(value).__name__}'
+    )
   elif isinstance(value, float) and not math.isfinite(value):
     problems.append(f'{dotted}={value!r}: expected a finite number')
   elif value is not None:

@@ -1,0 +1,36 @@
+"""Attention by its definition: the whole score matrix, float32 softmax. The oracle."""
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.matmul import einsum
+
+
+def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
+  """Returns attention's output, [B, H, T, K] in the dtype of `q_BHTK`.
+
+  Args:
+    mask: `masks.Mask`; all of its rules are honoured.
+    scale: multiplies queries before the product.
+    softcap: c > 0 turns scores s into c tanh(s / c). Gemma 2, arXiv:2408.00118.
+    dropout: maps attention weights to thinned-out ones, or None.
+  Attention Is All You Need, arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245.
+  """
+  B, H, T, K = q_BHTK.shape
+  G, S = k_BGSK.shape[1:3]
+  # Query heads of one group stand side by side (R = H / G), so K and V are not repeated.
+  q_BGRTK = (q_BHTK * jnp.asarray(scale, q_BHTK.dtype)).reshape(B, G, H // G, T, K)
+  scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, jnp.float32)
+  if softcap:
+    scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)
+  mask_BHTS = mask.dense(T, S)
+  if mask_BHTS.shape[1] == 1:
+    mask_BGRTS = mask_BHTS[:, :, None]
+  else:
+    mask_BGRTS = mask_BHTS.reshape(-1, G, H // G, T, S)
+  weights_BGRTS = jax.nn.softmax(scores_BGRTS + mask_BGRTS, axis=-1)
+  weights_BGRTS = weights_BGRTS.astype(q_BHTK.dtype)
+  if dropout is not None:
+    weights_BGRTS = dropout(weights_BGRTS)
+  out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
+  return out_BGRTK.reshape(B, H, T, K)

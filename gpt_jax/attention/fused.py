@@ -1,0 +1,36 @@
+"""Attention by `jax.nn.dot_product_attention`: cuDNN's flash kernels on NVIDIA GPUs."""
+
+import jax
+import jax.numpy as jnp
+
+
+def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
+  """Returns attention's output as `dense.attend` does; see there for the arguments.
+
+  On a GPU in half precision cuDNN is used, elsewhere XLA's own lowering. Raises
+  ValueError for what the library cannot do: soft-caps and dropout.
+  """
+  if softcap or dropout is not None:
+    what = f'attention.softcap={softcap}' if softcap else 'model.attention_dropout'
+    raise ValueError(
+      f'{what}: the fused kernel cannot do it; use attention.kernel="dense".'
+    )
+  T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+  plain = (mask.prefix_B, mask.segments_BT, mask.query_start_B, mask.slopes_H)
+  rules = {}
+  if mask.causal and T == S and all(part is None for part in plain):
+    window = mask.window
+    rules['is_causal'] = True
+    rules['local_window_size'] = None if window is None else (window - 1, 0)
+  else:
+    rules['bias'] = jnp.broadcast_to(
+      mask.dense(T, S), (q_BHTK.shape[0], q_BHTK.shape[1], T, S)
+    ).astype(q_BHTK.dtype)
+  on_gpu = jax.default_backend() == 'gpu' and q_BHTK.dtype != jnp.float32
+  out_BTHK = jax.nn.dot_product_attention(
+    *(x.swapaxes(1, 2) for x in (q_BHTK, k_BGSK, v_BGSK)),
+    scale=scale,
+    implementation='cudnn' if on_gpu else 'xla',
+    **rules,
+  )
+  return out_BTHK.swapaxes(1, 2)

@@ -1,0 +1,1 @@
+"""The model: `gpt.py` is the file to read first."""

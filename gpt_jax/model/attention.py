@@ -1,0 +1,79 @@
+"""The attention layer: projections, positions, cache, and whichever kernel was chosen."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+from jax.ad_checkpoint import checkpoint_name
+
+from gpt_jax.attention import positions
+from gpt_jax.config import AttentionConfig, ModelConfig
+from gpt_jax.model import initializers
+from gpt_jax.model.layers import Linear, Norm
+
+
+class Attention(nn.Module):
+  """Multi-head, grouped (arXiv:2305.13245) or multi-query attention, [B,T,D] -> [B,T,D].
+
+  Projections emit heads before time (`BHTK`), the layout that kernels read.
+  """
+
+  cfg: ModelConfig
+  attention: AttentionConfig
+  attend: Callable
+  shard: Callable
+  window: int | None
+
+  @nn.compact
+  def __call__(self, x_BTD, mask, angles_BTK2, cache, start_B, deterministic):
+    """Returns `(out_BTD, cache)`; `cache` is a LayerCache to extend, or None."""
+    cfg = self.cfg
+    H, G = cfg.num_heads, cfg.num_kv_heads
+    q_BHTK = self._project('query', x_BTD, H, 'heads', initializers.query)
+    k_BGTK = self._project('key', x_BTD, G, 'kv_heads', initializers.hidden)
+    v_BGTK = self._project('value', x_BTD, G, 'kv_heads', initializers.hidden)
+    if cfg.qk_norm != 'none':  # arXiv:2010.04245; keeps scores from growing
+      q_BHTK = self._head_norm('query_norm')(q_BHTK)
+      k_BGTK = self._head_norm('key_norm')(k_BGTK)
+    if cfg.position == 'rope':
+      q_BHTK = positions.rotate(q_BHTK, angles_BTK2)
+      k_BGTK = positions.rotate(k_BGTK, angles_BTK2)
+    if cfg.position == 'alibi':
+      mask = mask.with_slopes(positions.alibi_slopes(H))
+    if cache is not None:
+      cache = cache.write(k_BGTK, v_BGTK, start_B)
+      k_BGTK, v_BGTK = cache.k_BGSK.astype(cfg.dtype), cache.v_BGSK.astype(cfg.dtype)
+    q_BHTK = checkpoint_name(q_BHTK, 'query')
+    k_BGTK = checkpoint_name(k_BGTK, 'key')
+    v_BGTK = checkpoint_name(v_BGTK, 'value')
+    drops = cfg.attention_dropout > 0 and not deterministic
+    out_BHTK = self.attend(
+      q_BHTK, k_BGTK, v_BGTK, mask.with_window(self.window),
+      scale=initializers.attention_scale(cfg, self.attention),
+      softcap=self.attention.softcap,
+      dropout=nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None,
+    )  # fmt: skip
+    out_BHTK = checkpoint_name(out_BHTK, 'attended')
+    return self._output(out_BHTK), cache
+
+  def _project(self, name, x_BTD, heads, axis, init):
+    cfg = self.cfg
+    y_BHTK = Linear(
+      'BTD,DHK->BHTK', (cfg.d_model, heads, cfg.head_dim), ('embed', axis, 'head_dim'),
+      init(cfg, cfg.d_model), cfg.bias, cfg.dtype, cfg.param_dtype, name=name,
+    )(x_BTD)  # fmt: skip
+    return self.shard(y_BHTK, 'batch', 'act_' + axis, 'time', 'head_dim')
+
+  def _output(self, x_BHTK):
+    cfg = self.cfg
+    return Linear(
+      'BHTK,HKD->BTD', (cfg.num_heads, cfg.head_dim, cfg.d_model),
+      ('heads', 'head_dim', 'embed'),
+      initializers.residual(cfg, cfg.num_heads * cfg.head_dim),
+      cfg.bias, cfg.dtype, cfg.param_dtype, name='out',
+    )(x_BHTK)  # fmt: skip
+
+  def _head_norm(self, name):
+    cfg = self.cfg
+    return Norm(
+      cfg.qk_norm, cfg.norm_bias, cfg.norm_eps, cfg.param_dtype, 'head_dim', name=name
+    )

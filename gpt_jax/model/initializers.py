@@ -1,0 +1,73 @@
+"""How each kind of parameter starts: GPT-2's rule, truncated fan-in, muP."""
+
+import math
+
+import flax.linen as nn
+import jax
+
+
+def with_axes(initializer, *names):
+  """Returns `initializer` whose parameters carry logical axis `names` (see sharding)."""
+  return nn.with_logical_partitioning(initializer, names)
+
+
+def hidden(cfg, fan_in):
+  """Returns the initializer of a matrix that reads `fan_in` features."""
+  if cfg.init == 'fan_in':
+    return truncated_normal(1 / math.sqrt(fan_in))
+  return nn.initializers.normal(_width_std(cfg))
+
+
+def residual(cfg, fan_in):
+  """Returns the initializer of a matrix that writes to the residual stream.
+
+  GPT-2 divides by sqrt(2 L), so that the stream's variance does not grow with depth
+  (Radford et al. 2019, section 2.3).
+  """
+  if cfg.init == 'fan_in':
+    return truncated_normal(1 / math.sqrt(fan_in))
+  return nn.initializers.normal(_width_std(cfg) / math.sqrt(2 * cfg.num_layers))
+
+
+def query(cfg, fan_in):
+  """Returns the initializer of queries: zero under muP (arXiv:2203.03466, app. D.2)."""
+  return nn.initializers.zeros if cfg.init == 'mup' else hidden(cfg, fan_in)
+
+
+def embedding(cfg):
+  """Returns the initializer of token and position tables."""
+  if cfg.init == 'fan_in':
+    return nn.initializers.normal(1 / math.sqrt(cfg.d_model))
+  return nn.initializers.normal(cfg.init_std)
+
+
+def head(cfg):
+  """Returns the initializer of an untied output head: zero under muP."""
+  return nn.initializers.zeros if cfg.init == 'mup' else hidden(cfg, cfg.d_model)
+
+
+def output_multiplier(cfg):
+  """Returns what logits are multiplied by: base width / width under muP, else 1."""
+  return cfg.mup_base_width / cfg.d_model if cfg.init == 'mup' else 1.0
+
+
+def attention_scale(cfg, attention):
+  """Returns what scores are multiplied by: 1/sqrt(K), 1/K under muP, or the config's."""
+  if attention.scale is not None:
+    return attention.scale
+  return 1 / cfg.head_dim if cfg.init == 'mup' else 1 / math.sqrt(cfg.head_dim)
+
+
+def truncated_normal(std):
+  """Returns a normal initializer cut at two sigma whose standard deviation is `std`."""
+  # Cutting at two sigma narrows the deviation to 0.8796 of the parent's.
+  return lambda key, shape, dtype: (
+    jax.random.truncated_normal(key, -2, 2, shape, dtype) * (std / 0.87962566)
+  )
+
+
+def _width_std(cfg):
+  """Returns init_std, narrowed with width under muP: variance ~ 1 / fan-in."""
+  if cfg.init == 'mup':
+    return cfg.init_std * math.sqrt(cfg.mup_base_width / cfg.d_model)
+  return cfg.init_std

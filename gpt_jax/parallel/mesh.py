@@ -1,0 +1,61 @@
+"""The device mesh: which physical devices stand along which axis of parallelism."""
+
+import math
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import Mesh
+
+from gpt_jax.config_checks import MESH_AXES
+from gpt_jax.errors import ConfigError
+
+
+def axis_sizes(requested, num_devices):
+  """Returns `{axis: size}` over MESH_AXES with -1 resolved to the devices left.
+
+  Raises ConfigError when the sizes do not multiply to `num_devices`.
+  """
+  sizes = {axis: requested.get(axis, 1) for axis in MESH_AXES}
+  fixed = math.prod(size for size in sizes.values() if size != -1)
+  free = [axis for axis, size in sizes.items() if size == -1]
+  if free and num_devices % fixed == 0:
+    sizes[free[0]] = num_devices // fixed
+  elif free or fixed != num_devices:
+    shown = ', '.join(f'{axis}={size}' for axis, size in sizes.items())
+    raise ConfigError(
+      f'parallel.mesh: {shown} needs a multiple of {fixed} devices, and there are'
+      f' {num_devices}; change the sizes or set one axis to -1.'
+      if free
+      else f'parallel.mesh: {shown} needs {fixed} devices, and there are {num_devices};'
+      ' change the sizes or set one axis to -1.'
+    )
+  return sizes
+
+
+def make_mesh(requested, devices=None):
+  """Returns a Mesh over `devices` (default: all) with the axes of MESH_AXES.
+
+  Slices of a multi-slice TPU lie along the outermost axis that their number divides, so
+  that the slow network carries only that axis' traffic.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  shape = tuple(axis_sizes(requested, len(devices)).values())
+  slices = {getattr(device, 'slice_index', 0) for device in devices}
+  if devices[0].platform != 'tpu':
+    return Mesh(np.asarray(devices).reshape(shape), MESH_AXES)
+  if len(slices) == 1:
+    grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(grid, MESH_AXES)
+  outer = next((i for i, size in enumerate(shape) if size % len(slices) == 0), None)
+  if outer is None:
+    raise ConfigError(
+      f'parallel.mesh={dict(zip(MESH_AXES, shape, strict=True))}: no axis is divisible by'
+      f' the {len(slices)} slices; make data or fsdp a multiple of it.'
+    )
+  across = tuple(len(slices) if i == outer else 1 for i in range(len(shape)))
+  inside = tuple(size // across[i] for i, size in enumerate(shape))
+  grid = mesh_utils.create_hybrid_device_mesh(
+    inside, across, devices, allow_split_physical_axes=True
+  )
+  return Mesh(grid, MESH_AXES)

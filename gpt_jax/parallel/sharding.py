@@ -1,0 +1,109 @@
+"""One table from the logical axes that model code names to the axes of the mesh.
+
+Parameters carry logical names beside their shapes; activations are pinned by
+`Rules.constrain(x, 'batch', 'time', 'act_embed')` after each block. A preset says where
+each name lives. Adding a way to parallelise is adding a column to `PRESETS`.
+"""
+
+import dataclasses
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gpt_jax.errors import ConfigError
+from gpt_jax.registry import lookup, nearest
+
+LOGICAL_AXES = (
+  # parameters
+  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position', 'norm',
+  # activations
+  'batch', 'time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp', 'act_vocab',
+)  # fmt: skip
+
+_BATCH = {'batch': ('data', 'fsdp')}
+_FSDP = _BATCH | {'embed': 'fsdp'}
+_TENSOR = {
+  'vocab': 'tensor', 'heads': 'tensor', 'kv_heads': 'tensor', 'mlp': 'tensor',
+  'act_heads': 'tensor', 'act_kv_heads': 'tensor', 'act_mlp': 'tensor',
+  'act_vocab': 'tensor',
+}  # fmt: skip
+
+PRESETS = {
+  # Every device holds all parameters and a share of the batch (data parallelism).
+  'replicated': _BATCH,
+  # Parameters and optimizer state cut along the width. ZeRO-3, arXiv:1910.02054.
+  'fsdp': _FSDP,
+  # Heads, MLP and vocabulary cut as well. Megatron-LM, arXiv:1909.08053.
+  'fsdp_tensor': _FSDP | _TENSOR,
+  # Time cut too: activations of long sequences spread over the sequence axis.
+  'sequence': _FSDP | _TENSOR | {'time': 'sequence'},
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rules:
+  """Where each logical axis lives on one mesh."""
+
+  mesh: Mesh
+  table: dict[str, str | tuple[str, ...] | None]
+
+  def spec(self, names):
+    """Returns the PartitionSpec of an array whose dimensions have logical `names`."""
+    return PartitionSpec(*(self.table.get(name) for name in names))
+
+  def sharding(self, names=()):
+    """Returns the NamedSharding of an array with logical `names`; () replicates."""
+    return NamedSharding(self.mesh, self.spec(names))
+
+  def constrain(self, x, *names):
+    """Returns `x` pinned to where its logical axes live; a hint only XLA sees."""
+    assert len(names) == x.ndim, (names, x.shape)
+    return jax.lax.with_sharding_constraint(x, self.sharding(names))
+
+  def num_shards(self, name):
+    """Returns into how many parts the logical axis `name` is cut."""
+    axes = self.table.get(name) or ()
+    axes = (axes,) if isinstance(axes, str) else axes
+    size = 1
+    for axis in axes:
+      size *= self.mesh.shape[axis]
+    return size
+
+  def check(self, array_name, shape, names):
+    """Raises ConfigError when a dimension does not divide over its mesh axes."""
+    for size, name in zip(shape, names, strict=True):
+      shards = self.num_shards(name)
+      if size % shards:
+        raise ConfigError(
+          f'{array_name}: its {name!r} dimension of {size} does not divide over'
+          f' {shards} devices ({self.table[name]!r}); change parallel.mesh, or keep the'
+          f' axis whole with parallel.overrides.{name}=None.'
+        )
+
+
+def make_rules(parallel, mesh):
+  """Returns the Rules of a ParallelConfig on `mesh`."""
+  table = dict(lookup(PRESETS, parallel.rules, 'parallel.rules'))
+  for name, axes in parallel.overrides.items():
+    if name not in LOGICAL_AXES:
+      raise ConfigError(
+        f'parallel.overrides.{name}: unknown logical axis; did you mean'
+        f' {nearest(name, LOGICAL_AXES)!r}? Known: {", ".join(LOGICAL_AXES)}.'
+      )
+    axes = tuple(axes) if isinstance(axes, list) else axes
+    unknown = set((axes,) if isinstance(axes, str) else axes or ()) - set(
+      mesh.axis_names
+    )
+    if unknown:
+      raise ConfigError(
+        f'parallel.overrides.{name}={axes!r}: {sorted(unknown)} are no mesh axes;'
+        f' expected among {", ".join(mesh.axis_names)}, or None.'
+      )
+    table[name] = axes
+  return Rules(mesh, table)
+
+
+def unconstrained(x, *names):
+  """Returns `x`: what models call where nothing is sharded."""
+  del names
+  return x

@@ -1,7 +1,7 @@
 """Every knob once, with its meaning. Other configs start here and state differences.
 
-Values are those of a small GPT-2-like model on the embedded text. Not meant to be run as
-it is: start from `configs/tiny.py`.
+Values are those of a small GPT-2-like model on the embedded text. Not meant to be run
+as it is: start from `configs/tiny.py`.
 """
 
 from ml_collections import ConfigDict
@@ -126,7 +126,8 @@ def get_config():
   optimizer.clip_norm = 1.0  # of the global gradient; 0 = off
   optimizer.muon_learning_rate = 0.02  # hidden matrices; the rest: AdamW as above
   optimizer.ema = 0.0  # decay of the averaged parameters, used by eval; 0 = off
-  optimizer.groups = ()  # dicts: match (regex), learning_rate_scale, weight_decay, freeze
+  optimizer.groups = ()  # dicts: match (regex), learning_rate_scale,
+  # weight_decay, freeze (True: kept as it starts); the first match counts
 
   config.schedule = schedule = ConfigDict()
   schedule.name = 'cosine'  # linear inverse_sqrt wsd constant

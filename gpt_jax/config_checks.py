@@ -41,7 +41,7 @@ def _model(config):
   head_dim = model.head_dim or model.d_model // model.num_heads
   if model.position == 'rope' and head_dim % 2:
     problems.append(
-      f'model.position="rope": needs an even head_dim, not {head_dim}; set model.head_dim'
+      f'model.position="rope": expected an even model.head_dim, not {head_dim}'
     )
   if model.position == 'sinusoidal' and model.d_model % 2:
     problems.append(
@@ -59,7 +59,8 @@ def _model(config):
     )
   if config.attention.kernel == 'fused' and config.attention.softcap:
     problems.append(
-      'attention.softcap: the fused kernel cannot cap scores; use attention.kernel="dense"'
+      'attention.softcap: the fused kernel cannot cap scores; set'
+      ' attention.kernel="dense"'
     )
   return problems
 
@@ -78,8 +79,8 @@ def _layers(config):
       )
   if pattern and config.model.num_layers % len(pattern):
     problems.append(
-      f'model.layer_pattern: its length {len(pattern)} does not divide model.num_layers='
-      f'{config.model.num_layers}'
+      f'model.layer_pattern: its length {len(pattern)} does not divide'
+      f' model.num_layers={config.model.num_layers}'
     )
   return problems
 
@@ -100,7 +101,7 @@ def _objective(config):
   if objective.name != 'causal_lm' and config.logging.sample_every_steps:
     if objective.name == 'masked_lm':
       problems.append(
-        'logging.sample_every_steps: masked_lm has no left-to-right text to sample; set 0'
+        'logging.sample_every_steps: masked_lm writes no text left to right; set 0'
       )
   return problems
 

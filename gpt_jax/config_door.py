@@ -50,7 +50,7 @@ def load_file(spec):
 
 
 def resolve(config, overrides=None, tables=None):
-  """Returns the frozen `Config` of a ConfigDict (or plain dict) plus dotted `overrides`.
+  """Returns the frozen `Config` of a ConfigDict (or dict) plus dotted `overrides`.
 
   Args:
     config: a ConfigDict with every section of `configs/base.py`.
@@ -79,7 +79,7 @@ def to_dict(config):
 
 
 def data_section(data, overrides, field):
-  """Returns the DataConfig `data` with the `overrides` of an eval set or mixture part."""
+  """Returns the DataConfig `data` with an eval set's or mixture part's overrides."""
   values = _plain(dataclasses.asdict(data))
   problems = []
   for key, value in overrides.items():
@@ -141,7 +141,7 @@ def _annotation(cls, key):
 
 
 def _parse(text, annotation):
-  """Returns `text` from the command line as a value of `annotation` where it reads so."""
+  """Returns `text` from the command line as a value of `annotation` if it is one."""
   allowed = _alternatives(annotation)
   if type(None) in allowed and text in ('None', 'none', ''):
     return None

@@ -17,7 +17,7 @@ class LayerCache:
   v_BGSK: Array
 
   def write(self, k_BGTK, v_BGTK, start_B):
-    """Returns this cache with T new rows from `start_B` on, and nothing else changed."""
+    """Returns this cache with T new rows from `start_B` on, the rest unchanged."""
 
     def put(old_GSK, new_GTK, start):
       return jax.lax.dynamic_update_slice(

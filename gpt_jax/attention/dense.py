@@ -18,7 +18,7 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """
   B, H, T, K = q_BHTK.shape
   G, S = k_BGSK.shape[1:3]
-  # Query heads of one group stand side by side (R = H / G), so K and V are not repeated.
+  # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
   q_BGRTK = (q_BHTK * jnp.asarray(scale, q_BHTK.dtype)).reshape(B, G, H // G, T, K)
   scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, jnp.float32)
   if softcap:

@@ -89,7 +89,7 @@ class Mask:
 
 
 def causal(segments_BT=None):
-  """Returns the mask of left-to-right models; documents apart when segments are given."""
+  """Returns the mask of left-to-right models; segments keep documents apart."""
   return Mask(causal=True, segments_BT=segments_BT)
 
 
@@ -99,5 +99,5 @@ def bidirectional(segments_BT=None):
 
 
 def prefix(prefix_B, segments_BT=None):
-  """Returns a causal mask whose first `prefix_B` keys are seen by all queries of a row."""
+  """Returns a causal mask whose first `prefix_B` keys are seen by all queries."""
   return Mask(causal=True, prefix_B=prefix_B, segments_BT=segments_BT)

@@ -1,4 +1,4 @@
-"""Where a token stands: rotary, sinusoidal and ALiBi encodings of absolute positions."""
+"""Where a token stands: rotary, sinusoidal and ALiBi encodings of positions."""
 
 import math
 
@@ -24,12 +24,12 @@ def rotate(x_BHTK, angles_BTK2):
 def rope_angles(
   positions_BT, head_dim, *, theta, scaling='none', factor=1.0, original_len
 ):
-  """Returns the rotation angle of each position and pair, float32 [B, T, K / 2] radians.
+  """Returns each position and pair's rotation, float32 [B, T, K / 2] in radians.
 
   Args:
     scaling: 'none'; 'linear' divides positions by `factor` (arXiv:2306.15595); 'ntk'
-      stretches theta instead; 'llama3' divides only frequencies whose wavelength is long
-      against `original_len` (Llama 3.1's published rule, factors 1 and 4).
+      stretches theta instead; 'llama3' divides only frequencies whose wavelength is
+      long against `original_len` (Llama 3.1's published rule, factors 1 and 4).
   """
   frequency_K2 = _frequencies(head_dim, theta)
   if scaling == 'linear':
@@ -45,7 +45,7 @@ def rope_angles(
 
 
 def sinusoids(positions_BT, d_model):
-  """Returns the sine half, then the cosine half, float32 [B, T, D]. arXiv:1706.03762."""
+  """Returns a sine half, then a cosine half, float32 [B, T, D]. arXiv:1706.03762."""
   frequency_D2 = _frequencies(d_model, 10_000.0)
   angles_BTD2 = positions_BT[..., None].astype(jnp.float32) * frequency_D2
   return jnp.concatenate([jnp.sin(angles_BTD2), jnp.cos(angles_BTD2)], axis=-1)

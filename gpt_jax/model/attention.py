@@ -1,4 +1,4 @@
-"""The attention layer: projections, positions, cache, and whichever kernel was chosen."""
+"""The attention layer: projections, positions, cache, and the kernel chosen for it."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from gpt_jax.model.layers import Linear, Norm
 
 
 class Attention(nn.Module):
-  """Multi-head, grouped (arXiv:2305.13245) or multi-query attention, [B,T,D] -> [B,T,D].
+  """Multi-head, grouped (arXiv:2305.13245) or multi-query attention.
 
   Projections emit heads before time (`BHTK`), the layout that kernels read.
   """

@@ -85,7 +85,7 @@ class Block(nn.Module):
     return self.shard(x_BTD.astype(before_BTD.dtype), 'batch', 'time', 'act_embed')
 
   def _drop(self, y_BTD, depth):
-    """Returns a residual branch after dropout and stochastic depth (arXiv:1603.09382)."""
+    """Returns a branch after dropout and stochastic depth (arXiv:1603.09382)."""
     if self.deterministic:
       return y_BTD
     if self.cfg.residual_dropout:
@@ -191,8 +191,8 @@ class GPT(nn.Module):
       x_BTD = x_BTD * jnp.asarray(cfg.d_model**0.5, x_BTD.dtype)
     if cfg.position == 'learned':
       x_BTD += Embed(
-        cfg.max_seq_len, cfg.d_model, ('position', 'embed'), initializers.embedding(cfg),
-        cfg.dtype, cfg.param_dtype, name='position',
+        cfg.max_seq_len, cfg.d_model, ('position', 'embed'),
+        initializers.embedding(cfg), cfg.dtype, cfg.param_dtype, name='position',
       )(positions_BT)  # fmt: skip
     elif cfg.position == 'sinusoidal':
       x_BTD += positions.sinusoids(positions_BT, cfg.d_model).astype(x_BTD.dtype)

@@ -7,7 +7,7 @@ import jax
 
 
 def with_axes(initializer, *names):
-  """Returns `initializer` whose parameters carry logical axis `names` (see sharding)."""
+  """Returns `initializer` whose parameters carry logical axis `names`."""
   return nn.with_logical_partitioning(initializer, names)
 
 
@@ -52,7 +52,7 @@ def output_multiplier(cfg):
 
 
 def attention_scale(cfg, attention):
-  """Returns what scores are multiplied by: 1/sqrt(K), 1/K under muP, or the config's."""
+  """Returns the factor on scores: the config's, or 1/sqrt(K), or 1/K under muP."""
   if attention.scale is not None:
     return attention.scale
   return 1 / cfg.head_dim if cfg.init == 'mup' else 1 / math.sqrt(cfg.head_dim)

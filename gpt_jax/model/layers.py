@@ -37,7 +37,8 @@ class Linear(nn.Module):
     y = einsum(self.equation, x, kernel.astype(self.dtype))
     if not self.use_bias:
       return y
-    size, name = dict(zip(letters, self.shape)), dict(zip(letters, self.axes))
+    size = dict(zip(letters, self.shape, strict=True))
+    name = dict(zip(letters, self.axes, strict=True))
     kept = [letter for letter in letters if letter in out]
     bias = self.param(
       'bias',
@@ -45,7 +46,7 @@ class Linear(nn.Module):
       tuple(size[letter] for letter in kept),
       self.param_dtype,
     )
-    # Dimensions that the kernel does not make (B, T) are broadcast, wherever they stand.
+    # Dimensions that the kernel does not make (B, T) are broadcast.
     return y + bias.astype(self.dtype).reshape(
       [size[letter] if letter in kept else 1 for letter in out]
     )

@@ -50,8 +50,8 @@ def make_mesh(requested, devices=None):
   outer = next((i for i, size in enumerate(shape) if size % len(slices) == 0), None)
   if outer is None:
     raise ConfigError(
-      f'parallel.mesh={dict(zip(MESH_AXES, shape, strict=True))}: no axis is divisible by'
-      f' the {len(slices)} slices; make data or fsdp a multiple of it.'
+      f'parallel.mesh={dict(zip(MESH_AXES, shape, strict=True))}: no axis is'
+      f' divisible by the {len(slices)} slices; make data or fsdp a multiple of it.'
     )
   across = tuple(len(slices) if i == outer else 1 for i in range(len(shape)))
   inside = tuple(size // across[i] for i, size in enumerate(shape))

@@ -15,7 +15,8 @@ from gpt_jax.registry import lookup, nearest
 
 LOGICAL_AXES = (
   # parameters
-  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position', 'norm',
+  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
+  'norm',
   # activations
   'batch', 'time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp', 'act_vocab',
 )  # fmt: skip

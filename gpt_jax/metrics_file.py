@@ -9,9 +9,9 @@ training measured and one with what evaluation did; `read` brings them together.
 import contextlib
 import json
 import math
-import os
 import pathlib
 
+from gpt_jax import storage
 from gpt_jax.errors import StorageError
 
 
@@ -27,7 +27,8 @@ class MetricsFile:
     with _storage_errors(self._path):
       self._path.parent.mkdir(parents=True, exist_ok=True)
       if self._path.exists():
-        _keep(self._path, [r for r in read_lines(path) if r['step'] <= restored_step])
+        kept = [r for r in read_lines(path) if r['step'] <= restored_step]
+        storage.write_text(self._path, ''.join(json.dumps(r) + '\n' for r in kept))
       self._file = open(self._path, 'a', encoding='utf-8')
 
   def write(self, step, values, *, tokens, time):
@@ -73,15 +74,6 @@ def _number(value):
   """Returns a JSON number from a Python, NumPy or JAX scalar, or None."""
   value = value.item() if hasattr(value, 'item') else value
   return value if isinstance(value, int) or math.isfinite(value) else None
-
-
-def _keep(path, records):
-  """Replaces the file by `records`, in one move."""
-  scratch = path.with_name(path.name + '.new')
-  scratch.write_text(
-    ''.join(json.dumps(record) + '\n' for record in records), encoding='utf-8'
-  )
-  os.replace(scratch, path)
 
 
 @contextlib.contextmanager

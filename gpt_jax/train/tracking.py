@@ -11,6 +11,7 @@ import jax
 
 from gpt_jax.errors import ConfigError, require_extra
 from gpt_jax.metrics_file import MetricsFile
+from gpt_jax.workdir import Workdir
 
 
 class TensorBoard:
@@ -37,7 +38,7 @@ class WandB:
   WANDB_MODE=offline keeps everything in `WORKDIR/wandb`, without network or account.
   """
 
-  def __init__(self, project, workdir, run_config):
+  def __init__(self, project, folder, run_config):
     try:
       import wandb
     except ImportError as error:
@@ -45,7 +46,7 @@ class WandB:
         f'logging.wandb_project={project!r} {require_extra("wandb", "wandb")},'
         " or set logging.wandb_project=''."
       ) from error
-    folder = pathlib.Path(workdir)
+    folder = pathlib.Path(folder)
     self._run = wandb.init(
       project=project,
       dir=str(folder),
@@ -65,17 +66,17 @@ class WandB:
 
 
 def _open_metrics_file(logging, workdir, restored_step, run_config):
-  return MetricsFile(workdir / 'metrics.jsonl', restored_step)
+  return MetricsFile(workdir.metrics, restored_step)
 
 
 def _open_tensorboard(logging, workdir, restored_step, run_config):
   if logging.tensorboard:
-    return TensorBoard(workdir / 'tensorboard', restored_step)
+    return TensorBoard(workdir.tensorboard, restored_step)
 
 
 def _open_wandb(logging, workdir, restored_step, run_config):
   if logging.wandb_project:
-    return WandB(logging.wandb_project, workdir, run_config)
+    return WandB(logging.wandb_project, workdir.path, run_config)
 
 
 WRITERS = {
@@ -124,7 +125,7 @@ def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
   """
   if jax.process_index() != 0:
     return Tracker([])
-  workdir = pathlib.Path(workdir)
+  workdir = Workdir(workdir)
   opened = [
     open_writer(logging, workdir, restored_step, run_config)
     for open_writer in WRITERS.values()

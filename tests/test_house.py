@@ -1,0 +1,146 @@
+"""House rules that a machine can read: sizes, names, docstrings, tests, safe loads."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = sorted((ROOT / 'gpt_jax').rglob('*.py'))
+SCRIPTS = [
+  path
+  for folder in ('configs', 'experiments', 'launch', 'tests')
+  for path in sorted((ROOT / folder).rglob('*.py'))
+]
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 80
+THE_LIST_OF_KNOBS = 'configs/base.py'
+
+UNSAFE_MODULES = {
+  'pickle',
+  'cPickle',
+  'marshal',
+  'shelve',
+  'dill',
+  'cloudpickle',
+  'joblib',
+}
+UNSAFE_CALLS = {'eval', 'exec'}
+UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
+
+TESTED_ELSEWHERE = {
+  'gpt_jax/__init__.py': 'test_cli',
+  'gpt_jax/__main__.py': 'test_cli',
+  'gpt_jax/config_checks.py': 'test_config_door',
+  'gpt_jax/types.py': 'test_house',  # names only
+}
+"""Module -> the test file that covers it, where that is not its namesake."""
+
+
+def relative(path):
+  return str(path.relative_to(ROOT))
+
+
+def names_of_tests(path):
+  """Returns the names that the test file of the module at `path` may have."""
+  parts = path.relative_to(ROOT / 'gpt_jax').with_suffix('').parts
+  if relative(path) in TESTED_ELSEWHERE:
+    return [TESTED_ELSEWHERE[relative(path)]]
+  if parts[-1] == '__init__':  # a folder's table
+    return ['test_extension_points', f'test_{parts[0]}']
+  return [f'test_{parts[-1]}', 'test_' + '_'.join(parts)]
+
+
+def functions_of(tree):
+  return [
+    node
+    for node in ast.walk(tree)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+  ]
+
+
+def unsafe_parts(tree):
+  """Returns one line for each way in `tree` by which data could run code."""
+  lines = []
+  for node in ast.walk(tree):
+    names = []
+    if isinstance(node, ast.Import):
+      names = [alias.name.split('.')[0] for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      names = [(node.module or '').split('.')[0]]
+    lines += [f'import {name}' for name in names if name in UNSAFE_MODULES]
+    if isinstance(node, ast.Call):
+      called = node.func
+      if isinstance(called, ast.Name) and called.id in UNSAFE_CALLS:
+        lines.append(f'{called.id}()')
+      if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+        if (called.value.id, called.attr) in UNSAFE_METHODS:
+          lines.append(f'{called.value.id}.{called.attr}()')
+      for keyword in node.keywords:
+        if keyword.arg == 'allow_pickle':
+          if not (isinstance(keyword.value, ast.Constant) and not keyword.value.value):
+            lines.append('allow_pickle')
+  return lines
+
+
+def test_modules_begin_with_a_docstring():
+  trees = {relative(path): ast.parse(path.read_text()) for path in PACKAGE + SCRIPTS}
+  assert [
+    name for name, t in trees.items() if t.body and not ast.get_docstring(t)
+  ] == []
+
+
+def test_files_and_functions_stay_readable():
+  long = []
+  for path in PACKAGE + SCRIPTS:
+    text = path.read_text()
+    if (lines := len(text.splitlines())) > MAX_FILE_LINES:
+      long.append(f'{relative(path)}: {lines} lines')
+    for node in functions_of(ast.parse(text)):
+      lines = node.end_lineno - node.lineno + 1
+      if lines >= MAX_FUNCTION_LINES and relative(path) != THE_LIST_OF_KNOBS:
+        long.append(f'{relative(path)} {node.name}: {lines} lines')
+  assert not long, '\n'.join(long)
+
+
+def test_helpers_live_with_their_subject():
+  assert [relative(p) for p in PACKAGE + SCRIPTS if 'utils' in p.stem] == []
+
+
+def test_no_file_runs_code_that_comes_as_data():
+  unsafe = {
+    relative(p): unsafe_parts(ast.parse(p.read_text())) for p in PACKAGE + SCRIPTS
+  }
+  assert {name: parts for name, parts in unsafe.items() if parts} == {}
+
+
+def test_every_module_has_its_test_file():
+  untested = []
+  for path in PACKAGE:
+    names = names_of_tests(path)
+    if not any((ROOT / 'tests' / f'{name}.py').exists() for name in names):
+      untested.append(f'{relative(path)}: expected tests/{" or tests/".join(names)}.py')
+  assert not untested, '\n'.join(untested)
+
+
+def test_the_map_of_exceptions_names_files_that_exist():
+  for module in TESTED_ELSEWHERE:
+    assert (ROOT / module).exists(), module
+
+
+@pytest.mark.parametrize(
+  'source, found',
+  [
+    ('import pickle', ['import pickle']),
+    ('from marshal import loads', ['import marshal']),
+    ('def f(x):\n  return eval(x)', ['eval()']),
+    ('yaml.load(file)', ['yaml.load()']),
+    ('np.load(path, allow_pickle=True)', ['allow_pickle']),
+    ('np.load(path, allow_pickle=False)', []),
+    ('model.eval(x)', []),
+    ('yaml.safe_load(file)', []),
+  ],
+)
+def test_the_check_itself_finds_what_is_unsafe(source, found):
+  assert unsafe_parts(ast.parse(source)) == found

@@ -6,6 +6,7 @@ and a line in WRITERS; its `open` returns None when the config does not ask for 
 
 import pathlib
 import time
+import uuid
 
 import jax
 
@@ -51,7 +52,7 @@ class WandB:
       project=project,
       dir=str(folder),
       name=folder.resolve().name,
-      id=_kept_id(folder / 'wandb' / 'run_id', wandb.util.generate_id),
+      id=_kept_id(folder / 'wandb' / 'run_id'),
       config=run_config,
       resume='allow',
     )
@@ -138,9 +139,9 @@ def _number(value):
   return value.item() if hasattr(value, 'item') else value
 
 
-def _kept_id(path, generate):
-  """Returns the id in the file `path`, made by `generate` the first time."""
+def _kept_id(path):
+  """Returns the id in the file `path`, made up the first time."""
   if not path.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(generate())
-  return path.read_text().strip()
+    path.write_text(uuid.uuid4().hex[:12])
+  return path.read_text()

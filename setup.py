@@ -34,7 +34,7 @@ EXTRAS = {
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': ['pytest', 'pytest-xdist'],
-  'lint': ['pyright', 'ruff'],
+  'lint': ['pyright[nodejs]', 'ruff'],
 }
 
 setuptools.setup(

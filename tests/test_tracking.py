@@ -102,7 +102,7 @@ def fake_wandb(monkeypatch):
   def init(**settings):
     run = types.SimpleNamespace(settings=settings, logged=[], finished=False)
     run.log = run.logged.append
-    run.finish = lambda quiet: setattr(run, 'finished', True)
+    run.finish = lambda: setattr(run, 'finished', True)
     runs.append(run)
     return run
 

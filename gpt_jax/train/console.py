@@ -8,6 +8,7 @@ which holds the compilation.
 
 import time
 
+import rich.box
 import rich.console
 import rich.progress
 import rich.table
@@ -56,14 +57,15 @@ class TrainConsole:
   def update(self, step, *, loss, learning_rate, tokens_per_second, mfu=None):
     """Shows the state after `step`; `mfu` is a share of the peak, None if unknown."""
     now = self._clock()
-    self._first = self._first or (step, now)
+    if self._first is None:
+      self._first = (step, now)
     line = _join(
       f'step {step}/{self._total_steps}',
       f'loss {loss:.4f}',
       f'lr {learning_rate:.2e}',
       f'{si(tokens_per_second)} tok/s',
       None if mfu is None else f'MFU {mfu:.1%}',
-      self._eta(step, now),
+      self._eta(step, now, *self._first),
     )
     if self._is_live:
       self._bar.update(self._task, completed=step, description=line)
@@ -90,9 +92,8 @@ class TrainConsole:
     finally:
       self._bar.remove_task(task)
 
-  def _eta(self, step, now):
+  def _eta(self, step, now, first_step, first_time):
     """Returns the time left at the mean pace since the first update, or None."""
-    first_step, first_time = self._first
     if step <= first_step:
       return None
     pace = (now - first_time) / (step - first_step)

@@ -63,7 +63,7 @@ class WandB:
     self._run.log(values | {'step': step, 'tokens': tokens})
 
   def close(self):
-    self._run.finish(quiet=True)
+    self._run.finish()
 
 
 def _open_metrics_file(logging, workdir, restored_step, run_config):

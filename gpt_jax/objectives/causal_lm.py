@@ -1,0 +1,44 @@
+"""Predict each next token from those before it."""
+
+import jax.numpy as jnp
+
+from gpt_jax.attention import masks
+from gpt_jax.objectives.example import Example, Objective, split
+
+
+def make(cfg, *, vocab, seq_len):
+  """Returns the left-to-right objective; it draws nothing at random.
+
+  With segments, a token is predicted only from its own document: no loss on padding
+  nor on the first token of a document that follows another in the row.
+  """
+  del cfg, vocab, seq_len
+
+  def build(batch, rng):
+    del rng
+    inputs_BT, targets_BT = split(batch['tokens'])
+    positions_BN = batch.get('positions')
+    return Example(
+      inputs_BT=inputs_BT,
+      targets_BT=targets_BT,
+      weights_BT=next_token_weights(batch),
+      mask=masks.causal(input_segments(batch)),
+      positions_BT=None if positions_BN is None else positions_BN[:, :-1],
+    )
+
+  return Objective(build)
+
+
+def input_segments(batch):
+  """Returns the segments [B, T] of the input tokens, or None without segments."""
+  segments_BN = batch.get('segments')
+  return None if segments_BN is None else segments_BN[:, :-1]
+
+
+def next_token_weights(batch):
+  """Returns 1.0 where a token and its successor share a document, float32 [B, T]."""
+  if 'segments' not in batch:
+    return jnp.ones_like(batch['tokens'][:, 1:], jnp.float32)
+  segments_BT, next_segments_BT = split(batch['segments'])
+  is_same_BT = (segments_BT == next_segments_BT) & (next_segments_BT != 0)
+  return is_same_BT.astype(jnp.float32)

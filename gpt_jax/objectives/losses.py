@@ -1,0 +1,86 @@
+"""Cross-entropy as sums, so that microbatches, hosts and eval batches add up."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LossSums:
+  """Weighted sums over targets, float32 scalars; divide by `weight_sum` for means.
+
+  Two parts of a batch add with `jax.tree.map(jnp.add, a, b)`. Over more than 2**24
+  targets, keep the total in float64 on the host: float32 stops counting there.
+  """
+
+  objective_sum: Array
+  """What is minimised: smoothed cross-entropy plus `z_loss` times `z_sum`."""
+  nll_sum: Array
+  """Negative log-likelihood in nats, without smoothing or z-loss."""
+  z_sum: Array
+  """logsumexp(logits) squared."""
+  weight_sum: Array
+  correct_sum: Array
+  """Targets that have the highest logit; of equal logits the lowest id counts."""
+
+
+def cross_entropy(
+  logits_BTV,
+  targets_BT,
+  weights_BT,
+  *,
+  label_smoothing=0.0,
+  z_loss=0.0,
+  vocab_limit=None,
+):
+  """Returns the `LossSums` of predictions against target ids, all in float32.
+
+  Args:
+    label_smoothing: eps; the target distribution is (1 - eps) onehot + eps / V.
+    z_loss: weight of logsumexp(logits)^2. arXiv:2204.02311, section 5.
+    vocab_limit: ids from here on only pad the table: they get no probability, no
+      gradient and no share of the smoothing. None: all V are real.
+  """
+  vocab_size = vocab_limit or logits_BTV.shape[-1]
+  # float32: between 8 and 16, bfloat16 moves in steps of 1/16 - too coarse for a loss.
+  logits_BTV = logits_BTV.astype(jnp.float32)
+  id_V = jnp.arange(logits_BTV.shape[-1])
+  is_real_V = id_V < vocab_size
+  masked_BTV = jnp.where(is_real_V, logits_BTV, jnp.finfo(jnp.float32).min)
+  log_z_BT = jax.nn.logsumexp(masked_BTV, axis=-1)
+  # A comparison and a sum instead of a gather: it fuses, its gradient is no scatter,
+  # and it partitions over a sharded vocabulary.
+  is_target_BTV = id_V == targets_BT[..., None]
+  target_logit_BT = jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1)
+  nll_BT = log_z_BT - target_logit_BT
+  objective_BT = nll_BT
+  if label_smoothing:
+    mean_logit_BT = jnp.sum(logits_BTV, axis=-1, where=is_real_V) / vocab_size
+    uniform_nll_BT = log_z_BT - mean_logit_BT
+    objective_BT = (1 - label_smoothing) * nll_BT + label_smoothing * uniform_nll_BT
+  z_BT = jnp.square(log_z_BT)
+  if z_loss:
+    objective_BT = objective_BT + z_loss * z_BT
+  weights_BT = weights_BT.astype(jnp.float32)
+
+  def total(values_BT):
+    return jnp.sum(weights_BT * values_BT)
+
+  return LossSums(
+    objective_sum=total(objective_BT),
+    nll_sum=total(nll_BT),
+    z_sum=total(z_BT),
+    weight_sum=jnp.sum(weights_BT),
+    correct_sum=total(_first_best(masked_BTV) == targets_BT),
+  )
+
+
+def _first_best(logits_BTV):
+  """Returns argmax as two plain reductions, which XLA's CPU backend vectorises."""
+  best_BT1 = jnp.max(logits_BTV, axis=-1, keepdims=True)
+  id_V = jnp.arange(logits_BTV.shape[-1])
+  return jnp.min(jnp.where(logits_BTV == best_BT1, id_V, logits_BTV.shape[-1]), axis=-1)

@@ -1,0 +1,55 @@
+"""Restore tokens hidden at random, seeing both sides. BERT, arXiv:1810.04805, 3.1."""
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.attention import masks
+from gpt_jax.errors import ConfigError
+from gpt_jax.objectives.causal_lm import input_segments
+from gpt_jax.objectives.example import Example, Objective
+
+
+def make(cfg, *, vocab, seq_len):
+  """Returns the masked objective; loss falls on the selected tokens only.
+
+  Each token is selected with probability `mask_rate`, padding and the end token never.
+  `mask_split` says what a selected token becomes: [MASK] (id `vocab.size`), a token
+  drawn from [0, vocab.size), or itself. The sample's last token, there for shifted
+  targets, goes unused.
+  Raises ConfigError unless the split is three shares that sum to 1.
+  """
+  del seq_len
+  split = cfg.mask_split
+  if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
+    raise ConfigError(
+      f'objective.mask_split={split}: expected three shares ([MASK], random, kept)'
+      ' that sum to 1, such as (0.8, 0.1, 0.1).'
+    )
+  if not cfg.mask_rate:
+    raise ConfigError('objective.mask_rate=0.0: nothing to predict; try 0.15.')
+
+  def build(batch, rng):
+    tokens_BT = batch['tokens'][:, :-1]
+    segments_BT = input_segments(batch)
+    select_rng, split_rng, token_rng = jax.random.split(rng, 3)
+    is_selected_BT = jax.random.bernoulli(select_rng, cfg.mask_rate, tokens_BT.shape)
+    if segments_BT is not None:
+      is_selected_BT &= segments_BT != 0
+    if vocab.eos_id is not None:
+      is_selected_BT &= tokens_BT != vocab.eos_id
+    draw_BT = jax.random.uniform(split_rng, tokens_BT.shape)
+    random_BT = jax.random.randint(
+      token_rng, tokens_BT.shape, 0, vocab.size, tokens_BT.dtype
+    )
+    shown_BT = jnp.where(draw_BT < split[0] + split[1], random_BT, tokens_BT)
+    shown_BT = jnp.where(draw_BT < split[0], vocab.size, shown_BT)
+    positions_BN = batch.get('positions')
+    return Example(
+      inputs_BT=jnp.where(is_selected_BT, shown_BT, tokens_BT),
+      targets_BT=tokens_BT,
+      weights_BT=is_selected_BT.astype(jnp.float32),
+      mask=masks.bidirectional(segments_BT),
+      positions_BT=None if positions_BN is None else positions_BN[:, :-1],
+    )
+
+  return Objective(build, extra_tokens=1)

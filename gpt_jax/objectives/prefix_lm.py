@@ -1,0 +1,56 @@
+"""Read a prefix in both directions, then predict the rest from left to right.
+
+"Prefix LM" of the T5 study, arXiv:1910.10683, section 3.2.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.attention import masks
+from gpt_jax.errors import ConfigError
+from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
+from gpt_jax.objectives.example import Example, Objective, split
+
+
+def make(cfg, *, vocab, seq_len):
+  """Returns the prefix objective; loss falls on the tokens after the prefix only.
+
+  The prefix of a row is a share of its real tokens, uniform in
+  [`prefix_min`, `prefix_max`]. In a row of several documents it is one prefix for the
+  row: documents inside it bear no loss, the mask still keeps all of them apart.
+  Raises ConfigError when `prefix_min` is above `prefix_max`.
+  """
+  del vocab, seq_len
+  if cfg.prefix_min > cfg.prefix_max:
+    raise ConfigError(
+      f'objective.prefix_min={cfg.prefix_min}: above objective.prefix_max='
+      f'{cfg.prefix_max}; swap them.'
+    )
+
+  def build(batch, rng):
+    inputs_BT, targets_BT = split(batch['tokens'])
+    prefix_B = _prefix_lengths(cfg, batch, rng)
+    # The last token of the prefix predicts the first one after it.
+    is_after_BT = jnp.arange(inputs_BT.shape[1])[None] >= prefix_B[:, None] - 1
+    positions_BN = batch.get('positions')
+    return Example(
+      inputs_BT=inputs_BT,
+      targets_BT=targets_BT,
+      weights_BT=jnp.where(is_after_BT, next_token_weights(batch), 0.0),
+      mask=masks.prefix(prefix_B, input_segments(batch)),
+      positions_BT=None if positions_BN is None else positions_BN[:, :-1],
+    )
+
+  return Objective(build)
+
+
+def _prefix_lengths(cfg, batch, rng):
+  batch_size, num_tokens = batch['tokens'].shape
+  if 'segments' in batch:
+    length_B = (batch['segments'][:, :-1] != 0).sum(axis=1)
+  else:
+    length_B = jnp.full((batch_size,), num_tokens - 1)
+  share_B = jax.random.uniform(
+    rng, (batch_size,), minval=cfg.prefix_min, maxval=cfg.prefix_max
+  )
+  return jnp.round(share_B * length_B).astype(jnp.int32)

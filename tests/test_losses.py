@@ -1,0 +1,124 @@
+"""Cross-entropy against optax, formulas and finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.test_util import check_grads
+
+from gpt_jax.objectives.losses import cross_entropy
+
+B, T, V = 3, 5, 11
+
+
+def inputs(dtype=jnp.float32, scale=3.0):
+  rngs = jax.random.split(jax.random.key(0), 3)
+  logits = scale * jax.random.normal(rngs[0], (B, T, V))
+  targets = jax.random.randint(rngs[1], (B, T), 0, V)
+  weights = jax.random.uniform(rngs[2], (B, T))
+  return logits.astype(dtype), targets, weights
+
+
+def test_nll_and_its_gradient_equal_optax():
+  logits, targets, weights = inputs()
+
+  def oracle(logits):
+    nll = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.sum(weights * nll)
+
+  def ours(logits):
+    return cross_entropy(logits, targets, weights).objective_sum
+
+  value, gradient = jax.value_and_grad(ours)(logits)
+  want, want_gradient = jax.value_and_grad(oracle)(logits)
+  np.testing.assert_allclose(value, want, rtol=1e-6)
+  np.testing.assert_allclose(gradient, want_gradient, atol=1e-6)
+
+
+def test_label_smoothing_equals_soft_targets():
+  logits, targets, weights = inputs()
+  soft = 0.9 * jax.nn.one_hot(targets, V) + 0.1 / V
+  want = jnp.sum(weights * optax.softmax_cross_entropy(logits, soft))
+  got = cross_entropy(logits, targets, weights, label_smoothing=0.1)
+  np.testing.assert_allclose(got.objective_sum, want, rtol=1e-6)
+  plain = cross_entropy(logits, targets, weights)
+  np.testing.assert_array_equal(got.nll_sum, plain.nll_sum)
+
+
+def test_z_loss_adds_logsumexp_squared_and_leaves_nll_pure():
+  logits, targets, weights = inputs()
+  got = cross_entropy(logits, targets, weights, z_loss=0.01)
+  z = np.sum(weights * np.square(jax.nn.logsumexp(logits, axis=-1)))
+  np.testing.assert_allclose(got.z_sum, z, rtol=1e-6)
+  np.testing.assert_allclose(got.objective_sum, got.nll_sum + 0.01 * z, rtol=1e-6)
+
+
+@pytest.mark.parametrize('smoothing, z_loss', [(0.0, 0.3), (0.2, 0.0), (0.1, 0.1)])
+def test_gradients_agree_with_finite_differences(smoothing, z_loss):
+  logits, targets, weights = inputs(scale=1.0)
+
+  def objective(logits):
+    sums = cross_entropy(
+      logits, targets, weights, label_smoothing=smoothing, z_loss=z_loss, vocab_limit=9
+    )
+    return sums.objective_sum
+
+  # float32 with steps of 1e-2: truncation and rounding are both near 1e-4.
+  targets = targets % 9
+  check_grads(objective, (logits,), 1, ['rev'], atol=5e-3, rtol=5e-3, eps=1e-2)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_padded_vocabulary_entries_change_nothing_and_get_no_gradient(smoothing):
+  logits, targets, weights = inputs()
+  options = dict(label_smoothing=smoothing, z_loss=0.01)
+  want = cross_entropy(logits, targets, weights, **options)
+  padding = jnp.full((B, T, 5), 50.0)  # higher than any real logit
+
+  def objective(padding):
+    padded = jnp.concatenate([logits, padding], axis=-1)
+    sums = cross_entropy(padded, targets, weights, vocab_limit=V, **options)
+    return sums.objective_sum, sums
+
+  gradient, got = jax.grad(objective, has_aux=True)(padding)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, want)
+  assert not np.any(gradient)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+  logits, targets, weights = inputs()
+  whole = cross_entropy(logits, targets, weights, z_loss=0.1)
+  parts = [
+    cross_entropy(logits[i : i + 1], targets[i : i + 1], weights[i : i + 1], z_loss=0.1)
+    for i in range(B)
+  ]
+  summed = jax.tree.map(lambda *values: sum(values), *parts)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), summed, whole)
+
+
+def test_bfloat16_logits_are_summed_in_float32():
+  logits, targets, weights = inputs(jnp.bfloat16)
+  got = cross_entropy(logits, targets, weights)
+  want = cross_entropy(logits.astype(jnp.float32), targets, weights)
+  assert got.nll_sum.dtype == jnp.float32
+  np.testing.assert_array_equal(got.nll_sum, want.nll_sum)
+
+
+def test_correct_counts_what_argmax_picks_ties_included():
+  logits, targets, weights = inputs()
+  logits = jnp.round(logits)  # many ties
+  want = jnp.sum(weights * (jnp.argmax(logits, axis=-1) == targets))
+  got = cross_entropy(logits, targets, weights)
+  np.testing.assert_allclose(got.correct_sum, want, rtol=1e-6)
+  level = cross_entropy(jnp.zeros((B, T, V)), targets, jnp.ones((B, T)))
+  assert level.correct_sum == np.sum(targets == 0)
+
+
+def test_weightless_targets_leave_no_trace():
+  logits, targets, weights = inputs()
+  weights = weights.at[1].set(0.0)
+  changed = logits.at[1].set(7.0 * logits[1] + 1.0)
+  got = cross_entropy(changed, targets.at[1].set(0), weights, label_smoothing=0.1)
+  want = cross_entropy(logits, targets, weights, label_smoothing=0.1)
+  jax.tree.map(np.testing.assert_array_equal, got, want)

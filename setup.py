@@ -24,8 +24,8 @@ EXTRAS = {
   # Accelerator builds of jax.
   'cuda': ['jax[cuda]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
-  # Lets `plan` compile for TPU pods that are not there.
-  'plan': ['libtpu'],
+  # `plan` compiles for TPU pods that are not there, with the libtpu that jax names.
+  'plan': ['jax[tpu]>=0.10'],
   # What single commands need.
   'eval': ['rouge-score', 'sacrebleu', 'scikit-learn', 'seqeval'],
   'sentencepiece': ['sentencepiece'],

@@ -46,7 +46,8 @@ class MetricsFile:
 def read_lines(path):
   """Returns the file's objects in order, without a line that is not finished."""
   records = []
-  with open(path, encoding='utf-8') as file:
+  # A power cut can leave bytes that are no text: their line is dropped like a torn one.
+  with open(path, encoding='utf-8', errors='replace') as file:
     for line in file:
       try:
         record = json.loads(line)

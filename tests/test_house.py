@@ -49,7 +49,7 @@ def names_of_tests(path):
     return [TESTED_ELSEWHERE[relative(path)]]
   if parts[-1] == '__init__':  # a folder's table
     return ['test_extension_points', f'test_{parts[0]}']
-  return [f'test_{parts[-1]}', 'test_' + '_'.join(parts)]
+  return sorted({f'test_{parts[-1]}', 'test_' + '_'.join(parts)})
 
 
 def functions_of(tree):
@@ -118,6 +118,8 @@ def test_no_file_runs_code_that_comes_as_data():
 def test_every_module_has_its_test_file():
   untested = []
   for path in PACKAGE:
+    if path.stem == '__init__' and len(ast.parse(path.read_text()).body) <= 1:
+      continue  # a docstring, or nothing
     names = names_of_tests(path)
     if not any((ROOT / 'tests' / f'{name}.py').exists() for name in names):
       untested.append(f'{relative(path)}: expected tests/{" or tests/".join(names)}.py')

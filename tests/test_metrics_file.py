@@ -62,7 +62,7 @@ def test_resuming_drops_the_lines_after_the_restored_step(path):
 def test_resuming_drops_a_line_that_a_crash_cut_off(path):
   write(path, [1, 2], loss=1.0)
   whole = path.read_text()
-  path.write_text(whole + whole[: len(whole) // 4])
+  path.write_bytes(whole.encode() + bytes(64) + b'\xff\n' + whole.encode()[:20])
   write(path, [3], loss=2.0, restored_step=2)
   assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [
     1,

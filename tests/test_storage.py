@@ -1,0 +1,68 @@
+import json
+import os
+import resource
+
+import pytest
+
+from gpt_jax import storage
+from gpt_jax.errors import StorageError
+
+
+def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
+  folder = storage.probe(tmp_path / 'a' / 'b')
+  assert folder.is_dir()
+  assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
+  (tmp_path / 'file').write_text('in the way')
+  with pytest.raises(StorageError, match=r'file/run.*another folder') as error:
+    storage.probe(tmp_path / 'file' / 'run')
+  assert error.value.exit_code == 5
+
+
+def test_a_bucket_address_is_refused_with_the_way_out():
+  with pytest.raises(StorageError, match=r'gs://bucket.*mount'):
+    storage.probe('gs://bucket/run')
+
+
+@pytest.fixture
+def full_disk():
+  """Lets no file grow past 1000 bytes."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_noticed_by_the_probe(tmp_path, full_disk):
+  with pytest.raises(StorageError, match='cannot write in'):
+    storage.probe(tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path, full_disk):
+  path = tmp_path / 'run.json'
+  storage.write_json(path, [1])
+  with pytest.raises(StorageError, match='run.json'):
+    storage.write_json(path, list(range(1000)))
+  assert storage.read_json(path) == [1]
+  assert os.listdir(tmp_path) == ['run.json']
+
+
+def test_json_comes_back_as_it_was_written(tmp_path):
+  value = {'a': [1, 2.5, None, True], 'ü': {'nested': 'text'}}
+  storage.write_json(tmp_path / 'x.json', value)
+  assert storage.read_json(tmp_path / 'x.json') == value
+
+
+def test_what_is_not_json_is_refused_before_the_file_is_touched(tmp_path):
+  with pytest.raises(ValueError):
+    storage.write_json(tmp_path / 'x.json', {'loss': float('nan')})
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_json_file_is_named(tmp_path):
+  (tmp_path / 'x.json').write_text(json.dumps([1])[:-1])
+  with pytest.raises(StorageError, match=r'x\.json is not valid JSON'):
+    storage.read_json(tmp_path / 'x.json')

@@ -37,7 +37,8 @@ class TrainConsole:
     self._printed_at = None
     self._is_live = self._console.is_terminal and not self._console.quiet
     self._bar = rich.progress.Progress(
-      rich.progress.BarColumn(bar_width=None),
+      # Named colours: shades of the default bar look the same where colours are few.
+      rich.progress.BarColumn(None, complete_style='cyan', finished_style='green'),
       rich.progress.TextColumn('{task.description}', markup=False),
       console=self._console,
       expand=True,

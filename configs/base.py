@@ -69,7 +69,7 @@ def get_config():
   # markov uniform copy dyck induction (known entropy), or "my_pkg.my_file:make"
   data.path = ''  # text, jsonl, array_record: file, glob or folder
   data.name = ''  # tfds: name or name:version
-  data.split = 'train'  # train, validation, test; tfds: slices such as train[:10%]
+  data.split = 'train'  # train, validation, test, all; tfds: slices: train[:10%]
   data.data_dir = (
     ''  # where path and prepared sets lie; '': GPT_JAX_DATA, TFDS_DATA_DIR
   )

@@ -1,0 +1,193 @@
+"""BPE learned here, GPT-2's, any tokenizer.json: by the `tokenizers` library.
+
+Encoding runs on all cores. Text that looks like a special token is encoded as the plain
+text it is: a document cannot end itself.
+"""
+
+import functools
+import json
+import pathlib
+
+import numpy as np
+import tokenizers as library
+
+from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.errors import ConfigError, DataError
+
+END = '<|endoftext|>'
+_ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')
+_SPACE = '\u2581'  # SentencePiece's mark of a space
+
+
+class LibraryTokenizer(Tokenizer):
+  """A `tokenizers.Tokenizer` behind our interface.
+
+  `byte_lengths` is exact for byte-level models. For others a token counts the bytes of
+  its surface, its mark of a space as one; normalization may have changed the text.
+  """
+
+  model_file = 'tokenizer.json'
+
+  def __init__(self, model, name, eos_token=None):
+    model.encode_special_tokens = True
+    model.no_padding()
+    model.no_truncation()
+    self.name, self._model, self._eos_token = name, model, eos_token
+    self._ids = model.get_vocab(with_added_tokens=True)
+    self.vocab_size = max(self._ids.values()) + 1
+    self.eos_id = None if eos_token is None else self._ids.get(eos_token)
+    self._is_byte_level = '"ByteLevel"' in json.dumps(
+      json.loads(model.to_str())['decoder']
+    )
+
+  @functools.cached_property
+  def token_bytes(self):
+    """The bytes of each id; b'' for special tokens and unused ids."""
+    pieces = [b''] * self.vocab_size
+    to_bytes = _byte_level_bytes if self._is_byte_level else _surface_bytes
+    added = self._model.get_added_tokens_decoder()
+    for token, token_id in self._ids.items():
+      if token_id not in added:
+        pieces[token_id] = to_bytes(token)
+      elif not added[token_id].special:
+        pieces[token_id] = token.encode()
+    return pieces
+
+  def encode(self, text):
+    return self.encode_batch([text])[0]
+
+  def encode_batch(self, texts):
+    found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.array(encoding.ids, np.int32) for encoding in found]
+
+  def decode(self, ids):
+    if self._is_byte_level:
+      return super().decode(ids)
+    return self._model.decode([int(i) for i in ids], skip_special_tokens=True)
+
+  def _definition(self):
+    return {'name': self.name, 'eos_token': self._eos_token}
+
+  def _model_bytes(self):
+    return self._model.to_str().encode()
+
+
+@functools.cache
+def _byte_alphabet():
+  """Returns the printable character of each byte in byte-level BPE -> the byte.
+
+  Printable Latin-1 characters stand for themselves; the other bytes, in order, for the
+  characters from U+0100 on (GPT-2, Radford et al. 2019).
+  """
+  plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+  others = [byte for byte in range(256) if byte not in plain]
+  alphabet = {chr(byte): byte for byte in plain}
+  return alphabet | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+def _byte_level_bytes(token):
+  alphabet = _byte_alphabet()
+  if all(character in alphabet for character in token):
+    return bytes(alphabet[character] for character in token)
+  return token.encode()
+
+
+def _surface_bytes(token):
+  if len(token) == 6 and token.startswith('<0x') and token.endswith('>'):
+    return bytes([int(token[3:5], 16)])  # byte fallback
+  if token.startswith('##'):  # WordPiece: goes on with the word before
+    return token[2:].encode()
+  return token.replace(_SPACE, ' ').encode()
+
+
+def train(texts, vocab_size):
+  """Returns a byte-level BPE of `vocab_size` tokens learned from `texts`.
+
+  The end token is one of them. Fewer are learned when the texts have no more pairs. The
+  same texts give the same tokenizer. Raises ConfigError below 257: 256 bytes and the
+  end token.
+  """
+  if vocab_size < 257:
+    raise ConfigError(
+      f'tokenizer.vocab_size={vocab_size}: byte-level BPE needs at least 257 (the 256'
+      ' bytes and the end token); or use tokenizer.name=byte.'
+    )
+  model = _byte_level(library.models.BPE())
+  trainer = library.trainers.BpeTrainer(
+    vocab_size=vocab_size,
+    special_tokens=[END],
+    initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
+    show_progress=False,
+  )
+  model.train_from_iterator(texts, trainer=trainer)
+  return LibraryTokenizer(model, 'bpe', END)
+
+
+def _byte_level(bpe):
+  model = library.Tokenizer(bpe)
+  model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  model.decoder = library.decoders.ByteLevel()
+  return model
+
+
+def from_gpt2_files(folder):
+  """Returns GPT-2's tokenizer from a folder of OpenAI's encoder.json and vocab.bpe.
+
+  The names vocab.json and merges.txt are taken too.
+  """
+  folder = pathlib.Path(folder)
+  vocab = _first_file(folder, ('encoder.json', 'vocab.json'))
+  merges = _first_file(folder, ('vocab.bpe', 'merges.txt'))
+  try:
+    model = _byte_level(library.models.BPE.from_file(str(vocab), str(merges)))
+  except Exception as error:  # the library raises bare Exception
+    raise DataError(
+      f'tokenizer.path={str(folder)!r}: cannot be read: {error}'
+    ) from error
+  model.add_special_tokens([END])
+  return LibraryTokenizer(model, 'gpt2', END)
+
+
+def _first_file(folder, names):
+  for name in names:
+    if (folder / name).is_file():
+      return folder / name
+  raise DataError(
+    f'tokenizer.path={str(folder)!r}: expected a folder with {" or ".join(names)}.'
+  )
+
+
+def from_json_file(path):
+  """Returns the tokenizer of a `tokenizer.json`, or of a folder that holds one.
+
+  The end token is the `eos_token` of a tokenizer_config.json beside it, else the first
+  special token with a usual name, else none.
+  """
+  path = pathlib.Path(path)
+  path = path / 'tokenizer.json' if path.is_dir() else path
+  if not path.is_file():
+    raise DataError(f'tokenizer.path={str(path)!r}: no such file (a tokenizer.json).')
+  try:
+    model = library.Tokenizer.from_file(str(path))
+  except Exception as error:  # the library raises bare Exception
+    raise DataError(f'tokenizer.path={str(path)!r}: cannot be read: {error}') from error
+  return LibraryTokenizer(model, 'json', _end_token(model, path.parent))
+
+
+def _end_token(model, folder):
+  beside = folder / 'tokenizer_config.json'
+  if beside.is_file():
+    named = json.loads(beside.read_text(encoding='utf-8')).get('eos_token')
+    named = named['content'] if isinstance(named, dict) else named
+    if named is not None:
+      return named
+  return next((end for end in _ENDS if model.token_to_id(end) is not None), None)
+
+
+def load(folder, definition):
+  """Returns the tokenizer that `LibraryTokenizer.save` wrote into `folder`."""
+  try:
+    model = library.Tokenizer.from_file(str(folder / LibraryTokenizer.model_file))
+  except Exception as error:  # the library raises bare Exception
+    raise DataError(f'{folder}: tokenizer.json cannot be read: {error}') from error
+  return LibraryTokenizer(model, definition['name'], definition['eos_token'])

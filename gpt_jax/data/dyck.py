@@ -1,0 +1,89 @@
+"""Brackets of several kinds, properly nested up to a depth: a stack language.
+
+With vocab_size = 2n, token k < n opens kind k and token n + k closes it. At depth 0 a
+bracket opens, at the greatest depth the last one closes, between them both have
+probability 1/2; the kind of an opening bracket is uniform. The kinds on the stack do
+not change the entropy of a step, so the depth alone gives it exactly.
+"""
+
+import math
+
+import numpy as np
+
+from gpt_jax.data.synthetic import SyntheticSource
+from gpt_jax.errors import ConfigError
+
+
+class DyckLanguage:
+  """Depth-capped Dyck language.
+
+  `entropy` is the mean over all tokens of a document but its first, seen from its start
+  at depth 0. Documents end at their length, wherever they are.
+  """
+
+  fields = ('vocab_size', 'max_depth')
+
+  def __init__(self, vocab_size, max_depth, document_len):
+    self.vocab_size, self.max_depth = vocab_size, max_depth
+    self.kinds = vocab_size // 2
+    self.entropy = self._mean_entropy(document_len)
+
+  def _mean_entropy(self, length):
+    """Returns the expected entropy of tokens 2 .. length, by the chain of depths."""
+    depths = self.max_depth + 1
+    step_entropy = np.full(depths, math.log(2) + 0.5 * math.log(self.kinds))
+    step_entropy[0], step_entropy[-1] = math.log(self.kinds), 0.0
+    move = np.zeros((depths, depths))
+    for depth in range(depths):
+      move[depth, min(depth + 1, self.max_depth)] += self._opening(depth)
+      move[depth, max(depth - 1, 0)] += 1 - self._opening(depth)
+    at_depth, total = np.eye(depths)[0], 0.0
+    for t in range(length):
+      total += at_depth @ step_entropy if t else 0.0
+      at_depth = at_depth @ move
+    return total / (length - 1)
+
+  def _opening(self, depth):
+    """Returns the probability that a bracket opens at `depth`."""
+    return np.where(depth == 0, 1.0, np.where(depth == self.max_depth, 0.0, 0.5))
+
+  def draw(self, rng, count, length):
+    """Returns int64 [count, length], each row from depth 0."""
+    tokens = np.empty((count, length), np.int64)
+    stack = np.zeros((count, self.max_depth + 1), np.int64)
+    depth, rows = np.zeros(count, np.int64), np.arange(count)
+    for t in range(length):
+      opens = rng.random(count) < self._opening(depth)
+      kinds = rng.integers(self.kinds, size=count)
+      top = stack[rows, np.maximum(depth - 1, 0)]
+      tokens[:, t] = np.where(opens, kinds, self.kinds + top)
+      stack[rows[opens], depth[opens]] = kinds[opens]
+      depth += np.where(opens, 1, -1)
+    return tokens
+
+  def log_probs(self, tokens_N):
+    """Returns float64 [N]; -inf from the first impossible bracket on."""
+    result, stack = np.full(len(tokens_N), -math.inf), []
+    for t, token in enumerate(tokens_N):
+      opening = float(self._opening(len(stack)))
+      if token < self.kinds:
+        probability = opening / self.kinds
+        stack.append(int(token))
+      else:
+        matches = bool(stack) and stack.pop() == token - self.kinds
+        probability = (1 - opening) * matches
+      if probability == 0:
+        break
+      result[t] = math.log(probability)
+    return result
+
+
+def make(data):
+  """Returns a source of documents of `vocab_size / 2` kinds of brackets."""
+  g = data.generator
+  if g.vocab_size % 2:
+    raise ConfigError(
+      f'data.generator.vocab_size={g.vocab_size}: data.source="dyck" needs an even'
+      f' number, an opening and a closing token for each kind; try {g.vocab_size + 1}.'
+    )
+  return SyntheticSource(data, DyckLanguage(g.vocab_size, g.max_depth, g.document_len))

@@ -1,0 +1,105 @@
+"""Files of a corpus: where they are, their bytes, and what identifies their content."""
+
+import functools
+import glob
+import gzip
+import hashlib
+import mmap
+import os
+import pathlib
+import zlib
+
+from gpt_jax.errors import DataError
+
+_BLOCK = 1 << 20
+_SAMPLED_BLOCKS = 64
+
+
+def find(data, suffixes):
+  """Returns the sorted non-empty files that `data.path` names.
+
+  A relative path is looked up in `data.data_dir`, then in the folder GPT_JAX_DATA, then
+  in the working directory. A folder stands for all files below it that end in one of
+  `suffixes` (or that plus .gz), a glob for its matches.
+  Raises DataError when nothing, or nothing but empty files, is found.
+  """
+  if not data.path:
+    raise DataError(
+      f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
+    )
+  roots = _roots(data)
+  for root in roots:
+    found = _expand(root / os.path.expanduser(data.path), suffixes)
+    if found:
+      filled = [path for path in found if path.stat().st_size]
+      if not filled:
+        raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
+      return filled
+  looked = ', '.join(str(root) for root in roots)
+  raise DataError(
+    f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
+    f' files; looked in {looked}. Give an absolute path, or set data.data_dir.'
+  )
+
+
+def _roots(data):
+  named = [data.data_dir, os.environ.get('GPT_JAX_DATA', '')]
+  return [pathlib.Path(os.path.expanduser(name)) for name in named if name] + [
+    pathlib.Path.cwd()
+  ]
+
+
+def _expand(path, suffixes):
+  if path.is_file():
+    return [path]
+  if path.is_dir():
+    endings = tuple(suffixes) + tuple(f'{suffix}.gz' for suffix in suffixes)
+    return sorted(
+      p for p in path.rglob('*') if p.name.endswith(endings) and p.is_file()
+    )
+  matches = glob.glob(str(path), recursive=True)
+  return sorted(pathlib.Path(match) for match in matches if os.path.isfile(match))
+
+
+def read_bytes(path):
+  """Returns the content of `path` as a bytes-like object.
+
+  Plain files are memory-mapped, so their size does not matter; .gz files are unpacked
+  in memory. Raises DataError for a damaged .gz.
+  """
+  if path.name.endswith('.gz'):
+    try:
+      return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+      raise DataError(
+        f'data.path: {path} is not a readable gzip file: {error}'
+      ) from error
+  with path.open('rb') as file:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(path, size, modified_ns):
+  """Returns the sha256 of 64 evenly spaced MiB of a file (all of a smaller one)."""
+  del modified_ns  # only a part of the cache's key: a file may change while we run
+  digest = hashlib.sha256(str(size).encode())
+  step = max(_BLOCK, size // _SAMPLED_BLOCKS)
+  with open(path, 'rb') as file:
+    for start in range(0, size, step):
+      file.seek(start)
+      digest.update(file.read(_BLOCK))
+  return digest.hexdigest()
+
+
+def fingerprint(paths):
+  """Returns what identifies the content of `paths`: their number, bytes and a sha256.
+
+  Names and places do not count. Of a file above 64 MiB, evenly spaced blocks are
+  hashed.
+  """
+  digest, total = hashlib.sha256(), 0
+  for path in paths:
+    status = path.stat()
+    digest.update(_digest(path, status.st_size, status.st_mtime_ns).encode())
+    total += status.st_size
+  return {'files': len(paths), 'bytes': total, 'content': digest.hexdigest()[:16]}

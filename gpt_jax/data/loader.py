@@ -1,0 +1,159 @@
+"""Batches of a dataset for one host, made ahead of time by a background thread."""
+
+import queue
+import threading
+import time
+
+import numpy as np
+
+from gpt_jax.errors import ConfigError
+
+_END = object()
+
+
+class Loader:
+  """Host `process_index` of `process_count`'s share of the batches of `dataset`.
+
+  A global batch of size b is made of b consecutive samples; host h of H gets its rows
+  h * b / H to (h + 1) * b / H. `prefetch_batches` None: that of the dataset.
+  """
+
+  def __init__(self, dataset, process_index=0, process_count=1, prefetch_batches=None):
+    self._dataset = dataset
+    self._index, self._count = process_index, process_count
+    self._ahead = prefetch_batches or dataset.prefetch_batches
+
+  def batches(self, start_sample, batch_sizes):
+    """Returns an iterator of batches: numpy int32, this host's rows [b / H, N].
+
+    Args:
+      start_sample: the global index of the first sample.
+      batch_sizes: the global size of each batch in turn; may be endless.
+    Close it (`close()` or a `with` block) to stop reading ahead. Errors of the reading
+    thread are raised by the `next` that would have returned the batch.
+    """
+    return _Prefetch(self._read(start_sample, batch_sizes), self._ahead)
+
+  def _read(self, start, batch_sizes):
+    for size in batch_sizes:
+      if size % self._count:
+        raise ConfigError(
+          f'train.batch_size={size}: does not divide over {self._count} processes; try'
+          f' {max(1, round(size / self._count)) * self._count}.'
+        )
+      rows = size // self._count
+      first = start + self._index * rows
+      try:
+        yield _stack([self._dataset.sample(n) for n in range(first, first + rows)])
+      except Exception as error:
+        error.add_note(f'while reading samples {first} to {first + rows - 1}')
+        raise
+      start += size
+
+
+def evaluation_batches(
+  dataset, batch_size, process_index=0, process_count=1, max_batches=0
+):
+  """Returns an iterator over one pass of a dataset opened with `for_eval=True`.
+
+  The last batch is filled up with empty rows, whose `segments` are 0, so that all have
+  `batch_size` rows over all hosts; every host gets the same number of batches.
+  `max_batches` 0: the whole pass.
+  """
+  if batch_size % process_count:
+    raise ConfigError(
+      f'eval.batch_size={batch_size}: does not divide over {process_count} processes;'
+      f' try {max(1, round(batch_size / process_count)) * process_count}.'
+    )
+  rows = batch_size // process_count
+
+  def read():
+    count = -(-len(dataset) // batch_size)
+    for batch in range(min(count, max_batches) if max_batches else count):
+      first = batch * batch_size + process_index * rows
+      inside = range(first, min(first + rows, len(dataset)))
+      samples = [dataset.sample(n) for n in inside]
+      template = samples[0] if samples else dataset.sample(0)
+      empty = {name: np.zeros_like(value) for name, value in template.items()}
+      yield _stack(samples + [empty] * (rows - len(samples)))
+
+  return _Prefetch(read(), dataset.prefetch_batches)
+
+
+def _stack(samples):
+  return {name: np.stack([one[name] for one in samples]) for name in samples[0]}
+
+
+class _Prefetch:
+  """Iterates over `items` with up to `ahead` of them made early in a thread."""
+
+  def __init__(self, items, ahead):
+    self._items = items
+    self._ready = queue.Queue(maxsize=ahead)
+    self._stopped = threading.Event()
+    self._thread = threading.Thread(target=self._run, name='loader', daemon=True)
+    self._thread.start()
+
+  def _run(self):
+    try:
+      for item in self._items:
+        if not self._put(item):
+          return
+      self._put(_END)
+    except BaseException as error:  # for the consumer to raise
+      self._put(error)
+
+  def _put(self, item):
+    """Returns False when nobody wants the item any more."""
+    while not self._stopped.is_set():
+      try:
+        self._ready.put(item, timeout=0.1)
+        return True
+      except queue.Full:
+        continue
+    return False
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    if self._stopped.is_set():
+      raise StopIteration
+    item = self._ready.get()
+    if item is _END or isinstance(item, BaseException):
+      self.close()
+      if item is _END:
+        raise StopIteration
+      raise item
+    return item
+
+  def close(self):
+    """Stops the thread and waits for it."""
+    self._stopped.set()
+    if self._thread is not threading.current_thread():
+      self._thread.join()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self.close()
+
+  def __del__(self):
+    self._stopped.set()  # an iterator that was dropped must not keep its thread
+
+
+def measure_throughput(dataset, batch_size, seconds=2.0):
+  """Returns how many tokens a second `Loader` gives to a consumer that does nothing."""
+
+  def endless():
+    while True:
+      yield batch_size
+
+  with Loader(dataset).batches(0, endless()) as batches:
+    tokens, started = next(batches)['tokens'].shape[1] - 1, time.perf_counter()
+    count = 0
+    while time.perf_counter() - started < seconds:
+      next(batches)
+      count += 1
+    return count * batch_size * tokens / (time.perf_counter() - started)

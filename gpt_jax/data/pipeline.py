@@ -1,0 +1,207 @@
+"""From a DataConfig to numbered samples: sources, tokens, packing, shuffling, mixing.
+
+The one thing that moves is the global sample index n. Sample n of a dataset is a
+function of n alone, so batches do not depend on how many hosts read them, on how a step
+is cut into microbatches or on where a run was interrupted, and n is all to save.
+"""
+
+import dataclasses
+
+import grain
+import numpy as np
+
+from gpt_jax import config_door
+from gpt_jax import data as sources
+from gpt_jax.data import packing, tokenizers
+from gpt_jax.data.token_cache import TokenStore, open_tokens
+from gpt_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Samples by number; n // len is the epoch, and each has its own order."""
+
+  samples: grain.MapDataset
+  num_samples: int
+  """Samples of an epoch: until the first of the mixed sources was seen once."""
+  num_tokens: int
+  """Tokens in all sources together."""
+  stores: dict[str, TokenStore]
+  """The tokens themselves, by name in the mixture ('' where there is none)."""
+  entropy: float | None
+  """Nats per token that no model can beat; None unless the one source is synthetic."""
+  fingerprint: dict[str, str | int | float | bool]
+  """All that decides what `sample(n)` returns, flat."""
+  prefetch_batches: int
+
+  def __len__(self):
+    return self.num_samples
+
+  def sample(self, n):
+    """Returns sample n: `tokens` [N] and, unless concatenated, `segments`,
+    `positions`."""
+    return self.samples[n]
+
+
+class _Packed:
+  """A packing as the random-access source that grain takes."""
+
+  def __init__(self, packed):
+    self._packed = packed
+
+  def __len__(self):
+    return len(self._packed)
+
+  def __getitem__(self, i):
+    return self._packed.sample(int(i))
+
+
+def members(data):
+  """Returns `{name: (DataConfig, weight)}`; `{'': (data, 1.0)}` without a mixture."""
+  if not data.mixture:
+    return {'': (data, 1.0)}
+  alone = dataclasses.replace(data, mixture={})
+  return {
+    name: (
+      config_door.data_section(alone, dict(part), f'data.mixture.{name}'),
+      float(part['weight']),
+    )
+    for name, part in sorted(data.mixture.items())
+  }
+
+
+def _check_alike(data, parts):
+  """Raises ConfigError when members of a mixture give samples of different shapes."""
+  for name, part in parts.items():
+    if part.seq_len != data.seq_len:
+      raise ConfigError(
+        f'data.mixture.{name}.seq_len={part.seq_len}: expected data.seq_len='
+        f'{data.seq_len}, as all samples of a batch are of one length.'
+      )
+  apart = {n: p.packing != 'concat' or p.mask_documents for n, p in parts.items()}
+  if len(set(apart.values())) > 1:
+    listed = ', '.join(
+      f'{name} {"yes" if is_so else "no"}' for name, is_so in apart.items()
+    )
+    raise ConfigError(
+      'data.mixture: some members keep documents apart and some do not'
+      f' ({listed}); give all the same data.packing and data.mask_documents.'
+    )
+
+
+def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
+  """Returns the `Dataset` of a DataConfig.
+
+  Args:
+    seed: decides the order, and a synthetic language's documents, where `data.seed` is
+      None.
+    cache_dir: where tokens are kept when `data.cache_dir` is ''.
+    for_eval: in order, once, with the incomplete last sample padded; the members of a
+      mixture one after another.
+  """
+  data = dataclasses.replace(data, seed=seed if data.seed is None else data.seed)
+  maps, weights, stores, entropies = [], [], {}, []
+  fingerprint = _settings(data, tokenizer, for_eval)
+  parts = members(data)
+  _check_alike(data, {name: part for name, (part, _) in parts.items()})
+  for name, (part, weight) in parts.items():
+    source = sources.make(part)
+    _check_vocabulary(source, tokenizer, part)
+    store = open_tokens(
+      source,
+      tokenizer,
+      append_eos=part.append_eos,
+      cache_dir=part.cache_dir or cache_dir,
+    )
+    packed = packing.pack(store, part, for_eval=for_eval)
+    samples = grain.MapDataset.source(_Packed(packed))
+    if part.shuffle and not for_eval:
+      samples = samples.shuffle(seed=_order_seed(data.seed, len(maps)))
+    maps.append(samples)
+    weights.append(weight)
+    stores[name] = store
+    entropies.append(getattr(source, 'entropy', None))
+    fingerprint |= _described(name, part, source, weight)
+  whole = _join(maps, weights, for_eval)
+  return Dataset(
+    samples=whole if for_eval else whole.repeat(),
+    num_samples=len(whole),
+    num_tokens=sum(store.num_tokens for store in stores.values()),
+    stores=stores,
+    entropy=entropies[0] if len(entropies) == 1 else None,
+    fingerprint=fingerprint,
+    prefetch_batches=data.prefetch_batches,
+  )
+
+
+def _join(maps, weights, for_eval):
+  if len(maps) == 1:
+    return maps[0]
+  if for_eval:
+    return grain.MapDataset.concatenate(maps)
+  return grain.MapDataset.mix(maps, weights)
+
+
+def _order_seed(seed, member):
+  # Hashed: grain adds the epoch to the seed, and runs with neighbouring seeds must not
+  # see each other's orders an epoch apart.
+  return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+
+
+def _settings(data, tokenizer, for_eval):
+  fields = ('seq_len', 'packing', 'mask_documents', 'append_eos', 'shuffle', 'seed')
+  settings = {f'data.{field}': getattr(data, field) for field in fields}
+  return {**settings, 'tokenizer': tokenizer.fingerprint[:16], 'for_eval': for_eval}
+
+
+def _described(name, part, source, weight):
+  prefix = f'data.mixture.{name}' if name else 'data'
+  described = {f'{prefix}.{key}': value for key, value in source.fingerprint.items()}
+  if name:
+    described[f'{prefix}.weight'] = weight
+    for field in ('packing', 'mask_documents', 'append_eos', 'shuffle'):
+      described[f'{prefix}.{field}'] = getattr(part, field)
+  return described
+
+
+def _check_vocabulary(source, tokenizer, data):
+  size = getattr(source, 'vocab_size', None)
+  if size is not None and (tokenizer.name != 'ids' or tokenizer.vocab_size < size):
+    raise ConfigError(
+      f'data.source={data.source!r} gives ids below {size} that are not text, and'
+      f' the {tokenizer.name} tokenizer has {tokenizer.vocab_size}; synthetic languages'
+      ' go with the "ids" tokenizer only and mix with no text.'
+    )
+  if size is None and tokenizer.name == 'ids':
+    raise ConfigError(
+      f'data.source={data.source!r} is text, which the ids tokenizer of a synthetic'
+      ' language cannot read; evaluate on the same kind of source, or mix alike ones.'
+    )
+
+
+def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
+  """Returns the tokenizer of a run, learned from its data where it has to be.
+
+  A synthetic source brings its own vocabulary: ids. `bpe` learns from `data` alone.
+  `char` takes the characters of the `held_out` DataConfigs too, so that evaluation
+  knows them; which characters exist is all that it learns of them.
+  """
+  parts = [part for part, _ in members(data).values()]
+  made = [sources.make(part) for part in parts]
+  sizes = [source.vocab_size for source in made if hasattr(source, 'vocab_size')]
+  if sizes:
+    tokenizer_config = dataclasses.replace(
+      tokenizer_config, name='ids', vocab_size=max(sizes)
+    )
+  if tokenizer_config.name == 'char':
+    parts = [part for one in held_out for part, _ in members(one).values()]
+    made += [sources.make(part) for part in parts]
+
+  def texts():
+    for source in made:
+      for i in range(len(source)):
+        yield from (
+          source.pieces(i) if hasattr(source, 'pieces') else [source[i]['text']]
+        )
+
+  return tokenizers.build(tokenizer_config, texts, workdir)

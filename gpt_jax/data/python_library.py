@@ -1,0 +1,122 @@
+"""Real text that every Python brings: its reference topics, docstrings and own code.
+
+`python_docs` is about 2.3 million characters of English, `python_source` about 12 MB of
+code. Both differ between Python versions, so their fingerprint is that of the files.
+A module's docstrings are one document, so near-copies within it stay in one split.
+"""
+
+import ast
+import functools
+import hashlib
+import platform
+import sysconfig
+from pathlib import Path
+
+from gpt_jax.data import splits
+from gpt_jax.data.documents import TextSource
+from gpt_jax.errors import DataError
+
+_SKIPPED = {'test', 'tests', 'idle_test', 'site-packages', 'dist-packages'}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@functools.cache
+def _modules():
+  """Returns `((file name, UTF-8 bytes), ...)` of the standard library without tests."""
+  root = Path(sysconfig.get_path('stdlib'))
+  paths = sorted(
+    path
+    for path in root.rglob('*.py')
+    if not _SKIPPED & set(path.relative_to(root).parts[:-1])
+  )
+  read = ((str(path.relative_to(root)), path.read_bytes()) for path in paths)
+  return tuple((name, content) for name, content in read if _is_utf8(content))
+
+
+def _is_utf8(content):
+  try:
+    content.decode()
+  except UnicodeDecodeError:
+    return False
+  return True
+
+
+@functools.cache
+def _topics():
+  """Returns `((name, text), ...)`: the reference manual's sections behind `help()`."""
+  try:
+    from pydoc_data.topics import topics
+  except ImportError:  # some distributions leave it out
+    return ()
+  return tuple(sorted(topics.items()))
+
+
+@functools.cache
+def _docs():
+  """Returns `((name, bytes), ...)` of all topics and of each module's docstrings."""
+  found = [(f'topic {name}', text.strip() + '\n') for name, text in _topics()]
+  for name, content in _modules():
+    try:
+      tree = ast.parse(content)
+    except SyntaxError:  # templates that are not Python until filled in
+      continue
+    text = '\n\n'.join(filter(None, _docstrings(tree)))
+    if text:
+      found.append((f'docstrings of {name}', text + '\n'))
+  return tuple((name, text.encode()) for name, text in found)
+
+
+def _docstrings(node):
+  """Yields the cleaned docstrings of `node` and all below it, in the file's order."""
+  if isinstance(node, _DOCUMENTED):
+    yield (ast.get_docstring(node) or '').strip()
+  for child in ast.iter_child_nodes(node):
+    # Expressions hold no docstrings: leaving them out halves the time.
+    if isinstance(child, (ast.stmt, ast.ExceptHandler)):
+      yield from _docstrings(child)
+
+
+class _Library:
+  """Named texts that are extracted when first read; `load` returns them."""
+
+  def __init__(self, load, fingerprint):
+    self._load, self.fingerprint = load, fingerprint
+    if not len(self):
+      raise DataError(
+        'data.source: this Python has no standard library as .py files; use'
+        ' data.source=text with a data.path of your own.'
+      )
+
+  def __len__(self):
+    return len(self._load())
+
+  @property
+  def num_bytes(self):
+    return sum(len(text) for _, text in self._load())
+
+  def document(self, i):
+    return self._load()[i][1]
+
+  def place(self, i):
+    return self._load()[i][0]
+
+
+def _fingerprint():
+  digest = hashlib.sha256()
+  for name, content in _modules():
+    digest.update(name.encode() + b'\0' + content)
+  for name, text in _topics():
+    digest.update(name.encode() + b'\0' + text.encode())
+  return {'python': platform.python_version(), 'content': digest.hexdigest()[:16]}
+
+
+def make_docs(data):
+  """Returns reference topics and docstrings at `data.split`."""
+  splits.check(data.split)
+  return TextSource(_Library(_docs, _fingerprint()), data.split, 'python_docs')
+
+
+def make_source(data):
+  """Returns the library's code at `data.split`, a file a document."""
+  splits.check(data.split)
+  return TextSource(_Library(_modules, _fingerprint()), data.split, 'python_source')

@@ -1,0 +1,104 @@
+"""Languages that repeat themselves: only what is new costs anything.
+
+`copy`: the second half of a document repeats its uniformly random first half.
+`induction`: a random segment, its length uniform in min_period .. max_period, is tiled
+over the document, so that a model has to find the period by looking back.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from gpt_jax.data.synthetic import SyntheticSource
+from gpt_jax.errors import ConfigError
+
+
+class RepeatingLanguage:
+  """Documents that are periodic with an equally likely one of `periods`.
+
+  `entropy` is the mean over all tokens of a document but its first, for a model that
+  sees the document from its start and knows the language, not the period. It is exact:
+  a word of at least two longest periods has just the multiples of its shortest period
+  as periods (Fine and Wilf 1965), so the probability of each word is known and words
+  can be counted.
+  """
+
+  def __init__(self, vocab_size, periods, document_len, fields):
+    self.vocab_size, self.periods = vocab_size, tuple(periods)
+    self.fields = fields
+    total = self._document_entropy(document_len)
+    self.entropy = (total - math.log(vocab_size)) / (document_len - 1)
+
+  def _document_entropy(self, length):
+    """Returns the entropy of a whole document in nats."""
+    if len(self.periods) == 1:
+      return min(self.periods[0], length) * math.log(self.vocab_size)
+    total = 0.0
+    for shortest in range(1, max(self.periods) + 1):
+      multiples = [period for period in self.periods if period % shortest == 0]
+      words = _primitive_words(shortest, self.vocab_size)
+      if not multiples or not words:
+        continue
+      probability = sum(Fraction(1, self.vocab_size**period) for period in multiples)
+      probability /= len(self.periods)
+      log_probability = math.log(probability.numerator) - math.log(
+        probability.denominator
+      )
+      total -= float(words * probability) * log_probability
+    return total
+
+  def draw(self, rng, count, length):
+    """Returns int64 [count, length]."""
+    period = np.array(self.periods)[rng.integers(len(self.periods), size=count)]
+    segment = rng.integers(self.vocab_size, size=(count, max(self.periods)))
+    columns = np.arange(length)[None, :] % period[:, None]
+    return np.take_along_axis(segment, columns, axis=1)
+
+  def log_probs(self, tokens_N):
+    """Returns float64 [N], by the posterior over periods; -inf where none fits."""
+    result = np.full(len(tokens_N), -math.inf)
+    posterior = np.full(len(self.periods), 1 / len(self.periods))
+    for t, token in enumerate(tokens_N):
+      likelihood = np.array(
+        [
+          1 / self.vocab_size if t < period else float(tokens_N[t - period] == token)
+          for period in self.periods
+        ]
+      )
+      joint = posterior * likelihood
+      if joint.sum() == 0:
+        break
+      result[t] = math.log(joint.sum())
+      posterior = joint / joint.sum()
+    return result
+
+
+def _primitive_words(length, vocab_size):
+  """Returns how many words of `length` are no repetition of a shorter word."""
+  shorter = (n for n in range(1, length) if length % n == 0)
+  return vocab_size**length - sum(_primitive_words(n, vocab_size) for n in shorter)
+
+
+def make_copy(data):
+  """Returns a source of documents whose second half repeats the first."""
+  g = data.generator
+  half = (g.document_len + 1) // 2
+  language = RepeatingLanguage(g.vocab_size, [half], g.document_len, ('vocab_size',))
+  return SyntheticSource(data, language)
+
+
+def make_induction(data):
+  """Returns a source of documents tiled from a segment of random length."""
+  g = data.generator
+  if not g.min_period <= g.max_period <= g.document_len // 2:
+    raise ConfigError(
+      f'data.generator.max_period={g.max_period}: expected at least min_period='
+      f'{g.min_period} and at most half of document_len={g.document_len}, so that the'
+      ' entropy is known exactly.'
+    )
+  periods = range(g.min_period, g.max_period + 1)
+  fields = ('vocab_size', 'min_period', 'max_period')
+  return SyntheticSource(
+    data, RepeatingLanguage(g.vocab_size, periods, g.document_len, fields)
+  )

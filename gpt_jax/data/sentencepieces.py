@@ -1,0 +1,75 @@
+"""SentencePiece models (.model files), by the `sentencepiece` package."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.errors import DataError, require_extra
+
+
+class SentencePieceTokenizer(Tokenizer):
+  """A SentencePiece model behind our interface.
+
+  `byte_lengths` counts the bytes of each piece's surface, its mark of a space as one.
+  Against the text this is off by the space that most models put in front, and by what
+  their normalization (NFKC, joined spaces) changed.
+  """
+
+  name, model_file = 'sentencepiece', 'sentencepiece.model'
+
+  def __init__(self, model_proto):
+    try:
+      import sentencepiece
+    except ImportError as error:
+      needs = require_extra('sentencepiece', 'sentencepiece')
+      raise DataError(f'tokenizer.name="sentencepiece" {needs}') from error
+    self._proto = model_proto
+    try:
+      self._model = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
+    except RuntimeError as error:
+      raise DataError(
+        f'tokenizer.path: not a SentencePiece model ({error}).'
+      ) from error
+    self.vocab_size = self._model.vocab_size()
+    self.eos_id = self._model.eos_id() if self._model.eos_id() >= 0 else None
+    self.token_bytes = [self._piece_bytes(i) for i in range(self.vocab_size)]
+
+  def _piece_bytes(self, i):
+    if (
+      self._model.is_control(i) or self._model.is_unknown(i) or self._model.is_unused(i)
+    ):
+      return b''
+    piece = self._model.id_to_piece(i)
+    if self._model.is_byte(i):  # written <0xNN>
+      return bytes([int(piece[3:5], 16)])
+    return piece.replace('\u2581', ' ').encode()
+
+  def encode(self, text):
+    return np.array(self._model.encode(text), np.int32)
+
+  def encode_batch(self, texts):
+    found = self._model.encode(list(texts), num_threads=os.cpu_count() or 1)
+    return [np.array(ids, np.int32) for ids in found]
+
+  def decode(self, ids):
+    return self._model.decode([int(i) for i in ids])
+
+  def _model_bytes(self):
+    return self._proto
+
+
+def from_file(path):
+  """Returns the tokenizer of a .model file. Raises DataError when it is missing."""
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise DataError(
+      f'tokenizer.path={str(path)!r}: no such file (a SentencePiece .model).'
+    )
+  return SentencePieceTokenizer(path.read_bytes())
+
+
+def load(folder):
+  """Returns the tokenizer that was saved in `folder`."""
+  return from_file(folder / SentencePieceTokenizer.model_file)

@@ -1,0 +1,85 @@
+"""Which part of a corpus is train, validation and test, where the data does not say.
+
+One rule for all corpora, the same on every machine and in every run:
+  * 100 documents or more: each document goes whole to one split by a hash of its
+    content (90 / 5 / 5 %), so copies of a document never lie on both sides;
+  * fewer: each document is cut by position, its first 90 % of bytes to train, the next
+    5 % to validation, the rest to test.
+The split 'all' is the whole corpus.
+"""
+
+import hashlib
+import re
+
+from gpt_jax.errors import ConfigError, DataError
+from gpt_jax.registry import nearest
+
+BOUNDS = {'train': (0.0, 0.9), 'validation': (0.9, 0.95), 'test': (0.95, 1.0)}
+BOUNDS['all'] = (0.0, 1.0)
+MANY_DOCUMENTS = 100
+
+_FILE_WORDS = {
+  'train': ('train', 'training'),
+  'validation': ('validation', 'valid', 'val', 'dev'),
+  'test': ('test',),
+}
+
+
+def check(split):
+  """Raises ConfigError when `split` is not train, validation, test or all."""
+  if split not in BOUNDS:
+    hint = nearest(split, BOUNDS)
+    raise ConfigError(
+      f'data.split={split!r}: expected one of {", ".join(BOUNDS)}'
+      + (f'; did you mean {hint!r}?' if hint else ' (slices are for data.source=tfds).')
+    )
+
+
+def takes(split, document):
+  """Returns whether `document` (bytes) is of `split`, by the hash of its content."""
+  head = hashlib.sha256(document).digest()[:8]
+  low, high = BOUNDS[split]
+  return low <= int.from_bytes(head, 'big') / 2**64 < high
+
+
+def byte_range(split, document):
+  """Returns (start, end) of the part of `document` (UTF-8 bytes) that `split` gets.
+
+  A bound that falls inside a character moves on to the next one.
+  """
+  return tuple(_character_start(document, bound) for bound in BOUNDS[split])
+
+
+def _character_start(document, share):
+  position = int(len(document) * share)
+  while position < len(document) and document[position] & 0xC0 == 0x80:
+    position += 1
+  return position
+
+
+def by_file_name(paths, split):
+  """Returns the `paths` that carry the word of `split` in their names, or None.
+
+  Names decide only when every file carries one, as in `train.txt valid.txt test.txt`
+  or `wiki.test.tokens`; None means that the rule above has to be used.
+  Raises DataError when the names decide but none is of `split`.
+  """
+  named = {path: _split_word(path.name) for path in paths}
+  if split == 'all' or len(paths) < 2 or None in named.values():
+    return None
+  chosen = [path for path, word in named.items() if word == split]
+  if not chosen:
+    raise DataError(
+      f'data.split={split!r}: the files of data.path are named after other splits ('
+      + ', '.join(f'{path.name} is {word}' for path, word in sorted(named.items())[:6])
+      + f'); choose data.split={sorted(named.values())[0]}, or add a {split} file.'
+    )
+  return chosen
+
+
+def _split_word(name):
+  words = re.split(r'[._\-]+', name.lower())
+  for split, known in _FILE_WORDS.items():
+    if any(word in known for word in words):
+      return split
+  return None

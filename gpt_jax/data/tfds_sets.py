@@ -1,0 +1,118 @@
+"""Prepared TensorFlow Datasets, read from ArrayRecord files without TensorFlow.
+
+`data.name` is NAME or NAME:VERSION; `data.split` is a split of the set or a slice such
+as `train[:10%]`; the folder is `data.data_dir`, else TFDS_DATA_DIR, else TFDS's own
+default.
+"""
+
+import hashlib
+import logging
+import os
+import pathlib
+
+from gpt_jax.data.documents import TextSource
+from gpt_jax.errors import DataError
+from gpt_jax.registry import nearest
+
+
+class _Examples:
+  def __init__(self, builder, split, text_field):
+    self._examples = builder.as_data_source(split=split)
+    self._name, self._field = builder.name, text_field
+    info = builder.info.splits[split]
+    parent = (
+      builder.info.splits[info.name] if info.name in builder.info.splits else info
+    )
+    self.fingerprint = {
+      'name': builder.name,
+      'version': str(builder.version),
+      'examples': len(self._examples),
+      'text_field': text_field,
+      'files': _shard_digest(info.filepaths),
+    }
+    whole = max(1, parent.num_examples)
+    self.num_bytes = round(parent.num_bytes * len(self._examples) / whole)
+
+  def __len__(self):
+    return len(self._examples)
+
+  def document(self, i):
+    text = self._examples[i][self._field]
+    return text.encode() if isinstance(text, str) else text
+
+  def place(self, i):
+    return f'TFDS set {self._name}, example {i}'
+
+
+def _shard_digest(paths):
+  """Returns a short hash of the names and sizes of a set's shards."""
+  listed = [(os.path.basename(path), os.path.getsize(path)) for path in paths]
+  return hashlib.sha256(repr(sorted(listed)).encode()).hexdigest()[:16]
+
+
+def make(data):
+  """Returns the source of the prepared set `data.name` at `data.split`.
+
+  Raises DataError when it is not prepared, saying how to; nothing is ever downloaded.
+  """
+  if not data.name:
+    raise DataError(
+      'data.name is empty: data.source="tfds" needs NAME or NAME:VERSION.'
+    )
+  builder = _prepared_builder(data)
+  features = builder.info.features
+  if data.text_field not in features:
+    raise DataError(
+      f'data.text_field={data.text_field!r}: {data.name} has the fields'
+      f' {", ".join(sorted(features))}; set data.text_field to the one with the text.'
+    )
+  try:
+    corpus = _Examples(builder, data.split, data.text_field)
+  except ValueError as error:
+    raise DataError(
+      f'data.split={data.split!r}: {data.name} has {", ".join(builder.info.splits)};'
+      ' give one of them or a slice such as train[90%:] as validation.'
+    ) from error
+  if not len(corpus):
+    raise DataError(f'data.split={data.split!r}: no examples of {data.name} lie in it.')
+  return TextSource.whole(corpus, data.split, 'tfds')
+
+
+def _prepared_builder(data):
+  import tensorflow_datasets as tfds
+
+  folder = data.data_dir or os.environ.get('TFDS_DATA_DIR', '')
+  logging.getLogger('absl').setLevel(logging.ERROR)  # it warns of sets it does not find
+  try:
+    builder = tfds.builder(data.name, data_dir=folder or None)
+    if not builder.is_prepared():
+      raise FileNotFoundError(builder.data_path)
+  # TFDS answers an absent set with errors of many kinds, ModuleNotFoundError of
+  # packages that only its preparation needs among them.
+  except (LookupError, ValueError, OSError, ImportError, AssertionError) as error:
+    raise DataError(_how_to_prepare(data.name, folder)) from error
+  if builder.info.file_format and builder.info.file_format.value != 'array_record':
+    raise DataError(
+      f'data.name={data.name!r}: prepared as {builder.info.file_format.value}, which'
+      " only TensorFlow reads; prepare it again with file_format='array_record'."
+    )
+  return builder
+
+
+def _how_to_prepare(name, folder):
+  shown = folder or '~/tensorflow_datasets'
+  there = pathlib.Path(os.path.expanduser(shown))
+  prepared = sorted(p.parts[-3] for p in there.glob('*/*/dataset_info.json'))
+  hint = nearest(name, prepared)
+  return (
+    f'data.name={name!r}: no such TFDS set is prepared in {shown} (prepared there:'
+    f' {", ".join(dict.fromkeys(prepared)) or "none"}'
+    + (f'; did you mean {hint!r}?' if hint else '')
+    + '). Set data.data_dir or TFDS_DATA_DIR to the folder that has it, or prepare it'
+    ' once where TensorFlow and a network are:\n'
+    '  pip install tensorflow-datasets tensorflow-cpu array_record'
+    ' importlib_resources\n'
+    f'  python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir='
+    f"{shown!r}, file_format='array_record').download_and_prepare("
+    "file_format='array_record')\""
+  )

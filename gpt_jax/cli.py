@@ -1,0 +1,115 @@
+"""The command line: finds the subcommand, reads its flags, turns errors into exit codes.
+
+Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
+6 diverged, 1 a bug of ours.
+"""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+
+from gpt_jax import __version__
+from gpt_jax.commands import COMMANDS
+from gpt_jax.errors import UserError
+
+BUG = 1
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def main(argv=None):
+  """Returns the exit code of the command line `argv` (default: the process's own)."""
+  argv = list(sys.argv[1:] if argv is None else argv)
+  try:
+    argv, overrides = split_overrides(argv)
+    args = _parser().parse_args(argv)
+    _quiet_libraries()
+    return _module(args.command).run(args, overrides) or 0
+  except UserError as error:
+    if '--debug' in argv:
+      raise
+    print(f'\ngpt-jax: error: {error}', file=sys.stderr)
+    return error.exit_code
+  except KeyboardInterrupt:
+    print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
+    return INTERRUPTED
+
+
+def split_overrides(argv):
+  """Returns `(argv without them, {dotted field: text})` of `--config.a.b=value` flags.
+
+  `--config.a.b value` is understood as well. Raises UserError for one without a value.
+  """
+  rest, overrides = [], {}
+  words = iter(argv)
+  for word in words:
+    if not word.startswith('--config.'):
+      rest.append(word)
+      continue
+    field, equals, value = word.removeprefix('--config.').partition('=')
+    if not equals:
+      value = next(words, None)
+      if value is None:
+        raise UserError(f'{word}: expected a value, as in {word}=VALUE.')
+    overrides[field] = value
+  return rest, overrides
+
+
+class _Parser(argparse.ArgumentParser):
+  """argparse, with the nearest flag in the error and our exit code."""
+
+  def error(self, message):
+    hint = ''
+    prefix = 'unrecognized arguments: '
+    if message.startswith(prefix):
+      typed = message.removeprefix(prefix).split()[0].split('=')[0]
+      found = difflib.get_close_matches(typed, self.known_flags(), n=1)
+      hint = f' Did you mean {found[0]}?' if found else ''
+    raise UserError(f'{message}.{hint} See: {self.prog} --help')
+
+  def known_flags(self):
+    """Returns all flags of this parser and of its subcommands."""
+    flags = []
+    for action in self._actions:
+      flags += action.option_strings
+      if isinstance(action, argparse._SubParsersAction):
+        for parser in action.choices.values():
+          flags += parser.known_flags()
+    return flags
+
+
+def _parser():
+  parser = _Parser(
+    prog='gpt-jax',
+    description='GPT-style Transformers in JAX: one config from pretraining to serving.',
+    epilog='First steps: gpt-jax train --config=configs/tiny.py --workdir=runs/tiny',
+    allow_abbrev=False,
+  )
+  parser.add_argument('--version', action='version', version=f'gpt_jax {__version__}')
+  commands = parser.add_subparsers(
+    dest='command', required=True, metavar='COMMAND', parser_class=_Parser
+  )
+  for name, line in COMMANDS.items():
+    command = commands.add_parser(
+      name,
+      help=line,
+      allow_abbrev=False,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+      description=_module(name).__doc__,
+    )
+    _module(name).add_arguments(command)
+    command.add_argument(
+      '--debug', action='store_true', help='show the traceback of an error'
+    )
+  return parser
+
+
+def _module(name):
+  return importlib.import_module(f'gpt_jax.commands.{name}_command')
+
+
+def _quiet_libraries():
+  """Keeps XLA's and absl's start-up chatter off the screen, unless asked for."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('ABSL_MIN_LOG_LEVEL', '2')

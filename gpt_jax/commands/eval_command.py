@@ -1,0 +1,48 @@
+"""Scores a run's newest parameters on whole held-out splits.
+
+Prints a table and keeps it as WORKDIR/eval.json. `loss` is nats per token, bits per byte
+sets the same nats against the bytes of raw text, so that tokenizers compare.
+--baselines adds what count tables and compressors reach on the same split.
+
+examples:
+  gpt-jax eval --workdir=runs/tiny --baselines
+  gpt-jax eval --workdir=runs/tiny --json
+  gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
+"""
+
+import json
+
+from gpt_jax.commands import flags
+
+
+def add_arguments(parser):
+  flags.add_workdir(parser)
+  flags.add_config_overrides(parser)
+  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--baselines',
+    action='store_true',
+    help='beside them: n-gram tables and compressors trained on the training split',
+  )
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  flags.enable_compilation_cache()
+  from gpt_jax import evaluation, storage
+  from gpt_jax.train import console, scoring
+  from gpt_jax.workdir import Workdir
+
+  report = scoring.score_run(
+    args.workdir, overrides, step=args.step, with_baselines=args.baselines
+  )
+  for name, figures in report.sets.items():
+    rows = [(key, console.number(value)) for key, value in figures.items()]
+    console.table(f'{name} at step {report.step}', ('figure', 'value'), rows)
+  for name, rows in report.baselines.items():
+    columns = ('reader', 'nats/token', 'bits/byte')
+    console.table(f'{name}: the model beside honest baselines', columns, rows)
+  result = evaluation.by_set(report.flat(), report.step)
+  storage.write_json(Workdir(args.workdir).eval, result)
+  if args.json:
+    print(json.dumps(report.sets))

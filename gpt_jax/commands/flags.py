@@ -1,0 +1,72 @@
+"""Flags that several commands share, and what they set up before a device is touched."""
+
+import os
+import pathlib
+
+from gpt_jax.errors import ConfigError
+
+
+def add_workdir(parser):
+  parser.add_argument(
+    '--workdir', required=True, metavar='DIR', help="the run's folder; made if needed"
+  )
+
+
+def add_config(parser):
+  parser.add_argument(
+    '--config',
+    metavar='FILE.py[:ARG]',
+    help='a config file, such as configs/tiny.py or configs/gpt2.py:124m',
+  )
+  _add_override_help(parser)
+
+
+def add_processes(parser):
+  group = parser.add_argument_group(
+    'several processes', 'found by themselves on TPU pods, SLURM and GKE'
+  )
+  group.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
+  group.add_argument('--num_processes', type=int, metavar='N')
+  group.add_argument('--process_id', type=int, metavar='I', help='from 0')
+
+
+def add_json(parser):
+  parser.add_argument(
+    '--json', action='store_true', help='print one JSON object as the last line'
+  )
+
+
+def enable_compilation_cache():
+  """Keeps compiled programs between runs, in GPT_JAX_CACHE or ~/.cache/gpt_jax/xla."""
+  import jax
+
+  home = os.environ.get('XDG_CACHE_HOME', '~/.cache')
+  folder = os.environ.get('GPT_JAX_CACHE', f'{home}/gpt_jax/xla')
+  if jax.config.jax_compilation_cache_dir is None:
+    path = pathlib.Path(folder).expanduser()
+    jax.config.update('jax_compilation_cache_dir', str(path))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+
+
+def add_config_overrides(parser):
+  """As `add_config`, for commands that read the config from the workdir."""
+  _add_override_help(parser)
+
+
+def refuse_overrides(overrides):
+  """Raises ConfigError where a command has no use for `--config.` flags."""
+  if overrides:
+    raise ConfigError(
+      f'--config.{next(iter(overrides))}: this command reads the config of the run and'
+      ' changes nothing in it; see its --help for flags.'
+    )
+
+
+def _add_override_help(parser):
+  group = parser.add_argument_group('any field of the config')
+  group.add_argument(
+    '--config.SECTION.FIELD=VALUE',
+    dest='unused_override',
+    action='store_true',
+    help='such as --config.train.steps=500; configs/base.py explains every field',
+  )

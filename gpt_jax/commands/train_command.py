@@ -1,0 +1,53 @@
+"""Trains what a config says, in a folder of its own.
+
+A workdir that holds checkpoints is gone on with from the newest one; its config may be
+left out then. The folder ends up with config.json, run.json (who, what, where),
+metrics.jsonl, tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png.
+
+examples:
+  gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
+  gpt-jax train --config=configs/shakespeare_char.py:cpu --workdir=runs/shakespeare \\
+      --config.data.data_dir=TFDS_FOLDER --config.train.steps=500
+  gpt-jax train --config=configs/tiny.py --workdir=runs/more --config.init_from=runs/tiny
+"""
+
+from gpt_jax.commands import flags
+from gpt_jax.errors import ConfigError
+
+
+def add_arguments(parser):
+  flags.add_config(parser)
+  flags.add_workdir(parser)
+  parser.add_argument(
+    '--allow_changes',
+    action='store_true',
+    help='resume although the config or the data differ from the checkpoint',
+  )
+  flags.add_processes(parser)
+
+
+def run(args, overrides):
+  # Before jax is imported for real: a config's mistakes show at once.
+  from gpt_jax import config_door
+  from gpt_jax.workdir import Workdir
+
+  flags.enable_compilation_cache()
+  saved = Workdir(args.workdir).read_config()
+  if args.config is None and saved is None:
+    raise ConfigError(
+      f'--config is missing and {args.workdir} holds no run yet; give one, such as'
+      ' --config=configs/tiny.py.'
+    )
+  values = config_door.load_file(args.config) if args.config else saved
+  from gpt_jax.train import assembly
+
+  config = config_door.resolve(values, overrides, assembly.TABLES)
+  from gpt_jax.parallel import multihost
+
+  multihost.initialize(args.coordinator, args.num_processes, args.process_id)
+  from gpt_jax.train import loop
+
+  loop.train(config, args.workdir, allow_changes=args.allow_changes)
+  if multihost.is_primary():
+    print(f'done: {args.workdir} holds checkpoints, metrics and figures/loss.png')
+    print(f'next: gpt-jax eval --workdir={args.workdir} --baselines')

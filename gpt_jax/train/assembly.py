@@ -1,0 +1,105 @@
+"""From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
+
+from gpt_jax import attention, config_door, objectives, optimizers, schedules
+from gpt_jax.data import SOURCES, pipeline, tokenizers
+from gpt_jax.errors import CheckpointError
+from gpt_jax.parallel import multihost, sharding
+from gpt_jax.train import step
+from gpt_jax.workdir import Workdir
+
+TABLES = {
+  'attention.kernel': {'auto': None} | attention.KERNELS,
+  'data.source': SOURCES,
+  'objective.name': objectives.OBJECTIVES,
+  'optimizer.name': optimizers.OPTIMIZERS,
+  'parallel.rules': sharding.PRESETS,
+  'schedule.name': schedules.SCHEDULES,
+  'tokenizer.name': tokenizers.TOKENIZERS,
+}
+"""Every extension table by the config field that picks from it."""
+
+
+def read_config(workdir):
+  """Returns the frozen Config of a run's folder; CheckpointError where there is none."""
+  saved = Workdir(workdir).read_config()
+  if saved is None:
+    raise CheckpointError(
+      f'{workdir}: no config.json there, so no run; expected a folder that `gpt-jax'
+      ' train --config=configs/tiny.py --workdir=...` has written.'
+    )
+  return config_door.resolve(saved, tables=TABLES)
+
+
+def open_tokenizer(config, workdir):
+  """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one.
+
+  The first process builds and keeps it, the others read what it kept.
+  """
+  workdir = Workdir(workdir)
+  if multihost.is_primary() and config.init_from and not workdir.tokenizer.exists():
+    # Parameters mean nothing under other ids, so they come with their tokenizer.
+    kept = Workdir(config.init_from).tokenizer
+    if kept.exists():
+      tokenizers.load(kept).save(workdir.tokenizer)
+  if not multihost.is_primary():
+    multihost.barrier('tokenizer')
+  tokenizer = pipeline.open_tokenizer(
+    config.tokenizer,
+    config.data,
+    workdir=workdir.path,
+    held_out=[_eval_data(config, name) for name in config.eval.sets],
+  )
+  if multihost.is_primary():
+    multihost.barrier('tokenizer')
+  return tokenizer
+
+
+def open_program(config, tokenizer, mesh=None):
+  """Returns the Program of `config` for the ids and bytes of `tokenizer`."""
+  vocab = objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
+  return step.build(config, vocab=vocab, mesh=mesh, byte_lengths=tokenizer.byte_lengths)
+
+
+def open_training_data(config, tokenizer, workdir):
+  """Returns the Dataset that training reads."""
+  return pipeline.open_dataset(
+    config.data,
+    tokenizer,
+    seed=config.data.seed,
+    cache_dir=config.data.cache_dir or Workdir(workdir).cache,
+  )
+
+
+def open_eval_sets(config, tokenizer, workdir):
+  """Returns `{name: Dataset}` of eval.sets: data fields over those of training."""
+  return {
+    name: pipeline.open_dataset(
+      _eval_data(config, name),
+      tokenizer,
+      seed=config.data.seed,
+      cache_dir=config.data.cache_dir or Workdir(workdir).cache,
+      for_eval=True,
+    )
+    for name in config.eval.sets
+  }
+
+
+def _eval_data(config, name):
+  fields = config.eval.sets[name]
+  return config_door.data_section(config.data, fields, f'eval.sets.{name}')
+
+
+def placer(program):
+  """Returns the function that puts a host's rows of a batch on the mesh."""
+  return lambda batch: multihost.global_batch(batch, program.batch_sharding)
+
+
+def reader_share(program):
+  """Returns which part of each batch this process reads, as keyword arguments.
+
+  Processes whose devices hold the same rows (tensor parallelism) read the same part.
+  """
+  size = program.batch_sharding.mesh.size
+  rows = multihost.local_rows(program.batch_sharding, size)
+  length = rows.stop - rows.start
+  return dict(process_index=rows.start // length, process_count=size // length)

@@ -1,0 +1,137 @@
+"""What happens beside the steps: evaluation, checkpoints, samples, norms, a profile.
+
+A hook is an `Every`: an action on the run after each so many steps, and at the end if
+it says so. The loop calls them in order; add yours to the list in `loop.py`.
+"""
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Callable
+
+import jax
+
+from gpt_jax import evaluation, figures, storage
+from gpt_jax.train import assembly, norms
+
+
+@dataclasses.dataclass
+class Every:
+  """Calls `action(run)` after every `steps` steps (0: never) and maybe at the end."""
+
+  steps: int
+  action: Callable
+  at_end: bool = False
+
+  def __call__(self, run):
+    is_end = run.step == run.program.horizon.total_steps
+    if (self.steps and run.step % self.steps == 0) or (self.at_end and is_end):
+      self.action(run)
+
+
+def evaluate(run):
+  """Scores every set of eval.sets and keeps the figures in `run.scores`."""
+  for name, dataset in run.eval_sets.items():
+    figures_ = evaluation.evaluate(
+      run.program.evaluate,
+      run.state.averaged,
+      dataset,
+      batch_size=run.config.eval.batch_size,
+      place=assembly.placer(run.program),
+      max_batches=run.config.eval.max_batches,
+      counts_bytes=run.config.objective.name == 'causal_lm',
+      progress=lambda batches, total, name=name: run.console.progress(
+        batches, f'eval {name}', total
+      ),
+      **assembly.reader_share(run.program),
+    )
+    run.console.evaluated(run.step, name, figures_)
+    named = {f'{name}/{key}': value for key, value in figures_.items()}
+    run.scores |= named
+    run.track(named)
+
+
+def save(run):
+  """Saves the state, the data position and what the run was made of as one step."""
+  if run.step in run.store.steps():
+    return
+  horizon = run.program.horizon
+  meta = dict(
+    next_sample=horizon.samples_at(run.step),
+    tokens=horizon.tokens_at(run.step),
+    config=run.saved_config,
+    fingerprints=run.fingerprints,
+  )
+  run.store.save(run.step, run.state.as_items(), meta, metrics=run.scores)
+
+
+def write_samples(run):
+  """Appends what the model writes after each prompt to samples.md."""
+  from gpt_jax.inference import engine
+
+  lines = []
+  for prompt in run.config.logging.sample_prompts:
+    text = engine.sample_text(
+      run.program.config,
+      run.state.averaged,
+      run.tokenizer,
+      prompt,
+      max_new_tokens=run.config.logging.sample_tokens,
+    )
+    lines.append(f'**{prompt!r}**\n\n```text\n{prompt}{text}\n```\n')
+  if run.is_primary:
+    with open(run.workdir.samples, 'a', encoding='utf-8') as file:
+      file.write(f'## Step {run.step}\n\n' + '\n'.join(lines) + '\n')
+
+
+def draw_figures(run):
+  """Draws figures/loss.png from metrics.jsonl, with the exact floor where known."""
+  if not run.is_primary:
+    return
+  floors = {
+    f'entropy ({name})': dataset.entropy
+    for name, dataset in run.eval_sets.items()
+    if dataset.entropy is not None
+  }
+  figures.loss_curve(
+    run.workdir.metrics,
+    run.workdir.figures / 'loss.png',
+    reference_lines=sorted(floors.items()),
+    title=run.workdir.path.name,
+  )
+
+
+def write_eval(run):
+  """Keeps the last figures of each set as eval.json."""
+  if run.is_primary:
+    storage.write_json(run.workdir.eval, evaluation.by_set(run.scores, run.step))
+
+
+def track_norms(run, metrics):
+  """Records the norms that `step_with_norms` has measured, per layer."""
+  run.track(norms.flatten(jax.device_get(metrics['norms'])))
+
+
+class Profile:
+  """A profiler trace of `steps` steps from `start` on, for TensorBoard or Perfetto."""
+
+  def __init__(self, folder, start, steps):
+    self._folder, self._start, self._stop = str(folder), start, start + steps
+    self._is_on = False
+
+  def before(self, step):
+    """Starts or ends the trace when `step` (the next one) says so."""
+    is_inside = self._start <= step < self._stop
+    if is_inside and not self._is_on:
+      jax.profiler.start_trace(self._folder)
+    elif self._is_on and not is_inside:
+      jax.profiler.stop_trace()
+    self._is_on = is_inside
+
+  def close(self):
+    self.before(math.inf)
+
+
+def now():
+  """Returns the present moment with its time zone, for run.json."""
+  return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,92 @@
+"""Where a run starts: its newest checkpoint, another run's parameters, or fresh ones.
+
+1. The workdir has checkpoints: go on from the newest one.
+2. `init_from` names another workdir: take its parameters, nothing else.
+3. Neither: fresh parameters from the seed.
+A workdir belongs to one config. What may change between starts is listed here; any
+other difference is refused, field by field.
+"""
+
+import dataclasses
+
+from gpt_jax import checkpoints, config_door, optimizers
+from gpt_jax.errors import CheckpointError
+from gpt_jax.workdir import Workdir, diff
+
+FREE = (
+  'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
+  'data.prefetch_batches', 'eval', 'inference', 'logging', 'model.remat', 'parallel',
+  'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
+)  # fmt: skip
+"""Fields (or sections) that change no number of the run, or only when it ends."""
+
+
+def changes(saved, config):
+  """Returns [(field, old, new)] between a saved config dict and a Config that matter."""
+  fresh = config_door.to_dict(config)
+  if fresh['model']['vocab_size'] is None:  # decided by the tokenizer, compared apart
+    fresh['model']['vocab_size'] = saved['model']['vocab_size']
+  return [
+    (field, old, new)
+    for field, old, new in diff(saved, fresh)
+    if not any(field == free or field.startswith(free + '.') for free in FREE)
+  ]
+
+
+def check_same_run(saved, config, workdir, allow_changes=False):
+  """Raises CheckpointError listing the fields in which `config` is another run."""
+  found = changes(saved, config)
+  if found and not allow_changes:
+    raise CheckpointError(
+      f'{workdir} was trained with another config:\n'
+      + _table(found)
+      + '\nUse a new --workdir, restore the old values, or pass --allow_changes to go on'
+      ' with the new ones from the last checkpoint.'
+    )
+  return found
+
+
+def check_same_data(meta, fingerprints, workdir, allow_changes=False):
+  """Raises CheckpointError when tokenizer or data are not those of the checkpoint."""
+  found = diff(meta['fingerprints'], fingerprints)
+  if found and not allow_changes:
+    raise CheckpointError(
+      f'{workdir}: its checkpoint was trained on other data:\n'
+      + _table(found)
+      + '\nBring the old data back, use a new --workdir, or pass --allow_changes.'
+    )
+
+
+def starting_state(program, store, config):
+  """Returns `(state, step, sentence saying where it came from)`."""
+  step = store.latest_step()
+  if step is not None:
+    abstract = program.abstract_state.as_items()
+    state = type(program.abstract_state).from_items(store.restore(step, abstract))
+    return state, step, f'resumed from step {step}'
+  state = program.init(config.seed)
+  if not config.init_from:
+    return state, 0, 'fresh parameters'
+  params, source_step = _read_params(program, config.init_from)
+  ema = None if state.ema is None else optimizers.ema_init(params)
+  state = dataclasses.replace(state, params=params, ema=ema)
+  return state, 0, f'parameters of {config.init_from}, step {source_step}'
+
+
+def _read_params(program, path):
+  """Returns another run's newest parameters, placed as this program wants them."""
+  folder = Workdir(path).checkpoints
+  if not folder.is_dir():
+    raise CheckpointError(
+      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
+    )
+  with checkpoints.reader(folder) as store:
+    step = store.latest_step()
+    if step is None:
+      raise CheckpointError(f'init_from={path!r}: {folder} holds no finished step.')
+    wanted = {'params': program.abstract_state.params}
+    return store.restore(step, wanted)['params'], step
+
+
+def _table(rows):
+  return '\n'.join(f'  {field}: {old!r} -> {new!r}' for field, old, new in rows)

@@ -1,0 +1,104 @@
+"""Scores a finished or running run: its eval sets, and baselines on the same splits."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from gpt_jax import baselines, checkpoints, config_door, evaluation
+from gpt_jax.errors import CheckpointError, ConfigError
+from gpt_jax.train import assembly
+from gpt_jax.train.console import progress
+from gpt_jax.workdir import Workdir
+
+
+@dataclasses.dataclass
+class Report:
+  """Figures of each eval set at `step`; baselines as rows (name, nats, bits)."""
+
+  step: int
+  sets: dict[str, dict[str, float]]
+  baselines: dict[str, list[tuple[str, str, str]]]
+
+  def flat(self):
+    """Returns `{set/figure: value}`."""
+    return {
+      f'{name}/{key}': value
+      for name, figures in self.sets.items()
+      for key, value in figures.items()
+    }
+
+
+def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
+  """Returns the Report of a workdir's parameters (the averaged ones, if kept)."""
+  workdir = Workdir(workdir)
+  assembly.read_config(workdir)
+  config = config_door.resolve(workdir.read_config(), overrides, assembly.TABLES)
+  tokenizer = assembly.open_tokenizer(config, workdir)
+  program = assembly.open_program(config, tokenizer)
+  eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
+  with checkpoints.reader(workdir.checkpoints) as store:
+    step = store.latest_step() if step is None else step
+    if step is None:
+      raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
+    item = 'ema' if 'ema' in store.items(step) else 'params'
+    params = store.restore(step, {item: getattr(program.abstract_state, item)})[item]
+  sets = {
+    name: evaluation.evaluate(
+      program.evaluate,
+      params,
+      dataset,
+      batch_size=config.eval.batch_size,
+      place=assembly.placer(program),
+      max_batches=config.eval.max_batches,
+      counts_bytes=config.objective.name == 'causal_lm',
+      progress=lambda batches, total, name=name: progress(
+        batches, f'eval {name}', total
+      ),
+      **assembly.reader_share(program),
+    )
+    for name, dataset in eval_sets.items()
+  }
+  tables = {}
+  if with_baselines:
+    _require_text(config)
+    train = assembly.open_training_data(config, tokenizer, workdir)
+    for name, dataset in eval_sets.items():
+      rows = baseline_rows(train, dataset, tokenizer, sets[name])
+      tables[name] = rows
+  return Report(step, sets, tables)
+
+
+def baseline_rows(train, dataset, tokenizer, figures):
+  """Returns table rows of the model and every baseline, the best reader first."""
+  train_N, eval_N = _tokens(train), _tokens(dataset)
+  num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
+  rows = baselines.ngram_table(
+    train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
+  )
+  if tokenizer.byte_lengths.any():
+    rows += baselines.compressor_table(
+      tokenizer.decode(train_N).encode(),
+      tokenizer.decode(eval_N).encode(),
+      num_eval_tokens=len(eval_N),
+    )
+  bits = figures.get('bits_per_byte', math.inf)
+  rows.append(baselines.Row('this model', figures['loss'], bits))
+  rows.sort(key=lambda row: row.nats_per_token)
+  return [
+    (row.name, f'{row.nats_per_token:.4f}', f'{row.bits_per_byte:.4f}') for row in rows
+  ]
+
+
+def _tokens(dataset):
+  (store,) = dataset.stores.values()
+  return np.asarray(store.tokens, np.int32)
+
+
+def _require_text(config):
+  if config.objective.name != 'causal_lm' or config.data.mixture:
+    raise ConfigError(
+      '--baselines: counts need one source of text read left to right; this run has'
+      f' objective.name={config.objective.name!r}'
+      + (' and a mixture.' if config.data.mixture else '.')
+    )

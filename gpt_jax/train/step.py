@@ -1,0 +1,303 @@
+"""The training program: one place that puts model, objective and optimizer together,
+and applies jit, shardings and donation. `train`, `plan` and `bench` run this Program.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gpt_jax import attention, objectives, optimizers, pytree, schedules
+from gpt_jax.config import Config
+from gpt_jax.errors import ConfigError
+from gpt_jax.model.gpt import GPT
+from gpt_jax.objectives import losses
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.parallel.sharding import Rules, make_rules
+from gpt_jax.train import norms
+from gpt_jax.train.state import TrainState, shardings_like, with_shardings
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A compiled run: `state = init(seed)`, then `state, metrics = step(state, batch)`."""
+
+  config: Config
+  """As given, with `model.vocab_size` resolved."""
+  model: GPT
+  rules: Rules
+  horizon: schedules.Horizon
+  attention_kernel: str
+  abstract_state: TrainState
+  """Shapes, dtypes and shardings of the state."""
+  batch_sharding: jax.sharding.NamedSharding
+  init: Callable[[int], TrainState]
+  step: Callable[[TrainState, Any], tuple[TrainState, dict]]
+  """Takes the next batch; donates the state. Metrics are float32 scalars."""
+  step_with_norms: Callable[[TrainState, Any], tuple[TrainState, dict]]
+  """As `step`, with metrics['norms']: parameter, gradient and update norms by name."""
+  evaluate: Callable[[Any, Any, int], dict]
+  """(params, batch, batch index) -> sums over the batch, without dropout."""
+
+
+def build(config, *, vocab, mesh=None, byte_lengths=None):
+  """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
+
+  Args:
+    mesh: default: all devices, by parallel.mesh.
+    byte_lengths: int [vocab.size], bytes of text each token stands for; without them
+      `evaluate` counts no bytes.
+  Nothing is allocated: compilation happens at the first call of each function.
+  """
+  mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
+  rules = make_rules(config.parallel, mesh)
+  objective = objectives.make(
+    config.objective, vocab=vocab, seq_len=config.data.seq_len
+  )
+  num_ids = vocab.size + objective.extra_tokens
+  config = dataclasses.replace(
+    config, model=_with_vocab(config.model, num_ids, rules.num_shards('vocab'))
+  )
+  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  _check_batches(config, horizon, rules)
+  kernel_name, attend = attention.choose_kernel(
+    config.attention.kernel,
+    softcap=config.attention.softcap,
+    dropout=config.model.attention_dropout,
+    position=config.model.position,
+  )
+  model = GPT(config.model, config.attention, attend, rules.constrain)
+  params, param_shardings = abstract_params(config, rules)
+  schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  optimizer = optimizers.make(config.optimizer, schedule, params)
+  init = functools.partial(_init, config=config, optimizer=optimizer)
+  replicated = rules.sharding()
+  shapes = jax.eval_shape(init, 0)
+  shardings = TrainState(
+    step=replicated,
+    seed=replicated,
+    params=param_shardings,
+    opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
+    ema=None if shapes.ema is None else param_shardings,
+  )
+  batch_sharding = rules.sharding(('batch', None))
+  loss = functools.partial(
+    _loss_sums, model=model, config=config.objective, vocab_limit=num_ids
+  )
+  step = functools.partial(
+    train_step,
+    loss=loss,
+    objective=objective,
+    optimizer=optimizer,
+    learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
+    grad_accum=config.train.grad_accum,
+    ema_decay=config.optimizer.ema,
+    shard=rules.constrain,
+  )
+
+  def jit_step(**options):
+    return jax.jit(
+      functools.partial(step, **options),
+      in_shardings=(shardings, batch_sharding),
+      out_shardings=(shardings, replicated),
+      donate_argnums=0,
+    )
+
+  return Program(
+    config=config,
+    model=model,
+    rules=rules,
+    horizon=horizon,
+    attention_kernel=kernel_name,
+    abstract_state=with_shardings(shapes, shardings),
+    batch_sharding=batch_sharding,
+    init=jax.jit(init, out_shardings=shardings),
+    step=jit_step(),
+    step_with_norms=jit_step(report_norms=True),
+    evaluate=jax.jit(
+      functools.partial(
+        evaluate_step, loss=loss, objective=objective, byte_lengths=byte_lengths
+      ),
+      in_shardings=(param_shardings, batch_sharding, None),
+      out_shardings=replicated,
+    ),
+  )
+
+
+def abstract_params(config, rules):
+  """Returns (shapes, shardings) of the parameters; no device is touched.
+
+  Raises ConfigError for a dimension that does not divide over its mesh axes.
+  """
+  boxed = jax.eval_shape(functools.partial(_init_params, config=config), 0)
+  names = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
+  params = nn.meta.unbox(boxed)
+
+  def place(name, leaf):
+    axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
+    rules.check(name, leaf.shape, axes)
+    return rules.sharding(axes)
+
+  return params, pytree.map_named(place, params)
+
+
+def train_step(
+  state, batch, *, loss, objective, optimizer, learning_rate, grad_accum, ema_decay,
+  shard, report_norms=False,
+):  # fmt: skip
+  """Returns `(state after this batch, metrics)`; pure.
+
+  The loss is the weighted mean over all targets of the global batch, so `grad_accum`
+  microbatches give the update of one big batch.
+  """
+  rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
+  objective_rng, dropout_rng = jax.random.split(rng)
+  example = objective(batch, objective_rng)
+  total_weight = jnp.maximum(jnp.sum(example.weights_BT), 1.0)
+
+  def mean_loss(params, example, rng):
+    sums = loss(params, example, rng)
+    return sums.objective_sum / total_weight, sums
+
+  grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
+  if grad_accum == 1:
+    (_, sums), grads = grad_fn(state.params, example, dropout_rng)
+  else:
+    sums, grads = _accumulate(
+      grad_fn, state.params, example, dropout_rng, grad_accum, shard
+    )
+  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema
+  if ema is not None:
+    ema = optimizers.ema_update(ema, params, ema_decay, state.step)
+  metrics = {
+    'loss': sums.nll_sum / total_weight,
+    'objective': sums.objective_sum / total_weight,
+    'accuracy': sums.correct_sum / total_weight,
+    'targets': sums.weight_sum,
+    'grad_norm': optax.global_norm(grads),
+    'learning_rate': learning_rate(state.step),
+  }
+  if report_norms:
+    metrics['norms'] = norms.by_layer(
+      {'param': params, 'grad': grads, 'update': updates}
+    )
+  state = state.replace(
+    step=state.step + 1, params=params, opt_state=opt_state, ema=ema
+  )
+  return state, metrics
+
+
+def evaluate_step(params, batch, index, *, loss, objective, byte_lengths):
+  """Returns `{nll, targets, correct, bytes}` summed over a batch, float32.
+
+  What an objective hides at random depends only on the batch's `index` in its set.
+  """
+  example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
+  sums = loss(params, example, None)
+  result = {
+    'nll': sums.nll_sum,
+    'targets': sums.weight_sum,
+    'correct': sums.correct_sum,
+  }
+  if byte_lengths is not None:
+    bytes_V = jnp.asarray(np.asarray(byte_lengths, np.float32))
+    bytes_BT = bytes_V[jnp.minimum(example.targets_BT, len(byte_lengths) - 1)]
+    result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
+  return result
+
+
+def _loss_sums(params, example, dropout_rng, *, model, config, vocab_limit):
+  """Returns the LossSums of one (micro)batch; `dropout_rng` None turns dropout off."""
+  logits_BTV, _ = model.apply(
+    {'params': params},
+    example.inputs_BT,
+    example.mask,
+    example.positions_BT,
+    deterministic=dropout_rng is None,
+    rngs=None if dropout_rng is None else {'dropout': dropout_rng},
+  )
+  return losses.cross_entropy(
+    logits_BTV,
+    example.targets_BT,
+    example.weights_BT,
+    label_smoothing=config.label_smoothing,
+    z_loss=config.z_loss,
+    vocab_limit=vocab_limit,
+  )
+
+
+def _accumulate(grad_fn, params, example, rng, count, shard):
+  """Returns (sums, gradients) added up over `count` microbatches by a scan."""
+
+  def cut(leaf):
+    # Microbatch i takes rows i, i + count, ...: each device keeps its own rows.
+    parts = leaf.reshape(leaf.shape[0] // count, count, *leaf.shape[1:])
+    return parts.swapaxes(0, 1)
+
+  def add(total, part):
+    index, example = part
+    example = jax.tree.map(
+      lambda leaf: shard(leaf, 'batch', *[None] * (leaf.ndim - 1)), example
+    )
+    (_, sums), grads = grad_fn(params, example, jax.random.fold_in(rng, index))
+    return jax.tree.map(jnp.add, total, (sums, grads)), None
+
+  parts = (jnp.arange(count), jax.tree.map(cut, example))
+  shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts[1]), rng)
+  (_, sums), grads = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  (sums, grads), _ = jax.lax.scan(add, (sums, grads), parts)
+  return sums, grads
+
+
+def _init(seed, *, config, optimizer):
+  params = nn.meta.unbox(_init_params(seed, config=config))
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    seed=jnp.asarray(seed, jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+    ema=optimizers.ema_init(params) if config.optimizer.ema else None,
+  )
+
+
+def _init_params(seed, *, config):
+  """Returns fresh parameters boxed with the names of their axes."""
+  # Dense and unsharded: parameters do not depend on it, and one token suffices.
+  model = GPT(config.model, config.attention)
+  tokens_BT = jnp.zeros((1, 1), jnp.int32)
+  return model.init(jax.random.key(seed), tokens_BT)['params']
+
+
+def _with_vocab(model, num_ids, shards):
+  """Returns `model` with a table that holds `num_ids` and divides over the mesh."""
+  if model.vocab_size is not None and model.vocab_size < num_ids:
+    raise ConfigError(
+      f'model.vocab_size={model.vocab_size}: tokenizer and objective use {num_ids} ids;'
+      ' set it to None or to at least that.'
+    )
+  multiple = math.lcm(model.vocab_multiple, shards)
+  rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
+  return dataclasses.replace(model, vocab_size=rows)
+
+
+def _check_batches(config, horizon, rules):
+  """Raises ConfigError for a microbatch that does not divide over the data shards."""
+  shards = rules.num_shards('batch')
+  for stage in horizon.stages:
+    rows = stage.batch_size // config.train.grad_accum
+    if rows % shards:
+      unit = shards * config.train.grad_accum
+      raise ConfigError(
+        f'train.batch_size={stage.batch_size}: its microbatches of {rows} rows do not'
+        f' divide over {shards} data shards; try'
+        f' {max(unit, stage.batch_size // unit * unit)}.'
+      )

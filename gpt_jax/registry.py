@@ -1,4 +1,4 @@
-"""Tables of plug-ins: a plain dict per folder, or `"my_pkg.my_file:make"` from outside."""
+"""Tables of plug-ins: a dict per folder, or `"my_pkg.my_file:make"` from outside."""
 
 import difflib
 import importlib
@@ -10,6 +10,17 @@ def nearest(name, known):
   """Returns the closest of `known` to a misspelt `name`, or None."""
   found = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
   return found[0] if found else None
+
+
+def choose(table, name, field):
+  """Returns `table[name]`; raises ConfigError with the choices and the nearest name."""
+  if name in table:
+    return table[name]
+  hint = nearest(name, table)
+  raise ConfigError(
+    f'{field}={name!r}: expected one of {", ".join(table)}'
+    + (f'; did you mean {hint!r}?' if hint else '.')
+  )
 
 
 def lookup(table, name, field):

@@ -8,12 +8,14 @@ import ast
 import dataclasses
 import math
 import os
+import re
+import runpy
 import sys
+import traceback
 import types
 import typing
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from gpt_jax.config import Config, DataConfig
 from gpt_jax.config_checks import conflicts
@@ -38,15 +40,24 @@ def load_file(spec):
       )
     spec = beside + spec[len(path) :]
   sys.path[:0] = [_repository_root()]
+  path, *argument = spec.split(':', 1)
   try:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file('config', lock_config=True, flag_values=values)
-    values(['gpt_jax', f'--config={spec}'])
-    return values.config
-  except (KeyError, AttributeError, TypeError, flags.Error) as error:
-    raise ConfigError(f'--config={spec}: {_first_line(error)}') from error
+    module = runpy.run_path(path)
+    if 'get_config' not in module:
+      raise ConfigError('it defines no get_config(); see configs/base.py.')
+    config = module['get_config'](*argument)
+  except ConfigError as error:
+    raise ConfigError(f'--config={spec}: {error}') from error
+  except Exception as error:  # whatever the file's own code raises is for its author
+    raise ConfigError(f'--config={spec}: {_cause(error, path)}') from error
   finally:
     sys.path.remove(_repository_root())
+  if not isinstance(config, ConfigDict):
+    raise ConfigError(
+      f'--config={spec}: get_config() returned {type(config).__name__}; expected a'
+      ' ConfigDict that starts from configs/base.py.'
+    )
+  return config.lock()
 
 
 def resolve(config, overrides=None, tables=None):
@@ -96,8 +107,19 @@ def _repository_root():
   return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _first_line(error):
-  return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _cause(error, path):
+  """Returns what went wrong in the config file at `path`, and on which line."""
+  text = str(error.args[0]) if error.args else ''
+  # ml_collections prints all fields of the section between the two useful sentences.
+  text = re.sub(r'Other fields present: ".*?}"', '', text, flags=re.DOTALL)
+  text = ' '.join(text.replace(r'\n', ' ').split())
+  text = re.sub(r"^'(.*)'$", r'\1', text)  # str(KeyError) is a repr
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename == path]
+  if isinstance(error, SyntaxError):
+    lines = [error.lineno]
+  place = f' (line {lines[-1]})' if lines else ''
+  return f'{type(error).__name__}: {text}{place}'
 
 
 def _plain(value, sequence=tuple):

@@ -33,6 +33,7 @@ class Row:
   name: str
   nats_per_token: float
   bits_per_byte: float
+  """inf where tokens stand for no text (synthetic languages)."""
 
 
 def best(rows):
@@ -196,7 +197,9 @@ def _check(train_N, eval_N, vocab_size, max_order):
 
 def _row(name, nats, num_tokens, num_bytes):
   """Returns a `Row` from the cost of the whole text in nats."""
-  return Row(name, nats / num_tokens, nats / math.log(2) / num_bytes)
+  return Row(
+    name, nats / num_tokens, nats / math.log(2) / num_bytes if num_bytes else math.inf
+  )
 
 
 def _added_bytes(compress, train_bytes, eval_bytes, reach_bytes):

@@ -1,4 +1,4 @@
-"""The command line: finds the subcommand, reads its flags, turns errors into exit codes.
+"""The command line: finds the subcommand, reads flags, turns errors into exit codes.
 
 Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
 6 diverged, 1 a bug of ours.
@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
   parser = _Parser(
     prog='gpt-jax',
-    description='GPT-style Transformers in JAX: one config from pretraining to serving.',
+    description='GPT-style Transformers in JAX, driven by one config.',
     epilog='First steps: gpt-jax train --config=configs/tiny.py --workdir=runs/tiny',
     allow_abbrev=False,
   )

@@ -41,4 +41,6 @@ class DivergedError(UserError):
 
 def require_extra(extra, package):
   """Returns the ImportError message for an optional `package` of `[extra]`."""
-  return f"needs the package '{package}'; install it with: pip install 'gpt_jax[{extra}]'"
+  return (
+    f"needs the package '{package}'; install it with: pip install 'gpt_jax[{extra}]'"
+  )

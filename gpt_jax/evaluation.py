@@ -1,4 +1,4 @@
-"""Held-out figures: loss, perplexity, bits per byte, against the exact floor if known."""
+"""Held-out figures: loss, perplexity, bits per byte, and the exact floor if known."""
 
 import math
 

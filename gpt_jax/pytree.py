@@ -8,7 +8,9 @@ import numpy as np
 
 def path_name(path):
   """Returns a jax key path as `layers/block_0/attention/q/kernel`."""
-  return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path)
+  return '/'.join(
+    str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path
+  )
 
 
 def named_leaves(tree):

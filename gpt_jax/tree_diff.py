@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from gpt_jax import pytree
 from gpt_jax.registry import nearest
 
+MAX_LISTED = 40  # differences that an error lists before it counts the rest
+
 
 def differences(saved, wanted, item):
   """Returns a line for each array of `item` in which two abstract trees differ.
@@ -31,6 +33,19 @@ def differences(saved, wanted, item):
     elif saved[name] != wanted[name]:
       lines.append(f'{name}: saved {saved[name]}, wanted {wanted[name]}')
   return lines
+
+
+def report(folder, lines):
+  """Returns the text of an error: the `differences` of what `folder` holds."""
+  rest = len(lines) - MAX_LISTED
+  return '\n'.join(
+    [
+      f'{folder} holds other arrays than this program needs, {len(lines)} differ:',
+      *(f'  {line}' for line in lines[:MAX_LISTED]),
+      *([f'  ... and {rest} more'] if rest > 0 else []),
+      'Use the config that it was saved with, or start in a new workdir.',
+    ]
+  )
 
 
 def _specs(tree, item):

@@ -1,7 +1,7 @@
 """One file per subcommand: `add_arguments(parser)` and `run(args, overrides)`.
 
-`HELP` is the line that `gpt-jax --help` shows; the module docstring is the command's own
-help. Modules are imported when their command is called, so that `--help` is quick.
+The module docstring is the command's help. Heavy imports stand inside `run`, so that
+`--help` is quick.
 """
 
 COMMANDS = {
@@ -9,4 +9,4 @@ COMMANDS = {
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'generate': 'write text with a run, streamed to the terminal',
 }
-"""name -> one line of help; the module has the same name, with _command appended."""
+"""name -> one line of help. The module is called `{name}_command`."""

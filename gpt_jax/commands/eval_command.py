@@ -1,7 +1,7 @@
 """Scores a run's newest parameters on whole held-out splits.
 
-Prints a table and keeps it as WORKDIR/eval.json. `loss` is nats per token, bits per byte
-sets the same nats against the bytes of raw text, so that tokenizers compare.
+Prints a table and keeps it as WORKDIR/eval.json. `loss` is nats per token; bits
+per byte sets the same nats against the bytes of raw text, so that tokenizers compare.
 --baselines adds what count tables and compressors reach on the same split.
 
 examples:

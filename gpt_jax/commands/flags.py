@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what they set up before a device is touched."""
+"""Flags that several commands share, and what is set up before a device is touched."""
 
 import os
 import pathlib

@@ -8,7 +8,8 @@ examples:
   gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
   gpt-jax train --config=configs/shakespeare_char.py:cpu --workdir=runs/shakespeare \\
       --config.data.data_dir=TFDS_FOLDER --config.train.steps=500
-  gpt-jax train --config=configs/tiny.py --workdir=runs/more --config.init_from=runs/tiny
+  gpt-jax train --config=configs/tiny.py --workdir=runs/more \\
+      --config.init_from=runs/tiny
 """
 
 from gpt_jax.commands import flags

@@ -20,7 +20,7 @@ TABLES = {
 
 
 def read_config(workdir):
-  """Returns the frozen Config of a run's folder; CheckpointError where there is none."""
+  """Returns the Config of a run's folder; CheckpointError where there is none."""
   saved = Workdir(workdir).read_config()
   if saved is None:
     raise CheckpointError(

@@ -22,7 +22,7 @@ FREE = (
 
 
 def changes(saved, config):
-  """Returns [(field, old, new)] between a saved config dict and a Config that matter."""
+  """Returns [(field, old, new)] of what matters between saved dict and Config."""
   fresh = config_door.to_dict(config)
   if fresh['model']['vocab_size'] is None:  # decided by the tokenizer, compared apart
     fresh['model']['vocab_size'] = saved['model']['vocab_size']
@@ -40,8 +40,8 @@ def check_same_run(saved, config, workdir, allow_changes=False):
     raise CheckpointError(
       f'{workdir} was trained with another config:\n'
       + _table(found)
-      + '\nUse a new --workdir, restore the old values, or pass --allow_changes to go on'
-      ' with the new ones from the last checkpoint.'
+      + '\nUse a new --workdir, restore the old values, or pass --allow_changes to'
+      ' go on with the new ones from the last checkpoint.'
     )
   return found
 

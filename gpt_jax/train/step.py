@@ -27,7 +27,7 @@ from gpt_jax.train.state import TrainState, shardings_like, with_shardings
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled run: `state = init(seed)`, then `state, metrics = step(state, batch)`."""
+  """A compiled run: `init(seed) -> state`, `step(state, batch) -> state, metrics`."""
 
   config: Config
   """As given, with `model.vocab_size` resolved."""
@@ -74,20 +74,12 @@ def build(config, *, vocab, mesh=None, byte_lengths=None):
     position=config.model.position,
   )
   model = GPT(config.model, config.attention, attend, rules.constrain)
-  params, param_shardings = abstract_params(config, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  params, param_shardings = abstract_params(config, rules)
   optimizer = optimizers.make(config.optimizer, schedule, params)
   init = functools.partial(_init, config=config, optimizer=optimizer)
-  replicated = rules.sharding()
   shapes = jax.eval_shape(init, 0)
-  shardings = TrainState(
-    step=replicated,
-    seed=replicated,
-    params=param_shardings,
-    opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
-    ema=None if shapes.ema is None else param_shardings,
-  )
-  batch_sharding = rules.sharding(('batch', None))
+  shardings = _state_shardings(shapes, params, param_shardings, rules)
   loss = functools.partial(
     _loss_sums, model=model, config=config.objective, vocab_limit=num_ids
   )
@@ -101,15 +93,16 @@ def build(config, *, vocab, mesh=None, byte_lengths=None):
     ema_decay=config.optimizer.ema,
     shard=rules.constrain,
   )
-
-  def jit_step(**options):
-    return jax.jit(
-      functools.partial(step, **options),
-      in_shardings=(shardings, batch_sharding),
-      out_shardings=(shardings, replicated),
-      donate_argnums=0,
-    )
-
+  evaluate = functools.partial(
+    evaluate_step, loss=loss, objective=objective, byte_lengths=byte_lengths
+  )
+  batch_sharding, replicated = rules.sharding(('batch', None)), rules.sharding()
+  jit_step = functools.partial(
+    jax.jit,
+    in_shardings=(shardings, batch_sharding),
+    out_shardings=(shardings, replicated),
+    donate_argnums=0,
+  )
   return Program(
     config=config,
     model=model,
@@ -119,15 +112,25 @@ def build(config, *, vocab, mesh=None, byte_lengths=None):
     abstract_state=with_shardings(shapes, shardings),
     batch_sharding=batch_sharding,
     init=jax.jit(init, out_shardings=shardings),
-    step=jit_step(),
-    step_with_norms=jit_step(report_norms=True),
+    step=jit_step(step),
+    step_with_norms=jit_step(functools.partial(step, report_norms=True)),
     evaluate=jax.jit(
-      functools.partial(
-        evaluate_step, loss=loss, objective=objective, byte_lengths=byte_lengths
-      ),
+      evaluate,
       in_shardings=(param_shardings, batch_sharding, None),
       out_shardings=replicated,
     ),
+  )
+
+
+def _state_shardings(shapes, params, param_shardings, rules):
+  """Returns where each leaf of the TrainState `shapes` lives, as a TrainState."""
+  replicated = rules.sharding()
+  return TrainState(
+    step=replicated,
+    seed=replicated,
+    params=param_shardings,
+    opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
+    ema=None if shapes.ema is None else param_shardings,
   )
 
 

@@ -1,0 +1,37 @@
+"""Keeps off the console what Orbax says about itself; its failures stay exceptions."""
+
+import collections.abc
+import dataclasses
+import logging
+import sys
+
+import absl.logging
+
+
+def silence():
+  """Hides Orbax's log lines and the tracebacks that its failures leave behind.
+
+  A failed save or restore raises in the caller; Orbax logs it several times more, and
+  each chunk that was under way prints a traceback of its own. absl's `--verbosity=1`
+  shows the log lines again.
+  """
+  logging.getLogger('absl').addFilter(_is_worth_showing)
+  if not isinstance(sys.unraisablehook, _SkipOrbax):
+    sys.unraisablehook = _SkipOrbax(sys.unraisablehook)
+
+
+def _is_worth_showing(record):
+  return '/orbax/' not in record.pathname or absl.logging.vlog_is_on(1)
+
+
+@dataclasses.dataclass
+class _SkipOrbax:
+  """An unraisablehook that passes over the chunks of a save or restore that failed."""
+
+  otherwise: collections.abc.Callable
+
+  def __call__(self, unraisable):
+    code = getattr(unraisable.object, 'cr_code', None)  # of an abandoned coroutine
+    abandoned = code is not None and '/orbax/' in code.co_filename
+    if not abandoned and str(unraisable.exc_value) != 'Event loop is closed':
+      self.otherwise(unraisable)

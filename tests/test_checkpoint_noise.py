@@ -1,0 +1,48 @@
+import logging
+import sys
+import types
+
+import absl.logging
+import pytest
+
+from gpt_jax import checkpoint_noise
+
+
+@pytest.fixture(autouse=True)
+def console(monkeypatch):
+  """Returns what reaches the hook that was there before."""
+  shown = []
+  monkeypatch.setattr(sys, 'unraisablehook', shown.append)
+  checkpoint_noise.silence()
+  checkpoint_noise.silence()  # twice does no more than once
+  return shown
+
+
+def unraisable(value, item=None):
+  return types.SimpleNamespace(exc_value=value, object=item)
+
+
+def test_chunks_left_behind_by_a_failed_save_are_passed_over(console):
+  async def read():
+    pass
+
+  left = read()
+  sys.unraisablehook(unraisable(RuntimeError('Event loop is closed')))
+  ours = unraisable(ValueError('of our own'), left)
+  sys.unraisablehook(ours)
+  assert console == [ours]
+  left.close()
+
+
+def log(path, verbosity=0):
+  record = logging.LogRecord('absl', logging.ERROR, path, 1, 'text', (), None)
+  absl.logging.set_verbosity(verbosity)
+  return bool(logging.getLogger('absl').filter(record))
+
+
+def test_log_lines_are_hidden_by_where_they_come_from(request):
+  verbosity = absl.logging.get_verbosity()
+  request.addfinalizer(lambda: absl.logging.set_verbosity(verbosity))
+  assert not log('/lib/orbax/checkpoint/manager.py')
+  assert log('/lib/orbax/checkpoint/manager.py', verbosity=1)
+  assert log('/lib/grain/loader.py')

@@ -1,0 +1,83 @@
+"""Optimizers by name, with clipping, decay masks and groups; all from optax.
+
+An update is built in this order, s(t) being the schedule with peak 1:
+
+  clip        g <- g min(1, clip_norm / |g|), the norm over everything that is trained
+  direction   u <- OPTIMIZERS[name]: what it would subtract at learning rate 1
+  descend     theta <- theta - s(t) lr (u + wd theta)    weight_decay_mode='coupled'
+              theta <- theta - s(t) (lr u + wd theta)    'independent', arXiv:2309.14322
+
+with lr and wd for each parameter from `groups`. The two modes are the same run when
+wd(coupled) = wd(independent) / lr.
+"""
+
+import optax
+
+from gpt_jax import pytree, registry
+from gpt_jax.optimizers import adafactor, elementwise, groups, muon
+from gpt_jax.optimizers.ema import ema_init, ema_update
+
+OPTIMIZERS = {
+  'adamw': elementwise.adamw,
+  'adafactor': adafactor.make,
+  'lion': elementwise.lion,
+  'muon': muon.make,
+  'sgd': elementwise.sgd,
+}
+"""Each entry: `(cfg, names) -> (direction, {name: peak learning rate})`, where the
+direction is an optax transformation without learning rate and without decay. It does
+to a stack of layers (`layers/...`, a leading axis) what it would do to each of them."""
+
+
+def make(cfg, schedule, params):
+  """Returns the optax transformation of an OptimizerConfig.
+
+  Args:
+    cfg: OptimizerConfig.
+    schedule: `step -> share of the peak`, from `schedules.make_schedule(..., peak=1)`;
+      every learning rate of the config is a peak that it multiplies.
+    params: the parameters, or their shapes; only their names matter.
+  Frozen parameters have no state and do not move. Raises ConfigError for an unknown
+  name, and for masks and groups that fit no parameter.
+  """
+  names = [name for name, _ in pytree.named_leaves(params)]
+  settings = groups.resolve(cfg, names)
+  build = registry.lookup(OPTIMIZERS, cfg.name, 'optimizer.name')
+  direction, learning_rates = build(cfg, names)
+  clip = optax.clip_by_global_norm(cfg.clip_norm) if cfg.clip_norm else optax.identity()
+  transform = optax.chain(
+    clip,
+    direction,
+    _descend(settings, learning_rates, cfg.weight_decay_mode == 'coupled'),
+    optax.scale_by_schedule(lambda step: -schedule(step)),
+  )
+  if not any(setting.freeze for setting in settings.values()):
+    return transform
+
+  def label(name, _):
+    return 'frozen' if settings[name].freeze else 'trained'
+
+  return optax.partition(
+    {'trained': transform, 'frozen': optax.set_to_zero()},
+    lambda tree: pytree.map_named(label, tree),
+  )
+
+
+def _descend(settings, learning_rates, is_coupled):
+  """Returns the transformation `u -> lr (u + wd theta)`, or `lr u + wd theta`."""
+
+  def step(name, update, param):
+    learning_rate = learning_rates[name] * settings[name].learning_rate_scale
+    weight_decay = settings[name].weight_decay
+    if not weight_decay:
+      return learning_rate * update
+    if is_coupled:
+      return learning_rate * (update + weight_decay * param)
+    return learning_rate * update + weight_decay * param
+
+  return optax.stateless(
+    lambda updates, params: pytree.map_named(step, updates, params)
+  )
+
+
+__all__ = ['OPTIMIZERS', 'ema_init', 'ema_update', 'make']

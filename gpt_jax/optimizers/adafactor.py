@@ -1,0 +1,52 @@
+"""Adafactor: second moments as a row and a column. arXiv:1804.04235."""
+
+import re
+
+import jax
+import optax
+
+from gpt_jax import pytree
+from gpt_jax.optimizers.elementwise import one_rate
+
+_STACKED = re.compile(r'(^|/)layers/')
+
+
+def make(cfg, names):
+  """Returns Adafactor's direction; the learning rate is relative to the parameter.
+
+  An update has the parameter's root mean square (at least 1e-3) times the learning
+  rate, so rates near 1e-2 fit. No momentum; b1, b2 and eps are not used. Row and column
+  are kept for parameters with two dimensions of 128 or more.
+  """
+  direction = optax.chain(
+    optax.scale_by_factored_rms(),
+    optax.clip_by_block_rms(1.0),
+    optax.scale_by_param_block_rms(),
+  )
+
+  def label(name, _):
+    return 'stacked' if _STACKED.search(name) else 'single'
+
+  by_stacking = optax.partition(
+    {'stacked': per_layer(direction), 'single': direction},
+    lambda tree: pytree.map_named(label, tree),
+  )
+  return by_stacking, one_rate(cfg, names)
+
+
+def per_layer(transform):
+  """Returns `transform` applied along the leading axis, to each layer for itself.
+
+  Norms over a whole stack would couple its layers, and the largest two dimensions of
+  a stack may be a pair that no single layer has.
+  """
+
+  def init(params):
+    return jax.vmap(transform.init)(params) if jax.tree.leaves(params) else ()
+
+  def update(updates, state, params=None):
+    if not jax.tree.leaves(updates):
+      return updates, state
+    return jax.vmap(transform.update)(updates, state, params)
+
+  return optax.GradientTransformation(init, update)

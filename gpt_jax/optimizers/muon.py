@@ -1,0 +1,71 @@
+"""Muon: momentum made orthogonal, for hidden matrices; AdamW for the rest.
+
+Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. An update of a
+matrix with fan-in m and fan-out n has singular values near 1, times sqrt(max(1, n/m)).
+"""
+
+import math
+import re
+
+import optax
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
+
+from gpt_jax import pytree
+
+_HIDDEN_MATRIX = re.compile(r'(^|/)layers(_\d+)?/(.*/)?kernel$')
+_FROM_HEADS = re.compile(r'attention/out/kernel$')  # [H, K, D]
+_TO_HEADS = re.compile(r'attention/(query|key|value)/kernel$')  # [D, H, K]
+
+
+def make(cfg, names):
+  """Returns Muon's direction, with `muon_learning_rate` for the hidden matrices.
+
+  Those are the kernels inside layers. Embeddings, head, norms and biases get AdamW with
+  b1, b2, eps and `learning_rate`; Muon itself uses `momentum` and `nesterov`.
+  """
+
+  def label(name, _=None):
+    return 'muon' if is_hidden_matrix(name) else 'adamw'
+
+  hidden = optax.chain(
+    scale_by_muon(
+      beta=cfg.momentum,
+      nesterov=cfg.nesterov,
+      weight_dimension_numbers=lambda tree: pytree.map_named(
+        lambda name, _: dimension_numbers(name), tree
+      ),
+    ),
+    optax.stateless(lambda updates, _: pytree.map_named(_widen, updates)),
+  )
+  direction = optax.partition(
+    {'muon': hidden, 'adamw': optax.scale_by_adam(cfg.b1, cfg.b2, cfg.eps)},
+    lambda tree: pytree.map_named(label, tree),
+  )
+  peaks = {'muon': cfg.muon_learning_rate, 'adamw': cfg.learning_rate}
+  return direction, {name: peaks[label(name)] for name in names}
+
+
+def is_hidden_matrix(name):
+  """Returns whether the parameter `name` is a kernel inside a layer."""
+  return _HIDDEN_MATRIX.search(name) is not None
+
+
+def dimension_numbers(name):
+  """Returns which axes of the kernel `name` are its matrix's rows and columns.
+
+  All heads together are one matrix. Axes count from the end: whatever leads (stacked
+  layers, experts) is a batch of matrices, each made orthogonal for itself.
+  """
+  if _TO_HEADS.search(name):
+    return MuonDimensionNumbers((-3,), (-2, -1))
+  if _FROM_HEADS.search(name):
+    return MuonDimensionNumbers((-3, -2), (-1,))
+  return MuonDimensionNumbers((-2,), (-1,))
+
+
+def _widen(name, update):
+  """Scales an orthogonal update so that its effect is the same at every width."""
+  rows, columns = dimension_numbers(name)
+  fan_in = math.prod(update.shape[axis] for axis in rows)
+  fan_out = math.prod(update.shape[axis] for axis in columns)
+  return update * math.sqrt(max(1.0, fan_out / fan_in))

@@ -249,9 +249,11 @@ class Checkpoints:
     except Exception as error:  # full disks, lost mounts, failing threads: all kinds
       step, self._saving = self._saving, None
       self._best.scores.pop(step, None)
-      # Orbax has already forgotten the steps that this save was to replace.
-      self._manager.reload()
-      self._steps = sorted(self._manager.all_steps())
+      # Orbax has already forgotten the steps that this save was to replace. Reading
+      # them again fails where one of them is damaged; then the next start prunes them.
+      with contextlib.suppress(Exception):
+        self._manager.reload()
+      self._steps = _committed(self._directory)
       self._sweep()
       raise StorageError(
         f'step {step} could not be saved in {self._directory}: {_first_line(error)}\n'

@@ -1,0 +1,240 @@
+"""Starts a run as several processes on this machine, the way a pod would start it.
+
+    python launch/local.py --processes 2 -- train --config=configs/tiny.py --workdir=W
+    python launch/local.py --processes 2 --devices_per_process 4 -- train ...
+
+What stands after `--` is given to `python -m gpt_jax` in each process. The processes
+find each other through GPT_JAX_COORDINATOR, GPT_JAX_NUM_PROCESSES and
+GPT_JAX_PROCESS_ID (see gpt_jax/parallel/multihost.py), on 127.0.0.1 only.
+
+Process 0 has this terminal. The others write to WORKDIR/logs/process_N.log, or here
+with a prefix where the command has no --workdir. SIGINT and SIGTERM go to all
+processes. When one fails, the others are stopped, and its exit code becomes the
+launcher's (128 + the signal if it was killed); the end of its log is shown.
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+POLL_SECONDS = 0.1
+SHOWN_LINES = 30  # of a failed process' log
+
+
+def main(argv=None):
+  """Returns the exit code of the run that the command line `argv` describes."""
+  arguments = sys.argv[1:] if argv is None else list(argv)
+  options, command = _parse(arguments)
+  return run(
+    [sys.executable, '-m', 'gpt_jax', *command],
+    processes=options.processes,
+    devices_per_process=options.devices_per_process,
+    log_dir=options.log_dir or _log_dir(command),
+    stop_seconds=options.stop_seconds,
+  )
+
+
+def run(command, *, processes, devices_per_process=0, log_dir=None, stop_seconds=30):
+  """Runs `command` in `processes` copies; returns the exit code of the first to fail.
+
+  `devices_per_process` virtual CPU devices are made in each, 0 leaves the devices as
+  they are. Output of all but the first goes to `log_dir`, or here with a prefix. After
+  a failure the others get `stop_seconds` to end before they are killed.
+  """
+  coordinator = f'127.0.0.1:{_free_port()}'
+  group = _Group(stop_seconds)
+  previous = {
+    number: signal.signal(number, lambda received, _: group.send(received))
+    for number in (signal.SIGINT, signal.SIGTERM)
+  }
+  try:
+    for index in range(processes):
+      environment = _environment(coordinator, processes, index, devices_per_process)
+      group.start(command, environment, index, log_dir)
+    return group.wait()
+  finally:
+    group.kill()
+    for number, handler in previous.items():
+      signal.signal(number, handler)
+
+
+class _Group:
+  """The processes of a run: started one by one, ended together."""
+
+  def __init__(self, stop_seconds):
+    self._processes, self._logs, self._readers = [], {}, []
+    self._stop_seconds = stop_seconds
+
+  def start(self, command, environment, index, log_dir):
+    # A session of its own: Ctrl-C reaches the launcher alone, which passes it on once.
+    options = dict(env=environment, start_new_session=True)
+    if index == 0:
+      process = subprocess.Popen(command, **options)
+    elif log_dir is not None:
+      log = pathlib.Path(log_dir) / f'process_{index}.log'
+      log.parent.mkdir(parents=True, exist_ok=True)
+      self._logs[index] = log
+      with open(log, 'ab') as handle:
+        process = subprocess.Popen(
+          command, stdout=handle, stderr=subprocess.STDOUT, **options
+        )
+    else:
+      process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+      )
+      reader = threading.Thread(target=_prefix, args=(process.stdout, index))
+      reader.start()
+      self._readers.append(reader)
+    self._processes.append(process)
+
+  def send(self, number):
+    """Sends a signal to every process that still runs."""
+    for process in self._processes:
+      if process.poll() is None:
+        process.send_signal(number)
+
+  def wait(self):
+    """Returns the exit code of the run, once all processes have ended."""
+    while True:
+      codes = [process.poll() for process in self._processes]
+      failed = [(index, code) for index, code in enumerate(codes) if code]
+      if failed:
+        self._stop()
+        index, code = max(failed, key=_is_cause)
+        self._report(index, _exit_code(code))
+        return _exit_code(code)
+      if all(code == 0 for code in codes):
+        self._join()
+        return 0
+      time.sleep(POLL_SECONDS)
+
+  def kill(self):
+    """Leaves no process behind, whatever happened."""
+    self.send(signal.SIGKILL)
+    for process in self._processes:
+      process.wait()
+    self._join()
+
+  def _stop(self):
+    self.send(signal.SIGTERM)
+    deadline = time.monotonic() + self._stop_seconds
+    while time.monotonic() < deadline:
+      if all(process.poll() is not None for process in self._processes):
+        break
+      time.sleep(POLL_SECONDS)
+    self.kill()
+
+  def _join(self):
+    for reader in self._readers:
+      reader.join()
+
+  def _report(self, index, code):
+    print(f'launch: process {index} ended first, exit code {code}', file=sys.stderr)
+    if index in self._logs:
+      lines = self._logs[index].read_text(errors='replace').splitlines()
+      print('\n'.join(lines[-SHOWN_LINES:]), file=sys.stderr)
+      print(f'launch: the whole output is in {self._logs[index]}', file=sys.stderr)
+
+
+def _environment(coordinator, processes, index, devices_per_process):
+  """Returns the environment of process `index`."""
+  environment = dict(os.environ)
+  environment |= {
+    'GPT_JAX_COORDINATOR': coordinator,
+    'GPT_JAX_NUM_PROCESSES': str(processes),
+    'GPT_JAX_PROCESS_ID': str(index),
+    'PYTHONUNBUFFERED': '1',
+    # The command works from any folder, installed or not.
+    'PYTHONPATH': os.pathsep.join(
+      filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])
+    ),
+  }
+  if devices_per_process:
+    flag = f'--xla_force_host_platform_device_count={devices_per_process}'
+    environment['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {flag}'.strip()
+    environment['JAX_PLATFORMS'] = 'cpu'
+  return environment
+
+
+def _exit_code(code):
+  """Returns a subprocess' return code as a shell shows it: 128 + N for signal N."""
+  return 128 - code if code < 0 else code
+
+
+def _is_cause(failed):
+  """Orders (index, return code) of processes that ended together, the cause last.
+
+  When a process is lost, its peers abort (134) or end with a traceback (1).
+  """
+  code = _exit_code(failed[1])
+  return code not in (1, 134), code
+
+
+def _prefix(stream, index):
+  for line in stream:
+    text = line.decode(errors='replace')
+    print(f'[{index}] {text}', end='', file=sys.stderr, flush=True)
+
+
+def _free_port():
+  # Free at this moment; process 0 takes it within seconds and says so if it cannot.
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    return server.getsockname()[1]
+
+
+def _log_dir(command):
+  """Returns WORKDIR/logs if `command` names a workdir, else None."""
+  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  parser.add_argument('--workdir')
+  workdir = parser.parse_known_args(command)[0].workdir
+  return pathlib.Path(workdir) / 'logs' if workdir else None
+
+
+def _parse(arguments):
+  """Returns `(options, command)` around the `--` of the command line."""
+  cut = arguments.index('--') if '--' in arguments else len(arguments)
+  parser = argparse.ArgumentParser(
+    prog='python launch/local.py',
+    description=__doc__,
+    usage='%(prog)s --processes N [options] -- COMMAND [flags of gpt_jax]',
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('--processes', type=_positive, required=True, help='how many')
+  parser.add_argument(
+    '--devices_per_process',
+    type=_positive,
+    default=0,
+    help='virtual CPU devices in each process; without it: the devices that are there',
+  )
+  parser.add_argument(
+    '--log_dir', help='where processes 1, 2, ... write (default: WORKDIR/logs)'
+  )
+  parser.add_argument(
+    '--stop_seconds',
+    type=float,
+    default=30.0,
+    help='after a failure, how long the others may take to end (default: 30)',
+  )
+  options = parser.parse_args(arguments[:cut])
+  command = arguments[cut + 1 :]
+  if not command:
+    parser.error('nothing to run: put `-- train --config=... --workdir=...` at the end')
+  return options, command
+
+
+def _positive(text):
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text}')
+  return number
+
+
+if __name__ == '__main__':
+  sys.exit(main())

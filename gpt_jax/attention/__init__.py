@@ -1,7 +1,7 @@
 """Attention as pure functions: masks, positions, cache, and one file per kernel.
 
 A kernel is `attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) ->
-out_BHTK`. It does exactly what is asked or raises ValueError saying what it cannot do.
+out_BHTK`. It does exactly what is asked or raises ConfigError saying what it cannot do.
 """
 
 import jax

@@ -3,16 +3,18 @@
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.errors import ConfigError
+
 
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 
   On a GPU in half precision cuDNN is used, elsewhere XLA's own lowering. Raises
-  ValueError for what the library cannot do: soft-caps and dropout.
+  ConfigError for what the library cannot do: soft-caps and dropout.
   """
   if softcap or dropout is not None:
     what = f'attention.softcap={softcap}' if softcap else 'model.attention_dropout'
-    raise ValueError(
+    raise ConfigError(
       f'{what}: the fused kernel cannot do it; use attention.kernel="dense".'
     )
   T, S = q_BHTK.shape[2], k_BGSK.shape[2]
@@ -23,9 +25,12 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     rules['is_causal'] = True
     rules['local_window_size'] = None if window is None else (window - 1, 0)
   else:
-    rules['bias'] = jnp.broadcast_to(
-      mask.dense(T, S), (q_BHTK.shape[0], q_BHTK.shape[1], T, S)
-    ).astype(q_BHTK.dtype)
+    # The lowest float32 is -inf in half precision, where it turns rows without any key
+    # (padding) into NaN.
+    lowest = jnp.finfo(q_BHTK.dtype).min
+    bias_BHTS = jnp.maximum(mask.dense(T, S), lowest).astype(q_BHTK.dtype)
+    shape_BHTS = (q_BHTK.shape[0], q_BHTK.shape[1], T, S)
+    rules['bias'] = jnp.broadcast_to(bias_BHTS, shape_BHTS)
   on_gpu = jax.default_backend() == 'gpu' and q_BHTK.dtype != jnp.float32
   out_BTHK = jax.nn.dot_product_attention(
     *(x.swapaxes(1, 2) for x in (q_BHTK, k_BGSK, v_BGSK)),

@@ -2,8 +2,9 @@
 
 A query sees a key when all of these hold:
   same segment and not padding; key not later than the query (causal) or inside the
-  row's visible prefix; key within the window. Positions are row indices: query t of a
-  decoding step stands at `query_start_B + t` among the cache's S keys.
+  row's visible prefix; key less than `window` away, to either side. Positions are row
+  indices: query t of a decoding step stands at `query_start_B + t` among the cache's S
+  keys.
 """
 
 import dataclasses
@@ -33,8 +34,8 @@ class Mask:
   """ALiBi: scores lose `slope * distance`. arXiv:2108.12409, section 3."""
 
   def with_window(self, window):
-    """Returns this mask limited to `window` keys back, itself included."""
-    if window is None or not self.causal:
+    """Returns this mask limited to keys less than `window` away; None: itself."""
+    if window is None:
       return self
     return dataclasses.replace(self, window=window)
 
@@ -58,11 +59,11 @@ class Mask:
       allowed_BTS = distance_BTS >= 0
     else:
       allowed_BTS = jnp.ones_like(distance_BTS, bool)
-    if self.window is not None:
-      allowed_BTS &= distance_BTS < self.window
     if self.prefix_B is not None:
       key_S = jnp.arange(num_keys)
       allowed_BTS |= (key_S[None] < self.prefix_B[:, None])[:, None, :]
+    if self.window is not None:
+      allowed_BTS &= jnp.abs(distance_BTS) < self.window
     if self.segments_BT is not None:
       keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
       same_BTS = self.segments_BT[:, :, None] == keys_BS[:, None, :]

@@ -23,6 +23,15 @@ def between(low, high):
   return dataclasses.field(metadata={'at_least': low, 'at_most': high})
 
 
+def share():
+  """A number in [0, 1): at 1 nothing would be left to keep, or to learn from."""
+  return dataclasses.field(metadata={'at_least': 0.0, 'below': 1.0})
+
+
+def a_seed():
+  return between(0, 2**31 - 1)  # jax keys are made from 32-bit integers
+
+
 def one_of(*choices):
   return dataclasses.field(metadata={'choices': choices})
 
@@ -60,11 +69,11 @@ class ModelConfig:
   tie_embeddings: bool
   scale_embeddings: bool
   logit_softcap: float = at_least(0.0)
-  dropout: float = between(0.0, 1.0)
-  embed_dropout: float | None = between(0.0, 1.0)  # None: dropout
-  attention_dropout: float | None = between(0.0, 1.0)  # None: dropout
-  residual_dropout: float | None = between(0.0, 1.0)  # None: dropout
-  stochastic_depth: float = between(0.0, 1.0)
+  dropout: float = share()
+  embed_dropout: float | None = share()  # None: dropout
+  attention_dropout: float | None = share()  # None: dropout
+  residual_dropout: float | None = share()  # None: dropout
+  stochastic_depth: float = share()
   init: str = one_of('gpt2', 'fan_in', 'mup')
   init_std: float = above(0.0)
   mup_base_width: int = at_least(1)
@@ -97,7 +106,7 @@ class GeneratorConfig:
   vocab_size: int = at_least(2)
   order: int = at_least(0)
   concentration: float = above(0.0)
-  language_seed: int = at_least(0)
+  language_seed: int = a_seed()
   num_documents: int = at_least(1)
   document_len: int = at_least(2)
   max_depth: int = at_least(1)
@@ -119,7 +128,7 @@ class DataConfig:
   mask_documents: bool
   append_eos: bool
   shuffle: bool
-  seed: int | None = at_least(0)  # None: seed
+  seed: int | None = a_seed()  # None: seed
   cache_dir: str
   prefetch_batches: int = at_least(1)
   generator: GeneratorConfig
@@ -135,7 +144,7 @@ class TokenizerConfig:
 @section
 class ObjectiveConfig:
   name: str
-  label_smoothing: float = between(0.0, 1.0)
+  label_smoothing: float = share()
   z_loss: float = at_least(0.0)
   mask_rate: float = between(0.0, 1.0)
   mask_split: tuple[float, ...]
@@ -149,17 +158,17 @@ class ObjectiveConfig:
 class OptimizerConfig:
   name: str
   learning_rate: float = above(0.0)
-  b1: float = between(0.0, 1.0)
-  b2: float = between(0.0, 1.0)
+  b1: float = share()
+  b2: float = share()
   eps: float = above(0.0)
-  momentum: float = between(0.0, 1.0)
+  momentum: float = share()
   nesterov: bool
   weight_decay: float = at_least(0.0)
   weight_decay_mode: str = one_of('coupled', 'independent')
   decay: str
   clip_norm: float = at_least(0.0)
   muon_learning_rate: float = above(0.0)
-  ema: float = between(0.0, 1.0)
+  ema: float = share()
   groups: tuple[Any, ...]
 
 
@@ -227,7 +236,7 @@ class InferenceConfig:
 class Config:
   """A whole run. Built by `config_door.resolve`, never by hand in library code."""
 
-  seed: int = at_least(0)
+  seed: int = a_seed()
   init_from: str
   model: ModelConfig
   attention: AttentionConfig

@@ -1,13 +1,26 @@
 """Combinations of config fields that cannot be run, each with a way out."""
 
+import re
+
+from gpt_jax.registry import nearest
+
 MESH_AXES = ('data', 'fsdp', 'sequence', 'tensor', 'expert')
 """The axes of every mesh, outermost (slowest network) first."""
+
+LOGICAL_AXES = (
+  # parameters
+  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
+  'norm',
+  # activations
+  'batch', 'time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp', 'act_vocab',
+)  # fmt: skip
+"""The names that model code gives to dimensions; `parallel.sharding` places them."""
 
 
 def conflicts(config):
   """Returns one line per impossible combination in a frozen, type-checked `Config`."""
   problems = []
-  for check in (_model, _layers, _objective, _schedule, _train, _mesh, _data, _groups):
+  for check in _CHECKS:
     problems += check(config)
   return problems
 
@@ -57,11 +70,26 @@ def _model(config):
       f'model.rope_scaling={model.rope_scaling!r}: needs model.position="rope", not'
       f' {model.position!r}'
     )
-  if config.attention.kernel == 'fused' and config.attention.softcap:
+  if model.block == 'parallel' and model.norm_position != 'pre':
     problems.append(
-      'attention.softcap: the fused kernel cannot cap scores; set'
-      ' attention.kernel="dense"'
+      f'model.norm_position={model.norm_position!r}: model.block="parallel" has one'
+      ' norm before both branches; set "pre"'
     )
+  return problems
+
+
+def _fused(config):
+  """The fused kernel is a library's: it has neither soft-caps nor dropout."""
+  model, problems = config.model, []
+  if config.attention.kernel != 'fused':
+    return problems
+  way_out = 'the fused kernel cannot do it; use attention.kernel="dense" or 0'
+  if config.attention.softcap:
+    problems.append(f'attention.softcap={config.attention.softcap}: {way_out}')
+  follows = model.attention_dropout is None
+  dropout = model.dropout if follows else model.attention_dropout
+  if dropout:
+    problems.append(f'model.attention_dropout={dropout}: {way_out}')
   return problems
 
 
@@ -162,6 +190,24 @@ def _mesh(config):
   return problems
 
 
+def _overrides(config):
+  problems = []
+  for name, axes in config.parallel.overrides.items():
+    field = f'parallel.overrides.{name}'
+    if name not in LOGICAL_AXES:
+      hint = nearest(name, LOGICAL_AXES)
+      problems.append(
+        f'{field}: unknown logical axis'
+        + (f'; did you mean {hint!r}?' if hint else f' of {", ".join(LOGICAL_AXES)}')
+      )
+    listed = axes if isinstance(axes, tuple) else () if axes is None else (axes,)
+    if any(axis not in MESH_AXES for axis in listed):
+      problems.append(
+        f'{field}={axes!r}: expected None, or one or more of {", ".join(MESH_AXES)}'
+      )
+  return problems
+
+
 def _data(config):
   problems = []
   for field in ('mixture', 'eval.sets'):
@@ -190,9 +236,36 @@ def _groups(config):
   allowed = {'match', 'learning_rate_scale', 'weight_decay', 'freeze'}
   problems = []
   for i, group in enumerate(config.optimizer.groups):
+    field = f'optimizer.groups[{i}]'
     if not isinstance(group, dict) or 'match' not in group or set(group) - allowed:
       problems.append(
-        f'optimizer.groups[{i}]={group!r}: expected a dict with "match" and any of'
+        f'{field}={group!r}: expected a dict with "match" and any of'
         f' {", ".join(sorted(allowed - {"match"}))}'
       )
+      continue
+    if not _is_pattern(group['match']):
+      problems.append(
+        f'{field}.match={group["match"]!r}: expected a regular expression on names'
+      )
+    for name in ('learning_rate_scale', 'weight_decay'):
+      if name in group and not (group[name] == 0 or _is_weight(group[name])):
+        problems.append(
+          f'{field}.{name}={group[name]!r}: expected a number of at least 0'
+        )
+    if type(group.get('freeze', False)) is not bool:
+      problems.append(f'{field}.freeze={group["freeze"]!r}: expected True or False')
   return problems
+
+
+def _is_pattern(text):
+  try:
+    re.compile(text)
+  except (re.error, TypeError):
+    return False
+  return isinstance(text, str)
+
+
+_CHECKS = (
+  _model, _fused, _layers, _objective, _schedule, _train, _mesh, _overrides, _data,
+  _groups,
+)  # fmt: skip

@@ -78,6 +78,7 @@ def resolve(config, overrides=None, tables=None):
   if not problems:
     problems += conflicts(frozen)
     problems += _unknown_names(frozen, tables or {})
+    problems += _data_problems(frozen)
   if problems:
     lines = '\n'.join(f'  {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the config:\n{lines}')
@@ -91,16 +92,19 @@ def to_dict(config):
 
 def data_section(data, overrides, field):
   """Returns the DataConfig `data` with an eval set's or mixture part's overrides."""
-  values = _plain(dataclasses.asdict(data))
   problems = []
-  for key, value in overrides.items():
-    if key == 'weight':
-      continue
-    _override(values, key, value, problems, cls=DataConfig, prefix=f'{field}.')
-  result = _build(DataConfig, values, f'{field}.', problems)
+  result = _data_section(data, overrides, field, problems)
   if problems:
     raise ConfigError('\n'.join(problems))
   return result
+
+
+def _data_section(data, overrides, field, problems):
+  values = _plain(dataclasses.asdict(data))
+  for key, value in overrides.items():
+    if key != 'weight':
+      _override(values, str(key), value, problems, cls=DataConfig, prefix=f'{field}.')
+  return _build(DataConfig, values, f'{field}.', problems)
 
 
 def _repository_root():
@@ -144,7 +148,9 @@ def _override(values, key, value, problems, cls=Config, prefix=''):
   if last not in node and not is_free:
     problems.append(_unknown(prefix + key, last, node))
     return
-  node[last] = _parse(value, _annotation(cls, key)) if isinstance(value, str) else value
+  if isinstance(value, str):
+    value = _parse(value, _annotation(cls, key))
+  node[last] = _plain(value)
 
 
 def _unknown(dotted, name, node):
@@ -173,7 +179,7 @@ def _parse(text, annotation):
     return text
   try:
     value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
     if tuple in allowed:
       return tuple(part.strip() for part in text.split(','))
     return text
@@ -181,7 +187,7 @@ def _parse(text, annotation):
     return int(value)  # so that 1e9 tokens can be written as such
   if tuple in allowed and not isinstance(value, (tuple, list)):
     return (value,)
-  return tuple(value) if isinstance(value, list) else value
+  return value
 
 
 def _alternatives(annotation):
@@ -220,6 +226,9 @@ def _build(cls, values, prefix, problems):
 def _checked(dotted, value, annotation, field, problems):
   """Returns `value` in the field's type, or notes type and range problems."""
   allowed = _alternatives(annotation)
+  if type(value) is int and abs(value) >= 2**63:
+    problems.append(f'{dotted}: expected a number of at most 64 bits')
+    return value
   if float in allowed and type(value) is int:
     value = float(value)
   # bool is an int to isinstance, but never what somebody means by a number.
@@ -230,11 +239,22 @@ def _checked(dotted, value, annotation, field, problems):
     )
   elif isinstance(value, float) and not math.isfinite(value):
     problems.append(f'{dotted}={value!r}: expected a finite number')
+  elif isinstance(value, tuple):
+    return _checked_items(
+      dotted, value, typing.get_args(annotation)[0], field, problems
+    )
   elif value is not None:
     problem = _out_of_range(value, field.metadata)
     if problem:
       problems.append(f'{dotted}={value!r}: {problem}')
   return value
+
+
+def _checked_items(dotted, values, annotation, field, problems):
+  return tuple(
+    _checked(f'{dotted}[{i}]', value, annotation, field, problems)
+    for i, value in enumerate(values)
+  )
 
 
 def _out_of_range(value, limits):
@@ -246,6 +266,8 @@ def _out_of_range(value, limits):
     return f'expected at least {limits["at_least"]}'
   if 'at_most' in limits and value > limits['at_most']:
     return f'expected at most {limits["at_most"]}'
+  if 'below' in limits and value >= limits['below']:
+    return f'expected less than {limits["below"]}'
   if 'above' in limits and value <= limits['above']:
     return f'expected more than {limits["above"]}'
   return None
@@ -263,6 +285,19 @@ def _unknown_names(config, tables):
         f'{dotted}={value!r}: expected one of {", ".join(sorted(table))}'
         ' or "package.module:attribute"' + (f'; did you mean {hint!r}?' if hint else '')
       )
+  return problems
+
+
+def _data_problems(config):
+  """Returns problems of the data fields that eval sets and mixture parts change."""
+  problems = []
+  for field, parts in (
+    ('eval.sets', config.eval.sets),
+    ('data.mixture', config.data.mixture),
+  ):
+    for name, part in parts.items():
+      if isinstance(part, dict):
+        _data_section(config.data, part, f'{field}.{name}', problems)
   return problems
 
 

@@ -6,20 +6,13 @@ each name lives. Adding a way to parallelise is adding a column to `PRESETS`.
 """
 
 import dataclasses
+import math
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.errors import ConfigError
-from gpt_jax.registry import lookup, nearest
-
-LOGICAL_AXES = (
-  # parameters
-  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
-  'norm',
-  # activations
-  'batch', 'time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp', 'act_vocab',
-)  # fmt: skip
+from gpt_jax.registry import lookup
 
 _BATCH = {'batch': ('data', 'fsdp')}
 _FSDP = _BATCH | {'embed': 'fsdp'}
@@ -50,7 +43,15 @@ class Rules:
 
   def spec(self, names):
     """Returns the PartitionSpec of an array whose dimensions have logical `names`."""
-    return PartitionSpec(*(self.table.get(name) for name in names))
+    spec = [self.table.get(name) for name in names]
+    used = [axis for part in spec if part for axis in _as_tuple(part)]
+    if len(used) != len(set(used)):
+      placed = {name: part for name, part in zip(names, spec, strict=True) if part}
+      raise ConfigError(
+        f'parallel.overrides: {placed} cut two dimensions of one array along the same'
+        ' mesh axis; give one of them None.'
+      )
+    return PartitionSpec(*spec)
 
   def sharding(self, names=()):
     """Returns the NamedSharding of an array with logical `names`; () replicates."""
@@ -63,12 +64,8 @@ class Rules:
 
   def num_shards(self, name):
     """Returns into how many parts the logical axis `name` is cut."""
-    axes = self.table.get(name) or ()
-    axes = (axes,) if isinstance(axes, str) else axes
-    size = 1
-    for axis in axes:
-      size *= self.mesh.shape[axis]
-    return size
+    axes = _as_tuple(self.table.get(name) or ())
+    return math.prod(self.mesh.shape[axis] for axis in axes)
 
   def check(self, array_name, shape, names):
     """Raises ConfigError when a dimension does not divide over its mesh axes."""
@@ -82,25 +79,14 @@ class Rules:
         )
 
 
+def _as_tuple(axes):
+  return (axes,) if isinstance(axes, str) else axes
+
+
 def make_rules(parallel, mesh):
   """Returns the Rules of a ParallelConfig on `mesh`."""
   table = dict(lookup(PRESETS, parallel.rules, 'parallel.rules'))
-  for name, axes in parallel.overrides.items():
-    if name not in LOGICAL_AXES:
-      raise ConfigError(
-        f'parallel.overrides.{name}: unknown logical axis; did you mean'
-        f' {nearest(name, LOGICAL_AXES)!r}? Known: {", ".join(LOGICAL_AXES)}.'
-      )
-    axes = tuple(axes) if isinstance(axes, list) else axes
-    unknown = set((axes,) if isinstance(axes, str) else axes or ()) - set(
-      mesh.axis_names
-    )
-    if unknown:
-      raise ConfigError(
-        f'parallel.overrides.{name}={axes!r}: {sorted(unknown)} are no mesh axes;'
-        f' expected among {", ".join(mesh.axis_names)}, or None.'
-      )
-    table[name] = axes
+  table.update(parallel.overrides)
   return Rules(mesh, table)
 
 

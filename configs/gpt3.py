@@ -34,8 +34,10 @@ Choices where the paper is silent:
   * layers alternate dense and locally banded attention; the band is 256 tokens;
   * batches of 0.5M, 1M, 2M and 3.2M tokens are 256, 512, 1024 and 1536 sequences, the
     last being 3.1M, which more meshes divide;
-  * the batch grows from 32k tokens over 4, 6, 8 and 12 billion tokens, in the order of
-    the four batch sizes; the paper says 4 to 12 billion, depending on the model;
+  * the batch grows over 4, 6, 8 and 12 billion tokens, in the order of the four batch
+    sizes; the paper says 4 to 12 billion, depending on the model. The paper starts from
+    32k tokens, 16 sequences, which do not divide over the meshes that large models
+    need: the smallest three start there, the others from 64, 128 and 384 sequences;
   * no dropout.
 """
 
@@ -57,9 +59,13 @@ SIZES = {
   '13b_as_printed': (40, 5140, 40, 128, 1024, 1.0e-4),
   '175b': (96, 12288, 96, 128, 1536, 0.6e-4),
 }
-RAMP_TOKENS = {
-  256: 4_000_000_000, 512: 6_000_000_000, 1024: 8_000_000_000, 1536: 12_000_000_000,
-}  # fmt: skip
+# Sequences in a full batch -> those the ramp starts with, and its length in tokens.
+RAMPS = {
+  256: (16, 4_000_000_000),
+  512: (64, 6_000_000_000),
+  1024: (128, 8_000_000_000),
+  1536: (384, 12_000_000_000),
+}
 TENSOR = {'13b': 4, '13b_as_printed': 4, '175b': 8}
 
 
@@ -90,8 +96,9 @@ def get_config(size='125m'):
   config.train.steps = None
   config.train.tokens = 300_000_000_000
   config.train.batch_size = batch_size
-  config.train.ramp_start_batch_size = 16
-  config.train.ramp_tokens = RAMP_TOKENS[batch_size]
+  ramp_start, ramp_tokens = RAMPS[batch_size]
+  config.train.ramp_start_batch_size = ramp_start
+  config.train.ramp_tokens = ramp_tokens
 
   tensor = TENSOR[size] if size in TENSOR else 1
   config.parallel.mesh = dict(data=1, fsdp=-1, sequence=1, tensor=tensor, expert=1)

@@ -138,8 +138,8 @@ class Checkpoints:
   def steps(self):
     """Returns the committed steps, ascending.
 
-    One that is still being written counts once `wait`, `check` or the next `save` has
-    seen it done, at the same call on every process.
+    One that is still being written counts once `wait` or the next `save` has seen it
+    done, at the same call on every process; `check` may see it earlier on some.
     """
     if self._read_only:
       self._steps = _committed(self._directory)

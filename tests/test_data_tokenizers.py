@@ -179,6 +179,16 @@ def test_a_damaged_kept_tokenizer_is_named(tmp_path):
     build('byte', tmp_path)
 
 
+def make_outside(cfg, texts):
+  """A tokenizer from outside the package."""
+  return tokenizers.IdsTokenizer(7)
+
+
+def test_one_from_outside_is_made_by_its_maker(tmp_path):
+  outside = dataclasses.replace(config('byte'), name=f'{__name__}:make_outside')
+  assert tokenizers.build(outside, list, tmp_path).vocab_size == 7
+
+
 def test_unknown_names_are_answered_with_the_nearest():
   with pytest.raises(ConfigError, match="did you mean 'byte'"):
     tokenizers.build(dataclasses.replace(config('byte'), name='bite'), list)

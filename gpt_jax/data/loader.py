@@ -60,6 +60,7 @@ def evaluation_batches(
   `batch_size` rows over all hosts; every host gets the same number of batches.
   `max_batches` 0: the whole pass.
   """
+  assert dataset.fingerprint['for_eval'], 'a training dataset has no end to stop at'
   if batch_size % process_count:
     raise ConfigError(
       f'eval.batch_size={batch_size}: does not divide over {process_count} processes;'
@@ -88,30 +89,13 @@ class _Prefetch:
   """Iterates over `items` with up to `ahead` of them made early in a thread."""
 
   def __init__(self, items, ahead):
-    self._items = items
     self._ready = queue.Queue(maxsize=ahead)
     self._stopped = threading.Event()
-    self._thread = threading.Thread(target=self._run, name='loader', daemon=True)
+    # The thread does not know this object, so that dropping it ends the thread.
+    self._thread = threading.Thread(
+      target=_fill, args=(items, self._ready, self._stopped), name='loader', daemon=True
+    )
     self._thread.start()
-
-  def _run(self):
-    try:
-      for item in self._items:
-        if not self._put(item):
-          return
-      self._put(_END)
-    except BaseException as error:  # for the consumer to raise
-      self._put(error)
-
-  def _put(self, item):
-    """Returns False when nobody wants the item any more."""
-    while not self._stopped.is_set():
-      try:
-        self._ready.put(item, timeout=0.1)
-        return True
-      except queue.Full:
-        continue
-    return False
 
   def __iter__(self):
     return self
@@ -130,8 +114,7 @@ class _Prefetch:
   def close(self):
     """Stops the thread and waits for it."""
     self._stopped.set()
-    if self._thread is not threading.current_thread():
-      self._thread.join()
+    self._thread.join()
 
   def __enter__(self):
     return self
@@ -140,7 +123,29 @@ class _Prefetch:
     self.close()
 
   def __del__(self):
-    self._stopped.set()  # an iterator that was dropped must not keep its thread
+    self._stopped.set()
+
+
+def _fill(items, ready, stopped):
+  """Puts `items`, then `_END`, into the queue; an error instead where one is raised."""
+  try:
+    for item in items:
+      if not _put(item, ready, stopped):
+        return
+    _put(_END, ready, stopped)
+  except BaseException as error:  # for the consumer to raise
+    _put(error, ready, stopped)
+
+
+def _put(item, ready, stopped):
+  """Returns False when nobody wants the item any more."""
+  while not stopped.is_set():
+    try:
+      ready.put(item, timeout=0.1)
+      return True
+    except queue.Full:
+      continue
+  return False
 
 
 def measure_throughput(dataset, batch_size, seconds=2.0):

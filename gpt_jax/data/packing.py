@@ -8,11 +8,21 @@ target of the one and the first input of the other, so every token but a text's 
 predicted exactly once.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from gpt_jax.errors import DataError
 
 _OPEN_BINS = 128
+
+
+class Packing(Protocol):
+  """What `pack` returns."""
+
+  def __len__(self) -> int: ...
+
+  def sample(self, i: int) -> dict[str, np.ndarray]: ...
 
 
 class Concat:

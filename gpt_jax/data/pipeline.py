@@ -21,7 +21,9 @@ from gpt_jax.errors import ConfigError
 class Dataset:
   """Samples by number; n // len is the epoch, and each has its own order."""
 
-  samples: grain.MapDataset
+  order: grain.MapDataset
+  """n -> number of the sample, counted through all packings."""
+  packings: tuple[packing.Packing, ...]
   num_samples: int
   """Samples of an epoch: until the first of the mixed sources was seen once."""
   num_tokens: int
@@ -40,20 +42,12 @@ class Dataset:
   def sample(self, n):
     """Returns sample n: `tokens` [N] and, unless concatenated, `segments`,
     `positions`."""
-    return self.samples[n]
-
-
-class _Packed:
-  """A packing as the random-access source that grain takes."""
-
-  def __init__(self, packed):
-    self._packed = packed
-
-  def __len__(self):
-    return len(self._packed)
-
-  def __getitem__(self, i):
-    return self._packed.sample(int(i))
+    number = int(self.order[n])
+    for packed in self.packings:
+      if number < len(packed):
+        return packed.sample(number)
+      number -= len(packed)
+    raise IndexError(n)
 
 
 def members(data):
@@ -100,7 +94,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       mixture one after another.
   """
   data = dataclasses.replace(data, seed=seed if data.seed is None else data.seed)
-  maps, weights, stores, entropies = [], [], {}, []
+  packings, weights, stores, entropies = [], [], {}, []
   fingerprint = _settings(data, tokenizer, for_eval)
   parts = members(data)
   _check_alike(data, {name: part for name, (part, _) in parts.items()})
@@ -113,19 +107,20 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       append_eos=part.append_eos,
       cache_dir=part.cache_dir or cache_dir,
     )
-    packed = packing.pack(store, part, for_eval=for_eval)
-    samples = grain.MapDataset.source(_Packed(packed))
-    if part.shuffle and not for_eval:
-      samples = samples.shuffle(seed=_order_seed(data.seed, len(maps)))
-    maps.append(samples)
+    packings.append(packing.pack(store, part, for_eval=for_eval))
     weights.append(weight)
     stores[name] = store
     entropies.append(getattr(source, 'entropy', None))
     fingerprint |= _described(name, part, source, weight)
-  whole = _join(maps, weights, for_eval)
+  if for_eval:
+    order = grain.MapDataset.range(sum(map(len, packings)))
+  else:
+    shuffled = [part.shuffle for part, _ in parts.values()]
+    order = _training_order(packings, weights, shuffled, data.seed)
   return Dataset(
-    samples=whole if for_eval else whole.repeat(),
-    num_samples=len(whole),
+    order=order if for_eval else order.repeat(),
+    packings=tuple(packings),
+    num_samples=len(order),
     num_tokens=sum(store.num_tokens for store in stores.values()),
     stores=stores,
     entropy=entropies[0] if len(entropies) == 1 else None,
@@ -134,12 +129,20 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   )
 
 
-def _join(maps, weights, for_eval):
-  if len(maps) == 1:
-    return maps[0]
-  if for_eval:
-    return grain.MapDataset.concatenate(maps)
-  return grain.MapDataset.mix(maps, weights)
+def _training_order(packings, weights, shuffled, seed):
+  """Returns one epoch of sample numbers, mixed by weight, as a grain dataset.
+
+  Grain orders numbers, not samples: its bookkeeping of what passes through costs more
+  than cutting a sample out of a memory map.
+  """
+  orders, first = [], 0
+  for member, packed in enumerate(packings):
+    numbers = grain.MapDataset.range(first, first + len(packed))
+    if shuffled[member]:
+      numbers = numbers.shuffle(seed=_order_seed(seed, member))
+    orders.append(numbers)
+    first += len(packed)
+  return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
 
 
 def _order_seed(seed, member):

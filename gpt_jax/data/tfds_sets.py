@@ -19,19 +19,16 @@ class _Examples:
   def __init__(self, builder, split, text_field):
     self._examples = builder.as_data_source(split=split)
     self._name, self._field = builder.name, text_field
-    info = builder.info.splits[split]
-    parent = (
-      builder.info.splits[info.name] if info.name in builder.info.splits else info
-    )
     self.fingerprint = {
       'name': builder.name,
       'version': str(builder.version),
       'examples': len(self._examples),
       'text_field': text_field,
-      'files': _shard_digest(info.filepaths),
+      'files': _shard_digest(builder.info.splits[split].filepaths),
     }
-    whole = max(1, parent.num_examples)
-    self.num_bytes = round(parent.num_bytes * len(self._examples) / whole)
+    whole = builder.info.splits.values()
+    share = len(self._examples) / max(1, sum(part.num_examples for part in whole))
+    self.num_bytes = round(share * sum(part.num_bytes for part in whole))
 
   def __len__(self):
     return len(self._examples)

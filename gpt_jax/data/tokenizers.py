@@ -245,8 +245,8 @@ def build(cfg, texts, workdir=None):
   fields old -> new.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
-  if workdir is None:
-    return make(cfg, texts)
+  if workdir is None or cfg.name not in TOKENIZERS:
+    return make(cfg, texts)  # one from outside looks after itself
   folder = pathlib.Path(workdir) / 'tokenizer'
   request = {'name': cfg.name}
   if cfg.name in ('bpe', 'ids'):

@@ -5,7 +5,7 @@
 
 To be given: `data.path`, text as file, glob or folder (or `data.mixture`), and
 `tokenizer.path`, the folder of GPT-2's encoder.json and vocab.bpe. The meshes are meant
-for pods; ask `gpt-jax plan` before renting one.
+for pods.
 
 | size | parameters | training FLOP (6 N x 300e9) |
 | --- | --- | --- |

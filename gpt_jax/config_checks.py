@@ -173,6 +173,19 @@ def _train(config):
   return problems
 
 
+def _checkpoint(config):
+  """The best step is chosen by a figure that some eval set has to give."""
+  checkpoint, sets = config.checkpoint, config.eval.sets
+  name = checkpoint.best_metric.rpartition('/')[0]
+  if not checkpoint.keep_best or not sets or name in sets:
+    return []
+  return [
+    f'checkpoint.best_metric={checkpoint.best_metric!r}: expected SET/FIGURE with a set'
+    f' of eval.sets ({", ".join(sets)}), such as {next(iter(sets))}/loss; or set'
+    ' checkpoint.keep_best to 0'
+  ]
+
+
 def _mesh(config):
   problems, mesh = [], config.parallel.mesh
   for axis, size in mesh.items():
@@ -266,6 +279,6 @@ def _is_pattern(text):
 
 
 _CHECKS = (
-  _model, _fused, _layers, _objective, _schedule, _train, _mesh, _overrides, _data,
+  _model, _fused, _layers, _objective, _schedule, _train, _checkpoint, _mesh, _overrides, _data,
   _groups,
 )  # fmt: skip

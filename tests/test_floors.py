@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 FLOORS = {
   'types errors registry config config_checks config_door': 1,
-  'pytree tree_diff storage matmul': 1,
+  'pytree tree_diff storage checkpoint_noise matmul': 1,
   'parallel checkpoints workdir metrics_file': 2,
   'attention': 3,
   'model': 4,
@@ -18,8 +18,8 @@ FLOORS = {
   'inference compress interop baselines figures': 6,
   'evaluation': 7,
   'train': 8,
-  'planning benchmarking sweeps reports serving doctor': 9,
-  'cli __main__ __init__': 10,
+  'api planning benchmarking sweeps reports serving doctor': 9,
+  'commands cli __main__ __init__': 10,
 }
 """Names directly under gpt_jax. A module imports from below and from its own folder."""
 

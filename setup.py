@@ -13,6 +13,7 @@ BASE = [
   'numpy',
   'optax>=0.2.6',
   'orbax-checkpoint>=0.12',
+  'etils[epath]',  # orbax's path type
   'rich',
   'safetensors',
   'tensorboardX',

@@ -279,6 +279,6 @@ def _is_pattern(text):
 
 
 _CHECKS = (
-  _model, _fused, _layers, _objective, _schedule, _train, _checkpoint, _mesh, _overrides, _data,
-  _groups,
+  _model, _fused, _layers, _objective, _schedule, _train, _checkpoint, _mesh,
+  _overrides, _data, _groups,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What happens beside the steps: evaluation, checkpoints, samples, norms, a profile.
+"""What happens beside the steps: evaluation, checkpoints, samples, a profile.
 
 A hook is an `Every`: an action on the run after each so many steps, and at the end if
 it says so. The loop calls them in order; add yours to the list in `loop.py`.
@@ -12,21 +12,21 @@ from collections.abc import Callable
 import jax
 
 from gpt_jax import evaluation, figures, storage
-from gpt_jax.train import assembly, norms
+from gpt_jax.train import assembly
 
 
 @dataclasses.dataclass
 class Every:
-  """Calls `action(run)` after every `steps` steps (0: never) and maybe at the end."""
+  """An `action(run)` for after every `steps` steps (0: never) and maybe at the end."""
 
   steps: int
   action: Callable
   at_end: bool = False
 
-  def __call__(self, run):
+  def is_due(self, run):
+    """Returns whether the action belongs after the step that was just made."""
     is_end = run.step == run.program.horizon.total_steps
-    if (self.steps and run.step % self.steps == 0) or (self.at_end and is_end):
-      self.action(run)
+    return bool(self.steps and run.step % self.steps == 0) or (self.at_end and is_end)
 
 
 def evaluate(run):
@@ -48,6 +48,7 @@ def evaluate(run):
     run.console.evaluated(run.step, name, figures_)
     named = {f'{name}/{key}': value for key, value in figures_.items()}
     run.scores |= named
+    run.scored_step = run.step
     run.track(named)
 
 
@@ -62,7 +63,9 @@ def save(run):
     config=run.saved_config,
     fingerprints=run.fingerprints,
   )
-  run.store.save(run.step, run.state.as_items(), meta, metrics=run.scores)
+  # Figures of an older state say nothing about how good this one is.
+  scores = run.scores if run.scored_step == run.step else {}
+  run.store.save(run.step, run.state.as_items(), meta, metrics=scores)
 
 
 def write_samples(run):
@@ -103,17 +106,16 @@ def draw_figures(run):
 
 def write_eval(run):
   """Keeps the last figures of each set as eval.json."""
-  if run.is_primary:
-    storage.write_json(run.workdir.eval, evaluation.by_set(run.scores, run.step))
-
-
-def track_norms(run, metrics):
-  """Records the norms that `step_with_norms` has measured, per layer."""
-  run.track(norms.flatten(jax.device_get(metrics['norms'])))
+  if run.is_primary and run.scores:
+    result = evaluation.by_set(run.scores, run.scored_step)
+    storage.write_json(run.workdir.eval, result)
 
 
 class Profile:
-  """A profiler trace of `steps` steps from `start` on, for TensorBoard or Perfetto."""
+  """A profiler trace of `steps` steps from `start` on, for TensorBoard or Perfetto.
+
+  A context manager: leaving it ends a trace that is still on, whatever happened.
+  """
 
   def __init__(self, folder, start, steps):
     self._folder, self._start, self._stop = str(folder), start, start + steps
@@ -128,7 +130,10 @@ class Profile:
       jax.profiler.stop_trace()
     self._is_on = is_inside
 
-  def close(self):
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
     self.before(math.inf)
 
 

@@ -6,6 +6,7 @@ fetched after the next one has been dispatched, checkpoints are written behind.
 
 import dataclasses
 import itertools
+import math
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ from gpt_jax.data import pipeline
 from gpt_jax.errors import DivergedError
 from gpt_jax.model import flops
 from gpt_jax.parallel import multihost
-from gpt_jax.train import assembly, hooks, resume, throughput, tracking
+from gpt_jax.train import assembly, hooks, norms, resume, throughput, tracking
 from gpt_jax.train.console import TrainConsole
 from gpt_jax.train.state import TrainState
 from gpt_jax.train.step import Program
@@ -40,6 +41,8 @@ class Run:
   state: TrainState
   step: int
   scores: dict[str, float]
+  """The last figures of each eval set, of the state after `scored_step`."""
+  scored_step: int
 
   @property
   def is_primary(self):
@@ -63,12 +66,6 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   for whatever the user can mend, before the first step where possible.
   """
   workdir = Workdir(workdir).create()
-  config = _same_run(config, workdir, allow_changes)
-  tokenizer = assembly.open_tokenizer(config, workdir)
-  dataset = assembly.open_training_data(config, tokenizer, workdir)
-  eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
-  program = assembly.open_program(config, tokenizer)
-  fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
   settings = config.checkpoint
   with checkpoints.Checkpoints(
     workdir.checkpoints,
@@ -77,41 +74,43 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     best_metric=settings.best_metric,
     asynchronous=settings.asynchronous,
   ) as store:
-    if store.latest_step() is not None:
-      meta = store.read_meta(store.latest_step())
+    latest = store.latest_step()
+    meta = None if latest is None else store.read_meta(latest)
+    if meta:
+      config = _same_run(config, meta['config'], workdir, allow_changes)
+    tokenizer = assembly.open_tokenizer(config, workdir)
+    dataset = assembly.open_training_data(config, tokenizer, workdir)
+    fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
+    if meta:
       resume.check_same_data(meta, fingerprints, workdir, allow_changes)
+    eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
+    program = assembly.open_program(config, tokenizer)
     state, step, origin = resume.starting_state(program, store, config)
-    total = program.horizon.total_steps
     with (
-      TrainConsole(total, enabled=multihost.is_primary() and not quiet) as console,
+      TrainConsole(
+        program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
+      ) as console,
       tracking.open_tracker(
         config.logging,
         workdir,
         restored_step=step,
-        run_config=config_door.to_dict(config),
+        run_config=config_door.to_dict(program.config),
       ) as tracker,
     ):
       run = Run(
         config, workdir, tokenizer, program, eval_sets, fingerprints, store, console,
-        tracker, state, step, {},
+        tracker, state, step, scores=store.read_metrics(step) if step else {},
+        scored_step=step,
       )  # fmt: skip
       del state  # the first step gives its memory away
-      if multihost.is_primary():
-        workdir.write_config(run.saved_config)
-        start = provenance(now=hooks.now())
-        mesh = dict(program.rules.mesh.shape)
-        workdir.add_start(start | dict(step=step, mesh=mesh, data=fingerprints))
       _introduce(run, dataset, origin)
       _steps(run, dataset)
       store.wait()
   return run.scores
 
 
-def _same_run(config, workdir, allow_changes):
-  """Returns `config` with what an earlier start of this workdir has decided."""
-  saved = workdir.read_config()
-  if saved is None or not workdir.checkpoints.is_dir():
-    return config
+def _same_run(config, saved, workdir, allow_changes):
+  """Returns `config` with what the checkpoint's has decided; refuses another run's."""
   resume.check_same_run(saved, config, workdir, allow_changes)
   vocab_size = config.model.vocab_size or saved['model']['vocab_size']
   model = dataclasses.replace(config.model, vocab_size=vocab_size)
@@ -119,7 +118,13 @@ def _same_run(config, workdir, allow_changes):
 
 
 def _introduce(run, dataset, origin):
+  """Writes down what this start is made of, and says it in a line."""
   program = run.program
+  if run.is_primary:
+    run.workdir.write_config(run.saved_config)
+    start = provenance(now=hooks.now())
+    mesh = dict(program.rules.mesh.shape)
+    run.workdir.add_start(start | dict(step=run.step, mesh=mesh, data=run.fingerprints))
   num_params = flops.parameter_count(program.config.model)
   mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
   run.console.note(
@@ -156,24 +161,24 @@ def _steps(run, dataset):
     first + config.logging.profile_start_step,
     config.logging.profile_steps,
   )
-  with loader.batches(horizon.samples_at(first), sizes) as batches:
+  norms_every = config.logging.layer_norms_every_steps
+  with profile, loader.batches(horizon.samples_at(first), sizes) as batches:
     for step in range(first, horizon.total_steps):
       profile.before(step)
       batch = place(next(batches))
-      norms_every = config.logging.layer_norms_every_steps
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
       run.state, metrics = advance(run.state, batch)
       report.previous()
       run.step = step + 1
       report.hold(metrics)
-      if with_norms:
-        hooks.track_norms(run, metrics)
       run.store.check()
-      for action in actions:
-        action(run)
-  profile.close()
-  report.previous()
+      due = [hook for hook in actions if hook.is_due(run)]
+      if due:
+        report.settle()
+        for hook in due:
+          hook.action(run)
+        report.restart_clock()
   hooks.write_eval(run)
   if config.logging.figures:
     hooks.draw_figures(run)
@@ -192,11 +197,27 @@ class Report:
       ),
       peak=throughput.peak_flops(program.config.model.dtype),
     )
-    self._meter.start(program.horizon.tokens_at(run.step), time.monotonic())
+    self.restart_clock()
+
+  def restart_clock(self):
+    """Measures the pace from now on: what came before was no training."""
+    run = self._run
+    self._meter.start(run.program.horizon.tokens_at(run.step), time.monotonic())
 
   def hold(self, metrics):
     """Keeps the metrics of the step that was just dispatched."""
     self._held = (self._run.step, metrics)
+
+  def settle(self):
+    """Waits for the step that is held and reports it: hooks act on what is known.
+
+    A checkpoint thus never holds a state that has diverged, and `metrics.jsonl` has
+    every step that a checkpoint counts as done.
+    """
+    if self._held is not None:
+      step, metrics = self._held
+      _require_finite(float(metrics['loss']), step)
+      self.previous()
 
   def previous(self):
     """Reports the step that is held, if one is and it is due."""
@@ -206,11 +227,11 @@ class Report:
     self._held = None
     horizon = run.program.horizon
     is_due = step % run.config.logging.every_steps == 0 or step == horizon.total_steps
-    if not is_due and step != 1:
+    if not is_due and step != 1 and 'norms' not in metrics:
       return
-    names = [name for name in metrics if name != 'norms']
-    values = {name: float(jax.device_get(metrics[name])) for name in names}
-    _require_finite(values, step)
+    values = jax.device_get(metrics)
+    named = norms.flatten(values.pop('norms', {}))
+    _require_finite(values['loss'], step)
     speed = self._meter.measure(horizon.tokens_at(step), time.monotonic())
     run.console.update(
       step,
@@ -219,17 +240,18 @@ class Report:
       tokens_per_second=speed.tokens_per_second,
       mfu=speed.mfu,
     )
-    named = {f'train/{name}': value for name, value in values.items()}
+    named |= {f'train/{name}': float(value) for name, value in values.items()}
     named['train/tokens_per_second'] = speed.tokens_per_second
     if speed.mfu is not None:
       named['train/mfu'] = speed.mfu
     run.tracker.write(step, named, tokens=horizon.tokens_at(step))
 
 
-def _require_finite(values, step):
-  if values['loss'] != values['loss'] or abs(values['loss']) == float('inf'):
+def _require_finite(loss, step):
+  if not math.isfinite(loss):
     raise DivergedError(
-      f'train/loss={values["loss"]} at step {step}: the run has diverged; lower'
-      ' optimizer.learning_rate, lengthen schedule.warmup_steps or lower'
-      ' optimizer.clip_norm, and start again from an earlier checkpoint.'
+      f'train/loss={loss} at step {step}: the run has diverged. Lower'
+      ' optimizer.learning_rate or optimizer.clip_norm, or lengthen'
+      ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
+      ' checkpoint with --allow_changes.'
     )

@@ -90,6 +90,27 @@ def test_padded_vocabulary_entries_change_nothing_and_get_no_gradient(smoothing)
   assert not np.any(gradient)
 
 
+def test_logits_stay_sharded_over_the_vocabulary():
+  mesh = jax.make_mesh(
+    (2, 4), ('data', 'tensor'), axis_types=(jax.sharding.AxisType.Auto,) * 2
+  )
+  shard = jax.NamedSharding(mesh, jax.P('data', None, 'tensor'))
+  logits = jax.ShapeDtypeStruct((4, T, 16), jnp.float32, sharding=shard)
+  rows = jax.NamedSharding(mesh, jax.P('data', None))
+  targets = jax.ShapeDtypeStruct((4, T), jnp.int32, sharding=rows)
+  weights = jax.ShapeDtypeStruct((4, T), jnp.float32, sharding=rows)
+
+  def objective(logits, targets, weights):
+    sums = cross_entropy(
+      logits, targets, weights, label_smoothing=0.1, z_loss=0.1, vocab_limit=V
+    )
+    return sums.objective_sum, sums
+
+  step = jax.jit(jax.value_and_grad(objective, has_aux=True))
+  program = step.lower(logits, targets, weights).compile().as_text()
+  assert 'all-reduce' in program and 'all-gather' not in program
+
+
 def test_parts_of_a_batch_add_up_to_the_whole():
   logits, targets, weights = inputs()
   whole = cross_entropy(logits, targets, weights, z_loss=0.1)

@@ -19,11 +19,12 @@ VOCAB = Vocab(size=1000, eos_id=999)
 def examples(batch, **fields):
   cfg = dataclasses.replace(CFG, **fields)
   objective = masked_lm.make(cfg, vocab=VOCAB, seq_len=batch['tokens'].shape[1] - 1)
-  return objective(batch, jax.random.key(0))
+  return jax.jit(objective)(batch, jax.random.key(0))
 
 
 def text(rows=400, seq_len=256):
-  return dict(tokens=jax.random.randint(jax.random.key(1), (rows, seq_len + 1), 0, 500))
+  shape = (rows, seq_len + 1)
+  return dict(tokens=np.random.default_rng(1).integers(0, 500, shape).astype(np.int32))
 
 
 def test_shares_of_selected_masked_random_and_kept_tokens():

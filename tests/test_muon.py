@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import meta
 
 from configs import base
 from gpt_jax import config_door, optimizers, pytree
+from gpt_jax.model import gpt
 from gpt_jax.optimizers import muon
 
 CFG = dataclasses.replace(
@@ -87,3 +89,44 @@ def test_everything_else_gets_adamw_with_its_own_rate():
     # Adam's first step is the sign of the gradient.
     want = -CFG.learning_rate * np.sign(flat[name])
     np.testing.assert_allclose(updates[name], want, rtol=1e-4)
+
+
+@pytest.mark.parametrize('scan_layers', [True, False])
+def test_every_kernel_of_the_model_has_the_matrix_that_its_layer_applies(scan_layers):
+  config = config_door.resolve(
+    base.get_config(),
+    {
+      'model.scan_layers': scan_layers,
+      'model.num_kv_heads': 2,
+      'model.activation': 'swiglu',
+      'model.vocab_size': 300,
+      'model.tie_embeddings': False,
+    },
+  )
+  cfg = config.model
+  model = gpt.GPT(cfg, config.attention)
+  tokens = jnp.zeros((1, 4), jnp.int32)
+  boxed = jax.eval_shape(lambda: model.init(jax.random.key(0), tokens)['params'])
+  D, H, G, K, F = (
+    cfg.d_model,
+    cfg.num_heads,
+    cfg.num_kv_heads,
+    cfg.head_dim,
+    cfg.d_ff,
+  )
+  expected = {
+    'query': (D, H * K), 'key': (D, G * K), 'value': (D, G * K), 'out': (H * K, D),
+    'up': (D, F), 'gate': (D, F), 'down': (F, D),
+  }  # fmt: skip
+  seen = set()
+  for name, leaf in pytree.named_leaves(meta.unbox(boxed)):
+    if not muon.is_hidden_matrix(name):
+      assert not name.endswith('kernel') or name == 'head/kernel', name
+      continue
+    rows, columns = muon.dimension_numbers(name)
+    sizes = [int(np.prod([leaf.shape[a] for a in axes])) for axes in (rows, columns)]
+    owner = name.split('/')[-2]
+    assert tuple(sizes) == expected[owner], name
+    assert np.prod(sizes) * (cfg.num_layers if scan_layers else 1) == leaf.size
+    seen.add(owner)
+  assert seen == set(expected)

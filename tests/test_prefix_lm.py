@@ -21,7 +21,7 @@ def examples(rows, seq_len, segments=None, **fields):
   batch = dict(tokens=jnp.ones((rows, seq_len + 1), jnp.int32))
   if segments is not None:
     batch['segments'] = segments
-  return objective(batch, jax.random.key(0))
+  return jax.jit(objective)(batch, jax.random.key(0))
 
 
 def test_lengths_are_uniform_between_the_two_shares():

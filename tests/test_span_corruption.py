@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,21 +21,20 @@ def corrupt(tokens, seed=0, segments=None, **fields):
   batch = (
     dict(tokens=tokens) if segments is None else dict(tokens=tokens, segments=segments)
   )
-  return (
-    jax.jit(objective)(batch, jax.random.key(seed)),
-    span_corruption.make_layout(cfg, seq_len),
-  )
+  example = jax.jit(objective)(batch, jax.random.key(seed))
+  layout = span_corruption.make_layout(cfg, seq_len)
+  return jax.tree.map(np.asarray, example), layout
 
 
 def text(rows, seq_len):
-  return jax.random.randint(jax.random.key(1), (rows, seq_len + 1), 0, SIZE)
+  shape = (rows, seq_len + 1)
+  return np.random.default_rng(1).integers(0, SIZE, shape).astype(np.int32)
 
 
 def restore(example, layout, row):
   """Reads one row as a decoder would: returns (text, [span, ...])."""
-  inputs = np.asarray(example.inputs_BT[row])
-  scored = np.asarray(example.weights_BT[row]) == 1
-  answer = np.asarray(example.targets_BT[row])[scored].tolist()
+  inputs = example.inputs_BT[row]
+  answer = example.targets_BT[row][example.weights_BT[row] == 1].tolist()
   assert answer[-1] == SIZE + layout.num_spans
   spans = []
   for token in answer[:-1]:
@@ -84,7 +82,7 @@ def test_density_and_mean_span_can_be_chosen():
 
 
 def test_spans_differ_between_rows_and_seeds_and_lie_anywhere():
-  tokens = jnp.tile(jnp.arange(129)[None], (400, 1))
+  tokens = np.tile(np.arange(129)[None], (400, 1))
   example, layout = corrupt(tokens)
   other, _ = corrupt(tokens, seed=1)
   assert not np.array_equal(example.inputs_BT, other.inputs_BT)
@@ -96,11 +94,19 @@ def test_spans_differ_between_rows_and_seeds_and_lie_anywhere():
     lengths += [len(span) for span in spans]
   assert np.mean(lengths) == layout.num_noise / layout.num_spans
   assert max(lengths) >= 6 and min(lengths) == 1
-  # The text begins with a kept token and ends with a span, as in T5; in between each
-  # token is hidden about as often as any other.
-  assert hidden[0] == 0 and hidden[-1] == 400
+  # Away from the edges, over which no span can reach, each token is hidden as often as
+  # any other.
+  assert 0 < hidden[0] < 60 and 0 < hidden[-1] < 60
   inner = hidden[10:-10] / 400
   assert abs(inner.mean() - 0.15) < 0.02 and inner.min() > 0.05 and inner.max() < 0.3
+
+
+def test_the_only_span_of_a_short_row_lies_anywhere():
+  tokens = np.tile(np.arange(17)[None], (200, 1))
+  example, layout = corrupt(tokens)
+  assert layout.num_spans == 1
+  starts = {restore(example, layout, row)[1][0][0] for row in range(200)}
+  assert starts == set(range(layout.num_text - layout.num_noise + 1))
 
 
 def test_the_corrupted_text_is_seen_whole_and_the_list_from_left_to_right():
@@ -115,11 +121,11 @@ def test_the_corrupted_text_is_seen_whole_and_the_list_from_left_to_right():
 
 def test_only_sentinels_and_spans_of_real_text_bear_loss():
   tokens, real = text(32, 64), 20
-  segments = jnp.broadcast_to(jnp.arange(65) < real, tokens.shape).astype(jnp.int32)
-  marked = jnp.where(segments == 0, SIZE - 1, 7)
+  segments = np.broadcast_to(np.arange(65) < real, tokens.shape).astype(np.int32)
+  marked = np.where(segments == 0, SIZE - 1, 7)
   example, layout = corrupt(marked, segments=segments)
-  targets, scored = np.asarray(example.targets_BT), np.asarray(example.weights_BT) == 1
-  inputs = np.asarray(example.inputs_BT)
+  inputs, targets = example.inputs_BT, example.targets_BT
+  scored = example.weights_BT == 1
   assert not np.any(targets[scored] == SIZE - 1)
   # What is scored and what is kept are together the real text, in every row.
   kept = (inputs[:, : layout.prefix_len] == 7).sum(1)

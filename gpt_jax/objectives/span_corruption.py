@@ -3,12 +3,14 @@
 T5's objective (arXiv:1910.10683, section 3.1.4) laid out for a decoder, in one row:
 
   text    the cat sat on the mat and slept
-  row     the <0> on the mat <1>   <0> cat sat <1> and slept <2>
-          seen in both directions  predicted from left to right
+  row     the <0> on the <1> slept   <0> cat sat <1> mat and <2>
+          seen in both directions    predicted from left to right
 
-All shapes are static: a row of `seq_len` tokens always holds the same number of text
-tokens, of tokens taken out and of spans; only where the spans lie is random. A row is
-read as one stream: borders of documents inside it are ignored, padding bears no loss.
+All shapes are static: a row always holds the same number of text tokens, of tokens
+taken out and of spans; only where the spans lie is random, each way to lay them apart
+being equally likely. (T5's own code ends every text with a span; here short rows, with
+one span, vary too.) A row is read as one stream: borders of documents inside it are
+ignored, padding bears no loss.
 """
 
 import dataclasses
@@ -82,7 +84,7 @@ def make_layout(cfg, seq_len):
   for num_text in range(seq_len, 1, -1):
     num_noise = min(max(round(num_text * cfg.span_density), 1), num_text - 1)
     num_spans = max(round(num_noise / cfg.span_mean), 1)
-    num_spans = min(num_spans, num_noise, num_text - num_noise)
+    num_spans = min(num_spans, num_noise, num_text - num_noise + 1)
     layout = Layout(num_text, num_noise, num_spans)
     if layout.row_len <= seq_len + 1:
       return layout
@@ -92,13 +94,16 @@ def make_layout(cfg, seq_len):
 
 
 def _random_spans(layout, rng, num_rows):
-  """Returns lengths [B, I] of kept and of dropped stretches, which alternate."""
+  """Returns lengths [B, J] of kept and of dropped stretches, J = spans + 1.
+
+  They alternate; the first and the last kept one may be empty, the last dropped one is.
+  """
   keep_rng, drop_rng = jax.random.split(rng)
   num_kept = layout.num_text - layout.num_noise
-  return (
-    _random_parts(keep_rng, num_rows, num_kept, layout.num_spans),
-    _random_parts(drop_rng, num_rows, layout.num_noise, layout.num_spans),
-  )
+  kept_BJ = _random_parts(keep_rng, num_rows, num_kept + 2, layout.num_spans + 1)
+  kept_BJ = kept_BJ.at[:, jnp.array([0, -1])].add(-1)
+  dropped_BI = _random_parts(drop_rng, num_rows, layout.num_noise, layout.num_spans)
+  return kept_BJ, jnp.pad(dropped_BI, ((0, 0), (0, 1)))
 
 
 def _random_parts(rng, num_rows, total, num_parts):
@@ -109,43 +114,32 @@ def _random_parts(rng, num_rows, total, num_parts):
   return jnp.diff(jnp.pad(cuts, ((0, 0), (1, 0))), append=total, axis=1)
 
 
-def _arrange(layout, kept_BI, dropped_BI):
+def _arrange(layout, kept_BJ, dropped_BJ):
   """Returns (text index, sentinel number or -1) for each place of the row, [B, M].
 
   A sentinel's text index is the first token of its span, which tells whether it
   stands for padding; the closing one's is the last token of the text.
   """
-  index_I = jnp.arange(layout.num_spans)
-  kept_before_BI = jnp.cumsum(kept_BI, axis=1) - kept_BI
-  dropped_before_BI = jnp.cumsum(dropped_BI, axis=1) - dropped_BI
-  kept_start_BI = kept_before_BI + dropped_before_BI
-  span_start_BI = kept_start_BI + kept_BI
+  index_J = jnp.arange(layout.num_sentinels)
+  kept_before_BJ = jnp.cumsum(kept_BJ, axis=1) - kept_BJ
+  dropped_before_BJ = jnp.cumsum(dropped_BJ, axis=1) - dropped_BJ
+  kept_start_BJ = kept_before_BJ + dropped_before_BJ
+  span_start_BJ = kept_start_BJ + kept_BJ
 
-  # Corrupted text: each kept stretch, then the sentinel of the span it lost.
-  i_BP, offset_BP = _locate(kept_before_BI + index_I, layout.prefix_len)
-  is_sentinel_BP = offset_BP == _pick(kept_BI, i_BP)
-  text_BP = jnp.where(
-    is_sentinel_BP, _pick(span_start_BI, i_BP), _pick(kept_start_BI, i_BP) + offset_BP
-  )
-  # List: each sentinel, then its span.
-  j_BQ, ahead_BQ = _locate(
-    dropped_before_BI + index_I, layout.num_noise + layout.num_spans
-  )
-  text_BQ = _pick(span_start_BI, j_BQ) + jnp.maximum(ahead_BQ - 1, 0)
+  # Corrupted text: each kept stretch, then the sentinel of the span that follows it.
+  part_BP, offset_BP = _locate(kept_before_BJ + index_J, layout.prefix_len)
+  is_sentinel_BP = offset_BP == _pick(kept_BJ, part_BP)
+  text_BP = _pick(kept_start_BJ, part_BP) + offset_BP
+  # List: each sentinel, then its span; the closing sentinel has none.
+  list_len = layout.row_len - layout.prefix_len
+  part_BQ, ahead_BQ = _locate(dropped_before_BJ + index_J, list_len)
+  text_BQ = _pick(span_start_BJ, part_BQ) + jnp.maximum(ahead_BQ - 1, 0)
 
-  closing_B1 = jnp.ones_like(kept_BI[:, :1])
-  source_BM = jnp.concatenate(
-    [text_BP, text_BQ, closing_B1 * (layout.num_text - 1)], axis=1
-  )
-  sentinel_BM = jnp.concatenate(
-    [
-      jnp.where(is_sentinel_BP, i_BP, -1),
-      jnp.where(ahead_BQ == 0, j_BQ, -1),
-      closing_B1 * layout.num_spans,
-    ],
-    axis=1,
-  )
-  return source_BM, sentinel_BM
+  text_BM = jnp.concatenate([text_BP, text_BQ], axis=1)
+  part_BM = jnp.concatenate([part_BP, part_BQ], axis=1)
+  is_sentinel_BM = jnp.concatenate([is_sentinel_BP, ahead_BQ == 0], axis=1)
+  last = layout.num_text - 1
+  return jnp.minimum(text_BM, last), jnp.where(is_sentinel_BM, part_BM, -1)
 
 
 def _locate(begin_BI, num_places):

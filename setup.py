@@ -25,13 +25,8 @@ EXTRAS = {
   # Accelerator builds of jax.
   'cuda': ['jax[cuda]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
-  # `plan` compiles for TPU pods that are not there, with the libtpu that jax names.
-  'plan': ['jax[tpu]>=0.10'],
-  # What single commands need.
-  'eval': ['rouge-score', 'sacrebleu', 'scikit-learn', 'seqeval'],
+  # What single features need.
   'sentencepiece': ['sentencepiece'],
-  'serve': ['prometheus-client', 'starlette', 'uvicorn'],
-  'sweep': ['optuna'],
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': ['pytest', 'pytest-xdist'],

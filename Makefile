@@ -8,7 +8,7 @@
 PYTHON ?= python3
 WORKDIR ?= runs/tiny
 PROMPT ?= The list
-# Config overrides for the demo: DEMO_FLAGS='--config.train.steps=20'
+# Config overrides for the demo: DEMO_FLAGS='--config.train.steps=60'
 DEMO_FLAGS ?=
 # Test flags: TEST_FLAGS='-n 0 tests/test_config.py' runs one file in one process.
 TEST_FLAGS ?= -n 2

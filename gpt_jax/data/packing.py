@@ -48,18 +48,18 @@ class Concat:
     tokens[: stop - start] = self._store.tokens[start:stop]
     if not (self._mask_documents or self._keep_rest):
       return {'tokens': tokens}
-    inside = np.arange(self._seq_len + 1, dtype=np.int32)
-    segments = (inside < stop - start).astype(np.int32)
-    positions = np.where(segments, inside, 0)
+    lengths = np.array([stop - start])
     if self._mask_documents:
-      segments, positions = self._by_document(start, stop)
+      lengths = self._document_lengths(start, stop)
+    segments, positions = _layout(lengths, self._seq_len + 1)
     return {'tokens': tokens, 'segments': segments, 'positions': positions}
 
-  def _by_document(self, start, stop):
-    """Returns segments and positions [N] that begin anew with each document."""
+  def _document_lengths(self, start, stop):
+    """Returns how many tokens of each document lie in the window."""
     first, last = np.searchsorted(self._store.offsets, [start, stop - 1], side='right')
-    bounds = np.clip(self._store.offsets[first - 1 : last + 1], start, stop) - start
-    return _layout(np.diff(bounds), self._seq_len + 1)
+    bounds = np.array(self._store.offsets[first - 1 : last + 1])
+    bounds[0], bounds[-1] = start, stop
+    return bounds[1:] - bounds[:-1]
 
 
 class FirstFit:

@@ -40,8 +40,7 @@ class Dataset:
     return self.num_samples
 
   def sample(self, n):
-    """Returns sample n: `tokens` [N] and, unless concatenated, `segments`,
-    `positions`."""
+    """Returns sample n as the packing made it: `tokens` [N] and perhaps more."""
     number = int(self.order[n])
     for packed in self.packings:
       if number < len(packed):

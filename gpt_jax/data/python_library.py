@@ -8,6 +8,7 @@ A module's docstrings are one document, so near-copies within it stay in one spl
 import ast
 import functools
 import hashlib
+import os
 import platform
 import sysconfig
 from pathlib import Path
@@ -16,20 +17,23 @@ from gpt_jax.data import splits
 from gpt_jax.data.documents import TextSource
 from gpt_jax.errors import DataError
 
-_SKIPPED = {'test', 'tests', 'idle_test', 'site-packages', 'dist-packages'}
+_SKIPPED = {
+  *('test', 'tests', 'idle_test'),
+  *('site-packages', 'dist-packages', '__pycache__'),
+}
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
 def _modules():
   """Returns `((file name, UTF-8 bytes), ...)` of the standard library without tests."""
-  root = Path(sysconfig.get_path('stdlib'))
-  paths = sorted(
-    path
-    for path in root.rglob('*.py')
-    if not _SKIPPED & set(path.relative_to(root).parts[:-1])
+  root, paths = Path(sysconfig.get_path('stdlib')), []
+  for folder, below, names in os.walk(root):
+    below[:] = [name for name in below if name not in _SKIPPED]
+    paths += [Path(folder, name) for name in names if name.endswith('.py')]
+  read = (
+    (path.relative_to(root).as_posix(), path.read_bytes()) for path in sorted(paths)
   )
-  read = ((str(path.relative_to(root)), path.read_bytes()) for path in paths)
   return tuple((name, content) for name, content in read if _is_utf8(content))
 
 
@@ -81,7 +85,7 @@ class _Library:
 
   def __init__(self, load, fingerprint):
     self._load, self.fingerprint = load, fingerprint
-    if not len(self):
+    if not _modules():
       raise DataError(
         'data.source: this Python has no standard library as .py files; use'
         ' data.source=text with a data.path of your own.'

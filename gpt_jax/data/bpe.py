@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 import tokenizers as library
 
-from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.data.tokenizer import Tokenizer
 from gpt_jax.errors import ConfigError, DataError
 
 END = '<|endoftext|>'

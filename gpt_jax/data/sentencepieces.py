@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.data.tokenizer import Tokenizer
 from gpt_jax.errors import DataError, require_extra
 
 

@@ -1,12 +1,10 @@
-"""Text to token ids and back: interface, small tokenizers, building and keeping.
+"""Text to token ids and back: small tokenizers, and building and keeping all kinds.
 
 A tokenizer is kept in `WORKDIR/tokenizer`: `definition.json` and, where it has one, its
 model file. A workdir that holds one keeps it: ids would mean something else otherwise.
 """
 
-import codecs
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -15,93 +13,10 @@ import uuid
 
 import numpy as np
 
+from gpt_jax.data import bpe, sentencepieces
+from gpt_jax.data.tokenizer import DEFINITION, Tokenizer
 from gpt_jax.errors import ConfigError, DataError
 from gpt_jax.registry import lookup
-
-_DEFINITION = 'definition.json'
-
-
-class Tokenizer:
-  """Base of all tokenizers.
-
-  Subclasses set `name`, `vocab_size`, `eos_id` (None: there is none) and `token_bytes`,
-  the UTF-8 bytes that each id stands for (b'' for special tokens), and give `encode`
-  and `_definition`.
-  """
-
-  name: str
-  vocab_size: int
-  eos_id: int | None = None
-  token_bytes: list[bytes]
-
-  def encode(self, text):
-    """Returns int32 [n]; no special token is added, none is read from the text."""
-    raise NotImplementedError
-
-  def encode_batch(self, texts):
-    """Returns the ids of each of `texts`."""
-    return [self.encode(text) for text in texts]
-
-  def decode(self, ids):
-    """Returns the text of `ids`; special tokens are left out, broken UTF-8 is
-    U+FFFD."""
-    return b''.join(self.bytes_of(i) for i in ids).decode('utf-8', 'replace')
-
-  def bytes_of(self, token_id):
-    """Returns the bytes of one id. Raises DataError for an unknown id."""
-    if not 0 <= token_id < self.vocab_size:
-      raise DataError(
-        f'token id {token_id}: outside the vocabulary of the {self.name} tokenizer'
-        f' (0..{self.vocab_size - 1}).'
-      )
-    return self.token_bytes[token_id]
-
-  @functools.cached_property
-  def byte_lengths(self):
-    """int32 [vocab_size]: how many bytes of UTF-8 text each token stands for."""
-    return np.array([len(piece) for piece in self.token_bytes], np.int32)
-
-  @functools.cached_property
-  def fingerprint(self):
-    """sha256 of everything that decides which ids a text gets."""
-    content = json.dumps(self._definition(), sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(content.encode() + self._model_bytes()).hexdigest()
-
-  def _definition(self):
-    """Returns what `load` needs besides the model file, as plain JSON values."""
-    return {'name': self.name}
-
-  model_file: str | None = None
-
-  def _model_bytes(self):
-    """Returns the content of `model_file`, b'' where there is none."""
-    return b''
-
-  def save(self, folder, request=None):
-    """Writes the tokenizer into `folder` (made if needed)."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if self.model_file:
-      (folder / self.model_file).write_bytes(self._model_bytes())
-    definition = {**self._definition(), 'request': request or {}}
-    text = json.dumps(definition, indent=2, ensure_ascii=False)
-    (folder / _DEFINITION).write_text(text, encoding='utf-8')
-
-
-class StreamDecoder:
-  """Text of ids that come one at a time, never half a character."""
-
-  def __init__(self, tokenizer):
-    self._tokenizer = tokenizer
-    self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
-
-  def push(self, token_id):
-    """Returns the characters that `token_id` completes; '' when it completes none."""
-    return self._decoder.decode(self._tokenizer.bytes_of(int(token_id)))
-
-  def finish(self):
-    """Returns what is left at the end: U+FFFD for a character that never came whole."""
-    return self._decoder.decode(b'', final=True)
 
 
 class ByteTokenizer(Tokenizer):
@@ -181,10 +96,6 @@ class IdsTokenizer(Tokenizer):
     return {'name': self.name, 'vocab_size': self.vocab_size}
 
 
-def _make_byte(cfg, texts):
-  return ByteTokenizer()
-
-
 def _make_char(cfg, texts):
   characters = set()
   for text in texts():
@@ -194,42 +105,14 @@ def _make_char(cfg, texts):
   return CharTokenizer(characters)
 
 
-def _make_ids(cfg, texts):
-  return IdsTokenizer(cfg.vocab_size)
-
-
-def _make_bpe(cfg, texts):
-  from gpt_jax.data import bpe
-
-  return bpe.train(texts(), cfg.vocab_size)
-
-
-def _make_gpt2(cfg, texts):
-  from gpt_jax.data import bpe
-
-  return bpe.from_gpt2_files(cfg.path)
-
-
-def _make_json(cfg, texts):
-  from gpt_jax.data import bpe
-
-  return bpe.from_json_file(cfg.path)
-
-
-def _make_sentencepiece(cfg, texts):
-  from gpt_jax.data import sentencepieces
-
-  return sentencepieces.from_file(cfg.path)
-
-
 TOKENIZERS = {
-  'byte': _make_byte,
+  'byte': lambda cfg, texts: ByteTokenizer(),
   'char': _make_char,
-  'ids': _make_ids,
-  'bpe': _make_bpe,
-  'gpt2': _make_gpt2,
-  'json': _make_json,
-  'sentencepiece': _make_sentencepiece,
+  'ids': lambda cfg, texts: IdsTokenizer(cfg.vocab_size),
+  'bpe': lambda cfg, texts: bpe.train(texts(), cfg.vocab_size),
+  'gpt2': lambda cfg, texts: bpe.from_gpt2_files(cfg.path),
+  'json': lambda cfg, texts: bpe.from_json_file(cfg.path),
+  'sentencepiece': lambda cfg, texts: sentencepieces.from_file(cfg.path),
 }
 
 
@@ -239,8 +122,7 @@ def build(cfg, texts, workdir=None):
   Args:
     texts: called without arguments; returns the texts to learn from (char, bpe).
     workdir: a tokenizer found in `workdir/tokenizer` is returned instead of a new one;
-    a
-      new one is put there. None: nothing is kept.
+      a new one is put there. None: nothing is kept.
   Raises ConfigError when the one in `workdir` is not what `cfg` asks for, naming the
   fields old -> new.
   """
@@ -251,7 +133,7 @@ def build(cfg, texts, workdir=None):
   request = {'name': cfg.name}
   if cfg.name in ('bpe', 'ids'):
     request['vocab_size'] = cfg.vocab_size
-  if not (folder / _DEFINITION).exists():
+  if not (folder / DEFINITION).exists():
     _keep(make(cfg, texts), folder, request)
   _check_request(folder, request)
   return load(folder)
@@ -265,7 +147,7 @@ def _keep(tokenizer, folder, request):
     fresh.rename(folder)
   except OSError:  # another process was first; its tokenizer was learned from the same
     shutil.rmtree(fresh)
-    if not (folder / _DEFINITION).exists():
+    if not (folder / DEFINITION).exists():
       raise
 
 
@@ -285,9 +167,9 @@ def _check_request(folder, request):
 
 def _read_definition(folder):
   try:
-    return json.loads((folder / _DEFINITION).read_text(encoding='utf-8'))
+    return json.loads((folder / DEFINITION).read_text(encoding='utf-8'))
   except (OSError, ValueError) as error:
-    raise DataError(f'{folder / _DEFINITION} cannot be read: {error}') from error
+    raise DataError(f'{folder / DEFINITION} cannot be read: {error}') from error
 
 
 def load(folder):
@@ -296,37 +178,23 @@ def load(folder):
   Raises DataError when there is none or it is damaged.
   """
   folder = pathlib.Path(folder)
-  if not (folder / _DEFINITION).exists() and (folder / 'tokenizer.json').exists():
-    from gpt_jax.data import bpe
-
+  if not (folder / DEFINITION).exists() and (folder / 'tokenizer.json').exists():
     return bpe.from_json_file(folder / 'tokenizer.json')
   definition = _read_definition(folder)
   if definition.get('name') not in _LOADERS:
     raise DataError(
-      f'{folder / _DEFINITION}: name={definition.get("name")!r}, expected one of'
+      f'{folder / DEFINITION}: name={definition.get("name")!r}, expected one of'
       f' {", ".join(sorted(_LOADERS))}.'
     )
   return _LOADERS[definition['name']](folder, definition)
-
-
-def _load_library(folder, definition):
-  from gpt_jax.data import bpe
-
-  return bpe.load(folder, definition)
-
-
-def _load_sentencepiece(folder, definition):
-  from gpt_jax.data import sentencepieces
-
-  return sentencepieces.load(folder)
 
 
 _LOADERS = {
   'byte': lambda folder, definition: ByteTokenizer(),
   'char': lambda folder, definition: CharTokenizer(definition['characters']),
   'ids': lambda folder, definition: IdsTokenizer(definition['vocab_size']),
-  'bpe': _load_library,
-  'gpt2': _load_library,
-  'json': _load_library,
-  'sentencepiece': _load_sentencepiece,
+  'bpe': bpe.load,
+  'gpt2': bpe.load,
+  'json': bpe.load,
+  'sentencepiece': lambda folder, definition: sentencepieces.load(folder),
 }

@@ -1,0 +1,98 @@
+"""What every tokenizer is: ids, the bytes they stand for, a form to be kept in.
+
+The ones there are, and how one is built, kept and loaded, stand in `tokenizers.py`.
+"""
+
+import codecs
+import functools
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from gpt_jax.errors import DataError
+
+DEFINITION = 'definition.json'
+"""What a kept tokenizer is besides its model file: JSON in the same folder."""
+
+
+class Tokenizer:
+  """Base of all tokenizers.
+
+  Subclasses set `name`, `vocab_size`, `eos_id` (None: there is none) and `token_bytes`,
+  the UTF-8 bytes that each id stands for (b'' for special tokens), and give `encode`
+  and `_definition`.
+  """
+
+  name: str
+  vocab_size: int
+  eos_id: int | None = None
+  token_bytes: list[bytes]
+  model_file: str | None = None
+
+  def encode(self, text):
+    """Returns int32 [n]; no special token is added, none is read from the text."""
+    raise NotImplementedError
+
+  def encode_batch(self, texts):
+    """Returns the ids of each of `texts`."""
+    return [self.encode(text) for text in texts]
+
+  def decode(self, ids):
+    """Returns the text of `ids`; special tokens are left out, bad UTF-8 is U+FFFD."""
+    return b''.join(self.bytes_of(i) for i in ids).decode('utf-8', 'replace')
+
+  def bytes_of(self, token_id):
+    """Returns the bytes of one id. Raises DataError for an unknown id."""
+    if not 0 <= token_id < self.vocab_size:
+      raise DataError(
+        f'token id {token_id}: outside the vocabulary of the {self.name} tokenizer'
+        f' (0..{self.vocab_size - 1}).'
+      )
+    return self.token_bytes[token_id]
+
+  @functools.cached_property
+  def byte_lengths(self):
+    """int32 [vocab_size]: how many bytes of UTF-8 text each token stands for."""
+    return np.array([len(piece) for piece in self.token_bytes], np.int32)
+
+  @functools.cached_property
+  def fingerprint(self):
+    """sha256 of everything that decides which ids a text gets."""
+    content = json.dumps(self._definition(), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(content.encode() + self._model_bytes()).hexdigest()
+
+  def _definition(self):
+    """Returns what `load` needs besides the model file, as plain JSON values."""
+    return {'name': self.name}
+
+  def _model_bytes(self):
+    """Returns the content of `model_file`, b'' where there is none."""
+    return b''
+
+  def save(self, folder, request=None):
+    """Writes the tokenizer into `folder` (made if needed)."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if self.model_file:
+      (folder / self.model_file).write_bytes(self._model_bytes())
+    definition = {**self._definition(), 'request': request or {}}
+    text = json.dumps(definition, indent=2, ensure_ascii=False)
+    (folder / DEFINITION).write_text(text, encoding='utf-8')
+
+
+class StreamDecoder:
+  """Text of ids that come one at a time, never half a character."""
+
+  def __init__(self, tokenizer):
+    self._tokenizer = tokenizer
+    self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
+
+  def push(self, token_id):
+    """Returns the characters that `token_id` completes; '' when it completes none."""
+    return self._decoder.decode(self._tokenizer.bytes_of(int(token_id)))
+
+  def finish(self):
+    """Returns what is left at the end: U+FFFD for a character that never came whole."""
+    return self._decoder.decode(b'', final=True)

@@ -1,1 +1,10 @@
+"""gpt_jax: a functional Flax GPT, driven by one config and compiled by XLA once."""
+
 __version__ = '0.1.0'
+
+
+def load(path, step=None):
+  """Returns the `api.Run` of a workdir, at checkpoint `step` or the newest one."""
+  from gpt_jax import api  # here: importing the package alone must not start jax
+
+  return api.load(path, step)

@@ -33,6 +33,8 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   """Returns the Report of a workdir's parameters (the averaged ones, if kept)."""
   workdir = Workdir(workdir)
   assembly.read_config(workdir)
+  # Nothing is saved here, so no set has to give the figure of the best checkpoint.
+  overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = config_door.resolve(workdir.read_config(), overrides, assembly.TABLES)
   tokenizer = assembly.open_tokenizer(config, workdir)
   program = assembly.open_program(config, tokenizer)

@@ -1,0 +1,333 @@
+"""What the documents say holds: commands parse, links and paths exist, recipes run."""
+
+import ast
+import dataclasses
+import importlib
+import pathlib
+import re
+import runpy
+import shlex
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_floors import FLOOR_OF
+
+import gpt_jax
+from configs import base
+from gpt_jax import api, cli, config_door
+from gpt_jax.attention import dense, masks
+from gpt_jax.data import loader
+from gpt_jax.train import assembly, hooks
+from gpt_jax.workdir import Workdir
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = sorted(
+  path
+  for pattern in ('*.md', 'docs/**/*.md', 'experiments/*.md')
+  for path in ROOT.glob(pattern)
+)
+README = ROOT / 'README.md'
+ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
+EXTENDING = ROOT / 'docs' / 'extending.md'
+# Folders that a reader makes; and what a run leaves in its workdir.
+MADE_BY_USERS = ('my_ideas', 'runs', 'build')
+PLACES = ('', 'gpt_jax')  # where a path in the text may begin
+
+
+def name_of(path):
+  return str(path.relative_to(ROOT))
+
+
+def prose(page):
+  """Returns the text of `page` without its HTML comments."""
+  return re.sub(r'<!--.*?-->', '', page.read_text(), flags=re.DOTALL)
+
+
+def blocks(page, language):
+  """Returns the contents of the fenced blocks of `language` ('' has no name)."""
+  fenced = rf'^```{language}\n(.*?)^```$'
+  return re.findall(fenced, prose(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def command_lines(page):
+  """Returns the shell lines of `page`, continued lines joined, comments dropped."""
+  text = '\n'.join(blocks(page, 'sh')).replace('\\\n', ' ')
+  for variable, first in re.findall(r'^for (\w+) in (\S+)', text, flags=re.MULTILINE):
+    text = text.replace(f'${variable}', first)
+  lines = [shlex.split(line, comments=True) for line in text.splitlines()]
+  return [words for words in lines if words]
+
+
+def docstring_commands(path):
+  """Returns the gpt-jax lines in the docstring of a module, continued lines joined."""
+  text = ast.get_docstring(ast.parse(path.read_text())).replace('\\\n', ' ')
+  lines = [line.strip() for line in text.splitlines()]
+  return [shlex.split(line) for line in lines if line.startswith('gpt-jax ')]
+
+
+CODE_WITH_COMMANDS = [
+  *sorted((ROOT / 'configs').glob('*.py')),
+  *sorted((ROOT / 'gpt_jax' / 'commands').glob('*_command.py')),
+]
+COMMANDS = [words for page in PAGES for words in command_lines(page)]
+COMMANDS += [words for path in CODE_WITH_COMMANDS for words in docstring_commands(path)]
+
+
+def arguments_of_ours(words):
+  """Returns what `words` give to gpt-jax, or None when they call something else."""
+  words = [word for word in words if not re.fullmatch(r'[A-Z_]+=.*', word)]
+  program = pathlib.Path(words[0]).name if words else ''
+  if program == 'gpt-jax':
+    return words[1:]
+  if program == 'python' and words[1:3] == ['-m', 'gpt_jax']:
+    return words[3:]
+  if program == 'python' and words[1:2] == ['launch/local.py']:
+    launch = runpy.run_path(str(ROOT / 'launch' / 'local.py'))
+    return launch['_parse'](words[2:])[1]
+  return None
+
+
+def readme_tree():
+  """Returns the paths that the annotated tree of the README names."""
+  (tree,) = [text for text in blocks(README, 'text') if 'setup.py' in text]
+  paths, parents = [], []
+  for line in tree.splitlines():
+    depth = (len(line) - len(line.lstrip())) // 2
+    names = re.split(r'  +', line.strip())[0].split()
+    parents = parents[:depth]
+    paths += ['/'.join([*parents, name.rstrip('/')]) for name in names]
+    if names[-1].endswith('/'):
+      parents.append(names[-1].rstrip('/'))
+  return paths
+
+
+def test_there_are_documents_and_commands_to_check():
+  assert len(PAGES) > 8
+  assert len(COMMANDS) > 20
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_relative_links_lead_somewhere(page):
+  targets = re.findall(r'\]\(([^)\s]+)\)', prose(page))
+  local = [t.split('#')[0] for t in targets if not re.match(r'[a-z]+:|#', t)]
+  assert [t for t in local if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_paths_in_the_text_exist(page):
+  if page.parent.name == 'decisions':
+    return  # a record of its day
+  named = re.findall(r'`([\w./-]+(?:\.py|\.md|\.toml|/))`', prose(page))
+  named = [path for path in named if path.split('/')[0] not in MADE_BY_USERS]
+  missing = [
+    path
+    for path in named
+    if '/' in path.rstrip('/')
+    and not any((ROOT / place / path).exists() for place in PLACES)
+  ]
+  assert missing == []
+
+
+def test_every_path_of_the_annotated_tree_exists():
+  assert [path for path in readme_tree() if not (ROOT / path).exists()] == []
+
+
+def test_the_annotated_tree_shows_every_room_of_the_package():
+  shown = set(readme_tree())
+  rooms = {
+    f'gpt_jax/{path.name}'
+    for path in (ROOT / 'gpt_jax').iterdir()
+    if path.name != '__pycache__'
+  }
+  assert rooms - shown == set()
+
+
+def test_the_architecture_page_gives_each_room_its_floor():
+  (drawing,) = [text for text in blocks(ARCHITECTURE, 'text') if 'cli' in text]
+  rows = re.findall(r'^ *(\d+) +(.*?)(?: {2,}|$)', drawing, flags=re.MULTILINE)
+  floor_of = {name.rstrip('/'): int(f) for f, names in rows for name in names.split()}
+  rooms = {path.stem for path in (ROOT / 'gpt_jax').iterdir()} - {'__pycache__'}
+  assert floor_of == {room: FLOOR_OF[room] for room in rooms}
+
+
+@pytest.mark.parametrize(
+  'words', [words for words in COMMANDS if arguments_of_ours(words)], ids=' '.join
+)
+def test_commands_are_known_to_the_parser_and_the_config(words):
+  argv, overrides = cli.split_overrides(arguments_of_ours(words))
+  if '--help' in argv:
+    return
+  arguments = cli._parser().parse_args(argv)
+  spec = getattr(arguments, 'config', None)
+  is_ours = spec and (ROOT / spec.split(':')[0]).exists()
+  values = config_door.load_file(spec) if is_ours else base.get_config()
+  if arguments.command == 'eval':
+    overrides |= {'checkpoint.keep_best': 0}  # as train/scoring.py does
+  config_door.resolve(values, overrides, assembly.TABLES)
+
+
+def test_the_readme_names_every_config():
+  text = prose(README)
+  names = {name_of(path) for path in (ROOT / 'configs').glob('*.py')}
+  assert [name for name in sorted(names) if name not in text] == []
+
+
+def test_the_config_of_the_readme_can_be_used(tmp_path):
+  (config,) = [text for text in blocks(README, 'python') if 'get_config' in text]
+  (tmp_path / 'shown.py').write_text(config)
+  values = config_door.load_file(str(tmp_path / 'shown.py'))
+  config_door.resolve(values, tables=assembly.TABLES)
+
+
+def test_the_python_door_of_the_readme_has_what_is_shown():
+  (door,) = [text for text in blocks(README, 'python') if 'gpt_jax.load' in text]
+  used = {
+    node.attr
+    for node in ast.walk(ast.parse(door))
+    if isinstance(node, ast.Attribute) and getattr(node.value, 'id', '') == 'run'
+  }
+  known = {*dir(api.Run), *(field.name for field in dataclasses.fields(api.Run))}
+  assert used and used <= known
+  assert callable(gpt_jax.load)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_make_targets_and_extras_exist(page):
+  makefile, setup = (ROOT / 'Makefile').read_text(), (ROOT / 'setup.py').read_text()
+  extras = next(
+    ast.literal_eval(node.value)
+    for node in ast.parse(setup).body
+    if isinstance(node, ast.Assign) and node.targets[0].id == 'EXTRAS'
+  )
+  for words in command_lines(page):
+    if words[0] == 'make':
+      targets = [word for word in words[1:] if '=' not in word]
+      assert [t for t in targets if f'\n{t}:' not in makefile] == []
+    for named in re.findall(r'\.\[([\w,]+)\]', ' '.join(words)):
+      assert set(named.split(',')) <= set(extras)
+
+
+# The recipes of docs/extending.md, all together
+
+
+@pytest.fixture(scope='module')
+def my_ideas(tmp_path_factory):
+  """Returns the folder into which the recipes were written, importable."""
+  folder = tmp_path_factory.mktemp('outside')
+  for block in blocks(EXTENDING, 'python'):
+    name = re.match(r'# (my_ideas/\w+\.py)\n', block)
+    assert name, f'its first line says which file it is: {block[:60]!r}'
+    path = folder / name.group(1)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(block)
+  sys.path.insert(0, str(folder))
+  yield folder
+  sys.path.remove(str(folder))
+
+
+def recipe(name):
+  return importlib.import_module(f'my_ideas.{name}')
+
+
+@pytest.fixture(scope='module')
+def outside_run(my_ideas, tmp_path_factory):
+  """Returns (config, program, state after a step, metrics) with every recipe in it."""
+  overrides = {
+    'attention.kernel': 'my_ideas.by_group:attend',
+    'objective.name': 'my_ideas.second_half:make',
+    'optimizer.name': 'my_ideas.belief:make',
+    'schedule.name': 'my_ideas.falling:sqrt',
+    'data.source': 'my_ideas.sums:make',
+    'tokenizer.name': 'my_ideas.digits:make',
+    'parallel.rules': 'my_ideas.rules:EVERY_AXIS',
+    'tokenizer.vocab_size': 280,
+    'data.seq_len': 16,
+    'model.num_layers': 1,
+    'model.d_model': 16,
+    'train.batch_size': 8,
+    'eval.batch_size': 8,
+  }
+  values = config_door.load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
+  config = config_door.resolve(values, overrides, assembly.TABLES)
+  workdir = tmp_path_factory.mktemp('run')
+  tokenizer = assembly.open_tokenizer(config, workdir)
+  dataset = assembly.open_training_data(config, tokenizer, workdir)
+  program = assembly.open_program(config, tokenizer)
+  with loader.Loader(dataset).batches(0, [8]) as batches:
+    batch = assembly.placer(program)(next(batches))
+  state, metrics = program.step(program.init(0), batch)
+  return types.SimpleNamespace(
+    config=program.config, program=program, state=state, metrics=metrics,
+    tokenizer=tokenizer, dataset=dataset, workdir=workdir,
+  )  # fmt: skip
+
+
+def test_one_program_made_of_all_recipes_takes_a_step(outside_run):
+  assert np.isfinite(float(outside_run.metrics['loss']))
+  assert int(outside_run.state.step) == 1
+  assert outside_run.config.model.num_kv_heads == 2
+  # The objective's second half of 8 rows of 16 tokens.
+  assert float(outside_run.metrics['targets']) == 8 * 8
+
+
+def test_the_recipe_for_a_kernel_agrees_with_the_oracle(my_ideas):
+  rng = np.random.default_rng(0)
+  q_BHTK, k_BGSK, v_BGSK = (
+    jnp.asarray(rng.normal(size=(2, heads, 5, 4)), jnp.float32) for heads in (4, 2, 2)
+  )
+  mask = masks.causal(jnp.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])).with_window(2)
+  given = dict(scale=0.5, softcap=3.0)
+  out_BHTK = recipe('by_group').attend(q_BHTK, k_BGSK, v_BGSK, mask, **given)
+  expected_BHTK = dense.attend(q_BHTK, k_BGSK, v_BGSK, mask, **given)
+  np.testing.assert_allclose(out_BHTK, expected_BHTK, atol=1e-6)
+
+
+def test_the_recipe_for_a_tokenizer_loses_nothing_and_comes_back(outside_run):
+  tokenizer = outside_run.tokenizer
+  assert tokenizer.decode(tokenizer.encode('12 + 34 = 46\n')) == '12 + 34 = 46\n'
+  digits = [tokenizer.bytes_of(i) for i in tokenizer.encode('12')]
+  assert digits == [b'1', b'2']
+  again = assembly.open_tokenizer(outside_run.config, outside_run.workdir)
+  assert again.fingerprint == tokenizer.fingerprint
+
+
+def test_the_recipe_for_a_source_splits_without_overlap(my_ideas):
+  parts = [recipe('sums').Sums(split) for split in ('train', 'validation', 'test')]
+  texts = [part[i]['text'] for part in parts for i in range(len(part))]
+  assert len(texts) == len(set(texts)) == 100 * 100
+
+
+def test_the_recipe_for_a_hook_runs_on_a_run(my_ideas, outside_run):
+  seen = {}
+  run = types.SimpleNamespace(
+    state=outside_run.state, step=1, program=outside_run.program, track=seen.update,
+    console=types.SimpleNamespace(note=lambda line: seen.update(line=line)),
+  )  # fmt: skip
+  hook = hooks.Every(1, recipe('watch').largest_parameter)
+  assert hook.is_due(run)
+  hook.action(run)
+  largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(run.state.params))
+  assert seen['largest_parameter'] == largest
+  assert 'largest parameter' in seen['line']
+
+
+def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
+  writer = recipe('loss_file').open_loss_file(None, Workdir(tmp_path), 0, {})
+  writer.write(3, {'train/loss': 1.5}, tokens=10, time=0.0)
+  writer.write(4, {'validation/loss': 1.0}, tokens=10, time=0.0)
+  writer.close()
+  assert (tmp_path / 'loss.txt').read_text() == '3 1.5\n'
+
+
+def test_the_recipe_for_a_command_lists_the_parameters(outside_run, tmp_path, capsys):
+  config = config_door.resolve(
+    base.get_config(), {'model.vocab_size': 32, 'data.seq_len': 8}
+  )
+  Workdir(tmp_path).write_config(config_door.to_dict(config))
+  arguments = types.SimpleNamespace(workdir=str(tmp_path))
+  recipe('shapes_command').run(arguments, {})
+  assert 'embed/embedding (32, 128)' in capsys.readouterr().out

@@ -4,8 +4,8 @@
   gpt-jax train --config=configs/shakespeare_char.py:gpu --workdir=runs/shakespeare_gpu
 
 The set has to be prepared once; its folder is --config.data.data_dir or TFDS_DATA_DIR.
-TFDS cuts the text 90 / 5 / 5, nanoGPT 90 / 10: the eval set `validation` is therefore
-TFDS's validation and test together, nanoGPT's whole validation text.
+TFDS cuts the text 90 / 5 / 5, nanoGPT 90 / 10: TFDS's validation and test together are
+nanoGPT's validation text. Both are scored, whole: `validation` and `nanogpt_validation`.
 
 | setting | parameters | cost | validation loss, nats per character |
 | --- | --- | --- | --- |
@@ -59,6 +59,9 @@ def get_config(setting='cpu'):
   config.train.steps = chosen['steps']
   config.train.batch_size = chosen['batch_size']
 
-  config.eval.sets = dict(validation=dict(split='validation+test'))
+  config.eval.sets = dict(
+    validation=dict(split='validation'),
+    nanogpt_validation=dict(split='validation+test'),
+  )
   config.logging.sample_tokens = 500
   return config

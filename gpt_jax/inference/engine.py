@@ -76,7 +76,7 @@ class Engine:
     )
     self._decode = jax.jit(
       functools.partial(decode, model=model),
-      static_argnames=('sampling', 'stop_ids'),
+      static_argnames='sampling',
       donate_argnums=1,
       out_shardings=(None, whole, whole),
     )
@@ -121,7 +121,7 @@ class Engine:
       yield token
 
   def score(self, context_ids, continuation_ids):
-    """Returns the log-likelihood in nats of a continuation after a non-empty context."""
+    """Returns the log-likelihood, in nats, of ids that follow a non-empty context."""
     self._require_left_to_right()
     context_ids, continuation_ids = _as_ids(context_ids), _as_ids(continuation_ids)
     ids_N = np.concatenate([context_ids, continuation_ids])
@@ -170,10 +170,11 @@ class Engine:
       sampling, vocab_limit=sampling.vocab_limit or self.vocab_limit
     )
     state = self._start(prompts_ids, max_new_tokens, seed)
+    stop_I = _as_ids(stop_ids)
     for begin in range(0, max_new_tokens, size):
       n = min(size, max_new_tokens - begin)
       state, ids_BC, is_over = self._decode(
-        self._params, state, n, sampling=sampling, stop_ids=stop_ids
+        self._params, state, n, stop_I, sampling=sampling
       )
       yield np.asarray(ids_BC)[:, :n]
       if is_over:
@@ -210,7 +211,8 @@ class Engine:
       if ids.min() < 0 or ids.max() >= self.vocab_limit:
         wrong = ids[(ids < 0) | (ids >= self.vocab_limit)][0]
         raise ConfigError(
-          f'text {i} holds the id {wrong}; expected ids from 0 to {self.vocab_limit - 1}.'
+          f'text {i} holds the id {wrong}; expected ids from 0 to'
+          f' {self.vocab_limit - 1}.'
         )
     longest = max(map(len, rows))
     limit = self.cfg.max_seq_len
@@ -250,12 +252,11 @@ def prefill(
   )
 
 
-def decode(params, state, limit, *, model, sampling, stop_ids):
+def decode(params, state, limit, stop_I, *, model, sampling):
   """Returns `(state, ids_BC, have all stopped)` after `limit` <= CHUNK more tokens.
 
   A loop on the device: nothing waits for the host between two tokens.
   """
-  stop_I = jnp.asarray(stop_ids, jnp.int32)
 
   def is_going(carry):
     i, state, _ = carry
@@ -351,7 +352,7 @@ def _identities(prompts_ids):
 
 
 def _replicated(params):
-  """Returns the sharding of a whole copy on each device of `params`, None off a mesh."""
+  """Returns the sharding of a whole copy on each device of `params`, or None."""
   sharding = jax.tree.leaves(params)[0].sharding
   if isinstance(sharding, NamedSharding):
     return NamedSharding(sharding.mesh, PartitionSpec())

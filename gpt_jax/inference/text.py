@@ -17,7 +17,7 @@ class Writer:
   """Writes and scores text with the parameters of one run."""
 
   def __init__(self, config, params, tokenizer):
-    """Takes a Config whose `model.vocab_size` is resolved, and either form of params."""
+    """Takes a Config with its `model.vocab_size`, and parameters in either form."""
     extra = objectives.extra_tokens(config.objective, config.data.seq_len)
     _, attend = attention.choose_kernel(
       config.attention.kernel,
@@ -40,9 +40,9 @@ class Writer:
   ):
     """Returns what follows the prompt, up to the end token: str for str, else a list.
 
-    `max_new_tokens` None is inference.max_new_tokens, or less where the learned position
-    table ends before. The rest: `sampling.Sampling`; a prompt that is given twice gets
-    two samples.
+    `max_new_tokens` None is inference.max_new_tokens, or less where the learned table
+    of positions ends before. The rest: `sampling.Sampling`; a prompt that stands in the
+    list twice gets two samples.
     """
     if isinstance(prompts, str):
       return self.generate([prompts], max_new_tokens, temperature, top_k, top_p, seed)[
@@ -56,7 +56,7 @@ class Writer:
   def stream(
     self, prompt, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
   ):
-    """Yields the text of `generate` in pieces as it is written, whole characters only."""
+    """Yields the text of `generate` as it is written, in whole characters."""
     prompt_ids = self._start_from(prompt)
     settings = self._settings([prompt_ids], max_new_tokens, temperature, top_k, top_p)
     yield from self._pieces(self.engine.stream(prompt_ids, seed=seed, **settings))

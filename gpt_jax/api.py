@@ -1,0 +1,151 @@
+"""The Python door: a trained run as an object that writes, scores and gives logits.
+
+run = gpt_jax.load('runs/tiny')
+print(run.generate('The function returns', max_new_tokens=64))
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gpt_jax import attention, checkpoints
+from gpt_jax.config import Config
+from gpt_jax.data import tokenizers
+from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.errors import CheckpointError, ConfigError
+from gpt_jax.inference.text import Writer
+from gpt_jax.model.gpt import GPT
+from gpt_jax.train import assembly
+from gpt_jax.types import PyTree
+from gpt_jax.workdir import Workdir
+
+HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A trained model with everything it takes to use it."""
+
+  config: Config
+  model: GPT
+  params: PyTree
+  """As training has them; the averaged ones where the run keeps an average."""
+  tokenizer: Tokenizer
+  step: int
+
+  @functools.cached_property
+  def _writer(self):
+    # Made at the first use: the form of the parameters that decodes fast is a copy.
+    return Writer(self.config, self.params, self.tokenizer)
+
+  def logits(self, tokens_BT):
+    """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
+    return self._writer.engine.logits(tokens_BT)
+
+  def generate(
+    self, prompts, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
+  ):
+    """Returns what follows the prompt, without the prompt: str for str, else a list.
+
+    Args:
+      max_new_tokens: None: inference.max_new_tokens of the config, or what has room.
+      temperature: 0 takes the likeliest token each time.
+      top_k: draw from the k likeliest tokens; 0 is all of them.
+      top_p: draw from the likeliest tokens that hold this share of probability.
+      seed: the same seed gives a prompt the same text, in any company; a prompt that
+        stands in the list twice gets two texts.
+    Raises ConfigError for settings or lengths that the model cannot do.
+    """
+    return self._writer.generate(
+      prompts, max_new_tokens, temperature, top_k, top_p, seed
+    )
+
+  def stream(
+    self, prompt, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
+  ):
+    """Yields the text of `generate` as it is written, in whole characters."""
+    return self._writer.stream(prompt, max_new_tokens, temperature, top_k, top_p, seed)
+
+  def score(self, context, continuation):
+    """Returns the log-likelihood of `continuation` after `context`, in nats."""
+    return self._writer.score(context, continuation)
+
+
+def load(path, step=None):
+  """Returns the Run of a workdir, at checkpoint `step` or the newest one.
+
+  Raises CheckpointError for a folder that holds none, and for parts that do not belong
+  together.
+  """
+  workdir = Workdir(path)
+  _require_run(workdir)
+  with checkpoints.reader(workdir.checkpoints) as store:
+    step = store.latest_step() if step is None else step
+    if step is None:
+      raise CheckpointError(
+        f'{workdir.checkpoints} holds no finished step; start the run again, it goes on'
+        f' from where it was: {HOW_TO_TRAIN.format(path=path)}'
+      )
+    config = _read_config(workdir)
+    tokenizer = tokenizers.load(workdir.tokenizer)
+    _check_tokenizer(store.read_meta(step), tokenizer, workdir)
+    config, model, params = _read_model(store, step, config)
+  return Run(config, model, params, tokenizer, step)
+
+
+def _require_run(workdir):
+  """Raises CheckpointError saying what a folder that is no workdir lacks."""
+  missing = [
+    path.name
+    for path in (workdir.config, workdir.checkpoints, workdir.tokenizer)
+    if not path.exists()
+  ]
+  if not missing:
+    return
+  found = 'no such folder' if not workdir.path.exists() else f'no {", ".join(missing)}'
+  raise CheckpointError(
+    f'{workdir}: {found}; expected the workdir of a run, with config.json, checkpoints'
+    f' and tokenizer. Train one with: {HOW_TO_TRAIN.format(path=workdir)}'
+  )
+
+
+def _read_config(workdir):
+  try:
+    return assembly.read_config(workdir.path)
+  except ConfigError as error:
+    raise CheckpointError(f'{workdir.config}: {error}') from error
+
+
+def _check_tokenizer(meta, tokenizer, workdir):
+  trained = meta['fingerprints']['tokenizer']
+  if trained != tokenizer.fingerprint:
+    raise CheckpointError(
+      f'{workdir.tokenizer} ({tokenizer.name}, {tokenizer.vocab_size} ids) is not the'
+      f' tokenizer that the checkpoint was trained with: fingerprint {trained[:12]} ->'
+      f' {tokenizer.fingerprint[:12]}. Bring the old folder back.'
+    )
+
+
+def _read_model(store, step, config):
+  """Returns (config with its vocabulary size, model, parameters on one device)."""
+  item = 'ema' if 'ema' in store.items(step) else 'params'
+  if config.model.vocab_size is None:  # the table knows: tokenizer, objective, padding
+    rows = store.abstract(step, item)['embed']['embedding'].shape[0]
+    resolved = dataclasses.replace(config.model, vocab_size=rows)
+    config = dataclasses.replace(config, model=resolved)
+  _, attend = attention.choose_kernel(
+    config.attention.kernel,
+    softcap=config.attention.softcap,
+    position=config.model.position,
+  )
+  model = GPT(config.model, config.attention, attend)
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+  wanted = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+    nn.meta.unbox(shapes['params']),
+  )
+  return config, model, store.restore(step, {item: wanted})[item]

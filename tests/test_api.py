@@ -1,0 +1,171 @@
+"""`gpt_jax.load`: a workdir made by hand comes back as a run, or says what it lacks."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import small_models as small
+
+import gpt_jax
+from gpt_jax import config_door
+from gpt_jax.checkpoints import Checkpoints
+from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
+from gpt_jax.errors import CheckpointError
+from gpt_jax.workdir import Workdir
+
+TOKENIZER = ByteTokenizer()
+CONFIG = small.resolve(model__vocab_size=264, data__seq_len=16)
+META = dict(fingerprints=dict(tokenizer=TOKENIZER.fingerprint, data={}))
+
+
+def params_of(seed):
+  return small.random_params(small.make(CONFIG), seed)
+
+
+def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER):
+  """Writes what `load` reads; `steps` maps a step to its items."""
+  workdir = Workdir(path).create()
+  workdir.write_config(config_door.to_dict(config))
+  tokenizer.save(workdir.tokenizer)
+  with Checkpoints(
+    workdir.checkpoints, keep_last=9, keep_best=0, best_metric='', asynchronous=False
+  ) as store:
+    for step, items in steps.items():
+      store.save(step, items, META)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  """Returns a workdir with steps 2 and 5, parameters of seeds 2 and 5."""
+  path = tmp_path_factory.mktemp('made')
+  return write_workdir(path, {step: dict(params=params_of(step)) for step in (2, 5)})
+
+
+def copy_of(made, tmp_path):
+  return Workdir(shutil.copytree(made, tmp_path / 'copy'))
+
+
+def test_a_workdir_comes_back_as_config_model_parameters_and_tokenizer(made):
+  run = gpt_jax.load(str(made))
+  assert run.config == CONFIG
+  assert run.step == 5
+  assert run.tokenizer.fingerprint == TOKENIZER.fingerprint
+  small.assert_trees_close(run.params, params_of(5), rtol=0)
+  tokens_BT = small.random_tokens(2, 10, 257)
+  expected, _ = run.model.apply({'params': run.params}, tokens_BT)
+  logits_BTV = run.logits(tokens_BT)
+  assert logits_BTV.shape == (2, 10, 257) and logits_BTV.dtype == np.float32
+  # The tolerance of float32 sums in another order.
+  np.testing.assert_allclose(logits_BTV, expected[..., :257], atol=1e-5)
+
+
+def test_a_run_writes_streams_and_scores(made):
+  run = gpt_jax.load(made)
+  text = run.generate('ab', max_new_tokens=8)
+  assert isinstance(text, str) and text == ''.join(run.stream('ab', max_new_tokens=8))
+  settings = dict(max_new_tokens=8, temperature=1.0, top_k=50, top_p=0.9, seed=3)
+  texts = run.generate(['ab', 'ab', ''], **settings)
+  assert texts == run.generate(['ab', 'ab', ''], **settings)
+  assert texts[0] != texts[1]
+  assert run.score('ab', 'c') == pytest.approx(
+    float(jax.nn.log_softmax(run.logits([[97, 98]])[0, 1])[99]), abs=1e-5
+  )
+
+
+def test_an_older_step_can_be_asked_for(made):
+  run = gpt_jax.load(made, step=2)
+  assert run.step == 2
+  small.assert_trees_close(run.params, params_of(2), rtol=0)
+  with pytest.raises(CheckpointError, match=r'no checkpoint of step 3.*\[2, 5\]'):
+    gpt_jax.load(made, step=3)
+
+
+def test_averaged_parameters_are_preferred(tmp_path):
+  write_workdir(tmp_path, {1: dict(params=params_of(1), ema=params_of(9))})
+  small.assert_trees_close(gpt_jax.load(tmp_path).params, params_of(9), rtol=0)
+
+
+def test_the_table_says_the_vocabulary_where_the_config_leaves_it_open(made, tmp_path):
+  workdir = copy_of(made, tmp_path)
+  saved = workdir.read_config()
+  saved['model']['vocab_size'] = None
+  workdir.write_config(saved)
+  assert gpt_jax.load(workdir).config.model.vocab_size == 264
+
+
+def test_a_missing_folder_is_an_error_that_says_how_to_train(tmp_path):
+  with pytest.raises(CheckpointError, match='(?s)no such folder.*gpt-jax train') as e:
+    gpt_jax.load(tmp_path / 'nowhere')
+  assert e.value.exit_code == 4
+
+
+def test_another_kind_of_folder_is_told_what_is_expected(tmp_path):
+  (tmp_path / 'config.json').write_text('{"architectures": ["GPT2LMHeadModel"]}')
+  with pytest.raises(CheckpointError, match='no checkpoints, tokenizer; expected') as e:
+    gpt_jax.load(tmp_path)
+  assert 'config.json, checkpoints and tokenizer' in str(e.value)
+
+
+def test_a_run_that_has_saved_nothing_yet_says_so(made, tmp_path):
+  workdir = copy_of(made, tmp_path)
+  shutil.rmtree(workdir.checkpoints)
+  workdir.checkpoints.mkdir()
+  with pytest.raises(CheckpointError, match='no finished step.*gpt-jax train'):
+    gpt_jax.load(workdir)
+  assert list(workdir.checkpoints.iterdir()) == []
+
+
+def test_a_config_of_another_version_is_named_with_its_file(made, tmp_path):
+  workdir = copy_of(made, tmp_path)
+  saved = workdir.read_config()
+  saved['model']['num_layerz'] = saved['model'].pop('num_layers')
+  workdir.write_config(saved)
+  with pytest.raises(CheckpointError, match='(?s)config.json.*model.num_layerz'):
+    gpt_jax.load(workdir)
+
+
+def test_a_config_that_does_not_fit_the_arrays_lists_them(made, tmp_path):
+  workdir = copy_of(made, tmp_path)
+  wider = dataclasses.replace(CONFIG.model, d_ff=48)
+  workdir.write_config(config_door.to_dict(dataclasses.replace(CONFIG, model=wider)))
+  with pytest.raises(CheckpointError, match=r'mlp/up/kernel: saved .*64.* wanted .*48'):
+    gpt_jax.load(workdir)
+
+
+def test_another_tokenizer_than_the_checkpoints_is_refused(made, tmp_path):
+  workdir = copy_of(made, tmp_path)
+  CharTokenizer('abc').save(workdir.tokenizer)
+  with pytest.raises(CheckpointError, match=r'char, 3 ids.*fingerprint'):
+    gpt_jax.load(workdir)
+
+
+def test_loading_leaves_the_workdir_as_it_was(made):
+  before = {path: path.stat().st_mtime_ns for path in made.path.rglob('*')}
+  gpt_jax.load(made).generate('ab', max_new_tokens=4)
+  assert {path: path.stat().st_mtime_ns for path in made.path.rglob('*')} == before
+
+
+def test_importing_the_package_starts_no_jax():
+  code = (
+    'import sys, gpt_jax, json; print(json.dumps('
+    '[gpt_jax.__version__, "jax" in sys.modules, callable(gpt_jax.load)]))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  version, has_jax, can_load = json.loads(done.stdout)
+  assert version.count('.') == 2 and not has_jax and can_load
+
+
+def test_parameters_carry_no_boxes(made):
+  leaves = jax.tree.leaves(
+    gpt_jax.load(made).params, is_leaf=lambda x: isinstance(x, nn.Partitioned)
+  )
+  assert all(isinstance(leaf, jax.Array) for leaf in leaves)

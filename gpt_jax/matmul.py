@@ -6,33 +6,30 @@ x86 AMX they run 5-10 times slower), so the two backward products are written ou
 cotangents are rounded to the operands' type first, sums stay in float32.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
-def einsum(equation, a, b, out_dtype=None):
+def einsum(equation, a, b, out_dtype=None) -> jax.Array:
   """Returns the two-operand einsum of `a` and `b`, summed in float32.
 
   The result has `out_dtype`, by default the dtype of `a`. Each letter of `equation` has
   to stand in two of its three terms, as in matrix products.
   """
-  return _product(equation, a, b, out_dtype or a.dtype)
+  return _einsum(equation, a, b, out_dtype or a.dtype)
 
 
-def _product(equation, a, b, dtype):
+def _product(equation, a, b, dtype) -> jax.Array:
   out = jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
   return out.astype(dtype)
 
 
-def _forward(equation, a, b, out_dtype):
+def _forward(equation, a, b, dtype):
   # Not einsum(): a remat policy has to see the dot, not a custom_vjp call around it.
-  return _product(equation, a, b, out_dtype or a.dtype), (a, b)
+  return _product(equation, a, b, dtype), (a, b)
 
 
-def _backward(equation, out_dtype, operands, cotangent):
+def _backward(equation, dtype, operands, cotangent):
   a, b = operands
   terms, out = equation.split('->')
   left, right = terms.split(',')
@@ -43,4 +40,5 @@ def _backward(equation, out_dtype, operands, cotangent):
   )
 
 
-einsum.defvjp(_forward, _backward)
+_einsum = jax.custom_vjp(_product, nondiff_argnums=(0, 3))
+_einsum.defvjp(_forward, _backward)

@@ -7,6 +7,7 @@ does by config is visible in `Block`; parameters' shapes are in `layers.py` and
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -210,11 +211,12 @@ class GPT(nn.Module):
     num_groups = cfg.num_layers // len(cfg.layer_pattern)
     fields = (cfg, self.attention, self.attend, self.shard, deterministic)
     if cfg.scan_layers:
+      in_axes: Any = (0, 0, nn.broadcast, nn.broadcast, nn.broadcast)  # flax says int
       scanned = nn.scan(
         Group,
         variable_axes={'params': 0, 'intermediates': 0},
         split_rngs={'params': True, 'dropout': True},
-        in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast),
+        in_axes=in_axes,
         length=num_groups,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )

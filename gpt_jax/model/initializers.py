@@ -1,13 +1,19 @@
 """How each kind of parameter starts: GPT-2's rule, truncated fan-in, muP."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 
 
-def with_axes(initializer, *names):
-  """Returns `initializer` whose parameters carry logical axis `names`."""
+def with_axes(initializer, *names) -> Callable[..., Any]:
+  """Returns `initializer` whose parameters carry logical axis `names`.
+
+  Its boxes are seen by `init` alone: `Module.param` hands out the array inside, which
+  is why the result is not annotated as flax has it.
+  """
   return nn.with_logical_partitioning(initializer, names)
 
 

@@ -6,7 +6,17 @@ Where a field may be None, the comment says what is put in its place.
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, dataclass_transform
+
+# A number that may be None in a config file but stands in every resolved config (for
+# `vocab_size`: once the tokenizer is open). The door checks by the wider type; type
+# checkers see the narrower one, as the library reads nothing but resolved configs.
+if TYPE_CHECKING:
+  FilledInt = int
+  FilledFloat = float
+else:
+  FilledInt = int | None
+  FilledFloat = float | None
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -36,20 +46,27 @@ def one_of(*choices):
   return dataclasses.field(metadata={'choices': choices})
 
 
-section = dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass_transform(
+  kw_only_default=True,
+  frozen_default=True,
+  field_specifiers=(at_least, above, between, share, a_seed, one_of),
+)
+def section(cls):
+  """Returns `cls` as the frozen dataclass of a section; all fields go by name."""
+  return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 @section
 class ModelConfig:
-  vocab_size: int | None = at_least(1)  # None: the tokenizer's, plus the objective's
+  vocab_size: FilledInt = at_least(1)  # None: the tokenizer's, plus the objective's
   vocab_multiple: int = at_least(1)
   num_layers: int = at_least(1)
   d_model: int = at_least(1)
   num_heads: int = at_least(1)
-  num_kv_heads: int | None = at_least(1)  # None: num_heads
-  head_dim: int | None = at_least(1)  # None: d_model / num_heads
-  d_ff: int | None = at_least(1)  # None: 4 d_model, or 8/3 d_model when gated
-  max_seq_len: int | None = at_least(1)  # None: data.seq_len
+  num_kv_heads: FilledInt = at_least(1)  # None: num_heads
+  head_dim: FilledInt = at_least(1)  # None: d_model / num_heads
+  d_ff: FilledInt = at_least(1)  # None: 4 d_model, or 8/3 d_model when gated
+  max_seq_len: FilledInt = at_least(1)  # None: data.seq_len
   layer_pattern: tuple[str, ...]
   block: str = one_of('serial', 'parallel')
   position: str = one_of('learned', 'sinusoidal', 'rope', 'alibi', 'none')
@@ -70,9 +87,9 @@ class ModelConfig:
   scale_embeddings: bool
   logit_softcap: float = at_least(0.0)
   dropout: float = share()
-  embed_dropout: float | None = share()  # None: dropout
-  attention_dropout: float | None = share()  # None: dropout
-  residual_dropout: float | None = share()  # None: dropout
+  embed_dropout: FilledFloat = share()  # None: dropout
+  attention_dropout: FilledFloat = share()  # None: dropout
+  residual_dropout: FilledFloat = share()  # None: dropout
   stochastic_depth: float = share()
   init: str = one_of('gpt2', 'fan_in', 'mup')
   init_std: float = above(0.0)

@@ -85,16 +85,16 @@ def resolve(config, overrides=None, tables=None):
   return _fill_in(frozen)
 
 
-def to_dict(config):
+def to_dict(config) -> dict[str, typing.Any]:
   """Returns a frozen `Config` as plain dicts and lists, ready for JSON."""
   return _plain(dataclasses.asdict(config), sequence=list)
 
 
-def data_section(data, overrides, field):
+def data_section(data, overrides, field) -> DataConfig:
   """Returns the DataConfig `data` with an eval set's or mixture part's overrides."""
   problems = []
   result = _data_section(data, overrides, field, problems)
-  if problems:
+  if result is None or problems:
     raise ConfigError('\n'.join(problems))
   return result
 
@@ -126,7 +126,7 @@ def _cause(error, path):
   return f'{type(error).__name__}: {text}{place}'
 
 
-def _plain(value, sequence=tuple):
+def _plain(value, sequence: type = tuple) -> typing.Any:
   if isinstance(value, (dict, ConfigDict)):
     return {key: _plain(item, sequence) for key, item in value.items()}
   if isinstance(value, (list, tuple)):
@@ -134,7 +134,7 @@ def _plain(value, sequence=tuple):
   return value
 
 
-def _override(values, key, value, problems, cls=Config, prefix=''):
+def _override(values, key, value, problems, cls: type = Config, prefix=''):
   """Puts one dotted override into `values` in place, or notes why it cannot."""
   *parents, last = key.split('.')
   node, dotted = values, ''

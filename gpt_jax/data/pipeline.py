@@ -190,7 +190,7 @@ def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
   """
   parts = [part for part, _ in members(data).values()]
   made = [sources.make(part) for part in parts]
-  sizes = [source.vocab_size for source in made if hasattr(source, 'vocab_size')]
+  sizes = [size for source in made if (size := getattr(source, 'vocab_size', None))]
   if sizes:
     tokenizer_config = dataclasses.replace(
       tokenizer_config, name='ids', vocab_size=max(sizes)

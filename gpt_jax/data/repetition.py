@@ -40,8 +40,8 @@ class RepeatingLanguage:
       words = _primitive_words(shortest, self.vocab_size)
       if not multiples or not words:
         continue
-      probability = sum(Fraction(1, self.vocab_size**period) for period in multiples)
-      probability /= len(self.periods)
+      chances = (Fraction(1, self.vocab_size**period) for period in multiples)
+      probability = sum(chances, Fraction(0)) / len(self.periods)
       log_probability = math.log(probability.numerator) - math.log(
         probability.denominator
       )

@@ -64,8 +64,8 @@ def by_file_name(paths, split):
   or `wiki.test.tokens`; None means that the rule above has to be used.
   Raises DataError when the names decide but none is of `split`.
   """
-  named = {path: _split_word(path.name) for path in paths}
-  if split == 'all' or len(paths) < 2 or None in named.values():
+  named = {path: word for path in paths if (word := _split_word(path.name))}
+  if split == 'all' or len(paths) < 2 or len(named) < len(paths):
     return None
   chosen = [path for path, word in named.items() if word == split]
   if not chosen:

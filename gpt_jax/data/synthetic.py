@@ -36,7 +36,7 @@ class SyntheticSource:
     self._length = generator.document_len
     self._count = _num_documents(generator.num_documents, data.split)
     self._seed = data.seed or 0
-    self._block = (None, None)
+    self._block = (None, np.empty((0, self._length), np.int32))  # (number, tokens)
     self.fingerprint = {
       'source': data.source,
       'split': data.split,

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pathlib
+from typing import Any
 
 from gpt_jax.data.documents import TextSource
 from gpt_jax.errors import DataError
@@ -57,7 +58,7 @@ def make(data):
       'data.name is empty: data.source="tfds" needs NAME or NAME:VERSION.'
     )
   builder = _prepared_builder(data)
-  features = builder.info.features
+  features: Any = builder.info.features  # a dict of them in every set that has fields
   if data.text_field not in features:
     raise DataError(
       f'data.text_field={data.text_field!r}: {data.name} has the fields'

@@ -17,6 +17,8 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -167,7 +169,7 @@ def _batches(source):
     yield batch
 
 
-def _parts(source):
+def _parts(source) -> Iterator[tuple[int, bool, Any]]:
   for document in range(len(source)):
     if hasattr(source, 'pieces'):
       pieces = source.pieces(document)

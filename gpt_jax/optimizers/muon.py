@@ -56,16 +56,20 @@ def dimension_numbers(name):
   All heads together are one matrix. Axes count from the end: whatever leads (stacked
   layers, experts) is a batch of matrices, each made orthogonal for itself.
   """
+  return MuonDimensionNumbers(*_rows_and_columns(name))
+
+
+def _rows_and_columns(name):
   if _TO_HEADS.search(name):
-    return MuonDimensionNumbers((-3,), (-2, -1))
+    return (-3,), (-2, -1)
   if _FROM_HEADS.search(name):
-    return MuonDimensionNumbers((-3, -2), (-1,))
-  return MuonDimensionNumbers((-2,), (-1,))
+    return (-3, -2), (-1,)
+  return (-2,), (-1,)
 
 
 def _widen(name, update):
   """Scales an orthogonal update so that its effect is the same at every width."""
-  rows, columns = dimension_numbers(name)
+  rows, columns = _rows_and_columns(name)
   fan_in = math.prod(update.shape[axis] for axis in rows)
   fan_out = math.prod(update.shape[axis] for axis in columns)
   return update * math.sqrt(max(1.0, fan_out / fan_in))

@@ -7,6 +7,7 @@ whose hosts each train alone, in silence, is the dearest mistake there is.
 import os
 import socket
 import time
+from typing import Any, Literal
 
 import jax
 from jax.experimental import multihost_utils
@@ -39,13 +40,13 @@ def initialize(
   given = _given(coordinator, num_processes, process_id)
   if given == 'alone':
     return None
-  cluster = None if given else _cluster()
-  if not given and not cluster:
+  evidence = VARIABLES[0] if given else _cluster()
+  if evidence is None:
     return None
   # Only matters where the CPU is the device: collectives between processes need it.
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-  arguments = given or dict(cluster_detection_method=cluster)
-  if cluster == 'slurm' and _is_alone_on_node():
+  arguments = given or dict[str, Any](cluster_detection_method=evidence)
+  if evidence == 'slurm' and _is_alone_on_node():
     arguments['local_device_ids'] = []  # all of them; jax would take one per task
   try:
     if given:
@@ -56,13 +57,13 @@ def initialize(
       heartbeat_timeout_seconds=heartbeat_seconds,
     )
   except Exception as error:  # every kind, by what is missing; none may pass in silence
-    found = f'{arguments}' if given else CLUSTERS[cluster][1]
+    found = f'{arguments}' if given else CLUSTERS[evidence][1]
     raise UserError(
       f'this process belongs to a run of several ({found}), but joining it failed:'
       f' {type(error).__name__}: {error}\nStart all processes with the same coordinator'
       f' address and check that it can be reached from here; {ALONE}.'
     ) from error
-  return VARIABLES[0] if given else cluster
+  return evidence
 
 
 def process_index():
@@ -123,14 +124,19 @@ def global_batch(local_batch, sharding):
   return batch
 
 
-def _given(coordinator, num_processes, process_id):
+def _given(
+  coordinator, num_processes, process_id
+) -> dict[str, Any] | Literal['alone'] | None:
   """Returns jax.distributed's arguments if we were told them, 'alone', or None."""
-  told = dict(zip(VARIABLES, (coordinator, num_processes, process_id), strict=True))
+  told: dict[str, Any] = dict(
+    zip(VARIABLES, (coordinator, num_processes, process_id), strict=True)
+  )
   for variable, value in told.items():
     if value is None:
       told[variable] = os.environ.get(variable) or None
-  coordinator = told[VARIABLES[0]]
-  count, index = (_integer(v, told[v]) for v in VARIABLES[1:])
+  for variable in VARIABLES[1:]:
+    told[variable] = _integer(variable, told[variable])
+  coordinator, count, index = told.values()
   if count == 1:
     return 'alone'
   missing = [variable for variable, value in told.items() if value is None]
@@ -221,7 +227,7 @@ def _counts_several(variable):
 
 def _uses_tpu():
   # On a TPU VM with libtpu, importing jax sets this, unless the user chose otherwise.
-  return (jax.config.jax_platforms or '').split(',')[0] == 'tpu'
+  return (jax.config.values['jax_platforms'] or '').split(',')[0] == 'tpu'
 
 
 def _in_gke_pod():

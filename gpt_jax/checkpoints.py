@@ -98,10 +98,9 @@ class Checkpoints:
       )
     self._best.note(step, record['metrics'])
     self._saving = step
-    arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-    arguments[META] = ocp.args.JsonSave(record)
+    trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
     with self._surfaced():
-      composite = ocp.args.Composite(**arguments)
+      composite = ocp.args.Composite(**trees, **{META: ocp.args.JsonSave(record)})
       if not self._manager.save(step, args=composite, force=force):
         raise RuntimeError('Orbax declined to save')
     if not self._asynchronous:
@@ -248,7 +247,7 @@ class Checkpoints:
       yield
     except Exception as error:  # full disks, lost mounts, failing threads: all kinds
       step, self._saving = self._saving, None
-      self._best.scores.pop(step, None)
+      self._best.forget(step)
       # Orbax has already forgotten the steps that this save was to replace. Reading
       # them again fails where one of them is damaged; then the next start prunes them.
       with contextlib.suppress(Exception):
@@ -304,6 +303,9 @@ class _BestSteps(ocp.checkpoint_managers.PreservationPolicy):
   def note(self, step, metrics):
     if self.metric in metrics:
       self.scores[step] = metrics[self.metric]
+
+  def forget(self, step):
+    self.scores.pop(step, None)
 
   def finite(self, metrics):
     """Returns the finite ones of `metrics` as floats; ConfigError if `metric` lacks."""

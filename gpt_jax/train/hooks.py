@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 
 from gpt_jax import evaluation, figures, storage
+from gpt_jax.inference.text import Writer
 from gpt_jax.train import assembly
 
 
@@ -68,23 +69,34 @@ def save(run):
   run.store.save(run.step, run.state.as_items(), meta, metrics=scores)
 
 
-def write_samples(run):
+class Samples:
   """Appends what the model writes after each prompt to samples.md."""
-  from gpt_jax.inference import engine
 
-  lines = []
-  for prompt in run.config.logging.sample_prompts:
-    text = engine.sample_text(
-      run.program.config,
-      run.state.averaged,
-      run.tokenizer,
-      prompt,
-      max_new_tokens=run.config.logging.sample_tokens,
+  def __init__(self):
+    self._writer = None  # made at the first use, then given newer parameters
+
+  def __call__(self, run):
+    params = run.state.averaged
+    if self._writer is None:
+      self._writer = Writer(run.program.config, params, run.tokenizer)
+    else:
+      self._writer.engine.set_params(params)
+    # Ids of a synthetic language are no text: let it begin by itself.
+    is_text = bool(run.tokenizer.byte_lengths.any())
+    prompts = run.config.logging.sample_prompts if is_text else ('',)
+    settings = run.config.inference
+    texts = self._writer.generate(
+      list(prompts),
+      run.config.logging.sample_tokens,
+      settings.temperature,
+      settings.top_k,
+      settings.top_p,
+      seed=run.config.seed,
     )
-    lines.append(f'**{prompt!r}**\n\n```text\n{prompt}{text}\n```\n')
-  if run.is_primary:
-    with open(run.workdir.samples, 'a', encoding='utf-8') as file:
-      file.write(f'## Step {run.step}\n\n' + '\n'.join(lines) + '\n')
+    if run.is_primary:
+      parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
+      with open(run.workdir.samples, 'a', encoding='utf-8') as file:
+        file.write(f'## Step {run.step}\n\n' + '\n'.join(parts) + '\n')
 
 
 def draw_figures(run):

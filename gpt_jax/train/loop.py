@@ -136,11 +136,14 @@ def _introduce(run, dataset, origin):
 
 def _hooks(run):
   config = run.config
-  return [
+  actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
-    hooks.Every(config.logging.sample_every_steps, hooks.write_samples),
     hooks.Every(config.checkpoint.every_steps, hooks.save, at_end=True),
   ]
+  if config.objective.name != 'masked_lm':  # which writes no text left to right
+    every = config.logging.sample_every_steps
+    actions.append(hooks.Every(every, hooks.Samples(), at_end=True))
+  return actions
 
 
 def _steps(run, dataset):

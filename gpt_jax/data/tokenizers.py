@@ -15,7 +15,6 @@ import numpy as np
 
 from gpt_jax.data import bpe, sentencepieces
 from gpt_jax.data.tokenizer import DEFINITION, Tokenizer
-from gpt_jax.data.tokenizer import StreamDecoder as StreamDecoder  # its old address
 from gpt_jax.errors import ConfigError, DataError
 from gpt_jax.registry import lookup
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from gpt_jax import attention, objectives
-from gpt_jax.data.tokenizers import StreamDecoder
+from gpt_jax.data.tokenizer import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.sampling import Sampling
 

@@ -42,7 +42,7 @@ def enable_compilation_cache():
 
   home = os.environ.get('XDG_CACHE_HOME', '~/.cache')
   folder = os.environ.get('GPT_JAX_CACHE', f'{home}/gpt_jax/xla')
-  if jax.config.jax_compilation_cache_dir is None:
+  if jax.config.values['jax_compilation_cache_dir'] is None:
     path = pathlib.Path(folder).expanduser()
     jax.config.update('jax_compilation_cache_dir', str(path))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)

@@ -222,18 +222,18 @@ def test_dropping_out_keeps_the_mean_of_the_stream(field):
 
 
 def test_stochastic_depth_drops_whole_branches_of_a_row_and_deeper_ones_more_often():
-  config = small.resolve(**_model(dict(stochastic_depth=0.8), num_layers=4))
-  config = dataclasses.replace(
-    config, model=dataclasses.replace(config.model, scan_layers=False)
-  )
-  model = small.make(config)
-  params = small.random_params(model)
-  tokens_BT = small.random_tokens(64)
-  _, kept = model.apply(
-    {'params': params}, tokens_BT, deterministic=False,
-    rngs={'dropout': jax.random.key(0)}, mutable='intermediates',
-    capture_intermediates=lambda module, _: (module.name or '').startswith('layers_'),
-  )  # fmt: skip
+  overrides = dict(stochastic_depth=0.8, num_layers=4, scan_layers=False)
+  model = small.make(small.resolve(**_model(overrides)))
+
+  @small.jit
+  def intermediates(params, tokens_BT):
+    return model.apply(
+      {'params': params}, tokens_BT, deterministic=False,
+      rngs={'dropout': jax.random.key(0)}, mutable='intermediates',
+      capture_intermediates=lambda module, _: (module.name or '').startswith('layers_'),
+    )[1]  # fmt: skip
+
+  kept = intermediates(small.random_params(model), small.random_tokens(64))
   streams = [kept['intermediates'][f'layers_{i}']['__call__'][0][0] for i in range(4)]
   unchanged = []
   for before, after in zip(streams, streams[1:], strict=False):

@@ -1,0 +1,128 @@
+"""Masks as data: what a query sees, by rule and by the dense matrix."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax.attention import masks
+
+T = 6
+
+
+def seen(mask, num_queries=T, num_keys=T):
+  return np.asarray(mask.allowed(num_queries, num_keys)).astype(int)
+
+
+def test_causal_sees_itself_and_the_past():
+  np.testing.assert_array_equal(seen(masks.causal())[0], np.tril(np.ones((T, T))))
+
+
+def test_bidirectional_sees_everything():
+  assert seen(masks.bidirectional()).all()
+
+
+@pytest.mark.parametrize('window', [1, 2, 5, 100])
+def test_a_window_counts_the_query_itself(window):
+  counts_T = seen(masks.causal().with_window(window))[0].sum(1)
+  np.testing.assert_array_equal(counts_T, np.minimum(np.arange(T) + 1, window))
+
+
+def test_a_window_of_an_encoder_reaches_to_both_sides():
+  seen_TS = seen(masks.bidirectional().with_window(2))[0]
+  index = np.arange(T)
+  np.testing.assert_array_equal(seen_TS, np.abs(index[:, None] - index[None]) < 2)
+
+
+def test_no_window_changes_nothing():
+  mask = masks.causal()
+  assert mask.with_window(None) is mask
+
+
+def test_a_prefix_is_seen_by_every_query_of_its_row():
+  seen_BTS = seen(masks.prefix(jnp.array([0, 3, 6])))
+  np.testing.assert_array_equal(seen_BTS[0], np.tril(np.ones((T, T))))
+  assert seen_BTS[1, :, :3].all()
+  np.testing.assert_array_equal(seen_BTS[1, :, 3:], np.tril(np.ones((T, T)))[:, 3:])
+  assert seen_BTS[2].all()
+
+
+def test_a_window_limits_the_prefix_too():
+  seen_TS = seen(masks.prefix(jnp.array([3])).with_window(2))[0]
+  np.testing.assert_array_equal(
+    seen_TS,
+    [
+      [1, 1, 0, 0, 0, 0],
+      [1, 1, 1, 0, 0, 0],
+      [0, 1, 1, 0, 0, 0],
+      [0, 0, 1, 1, 0, 0],
+      [0, 0, 0, 1, 1, 0],
+      [0, 0, 0, 0, 1, 1],
+    ],
+  )
+
+
+def test_segments_do_not_see_each_other_and_padding_is_seen_by_nobody():
+  seen_TS = seen(masks.causal(jnp.array([[1, 1, 2, 2, 0, 0]])))[0]
+  np.testing.assert_array_equal(
+    seen_TS,
+    [
+      [1, 0, 0, 0, 0, 0],
+      [1, 1, 0, 0, 0, 0],
+      [0, 0, 1, 0, 0, 0],
+      [0, 0, 1, 1, 0, 0],
+      [0, 0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0, 0],
+    ],
+  )
+
+
+@pytest.mark.parametrize('window', [None, 2])
+def test_decoding_step_by_step_sees_the_rows_of_the_whole_matrix(window):
+  whole_TS = seen(masks.causal().with_window(window))[0]
+  for start, length in itertools.product(range(T), (1, 2)):
+    if start + length > T:
+      continue
+    step = masks.Mask(query_start_B=jnp.array([start, 0])).with_window(window)
+    step_BTS = seen(step, length, T)
+    np.testing.assert_array_equal(step_BTS[0], whole_TS[start : start + length])
+    np.testing.assert_array_equal(step_BTS[1], whole_TS[:length])
+
+
+def test_key_segments_may_differ_from_those_of_the_queries():
+  mask = masks.Mask(
+    causal=False, segments_BT=jnp.array([[2]]), segments_BS=jnp.array([[1, 2, 2, 0]])
+  )
+  np.testing.assert_array_equal(seen(mask, 1, 4), [[[0, 1, 1, 0]]])
+
+
+def test_the_dense_matrix_is_alibi_where_seen_and_the_lowest_number_elsewhere():
+  slopes_H = jnp.array([0.5, 0.25])
+  dense_BHTS = np.asarray(masks.causal().with_slopes(slopes_H).dense(3, 3))
+  low = np.finfo(np.float32).min
+  for h, slope in enumerate((0.5, 0.25)):
+    np.testing.assert_array_equal(
+      dense_BHTS[0, h],
+      [[0, low, low], [-slope, 0, low], [-2 * slope, -slope, 0]],
+    )
+
+
+def test_alibi_of_an_encoder_is_symmetric():
+  bias_BHTS = masks.bidirectional().with_slopes(jnp.array([1.0])).dense(3, 3)
+  np.testing.assert_array_equal(bias_BHTS, np.swapaxes(bias_BHTS, 2, 3))
+
+
+def test_a_row_with_nothing_to_see_stays_finite_in_the_softmax():
+  dense_BHTS = masks.causal(jnp.zeros((1, T), jnp.int32)).dense(T, T)
+  assert np.isfinite(dense_BHTS).all()
+  assert np.isfinite(jax.nn.softmax(dense_BHTS - 50.0)).all()
+
+
+def test_a_mask_is_a_pytree_whose_rules_are_static():
+  mask = masks.causal(jnp.ones((1, T), jnp.int32)).with_window(3)
+  leaves, structure = jax.tree.flatten(mask)
+  assert len(leaves) == 1
+  assert jax.tree.unflatten(structure, leaves).window == 3
+  assert structure != jax.tree.structure(mask.with_window(4))

@@ -1,0 +1,81 @@
+"""The common test of attention kernels: every entry of the table, every mask.
+
+A kernel gives the dense one's values and gradients, or raises ConfigError with a fix.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_models as small
+
+from gpt_jax.attention import KERNELS, dense, masks
+from gpt_jax.errors import ConfigError
+
+B, H, T, S, K = 2, 4, 16, 16, 8
+
+SEGMENTS_BT = jnp.array([[1] * 5 + [2] * 9 + [0] * 2, [1] * 16])
+SLOPES_H = jnp.array([0.5, 0.25, 0.125, 0.0625])
+
+CASES = {
+  'causal': dict(mask=masks.causal()),
+  'bidirectional': dict(mask=masks.bidirectional()),
+  'window': dict(mask=masks.causal().with_window(5)),
+  'window both sides': dict(mask=masks.bidirectional().with_window(5)),
+  'prefix': dict(mask=masks.prefix(jnp.array([0, 7]))),
+  'segments': dict(mask=masks.causal(SEGMENTS_BT)),
+  'segments in a window': dict(mask=masks.causal(SEGMENTS_BT).with_window(3)),
+  'alibi': dict(mask=masks.causal().with_slopes(SLOPES_H)),
+  'decoding': dict(mask=masks.Mask(query_start_B=jnp.array([3, 15])), num_queries=1),
+  'two groups': dict(mask=masks.causal(), num_kv_heads=2),
+  'multi-query': dict(mask=masks.causal(SEGMENTS_BT), num_kv_heads=1),
+  'soft-cap': dict(mask=masks.causal(), softcap=1.5),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('name', sorted(set(KERNELS) - {'dense'}))
+def test_values_and_gradients_equal_those_of_the_dense_kernel(name, case):
+  options = dict(num_queries=T, num_kv_heads=H, softcap=0.0) | CASES[case]
+  q_BHTK, k_BGSK, v_BGSK, cotangent_BHTK = operands(
+    options['num_queries'], options['num_kv_heads']
+  )
+  mask = options['mask']
+  if mask.segments_BT is not None:  # what padding attends to is nobody's business
+    cotangent_BHTK = cotangent_BHTK * (mask.segments_BT != 0)[:, None, :, None]
+
+  def run(attend):
+    def out_and_grads(q_BHTK, k_BGSK, v_BGSK):
+      out_BHTK, vjp = jax.vjp(
+        lambda *qkv: attend(*qkv, mask, scale=0.4, softcap=options['softcap']),
+        q_BHTK, k_BGSK, v_BGSK,
+      )  # fmt: skip
+      return out_BHTK * (cotangent_BHTK != 0), *vjp(cotangent_BHTK)
+
+    return small.jit(out_and_grads)(q_BHTK, k_BGSK, v_BGSK)
+
+  try:
+    got = run(KERNELS[name])
+  except ConfigError as refusal:
+    assert 'use attention.kernel=' in str(refusal)
+    return
+  for array, expected in zip(got, run(dense.attend), strict=True):
+    np.testing.assert_allclose(array, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('name', sorted(KERNELS))
+def test_the_output_has_shape_and_type_of_the_queries(name, dtype):
+  q_BHTK, k_BGSK, v_BGSK, _ = (x.astype(dtype) for x in operands(T, 2))
+  out_BHTK = jax.eval_shape(
+    lambda *qkv: KERNELS[name](*qkv, masks.causal(), scale=0.4), q_BHTK, k_BGSK, v_BGSK
+  )
+  assert (out_BHTK.shape, out_BHTK.dtype.name) == ((B, H, T, K), dtype)
+
+
+def operands(num_queries, num_kv_heads):
+  rng = np.random.default_rng(0)
+  shape_BHTK = (B, H, num_queries, K)
+  shape_BGSK = (B, num_kv_heads, S, K)
+  shapes = (shape_BHTK, shape_BGSK, shape_BGSK, shape_BHTK)
+  return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]

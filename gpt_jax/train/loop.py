@@ -223,11 +223,14 @@ class Report:
       self.previous()
 
   def previous(self):
-    """Reports the step that is held, if one is and it is due."""
+    """Waits for the step that is held, if one is, and reports it if that is due."""
     if self._held is None:
       return
     run, (step, metrics) = self._run, self._held
     self._held = None
+    # One step runs and one is queued, never more: batches would pile up, and XLA's CPU
+    # backend dies of a deadlock when many steps of several devices are under way.
+    jax.block_until_ready(metrics)
     horizon = run.program.horizon
     is_due = step % run.config.logging.every_steps == 0 or step == horizon.total_steps
     if not is_due and step != 1 and 'norms' not in metrics:

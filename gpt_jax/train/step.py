@@ -186,7 +186,7 @@ def train_step(
     'objective': sums.objective_sum / total_weight,
     'accuracy': sums.correct_sum / total_weight,
     'targets': sums.weight_sum,
-    'grad_norm': optax.global_norm(grads),
+    'grad_norm': optax.tree.norm(grads),
     'learning_rate': learning_rate(state.step),
   }
   if report_norms:
@@ -293,14 +293,13 @@ def _with_vocab(model, num_ids, shards):
 
 
 def _check_batches(config, horizon, rules):
-  """Raises ConfigError for a microbatch that does not divide over the data shards."""
-  shards = rules.num_shards('batch')
-  for stage in horizon.stages:
-    rows = stage.batch_size // config.train.grad_accum
-    if rows % shards:
-      unit = shards * config.train.grad_accum
+  """Raises ConfigError for a (micro)batch that does not divide over the data shards."""
+  shards, parts = rules.num_shards('batch'), config.train.grad_accum
+  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.stages]
+  for field, size, parts in [*sizes, ('eval.batch_size', config.eval.batch_size, 1)]:
+    unit = shards * parts
+    if size % unit:
       raise ConfigError(
-        f'train.batch_size={stage.batch_size}: its microbatches of {rows} rows do not'
-        f' divide over {shards} data shards; try'
-        f' {max(unit, stage.batch_size // unit * unit)}.'
+        f'{field}={size}: its microbatches of {size // parts} rows do not divide over'
+        f' {shards} data shards; try {max(unit, size // unit * unit)}.'
       )

@@ -1,0 +1,83 @@
+"""Configs small enough to train in a test, and what a workdir holds afterwards."""
+
+import jax
+import numpy as np
+
+from configs import base
+from gpt_jax import checkpoints, config_door, metrics_file
+from gpt_jax.train import assembly
+from gpt_jax.workdir import Workdir
+
+MARKOV = {
+  'data.source': 'markov',
+  'data.generator.num_documents': 256,
+  'data.generator.document_len': 64,
+}
+TINY = MARKOV | {
+  'data.seq_len': 16,
+  'model.num_layers': 2,
+  'model.d_model': 32,
+  'model.num_heads': 2,
+  'model.position': 'rope',
+  'optimizer.learning_rate': 0.01,
+  'schedule.name': 'constant',
+  'train.batch_size': 8,
+  'train.steps': 6,
+  'eval.every_steps': 3,
+  'checkpoint.every_steps': 3,
+  'checkpoint.keep_last': 9,
+  'logging.every_steps': 1,
+  'logging.tensorboard': False,
+  'logging.figures': False,
+}
+PACE = ('time', 'train/tokens_per_second', 'train/mfu')
+"""What two equal runs may differ in."""
+
+
+def tiny_config(overrides=None):
+  """Returns the Config of a run of six steps, with dotted `overrides`."""
+  return config_door.resolve(
+    base.get_config(), TINY | (overrides or {}), assembly.TABLES
+  )
+
+
+def flags(overrides=None):
+  """Returns the command line of `tiny_config(overrides)`."""
+  values = (TINY | (overrides or {})).items()
+  return ['--config=configs/base.py', *(f'--config.{k}={v}' for k, v in values)]
+
+
+def lines(workdir):
+  """Returns the lines of metrics.jsonl without what depends on the clock."""
+  records = metrics_file.read_lines(Workdir(workdir).metrics)
+  return [{k: v for k, v in r.items() if k not in PACE} for r in records]
+
+
+def losses(workdir):
+  """Returns `{step: train/loss}`."""
+  return {r['step']: r['train/loss'] for r in lines(workdir) if 'train/loss' in r}
+
+
+def saved_arrays(workdir, step=None):
+  """Returns `{name: numpy array}` of all that the newest (or a given) step holds."""
+  with checkpoints.reader(Workdir(workdir).checkpoints) as store:
+    step = store.latest_step() if step is None else step
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = {item: store.abstract(step, item, here) for item in store.items(step)}
+    return named(store.restore(step, abstract))
+
+
+def named(tree):
+  """Returns `{name: numpy array}` of a tree's leaves."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def assert_same(one, other, **tolerance):
+  """Fails naming the first array that differs; without a tolerance, in any bit."""
+  assert one.keys() == other.keys()
+  for name, values in one.items():
+    if tolerance:
+      np.testing.assert_allclose(values, other[name], err_msg=name, **tolerance)
+    else:
+      np.testing.assert_array_equal(values, other[name], err_msg=name)

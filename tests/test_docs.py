@@ -297,7 +297,10 @@ def test_the_recipe_for_a_tokenizer_loses_nothing_and_comes_back(outside_run):
 
 
 def test_the_recipe_for_a_source_splits_without_overlap(my_ideas):
-  parts = [recipe('sums').Sums(split) for split in ('train', 'validation', 'test')]
+  parts = [
+    recipe('sums').make(types.SimpleNamespace(source='sums', split=split))
+    for split in ('train', 'validation', 'test')
+  ]
   texts = [part[i]['text'] for part in parts for i in range(len(part))]
   assert len(texts) == len(set(texts)) == 100 * 100
 

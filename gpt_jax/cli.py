@@ -14,7 +14,6 @@ from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS
 from gpt_jax.errors import UserError
 
-BUG = 1
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -25,11 +24,15 @@ def main(argv=None):
     argv, overrides = split_overrides(argv)
     args = _parser().parse_args(argv)
     _quiet_libraries()
+    # A console script does not look here for "my_pkg.my_file:make", python -m does.
+    if os.getcwd() not in sys.path and '' not in sys.path:
+      sys.path.insert(0, os.getcwd())
     return _module(args.command).run(args, overrides) or 0
   except UserError as error:
     if '--debug' in argv:
       raise
-    print(f'\ngpt-jax: error: {error}', file=sys.stderr)
+    lines = [f'\ngpt-jax: error: {error}', *getattr(error, '__notes__', [])]
+    print('\n'.join(lines), file=sys.stderr)
     return error.exit_code
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)

@@ -51,4 +51,8 @@ def run(args, overrides):
   loop.train(config, args.workdir, allow_changes=args.allow_changes)
   if multihost.is_primary():
     print(f'done: {args.workdir} holds checkpoints, metrics and figures/loss.png')
-    print(f'next: gpt-jax eval --workdir={args.workdir} --baselines')
+    can_compare = config.objective.name == 'causal_lm' and not config.data.mixture
+    print(
+      f'next: gpt-jax eval --workdir={args.workdir}'
+      + (' --baselines' if can_compare else '')
+    )

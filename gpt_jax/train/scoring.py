@@ -7,6 +7,7 @@ import numpy as np
 
 from gpt_jax import baselines, checkpoints, config_door, evaluation
 from gpt_jax.errors import CheckpointError, ConfigError
+from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.train import assembly
 from gpt_jax.train.console import progress
 from gpt_jax.workdir import Workdir
@@ -37,7 +38,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = config_door.resolve(workdir.read_config(), overrides, assembly.TABLES)
   tokenizer = assembly.open_tokenizer(config, workdir)
-  program = assembly.open_program(config, tokenizer)
+  program = assembly.open_program(config, tokenizer, _mesh(config))
   eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
   with checkpoints.reader(workdir.checkpoints) as store:
     step = store.latest_step() if step is None else step
@@ -69,6 +70,17 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
       rows = baseline_rows(train, dataset, tokenizer, sets[name])
       tables[name] = rows
   return Report(step, sets, tables)
+
+
+def _mesh(config):
+  """Returns the config's mesh, or data parallelism over the devices that are here.
+
+  A run that was trained on a pod can be scored on a laptop: the figures are the same.
+  """
+  try:
+    return make_mesh(config.parallel.mesh)
+  except ConfigError:
+    return make_mesh(dict(data=-1))
 
 
 def baseline_rows(train, dataset, tokenizer, figures):

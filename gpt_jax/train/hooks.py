@@ -31,7 +31,7 @@ class Every:
 
 
 def evaluate(run):
-  """Scores every set of eval.sets and keeps the figures in `run.scores`."""
+  """Scores every set of eval.sets; keeps the figures in `run.scores` and eval.json."""
   for name, dataset in run.eval_sets.items():
     figures_ = evaluation.evaluate(
       run.program.evaluate,
@@ -49,8 +49,10 @@ def evaluate(run):
     run.console.evaluated(run.step, name, figures_)
     named = {f'{name}/{key}': value for key, value in figures_.items()}
     run.scores |= named
-    run.scored_step = run.step
     run.track(named)
+  run.scored_step = run.step
+  if run.is_primary and run.scores:
+    storage.write_json(run.workdir.eval, evaluation.by_set(run.scores, run.step))
 
 
 def save(run):
@@ -114,13 +116,6 @@ def draw_figures(run):
     reference_lines=sorted(floors.items()),
     title=run.workdir.path.name,
   )
-
-
-def write_eval(run):
-  """Keeps the last figures of each set as eval.json."""
-  if run.is_primary and run.scores:
-    result = evaluation.by_set(run.scores, run.scored_step)
-    storage.write_json(run.workdir.eval, result)
 
 
 class Profile:

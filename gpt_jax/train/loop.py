@@ -182,7 +182,6 @@ def _steps(run, dataset):
         for hook in due:
           hook.action(run)
         report.restart_clock()
-  hooks.write_eval(run)
   if config.logging.figures:
     hooks.draw_figures(run)
 

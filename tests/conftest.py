@@ -24,7 +24,10 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 @pytest.fixture(scope='session')
 def shared_data():
   """Returns the folder of real data sets, or skips and says how to give one."""
-  candidates = [os.environ.get('GPT_JAX_DATA', ''), str(ROOT.parent / 'shared' / 'data')]
+  candidates = [
+    os.environ.get('GPT_JAX_DATA', ''),
+    str(ROOT.parent / 'shared' / 'data'),
+  ]
   for candidate in candidates:
     if candidate and os.path.isdir(candidate):
       return pathlib.Path(candidate)
@@ -34,8 +37,37 @@ def shared_data():
 @pytest.fixture(scope='session')
 def shared_tfds():
   """Returns the folder of prepared TFDS sets, or skips and says how to give one."""
-  candidates = [os.environ.get('TFDS_DATA_DIR', ''), str(ROOT.parent / 'shared' / 'tfds')]
+  candidates = [
+    os.environ.get('TFDS_DATA_DIR', ''),
+    str(ROOT.parent / 'shared' / 'tfds'),
+  ]
   for candidate in candidates:
     if candidate and os.path.isdir(candidate):
       return pathlib.Path(candidate)
   pytest.skip('needs prepared TFDS sets: set TFDS_DATA_DIR to their folder')
+
+
+@pytest.fixture(scope='session')
+def text_file(tmp_path_factory):
+  """Returns a text of 40,000 characters from a vocabulary of 50 words."""
+  import tiny_runs
+
+  path = tmp_path_factory.mktemp('text') / 'words.txt'
+  path.write_text(tiny_runs.words(40_000))
+  return path
+
+
+@pytest.fixture(scope='session')
+def finished_run(tmp_path_factory, text_file):
+  """Returns the workdir of a run of six steps on bytes, with everything switched on.
+
+  Shared by all tests of a session: read it, copy it, do not write in it.
+  """
+  import tiny_runs
+
+  from gpt_jax import cli
+
+  workdir = tmp_path_factory.mktemp('runs') / 'finished'
+  flags = tiny_runs.flags(tiny_runs.everything_on(text_file))
+  assert cli.main(['train', *flags, f'--workdir={workdir}']) == 0
+  return workdir

@@ -1,11 +1,13 @@
 """Configs small enough to train in a test, and what a workdir holds afterwards."""
 
+import shutil
+
 import jax
 import numpy as np
 
 from configs import base
 from gpt_jax import checkpoints, config_door, metrics_file
-from gpt_jax.train import assembly
+from gpt_jax.train import assembly, hooks, loop
 from gpt_jax.workdir import Workdir
 
 MARKOV = {
@@ -30,6 +32,25 @@ TINY = MARKOV | {
   'logging.tensorboard': False,
   'logging.figures': False,
 }
+TEXT = {'data.source': 'text', 'eval.batch_size': 64}
+
+
+def everything_on(path):
+  """Returns overrides for a run on the text file `path` that leaves all there is."""
+  return TEXT | {
+    'data.path': str(path),
+    'optimizer.ema': 0.5,
+    'logging.tensorboard': True,
+    'logging.figures': True,
+    'logging.every_steps': 2,
+    'logging.layer_norms_every_steps': 3,
+    'logging.profile_start_step': 1,
+    'logging.profile_steps': 1,
+    'logging.sample_prompts': ('some words',),
+    'logging.sample_tokens': 8,
+  }
+
+
 PACE = ('time', 'train/tokens_per_second', 'train/mfu')
 """What two equal runs may differ in."""
 
@@ -45,6 +66,15 @@ def flags(overrides=None):
   """Returns the command line of `tiny_config(overrides)`."""
   values = (TINY | (overrides or {})).items()
   return ['--config=configs/base.py', *(f'--config.{k}={v}' for k, v in values)]
+
+
+def words(length):
+  """Returns `length` characters of made-up English, the same at each call."""
+  rng = np.random.default_rng(0)
+  letters = np.array(list('abcdefghijklmnopqrstuvwxyz'))
+  vocabulary = [''.join(rng.choice(letters, n)) for n in rng.integers(2, 9, 50)]
+  text = ' '.join(rng.choice(vocabulary, length // 3))
+  return text[:length]
 
 
 def lines(workdir):
@@ -81,3 +111,22 @@ def assert_same(one, other, **tolerance):
       np.testing.assert_allclose(values, other[name], err_msg=name, **tolerance)
     else:
       np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def copy(run, workdir):
+  """Copies the folder of a finished run, to go on with it."""
+  shutil.copytree(run, workdir)
+
+
+def after_step(monkeypatch, step, action):
+  """Makes every later `loop.train` call `action(run)` once `step` is done and saved."""
+  usual = loop._hooks
+
+  def with_action(run):
+    def act(run):
+      if run.step == step:
+        action(run)
+
+    return [*usual(run), hooks.Every(1, act)]
+
+  monkeypatch.setattr(loop, '_hooks', with_action)

@@ -18,6 +18,8 @@ from gpt_jax.parallel.sharding import make_rules
 from gpt_jax.train.step import abstract_params
 
 MAX_LEN = 64
+NUM_NEW = CHUNK + 5  # crosses the border of a chunk
+DRAW = Sampling(temperature=1.0, top_k=12, top_p=0.95)
 VARIANTS = {
   'learned': dict(),
   'gqa, untied': dict(num_kv_heads=2, tie_embeddings=False, position='learned'),
@@ -70,17 +72,15 @@ def greedy(prompt, num_new, variant='learned', mask=None, limit=None):
 @pytest.mark.parametrize('variant', sorted(VARIANTS))
 def test_cached_decoding_matches_the_full_forward(variant):
   _, _, engine = make(variant)
-  texts = engine.generate(PROMPTS, max_new_tokens=12)
-  assert [list(ids) for ids in texts] == [greedy(p, 12, variant) for p in PROMPTS]
+  texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
+  assert [list(ids) for ids in texts] == [greedy(p, NUM_NEW, variant) for p in PROMPTS]
 
 
-@pytest.mark.parametrize(
-  'sampling', [Sampling(), Sampling(temperature=1.0, top_p=0.95)]
-)
+@pytest.mark.parametrize('sampling', [Sampling(), DRAW])
 def test_a_prompt_gets_the_same_text_alone_and_in_any_company(sampling):
   _, _, engine = make()
   generate = functools.partial(
-    engine.generate, max_new_tokens=12, sampling=sampling, seed=7
+    engine.generate, max_new_tokens=NUM_NEW, sampling=sampling, seed=7
   )
   together = generate(PROMPTS)
   for prompt, ids in zip(PROMPTS, together, strict=True):
@@ -91,27 +91,25 @@ def test_a_prompt_gets_the_same_text_alone_and_in_any_company(sampling):
 
 def test_a_prompt_given_twice_gets_two_samples():
   _, _, engine = make()
-  sampling = Sampling(temperature=1.0)
   prompts = [PROMPTS[0]] * 3
-  texts = engine.generate(prompts, max_new_tokens=12, sampling=sampling)
+  texts = engine.generate(prompts, max_new_tokens=NUM_NEW, sampling=DRAW)
   assert len({tuple(ids) for ids in texts}) == 3
 
 
 def test_the_seed_decides_the_text():
   _, _, engine = make()
   generate = functools.partial(
-    engine.generate, PROMPTS, max_new_tokens=12, sampling=Sampling(temperature=1.0)
+    engine.generate, PROMPTS, max_new_tokens=NUM_NEW, sampling=DRAW
   )
   one, again, other = generate(seed=1), generate(seed=1), generate(seed=2)
   assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
   assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize('sampling', [Sampling(), Sampling(temperature=1.0, top_k=5)])
+@pytest.mark.parametrize('sampling', [Sampling(), DRAW])
 def test_streaming_yields_the_ids_of_the_batch(sampling):
   _, _, engine = make()
-  # More than one chunk, so that both ways cross its border.
-  settings = dict(max_new_tokens=CHUNK + 5, sampling=sampling, seed=3)
+  settings = dict(max_new_tokens=NUM_NEW, sampling=sampling, seed=3)
   texts = engine.generate(PROMPTS, **settings)
   for prompt, ids in zip(PROMPTS, texts, strict=True):
     assert list(engine.stream(prompt, **settings)) == list(ids)
@@ -119,19 +117,21 @@ def test_streaming_yields_the_ids_of_the_batch(sampling):
 
 def test_a_stop_id_ends_its_own_text_only():
   _, _, engine = make()
-  free = [list(ids) for ids in engine.generate(PROMPTS, max_new_tokens=12)]
+  free = [list(ids) for ids in engine.generate(PROMPTS, max_new_tokens=NUM_NEW)]
   stop = free[0][3]
   cut = [ids[: ids.index(stop)] if stop in ids else ids for ids in free]
-  stopped = engine.generate(PROMPTS, max_new_tokens=12, stop_ids=[stop])
+  stopped = engine.generate(PROMPTS, max_new_tokens=NUM_NEW, stop_ids=[stop])
   assert [list(ids) for ids in stopped] == cut
-  assert list(engine.stream(PROMPTS[0], max_new_tokens=12, stop_ids=[stop])) == cut[0]
+  assert (
+    list(engine.stream(PROMPTS[0], max_new_tokens=NUM_NEW, stop_ids=[stop])) == cut[0]
+  )
 
 
-def test_the_order_of_steps_does_not_depend_on_how_texts_are_cut_short():
+def test_a_shorter_text_is_the_beginning_of_a_longer_one():
   _, _, engine = make()
-  short = engine.generate(PROMPTS, max_new_tokens=5)
-  long = engine.generate(PROMPTS, max_new_tokens=12)
-  assert [list(ids) for ids in short] == [list(ids[:5]) for ids in long]
+  short = engine.generate(PROMPTS, max_new_tokens=30)
+  long = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
+  assert [list(ids) for ids in short] == [list(ids[:30]) for ids in long]
 
 
 def test_nothing_asked_gives_nothing():
@@ -173,17 +173,17 @@ def test_logits_are_those_of_the_model_without_padding_ids():
 
 def test_padding_ids_are_never_written():
   engine = make(vocab_limit=5)[2]
-  (ids,) = engine.generate([np.array([3])], max_new_tokens=12)
-  assert list(ids) == greedy([3], 12, limit=5)
+  (ids,) = engine.generate([np.array([3])], max_new_tokens=NUM_NEW)
+  assert list(ids) == greedy([3], NUM_NEW, limit=5)
 
 
 def test_a_prefix_model_sees_its_whole_prompt():
   config, params, _ = make()
   engine = Engine(config.model, config.attention, params, visibility='prefix')
-  texts = engine.generate(PROMPTS, max_new_tokens=6)
+  texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
   for prompt, ids in zip(PROMPTS, texts, strict=True):
     mask = masks.prefix(np.array([len(prompt)], np.int32))
-    assert list(ids) == greedy(prompt, 6, mask=mask)
+    assert list(ids) == greedy(prompt, NUM_NEW, mask=mask)
   mask = masks.prefix(np.array([len(PROMPTS[0])], np.int32))
   logits_TV = full_logits()([*PROMPTS[0], 8], mask)
   expected = float(jax.nn.log_softmax(logits_TV[len(PROMPTS[0]) - 1])[8])
@@ -221,6 +221,7 @@ def test_other_parameters_take_effect_without_a_new_program():
   other = jax.tree.map(lambda leaf: leaf * 1.5, params)
   engine.set_params(other)
   assert not np.allclose(engine.logits(PROMPTS[0][None]), before)
+  engine.release()
   engine.set_params(params)
   np.testing.assert_array_equal(engine.logits(PROMPTS[0][None]), before)
   assert engine._forward._cache_size() == 1
@@ -233,8 +234,8 @@ def test_parameters_cut_over_a_mesh_write_the_same_text():
   )
   _, shardings = abstract_params(config, rules)
   cut = Engine(config.model, config.attention, jax.device_put(params, shardings))
-  expected = engine.generate(PROMPTS, max_new_tokens=12)
-  found = cut.generate(PROMPTS, max_new_tokens=12)
+  expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
+  found = cut.generate(PROMPTS, max_new_tokens=NUM_NEW)
   assert [list(ids) for ids in found] == [list(ids) for ids in expected]
 
 

@@ -12,6 +12,7 @@ from gpt_jax.errors import ConfigError, DataError
 from gpt_jax.inference.text import Writer
 
 SEQ_LEN = 32
+ABC = CharTokenizer('abc')  # no end token, so nothing stops a text
 
 
 @functools.cache
@@ -24,14 +25,14 @@ def make(tokenizer=None, **overrides):
 
 
 def test_one_prompt_gives_a_text_and_a_list_gives_a_list():
-  texts = make().generate(['ab', 'c'], max_new_tokens=8)
-  assert texts == [make().generate(p, max_new_tokens=8) for p in ('ab', 'c')]
+  texts = make().generate(['ab', 'c'], max_new_tokens=12)
+  assert texts == [make().generate(p, max_new_tokens=12) for p in ('ab', 'c')]
   assert make().generate([]) == []
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_streamed_pieces_make_the_text_and_break_no_character(seed):
-  settings = dict(max_new_tokens=24, temperature=3.0, seed=seed)
+  settings = dict(max_new_tokens=12, temperature=3.0, seed=seed)
   pieces = list(make().stream('π', **settings))
   assert ''.join(pieces) == make().generate('π', **settings)
   assert all(pieces)
@@ -45,30 +46,30 @@ def test_a_character_of_several_tokens_is_one_piece():
 
 def test_an_empty_prompt_starts_after_the_end_token_as_documents_do():
   writer = make()
-  (ids,) = writer.engine.generate([np.array([256])], max_new_tokens=8, stop_ids=[256])
-  assert writer.generate('', max_new_tokens=8) == writer._tokenizer.decode(ids)
+  (ids,) = writer.engine.generate([np.array([256])], max_new_tokens=12, stop_ids=[256])
+  assert writer.generate('', max_new_tokens=12) == writer._tokenizer.decode(ids)
 
 
-@pytest.mark.parametrize('characters, start', [('ab\n', '\n'), ('abc', 'a')])
+@pytest.mark.parametrize(
+  'tokenizer, start', [(CharTokenizer('ab\n'), '\n'), (ABC, 'a')]
+)
 def test_without_an_end_token_it_starts_after_a_newline_or_the_first_id(
-  characters, start
+  tokenizer, start
 ):
-  writer = make(CharTokenizer(characters))
-  generate = functools.partial(writer.generate, max_new_tokens=8)
+  writer = make(tokenizer)
+  generate = functools.partial(writer.generate, max_new_tokens=12)
   assert generate('') == generate(start)
-  assert set(generate('')) <= set(characters)
+  assert set(generate('')) <= set(tokenizer.characters)
 
 
 def test_without_a_number_of_tokens_it_writes_what_has_room():
-  writer = make(CharTokenizer('abc'))  # no end token, so nothing stops it
+  writer = make(ABC)
   assert len(writer.generate('ab')) == SEQ_LEN - 2
   with pytest.raises(ConfigError, match=f'model.max_seq_len={SEQ_LEN}'):
     writer.generate('a' * SEQ_LEN)
   with pytest.raises(ConfigError, match='at most 30'):
     writer.generate('ab', max_new_tokens=31)
-  free = make(
-    CharTokenizer('abc'), model__position='rope', inference__max_new_tokens=40
-  )
+  free = make(ABC, model__position='rope', inference__max_new_tokens=40)
   assert len(free.generate('ab')) == 40
 
 
@@ -131,7 +132,7 @@ def test_a_masked_language_model_says_that_it_writes_no_text():
 
 def test_a_prompt_that_the_vocabulary_lacks_is_named():
   with pytest.raises(DataError, match="'z'"):
-    make(CharTokenizer('abc')).generate('az')
+    make(ABC).generate('az')
 
 
 def test_uniform_logits_score_log_of_the_vocabulary():

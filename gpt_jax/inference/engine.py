@@ -90,6 +90,10 @@ class Engine:
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
     self._params = self._prepare(params)
 
+  def release(self):
+    """Lets go of the parameters, which may be a copy, until `set_params`."""
+    self._params = None
+
   def generate(
     self, prompts_ids, *, max_new_tokens, sampling=None, seed=0, stop_ids=()
   ):

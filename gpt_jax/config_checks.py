@@ -181,8 +181,8 @@ def _checkpoint(config):
     return []
   return [
     f'checkpoint.best_metric={checkpoint.best_metric!r}: expected SET/FIGURE with a set'
-    f' of eval.sets ({", ".join(sets)}), such as {next(iter(sets))}/loss; or set'
-    ' checkpoint.keep_best to 0'
+    f' of eval.sets ({", ".join(map(str, sets))}), such as {next(iter(sets))}/loss; or'
+    ' set checkpoint.keep_best to 0'
   ]
 
 

@@ -34,7 +34,7 @@ def lookup(table, name, field):
     module_name, _, attribute = name.partition(':')
     try:
       return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
       raise ConfigError(
         f'{field}={name!r}: cannot import it ({error}); expected'
         ' "package.module:attribute" importable from here.'

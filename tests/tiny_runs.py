@@ -1,5 +1,6 @@
 """Configs small enough to train in a test, and what a workdir holds afterwards."""
 
+import pathlib
 import shutil
 
 import jax
@@ -9,6 +10,8 @@ from configs import base
 from gpt_jax import checkpoints, config_door, metrics_file
 from gpt_jax.train import assembly, hooks, loop
 from gpt_jax.workdir import Workdir
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 MARKOV = {
   'data.source': 'markov',

@@ -1,0 +1,269 @@
+"""Resumed runs are uninterrupted ones, bit for bit, or are refused by field."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny_runs
+
+from gpt_jax import checkpoints
+from gpt_jax.errors import CheckpointError
+from gpt_jax.parallel import multihost
+from gpt_jax.train import loop, resume
+from gpt_jax.workdir import Workdir
+
+EVERYTHING = {
+  'model.dropout': 0.1,
+  'model.num_layers': 1,
+  'optimizer.ema': 0.9,
+  'schedule.name': 'cosine',
+  'schedule.warmup_steps': 2,
+  'train.batch_size': 32,
+  'train.grad_accum': 2,
+  'train.ramp_start_batch_size': 16,
+  'train.ramp_tokens': 1024,
+  'data.generator.num_documents': 16,  # a few epochs
+  'train.steps': 9,
+}
+"""What has a state or draws at random: all of it must come back."""
+
+
+class Crash(BaseException):
+  """Ends a run as a lost machine would: nothing of the program handles it."""
+
+
+def crash(run):
+  run.store.wait()  # the checkpoint behind was written
+  raise Crash
+
+
+@pytest.fixture(scope='module')
+def short_run(tmp_path_factory):
+  """Returns the workdir of the plain run, six steps long. Copy it to write in it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'short'
+  loop.train(tiny_runs.tiny_config(), workdir, quiet=True)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def long_run(tmp_path_factory):
+  """Returns the workdir of the plain run, eight steps long. Only read it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'long'
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), workdir, quiet=True)
+  return workdir
+
+
+@pytest.fixture
+def run_copy(short_run, tmp_path):
+  tiny_runs.copy(short_run, tmp_path / 'run')
+  return tmp_path / 'run'
+
+
+def record_batches(monkeypatch):
+  """Returns a list that gets the first token rows of every batch that is trained on."""
+  seen = []
+  usual = multihost.global_batch
+
+  def watch(batch, sharding):
+    seen.append(batch['tokens'].tobytes())
+    return usual(batch, sharding)
+
+  monkeypatch.setattr(multihost, 'global_batch', watch)
+  return seen
+
+
+@pytest.mark.parametrize('overrides', [{}, EVERYTHING], ids=['plain', 'everything'])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+  overrides, tmp_path, monkeypatch
+):
+  config = tiny_runs.tiny_config(overrides)
+  batches = record_batches(monkeypatch)
+  loop.train(config, tmp_path / 'whole', quiet=True)
+  expected = list(batches)
+
+  with monkeypatch.context() as patch, pytest.raises(Crash):
+    tiny_runs.after_step(patch, 5, crash)
+    loop.train(config, tmp_path / 'cut', quiet=True)
+  assert list(tiny_runs.losses(tmp_path / 'cut')) == [1, 2, 3, 4, 5]
+  batches.clear()
+  loop.train(config, tmp_path / 'cut', quiet=True)
+
+  assert batches == expected[-len(batches) :]
+  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  last = config.train.steps
+  for step in (last - 3, last):
+    tiny_runs.assert_same(
+      tiny_runs.saved_arrays(tmp_path / 'cut', step),
+      tiny_runs.saved_arrays(tmp_path / 'whole', step),
+    )
+  assert [start['step'] for start in Workdir(tmp_path / 'cut').starts()] == [0, 3]
+
+
+HANGING = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import conftest, pytest, tiny_runs
+from gpt_jax import cli
+
+def hang(run):
+  run.store.wait()
+  (run.workdir.path / 'reached').touch()
+  time.sleep(600)
+
+tiny_runs.after_step(pytest.MonkeyPatch(), 5, hang)
+cli.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on_where_its_last_checkpoint_was(long_run, tmp_path):
+  steps = {'train.steps': 8}
+  script = tmp_path / 'killed.py'
+  script.write_text(HANGING.format(tests=str(tiny_runs.ROOT / 'tests')))
+  command = [sys.executable, script, 'train', *tiny_runs.flags(steps)]
+  environment = os.environ | {'PYTHONPATH': str(tiny_runs.ROOT)}
+  command.append(f'--workdir={tmp_path / "run"}')
+  with subprocess.Popen(command, env=environment) as process:
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'run' / 'reached').exists():
+      assert process.poll() is None and time.monotonic() < deadline
+      time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+  config = tiny_runs.tiny_config(steps)
+  loop.train(config, tmp_path / 'run', quiet=True)
+  assert tiny_runs.lines(tmp_path / 'run') == tiny_runs.lines(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'run'), tiny_runs.saved_arrays(long_run)
+  )
+  assert [s['step'] for s in Workdir(tmp_path / 'run').starts()] == [0, 3]
+
+
+@pytest.mark.parametrize(
+  'overrides, expected',
+  [
+    (
+      {'model.d_model': 64},
+      ['model.d_ff: 128 -> 256', 'model.d_model: 32 -> 64', 'model.head_dim: 16 -> 32'],
+    ),
+    ({'data.seq_len': 8}, ['data.seq_len: 16 -> 8', 'model.max_seq_len: 16 -> 8']),
+    ({'optimizer.name': 'sgd'}, ["optimizer.name: 'adamw' -> 'sgd'"]),
+    ({'seed': 1}, ['data.seed: 0 -> 1', 'seed: 0 -> 1']),
+    ({'train.batch_size': 16}, ['train.batch_size: 8 -> 16']),
+    ({'data.source': 'copy'}, ["data.source: 'markov' -> 'copy'"]),
+  ],
+)
+def test_another_config_is_refused_field_by_field(overrides, expected, run_copy):
+  before = tiny_runs.lines(run_copy)
+  with pytest.raises(CheckpointError) as error:
+    loop.train(tiny_runs.tiny_config(overrides), run_copy, quiet=True)
+  assert error.value.exit_code == 4
+  listed = [line[2:] for line in str(error.value).splitlines() if line[:2] == '  ']
+  assert listed == expected
+  assert '--allow_changes' in str(error.value)
+  assert tiny_runs.lines(run_copy) == before
+  assert len(Workdir(run_copy).starts()) == 1
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    {'logging.every_steps': 5, 'eval.every_steps': 1, 'inference.top_k': 3},
+    {'checkpoint.keep_last': 1, 'data.prefetch_batches': 1, 'model.remat': 'full'},
+    {'train.grad_accum': 4, 'parallel.rules': 'replicated', 'init_from': 'elsewhere'},
+  ],
+)
+def test_what_changes_no_number_may_change(overrides, short_run):
+  config = tiny_runs.tiny_config(overrides)
+  saved = Workdir(short_run).read_config()
+  assert resume.check_same_run(saved, config, short_run) == []
+
+
+def test_a_finished_run_can_be_extended(run_copy, long_run):
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  assert tiny_runs.losses(run_copy) == tiny_runs.losses(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run)
+  )
+
+
+def test_changes_can_be_allowed_and_are_then_the_run(run_copy):
+  changed = tiny_runs.tiny_config({'train.steps': 8, 'optimizer.learning_rate': 0.02})
+  with pytest.raises(CheckpointError, match='optimizer.learning_rate: 0.01 -> 0.02'):
+    loop.train(changed, run_copy, quiet=True)
+  loop.train(changed, run_copy, allow_changes=True, quiet=True)
+  last = tiny_runs.lines(run_copy)[-1]
+  assert last['step'] == 8
+  with checkpoints.reader(run_copy / 'checkpoints') as store:
+    assert store.read_meta(8)['config']['optimizer']['learning_rate'] == 0.02
+  # From here on the new values are the ones to come back to.
+  loop.train(changed, run_copy, quiet=True)
+
+
+def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_path):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  changed = tmp_path / 'words.txt'
+  changed.write_text(text_file.read_text().replace('a', 'e'))
+  overrides = tiny_runs.everything_on(text_file)
+  config = tiny_runs.tiny_config(overrides | {'data.path': str(changed)})
+  with pytest.raises(CheckpointError, match='data.path'):
+    loop.train(config, tmp_path / 'run', quiet=True)
+  meta = dict(fingerprints={'data': {'content': 'old'}, 'tokenizer': 'same'})
+  new = {'data': {'content': 'new'}, 'tokenizer': 'same'}
+  with pytest.raises(CheckpointError, match="data.content: 'old' -> 'new'"):
+    resume.check_same_data(meta, new, tmp_path)
+  resume.check_same_data(meta, new, tmp_path, allow_changes=True)
+
+
+@pytest.mark.parametrize(
+  'mesh',
+  [
+    {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
+    {'parallel.mesh.sequence': 2, 'parallel.rules': 'sequence'},
+  ],
+)
+def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run):
+  longer = tiny_runs.tiny_config({'train.steps': 8} | mesh)
+  loop.train(longer, run_copy, quiet=True)
+  # Not bit for bit: other sums are taken first.
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run), atol=2e-4
+  )
+
+
+def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):
+  overrides = {'init_from': str(short_run), 'train.steps': 1, 'optimizer.ema': 0.5}
+  config = tiny_runs.tiny_config(overrides | {'optimizer.learning_rate': 1e-30})
+  loop.train(config, tmp_path / 'more', quiet=True)
+  first, more = (tiny_runs.saved_arrays(w) for w in (short_run, tmp_path / 'more'))
+  params = [name for name in first if name.startswith("['params']")]
+  assert params
+  for name in params:
+    tiny_runs.assert_same({'': first[name]}, {'': more[name]}, atol=1e-7)
+    average = name.replace("['params']", "['ema']")
+    tiny_runs.assert_same({'': first[name]}, {'': more[average]}, atol=1e-7)
+  assert more["['train']['step']"] == 1
+  assert list(tiny_runs.losses(tmp_path / 'more')) == [1]
+
+
+def test_init_from_lists_the_shapes_that_differ(short_run, tmp_path):
+  wide = tiny_runs.tiny_config({'init_from': str(short_run), 'model.d_ff': 64})
+  with pytest.raises(CheckpointError) as error:
+    loop.train(wide, tmp_path, quiet=True)
+  assert 'params/layers/block_0/mlp/up/kernel' in str(error.value)
+  assert 'saved float32[2, 32, 128], wanted float32[2, 32, 64]' in str(error.value)
+
+
+@pytest.mark.parametrize('path', ['no/such/run', '.'])
+def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  config = tiny_runs.tiny_config({'init_from': path})
+  with pytest.raises(CheckpointError, match=f"init_from='{path}': no checkpoints"):
+    loop.train(config, tmp_path / 'run', quiet=True)
+
+
+def test_a_damaged_checkpoint_is_named_with_the_ones_that_are_left(run_copy):
+  (run_copy / 'checkpoints' / '6' / 'meta' / 'metadata').write_text('not json')
+  with pytest.raises(CheckpointError, match=r'6/meta cannot be read.*\n.*steps \[3\]'):
+    loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)

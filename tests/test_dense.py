@@ -81,6 +81,21 @@ def test_huge_scores_do_not_overflow():
   assert np.isfinite(out_BHTK).all()
 
 
+def test_the_scale_is_not_rounded_to_half_precision():
+  """1/48 in bfloat16 is 0.2 % off: a weight of exp(-8) would be wrong by 1.9 %."""
+  q_1K = np.linspace(1, 2, 256).astype(jnp.bfloat16)[None]
+  k_2K = np.stack([np.zeros(256), np.ones(256)]).astype(jnp.bfloat16)
+  v_2K = np.stack([np.ones(256), np.zeros(256)]).astype(jnp.bfloat16)
+  out_BHTK = dense.attend(
+    *(jnp.asarray(x)[None, None] for x in (q_1K, k_2K, v_2K)),
+    masks.bidirectional(),
+    scale=1 / 48,
+  )
+  score = q_1K.astype(np.float64).sum() / 48
+  # Weight and output are rounded to 8 bits each.
+  assert float(out_BHTK[0, 0, 0, 0]) == pytest.approx(1 / (1 + np.exp(score)), rel=8e-3)
+
+
 def test_dropout_is_applied_to_the_weights():
   q_BHTK, k_BGSK, v_BGSK = operands()
   attend = small.jit(

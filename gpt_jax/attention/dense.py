@@ -19,7 +19,9 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   B, H, T, K = q_BHTK.shape
   G, S = k_BGSK.shape[1:3]
   # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
-  q_BGRTK = (q_BHTK * jnp.asarray(scale, q_BHTK.dtype)).reshape(B, G, H // G, T, K)
+  # In float32: 1/sqrt(K) rounded to bfloat16 would stretch all scores by up to 0.2 %.
+  q_BHTK = (q_BHTK.astype(jnp.float32) * scale).astype(q_BHTK.dtype)
+  q_BGRTK = q_BHTK.reshape(B, G, H // G, T, K)
   scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, jnp.float32)
   if softcap:
     scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)

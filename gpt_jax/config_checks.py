@@ -56,6 +56,11 @@ def _model(config):
     problems.append(
       f'model.position="rope": expected an even model.head_dim, not {head_dim}'
     )
+  if model.rope_scaling == 'ntk' and head_dim < 4:
+    problems.append(
+      f'model.rope_scaling="ntk": stretches all pairs but the first, and head_dim='
+      f'{head_dim} has one; set model.head_dim to 4 or more'
+    )
   if model.position == 'sinusoidal' and model.d_model % 2:
     problems.append(
       f'model.position="sinusoidal": needs an even model.d_model, not {model.d_model}'

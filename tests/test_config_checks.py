@@ -32,6 +32,11 @@ CONFLICTS = {
     dict(model__rope_scaling='linear'), ['model.rope_scaling', "'learned'"],
     dict(model__position='rope'),
   ),
+  'ntk with one pair': (
+    dict(model__position='rope', model__rope_scaling='ntk', model__head_dim=2),
+    ['model.rope_scaling', 'head_dim=2'],
+    dict(model__head_dim=4),
+  ),
   'parallel and post': (
     dict(model__block='parallel', model__norm_position='post'),
     ['model.norm_position', 'parallel'], dict(model__norm_position='pre'),

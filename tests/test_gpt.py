@@ -193,6 +193,46 @@ def test_dropout_is_off_when_deterministic_and_random_otherwise():
     model.apply({'params': params}, tokens_BT, deterministic=False)
 
 
+def test_layers_and_branches_draw_different_masks():
+  model = small.make(small.resolve(**_model(dict(residual_dropout=0.5))))
+  params, tokens_BT = small.random_params(model), small.random_tokens()
+
+  @small.jit
+  def dropped(key):
+    _, kept = model.apply(
+      {'params': params}, tokens_BT, deterministic=False, rngs={'dropout': key},
+      mutable='intermediates',
+      capture_intermediates=lambda module, _: isinstance(module, nn.Dropout),
+    )  # fmt: skip
+    return [leaf == 0 for leaf in jax.tree.leaves(kept)]
+
+  attention_LBTD, mlp_LBTD = dropped(jax.random.key(0))
+  for one, other in (
+    (attention_LBTD[0], attention_LBTD[1]),
+    (attention_LBTD[0], mlp_LBTD[0]),
+    (attention_LBTD[0, 0], attention_LBTD[0, 1]),
+  ):
+    assert 0.3 < (one == other).mean() < 0.7  # independent halves agree in half
+
+
+def test_rematerialising_draws_the_same_dropout_again():
+  overrides = dict(dropout=0.3, attention_dropout=0.2, stochastic_depth=0.2)
+  outputs = []
+  for remat in ('none', 'full'):
+    model = small.make(small.resolve(**_model(overrides, remat=remat)))
+    params, tokens_BT = small.random_params(model), small.random_tokens()
+
+    def loss(params, model=model, tokens_BT=tokens_BT):
+      rngs = {'dropout': jax.random.key(0)}
+      logits_BTV, _ = model.apply(
+        {'params': params}, tokens_BT, deterministic=False, rngs=rngs
+      )
+      return jax.nn.logsumexp(logits_BTV, -1).mean()
+
+    outputs.append(small.jit(jax.value_and_grad(loss))(params))
+  small.assert_trees_close(*outputs, atol=1e-5)
+
+
 @pytest.mark.parametrize(
   'field', ['embed_dropout', 'residual_dropout', 'stochastic_depth']
 )

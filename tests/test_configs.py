@@ -8,7 +8,7 @@ import re
 import jax.numpy as jnp
 import pytest
 
-from gpt_jax import config_door, pytree, schedules
+from gpt_jax import config_door, data, pytree, schedules
 from gpt_jax.errors import ConfigError
 from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import axis_sizes
@@ -134,3 +134,15 @@ def test_shakespeare_settings_are_those_of_nanogpt(setting, numbers):
   assert (config.optimizer.learning_rate, config.schedule.final_fraction) == (1e-3, 0.1)
   assert (config.optimizer.b2, config.optimizer.weight_decay) == (0.99, 0.1)
   assert not model.bias and not model.norm_bias
+
+
+@pytest.mark.shared
+def test_the_shakespeare_eval_set_is_nanogpts_last_tenth(shared_tfds):
+  config = load('shakespeare_char.py', **{'data.data_dir': str(shared_tfds)})
+  fields = config.eval.sets['validation']
+  part = config_door.data_section(config.data, fields, 'eval.sets.validation')
+  lengths = [
+    sum(len(text) for text in data.raw_texts(data.make(section)))
+    for section in (config.data, part)
+  ]
+  assert lengths == [1_003_854, 111_540]

@@ -26,6 +26,7 @@ from gpt_jax.pytree import map_named
 from gpt_jax.types import Array, PyTree
 
 CHUNK = 32  # tokens per row between two looks of the host
+STREAM_CHUNK = 8  # the same when somebody reads along: 1, 2, 4, then 8 at a time
 MIN_BUCKET = 16
 
 VISIBILITIES = ('causal', 'prefix', 'full')
@@ -107,22 +108,26 @@ class Engine:
       return []
     stop_ids = tuple(stop_ids)
     chunks = self._chunks(
-      prompts_ids, max_new_tokens, sampling or Sampling(), seed, stop_ids, CHUNK
-    )
+      prompts_ids, max_new_tokens, sampling or Sampling(), seed, stop_ids,
+      size=CHUNK, largest=CHUNK,
+    )  # fmt: skip
     empty_B0 = np.zeros((len(prompts_ids), 0), np.int32)
     ids_BN = np.concatenate([empty_B0, *chunks], axis=1)
     return [_before_stop(ids_N, stop_ids) for ids_N in ids_BN]
 
   def stream(self, prompt_ids, *, max_new_tokens, sampling=None, seed=0, stop_ids=()):
-    """Yields the ids that `generate` returns for this prompt, each as it is chosen."""
+    """Yields the ids that `generate` returns for this prompt, while more are written.
+
+    The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
+    device's loop costs about as much as a token.
+    """
     stop_ids = tuple(stop_ids)
-    for ids_11 in self._chunks(
-      [prompt_ids], max_new_tokens, sampling or Sampling(), seed, stop_ids, 1
-    ):
-      token = int(ids_11[0, 0])
-      if token in stop_ids:
-        return
-      yield token
+    chunks = self._chunks(
+      [prompt_ids], max_new_tokens, sampling or Sampling(), seed, stop_ids,
+      size=1, largest=STREAM_CHUNK,
+    )  # fmt: skip
+    for ids_1C in chunks:
+      yield from _before_stop(ids_1C[0], stop_ids).tolist()
 
   def score(self, context_ids, continuation_ids):
     """Returns the log-likelihood, in nats, of ids that follow a non-empty context."""
@@ -162,10 +167,13 @@ class Engine:
       return None
     return max(self.cfg.max_seq_len - prompt_len, 0)
 
-  def _chunks(self, prompts_ids, max_new_tokens, sampling, seed, stop_ids, size):
-    """Yields ids [B, n], n <= `size`, until there are enough or all rows have stopped.
+  def _chunks(
+    self, prompts_ids, max_new_tokens, sampling, seed, stop_ids, *, size, largest
+  ):
+    """Yields ids [B, n] until there are enough or all rows have stopped.
 
-    After a row's stop id its ids mean nothing.
+    n starts as `size` and doubles up to `largest`. After a row's stop id its ids mean
+    nothing.
     """
     self._require_left_to_right()
     prompts_ids = [_as_ids(ids) for ids in prompts_ids]
@@ -175,14 +183,16 @@ class Engine:
     )
     state = self._start(prompts_ids, max_new_tokens, seed)
     stop_I = _as_ids(stop_ids)
-    for begin in range(0, max_new_tokens, size):
-      n = min(size, max_new_tokens - begin)
+    missing = max_new_tokens
+    while missing:
+      n = min(size, missing)
       state, ids_BC, is_over = self._decode(
         self._params, state, n, stop_I, sampling=sampling
       )
       yield np.asarray(ids_BC)[:, :n]
       if is_over:
         return
+      missing, size = missing - n, min(2 * size, largest)
 
   def _start(self, prompts_ids, max_new_tokens, seed):
     """Returns the Decoding of `prompts_ids` before its first new token."""

@@ -140,7 +140,8 @@ def _hooks(run):
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(config.checkpoint.every_steps, hooks.save, at_end=True),
   ]
-  if config.objective.name != 'masked_lm':  # which writes no text left to right
+  # A masked model writes no text left to right.
+  if config.logging.sample_prompts and config.objective.name != 'masked_lm':
     every = config.logging.sample_every_steps
     actions.append(hooks.Every(every, hooks.Samples(), at_end=True))
   return actions

@@ -137,10 +137,10 @@ def test_shakespeare_settings_are_those_of_nanogpt(setting, numbers):
 
 
 @pytest.mark.shared
-def test_the_shakespeare_eval_set_is_nanogpts_last_tenth(shared_tfds):
+def test_nanogpts_validation_text_is_the_last_tenth_of_shakespeare(shared_tfds):
   config = load('shakespeare_char.py', **{'data.data_dir': str(shared_tfds)})
-  fields = config.eval.sets['validation']
-  part = config_door.data_section(config.data, fields, 'eval.sets.validation')
+  fields = config.eval.sets['nanogpt_validation']
+  part = config_door.data_section(config.data, fields, 'eval.sets')
   lengths = [
     sum(len(text) for text in data.raw_texts(data.make(section)))
     for section in (config.data, part)

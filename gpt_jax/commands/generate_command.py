@@ -31,16 +31,15 @@ def run(args, overrides):
   import gpt_jax
 
   source = gpt_jax.load(args.workdir, step=args.step)
-  given = {
-    name: getattr(args, name)
-    for name in ('max_new_tokens', 'temperature', 'top_k', 'top_p')
-    if getattr(args, name) is not None
-  }
   defaults = source.config.inference
   settings = {
-    name: given.get(name, getattr(defaults, name))
-    for name in ('max_new_tokens', 'temperature', 'top_k', 'top_p')
+    name: getattr(defaults, name)
+    if getattr(args, name) is None
+    else getattr(args, name)
+    for name in ('temperature', 'top_k', 'top_p')
   }
+  # Left out, the number is the config's as far as the model has room.
+  settings['max_new_tokens'] = args.max_new_tokens
   for sample in range(args.num_samples):
     if args.num_samples > 1:
       print(f'--- sample {sample + 1} of {args.num_samples}, seed {args.seed + sample}')

@@ -61,6 +61,10 @@ class Writer:
     settings = self._settings([prompt_ids], max_new_tokens, temperature, top_k, top_p)
     yield from self._pieces(self.engine.stream(prompt_ids, seed=seed, **settings))
 
+  def room(self, prompts):
+    """Returns how many tokens may follow the longest of `prompts`; None: any number."""
+    return self.engine.room(max(len(self._start_from(prompt)) for prompt in prompts))
+
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats.
 

@@ -86,15 +86,17 @@ class Samples:
     # Ids of a synthetic language are no text: let it begin by itself.
     is_text = bool(run.tokenizer.byte_lengths.any())
     prompts = run.config.logging.sample_prompts if is_text else ('',)
-    settings = run.config.inference
+    settings, max_new_tokens = run.config.inference, run.config.logging.sample_tokens
+    room = self._writer.room(prompts)
     texts = self._writer.generate(
       list(prompts),
-      run.config.logging.sample_tokens,
+      max_new_tokens if room is None else min(max_new_tokens, room),
       settings.temperature,
       settings.top_k,
       settings.top_p,
       seed=run.config.seed,
     )
+    self._writer.engine.release()  # its copy of the parameters must not stay
     if run.is_primary:
       parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
       with open(run.workdir.samples, 'a', encoding='utf-8') as file:

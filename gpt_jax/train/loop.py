@@ -219,7 +219,7 @@ class Report:
     """
     if self._held is not None:
       step, metrics = self._held
-      _require_finite(float(metrics['loss']), step)
+      _require_finite(jax.device_get(metrics), step)
       self.previous()
 
   def previous(self):
@@ -237,7 +237,7 @@ class Report:
       return
     values = jax.device_get(metrics)
     named = norms.flatten(values.pop('norms', {}))
-    _require_finite(values['loss'], step)
+    _require_finite(values, step)
     speed = self._meter.measure(horizon.tokens_at(step), time.monotonic())
     run.console.update(
       step,
@@ -253,11 +253,16 @@ class Report:
     run.tracker.write(step, named, tokens=horizon.tokens_at(step))
 
 
-def _require_finite(loss, step):
-  if not math.isfinite(loss):
-    raise DivergedError(
-      f'train/loss={loss} at step {step}: the run has diverged. Lower'
-      ' optimizer.learning_rate or optimizer.clip_norm, or lengthen'
-      ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
-      ' checkpoint with --allow_changes.'
-    )
+def _require_finite(metrics, step):
+  """Raises DivergedError when a step's loss or gradient is no number.
+
+  The loss tells of the parameters before the step, the gradient of those after it.
+  """
+  for name in ('loss', 'grad_norm'):
+    if not math.isfinite(metrics[name]):
+      raise DivergedError(
+        f'train/{name}={metrics[name]} at step {step}: the run has diverged. Lower'
+        ' optimizer.learning_rate or optimizer.clip_norm, or lengthen'
+        ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
+        ' checkpoint with --allow_changes.'
+      )

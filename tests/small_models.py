@@ -48,10 +48,16 @@ def base_config():
   return config_door.load_file('configs/base.py')
 
 
+@functools.cache
+def base_values():
+  """Returns the values of configs/base.py as plain dicts; `resolve` copies them."""
+  return base_config().to_dict()
+
+
 def resolve(**overrides):
   """Returns a small frozen Config; `model__d_model=8` sets `model.d_model`."""
   dotted = {name.replace('__', '.'): value for name, value in overrides.items()}
-  return config_door.resolve(base_config(), SMALL | dotted)
+  return config_door.resolve(base_values(), SMALL | dotted)
 
 
 def model_config(**overrides):

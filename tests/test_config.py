@@ -30,7 +30,7 @@ NUMBERS = [f for f in FIELDS if f[1] in (int, float, int | None, float | None)]
 def problem_of(dotted, value):
   """Returns the ConfigError's text for one override, or None when it is accepted."""
   try:
-    config_door.resolve(small.base_config(), small.SMALL | {dotted: value})
+    config_door.resolve(small.base_values(), small.SMALL | {dotted: value})
   except ConfigError as error:
     return str(error)
   return None

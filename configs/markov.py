@@ -3,10 +3,10 @@
   gpt-jax train --config=configs/markov.py --workdir=runs/markov
 
 Order-2 Markov chain over 16 symbols, Dirichlet(0.2) rows; the floor is the chain's
-entropy rate, which the loss curve shows as a line and `eval` subtracts (`excess`). About
-a minute on two idle CPU cores. Expected: a plateau near the order-1 entropy, a drop, and
-at 600 steps an excess of at most 0.06 nats; below -0.005 would mean that the model sees
-what it predicts. Measured figures stand in experiments/LOG.md.
+entropy rate, which the loss curve shows as a line and `eval` subtracts (`excess`).
+About a minute on two idle CPU cores. Expected: a plateau near the order-1 entropy, a
+drop, and at 600 steps an excess of at most 0.06 nats; below -0.005 would mean that the
+model sees what it predicts. Measured figures stand in experiments/LOG.md.
 """
 
 from configs import base

@@ -5,7 +5,8 @@
 
 The set has to be prepared once; its folder is --config.data.data_dir or TFDS_DATA_DIR.
 TFDS cuts the text 90 / 5 / 5, nanoGPT 90 / 10: TFDS's validation and test together are
-nanoGPT's validation text. Both are scored, whole: `validation` and `nanogpt_validation`.
+nanoGPT's validation text. Both are scored, whole: `validation` and
+`nanogpt_validation`.
 
 | setting | parameters | cost | validation loss, nats per character |
 | --- | --- | --- | --- |

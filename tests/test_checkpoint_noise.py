@@ -1,3 +1,5 @@
+"""What Orbax and absl say on the screen, and what is worth showing."""
+
 import logging
 import sys
 import types

@@ -1,3 +1,5 @@
+"""Checkpoints: whole or absent, checked by name and shape, newest and best kept."""
+
 import os
 import pathlib
 import resource

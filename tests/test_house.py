@@ -29,11 +29,22 @@ UNSAFE_MODULES = {
 UNSAFE_CALLS = {'eval', 'exec'}
 UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
 
+TESTED_TOGETHER = {
+  'test_cli': ['__init__', '__main__'],
+  'test_config_door': ['config_checks'],
+  'test_house': ['types'],  # names only
+  'test_data_sources': [
+    'data/array_records', 'data/documents', 'data/files', 'data/json_lines',
+    'data/python_library', 'data/splits', 'data/text_files', 'data/tfds_sets',
+  ],
+  'test_data_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
+  'test_data_tokenizers': ['data/bpe', 'data/sentencepieces'],
+  'test_data_pipeline': ['data/loader'],
+}  # fmt: skip
 TESTED_ELSEWHERE = {
-  'gpt_jax/__init__.py': 'test_cli',
-  'gpt_jax/__main__.py': 'test_cli',
-  'gpt_jax/config_checks.py': 'test_config_door',
-  'gpt_jax/types.py': 'test_house',  # names only
+  f'gpt_jax/{module}.py': test
+  for test, modules in TESTED_TOGETHER.items()
+  for module in modules
 }
 """Module -> the test file that covers it, where that is not its namesake."""
 

@@ -1,3 +1,5 @@
+"""Several processes as one: evidence, shared batches, checkpoints, a dying peer."""
+
 import importlib.util
 import os
 import pathlib

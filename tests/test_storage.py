@@ -1,3 +1,5 @@
+"""Files written whole or not at all, and folders proved writable."""
+
 import json
 import os
 import resource

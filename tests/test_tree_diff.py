@@ -1,3 +1,5 @@
+"""Saved arrays against wanted ones, by name."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""The files of a run's folder, where it came from, and what changed."""
+
 import datetime
 import json
 import subprocess

@@ -26,14 +26,15 @@ def get_config():
   config.model.position = 'rope'
   config.model.norm = 'rmsnorm'
   config.model.bias = False
+  config.model.dtype = 'bfloat16'  # x86 AMX: 1.6 times the pace of float32
   config.model.scan_layers = False  # four layers compile fast, and run faster unrolled
 
   config.optimizer.learning_rate = 3e-3
   config.schedule.warmup_steps = 50
-  config.train.steps = 700
+  config.train.steps = 900
   config.train.batch_size = 16
 
-  config.eval.every_steps = 350
-  config.checkpoint.every_steps = 350
+  config.eval.every_steps = 300
+  config.checkpoint.every_steps = 300
   config.logging.sample_prompts = ('The ',)
   return config

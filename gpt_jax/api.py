@@ -18,7 +18,7 @@ from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.errors import CheckpointError, ConfigError
 from gpt_jax.inference.text import Writer
 from gpt_jax.model.gpt import GPT
-from gpt_jax.train import assembly
+from gpt_jax.train import assembly, resume
 from gpt_jax.types import PyTree
 from gpt_jax.workdir import Workdir
 
@@ -91,7 +91,7 @@ def load(path, step=None):
       )
     config = _read_config(workdir)
     tokenizer = tokenizers.load(workdir.tokenizer)
-    _check_tokenizer(store.read_meta(step), tokenizer, workdir)
+    resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
     config, model, params = _read_model(store, step, config)
   return Run(config, model, params, tokenizer, step)
 
@@ -117,16 +117,6 @@ def _read_config(workdir):
     return assembly.read_config(workdir.path)
   except ConfigError as error:
     raise CheckpointError(f'{workdir.config}: {error}') from error
-
-
-def _check_tokenizer(meta, tokenizer, workdir):
-  trained = meta['fingerprints']['tokenizer']
-  if trained != tokenizer.fingerprint:
-    raise CheckpointError(
-      f'{workdir.tokenizer} ({tokenizer.name}, {tokenizer.vocab_size} ids) is not the'
-      f' tokenizer that the checkpoint was trained with: fingerprint {trained[:12]} ->'
-      f' {tokenizer.fingerprint[:12]}. Bring the old folder back.'
-    )
 
 
 def _read_model(store, step, config):

@@ -177,7 +177,7 @@ def test_another_config_is_refused_field_by_field(overrides, expected, run_copy)
 def test_what_changes_no_number_may_change(overrides, short_run):
   config = tiny_runs.tiny_config(overrides)
   saved = Workdir(short_run).read_config()
-  assert resume.check_same_run(saved, config, short_run) == []
+  assert resume.same_run(saved, config, short_run).model.vocab_size == 16
 
 
 def test_a_finished_run_can_be_extended(run_copy, long_run):
@@ -230,6 +230,32 @@ def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run):
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run), atol=2e-4
   )
+
+
+def test_a_table_that_the_new_mesh_does_not_divide_stays_whole(
+  finished_run, text_file, tmp_path
+):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  # 257 bytes and end token, a prime number, over two devices.
+  overrides = tiny_runs.everything_on(text_file) | {
+    'train.steps': 7,
+    'parallel.mesh.tensor': 2,
+    'logging.profile_steps': 0,
+    'logging.sample_prompts': (),
+  }
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'run', quiet=True)
+  assert Workdir(tmp_path / 'run').read_config()['model']['vocab_size'] == 257
+  assert 7 in tiny_runs.losses(tmp_path / 'run')
+
+
+def test_a_table_that_was_rounded_up_is_no_change_of_config(short_run):
+  saved = Workdir(short_run).read_config()
+  for asked in (None, 10, 16):
+    config = tiny_runs.tiny_config({'model.vocab_size': asked})
+    assert resume.same_run(saved, config, short_run).model.vocab_size == 16
+  config = tiny_runs.tiny_config({'model.vocab_size': 20})
+  with pytest.raises(CheckpointError, match='model.vocab_size: 16 -> 20'):
+    resume.same_run(saved, config, short_run)
 
 
 def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):

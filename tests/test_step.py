@@ -122,6 +122,8 @@ ADAM = {
   'optimizer.eps': 1e-3,
   'optimizer.ema': 0.5,
   'optimizer.clip_norm': 1.0,
+  'model.norm': 'layernorm',
+  'model.bias': True,
 }
 
 
@@ -162,6 +164,15 @@ def test_the_vocabulary_is_rounded_up_over_the_tensor_axis(tensor, rows):
   program = build(mesh, devices=4)
   assert program.config.model.vocab_size == rows
   assert program.abstract_state.params['embed']['embedding'].shape == (rows, 32)
+
+
+def test_the_table_of_a_checkpoint_is_cut_only_where_it_divides():
+  config = tiny_runs.tiny_config({'parallel.mesh.tensor': 2})
+  for rows, cut in ((257, 257), (260, 130)):
+    program = step.build(config, vocab=VOCAB, table_rows=rows)
+    table = program.abstract_state.params['embed']['embedding']
+    assert table.shape == (rows, 32)
+    assert table.sharding.shard_shape(table.shape)[0] == cut
 
 
 def test_rows_that_pad_the_table_get_no_probability_and_no_gradient():
@@ -252,7 +263,7 @@ def test_evaluation_counts_the_bytes_of_targets():
     ({'train.batch_size': 12}, r'train\.batch_size=12: .* 8 data shards; try 8'),
     ({'train.grad_accum': 2}, r'microbatches of 4 rows .* try 16'),
     ({'eval.batch_size': 4}, r'eval\.batch_size=4: .* 8 data shards; try 8'),
-    ({'parallel.mesh.tensor': 8, 'model.num_heads': 2}, r"'kv_heads' dimension of 2"),
+    ({'parallel.mesh.tensor': 8}, r"'kv_heads' dimension of 2"),
     ({'parallel.mesh.tensor': 3}, r'multiple of 3 devices, and there are 8'),
   ],
 )

@@ -54,10 +54,19 @@ def open_tokenizer(config, workdir):
   return tokenizer
 
 
-def open_program(config, tokenizer, mesh=None):
-  """Returns the Program of `config` for the ids and bytes of `tokenizer`."""
+def open_program(config, tokenizer, mesh=None, table_rows=None):
+  """Returns the Program of `config` for the ids and bytes of `tokenizer`.
+
+  `table_rows`: as many as the embedding table of the run's checkpoints has, if any.
+  """
   vocab = objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
-  return step.build(config, vocab=vocab, mesh=mesh, byte_lengths=tokenizer.byte_lengths)
+  return step.build(
+    config,
+    vocab=vocab,
+    mesh=mesh,
+    byte_lengths=tokenizer.byte_lengths,
+    table_rows=table_rows,
+  )
 
 
 def open_training_data(config, tokenizer, workdir):
@@ -87,6 +96,11 @@ def open_eval_sets(config, tokenizer, workdir):
 def _eval_data(config, name):
   fields = config.eval.sets[name]
   return config_door.data_section(config.data, fields, f'eval.sets.{name}')
+
+
+def predicts_text(config):
+  """Returns whether targets are the text itself, each token after all before it."""
+  return config.objective.name == 'causal_lm'
 
 
 def placer(program):

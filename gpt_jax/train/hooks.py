@@ -40,7 +40,7 @@ def evaluate(run):
       batch_size=run.config.eval.batch_size,
       place=assembly.placer(run.program),
       max_batches=run.config.eval.max_batches,
-      counts_bytes=run.config.objective.name == 'causal_lm',
+      predicts_text=assembly.predicts_text(run.config),
       progress=lambda batches, total, name=name: run.console.progress(
         batches, f'eval {name}', total
       ),
@@ -110,7 +110,7 @@ def draw_figures(run):
   floors = {
     f'entropy ({name})': dataset.entropy
     for name, dataset in run.eval_sets.items()
-    if dataset.entropy is not None
+    if dataset.entropy is not None and assembly.predicts_text(run.config)
   }
   figures.loss_curve(
     run.workdir.metrics,

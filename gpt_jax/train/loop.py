@@ -77,14 +77,16 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     latest = store.latest_step()
     meta = None if latest is None else store.read_meta(latest)
     if meta:
-      config = _same_run(config, meta['config'], workdir, allow_changes)
+      config = resume.same_run(meta['config'], config, workdir, allow_changes)
     tokenizer = assembly.open_tokenizer(config, workdir)
     dataset = assembly.open_training_data(config, tokenizer, workdir)
     fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
     if meta:
       resume.check_same_data(meta, fingerprints, workdir, allow_changes)
     eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
-    program = assembly.open_program(config, tokenizer)
+    program = assembly.open_program(
+      config, tokenizer, table_rows=config.model.vocab_size if meta else None
+    )
     state, step, origin = resume.starting_state(program, store, config)
     with (
       TrainConsole(
@@ -107,14 +109,6 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       _steps(run, dataset)
       store.wait()
   return run.scores
-
-
-def _same_run(config, saved, workdir, allow_changes):
-  """Returns `config` with what the checkpoint's has decided; refuses another run's."""
-  resume.check_same_run(saved, config, workdir, allow_changes)
-  vocab_size = config.model.vocab_size or saved['model']['vocab_size']
-  model = dataclasses.replace(config.model, vocab_size=vocab_size)
-  return dataclasses.replace(config, model=model)
 
 
 def _introduce(run, dataset, origin):

@@ -21,20 +21,12 @@ FREE = (
 """Fields (or sections) that change no number of the run, or only when it ends."""
 
 
-def changes(saved, config):
-  """Returns [(field, old, new)] of what matters between saved dict and Config."""
-  fresh = config_door.to_dict(config)
-  if fresh['model']['vocab_size'] is None:  # decided by the tokenizer, compared apart
-    fresh['model']['vocab_size'] = saved['model']['vocab_size']
-  return [
-    (field, old, new)
-    for field, old, new in diff(saved, fresh)
-    if not any(field == free or field.startswith(free + '.') for free in FREE)
-  ]
+def same_run(saved, config, workdir, allow_changes=False):
+  """Returns `config` with the size of the saved table; `saved` is a checkpoint's.
 
-
-def check_same_run(saved, config, workdir, allow_changes=False):
-  """Raises CheckpointError listing the fields in which `config` is another run."""
+  Raises CheckpointError listing the fields in which `config` is another run.
+  """
+  config = _with_saved_table(saved, config)
   found = changes(saved, config)
   if found and not allow_changes:
     raise CheckpointError(
@@ -43,7 +35,29 @@ def check_same_run(saved, config, workdir, allow_changes=False):
       + '\nUse a new --workdir, restore the old values, or pass --allow_changes to'
       ' go on with the new ones from the last checkpoint.'
     )
-  return found
+  return config
+
+
+def changes(saved, config):
+  """Returns [(field, old, new)] of what matters between saved dict and Config."""
+  return [
+    (field, old, new)
+    for field, old, new in diff(saved, config_door.to_dict(config))
+    if not any(field == free or field.startswith(free + '.') for free in FREE)
+  ]
+
+
+def _with_saved_table(saved, config):
+  """Returns `config` with `model.vocab_size` as saved, where that holds what it asks.
+
+  The saved size is that of the table, rounded up; rows above the ids in use change no
+  number, and the tokenizer is compared apart.
+  """
+  rows = saved['model']['vocab_size']
+  if (config.model.vocab_size or 0) > rows:
+    return config
+  model = dataclasses.replace(config.model, vocab_size=rows)
+  return dataclasses.replace(config, model=model)
 
 
 def check_same_data(meta, fingerprints, workdir, allow_changes=False):
@@ -54,6 +68,17 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
       f'{workdir}: its checkpoint was trained on other data:\n'
       + _table(found)
       + '\nBring the old data back, use a new --workdir, or pass --allow_changes.'
+    )
+
+
+def check_tokenizer(meta, tokenizer, workdir):
+  """Raises CheckpointError when `tokenizer` is not that of the checkpoint."""
+  trained = meta['fingerprints']['tokenizer']
+  if trained != tokenizer.fingerprint:
+    raise CheckpointError(
+      f'{Workdir(workdir).tokenizer} ({tokenizer.name}, {tokenizer.vocab_size} ids) is'
+      f' not the tokenizer that the checkpoint was trained with: fingerprint'
+      f' {trained[:12]} -> {tokenizer.fingerprint[:12]}. Bring the old folder back.'
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gpt_jax import baselines, checkpoints, config_door, evaluation
 from gpt_jax.errors import CheckpointError, ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.train import assembly
+from gpt_jax.train import assembly, resume
 from gpt_jax.train.console import progress
 from gpt_jax.workdir import Workdir
 
@@ -37,13 +37,18 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   # Nothing is saved here, so no set has to give the figure of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = config_door.resolve(workdir.read_config(), overrides, assembly.TABLES)
+  if with_baselines:
+    _require_text(config)
   tokenizer = assembly.open_tokenizer(config, workdir)
-  program = assembly.open_program(config, tokenizer, _mesh(config))
+  program = assembly.open_program(
+    config, tokenizer, _mesh(config), table_rows=config.model.vocab_size
+  )
   eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
   with checkpoints.reader(workdir.checkpoints) as store:
     step = store.latest_step() if step is None else step
     if step is None:
       raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
+    resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
     item = 'ema' if 'ema' in store.items(step) else 'params'
     params = store.restore(step, {item: getattr(program.abstract_state, item)})[item]
   sets = {
@@ -54,7 +59,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
       batch_size=config.eval.batch_size,
       place=assembly.placer(program),
       max_batches=config.eval.max_batches,
-      counts_bytes=config.objective.name == 'causal_lm',
+      predicts_text=assembly.predicts_text(config),
       progress=lambda batches, total, name=name: progress(
         batches, f'eval {name}', total
       ),
@@ -64,7 +69,6 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   }
   tables = {}
   if with_baselines:
-    _require_text(config)
     train = assembly.open_training_data(config, tokenizer, workdir)
     for name, dataset in eval_sets.items():
       rows = baseline_rows(train, dataset, tokenizer, sets[name])
@@ -99,18 +103,21 @@ def baseline_rows(train, dataset, tokenizer, figures):
   bits = figures.get('bits_per_byte', math.inf)
   rows.append(baselines.Row('this model', figures['loss'], bits))
   rows.sort(key=lambda row: row.nats_per_token)
-  return [
-    (row.name, f'{row.nats_per_token:.4f}', f'{row.bits_per_byte:.4f}') for row in rows
-  ]
+  return [(row.name, f'{row.nats_per_token:.4f}', _bits(row)) for row in rows]
+
+
+def _bits(row):
+  # Ids of a synthetic language stand for no bytes.
+  return f'{row.bits_per_byte:.4f}' if math.isfinite(row.bits_per_byte) else '-'
 
 
 def _tokens(dataset):
-  (store,) = dataset.stores.values()
-  return np.asarray(store.tokens, np.int32)
+  stores = dataset.stores.values()
+  return np.concatenate([np.asarray(store.tokens, np.int32) for store in stores])
 
 
 def _require_text(config):
-  if config.objective.name != 'causal_lm' or config.data.mixture:
+  if not assembly.predicts_text(config) or config.data.mixture:
     raise ConfigError(
       '--baselines: counts need one source of text read left to right; this run has'
       f' objective.name={config.objective.name!r}'

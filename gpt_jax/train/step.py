@@ -47,13 +47,15 @@ class Program:
   """(params, batch, batch index) -> sums over the batch, without dropout."""
 
 
-def build(config, *, vocab, mesh=None, byte_lengths=None):
+def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
   """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
 
   Args:
     mesh: default: all devices, by parallel.mesh.
     byte_lengths: int [vocab.size], bytes of text each token stands for; without them
       `evaluate` counts no bytes.
+    table_rows: of a checkpoint's table; None: model.vocab_size or the ids needed,
+      rounded up to model.vocab_multiple and to the mesh.
   Nothing is allocated: compilation happens at the first call of each function.
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
@@ -62,9 +64,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None):
     config.objective, vocab=vocab, seq_len=config.data.seq_len
   )
   num_ids = vocab.size + objective.extra_tokens
-  config = dataclasses.replace(
-    config, model=_with_vocab(config.model, num_ids, rules.num_shards('vocab'))
-  )
+  config, rules = _with_vocab(config, rules, num_ids, table_rows)
   horizon = schedules.make_horizon(config.train, config.data.seq_len)
   _check_batches(config, horizon, rules)
   kernel_name, attend = attention.choose_kernel(
@@ -280,16 +280,23 @@ def _init_params(seed, *, config):
   return model.init(jax.random.key(seed), tokens_BT)['params']
 
 
-def _with_vocab(model, num_ids, shards):
-  """Returns `model` with a table that holds `num_ids` and divides over the mesh."""
+def _with_vocab(config, rules, num_ids, table_rows):
+  """Returns config and rules for a table that holds `num_ids` and fits the mesh."""
+  model, shards = config.model, rules.num_shards('vocab')
   if model.vocab_size is not None and model.vocab_size < num_ids:
     raise ConfigError(
       f'model.vocab_size={model.vocab_size}: tokenizer and objective use {num_ids} ids;'
       ' set it to None or to at least that.'
     )
-  multiple = math.lcm(model.vocab_multiple, shards)
-  rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
-  return dataclasses.replace(model, vocab_size=rows)
+  rows = table_rows
+  if rows is None:
+    multiple = math.lcm(model.vocab_multiple, shards)
+    rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
+  elif rows % shards:  # made for another mesh: keep the table whole
+    whole = rules.table | {'vocab': None, 'act_vocab': None}
+    rules = dataclasses.replace(rules, table=whole)
+  model = dataclasses.replace(model, vocab_size=rows)
+  return dataclasses.replace(config, model=model), rules
 
 
 def _check_batches(config, horizon, rules):

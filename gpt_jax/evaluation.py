@@ -17,7 +17,7 @@ def evaluate(
   process_index=0,
   process_count=1,
   max_batches=0,
-  counts_bytes=True,
+  predicts_text=True,
   progress=None,
 ):
   """Returns the figures of one unshuffled pass over `dataset`, plain floats by name.
@@ -30,7 +30,8 @@ def evaluate(
   Args:
     evaluate_batch: `(params, batch, index) -> {nll, targets, correct, bytes}` sums.
     place: puts the local rows of a host batch on the devices.
-    counts_bytes: False where targets are not the text itself (masked LM).
+    predicts_text: False where targets are not the text itself, left to right: neither
+      its bytes nor its entropy are theirs then.
     progress: `(iterable, total) -> iterable` that shows how far it is.
   """
   batches = loader.evaluation_batches(
@@ -47,18 +48,18 @@ def evaluate(
     _add(sums, pending)
     pending = result
   _add(sums, pending)
-  return figures(sums, dataset.entropy, counts_bytes)
+  return figures(sums, dataset.entropy, predicts_text)
 
 
-def figures(sums, entropy=None, counts_bytes=True):
+def figures(sums, entropy=None, predicts_text=True):
   """Returns the figures that summed `nll`, `targets`, `correct` and `bytes` give."""
   loss = sums['nll'] / max(sums['targets'], 1.0)
   result = dict(loss=loss, perplexity=math.exp(min(loss, MAX_EXPONENT)))
-  if counts_bytes and sums.get('bytes'):
+  if predicts_text and sums.get('bytes'):
     result['bits_per_byte'] = sums['nll'] / math.log(2) / sums['bytes']
   result['accuracy'] = sums['correct'] / max(sums['targets'], 1.0)
   result['tokens'] = int(sums['targets'])
-  if entropy is not None:
+  if predicts_text and entropy is not None:
     result |= dict(entropy=entropy, excess=loss - entropy)
   return result
 

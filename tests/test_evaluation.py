@@ -66,8 +66,11 @@ def test_bits_per_byte_are_the_nats_over_the_bytes_of_the_text():
   assert figures['perplexity'] == pytest.approx(math.exp(figures['loss']))
 
 
-def test_targets_that_are_not_the_text_have_no_bits_per_byte():
-  assert 'bits_per_byte' not in evaluate(Split(), counts_bytes=False)
+def test_targets_that_are_not_the_text_have_neither_its_bytes_nor_its_entropy():
+  split = Split()
+  split.entropy = 0.5
+  figures = evaluate(split, predicts_text=False)
+  assert figures.keys() == {'loss', 'perplexity', 'accuracy', 'tokens'}
 
 
 def test_a_language_of_known_entropy_gives_the_excess_over_it():

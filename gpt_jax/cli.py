@@ -22,7 +22,9 @@ def main(argv=None):
   argv = list(sys.argv[1:] if argv is None else argv)
   try:
     argv, overrides = split_overrides(argv)
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    parser.refuse_typos(argv)
+    args = parser.parse_args(argv)
     _quiet_libraries()
     # A console script does not look here for "my_pkg.my_file:make", python -m does.
     if os.getcwd() not in sys.path and '' not in sys.path:
@@ -53,33 +55,43 @@ def split_overrides(argv):
     field, equals, value = word.removeprefix('--config.').partition('=')
     if not equals:
       value = next(words, None)
-      if value is None:
+      if value is None or value.startswith('--'):
         raise UserError(f'{word}: expected a value, as in {word}=VALUE.')
     overrides[field] = value
   return rest, overrides
 
 
 class _Parser(argparse.ArgumentParser):
-  """argparse, with the nearest flag in the error and our exit code."""
+  """argparse, with the nearest name for a misspelt one and our exit code."""
 
   def error(self, message):
-    hint = ''
-    prefix = 'unrecognized arguments: '
-    if message.startswith(prefix):
-      typed = message.removeprefix(prefix).split()[0].split('=')[0]
-      found = difflib.get_close_matches(typed, self.known_flags(), n=1)
-      hint = f' Did you mean {found[0]}?' if found else ''
-    raise UserError(f'{message}.{hint} See: {self.prog} --help')
+    raise UserError(f'{message}\nSee {self.prog} --help.')
 
-  def known_flags(self):
-    """Returns all flags of this parser and of its subcommands."""
-    flags = []
-    for action in self._actions:
-      flags += action.option_strings
-      if isinstance(action, argparse._SubParsersAction):
-        for parser in action.choices.values():
-          flags += parser.known_flags()
-    return flags
+  def flags(self):
+    """Returns all flags, such as --workdir."""
+    return [flag for action in self._actions for flag in action.option_strings]
+
+  def refuse_typos(self, argv):
+    """Raises UserError for the first unknown command or flag, with the nearest one.
+
+    Before argparse, which would rather complain of what the typo left out.
+    """
+    (commands,) = (a.choices for a in self._actions if a.dest == 'command')
+    name = argv[0] if argv and not argv[0].startswith('-') else None
+    if name not in (None, *commands):
+      self.error(f'unknown command {name!r}{_hint(name, commands)}')
+    parser = commands.get(name, self)
+    for word in argv:
+      flag = word.split('=')[0]
+      if flag.startswith('--') and flag not in parser.flags():
+        owners = [other for other in commands if flag in commands[other].flags()]
+        hint = f' of {name}; it belongs to {", ".join(owners)}' if owners else None
+        parser.error(f'unknown flag {flag}{hint or _hint(flag, parser.flags())}')
+
+
+def _hint(typed, known):
+  found = difflib.get_close_matches(typed, known, n=1, cutoff=0.7)
+  return f'; did you mean {found[0]}?' if found else ''
 
 
 def _parser():

@@ -18,6 +18,7 @@ import sys
 import jax
 
 from gpt_jax import storage
+from gpt_jax.errors import CheckpointError, StorageError
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
@@ -61,8 +62,16 @@ class Workdir:
     storage.write_json(self.config, config)
 
   def read_config(self):
-    """Returns config.json as nested dicts, or None where no run has started yet."""
-    return storage.read_json(self.config) if self.config.exists() else None
+    """Returns config.json as nested dicts, or None where no run has started yet.
+
+    Raises CheckpointError when it cannot be read.
+    """
+    if not self.config.exists():
+      return None
+    try:
+      return storage.read_json(self.config)
+    except StorageError as error:
+      raise CheckpointError(str(error)) from error
 
   def add_start(self, entry):
     """Appends `entry` (see `provenance`) to run.json; earlier starts stay."""

@@ -24,6 +24,8 @@ TINY = MARKOV | {
   'model.d_model': 32,
   'model.num_heads': 2,
   'model.position': 'rope',
+  'model.norm': 'rmsnorm',
+  'model.bias': False,
   'optimizer.learning_rate': 0.01,
   'schedule.name': 'constant',
   'train.batch_size': 8,
@@ -34,6 +36,7 @@ TINY = MARKOV | {
   'logging.every_steps': 1,
   'logging.tensorboard': False,
   'logging.figures': False,
+  'logging.sample_prompts': (),
 }
 TEXT = {'data.source': 'text', 'eval.batch_size': 64}
 

@@ -1,0 +1,62 @@
+"""`gpt-jax generate`: text on the screen, the same for the same seed."""
+
+import pytest
+
+from gpt_jax import cli
+
+SHORT = ['--max_new_tokens=8', '--temperature=1']
+
+
+def generate(run, capsys, *flags):
+  """Returns what the command writes on the screen."""
+  assert cli.main(['generate', f'--workdir={run}', *flags]) == 0
+  return capsys.readouterr().out
+
+
+def test_the_text_goes_on_from_the_prompt_and_depends_on_the_seed(finished_run, capsys):
+  first = generate(finished_run, capsys, '--prompt=some words', *SHORT)
+  assert first.startswith('some words')
+  assert first.endswith('\n')
+  assert first == generate(finished_run, capsys, '--prompt=some words', *SHORT)
+  other = generate(finished_run, capsys, '--prompt=some words', '--seed=1', *SHORT)
+  assert other != first
+
+
+def test_several_samples_are_those_of_seeds_one_after_another(finished_run, capsys):
+  flags = ['--prompt=ab', *SHORT]
+  both = generate(finished_run, capsys, '--num_samples=2', '--seed=3', *flags)
+  assert '--- sample 1 of 2, seed 3\n' in both
+  second = generate(finished_run, capsys, '--seed=4', *flags)
+  assert both.endswith(f'--- sample 2 of 2, seed 4\n{second}')
+
+
+def test_greedy_text_has_no_seed(finished_run, capsys):
+  flags = ['--prompt=ab', '--max_new_tokens=8', '--temperature=0']
+  first = generate(finished_run, capsys, '--seed=1', *flags)
+  assert first == generate(finished_run, capsys, '--seed=2', *flags)
+
+
+def test_no_prompt_is_a_prompt(finished_run, capsys):
+  assert generate(finished_run, capsys, *SHORT)
+
+
+@pytest.mark.parametrize(
+  'flags, code, expected',
+  [
+    (['--temperature=-1'], 2, 'temperature=-1.0'),
+    (['--top_p=2'], 2, 'top_p=2.0'),
+    (['--max_new_tokens=-3'], 2, 'max_new_tokens=-3'),
+    (['--step=99'], 4, 'it holds steps [3, 6]'),
+    (['--config.seed=3'], 2, '--config.seed: this command reads the config'),
+  ],
+)
+def test_bad_input_ends_in_its_exit_code(flags, code, expected, finished_run, capsys):
+  assert cli.main(['generate', f'--workdir={finished_run}', *flags]) == code
+  text = capsys.readouterr().err
+  assert expected in text
+  assert 'Traceback' not in text
+
+
+def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path, capsys):
+  assert cli.main(['generate', f'--workdir={tmp_path / "none"}']) == 4
+  assert 'gpt-jax train --config=configs/tiny.py' in capsys.readouterr().err

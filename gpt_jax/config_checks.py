@@ -17,14 +17,6 @@ LOGICAL_AXES = (
 """The names that model code gives to dimensions; `parallel.sharding` places them."""
 
 
-def conflicts(config):
-  """Returns one line per impossible combination in a frozen, type-checked `Config`."""
-  problems = []
-  for check in _CHECKS:
-    problems += check(config)
-  return problems
-
-
 def parse_layer(layer):
   """Returns the window in tokens of `'local:W'`, None for `'dense'`.
 
@@ -283,7 +275,8 @@ def _is_pattern(text):
   return isinstance(text, str)
 
 
-_CHECKS = (
+CHECKS = [
   _model, _fused, _layers, _objective, _schedule, _train, _checkpoint, _mesh,
   _overrides, _data, _groups,
-)  # fmt: skip
+]  # fmt: skip
+"""Each `check(config)` returns a line per impossible combination in a frozen Config."""

@@ -18,7 +18,7 @@ import typing
 from ml_collections import ConfigDict
 
 from gpt_jax.config import Config, DataConfig
-from gpt_jax.config_checks import conflicts
+from gpt_jax.config_checks import CHECKS
 from gpt_jax.errors import ConfigError
 from gpt_jax.registry import nearest
 
@@ -75,10 +75,8 @@ def resolve(config, overrides=None, tables=None):
   for key, value in (overrides or {}).items():
     _override(values, key, value, problems)
   frozen = _build(Config, values, '', problems)
-  if not problems:
-    problems += conflicts(frozen)
-    problems += _unknown_names(frozen, tables or {})
-    problems += _data_problems(frozen)
+  if frozen is not None:
+    problems += _combined_problems(frozen, tables or {}, problems)
   if problems:
     lines = '\n'.join(f'  {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the config:\n{lines}')
@@ -273,6 +271,25 @@ def _out_of_range(value, limits):
   if 'above' in limits and value <= limits['above']:
     return f'expected more than {limits["above"]}'
   return None
+
+
+def _combined_problems(config, tables, problems):
+  """Returns problems that several fields make together, and names no table has.
+
+  A field that is in `problems` already proves nothing about others: lines that name it
+  are left out, and so is a check that stumbles over its value.
+  """
+  wrong = {problem.split(':')[0].split('=')[0] for problem in problems}
+  found = []
+  for check in [*CHECKS, lambda config: _unknown_names(config, tables), _data_problems]:
+    try:
+      lines = check(config)
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
+      if not wrong:
+        raise
+      continue
+    found += [line for line in lines if not any(field in line for field in wrong)]
+  return found
 
 
 def _unknown_names(config, tables):

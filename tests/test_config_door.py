@@ -273,3 +273,18 @@ def test_a_part_of_the_data_section_changes_what_it_names_only():
   assert config_door.data_section(data, {}, 'eval.sets.same') == data
   with pytest.raises(ConfigError, match='eval.sets.test.splt: unknown'):
     config_door.data_section(data, {'splt': 'test'}, 'eval.sets.test')
+
+
+def test_wrong_values_hide_no_conflict_of_other_fields_and_invent_none():
+  message = problem(
+    **{
+      'train.batch_size': '2.5',
+      'model.num_kv_heads': '3',
+      'model.layer_pattern': 'dense,wide',
+    }
+  )
+  lines = [line.strip() for line in message.splitlines()[1:]]
+  # Not train.grad_accum, which only 2.5 made wrong.
+  assert [line.split('=')[0].split(':')[0] for line in lines] == [
+    'train.batch_size', 'model.num_kv_heads', 'model.layer_pattern',
+  ]  # fmt: skip

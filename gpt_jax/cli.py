@@ -9,6 +9,7 @@ import difflib
 import importlib
 import os
 import sys
+from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS
@@ -76,7 +77,8 @@ class _Parser(argparse.ArgumentParser):
 
     Before argparse, which would rather complain of what the typo left out.
     """
-    (commands,) = (a.choices for a in self._actions if a.dest == 'command')
+    (found,) = (a.choices for a in self._actions if a.dest == 'command')
+    commands: dict[str, Any] = dict(found or {})  # type checkers know no mapping there
     name = argv[0] if argv and not argv[0].startswith('-') else None
     if name not in (None, *commands):
       self.error(f'unknown command {name!r}{_hint(name, commands)}')

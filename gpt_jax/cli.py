@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
     name = argv[0] if argv and not argv[0].startswith('-') else None
     if name not in (None, *commands):
       self.error(f'unknown command {name!r}{_hint(name, commands)}')
-    parser = commands.get(name, self)
+    parser = commands[name] if name else self
     for word in argv:
       flag = word.split('=')[0]
       if flag.startswith('--') and flag not in parser.flags():

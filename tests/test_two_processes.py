@@ -1,0 +1,58 @@
+"""A run of two processes is the run of one: trained, saved, resumed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import tiny_runs
+
+from gpt_jax.train import loop
+from gpt_jax.workdir import Workdir
+
+# Two devices a process, cut both ways: rows over processes, width within them.
+MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
+
+
+def launch(workdir, overrides):
+  """Runs `gpt-jax train` as two processes of two devices each."""
+  environment = os.environ | {
+    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
+  }
+  script = tiny_runs.ROOT / 'launch' / 'local.py'
+  command = [sys.executable, script, '--processes=2', '--devices_per_process=2', '--']
+  command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
+  done = subprocess.run(
+    command, env=environment, capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
+  overrides = MESH | tiny_runs.TEXT | {'data.path': str(text_file)}
+  samples = {'logging.sample_prompts': ('some words',), 'logging.sample_tokens': 4}
+  launch(tmp_path / 'two', overrides | samples)
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'one', quiet=True)
+
+  two, one = (tiny_runs.lines(tmp_path / name) for name in ('two', 'one'))
+  assert [r['step'] for r in two] == [r['step'] for r in one]
+  for ours, expected in zip(two, one, strict=True):
+    tiny_runs.assert_same(ours, expected, rtol=1e-5)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'two', 3),
+    tiny_runs.saved_arrays(tmp_path / 'one', 3),
+    atol=1e-4,
+  )
+  (start,) = Workdir(tmp_path / 'two').starts()
+  assert (start['processes'], start['mesh']['data'], start['mesh']['fsdp']) == (2, 2, 2)
+  assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
+
+  # What two saved one goes on with, and the other way round.
+  longer = overrides | {'train.steps': 8}
+  loop.train(tiny_runs.tiny_config(longer), tmp_path / 'two', quiet=True)
+  launch(tmp_path / 'one', longer)
+  ours, expected = (tiny_runs.losses(tmp_path / name) for name in ('two', 'one'))
+  assert list(ours) == list(expected) == [1, 2, 3, 4, 5, 6, 7, 8]
+  tiny_runs.assert_same(ours, expected, rtol=1e-4)

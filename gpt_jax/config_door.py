@@ -280,6 +280,8 @@ def _combined_problems(config, tables, problems):
   are left out, and so is a check that stumbles over its value.
   """
   wrong = {problem.split(':')[0].split('=')[0] for problem in problems}
+  # An eval set inherits the data section: its `.seq_len` is the same mistake again.
+  wrong |= {field.removeprefix('data') for field in wrong if field[:5] == 'data.'}
   found = []
   for check in [*CHECKS, lambda config: _unknown_names(config, tables), _data_problems]:
     try:

@@ -91,6 +91,21 @@ def test_microbatches_make_the_step_of_one_big_batch(objective, batch):
   tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5, atol=1e-6)
 
 
+def test_gradients_of_half_precision_add_up_in_float32():
+  # In bfloat16 1 + 1/512 is 1, however often it is added.
+  parts_B = jnp.array([1.0] + 7 * [1 / 512])
+
+  def grad_fn(params, part_B, rng):
+    return (0.0, {'targets': jnp.sum(part_B)}), part_B.astype('bfloat16')
+
+  sums, grad = step._accumulate(
+    grad_fn, jnp.ones(1, 'bfloat16'), parts_B, jax.random.key(0), 8, lambda x, *_: x
+  )
+  assert sums['targets'] == 1 + 7 / 512
+  assert grad.dtype == jnp.bfloat16
+  assert grad[0] == 1 + 2 / 128  # the sum, rounded once
+
+
 def test_packed_documents_make_the_step_of_padded_ones():
   rng = np.random.default_rng(2)
   lengths = rng.integers(2, 18, 20)

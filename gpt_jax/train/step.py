@@ -239,7 +239,10 @@ def _loss_sums(params, example, dropout_rng, *, model, config, vocab_limit):
 
 
 def _accumulate(grad_fn, params, example, rng, count, shard):
-  """Returns (sums, gradients) added up over `count` microbatches by a scan."""
+  """Returns (sums, gradients) added up over `count` microbatches by a scan.
+
+  The sums are float32: half-precision parameters have gradients too coarse to add up.
+  """
 
   def cut(leaf):
     # Microbatch i takes rows i, i + count, ...: each device keeps its own rows.
@@ -252,13 +255,13 @@ def _accumulate(grad_fn, params, example, rng, count, shard):
       lambda leaf: shard(leaf, 'batch', *[None] * (leaf.ndim - 1)), example
     )
     (_, sums), grads = grad_fn(params, example, jax.random.fold_in(rng, index))
-    return jax.tree.map(jnp.add, total, (sums, grads)), None
+    return jax.tree.map(lambda t, p: t + p.astype(t.dtype), total, (sums, grads)), None
 
   parts = (jnp.arange(count), jax.tree.map(cut, example))
   shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts[1]), rng)
-  (_, sums), grads = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  (_, sums), grads = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
   (sums, grads), _ = jax.lax.scan(add, (sums, grads), parts)
-  return sums, grads
+  return sums, jax.tree.map(lambda grad, p: grad.astype(p.dtype), grads, params)
 
 
 def _init(seed, *, config, optimizer):

@@ -164,7 +164,7 @@ def get_config():
   logging.tensorboard = True
   logging.wandb_project = ''  # '': off; WANDB_MODE=offline needs no account
   logging.sample_every_steps = 0  # 0: at the end only
-  logging.sample_prompts = ('\n',)  # () = no samples
+  logging.sample_prompts = ('',)  # '': begin by itself; () = no samples
   logging.sample_tokens = 128
   logging.layer_norms_every_steps = 0  # parameter, gradient, update norms; 0 = off
   logging.profile_start_step = 10

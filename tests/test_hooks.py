@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from gpt_jax.data.tokenizers import CharTokenizer
+from gpt_jax.errors import DataError
 from gpt_jax.train import hooks
 
 
@@ -53,6 +55,17 @@ def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
       jnp.ones(2).block_until_ready()
       raise RuntimeError('mid-run')
   assert list(tmp_path.rglob('*.xplane.pb'))
+
+
+def test_a_prompt_that_cannot_be_read_shows_before_training_does():
+  run = types.SimpleNamespace(
+    tokenizer=CharTokenizer('abc'),
+    config=types.SimpleNamespace(
+      logging=types.SimpleNamespace(sample_prompts=('abba', 'abX'))
+    ),
+  )
+  with pytest.raises(DataError, match="logging.sample_prompts: character 'X'"):
+    hooks.Samples(run)
 
 
 class Store:

@@ -43,6 +43,7 @@ def run(args, overrides):
   from gpt_jax.train import assembly
 
   config = config_door.resolve(values, overrides, assembly.TABLES)
+  assembly.check_plan(config)
   from gpt_jax.parallel import multihost
 
   multihost.initialize(args.coordinator, args.num_processes, args.process_id)

@@ -30,6 +30,16 @@ def read_config(workdir):
   return config_door.resolve(saved, tables=TABLES)
 
 
+def check_plan(config):
+  """Raises ConfigError where steps, batches, schedule or objective cannot be.
+
+  Arithmetic on the config alone: no data is read and no device touched.
+  """
+  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  objectives.extra_tokens(config.objective, config.data.seq_len)
+
+
 def open_tokenizer(config, workdir):
   """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 
 from gpt_jax import evaluation, figures, storage
+from gpt_jax.errors import DataError
 from gpt_jax.inference.text import Writer
 from gpt_jax.train import assembly
 
@@ -72,10 +73,21 @@ def save(run):
 
 
 class Samples:
-  """Appends what the model writes after each prompt to samples.md."""
+  """Appends what the model writes after each prompt to samples.md.
 
-  def __init__(self):
+  Raises DataError at once, not after hours, for a prompt that cannot be read.
+  """
+
+  def __init__(self, run):
     self._writer = None  # made at the first use, then given newer parameters
+    # Ids of a synthetic language are no text: let it begin by itself.
+    is_text = bool(run.tokenizer.byte_lengths.any())
+    self._prompts = run.config.logging.sample_prompts if is_text else ('',)
+    for prompt in self._prompts:
+      try:
+        run.tokenizer.encode(prompt)
+      except DataError as error:
+        raise DataError(f'logging.sample_prompts: {error}') from error
 
   def __call__(self, run):
     params = run.state.averaged
@@ -83,9 +95,7 @@ class Samples:
       self._writer = Writer(run.program.config, params, run.tokenizer)
     else:
       self._writer.engine.set_params(params)
-    # Ids of a synthetic language are no text: let it begin by itself.
-    is_text = bool(run.tokenizer.byte_lengths.any())
-    prompts = run.config.logging.sample_prompts if is_text else ('',)
+    prompts = self._prompts
     settings, max_new_tokens = run.config.inference, run.config.logging.sample_tokens
     room = self._writer.room(prompts)
     texts = self._writer.generate(

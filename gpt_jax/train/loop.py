@@ -137,7 +137,7 @@ def _hooks(run):
   # A masked model writes no text left to right.
   if config.logging.sample_prompts and config.objective.name != 'masked_lm':
     every = config.logging.sample_every_steps
-    actions.append(hooks.Every(every, hooks.Samples(), at_end=True))
+    actions.append(hooks.Every(every, hooks.Samples(run), at_end=True))
   return actions
 
 

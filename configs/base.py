@@ -76,7 +76,8 @@ def get_config():
   data.text_field = 'text'  # the field of a record that holds the text
   data.mixture = dict()  # name -> {weight, and any data field}; empty: above
   data.seq_len = 256  # tokens the model sees at once
-  data.packing = 'concat'  # concat (split the stream), first_fit (whole documents), pad
+  data.packing = 'concat'  # concat (split the stream), windows (begin anywhere),
+  # first_fit (whole documents side by side), pad (a document a row)
   data.mask_documents = False  # concat only: no attention across documents
   data.append_eos = True  # end each document with the tokenizer's end token
   data.shuffle = True

@@ -44,6 +44,7 @@ def get_config(setting='cpu'):
   config.data.source = 'tfds'
   config.data.name = 'tiny_shakespeare'
   config.data.seq_len = chosen['seq_len']
+  config.data.packing = 'windows'  # nanoGPT's batches begin anywhere
   config.data.append_eos = False
   config.tokenizer.name = 'char'
 

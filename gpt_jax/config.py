@@ -141,7 +141,7 @@ class DataConfig:
   text_field: str
   mixture: dict[str, Any]
   seq_len: int = at_least(1)
-  packing: str = one_of('concat', 'first_fit', 'pad')
+  packing: str = one_of('concat', 'windows', 'first_fit', 'pad')
   mask_documents: bool
   append_eos: bool
   shuffle: bool

@@ -232,8 +232,8 @@ def _data(config):
         )
   if config.data.mask_documents and config.data.packing != 'concat':
     problems.append(
-      f'data.mask_documents=True: data.packing={config.data.packing!r} keeps documents'
-      ' apart already; set False'
+      f'data.mask_documents=True: expected data.packing="concat", not'
+      f' {config.data.packing!r}; first_fit and pad keep documents apart by themselves'
     )
   return problems
 

@@ -46,6 +46,7 @@ PACKED = {
   'concat apart': dict(packing='concat', mask_documents=True),
   'first_fit': dict(packing='first_fit'),
   'pad': dict(packing='pad'),
+  'windows': dict(packing='windows'),
 }
 
 
@@ -54,7 +55,7 @@ PACKED = {
 def test_evaluation_predicts_every_token_but_the_first_once(name, seq_len):
   data = config(seq_len=seq_len, **PACKED[name])
   found = samples(packing.pack(store(), data, for_eval=True))
-  first = [1] if name == 'concat' else (store().offsets[:-1] + 1).tolist()
+  first = [1] if name in ('concat', 'windows') else (store().offsets[:-1] + 1).tolist()
   everything = set(range(1, 76)) - set(first)
   assert sorted(predicted(found)) == sorted(everything)
   for sample in found:
@@ -127,3 +128,10 @@ def test_a_sequence_longer_than_the_data_is_refused(name):
 def test_documents_of_one_token_cannot_be_packed_apart():
   with pytest.raises(DataError, match='only documents of one token'):
     packing.pack(store([1] * 20), config(seq_len=4, packing='pad'))
+
+
+def test_windows_begin_at_every_token_and_hold_what_follows():
+  packed = packing.pack(store(), config(seq_len=4, packing='windows'))
+  assert len(packed) == 75 - 4
+  for i, sample in enumerate(samples(packed)):
+    assert sample['tokens'].tolist() == list(range(i + 1, i + 6))

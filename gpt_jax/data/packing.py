@@ -62,6 +62,24 @@ class Concat:
     return bounds[1:] - bounds[:-1]
 
 
+class Windows:
+  """Every window of the stream: one sample begins at each token, as nanoGPT draws them.
+
+  A text seen again is seen under other cuts. An epoch of these is `seq_len` times as
+  long as one of `Concat`; evaluation, which scores each token once, uses `Concat`.
+  """
+
+  def __init__(self, store, seq_len):
+    self._store, self._width = store, seq_len + 1
+
+  def __len__(self):
+    return max(0, self._store.num_tokens - self._width + 1)
+
+  def sample(self, i):
+    tokens = self._store.tokens[i : i + self._width]
+    return {'tokens': np.asarray(tokens, np.int32)}
+
+
 class FirstFit:
   """Whole documents in bins of N tokens, each in the first of 128 open bins with room.
 
@@ -175,6 +193,11 @@ def pack(store, data, *, for_eval=False):
 PACKINGS = {
   'concat': lambda store, data, for_eval: Concat(
     store, data.seq_len, mask_documents=data.mask_documents, keep_rest=for_eval
+  ),
+  'windows': lambda store, data, for_eval: (
+    Concat(store, data.seq_len, keep_rest=True)
+    if for_eval
+    else Windows(store, data.seq_len)
   ),
   'first_fit': lambda store, data, for_eval: FirstFit(store, data.seq_len),
   'pad': lambda store, data, for_eval: Pad(store, data.seq_len),

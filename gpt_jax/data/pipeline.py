@@ -71,7 +71,8 @@ def _check_alike(data, parts):
         f'data.mixture.{name}.seq_len={part.seq_len}: expected data.seq_len='
         f'{data.seq_len}, as all samples of a batch are of one length.'
       )
-  apart = {n: p.packing != 'concat' or p.mask_documents for n, p in parts.items()}
+  streams = ('concat', 'windows')
+  apart = {n: p.packing not in streams or p.mask_documents for n, p in parts.items()}
   if len(set(apart.values())) > 1:
     listed = ', '.join(
       f'{name} {"yes" if is_so else "no"}' for name, is_so in apart.items()

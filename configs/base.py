@@ -55,7 +55,8 @@ def get_config():
   model.param_dtype = 'float32'  # of stored parameters
 
   config.attention = attention = ConfigDict()
-  attention.kernel = 'auto'  # dense, fused; auto picks for the backend and logs it
+  attention.kernel = 'auto'  # dense, fused (cuDNN on GPUs), blockwise (long rows, any
+  # backend; no dropout); auto picks by backend and data.seq_len, and logs it
   attention.softcap = 0.0  # c: scores -> c tanh(scores / c); 0 = off
   attention.scale = None  # None: 1/sqrt(head_dim)
 

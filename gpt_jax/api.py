@@ -128,6 +128,7 @@ def _read_model(store, step, config):
     config = dataclasses.replace(config, model=resolved)
   _, attend = attention.choose_kernel(
     config.attention.kernel,
+    seq_len=config.data.seq_len,
     softcap=config.attention.softcap,
     position=config.model.position,
   )

@@ -75,19 +75,25 @@ def _model(config):
   return problems
 
 
-def _fused(config):
-  """The fused kernel is a library's: it has neither soft-caps nor dropout."""
-  model, problems = config.model, []
-  if config.attention.kernel != 'fused':
-    return problems
-  way_out = 'the fused kernel cannot do it; use attention.kernel="dense" or 0'
-  if config.attention.softcap:
-    problems.append(f'attention.softcap={config.attention.softcap}: {way_out}')
+_CANNOT = {'fused': ('softcap', 'dropout'), 'blockwise': ('dropout',)}
+"""Kernel -> what it refuses; a kernel that is not here does everything."""
+
+
+def _kernel(config):
+  model, kernel = config.model, config.attention.kernel
   follows = model.attention_dropout is None
-  dropout = model.dropout if follows else model.attention_dropout
-  if dropout:
-    problems.append(f'model.attention_dropout={dropout}: {way_out}')
-  return problems
+  asked = {
+    'softcap': ('attention.softcap', config.attention.softcap),
+    'dropout': (
+      'model.attention_dropout', model.dropout if follows else model.attention_dropout
+    ),
+  }  # fmt: skip
+  return [
+    f'{field}={value}: the {kernel} kernel cannot do it; use attention.kernel="dense"'
+    ' or 0'
+    for field, value in (asked[feature] for feature in _CANNOT.get(kernel, ()))
+    if value
+  ]
 
 
 def _layers(config):
@@ -276,7 +282,7 @@ def _is_pattern(text):
 
 
 CHECKS = [
-  _model, _fused, _layers, _objective, _schedule, _train, _checkpoint, _mesh,
+  _model, _kernel, _layers, _objective, _schedule, _train, _checkpoint, _mesh,
   _overrides, _data, _groups,
 ]  # fmt: skip
 """Each `check(config)` returns a line per impossible combination in a frozen Config."""

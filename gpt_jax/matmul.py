@@ -19,8 +19,16 @@ def einsum(equation, a, b, out_dtype=None) -> jax.Array:
   return _einsum(equation, a, b, out_dtype or a.dtype)
 
 
+def sum_dtype(x):
+  """Returns the type in which products of `x` are summed: float32, float64 for its own.
+
+  Oracles in float64 are exact all the way through.
+  """
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
 def _product(equation, a, b, dtype) -> jax.Array:
-  out = jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+  out = jnp.einsum(equation, a, b, preferred_element_type=sum_dtype(a))
   return out.astype(dtype)
 
 

@@ -49,6 +49,10 @@ CONFLICTS = {
     dict(attention__kernel='fused', model__dropout=0.1),
     ['model.attention_dropout=0.1'], dict(model__attention_dropout=0.0),
   ),
+  'blockwise dropout': (
+    dict(attention__kernel='blockwise', model__attention_dropout=0.1),
+    ['model.attention_dropout=0.1', 'blockwise'], dict(attention__kernel='dense'),
+  ),
   'no layers': (
     dict(model__layer_pattern=()), ['model.layer_pattern=()'],
     dict(model__layer_pattern=('dense',)),

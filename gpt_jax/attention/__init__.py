@@ -6,18 +6,38 @@ out_BHTK`. It does exactly what is asked or raises ConfigError saying what it ca
 
 import jax
 
-from gpt_jax.attention import dense, fused
+from gpt_jax.attention import blockwise, dense, fused
 from gpt_jax.registry import lookup
 
-KERNELS = {'dense': dense.attend, 'fused': fused.attend}
+KERNELS = {
+  'blockwise': blockwise.attend,
+  'dense': dense.attend,
+  'fused': fused.attend,
+}
+
+BLOCKWISE_FROM = 512
+"""Tokens from which on blocks pay everywhere, forward and backward together.
+
+Against the dense kernel, 12 heads of 64 in bfloat16: on a CPU 0.5 of the time at 512
+tokens, 0.2-0.4 at 1024 and 0.13 at 4096; 0.49 of the cycles on a TPU v5e at 1024.
+"""
 
 
-def choose_kernel(name, *, softcap=0.0, dropout=0.0, position='rope'):
+def choose_kernel(
+  name, *, seq_len, softcap=0.0, dropout=0.0, position='rope', time_shards=1
+):
   """Returns `(resolved name, attend)`; `'auto'` is decided here, once, for good.
 
-  Auto takes the fused kernel on GPUs for models it can do, the dense one elsewhere.
+  Auto takes the fused kernel on GPUs for models it can do; else the blockwise one for
+  rows of BLOCKWISE_FROM tokens or more, unless they lie on several devices
+  (`time_shards`), where each block would be fetched anew; the dense one for the rest.
   """
   if name == 'auto':
     can_fuse = not softcap and not dropout and position != 'alibi'
-    name = 'fused' if jax.default_backend() == 'gpu' and can_fuse else 'dense'
+    if jax.default_backend() == 'gpu' and can_fuse:
+      name = 'fused'
+    elif seq_len >= BLOCKWISE_FROM and not dropout and time_shards == 1:
+      name = 'blockwise'
+    else:
+      name = 'dense'
   return name, lookup(KERNELS, name, 'attention.kernel')

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.matmul import einsum
+from gpt_jax.matmul import einsum, sum_dtype
 
 
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
@@ -20,9 +20,9 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   G, S = k_BGSK.shape[1:3]
   # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
   # In float32: 1/sqrt(K) rounded to bfloat16 would stretch all scores by up to 0.2 %.
-  q_BHTK = (q_BHTK.astype(jnp.float32) * scale).astype(q_BHTK.dtype)
+  q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
   q_BGRTK = q_BHTK.reshape(B, G, H // G, T, K)
-  scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, jnp.float32)
+  scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, sum_dtype(q_BHTK))
   if softcap:
     scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)
   mask_BHTS = mask.dense(T, S)

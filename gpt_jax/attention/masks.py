@@ -43,6 +43,39 @@ class Mask:
     """Returns this mask with ALiBi's linear penalty."""
     return dataclasses.replace(self, slopes_H=slopes_H)
 
+  def pad(self, queries, keys):
+    """Returns this mask with room for so many more queries and keys.
+
+    Where there are segments, what is new belongs to none; else nothing changes.
+    """
+    if self.segments_BT is None:
+      return self
+    keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
+    return dataclasses.replace(
+      self,
+      segments_BT=jnp.pad(self.segments_BT, ((0, 0), (0, queries))),
+      segments_BS=jnp.pad(keys_BS, ((0, 0), (0, keys))),
+    )
+
+  def tile(self, query, key, num_queries, num_keys):
+    """Returns the mask of the queries from index `query` on and keys from `key` on.
+
+    The indices may be traced. A tile is a mask like any other: one whose first query
+    stands at `query - key`, which may be negative, among the tile's own keys.
+    """
+    start_B = jnp.zeros(1, jnp.int32)
+    if self.query_start_B is not None:
+      start_B = self.query_start_B
+    parts = {'query_start_B': start_B + query - key}
+    if self.prefix_B is not None:
+      parts['prefix_B'] = self.prefix_B - key
+    if self.segments_BT is not None:
+      keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
+      cut = jax.lax.dynamic_slice_in_dim
+      parts['segments_BT'] = cut(self.segments_BT, query, num_queries, 1)
+      parts['segments_BS'] = cut(keys_BS, key, num_keys, 1)
+    return dataclasses.replace(self, **parts)
+
   def distance(self, num_queries, num_keys):
     """Returns query index minus key index, int32 [B or 1, T, S]."""
     query_T = jnp.arange(num_queries)

@@ -21,6 +21,7 @@ class Writer:
     extra = objectives.extra_tokens(config.objective, config.data.seq_len)
     _, attend = attention.choose_kernel(
       config.attention.kernel,
+      seq_len=config.data.seq_len,
       softcap=config.attention.softcap,
       position=config.model.position,
     )

@@ -69,9 +69,11 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
   _check_batches(config, horizon, rules)
   kernel_name, attend = attention.choose_kernel(
     config.attention.kernel,
+    seq_len=config.data.seq_len,
     softcap=config.attention.softcap,
     dropout=config.model.attention_dropout,
     position=config.model.position,
+    time_shards=rules.num_shards('time'),
   )
   model = GPT(config.model, config.attention, attend, rules.constrain)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)

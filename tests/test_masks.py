@@ -126,3 +126,32 @@ def test_a_mask_is_a_pytree_whose_rules_are_static():
   assert len(leaves) == 1
   assert jax.tree.unflatten(structure, leaves).window == 3
   assert structure != jax.tree.structure(mask.with_window(4))
+
+
+RULES = {
+  'window': masks.bidirectional().with_window(3),
+  'segments': masks.causal(jnp.array([[1, 1, 2, 2, 2, 0], [1] * 6])),
+  'prefix': masks.prefix(jnp.array([0, 4])),
+  'cache': masks.Mask(query_start_B=jnp.array([0, 2])),
+  'alibi': masks.causal().with_slopes(jnp.array([0.5, 0.25])),
+}
+
+
+@pytest.mark.parametrize('mask', RULES.values(), ids=RULES.keys())
+def test_a_tile_says_what_its_part_of_the_matrix_says(mask):
+  matrix_BHTS = np.asarray(mask.dense(T, T))
+
+  @jax.jit
+  def tile(query, key):
+    return mask.tile(query, key, 2, 3).dense(2, 3)
+
+  for query, key in itertools.product((0, 2, 4), (0, 3)):
+    part_BHTS = matrix_BHTS[:, :, query : query + 2, key : key + 3]
+    np.testing.assert_array_equal(tile(query, key), part_BHTS)
+
+
+def test_padding_a_mask_adds_tokens_that_nobody_sees():
+  mask = masks.bidirectional(jnp.array([[1, 1, 2, 2, 2, 2]]))
+  seen_TS = seen(mask.pad(1, 2), T + 1, T + 2)[0]
+  np.testing.assert_array_equal(seen_TS[:T, :T], seen(mask)[0])
+  assert not seen_TS[T:].any() and not seen_TS[:, T:].any()

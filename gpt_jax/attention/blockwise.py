@@ -113,8 +113,7 @@ def _pad(x_TK, more):
 # Below, what is read from a whole array is one block of it: T and S count its tokens.
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attend(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask) -> jax.Array:
+def _output(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask) -> jax.Array:
   return _forward(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask)[0]
 
 
@@ -198,6 +197,7 @@ def _backward(blocks, softcap, saved, d_out_BGRTK):
   return *grads, None
 
 
+_attend = jax.custom_vjp(_output, nondiff_argnums=(0, 1))
 _attend.defvjp(_forward, _backward)
 
 

@@ -19,8 +19,8 @@ BLOCKWISE_FROM = 512
 """Tokens from which on blocks pay everywhere, forward and backward together.
 
 Against the dense kernel, 12 heads of 64 in bfloat16: on a CPU 0.3-0.5 of the time at
-512 tokens, 0.2-0.4 at 1024 and 0.13 at 4096; 0.49 of the cycles on a TPU v5e at 1024. At
-256 the two are level within the noise.
+512 tokens, 0.2-0.4 at 1024 and 0.13 at 4096; 0.49 of the cycles of a TPU v5e at 1024.
+At 256 the two are level within the noise.
 """
 
 

@@ -105,6 +105,7 @@ def get_config():
   objective.name = 'causal_lm'  # prefix_lm masked_lm span_corruption
   objective.label_smoothing = 0.0
   objective.z_loss = 0.0  # times mean(logsumexp(logits)^2); PaLM uses 1e-4
+  objective.loss = 'auto'  # plain, fused (no array of all logits); auto goes by size
   objective.mask_rate = 0.15  # masked_lm: share of tokens to predict
   objective.mask_split = (0.8, 0.1, 0.1)  # of them: [MASK], random, kept
   objective.span_density = 0.15  # span_corruption: share of tokens taken out

@@ -163,6 +163,7 @@ class ObjectiveConfig:
   name: str
   label_smoothing: float = share()
   z_loss: float = at_least(0.0)
+  loss: str = one_of('auto', 'plain', 'fused')
   mask_rate: float = between(0.0, 1.0)
   mask_split: tuple[float, ...]
   span_density: float = between(0.0, 1.0)

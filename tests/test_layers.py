@@ -9,7 +9,7 @@ import pytest
 import small_models as small
 
 from gpt_jax.config import ModelConfig
-from gpt_jax.model.layers import ACTIVATIONS, MLP, Embed, Linear, Norm
+from gpt_jax.model.layers import ACTIVATIONS, MLP, Embed, Head, Linear, Norm
 from gpt_jax.parallel.sharding import unconstrained
 
 SHAPES = {
@@ -64,10 +64,14 @@ def test_a_table_reads_rows_and_its_head_is_the_same_table():
   rows = table.apply(params, jnp.array([[4, 0]]))
   assert rows.dtype == jnp.bfloat16
   np.testing.assert_array_equal(rows[0].astype(np.float32), table_VD[[4, 0]])
-  x_BTD = jnp.asarray([[[1.0, 2.0, 3.0]]], jnp.bfloat16)
-  logits = table.apply(params, x_BTD, method=Embed.attend)
-  assert logits.dtype == jnp.float32
-  np.testing.assert_array_equal(logits[0, 0], table_VD @ [1, 2, 3])
+  np.testing.assert_array_equal(table.bind(params).embedding, table_VD)
+
+
+def test_the_untied_head_is_a_table_stored_on_its_side():
+  cfg = small.model_config(tie_embeddings=False)
+  kernel_DV = np.arange(16 * 16, dtype=np.float32).reshape(16, 16)
+  table_VD = Head(cfg).apply({'params': {'kernel': kernel_DV}})
+  np.testing.assert_array_equal(table_VD, kernel_DV.T)
 
 
 @pytest.mark.parametrize('use_bias', [True, False])

@@ -17,9 +17,10 @@ from gpt_jax.attention import cache as kv_cache
 from gpt_jax.attention import dense, masks, positions
 from gpt_jax.config import AttentionConfig, ModelConfig
 from gpt_jax.config_checks import parse_layer
+from gpt_jax.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention
-from gpt_jax.model.layers import MLP, Embed, Linear, make_norm
+from gpt_jax.model.layers import MLP, Embed, Head, make_norm
 from gpt_jax.parallel.sharding import unconstrained
 
 REMAT_POLICIES = {
@@ -137,7 +138,6 @@ class GPT(nn.Module):
   attend: Callable = dense.attend
   shard: Callable = unconstrained
 
-  @nn.compact
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
   ):
@@ -149,6 +149,23 @@ class GPT(nn.Module):
       positions_BT: of each token; None counts rows from 0 (from the cache's end).
       cache: from `empty_cache`, extended by these tokens; None when not decoding.
       deterministic: False drops out, with the 'dropout' random stream.
+    """
+    x_BTD, head_VD, cache = self.hidden(
+      tokens_BT, mask, positions_BT, cache, deterministic=deterministic
+    )
+    table_VD = head_VD.astype(x_BTD.dtype)
+    logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+    logits_BTV = finish_logits(self.cfg, logits_BTV)
+    return self.shard(logits_BTV, 'batch', 'time', 'act_vocab'), cache
+
+  @nn.compact
+  def hidden(
+    self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
+  ):
+    """Returns `(x_BTD, head_VD, cache)`: the stream after its last norm, and the table
+    as it is stored, whose products with it are the raw logits.
+
+    For a loss that never holds all logits; arguments as of `__call__`.
     """
     cfg = self.cfg
     start_B = None if cache is None else cache['length_B']
@@ -180,10 +197,10 @@ class GPT(nn.Module):
     )
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = make_norm(cfg, 'final_norm')(x_BTD)
-    logits_BTV = self._logits(embed, x_BTD)
+    head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
     if cache is not None:
       cache = {'layers': layers, 'length_B': start_B + tokens_BT.shape[1]}
-    return logits_BTV, cache
+    return x_BTD, head_VD, cache
 
   def _embed(self, embed, tokens_BT, positions_BT, deterministic):
     cfg = self.cfg
@@ -231,19 +248,13 @@ class GPT(nn.Module):
       new_caches.append(new)
     return x_BTD, None if caches is None else new_caches
 
-  def _logits(self, embed, x_BTD):
-    cfg = self.cfg
-    if cfg.tie_embeddings:
-      logits_BTV = embed.attend(x_BTD)
-    else:
-      logits_BTV = Linear(
-        'BTD,DV->BTV', (cfg.d_model, cfg.vocab_size), ('embed', 'vocab'),
-        initializers.head(cfg), False, cfg.dtype, cfg.param_dtype, name='head',
-      )(x_BTD).astype(jnp.float32)  # fmt: skip
-    logits_BTV = logits_BTV * initializers.output_multiplier(cfg)
-    if cfg.logit_softcap:
-      logits_BTV = cfg.logit_softcap * jnp.tanh(logits_BTV / cfg.logit_softcap)
-    return self.shard(logits_BTV, 'batch', 'time', 'act_vocab')
+
+def finish_logits(cfg, logits_BTV):
+  """Returns raw logits scaled as muP wants and soft-capped, float32."""
+  logits_BTV = logits_BTV * initializers.output_multiplier(cfg)
+  if cfg.logit_softcap:
+    logits_BTV = cfg.logit_softcap * jnp.tanh(logits_BTV / cfg.logit_softcap)
+  return logits_BTV
 
 
 def empty_cache(cfg, batch, length):

@@ -53,7 +53,7 @@ class Linear(nn.Module):
 
 
 class Embed(nn.Module):
-  """A table [rows, D]: `embed(ids)` reads it, `embed.attend(x)` is the tied head."""
+  """A table [rows, D]: `embed(ids)` reads it, `embed.embedding` is the tied head."""
 
   rows: int
   d_model: int
@@ -73,10 +73,22 @@ class Embed(nn.Module):
   def __call__(self, ids_BT):
     return self.embedding[ids_BT].astype(self.dtype)
 
-  def attend(self, x_BTD):
-    """Returns logits [B, T, V] in float32."""
-    table_VD = self.embedding.astype(self.dtype)
-    return einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+
+class Head(nn.Module):
+  """The untied output head: `head()` is its table [V, D], stored as [D, V]."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(self):
+    cfg = self.cfg
+    kernel_DV = self.param(
+      'kernel',
+      with_axes(initializers.head(cfg), 'embed', 'vocab'),
+      (cfg.d_model, cfg.vocab_size),
+      cfg.param_dtype,
+    )
+    return kernel_DV.T
 
 
 class Norm(nn.Module):

@@ -124,7 +124,7 @@ def _introduce(run, dataset, origin):
   run.console.note(
     f'{num_params:,} parameters, {dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
-    f' mesh {mesh or "1 device"}; {origin}'
+    f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
   )
 
 

@@ -15,8 +15,9 @@ from gpt_jax.workdir import Workdir, diff
 
 FREE = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'eval', 'inference', 'logging', 'model.remat', 'parallel',
-  'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
+  'data.prefetch_batches', 'eval', 'inference', 'logging', 'model.remat',
+  'objective.loss', 'parallel', 'train.grad_accum', 'train.steps', 'train.tokens',
+  'init_from',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""
 

@@ -18,10 +18,9 @@ from gpt_jax import attention, objectives, optimizers, pytree, schedules
 from gpt_jax.config import Config
 from gpt_jax.errors import ConfigError
 from gpt_jax.model.gpt import GPT
-from gpt_jax.objectives import losses
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import Rules, make_rules
-from gpt_jax.train import norms
+from gpt_jax.train import microbatch_loss, norms
 from gpt_jax.train.state import TrainState, shardings_like, with_shardings
 
 
@@ -35,6 +34,8 @@ class Program:
   rules: Rules
   horizon: schedules.Horizon
   attention_kernel: str
+  loss: str
+  """'plain' or 'fused': whether all logits of a microbatch exist at once."""
   abstract_state: TrainState
   """Shapes, dtypes and shardings of the state."""
   batch_sharding: jax.sharding.NamedSharding
@@ -82,8 +83,8 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
   init = functools.partial(_init, config=config, optimizer=optimizer)
   shapes = jax.eval_shape(init, 0)
   shardings = _state_shardings(shapes, params, param_shardings, rules)
-  loss = functools.partial(
-    _loss_sums, model=model, config=config.objective, vocab_limit=num_ids
+  loss_name, loss = microbatch_loss.make(
+    config, model, rules, horizon, vocab_limit=num_ids
   )
   step = functools.partial(
     train_step,
@@ -111,6 +112,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     rules=rules,
     horizon=horizon,
     attention_kernel=kernel_name,
+    loss=loss_name,
     abstract_state=with_shardings(shapes, shardings),
     batch_sharding=batch_sharding,
     init=jax.jit(init, out_shardings=shardings),
@@ -218,26 +220,6 @@ def evaluate_step(params, batch, index, *, loss, objective, byte_lengths):
     bytes_BT = bytes_V[jnp.minimum(example.targets_BT, len(byte_lengths) - 1)]
     result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
   return result
-
-
-def _loss_sums(params, example, dropout_rng, *, model, config, vocab_limit):
-  """Returns the LossSums of one (micro)batch; `dropout_rng` None turns dropout off."""
-  logits_BTV, _ = model.apply(
-    {'params': params},
-    example.inputs_BT,
-    example.mask,
-    example.positions_BT,
-    deterministic=dropout_rng is None,
-    rngs=None if dropout_rng is None else {'dropout': dropout_rng},
-  )
-  return losses.cross_entropy(
-    logits_BTV,
-    example.targets_BT,
-    example.weights_BT,
-    label_smoothing=config.label_smoothing,
-    z_loss=config.z_loss,
-    vocab_limit=vocab_limit,
-  )
 
 
 def _accumulate(grad_fn, params, example, rng, count, shard):

@@ -1,0 +1,193 @@
+"""Cross-entropy over a large vocabulary without an array of all logits.
+
+The plain loss keeps B x T x V logits and their gradient: 13 GB each in float32 for 64
+rows of 1024 tokens over 50k ids. Here a scan walks over chunks of time. Each makes its
+logits, its sums and, in the same pass, its gradients; the backward pass only scales
+them, so no product is computed twice. What is kept grows with the table (V x D) and the
+stream (B x T x D), no longer with B x T x V.
+
+A leading P and S stand for the devices along batch and time: each has chunks of its own
+tokens and its own sum of the table's gradient. So the table is gathered once before the
+scan, its gradient reduced once after it, and nothing in between waits for another
+device. Only a vocabulary that is cut itself (over `tensor`) needs sums inside.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.matmul import einsum
+from gpt_jax.objectives import losses
+from gpt_jax.parallel.sharding import unconstrained
+
+LOGITS_BYTES = 2**28
+"""Float32 logits that a device makes at once: 'auto' fuses above it, and a chunk's stay
+below. Not less, since each chunk reads and writes the table's whole gradient: with the
+1300 tokens over 50k ids that fit, a quarter of its products' time on a TPU v5e."""
+
+
+def choose(name, num_bytes):
+  """Returns 'plain' or 'fused': `objective.loss`, where 'auto' goes by `num_bytes`."""
+  if name != 'auto':
+    return name
+  return 'fused' if num_bytes > LOGITS_BYTES else 'plain'
+
+
+def logits_bytes(shape_BTV, shards_BTV):
+  """Returns the size of one device's float32 logits when cut into `shards_BTV`."""
+  pairs = zip(shape_BTV, shards_BTV, strict=True)
+  return 4 * math.prod(-(-size // parts) for size, parts in pairs)
+
+
+def fused_cross_entropy(
+  x_BTD,
+  head_VD,
+  targets_BT,
+  weights_BT,
+  *,
+  finish=lambda logits_BTV: logits_BTV,
+  chunks=None,
+  shard=unconstrained,
+  shards_BTV=(1, 1, 1),
+  **options,
+):
+  """Returns the LossSums that `losses.cross_entropy` has for `x_BTD` times `head_VD`.
+
+  Only `objective_sum` has a derivative, by `x_BTD` and `head_VD`. The other sums are
+  constants to autodiff, as after stop_gradient, and so are the weights. What is not
+  differentiated (evaluation) computes no gradient.
+
+  Args:
+    x_BTD: final hidden states, in the dtype in which products read their inputs.
+    head_VD: the table as it is stored; its gradient is added up in float32.
+    finish: what the model does to raw float32 logits, element by element.
+    chunks: into how many parts each device cuts its time; None: as LOGITS_BYTES asks.
+    shard: `Rules.constrain` of the mesh.
+    shards_BTV: over how many devices batch, time and vocabulary are cut there.
+    options: `label_smoothing`, `z_loss`, `vocab_limit` of `losses.cross_entropy`.
+  """
+  if chunks is None:
+    size = logits_bytes((*targets_BT.shape, len(head_VD)), shards_BTV)
+    chunks = -(-size // LOGITS_BYTES)
+
+  def loss(logits_BTV, targets_BT, weights_BT):
+    return losses.cross_entropy(finish(logits_BTV), targets_BT, weights_BT, **options)
+
+  plan = _Plan(loss, chunks, shard, shards_BTV[:2], head_VD.dtype)
+  with jax.named_scope('fused_loss'):
+    return _sums(plan, x_BTD, head_VD, targets_BT, weights_BT)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """What is static: the loss of a chunk's logits, and how tokens are laid out."""
+
+  loss: Callable
+  chunks: int
+  shard: Callable
+  devices_PS: tuple[int, int]
+  head_dtype: jnp.dtype
+
+  def cut(self, a_BT):
+    """Returns [B, T, ...] as [chunk, P, S, B / P, T / S / chunks, ...]."""
+    rows, time, *rest = a_BT.shape
+    P, S = self.devices_PS
+    a = a_BT.reshape(P, rows // P, S, time // S, *rest)
+    padding = -(time // S) % self.chunks  # has weight 0, as all that is added here
+    a = jnp.pad(a, [(0, padding if axis == 3 else 0) for axis in range(a.ndim)])
+    a = a.reshape(P, rows // P, S, self.chunks, -1, *rest)
+    a = a.transpose(3, 0, 2, 1, 4, *range(5, a.ndim))
+    return self.shard(a, None, 'batch', 'time', *[None] * (a.ndim - 3))
+
+  def join(self, a, shape_BTD):
+    """Returns what `cut` made of an array of `shape_BTD`, put together again."""
+    rows, time, width = shape_BTD
+    P, S = self.devices_PS
+    a = a.transpose(1, 3, 2, 0, 4, 5).reshape(P, rows // P, S, -1, width)
+    a = a[:, :, :, : time // S].reshape(shape_BTD)
+    return self.shard(a, 'batch', 'time', 'act_embed')
+
+  def gather(self, head_VD, dtype):
+    """Returns the table as products read it, whole in D on every device."""
+    # Rounded while still cut, so that half the bytes travel.
+    head_VD = self.shard(head_VD.astype(dtype), 'vocab', 'embed')
+    return self.shard(head_VD, 'act_vocab', None)
+
+  def start(self):
+    """Returns sums of nothing, [P, S] each."""
+    names = [field.name for field in dataclasses.fields(losses.LossSums)]
+    zeros_PS = self.shard(jnp.zeros(self.devices_PS, jnp.float32), 'batch', 'time')
+    return losses.LossSums(**{name: zeros_PS for name in names})
+
+  def on_each_device(self, function, table_VD, chunk):
+    """Returns `function(loss, table_VD, *chunk)` mapped over P and S of the chunk."""
+    mapped = functools.partial(function, self.loss)
+    for _ in self.devices_PS:
+      mapped = jax.vmap(mapped, in_axes=(None, 0, 0, 0))
+    return mapped(table_VD, *chunk)
+
+
+def _chunk_sums(loss, table_VD, x_BTD, targets_BT, weights_BT):
+  logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+  return loss(logits_BTV, targets_BT, weights_BT)
+
+
+def _chunk_gradients(loss, table_VD, x_BTD, targets_BT, weights_BT):
+  """Returns (sums, dx_BTD, d_table_VD float32) of one device's tokens of a chunk."""
+
+  def objective(logits_BTV):
+    sums = loss(logits_BTV, targets_BT, weights_BT)
+    return sums.objective_sum, sums
+
+  logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+  d_logits_BTV, sums = jax.grad(objective, has_aux=True)(logits_BTV)
+  d_logits_BTV = d_logits_BTV.astype(x_BTD.dtype)
+  dx_BTD = einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
+  return sums, dx_BTD, einsum('BTV,BTD->VD', d_logits_BTV, x_BTD, jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sums(plan, x_BTD, head_VD, targets_BT, weights_BT):
+  table_VD = plan.gather(head_VD, x_BTD.dtype)
+
+  def add(total, chunk):
+    sums = plan.on_each_device(_chunk_sums, table_VD, chunk)
+    return jax.tree.map(jnp.add, total, sums), None
+
+  chunks = tuple(map(plan.cut, (x_BTD, targets_BT, weights_BT)))
+  total, _ = jax.lax.scan(add, plan.start(), chunks)
+  return jax.tree.map(jnp.sum, total)
+
+
+def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
+  table_VD = plan.gather(head_VD, x_BTD.dtype)
+
+  def own(d_table_PSVD):
+    return plan.shard(d_table_PSVD, 'batch', 'time', 'act_vocab', None)
+
+  def add(carry, chunk):
+    total, d_table_PSVD = carry
+    sums, dx, part_PSVD = plan.on_each_device(_chunk_gradients, table_VD, chunk)
+    total = jax.tree.map(jnp.add, total, sums)
+    return (total, own(d_table_PSVD + part_PSVD)), dx
+
+  chunks = tuple(map(plan.cut, (x_BTD, targets_BT, weights_BT)))
+  zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
+  start = plan.start(), own(zeros_PSVD)
+  (total, d_table_PSVD), dx = jax.lax.scan(add, start, chunks)
+  d_head_VD = plan.shard(jnp.sum(d_table_PSVD, axis=(0, 1)), 'vocab', 'embed')
+  gradients = plan.join(dx, x_BTD.shape), d_head_VD
+  return jax.tree.map(jnp.sum, total), gradients
+
+
+def _scale(plan, gradients, cotangents):
+  dx_BTD, d_head_VD = (cotangents.objective_sum * g for g in gradients)
+  dx_dtype = gradients[0].dtype
+  return dx_BTD.astype(dx_dtype), d_head_VD.astype(plan.head_dtype), None, None
+
+
+_sums.defvjp(_sums_and_gradients, _scale)

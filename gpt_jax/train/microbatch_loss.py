@@ -1,0 +1,60 @@
+"""From parameters and an example to sums of its loss: with all logits, or in chunks."""
+
+import functools
+
+from gpt_jax.model.gpt import finish_logits
+from gpt_jax.objectives import fused_loss, losses
+
+
+def make(config, model, rules, horizon, *, vocab_limit):
+  """Returns `(name, loss)`; 'auto' of `objective.loss` is decided here, once, for good.
+
+  `loss(params, example, dropout_rng) -> LossSums`; no rng turns dropout off. Both
+  losses are the same sums up to rounding. Auto fuses when the logits of the largest
+  microbatch of training take more than fused_loss.LOGITS_BYTES on a device.
+  """
+  shards_BTV = tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab')))
+  rows = max(stage.batch_size for stage in horizon.stages) // config.train.grad_accum
+  shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
+  name = fused_loss.choose(
+    config.objective.loss, fused_loss.logits_bytes(shape_BTV, shards_BTV)
+  )
+  options = dict(
+    label_smoothing=config.objective.label_smoothing,
+    z_loss=config.objective.z_loss,
+    vocab_limit=vocab_limit,
+  )
+  if name == 'plain':
+    return name, functools.partial(_plain, model=model, options=options)
+  options |= dict(
+    finish=functools.partial(finish_logits, config.model),
+    shard=rules.constrain,
+    shards_BTV=shards_BTV,
+  )
+  return name, functools.partial(_fused, model=model, options=options)
+
+
+def _plain(params, example, dropout_rng, *, model, options):
+  logits_BTV, _ = _apply(model, params, example, dropout_rng)
+  return losses.cross_entropy(
+    logits_BTV, example.targets_BT, example.weights_BT, **options
+  )
+
+
+def _fused(params, example, dropout_rng, *, model, options):
+  x_BTD, head_VD, _ = _apply(model, params, example, dropout_rng, method='hidden')
+  return fused_loss.fused_cross_entropy(
+    x_BTD, head_VD, example.targets_BT, example.weights_BT, **options
+  )
+
+
+def _apply(model, params, example, dropout_rng, method='__call__'):
+  return model.apply(
+    {'params': params},
+    example.inputs_BT,
+    example.mask,
+    example.positions_BT,
+    deterministic=dropout_rng is None,
+    rngs=None if dropout_rng is None else {'dropout': dropout_rng},
+    method=method,
+  )

@@ -1,0 +1,258 @@
+"""The fused loss against the plain one, and what its program holds and sends."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax.matmul import einsum
+from gpt_jax.objectives import fused_loss, losses
+from gpt_jax.parallel.sharding import PRESETS, Rules
+
+B, T, D, V = 4, 10, 8, 32
+
+OPTIONS = {
+  'bare': {},
+  'smoothed': dict(label_smoothing=0.1),
+  'with z-loss': dict(z_loss=0.01),
+  'padded vocabulary': dict(vocab_limit=29),
+  'all of it': dict(label_smoothing=0.1, z_loss=0.01, vocab_limit=29),
+}
+
+
+def soft_cap(logits):
+  return 2.0 * jnp.tanh(logits / 2.0)
+
+
+def inputs(dtype='float32', shape=(B, T, D, V)):
+  rows, time, width, vocab = shape
+  rngs = jax.random.split(jax.random.key(0), 4)
+  weights_BT = jax.random.uniform(rngs[3], (rows, time))
+  return (
+    jax.random.normal(rngs[0], (rows, time, width)).astype(dtype),
+    jax.random.normal(rngs[1], (vocab, width)),  # stored in float32
+    jax.random.randint(rngs[2], (rows, time), 0, vocab - 3),
+    jnp.where(weights_BT < 0.3, 0.0, weights_BT),
+  )
+
+
+def plain(x_BTD, head_VD, targets_BT, weights_BT, finish=lambda x: x, **options):
+  table_VD = head_VD.astype(x_BTD.dtype)
+  logits_BTV = finish(einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32))
+  return losses.cross_entropy(logits_BTV, targets_BT, weights_BT, **options)
+
+
+def value_and_gradients(loss, arguments, factor=1.0, **options):
+  """Returns (sums, (dx, d_head)) of `factor` times the objective, compiled."""
+
+  def objective(x_BTD, head_VD, targets_BT, weights_BT):
+    sums = loss(x_BTD, head_VD, targets_BT, weights_BT, **options)
+    return factor * sums.objective_sum, sums
+
+  grad = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+  (_, sums), gradients = jax.jit(grad)(*arguments)
+  return sums, gradients
+
+
+def assert_close(tree, expected, **tolerance):
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, **tolerance), tree, expected
+  )
+
+
+@pytest.mark.parametrize('chunks', [1, 3, 5, 10, 16])
+@pytest.mark.parametrize('options', OPTIONS.values(), ids=OPTIONS.keys())
+def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
+  arguments = inputs()
+  got = value_and_gradients(
+    fused_loss.fused_cross_entropy, arguments, 0.5, chunks=chunks, **options
+  )
+  want = value_and_gradients(plain, arguments, 0.5, **options)
+  assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_scaled_and_capped_logits_are_honoured():
+  for finish in (soft_cap, lambda logits: 0.25 * logits):
+    got = value_and_gradients(
+      fused_loss.fused_cross_entropy, inputs(), chunks=3, finish=finish
+    )
+    want = value_and_gradients(plain, inputs(), finish=finish)
+    assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_bfloat16_are_nearer_to_float32_than_the_plain_ones():
+  options = dict(label_smoothing=0.1, z_loss=0.01)
+  x_BTD, *rest = inputs('bfloat16')
+  exact, exact_grads = value_and_gradients(
+    plain, (x_BTD.astype('float32'), rest[0].astype('bfloat16'), *rest[1:]), **options
+  )
+  sums, (dx_BTD, d_head_VD) = value_and_gradients(
+    fused_loss.fused_cross_entropy, (x_BTD, *rest), chunks=5, **options
+  )
+  assert dx_BTD.dtype == jnp.bfloat16 and d_head_VD.dtype == jnp.float32
+  # The logits' sums are float32 in both, of the same products.
+  assert_close(sums, exact, rtol=1e-5)
+  # Rounding to 8 bits costs up to 2**-9 of a term: the logits' gradient is rounded
+  # before both products, and dx after its own.
+  for got, want in zip((dx_BTD, d_head_VD), exact_grads, strict=True):
+    got, want = np.asarray(got, np.float32), np.asarray(want, np.float32)
+    np.testing.assert_allclose(got, want, atol=2**-7 * np.abs(want).max())
+  _, plain_grads = value_and_gradients(plain, (x_BTD, *rest), **options)
+  errors = [np.abs(g - exact_grads[1]).mean() for g in (d_head_VD, plain_grads[1])]
+  assert errors[0] < errors[1]  # summed in float32, not rounded to bfloat16 at the end
+
+
+@pytest.mark.parametrize('chunks', [1, 4])
+def test_evaluation_gives_the_same_sums_and_makes_no_gradient(chunks):
+  arguments = inputs()
+  loss = functools.partial(fused_loss.fused_cross_entropy, chunks=chunks, z_loss=0.1)
+  assert_close(jax.jit(loss)(*arguments), plain(*arguments, z_loss=0.1), rtol=1e-5)
+  products = [e for e in eqns(jax.make_jaxpr(loss)(*arguments)) if 'dot' in e]
+  assert len(products) == 1
+
+
+def eqns(jaxpr):
+  """Returns the names of all operations, those of inner programs included."""
+  names = []
+  for eqn in jaxpr.eqns:
+    names.append(eqn.primitive.name)
+    for value in eqn.params.values():
+      inner = getattr(value, 'jaxpr', value)
+      names += eqns(inner) if hasattr(inner, 'eqns') else []
+  return names
+
+
+def test_only_the_objective_has_a_derivative():
+  x_BTD, *rest = inputs()
+
+  def others(x_BTD):
+    sums = fused_loss.fused_cross_entropy(x_BTD, *rest, chunks=2)
+    return sums.nll_sum + sums.z_sum + sums.correct_sum + sums.weight_sum
+
+  assert not np.any(jax.grad(others)(x_BTD))
+
+
+def test_no_product_is_computed_twice():
+  arguments = inputs()
+
+  def objective(x_BTD, head_VD):
+    loss = fused_loss.fused_cross_entropy(x_BTD, head_VD, *arguments[2:], chunks=2)
+    return loss.objective_sum
+
+  program = jax.make_jaxpr(jax.grad(objective, argnums=(0, 1)))(*arguments[:2])
+  assert sum('dot' in name for name in eqns(program)) == 3
+
+
+def test_auto_goes_by_the_size_of_the_logits():
+  limit = fused_loss.LOGITS_BYTES
+  assert fused_loss.choose('auto', limit) == 'plain'
+  assert fused_loss.choose('auto', limit + 1) == 'fused'
+  assert fused_loss.choose('plain', limit + 1) == 'plain'
+  assert fused_loss.choose('fused', 1) == 'fused'
+  # GPT-2's table, 8 rows a device: 1.5 GiB.
+  size = fused_loss.logits_bytes((32, 1024, 50304), (4, 1, 1))
+  assert size == 4 * 8 * 1024 * 50304
+  assert fused_loss.logits_bytes((32, 1024, 50304), (4, 2, 8)) == size / 16
+
+
+# Programs for 8 devices.
+
+MESHES = {
+  'replicated': dict(data=8),
+  'fsdp': dict(data=2, fsdp=4),
+  'fsdp_tensor': dict(data=2, fsdp=2, tensor=2),
+  'sequence': dict(fsdp=2, sequence=2, tensor=2),
+}
+COLLECTIVE = re.compile(
+  r' = (\S+) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)'
+)
+
+
+def rules_of(preset):
+  sizes = {'data': 1, 'fsdp': 1, 'sequence': 1, 'tensor': 1} | MESHES[preset]
+  mesh = jax.make_mesh(
+    tuple(sizes.values()), tuple(sizes), axis_types=(jax.sharding.AxisType.Auto,) * 4
+  )
+  return Rules(mesh, PRESETS[preset])
+
+
+def sharded(preset, shape, dtype='float32', chunks=4):
+  """Returns (compiled objective and gradients, its arguments' shardings)."""
+  rules = rules_of(preset)
+  names = [('batch', 'time', 'act_embed'), ('vocab', 'embed')] + 2 * [('batch', 'time')]
+  placing = tuple(map(rules.sharding, names))
+  arguments = jax.eval_shape(functools.partial(inputs, dtype, shape))
+
+  def objective(x_BTD, head_VD, targets_BT, weights_BT):
+    sums = fused_loss.fused_cross_entropy(
+      x_BTD, head_VD, targets_BT, weights_BT, chunks=chunks, shard=rules.constrain,
+      shards_BTV=tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab'))),
+      label_smoothing=0.1, z_loss=0.01,
+    )  # fmt: skip
+    return sums.objective_sum, sums
+
+  grad = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+  out = ((rules.sharding(), rules.sharding()), placing[:2])
+  step = jax.jit(grad, in_shardings=placing, out_shardings=out)
+  return step.lower(*arguments).compile(), placing
+
+
+def in_loops(program):
+  """Returns the collectives of `program` that stand inside a while loop, and the rest,
+  each as (shape, kind)."""
+  bodies, name = {}, None
+  for line in program.splitlines():
+    if line.endswith('{') and not line.startswith(' '):
+      name = re.match(r'(?:ENTRY )?%?([\w.-]+)', line)[1]
+      bodies[name] = []
+    elif name:
+      bodies[name].append(line)
+  calls = {
+    name: set(re.findall(r'(?:calls|to_apply|body|condition)=%?([\w.-]+)', str(lines)))
+    for name, lines in bodies.items()
+  }
+  reached = set(re.findall(r'(?:body|condition)=%?([\w.-]+)', program))
+  assert reached
+  while more := set().union(*(calls[name] for name in reached)) - reached:
+    reached |= more
+  inside, outside = [], []
+  for name, lines in bodies.items():
+    found = [m.groups() for line in lines if (m := COLLECTIVE.search(line))]
+    (inside if name in reached else outside).extend(found)
+  return inside, outside
+
+
+@pytest.mark.parametrize('preset', sorted(MESHES))
+def test_sharded_over_eight_devices_it_is_the_same_loss(preset):
+  shape = (8, 12, 8, 32)
+  program, placing = sharded(preset, shape)
+  arguments = inputs(shape=shape)
+  (_, sums), gradients = program(*map(jax.device_put, arguments, placing))
+  want = value_and_gradients(plain, arguments, label_smoothing=0.1, z_loss=0.01)
+  assert_close((sums, gradients), want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('preset', ['replicated', 'fsdp'])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
+  inside, outside = in_loops(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
+  assert inside == []
+  assert outside
+
+
+@pytest.mark.parametrize('preset', ['fsdp_tensor', 'sequence'])
+def test_a_cut_vocabulary_adds_up_the_stream_inside_the_chunks_and_no_table(preset):
+  inside, _ = in_loops(sharded(preset, (16, 64, 64, 512))[0].as_text())
+  shapes = [
+    tuple(map(int, n.split(',')))
+    for shape, _ in inside
+    for n in re.findall(r'\[([\d,]+)\]', shape)
+  ]
+  assert {kind for _, kind in inside} == {'all-reduce'}
+  # 16 / 4 rows (16 / 2 and half the time), 64 / 4 places, and for dx the width.
+  tokens = 4 * 16
+  assert {np.prod(shape) for shape in shapes} <= {tokens, 64 * tokens}
+  print(inside)

@@ -63,7 +63,7 @@ def assert_close(tree, expected, **tolerance):
   )
 
 
-@pytest.mark.parametrize('chunks', [1, 3, 5, 10, 16])
+@pytest.mark.parametrize('chunks', [1, 3, 5, 16])  # 3 and 16 do not divide T
 @pytest.mark.parametrize('options', OPTIONS.values(), ids=OPTIONS.keys())
 def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
   arguments = inputs()
@@ -83,26 +83,24 @@ def test_scaled_and_capped_logits_are_honoured():
     assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_of_bfloat16_are_nearer_to_float32_than_the_plain_ones():
+def test_bfloat16_reads_rounded_inputs_and_sums_in_float32():
   options = dict(label_smoothing=0.1, z_loss=0.01)
-  x_BTD, *rest = inputs('bfloat16')
-  exact, exact_grads = value_and_gradients(
-    plain, (x_BTD.astype('float32'), rest[0].astype('bfloat16'), *rest[1:]), **options
+  x_BTD, head_VD, *rest = inputs('bfloat16')
+  rounded_VD = head_VD.astype('bfloat16').astype('float32')
+  exact = value_and_gradients(
+    plain, (x_BTD.astype('float32'), rounded_VD, *rest), **options
   )
   sums, (dx_BTD, d_head_VD) = value_and_gradients(
-    fused_loss.fused_cross_entropy, (x_BTD, *rest), chunks=5, **options
+    fused_loss.fused_cross_entropy, (x_BTD, head_VD, *rest), chunks=5, **options
   )
   assert dx_BTD.dtype == jnp.bfloat16 and d_head_VD.dtype == jnp.float32
-  # The logits' sums are float32 in both, of the same products.
-  assert_close(sums, exact, rtol=1e-5)
-  # Rounding to 8 bits costs up to 2**-9 of a term: the logits' gradient is rounded
-  # before both products, and dx after its own.
-  for got, want in zip((dx_BTD, d_head_VD), exact_grads, strict=True):
-    got, want = np.asarray(got, np.float32), np.asarray(want, np.float32)
+  # Products of two bfloat16 are exact in float32, so the sums are those of float32.
+  assert_close(sums, exact[0], rtol=1e-5)
+  # The logits' gradient is rounded to 8 bits before both products, dx after its own:
+  # at most 2**-9 of a value each time.
+  for got, want in zip((dx_BTD, d_head_VD), exact[1], strict=True):
+    got = np.asarray(got, np.float32)
     np.testing.assert_allclose(got, want, atol=2**-7 * np.abs(want).max())
-  _, plain_grads = value_and_gradients(plain, (x_BTD, *rest), **options)
-  errors = [np.abs(g - exact_grads[1]).mean() for g in (d_head_VD, plain_grads[1])]
-  assert errors[0] < errors[1]  # summed in float32, not rounded to bfloat16 at the end
 
 
 @pytest.mark.parametrize('chunks', [1, 4])
@@ -152,7 +150,7 @@ def test_auto_goes_by_the_size_of_the_logits():
   assert fused_loss.choose('auto', limit + 1) == 'fused'
   assert fused_loss.choose('plain', limit + 1) == 'plain'
   assert fused_loss.choose('fused', 1) == 'fused'
-  # GPT-2's table, 8 rows a device: 1.5 GiB.
+  # GPT-2's table, 8 rows a device.
   size = fused_loss.logits_bytes((32, 1024, 50304), (4, 1, 1))
   assert size == 4 * 8 * 1024 * 50304
   assert fused_loss.logits_bytes((32, 1024, 50304), (4, 2, 8)) == size / 16
@@ -167,7 +165,8 @@ MESHES = {
   'sequence': dict(fsdp=2, sequence=2, tensor=2),
 }
 COLLECTIVE = re.compile(
-  r' = (\S+) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)'
+  r' = (\S+|\(.*?\)) '
+  r'(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\('
 )
 
 
@@ -179,6 +178,7 @@ def rules_of(preset):
   return Rules(mesh, PRESETS[preset])
 
 
+@functools.cache
 def sharded(preset, shape, dtype='float32', chunks=4):
   """Returns (compiled objective and gradients, its arguments' shardings)."""
   rules = rules_of(preset)
@@ -235,8 +235,10 @@ def test_sharded_over_eight_devices_it_is_the_same_loss(preset):
   assert_close((sums, gradients), want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('preset', ['replicated', 'fsdp'])
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize(
+  'preset, dtype',
+  [('replicated', 'float32'), ('fsdp', 'float32'), ('fsdp', 'bfloat16')],
+)
 def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
   inside, outside = in_loops(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
   assert inside == []
@@ -246,13 +248,8 @@ def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
 @pytest.mark.parametrize('preset', ['fsdp_tensor', 'sequence'])
 def test_a_cut_vocabulary_adds_up_the_stream_inside_the_chunks_and_no_table(preset):
   inside, _ = in_loops(sharded(preset, (16, 64, 64, 512))[0].as_text())
-  shapes = [
-    tuple(map(int, n.split(',')))
-    for shape, _ in inside
-    for n in re.findall(r'\[([\d,]+)\]', shape)
-  ]
   assert {kind for _, kind in inside} == {'all-reduce'}
-  # 16 / 4 rows (16 / 2 and half the time), 64 / 4 places, and for dx the width.
-  tokens = 4 * 16
-  assert {np.prod(shape) for shape in shapes} <= {tokens, 64 * tokens}
-  print(inside)
+  shapes = re.findall(r'\[([\d,]+)\]', ' '.join(shape for shape, _ in inside))
+  sizes = {np.prod([int(n) for n in shape.split(',')]) for shape in shapes}
+  # A device has 64 tokens of a chunk: sums over ids have one number each, dx has 64.
+  assert sizes == {64, 64 * 64}

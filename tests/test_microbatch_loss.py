@@ -1,8 +1,5 @@
 """Training and evaluation with the fused loss are those with the plain one."""
 
-import dataclasses
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,26 +19,28 @@ SGD = {
   'optimizer.learning_rate': 1.0,
   'optimizer.clip_norm': 0.0,
   'optimizer.weight_decay': 0.0,
+  'model.num_layers': 1,
 }
 SMALL_CHUNKS = 2048
 """Bytes of logits at once: two or more chunks for every mesh below."""
 
 CASES = {
-  'tied': {},
-  'untied': {'model.tie_embeddings': False},
-  'smoothed, z-loss': {'objective.label_smoothing': 0.1, 'objective.z_loss': 0.01},
-  'padded table': {'model.vocab_multiple': 64},
-  'capped': {'model.logit_softcap': 0.5},
-  'muP': {'model.init': 'mup', 'model.mup_base_width': 16},
-  'microbatches': {'train.grad_accum': 4},
-  'masked': {'objective.name': 'masked_lm'},
-}
+  'tied, smoothed, z-loss, padded table': {
+    'objective.label_smoothing': 0.1, 'objective.z_loss': 0.01,
+    'model.vocab_multiple': 64,
+  },
+  'untied, capped, in microbatches': {
+    'model.tie_embeddings': False, 'model.logit_softcap': 0.5, 'train.grad_accum': 4,
+  },
+  'muP, masked': {
+    'model.init': 'mup', 'model.mup_base_width': 16, 'objective.name': 'masked_lm',
+  },
+}  # fmt: skip
 MESHES = {
   'fsdp': {'parallel.mesh.data': 2, 'parallel.mesh.fsdp': 4},
   'fsdp_tensor': {
     'parallel.mesh.data': 2, 'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2
   },
-  'sequence': {'parallel.mesh.fsdp': 2, 'parallel.mesh.sequence': 2},
 }  # fmt: skip
 
 
@@ -114,18 +113,19 @@ def test_configs_as_large_as_gpt2_are_fused_and_small_ones_are_not(monkeypatch):
   assert build('auto', large).loss == 'fused'
 
 
-def temporary_bytes(loss, vocab, monkeypatch):
-  """Returns what XLA sets aside for a step at `vocab` ids beside state and batch."""
-  monkeypatch.undo()
-  overrides = {'model.vocab_size': vocab, 'data.seq_len': 512, 'model.d_model': 16}
-  program = build(loss, overrides)
-  tokens = jax.ShapeDtypeStruct((8, 513), jnp.int32)
-  compiled = program.step.lower(program.abstract_state, {'tokens': tokens}).compile()
-  return compiled.memory_analysis().temp_size_in_bytes
-
-
 def test_memory_stays_flat_as_the_vocabulary_grows(monkeypatch):
-  small, large = 50304, 201216
-  fused = [temporary_bytes('fused', v, monkeypatch) for v in (small, large)]
-  plain = [temporary_bytes('plain', v, monkeypatch) for v in (small, large)]
-  print(fused, plain)
+  monkeypatch.undo()
+  sizes = {}
+  for loss, vocab in [('plain', 50304), ('fused', 50304), ('fused', 201216)]:
+    wide = {'model.vocab_size': vocab, 'data.seq_len': 512, 'model.d_model': 16}
+    program = build(loss, wide)
+    batch = {'tokens': jax.ShapeDtypeStruct((8, 513), jnp.int32)}
+    compiled = program.step.lower(program.abstract_state, batch).compile()
+    sizes[loss, vocab] = compiled.memory_analysis().temp_size_in_bytes
+  logits = 4 * 8 * 512 * 50304
+  assert sizes['plain', 50304] > 2 * logits  # they and their gradient
+  assert sizes['fused', 50304] < logits
+  # Four times the ids: larger tables and their gradients, chunks of the same bytes.
+  tables = 6 * 4 * 16 * (201216 - 50304)
+  grown = sizes['fused', 201216] - sizes['fused', 50304]
+  assert grown < tables + fused_loss.LOGITS_BYTES // 2

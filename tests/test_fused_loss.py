@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hlo_text import collectives
 
 from gpt_jax.matmul import einsum
 from gpt_jax.objectives import fused_loss, losses
@@ -164,10 +165,6 @@ MESHES = {
   'fsdp_tensor': dict(data=2, fsdp=2, tensor=2),
   'sequence': dict(fsdp=2, sequence=2, tensor=2),
 }
-COLLECTIVE = re.compile(
-  r' = (\S+|\(.*?\)) '
-  r'(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\('
-)
 
 
 def rules_of(preset):
@@ -200,31 +197,6 @@ def sharded(preset, shape, dtype='float32', chunks=4):
   return step.lower(*arguments).compile(), placing
 
 
-def in_loops(program):
-  """Returns the collectives of `program` that stand inside a while loop, and the rest,
-  each as (shape, kind)."""
-  bodies, name = {}, None
-  for line in program.splitlines():
-    if line.endswith('{') and not line.startswith(' '):
-      name = re.match(r'(?:ENTRY )?%?([\w.-]+)', line)[1]
-      bodies[name] = []
-    elif name:
-      bodies[name].append(line)
-  calls = {
-    name: set(re.findall(r'(?:calls|to_apply|body|condition)=%?([\w.-]+)', str(lines)))
-    for name, lines in bodies.items()
-  }
-  reached = set(re.findall(r'(?:body|condition)=%?([\w.-]+)', program))
-  assert reached
-  while more := set().union(*(calls[name] for name in reached)) - reached:
-    reached |= more
-  inside, outside = [], []
-  for name, lines in bodies.items():
-    found = [m.groups() for line in lines if (m := COLLECTIVE.search(line))]
-    (inside if name in reached else outside).extend(found)
-  return inside, outside
-
-
 @pytest.mark.parametrize('preset', sorted(MESHES))
 def test_sharded_over_eight_devices_it_is_the_same_loss(preset):
   shape = (8, 12, 8, 32)
@@ -240,14 +212,14 @@ def test_sharded_over_eight_devices_it_is_the_same_loss(preset):
   [('replicated', 'float32'), ('fsdp', 'float32'), ('fsdp', 'bfloat16')],
 )
 def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
-  inside, outside = in_loops(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
+  inside, outside = collectives(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
   assert inside == []
   assert outside
 
 
 @pytest.mark.parametrize('preset', ['fsdp_tensor', 'sequence'])
 def test_a_cut_vocabulary_adds_up_the_stream_inside_the_chunks_and_no_table(preset):
-  inside, _ = in_loops(sharded(preset, (16, 64, 64, 512))[0].as_text())
+  inside, _ = collectives(sharded(preset, (16, 64, 64, 512))[0].as_text())
   assert {kind for _, kind in inside} == {'all-reduce'}
   shapes = re.findall(r'\[([\d,]+)\]', ' '.join(shape for shape, _ in inside))
   sizes = {np.prod([int(n) for n in shape.split(',')]) for shape in shapes}

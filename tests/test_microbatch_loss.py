@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_runs
+from hlo_text import collectives
 
 from gpt_jax import objectives
 from gpt_jax.objectives import fused_loss
@@ -91,6 +92,14 @@ def test_a_fused_step_is_the_plain_step(overrides):
 @pytest.mark.parametrize('rules', sorted(MESHES))
 def test_a_fused_step_over_eight_devices_is_the_plain_step(rules):
   assert_same_step(MESHES[rules] | {'parallel.rules': rules}, devices=8)
+
+
+def test_no_device_waits_for_another_between_chunks_of_a_whole_step():
+  program = build('fused', MESHES['fsdp'] | {'parallel.rules': 'fsdp'}, devices=8)
+  compiled = program.step.lower(program.abstract_state, batch()).compile()
+  inside, outside = collectives(compiled.as_text(), scope='fused_loss')
+  assert inside == []
+  assert outside
 
 
 def test_auto_is_decided_by_what_a_device_holds_of_a_microbatch(monkeypatch):

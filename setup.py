@@ -26,6 +26,7 @@ EXTRAS = {
   'cuda': ['jax[cuda]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
   # What single features need.
+  'plan': ['jax[tpu]>=0.10'],  # libtpu, for its compiler: no TPU needed
   'sentencepiece': ['sentencepiece'],
   'wandb': ['wandb'],
   # What the people who change the code need.

@@ -83,7 +83,10 @@ def measure(text):
   return Costs(
     matmul_flops=sums.flops,
     estimated_cycles=sums.cycles,
-    collectives=tuple(Collective(*key, counts[key], payloads[key]) for key in counts),
+    collectives=tuple(
+      Collective(kind, group, is_async, counts[kind, group, is_async], payload)
+      for (kind, group, is_async), payload in payloads.items()
+    ),
     kernel_calls=sums.kernel_calls,
     kernel_flops=sums.kernel_flops,
     unknown_trip_counts=sums.unknown,

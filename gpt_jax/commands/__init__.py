@@ -7,6 +7,7 @@ The module docstring is the command's help. Heavy imports stand inside `run`, so
 COMMANDS = {
   'train': 'pretrain or fine-tune; goes on by itself where a run left off',
   'eval': 'held-out loss, perplexity and bits per byte of a run',
+  'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -1,0 +1,185 @@
+"""Plans: exact where they count, honest where they model, for devices near and far."""
+
+import dataclasses
+import importlib.util
+import json
+import math
+
+import jax
+import pytest
+import tiny_runs
+
+from configs import base
+from gpt_jax import config_door, hlo_costs, planning, topologies
+from gpt_jax.errors import ConfigError
+from gpt_jax.model import flops
+from gpt_jax.train import assembly, step
+
+FIELDS = {
+  'fits', 'memory_gib_per_chip', 'compute_ms', 'kernel_ms', 'collective_bytes',
+  'step_ms_bound', 'mfu_bound',
+}  # fmt: skip
+SHARDED = {'parallel.mesh': dict(data=2, fsdp=4), 'data.source': 'python_docs'}
+
+
+def config(overrides=None):
+  return tiny_runs.tiny_config(overrides)
+
+
+def analytic_flops(cfg, plan):
+  """Returns the FLOPs of a step on all devices, by arithmetic."""
+  model = dataclasses.replace(cfg.model, vocab_size=16)  # of the synthetic language
+  return flops.flops_per_token(model, cfg.data.seq_len) * plan.tokens_per_step
+
+
+@pytest.fixture(scope='module')
+def plan():
+  return planning.make_plan(config(SHARDED), topologies.parse('cpu:8'))
+
+
+def test_flops_of_the_compiled_step_are_the_analytic_ones(tmp_path):
+  cfg, path = config({'model.scan_layers': True}), tmp_path / 'step.hlo'
+  arrays = len(jax.live_arrays())
+  one = planning.make_plan(cfg, topologies.parse('cpu'), dump_hlo=path)
+  assert one.matmul_flops_per_chip == analytic_flops(cfg, one)
+  assert one.unknown_trip_counts == 0
+  assert one.collectives == ()
+  # Anyone can check the figures with the text.
+  costs = hlo_costs.measure(path.read_text())
+  assert costs.matmul_flops == one.matmul_flops_per_chip
+  # Nothing of the run was put on a device; two matrices measured the peak.
+  assert len(jax.live_arrays()) <= arrays + 2
+
+
+def test_memory_of_a_device_is_its_share(plan):
+  classes = plan.memory_gib_by_class
+  expected_batch = 8 * 17 * 4 / 8 / 2**30
+  assert classes['batch'] == pytest.approx(expected_batch)
+  # Matrices are cut into four, norms are whole: a little above a quarter.
+  whole = plan.parameters * 4 / 2**30
+  assert whole / 4 <= classes['parameters'] < whole / 3.5
+  assert classes['optimizer'] == pytest.approx(2 * classes['parameters'], rel=1e-2)
+  assert classes['average'] == 0
+  assert plan.memory_gib_per_chip == pytest.approx(
+    math.fsum(gib for name, gib in classes.items() if name != 'code')
+  )
+  assert plan.fits
+  assert plan.short_gib_per_chip == 0
+
+
+def test_collectives_are_told_by_kind_and_axis(plan):
+  assert {axis for each in plan.collectives for axis in each.axes} >= {'fsdp'}
+  assert set(plan.collective_bytes) == {each.kind for each in plan.collectives}
+  gathered = sum(e.bytes for e in plan.collectives if e.kind == 'all-gather')
+  assert plan.collective_bytes['all-gather'] == gathered > 0
+
+
+def test_bounds_follow_from_one_another(plan):
+  assert plan.step_ms_bound == pytest.approx(plan.compute_ms)  # no network on CPUs
+  per_day = plan.tokens_per_step / plan.step_ms_bound * 1e3 * 86400
+  assert plan.tokens_per_day_bound == pytest.approx(per_day)
+  total = plan.steps * plan.tokens_per_step
+  assert plan.days_bound == pytest.approx(total / per_day)
+  assert plan.chip_hours_bound == pytest.approx(plan.days_bound * 24 * 8)
+  assert 0 < plan.mfu_bound < 2
+
+
+def test_a_plan_is_json(plan):
+  values = json.loads(json.dumps(plan.to_dict()))
+  assert FIELDS <= values.keys()
+  assert values['collectives'][0].keys() >= {'kind', 'axes', 'wire_bytes'}
+
+
+@pytest.mark.parametrize(
+  'overrides, size',
+  [
+    ({'tokenizer.name': 'byte'}, 257),
+    ({'tokenizer.name': 'gpt2'}, 50257),
+    ({'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 999}, 999),
+    ({'tokenizer.name': 'char', 'model.vocab_size': 65}, 65),
+    ({'objective.name': 'masked_lm', 'model.vocab_size': 65}, 64),
+    ({'data.source': 'markov', 'data.generator.vocab_size': 12}, 12),
+    ({'data.source': 'uniform', 'data.generator.vocab_size': 12}, 12),
+  ],
+)
+def test_the_vocabulary_is_known_without_reading_text(overrides, size):
+  overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
+  resolved = config_door.resolve(base.get_config(), overrides, assembly.TABLES)
+  assert planning.vocabulary(resolved).size == size
+
+
+@pytest.mark.parametrize('source', planning._SYNTHETIC)
+def test_a_language_has_the_vocabulary_that_training_gives_it(source, tmp_path):
+  resolved = config({'data.source': source})
+  tokenizer = assembly.open_tokenizer(resolved, tmp_path)
+  assert planning.vocabulary(resolved).size == tokenizer.vocab_size
+
+
+def test_a_vocabulary_that_is_not_to_be_known_is_asked_for():
+  resolved = config({'data.source': 'text', 'tokenizer.name': 'char'})
+  with pytest.raises(ConfigError, match='--config.model.vocab_size=N'):
+    planning.vocabulary(resolved)
+
+
+def test_documents_kept_apart_bring_segments_and_positions():
+  for overrides in (
+    {'data.packing': 'first_fit'},
+    {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
+  ):
+    cfg = config(overrides | {'data.source': 'python_docs'})
+    program = step.build(cfg, vocab=planning.vocabulary(cfg))
+    batch = planning.abstract_batch(program)
+    assert batch.keys() == {'tokens', 'segments', 'positions'}
+    assert batch['segments'].shape == (8, 17)
+
+
+@pytest.mark.parametrize(
+  'message, short, needed',
+  [
+    (
+      'Ran out of memory on HBM, the total memory required for HLO temporaries'
+      ' (15.83G) exceeds available HBM (15.75G).',
+      0.08,
+      15.83,
+    ),
+    (
+      'CompileTimeHbmOom: XLA:TPU compile permanent error. Used 22.73G of 15.75G hbm.'
+      ' Exceeded hbm capacity by 6.98G.',
+      6.98,
+      22.73,
+    ),
+    ('Used 512.0M of 0.25G hbm.', 0.25, 0.5),
+  ],
+)
+def test_the_size_of_a_refusal_is_read_from_it(message, short, needed):
+  assert planning.shortage(message) == pytest.approx((short, needed))
+
+
+def test_a_refusal_without_figures_leaves_them_open():
+  assert planning.shortage('RESOURCE_EXHAUSTED: no more') == (None, None)
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason="needs libtpu: pip install -e '.[plan]'",
+)
+class TestWithLibtpu:
+  def test_a_slice_that_is_not_here_is_planned(self):
+    cfg = config({'parallel.mesh': dict(fsdp=-1), 'model.scan_layers': True})
+    plan = planning.make_plan(cfg, topologies.parse('v5e:2x2'))
+    assert plan.fits
+    assert 0 < plan.memory_gib_per_chip < plan.hbm_gib_per_chip == 16
+    assert plan.unknown_trip_counts == 0
+    assert plan.compute_ms > 0
+    share = analytic_flops(cfg, plan) / 4
+    assert plan.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
+    assert plan.network_ms > 0
+
+  def test_what_does_not_fit_says_by_how_much(self):
+    cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})
+    plan = planning.make_plan(cfg, topologies.parse('v5e:1x1'))
+    assert not plan.fits
+    assert plan.short_gib_per_chip > 0
+    assert plan.step_ms_bound is None
+    assert json.dumps(plan.to_dict())

@@ -21,6 +21,10 @@ COLLECTIVES = (
   'collective-permute', 'collective-broadcast',
 )  # fmt: skip
 
+BETWEEN_SLICES = 'slice-exchange'
+"""What XLA:TPU makes of the part of a collective that leaves the slice: a send to the
+host and a recv from it, which the hosts sum up or join meanwhile."""
+
 _PALLAS = 'tpu_custom_call'
 _BEGIN, _END = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
 _GOES_ON = 'async_collective_fusion'
@@ -33,7 +37,7 @@ class Collective:
 
   kind: str
   group: tuple[int, ...]
-  """The partitions that the first of them joins."""
+  """The partitions that the first of them joins; () between slices."""
   asynchronous: bool
   """Whether XLA lets other instructions run meanwhile."""
   count: int
@@ -47,7 +51,7 @@ class Collective:
     An all-reduce is a reduce-scatter and a gather, so twice that; a permutation and a
     broadcast bring the array as it is.
     """
-    if self.kind in ('collective-permute', 'collective-broadcast'):
+    if self.kind in ('collective-permute', 'collective-broadcast', BETWEEN_SLICES):
       return float(self.payload_bytes)
     n = len(self.group)
     rounds = 2 if self.kind == 'all-reduce' else 1
@@ -176,6 +180,11 @@ class _Walker:
       sums.kernel_calls += 1
       declared = instruction.attribute(r'"cost_estimate":\{[^}]*"flops":"?(\d+)')
       sums.kernel_flops += int(declared or 0)
+    elif opcode == 'recv' and 'is_host_transfer=true' in instruction.attributes:
+      arrived = hlo_text.arrays(instruction.type)[0]  # the others are its handles
+      sums.collectives.append(
+        Collective(BETWEEN_SLICES, (), True, 1, hlo_text.array_bytes(*arrived))
+      )
     elif kind in COLLECTIVES:
       is_async = asynchronous or opcode != kind
       sums.collectives.append(

@@ -226,8 +226,12 @@ def arrays(type_text):
 
 def num_bytes(type_text):
   """Returns the bytes of all arrays in a type, without the padding of tiles."""
-  bits = sum(_BITS.get(dtype, 8) * math.prod(dims) for dtype, dims in arrays(type_text))
-  return -(-bits // 8)
+  return sum(array_bytes(dtype, dims) for dtype, dims in arrays(type_text))
+
+
+def array_bytes(dtype, dims):
+  """Returns the bytes of an array; types narrower than a byte are packed."""
+  return -(-_BITS.get(dtype, 8) * math.prod(dims) // 8)
 
 
 def replica_group(instruction, num_devices):

@@ -9,6 +9,8 @@ them. Contention, between collectives or between jobs, is not modelled.
 
 import math
 
+from gpt_jax.hlo_costs import BETWEEN_SLICES
+
 ICI_HOP_SECONDS = 1e-6  # assumed: about a microsecond from chip to chip
 DCN_HOP_SECONDS = 20e-6  # assumed: a round through hosts and switches
 
@@ -34,7 +36,12 @@ def seconds(collective, mesh, topology):
   0 without a chip's figures (CPUs) and for groups of one device.
   """
   chip = topology.chip
-  if chip is None or len(collective.group) < 2:
+  if chip is None:
+    return 0.0
+  if collective.kind == BETWEEN_SLICES:
+    time = collective.wire_bytes / chip.dcn_bandwidth
+    return time + collective.count * DCN_HOP_SECONDS
+  if len(collective.group) < 2:
     return 0.0
   devices = [mesh.devices.flat[partition] for partition in collective.group]
   moves_once = collective.kind == 'collective-permute'

@@ -227,6 +227,21 @@ def test_a_permutation_brings_its_array_once_while_others_run():
   assert collective.wire_bytes == collective.payload_bytes == 64
 
 
+def test_an_exchange_between_slices_counts_what_arrives():
+  handles = '(bf16[4,8], u32[], token[])'
+  through_host = 'channel_id=3, is_host_transfer=true'
+  text = entry(
+    '%after = token[] after-all()',
+    f'%send = {handles} send(%x, %after), {through_host}',
+    f'%recv = {handles} recv(%after), {through_host}',
+    'ROOT %there = (bf16[4,8], token[]) recv-done(%recv), is_host_transfer=true',
+  )
+  (collective,) = hlo_costs.measure(text).collectives
+  assert collective.kind == hlo_costs.BETWEEN_SLICES
+  assert collective.asynchronous
+  assert collective.wire_bytes == collective.payload_bytes == 64
+
+
 def test_the_dearest_branch_of_a_condition_counts():
   branches = ''.join(
     f'%{name} (p.{name}: bf16[4,8]) -> bf16[4,8] {{\n'

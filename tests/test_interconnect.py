@@ -83,6 +83,12 @@ def test_slices_are_joined_by_the_slower_network():
   assert everyone < across
 
 
+def test_what_leaves_the_slice_takes_the_network_between_slices():
+  expected = 64 * MIB / V5E.dcn_bandwidth + interconnect.DCN_HOP_SECONDS
+  exchange = seconds(hlo_costs.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
+  assert exchange == pytest.approx(expected)
+
+
 def test_devices_without_figures_and_groups_of_one_cost_nothing():
   assert seconds('all-reduce', (0,), MIB, (1, 4)) == 0.0
   topology, mesh = grid((1, 4))

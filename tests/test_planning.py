@@ -176,6 +176,13 @@ class TestWithLibtpu:
     assert plan.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
     assert plan.network_ms > 0
 
+  def test_slices_exchange_their_gradients(self):
+    cfg = config({'parallel.mesh': dict(data=2, fsdp=4)})
+    plan = planning.make_plan(cfg, topologies.parse('2xv5e:2x2'))
+    # Every device exchanges at least its share of the gradient, in 16 bits or more.
+    share = 2**30 * plan.memory_gib_by_class['parameters']
+    assert plan.collective_bytes[hlo_costs.BETWEEN_SLICES] >= share / 2
+
   def test_what_does_not_fit_says_by_how_much(self):
     cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})
     plan = planning.make_plan(cfg, topologies.parse('v5e:1x1'))

@@ -105,7 +105,7 @@ def _show_pace(plan, console):
         (
           each.kind,
           '+'.join(each.axes) or '-',
-          each.group_size,
+          str(each.group_size or '-'),
           'yes' if each.asynchronous else 'no',
           each.count,
           each.bytes / 2**20,

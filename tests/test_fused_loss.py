@@ -157,6 +157,13 @@ def test_auto_goes_by_the_size_of_the_logits():
   assert fused_loss.logits_bytes((32, 1024, 50304), (4, 2, 8)) == size / 16
 
 
+def test_chunks_divide_the_time_where_few_more_do():
+  assert fused_loss._num_chunks(1024, 7) == 8
+  assert fused_loss._num_chunks(1023, 1) == 1
+  assert fused_loss._num_chunks(1021, 5) == 5  # a prime: the last chunk is padded
+  assert fused_loss._num_chunks(4, 9) == 9
+
+
 # Programs for 8 devices.
 
 MESHES = {
@@ -185,8 +192,7 @@ def sharded(preset, shape, dtype='float32', chunks=4):
 
   def objective(x_BTD, head_VD, targets_BT, weights_BT):
     sums = fused_loss.fused_cross_entropy(
-      x_BTD, head_VD, targets_BT, weights_BT, chunks=chunks, shard=rules.constrain,
-      shards_BTV=tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab'))),
+      x_BTD, head_VD, targets_BT, weights_BT, chunks=chunks, rules=rules,
       label_smoothing=0.1, z_loss=0.01,
     )  # fmt: skip
     return sums.objective_sum, sums
@@ -215,6 +221,15 @@ def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
   inside, outside = collectives(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
   assert inside == []
   assert outside
+
+
+def test_the_table_is_gathered_once_and_its_gradient_scattered_once():
+  _, outside = collectives(sharded('fsdp', (16, 64, 64, 512))[0].as_text())
+  tables = [(kind, shape) for shape, kind in outside if '512' in shape]
+  kinds, shapes = zip(*tables, strict=True)
+  assert sorted(kinds) == ['all-gather', 'all-reduce', 'all-to-all']
+  # Over fsdp by pieces; only what is left, a quarter, is added up over data.
+  assert '[512,16]' in shapes[kinds.index('all-reduce')]
 
 
 @pytest.mark.parametrize('preset', ['fsdp_tensor', 'sequence'])

@@ -196,3 +196,16 @@ def test_a_constraint_needs_a_name_for_each_dimension():
 def test_unconstrained_returns_what_it_is_given():
   x = jnp.zeros((2, 3))
   assert unconstrained(x, 'batch', 'time') is x
+
+
+@pytest.mark.parametrize('case', sorted(CASES))
+def test_parts_of_devices_add_up_where_the_sum_is_placed(case):
+  preset, mesh, _ = CASES[case]
+  rules = rules_of(preset, mesh)
+  cut = rules.num_shards('batch'), rules.num_shards('time')
+  parts = np.random.default_rng(0).integers(0, 9, (*cut, 8, 16)).astype(np.float32)
+  parts = jax.device_put(parts, rules.sharding(('batch', 'time', None, None)))
+  names = ('vocab', 'embed')
+  total = jax.jit(lambda x: rules.reduce(x, ('batch', 'time'), names))(parts)
+  np.testing.assert_array_equal(total, np.sum(parts, axis=(0, 1)))
+  assert total.sharding.is_equivalent_to(rules.sharding(names), 2)

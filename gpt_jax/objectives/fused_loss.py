@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from gpt_jax.matmul import einsum
 from gpt_jax.objectives import losses
-from gpt_jax.parallel.sharding import unconstrained
+from gpt_jax.parallel.sharding import Rules
 
 LOGITS_BYTES = 2**28
 """Float32 logits that a device makes at once: 'auto' fuses above it, and a chunk's stay
@@ -51,8 +51,7 @@ def fused_cross_entropy(
   *,
   finish=lambda logits_BTV: logits_BTV,
   chunks=None,
-  shard=unconstrained,
-  shards_BTV=(1, 1, 1),
+  rules=None,
   **options,
 ):
   """Returns the LossSums that `losses.cross_entropy` has for `x_BTD` times `head_VD`.
@@ -66,20 +65,37 @@ def fused_cross_entropy(
     head_VD: the table as it is stored; its gradient is added up in float32.
     finish: what the model does to raw float32 logits, element by element.
     chunks: into how many parts each device cuts its time; None: as LOGITS_BYTES asks.
-    shard: `Rules.constrain` of the mesh.
-    shards_BTV: over how many devices batch, time and vocabulary are cut there.
+    rules: where axes live on a mesh (`Rules`); None: on one device.
     options: `label_smoothing`, `z_loss`, `vocab_limit` of `losses.cross_entropy`.
   """
+  rows, time = targets_BT.shape
+  shards_BTV = num_shards(rules)
   if chunks is None:
-    size = logits_bytes((*targets_BT.shape, len(head_VD)), shards_BTV)
-    chunks = -(-size // LOGITS_BYTES)
+    size = logits_bytes((rows, time, len(head_VD)), shards_BTV)
+    chunks = _num_chunks(time // shards_BTV[1], -(-size // LOGITS_BYTES))
 
   def loss(logits_BTV, targets_BT, weights_BT):
     return losses.cross_entropy(finish(logits_BTV), targets_BT, weights_BT, **options)
 
-  plan = _Plan(loss, chunks, shard, shards_BTV[:2], head_VD.dtype)
+  plan = _Plan(loss, chunks, rules, shards_BTV[:2], head_VD.dtype)
   with jax.named_scope('fused_loss'):
     return _sums(plan, x_BTD, head_VD, targets_BT, weights_BT)
+
+
+def num_shards(rules):
+  """Returns over how many devices batch, time and vocabulary of logits are cut."""
+  if rules is None:
+    return 1, 1, 1
+  return tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab')))
+
+
+def _num_chunks(time, needed):
+  """Returns the first number of chunks from `needed` on that needs no padding.
+
+  Unless that is twice as many: then padding is the lesser cost.
+  """
+  divisors = (n for n in range(needed, min(2 * needed, time + 1)) if time % n == 0)
+  return next(divisors, needed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +104,12 @@ class _Plan:
 
   loss: Callable
   chunks: int
-  shard: Callable
+  rules: Rules | None
   devices_PS: tuple[int, int]
   head_dtype: jnp.dtype
+
+  def shard(self, x, *names):
+    return x if self.rules is None else self.rules.constrain(x, *names)
 
   def cut(self, a_BT):
     """Returns [B, T, ...] as [chunk, P, S, B / P, T / S / chunks, ...]."""
@@ -116,6 +135,12 @@ class _Plan:
     # Rounded while still cut, so that half the bytes travel.
     head_VD = self.shard(head_VD.astype(dtype), 'vocab', 'embed')
     return self.shard(head_VD, 'act_vocab', None)
+
+  def reduce(self, d_table_PSVD):
+    """Returns the sum over all devices, cut as the table is stored."""
+    if self.rules is None:
+      return jnp.sum(d_table_PSVD, axis=(0, 1))
+    return self.rules.reduce(d_table_PSVD, ('batch', 'time'), ('vocab', 'embed'))
 
   def start(self):
     """Returns sums of nothing, [P, S] each."""
@@ -179,8 +204,7 @@ def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
   zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
   start = plan.start(), own(zeros_PSVD)
   (total, d_table_PSVD), dx = jax.lax.scan(add, start, chunks)
-  d_head_VD = plan.shard(jnp.sum(d_table_PSVD, axis=(0, 1)), 'vocab', 'embed')
-  gradients = plan.join(dx, x_BTD.shape), d_head_VD
+  gradients = plan.join(dx, x_BTD.shape), plan.reduce(d_table_PSVD)
   return jax.tree.map(jnp.sum, total), gradients
 
 

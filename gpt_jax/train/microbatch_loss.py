@@ -13,12 +13,10 @@ def make(config, model, rules, horizon, *, vocab_limit):
   losses are the same sums up to rounding. Auto fuses when the logits of the largest
   microbatch of training take more than fused_loss.LOGITS_BYTES on a device.
   """
-  shards_BTV = tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab')))
   rows = max(stage.batch_size for stage in horizon.stages) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
-  name = fused_loss.choose(
-    config.objective.loss, fused_loss.logits_bytes(shape_BTV, shards_BTV)
-  )
+  size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(rules))
+  name = fused_loss.choose(config.objective.loss, size)
   options = dict(
     label_smoothing=config.objective.label_smoothing,
     z_loss=config.objective.z_loss,
@@ -26,11 +24,7 @@ def make(config, model, rules, horizon, *, vocab_limit):
   )
   if name == 'plain':
     return name, functools.partial(_plain, model=model, options=options)
-  options |= dict(
-    finish=functools.partial(finish_logits, config.model),
-    shard=rules.constrain,
-    shards_BTV=shards_BTV,
-  )
+  options |= dict(finish=functools.partial(finish_logits, config.model), rules=rules)
   return name, functools.partial(_fused, model=model, options=options)
 
 

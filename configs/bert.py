@@ -15,7 +15,7 @@ table alone, without the extra dense layer, norm and bias of BERT's masked-LM he
 
 Cost: 131 billion tokens in a million steps, 9e19 FLOP. Published for BERT-base are
 scores of downstream tasks, which this file does not run; no loss is quoted, and no run
-at this size has been done here.
+at this size has been done here. BERT's count and recipe are from memory of the paper.
 """
 
 from configs import base

@@ -18,9 +18,9 @@ KERNELS = {
 BLOCKWISE_FROM = 512
 """Tokens from which on blocks pay everywhere, forward and backward together.
 
-Against the dense kernel, 12 heads of 64 in bfloat16: on a CPU 0.3-0.5 of the time at
-512 tokens, 0.2-0.4 at 1024 and 0.13 at 4096; 0.49 of the cycles of a TPU v5e at 1024.
-At 256 the two are level within the noise.
+Against the dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a loaded
+CPU 0.52 of the time at 512 tokens, 0.39 at 1024 and 0.21 at 2048; 0.49 of the cycles of
+a TPU v5e at 1024. At 256 the two are level within the noise.
 """
 
 

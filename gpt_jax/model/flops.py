@@ -110,8 +110,8 @@ def _pairs(window, seq_len):
 # Dense peaks in TFLOP/s of one jax device, as makers publish them, without sparsity:
 # (what device_kind contains, half precision, float32). At jax's default precision a
 # float32 product runs in one bfloat16 pass on TPUs and in TF32 on GPUs since Ampere.
-# First match wins. TPUs: cloud.google.com/tpu/docs, one page per version. GPUs:
-# NVIDIA's data sheets of each product.
+# First match wins. Written from memory of the makers' pages (cloud.google.com/tpu/docs,
+# NVIDIA's data sheets) and not looked up again: check a row before quoting an MFU.
 _PEAKS = (
   ('TPU v4', 275, 275),
   ('TPU v5 lite', 197, 197),

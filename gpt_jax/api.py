@@ -129,6 +129,7 @@ def _read_model(store, step, config):
   _, attend = attention.choose_kernel(
     config.attention.kernel,
     seq_len=config.data.seq_len,
+    head_dim=config.model.head_dim,
     softcap=config.attention.softcap,
     position=config.model.position,
   )

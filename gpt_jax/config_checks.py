@@ -12,7 +12,8 @@ LOGICAL_AXES = (
   'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
   'norm',
   # activations
-  'batch', 'time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp', 'act_vocab',
+  'batch', 'time', 'stream_time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp',
+  'act_vocab',
 )  # fmt: skip
 """The names that model code gives to dimensions; `parallel.sharding` places them."""
 

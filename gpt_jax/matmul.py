@@ -27,14 +27,15 @@ def sum_dtype(x):
   return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def _product(equation, a, b, dtype) -> jax.Array:
+def product(equation, a, b, dtype) -> jax.Array:
+  """Returns the einsum without a derivative: hand-written ones are made of these."""
   out = jnp.einsum(equation, a, b, preferred_element_type=sum_dtype(a))
   return out.astype(dtype)
 
 
 def _forward(equation, a, b, dtype):
   # Not einsum(): a remat policy has to see the dot, not a custom_vjp call around it.
-  return _product(equation, a, b, dtype), (a, b)
+  return product(equation, a, b, dtype), (a, b)
 
 
 def _backward(equation, dtype, operands, cotangent):
@@ -43,10 +44,10 @@ def _backward(equation, dtype, operands, cotangent):
   left, right = terms.split(',')
   cotangent = cotangent.astype(a.dtype)
   return (
-    _product(f'{out},{right}->{left}', cotangent, b, a.dtype),
-    _product(f'{left},{out}->{right}', a, cotangent, b.dtype),
+    product(f'{out},{right}->{left}', cotangent, b, a.dtype),
+    product(f'{left},{out}->{right}', a, cotangent, b.dtype),
   )
 
 
-_einsum = jax.custom_vjp(_product, nondiff_argnums=(0, 3))
+_einsum = jax.custom_vjp(product, nondiff_argnums=(0, 3))
 _einsum.defvjp(_forward, _backward)

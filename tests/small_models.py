@@ -10,7 +10,6 @@ import numpy as np
 from gpt_jax import config_door, pytree
 from gpt_jax.attention import dense
 from gpt_jax.model.gpt import GPT
-from gpt_jax.parallel.sharding import unconstrained
 
 SMALL = {
   'data.seq_len': 8,
@@ -65,9 +64,9 @@ def model_config(**overrides):
   return resolve(**{f'model__{name}': value for name, value in overrides.items()}).model
 
 
-def make(config, attend=dense.attend, shard=unconstrained):
+def make(config, attend=dense.attend, rules=None):
   """Returns the GPT of a frozen Config."""
-  return GPT(config.model, config.attention, attend, shard)
+  return GPT(config.model, config.attention, attend, rules)
 
 
 def boxed_shapes(model):

@@ -10,14 +10,13 @@ import small_models as small
 from gpt_jax import pytree
 from gpt_jax.attention import dense, masks, positions
 from gpt_jax.model.attention import Attention
-from gpt_jax.parallel.sharding import unconstrained
 
 B, T, D = 2, 6, 16
 
 
 def layer(window=None, attend=dense.attend, **overrides):
   config = small.resolve(**{f'model__{k}': v for k, v in overrides.items()})
-  return Attention(config.model, config.attention, attend, unconstrained, window)
+  return Attention(config.model, config.attention, attend, None, window)
 
 
 def inputs():

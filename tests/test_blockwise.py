@@ -155,7 +155,6 @@ def test_auto_takes_it_for_long_rows_that_lie_on_one_device_each():
   assert choose_kernel('auto', seq_len=1024) == ('blockwise', blockwise.attend)
   assert choose_kernel('auto', seq_len=1024, softcap=2.0)[0] == 'blockwise'
   assert choose_kernel('auto', seq_len=1024, dropout=0.1)[0] == 'dense'
-  assert choose_kernel('auto', seq_len=1024, time_shards=2)[0] == 'dense'
   assert choose_kernel('blockwise', seq_len=8)[0] == 'blockwise'
 
 

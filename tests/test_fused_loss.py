@@ -227,7 +227,7 @@ def test_the_table_is_gathered_once_and_its_gradient_scattered_once():
   _, outside = collectives(sharded('fsdp', (16, 64, 64, 512))[0].as_text())
   tables = [(kind, shape) for shape, kind in outside if '512' in shape]
   kinds, shapes = zip(*tables, strict=True)
-  assert sorted(kinds) == ['all-gather', 'all-reduce', 'all-to-all']
+  assert sorted(kinds) == ['all-gather', 'all-reduce', 'reduce-scatter']
   # Over fsdp by pieces; only what is left, a quarter, is added up over data.
   assert '[512,16]' in shapes[kinds.index('all-reduce')]
 

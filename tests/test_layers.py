@@ -10,7 +10,7 @@ import small_models as small
 
 from gpt_jax.config import ModelConfig
 from gpt_jax.model.layers import ACTIVATIONS, MLP, Embed, Head, Linear, Norm
-from gpt_jax.parallel.sharding import unconstrained
+from gpt_jax.parallel.products import Product
 
 SHAPES = {
   'BTD,DHK->BHTK': ((5, 2, 3), ('embed', 'heads', 'head_dim'), (2, 3)),
@@ -19,11 +19,17 @@ SHAPES = {
 }
 
 
+def product(equation, axes):
+  """Returns the Product of an equation, the axes of whose activations do not matter."""
+  x, out = equation.split(',')[0], equation.split('->')[1]
+  return Product(equation, (None,) * len(x), axes, (None,) * len(out))
+
+
 @pytest.mark.parametrize('equation', SHAPES)
 def test_a_linear_map_is_its_einsum_plus_a_bias_over_its_outputs(equation):
   shape, axes, bias_shape = SHAPES[equation]
   layer = Linear(
-    equation, shape, axes, nn.initializers.normal(), True, *['float32'] * 2
+    product(equation, axes), shape, nn.initializers.normal(), True, *['float32'] * 2
   )
   rng = np.random.default_rng(0)
   x = rng.normal(size=(4, 2, 6, 3) if equation.startswith('BH') else (4, 6, 5))
@@ -44,7 +50,7 @@ def test_a_linear_map_is_its_einsum_plus_a_bias_over_its_outputs(equation):
 
 def test_parameters_keep_their_type_and_activations_theirs():
   layer = Linear(
-    'BTD,DF->BTF', (4, 3), ('embed', 'mlp'), nn.initializers.normal(), True,
+    product('BTD,DF->BTF', ('embed', 'mlp')), (4, 3), nn.initializers.normal(), True,
     dtype='bfloat16', param_dtype='float32',
   )  # fmt: skip
   x = jnp.ones((1, 2, 4), jnp.bfloat16)
@@ -120,7 +126,7 @@ def test_the_config_offers_every_activation():
 
 def test_a_closed_gate_silences_a_gated_mlp():
   cfg = small.model_config(activation='reglu', bias=False)
-  mlp = MLP(cfg, unconstrained)
+  mlp = MLP(cfg)
   x_BTD = jnp.ones((1, 2, cfg.d_model))
   shapes = nn.unbox(jax.eval_shape(mlp.init, jax.random.key(0), x_BTD)['params'])
   assert set(shapes) == {'gate', 'up', 'down'}

@@ -11,7 +11,7 @@ from gpt_jax import pytree
 from gpt_jax.config_checks import LOGICAL_AXES, MESH_AXES
 from gpt_jax.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import PRESETS, make_rules, unconstrained
+from gpt_jax.parallel.sharding import PRESETS, constrain, make_rules
 
 # Every kind of parameter: tables, grouped heads, gate, biases, norms per head, a head.
 RICH = dict(
@@ -92,7 +92,7 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
   preset, mesh, overrides = CASES[case]
   params, tokens_BT, expected_BTV, expected_grads = unsharded[id(overrides)]
   rules = rules_of(preset, mesh)
-  model = small.make(small.resolve(**overrides), shard=rules.constrain)
+  model = small.make(small.resolve(**overrides), rules=rules)
   sharded = placed(params, model, rules)
   tokens_BT = jax.device_put(tokens_BT, rules.sharding(('batch', None)))
   logits_BTV, grads = logits_and_grads(model)(sharded, tokens_BT)
@@ -193,19 +193,6 @@ def test_a_constraint_needs_a_name_for_each_dimension():
     rules.constrain(jnp.zeros((2, 3)), 'batch')
 
 
-def test_unconstrained_returns_what_it_is_given():
+def test_without_rules_nothing_is_constrained():
   x = jnp.zeros((2, 3))
-  assert unconstrained(x, 'batch', 'time') is x
-
-
-@pytest.mark.parametrize('case', sorted(CASES))
-def test_parts_of_devices_add_up_where_the_sum_is_placed(case):
-  preset, mesh, _ = CASES[case]
-  rules = rules_of(preset, mesh)
-  cut = rules.num_shards('batch'), rules.num_shards('time')
-  parts = np.random.default_rng(0).integers(0, 9, (*cut, 8, 16)).astype(np.float32)
-  parts = jax.device_put(parts, rules.sharding(('batch', 'time', None, None)))
-  names = ('vocab', 'embed')
-  total = jax.jit(lambda x: rules.reduce(x, ('batch', 'time'), names))(parts)
-  np.testing.assert_array_equal(total, np.sum(parts, axis=(0, 1)))
-  assert total.sharding.is_equivalent_to(rules.sharding(names), 2)
+  assert constrain(None, x, 'batch', 'time') is x

@@ -2,11 +2,16 @@
 
 A kernel is `attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) ->
 out_BHTK`. It does exactly what is asked or raises ConfigError saying what it cannot do.
+What a remat policy may save, its output above all, it calls `attended`
+(`jax.ad_checkpoint.checkpoint_name`). Kernels that place themselves on a mesh take one
+more argument, `rules`.
 """
+
+import functools
 
 import jax
 
-from gpt_jax.attention import blockwise, dense, fused
+from gpt_jax.attention import blockwise, dense, fused, splash
 from gpt_jax.registry import lookup
 
 KERNELS = {
@@ -14,6 +19,11 @@ KERNELS = {
   'dense': dense.attend,
   'fused': fused.attend,
 }
+
+ON_MESH = {
+  'splash': splash.attend,
+}
+"""Kernels for training, whose `attend` takes `rules` as well."""
 
 BLOCKWISE_FROM = 512
 """Tokens from which on blocks pay everywhere, forward and backward together.
@@ -25,20 +35,49 @@ a TPU v5e at 1024. At 256 the two are level within the noise.
 
 
 def choose_kernel(
-  name, *, seq_len, softcap=0.0, dropout=0.0, position='rope', time_shards=1
+  name,
+  *,
+  seq_len,
+  head_dim=64,
+  softcap=0.0,
+  dropout=0.0,
+  position='rope',
+  prefix=False,
+  rules=None,
 ):
   """Returns `(resolved name, attend)`; `'auto'` is decided here, once, for good.
 
-  Auto takes the fused kernel on GPUs for models it can do; else the blockwise one for
-  rows of BLOCKWISE_FROM tokens or more, unless they lie on several devices
-  (`time_shards`), where each block would be fetched anew; the dense one for the rest.
+  Auto takes, in this order: the dense kernel where scores are dropped; splash on TPUs
+  and the fused kernel on GPUs for the models they can do; the blockwise one for rows of
+  BLOCKWISE_FROM tokens or more, unless they lie on several devices, where each block
+  would be fetched anew; else the dense one.
+
+  Args:
+    prefix: whether masks show a prefix to all queries.
+    rules: where arrays live on a mesh (parallel.sharding.Rules). None where there is no
+      training step (decoding): then a name of ON_MESH is taken for `'auto'`.
   """
+  if name in ON_MESH and rules is None:
+    name = 'auto'
   if name == 'auto':
-    can_fuse = not softcap and not dropout and position != 'alibi'
-    if jax.default_backend() == 'gpu' and can_fuse:
-      name = 'fused'
-    elif seq_len >= BLOCKWISE_FROM and not dropout and time_shards == 1:
-      name = 'blockwise'
-    else:
-      name = 'dense'
-  return name, lookup(KERNELS, name, 'attention.kernel')
+    name = _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules)
+  if name in ON_MESH:
+    return name, functools.partial(ON_MESH[name], rules=rules)
+  return name, lookup(KERNELS | ON_MESH, name, 'attention.kernel')
+
+
+def _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules):
+  if dropout:
+    return 'dense'
+  cut = rules is not None and rules.num_shards('time') > 1
+  if rules is None:
+    platform = jax.default_backend()
+  else:  # absent devices are planned for too
+    platform = rules.mesh.devices.flat[0].platform
+  plain = position != 'alibi' and not cut
+  fills = splash.can_take(seq_len, head_dim)
+  if platform == 'tpu' and rules is not None and plain and fills and not prefix:
+    return 'splash'
+  if platform == 'gpu' and position != 'alibi' and not softcap:
+    return 'fused'
+  return 'blockwise' if seq_len >= BLOCKWISE_FROM and not cut else 'dense'

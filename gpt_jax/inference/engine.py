@@ -21,7 +21,6 @@ from gpt_jax.errors import ConfigError
 from gpt_jax.inference.sampling import Sampling, real_logits, sample
 from gpt_jax.model import stacking
 from gpt_jax.model.gpt import GPT, empty_cache
-from gpt_jax.parallel.sharding import unconstrained
 from gpt_jax.pytree import map_named
 from gpt_jax.types import Array, PyTree
 
@@ -52,13 +51,13 @@ class Engine:
   """Decodes, scores and gives logits with one model. Compiles at the first call."""
 
   def __init__(
-    self, cfg, attention, params, *, attend=dense.attend, shard=unconstrained,
+    self, cfg, attention, params, *, attend=dense.attend, rules=None,
     vocab_limit=None, visibility='causal',
   ):  # fmt: skip
     """Takes a resolved ModelConfig, an AttentionConfig, and parameters in either form.
 
     Args:
-      attend, shard: as `GPT` takes them.
+      attend, rules: as `GPT` takes them.
       vocab_limit: ids from here on only pad the table; None: all are real.
       visibility: what the model was trained to see, one of VISIBILITIES.
     """
@@ -66,7 +65,7 @@ class Engine:
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.visibility = visibility
-    model = GPT(self.cfg, attention, attend, shard)
+    model = GPT(self.cfg, attention, attend, rules)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is whole on every device, however parameters are cut.

@@ -22,6 +22,7 @@ class Writer:
     _, attend = attention.choose_kernel(
       config.attention.kernel,
       seq_len=config.data.seq_len,
+      head_dim=config.model.head_dim,
       softcap=config.attention.softcap,
       position=config.model.position,
     )

@@ -8,7 +8,9 @@ from jax.ad_checkpoint import checkpoint_name
 from gpt_jax.attention import positions
 from gpt_jax.config import AttentionConfig, ModelConfig
 from gpt_jax.model import initializers
-from gpt_jax.model.layers import Linear, Norm
+from gpt_jax.model.layers import Linear, Norm, apply_all
+from gpt_jax.parallel.products import Product
+from gpt_jax.parallel.sharding import STREAM, Rules, constrain
 
 
 class Attention(nn.Module):
@@ -20,7 +22,7 @@ class Attention(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  shard: Callable
+  rules: Rules | None
   window: int | None
 
   @nn.compact
@@ -28,9 +30,15 @@ class Attention(nn.Module):
     """Returns `(out_BTD, cache)`; `cache` is a LayerCache to extend, or None."""
     cfg = self.cfg
     H, G = cfg.num_heads, cfg.num_kv_heads
-    q_BHTK = self._project('query', x_BTD, H, 'heads', initializers.query)
-    k_BGTK = self._project('key', x_BTD, G, 'kv_heads', initializers.hidden)
-    v_BGTK = self._project('value', x_BTD, G, 'kv_heads', initializers.hidden)
+    linears = [
+      self._projection('query', H, 'heads', initializers.query),
+      self._projection('key', G, 'kv_heads', initializers.hidden),
+      self._projection('value', G, 'kv_heads', initializers.hidden),
+    ]
+    q_BHTK, k_BGTK, v_BGTK = (
+      constrain(self.rules, y_BHTK, *linear.product.out_axes)
+      for linear, y_BHTK in zip(linears, apply_all(linears, x_BTD), strict=True)
+    )
     if cfg.qk_norm != 'none':  # arXiv:2010.04245; keeps scores from growing
       q_BHTK = self._head_norm('query_norm')(q_BHTK)
       k_BGTK = self._head_norm('key_norm')(k_BGTK)
@@ -52,24 +60,29 @@ class Attention(nn.Module):
       softcap=self.attention.softcap,
       dropout=nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None,
     )  # fmt: skip
-    out_BHTK = checkpoint_name(out_BHTK, 'attended')
     return self._output(out_BHTK), cache
 
-  def _project(self, name, x_BTD, heads, axis, init):
+  def _projection(self, name, heads, axis, init):
     cfg = self.cfg
-    y_BHTK = Linear(
-      'BTD,DHK->BHTK', (cfg.d_model, heads, cfg.head_dim), ('embed', axis, 'head_dim'),
-      init(cfg, cfg.d_model), cfg.bias, cfg.dtype, cfg.param_dtype, name=name,
-    )(x_BTD)  # fmt: skip
-    return self.shard(y_BHTK, 'batch', 'act_' + axis, 'time', 'head_dim')
+    product = Product(
+      'BTD,DHK->BHTK', STREAM, ('embed', axis, 'head_dim'),
+      ('batch', 'act_' + axis, 'time', 'head_dim'),
+    )  # fmt: skip
+    return Linear(
+      product, (cfg.d_model, heads, cfg.head_dim), init(cfg, cfg.d_model), cfg.bias,
+      cfg.dtype, cfg.param_dtype, self.rules, name=name,
+    )  # fmt: skip
 
   def _output(self, x_BHTK):
     cfg = self.cfg
+    product = Product(
+      'BHTK,HKD->BTD', ('batch', 'act_heads', 'time', 'head_dim'),
+      ('heads', 'head_dim', 'embed'), STREAM,
+    )  # fmt: skip
     return Linear(
-      'BHTK,HKD->BTD', (cfg.num_heads, cfg.head_dim, cfg.d_model),
-      ('heads', 'head_dim', 'embed'),
-      initializers.residual(cfg, cfg.num_heads * cfg.head_dim),
-      cfg.bias, cfg.dtype, cfg.param_dtype, name='out',
+      product, (cfg.num_heads, cfg.head_dim, cfg.d_model),
+      initializers.residual(cfg, cfg.num_heads * cfg.head_dim), cfg.bias, cfg.dtype,
+      cfg.param_dtype, self.rules, name='out',
     )(x_BHTK)  # fmt: skip
 
   def _head_norm(self, name):

@@ -21,7 +21,7 @@ from gpt_jax.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.layers import MLP, Embed, Head, make_norm
-from gpt_jax.parallel.sharding import unconstrained
+from gpt_jax.parallel.sharding import STREAM, Rules, constrain
 
 REMAT_POLICIES = {
   'full': None,
@@ -38,7 +38,7 @@ class Block(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  shard: Callable
+  rules: Rules | None
   window: int | None
   deterministic: bool
 
@@ -47,9 +47,9 @@ class Block(nn.Module):
     """Returns `(x_BTD, cache)`; `depth` in (0, 1] is where this block stands."""
     cfg = self.cfg
     attention = Attention(
-      cfg, self.attention, self.attend, self.shard, self.window, name='attention'
+      cfg, self.attention, self.attend, self.rules, self.window, name='attention'
     )
-    mlp = MLP(cfg, self.shard, name='mlp')
+    mlp = MLP(cfg, self.rules, name='mlp')
 
     def attend(y_BTD):
       nonlocal cache
@@ -84,7 +84,7 @@ class Block(nn.Module):
     """Returns `x_BTD` normed if norms come after, and pinned to its mesh axes."""
     if self.cfg.norm_position == 'post':
       x_BTD = self._norm(norm_name, x_BTD)
-    return self.shard(x_BTD.astype(before_BTD.dtype), 'batch', 'time', 'act_embed')
+    return constrain(self.rules, x_BTD.astype(before_BTD.dtype), *STREAM)
 
   def _drop(self, y_BTD, depth):
     """Returns a branch after dropout and stochastic depth (arXiv:1603.09382)."""
@@ -106,7 +106,7 @@ class Group(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  shard: Callable
+  rules: Rules | None
   deterministic: bool
 
   @nn.compact
@@ -121,7 +121,7 @@ class Group(nn.Module):
     for i, layer in enumerate(cfg.layer_pattern):
       name = f'block_{i}'
       block = block_class(
-        cfg, self.attention, self.attend, self.shard, parse_layer(layer),
+        cfg, self.attention, self.attend, self.rules, parse_layer(layer),
         self.deterministic, name=name,
       )  # fmt: skip
       depth = (index * len(cfg.layer_pattern) + i + 1) / cfg.num_layers
@@ -136,7 +136,7 @@ class GPT(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable = dense.attend
-  shard: Callable = unconstrained
+  rules: Rules | None = None
 
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
@@ -156,7 +156,7 @@ class GPT(nn.Module):
     table_VD = head_VD.astype(x_BTD.dtype)
     logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
     logits_BTV = finish_logits(self.cfg, logits_BTV)
-    return self.shard(logits_BTV, 'batch', 'time', 'act_vocab'), cache
+    return constrain(self.rules, logits_BTV, 'batch', 'time', 'act_vocab'), cache
 
   @nn.compact
   def hidden(
@@ -220,13 +220,13 @@ class GPT(nn.Module):
       x_BTD = make_norm(cfg, 'embed_norm')(x_BTD)
     if cfg.embed_dropout and not deterministic:
       x_BTD = nn.Dropout(cfg.embed_dropout, deterministic=False)(x_BTD)
-    return self.shard(x_BTD, 'batch', 'time', 'act_embed')
+    return constrain(self.rules, x_BTD, *STREAM)
 
   def _blocks(self, x_BTD, caches, mask, angles_BTK2, start_B, deterministic):
     """Returns the stream after all blocks: one scan, or unrolled to look inside."""
     cfg = self.cfg
     num_groups = cfg.num_layers // len(cfg.layer_pattern)
-    fields = (cfg, self.attention, self.attend, self.shard, deterministic)
+    fields = (cfg, self.attention, self.attend, self.rules, deterministic)
     if cfg.scan_layers:
       in_axes: Any = (0, 0, nn.broadcast, nn.broadcast, nn.broadcast)  # flax says int
       scanned = nn.scan(

@@ -8,48 +8,56 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.config import ModelConfig
-from gpt_jax.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.initializers import with_axes
+from gpt_jax.parallel.products import Product, multiply
+from gpt_jax.parallel.sharding import STREAM, Rules, constrain
 
 
 class Linear(nn.Module):
-  """`x` times a kernel, as `equation` says, plus a bias over the kernel's own outputs.
+  """`x` times a kernel, as `product` says, plus a bias over the kernel's own outputs.
 
-  `shape` and `axes` (logical names) belong to the kernel, in the equation's letters.
+  `shape` is the kernel's, in the order of the equation's letters.
   """
 
-  equation: str
+  product: Product
   shape: tuple[int, ...]
-  axes: tuple[str, ...]
   initializer: Callable
   use_bias: bool
   dtype: str
   param_dtype: str
+  rules: Rules | None = None
 
-  @nn.compact
+  def setup(self):
+    axes = self.product.kernel_axes
+    init = with_axes(self.initializer, *axes)
+    self.kernel = self.param('kernel', init, self.shape, self.param_dtype)
+    if self.use_bias:
+      _, letters, out = self.product.letters
+      kept = [i for i, letter in enumerate(letters) if letter in out]
+      init = with_axes(nn.initializers.zeros, *(axes[i] for i in kept))
+      shape = tuple(self.shape[i] for i in kept)
+      self.bias = self.param('bias', init, shape, self.param_dtype)
+
   def __call__(self, x):
-    terms, out = self.equation.split('->')
-    letters = terms.split(',')[1]
-    kernel = self.param(
-      'kernel', with_axes(self.initializer, *self.axes), self.shape, self.param_dtype
-    )
-    y = einsum(self.equation, x, kernel.astype(self.dtype))
+    return apply_all([self], x)[0]
+
+  def add_bias(self, y):
+    """Returns `y` plus the bias, which dimensions that are not the kernel's repeat."""
     if not self.use_bias:
       return y
+    _, letters, out = self.product.letters
     size = dict(zip(letters, self.shape, strict=True))
-    name = dict(zip(letters, self.axes, strict=True))
-    kept = [letter for letter in letters if letter in out]
-    bias = self.param(
-      'bias',
-      with_axes(nn.initializers.zeros, *(name[letter] for letter in kept)),
-      tuple(size[letter] for letter in kept),
-      self.param_dtype,
-    )
-    # Dimensions that the kernel does not make (B, T) are broadcast.
-    return y + bias.astype(self.dtype).reshape(
-      [size[letter] if letter in kept else 1 for letter in out]
-    )
+    shape = [size.get(letter, 1) for letter in out]
+    return y + self.bias.astype(self.dtype).reshape(shape)
+
+
+def apply_all(linears, x):
+  """Returns what each of `linears` makes of the same `x`; see `products.multiply`."""
+  kernels = [linear.kernel.astype(linear.dtype) for linear in linears]
+  products = [linear.product for linear in linears]
+  ys = multiply(linears[0].rules, products, x, kernels)
+  return [linear.add_bias(y) for linear, y in zip(linears, ys, strict=True)]
 
 
 class Embed(nn.Module):
@@ -140,28 +148,32 @@ class MLP(nn.Module):
   """The position-wise feed-forward network, [B, T, D] -> [B, T, D]."""
 
   cfg: ModelConfig
-  shard: Callable
+  rules: Rules | None = None
 
   @nn.compact
   def __call__(self, x_BTD):
     cfg = self.cfg
     D, F = cfg.d_model, cfg.d_ff
 
-    def linear(name, equation, shape, axes, init):
+    def linear(name, product, shape, init):
       return Linear(
-        equation, shape, axes, init, cfg.bias, cfg.dtype, cfg.param_dtype, name=name
-      )
+        product, shape, init, cfg.bias, cfg.dtype, cfg.param_dtype, self.rules,
+        name=name,
+      )  # fmt: skip
 
-    def widen(name):
-      init = initializers.hidden(cfg, D)
-      return linear(name, 'BTD,DF->BTF', (D, F), ('embed', 'mlp'), init)(x_BTD)
-
-    up_BTF = checkpoint_name(widen('up'), 'mlp_up')
+    hidden_axes = ('batch', 'time', 'act_mlp')
+    widen = Product('BTD,DF->BTF', STREAM, ('embed', 'mlp'), hidden_axes)
+    narrow = Product('BTF,FD->BTD', hidden_axes, ('mlp', 'embed'), STREAM)
+    names = ['up', 'gate'] if cfg.is_gated else ['up']
+    wide = [linear(name, widen, (D, F), initializers.hidden(cfg, D)) for name in names]
+    up_BTF, *gates_BTF = apply_all(wide, x_BTD)
+    up_BTF = checkpoint_name(up_BTF, 'mlp_up')
     activation = ACTIVATIONS[cfg.activation]
     if cfg.is_gated:
-      hidden_BTF = activation(checkpoint_name(widen('gate'), 'mlp_gate')) * up_BTF
+      hidden_BTF = activation(checkpoint_name(gates_BTF[0], 'mlp_gate')) * up_BTF
     else:
       hidden_BTF = activation(up_BTF)
-    hidden_BTF = self.shard(hidden_BTF, 'batch', 'time', 'act_mlp')
-    init = initializers.residual(cfg, F)
-    return linear('down', 'BTF,FD->BTD', (F, D), ('mlp', 'embed'), init)(hidden_BTF)
+    hidden_BTF = constrain(self.rules, hidden_BTF, *hidden_axes)
+    # Made once: XLA:TPU would compute the activation anew for each tile that reads it.
+    hidden_BTF = jax.lax.optimization_barrier(hidden_BTF)
+    return linear('down', narrow, (F, D), initializers.residual(cfg, F))(hidden_BTF)

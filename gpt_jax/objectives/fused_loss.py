@@ -22,9 +22,10 @@ import jax.numpy as jnp
 
 from gpt_jax.matmul import einsum
 from gpt_jax.objectives import losses
+from gpt_jax.parallel.products import sum_over_batch
 from gpt_jax.parallel.sharding import Rules
 
-LOGITS_BYTES = 2**28
+LOGITS_BYTES = 2**29
 """Float32 logits that a device makes at once: 'auto' fuses above it, and a chunk's stay
 below. Not less, since each chunk reads and writes the table's whole gradient: with the
 1300 tokens over 50k ids that fit, a quarter of its products' time on a TPU v5e."""
@@ -136,11 +137,13 @@ class _Plan:
     head_VD = self.shard(head_VD.astype(dtype), 'vocab', 'embed')
     return self.shard(head_VD, 'act_vocab', None)
 
-  def reduce(self, d_table_PSVD):
-    """Returns the sum over all devices, cut as the table is stored."""
-    if self.rules is None:
-      return jnp.sum(d_table_PSVD, axis=(0, 1))
-    return self.rules.reduce(d_table_PSVD, ('batch', 'time'), ('vocab', 'embed'))
+  def reduce(self, d_table_PSVD, dtype):
+    """Returns the sum over all devices, cut as the table is stored.
+
+    It travels rounded to `dtype`, as the gradients of all weights do.
+    """
+    parts_PVD = d_table_PSVD.sum(1).astype(dtype)
+    return sum_over_batch(self.rules, parts_PVD, ('vocab', 'embed'))
 
   def start(self):
     """Returns sums of nothing, [P, S] each."""
@@ -204,7 +207,7 @@ def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
   zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
   start = plan.start(), own(zeros_PSVD)
   (total, d_table_PSVD), dx = jax.lax.scan(add, start, chunks)
-  gradients = plan.join(dx, x_BTD.shape), plan.reduce(d_table_PSVD)
+  gradients = plan.join(dx, x_BTD.shape), plan.reduce(d_table_PSVD, x_BTD.dtype)
   return jax.tree.map(jnp.sum, total), gradients
 
 

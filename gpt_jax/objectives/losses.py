@@ -25,7 +25,7 @@ class LossSums:
   """logsumexp(logits) squared."""
   weight_sum: Array
   correct_sum: Array
-  """Targets that have the highest logit; of equal logits the lowest id counts."""
+  """Targets whose logit is above all others: of equal ones none is the prediction."""
 
 
 def cross_entropy(
@@ -65,6 +65,13 @@ def cross_entropy(
   z_BT = jnp.square(log_z_BT)
   if z_loss:
     objective_BT = objective_BT + z_loss * z_BT
+  # Counted, not found: argmax would read all logits once more, these sums go along with
+  # the sum of the exponentials, whose maximum is known.
+  top_logit_BT = jnp.max(masked_BTV, axis=-1)
+  num_top_BT = jnp.sum(
+    jnp.where(masked_BTV == top_logit_BT[..., None], 1.0, 0.0), axis=-1
+  )
+  is_best_BT = (target_logit_BT == top_logit_BT) & (num_top_BT == 1)
   weights_BT = weights_BT.astype(jnp.float32)
 
   def total(values_BT):
@@ -75,12 +82,5 @@ def cross_entropy(
     nll_sum=total(nll_BT),
     z_sum=total(z_BT),
     weight_sum=jnp.sum(weights_BT),
-    correct_sum=total(_first_best(masked_BTV) == targets_BT),
+    correct_sum=total(is_best_BT),
   )
-
-
-def _first_best(logits_BTV):
-  """Returns argmax as two plain reductions, which XLA's CPU backend vectorises."""
-  best_BT1 = jnp.max(logits_BTV, axis=-1, keepdims=True)
-  id_V = jnp.arange(logits_BTV.shape[-1])
-  return jnp.min(jnp.where(logits_BTV == best_BT1, id_V, logits_BTV.shape[-1]), axis=-1)

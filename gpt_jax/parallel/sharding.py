@@ -20,6 +20,9 @@ _TENSOR = {
   'vocab': 'tensor', 'heads': 'tensor', 'kv_heads': 'tensor', 'mlp': 'tensor',
   'act_heads': 'tensor', 'act_kv_heads': 'tensor', 'act_mlp': 'tensor',
   'act_vocab': 'tensor',
+  # Between products the stream lies in pieces of time: what would be the same work on
+  # every device of the axis, norms above all, is shared. arXiv:2205.05198, section 4.
+  'stream_time': 'tensor',
 }  # fmt: skip
 
 PRESETS = {
@@ -30,8 +33,14 @@ PRESETS = {
   # Heads, MLP and vocabulary cut as well. Megatron-LM, arXiv:1909.08053.
   'fsdp_tensor': _FSDP | _TENSOR,
   # Time cut too: activations of long sequences spread over the sequence axis.
-  'sequence': _FSDP | _TENSOR | {'time': 'sequence'},
+  'sequence': _FSDP
+  | _TENSOR
+  | {'time': 'sequence', 'stream_time': ('sequence', 'tensor')},
 }
+
+
+STREAM = ('batch', 'stream_time', 'act_embed')
+"""Logical axes of the residual stream, BTD."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +53,7 @@ class Rules:
   def spec(self, names):
     """Returns the PartitionSpec of an array whose dimensions have logical `names`."""
     spec = [self.table.get(name) for name in names]
-    used = [axis for part in spec if part for axis in _as_tuple(part)]
+    used = [axis for part in spec if part for axis in as_tuple(part)]
     if len(used) != len(set(used)):
       placed = {name: part for name, part in zip(names, spec, strict=True) if part}
       raise ConfigError(
@@ -62,26 +71,9 @@ class Rules:
     assert len(names) == x.ndim, (names, x.shape)
     return jax.lax.with_sharding_constraint(x, self.sharding(names))
 
-  def reduce(self, parts, parts_names, names):
-    """Returns the sum of `parts` over its first dimensions, where `names` place it.
-
-    Those dimensions are cut as `parts_names` say. Every part goes to where its piece of
-    the sum lives before they are added: the bytes of a reduce-scatter, half of those of
-    the all-reduce and slice that XLA often makes of a sum.
-    """
-    spec = self.spec(names)
-    placed = {axis for part in spec if part for axis in _as_tuple(part)}
-    left = [
-      tuple(a for a in _as_tuple(self.table.get(name) or ()) if a not in placed) or None
-      for name in parts_names
-    ]
-    moved = NamedSharding(self.mesh, PartitionSpec(*left, *spec))
-    parts = jax.lax.with_sharding_constraint(parts, moved)
-    return self.constrain(parts.sum(tuple(range(len(left)))), *names)
-
   def num_shards(self, name):
     """Returns into how many parts the logical axis `name` is cut."""
-    axes = _as_tuple(self.table.get(name) or ())
+    axes = as_tuple(self.table.get(name) or ())
     return math.prod(self.mesh.shape[axis] for axis in axes)
 
   def check(self, array_name, shape, names):
@@ -96,7 +88,8 @@ class Rules:
         )
 
 
-def _as_tuple(axes):
+def as_tuple(axes):
+  """Returns the mesh axes that a table gives for one name, as a tuple."""
   return (axes,) if isinstance(axes, str) else axes
 
 
@@ -107,7 +100,6 @@ def make_rules(parallel, mesh):
   return Rules(mesh, table)
 
 
-def unconstrained(x, *names):
-  """Returns `x`: what models call where nothing is sharded."""
-  del names
-  return x
+def constrain(rules, x, *names):
+  """Returns `x` pinned by `rules`; as it is where they are None, on one device."""
+  return x if rules is None else rules.constrain(x, *names)

@@ -8,7 +8,7 @@ from gpt_jax.train import step
 from gpt_jax.workdir import Workdir
 
 TABLES = {
-  'attention.kernel': {'auto': None} | attention.KERNELS,
+  'attention.kernel': {'auto': None} | attention.KERNELS | attention.ON_MESH,
   'data.source': SOURCES,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,

@@ -18,6 +18,7 @@ from gpt_jax import attention, objectives, optimizers, pytree, schedules
 from gpt_jax.config import Config
 from gpt_jax.errors import ConfigError
 from gpt_jax.model.gpt import GPT
+from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import Rules, make_rules
 from gpt_jax.train import microbatch_loss, norms
@@ -68,15 +69,9 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
   config, rules = _with_vocab(config, rules, num_ids, table_rows)
   horizon = schedules.make_horizon(config.train, config.data.seq_len)
   _check_batches(config, horizon, rules)
-  kernel_name, attend = attention.choose_kernel(
-    config.attention.kernel,
-    seq_len=config.data.seq_len,
-    softcap=config.attention.softcap,
-    dropout=config.model.attention_dropout,
-    position=config.model.position,
-    time_shards=rules.num_shards('time'),
-  )
-  model = GPT(config.model, config.attention, attend, rules.constrain)
+  rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
+  kernel_name, attend = _choose_kernel(config, objective, rules)
+  model = GPT(config.model, config.attention, attend, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   params, param_shardings = abstract_params(config, rules)
   optimizer = optimizers.make(config.optimizer, schedule, params)
@@ -105,6 +100,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     in_shardings=(shardings, batch_sharding),
     out_shardings=(shardings, replicated),
     donate_argnums=0,
+    compiler_options=options_for(mesh),
   )
   return Program(
     config=config,
@@ -123,6 +119,22 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
       in_shardings=(param_shardings, batch_sharding, None),
       out_shardings=replicated,
     ),
+  )
+
+
+def _choose_kernel(config, objective, rules):
+  seq_len = config.data.seq_len
+  row = {'tokens': jax.ShapeDtypeStruct((1, seq_len + 1), jnp.int32)}
+  mask = jax.eval_shape(objective, row, jax.random.key(0)).mask
+  return attention.choose_kernel(
+    config.attention.kernel,
+    seq_len=seq_len,
+    head_dim=config.model.head_dim,
+    softcap=config.attention.softcap,
+    dropout=config.model.attention_dropout,
+    position=config.model.position,
+    prefix=mask.prefix_B is not None,
+    rules=rules,
   )
 
 

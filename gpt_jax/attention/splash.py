@@ -1,0 +1,161 @@
+"""Attention by splash, jax's Pallas kernel for TPUs: blocks stay in fast memory.
+
+The kernel knows one row of one device, so it is mapped over the batch and placed on the
+mesh by `shard_map`. Blocks that a mask hides are left out of its grid; one kernel makes
+all three gradients. Keys and values of a group are read in place, not repeated.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
+from jax.sharding import PartitionSpec
+
+from gpt_jax.errors import ConfigError
+from gpt_jax.parallel.sharding import Rules
+
+LANES = 128
+"""A TPU's vector registers hold so many numbers side by side: the unit of blocks."""
+
+BLOCK = 512
+"""Tokens of a block at most: its scores in float32 are 1 MiB of fast memory."""
+
+
+GRADIENT_BLOCK = 2048
+"""Keys of a block of the backward kernel at most. Each block writes its share of the
+queries' gradients, to be added up: with two blocks that sum alone took 6 % of a GPT-2
+124M step on a TPU v5e. Products are still cut by BLOCK; that some hidden ones are not
+skipped costs less (docs/performance.md)."""
+
+
+def attend(
+  q_BHTK,
+  k_BGSK,
+  v_BGSK,
+  mask,
+  *,
+  scale,
+  softcap=0.0,
+  dropout=None,
+  rules: Rules | None = None,
+):
+  """Returns attention's output as `dense.attend` does; see there for the arguments.
+
+  Args:
+    rules: where heads and rows live on a mesh of TPUs; None: on one device. On CPUs the
+      kernel is interpreted: for tests, slowly.
+  What padding sees is unspecified. Raises ConfigError for dropout, ALiBi, prefixes, a
+  cache, GPUs, tokens that do not fill blocks and time that lies on several devices.
+  """
+  T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+  refusal = _refusal(T, S, mask, dropout, rules)
+  if refusal:
+    raise ConfigError(f'{refusal[0]}: the splash kernel {refusal[1]}')
+  # In the queries' own precision: a detour through float32 is another pass over them on
+  # TPUs, 4 % of a GPT-2 124M step. Exact for powers of two, as for heads of 64.
+  q_BHTK = q_BHTK * jnp.asarray(scale, q_BHTK.dtype)
+  run = functools.partial(
+    _run, mask=mask, softcap=softcap, interpret=_platform(rules) != 'tpu'
+  )
+  operands = (q_BHTK, k_BGSK, v_BGSK)
+  heads = ('act_heads', 'act_kv_heads', 'act_kv_heads')
+  names = [('batch', axis, 'time', 'head_dim') for axis in heads]
+  if mask.segments_BT is not None:
+    keys_BS = mask.segments_BT if mask.segments_BS is None else mask.segments_BS
+    operands += (mask.segments_BT, keys_BS)
+    names += [('batch', 'time')] * 2
+  if rules is None:
+    return run(*operands)
+  specs = tuple(map(rules.spec, names))
+  specs = tuple(
+    _whole_rows(spec) if len(array) == 1 else spec
+    for array, spec in zip(operands, specs, strict=True)
+  )
+  # The kernel's results do not say along which axes they vary: nothing to check.
+  return jax.shard_map(
+    run, mesh=rules.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
+  )(*operands)
+
+
+def can_take(seq_len, head_dim):
+  """Returns whether rows of `seq_len` tokens and heads of that size fill its blocks."""
+  return seq_len % LANES == 0 and head_dim % 64 == 0
+
+
+def _whole_rows(spec):
+  """Returns `spec` for an array of a single row, which no axis of the mesh can cut."""
+  return PartitionSpec(None, *spec[1:])
+
+
+def _refusal(T, S, mask, dropout, rules):
+  """Returns (what is asked, why not and what to do instead), or None."""
+  use = 'use attention.kernel="{}".'.format
+  if dropout is not None:
+    return 'model.attention_dropout', 'cannot drop scores; ' + use('dense')
+  if mask.slopes_H is not None:
+    return 'model.position="alibi"', 'has no biases; ' + use('blockwise')
+  if mask.prefix_B is not None:
+    return 'objective.name', 'cannot show a prefix to all; ' + use('blockwise')
+  if mask.query_start_B is not None:
+    return 'a cache', 'does not decode; ' + use('blockwise')
+  if T % LANES or S % LANES:
+    why = f'cuts rows of {T} queries and {S} keys into blocks of {LANES}; '
+    return 'data.seq_len', why + use('blockwise')
+  if rules is not None and rules.num_shards('time') > 1:
+    return 'parallel.rules', 'needs whole rows on a device; ' + use('ring')
+  if _platform(rules) not in ('tpu', 'cpu'):
+    return 'attention.kernel="splash"', 'runs on TPUs; ' + use('fused')
+  return None
+
+
+def _platform(rules):
+  if rules is None:
+    return jax.default_backend()
+  return rules.mesh.devices.flat[0].platform
+
+
+def _run(
+  q_BHTK, k_BGSK, v_BGSK, queries_BT=None, keys_BS=None, *, mask, softcap, interpret
+):
+  """Returns the output for what one device holds; `q_BHTK` is scaled."""
+  H, T = q_BHTK.shape[1:3]
+  S = k_BGSK.shape[2]
+  query_size, key_size = _block(T, BLOCK), _block(S, BLOCK)
+  kernel = pallas_splash.make_splash_mha(
+    pallas_splash.MultiHeadMask([_rule(mask, T, S)] * H),
+    head_shards=1,
+    q_seq_shards=1,
+    block_sizes=pallas_splash.BlockSizes(
+      block_q=query_size,
+      block_kv=key_size,
+      block_kv_compute=key_size,
+      block_q_dkv=query_size,
+      block_kv_dkv=_block(S, GRADIENT_BLOCK),
+      block_kv_dkv_compute=key_size,
+      use_fused_bwd_kernel=True,
+    ),
+    attn_logits_soft_cap=softcap or None,
+    # So that a remat policy can save it and spare the second forward pass.
+    residual_checkpoint_name='attended',
+    interpret=interpret,
+  )
+  if queries_BT is None or keys_BS is None:
+    return jax.vmap(kernel)(q_BHTK, k_BGSK, v_BGSK)
+  segments = pallas_splash.SegmentIds(queries_BT, keys_BS)
+  return jax.vmap(kernel)(q_BHTK, k_BGSK, v_BGSK, segments)
+
+
+def _block(length, most):
+  """Returns the largest size of equal blocks in whole lanes, up to `most` tokens."""
+  sizes = range(most, 0, -LANES)
+  return next(size for size in sizes if length % size == 0)
+
+
+def _rule(mask, T, S):
+  """Returns what indices alone say of `mask`, in the kernel's own terms."""
+  if mask.window is not None:
+    past = mask.window - 1
+    return pallas_splash.LocalMask((T, S), (past, 0 if mask.causal else past), 0)
+  kind = pallas_splash.CausalMask if mask.causal else pallas_splash.FullMask
+  return kind((T, S))

@@ -1,0 +1,310 @@
+"""Ring attention: rows cut in time over devices, keys and values passed in a circle.
+
+Each device keeps its queries and works with one share of the keys at a time, while the
+next one is already on its way from its neighbour: Ring Attention, arXiv:2310.01889, on
+the block pairs of `online`. Memory is that of a share; no device ever sees a whole row
+of keys. The backward pass passes keys and values round again, and their gradients in
+float32 behind them, until these are home.
+
+Callers see tokens in order. Under a causal mask the kernel swaps halves of shares
+inside (`ring_schedule`), so that all devices have the same to do at every step; that
+costs one more exchange of queries, keys, values and outputs.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
+
+from gpt_jax.attention import blockwise, online, ring_schedule
+from gpt_jax.errors import ConfigError
+from gpt_jax.matmul import sum_dtype
+from gpt_jax.parallel.sharding import Rules
+
+QUERIES = ('batch', 'act_heads', 'time', 'head_dim')
+KEYS = ('batch', 'act_kv_heads', 'time', 'head_dim')
+MASK = {
+  'prefix_B': ('batch',),
+  'query_start_B': ('batch',),
+  # Whole rows: one integer a token, beside hundreds in keys and values.
+  'segments_BT': ('batch', None),
+  'segments_BS': ('batch', None),
+  'slopes_H': ('act_heads',),
+}
+"""The logical axes of each array."""
+
+
+def attend(
+  q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None, rules=None,
+  block=None,
+):  # fmt: skip
+  """Returns attention's output as `dense.attend` does; see there for the arguments.
+
+  Args:
+    rules: parallel.sharding.Rules; 'time' is the ring. None, or time that is whole: a
+      ring of one device, which is the blockwise kernel.
+    block: tokens in a block of queries or keys, at most; None: `online.block_size`.
+  Queries that see no key (padding) give zeros. ALiBi's slopes get no gradient. Raises
+  ConfigError for dropout, and for sizes that do not divide over the mesh.
+  """
+  if dropout is not None:
+    raise ConfigError(
+      'model.attention_dropout: the ring kernel cannot do it; use'
+      ' attention.kernel="dense".'
+    )
+  T, S = q_BHTK.shape[2], k_BGSK.shape[2]
+  if rules is None or rules.num_shards('time') == 1 or T == 1:
+    return blockwise.attend(
+      q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap, block=block
+    )
+  _check(rules, q_BHTK.shape, k_BGSK.shape)
+  D = rules.num_shards('time')
+  sizes = tuple(
+    _divisor(length // (2 * D), block or online.block_size(length), length)
+    for length in (T, S)
+  )
+  ring = Ring(rules, ring_schedule.make(mask, D, T, S, sizes), softcap)
+  # Scaled in float32, as the dense kernel does and for its reason.
+  q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
+  return _attend(ring, q_BHTK, k_BGSK, v_BGSK, mask)
+
+
+def _check(rules, shape_BHTK, shape_BGSK):
+  """Raises ConfigError for shapes that the mesh cannot share out."""
+  heads, kv_heads = (rules.table.get(name) for name in ('act_heads', 'act_kv_heads'))
+  if heads != kv_heads:
+    raise ConfigError(
+      f'parallel.overrides: act_heads={heads!r} and act_kv_heads={kv_heads!r}, but the'
+      ' ring kernel wants the heads of queries and keys on the same devices; give both'
+      ' the same axis, or use attention.kernel="dense".'
+    )
+  for array, shape, names in (
+    ('attention: queries', shape_BHTK, QUERIES),
+    ('attention: keys', shape_BGSK, KEYS),
+  ):
+    size, parts = shape[2], 2 * rules.num_shards('time')
+    if size % parts:
+      raise ConfigError(
+        f'data.seq_len={size}: the ring kernel cuts rows into {parts} chunks, two for'
+        f' each device along {rules.table["time"]!r}, and they do not divide; try'
+        f' {-(-size // parts) * parts}, change parallel.mesh, or use'
+        ' attention.kernel="dense".'
+      )
+    rules.check(array, shape, names)
+
+
+def _divisor(chunk, block, length):
+  """Returns the largest block of at most `block` tokens that divides `chunk`."""
+  size = max(size for size in range(1, min(block, chunk) + 1) if chunk % size == 0)
+  if size < min(block, chunk) / 8:
+    raise ConfigError(
+      f'data.seq_len={length}: its chunks of {chunk} tokens divide only into blocks of'
+      f' {size}, which the ring kernel would crawl through; use a multiple of'
+      f' {length // chunk * 64}.'
+    )
+  return size
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ring:
+  """One attention's devices and schedule: all that is known while tracing."""
+
+  rules: Rules
+  schedule: ring_schedule.Schedule
+  softcap: float
+
+  @property
+  def axis(self) -> Any:
+    """The axis of the mesh, or several, that the ring runs along."""
+    return self.rules.table['time']
+
+  @property
+  def tiles(self):
+    return online.Tiles(*self.schedule.sizes, self.softcap)
+
+  def on_mesh(self, function, arrays, mask, names):
+    """Returns `function(self, *shares, mask)` run on every device's share.
+
+    `arrays` are (array, logical names), `names` those of the results.
+    """
+    parts = {
+      name: self._row_spec(getattr(mask, name), part)
+      for name, part in MASK.items()
+      if getattr(mask, name) is not None
+    }
+    specs = [self.rules.spec(part) for _, part in arrays]
+    run = jax.shard_map(
+      functools.partial(function, self),
+      mesh=self.rules.mesh,
+      in_specs=(*specs, dataclasses.replace(mask, **parts)),
+      out_specs=tuple(self.rules.spec(part) for part in names),
+      # What comes home is the same on devices that share nothing: axes of the mesh that
+      # cut no operand. The check cannot follow that through permutes and custom_vjp.
+      check_vma=False,
+    )
+    return run(*(array for array, _ in arrays), mask)
+
+  def _row_spec(self, array, names):
+    # An array of one row holds for all rows.
+    is_one = names[0] == 'batch' and array.shape[0] == 1
+    return PartitionSpec() if is_one else self.rules.spec(names)
+
+  def pass_on(self, arrays, by=1):
+    """Returns what the device `by` places before this one has sent of `arrays`."""
+    D = self.schedule.queries.num_devices
+    if by % D == 0:
+      return arrays
+    return jax.lax.ppermute(arrays, self.axis, [(i, (i + by) % D) for i in range(D)])
+
+  def pairs(self, stage, i):
+    """Returns the pairs of this device at step `i` of a stage, as `online` takes them.
+
+    Keys are by then those of the device so many steps before it.
+    """
+    schedule, device = self.schedule, jax.lax.axis_index(self.axis)
+    row = jnp.asarray(stage.pattern_RD)[i, device]
+    t, s = jnp.asarray(stage.patterns_PN2)[row].T
+    owner = (device - stage.first - i) % schedule.keys.num_devices
+    return t, s, schedule.queries.index(device, t), schedule.keys.index(owner, s)
+
+  def steps(self, carry, step):
+    """Returns `carry` after all steps, `step(carry, pairs, is_last)` each."""
+    for stage in self.schedule.stages():
+      is_last = stage.first + stage.num_steps == self.schedule.num_steps
+      if stage.num_steps == 1:
+        carry = step(carry, self.pairs(stage, 0), is_last)
+      else:
+        assert not is_last, stage
+
+        def one(carry, i, stage=stage):
+          return step(carry, self.pairs(stage, i), False), None
+
+        carry, _ = jax.lax.scan(one, carry, jnp.arange(stage.num_steps))
+    return carry
+
+  def swap(self, arrays, axis, back=False):
+    """Returns shares in the order of the schedule, or `back` in the row's own.
+
+    Two chunks lie side by side along `axis`. One of them has an even number in the row,
+    one an odd one, before and after: each device sends and receives one of either kind.
+    """
+    layout = self.schedule.queries
+    if not layout.zigzag:
+      return arrays
+    is_even = jax.lax.axis_index(self.axis) % 2 == 0
+
+    def cross(pair):
+      """Turns (early, late) into (even, odd) and back; late is odd on even devices."""
+      first, second = pair
+      return jnp.where(is_even, first, second), jnp.where(is_even, second, first)
+
+    def send(x, parity):
+      moves = [
+        (i, layout.home(2 * i + parity)) for i in range(layout.num_devices)
+      ]  # fmt: skip
+      if back:
+        moves = [(j, i) for i, j in moves]
+      return jax.lax.ppermute(x, self.axis, moves)
+
+    def move(x):
+      pair = jnp.split(x, 2, axis)
+      pair = cross(pair) if back else pair
+      pair = [send(chunk, parity) for parity, chunk in enumerate(pair)]
+      return jnp.concatenate(pair if back else cross(pair), axis)
+
+    return jax.tree.map(move, arrays)
+
+
+# Below, arrays are one device's shares; B, H, G, T and S count what is in them.
+
+
+def _output(ring, q_BHTK, k_BGSK, v_BGSK, mask) -> jax.Array:
+  return _forward(ring, q_BHTK, k_BGSK, v_BGSK, mask)[0]
+
+
+def _forward(ring, q_BHTK, k_BGSK, v_BGSK, mask):
+  arrays = [(q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS)]
+  names = (QUERIES, QUERIES[:3])
+  out_BHTK, log_sum_BHT = ring.on_mesh(_forward_share, arrays, mask, names)
+  # Named here: a remat policy that saves both spares the second forward pass.
+  out_BHTK = checkpoint_name(out_BHTK, 'attended')
+  log_sum_BHT = checkpoint_name(log_sum_BHT, 'attended')
+  return out_BHTK, (q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, log_sum_BHT)
+
+
+def _forward_share(ring, q_BHTK, k_BGSK, v_BGSK, mask):
+  """Returns the output in the row's order, log-sum-exps in that of the schedule."""
+  q_BHTK, k_BGSK, v_BGSK = ring.swap((q_BHTK, k_BGSK, v_BGSK), 2)
+  q_BGRTK = _grouped(q_BHTK, k_BGSK)
+
+  def step(carry, pairs, is_last):
+    state, k_BGSK, v_BGSK = carry
+    # Before the products, which do not need it: both go on at once.
+    following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
+    state = online.absorb(ring.tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, pairs)
+    return state, *following
+
+  state, _, _ = ring.steps((online.start(q_BGRTK), k_BGSK, v_BGSK), step)
+  out_BGRTK, log_sum_BGRT = online.finish(state, q_BHTK.dtype)
+  out_BHTK = ring.swap(out_BGRTK.reshape(q_BHTK.shape), 2, back=True)
+  return out_BHTK, log_sum_BGRT.reshape(q_BHTK.shape[:3])
+
+
+def _backward(ring, saved, d_out_BHTK):
+  q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, log_sum_BHT = saved
+  arrays = [
+    (q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS),
+    (log_sum_BHT, QUERIES[:3]), (online.shift(out_BHTK, d_out_BHTK), QUERIES[:3]),
+    (d_out_BHTK, QUERIES),
+  ]  # fmt: skip
+  grads = ring.on_mesh(_backward_share, arrays, mask, (QUERIES, KEYS, KEYS))
+  return *grads, None
+
+
+def _backward_share(
+  ring, q_BHTK, k_BGSK, v_BGSK, log_sum_BHT, shift_BHT, d_out_BHTK, mask
+):
+  """Returns the gradients of queries, keys and values in the row's order."""
+  log_sum_BGRT = _grouped(log_sum_BHT, k_BGSK)
+  *for_queries, k_BGSK, v_BGSK = ring.swap(
+    (q_BHTK, shift_BHT, d_out_BHTK, k_BGSK, v_BGSK), 2
+  )
+  q_BGRTK, shift_BGRT, d_out_BGRTK = (_grouped(x, k_BGSK) for x in for_queries)
+  dtype = sum_dtype(q_BHTK)
+  zeros = (jnp.zeros_like(k_BGSK, dtype), jnp.zeros_like(v_BGSK, dtype))
+
+  def step(carry, pairs, is_last):
+    dq_BGRTK, k_BGSK, v_BGSK, grads = carry
+    following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
+    # The sum so far follows its keys, one step behind: it is added after the products,
+    # so that it too travels beside them.
+    so_far = ring.pass_on(grads)
+    dq_BGRTK, *more = online.add_gradients(
+      ring.tiles, (dq_BGRTK, *zeros), q_BGRTK, k_BGSK, v_BGSK, mask, log_sum_BGRT,
+      shift_BGRT, d_out_BGRTK, pairs,
+    )  # fmt: skip
+    grads = tuple(a + b for a, b in zip(so_far, more, strict=True))
+    return dq_BGRTK, *following, grads
+
+  carry = (jnp.zeros_like(q_BGRTK, dtype), k_BGSK, v_BGSK, zeros)
+  dq_BGRTK, _, _, grads = ring.steps(carry, step)
+  # Complete: they go home in the type that leaves.
+  grads = tuple(grad.astype(k_BGSK.dtype) for grad in grads)
+  grads = ring.pass_on(grads, by=1 - ring.schedule.num_steps)
+  dq_BHTK = dq_BGRTK.reshape(q_BHTK.shape).astype(q_BHTK.dtype)
+  return tuple(ring.swap((dq_BHTK, *grads), 2, back=True))
+
+
+def _grouped(x_BHT, k_BGSK):
+  """Returns heads as [G, R]: K and V are not repeated for R = H / G query heads."""
+  B, H, *rest = x_BHT.shape
+  G = k_BGSK.shape[1]
+  return x_BHT.reshape(B, G, H // G, *rest)
+
+
+_attend = jax.custom_vjp(_output, nondiff_argnums=(0,))
+_attend.defvjp(_forward, _backward)

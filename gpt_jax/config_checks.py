@@ -76,7 +76,11 @@ def _model(config):
   return problems
 
 
-_CANNOT = {'fused': ('softcap', 'dropout'), 'blockwise': ('dropout',)}
+_CANNOT = {
+  'fused': ('softcap', 'dropout'),
+  'blockwise': ('dropout',),
+  'ring': ('dropout',),
+}
 """Kernel -> what it refuses; a kernel that is not here does everything."""
 
 

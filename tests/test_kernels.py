@@ -36,6 +36,9 @@ CASES = {
   'prefix in a window': dict(mask=masks.prefix(jnp.array([0, 7])).with_window(4)),
   'decoding': dict(mask=masks.Mask(query_start_B=jnp.array([3, 15])), num_queries=1),
   'reading on': dict(mask=masks.Mask(query_start_B=jnp.array([2, 9])), num_queries=7),
+  'reading half a row on': dict(
+    mask=masks.Mask(query_start_B=jnp.array([2, 8])), num_queries=8
+  ),
   'reading a prefix on': dict(
     mask=masks.Mask(query_start_B=jnp.array([2, 9]), prefix_B=jnp.array([0, 12])),
     num_queries=7,

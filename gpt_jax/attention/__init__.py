@@ -11,7 +11,7 @@ import functools
 
 import jax
 
-from gpt_jax.attention import blockwise, dense, fused, splash
+from gpt_jax.attention import blockwise, dense, fused, ring, splash
 from gpt_jax.registry import lookup
 
 KERNELS = {
@@ -21,6 +21,7 @@ KERNELS = {
 }
 
 ON_MESH = {
+  'ring': ring.attend,
   'splash': splash.attend,
 }
 """Kernels for training, whose `attend` takes `rules` as well."""
@@ -47,10 +48,10 @@ def choose_kernel(
 ):
   """Returns `(resolved name, attend)`; `'auto'` is decided here, once, for good.
 
-  Auto takes, in this order: the dense kernel where scores are dropped; splash on TPUs
-  and the fused kernel on GPUs for the models they can do; the blockwise one for rows of
-  BLOCKWISE_FROM tokens or more, unless they lie on several devices, where each block
-  would be fetched anew; else the dense one.
+  Auto takes, in this order: the dense kernel where scores are dropped; the ring where
+  rows lie on several devices, since any other would fetch all keys to each of them;
+  splash on TPUs and the fused kernel on GPUs for the models they can do; the blockwise
+  one for rows of BLOCKWISE_FROM tokens or more; else the dense one.
 
   Args:
     prefix: whether masks show a prefix to all queries.
@@ -61,6 +62,8 @@ def choose_kernel(
     name = 'auto'
   if name == 'auto':
     name = _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules)
+  if name == 'ring':
+    ring.check_length(seq_len, rules)
   if name in ON_MESH:
     return name, functools.partial(ON_MESH[name], rules=rules)
   return name, lookup(KERNELS | ON_MESH, name, 'attention.kernel')
@@ -69,15 +72,16 @@ def choose_kernel(
 def _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules):
   if dropout:
     return 'dense'
-  cut = rules is not None and rules.num_shards('time') > 1
+  if rules is not None and rules.num_shards('time') > 1:
+    return 'ring'
   if rules is None:
     platform = jax.default_backend()
   else:  # absent devices are planned for too
     platform = rules.mesh.devices.flat[0].platform
-  plain = position != 'alibi' and not cut
+  has_bias = position == 'alibi'
   fills = splash.can_take(seq_len, head_dim)
-  if platform == 'tpu' and rules is not None and plain and fills and not prefix:
+  if platform == 'tpu' and rules is not None and fills and not (has_bias or prefix):
     return 'splash'
-  if platform == 'gpu' and position != 'alibi' and not softcap:
+  if platform == 'gpu' and not has_bias and not softcap:
     return 'fused'
-  return 'blockwise' if seq_len >= BLOCKWISE_FROM and not cut else 'dense'
+  return 'blockwise' if seq_len >= BLOCKWISE_FROM else 'dense'

@@ -172,16 +172,17 @@ class Ring:
     return t, s, schedule.queries.index(device, t), schedule.keys.index(owner, s)
 
   def steps(self, carry, step):
-    """Returns `carry` after all steps, `step(carry, pairs, is_last)` each."""
+    """Returns `carry` after all steps: `step(carry, pairs, is_first, is_last)`."""
     for stage in self.schedule.stages():
+      is_first = stage.first == 0
       is_last = stage.first + stage.num_steps == self.schedule.num_steps
       if stage.num_steps == 1:
-        carry = step(carry, self.pairs(stage, 0), is_last)
+        carry = step(carry, self.pairs(stage, 0), is_first, is_last)
       else:
-        assert not is_last, stage
+        assert not is_first and not is_last, stage
 
         def one(carry, i, stage=stage):
-          return step(carry, self.pairs(stage, i), False), None
+          return step(carry, self.pairs(stage, i), False, False), None
 
         carry, _ = jax.lax.scan(one, carry, jnp.arange(stage.num_steps))
     return carry
@@ -241,7 +242,8 @@ def _forward_share(ring, q_BHTK, k_BGSK, v_BGSK, mask):
   q_BHTK, k_BGSK, v_BGSK = ring.swap((q_BHTK, k_BGSK, v_BGSK), 2)
   q_BGRTK = _grouped(q_BHTK, k_BGSK)
 
-  def step(carry, pairs, is_last):
+  def step(carry, pairs, is_first, is_last):
+    del is_first
     state, k_BGSK, v_BGSK = carry
     # Before the products, which do not need it: both go on at once.
     following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
@@ -277,12 +279,12 @@ def _backward_share(
   dtype = sum_dtype(q_BHTK)
   zeros = (jnp.zeros_like(k_BGSK, dtype), jnp.zeros_like(v_BGSK, dtype))
 
-  def step(carry, pairs, is_last):
+  def step(carry, pairs, is_first, is_last):
     dq_BGRTK, k_BGSK, v_BGSK, grads = carry
     following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
     # The sum so far follows its keys, one step behind: it is added after the products,
     # so that it too travels beside them.
-    so_far = ring.pass_on(grads)
+    so_far = grads if is_first else ring.pass_on(grads)
     dq_BGRTK, *more = online.add_gradients(
       ring.tiles, (dq_BGRTK, *zeros), q_BGRTK, k_BGSK, v_BGSK, mask, log_sum_BGRT,
       shift_BGRT, d_out_BGRTK, pairs,

@@ -78,10 +78,13 @@ class Schedule:
     return self.seen_RD.max(1).sum(), self.num_steps
 
   def stages(self):
-    """Returns the Stages in order; the last step stands alone, as nothing follows."""
+    """Returns the Stages in order; the first and the last step stand alone.
+
+    Before the first nothing has arrived, and after the last nothing leaves.
+    """
     counts = [visits.shape[1] for visits in self.visits_RDN2]
     changes = {r for r in range(1, len(counts)) if counts[r] != counts[r - 1]}
-    borders = sorted(changes | {0, len(counts) - 1, len(counts)})
+    borders = sorted(changes | {0, 1, len(counts) - 1, len(counts)})
     return [self._stage(*pair) for pair in itertools.pairwise(borders)]
 
   def _stage(self, first, end):

@@ -56,7 +56,8 @@ def get_config():
 
   config.attention = attention = ConfigDict()
   attention.kernel = 'auto'  # dense, fused (cuDNN on GPUs), blockwise (long rows, any
-  # backend; no dropout); auto picks by backend and data.seq_len, and logs it
+  # backend; no dropout), ring (rows cut over devices: parallel.rules='sequence'); auto
+  # picks by backend, data.seq_len and parallel.rules, and logs it
   attention.softcap = 0.0  # c: scores -> c tanh(scores / c); 0 = off
   attention.scale = None  # None: 1/sqrt(head_dim)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from gpt_jax import checkpoints, config_door
+from gpt_jax import checkpoints, config_door, metrics_file
 from gpt_jax.errors import ConfigError, DataError, DivergedError, StorageError
 from gpt_jax.train import loop
 from gpt_jax.workdir import Workdir
@@ -54,6 +54,14 @@ def test_steps_are_recorded_once_and_when_due(finished_run):
   assert steps == [1, 2, 3, 4, 6]
   evaluated = [r for r in tiny_runs.lines(finished_run) if 'validation/loss' in r]
   assert [r['step'] for r in evaluated] == [3, 6]
+
+
+def test_the_first_line_says_what_compiling_took_and_no_other(finished_run):
+  lines = metrics_file.read_lines(Workdir(finished_run).metrics)
+  told = [line for line in lines if 'train/compile_seconds' in line]
+  assert [line['step'] for line in told] == [1]
+  assert told[0]['train/compile_seconds'] > 0
+  assert told[0]['train/compile_cache_hit'] in (0, 1)
 
 
 def test_a_line_has_the_figures_of_its_own_step(finished_run):

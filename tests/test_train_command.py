@@ -1,6 +1,7 @@
 """`gpt-jax train` with good and bad input, as it ends in the shell."""
 
 import json
+import re
 
 import pytest
 import tiny_runs
@@ -18,6 +19,8 @@ def test_a_run_says_what_it_is_how_it_goes_and_what_comes_next(tmp_path, capsys)
   out = capsys.readouterr().out
   assert '25,248 parameters, 16,384 training tokens, 6 steps' in out
   assert 'fresh parameters' in out
+  assert 'compilation cache in ' in out
+  assert re.search(r'step: (from|not in) the compilation cache', out)
   assert 'step 6/6  loss ' in out
   assert 'eval validation' in out
   assert f'next: gpt-jax eval --workdir={tmp_path / "run"}' in out

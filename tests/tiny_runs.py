@@ -57,7 +57,10 @@ def everything_on(path):
   }
 
 
-PACE = ('time', 'train/tokens_per_second', 'train/mfu')
+PACE = (
+  'time', 'train/tokens_per_second', 'train/mfu', 'train/compile_seconds',
+  'train/compile_cache_hit',
+)  # fmt: skip
 """What two equal runs may differ in."""
 
 

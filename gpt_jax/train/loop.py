@@ -18,7 +18,15 @@ from gpt_jax.data import pipeline
 from gpt_jax.errors import DivergedError
 from gpt_jax.model import flops
 from gpt_jax.parallel import multihost
-from gpt_jax.train import assembly, hooks, norms, resume, throughput, tracking
+from gpt_jax.train import (
+  assembly,
+  compilation,
+  hooks,
+  norms,
+  resume,
+  throughput,
+  tracking,
+)
 from gpt_jax.train.console import TrainConsole
 from gpt_jax.train.state import TrainState
 from gpt_jax.train.step import Program
@@ -126,6 +134,7 @@ def _introduce(run, dataset, origin):
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
     f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
   )
+  run.console.note(compilation.cache_place())
 
 
 def _hooks(run):
@@ -166,7 +175,12 @@ def _steps(run, dataset):
       batch = place(next(batches))
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
-      run.state, metrics = advance(run.state, batch)
+      if step == first:
+        with compilation.watch() as compiled:
+          run.state, metrics = advance(run.state, batch)
+        report.compiled(compiled)
+      else:
+        run.state, metrics = advance(run.state, batch)
       report.previous()
       run.step = step + 1
       report.hold(metrics)
@@ -187,6 +201,7 @@ class Report:
   def __init__(self, run):
     self._run = run
     self._held = None
+    self._once = {}
     program = run.program
     self._meter = throughput.Meter(
       flops_per_token=flops.palm_flops_per_token(
@@ -200,6 +215,11 @@ class Report:
     """Measures the pace from now on: what came before was no training."""
     run = self._run
     self._meter.start(run.program.horizon.tokens_at(run.step), time.monotonic())
+
+  def compiled(self, compilation):
+    """Says where the step's program came from; the next line records it."""
+    self._run.console.note(f'step: {compilation}')
+    self._once = compilation.metrics()
 
   def hold(self, metrics):
     """Keeps the metrics of the step that was just dispatched."""
@@ -244,7 +264,8 @@ class Report:
     named['train/tokens_per_second'] = speed.tokens_per_second
     if speed.mfu is not None:
       named['train/mfu'] = speed.mfu
-    run.tracker.write(step, named, tokens=horizon.tokens_at(step))
+    run.tracker.write(step, named | self._once, tokens=horizon.tokens_at(step))
+    self._once = {}
 
 
 def _require_finite(metrics, step):

@@ -280,6 +280,12 @@ def test_what_the_mesh_cannot_share_out_is_refused(
     jax.eval_shape(attend, q_BHTK, k_BGSK, k_BGSK)
 
 
+def test_rows_that_do_not_divide_are_refused_when_the_kernel_is_chosen():
+  with pytest.raises(ConfigError, match=r'data\.seq_len=20: .* try 24'):
+    choose_kernel('auto', seq_len=20, rules=rules_of(sequence=4))
+  choose_kernel('ring', seq_len=20, rules=rules_of(data=2))
+
+
 def test_it_refuses_dropout_and_names_the_kernel_that_can():
   x_BHTK = jnp.ones((1, 1, 4, 4))
   with pytest.raises(ConfigError, match=r'model.attention_dropout.*kernel="dense"'):

@@ -86,15 +86,20 @@ def _check(rules, shape_BHTK, shape_BGSK):
     ('attention: queries', shape_BHTK, QUERIES),
     ('attention: keys', shape_BGSK, KEYS),
   ):
-    size, parts = shape[2], 2 * rules.num_shards('time')
-    if size % parts:
-      raise ConfigError(
-        f'data.seq_len={size}: the ring kernel cuts rows into {parts} chunks, two for'
-        f' each device along {rules.table["time"]!r}, and they do not divide; try'
-        f' {-(-size // parts) * parts}, change parallel.mesh, or use'
-        ' attention.kernel="dense".'
-      )
+    check_length(shape[2], rules)
     rules.check(array, shape, names)
+
+
+def check_length(length, rules):
+  """Raises ConfigError for rows that do not divide over the devices of `rules`."""
+  devices = rules.num_shards('time')
+  if devices > 1 and length % (2 * devices):
+    raise ConfigError(
+      f'data.seq_len={length}: the ring kernel cuts rows into {2 * devices} chunks, two'
+      f' for each device along {rules.table["time"]!r}, and they do not divide; try'
+      f' {-(-length // (2 * devices)) * 2 * devices}, change parallel.mesh, or use'
+      ' attention.kernel="dense".'
+    )
 
 
 def _divisor(chunk, block, length):
@@ -142,8 +147,8 @@ class Ring:
       mesh=self.rules.mesh,
       in_specs=(*specs, dataclasses.replace(mask, **parts)),
       out_specs=tuple(self.rules.spec(part) for part in names),
-      # What comes home is the same on devices that share nothing: axes of the mesh that
-      # cut no operand. The check cannot follow that through permutes and custom_vjp.
+      # Along axes of the mesh that cut no operand all devices compute the same; the
+      # check would want every zero and table marked as varying along the others.
       check_vma=False,
     )
     return run(*(array for array, _ in arrays), mask)
@@ -204,11 +209,8 @@ class Ring:
       return jnp.where(is_even, first, second), jnp.where(is_even, second, first)
 
     def send(x, parity):
-      moves = [
-        (i, layout.home(2 * i + parity)) for i in range(layout.num_devices)
-      ]  # fmt: skip
-      if back:
-        moves = [(j, i) for i, j in moves]
+      moves = [(i, layout.home(2 * i + parity)) for i in range(layout.num_devices)]
+      moves = [(there, here) for here, there in moves] if back else moves
       return jax.lax.ppermute(x, self.axis, moves)
 
     def move(x):

@@ -27,6 +27,7 @@ EXTRAS = {
   'tpu': ['jax[tpu]>=0.10'],
   # What single features need.
   'plan': ['jax[tpu]>=0.10'],  # libtpu, for its compiler: no TPU needed
+  'compare': ['torch', 'transformers'],  # the peer of gpt-jax bench --vs
   'sentencepiece': ['sentencepiece'],
   'wandb': ['wandb'],
   # What the people who change the code need.

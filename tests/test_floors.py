@@ -18,7 +18,7 @@ FLOORS = {
   'inference compress interop baselines figures': 6,
   'evaluation': 7,
   'train': 8,
-  'api planning benchmarking sweeps reports serving doctor': 9,
+  'api planning benchmarks sweeps reports serving doctor': 9,
   'commands cli __main__ __init__': 10,
 }
 """Names directly under gpt_jax. A module imports from below and from its own folder."""

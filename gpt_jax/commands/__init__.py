@@ -8,6 +8,7 @@ COMMANDS = {
   'train': 'pretrain or fine-tune; goes on by itself where a run left off',
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
+  'bench': 'how fast is a run on this device, and beside PyTorch?',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

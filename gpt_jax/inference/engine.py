@@ -90,6 +90,11 @@ class Engine:
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
     self._params = self._prepare(params)
 
+  @property
+  def params(self):
+    """The parameters as decoding reads them: unrolled, in the model's dtype."""
+    return self._params
+
   def release(self):
     """Lets go of the parameters, which may be a copy, until `set_params`."""
     self._params = None

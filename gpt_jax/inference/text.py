@@ -13,27 +13,35 @@ VISIBILITY = {'prefix_lm': 'prefix', 'span_corruption': 'prefix', 'masked_lm': '
 """What models see by their objective, where it is not just what came before."""
 
 
+def make_engine(config, params, vocab_size):
+  """Returns the Engine of a Config with its `model.vocab_size`, for decoding.
+
+  `vocab_size` is the tokenizer's; the ids of the objective come on top.
+  """
+  extra = objectives.extra_tokens(config.objective, config.data.seq_len)
+  _, attend = attention.choose_kernel(
+    config.attention.kernel,
+    seq_len=config.data.seq_len,
+    head_dim=config.model.head_dim,
+    softcap=config.attention.softcap,
+    position=config.model.position,
+  )
+  return Engine(
+    config.model,
+    config.attention,
+    params,
+    attend=attend,
+    vocab_limit=vocab_size + extra,
+    visibility=VISIBILITY.get(config.objective.name, 'causal'),
+  )
+
+
 class Writer:
   """Writes and scores text with the parameters of one run."""
 
   def __init__(self, config, params, tokenizer):
     """Takes a Config with its `model.vocab_size`, and parameters in either form."""
-    extra = objectives.extra_tokens(config.objective, config.data.seq_len)
-    _, attend = attention.choose_kernel(
-      config.attention.kernel,
-      seq_len=config.data.seq_len,
-      head_dim=config.model.head_dim,
-      softcap=config.attention.softcap,
-      position=config.model.position,
-    )
-    self.engine = Engine(
-      config.model,
-      config.attention,
-      params,
-      attend=attend,
-      vocab_limit=tokenizer.vocab_size + extra,
-      visibility=VISIBILITY.get(config.objective.name, 'causal'),
-    )
+    self.engine = make_engine(config, params, tokenizer.vocab_size)
     self._max_new_tokens = config.inference.max_new_tokens
     self._tokenizer = tokenizer
 

@@ -1,0 +1,105 @@
+"""Reading a prompt and writing after it, with the engine that `generate` uses.
+
+Prompt and text have the same length, a power of two, so that the cache has as many rows
+for one new token as for all of them. `prefill` reads the prompt and writes one token.
+`decode` writes all of them, without the time of `prefill` in the same round: what is
+left is what each further token costs.
+"""
+
+import jax
+import numpy as np
+
+from gpt_jax.benchmarks import timing
+from gpt_jax.errors import ConfigError
+from gpt_jax.inference import text
+from gpt_jax.model import flops
+from gpt_jax.pytree import named_leaves
+
+BATCH_SIZES = (1, 8)
+LONGEST = 256
+"""Tokens of prompt and text together, at most."""
+
+
+def cases(subject, batch_sizes=BATCH_SIZES):
+  """Returns `prefill_B` and `decode_B` for each number of texts written at once."""
+  config = subject.config
+  if config.objective.name == 'masked_lm':
+    raise ConfigError(
+      'objective.name="masked_lm": such a model writes no text; leave decode out of'
+      ' --what.'
+    )
+  engine = text.make_engine(config, subject.state.params, subject.num_ids)
+  half = lengths(config.data.seq_len)
+  if half < 2:
+    return [
+      timing.Skipped('decode', f'data.seq_len={config.data.seq_len} is too short')
+    ]
+  found = []
+  for rows_BT in prompts(subject, batch_sizes).values():
+    found += _pair(engine, config, list(rows_BT), half)
+  return found
+
+
+def prompts(subject, batch_sizes=BATCH_SIZES):
+  """Returns `{B: ids [B, length of a prompt]}`, always the same."""
+  half = lengths(subject.config.data.seq_len)
+  rng = np.random.default_rng(0)
+  return {
+    rows: rng.integers(0, subject.num_ids, (rows, half), np.int32)
+    for rows in batch_sizes
+  }
+
+
+def lengths(seq_len):
+  """Returns how many tokens a prompt has, and as many are written after it."""
+  return max(1, min(1 << (seq_len.bit_length() - 1), LONGEST) // 2)
+
+
+def token_bytes(config, engine_params, rows, cached):
+  """Returns what has to be read from memory for one more token of each of `rows`.
+
+  All weights but tables from which single rows are taken, and the keys and values of
+  the `cached` tokens before.
+  """
+  model = config.model
+  picked = ['position/'] if model.tie_embeddings else ['position/', 'embed/']
+  weights = sum(
+    leaf.nbytes
+    for name, leaf in named_leaves(engine_params)
+    if not name.startswith(tuple(picked))
+  )
+  width = np.dtype(jax.numpy.dtype(model.dtype)).itemsize
+  row = 2 * model.num_layers * model.num_kv_heads * model.head_dim * width
+  return weights + rows * cached * row
+
+
+def _pair(engine, config, prompts, half):
+  rows = len(prompts)
+
+  def write(tokens):
+    def run(times):
+      for _ in range(times):
+        engine.generate(prompts, max_new_tokens=tokens)
+
+    return run
+
+  prefill, decode = write(1), write(half)
+  compile_seconds = timing.first_run_seconds(prefill)
+  mean_cached = half + half / 2
+  return [
+    timing.Case(
+      f'prefill_{rows}',
+      prefill,
+      compile_seconds=compile_seconds,
+      tokens=rows * half,
+      flops=rows * flops.forward_flops(config.model, half),
+    ),
+    timing.Case(
+      f'decode_{rows}',
+      decode,
+      compile_seconds=0.0,
+      tokens=rows * (half - 1),
+      bytes=(half - 1) * token_bytes(config, engine.params, rows, mean_cached),
+      minus=f'prefill_{rows}',
+    ),
+  ]

@@ -1,0 +1,124 @@
+"""A bench as a PNG: shares of the peaks, attention by length, ratios to the peer."""
+
+import pathlib
+
+OURS, PEER, FAINT = '#1f4e79', '#c98a00', '0.8'
+KERNEL_COLORS = ('#1f4e79', '#d1495b', '#2e8b57', '#8e5ea2', '#c98a00', '#3a9fbf')
+
+
+def save(report, path):
+  """Returns `path` after drawing a Report there, in a folder that is made if needed."""
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  draw(report).savefig(path, dpi=150)
+  return path
+
+
+def draw(report):
+  """Returns the figure of a Report, with the panels for which it has something."""
+  # Without pyplot, which keeps every figure alive and looks for a display.
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  panels = [
+    (draw_panel, content)
+    for draw_panel, content in (
+      (_draw_shares, _shares(report)),
+      (_draw_attention, _attention(report)),
+      (_draw_ratios, report.ratios),
+    )
+    if content
+  ]
+  count = max(1, len(panels))
+  figure = Figure(figsize=(5.6 * count, 4.4), layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(1, count, squeeze=False)[0]
+  for axis, (draw_panel, content) in zip(axes, panels, strict=False):
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.set_axisbelow(True)
+    draw_panel(axis, content)
+  figure.suptitle(_title(report), x=0.01, ha='left', fontsize=11)
+  return figure
+
+
+def _title(report):
+  run, device = report.run, report.device
+  return (
+    f'{run["parameters"] / 1e6:,.1f} M parameters, {run["batch_size"]} x'
+    f' {run["seq_len"]} tokens, {run["dtype"]}, on {device["count"]} {device["kind"]};'
+    f' medians of {report.rounds} rounds'
+  )
+
+
+def _shares(report):
+  """Returns `[(label, share, of what, is a peer's)]`, the best of each kind first."""
+  rows = []
+  for name, case in report.cases.items():
+    if name in ('matmul', 'copy') or name.startswith('attention/'):
+      continue
+    if case.mfu is not None:
+      rows.append((name, case.mfu, 'matmul peak'))
+    elif case.bandwidth_share is not None:
+      rows.append((name, case.bandwidth_share, 'copy peak'))
+  return rows
+
+
+def _draw_shares(axis, rows):
+  labels = [f'{name}\nof {peak}' for name, _, peak in rows]
+  places = range(len(rows))
+  axis.barh(places, [1.0] * len(rows), color='0.94', height=0.62)
+  axis.barh(places, [share for _, share, _ in rows], color=OURS, height=0.62)
+  for place, (_, share, _) in zip(places, rows, strict=True):
+    axis.text(share + 0.015, place, f'{share:.1%}', va='center', fontsize=9)
+  axis.set_yticks(list(places), labels, fontsize=8.5)
+  axis.invert_yaxis()
+  axis.set_xlim(0, max(1.0, *(1.12 * share for _, share, _ in rows)))
+  axis.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ['0', '25 %', '50 %', '75 %', '100 %'])
+  axis.set_title('share of the peaks measured beside it', loc='left', fontsize=10)
+
+
+def _attention(report):
+  """Returns `{kernel: [(length, TFLOP/s)]}` of forward and backward together."""
+  lines = {}
+  for name, case in report.cases.items():
+    parts = name.split('/')
+    if parts[0] == 'attention' and parts[3] == 'both':
+      lines.setdefault(parts[1], []).append((int(parts[2]), case.tflops))
+  return {kernel: sorted(points) for kernel, points in lines.items()}
+
+
+def _draw_attention(axis, lines):
+  for i, (kernel, points) in enumerate(lines.items()):
+    lengths, rates = zip(*points, strict=True)
+    color = KERNEL_COLORS[i % len(KERNEL_COLORS)]
+    axis.plot(lengths, rates, color=color, marker='o', markersize=5, linewidth=1.6)
+    axis.annotate(
+      kernel, (lengths[-1], rates[-1]), xytext=(6, 0), textcoords='offset points',
+      color=color, fontsize=9, va='center', annotation_clip=False,
+    )  # fmt: skip
+  lengths = sorted({length for points in lines.values() for length, _ in points})
+  axis.set_xscale('log', base=2)
+  axis.set_xticks(lengths, [f'{length:,}' for length in lengths])
+  axis.minorticks_off()
+  axis.set_ylim(bottom=0)
+  axis.grid(color='0.92', linewidth=0.8)
+  axis.set_xlabel('tokens in a row')
+  axis.set_title('attention, forward and backward, TFLOP/s', loc='left', fontsize=10)
+
+
+def _draw_ratios(axis, ratios):
+  names = list(ratios)
+  for place, name in enumerate(names):
+    ratio = ratios[name]
+    color = OURS if ratio['median'] <= 1 else PEER
+    axis.barh(place, ratio['median'], color=color, height=0.5)
+    axis.plot(
+      [ratio['low'], ratio['high']], [place, place], color='0.25', linewidth=1.5
+    )
+    end = max(ratio['high'], ratio['median'])
+    axis.text(end + 0.03, place, f'{ratio["median"]:.2f}', va='center', fontsize=9)
+  axis.axvline(1.0, color='0.4', linestyle=':', linewidth=1.2)
+  axis.set_yticks(range(len(names)), names, fontsize=9)
+  axis.invert_yaxis()
+  axis.set_xlim(0, 1.2 * max(1.0, *(ratio['high'] for ratio in ratios.values())))
+  axis.set_xlabel('below 1: gpt_jax is faster')
+  axis.set_title('time over that of transformers', loc='left', fontsize=10)

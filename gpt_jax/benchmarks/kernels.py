@@ -1,0 +1,87 @@
+"""The kernels of `gpt_jax.attention` side by side, causal, at several lengths.
+
+FLOPs are counted as is usual for causal attention: half of the square, two products
+forward and five more backward (FlashAttention, arXiv:2205.14135, whose authors count
+alike in their benchmarks), whatever a kernel really computes.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax import attention
+from gpt_jax.attention import masks
+from gpt_jax.benchmarks import timing
+from gpt_jax.errors import ConfigError
+
+BACKWARD = 2.5
+"""FLOPs of the backward pass over those of the forward one."""
+SHORTEST = 16
+
+
+def cases(subject):
+  """Returns all kernels at half, once and twice `data.seq_len`, heads of the model."""
+  model, T = subject.config.model, subject.config.data.seq_len
+  return sweep(
+    [length for length in (T // 2, T, 2 * T) if length >= SHORTEST],
+    heads=model.num_heads,
+    kv_heads=model.num_kv_heads,
+    head_dim=model.head_dim,
+    dtype=model.dtype,
+  )
+
+
+def sweep(lengths, *, heads, kv_heads, head_dim, dtype, kernels=None, tokens=None):
+  """Returns `attention/KERNEL/T/forward` and `.../both`, with the backward pass.
+
+  Args:
+    kernels: names in attention.KERNELS; None: all.
+    tokens: rows are so many that each length has about that many; None: the largest.
+  """
+  tokens = tokens or max(lengths, default=0)
+  found = []
+  for T in lengths:
+    rows = max(1, tokens // T)
+    shape = dict(rows=rows, T=T, heads=heads, kv_heads=kv_heads, head_dim=head_dim)
+    for name in kernels or attention.KERNELS:
+      for passes in ('forward', 'both'):
+        found.append(_case(name, passes, dtype, **shape))
+  return found
+
+
+def causal_flops(rows, T, heads, head_dim, passes):
+  """Returns the FLOPs of causal attention, `passes` being 'forward' or 'both'."""
+  forward = 4 * rows * heads * head_dim * T * T / 2
+  return forward * (1 + BACKWARD) if passes == 'both' else forward
+
+
+def _case(name, passes, dtype, *, rows, T, heads, kv_heads, head_dim):
+  title = f'attention/{name}/{T}/{passes}'
+  keys = jax.random.split(jax.random.key(0), 3)
+  counts = (heads, kv_heads, kv_heads)
+  inputs = [
+    jax.random.normal(key, (rows, count, T, head_dim), jnp.dtype(dtype))
+    for key, count in zip(keys, counts, strict=True)
+  ]
+  attend = functools.partial(
+    attention.KERNELS[name], mask=masks.causal(), scale=head_dim**-0.5
+  )
+
+  def loss(q_BHTK, k_BGSK, v_BGSK):
+    return jnp.sum(attend(q_BHTK, k_BGSK, v_BGSK).astype(jnp.float32))
+
+  function = attend if passes == 'forward' else jax.grad(loss, argnums=(0, 1, 2))
+  try:
+    run, seconds, gib = timing.compiled(jax.jit(function).lower(*inputs))
+  except ConfigError as error:
+    return timing.Skipped(title, str(error))
+  except RuntimeError as error:
+    return timing.Skipped(title, timing.out_of_memory(error))
+  return timing.Case(
+    title,
+    lambda times: timing.repeat(lambda: run(*inputs), times),
+    compile_seconds=seconds,
+    memory_gib=gib,
+    flops=causal_flops(rows, T, heads, head_dim, passes),
+  )

@@ -1,0 +1,190 @@
+"""From seconds to what people compare: tokens a second, shares of peaks, ratios."""
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+
+from gpt_jax.benchmarks import timing, torch_gpt2
+from gpt_jax.model import flops
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+  """One case over all rounds. None: not known, or it means nothing for this case."""
+
+  median_ms: float
+  low_ms: float
+  """A quarter of the rounds lie below."""
+  high_ms: float
+  """A quarter of the rounds lie above."""
+  rounds_ms: tuple[float, ...]
+  """Of one run in each round, in order."""
+  compile_s: float | None
+  memory_gib: float | None
+  tokens_per_second: float | None
+  tflops: float | None
+  gb_per_second: float | None
+  mfu: float | None
+  """`tflops` over those of the matrix product of the same run."""
+  bandwidth_share: float | None
+  """`gb_per_second` over those of the copy of the same run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """All that a bench has found, ready for JSON by `to_dict`."""
+
+  device: dict[str, Any]
+  run: dict[str, Any]
+  rounds: int
+  peaks: dict[str, float | None]
+  cases: dict[str, Figures]
+  ratios: dict[str, dict[str, float]]
+  """Case of ours -> time over the peer's, paired by round: below 1 ours is faster."""
+  plan: dict[str, Any] | None
+  """The bound of `gpt-jax plan` on the step, and the measured step over it."""
+  peak_memory_gib: float | None
+  peak_memory_from: str
+  first_loss: dict[str, float]
+  skipped: dict[str, str]
+
+  def to_dict(self):
+    """Returns everything as plain dicts and lists."""
+    return dataclasses.asdict(self)
+
+
+def make(
+  cases, seconds, skipped, *, rounds, device, run, plan_bound_ms=None, plan_topology='',
+  first_loss=None,
+):  # fmt: skip
+  """Returns the Report of what `timing.measure` has returned for `cases`.
+
+  Args:
+    device, run: `describe_device` and `describe_run`.
+    plan_bound_ms: of `gpt-jax plan` on `plan_topology`; None: not asked.
+    first_loss: of the first step, by side of a comparison.
+  """
+  measured = [c for c in cases if getattr(c, 'name', None) in seconds]
+  peaks = _peaks(measured, seconds, device)
+  cases_found = {c.name: _figures(c, seconds[c.name], peaks) for c in measured}
+  memory_gib, source = peak_memory(measured)
+  plan = None
+  if plan_bound_ms is not None and 'step' in cases_found:
+    plan = dict(
+      topology=plan_topology,
+      step_ms_bound=plan_bound_ms,
+      ratio=cases_found['step'].median_ms / plan_bound_ms,
+    )
+  return Report(
+    device=device,
+    run=run,
+    rounds=rounds,
+    peaks=peaks,
+    cases=cases_found,
+    ratios=_ratios(seconds),
+    plan=plan,
+    peak_memory_gib=memory_gib,
+    peak_memory_from=source,
+    first_loss=first_loss or {},
+    skipped={each.name: each.reason for each in skipped},
+  )
+
+
+def describe_device(dtype):
+  """Returns kind, platform and number of devices, and what is known of the host.
+
+  `load` is what others keep busy: the mean number of running processes in the last
+  minute, to be taken before anything is timed.
+  """
+  device = jax.devices()[0]
+  published = flops.peak_flops(device.device_kind, dtype)
+  return dict(
+    kind=device.device_kind,
+    platform=device.platform,
+    count=jax.device_count(),
+    cores=torch_gpt2.threads(),
+    load=os.getloadavg()[0],
+    published_tflops=None if published is None else published / 1e12,
+  )
+
+
+def describe_run(subject):
+  """Returns what was timed: sizes, dtype, kernel and loss of the program."""
+  program, config = subject.program, subject.config
+  return dict(
+    parameters=flops.parameter_count(config.model),
+    batch_size=subject.rows,
+    grad_accum=config.train.grad_accum,
+    seq_len=config.data.seq_len,
+    tokens_per_step=subject.tokens,
+    dtype=config.model.dtype,
+    attention_kernel=program.attention_kernel,
+    loss=program.loss,
+    remat=config.model.remat,
+    scan_layers=config.model.scan_layers,
+    mesh={axis: n for axis, n in program.rules.mesh.shape.items() if n > 1},
+  )
+
+
+def peak_memory(cases):
+  """Returns `(GiB, where from)`: the most that a device held, or that a program needs.
+
+  'memory_stats': the allocator's own peak since the process began, of all that was
+  timed together. 'memory_analysis': the hungriest of the compiled programs, where the
+  device keeps no account (CPU).
+  """
+  stats = jax.local_devices()[0].memory_stats() or {}
+  if 'peak_bytes_in_use' in stats:
+    return stats['peak_bytes_in_use'] / 2**30, 'memory_stats'
+  known = [case.memory_gib for case in cases if case.memory_gib is not None]
+  return (max(known) if known else None), 'memory_analysis'
+
+
+def _peaks(cases, seconds, device):
+  """Returns the best rounds of product and copy: a peak is what can be reached."""
+  work = {case.name: case for case in cases}
+  found: dict[str, float | None] = dict(matmul_tflops=None, copy_gb_per_second=None)
+  if 'matmul' in work:
+    found['matmul_tflops'] = work['matmul'].flops / min(seconds['matmul']) / 1e12
+  if 'copy' in work:
+    found['copy_gb_per_second'] = work['copy'].bytes / min(seconds['copy']) / 1e9
+  return found | dict(published_tflops=device['published_tflops'])
+
+
+def _figures(case, seconds, peaks):
+  spread = timing.spread(seconds)
+
+  def rate(amount, unit=1.0):
+    return None if amount is None else amount / spread.median / unit
+
+  tflops, gb = rate(case.flops, 1e12), rate(case.bytes, 1e9)
+  return Figures(
+    median_ms=1e3 * spread.median,
+    low_ms=1e3 * spread.low,
+    high_ms=1e3 * spread.high,
+    rounds_ms=tuple(1e3 * s for s in seconds),
+    compile_s=case.compile_seconds,
+    memory_gib=case.memory_gib,
+    tokens_per_second=rate(case.tokens),
+    tflops=tflops,
+    gb_per_second=gb,
+    mfu=_share(tflops, peaks['matmul_tflops']),
+    bandwidth_share=_share(gb, peaks['copy_gb_per_second']),
+  )
+
+
+def _share(value, peak):
+  return None if value is None or peak is None else value / peak
+
+
+def _ratios(seconds):
+  """Returns ours over theirs for each case that both sides have."""
+  found = {}
+  for name in seconds:
+    peer = torch_gpt2.PREFIX + name
+    if peer in seconds:
+      spread = timing.paired_ratio(seconds[name], seconds[peer])
+      found[name] = dataclasses.asdict(spread)
+  return found

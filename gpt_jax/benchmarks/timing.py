@@ -1,0 +1,183 @@
+"""Timing in turns: every round measures every case once, and medians are over rounds.
+
+A machine that others use, or that heats up, drifts. In turns all cases drift alike, so
+two of them are compared round by round: the ratio is the median of the ratios of each
+round, not the ratio of two medians taken at different times.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+MIN_SECONDS = 0.2
+"""A case is repeated within a round until its share is about that long ..."""
+MAX_REPEATS = 1000
+"""... but not more often than that."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One thing to time."""
+
+  name: str
+  run: Callable[[int], Any]
+  """`run(n)` does it n times and returns when the last one is done."""
+  compile_seconds: float | None = None
+  memory_gib: float | None = None
+  """Arguments, results and temporaries of the program on a device, by XLA."""
+  tokens: float | None = None
+  """Of one run, as are the two below."""
+  flops: float | None = None
+  bytes: float | None = None
+  """Least traffic with memory, where that bounds the pace."""
+  minus: str | None = None
+  """A case whose time in the same round is no part of this one's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+  """A case that cannot be timed here, and why."""
+
+  name: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """A figure over rounds: half of the rounds lie between `low` and `high`."""
+
+  median: float
+  low: float
+  high: float
+
+
+def spread(values):
+  """Returns the Spread of a sequence of numbers: quartiles, linear between values."""
+  low, median, high = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
+  return Spread(median=median, low=low, high=high)
+
+
+def paired_ratio(ours, theirs):
+  """Returns the Spread of `ours[r] / theirs[r]` over rounds r."""
+  return spread([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def in_pairs(cases, prefix):
+  """Returns `cases` with each of a peer, `PREFIX + name`, right behind its like."""
+  peers = {case.name: case for case in cases if case.name.startswith(prefix)}
+  ordered = []
+  for case in cases:
+    if case.name not in peers:
+      ordered.append(case)
+      if prefix + case.name in peers:
+        ordered.append(peers.pop(prefix + case.name))
+  return ordered + list(peers.values())
+
+
+def measure(
+  cases, rounds, *, progress=iter, clock=time.perf_counter, min_seconds=MIN_SECONDS
+):
+  """Returns `({name: seconds of one run in each round}, [Skipped])`.
+
+  Args:
+    cases: Case and Skipped, mixed.
+    progress: takes the list of measurements to come and yields from it.
+    clock: gives seconds.
+    min_seconds: see MIN_SECONDS.
+  Odd rounds go through the cases backwards, so that none is always the first. A case
+  that the device has no memory for is skipped, as is what subtracts it.
+  """
+  skipped = [case for case in cases if isinstance(case, Skipped)]
+  repeats, ready = {}, []
+  for case in cases:
+    if isinstance(case, Skipped):
+      continue
+    try:
+      repeats[case.name] = _repeats(case, clock, min_seconds)
+      ready.append(case)
+    except RuntimeError as error:
+      skipped.append(Skipped(case.name, out_of_memory(error)))
+  seconds = {case.name: [] for case in ready}
+  turns = [
+    case for r in range(rounds) for case in (reversed(ready) if r % 2 else ready)
+  ]
+  for case in progress(turns):
+    begin = clock()
+    case.run(repeats[case.name])
+    seconds[case.name].append((clock() - begin) / repeats[case.name])
+  return _without(seconds, ready, skipped), skipped
+
+
+def out_of_memory(error):
+  """Returns one line on a lack of memory; raises `error` if it is another one."""
+  text = str(error)
+  if 'RESOURCE_EXHAUSTED' not in text and 'out of memory' not in text.lower():
+    raise error
+  return f'the device has no memory for it ({text.splitlines()[0][:120]})'
+
+
+def repeat(call, times):
+  """Runs `call() -> arrays` so many times and waits for the last.
+
+  On CPUs each is waited for: XLA dies of a deadlock there when many programs of several
+  devices are under way. Elsewhere they queue, and the host costs nothing.
+  """
+  waits = jax.default_backend() == 'cpu'
+  result = None
+  for _ in range(times):
+    result = call()
+    if waits:
+      jax.block_until_ready(result)
+  jax.block_until_ready(result)
+
+
+def compiled(lowered):
+  """Returns `(executable, seconds it took, GiB it needs on a device)`."""
+  begin = time.perf_counter()
+  executable = lowered.compile()
+  seconds = time.perf_counter() - begin
+  memory = executable.memory_analysis()
+  size = (
+    memory.argument_size_in_bytes
+    + memory.temp_size_in_bytes
+    + max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)
+  )
+  return executable, seconds, size / 2**30
+
+
+def first_run_seconds(run):
+  """Returns how much longer the first `run(1)` takes than the second: compilation."""
+  seconds = []
+  for _ in range(2):
+    begin = time.perf_counter()
+    run(1)
+    seconds.append(time.perf_counter() - begin)
+  return max(0.0, seconds[0] - seconds[1])
+
+
+def _repeats(case, clock, min_seconds):
+  """Returns how often `case` runs in a round; its first run counts for nothing."""
+  case.run(1)
+  begin = clock()
+  case.run(1)
+  once = max(clock() - begin, 1e-9)
+  return max(1, min(MAX_REPEATS, math.ceil(min_seconds / once)))
+
+
+def _without(seconds, cases, skipped):
+  """Returns `seconds` after the subtractions that cases ask for."""
+  net = {}
+  for case in cases:
+    if case.minus is None:
+      net[case.name] = seconds[case.name]
+    elif case.minus in seconds:
+      pairs = zip(seconds[case.name], seconds[case.minus], strict=True)
+      net[case.name] = [max(a - b, 1e-9) for a, b in pairs]
+    else:
+      skipped.append(Skipped(case.name, f'{case.minus} was skipped'))
+  return net

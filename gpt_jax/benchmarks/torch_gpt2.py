@@ -1,0 +1,279 @@
+"""The same GPT-2 in PyTorch: transformers' GPT2LMHeadModel, to be timed in turns.
+
+Same sizes (padding of the table included), same parameters, same batch, microbatches,
+AdamW with the same groups, clipping; weights in float32, the forward pass under
+autocast for bfloat16. The peer gets its best: fused AdamW, scaled-dot-product
+attention, gradients set to None, TF32 on GPUs (as jax does), as many threads as XLA.
+"""
+
+import contextlib
+import importlib.util
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from gpt_jax.benchmarks import decoding, gpt2_shape, timing
+from gpt_jax.errors import ConfigError, require_extra
+from gpt_jax.model import stacking
+
+PREFIX = 'transformers/'
+DTYPES = ('float32', 'bfloat16')
+
+
+def require_packages():
+  """Raises ConfigError without torch or transformers."""
+  for package in ('torch', 'transformers'):
+    if importlib.util.find_spec(package) is None:
+      raise ConfigError(f'--vs=transformers {require_extra("compare", package)}.')
+
+
+def threads():
+  """Returns how many cores this process may use, which is how many XLA:CPU takes."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+class TorchGPT2:
+  """A GPT2LMHeadModel that begins where the Subject stands."""
+
+  def __init__(self, subject, dtype):
+    """Raises ConfigError for a config that is no GPT-2, and without the packages."""
+    gpt2_shape.check(subject.config)
+    require_packages()
+    if dtype not in DTYPES:
+      raise ConfigError(
+        f'--vs_dtype={dtype}: expected one of {", ".join(DTYPES)}; float16 would need'
+        ' its gradients scaled.'
+      )
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads())
+    torch.set_float32_matmul_precision('high')  # TF32 on GPUs; no change on CPUs
+    on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
+    self.config, self.first_loss = subject.config, subject.first_loss
+    self.device = torch.device('cuda' if on_gpu else 'cpu')
+    self.dtype = getattr(torch, dtype)
+    transformers.logging.set_verbosity_error()
+    model: Any = transformers.GPT2LMHeadModel(_architecture(self.config))
+    load_params(model, jax.device_get(subject.state.params))
+    self.model = model.to(self.device).train()
+    self.optimizer = _adamw(self.model, self.config.optimizer)
+    tokens = torch.from_numpy(np.asarray(subject.batch['tokens'], np.int64))
+    self.tokens = tokens.to(self.device)
+
+  def step(self):
+    """Takes a training step on the batch; returns the loss as a tensor."""
+    import torch
+
+    count = self.config.train.grad_accum
+    total = 0.0
+    self.optimizer.zero_grad(set_to_none=True)
+    for part in range(count):
+      loss = self.loss(self.tokens[part::count]) / count
+      loss.backward()
+      total = total + loss.detach()
+    if self.config.optimizer.clip_norm:
+      torch.nn.utils.clip_grad_norm_(
+        self.model.parameters(), self.config.optimizer.clip_norm
+      )
+    self.optimizer.step()
+    if 'transformers' not in self.first_loss:
+      self.first_loss['transformers'] = float(total)
+    return total
+
+  def loss(self, tokens_BN):
+    """Returns the mean loss of predicting each token of the rows from those before."""
+    import torch
+
+    with self._autocast():
+      logits_BTV = self.model(tokens_BN[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(
+      logits_BTV.float().flatten(0, 1), tokens_BN[:, 1:].flatten()
+    )
+
+  def forward(self):
+    """Returns the loss of the batch without gradients or dropout."""
+    import torch
+
+    self.model.eval()
+    with torch.no_grad():
+      loss = self.loss(self.tokens)
+    self.model.train()
+    return loss
+
+  def generator(self, prompts):
+    """Returns `write(n)`, greedy, with weights in the dtype of the comparison."""
+    import copy
+
+    import torch
+
+    model = copy.deepcopy(self.model).to(self.dtype).eval()
+    prompts = torch.from_numpy(np.asarray(prompts, np.int64)).to(self.device)
+    settings = dict(do_sample=False, pad_token_id=0, eos_token_id=None)
+
+    def write(tokens):
+      with torch.no_grad():
+        return model.generate(
+          prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=tokens,
+          min_new_tokens=tokens, **settings,
+        )  # fmt: skip
+
+    return write
+
+  def wait(self):
+    """Returns when the device has done all that it was asked."""
+    import torch
+
+    if self.device.type == 'cuda':
+      torch.cuda.synchronize()
+
+  def _autocast(self):
+    import torch
+
+    if self.dtype == torch.float32:
+      return contextlib.nullcontext()
+    return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def cases(subject, names, dtype):
+  """Returns the peer's case for each of `names` that it has a like of.
+
+  Args:
+    names: of `step`, `forward`, `decode`.
+    dtype: 'float32' or 'bfloat16'.
+  """
+  peer = TorchGPT2(subject, dtype)
+  found = []
+  for name, call in (('step', peer.step), ('forward', peer.forward)):
+    if name in names:
+      run = _repeated(call, peer.wait)
+      seconds = timing.first_run_seconds(run)
+      found.append(
+        timing.Case(PREFIX + name, run, compile_seconds=seconds, tokens=subject.tokens)
+      )
+  if 'decode' in names:
+    found += _decoding(peer, subject)
+  return found
+
+
+def load_params(model, params):
+  """Puts parameters of ours, numpy, into a GPT2LMHeadModel of the same sizes."""
+  import torch
+
+  params = stacking.unstack(params)
+  state = {
+    'wte.weight': params['embed']['embedding'],
+    'wpe.weight': params['position']['embedding'],
+    'ln_f.weight': params['final_norm']['scale'],
+    'ln_f.bias': params['final_norm']['bias'],
+  }
+  for i in range(model.config.n_layer):
+    block = params[f'layers_{i}']['block_0']
+    for name, value in _block(block).items():
+      state[f'h.{i}.{name}'] = value
+  tensors = {name: torch.tensor(np.asarray(x)) for name, x in state.items()}
+  model.transformer.load_state_dict(tensors)
+
+
+def _block(block):
+  attention, mlp = block['attention'], block['mlp']
+  D = attention['query']['kernel'].shape[0]
+  parts = [attention[name] for name in ('query', 'key', 'value')]
+  return {
+    'ln_1.weight': block['attention_norm']['scale'],
+    'ln_1.bias': block['attention_norm']['bias'],
+    'attn.c_attn.weight': np.concatenate(
+      [part['kernel'].reshape(D, -1) for part in parts], axis=1
+    ),
+    'attn.c_attn.bias': np.concatenate([part['bias'].reshape(-1) for part in parts]),
+    'attn.c_proj.weight': attention['out']['kernel'].reshape(-1, D),
+    'attn.c_proj.bias': attention['out']['bias'],
+    'ln_2.weight': block['mlp_norm']['scale'],
+    'ln_2.bias': block['mlp_norm']['bias'],
+    'mlp.c_fc.weight': mlp['up']['kernel'],
+    'mlp.c_fc.bias': mlp['up']['bias'],
+    'mlp.c_proj.weight': mlp['down']['kernel'],
+    'mlp.c_proj.bias': mlp['down']['bias'],
+  }
+
+
+def _architecture(config):
+  import transformers
+
+  model = config.model
+  attention: dict[str, Any] = dict(attn_implementation='sdpa')
+  return transformers.GPT2Config(
+    vocab_size=model.vocab_size,
+    n_positions=model.max_seq_len,
+    n_embd=model.d_model,
+    n_layer=model.num_layers,
+    n_head=model.num_heads,
+    n_inner=model.d_ff,
+    activation_function=gpt2_shape.ACTIVATIONS[model.activation],
+    embd_pdrop=model.embed_dropout,
+    attn_pdrop=model.attention_dropout,
+    resid_pdrop=model.residual_dropout,
+    layer_norm_epsilon=model.norm_eps,
+    bos_token_id=None,
+    eos_token_id=None,
+    **attention,
+  )
+
+
+def _adamw(model, optimizer):
+  """Returns torch's AdamW with the groups that optimizer.decay makes."""
+  import torch
+
+  def decays(parameter):
+    if optimizer.decay == 'matrices':
+      return parameter.dim() >= 2  # of GPT-2's, exactly the kernels and tables
+    return optimizer.decay == 'all'
+
+  parameters = list(model.parameters())
+  return torch.optim.AdamW(
+    [
+      dict(
+        params=[p for p in parameters if decays(p)],
+        weight_decay=optimizer.weight_decay,
+      ),
+      dict(params=[p for p in parameters if not decays(p)], weight_decay=0.0),
+    ],
+    lr=optimizer.learning_rate,
+    betas=(optimizer.b1, optimizer.b2),
+    eps=optimizer.eps,
+    fused=True,
+  )
+
+
+def _repeated(call, wait):
+  def run(times):
+    for _ in range(times):
+      call()
+    wait()
+
+  return run
+
+
+def _decoding(peer, subject):
+  half = decoding.lengths(subject.config.data.seq_len)
+  found = []
+  for rows, prompts in decoding.prompts(subject).items():
+    write = peer.generator(prompts)
+    prefill, decode = (
+      _repeated(lambda n=n, write=write: write(n), peer.wait) for n in (1, half)
+    )
+    seconds = timing.first_run_seconds(prefill)
+    found += [
+      timing.Case(
+        f'{PREFIX}prefill_{rows}', prefill, compile_seconds=seconds, tokens=rows * half
+      ),
+      timing.Case(
+        f'{PREFIX}decode_{rows}', decode, tokens=rows * (half - 1),
+        minus=f'{PREFIX}prefill_{rows}',
+      ),
+    ]  # fmt: skip
+  return found

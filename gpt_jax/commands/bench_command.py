@@ -1,0 +1,261 @@
+"""Times a run on the device that is here: step, decoding, loader, attention kernels.
+
+What is timed is what `train` and `generate` run. Every round measures everything once,
+forwards and backwards in turn; figures are medians over rounds, with the quartiles.
+Shares are of a matrix product and of a walk through memory measured in the same rounds.
+Compilation is told apart. docs/bench.md explains each line and the JSON.
+
+examples:
+  gpt-jax bench --config=configs/tiny.py
+  gpt-jax bench --config=configs/gpt2.py:124m --what=step,decode --rounds=9 --json \\
+      --config.data.seq_len=256 --config.train.batch_size=2 --config.train.grad_accum=1
+  gpt-jax bench --config=configs/gpt2.py:124m --what=step --vs=transformers \\
+      --config.data.seq_len=256 --config.train.batch_size=2 --config.train.grad_accum=1
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+
+from gpt_jax.commands import flags
+from gpt_jax.errors import ConfigError, DataError, StorageError
+
+ALL = 'all'
+_COLUMNS = (
+  'case', 'ms', 'quartiles', 'compile s', 'GiB', 'tokens/s', 'pace', 'of peak'
+)  # fmt: skip
+
+
+def add_arguments(parser):
+  flags.add_config(parser)
+  parser.add_argument(
+    '--what',
+    default=ALL,
+    metavar='NAMES',
+    help='step, forward, decode, loader, attention, with commas between; default: all',
+  )
+  parser.add_argument(
+    '--rounds', type=int, default=7, metavar='N', help='default: 7; odd is best'
+  )
+  parser.add_argument(
+    '--figure', metavar='FILE.png', help='draw the shares, lengths and ratios there'
+  )
+  parser.add_argument(
+    '--vs',
+    choices=['transformers'],
+    help='time the same GPT-2 in PyTorch in the same rounds (extra `compare`)',
+  )
+  parser.add_argument(
+    '--vs_dtype',
+    metavar='DTYPE',
+    help='float32 or bfloat16 (autocast) for the peer; default: model.dtype',
+  )
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  if args.config is None:
+    raise ConfigError('--config is missing; give one, such as configs/tiny.py.')
+  if args.rounds < 1:
+    raise ConfigError(f'--rounds={args.rounds}: expected at least 1.')
+  if args.vs_dtype and not args.vs:
+    raise ConfigError('--vs_dtype: of what? Add --vs=transformers.')
+  if args.vs:
+    # Two libraries share one GPU: jax must not take most of it at once.
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  from gpt_jax import config_door
+  from gpt_jax.train import assembly
+
+  values = config_door.load_file(args.config)
+  config = config_door.resolve(values, overrides, assembly.TABLES)
+  assembly.check_plan(config)
+  names = _names(args.what)
+  with tempfile.TemporaryDirectory(prefix='gpt_jax_bench_') as folder:
+    report = _measure(config, names, args, folder)
+  _show(report)
+  if args.figure:
+    from gpt_jax.benchmarks import figure
+
+    try:
+      print(f'figure: {figure.save(report, args.figure)}')
+    except OSError as error:
+      raise StorageError(f'--figure={args.figure}: {error}') from error
+  if args.json:
+    print(json.dumps(report.to_dict()))
+
+
+def _names(what):
+  """Returns which entries of benchmarks.CASES `--what` names, in the table's order."""
+  from gpt_jax import benchmarks
+  from gpt_jax.registry import choose
+
+  asked = [name.strip() for name in what.split(',')]
+  if ALL in asked:
+    return list(benchmarks.CASES)
+  for name in asked:
+    choose(benchmarks.CASES, name, '--what')
+  return [name for name in benchmarks.CASES if name in asked]
+
+
+def _measure(config, names, args, folder):
+  from gpt_jax import benchmarks, planning
+  from gpt_jax.benchmarks import gpt2_shape, peaks, report, subject, timing, torch_gpt2
+  from gpt_jax.train import console, step
+
+  if args.vs:
+    torch_gpt2.require_packages()
+  device = report.describe_device(config.model.dtype)
+  vocab = planning.vocabulary(config)
+  with _cold_compilations():
+    program = step.build(config, vocab=vocab)
+    if args.vs:
+      gpt2_shape.check(program.config)
+    shapes = planning.abstract_batch(program)
+    timed = subject.make(program, shapes, num_ids=vocab.size, workdir=folder)
+    cases = peaks.cases(config.model.dtype)
+    if args.vs:  # first, while parameters are those that both begin with
+      cases += torch_gpt2.cases(timed, names, args.vs_dtype or config.model.dtype)
+    for name in names:
+      cases += _made(benchmarks.CASES[name], name, timed, alone=len(names) == 1)
+    seconds, skipped = timing.measure(
+      timing.in_pairs(cases, torch_gpt2.PREFIX),
+      args.rounds,
+      progress=lambda turns: console.progress(turns, 'measuring'),
+      min_seconds=timing.MIN_SECONDS,
+    )
+    bound_ms, topology = _plan_bound(config) if 'step' in seconds else (None, '')
+  return report.make(
+    cases,
+    seconds,
+    skipped,
+    rounds=args.rounds,
+    device=device,
+    run=report.describe_run(timed),
+    plan_bound_ms=bound_ms,
+    plan_topology=topology,
+    first_loss=timed.first_loss,
+  )
+
+
+def _made(entry, name, timed, *, alone):
+  """Returns the cases of an entry; its refusal is an error if nothing else is asked."""
+  from gpt_jax.benchmarks import timing
+
+  try:
+    return entry(timed)
+  except (ConfigError, DataError) as error:
+    if alone:
+      raise
+    return [timing.Skipped(name, str(error))]
+
+
+@contextlib.contextmanager
+def _cold_compilations():
+  """Keeps the compilation cache out, whose hits would pass for compile times."""
+  import jax
+
+  enabled = jax.config.values['jax_enable_compilation_cache']
+  jax.config.update('jax_enable_compilation_cache', False)
+  try:
+    yield
+  finally:
+    jax.config.update('jax_enable_compilation_cache', enabled)
+
+
+def _plan_bound(config):
+  """Returns `(ms, topology)` of `gpt-jax plan` for the devices here, or (None, '')."""
+  import jax
+
+  from gpt_jax import planning, topologies
+
+  if jax.default_backend() != 'cpu':  # plan would compile for CPUs
+    return None, ''
+  topology = topologies.parse(f'cpu:{jax.device_count()}')
+  return planning.make_plan(config, topology).step_ms_bound, topology.name
+
+
+def _show(report):
+  from gpt_jax.train import console
+
+  run, device = report.run, report.device
+  console.table(
+    f'{device["count"]} {device["kind"]}, {device["cores"]} cores of the host',
+    ('run', ''),
+    [
+      ('parameters', f'{run["parameters"]:,}'),
+      ('batch', f'{run["batch_size"]} x {run["seq_len"]} tokens'),
+      ('in microbatches of', f'{run["batch_size"] // run["grad_accum"]}'),
+      ('dtype', run['dtype']),
+      ('attention kernel', run['attention_kernel']),
+      ('loss', run['loss']),
+      ('mesh', ' '.join(f'{a}={n}' for a, n in run['mesh'].items()) or 'one device'),
+    ],
+  )
+  attention = {n: c for n, c in report.cases.items() if n.startswith('attention/')}
+  for title, cases in (
+    (f'medians of {report.rounds} rounds', report.cases.keys() - attention.keys()),
+    ('attention, causal', attention.keys()),
+  ):
+    rows = [
+      _row(name, case, console) for name, case in report.cases.items() if name in cases
+    ]
+    if rows:
+      console.table(title, _COLUMNS, rows)
+  _show_ratios(report, console)
+  for name, reason in report.skipped.items():
+    print(f'skipped: {name}: {reason}')
+  if device['load'] > device['cores'] / 4:
+    print(
+      f'warning: {device["load"]:.1f} other processes kept the {device["cores"]} cores'
+      ' busy when this began: times are too long, and ratios of unlike programs are off'
+    )
+
+
+def _row(name, case, console):
+  def shown(value, form):
+    return '' if value is None else form(value)
+
+  pace = shown(case.tflops, lambda x: f'{x:.3g} TFLOP/s')
+  pace = pace or shown(case.gb_per_second, lambda x: f'{x:.3g} GB/s')
+  share = case.mfu if case.mfu is not None else case.bandwidth_share
+  return (
+    name,
+    _ms(case.median_ms),
+    f'{_ms(case.low_ms)} - {_ms(case.high_ms)}',
+    shown(case.compile_s, lambda x: f'{x:.1f}'),
+    shown(case.memory_gib, lambda x: f'{x:.3f}'),
+    shown(case.tokens_per_second, console.si),
+    pace,
+    shown(share, lambda x: f'{x:.1%}'),
+  )
+
+
+def _ms(value):
+  return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
+
+
+def _show_ratios(report, console):
+  if report.ratios:
+    console.table(
+      'time over that of transformers, paired by round',
+      ('case', 'ratio', 'quartiles'),
+      [
+        (name, f'{r["median"]:.3f}', f'{r["low"]:.3f} - {r["high"]:.3f}')
+        for name, r in report.ratios.items()
+      ],
+    )
+  if report.first_loss:
+    losses = [f'{side} {loss:.4f}' for side, loss in report.first_loss.items()]
+    print('loss of the first step: ' + ', '.join(losses))
+  if report.plan:
+    print(
+      f'step over the bound of `gpt-jax plan --topology={report.plan["topology"]}`:'
+      f' {report.plan["ratio"]:.2f} (bound {report.plan["step_ms_bound"]:.1f} ms)'
+    )
+  if report.peak_memory_gib is not None:
+    source = {
+      'memory_stats': 'the most that the device held',
+      'memory_analysis': 'the hungriest program, by XLA',
+    }[report.peak_memory_from]
+    print(f'peak memory: {report.peak_memory_gib:.3f} GiB ({source})')

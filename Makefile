@@ -1,6 +1,7 @@
 # make demo    a small GPT, trained on this machine in three minutes
 # make test    all tests
 # make lint    style, types
+# make bars-gpu  what a GPU here reaches (skipped, with a reason, without one)
 # make clean   takes away the environment and the caches; runs stay
 #
 # PYTHON=python3.12 chooses the interpreter; it is used to make .venv, once.
@@ -16,7 +17,7 @@ TEST_FLAGS ?= -n 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bars-gpu clean
 
 demo: .venv/base.stamp
 	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir=$(WORKDIR) $(DEMO_FLAGS)
@@ -37,6 +38,9 @@ lint: .venv/lint.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright gpt_jax
+
+bars-gpu: .venv/base.stamp
+	$(BIN)/python launch/gpu_bars.py
 
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache build gpt_jax.egg-info

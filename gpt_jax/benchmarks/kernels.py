@@ -18,6 +18,7 @@ from gpt_jax.errors import ConfigError
 BACKWARD = 2.5
 """FLOPs of the backward pass over those of the forward one."""
 SHORTEST = 16
+PASSES = ('forward', 'both')
 
 
 def cases(subject):
@@ -32,21 +33,20 @@ def cases(subject):
   )
 
 
-def sweep(lengths, *, heads, kv_heads, head_dim, dtype, kernels=None, tokens=None):
+def sweep(lengths, *, heads, kv_heads, head_dim, dtype, kernels=None, passes=PASSES):
   """Returns `attention/KERNEL/T/forward` and `.../both`, with the backward pass.
 
   Args:
     kernels: names in attention.KERNELS; None: all.
-    tokens: rows are so many that each length has about that many; None: the largest.
+    passes: 'forward' and 'both', or one of them.
+  The shorter the rows, the more of them: each length has as many tokens as the largest.
   """
-  tokens = tokens or max(lengths, default=0)
   found = []
   for T in lengths:
-    rows = max(1, tokens // T)
+    rows = max(lengths) // T
     shape = dict(rows=rows, T=T, heads=heads, kv_heads=kv_heads, head_dim=head_dim)
     for name in kernels or attention.KERNELS:
-      for passes in ('forward', 'both'):
-        found.append(_case(name, passes, dtype, **shape))
+      found += [_case(name, each, dtype, **shape) for each in passes]
   return found
 
 

@@ -15,7 +15,8 @@ def cases(dtype, size=None):
   """Returns `matmul`, the product of gpt_jax.matmul in `dtype`, and `copy`.
 
   `copy` reads an array and writes it back, as the optimizer does with its state: twice
-  its bytes go through memory, and no new page is asked for.
+  its bytes go through memory, and no new page is asked for. `size` is (rows of the
+  product, bytes of the array); None: by backend.
   """
   side, num_bytes = size or SIZES.get(jax.default_backend(), DEFAULT_SIZE)
   a, b = jnp.ones((1, side, side), dtype), jnp.ones((side, side), dtype)

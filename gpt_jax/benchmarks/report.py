@@ -55,28 +55,17 @@ class Report:
     return dataclasses.asdict(self)
 
 
-def make(
-  cases, seconds, skipped, *, rounds, device, run, plan_bound_ms=None, plan_topology='',
-  first_loss=None,
-):  # fmt: skip
+def make(cases, seconds, skipped, *, rounds, device, run, first_loss):
   """Returns the Report of what `timing.measure` has returned for `cases`.
 
   Args:
     device, run: `describe_device` and `describe_run`.
-    plan_bound_ms: of `gpt-jax plan` on `plan_topology`; None: not asked.
-    first_loss: of the first step, by side of a comparison.
+    first_loss: of the first step, by who took it.
   """
   measured = [c for c in cases if getattr(c, 'name', None) in seconds]
   peaks = _peaks(measured, seconds, device)
   cases_found = {c.name: _figures(c, seconds[c.name], peaks) for c in measured}
   memory_gib, source = peak_memory(measured)
-  plan = None
-  if plan_bound_ms is not None and 'step' in cases_found:
-    plan = dict(
-      topology=plan_topology,
-      step_ms_bound=plan_bound_ms,
-      ratio=cases_found['step'].median_ms / plan_bound_ms,
-    )
   return Report(
     device=device,
     run=run,
@@ -84,12 +73,19 @@ def make(
     peaks=peaks,
     cases=cases_found,
     ratios=_ratios(seconds),
-    plan=plan,
+    plan=None,
     peak_memory_gib=memory_gib,
     peak_memory_from=source,
-    first_loss=first_loss or {},
+    first_loss=first_loss,
     skipped={each.name: each.reason for each in skipped},
   )
+
+
+def with_plan(report, topology, bound_ms):
+  """Returns `report` with the measured step over the bound of a planning.Plan."""
+  ratio = report.cases['step'].median_ms / bound_ms
+  plan = dict(topology=topology, step_ms_bound=bound_ms, ratio=ratio)
+  return dataclasses.replace(report, plan=plan)
 
 
 def describe_device(dtype):

@@ -19,7 +19,7 @@ import os
 import tempfile
 
 from gpt_jax.commands import flags
-from gpt_jax.errors import ConfigError, DataError, StorageError
+from gpt_jax.errors import ConfigError, StorageError
 
 ALL = 'all'
 _COLUMNS = (
@@ -100,54 +100,29 @@ def _names(what):
 
 def _measure(config, names, args, folder):
   from gpt_jax import benchmarks, planning
-  from gpt_jax.benchmarks import gpt2_shape, peaks, report, subject, timing, torch_gpt2
+  from gpt_jax.benchmarks import gpt2_shape, report, session, torch_gpt2
   from gpt_jax.train import console, step
 
-  if args.vs:
-    torch_gpt2.require_packages()
-  device = report.describe_device(config.model.dtype)
   vocab = planning.vocabulary(config)
   with _cold_compilations():
     program = step.build(config, vocab=vocab)
     if args.vs:
+      torch_gpt2.require_packages()
       gpt2_shape.check(program.config)
-    shapes = planning.abstract_batch(program)
-    timed = subject.make(program, shapes, num_ids=vocab.size, workdir=folder)
-    cases = peaks.cases(config.model.dtype)
-    if args.vs:  # first, while parameters are those that both begin with
-      cases += torch_gpt2.cases(timed, names, args.vs_dtype or config.model.dtype)
-    for name in names:
-      cases += _made(benchmarks.CASES[name], name, timed, alone=len(names) == 1)
-    seconds, skipped = timing.measure(
-      timing.in_pairs(cases, torch_gpt2.PREFIX),
-      args.rounds,
+    found = session.run(
+      program,
+      planning.abstract_batch(program),
+      {name: benchmarks.CASES[name] for name in names},
+      num_ids=vocab.size,
+      workdir=folder,
+      rounds=args.rounds,
+      peer_dtype=(args.vs_dtype or config.model.dtype) if args.vs else None,
       progress=lambda turns: console.progress(turns, 'measuring'),
-      min_seconds=timing.MIN_SECONDS,
     )
-    bound_ms, topology = _plan_bound(config) if 'step' in seconds else (None, '')
-  return report.make(
-    cases,
-    seconds,
-    skipped,
-    rounds=args.rounds,
-    device=device,
-    run=report.describe_run(timed),
-    plan_bound_ms=bound_ms,
-    plan_topology=topology,
-    first_loss=timed.first_loss,
-  )
-
-
-def _made(entry, name, timed, *, alone):
-  """Returns the cases of an entry; its refusal is an error if nothing else is asked."""
-  from gpt_jax.benchmarks import timing
-
-  try:
-    return entry(timed)
-  except (ConfigError, DataError) as error:
-    if alone:
-      raise
-    return [timing.Skipped(name, str(error))]
+    plan = _plan(config) if 'step' in found.cases else None
+  if plan and plan.step_ms_bound is not None:
+    return report.with_plan(found, plan.topology, plan.step_ms_bound)
+  return found
 
 
 @contextlib.contextmanager
@@ -163,16 +138,16 @@ def _cold_compilations():
     jax.config.update('jax_enable_compilation_cache', enabled)
 
 
-def _plan_bound(config):
-  """Returns `(ms, topology)` of `gpt-jax plan` for the devices here, or (None, '')."""
+def _plan(config):
+  """Returns what `gpt-jax plan` says of the devices here; None where it knows none."""
   import jax
 
   from gpt_jax import planning, topologies
 
   if jax.default_backend() != 'cpu':  # plan would compile for CPUs
-    return None, ''
+    return None
   topology = topologies.parse(f'cpu:{jax.device_count()}')
-  return planning.make_plan(config, topology).step_ms_bound, topology.name
+  return planning.make_plan(config, topology)
 
 
 def _show(report):

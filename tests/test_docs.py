@@ -18,8 +18,9 @@ from test_floors import FLOOR_OF
 
 import gpt_jax
 from configs import base
-from gpt_jax import api, cli, config_door
+from gpt_jax import api, cli, config_door, planning
 from gpt_jax.attention import dense, masks
+from gpt_jax.benchmarks import subject
 from gpt_jax.data import loader
 from gpt_jax.train import assembly, hooks
 from gpt_jax.workdir import Workdir
@@ -325,6 +326,15 @@ def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
   writer.write(4, {'validation/loss': 1.0}, tokens=10, time=0.0)
   writer.close()
   assert (tmp_path / 'loss.txt').read_text() == '3 1.5\n'
+
+
+def test_the_recipe_for_a_case_times_the_step(outside_run):
+  program = outside_run.program
+  shapes = planning.abstract_batch(program)
+  timed = subject.make(program, shapes, num_ids=16, workdir=outside_run.workdir)
+  (case,) = recipe('norms_case').norms(timed)
+  case.run(2)
+  assert int(timed.state.step) == 2
 
 
 def test_the_recipe_for_a_command_lists_the_parameters(outside_run, tmp_path, capsys):

@@ -31,6 +31,13 @@ UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load
 
 TESTED_TOGETHER = {
   'test_cli': ['__init__', '__main__'],
+  'test_benchmarks': [
+    'benchmarks/decoding', 'benchmarks/kernels', 'benchmarks/loading',
+    'benchmarks/peaks', 'benchmarks/session', 'benchmarks/subject',
+    'benchmarks/training',
+  ],
+  'test_benchmarks_report': ['benchmarks/figure'],
+  'test_torch_gpt2': ['benchmarks/gpt2_shape'],
   'test_config_door': ['config_checks'],
   'test_house': ['types'],  # names only
   'test_data_sources': [

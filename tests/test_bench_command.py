@@ -75,6 +75,7 @@ def test_the_peer_is_set_beside(capsys):
   assert 'time over that of transformers' in out
   found = json.loads(out.splitlines()[-1])
   assert found['ratios']['step']['median'] > 0
+  assert found['peer']['dtype'] == 'float32'
   losses = found['first_loss']
   assert losses['transformers'] == pytest.approx(losses['gpt_jax'], rel=1e-4)
 

@@ -24,7 +24,7 @@ def draw(report):
     for draw_panel, content in (
       (_draw_shares, _shares(report)),
       (_draw_attention, _attention(report)),
-      (_draw_ratios, report.ratios),
+      (_draw_ratios, (report.ratios, report.peer) if report.ratios else None),
     )
     if content
   ]
@@ -105,20 +105,30 @@ def _draw_attention(axis, lines):
   axis.set_title('attention, forward and backward, TFLOP/s', loc='left', fontsize=10)
 
 
-def _draw_ratios(axis, ratios):
-  names = list(ratios)
-  for place, name in enumerate(names):
-    ratio = ratios[name]
+def _draw_ratios(axis, content):
+  from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+  ratios, peer = content
+  for place, ratio in enumerate(ratios.values()):
     color = OURS if ratio['median'] <= 1 else PEER
-    axis.barh(place, ratio['median'], color=color, height=0.5)
-    axis.plot(
-      [ratio['low'], ratio['high']], [place, place], color='0.25', linewidth=1.5
-    )
-    end = max(ratio['high'], ratio['median'])
-    axis.text(end + 0.03, place, f'{ratio["median"]:.2f}', va='center', fontsize=9)
+    axis.plot([1.0, ratio['median']], [place, place], color=FAINT, linewidth=1.2)
+    axis.plot([ratio['low'], ratio['high']], [place, place], color=color, linewidth=4)
+    axis.plot(ratio['median'], place, color=color, marker='o', markersize=9)
+    axis.annotate(
+      f'{ratio["median"]:.2f}', (ratio['median'], place), xytext=(0, 10),
+      textcoords='offset points', ha='center', fontsize=9,
+    )  # fmt: skip
   axis.axvline(1.0, color='0.4', linestyle=':', linewidth=1.2)
-  axis.set_yticks(range(len(names)), names, fontsize=9)
-  axis.invert_yaxis()
-  axis.set_xlim(0, 1.2 * max(1.0, *(ratio['high'] for ratio in ratios.values())))
-  axis.set_xlabel('below 1: gpt_jax is faster')
-  axis.set_title('time over that of transformers', loc='left', fontsize=10)
+  axis.set_yticks(range(len(ratios)), list(ratios), fontsize=9)
+  axis.set_ylim(len(ratios) - 0.5, -0.7)
+  # Half the time is as far to the left as twice the time is to the right.
+  axis.set_xscale('log', base=2)
+  ends = [ratio[end] for ratio in ratios.values() for end in ('low', 'high')]
+  axis.set_xlim(min(0.5, *ends) / 1.2, max(2.0, *ends) * 1.2)
+  axis.xaxis.set_major_locator(LogLocator(base=2))
+  axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:g}'))
+  axis.xaxis.set_minor_formatter(NullFormatter())
+  axis.set_xlabel('below 1: gpt_jax is faster (bars: quartiles)')
+  axis.set_title(
+    f'time over that of transformers, {peer["dtype"]}', loc='left', fontsize=10
+  )

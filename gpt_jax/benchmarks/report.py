@@ -41,6 +41,8 @@ class Report:
   rounds: int
   peaks: dict[str, float | None]
   cases: dict[str, Figures]
+  peer: dict[str, str] | None
+  """Name, dtype and versions of what was timed beside it."""
   ratios: dict[str, dict[str, float]]
   """Case of ours -> time over the peer's, paired by round: below 1 ours is faster."""
   plan: dict[str, Any] | None
@@ -55,12 +57,13 @@ class Report:
     return dataclasses.asdict(self)
 
 
-def make(cases, seconds, skipped, *, rounds, device, run, first_loss):
+def make(cases, seconds, skipped, *, rounds, device, run, first_loss, peer=None):
   """Returns the Report of what `timing.measure` has returned for `cases`.
 
   Args:
     device, run: `describe_device` and `describe_run`.
     first_loss: of the first step, by who took it.
+    peer: `torch_gpt2.describe`, where there is one.
   """
   measured = [c for c in cases if getattr(c, 'name', None) in seconds]
   peaks = _peaks(measured, seconds, device)
@@ -72,6 +75,7 @@ def make(cases, seconds, skipped, *, rounds, device, run, first_loss):
     rounds=rounds,
     peaks=peaks,
     cases=cases_found,
+    peer=peer,
     ratios=_ratios(seconds),
     plan=None,
     peak_memory_gib=memory_gib,

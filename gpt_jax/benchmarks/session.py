@@ -42,6 +42,7 @@ def run(
     device=device,
     run=report.describe_run(timed),
     first_loss=timed.first_loss,
+    peer=torch_gpt2.describe(peer_dtype) if peer_dtype else None,
   )
 
 

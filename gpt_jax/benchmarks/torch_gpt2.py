@@ -29,6 +29,19 @@ def require_packages():
       raise ConfigError(f'--vs=transformers {require_extra("compare", package)}.')
 
 
+def describe(dtype):
+  """Returns name, dtype and versions of the peer."""
+  import torch
+  import transformers
+
+  return dict(
+    name='transformers GPT2LMHeadModel',
+    dtype=dtype,
+    torch=torch.__version__,
+    transformers=transformers.__version__,
+  )
+
+
 def threads():
   """Returns how many cores this process may use, which is how many XLA:CPU takes."""
   if hasattr(os, 'sched_getaffinity'):

@@ -213,7 +213,7 @@ def _ms(value):
 def _show_ratios(report, console):
   if report.ratios:
     console.table(
-      'time over that of transformers, paired by round',
+      f'time over that of transformers in {report.peer["dtype"]}, paired by round',
       ('case', 'ratio', 'quartiles'),
       [
         (name, f'{r["median"]:.3f}', f'{r["low"]:.3f} - {r["high"]:.3f}')

@@ -26,8 +26,9 @@ EXTRAS = {
   'cuda': ['jax[cuda]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
   # What single features need.
-  'plan': ['jax[tpu]>=0.10'],  # libtpu, for its compiler: no TPU needed
   'compare': ['torch', 'transformers'],  # the peer of gpt-jax bench --vs
+  # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
+  'plan': ['libtpu>=0.0.52'],
   'sentencepiece': ['sentencepiece'],
   'wandb': ['wandb'],
   # What the people who change the code need.

@@ -2,19 +2,16 @@
 
 `compiled.cost_analysis()` counts the body of a loop once, knows nothing of the network,
 and its `optimal_seconds` turns negative on real training steps; so the text is read
-instead. FLOPs are those of matrix products, two per multiply-add. Cycles are XLA:TPU's
-own estimate for each instruction (`"estimated_cycles"`); Pallas kernels and collectives
-have none. All sums are for one device and count each turn of each loop.
+instead. Cycles are XLA:TPU's own estimate for each instruction
+(`"estimated_cycles"`); Pallas kernels and collectives have none. All sums are for one
+device and count each turn of each loop.
 """
 
 import collections
 import dataclasses
-import math
 import re
 
-import numpy as np
-
-from gpt_jax import hlo_text
+from gpt_jax import hlo_text, hlo_work
 
 COLLECTIVES = (
   'all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all',
@@ -25,10 +22,51 @@ BETWEEN_SLICES = 'slice-exchange'
 """What XLA:TPU makes of the part of a collective that leaves the slice: a send to the
 host and a recv from it, which the hosts sum up or join meanwhile."""
 
+MATMUL, KERNEL, ELEMENTWISE, MOVES = 'matmul', 'kernel', 'elementwise', 'data movement'
+"""Classes of operations: products with what is fused to them; Pallas kernels; other
+arithmetic and reductions; copies, slices and changes of layout."""
+
 _PALLAS = 'tpu_custom_call'
 _BEGIN, _END = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
 _GOES_ON = 'async_collective_fusion'
 _GATHERED = ('all-gather',)  # the payload is what comes out; elsewhere what goes in
+_MOVING = {
+  'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'copy', 'transpose',
+  'reshape', 'slice', 'dynamic-slice', 'dynamic-update-slice', 'pad', 'concatenate',
+  'broadcast', 'iota', 'copy-start', 'copy-done', 'slice-start', 'slice-done',
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+  """A call of a Pallas kernel, as far as the text tells."""
+
+  name: str
+  op_name: str
+  """Where in the model it stands."""
+  operands: tuple[tuple[str, tuple[int, ...]], ...]
+  """(dtype, dimensions) of each."""
+  results: tuple[tuple[str, tuple[int, ...]], ...]
+  metadata: str
+  """What the kernel says of itself."""
+  declared_flops: int
+  hbm_bytes: int
+  """Of operands and results, each once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Op:
+  """One instruction that works, as one turn of its loops runs it."""
+
+  name: str
+  op_name: str
+  kind: str
+  """MATMUL, KERNEL, ELEMENTWISE or MOVES."""
+  flops: int
+  """Of matrix products, two per multiply-add."""
+  cycles: int
+  hbm_bytes: int
+  kernel: Kernel | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +81,9 @@ class Collective:
   count: int
   payload_bytes: int
   """Size of the whole array: what a gather yields, what a reduction takes."""
+  window: tuple[tuple[str, int], ...] | None = ()
+  """Cycles of the ops that run between start and end, by class; None: the end stands
+  elsewhere, such as in the next turn of a loop."""
 
   @property
   def wire_bytes(self):
@@ -62,37 +103,46 @@ class Collective:
 class Costs:
   """Sums over one run of a program on one device."""
 
-  matmul_flops: int
-  estimated_cycles: int
-  """0 where the backend writes none: everywhere but on TPU."""
+  ops: tuple[tuple[Op, int], ...]
+  """Each op and how often it runs."""
   collectives: tuple[Collective, ...]
-  kernel_calls: int
-  """Of Pallas kernels on TPU."""
-  kernel_flops: int
-  """As far as the kernels declare them."""
   unknown_trip_counts: int
   """Loops counted as one turn because their end could not be read; 0 is expected."""
 
+  @property
+  def matmul_flops(self):
+    """Returns the FLOPs of matrix products outside of kernels."""
+    return sum(count * op.flops for op, count in self.ops)
 
-def measure(text):
-  """Returns the Costs of `compiled.as_text()`."""
+  @property
+  def estimated_cycles(self):
+    """Returns XLA's cycles; 0 where the backend writes none: everywhere but on TPU."""
+    return sum(count * op.cycles for op, count in self.ops if op.kind != KERNEL)
+
+  @property
+  def kernels(self):
+    """Returns [(Kernel, calls)] of Pallas kernels on TPU."""
+    return [(op.kernel, count) for op, count in self.ops if op.kernel]
+
+  @property
+  def kernel_calls(self):
+    """Returns how often kernels are called."""
+    return sum(count for _, count in self.kernels)
+
+
+def measure(text, kernel_cycles=lambda kernel: 0):
+  """Returns the Costs of `compiled.as_text()`.
+
+  Args:
+    kernel_cycles: the cycles that a Kernel takes, by a model; XLA has none.
+  """
   module = hlo_text.parse(text)
-  sums = _Walker(module).walk(module.entry)
+  sums = _Walker(module, kernel_cycles).walk(module.entry)
   never_begun = sums.under_way.keys() - sums.begun
-  counts, payloads = collections.Counter(), collections.Counter()
-  for each in [*sums.collectives, *(sums.under_way[key] for key in never_begun)]:
-    key = (each.kind, each.group, each.asynchronous)
-    counts[key] += each.count
-    payloads[key] += each.payload_bytes
+  found = [*sums.collectives, *(sums.under_way[key] for key in never_begun)]
   return Costs(
-    matmul_flops=sums.flops,
-    estimated_cycles=sums.cycles,
-    collectives=tuple(
-      Collective(kind, group, is_async, counts[kind, group, is_async], payload)
-      for (kind, group, is_async), payload in payloads.items()
-    ),
-    kernel_calls=sums.kernel_calls,
-    kernel_flops=sums.kernel_flops,
+    ops=tuple(sums.ops.items()),
+    collectives=_added_up(found),
     unknown_trip_counts=sums.unknown,
   )
 
@@ -105,14 +155,37 @@ def by_kind(found, value):
   return dict(sums)
 
 
+def _added_up(collectives):
+  groups = collections.defaultdict(list)
+  for each in collectives:
+    groups[each.kind, each.group, each.asynchronous, each.window is None].append(each)
+  return tuple(
+    Collective(
+      kind=kind,
+      group=group,
+      asynchronous=asynchronous,
+      count=sum(each.count for each in members),
+      payload_bytes=sum(each.payload_bytes for each in members),
+      window=None if is_open else _sum_windows(members),
+    )
+    for (kind, group, asynchronous, is_open), members in groups.items()
+  )
+
+
+def _sum_windows(members):
+  total = collections.Counter()
+  for each in members:
+    total.update(dict(each.window))
+  return tuple(sorted(total.items()))
+
+
 @dataclasses.dataclass
 class _Sums:
   """Costs under way."""
 
-  flops: int = 0
-  cycles: int = 0
-  kernel_calls: int = 0
-  kernel_flops: int = 0
+  ops: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+  cycles: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+  """By class of op."""
   unknown: int = 0
   collectives: list = dataclasses.field(default_factory=list)
   # TPU spreads an asynchronous collective over several fusions that all repeat it under
@@ -120,31 +193,53 @@ class _Sums:
   # a loop, one ends it. It counts where it begins.
   begun: set = dataclasses.field(default_factory=set)
   under_way: dict = dataclasses.field(default_factory=dict)
+  started: dict = dataclasses.field(default_factory=dict)
+  """Key of a collective -> (places in `collectives`, cycles so far), until its end."""
+
+  def run(self, op):
+    self.ops[op] += 1
+    self.cycles[op.kind] += op.cycles
 
   def add(self, other, times=1):
-    self.flops += times * other.flops
-    self.cycles += times * other.cycles
-    self.kernel_calls += times * other.kernel_calls
-    self.kernel_flops += times * other.kernel_flops
+    for op, count in other.ops.items():
+      self.ops[op] += times * count
+    for kind, cycles in other.cycles.items():
+      self.cycles[kind] += times * cycles
     self.unknown += other.unknown
     self.collectives += [_repeat(each, times) for each in other.collectives]
     self.begun |= other.begun
     self.under_way |= other.under_way
 
+  def start(self, key, first):
+    """Notes that the collectives from place `first` on go on until `end(key)`."""
+    places = range(first, len(self.collectives))
+    self.started[key] = places, self.cycles.copy()
+
+  def end(self, key):
+    places, before = self.started.pop(key, ((), None))
+    for place in places:
+      passed = tuple(sorted((self.cycles - before).items()))
+      self.collectives[place] = dataclasses.replace(
+        self.collectives[place], window=passed
+      )
+
 
 def _repeat(collective, times):
+  window = collective.window
   return dataclasses.replace(
     collective,
     count=collective.count * times,
     payload_bytes=collective.payload_bytes * times,
+    window=window and tuple((kind, cycles * times) for kind, cycles in window),
   )
 
 
 class _Walker:
   """Adds up computations from the entry down, each once."""
 
-  def __init__(self, module):
+  def __init__(self, module, kernel_cycles):
     self._module = module
+    self._kernel_cycles = kernel_cycles
     self._known = {}
 
   def walk(self, name, asynchronous=False):
@@ -158,8 +253,7 @@ class _Walker:
     return self._known[name, asynchronous]
 
   def _add(self, sums, instruction, computation, asynchronous):
-    sums.cycles += int(instruction.attribute(r'"estimated_cycles":"(\d+)"') or 0)
-    opcode = instruction.opcode
+    opcode, before = instruction.opcode, len(sums.collectives)
     kind = opcode.removesuffix('-start')
     if opcode == 'while':
       turns = self._module.trip_count(instruction, computation)
@@ -169,41 +263,77 @@ class _Walker:
     elif opcode == 'conditional':
       sums.add(max(map(self.walk, _branches(instruction)), key=_dearness))
     elif opcode == 'fusion':
-      self._add_fusion(sums, instruction, asynchronous)
+      self._add_fusion(sums, instruction, computation, asynchronous)
     elif opcode in ('call', 'async-start') and instruction.called:
       sums.add(self.walk(instruction.called, asynchronous or opcode == 'async-start'))
-    elif opcode == 'convolution':
-      sums.flops += convolution_flops(instruction, computation)
-    elif opcode == 'dot':
-      sums.flops += dot_flops(instruction, computation)
     elif opcode == 'custom-call' and f'"{_PALLAS}"' in instruction.attributes:
-      sums.kernel_calls += 1
-      declared = instruction.attribute(r'"cost_estimate":\{[^}]*"flops":"?(\d+)')
-      sums.kernel_flops += int(declared or 0)
+      self._run_kernel(sums, instruction, computation)
     elif opcode == 'recv' and 'is_host_transfer=true' in instruction.attributes:
       arrived = hlo_text.arrays(instruction.type)[0]  # the others are its handles
-      sums.collectives.append(
-        Collective(BETWEEN_SLICES, (), True, 1, hlo_text.array_bytes(*arrived))
-      )
+      size = hlo_text.array_bytes(*arrived)
+      sums.collectives.append(Collective(BETWEEN_SLICES, (), True, 1, size, None))
     elif kind in COLLECTIVES:
       is_async = asynchronous or opcode != kind
       sums.collectives.append(
         self._collective(kind, instruction, computation, is_async)
       )
+    elif opcode == 'async-update':
+      sums.started[instruction.name] = sums.started.pop(instruction.operands[0], None)
+    else:
+      self._run_plain(sums, instruction, computation)
+    if len(sums.collectives) > before and opcode.endswith(('-start', 'recv')):
+      sums.start(instruction.name, before)
+    elif opcode.endswith('-done'):
+      sums.end(instruction.operands[0])
 
-  def _add_fusion(self, sums, fusion, asynchronous):
+  def _run_plain(self, sums, instruction, computation):
+    flops = hlo_work.flops(instruction, computation)
+    cycles = _cycles(instruction)
+    if flops or cycles:
+      moves = instruction.opcode in _MOVING
+      kind = MATMUL if flops else MOVES if moves else ELEMENTWISE
+      sums.run(self._op(instruction, computation, kind, flops, cycles))
+
+  def _op(self, instruction, computation, kind, flops, cycles, kernel=None):
+    return Op(
+      name=instruction.name,
+      op_name=_op_name(instruction),
+      kind=kind,
+      flops=flops,
+      cycles=cycles,
+      hbm_bytes=hlo_work.hbm_bytes(instruction, computation, self._module),
+      kernel=kernel,
+    )
+
+  def _run_kernel(self, sums, call, computation):
+    declared = call.attribute(r'"cost_estimate":\{[^}]*"flops":"?(\d+)')
+    operands = [computation.instructions[name].type for name in call.operands]
+    kernel = Kernel(
+      name=call.name,
+      op_name=_op_name(call),
+      operands=tuple(hlo_text.arrays(type_text)[0] for type_text in operands),
+      results=tuple(hlo_text.arrays(call.type)),
+      metadata=call.attribute(r'"xprof_metadata":"(\{.*?\})"') or '',
+      declared_flops=int(declared or 0),
+      hbm_bytes=hlo_work.hbm_bytes(call, computation, self._module),
+    )
+    cycles = round(self._kernel_cycles(kernel))
+    sums.run(self._op(call, computation, KERNEL, 0, cycles, kernel))
+
+  def _add_fusion(self, sums, fusion, computation, asynchronous):
     inner = self._module.computations[fusion.called]
     begins = self._targets(inner, _BEGIN)
     inside = self.walk(fusion.called, asynchronous or begins)
-    collectives = inside.collectives
+    collectives, before = inside.collectives, len(sums.collectives)
     channels = {
       instruction.attribute(r'\bchannel_id=(\d+)'): instruction
       for instruction in inner.instructions.values()
       if instruction.opcode in COLLECTIVES
     }
+    ends = self._targets(inner, _END)
     if begins:
       sums.begun |= channels.keys()
-    elif self._targets(inner, _END) or _GOES_ON in fusion.called:
+    elif ends or _GOES_ON in fusion.called:
       collectives = []
       for channel, instruction in channels.items():
         sums.under_way[channel] = self._collective(
@@ -213,7 +343,26 @@ class _Walker:
       # TPU's form of a reduce-scatter: an all-reduce, of which one slice is kept.
       collectives = [_as_scatter(each) for each in collectives]
     # The cycles of a fusion stand beside it; those of its parts would count twice.
-    sums.add(dataclasses.replace(inside, cycles=0, collectives=collectives))
+    kernels = {op: count for op, count in inside.ops.items() if op.kernel}
+    sums.add(
+      dataclasses.replace(
+        inside, ops=kernels, cycles={}, collectives=collectives, under_way={}
+      )
+    )
+    flops = sum(count * op.flops for op, count in inside.ops.items())
+    if flops or _cycles(fusion):
+      kind = MATMUL if flops else self._kind(inner)
+      sums.run(self._op(fusion, computation, kind, flops, _cycles(fusion)))
+    for channel in channels:
+      if begins:
+        sums.start(channel, before)
+      elif ends:
+        sums.end(channel)
+
+  def _kind(self, computation):
+    """Returns MOVES for a fusion that only moves data, else ELEMENTWISE."""
+    opcodes = {each.opcode for each in computation.instructions.values()}
+    return MOVES if opcodes <= _MOVING else ELEMENTWISE
 
   def _targets(self, computation, target):
     """Returns whether a custom call of `computation` has the `target`."""
@@ -230,7 +379,16 @@ class _Walker:
     payload = sum(hlo_text.num_bytes(operand.type) for operand in operands)
     if kind in _GATHERED:
       payload *= len(group)
-    return Collective(kind, group, asynchronous, 1, payload)
+    window = None if asynchronous else ()
+    return Collective(kind, group, asynchronous, 1, payload, window)
+
+
+def _cycles(instruction):
+  return int(instruction.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+
+
+def _op_name(instruction):
+  return instruction.attribute(r'\bop_name="([^"]*)"') or ''
 
 
 def _as_scatter(collective):
@@ -250,53 +408,4 @@ def _branches(conditional):
 
 
 def _dearness(sums):
-  return sums.cycles, sums.flops
-
-
-def dot_flops(dot, computation):
-  """Returns the FLOPs of a dot instruction."""
-  lhs = computation.instructions[dot.operands[0]].dims
-  summed = dot.attribute(r'lhs_contracting_dims=\{([\d,]*)\}') or ''
-  depth = math.prod(lhs[int(axis)] for axis in summed.split(',') if axis)
-  return 2 * math.prod(dot.dims) * depth
-
-
-def convolution_flops(convolution, computation):
-  """Returns the FLOPs of a convolution: each product of two numbers that are there.
-
-  XLA:TPU writes matrix products as convolutions, batched ones with dilations and
-  strides that make most positions of the window fall between or beside the inputs;
-  such positions are not computed and not counted.
-  """
-  lhs, rhs = (computation.instructions[o].dims for o in convolution.operands[:2])
-  labels = convolution.attribute(r'dim_labels=(\w+->\w+)')
-  left, right, out = labels.replace('->', '_').split('_')
-  window = _window(convolution.attribute(r'window=\{([^}]*)\}') or '')
-  flops = 2 * convolution.dims[out.index('b')] * convolution.dims[out.index('f')]
-  flops *= rhs[right.index('i')]
-  for axis, label in enumerate(sorted(label for label in left if label.isdigit())):
-    flops *= _products(
-      lhs[left.index(label)],
-      convolution.dims[out.index(label)],
-      **{name: values[axis] for name, values in window.items()},
-    )
-  return flops
-
-
-def _window(text):
-  """Returns {name: a number for each spatial axis} of a window such as size=2x3."""
-  window = {}
-  for field in text.split():
-    name, _, values = field.partition('=')
-    if name in ('size', 'stride', 'pad', 'lhs_dilate', 'rhs_dilate'):
-      # Padding is low_high; the high end follows from the sizes.
-      window[name] = [int(value.split('_')[0]) for value in values.split('x')]
-  return window
-
-
-def _products(num_in, num_out, size=1, stride=1, pad=0, lhs_dilate=1, rhs_dilate=1):
-  """Returns how many pairs of output and window position meet an input, on one axis."""
-  outputs, taps = np.arange(num_out)[:, None], np.arange(size)[None]
-  position = outputs * stride - pad + taps * rhs_dilate
-  inside = (position >= 0) & (position <= (num_in - 1) * lhs_dilate)
-  return int(np.sum(inside & (position % lhs_dilate == 0)))
+  return sums.cycles.total(), sum(n * op.flops for op, n in sums.ops.items())

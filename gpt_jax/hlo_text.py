@@ -27,6 +27,10 @@ _INSTRUCTION = re.compile(
   r'\((?P<operands>[^()]*(?:\([^()]*\)[^()]*)*)\)(?P<attributes>.*)$',
   re.DOTALL,
 )
+_WRAPPERS = (
+  'while', 'body', 'cond', 'closed_call', 'checkpoint', 'rematted_computation',
+  'shard_map', 'pallas_call',
+)  # fmt: skip
 _PASSES_ON = ('copy', 'bitcast', 'convert', 'reshape', 'copy-done')
 
 
@@ -232,6 +236,35 @@ def num_bytes(type_text):
 def array_bytes(dtype, dims):
   """Returns the bytes of an array; types narrower than a byte are packed."""
   return -(-_BITS.get(dtype, 8) * math.prod(dims) // 8)
+
+
+def label(op_name):
+  """Returns what an `op_name` tells a reader: pass, path in the model, operation.
+
+  `jit(f)/transpose(jvp(GPT))/while/body/mlp/down/BTF,FD->BTD/dot_general` becomes
+  `backward mlp/down BTF,FD->BTD`.
+  """
+  if argument := re.match(r"(?:state\.)?(\w+)((?:\\?[\['\].\w]+)+)$", op_name):
+    return '/'.join(re.findall(r'\w+', argument.group(0).removeprefix('state.')))
+  parts = [part for part in op_name.split('/') if part]
+  path, methods, products = [], [], []
+  for part in parts:
+    if '->' in part:
+      products.append(part)
+      continue
+    if inner := re.fullmatch(r'(?:\w+\()*jvp\(([a-z]\w*)\)+', part):
+      part = inner.group(1)  # a function of its own, such as the loss
+    elif method := re.fullmatch(r'[A-Z]\w*\._?(\w+)', part):
+      methods.append(method.group(1))
+      continue
+    if re.fullmatch(r'[a-z]\w*', part) and part not in (*path, *_WRAPPERS):
+      path.append(part)
+  path = path[:-1] if products else path
+  kept = '/'.join(methods + path if len(path) < 2 else path)
+  backward = 'transpose(' in op_name
+  recomputed = 'rematted_computation' in op_name
+  stage = 'recomputed ' if recomputed else 'backward ' if backward else ''
+  return stage + ' '.join([kept, *products]).strip()
 
 
 def replica_group(instruction, num_devices):

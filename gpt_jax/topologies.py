@@ -1,4 +1,4 @@
-"""Devices that are not here: TPU slices for the compiler, and the CPUs of this machine.
+"""Devices to compile for: TPU slices that are not here; CPUs and GPUs that are.
 
 `parse('v5p:8x8x8')` gives devices that a Mesh takes and that programs compile for; they
 have no memory and run nothing. The compiler is libtpu's own (extra `plan`), and no TPU
@@ -36,6 +36,10 @@ class Chip:
   dcn_bandwidth: float
   """Of the network between slices, one direction, shared out over the devices."""
   devices_per_chip: int = 1
+  cores: int = 1
+  """Each with a vector unit of 8 x 128 lanes."""
+  matrix_lanes: int = 128
+  """Rows and columns of a matrix unit: narrower products leave lanes idle."""
 
 
 # Peaks, HBM and interconnect: cloud.google.com/tpu/docs, one page per version; its
@@ -48,6 +52,7 @@ CHIPS = {
     name='TPU v4', dims=3, peak_flops=275e12, hbm_gib=32, hbm_bandwidth=1.228e12,
     clock_hz=1.05e9, links=6, link_bandwidth=50e9,
     dcn_bandwidth=6.25e9,  # assumed, as v5p
+    cores=2,
   ),
   'v5e': Chip(
     name='TPU v5e', dims=2, peak_flops=197e12, hbm_gib=16, hbm_bandwidth=0.819e12,
@@ -58,11 +63,13 @@ CHIPS = {
     name='TPU v5p', dims=3, peak_flops=459e12, hbm_gib=95, hbm_bandwidth=2.765e12,
     clock_hz=1.75e9, links=6, link_bandwidth=100e9,
     dcn_bandwidth=6.25e9,  # 50 Gbit/s
+    cores=2,
   ),
   'v6e': Chip(
     name='TPU v6e', dims=2, peak_flops=918e12, hbm_gib=32, hbm_bandwidth=1.64e12,
     clock_hz=1.75e9, links=4, link_bandwidth=100e9,
     dcn_bandwidth=12.5e9,  # 25.6 Tbit/s for a pod of 256
+    matrix_lanes=256,
   ),
   'tpu7x': Chip(
     name='TPU7x', dims=3, peak_flops=1153.5e12, hbm_gib=96,
@@ -70,6 +77,7 @@ CHIPS = {
     links=6, link_bandwidth=50e9,  # assumed: two devices share the links of a chip
     dcn_bandwidth=6.25e9,  # assumed
     devices_per_chip=2,
+    matrix_lanes=256,
   ),
 }  # fmt: skip
 """Names as libtpu spells them. A chip absent here cannot be planned for."""
@@ -88,13 +96,16 @@ _ENVIRONMENT = {
 }
 
 
-def set_environment():
+def set_environment(name=''):
   """Sets what libtpu reads when it loads; keeps jax off the accelerators of this host.
 
-  To be called before the first device is asked for, best before jax is imported.
+  To be called before the first device is asked for, best before jax is imported. Where
+  `name` is a topology of GPUs it does nothing: they are wanted.
   """
-  for name, value in _ENVIRONMENT.items():
-    os.environ.setdefault(name, value)
+  if name.split(':')[0] == 'gpu':
+    return
+  for variable, value in _ENVIRONMENT.items():
+    os.environ.setdefault(variable, value)
   os.environ['JAX_PLATFORMS'] = 'cpu'
   import jax
 
@@ -108,7 +119,7 @@ class Topology:
   name: str
   devices: tuple
   chip: Chip | None
-  """None for CPUs: nothing is published about the one at hand."""
+  """None for CPUs and GPUs of this machine: their compilers estimate no cycles."""
   num_slices: int = 1
 
   @property
@@ -125,16 +136,17 @@ def parse(text):
   """Returns the Topology that `text` names.
 
   `v5e:16x16` is a slice of 256 chips, `2xv5e:16x16` two of them, joined by the slower
-  network between slices; `cpu` and `cpu:8` are CPU devices of this machine. Raises
-  ConfigError for names and shapes that do not exist, and without libtpu.
+  network between slices; `cpu` and `cpu:8`, `gpu` and `gpu:8` are devices of this
+  machine. Raises ConfigError for names and shapes that do not exist, for GPUs that are
+  not here, and without libtpu.
   """
-  if text.split(':')[0] == 'cpu':
-    return _cpus(text)
+  if (here := text.split(':')[0]) in _HERE:
+    return _HERE[here](text, _count(text))
   found = re.fullmatch(r'(?:(\d+)x)?([A-Za-z]\w*)(?::(\d+(?:x\d+)*))?', text)
   if not found:
     raise ConfigError(
       f'--topology={text}: expected CHIP:SHAPE such as v5e:16x16, SLICESxCHIP:SHAPE'
-      ' such as 2xv5e:16x16, or cpu:8.'
+      ' such as 2xv5e:16x16, cpu:8 or gpu:8.'
     )
   slices, kind, shape = int(found[1] or 1), found[2], found[3] or ''
   chip = registry.choose(CHIPS, kind, '--topology')
@@ -178,11 +190,15 @@ def _tpu_devices(text, kind, sizes, slices):
   return description.devices
 
 
-def _cpus(text):
-  _, colon, count = text.partition(':')
+def _count(text):
+  """Returns how many devices `cpu`, `cpu:8` or `gpu:8` asks for."""
+  kind, colon, count = text.partition(':')
   if colon and not (count.isdecimal() and int(count)):
-    raise ConfigError(f'--topology={text}: expected cpu or cpu:N, N devices.')
-  wanted = int(count or 1)
+    raise ConfigError(f'--topology={text}: expected {kind} or {kind}:N, N devices.')
+  return int(count or 1)
+
+
+def _cpus(text, wanted):
   set_environment()
   import jax
 
@@ -196,3 +212,24 @@ def _cpus(text):
       f' XLA_FLAGS=--xla_force_host_platform_device_count={wanted} before it starts.'
     )
   return Topology(text, tuple(devices[:wanted]), None)
+
+
+def _gpus(text, wanted):
+  import jax
+
+  try:
+    devices = jax.devices('gpu')
+  except RuntimeError as error:
+    raise ConfigError(
+      f'--topology={text}: jax finds no GPU here ({str(error).splitlines()[0]}); a GPU'
+      " plan needs the GPU and pip install -e '.[cuda]'. TPU slices and cpu:N can be"
+      ' planned anywhere.'
+    ) from error
+  if len(devices) < wanted:
+    raise ConfigError(
+      f'--topology={text}: this machine has {len(devices)}; give gpu:{len(devices)}.'
+    )
+  return Topology(text, tuple(devices[:wanted]), None)
+
+
+_HERE = {'cpu': _cpus, 'gpu': _gpus}

@@ -13,6 +13,7 @@ from configs import base
 from gpt_jax import config_door, hlo_costs, planning, topologies
 from gpt_jax.errors import ConfigError
 from gpt_jax.model import flops
+from gpt_jax.planning import inputs, memory
 from gpt_jax.train import assembly, step
 
 FIELDS = {
@@ -105,20 +106,20 @@ def test_a_plan_is_json(plan):
 def test_the_vocabulary_is_known_without_reading_text(overrides, size):
   overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
   resolved = config_door.resolve(base.get_config(), overrides, assembly.TABLES)
-  assert planning.vocabulary(resolved).size == size
+  assert inputs.vocabulary(resolved).size == size
 
 
-@pytest.mark.parametrize('source', planning._SYNTHETIC)
+@pytest.mark.parametrize('source', inputs.SYNTHETIC)
 def test_a_language_has_the_vocabulary_that_training_gives_it(source, tmp_path):
   resolved = config({'data.source': source})
   tokenizer = assembly.open_tokenizer(resolved, tmp_path)
-  assert planning.vocabulary(resolved).size == tokenizer.vocab_size
+  assert inputs.vocabulary(resolved).size == tokenizer.vocab_size
 
 
 def test_a_vocabulary_that_is_not_to_be_known_is_asked_for():
   resolved = config({'data.source': 'text', 'tokenizer.name': 'char'})
   with pytest.raises(ConfigError, match='--config.model.vocab_size=N'):
-    planning.vocabulary(resolved)
+    inputs.vocabulary(resolved)
 
 
 def test_documents_kept_apart_bring_segments_and_positions():
@@ -127,8 +128,8 @@ def test_documents_kept_apart_bring_segments_and_positions():
     {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
   ):
     cfg = config(overrides | {'data.source': 'python_docs'})
-    program = step.build(cfg, vocab=planning.vocabulary(cfg))
-    batch = planning.abstract_batch(program)
+    program = step.build(cfg, vocab=inputs.vocabulary(cfg))
+    batch = inputs.abstract_batch(program)
     assert batch.keys() == {'tokens', 'segments', 'positions'}
     assert batch['segments'].shape == (8, 17)
 
@@ -152,11 +153,11 @@ def test_documents_kept_apart_bring_segments_and_positions():
   ],
 )
 def test_the_size_of_a_refusal_is_read_from_it(message, short, needed):
-  assert planning.shortage(message) == pytest.approx((short, needed))
+  assert memory.shortage(message) == pytest.approx((short, needed))
 
 
 def test_a_refusal_without_figures_leaves_them_open():
-  assert planning.shortage('RESOURCE_EXHAUSTED: no more') == (None, None)
+  assert memory.shortage('RESOURCE_EXHAUSTED: no more') == (None, None)
 
 
 @pytest.mark.extra

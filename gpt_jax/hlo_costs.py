@@ -12,19 +12,17 @@ import dataclasses
 import re
 
 from gpt_jax import hlo_text, hlo_work
-
-COLLECTIVES = (
-  'all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all',
-  'collective-permute', 'collective-broadcast',
-)  # fmt: skip
-
-BETWEEN_SLICES = 'slice-exchange'
-"""What XLA:TPU makes of the part of a collective that leaves the slice: a send to the
-host and a recv from it, which the hosts sum up or join meanwhile."""
-
-MATMUL, KERNEL, ELEMENTWISE, MOVES = 'matmul', 'kernel', 'elementwise', 'data movement'
-"""Classes of operations: products with what is fused to them; Pallas kernels; other
-arithmetic and reductions; copies, slices and changes of layout."""
+from gpt_jax.hlo_records import (
+  BETWEEN_SLICES,
+  COLLECTIVES,
+  ELEMENTWISE,
+  KERNEL,
+  MATMUL,
+  MOVES,
+  Collective,
+  Kernel,
+  Op,
+)
 
 _PALLAS = 'tpu_custom_call'
 _BEGIN, _END = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
@@ -35,68 +33,6 @@ _MOVING = {
   'reshape', 'slice', 'dynamic-slice', 'dynamic-update-slice', 'pad', 'concatenate',
   'broadcast', 'iota', 'copy-start', 'copy-done', 'slice-start', 'slice-done',
 }  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Kernel:
-  """A call of a Pallas kernel, as far as the text tells."""
-
-  name: str
-  op_name: str
-  """Where in the model it stands."""
-  operands: tuple[tuple[str, tuple[int, ...]], ...]
-  """(dtype, dimensions) of each."""
-  results: tuple[tuple[str, tuple[int, ...]], ...]
-  metadata: str
-  """What the kernel says of itself."""
-  declared_flops: int
-  hbm_bytes: int
-  """Of operands and results, each once."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Op:
-  """One instruction that works, as one turn of its loops runs it."""
-
-  name: str
-  op_name: str
-  kind: str
-  """MATMUL, KERNEL, ELEMENTWISE or MOVES."""
-  flops: int
-  """Of matrix products, two per multiply-add."""
-  cycles: int
-  hbm_bytes: int
-  kernel: Kernel | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Collective:
-  """All collectives of a program with one kind, group and way of running."""
-
-  kind: str
-  group: tuple[int, ...]
-  """The partitions that the first of them joins; () between slices."""
-  asynchronous: bool
-  """Whether XLA lets other instructions run meanwhile."""
-  count: int
-  payload_bytes: int
-  """Size of the whole array: what a gather yields, what a reduction takes."""
-  window: tuple[tuple[str, int], ...] | None = ()
-  """Cycles of the ops that run between start and end, by class; None: the end stands
-  elsewhere, such as in the next turn of a loop."""
-
-  @property
-  def wire_bytes(self):
-    """Returns what each device receives on a ring: (n - 1)/n of the payload.
-
-    An all-reduce is a reduce-scatter and a gather, so twice that; a permutation and a
-    broadcast bring the array as it is.
-    """
-    if self.kind in ('collective-permute', 'collective-broadcast', BETWEEN_SLICES):
-      return float(self.payload_bytes)
-    n = len(self.group)
-    rounds = 2 if self.kind == 'all-reduce' else 1
-    return rounds * self.payload_bytes * (n - 1) / n
 
 
 @dataclasses.dataclass(frozen=True)

@@ -249,8 +249,8 @@ def label(op_name):
   parts = [part for part in op_name.split('/') if part]
   path, methods, products = [], [], []
   for part in parts:
-    if '->' in part:
-      products.append(part)
+    if product := re.search(r'\w+(?:,\w+)+->\w+', part):
+      products.append(product.group(0))
       continue
     if inner := re.fullmatch(r'(?:\w+\()*jvp\(([a-z]\w*)\)+', part):
       part = inner.group(1)  # a function of its own, such as the loss

@@ -9,7 +9,7 @@ them. Contention, between collectives or between jobs, is not modelled.
 
 import math
 
-from gpt_jax.hlo_costs import BETWEEN_SLICES
+from gpt_jax.hlo_records import BETWEEN_SLICES
 
 ICI_HOP_SECONDS = 1e-6  # assumed: about a microsecond from chip to chip
 DCN_HOP_SECONDS = 20e-6  # assumed: a round through hosts and switches
@@ -31,7 +31,7 @@ def mesh_axes(group, mesh):
 
 
 def seconds(collective, mesh, topology):
-  """Returns the time of all runs of an hlo_costs.Collective, one after the other.
+  """Returns the time of all runs of an hlo_records.Collective, one after the other.
 
   0 without a chip's figures (CPUs) and for groups of one device.
   """

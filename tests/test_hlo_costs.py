@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gpt_jax import hlo_costs, hlo_text
+from gpt_jax import hlo_costs, hlo_records, hlo_text
 from gpt_jax.parallel import mesh as meshes
 
 
@@ -207,6 +207,27 @@ def test_an_asynchronous_collective_counts_once_where_it_begins():
   assert collective.payload_bytes == 4 * 32 * 2
 
 
+def test_what_runs_between_start_and_end_is_told_by_class():
+  pair = '(bf16[4,8], bf16[4,8], u32[]{:S(2)}, u32[]{:S(2)})'
+  text = entry(
+    '%early = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"1000"}',
+    f'%go = {pair} collective-permute-start(%x), channel_id=2,'
+    ' source_target_pairs={{0,1},{1,0}}',
+    '%beside = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
+    '%moved = bf16[4,8] copy(%x), backend_config={"estimated_cycles":"4"}',
+    '%there = bf16[4,8] collective-permute-done(%go)',
+    'ROOT %late = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"500"}',
+  )
+  (collective,) = hlo_costs.measure(text).collectives
+  assert collective.window == (('data movement', 4), ('elementwise', 30))
+
+
+def test_kernels_count_with_the_cycles_of_a_model():
+  costs = hlo_costs.measure(loop_of(12), kernel_cycles=lambda kernel: 5)
+  assert costs.estimated_cycles == 11 + 12 * 100  # of XLA alone
+  assert sum(n * op.cycles for op, n in costs.ops if op.kernel) == 12 * 5
+
+
 def test_one_that_only_goes_on_is_not_forgotten():
   text = entry(
     'ROOT %out = bf16[4,32] fusion(%x), calls=%async_collective_fusion.2',
@@ -239,7 +260,7 @@ def test_an_exchange_between_slices_counts_what_arrives():
     'ROOT %there = (bf16[4,8], token[]) recv-done(%recv), is_host_transfer=true',
   )
   (collective,) = hlo_costs.measure(text).collectives
-  assert collective.kind == hlo_costs.BETWEEN_SLICES
+  assert collective.kind == hlo_records.BETWEEN_SLICES
   assert collective.asynchronous
   assert collective.wire_bytes == collective.payload_bytes == 64
 

@@ -157,3 +157,29 @@ def test_the_first_group_of_a_collective_is_read_in_every_spelling(groups, expec
 def test_other_text_is_an_error(text):
   with pytest.raises(ValueError, match='compiled HLO'):
     hlo_text.parse(text)
+
+
+@pytest.mark.parametrize(
+  'op_name, expected',
+  [
+    (
+      'jit(train_step)/jvp(GPT.hidden)/GPT._blocks/while/body/closed_call/layers/block_0'
+      '/block_0._add/mlp/up/BTD,DF->BTF/dot_general',
+      'layers/block_0/mlp/up BTD,DF->BTF',
+    ),
+    ('jit(f)/transpose(jvp(GPT))/mlp/reduce_sum', 'backward mlp/reduce_sum'),
+    (
+      'jit(f)/transpose(jvp(GPT))/checkpoint/rematted_computation/block_0/mlp/up/mul',
+      'recomputed block_0/mlp/up/mul',
+    ),
+    (
+      'jit(f)/jvp(fused_loss)/while/body/vmap(vmap(BTV,VD->BTD))/dot',
+      'fused_loss BTV,VD->BTD',
+    ),
+    ('jit(f)/jvp(GPT.hidden)/GPT._blocks/while', 'blocks'),
+    (r'state.params[\'embed\'][\'embedding\']', 'params/embed/embedding'),
+    ("state.opt_state[1].mu['w']", 'opt_state/1/mu/w'),
+  ],
+)
+def test_names_of_operations_are_told_for_readers(op_name, expected):
+  assert hlo_text.label(op_name) == expected

@@ -47,6 +47,11 @@ TESTED_TOGETHER = {
   'test_data_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
   'test_data_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'test_data_pipeline': ['data/loader'],
+  'test_hlo_costs': ['hlo_records'],
+  'test_planning': [
+    'planning/inputs', 'planning/memory', 'planning/pace', 'planning/plan',
+  ],
+  'test_plan_command': ['planning/tables'],
 }  # fmt: skip
 TESTED_ELSEWHERE = {
   f'gpt_jax/{module}.py': test

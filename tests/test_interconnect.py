@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from gpt_jax import hlo_costs, interconnect, topologies
+from gpt_jax import hlo_records, interconnect, topologies
 from gpt_jax.config_checks import MESH_AXES
 
 V5E = topologies.CHIPS['v5e']
@@ -32,7 +32,7 @@ def grid(shape, slices=1):
 
 def seconds(kind, group, payload, shape, slices=1, count=1):
   topology, mesh = grid(shape, slices)
-  collective = hlo_costs.Collective(kind, tuple(group), False, count, payload)
+  collective = hlo_records.Collective(kind, tuple(group), False, count, payload)
   return interconnect.seconds(collective, mesh, topology)
 
 
@@ -85,7 +85,7 @@ def test_slices_are_joined_by_the_slower_network():
 
 def test_what_leaves_the_slice_takes_the_network_between_slices():
   expected = 64 * MIB / V5E.dcn_bandwidth + interconnect.DCN_HOP_SECONDS
-  exchange = seconds(hlo_costs.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
+  exchange = seconds(hlo_records.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
   assert exchange == pytest.approx(expected)
 
 
@@ -93,5 +93,5 @@ def test_devices_without_figures_and_groups_of_one_cost_nothing():
   assert seconds('all-reduce', (0,), MIB, (1, 4)) == 0.0
   topology, mesh = grid((1, 4))
   cpu = topologies.Topology('cpu:4', topology.devices, None)
-  collective = hlo_costs.Collective('all-reduce', (0, 1), False, 1, MIB)
+  collective = hlo_records.Collective('all-reduce', (0, 1), False, 1, MIB)
   assert interconnect.seconds(collective, mesh, cpu) == 0.0

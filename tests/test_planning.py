@@ -10,10 +10,10 @@ import pytest
 import tiny_runs
 
 from configs import base
-from gpt_jax import config_door, hlo_costs, planning, topologies
+from gpt_jax import config_door, hlo_costs, hlo_records, planning, topologies
 from gpt_jax.errors import ConfigError
 from gpt_jax.model import flops
-from gpt_jax.planning import inputs, memory
+from gpt_jax.planning import inputs, memory, pace
 from gpt_jax.train import assembly, step
 
 FIELDS = {
@@ -66,6 +66,35 @@ def test_memory_of_a_device_is_its_share(plan):
   )
   assert plan.fits
   assert plan.short_gib_per_chip == 0
+
+
+def test_activations_are_what_recomputation_saves():
+  layers = {'model.num_layers': 4, 'model.scan_layers': True, 'data.seq_len': 64}
+  plans = {
+    remat: planning.make_plan(
+      config(layers | {'model.remat': remat}), topologies.parse('cpu')
+    )
+    for remat in ('none', 'full')
+  }
+  saved = {name: p.memory_gib_by_class['activations'] for name, p in plans.items()}
+  # At least the inputs of the four layers: 8 rows of 64 tokens in float32.
+  inputs_gib = 4 * 8 * 64 * tiny_runs.tiny_config().model.d_model * 4 / 2**30
+  assert inputs_gib <= saved['full'] < saved['none'] / 2
+  largest = plans['none'].largest_buffers
+  assert [b['gib'] for b in largest] == sorted([b['gib'] for b in largest])[::-1]
+  assert len(largest) == memory.LARGEST
+  assert any(b['kind'] == 'activation' and b['source'] for b in largest)
+
+
+def test_what_outlasts_the_work_beside_it_is_exposed():
+  fields = dict(
+    kind='all-gather', axes=('fsdp',), group_size=4, count=1, bytes=1, wire_bytes=1.0,
+    model_ms=5.0,
+  )  # fmt: skip
+  beside = pace.Traffic(**fields, asynchronous=True, overlaps_ms={'matmul': 3.0})
+  assert beside.exposed_ms == 2.0
+  assert dataclasses.replace(beside, overlaps_ms=None).exposed_ms == 0.0
+  assert dataclasses.replace(beside, asynchronous=False).exposed_ms == 5.0
 
 
 def test_collectives_are_told_by_kind_and_axis(plan):
@@ -182,7 +211,7 @@ class TestWithLibtpu:
     plan = planning.make_plan(cfg, topologies.parse('2xv5e:2x2'))
     # Every device exchanges at least its share of the gradient, in 16 bits or more.
     share = 2**30 * plan.memory_gib_by_class['parameters']
-    assert plan.collective_bytes[hlo_costs.BETWEEN_SLICES] >= share / 2
+    assert plan.collective_bytes[hlo_records.BETWEEN_SLICES] >= share / 2
 
   def test_what_does_not_fit_says_by_how_much(self):
     cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})

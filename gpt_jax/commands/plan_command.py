@@ -2,14 +2,15 @@
 
 The training step is the one that `train` would run, compiled ahead of time by the
 compiler of the devices (TPUs need the extra `plan`). Nothing is allocated, no data is
-read. Memory and FLOPs are exact; times are bounds by XLA's estimate of the cycles and a
-simple model of the network. docs/tpu.md explains each line.
+read. Memory and FLOPs are exact; times are bounds by XLA's estimate of the cycles and
+simple models of attention kernels and the network. docs/tpu.md explains each line.
 
 examples:
   gpt-jax plan --config=configs/tiny.py --topology=cpu
   gpt-jax plan --config=configs/gpt2.py:124m --topology=v5e:2x2 \\
-      --config.train.batch_size=32 --config.train.grad_accum=1
-  gpt-jax plan --config=configs/gpt3.py:175b --topology=v5p:8x8x8 --json
+      --config.train.batch_size=32 --config.train.grad_accum=1 --figure=roofline.png
+  gpt-jax plan --config=configs/gpt2.py:355m --topology=v5e:4x4 --search
+  gpt-jax plan --config=configs/gpt3.py:6.7b --topology=v5e:16x16 --compare=v6e:16x16
 """
 
 import json
@@ -25,7 +26,27 @@ def add_arguments(parser):
     required=True,
     metavar='NAME',
     help='v4, v5e, v5p, v6e or tpu7x and a shape, such as v5e:16x16 or v5p:8x8x8;'
-    ' 2xv5e:16x16 for two slices; cpu or cpu:8',
+    ' 2xv5e:16x16 for two slices; cpu, cpu:8, gpu, gpu:8 for devices of this machine',
+  )
+  parser.add_argument(
+    '--search',
+    nargs='?',
+    const='batch,remat,mesh',
+    metavar='AXES',
+    help='compile what batch, remat and mesh could be and rank what fits; AXES, with'
+    ' commas, of batch, remat, mesh, loss, scan (the first three if none are given)',
+  )
+  parser.add_argument(
+    '--max_compiles', type=int, default=8, metavar='N', help='of --search; 8'
+  )
+  parser.add_argument(
+    '--compare',
+    metavar='OTHER',
+    help='a second plan beside this one: another topology (v6e:4x4), another config'
+    ' (configs/gpt3.py:1.3b), or other fields (model.remat=dots,train.batch_size=64)',
+  )
+  parser.add_argument(
+    '--figure', metavar='FILE.png', help='draw a roofline and the time by class there'
   )
   parser.add_argument(
     '--dump_hlo', metavar='FILE', help='write the compiled program there, as text'
@@ -36,105 +57,109 @@ def add_arguments(parser):
 def run(args, overrides):
   if args.config is None:
     raise ConfigError('--config is missing; give one, such as configs/tiny.py.')
-  from gpt_jax import config_door, topologies
+  _refuse_together(args)
+  from gpt_jax import topologies
 
-  topologies.set_environment()
+  topologies.set_environment(args.topology)
+  resolve = _resolver(args.config, overrides)
+  config = resolve({})
+  topology = topologies.parse(args.topology)
+  if args.search:
+    result = _search(args, overrides, resolve, topology)
+  elif args.compare:
+    result = _compare(args, overrides, config, topology)
+  else:
+    result = _plan(args, config, topology)
+  if args.json:
+    print(json.dumps(result))
+
+
+def _refuse_together(args):
+  """Raises ConfigError for flags that do not go together or ask for nothing."""
+  if args.search and args.compare:
+    raise ConfigError('--search and --compare: give one of them.')
+  for flag in ('figure', 'dump_hlo'):
+    if getattr(args, flag) and (args.search or args.compare):
+      raise ConfigError(f'--{flag}: it belongs to a single plan; leave it out here.')
+  if args.max_compiles < 1:
+    raise ConfigError(f'--max_compiles={args.max_compiles}: expected at least 1.')
+
+
+def _resolver(path, overrides):
+  """Returns a function: more overrides -> the checked Config of the file at `path`."""
+  from gpt_jax import config_door
   from gpt_jax.train import assembly
 
-  values = config_door.load_file(args.config)
-  config = config_door.resolve(values, overrides, assembly.TABLES)
-  assembly.check_plan(config)
-  topology = topologies.parse(args.topology)
-  from gpt_jax import planning
+  values = config_door.load_file(path)
 
-  try:
-    plan = planning.make_plan(config, topology, dump_hlo=args.dump_hlo)
-  except OSError as error:
-    raise StorageError(f'--dump_hlo={args.dump_hlo}: {error}') from error
-  _show(plan)
-  if args.json:
-    print(json.dumps(plan.to_dict()))
+  def resolve(more):
+    config = config_door.resolve(values, overrides | more, assembly.TABLES)
+    assembly.check_plan(config)
+    return config
+
+  return resolve
 
 
-def _show(plan):
+def _plan(args, config, topology):
+  from gpt_jax.planning import plan as plans
+  from gpt_jax.planning import roofline, tables
+
+  compiled = plans.compile_plan(config, topology)
+  tables.show(compiled.plan)
+  if args.dump_hlo and compiled.text:
+    _write('dump_hlo', args.dump_hlo, lambda path: _write_text(path, compiled.text))
+  if args.figure:
+    _write('figure', args.figure, lambda path: roofline.draw(compiled, topology, path))
+  return compiled.plan.to_dict()
+
+
+def _search(args, overrides, resolve, topology):
+  from gpt_jax.planning import search, tables
+  from gpt_jax.registry import choose
   from gpt_jax.train import console
 
-  title = f'{plan.topology}: {plan.num_devices} devices, {plan.device_kind}'
-  mesh = ' '.join(f'{axis}={size}' for axis, size in plan.mesh.items() if size > 1)
-  console.table(
-    title,
-    ('run', ''),
-    [
-      ('mesh', mesh or 'one device'),
-      ('attention kernel', plan.attention_kernel),
-      ('parameters', console.number(plan.parameters)),
-      ('steps', console.number(plan.steps)),
-      ('tokens per step', console.number(plan.tokens_per_step)),
-    ],
+  axes = tuple(args.search.split(','))
+  for axis in axes:
+    choose(search.AXES, axis, '--search')
+  rows = search.search(
+    resolve,
+    topology,
+    axes=axes,
+    max_compiles=args.max_compiles,
+    progress=lambda items, total: console.progress(items, 'compiling', total),
   )
-  rows = [(f'  {name}', gib) for name, gib in plan.memory_gib_by_class.items() if gib]
-  console.table('memory of a device', ('class', 'GiB'), rows)
-  print(_verdict(plan))
-  if plan.compute_ms is not None:
-    _show_pace(plan, console)
-  print(f'compiled in {plan.compile_seconds:.0f} s, {plan.host_gib:.1f} GiB of memory')
-  print('not modelled: ' + '; '.join(plan.not_modelled))
+  given = ' '.join(f'--config.{field}={value}' for field, value in overrides.items())
+  tables.show_search(rows, f'--config={args.config} {given}'.strip())
+  return dict(topology=topology.name, rows=[row.to_dict() for row in rows])
 
 
-def _verdict(plan):
-  if plan.fits:
-    free = plan.hbm_gib_per_chip - plan.memory_gib_per_chip
-    return (
-      f'fits: {plan.memory_gib_per_chip:.2f} of {plan.hbm_gib_per_chip:.2f} GiB,'
-      f' {free:.2f} free'
-    )
-  short = plan.short_gib_per_chip
-  missing = 'by an unknown amount' if short is None else f'by at least {short:.2f} GiB'
-  return (
-    f'does not fit: short {missing} a device; lower train.batch_size, raise'
-    ' train.grad_accum, set model.remat=full, or take more devices'
-  )
+def _compare(args, overrides, config, topology):
+  from gpt_jax import planning, topologies
+  from gpt_jax.planning import tables
+
+  other_config, other_topology = config, topology
+  if '=' in args.compare:
+    pairs = [part.partition('=') for part in args.compare.split(',')]
+    more = {field.removeprefix('--config.'): value for field, _, value in pairs}
+    other_config = _resolver(args.config, overrides)(more)
+  elif '.py' in args.compare:
+    other_config = _resolver(args.compare, overrides)({})
+  else:
+    other_topology = topologies.parse(args.compare)
+  first = planning.make_plan(config, topology)
+  second = planning.make_plan(other_config, other_topology)
+  name = args.config if '.py' in args.compare else topology.name
+  tables.show_comparison(first, second, (name, args.compare))
+  return dict(first=first.to_dict(), second=second.to_dict())
 
 
-def _show_pace(plan, console):
-  if plan.collectives:
-    console.table(
-      'collectives of a step, for a device',
-      ('kind', 'axes', 'group', 'overlaps', 'count', 'MiB', 'wire MiB', 'model ms'),
-      [
-        (
-          each.kind,
-          '+'.join(each.axes) or '-',
-          str(each.group_size or '-'),
-          'yes' if each.asynchronous else 'no',
-          each.count,
-          each.bytes / 2**20,
-          each.wire_bytes / 2**20,
-          each.model_ms,
-        )
-        for each in sorted(plan.collectives, key=lambda each: -each.wire_bytes)
-      ],
-    )
-  ratio = plan.matmul_flops_per_chip / plan.analytic_flops_per_chip
-  console.table(
-    'a step at best',
-    ('figure', 'value'),
-    [
-      ('matmul TFLOPs a device', console.number(plan.matmul_flops_per_chip / 1e12)),
-      ('  over 6N + attention', f'{ratio:.3f}'),
-      ('compute ms', console.number(plan.compute_ms)),
-      ('kernel ms', f'{plan.kernel_ms:.4f} ({plan.kernel_calls} calls)'),
-      ('network ms', console.number(plan.network_ms)),
-      ('  that nothing hides', console.number(plan.exposed_network_ms)),
-      ('step ms', console.number(plan.step_ms_bound)),
-      ('MFU', f'{plan.mfu_bound:.1%}'),
-      ('tokens a day', console.si(plan.tokens_per_day_bound)),
-      ('days to the budget', console.number(plan.days_bound)),
-      ('chip-hours', console.number(plan.chip_hours_bound)),
-    ],
-  )
-  if plan.unknown_trip_counts:
-    print(
-      f'warning: the turns of {plan.unknown_trip_counts} loops could not be read and'
-      ' count once; FLOPs, cycles and traffic are too low'
-    )
+def _write(flag, path, write):
+  try:
+    write(path)
+  except OSError as error:
+    raise StorageError(f'--{flag}={path}: {error}') from error
+
+
+def _write_text(path, text):
+  with open(path, 'w', encoding='utf-8') as file:
+    file.write(text)

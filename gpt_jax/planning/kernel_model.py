@@ -52,7 +52,7 @@ class Work:
 
 
 def work(kernel, chip, *, causal, window_of=lambda op_name: None):
-  """Returns the Work of an hlo_costs.Kernel on a topologies.Chip, or None.
+  """Returns the Work of an hlo_records.Kernel on a topologies.Chip, or None.
 
   Args:
     causal: whether later keys are hidden.

@@ -1,0 +1,153 @@
+"""A picture of a plan: what each operation reaches, and where the time of a step goes.
+
+To the left a roofline (Williams et al., 2009): FLOP/s against FLOPs for each byte of
+HBM, under the chip's two limits. A dot is an instruction with a matrix product or an
+attention kernel, its area the time it takes in a step. To the right that time by class,
+with the time that its bytes alone would take.
+"""
+
+import textwrap
+
+import numpy as np
+
+from gpt_jax import hlo_records, hlo_text
+from gpt_jax.errors import ConfigError
+
+COLORS = {
+  hlo_records.MATMUL: '#1f4e79',
+  hlo_records.KERNEL: '#d1495b',
+  hlo_records.ELEMENTWISE: '#c98a00',
+  hlo_records.MOVES: '#8e8e8e',
+}
+NETWORK_COLOR = '#2e8b57'
+_LABELLED = 4
+
+
+def draw(compiled, topology, path):
+  """Draws plan.Compiled to the PNG at `path`.
+
+  Raises ConfigError where there is nothing to draw: CPUs and GPUs, whose compilers give
+  no times, and steps that do not fit.
+  """
+  if topology.chip is None:
+    raise ConfigError(
+      f'--figure: the compiler of {topology.name} estimates no times; plan for a TPU.'
+    )
+  if compiled.pace is None:
+    raise ConfigError('--figure: the step does not fit, so there is nothing to draw.')
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(11, 4.6), layout='constrained')
+  FigureCanvasAgg(figure)
+  left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
+  _roofline(left, compiled, topology.chip)
+  _times(right, compiled.plan, topology.chip)
+  plan = compiled.plan
+  figure.suptitle(
+    f'{plan.topology}, {plan.tokens_per_step:,} tokens a step: at best'
+    f' {plan.step_ms_bound:.1f} ms, MFU {plan.mfu_bound:.1%}',
+    fontsize=11,
+  )
+  figure.savefig(path, dpi=150)
+
+
+def points(compiled, chip):
+  """Returns (label, class, FLOPs per byte, FLOP/s, ms in a step) of the products."""
+  found = []
+  for op, count in compiled.pace.costs.ops:
+    flops = op.flops
+    if op.kernel:
+      flops = compiled.pace.kernel_flops.get(op.kernel.name, op.kernel.declared_flops)
+    if flops and op.cycles:
+      seconds = op.cycles / chip.clock_hz
+      intensity = flops / max(op.hbm_bytes, 1)
+      name = hlo_text.label(op.op_name) or op.name
+      found.append((name, op.kind, intensity, flops / seconds, 1e3 * count * seconds))
+  return sorted(found, key=lambda point: -point[-1])
+
+
+def _roofline(axis, compiled, chip):
+  found = points(compiled, chip)
+  ridge = chip.peak_flops / chip.hbm_bandwidth
+  low = min([ridge / 30] + [point[2] for point in found]) / 2
+  # On-chip memory lets a product move no byte at all: those stand at the right edge.
+  high = ridge * 300
+  bounds = np.geomspace(low, high, 100)
+  roof = np.minimum(chip.peak_flops, bounds * chip.hbm_bandwidth)
+  axis.loglog(bounds, roof / 1e12, color='0.25', linewidth=1.4)
+  axis.axvline(ridge, color='0.75', linewidth=0.8, linestyle=':')
+  total = sum(point[-1] for point in found) or 1.0
+  for kind in (hlo_records.MATMUL, hlo_records.KERNEL):
+    chosen = [point for point in found if point[1] == kind]
+    if chosen:
+      axis.scatter(
+        [min(point[2], high / 1.5) for point in chosen],
+        [point[3] / 1e12 for point in chosen],
+        s=[6 + 900 * point[4] / total for point in chosen],
+        color=COLORS[kind], alpha=0.5, linewidths=0.5, edgecolors='white',
+        label=f'{kind}s',
+      )  # fmt: skip
+  for number, (_, _, intensity, pace, _) in enumerate(found[:_LABELLED], start=1):
+    axis.annotate(
+      str(number), (min(intensity, high / 1.5), pace / 1e12), xytext=(7, -11),
+      textcoords='offset points', fontsize=8.5, fontweight='bold', color='0.15',
+    )  # fmt: skip
+  lines = [
+    f'{number}  {textwrap.shorten(label, 60, placeholder="")}  {ms:.1f} ms'
+    for number, (label, _, _, _, ms) in enumerate(found[:_LABELLED], start=1)
+  ]
+  axis.text(
+    0.98, 0.03, '\n'.join(lines), transform=axis.transAxes, fontsize=8,
+    ha='right', va='bottom', color='0.25', linespacing=1.5,
+  )  # fmt: skip
+  if any(point[2] > high / 1.5 for point in found):
+    axis.text(
+      high / 1.5, chip.peak_flops / 1e12 * 1.25, 'all on the chip', fontsize=8,
+      ha='right', color='0.4',
+    )  # fmt: skip
+  # A decade of room below the slowest for the list.
+  slowest = min([chip.peak_flops / 30] + [point[3] for point in found]) / 1e12
+  axis.set_ylim(slowest / 14, chip.peak_flops / 1e12 * 1.9)
+  axis.set_xlim(low, high)
+  axis.set_xlabel('FLOPs for each byte of HBM')
+  axis.set_ylabel('TFLOP/s')
+  axis.set_title(
+    f'{chip.name}: {chip.peak_flops / 1e12:.0f} TFLOP/s,'
+    f' {chip.hbm_bandwidth / 1e12:.2f} TB/s',
+    loc='left', fontsize=9.5,
+  )  # fmt: skip
+  legend = axis.legend(loc='upper left', fontsize=8, frameon=False)
+  for handle in legend.legend_handles:
+    handle.set_sizes([40])
+  _clean(axis)
+
+
+def _times(axis, plan, chip):
+  classes = sorted(plan.classes, key=lambda each: each['ms'])
+  hidden = plan.network_ms - plan.exposed_network_ms
+  names = ['network, hidden', 'network, exposed'] + [each['kind'] for each in classes]
+  values = [hidden, plan.exposed_network_ms] + [each['ms'] for each in classes]
+  colors = [NETWORK_COLOR] * 2 + [COLORS[each['kind']] for each in classes]
+  bars = axis.barh(names, values, height=0.65, color=colors, alpha=0.8)
+  bars[0].set_alpha(0.3)
+  bytes_ms = [1e3 * each['hbm_gib'] * 2**30 / chip.hbm_bandwidth for each in classes]
+  marks = [0.0, 0.0, *bytes_ms]
+  axis.scatter(
+    bytes_ms, range(2, len(marks)), marker='|', s=260, color='black', zorder=3
+  )
+  longest = max(values + marks + [1e-9])
+  for place, value in enumerate(values):
+    end = max(value, marks[place]) + 0.02 * longest
+    axis.text(end, place, f'{value:.1f}', va='center', fontsize=8)
+  axis.set_xlim(0, 1.15 * longest)
+  axis.set_xlabel('ms of a step;  |  what its bytes alone would take')
+  axis.set_title('time by class', loc='left', fontsize=9.5)
+  _clean(axis)
+  axis.grid(axis='y', visible=False)
+
+
+def _clean(axis):
+  axis.spines[['top', 'right']].set_visible(False)
+  axis.grid(color='0.92', linewidth=0.8)
+  axis.set_axisbelow(True)

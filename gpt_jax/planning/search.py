@@ -1,0 +1,263 @@
+"""Which batch, remat policy and mesh make the fastest step that fits?
+
+Candidates are the combinations of what each axis of the search may be. Arithmetic rules
+out those that cannot fit or divide; of the rest the most promising of each remat policy
+are compiled in turn, up to a number of compilations, and ranked by the bound of their
+plans. A candidate that fails is a row that says why.
+"""
+
+import collections
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+
+from gpt_jax import objectives
+from gpt_jax.errors import ConfigError
+from gpt_jax.model import flops
+from gpt_jax.model.gpt import REMAT_POLICIES
+from gpt_jax.parallel.mesh import axis_sizes
+from gpt_jax.planning import inputs
+from gpt_jax.planning.plan import Plan, make_plan
+
+# Work of a step with full recomputation over one without; other policies do little.
+_RECOMPUTED = {'none': 1.0, 'full': 4 / 3}
+_PARTLY = 1.05
+_GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One candidate and what became of it."""
+
+  overrides: dict[str, Any]
+  """Fields of the config, dotted."""
+  outcome: str
+  """'fits', 'does not fit', 'refused', 'ruled out' or 'not compiled'."""
+  reason: str = ''
+  plan: Plan | None = None
+
+  @property
+  def flags(self):
+    """Returns what to add to the command line for this candidate."""
+    words = []
+    for field, value in self.overrides.items():
+      pairs = value.items() if isinstance(value, dict) else [(None, value)]
+      for key, part in pairs:
+        words.append(f'--config.{field}{f".{key}" if key else ""}={part}')
+    return ' '.join(words)
+
+  def to_dict(self):
+    """Returns the row as plain values, ready for JSON."""
+    return dict(
+      flags=self.flags,
+      overrides=self.overrides,
+      outcome=self.outcome,
+      reason=self.reason,
+      plan=self.plan and self.plan.to_dict(),
+    )
+
+
+def batches(config, topology):
+  """Returns batch sizes around the config's own, in one microbatch each."""
+  size = config.train.batch_size
+  sizes = [size // 2, size, 2 * size, 4 * size]
+  return [{'train.batch_size': n, 'train.grad_accum': 1} for n in sizes if n]
+
+
+def remats(config, topology):
+  """Returns the remat policies."""
+  return [{'model.remat': name} for name in ('none', *REMAT_POLICIES)]
+
+
+def meshes(config, topology):
+  """Returns the config's mesh, and splits of all devices over data, fsdp and tensor."""
+  devices, slices = len(topology.devices), topology.num_slices
+  asked = config.parallel.mesh
+  kept = axis_sizes(asked, devices)
+  if kept['sequence'] * kept['expert'] > 1:
+    return [{'parallel.mesh': kept}]
+  found = [kept]
+  for tensor in (1, 2, 4, 8):
+    if devices % tensor or config.model.num_heads % tensor:
+      continue
+    rest = devices // tensor
+    for data in (1, slices, rest):
+      if rest % data == 0:
+        sizes = dict(data=data, fsdp=rest // data, tensor=tensor)
+        found.append(axis_sizes(sizes, devices))
+  return [{'parallel.mesh': mesh} for mesh in _unique(found)]
+
+
+def losses(config, topology):
+  """Returns the two ways to compute the loss."""
+  return [{'objective.loss': name} for name in ('fused', 'plain')]
+
+
+def scans(config, topology):
+  """Returns layers as a loop and, where it compiles in minutes, unrolled."""
+  found = [{'model.scan_layers': True}]
+  if config.model.num_layers <= 12:
+    found.append({'model.scan_layers': False})
+  return found
+
+
+AXES = {
+  'batch': batches,
+  'remat': remats,
+  'mesh': meshes,
+  'loss': losses,
+  'scan': scans,
+}
+"""Axis of a search -> function that gives its values as overrides."""
+DEFAULT_AXES = ('batch', 'remat', 'mesh')
+
+
+def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=None):
+  """Returns the Rows of a search, the fastest that fits first.
+
+  Args:
+    resolve: overrides -> frozen Config; raises ConfigError.
+    axes: names of AXES.
+    max_compiles: so many candidates are compiled at most.
+    progress: wraps the iterable of those to compile, with their number.
+  """
+  config = resolve({})
+  choices = [AXES[axis](config, topology) for axis in axes]
+  rows, hopeful = [], []
+  for parts in itertools.product(*choices):
+    overrides: dict[str, Any] = {}
+    for part in parts:
+      overrides |= part
+    try:
+      candidate = resolve(overrides)
+    except ConfigError as error:
+      rows.append(Row(overrides, 'refused', _short(error)))
+      continue
+    problem = impossible(candidate, topology)
+    if problem:
+      rows.append(Row(overrides, 'ruled out', problem))
+    else:
+      hopeful.append((overrides, candidate))
+  chosen = _in_turn(hopeful, topology)
+  rows += [
+    Row(overrides, 'not compiled', f'over max_compiles={max_compiles}')
+    for overrides, _ in chosen[max_compiles:]
+  ]
+  chosen = chosen[:max_compiles]
+  for overrides, candidate in progress(chosen, len(chosen)) if progress else chosen:
+    rows.append(_tried(overrides, candidate, topology))
+  return sorted(rows, key=_rank)
+
+
+def impossible(config, topology):
+  """Returns why `config` cannot run on `topology`, by arithmetic, or ''.
+
+  Memory is a lower bound: parameters, two moments and a gradient, and the inputs of the
+  layers; without remat also the inputs of their products.
+  """
+  model, mesh = config.model, axis_sizes(config.parallel.mesh, len(topology.devices))
+  shards = mesh['data'] * mesh['fsdp']
+  rows = config.train.batch_size // config.train.grad_accum
+  if rows % shards:
+    return f'{rows} rows do not divide over {shards} data shards'
+  for name, size in (('num_kv_heads', model.num_kv_heads), ('d_ff', model.d_ff)):
+    if size % mesh['tensor']:
+      return f'model.{name}={size} does not divide over tensor={mesh["tensor"]}'
+  if model.d_model % mesh['fsdp']:
+    return f'model.d_model={model.d_model} does not divide over fsdp={mesh["fsdp"]}'
+  if topology.chip is None:
+    return ''
+  needed = _least_gib(config, mesh, rows // shards)
+  room = topology.chip.hbm_gib
+  return f'needs more than {needed:.1f} of {room} GiB' if needed > room else ''
+
+
+def _least_gib(config, mesh, rows):
+  model, cut = config.model, mesh['fsdp'] * mesh['tensor']
+  each = 12 if config.optimizer.name == 'adamw' else 4  # bytes, float32
+  state = each * _parameters(config) / cut
+  width = model.d_model
+  if model.remat == 'none':
+    width += 3 * model.num_heads * model.head_dim + 2 * model.d_ff
+  itemsize = 4 if model.dtype == 'float32' else 2
+  tokens = rows * config.data.seq_len / mesh['sequence']
+  saved = model.num_layers * tokens * width / mesh['tensor'] * itemsize
+  return (state + saved) / _GIB
+
+
+def estimate(config, topology):
+  """Returns tokens per second by arithmetic: to order candidates, not to believe."""
+  mesh = axis_sizes(config.parallel.mesh, len(topology.devices))
+  chip, model = topology.chip, config.model
+  tokens = config.train.batch_size * config.data.seq_len
+  parameters = _parameters(config)
+  work = (
+    6
+    * parameters
+    * tokens
+    * _RECOMPUTED.get(model.remat, _PARTLY)
+    / len(topology.devices)
+  )
+  if chip is None:
+    return tokens / work
+  gathered = 3 * 2 * parameters / mesh['tensor'] * config.train.grad_accum
+  reduced = 2 * 4 * parameters / (mesh['fsdp'] * mesh['tensor'])
+  received = gathered * (mesh['fsdp'] > 1) + reduced * (mesh['data'] > 1)
+  if mesh['tensor'] > 1:
+    rows = tokens / (mesh['data'] * mesh['fsdp'])
+    received += 4 * 2 * 2 * model.num_layers * rows * model.d_model
+  seconds = work / chip.peak_flops + received / (chip.links * chip.link_bandwidth / 2)
+  return tokens / seconds
+
+
+def _parameters(config):
+  extra = objectives.extra_tokens(config.objective, config.data.seq_len)
+  size = inputs.vocabulary(config).size + extra
+  return flops.parameter_count(dataclasses.replace(config.model, vocab_size=size))
+
+
+def _in_turn(hopeful, topology):
+  """Returns candidates in the order to compile: the best of each remat policy first."""
+  queues = collections.defaultdict(list)
+  for overrides, config in hopeful:
+    queues[config.model.remat].append((overrides, config))
+  for queue in queues.values():
+    queue.sort(key=lambda pair: -estimate(pair[1], topology))
+  rounds = itertools.zip_longest(*queues.values())
+  return [pair for one in rounds for pair in one if pair is not None]
+
+
+def _tried(overrides, config, topology):
+  try:
+    plan = make_plan(config, topology)
+  except ConfigError as error:
+    return Row(overrides, 'refused', _short(error))
+  except jax.errors.JaxRuntimeError as error:
+    return Row(overrides, 'refused', f'the compiler: {_short(error)}')
+  finally:
+    jax.clear_caches()  # else each candidate's program stays in memory
+  if plan.fits:
+    return Row(overrides, 'fits', plan=plan)
+  short = plan.short_gib_per_chip
+  reason = 'short' if short is None else f'short by {short:.2f} GiB or more'
+  return Row(overrides, 'does not fit', reason, plan)
+
+
+_ORDER = ('fits', 'does not fit', 'not compiled', 'refused', 'ruled out')
+
+
+def _rank(row):
+  pace = row.plan.tokens_per_second_bound if row.outcome == 'fits' and row.plan else 0
+  return _ORDER.index(row.outcome), -pace
+
+
+def _short(error):
+  """Returns the last line of an error, which names the field."""
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  return lines[-1][:160] if lines else type(error).__name__
+
+
+def _unique(items):
+  return [item for i, item in enumerate(items) if item not in items[:i]]

@@ -1,6 +1,7 @@
 """Searching: cheap sums first, then compilations, and a reason for every failure."""
 
 import json
+import types
 
 import pytest
 import tiny_runs
@@ -129,6 +130,25 @@ def test_arithmetic_rules_out_what_cannot_fit():
   assert 'num_kv_heads=12 does not divide over tensor=8' in search.impossible(
     wide, Chips(8)
   )
+
+
+def test_what_is_larger_than_what_did_not_fit_is_not_compiled(monkeypatch):
+  tried = []
+
+  def short(config, topology):
+    tried.append(config.train.batch_size)
+    plan = dict(fits=False, short_gib_per_chip=2.5, tokens_per_second_bound=None)
+    return types.SimpleNamespace(**plan, to_dict=dict)
+
+  monkeypatch.setattr(search, 'make_plan', short)
+  # The estimate of a CPU does not tell sizes apart: they come in order.
+  found = search.search(
+    resolver(), topologies.parse('cpu'), axes=('batch',), max_compiles=9
+  )
+  assert len(tried) == 1
+  outcomes = [row.outcome for row in found]
+  assert outcomes == ['does not fit', 'ruled out', 'ruled out', 'ruled out']
+  assert found[0].reason == 'short by 2.50 GiB or more'
 
 
 def test_less_traffic_is_tried_first():

@@ -128,8 +128,7 @@ def _search(args, overrides, resolve, topology):
     max_compiles=args.max_compiles,
     progress=lambda items, total: console.progress(items, 'compiling', total),
   )
-  given = ' '.join(f'--config.{field}={value}' for field, value in overrides.items())
-  tables.show_search(rows, f'--config={args.config} {given}'.strip())
+  tables.show_search(rows, args.config, overrides)
   return dict(topology=topology.name, rows=[row.to_dict() for row in rows])
 
 

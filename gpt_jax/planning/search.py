@@ -121,7 +121,7 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
     resolve: overrides -> frozen Config; raises ConfigError.
     axes: names of AXES.
     max_compiles: so many candidates are compiled at most.
-    progress: wraps the iterable of those to compile, with their number.
+    progress: wraps the iterable of those that are compiled, with their number.
   """
   config = resolve({})
   choices = [AXES[axis](config, topology) for axis in axes]
@@ -140,14 +140,9 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
       rows.append(Row(overrides, 'ruled out', problem))
     else:
       hopeful.append((overrides, candidate))
-  chosen = _in_turn(hopeful, topology)
-  rows += [
-    Row(overrides, 'not compiled', f'over max_compiles={max_compiles}')
-    for overrides, _ in chosen[max_compiles:]
-  ]
-  chosen = chosen[:max_compiles]
-  for overrides, candidate in progress(chosen, len(chosen)) if progress else chosen:
-    rows.append(_tried(overrides, candidate, topology))
+  attempts = _Attempts(_in_turn(hopeful, topology), topology, max_compiles)
+  tried = progress(attempts.rows(), attempts.total) if progress else attempts.rows()
+  rows += [*tried, *attempts.skipped]
   return sorted(rows, key=_rank)
 
 
@@ -227,6 +222,36 @@ def _in_turn(hopeful, topology):
     queue.sort(key=lambda pair: -estimate(pair[1], topology))
   rounds = itertools.zip_longest(*queues.values())
   return [pair for one in rounds for pair in one if pair is not None]
+
+
+class _Attempts:
+  """Compiles candidates one after the other until enough are done."""
+
+  def __init__(self, candidates, topology, max_compiles):
+    self._candidates = candidates
+    self._topology = topology
+    self.total = min(max_compiles, len(candidates))
+    self.skipped = []
+    """Rows of those that were not compiled."""
+
+  def rows(self):
+    """Yields a Row for each candidate that is compiled."""
+    done, too_large = 0, {}
+    for overrides, config in self._candidates:
+      batch = config.train.batch_size // config.train.grad_accum
+      rest = {k: v for k, v in overrides.items() if not k.startswith('train.')}
+      if too_large.get(str(rest), batch + 1) <= batch:
+        reason = 'a smaller batch, else the same, did not fit'
+        self.skipped.append(Row(overrides, 'ruled out', reason))
+      elif done == self.total:
+        reason = f'over max_compiles={self.total}'
+        self.skipped.append(Row(overrides, 'not compiled', reason))
+      else:
+        done += 1
+        row = _tried(overrides, config, self._topology)
+        if row.outcome == 'does not fit':
+          too_large[str(rest)] = min(batch, too_large.get(str(rest), batch))
+        yield row
 
 
 def _tried(overrides, config, topology):

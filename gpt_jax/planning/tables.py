@@ -34,8 +34,12 @@ def show(plan):
   print('not modelled: ' + '; '.join(plan.not_modelled))
 
 
-def show_search(rows, base_flags):
-  """Prints the Rows of a search; `base_flags` begin the command line to copy."""
+def show_search(rows, config, overrides):
+  """Prints the Rows of a search and the flags of the best.
+
+  Args:
+    config, overrides: what was given as --config and as flags; a row goes over them.
+  """
   found = [row for row in rows if row.plan]
   if found:
     cells = [_candidate(i, row) for i, row in enumerate(found[:SHOWN_ROWS], start=1)]
@@ -52,7 +56,16 @@ def show_search(rows, base_flags):
       [(o, len(found), reason) for (o, reason), found in reasons.items()],
     )
   if rows and rows[0].outcome == 'fits':
-    print(f'fastest that fits:\n  {base_flags} {rows[0].flags}')
+    taken = tuple(rows[0].overrides)
+    kept = [
+      f'--config.{field}={value}'
+      for field, value in overrides.items()
+      if not field.startswith(taken)
+    ]
+    flags = ' '.join([f'--config={config}', *kept, rows[0].flags])
+    console.make_console().print(
+      f'fastest that fits:\n  {flags}', markup=False, highlight=False, soft_wrap=True
+    )
   else:
     print('nothing that was compiled fits; take more devices, or raise --max_compiles')
 

@@ -6,6 +6,7 @@ attention kernel, its area the time it takes in a step. To the right that time b
 with the time that its bytes alone would take.
 """
 
+import collections
 import textwrap
 
 import numpy as np
@@ -46,7 +47,7 @@ def draw(compiled, topology, path):
   plan = compiled.plan
   figure.suptitle(
     f'{plan.topology}, {plan.tokens_per_step:,} tokens a step: at best'
-    f' {plan.step_ms_bound:.1f} ms, MFU {plan.mfu_bound:.1%}',
+    f' {plan.step_ms_bound:,.1f} ms, MFU {plan.mfu_bound:.1%}',
     fontsize=11,
   )
   figure.savefig(path, dpi=150)
@@ -88,13 +89,17 @@ def _roofline(axis, compiled, chip):
         color=COLORS[kind], alpha=0.5, linewidths=0.5, edgecolors='white',
         label=f'{kind}s',
       )  # fmt: skip
+  places = collections.defaultdict(list)  # layers alike lie on one spot
   for number, (_, _, intensity, pace, _) in enumerate(found[:_LABELLED], start=1):
+    spot = min(intensity, high / 1.5), pace / 1e12
+    places[tuple(np.round(10 * np.log10(spot)))].append((number, spot))
+  for members in places.values():
     axis.annotate(
-      str(number), (min(intensity, high / 1.5), pace / 1e12), xytext=(7, -11),
+      ', '.join(str(number) for number, _ in members), members[0][1], xytext=(7, -12),
       textcoords='offset points', fontsize=8.5, fontweight='bold', color='0.15',
     )  # fmt: skip
   lines = [
-    f'{number}  {textwrap.shorten(label, 60, placeholder="")}  {ms:.1f} ms'
+    f'{number}  {textwrap.shorten(label, 60, placeholder="")}  {ms:,.1f} ms'
     for number, (label, _, _, _, ms) in enumerate(found[:_LABELLED], start=1)
   ]
   axis.text(
@@ -139,7 +144,7 @@ def _times(axis, plan, chip):
   longest = max(values + marks + [1e-9])
   for place, value in enumerate(values):
     end = max(value, marks[place]) + 0.02 * longest
-    axis.text(end, place, f'{value:.1f}', va='center', fontsize=8)
+    axis.text(end, place, f'{value:,.1f}', va='center', fontsize=8)
   axis.set_xlim(0, 1.15 * longest)
   axis.set_xlabel('ms of a step;  |  what its bytes alone would take')
   axis.set_title('time by class', loc='left', fontsize=9.5)

@@ -4,6 +4,7 @@ from gpt_jax.planning import compare
 from gpt_jax.train import console
 
 SHOWN_ROWS = 20
+_WIDTH = 44
 
 
 def show(plan):
@@ -108,10 +109,16 @@ def _show_buffers(plan):
     'largest buffers, arguments and what lives at the peak',
     ('GiB', 'array', 'kind', 'what', 'where'),
     [
-      (b['gib'], b['type'], b['kind'], b['origin'] or b['instruction'], b['source'])
+      (b['gib'], b['type'], b['kind'], _fitted(b), b['source'])
       for b in plan.largest_buffers
     ],
   )
+
+
+def _fitted(buffer):
+  """Returns what a buffer is, short enough for the place to stand beside it."""
+  text = buffer['origin'] or buffer['instruction']
+  return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + '...'
 
 
 def _show_work(plan):

@@ -16,7 +16,6 @@ _ALIASES = (
   'bitcast',
   'optimization-barrier',
   'while',
-  'async-update',
 )
 _NO_USE = ('tuple', 'get-tuple-element', 'bitcast')
 BACKWARD = 'transpose('
@@ -222,6 +221,8 @@ class _Reader:
       return operands[0]
     if each.opcode == 'dynamic-update-slice':
       return operands[0]
+    if each.opcode == 'async-update' and len(operands) == 1:
+      return operands[0]
     if each.opcode.endswith('-done'):
       # Of a copy the first part is the result, of others the second.
       whole = operands[0]
@@ -229,7 +230,8 @@ class _Reader:
       return _part(whole, place) if isinstance(whole, tuple) else whole
     aliases = self._in_place(each) if each.opcode == 'fusion' else {}
     place = {'copy-start': 1}.get(each.opcode, 0)
-    if each.opcode.endswith('-start') and each.opcode != 'all-reduce-start':
+    hands_on = each.opcode.endswith('-start') or each.opcode == 'async-update'
+    if operands and hands_on and each.opcode != 'all-reduce-start':
       aliases = {place: 0}
     tree = hlo_layout.tree(each.type)
     if not isinstance(tree, tuple):

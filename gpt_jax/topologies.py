@@ -106,6 +106,8 @@ def set_environment(name=''):
     return
   for variable, value in _ENVIRONMENT.items():
     os.environ.setdefault(variable, value)
+  if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') == '2':
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'  # its errors come as exceptions too
   os.environ['JAX_PLATFORMS'] = 'cpu'
   import jax
 

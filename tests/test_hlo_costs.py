@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gpt_jax import hlo_costs, hlo_records, hlo_text
+from gpt_jax import hlo_buffers, hlo_costs, hlo_records, hlo_text
 from gpt_jax.parallel import mesh as meshes
 
 
@@ -220,6 +220,34 @@ def test_what_runs_between_start_and_end_is_told_by_class():
   )
   (collective,) = hlo_costs.measure(text).collectives
   assert collective.window == (('data movement', 4), ('elementwise', 30))
+
+
+def test_collectives_on_other_cores_are_found_and_their_cycles_left_out():
+  computations = """\
+%held (part: bf16[4,8]) -> bf16[4,32] {
+  %part = bf16[4,8] parameter(0)
+  ROOT %gather = bf16[4,32] all-gather(%part), channel_id=1, replica_groups={{0,1,2,3}}, dimensions={1}, backend_config={"estimated_cycles":"7"}
+}
+
+%wrapped (part.1: bf16[4,8]) -> bf16[4,32] {
+  %part.1 = bf16[4,8] parameter(0)
+  ROOT %call = bf16[4,32] custom-call(%part.1), custom_call_target="Offload", called_computations={%held}
+}
+"""  # noqa: E501
+  text = entry(
+    '%go = ((), (), u32[]) async-start(), async_execution_thread="sparsecore",'
+    ' calls=%wrapped',
+    '%on = ((bf16[4,8]), bf16[4,32], u32[]) async-update(%go, %x)',
+    '%beside = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
+    'ROOT %there = bf16[4,32] async-done(%on)',
+    computations=computations,
+  )
+  costs = hlo_costs.measure(text)
+  (collective,) = costs.collectives
+  assert (collective.kind, collective.payload_bytes) == ('all-gather', 256)
+  assert collective.window == (('elementwise', 30),)
+  assert costs.estimated_cycles == 30
+  assert hlo_buffers.measure(hlo_text.parse(text), text).arguments
 
 
 def test_kernels_count_with_the_cycles_of_a_model():

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import pathlib
 
 import jax
 import pytest
@@ -14,6 +15,7 @@ from gpt_jax import config_door, hlo_costs, hlo_records, planning, topologies
 from gpt_jax.errors import ConfigError
 from gpt_jax.model import flops
 from gpt_jax.planning import inputs, memory, pace
+from gpt_jax.planning import plan as plans
 from gpt_jax.train import assembly, step
 
 FIELDS = {
@@ -84,6 +86,20 @@ def test_activations_are_what_recomputation_saves():
   assert [b['gib'] for b in largest] == sorted([b['gib'] for b in largest])[::-1]
   assert len(largest) == memory.LARGEST
   assert any(b['kind'] == 'activation' and b['source'] for b in largest)
+
+
+def test_a_program_that_jax_cannot_read_comes_from_the_dump():
+  class Executable:
+    def as_text(self):
+      raise jax.errors.JaxRuntimeError('INTERNAL: 1 operands but sees 2')
+
+  class Lowered:
+    def compile(self, compiler_options):
+      folder = pathlib.Path(compiler_options['xla_dump_to'])
+      (folder / 'module_0.f.after_codegen.txt').write_text('HloModule f')
+      (folder / 'module_0.f.before_optimizations.txt').write_text('HloModule early')
+
+  assert plans._text(Lowered(), Executable()) == 'HloModule f'
 
 
 def test_what_outlasts_the_work_beside_it_is_exposed():

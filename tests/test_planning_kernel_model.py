@@ -1,12 +1,15 @@
 """The model of attention kernels: shapes and masks in, time out."""
 
 import dataclasses
+import importlib.util
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax import hlo_records, topologies
+from gpt_jax import hlo_costs, hlo_records, topologies
 from gpt_jax.planning import kernel_model
 
 V5E = topologies.CHIPS['v5e']
@@ -102,3 +105,45 @@ def test_rows_cut_over_devices_share_the_work():
     operands=(*whole.operands[:2], ('bf16', (8, 12, 1024, 64)), *whole.operands[3:]),
   )
   assert ms(cut) == pytest.approx(ms(whole) / 4)
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason="needs libtpu: pip install -e '.[plan]'",
+)
+@pytest.mark.parametrize('fused', [True, False])
+def test_real_calls_of_splash_attention_are_read(fused):
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_kernel as splash,
+  )
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_mask as masks,
+  )
+
+  length, size = 512, 128
+  names = ['block_q', 'block_kv', 'block_kv_compute', 'block_q_dkv', 'block_kv_dkv']
+  names += ['block_kv_dkv_compute'] + ([] if fused else ['block_q_dq', 'block_kv_dq'])
+  attend = splash.make_splash_mha(
+    masks.MultiHeadMask([masks.CausalMask((length, length))] * 2),
+    head_shards=1,
+    q_seq_shards=1,
+    block_sizes=splash.BlockSizes(
+      **dict.fromkeys(names, size), use_fused_bwd_kernel=fused
+    ),
+  )
+  device = topologies.parse('v5e:1x1').devices[0]
+  shape = jax.ShapeDtypeStruct(
+    (3, 2, length, 64), jnp.bfloat16, sharding=jax.sharding.SingleDeviceSharding(device)
+  )
+  gradients = jax.grad(lambda *qkv: jax.vmap(attend)(*qkv).sum(), (0, 1, 2))
+  text = jax.jit(gradients).lower(shape, shape, shape).compile().as_text()
+  works = [
+    kernel_model.work(call, V5E, causal=True)
+    for call, _ in hlo_costs.measure(text).kernels
+  ]
+  backward = ['all gradients'] if fused else ['dkv', 'dq']
+  assert sorted(work.phase for work in works) == sorted(['forward', *backward])
+  scores = 3 * 2 * 10 * size**2  # 10 of 16 blocks are visible
+  (forward,) = (work for work in works if work.phase == 'forward')
+  assert forward.flops == 2 * 2 * scores * 64

@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import pathlib
 import resource
+import tempfile
 import time
 from typing import Any
 
@@ -118,7 +120,8 @@ def compile_plan(config, topology):
   known = _known_before_compiling(program, batch, topology)
   begin = time.perf_counter()
   try:
-    executable = _compile(program.step.lower(program.abstract_state, batch))
+    lowered = program.step.lower(program.abstract_state, batch)
+    executable = _compile(lowered)
   except jax.errors.JaxRuntimeError as error:
     refusal = memory.refusal(error)
     if refusal is None:
@@ -129,7 +132,7 @@ def compile_plan(config, topology):
     )
     return Compiled(Plan(**known, **failed, **_effort(begin)), None)
   effort = _effort(begin)
-  text = executable.as_text()
+  text = _text(lowered, executable)
   usage = hlo_buffers.measure(hlo_text.parse(text), text)
   classes = known['memory_gib_by_class']
   classes |= memory.of_temporaries(executable, usage)
@@ -150,12 +153,29 @@ def compile_plan(config, topology):
   return Compiled(plan, paced, text)
 
 
-def _compile(lowered):
+def _text(lowered, executable):
+  """Returns the text of a compiled step.
+
+  libtpu may be newer than the jax beside it and hand over instructions that this one
+  refuses to read (asynchronous updates on TPU7x): then its own dump is read.
+  """
+  try:
+    return executable.as_text()
+  except jax.errors.JaxRuntimeError:
+    with tempfile.TemporaryDirectory() as folder:
+      _compile(lowered, {'xla_dump_to': folder, 'xla_dump_hlo_as_text': True})
+      dumps = sorted(pathlib.Path(folder).glob('*.after_codegen.txt'))
+      if not dumps:
+        raise
+      return max(dumps, key=lambda path: path.stat().st_size).read_text()
+
+
+def _compile(lowered, options=None):
   """Returns the compiled step, past the cache: absent devices load nothing from it."""
   enabled = jax.config.values['jax_enable_compilation_cache']
   jax.config.update('jax_enable_compilation_cache', False)
   try:
-    return lowered.compile()
+    return lowered.compile(compiler_options=options)
   finally:
     jax.config.update('jax_enable_compilation_cache', enabled)
 

@@ -55,9 +55,9 @@ def get_config():
   model.param_dtype = 'float32'  # of stored parameters
 
   config.attention = attention = ConfigDict()
-  attention.kernel = 'auto'  # dense, fused (cuDNN on GPUs), blockwise (long rows, any
-  # backend; no dropout), ring (rows cut over devices: parallel.rules='sequence'); auto
-  # picks by backend, data.seq_len and parallel.rules, and logs it
+  attention.kernel = 'auto'  # dense, fused (cuDNN on GPUs), splash (TPUs), blockwise
+  # (long rows, any backend; no dropout), ring (rows cut over devices:
+  # parallel.rules='sequence'); auto picks by devices, model and rows, and logs it
   attention.softcap = 0.0  # c: scores -> c tanh(scores / c); 0 = off
   attention.scale = None  # None: 1/sqrt(head_dim)
 

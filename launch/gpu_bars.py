@@ -166,21 +166,22 @@ def _bench(name, sizes, entries, case, rounds):
   """Returns the figures of `case` and of its run, and prints them."""
   import jax
 
-  from gpt_jax import config_door, planning
+  from gpt_jax import config_door
   from gpt_jax.benchmarks import session, timing
   from gpt_jax.parallel.mesh import make_mesh
+  from gpt_jax.planning import inputs
   from gpt_jax.train import assembly, console, step
 
   values = config_door.load_file(f'{ROOT}/configs/gpt2.py:{name}')
   config = config_door.resolve(values, sizes.training[name], assembly.TABLES)
-  vocab = planning.vocabulary(config)
+  vocab = inputs.vocabulary(config)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
   program = step.build(config, vocab=vocab, mesh=mesh)
   try:
     with tempfile.TemporaryDirectory() as folder:
       report = session.run(
         program,
-        planning.abstract_batch(program),
+        inputs.abstract_batch(program),
         entries,
         num_ids=vocab.size,
         workdir=folder,

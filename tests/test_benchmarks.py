@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from gpt_jax import attention, benchmarks, planning
+from gpt_jax import attention, benchmarks
 from gpt_jax.attention import dense
 from gpt_jax.benchmarks import (
   decoding,
@@ -22,6 +22,7 @@ from gpt_jax.data import loader
 from gpt_jax.errors import ConfigError
 from gpt_jax.inference.engine import Engine
 from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.planning import inputs
 from gpt_jax.train import step
 
 TINY_PEAK = (16, 4096)
@@ -30,12 +31,12 @@ TINY_PEAK = (16, 4096)
 def make_program(overrides=None):
   config = tiny_runs.tiny_config({'model.num_layers': 1, **(overrides or {})})
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  return step.build(config, vocab=planning.vocabulary(config), mesh=mesh)
+  return step.build(config, vocab=inputs.vocabulary(config), mesh=mesh)
 
 
 def make_subject(workdir, overrides=None):
   program = make_program(overrides)
-  shapes = planning.abstract_batch(program)
+  shapes = inputs.abstract_batch(program)
   return subject.make(program, shapes, num_ids=16, workdir=workdir)
 
 
@@ -45,7 +46,7 @@ def timed(tmp_path):
 
 
 def test_the_batch_has_the_shapes_of_training_and_ids_that_exist(timed):
-  shapes = planning.abstract_batch(timed.program)
+  shapes = inputs.abstract_batch(timed.program)
   assert {n: x.shape for n, x in timed.batch.items()} == {
     n: s.shape for n, s in shapes.items()
   }
@@ -215,7 +216,7 @@ def run_session(program, entries, workdir, monkeypatch):
   monkeypatch.setattr(timing, 'MIN_SECONDS', 0.0)
   return session.run(
     program,
-    planning.abstract_batch(program),
+    inputs.abstract_batch(program),
     entries,
     num_ids=16,
     workdir=workdir,

@@ -18,10 +18,11 @@ from test_floors import FLOOR_OF
 
 import gpt_jax
 from configs import base
-from gpt_jax import api, cli, config_door, planning
+from gpt_jax import api, cli, config_door
 from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import subject
 from gpt_jax.data import loader
+from gpt_jax.planning import inputs
 from gpt_jax.train import assembly, hooks
 from gpt_jax.workdir import Workdir
 
@@ -330,7 +331,7 @@ def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
 
 def test_the_recipe_for_a_case_times_the_step(outside_run):
   program = outside_run.program
-  shapes = planning.abstract_batch(program)
+  shapes = inputs.abstract_batch(program)
   timed = subject.make(program, shapes, num_ids=16, workdir=outside_run.workdir)
   (case,) = recipe('norms_case').norms(timed)
   case.run(2)

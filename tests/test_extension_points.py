@@ -38,6 +38,7 @@ SMALL = {
 }
 TEXT = {'data.source': 'text', 'data.path': '{corpus}/words.txt'}
 NEEDS = {
+  ('attention.kernel', 'splash'): {'data.seq_len': 128},
   ('data.source', 'text'): TEXT,
   ('data.source', 'jsonl'): {'data.path': '{corpus}/words.jsonl'},
   ('data.source', 'array_record'): {'data.path': '{corpus}/words.array_record'},

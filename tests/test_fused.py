@@ -67,4 +67,4 @@ def test_auto_on_a_gpu_is_fused_unless_the_model_needs_more(monkeypatch, cannot)
 
 def test_a_misspelt_kernel_is_met_with_the_nearest_name():
   with pytest.raises(ConfigError, match="did you mean 'dense'"):
-    choose_kernel("dens", seq_len=64)
+    choose_kernel('dens', seq_len=64)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from gpt_jax import planning
 from gpt_jax.benchmarks import decoding, gpt2_shape, subject, torch_gpt2, training
 from gpt_jax.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.planning import inputs
 from gpt_jax.train import step
 
 GPT2 = {
@@ -21,8 +21,8 @@ GPT2 = {
 def make_subject(workdir, overrides=None):
   config = tiny_runs.tiny_config(GPT2 | (overrides or {}))
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = step.build(config, vocab=planning.vocabulary(config), mesh=mesh)
-  shapes = planning.abstract_batch(program)
+  program = step.build(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  shapes = inputs.abstract_batch(program)
   return subject.make(program, shapes, num_ids=16, workdir=workdir)
 
 

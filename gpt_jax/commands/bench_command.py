@@ -99,11 +99,12 @@ def _names(what):
 
 
 def _measure(config, names, args, folder):
-  from gpt_jax import benchmarks, planning
+  from gpt_jax import benchmarks
   from gpt_jax.benchmarks import gpt2_shape, report, session, torch_gpt2
+  from gpt_jax.planning import inputs
   from gpt_jax.train import console, step
 
-  vocab = planning.vocabulary(config)
+  vocab = inputs.vocabulary(config)
   with _cold_compilations():
     program = step.build(config, vocab=vocab)
     if args.vs:
@@ -111,7 +112,7 @@ def _measure(config, names, args, folder):
       gpt2_shape.check(program.config)
     found = session.run(
       program,
-      planning.abstract_batch(program),
+      inputs.abstract_batch(program),
       {name: benchmarks.CASES[name] for name in names},
       num_ids=vocab.size,
       workdir=folder,

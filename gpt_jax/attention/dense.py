@@ -1,5 +1,7 @@
 """Attention by its definition: the whole score matrix, float32 softmax. The oracle."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -30,9 +32,29 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     mask_BGRTS = mask_BHTS[:, :, None]
   else:
     mask_BGRTS = mask_BHTS.reshape(-1, G, H // G, T, S)
-  weights_BGRTS = jax.nn.softmax(scores_BGRTS + mask_BGRTS, axis=-1)
-  weights_BGRTS = weights_BGRTS.astype(q_BHTK.dtype)
+  weights_BGRTS = softmax(scores_BGRTS + mask_BGRTS, q_BHTK.dtype)
   if dropout is not None:
     weights_BGRTS = dropout(weights_BGRTS)
   out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
   return out_BGRTK.reshape(B, H, T, K)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def softmax(scores_TS, dtype):
+  """Returns the softmax over the last axis, computed in the type of its input and
+  rounded to `dtype`.
+
+  Differentiated from the rounded weights: nothing of full precision is kept for the
+  backward pass, and no division is done twice.
+  """
+  return jax.nn.softmax(scores_TS, axis=-1).astype(dtype)
+
+
+@softmax.defjvp
+def _softmax_jvp(dtype, primals, tangents):
+  (scores_TS,), (d_scores_TS,) = primals, tangents
+  weights_TS = softmax(scores_TS, dtype)
+  exact_TS = weights_TS.astype(scores_TS.dtype)
+  mean_T1 = jnp.sum(exact_TS * d_scores_TS, axis=-1, keepdims=True)
+  d_weights_TS = exact_TS * (d_scores_TS - mean_T1)
+  return weights_TS, d_weights_TS.astype(dtype)

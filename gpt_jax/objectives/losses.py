@@ -50,7 +50,9 @@ def cross_entropy(
   logits_BTV = logits_BTV.astype(jnp.float32)
   id_V = jnp.arange(logits_BTV.shape[-1])
   is_real_V = id_V < vocab_size
-  masked_BTV = jnp.where(is_real_V, logits_BTV, jnp.finfo(jnp.float32).min)
+  masked_BTV = logits_BTV
+  if vocab_size < logits_BTV.shape[-1]:
+    masked_BTV = jnp.where(is_real_V, logits_BTV, jnp.finfo(jnp.float32).min)
   log_z_BT = jax.nn.logsumexp(masked_BTV, axis=-1)
   # A comparison and a sum instead of a gather: it fuses, its gradient is no scatter,
   # and it partitions over a sharded vocabulary.

@@ -138,3 +138,13 @@ def test_a_closed_gate_silences_a_gated_mlp():
 
 def _as_float32(tree):
   return jax.tree.map(lambda leaf: leaf.astype(np.float32), tree)
+
+
+def test_gradient_of_a_bias_is_summed_in_float32():
+  """In bfloat16 a sum of thousands of numbers stops growing at a few hundred."""
+  x_BTD = jnp.ones((2, 2048, 1), jnp.bfloat16)
+  product = Product('BTD,DF->BTF', (None,) * 3, ('embed', 'mlp'), (None,) * 3)
+  linear = Linear(product, (1, 1), nn.initializers.zeros, True, 'bfloat16', 'float32')
+  params = linear.init(jax.random.key(0), x_BTD)
+  grads = jax.grad(lambda params: linear.apply(params, x_BTD).sum())(params)
+  assert nn.meta.unbox(grads)['params']['bias'] == 4096

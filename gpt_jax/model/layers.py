@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.config import ModelConfig
+from gpt_jax.matmul import sum_dtype
 from gpt_jax.model import initializers
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel.products import Product, multiply
@@ -49,7 +50,9 @@ class Linear(nn.Module):
     _, letters, out = self.product.letters
     size = dict(zip(letters, self.shape, strict=True))
     shape = [size.get(letter, 1) for letter in out]
-    return y + self.bias.astype(self.dtype).reshape(shape)
+    # In float32, for the bias' gradient: a sum over all tokens, too long for bfloat16.
+    y_float = y.astype(sum_dtype(y))
+    return (y_float + self.bias.astype(y_float.dtype).reshape(shape)).astype(y.dtype)
 
 
 def apply_all(linears, x):
@@ -144,6 +147,28 @@ ACTIVATIONS = {
 }
 
 
+def _in_float32(activation):
+  """Returns `activation` computed in float32 and rounded once, also on the way back.
+
+  In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Kept
+  for the backward pass is the input alone, in its own type.
+  """
+
+  def rounded(x):
+    return activation(x.astype(sum_dtype(x))).astype(x.dtype)
+
+  def backward(x, cotangent):
+    # XLA:CPU would share the forward pass' values, and so write them down in float32.
+    x = jax.lax.platform_dependent(
+      x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+    )
+    return jax.vjp(rounded, x)[1](cotangent)
+
+  call = jax.custom_vjp(rounded)
+  call.defvjp(lambda x: (rounded(x), x), backward)
+  return call
+
+
 class MLP(nn.Module):
   """The position-wise feed-forward network, [B, T, D] -> [B, T, D]."""
 
@@ -168,7 +193,7 @@ class MLP(nn.Module):
     wide = [linear(name, widen, (D, F), initializers.hidden(cfg, D)) for name in names]
     up_BTF, *gates_BTF = apply_all(wide, x_BTD)
     up_BTF = checkpoint_name(up_BTF, 'mlp_up')
-    activation = ACTIVATIONS[cfg.activation]
+    activation = _in_float32(ACTIVATIONS[cfg.activation])
     if cfg.is_gated:
       hidden_BTF = activation(checkpoint_name(gates_BTF[0], 'mlp_gate')) * up_BTF
     else:

@@ -50,9 +50,25 @@ class Linear(nn.Module):
     _, letters, out = self.product.letters
     size = dict(zip(letters, self.shape, strict=True))
     shape = [size.get(letter, 1) for letter in out]
-    # In float32, for the bias' gradient: a sum over all tokens, too long for bfloat16.
-    y_float = y.astype(sum_dtype(y))
-    return (y_float + self.bias.astype(y_float.dtype).reshape(shape)).astype(y.dtype)
+    return _add_repeated(y, self.bias.reshape(shape))
+
+
+@jax.custom_vjp
+def _add_repeated(y, bias):
+  """Returns `y` plus `bias`, of sizes equal or 1, in the dtype of `y`.
+
+  Its gradient is a sum over all tokens, too long for bfloat16: it is float32's.
+  """
+  return y + bias.astype(y.dtype)
+
+
+def _bias_gradient(bias, cotangent):
+  repeated = [axis for axis, size in enumerate(bias.shape) if size == 1]
+  total = cotangent.sum(repeated, keepdims=True, dtype=sum_dtype(cotangent))
+  return cotangent, total.astype(bias.dtype)
+
+
+_add_repeated.defvjp(lambda y, bias: (_add_repeated(y, bias), bias), _bias_gradient)
 
 
 def apply_all(linears, x):

@@ -175,8 +175,6 @@ def _chunk_gradients(loss, table_VD, x_BTD, targets_BT, weights_BT):
   d_logits_BTV, sums = jax.grad(objective, has_aux=True)(logits_BTV)
   d_logits_BTV = d_logits_BTV.astype(x_BTD.dtype)
   dx_BTD = einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
-  # One after the other: the table need not outlive dx, nor be there beside its gradient.
-  dx_BTD, d_logits_BTV = jax.lax.optimization_barrier((dx_BTD, d_logits_BTV))
   return sums, dx_BTD, einsum('BTV,BTD->VD', d_logits_BTV, x_BTD, jnp.float32)
 
 

@@ -2,6 +2,7 @@
 # make test    all tests
 # make lint    style, types
 # make bars-gpu  what a GPU here reaches (skipped, with a reason, without one)
+# make bars-tpu  what a step costs on TPUs that are not here: half an hour of compiling
 # make clean   takes away the environment and the caches; runs stay
 #
 # PYTHON=python3.12 chooses the interpreter; it is used to make .venv, once.
@@ -17,7 +18,7 @@ TEST_FLAGS ?= -n 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bars-gpu clean
+.PHONY: demo test lint bars-gpu bars-tpu clean
 
 demo: .venv/base.stamp
 	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir=$(WORKDIR) $(DEMO_FLAGS)
@@ -42,6 +43,9 @@ lint: .venv/lint.stamp
 bars-gpu: .venv/base.stamp
 	$(BIN)/python launch/gpu_bars.py
 
+bars-tpu: .venv/plan.stamp
+	$(BIN)/python launch/tpu_bars.py
+
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache build gpt_jax.egg-info
 
@@ -50,7 +54,7 @@ clean:
 	@echo 'Installing gpt_jax into .venv (a few minutes the first time)'
 	@$(PIP) install --editable . && touch $@
 
-.venv/test.stamp .venv/lint.stamp: .venv/%.stamp: setup.py | $(BIN)/python
+.venv/test.stamp .venv/lint.stamp .venv/plan.stamp: .venv/%.stamp: setup.py | $(BIN)/python
 	@echo 'Installing gpt_jax[$*] into .venv (a few minutes the first time)'
 	@$(PIP) install --editable '.[$*]' && touch $@
 

@@ -94,7 +94,7 @@ class ModelConfig:
   init: str = one_of('gpt2', 'fan_in', 'mup')
   init_std: float = above(0.0)
   mup_base_width: int = at_least(1)
-  remat: str = one_of('none', 'full', 'dots', 'names')
+  remat: str = one_of('none', 'full', 'dots', 'names', 'auto')
   scan_layers: bool
   dtype: str = one_of(*DTYPES)
   param_dtype: str = one_of(*DTYPES)

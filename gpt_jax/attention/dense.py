@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.matmul import einsum, sum_dtype
 
@@ -36,7 +37,7 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   if dropout is not None:
     weights_BGRTS = dropout(weights_BGRTS)
   out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
-  return out_BGRTK.reshape(B, H, T, K)
+  return checkpoint_name(out_BGRTK.reshape(B, H, T, K), 'attended')
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.errors import ConfigError
 
@@ -38,4 +39,4 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     implementation='cudnn' if on_gpu else 'xla',
     **rules,
   )
-  return out_BTHK.swapaxes(1, 2)
+  return checkpoint_name(out_BTHK.swapaxes(1, 2), 'attended')

@@ -113,7 +113,7 @@ class Group(nn.Module):
   def __call__(self, x_BTD, caches, index, mask, angles_BTK2, start_B):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
     cfg, block_class = self.cfg, Block
-    if cfg.remat != 'none':
+    if cfg.remat in REMAT_POLICIES:
       block_class = nn.remat(
         Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=not cfg.scan_layers
       )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from gpt_jax import hlo_costs, hlo_text, objectives
+from gpt_jax import hlo_costs, hlo_text, hlo_work, objectives
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.train import step
 
@@ -71,7 +71,7 @@ def flops_by_types(text):
       if instruction.opcode == 'dot':
         operands = [computation.instructions[name] for name in instruction.operands]
         types = tuple(hlo_text.arrays(x.type)[0][0] for x in (*operands, instruction))
-        sums[types] += hlo_costs.dot_flops(instruction, computation)
+        sums[types] += hlo_work.dot_flops(instruction, computation)
       elif called and instruction.opcode in ('while', 'fusion', 'call'):
         for types, flops in walk(called).items():
           sums[types] += turns * flops

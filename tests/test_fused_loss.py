@@ -146,7 +146,7 @@ def test_no_product_is_computed_twice():
 
 
 def test_auto_goes_by_the_size_of_the_logits():
-  limit = fused_loss.LOGITS_BYTES
+  limit = fused_loss.FUSE_FROM
   assert fused_loss.choose('auto', limit) == 'plain'
   assert fused_loss.choose('auto', limit + 1) == 'fused'
   assert fused_loss.choose('plain', limit + 1) == 'plain'

@@ -111,7 +111,7 @@ def test_auto_is_decided_by_what_a_device_holds_of_a_microbatch(monkeypatch):
     (131_584 // 8 - 1, {}, 8, 'fused'),
     (131_584 // 8, {}, 8, 'plain'),
   ]:
-    monkeypatch.setattr(fused_loss, 'LOGITS_BYTES', limit)
+    monkeypatch.setattr(fused_loss, 'FUSE_FROM', limit)
     assert build('auto', overrides, devices).loss == expected
 
 

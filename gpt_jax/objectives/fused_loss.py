@@ -25,17 +25,20 @@ from gpt_jax.objectives import losses
 from gpt_jax.parallel.products import sum_over_batch
 from gpt_jax.parallel.sharding import Rules
 
+FUSE_FROM = 2**28
+"""Float32 logits of a device from which on 'auto' fuses."""
+
 LOGITS_BYTES = 2**29
-"""Float32 logits that a device makes at once: 'auto' fuses above it, and a chunk's stay
-below. Not less, since each chunk reads and writes the table's whole gradient: with the
-1300 tokens over 50k ids that fit, a quarter of its products' time on a TPU v5e."""
+"""Float32 logits that a device makes at once, at most. Not less, since each chunk reads
+and writes the table's whole gradient: for GPT-2 124M on a TPU v5e its products take
+5.2 ms in 4 chunks of 2048 tokens and 7.6 in 8, of a step of 82."""
 
 
 def choose(name, num_bytes):
   """Returns 'plain' or 'fused': `objective.loss`, where 'auto' goes by `num_bytes`."""
   if name != 'auto':
     return name
-  return 'fused' if num_bytes > LOGITS_BYTES else 'plain'
+  return 'fused' if num_bytes > FUSE_FROM else 'plain'
 
 
 def logits_bytes(shape_BTV, shards_BTV):

@@ -11,7 +11,7 @@ def make(config, model, rules, horizon, *, vocab_limit):
 
   `loss(params, example, dropout_rng) -> LossSums`; no rng turns dropout off. Both
   losses are the same sums up to rounding. Auto fuses when the logits of the largest
-  microbatch of training take more than fused_loss.LOGITS_BYTES on a device.
+  microbatch of training take more than fused_loss.FUSE_FROM on a device.
   """
   rows = max(stage.batch_size for stage in horizon.stages) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)

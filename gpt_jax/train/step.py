@@ -302,9 +302,9 @@ def _with_vocab(config, rules, num_ids, table_rows):
 def _with_remat(config, mesh):
   """Returns the config with 'auto' decided.
 
-  On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them again
-  (81 ms) than when it stacks up what the backward pass reads (110 ms), at a sixth of
-  the memory: docs/performance.md.
+  On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them
+  again (84 ms) than when it stacks up what the backward pass reads (110 ms), at a sixth
+  of the memory: docs/performance.md.
   """
   if config.model.remat != 'auto':
     return config

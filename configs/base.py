@@ -49,10 +49,8 @@ def get_config():
   model.init = 'gpt2'  # gpt2: N(0, init_std); fan_in: truncated 1/sqrt(fan_in); mup
   model.init_std = 0.02
   model.mup_base_width = 256  # muP: the width at which the learning rate was tuned
-  model.remat = (
-    'none'  # full, dots (keep matmul results), names (keep named ones), auto
-  )
-  # (full on TPUs with scan_layers, where it is also the fastest; else none)
+  model.remat = 'none'  # full, dots (keep matmul results), names (keep named ones) or
+  # auto: full on TPUs with scan_layers, where it is also the fastest; else none
   model.scan_layers = True  # False: unrolled, to debug or for speed at few layers
   model.dtype = 'float32'  # of activations and matmul inputs
   model.param_dtype = 'float32'  # of stored parameters

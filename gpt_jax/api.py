@@ -83,7 +83,7 @@ def load(path, step=None):
   workdir = Workdir(path)
   _require_run(workdir)
   with checkpoints.reader(workdir.checkpoints) as store:
-    step = store.latest_step() if step is None else step
+    step = store.newest_sound_step() if step is None else step
     if step is None:
       raise CheckpointError(
         f'{workdir.checkpoints} holds no finished step; start the run again, it goes on'

@@ -2,26 +2,36 @@
 
 A step is one Orbax Composite, committed by a rename: `params`, `train`, ... hold
 arrays, `meta` holds the record (data position, config, fingerprints) and the metrics.
-Readers never see a half-written or half-deleted step. This is the only module that
-calls Orbax, and it knows nothing of training.
+Readers never see a half-written or half-deleted step. Each step carries the digests of
+its files (see `checkpoint_digests`), and nothing is restored before they were compared.
+Of all modules only this one and the `checkpoint_*` below it know Orbax; none of them
+knows training.
 """
 
 import contextlib
-import dataclasses
 import json
-import math
 import pathlib
 import shutil
+import sys
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from gpt_jax import checkpoint_noise, pytree, storage, tree_diff
-from gpt_jax.errors import CheckpointError, ConfigError, StorageError
-from gpt_jax.registry import nearest
+from gpt_jax import (
+  checkpoint_chunks,
+  checkpoint_digests,
+  checkpoint_handler,
+  checkpoint_memory,
+  checkpoint_noise,
+  pytree,
+  storage,
+  tree_diff,
+)
+from gpt_jax.checkpoint_keeping import BestSteps
+from gpt_jax.checkpoint_soundness import META, Soundness, committed
+from gpt_jax.errors import CheckpointError, StorageError
 
-META = 'meta'
 PRUNED = 'pruned'  # steps on their way out: renamed first, so that none is half there
 SCRATCH = '*.orbax-checkpoint-tmp*'  # steps on their way in: renamed last
 
@@ -42,20 +52,26 @@ class Checkpoints:
     checkpoint_noise.silence()
     self._asynchronous = asynchronous
     self._read_only = read_only
-    self._best = _BestSteps(best_metric, keep_best)
+    self._best = BestSteps(best_metric, keep_best)
     self._saving = None  # the step that is being written
-    self._directory = pathlib.Path(directory).expanduser().absolute()
+    self.directory = pathlib.Path(directory).expanduser().absolute()
+    self.soundness = Soundness(self.directory)
     if not read_only:
-      storage.probe(self._directory)
+      storage.probe(self.directory)
       self._sweep()
     policies = ocp.checkpoint_managers
     self._manager = ocp.CheckpointManager(
-      self._directory,
+      self.directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(
           [policies.LatestN(keep_last), self._best]
         ),
-        enable_async_checkpointing=asynchronous,
+        # Also where a save is waited for: only this way writes digests before the
+        # rename that commits a step.
+        enable_async_checkpointing=not read_only,
+        async_options=None
+        if read_only
+        else ocp.options.AsyncOptions(post_finalization_callback=self._seal),
         read_only=read_only,
         create=not read_only,
         save_interval_steps=0 if read_only else 1,
@@ -86,19 +102,24 @@ class Checkpoints:
     """
     assert not self._read_only, 'opened read-only'
     _require_arrays(items)
-    record = dict(meta=meta, metrics=self._best.finite(metrics or {}))
+    record = dict(
+      meta=meta,
+      metrics=self._best.finite(metrics or {}),
+      digests=checkpoint_digests.ALGORITHM,
+    )
     json.dumps(record, allow_nan=False)  # fails here, not in the middle of a save
     self.wait()
     if step in self._steps:
-      raise CheckpointError(f'step {step} is already saved in {self._directory}.')
+      raise CheckpointError(f'step {step} is already saved in {self.directory}.')
     if self._steps and step < self._steps[-1] and not force:
       raise CheckpointError(
-        f'step {step} is older than the newest one in {self._directory}, step'
+        f'step {step} is older than the newest one in {self.directory}, step'
         f' {self._steps[-1]}; move the newer ones away, or use a new workdir.'
       )
     self._best.note(step, record['metrics'])
+    self.soundness.forget(step)
     self._saving = step
-    trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+    trees = {name: checkpoint_handler.Save(tree) for name, tree in items.items()}
     with self._surfaced():
       composite = ocp.args.Composite(**trees, **{META: ocp.args.JsonSave(record)})
       if not self._manager.save(step, args=composite, force=force):
@@ -113,6 +134,7 @@ class Checkpoints:
     with self._surfaced():
       self._manager.wait_until_finished()
       self._manager.check_for_errors()
+      storage.sync_folder(self.directory)
     self._saving = None
     self._steps = sorted(self._manager.all_steps())
     self._sweep()
@@ -141,7 +163,7 @@ class Checkpoints:
     done, at the same call on every process; `check` may see it earlier on some.
     """
     if self._read_only:
-      self._steps = _committed(self._directory)
+      self._steps = committed(self.directory)
     return list(self._steps)
 
   def latest_step(self):
@@ -154,9 +176,18 @@ class Checkpoints:
       self._read_scores()
     return next(iter(self._best.ranked(self.steps())), None)
 
+  def folder(self, step):
+    """Returns the folder of a committed step; CheckpointError when there is none."""
+    if step not in self.steps():
+      raise CheckpointError(
+        f'no checkpoint of step {step} in {self.directory}; it holds'
+        f' {_listed(self._steps)}.'
+      )
+    return self.directory / str(step)
+
   def items(self, step):
     """Returns the names of the array items that `step` holds, sorted."""
-    folders = (path for path in self._folder(step).iterdir() if path.is_dir())
+    folders = (path for path in self.folder(step).iterdir() if path.is_dir())
     return sorted(path.name for path in folders if path.name != META)
 
   def read_meta(self, step):
@@ -184,44 +215,96 @@ class Checkpoints:
     Each leaf is a ShapeDtypeStruct with its sharding; other items of the step are not
     read. Names, shapes and dtypes are compared with the saved ones before anything is
     loaded: nothing is cast, cut or left out. Raises CheckpointError listing every array
-    that differs, as saved and as wanted.
+    that differs, as saved and as wanted, and when the step is damaged or is not of the
+    size of this machine.
     """
+    self.require_sound(step)
     found = []
     for item, tree in abstract_items.items():
       found += tree_diff.differences(self._saved_tree(step, item), tree, item)
     if found:
-      raise CheckpointError(tree_diff.report(self._folder(step), found))
-    arguments = {n: ocp.args.StandardRestore(t) for n, t in abstract_items.items()}
+      raise CheckpointError(tree_diff.report(self.folder(step), found))
+    checkpoint_memory.require(abstract_items, self.folder(step))
+    arguments = {n: checkpoint_handler.Restore(t) for n, t in abstract_items.items()}
     try:
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
     except Exception as error:  # damaged files raise bare Exception
       raise self._unreadable(step, '+'.join(abstract_items), error) from error
     return {item: restored[item] for item in abstract_items}
 
+  # Damage
+
+  def require_sound(self, step):
+    """Raises CheckpointError, on all processes, when a file of `step` is damaged."""
+    self.folder(step)
+    if problem := self.soundness.problem(step):
+      raise CheckpointError(
+        f'{problem}\nUse another step; in the folder: {_listed(self._others(step))}.'
+      )
+
+  def newest_sound_step(self, say=None):
+    """Returns the newest step whose files are as they were saved, None without steps.
+
+    Damaged ones above it are set aside: renamed, never deleted (a reader only passes
+    over them). `say(text)` hears what was found; default: standard error. Raises
+    CheckpointError when there are steps and none of them is sound.
+    """
+    say, damaged = say or _say, []
+    while (step := max(set(self.steps()) - set(damaged), default=None)) is not None:
+      problem = self.soundness.problem(step)
+      if problem is None:
+        if self.soundness.is_unsealed(step):
+          say(f'{self.directory / str(step)}: saved without digests, so not checked.')
+        return step
+      if self._read_only and step not in committed(self.directory):
+        continue  # the run that writes here has pruned it meanwhile
+      damaged.append(step)
+      place = None if self._read_only else self._set_aside(step)
+      say(
+        f'{problem}\nThat step is {f"now {place}" if place else "passed over"}, nothing'
+        ' was deleted; the newest sound step before it is used. Check the disk.'
+      )
+    if damaged:
+      raise CheckpointError(
+        f'{self.directory}: every step is damaged, {damaged}. Bring a copy back, or'
+        ' use a new workdir to start from the beginning.'
+      )
+    return None
+
+  def _set_aside(self, step):
+    place = self.soundness.set_aside(step)
+    self._best.forget(step)
+    self._manager.reload()
+    self._steps = committed(self.directory)
+    return place
+
+  def _seal(self):
+    """Writes the digests of the step under way, just before it is committed."""
+    (folder,) = self.directory.glob(f'{self._saving}.orbax-checkpoint-tmp*')
+    checkpoint_digests.seal(folder)
+
   # Parts
 
+  def _others(self, step):
+    return [other for other in self._steps if other != step]
+
   def _folder(self, step):
-    if step not in self.steps():
-      raise CheckpointError(
-        f'no checkpoint of step {step} in {self._directory}; it holds'
-        f' {_listed(self._steps)}.'
-      )
-    return self._directory / str(step)
 
   def _saved_tree(self, step, item):
     """Returns Orbax's metadata of `item`: leaves with shape and dtype."""
     if item not in self.items(step):
       raise CheckpointError(
-        f'{self._folder(step)} has no item {item!r}; it has {self.items(step)}.'
+        f'{self.folder(step)} has no item {item!r}; it has {self.items(step)}.'
       )
+    checkpoint_chunks.refuse_strange_names(self.folder(step) / item)
     try:
-      path = epath.Path(self._folder(step) / item)
+      path = epath.Path(self.folder(step) / item)
       return ocp.StandardCheckpointHandler().metadata(path).tree
     except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
       raise self._unreadable(step, item, error) from error
 
   def _read_record(self, step):
-    path = epath.Path(self._folder(step) / META)
+    path = epath.Path(self.folder(step) / META)
     try:
       record = ocp.JsonCheckpointHandler().restore(path)
       return dict(meta=record['meta'], metrics=record['metrics'])
@@ -229,10 +312,10 @@ class Checkpoints:
       raise self._unreadable(step, META, error) from error
 
   def _unreadable(self, step, item, error):
-    others = [other for other in self._steps if other != step]
     return CheckpointError(
-      f'{self._directory / str(step) / item} cannot be read: {_first_line(error)}\n'
-      f'That step is damaged or incomplete; also in the folder: {_listed(others)}.'
+      f'{self.directory / str(step) / item} cannot be read: {_first_line(error)}\n'
+      f'That step is damaged or incomplete; also in the folder:'
+      f' {_listed(self._others(step))}.'
     )
 
   def _read_scores(self):
@@ -252,18 +335,18 @@ class Checkpoints:
       # them again fails where one of them is damaged; then the next start prunes them.
       with contextlib.suppress(Exception):
         self._manager.reload()
-      self._steps = _committed(self._directory)
+      self._steps = committed(self.directory)
       self._sweep()
       raise StorageError(
-        f'step {step} could not be saved in {self._directory}: {_first_line(error)}\n'
-        f'Free on that disk: {_free_megabytes(self._directory)}. Still there:'
+        f'step {step} could not be saved in {self.directory}: {_first_line(error)}\n'
+        f'Free on that disk: {_free_megabytes(self.directory)}. Still there:'
         f' {_listed(self._steps)}. Free some space or make the folder writable.'
       ) from error
 
   def _sweep(self):
     """Removes pruned steps and what failed saves left. No save may be under way."""
     if jax.process_index() == 0:
-      for scratch in (self._directory / PRUNED, *self._directory.glob(SCRATCH)):
+      for scratch in (self.directory / PRUNED, *self.directory.glob(SCRATCH)):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -279,45 +362,6 @@ def reader(directory, best_metric=''):
   )
 
 
-@dataclasses.dataclass
-class _BestSteps(ocp.checkpoint_managers.PreservationPolicy):
-  """Keeps the `count` steps with the lowest `metric`; of equals the later one.
-
-  Orbax has BestN, but it reads each step's metrics at start, where one damaged file
-  would close the whole folder, and it ranks NaN.
-  """
-
-  metric: str
-  count: int
-  scores: dict[int, float] = dataclasses.field(default_factory=dict)
-
-  def should_preserve(self, checkpoints, *, context):
-    best = self.ranked([c.step for c in checkpoints])[: self.count]
-    return [c.step in best for c in checkpoints]
-
-  def ranked(self, steps):
-    """Returns those of `steps` that have the metric, the best first."""
-    scored = [step for step in steps if step in self.scores]
-    return sorted(scored, key=lambda step: (self.scores[step], -step))
-
-  def note(self, step, metrics):
-    if self.metric in metrics:
-      self.scores[step] = metrics[self.metric]
-
-  def forget(self, step):
-    self.scores.pop(step, None)
-
-  def finite(self, metrics):
-    """Returns the finite ones of `metrics` as floats; ConfigError if `metric` lacks."""
-    if metrics and self.count and self.metric not in metrics:
-      hint = nearest(self.metric, metrics)
-      raise ConfigError(
-        f'checkpoint.best_metric={self.metric!r}: expected one of {sorted(metrics)}'
-        + (f'; did you mean {hint!r}?' if hint else '.')
-      )
-    return {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
-
-
 def _require_arrays(items):
   """Raises TypeError naming the first leaf of `items` that is not a jax.Array."""
   assert META not in items, f'{META!r} is the name of the JSON record'
@@ -328,11 +372,8 @@ def _require_arrays(items):
         raise TypeError(f'{item}/{name}: expected a jax.Array, got {type(leaf)}')
 
 
-def _committed(directory):
-  """Returns the steps on the disk: a step's folder gets its plain name last."""
-  if not directory.is_dir():
-    return []
-  return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
+def _say(text):
+  print(text, file=sys.stderr)
 
 
 def _first_line(error):

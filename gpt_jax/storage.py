@@ -57,7 +57,7 @@ def write_text(path, text):
       handle.flush()
       os.fsync(handle.fileno())
     os.replace(scratch, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
   except OSError as error:
     with contextlib.suppress(OSError):
       scratch.unlink()
@@ -90,7 +90,7 @@ def read_json(path):
     ) from error
 
 
-def _sync_folder(folder):
+def sync_folder(folder):
   """Makes a rename in `folder` survive a power cut, where the system offers it."""
   handle = os.open(folder, os.O_RDONLY)
   try:

@@ -6,8 +6,10 @@ metrics.jsonl  figures, a line a step     cache/        tokens of the data sourc
 eval.json      the last evaluation        tensorboard/  the same figures
 samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
+lock.json      who is training here now
 """
 
+import contextlib
 import importlib.metadata
 import pathlib
 import platform
@@ -17,7 +19,7 @@ import sys
 
 import jax
 
-from gpt_jax import storage
+from gpt_jax import storage, workdir_lock
 from gpt_jax.errors import CheckpointError, StorageError
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
@@ -56,6 +58,15 @@ class Workdir:
     """
     storage.probe(self.path)
     return self
+
+  def lock(self):
+    """Returns a context manager: no other run writes here while its block runs.
+
+    The first process of a run holds it. Raises StorageError naming who writes here now.
+    """
+    if jax.process_index() != 0:
+      return contextlib.nullcontext()
+    return workdir_lock.held(self.path)
 
   def write_config(self, config):
     """Replaces config.json by `config`, nested dicts of JSON values."""

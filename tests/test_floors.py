@@ -10,7 +10,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 FLOORS = {
   'types errors registry config config_checks config_door': 1,
-  'pytree tree_diff storage checkpoint_noise matmul': 1,
+  'pytree tree_diff storage workdir_lock matmul': 1,
+  'checkpoint_chunks checkpoint_digests checkpoint_handler checkpoint_keeping': 1,
+  'checkpoint_memory checkpoint_noise checkpoint_soundness': 1,
   'hlo_text hlo_layout hlo_work hlo_records hlo_costs hlo_buffers': 1,
   'parallel checkpoints workdir metrics_file topologies interconnect': 2,
   'attention': 3,

@@ -9,6 +9,7 @@ COMMANDS = {
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'bench': 'how fast is a run on this device, and beside PyTorch?',
+  'checkpoint': 'list, verify or look into the saved steps of a run',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

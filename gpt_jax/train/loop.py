@@ -75,14 +75,17 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   """
   workdir = Workdir(workdir).create()
   settings = config.checkpoint
-  with checkpoints.Checkpoints(
-    workdir.checkpoints,
-    keep_last=settings.keep_last,
-    keep_best=settings.keep_best,
-    best_metric=settings.best_metric,
-    asynchronous=settings.asynchronous,
-  ) as store:
-    latest = store.latest_step()
+  with (
+    workdir.lock(),
+    checkpoints.Checkpoints(
+      workdir.checkpoints,
+      keep_last=settings.keep_last,
+      keep_best=settings.keep_best,
+      best_metric=settings.best_metric,
+      asynchronous=settings.asynchronous,
+    ) as store,
+  ):
+    latest = store.newest_sound_step()
     meta = None if latest is None else store.read_meta(latest)
     if meta:
       config = resume.same_run(meta['config'], config, workdir, allow_changes)

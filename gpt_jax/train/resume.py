@@ -107,7 +107,7 @@ def _read_params(program, path):
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
   with checkpoints.reader(folder) as store:
-    step = store.latest_step()
+    step = store.newest_sound_step()
     if step is None:
       raise CheckpointError(f'init_from={path!r}: {folder} holds no finished step.')
     wanted = {'params': program.abstract_state.params}

@@ -45,7 +45,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   )
   eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
   with checkpoints.reader(workdir.checkpoints) as store:
-    step = store.latest_step() if step is None else step
+    step = store.newest_sound_step() if step is None else step
     if step is None:
       raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
     resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)

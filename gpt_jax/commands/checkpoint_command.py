@@ -1,0 +1,237 @@
+"""Lists, verifies or looks into the saved steps of a run, on any machine.
+
+ls      each step: date, size, figures, why it is kept, whether its files are there
+verify  compares every byte with the digests it was saved with; exit code 4 on damage
+show    the arrays of a step, with their mean and deviation when asked
+Nothing is changed, and no accelerator is touched: it works beside a running training.
+
+examples:
+  gpt-jax checkpoint ls --workdir=runs/tiny
+  gpt-jax checkpoint verify --workdir=runs/tiny --step=500
+  gpt-jax checkpoint show --workdir=runs/tiny --statistics
+"""
+
+import datetime
+import json
+import math
+import os
+
+from gpt_jax.commands import flags
+from gpt_jax.errors import CheckpointError
+
+
+def add_arguments(parser):
+  parser.add_argument('action', choices=('ls', 'verify', 'show'), help='see above')
+  flags.add_workdir(parser)
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest (show), all (verify)'
+  )
+  parser.add_argument(
+    '--statistics', action='store_true', help='show: read the arrays, give mean and std'
+  )
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  flags.refuse_overrides(overrides)
+  os.environ['JAX_PLATFORMS'] = 'cpu'  # a run may hold the accelerators
+  import jax
+
+  jax.config.update('jax_platforms', 'cpu')
+  from gpt_jax import checkpoints
+  from gpt_jax.workdir import Workdir
+
+  workdir = Workdir(args.workdir)
+  if not workdir.checkpoints.is_dir():
+    raise CheckpointError(
+      f'{workdir.checkpoints}: no such folder; expected the --workdir of a run that has'
+      ' saved a step.'
+    )
+  with checkpoints.reader(workdir.checkpoints) as store:
+    if args.action == 'ls':
+      keeping = (workdir.read_config() or {}).get('checkpoint', {})
+      return _ls(args, store, keeping)
+    return (_verify if args.action == 'verify' else _show)(args, store)
+
+
+def _ls(args, store, keeping):
+  from gpt_jax.train import console
+
+  rows = _overview(store, keeping)
+  shown = [
+    (
+      str(row['step']),
+      row['saved'],
+      f'{row["bytes"] / 1e6:,.1f} MB',
+      ' '.join(f'{k}={console.number(v)}' for k, v in row['metrics'].items()) or '-',
+      row['kept'],
+      row['state'],
+    )
+    for row in rows
+  ]
+  columns = ('step', 'saved', 'size', 'figures', 'kept because', 'files')
+  console.table(str(store.directory), columns, shown)
+  if args.json:
+    print(json.dumps(rows))
+
+
+def _overview(store, keeping):
+  """Returns a dict a step, the set aside ones last; `keeping`: the config's section."""
+  from gpt_jax import checkpoint_keeping, checkpoint_soundness
+
+  best = checkpoint_keeping.BestSteps(
+    keeping.get('best_metric', ''), keeping.get('keep_best', 0)
+  )
+  steps, metrics = store.steps(), {}
+  for step in steps:
+    try:
+      metrics[step] = store.read_metrics(step)
+      best.note(step, metrics[step])
+    except CheckpointError:
+      metrics[step] = {}
+  reasons = checkpoint_keeping.reasons(steps, best)
+  rows = [
+    dict(step=step, metrics=metrics[step], kept=reasons[step])
+    | _files(store.directory / str(step), store.soundness.is_unsealed(step))
+    for step in steps
+  ]
+  for folder in checkpoint_soundness.set_aside_steps(store.directory):
+    row = dict(step=folder.name, metrics={}, kept='set aside: it was damaged')
+    rows.append(row | _files(folder, False))
+  return rows
+
+
+def _files(folder, is_unsealed):
+  """Returns date, size and state of a step's folder by its names and sizes alone."""
+  from gpt_jax import checkpoint_digests
+
+  sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
+  damages = [] if is_unsealed else checkpoint_digests.verify(folder, quick=True)
+  state = 'no digests' if is_unsealed else 'all there'
+  saved = datetime.datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
+  return dict(
+    saved=saved.isoformat(' ', 'seconds'),
+    bytes=sum(sizes),
+    state=f'damaged: {damages[0]}' if damages else state,
+  )
+
+
+def _verify(args, store):
+  """Returns exit code 4 when a step is damaged, after having looked at all."""
+  from gpt_jax.train import console
+
+  steps = store.steps() if args.step is None else [args.step]
+  problems = {}
+  for step in steps:
+    problem = _verify_step(store, step)
+    if problem:
+      problems[step] = problem
+      print(problem)
+    else:
+      unsealed = store.soundness.is_unsealed(step)
+      how = 'has no digests (saved before there were any)' if unsealed else 'is sound'
+      console.make_console().print(f'step {step} {how}', highlight=False)
+  if args.json:
+    print(json.dumps({str(step): problems.get(step) for step in steps}))
+  if problems:
+    raise CheckpointError(
+      f'{len(problems)} of {len(steps)} steps are damaged: {sorted(problems)}. The next'
+      ' start of the run sets them aside and goes on from the newest sound one. Check'
+      ' the disk, or bring a copy back.'
+    )
+  return 0
+
+
+def _verify_step(store, step):
+  """Returns the problem of a step or None, with a bar of the bytes compared."""
+  import threading
+
+  import rich.progress
+
+  from gpt_jax.train import console
+
+  store.folder(step)
+
+  lock = threading.Lock()
+  with rich.progress.Progress(
+    rich.progress.TextColumn('step {task.fields[step]}'),
+    rich.progress.BarColumn(),
+    rich.progress.DownloadColumn(),
+    rich.progress.TimeRemainingColumn(),
+    console=console.make_console(stderr=True),
+    transient=True,
+  ) as bar:
+    task = bar.add_task('', step=step, total=_bytes(store, step))
+
+    def advance(count):
+      with lock:
+        bar.advance(task, count)
+
+    return store.soundness.problem(step, on_bytes=advance)
+
+
+def _bytes(store, step):
+  from gpt_jax import checkpoint_digests
+
+  try:
+    return checkpoint_digests.size(store.directory / str(step))
+  except CheckpointError:
+    return None  # the digests themselves are damaged: the comparison says so
+
+
+def _show(args, store):
+  from gpt_jax.train import console
+
+  step = store.latest_step() if args.step is None else args.step
+  if step is None:
+    raise CheckpointError(f'{store.directory} holds no finished step.')
+  rows = _arrays(store, step, args.statistics)
+  columns = ['array', 'type', 'shape', 'bytes']
+  columns += ['mean', 'std'] if args.statistics else []
+  shown = [
+    (row['array'], row['dtype'], str(row['shape']), f'{row["bytes"]:,}')
+    + tuple(f'{row[k]:.4g}' for k in columns[4:])
+    for row in rows
+  ]
+  total = sum(row['bytes'] for row in rows)
+  console.table(f'step {step}: {len(rows)} arrays, {total:,} bytes', columns, shown)
+  if args.json:
+    print(json.dumps(_finite(dict(step=step, arrays=rows))))
+
+
+def _arrays(store, step, with_statistics):
+  """Returns a dict an array of `step`: name, type, shape, bytes and figures."""
+  import jax
+  import numpy as np
+
+  from gpt_jax import pytree
+
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  rows = []
+  for item in store.items(step):
+    abstract = store.abstract(step, item, sharding=here)
+    values = {}
+    if with_statistics:
+      tree = store.restore(step, {item: abstract})[item]
+      values = {name: np.asarray(v) for name, v in pytree.named_leaves(tree)}
+    for name, leaf in pytree.named_leaves(abstract):
+      row = dict(
+        array=f'{item}/{name}',
+        dtype=np.dtype(leaf.dtype).name,
+        shape=list(leaf.shape),
+        bytes=math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize,
+      )
+      if values:
+        value = values[name].astype(np.float64)
+        row |= dict(mean=float(value.mean()), std=float(value.std()))
+      rows.append(row)
+  return rows
+
+
+def _finite(value):
+  """Returns `value` with null for what is no number: JSON has none."""
+  if isinstance(value, dict):
+    return {key: _finite(inner) for key, inner in value.items()}
+  if isinstance(value, list):
+    return [_finite(inner) for inner in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value

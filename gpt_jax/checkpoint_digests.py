@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import stat
+from typing import Any
 
 from gpt_jax import checkpoint_chunks, storage
 from gpt_jax.errors import CheckpointError
@@ -108,7 +109,7 @@ def _digest(folder, files, databases):
     for file, found in checkpoint_chunks.chunks(database).items()
   }
 
-  def one(path):
+  def one(path) -> tuple[str, dict[str, Any]]:
     name = path.relative_to(folder).as_posix()
     with open(path, 'rb') as handle:
       size = os.fstat(handle.fileno()).st_size

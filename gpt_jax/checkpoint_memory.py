@@ -7,8 +7,6 @@ import collections
 import math
 import pathlib
 
-import jax
-
 from gpt_jax import pytree
 from gpt_jax.errors import CheckpointError
 
@@ -55,7 +53,7 @@ def host_bytes():
   return int(kilobytes[0]) * 1024 if kilobytes else None
 
 
-def device_bytes(device: jax.Device):
+def device_bytes(device):
   """Returns the bytes of memory that an accelerator has free, None if unknown."""
   stats = device.memory_stats() or {}
   if 'bytes_limit' not in stats:

@@ -288,8 +288,6 @@ class Checkpoints:
   def _others(self, step):
     return [other for other in self._steps if other != step]
 
-  def _folder(self, step):
-
   def _saved_tree(self, step, item):
     """Returns Orbax's metadata of `item`: leaves with shape and dtype."""
     if item not in self.items(step):

@@ -1,6 +1,6 @@
 """Saves as fast as it can until it is killed, and prints each committed step.
 
-Resumes after the newest step, as a run does. Started by test_checkpoints.py.
+Resumes after the newest step, as a run does. Started by fault_kills.py.
 """
 
 import os
@@ -13,7 +13,7 @@ import jax.numpy as jnp  # noqa: E402  (the environment above has to come first)
 from gpt_jax.checkpoints import Checkpoints  # noqa: E402
 
 saved = Checkpoints(
-  sys.argv[1], keep_last=2, keep_best=0, best_metric='', asynchronous=True
+  sys.argv[1], keep_last=int(sys.argv[2]), keep_best=0, best_metric='', asynchronous=True
 )
 step = saved.latest_step() or 0
 while True:

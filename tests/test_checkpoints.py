@@ -1,14 +1,10 @@
 """Checkpoints: whole or absent, checked by name and shape, newest and best kept."""
 
-import os
-import pathlib
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
+import fault_kills
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +15,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gpt_jax import checkpoints
 from gpt_jax.checkpoints import Checkpoints
 from gpt_jax.errors import CheckpointError, ConfigError, StorageError
-
-KILLED = pathlib.Path(__file__).parent / 'checkpoints_killed.py'
 
 
 def spread(devices, spec=('data',)):
@@ -314,9 +308,7 @@ def test_a_damaged_step_is_named_and_the_others_stay_open(tmp_path, damaged):
   for file in [path] if path.is_file() else [p for p in path.iterdir() if p.is_file()]:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
   with open_all(tmp_path, keep_best=1) as resumed:
-    with pytest.raises(
-      CheckpointError, match=r'/2/\w+ cannot be read.*\n.*steps \[1\]'
-    ):
+    with pytest.raises(CheckpointError, match=r'/2( is damaged:|/meta cannot be read)'):
       resumed.read_meta(2)
       resumed.restore(2, {'params': target})
     assert resumed.best_step() == 1
@@ -375,26 +367,7 @@ def test_a_save_says_nothing_on_the_console(tmp_path, capfd):
   assert capfd.readouterr() == ('', '')
 
 
-def test_a_process_killed_at_any_moment_costs_no_committed_step(tmp_path):
-  """Three kills here; the fault lane has hundreds."""
-  committed = 0
-  for delay in (0.05, 0.21, 0.4):
-    program = subprocess.Popen(
-      [sys.executable, KILLED, tmp_path / 'run'],
-      stdout=subprocess.PIPE,
-      text=True,
-      env=os.environ | {'PYTHONPATH': str(KILLED.parents[1])},
-    )
-    committed = max(committed, int(program.stdout.readline()))  # the loop has begun
-    time.sleep(delay)
-    program.send_signal(signal.SIGKILL)
-    rest, _ = program.communicate()
-    committed = max([committed, *map(int, rest.split())])
-    with checkpoints.reader(tmp_path / 'run') as found:
-      step = found.latest_step()
-      assert step >= committed
-      for kept in found.steps():
-        assert found.read_meta(kept) == {'next_sample': kept}
-        target = {'params': found.abstract(kept, 'params', spread(1, ()))}
-        restored = found.restore(kept, target)['params']
-        np.testing.assert_array_equal(restored['w'], np.full(1 << 16, kept, np.float32))
+def test_a_process_killed_at_any_moment_costs_no_committed_step():
+  """Four kills here; the fault lane has hundreds."""
+  row = fault_kills.run_kills(4, seed=0)
+  assert row['nothing_lost'] and row['tries'] == 4, row

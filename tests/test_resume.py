@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 
 from gpt_jax import checkpoints
-from gpt_jax.errors import CheckpointError
+from gpt_jax.errors import CheckpointError, StorageError
 from gpt_jax.parallel import multihost
 from gpt_jax.train import loop, resume
 from gpt_jax.workdir import Workdir
@@ -289,7 +289,44 @@ def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
     loop.train(config, tmp_path / 'run', quiet=True)
 
 
-def test_a_damaged_checkpoint_is_named_with_the_ones_that_are_left(run_copy):
-  (run_copy / 'checkpoints' / '6' / 'meta' / 'metadata').write_text('not json')
-  with pytest.raises(CheckpointError, match=r'6/meta cannot be read.*\n.*steps \[3\]'):
-    loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
+  run_copy, long_run, capfd
+):
+  folder = run_copy / 'checkpoints'
+  data = max((folder / '6' / 'params').rglob('d/*'), key=lambda p: p.stat().st_size)
+  content = bytearray(data.read_bytes())
+  content[len(content) // 2] ^= 1
+  data.write_bytes(content)
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  said = capfd.readouterr().err
+  assert 'checkpoints/6 is damaged' in said and data.name in said
+  assert '(params/' in said and 'expected sha256' in said and '6.damaged' in said
+  assert (folder / '6.damaged').is_dir()
+  assert [start['step'] for start in Workdir(run_copy).starts()] == [0, 3]
+  assert tiny_runs.lines(run_copy) == tiny_runs.lines(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run)
+  )
+
+
+def test_a_run_whose_steps_are_all_damaged_does_not_start_from_scratch(run_copy):
+  for step in (3, 6):
+    (run_copy / 'checkpoints' / str(step) / 'meta' / 'metadata').write_text('not json')
+  with pytest.raises(CheckpointError, match=r'every step is damaged, \[6, 3\]'):
+    loop.train(tiny_runs.tiny_config(), run_copy, quiet=True)
+
+
+def test_a_second_run_in_the_workdir_of_a_living_one_is_refused(run_copy):
+  before = sorted(run_copy.rglob('*'))
+  with Workdir(run_copy).lock():
+    with pytest.raises(StorageError, match=r'process \d+ on .* is at work there'):
+      loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  assert sorted(run_copy.rglob('*')) == before
+
+
+def test_init_from_a_damaged_run_takes_its_newest_sound_step(run_copy, tmp_path, capfd):
+  (run_copy / 'checkpoints' / '6' / 'params' / '_METADATA').unlink()
+  config = tiny_runs.tiny_config({'init_from': str(run_copy), 'train.steps': 1})
+  loop.train(config, tmp_path / 'more', quiet=True)
+  assert '6 is damaged' in capfd.readouterr().err
+  assert (run_copy / 'checkpoints' / '6').is_dir()  # only looked at

@@ -15,6 +15,7 @@ import datetime
 import json
 import math
 import os
+from typing import Any
 
 from gpt_jax.commands import flags
 from gpt_jax.errors import CheckpointError
@@ -54,23 +55,36 @@ def run(args, overrides):
     return (_verify if args.action == 'verify' else _show)(args, store)
 
 
+def _table(title, columns, rows):
+  """Prints a table that is as wide as it has to be: figures are not cut."""
+  import rich.console
+
+  from gpt_jax.train import console
+
+  cells = zip(columns, *rows, strict=True)
+  width = sum(max(map(len, column)) + 3 for column in cells) + 3
+  wide = rich.console.Console(width=width)
+  console.table(title, columns, rows, console=wide)
+
+
 def _ls(args, store, keeping):
   from gpt_jax.train import console
 
   rows = _overview(store, keeping)
+  metric = keeping.get('best_metric', '')
   shown = [
     (
       str(row['step']),
-      row['saved'],
+      row['saved'][:19],
       f'{row["bytes"] / 1e6:,.1f} MB',
-      ' '.join(f'{k}={console.number(v)}' for k, v in row['metrics'].items()) or '-',
+      console.number(row['metrics'][metric]) if metric in row['metrics'] else '-',
       row['kept'],
       row['state'],
     )
     for row in rows
   ]
-  columns = ('step', 'saved', 'size', 'figures', 'kept because', 'files')
-  console.table(str(store.directory), columns, shown)
+  columns = ('step', 'saved', 'size', metric or 'figure', 'kept because', 'files')
+  _table(str(store.directory), columns, shown)
   if args.json:
     print(json.dumps(rows))
 
@@ -90,18 +104,17 @@ def _overview(store, keeping):
     except CheckpointError:
       metrics[step] = {}
   reasons = checkpoint_keeping.reasons(steps, best)
-  rows = [
-    dict(step=step, metrics=metrics[step], kept=reasons[step])
-    | _files(store.directory / str(step), store.soundness.is_unsealed(step))
-    for step in steps
-  ]
+  rows = []
+  for step in steps:
+    files = _files(store.directory / str(step), store.soundness.is_unsealed(step))
+    rows.append(dict(step=step, metrics=metrics[step], kept=reasons[step]) | files)
   for folder in checkpoint_soundness.set_aside_steps(store.directory):
-    row = dict(step=folder.name, metrics={}, kept='set aside: it was damaged')
-    rows.append(row | _files(folder, False))
+    why = 'set aside: it was damaged'
+    rows.append(dict(step=folder.name, metrics={}, kept=why) | _files(folder, False))
   return rows
 
 
-def _files(folder, is_unsealed):
+def _files(folder, is_unsealed) -> dict[str, Any]:
   """Returns date, size and state of a step's folder by its names and sizes alone."""
   from gpt_jax import checkpoint_digests
 
@@ -180,21 +193,19 @@ def _bytes(store, step):
 
 
 def _show(args, store):
-  from gpt_jax.train import console
-
   step = store.latest_step() if args.step is None else args.step
   if step is None:
     raise CheckpointError(f'{store.directory} holds no finished step.')
   rows = _arrays(store, step, args.statistics)
-  columns = ['array', 'type', 'shape', 'bytes']
-  columns += ['mean', 'std'] if args.statistics else []
+  figures = ('mean', 'std') if args.statistics else ()
   shown = [
     (row['array'], row['dtype'], str(row['shape']), f'{row["bytes"]:,}')
-    + tuple(f'{row[k]:.4g}' for k in columns[4:])
+    + tuple(f'{row[figure]:.4g}' for figure in figures)
     for row in rows
   ]
+  columns = ('array', 'type', 'shape', 'bytes', *figures)
   total = sum(row['bytes'] for row in rows)
-  console.table(f'step {step}: {len(rows)} arrays, {total:,} bytes', columns, shown)
+  _table(f'step {step}: {len(rows)} arrays, {total:,} bytes', columns, shown)
   if args.json:
     print(json.dumps(_finite(dict(step=step, arrays=rows))))
 

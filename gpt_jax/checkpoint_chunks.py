@@ -43,11 +43,10 @@ def chunks(folder):
     node = ts.ocdbt.dump(store, location).result()
     inside = set()
     for entry in node['entries']:
-      key = prefix + bytes(entry['key'])
-      if 'location' in entry:  # a node below
-        pending.append((entry['location'], key[: _common(entry, prefix)]))
+      if 'location' in entry:  # a node below, which leaves out what its keys share
+        pending.append((entry['location'], prefix + entry['subtree_common_prefix']))
         continue
-      array, _, _ = key.decode().rpartition('/')
+      array, _, _ = (prefix + entry['key']).decode().rpartition('/')
       if 'indirect_value' in entry:
         file, offset, length = _place(entry['indirect_value'])
         found[file].append(Chunk(offset, length, (array,)))
@@ -83,7 +82,3 @@ def _place(location):
   front, offset, length = location.rsplit(':', 2)
   _, base, file = front.split(':', 2)
   return base + file, int(offset), int(length)
-
-
-def _common(entry, prefix):
-  return len(prefix) + entry['subtree_common_prefix_length']

@@ -12,8 +12,9 @@ import jax.numpy as jnp  # noqa: E402  (the environment above has to come first)
 
 from gpt_jax.checkpoints import Checkpoints  # noqa: E402
 
+folder, keep_last = sys.argv[1], int(sys.argv[2])
 saved = Checkpoints(
-  sys.argv[1], keep_last=int(sys.argv[2]), keep_best=0, best_metric='', asynchronous=True
+  folder, keep_last=keep_last, keep_best=0, best_metric='', asynchronous=True
 )
 step = saved.latest_step() or 0
 while True:

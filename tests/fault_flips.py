@@ -29,7 +29,7 @@ def arrays(step):
       'embed': jax.random.normal(key, (64, 32)),
       'block': {'kernel': jax.random.normal(key, (32, 32), jnp.bfloat16)},
     },
-    'train': {'step': jnp.int32(step), 'mu': jnp.zeros((64, 32)) + 1e-3 * step},
+    'train': {'step': jnp.int32(step), 'mu': jax.random.normal(key, (9, 99))},
   }
 
 
@@ -73,8 +73,8 @@ def files_of(step_folder):
 def outcome(template, scratch, file, damage, rng):
   """Returns (what became of a damaged copy of `template`, what was said).
 
-  'noticed': the file was named, the step set aside, the one before restored. 'harmless':
-  not named, and restored bit for bit. 'LOST': anything else.
+  'noticed': the file was named, the step set aside, the one before restored.
+  'harmless': not named, and restored bit for bit. 'LOST': anything else.
   """
   shutil.rmtree(scratch, ignore_errors=True)
   shutil.copytree(template, scratch)

@@ -1,0 +1,107 @@
+"""Damaged steps go aside under a name that says so; the newest sound one is used."""
+
+import json
+import shutil
+
+import fault_flips
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gpt_jax import checkpoint_digests, checkpoint_soundness, checkpoints
+from gpt_jax.errors import CheckpointError
+
+
+@pytest.fixture(scope='module')
+def template(tmp_path_factory):
+  return fault_flips.make_steps(tmp_path_factory.mktemp('steps') / 'whole')
+
+
+@pytest.fixture
+def folder(template, tmp_path):
+  return shutil.copytree(template, tmp_path / 'run')
+
+
+def damage(folder, step):
+  (folder / str(step) / 'meta' / 'metadata').write_text('{}')
+
+
+def test_damaged_steps_are_renamed_and_nothing_is_deleted(folder):
+  files = {p.relative_to(folder / '3') for p in fault_flips.files_of(folder / '3')}
+  damage(folder, 3)
+  damage(folder, 2)
+  said = []
+  with fault_flips.open_folder(folder) as store:
+    assert store.newest_sound_step(said.append) == 1
+    assert store.steps() == [1] and store.latest_step() == 1
+    store.save(3, fault_flips.arrays(3), {'again': True})  # its name is free
+    assert store.newest_sound_step() == 3
+  assert [p.name for p in checkpoint_soundness.set_aside_steps(folder)] == [
+    '2.damaged', '3.damaged',
+  ]  # fmt: skip
+  aside = folder / '3.damaged'
+  assert {p.relative_to(aside) for p in fault_flips.files_of(aside)} == files
+  assert 'meta/metadata: expected ' in said[0] and '3.damaged' in said[0]
+
+
+def test_a_step_that_is_damaged_again_gets_a_name_of_its_own(folder):
+  (folder / '3.damaged').mkdir()
+  damage(folder, 3)
+  with fault_flips.open_folder(folder) as store:
+    store.newest_sound_step(lambda _: None)
+  assert (folder / '3.damaged-2' / 'meta').is_dir()
+
+
+def test_a_reader_passes_over_damage_and_touches_nothing(folder):
+  damage(folder, 3)
+  said = []
+  with checkpoints.reader(folder) as store:
+    assert store.newest_sound_step(said.append) == 2
+    with pytest.raises(CheckpointError, match=r'3 is damaged:\n.*\n.*steps \[1, 2\]'):
+      fault_flips.restore(store, 3)
+  assert 'passed over' in said[0] and (folder / '3').is_dir()
+
+
+def test_nothing_is_used_when_every_step_is_damaged(folder):
+  for step in (1, 2, 3):
+    damage(folder, step)
+  with fault_flips.open_folder(folder) as store:
+    with pytest.raises(CheckpointError, match='every step is damaged') as error:
+      store.newest_sound_step(lambda _: None)
+  assert error.value.exit_code == 4
+
+
+def test_a_folder_without_steps_has_no_sound_one(tmp_path):
+  with fault_flips.open_folder(tmp_path) as store:
+    assert store.newest_sound_step() is None
+
+
+def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
+  record = folder / '3' / 'meta' / 'metadata'
+  record.write_text(json.dumps({'meta': {'next_sample': 3}, 'metrics': {}}))
+  (folder / '3' / checkpoint_digests.FILE).unlink()
+  said = []
+  with fault_flips.open_folder(folder) as store:
+    assert store.newest_sound_step(said.append) == 3
+    assert fault_flips.same(fault_flips.restore(store, 3), fault_flips.arrays(3))
+  assert 'saved without digests' in said[0]
+  # But not when it has links, and not when it was saved with digests.
+  record.rename(folder / 'elsewhere')
+  record.symlink_to(folder / 'elsewhere')
+  assert 'a link' in checkpoint_soundness.Soundness(folder).problem(3)
+  (folder / '2' / checkpoint_digests.FILE).unlink()
+  assert 'no usable digests' in checkpoint_soundness.Soundness(folder).problem(2)
+
+
+def test_a_small_file_that_declares_a_huge_array_is_refused_unread(tmp_path):
+  zeros = jnp.zeros((1 << 22,))
+  with fault_flips.open_folder(tmp_path) as store:
+    store.save(1, {'params': {'w': zeros}}, {})
+    assert sum(p.stat().st_size for p in fault_flips.files_of(tmp_path)) < 50_000
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    huge = jax.ShapeDtypeStruct((1 << 40,), jnp.float32, sharding=here)
+    with pytest.raises(CheckpointError, match='wanted float32'):
+      store.restore(1, {'params': {'w': huge}})
+    store._saved_tree = lambda *_: {'w': huge}  # as a crafted file would say
+    with pytest.raises(CheckpointError, match='declares arrays of .* params/w'):
+      store.restore(1, {'params': store.abstract(1, 'params', here)})

@@ -90,7 +90,9 @@ def seal(step_folder):
       for part in entry['parts']:
         part[2] = _label(item.name, [names.get(name, name) for name in part[2]])
       files[f'{item.name}/{path}'] = entry
-  top = [p for p in step_folder.iterdir() if p.is_file() and p.name not in LATE]
+  top = [
+    p for p in step_folder.iterdir() if p.is_file() and p.name not in (FILE, *LATE)
+  ]
   for path, entry in _digest(step_folder, top, {}).items():
     files[path] = entry | {'parts': [[*p[:2], '', p[3]] for p in entry['parts']]}
   storage.write_text(step_folder / FILE, _manifest_text(files))

@@ -43,6 +43,23 @@ def require(abstract_items, source):
       )
 
 
+def refuse_large_chunks(saved, source):
+  """Raises CheckpointError for an array that is stored in chunks larger than itself.
+
+  A chunk is unpacked whole, so it could ask for any memory. `saved` is Orbax's metadata
+  of an item, `source` its folder.
+  """
+  for name, leaf in pytree.named_leaves(saved):
+    storage = getattr(leaf, 'storage', None)
+    chunk = (storage and storage.chunk_shape) or ()
+    if math.prod(chunk) > max(1, math.prod(leaf.shape)):
+      raise CheckpointError(
+        f'{source}: {name} has the shape {list(leaf.shape)} and declares chunks of'
+        f' {list(chunk)}; expected chunks inside the array. Nothing was read. This'
+        ' checkpoint was not written by gpt-jax: do not use it.'
+      )
+
+
 def host_bytes():
   """Returns the bytes of memory that programs here can still get, None if unknown."""
   try:

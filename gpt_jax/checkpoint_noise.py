@@ -20,6 +20,13 @@ def silence():
     sys.unraisablehook = _SkipOrbax(sys.unraisablehook)
 
 
+def first_line(error):
+  """Returns kind and first line of an error and its cause, which names the array."""
+  first, *_ = str(error).strip().splitlines() or ['']
+  line = f'{type(error).__name__}: {first[:300]}'
+  return f'{line} ({first_line(error.__cause__)})' if error.__cause__ else line
+
+
 def _is_worth_showing(record):
   return '/orbax/' not in record.pathname or absl.logging.vlog_is_on(1)
 

@@ -29,6 +29,7 @@ from gpt_jax import (
   tree_diff,
 )
 from gpt_jax.checkpoint_keeping import BestSteps
+from gpt_jax.checkpoint_noise import first_line
 from gpt_jax.checkpoint_soundness import META, Soundness, committed
 from gpt_jax.errors import CheckpointError, StorageError
 
@@ -176,18 +177,9 @@ class Checkpoints:
       self._read_scores()
     return next(iter(self._best.ranked(self.steps())), None)
 
-  def folder(self, step):
-    """Returns the folder of a committed step; CheckpointError when there is none."""
-    if step not in self.steps():
-      raise CheckpointError(
-        f'no checkpoint of step {step} in {self.directory}; it holds'
-        f' {_listed(self._steps)}.'
-      )
-    return self.directory / str(step)
-
   def items(self, step):
     """Returns the names of the array items that `step` holds, sorted."""
-    folders = (path for path in self.folder(step).iterdir() if path.is_dir())
+    folders = (path for path in self._folder(step).iterdir() if path.is_dir())
     return sorted(path.name for path in folders if path.name != META)
 
   def read_meta(self, step):
@@ -223,8 +215,8 @@ class Checkpoints:
     for item, tree in abstract_items.items():
       found += tree_diff.differences(self._saved_tree(step, item), tree, item)
     if found:
-      raise CheckpointError(tree_diff.report(self.folder(step), found))
-    checkpoint_memory.require(abstract_items, self.folder(step))
+      raise CheckpointError(tree_diff.report(self._folder(step), found))
+    checkpoint_memory.require(abstract_items, self._folder(step))
     arguments = {n: checkpoint_handler.Restore(t) for n, t in abstract_items.items()}
     try:
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
@@ -236,7 +228,7 @@ class Checkpoints:
 
   def require_sound(self, step):
     """Raises CheckpointError, on all processes, when a file of `step` is damaged."""
-    self.folder(step)
+    self._folder(step)
     if problem := self.soundness.problem(step):
       raise CheckpointError(
         f'{problem}\nUse another step; in the folder: {_listed(self._others(step))}.'
@@ -288,21 +280,31 @@ class Checkpoints:
   def _others(self, step):
     return [other for other in self._steps if other != step]
 
+  def _folder(self, step):
+    if step not in self.steps():
+      raise CheckpointError(
+        f'no checkpoint of step {step} in {self.directory}; it holds'
+        f' {_listed(self._steps)}.'
+      )
+    return self.directory / str(step)
+
   def _saved_tree(self, step, item):
     """Returns Orbax's metadata of `item`: leaves with shape and dtype."""
     if item not in self.items(step):
       raise CheckpointError(
-        f'{self.folder(step)} has no item {item!r}; it has {self.items(step)}.'
+        f'{self._folder(step)} has no item {item!r}; it has {self.items(step)}.'
       )
-    checkpoint_chunks.refuse_strange_names(self.folder(step) / item)
+    checkpoint_chunks.refuse_strange_names(self._folder(step) / item)
     try:
-      path = epath.Path(self.folder(step) / item)
-      return ocp.StandardCheckpointHandler().metadata(path).tree
+      path = epath.Path(self._folder(step) / item)
+      tree = ocp.StandardCheckpointHandler().metadata(path).tree
     except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
       raise self._unreadable(step, item, error) from error
+    checkpoint_memory.refuse_large_chunks(tree, path)
+    return tree
 
   def _read_record(self, step):
-    path = epath.Path(self.folder(step) / META)
+    path = epath.Path(self._folder(step) / META)
     try:
       record = ocp.JsonCheckpointHandler().restore(path)
       return dict(meta=record['meta'], metrics=record['metrics'])
@@ -311,8 +313,8 @@ class Checkpoints:
 
   def _unreadable(self, step, item, error):
     return CheckpointError(
-      f'{self.directory / str(step) / item} cannot be read: {_first_line(error)}\n'
-      f'That step is damaged or incomplete; also in the folder:'
+      f'{self.directory / str(step) / item} cannot be read: {first_line(error)}\n'
+      'That step is damaged or incomplete; also in the folder:'
       f' {_listed(self._others(step))}.'
     )
 
@@ -336,8 +338,8 @@ class Checkpoints:
       self._steps = committed(self.directory)
       self._sweep()
       raise StorageError(
-        f'step {step} could not be saved in {self.directory}: {_first_line(error)}\n'
-        f'Free on that disk: {_free_megabytes(self.directory)}. Still there:'
+        f'step {step} could not be saved in {self.directory}: {first_line(error)}\n'
+        f'Free on that disk: {storage.free_megabytes(self.directory)}. Still there:'
         f' {_listed(self._steps)}. Free some space or make the folder writable.'
       ) from error
 
@@ -374,19 +376,5 @@ def _say(text):
   print(text, file=sys.stderr)
 
 
-def _first_line(error):
-  """Returns kind and first line of an error and its cause, which names the array."""
-  first, *_ = str(error).strip().splitlines() or ['']
-  line = f'{type(error).__name__}: {first[:300]}'
-  return f'{line} ({_first_line(error.__cause__)})' if error.__cause__ else line
-
-
 def _listed(steps):
   return f'steps {steps}' if steps else 'no steps'
-
-
-def _free_megabytes(directory):
-  try:
-    return f'{shutil.disk_usage(directory).free / 1e6:.1f} MB'
-  except OSError:
-    return 'unknown'

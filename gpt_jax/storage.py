@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import uuid
 
 from gpt_jax.errors import StorageError
@@ -88,6 +89,14 @@ def read_json(path):
     raise StorageError(
       f'{path} is not valid JSON ({error}); restore it from a copy, or move it away.'
     ) from error
+
+
+def free_megabytes(directory):
+  """Returns the space that is free for `directory`, as `123.4 MB`, or `unknown`."""
+  try:
+    return f'{shutil.disk_usage(directory).free / 1e6:.1f} MB'
+  except OSError:
+    return 'unknown'
 
 
 def sync_folder(folder):

@@ -7,6 +7,7 @@ import fault_flips
 import jax
 import jax.numpy as jnp
 import pytest
+import tensorstore as ts
 
 from gpt_jax import checkpoint_digests, checkpoint_soundness, checkpoints
 from gpt_jax.errors import CheckpointError
@@ -91,6 +92,22 @@ def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   assert 'a link' in checkpoint_soundness.Soundness(folder).problem(3)
   (folder / '2' / checkpoint_digests.FILE).unlink()
   assert 'no usable digests' in checkpoint_soundness.Soundness(folder).problem(2)
+
+
+def test_chunks_that_would_unpack_to_any_size_are_refused_unread(tmp_path):
+  with fault_flips.open_folder(tmp_path) as store:
+    store.save(1, {'params': {'w': jnp.arange(8.0)}}, {})
+  item = tmp_path / '1' / 'params'
+  spec = {'driver': 'ocdbt', 'base': f'file://{item}/'}
+  layouts = ts.KvStore.open(spec).result()
+  layout = json.loads(layouts['w/.zarray'])
+  layouts['w/.zarray'] = json.dumps(layout | {'chunks': [1 << 34]})
+  checkpoint_digests.seal(tmp_path / '1')  # whoever made it can write digests, too
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
+  with checkpoints.reader(tmp_path) as store:
+    with pytest.raises(CheckpointError, match=r'w has the shape \[8\] and declares'):
+      store.restore(1, {'params': {'w': wanted}})
 
 
 def test_a_small_file_that_declares_a_huge_array_is_refused_unread(tmp_path):

@@ -68,3 +68,8 @@ def test_a_damaged_json_file_is_named(tmp_path):
   (tmp_path / 'x.json').write_text(json.dumps([1])[:-1])
   with pytest.raises(StorageError, match=r'x\.json is not valid JSON'):
     storage.read_json(tmp_path / 'x.json')
+
+
+def test_free_space_is_told_where_it_can_be(tmp_path):
+  assert storage.free_megabytes(tmp_path).endswith(' MB')
+  assert storage.free_megabytes(tmp_path / 'nowhere') == 'unknown'

@@ -29,6 +29,15 @@ def launch(workdir, overrides):
   assert done.returncode == 0, done.stdout + done.stderr
 
 
+def damage_a_file_of(step, process):
+  """Flips a bit in the largest file that `process` wrote of the parameters."""
+  data = (step / 'params' / f'ocdbt.process_{process}' / 'd').iterdir()
+  path = max(data, key=lambda path: path.stat().st_size)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+
+
 @pytest.mark.slow
 def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   overrides = MESH | tiny_runs.TEXT | {'data.path': str(text_file)}
@@ -51,8 +60,13 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
 
   # What two saved one goes on with, and the other way round.
   longer = overrides | {'train.steps': 8}
+  damage_a_file_of(tmp_path / 'two' / 'checkpoints' / '6', process=1)
+  damage_a_file_of(tmp_path / 'one' / 'checkpoints' / '6', process=0)
   loop.train(tiny_runs.tiny_config(longer), tmp_path / 'two', quiet=True)
   launch(tmp_path / 'one', longer)
+  for run in ('one', 'two'):  # both of two processes went back to the same step
+    assert (tmp_path / run / 'checkpoints' / '6.damaged').is_dir()
+    assert [start['step'] for start in Workdir(tmp_path / run).starts()] == [0, 3]
   ours, expected = (tiny_runs.losses(tmp_path / name) for name in ('two', 'one'))
   assert list(ours) == list(expected) == [1, 2, 3, 4, 5, 6, 7, 8]
   tiny_runs.assert_same(ours, expected, rtol=1e-4)

@@ -163,7 +163,7 @@ def _verify_step(store, step):
 
   from gpt_jax.train import console
 
-  store.folder(step)
+  store.items(step)  # says which steps there are when this is none
 
   lock = threading.Lock()
   with rich.progress.Progress(

@@ -151,6 +151,20 @@ def get_config():
   train.ramp_start_batch_size = None  # GPT-3's ramp: from here up to batch_size ...
   train.ramp_tokens = None  # ... linearly over this many tokens
 
+  config.guard = guard = (
+    ConfigDict()
+  )  # steps that would do harm; gpt_jax/train/guard.py
+  guard.max_bad_steps = (
+    5  # so many in a row without an update end the run (exit code 6);
+  )
+  # an update is not made when loss or gradient is no finite number, or at a spike
+  guard.spikes = 'off'  # skip (the update), rollback (to a checkpoint, past the data)
+  guard.spike_window = 128  # a spike is judged by the losses of so many accepted steps:
+  guard.spike_threshold = 6.0  # ... above their median by this many robust deviations
+  guard.rollback_steps = 100  # back to the newest checkpoint at least so long before
+  guard.rollback_extra_steps = 100  # data left out: all since then, and so many batches
+  guard.max_rollbacks = 3  # then the run ends (exit code 6)
+
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields

@@ -148,6 +148,14 @@ class Checkpoints:
     if self._saving is not None and not self._manager.is_saving_in_progress():
       self.wait()
 
+  def delete(self, step):
+    """Removes a committed step; every process calls it. No save may be under way."""
+    self._folder(step)
+    self._best.forget(step)
+    self._manager.delete(step)
+    self._steps = sorted(self._manager.all_steps())
+    self._sweep()
+
   def close(self):
     """Waits for the last save and lets go of the folder. Call it on every way out."""
     try:

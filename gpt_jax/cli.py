@@ -1,7 +1,7 @@
 """The command line: finds the subcommand, reads flags, turns errors into exit codes.
 
 Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
-6 diverged, 1 a bug of ours.
+6 diverged, 75 stopped by a signal and saved, 130 interrupted, 1 a bug of ours.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS
-from gpt_jax.errors import UserError
+from gpt_jax.errors import Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -37,6 +37,9 @@ def main(argv=None):
     lines = [f'\ngpt-jax: error: {error}', *getattr(error, '__notes__', [])]
     print('\n'.join(lines), file=sys.stderr)
     return error.exit_code
+  except Interrupted as stop:
+    print(f'\ngpt-jax: {stop}', file=sys.stderr)
+    return stop.exit_code
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
     return INTERRUPTED

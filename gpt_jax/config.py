@@ -212,6 +212,17 @@ class TrainConfig:
 
 
 @section
+class GuardConfig:
+  max_bad_steps: int = at_least(1)
+  spikes: str = one_of('off', 'skip', 'rollback')
+  spike_window: int = at_least(8)
+  spike_threshold: float = above(0.0)
+  rollback_steps: int = at_least(1)
+  rollback_extra_steps: int = at_least(0)
+  max_rollbacks: int = at_least(1)
+
+
+@section
 class EvalConfig:
   every_steps: int = at_least(0)
   sets: dict[str, Any]
@@ -265,6 +276,7 @@ class Config:
   optimizer: OptimizerConfig
   schedule: ScheduleConfig
   train: TrainConfig
+  guard: GuardConfig
   eval: EvalConfig
   checkpoint: CheckpointConfig
   logging: LoggingConfig

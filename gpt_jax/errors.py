@@ -34,9 +34,18 @@ class StorageError(UserError):
 
 
 class DivergedError(UserError):
-  """A run whose loss is no longer a number."""
+  """A run whose steps no longer move it: losses that are no numbers, or spikes."""
 
   exit_code = 6
+
+
+class Interrupted(Exception):
+  """A run that was asked to stop and did, in order: nothing of it is lost.
+
+  No mistake of anybody's. EX_TEMPFAIL of sysexits.h: the same command goes on.
+  """
+
+  exit_code = 75
 
 
 def require_extra(extra, package):

@@ -1,12 +1,13 @@
 """The folder of a run: the names of its files, and where each start of it came from.
 
 config.json    the resolved config        checkpoints/  one folder a step
-run.json       one entry for each start   tokenizer/    what was learnt or copied
+run.json       starts and events          tokenizer/    what was learnt or copied
 metrics.jsonl  figures, a line a step     cache/        tokens of the data sources
 eval.json      the last evaluation        tensorboard/  the same figures
 samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
 lock.json      who is training here now
+postmortem.json  how a run ended that diverged
 """
 
 import contextlib
@@ -35,6 +36,7 @@ class Workdir:
     self.config = self.path / 'config.json'
     self.run = self.path / 'run.json'
     self.metrics = self.path / 'metrics.jsonl'
+    self.postmortem = self.path / 'postmortem.json'
     self.eval = self.path / 'eval.json'
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'
@@ -86,12 +88,25 @@ class Workdir:
 
   def add_start(self, entry):
     """Appends `entry` (see `provenance`) to run.json; earlier starts stay."""
-    starts = self.starts()
-    storage.write_json(self.run, {'starts': [*starts, entry]})
+    self._write_record(starts=[*self.starts(), entry])
 
   def starts(self):
     """Returns the entries of run.json, the oldest first."""
-    return storage.read_json(self.run)['starts'] if self.run.exists() else []
+    return self._record().get('starts', [])
+
+  def write_events(self, events):
+    """Replaces the events in run.json: steps without an update, rollbacks."""
+    self._write_record(events=list(events))
+
+  def events(self):
+    """Returns the events of run.json, the oldest first."""
+    return self._record().get('events', [])
+
+  def _record(self):
+    return storage.read_json(self.run) if self.run.exists() else {}
+
+  def _write_record(self, **entries):
+    storage.write_json(self.run, self._record() | entries)
 
 
 def provenance(*, now, argv=None):

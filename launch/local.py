@@ -9,8 +9,9 @@ GPT_JAX_PROCESS_ID (see gpt_jax/parallel/multihost.py), on 127.0.0.1 only.
 
 Process 0 has this terminal. The others write to WORKDIR/logs/process_N.log, or here
 with a prefix where the command has no --workdir. SIGINT and SIGTERM go to all
-processes. When one fails, the others are stopped, and its exit code becomes the
-launcher's (128 + the signal if it was killed); the end of its log is shown.
+processes, which save and end with 75. When one fails, the others are stopped, and its
+exit code becomes the launcher's (128 + the signal if it was killed); the end of its log
+is shown.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 POLL_SECONDS = 0.1
+PREEMPTED = 75  # saved and stopped, as a signal asked
 SHOWN_LINES = 30  # of a failed process' log
 
 
@@ -105,6 +107,10 @@ class _Group:
     while True:
       codes = [process.poll() for process in self._processes]
       failed = [(index, code) for index, code in enumerate(codes) if code]
+      if failed and all(code == PREEMPTED for _, code in failed):
+        # All of them were asked to stop and save: the others are on their way out.
+        self._await_end()
+        return PREEMPTED
       if failed:
         self._stop()
         index, code = max(failed, key=_is_cause)
@@ -124,6 +130,10 @@ class _Group:
 
   def _stop(self):
     self.send(signal.SIGTERM)
+    self._await_end()
+
+  def _await_end(self):
+    """Waits for all to end; kills those that take longer than they may."""
     deadline = time.monotonic() + self._stop_seconds
     while time.monotonic() < deadline:
       if all(process.poll() is not None for process in self._processes):

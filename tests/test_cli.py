@@ -65,6 +65,13 @@ def test_an_interrupt_says_what_is_kept(monkeypatch, capsys):
   assert 'last saved step is kept' in capsys.readouterr().err
 
 
+def test_a_run_that_was_stopped_in_order_is_no_error(monkeypatch, capsys):
+  fail(monkeypatch, errors.Interrupted('SIGTERM: step 3 is saved'))
+  assert cli.main(['train', '--workdir=x']) == 75
+  text = capsys.readouterr().err
+  assert text == '\ngpt-jax: SIGTERM: step 3 is saved\n'
+
+
 @pytest.mark.parametrize(
   'argv, expected',
   [

@@ -10,6 +10,7 @@ COMMANDS = {
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'bench': 'how fast is a run on this device, and beside PyTorch?',
   'checkpoint': 'list, verify or look into the saved steps of a run',
+  'replay': 'the exact batch of a step: documents, tokens, loss of each',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -61,6 +61,10 @@ class TextSource:
   def __getitem__(self, i):
     return {'text': ''.join(self.pieces(i))}
 
+  def place(self, i):
+    """Returns where document `i` comes from, for people: a file, a record in it."""
+    return self.corpus.place(self._documents()[i])
+
   def pieces(self, i):
     """Yields document `i` as strings of about a million characters.
 

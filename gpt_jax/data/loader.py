@@ -32,10 +32,14 @@ class Loader:
     Close it (`close()` or a `with` block) to stop reading ahead. Errors of the reading
     thread are raised by the `next` that would have returned the batch.
     """
-    return _Prefetch(self._read(start_sample, batch_sizes), self._ahead)
+    return self.read(_side_by_side(start_sample, batch_sizes))
 
-  def _read(self, start, batch_sizes):
-    for size in batch_sizes:
+  def read(self, ranges):
+    """As `batches`, for (first sample, global size) of each batch in turn."""
+    return _Prefetch(self._read(ranges), self._ahead)
+
+  def _read(self, ranges):
+    for start, size in ranges:
       if size % self._count:
         raise ConfigError(
           f'train.batch_size={size}: does not divide over {self._count} processes; try'
@@ -48,7 +52,12 @@ class Loader:
       except Exception as error:
         error.add_note(f'while reading samples {first} to {first + rows - 1}')
         raise
-      start += size
+
+
+def _side_by_side(start, batch_sizes):
+  for size in batch_sizes:
+    yield start, size
+    start += size
 
 
 def evaluation_batches(

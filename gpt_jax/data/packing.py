@@ -3,9 +3,10 @@
 A sample is inputs and targets at once, shifted by one. A packing has `len(packing)`
 samples and `packing.sample(i)` -> `tokens` [N] and, where documents or padding are told
 apart, `segments` [N] (from 1; 0 is padding) and `positions` [N] (from 0 in each
-segment), all int32. Neighbouring samples of one text share a token: it is the last
-target of the one and the first input of the other, so every token but a text's first is
-predicted exactly once.
+segment), all int32. `packing.spans(i)` says where in the stream of all tokens they
+stand: `[(start, stop), ...]`, side by side in the sample. Neighbouring samples of one
+text share a token: it is the last target of the one and the first input of the other,
+so every token but a text's first is predicted exactly once.
 """
 
 from typing import Protocol
@@ -24,6 +25,8 @@ class Packing(Protocol):
 
   def sample(self, i: int) -> dict[str, np.ndarray]: ...
 
+  def spans(self, i: int) -> list[tuple[int, int]]: ...
+
 
 class Concat:
   """Documents as one stream, cut every `seq_len` tokens.
@@ -41,9 +44,12 @@ class Concat:
   def __len__(self):
     return self._count
 
-  def sample(self, i):
+  def spans(self, i):
     start = i * self._seq_len
-    stop = min(start + self._seq_len + 1, self._store.num_tokens)
+    return [(start, min(start + self._seq_len + 1, self._store.num_tokens))]
+
+  def sample(self, i):
+    ((start, stop),) = self.spans(i)
     tokens = np.zeros(self._seq_len + 1, np.int32)
     tokens[: stop - start] = self._store.tokens[start:stop]
     if not (self._mask_documents or self._keep_rest):
@@ -75,6 +81,9 @@ class Windows:
   def __len__(self):
     return max(0, self._store.num_tokens - self._width + 1)
 
+  def spans(self, i):
+    return [(i, i + self._width)]
+
   def sample(self, i):
     tokens = self._store.tokens[i : i + self._width]
     return {'tokens': np.asarray(tokens, np.int32)}
@@ -100,6 +109,11 @@ class FirstFit:
   def __len__(self):
     return len(self._bounds) - 1
 
+  def spans(self, i):
+    chunks = slice(self._bounds[i], self._bounds[i + 1])
+    starts, lengths = self._starts[chunks], self._lengths[chunks]
+    return [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
+
   def sample(self, i):
     chunks = slice(self._bounds[i], self._bounds[i + 1])
     lengths = self._lengths[chunks]
@@ -121,6 +135,10 @@ class Pad:
 
   def __len__(self):
     return len(self._starts)
+
+  def spans(self, i):
+    start = int(self._starts[i])
+    return [(start, start + int(self._lengths[i]))]
 
   def sample(self, i):
     start, length = self._starts[i], self._lengths[i]

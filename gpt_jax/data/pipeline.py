@@ -41,10 +41,22 @@ class Dataset:
 
   def sample(self, n):
     """Returns sample n as the packing made it: `tokens` [N] and perhaps more."""
+    _, packed, number = self._find(n)
+    return packed.sample(number)
+
+  def spans(self, n):
+    """Returns (name in the mixture, [(start, stop), ...]): where sample n's tokens are.
+
+    Positions are those in `stores[name].tokens`.
+    """
+    name, packed, number = self._find(n)
+    return name, packed.spans(number)
+
+  def _find(self, n):
     number = int(self.order[n])
-    for packed in self.packings:
+    for name, packed in zip(self.stores, self.packings, strict=True):
       if number < len(packed):
-        return packed.sample(number)
+        return name, packed, number
       number -= len(packed)
     raise IndexError(n)
 

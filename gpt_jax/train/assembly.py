@@ -64,15 +64,19 @@ def open_tokenizer(config, workdir):
   return tokenizer
 
 
+def vocabulary(tokenizer):
+  """Returns what objectives have to know of `tokenizer`."""
+  return objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
+
+
 def open_program(config, tokenizer, mesh=None, table_rows=None):
   """Returns the Program of `config` for the ids and bytes of `tokenizer`.
 
   `table_rows`: as many as the embedding table of the run's checkpoints has, if any.
   """
-  vocab = objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
   return step.build(
     config,
-    vocab=vocab,
+    vocab=vocabulary(tokenizer),
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
     table_rows=table_rows,

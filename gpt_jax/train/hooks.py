@@ -1,4 +1,4 @@
-"""What happens beside the steps: evaluation, checkpoints, samples, a profile.
+"""What happens beside the steps: evaluation, samples, a profile, the loss curve.
 
 A hook is an `Every`: an action on the run after each so many steps, and at the end if
 it says so. The loop calls them in order; add yours to the list in `loop.py`.
@@ -53,23 +53,8 @@ def evaluate(run):
     run.track(named)
   run.scored_step = run.step
   if run.is_primary and run.scores:
-    storage.write_json(run.workdir.eval, evaluation.by_set(run.scores, run.step))
-
-
-def save(run):
-  """Saves the state, the data position and what the run was made of as one step."""
-  if run.step in run.store.steps():
-    return
-  horizon = run.program.horizon
-  meta = dict(
-    next_sample=horizon.samples_at(run.step),
-    tokens=horizon.tokens_at(run.step),
-    config=run.saved_config,
-    fingerprints=run.fingerprints,
-  )
-  # Figures of an older state say nothing about how good this one is.
-  scores = run.scores if run.scored_step == run.step else {}
-  run.store.save(run.step, run.state.as_items(), meta, metrics=scores)
+    scores = {k: v if math.isfinite(v) else None for k, v in run.scores.items()}
+    storage.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
 
 
 class Samples:

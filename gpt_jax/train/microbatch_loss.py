@@ -28,6 +28,11 @@ def make(config, model, rules, horizon, *, vocab_limit):
   return name, functools.partial(_fused, model=model, options=options)
 
 
+def logits(model, params, example):
+  """Returns the logits of an example, [B, T, V] float32, without dropout."""
+  return _apply(model, params, example, None)[0]
+
+
 def _plain(params, example, dropout_rng, *, model, options):
   logits_BTV, _ = _apply(model, params, example, dropout_rng)
   return losses.cross_entropy(

@@ -9,15 +9,16 @@ other difference is refused, field by field.
 
 import dataclasses
 
-from gpt_jax import checkpoints, config_door, optimizers
+from gpt_jax import checkpoints, config_door, optimizers, tree_diff
 from gpt_jax.errors import CheckpointError
+from gpt_jax.train import spikes
 from gpt_jax.workdir import Workdir, diff
 
 FREE = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'eval', 'inference', 'logging', 'model.remat',
-  'objective.loss', 'parallel', 'train.grad_accum', 'train.steps', 'train.tokens',
-  'init_from',
+  'data.prefetch_batches', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
+  'inference', 'logging', 'model.remat', 'objective.loss', 'parallel',
+  'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""
 
@@ -83,12 +84,28 @@ def check_tokenizer(meta, tokenizer, workdir):
     )
 
 
+def leave_the_way(store, detours):
+  """Deletes the checkpoints that a rollback went back behind, as it was to do.
+
+  They were trained on samples that the rollback leaves out.
+  """
+  for step in store.steps():
+    if not detours.are_of(step, store.read_meta(step).get('detours', [])):
+      store.delete(step)
+
+
 def starting_state(program, store, config):
   """Returns `(state, step, sentence saying where it came from)`."""
   step = store.latest_step()
   if step is not None:
-    abstract = program.abstract_state.as_items()
-    state = type(program.abstract_state).from_items(store.restore(step, abstract))
+    wanted = program.abstract_state.as_items()
+    # Whoever switches spikes on, or gives them another window, begins a new one.
+    if 'window' in wanted and not _has_window(store, step, wanted['window']):
+      del wanted['window']
+    items = store.restore(step, wanted)
+    if 'window' not in items and program.abstract_state.window is not None:
+      items['window'] = spikes.fresh(program.abstract_state.window)
+    state = type(program.abstract_state).from_items(items)
     return state, step, f'resumed from step {step}'
   state = program.init(config.seed)
   if not config.init_from:
@@ -97,6 +114,13 @@ def starting_state(program, store, config):
   ema = None if state.ema is None else optimizers.ema_init(params)
   state = dataclasses.replace(state, params=params, ema=ema)
   return state, 0, f'parameters of {config.init_from}, step {source_step}'
+
+
+def _has_window(store, step, wanted):
+  if 'window' not in store.items(step):
+    return False
+  saved = store.abstract(step, 'window')
+  return not tree_diff.differences(saved, wanted, 'window')
 
 
 def _read_params(program, path):

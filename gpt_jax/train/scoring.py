@@ -41,7 +41,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
     _require_text(config)
   tokenizer = assembly.open_tokenizer(config, workdir)
   program = assembly.open_program(
-    config, tokenizer, _mesh(config), table_rows=config.model.vocab_size
+    config, tokenizer, mesh_of(config), table_rows=config.model.vocab_size
   )
   eval_sets = assembly.open_eval_sets(config, tokenizer, workdir)
   with checkpoints.reader(workdir.checkpoints) as store:
@@ -76,7 +76,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   return Report(step, sets, tables)
 
 
-def _mesh(config):
+def mesh_of(config):
   """Returns the config's mesh, or data parallelism over the devices that are here.
 
   A run that was trained on a pod can be scored on a laptop: the figures are the same.

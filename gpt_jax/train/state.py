@@ -19,6 +19,8 @@ class TrainState:
   opt_state: PyTree
   ema: PyTree | None = None
   """Averaged parameters, when optimizer.ema > 0."""
+  window: PyTree | None = None
+  """The last losses, by which spikes are told; when guard.spikes is on."""
 
   @property
   def averaged(self):
@@ -28,13 +30,15 @@ class TrainState:
   def as_items(self):
     """Returns this state as checkpoint items: what inference needs, and the rest."""
     train = dict(step=self.step, seed=self.seed, opt_state=self.opt_state)
-    items = dict(params=self.params, train=train)
-    return items if self.ema is None else items | dict(ema=self.ema)
+    optional = dict(ema=self.ema, window=self.window)
+    kept = {name: tree for name, tree in optional.items() if tree is not None}
+    return dict(params=self.params, train=train) | kept
 
   @classmethod
   def from_items(cls, items):
     """Returns the state that `as_items` took apart."""
-    return cls(params=items['params'], ema=items.get('ema'), **items['train'])
+    optional = dict(ema=items.get('ema'), window=items.get('window'))
+    return cls(params=items['params'], **items['train'], **optional)
 
 
 def shardings_like(tree, params, param_shardings, replicated):

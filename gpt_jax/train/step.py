@@ -21,7 +21,7 @@ from gpt_jax.model.gpt import GPT
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import Rules, make_rules
-from gpt_jax.train import microbatch_loss, norms
+from gpt_jax.train import guard, microbatch_loss, norms, spikes
 from gpt_jax.train.state import TrainState, shardings_like, with_shardings
 
 
@@ -90,6 +90,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
     grad_accum=config.train.grad_accum,
     ema_decay=config.optimizer.ema,
+    spike_threshold=config.guard.spike_threshold,
     shard=rules.constrain,
   )
   evaluate = functools.partial(
@@ -148,6 +149,7 @@ def _state_shardings(shapes, params, param_shardings, rules):
     params=param_shardings,
     opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
     ema=None if shapes.ema is None else param_shardings,
+    window=jax.tree.map(lambda _: replicated, shapes.window),
   )
 
 
@@ -170,9 +172,12 @@ def abstract_params(config, rules):
 
 def train_step(
   state, batch, *, loss, objective, optimizer, learning_rate, grad_accum, ema_decay,
-  shard, report_norms=False,
+  spike_threshold, shard, report_norms=False,
 ):  # fmt: skip
   """Returns `(state after this batch, metrics)`; pure.
+
+  A step whose loss or gradient is not finite, or whose loss is a spike, counts and
+  changes nothing else (`guard.py`); metrics['skipped'] is 1 then.
 
   The loss is the weighted mean over all targets of the global batch, so `grad_accum`
   microbatches give the update of one big batch.
@@ -198,22 +203,28 @@ def train_step(
   ema = state.ema
   if ema is not None:
     ema = optimizers.ema_update(ema, params, ema_decay, state.step)
+  loss_now, grad_norm = sums.nll_sum / total_weight, optax.tree.norm(grads)
+  is_good = guard.judge(loss_now, grad_norm, state.window, spike_threshold)
   metrics = {
-    'loss': sums.nll_sum / total_weight,
+    'loss': loss_now,
     'objective': sums.objective_sum / total_weight,
     'accuracy': sums.correct_sum / total_weight,
     'targets': sums.weight_sum,
-    'grad_norm': optax.tree.norm(grads),
+    'grad_norm': grad_norm,
     'learning_rate': learning_rate(state.step),
+    'skipped': jnp.logical_not(is_good).astype(jnp.float32),
   }
+  window = state.window
+  if window is not None:
+    metrics['highest_loss'] = spikes.highest_loss(window, spike_threshold)
+    window = spikes.accept(window, loss_now)
+  after = state.replace(params=params, opt_state=opt_state, ema=ema, window=window)
+  state = guard.choose(is_good, after, state)
   if report_norms:
     metrics['norms'] = norms.by_layer(
-      {'param': params, 'grad': grads, 'update': updates}
+      {'param': state.params, 'grad': grads, 'update': updates}
     )
-  state = state.replace(
-    step=state.step + 1, params=params, opt_state=opt_state, ema=ema
-  )
-  return state, metrics
+  return state.replace(step=state.step + 1), metrics
 
 
 def evaluate_step(params, batch, index, *, loss, objective, byte_lengths):
@@ -269,6 +280,7 @@ def _init(seed, *, config, optimizer):
     params=params,
     opt_state=optimizer.init(params),
     ema=optimizers.ema_init(params) if config.optimizer.ema else None,
+    window=spikes.window_of(config.guard),
   )
 
 

@@ -1,0 +1,185 @@
+"""The exact batch of one step of a run: its documents, their tokens, their loss.
+
+What a step read follows from the config, the data and the rollbacks in run.json, so
+nothing about batches is ever recorded. Steps count from 1, as in metrics.jsonl. A run
+that was gone on with under other settings (--allow_changes) is shown under its last.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from gpt_jax import checkpoints
+from gpt_jax import data as sources
+from gpt_jax.data import pipeline
+from gpt_jax.errors import ConfigError
+from gpt_jax.objectives import losses
+from gpt_jax.objectives import make as make_objective
+from gpt_jax.train import assembly, microbatch_loss, resume, scoring
+from gpt_jax.train.detours import Detours
+from gpt_jax.workdir import Workdir
+
+EXCERPT_CHARS = 160
+
+
+@dataclasses.dataclass
+class Part:
+  """One document, or what of it lies in a row."""
+
+  row: int
+  sample: int
+  member: str
+  """Name in the mixture, '' where there is none."""
+  document: int
+  """Its number among the documents of the source that have text."""
+  place: str
+  """File and record; '' for a synthetic language."""
+  first_token: int
+  """Where in the document the part begins."""
+  tokens: list[int]
+  text: str
+  """The beginning, one line; '' for a synthetic language."""
+  loss: float | None = None
+  """Mean nats over its targets, or over the row's where targets are no text."""
+  targets: int = 0
+
+
+@dataclasses.dataclass
+class Replay:
+  step: int
+  first_sample: int
+  last_sample: int
+  parts: list[Part]
+  parameters_after_step: int | None
+  """Whose parameters gave the losses: the checkpoint after this step. None: no loss."""
+
+
+def replay(workdir, step, *, with_loss=True):
+  """Returns the Replay of `step` (from 1) of the run in `workdir`.
+
+  The loss is that of the newest checkpoint before the step, without dropout; None when
+  none is left. Raises ConfigError for a step that the run does not have.
+  """
+  workdir = Workdir(workdir)
+  config = assembly.read_config(workdir)
+  tokenizer = assembly.open_tokenizer(config, workdir)
+  dataset = assembly.open_training_data(config, tokenizer, workdir)
+  program = assembly.open_program(
+    config, tokenizer, scoring.mesh_of(config), table_rows=config.model.vocab_size
+  )
+  horizon = program.horizon
+  if not 1 <= step <= horizon.total_steps:
+    raise ConfigError(f'--step={step}: expected 1 to {horizon.total_steps}.')
+  first, last = Detours.read(horizon, workdir.events()).samples_of(step)
+  parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
+  found = Replay(step, first, last, parts, None)
+  if with_loss and workdir.checkpoints.is_dir():
+    with checkpoints.reader(workdir.checkpoints) as store:
+      before = [saved for saved in store.steps() if saved < step]
+      if before:
+        found.parameters_after_step = max(before)
+        meta = store.read_meta(found.parameters_after_step)
+        resume.check_tokenizer(meta, tokenizer, workdir)
+        wanted = {'params': program.abstract_state.params}
+        params = store.restore(found.parameters_after_step, wanted)['params']
+        _add_losses(found, program, tokenizer, dataset, params)
+  return found
+
+
+class _Documents:
+  """Finds the documents that samples are made of."""
+
+  def __init__(self, config, dataset, tokenizer):
+    self._dataset, self._tokenizer = dataset, tokenizer
+    self._sources = {
+      name: sources.make(part)
+      for name, (part, _) in pipeline.members(config.data).items()
+    }
+    self._numbers = {}
+
+  def of_samples(self, samples):
+    """Returns the Parts of `samples`, row by row."""
+    return [part for row, n in enumerate(samples) for part in self._of_sample(row, n)]
+
+  def _of_sample(self, row, n):
+    member, spans = self._dataset.spans(n)
+    store = self._dataset.stores[member]
+    for start, stop in spans:
+      document = int(np.searchsorted(store.offsets, start, side='right')) - 1
+      while start < stop:
+        end = min(stop, int(store.offsets[document + 1]))
+        tokens = [int(token) for token in store.tokens[start:end]]
+        first = start - int(store.offsets[document])
+        place, text = self._place(member, document), self._text(tokens)
+        yield Part(row, n, member, document, place, first, tokens, text)
+        start, document = end, document + 1
+
+  def _text(self, tokens):
+    if not self._tokenizer.byte_lengths.any():
+      return ''
+    text = ' '.join(self._tokenizer.decode(tokens).split())
+    return text if len(text) <= EXCERPT_CHARS else text[:EXCERPT_CHARS] + ' ...'
+
+  def _place(self, member, document):
+    source = self._sources[member]
+    if not hasattr(source, 'place'):
+      return ''
+    return source.place(self._number(member, document))
+
+  def _number(self, member, document):
+    """Returns the number in the source of a kept document: empty ones are left out."""
+    source, store = self._sources[member], self._dataset.stores[member]
+    if len(source) == store.num_documents:
+      return document
+    if member not in self._numbers:
+      self._numbers[member] = [i for i in range(len(source)) if any(source.pieces(i))]
+    return self._numbers[member][document]
+
+
+def _add_losses(found, program, tokenizer, dataset, params):
+  """Fills in the loss of each Part, with the random draws of the step itself."""
+  config = program.config
+  samples = [
+    dataset.sample(n) for n in range(found.first_sample, found.last_sample + 1)
+  ]
+  batch = {name: np.stack([one[name] for one in samples]) for name in samples[0]}
+  vocab = assembly.vocabulary(tokenizer)
+  objective = make_objective(config.objective, vocab=vocab, seq_len=config.data.seq_len)
+  rng = jax.random.fold_in(jax.random.key(config.seed), found.step - 1)
+  example = objective(batch, jax.random.split(rng)[0])
+  limit = vocab.size + objective.extra_tokens
+
+  @jax.jit
+  def nll(params, example):
+    logits_BTV = microbatch_loss.logits(program.model, params, example)
+
+    def total(weights_BT):
+      sums = losses.cross_entropy(
+        logits_BTV, example.targets_BT, weights_BT, vocab_limit=limit
+      )
+      return sums.nll_sum
+
+    # The sum is linear in the weights: its gradient is the cost of each target.
+    return jax.grad(total)(example.weights_BT)
+
+  # A few rows at a time: all their logits exist at once.
+  rows = program.rules.num_shards('batch')
+  costs = [
+    nll(params, jax.tree.map(lambda leaf, i=i: leaf[i : i + rows], example))
+    for i in range(0, len(samples), rows)
+  ]
+  nll_BT = np.concatenate([jax.device_get(cost) for cost in costs])
+  weights_BT = np.asarray(example.weights_BT)
+  is_text = assembly.predicts_text(config)
+  for row in range(len(samples)):
+    column = 0
+    for part in (part for part in found.parts if part.row == row):
+      # Target t is token t + 1; the first token of a row is nobody's.
+      span = slice(max(column - 1, 0), column + len(part.tokens) - 1)
+      column += len(part.tokens)
+      weights = weights_BT[row][span] if is_text else weights_BT[row]
+      costs_T = nll_BT[row][span] if is_text else nll_BT[row]
+      part.targets = int(weights.sum())
+      if part.targets:
+        part.loss = float((costs_T * weights).sum() / weights.sum())

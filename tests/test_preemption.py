@@ -1,0 +1,160 @@
+"""SIGTERM and Ctrl-C lose nothing: a step is finished, saved, and gone on from."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import tiny_runs
+
+from gpt_jax import checkpoints, metrics_file
+from gpt_jax.errors import Interrupted
+from gpt_jax.train import loop, preemption
+from gpt_jax.workdir import Workdir
+
+PAUSING = """
+import os, sys, time
+sys.path.insert(0, {tests!r})
+import conftest, pytest, tiny_runs
+from gpt_jax import cli
+
+def pause(run):
+  (run.workdir.path / 'reached').touch()
+  time.sleep(1)
+
+tiny_runs.after_step(pytest.MonkeyPatch(), 4, pause)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+TWICE = """
+import os, signal, time
+from gpt_jax.train import preemption
+
+with preemption.Watch() as watch:
+  os.kill(os.getpid(), signal.SIGINT)
+  while not watch.must_stop():
+    time.sleep(0.01)
+  os.kill(os.getpid(), signal.SIGTERM)  # a second SIGTERM would change nothing
+  time.sleep(0.2)
+  os.kill(os.getpid(), signal.SIGINT)
+  time.sleep(60)
+"""
+
+
+def environment():
+  return os.environ | {'PYTHONPATH': str(tiny_runs.ROOT)}
+
+
+def wait_for(is_so, process, seconds=240):
+  deadline = time.monotonic() + seconds
+  while not is_so():
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.05)
+
+
+def test_a_run_that_gets_sigterm_saves_and_goes_on_bit_for_bit(tmp_path):
+  config = tiny_runs.tiny_config({'checkpoint.every_steps': 0, 'model.dropout': 0.1})
+  loop.train(config, tmp_path / 'whole', quiet=True)
+  script = tmp_path / 'pausing.py'
+  script.write_text(PAUSING.format(tests=str(tiny_runs.ROOT / 'tests')))
+  flags = tiny_runs.flags({'checkpoint.every_steps': 0, 'model.dropout': 0.1})
+  command = [sys.executable, script, 'train', *flags, f'--workdir={tmp_path / "cut"}']
+  with subprocess.Popen(
+    command, env=environment(), stderr=subprocess.PIPE, text=True
+  ) as process:
+    wait_for((tmp_path / 'cut' / 'reached').exists, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+  assert process.returncode == 75, said
+  assert 'SIGTERM: step 5 of 6 is done and saved in' in said
+  assert 'Traceback' not in said and 'error' not in said
+  with checkpoints.reader(tmp_path / 'cut' / 'checkpoints') as store:
+    assert store.steps() == [5]
+  loop.train(config, tmp_path / 'cut', quiet=True)
+  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'cut', 6),
+    tiny_runs.saved_arrays(tmp_path / 'whole', 6),
+  )
+
+
+def test_ctrl_c_is_taken_like_sigterm(tmp_path, monkeypatch, capsys):
+  def interrupt(run):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+
+  tiny_runs.after_step(monkeypatch, 4, interrupt)
+  with pytest.raises(Interrupted, match='SIGINT: step 5 of 6 is done and saved'):
+    loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
+  assert capsys.readouterr().err.count('SIGINT: this step is finished') == 1
+  with checkpoints.reader(tmp_path / 'checkpoints') as store:
+    assert store.steps() == [3, 5]
+  assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_ends_at_once():
+  done = subprocess.run(
+    [sys.executable, '-c', TWICE], env=environment(), capture_output=True, text=True
+  )
+  assert done.returncode == preemption.INTERRUPTED == 130
+  assert 'second Ctrl-C: ended at once' in done.stderr
+
+
+def test_handlers_come_back_and_other_threads_are_left_alone():
+  former = signal.getsignal(signal.SIGTERM)
+  with preemption.Watch() as watch:
+    assert signal.getsignal(signal.SIGTERM) is not former
+    assert not watch.must_stop()
+  assert signal.getsignal(signal.SIGTERM) is former
+
+  def elsewhere():
+    with preemption.Watch() as watch:
+      seen.append(watch.must_stop())
+
+  seen = []
+  thread = threading.Thread(target=elsewhere)
+  thread.start()
+  thread.join()
+  assert seen == [False]
+
+
+def launch(workdir, steps):
+  """Returns `gpt-jax train` as two processes of two devices each, started."""
+  overrides = {
+    'train.steps': steps, 'checkpoint.every_steps': 0, 'eval.every_steps': 0,
+    'parallel.mesh.fsdp': 2, 'checkpoint.keep_best': 0,
+  }  # fmt: skip
+  script = tiny_runs.ROOT / 'launch' / 'local.py'
+  command = [sys.executable, script, '--processes=2', '--devices_per_process=2', '--']
+  command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
+  settings = {
+    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
+  }
+  return subprocess.Popen(command, env=os.environ | settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('sent', [signal.SIGTERM, signal.SIGINT])
+def test_two_processes_stop_at_the_same_step_and_go_on_bit_for_bit(sent, tmp_path):
+  metrics = Workdir(tmp_path / 'cut').metrics
+  with launch(tmp_path / 'cut', 5000) as group:
+    wait_for(
+      lambda: metrics.exists() and len(tiny_runs.lines(metrics.parent)) > 3, group
+    )
+    group.send_signal(sent)
+    assert group.wait(timeout=120) == 75
+  with checkpoints.reader(tmp_path / 'cut' / 'checkpoints') as store:
+    (step,) = store.steps()
+  assert 3 < step < 5000
+  assert metrics_file.read_lines(metrics)[-1]['step'] == step
+  for name in ('cut', 'whole'):
+    with launch(tmp_path / name, step + 3) as group:
+      assert group.wait(timeout=300) == 0
+  assert tiny_runs.losses(tmp_path / 'cut') == tiny_runs.losses(tmp_path / 'whole')
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'cut', step + 3),
+    tiny_runs.saved_arrays(tmp_path / 'whole', step + 3),
+  )

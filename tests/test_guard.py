@@ -29,6 +29,7 @@ RUN = {
   'eval.every_steps': 0,
   'checkpoint.every_steps': 4,
   'checkpoint.keep_best': 0,
+  'checkpoint.keep_last': 99,
   'eval.sets': {},
   'optimizer.ema': 0.9,
 }

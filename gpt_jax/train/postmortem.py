@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gpt_jax import storage
 from gpt_jax.data import loader as data_loader
-from gpt_jax.train import assembly, norms
+from gpt_jax.train import assembly, norms, saving
 
 
 def write(run, bad_steps, history):
@@ -16,6 +16,7 @@ def write(run, bad_steps, history):
   samples, the losses of `history`, and norms by layer of the last of them, which is
   taken once more and uses the state up.
   """
+  saving.commit_pending(run)
   after = int(run.state.step)
   found = _norms(run, bad_steps[-1])
   if run.is_primary:

@@ -47,7 +47,10 @@ TESTED_TOGETHER = {
   'test_data_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
   'test_data_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'test_data_pipeline': ['data/loader'],
-  'test_guard': ['train/detours', 'train/postmortem', 'train/report', 'train/spikes'],
+  'test_guard': [
+    'train/bad_steps', 'train/detours', 'train/postmortem', 'train/report',
+    'train/spikes',
+  ],
   'test_hlo_costs': ['hlo_records'],
   'test_replay': ['commands/replay_command'],
   'test_planning': [

@@ -12,7 +12,7 @@ import tiny_runs
 
 from gpt_jax import checkpoints, schedules
 from gpt_jax.errors import StorageError
-from gpt_jax.train import detours, guard, loop, saving
+from gpt_jax.train import bad_steps, detours, loop, saving
 from gpt_jax.train.console import TrainConsole
 
 HORIZON = schedules.Horizon(16, 100, (schedules.Stage(0, 0, 8),))
@@ -47,7 +47,7 @@ def run(monkeypatch):
     saved_config={'seed': 0}, fingerprints={'data': 'd'}, scored_step=5,
     scores={'validation/loss': 1.0}, said=said,
     state=types.SimpleNamespace(as_items=lambda: {'params': {}}),
-    detours=detours.Detours(HORIZON), tally=guard.Tally(), owes_save=False,
+    detours=detours.Detours(HORIZON), tally=bad_steps.Tally(), owes_save=False,
     console=TrainConsole(100, console=rich.console.Console(file=said)),
   )  # fmt: skip
 

@@ -16,9 +16,9 @@ from gpt_jax.model import flops
 from gpt_jax.parallel import multihost
 from gpt_jax.train import (
   assembly,
+  bad_steps,
   compilation,
   detours,
-  guard,
   hooks,
   preemption,
   resume,
@@ -53,7 +53,7 @@ class Run:
   scored_step: int
   detours: detours.Detours
   """The rollbacks so far: with the step, they say what it reads."""
-  tally: guard.Tally
+  tally: bad_steps.Tally
   events: list[dict]
   """Those of run.json."""
   owes_save: bool = False
@@ -158,7 +158,7 @@ def _from_checkpoint(parts, quiet):
     run = Run(
       **parts, console=console, tracker=tracker, state=state, step=step,
       scores=store.read_metrics(step) if step else {}, scored_step=step,
-      detours=way, tally=guard.Tally(**meta.get('tally', {})),
+      detours=way, tally=bad_steps.Tally(**meta.get('tally', {})),
     )  # fmt: skip
     del state  # the first step gives its memory away
     _introduce(run, origin)

@@ -5,7 +5,7 @@ import time
 import jax
 
 from gpt_jax.model import flops
-from gpt_jax.train import guard, norms, throughput
+from gpt_jax.train import bad_steps, norms, throughput
 
 
 class Report:
@@ -13,7 +13,7 @@ class Report:
 
   def __init__(self, run):
     self._run = run
-    self._guard = guard.Guard(run)
+    self._guard = bad_steps.Guard(run)
     self._held = None
     self._once = {}
     program = run.program

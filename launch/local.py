@@ -2,6 +2,7 @@
 
     python launch/local.py --processes 2 -- train --config=configs/tiny.py --workdir=W
     python launch/local.py --processes 2 --devices_per_process 4 -- train ...
+    python launch/local.py --processes 2 --supervise -- train ... --workdir=W
 
 What stands after `--` is given to `python -m gpt_jax` in each process. The processes
 find each other through GPT_JAX_COORDINATOR, GPT_JAX_NUM_PROCESSES and
@@ -12,9 +13,17 @@ with a prefix where the command has no --workdir. SIGINT and SIGTERM go to all
 processes, which save and end with 75. When one fails, the others are stopped, and its
 exit code becomes the launcher's (128 + the signal if it was killed); the end of its log
 is shown.
+
+With --supervise all processes are started again when one crashes, is killed, is
+preempted (75) or hangs (no new figures, saves or tokens in the workdir for
+--hang_seconds). Mistakes of the user (2 to 6) and Ctrl-C end the run, and so do
+--max_restarts and --same_step_crashes in a row without a new save. SIGTERM to the
+launcher is passed on and ends it, with the exit code of the run.
+docs/reliability.md says what that promises.
 """
 
 import argparse
+import itertools
 import os
 import pathlib
 import signal
@@ -28,24 +37,57 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 POLL_SECONDS = 0.1
 PREEMPTED = 75  # saved and stopped, as a signal asked
 SHOWN_LINES = 30  # of a failed process' log
+HUNG = 124  # as timeout(1)
 
 
 def main(argv=None):
   """Returns the exit code of the run that the command line `argv` describes."""
   arguments = sys.argv[1:] if argv is None else list(argv)
   options, command = _parse(arguments)
-  return run(
-    [sys.executable, '-m', 'gpt_jax', *command],
+  workdir = _workdir(command)
+  log_dir = options.log_dir or (workdir and workdir / 'logs')
+  full = [sys.executable, '-m', 'gpt_jax', *command]
+  settings = dict(
     processes=options.processes,
     devices_per_process=options.devices_per_process,
-    log_dir=options.log_dir or _log_dir(command),
+    log_dir=log_dir,
     stop_seconds=options.stop_seconds,
   )
+  if not options.supervise:
+    return run(full, **settings)
+  import supervision  # beside this file
+
+  policy = supervision.Policy(
+    options.max_restarts,
+    options.restart_seconds,
+    options.hang_seconds,
+    options.same_step_crashes,
+  )
+
+  def attempt(is_hung):
+    return run_watched(full, is_hung=is_hung, show_pids=True, **settings)
+
+  return supervision.supervise(attempt, workdir, policy, _say)
 
 
-def run(command, *, processes, devices_per_process=0, log_dir=None, stop_seconds=30):
-  """Runs `command` in `processes` copies; returns the exit code of the first to fail.
+def run(command, **settings):
+  """Returns the exit code of the first to fail of the processes of `run_watched`."""
+  return run_watched(command, **settings)[0]
 
+
+def run_watched(
+  command,
+  *,
+  processes,
+  devices_per_process=0,
+  log_dir=None,
+  stop_seconds=30,
+  is_hung=lambda: False,
+  show_pids=False,
+):
+  """Runs `command` in `processes` copies; returns (exit code, whether told to stop).
+
+  The code is that of the first to fail; HUNG when `is_hung()` turned true.
   `devices_per_process` virtual CPU devices are made in each, 0 leaves the devices as
   they are. Output of all but the first goes to `log_dir`, or here with a prefix. After
   a failure the others get `stop_seconds` to end before they are killed.
@@ -53,14 +95,16 @@ def run(command, *, processes, devices_per_process=0, log_dir=None, stop_seconds
   coordinator = f'127.0.0.1:{_free_port()}'
   group = _Group(stop_seconds)
   previous = {
-    number: signal.signal(number, lambda received, _: group.send(received))
+    number: signal.signal(number, lambda received, _: group.tell(received))
     for number in (signal.SIGINT, signal.SIGTERM)
   }
   try:
     for index in range(processes):
       environment = _environment(coordinator, processes, index, devices_per_process)
       group.start(command, environment, index, log_dir)
-    return group.wait()
+    if show_pids:
+      _say(f'process ids {" ".join(str(pid) for pid in group.pids())}')
+    return group.wait(is_hung), group.was_told
   finally:
     group.kill()
     for number, handler in previous.items():
@@ -73,6 +117,7 @@ class _Group:
   def __init__(self, stop_seconds):
     self._processes, self._logs, self._readers = [], {}, []
     self._stop_seconds = stop_seconds
+    self.was_told = False
 
   def start(self, command, environment, index, log_dir):
     # A session of its own: Ctrl-C reaches the launcher alone, which passes it on once.
@@ -96,14 +141,24 @@ class _Group:
       self._readers.append(reader)
     self._processes.append(process)
 
+  def pids(self):
+    """Returns the process ids, process 0 first."""
+    return [process.pid for process in self._processes]
+
+  def tell(self, number):
+    """Passes on a signal that the launcher got, and remembers that it did."""
+    self.was_told = True
+    self.send(number)
+
   def send(self, number):
     """Sends a signal to every process that still runs."""
     for process in self._processes:
       if process.poll() is None:
         process.send_signal(number)
 
-  def wait(self):
+  def wait(self, is_hung):
     """Returns the exit code of the run, once all processes have ended."""
+    polls = itertools.count()
     while True:
       codes = [process.poll() for process in self._processes]
       failed = [(index, code) for index, code in enumerate(codes) if code]
@@ -119,6 +174,10 @@ class _Group:
       if all(code == 0 for code in codes):
         self._join()
         return 0
+      # A look at the disk a second is enough. What is told to stop may take its time.
+      if next(polls) % 10 == 0 and not self.was_told and is_hung():
+        self.kill()  # a stopped or deadlocked process answers to nothing less
+        return HUNG
       time.sleep(POLL_SECONDS)
 
   def kill(self):
@@ -199,12 +258,16 @@ def _free_port():
     return server.getsockname()[1]
 
 
-def _log_dir(command):
-  """Returns WORKDIR/logs if `command` names a workdir, else None."""
+def _say(text):
+  print(f'launch: {text}', file=sys.stderr, flush=True)
+
+
+def _workdir(command):
+  """Returns the workdir that `command` names, or None."""
   parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   parser.add_argument('--workdir')
   workdir = parser.parse_known_args(command)[0].workdir
-  return pathlib.Path(workdir) / 'logs' if workdir else None
+  return pathlib.Path(workdir).expanduser() if workdir else None
 
 
 def _parse(arguments):
@@ -232,11 +295,46 @@ def _parse(arguments):
     default=30.0,
     help='after a failure, how long the others may take to end (default: 30)',
   )
+  _add_supervision(parser)
   options = parser.parse_args(arguments[:cut])
   command = arguments[cut + 1 :]
   if not command:
     parser.error('nothing to run: put `-- train --config=... --workdir=...` at the end')
+  if options.supervise and not _workdir(command):
+    parser.error('--supervise needs a run with --workdir: progress is read from there')
   return options, command
+
+
+def _add_supervision(parser):
+  group = parser.add_argument_group('starting again')
+  group.add_argument(
+    '--supervise', action='store_true', help='start again after a crash'
+  )
+  group.add_argument(
+    '--max_restarts', type=int, default=10, metavar='N', help='in all (default: 10)'
+  )
+  group.add_argument(
+    '--restart_seconds',
+    type=float,
+    default=5.0,
+    metavar='S',
+    help='wait before a restart (default: 5)',
+  )
+  group.add_argument(
+    '--hang_seconds',
+    type=float,
+    default=1800.0,
+    metavar='S',
+    help='kill and restart after this long without a trace in the workdir; longer than'
+    ' a compilation and an evaluation take (default: 1800; 0: never)',
+  )
+  group.add_argument(
+    '--same_step_crashes',
+    type=_positive,
+    default=3,
+    metavar='N',
+    help='stop after so many crashes in a row without a new save (default: 3)',
+  )
 
 
 def _positive(text):

@@ -266,20 +266,7 @@ def test_signals_reach_all_processes_once_and_their_exit_code_comes_back(tmp_pat
   assert [(tmp_path / f'signals_{i}').read_text()[:1] for i in range(2)] == ['x', 'x']
 
 
-def test_the_workdir_of_the_command_says_where_the_logs_go():
-  assert local._log_dir(['train', '--workdir=a/b']) == pathlib.Path('a/b/logs')
-  assert local._log_dir(['train', '--workdir', 'a', '--config=c']) == pathlib.Path(
-    'a/logs'
-  )
-  assert local._log_dir(['train', '--config=c']) is None
-
-
-def test_the_launcher_explains_itself(capsys):
-  with pytest.raises(SystemExit) as ended:
-    local.main(['--help'])
-  assert ended.value.code == 0
-  assert '-- train --config=configs/tiny.py' in capsys.readouterr().out
-  with pytest.raises(SystemExit) as ended:
-    local.main(['--processes', '2'])
-  assert ended.value.code == 2
-  assert 'nothing to run' in capsys.readouterr().err
+def test_the_workdir_is_read_from_the_command():
+  assert local._workdir(['train', '--workdir=a/b']) == pathlib.Path('a/b')
+  assert local._workdir(['train', '--workdir', 'a', '--config=c']) == pathlib.Path('a')
+  assert local._workdir(['train', '--config=c']) is None

@@ -148,6 +148,9 @@ class DataConfig:
   seed: int | None = a_seed()  # None: seed
   cache_dir: str
   prefetch_batches: int = at_least(1)
+  skip_corrupt: int = at_least(0)
+  slow_seconds: float = above(0.0)
+  stall_seconds: float = above(0.0)
   generator: GeneratorConfig
 
 

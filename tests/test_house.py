@@ -44,6 +44,7 @@ TESTED_TOGETHER = {
     'data/array_records', 'data/documents', 'data/files', 'data/json_lines',
     'data/python_library', 'data/splits', 'data/text_files', 'data/tfds_sets',
   ],
+  'test_data_faults': ['data/skipping'],
   'test_data_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
   'test_data_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'test_data_pipeline': ['data/loader'],

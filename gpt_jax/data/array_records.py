@@ -6,41 +6,75 @@ have to be. Sets written by TFDS hold protocol buffers instead: data.source=tfds
 
 import json
 
+import numpy as np
+
 from gpt_jax.data import files
 from gpt_jax.data.documents import open_files
 from gpt_jax.data.json_lines import text_of
 from gpt_jax.errors import DataError
+
+MAX_UNREADABLE = 100  # records at the start that may be damaged
 
 
 class _Records:
   def __init__(self, paths, text_field):
     from array_record.python import array_record_data_source
 
-    self._paths, self._field = paths, text_field
-    try:
-      self._records = array_record_data_source.ArrayRecordDataSource(
-        [str(path) for path in paths]
-      )
-      self._is_json = _has_field(self._records[0], text_field)
-    except (RuntimeError, ValueError, IndexError) as error:
-      raise DataError(
-        f'data.path: {paths[0]} cannot be read as ArrayRecord: {error}'
-      ) from error
+    self._paths, self._field, self._shards = paths, text_field, []
+    for path in paths:  # one by one, so that an error knows its file
+      try:
+        self._shards.append(array_record_data_source.ArrayRecordDataSource([str(path)]))
+      except (RuntimeError, ValueError, IndexError, OSError) as error:
+        raise DataError(
+          f'data.path: {path} cannot be read as ArrayRecord ({_line(error)}); copy it'
+          ' again from where it came from, or leave it out of data.path.'
+        ) from error
+    self._ends = np.cumsum([len(shard) for shard in self._shards])
+    self._is_json = self._first_is_json()
     self.fingerprint = {**files.fingerprint(paths), 'text_field': text_field}
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):
-    return len(self._records)
+    return int(self._ends[-1])
 
   def document(self, i):
-    record = self._records[i]
+    record = self._read(i)
     if not self._is_json:
       return record
     return text_of(record, self._field, self.place(i)).encode()
 
   def place(self, i):
-    more = f' and {len(self._paths) - 1} more files' if len(self._paths) > 1 else ''
-    return f'{self._paths[0]}{more}, record {i}'
+    shard, record = self._locate(i)
+    return f'{self._paths[shard]}, record {record}'
+
+  def _locate(self, i):
+    shard = int(np.searchsorted(self._ends, i, side='right'))
+    return shard, i - (int(self._ends[shard - 1]) if shard else 0)
+
+  def _read(self, i):
+    shard, record = self._locate(i)
+    try:
+      return self._shards[shard][record]
+    # The reader knows of hashes (RuntimeError, ValueError) and of ends (IndexError).
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
+      raise DataError(
+        f'{self.place(i)} (from 0) is damaged ({_line(error)}); copy the file again'
+        ' from where it came from, or allow data.skip_corrupt records to be left out.'
+      ) from error
+
+  def _first_is_json(self):
+    """Returns whether the first record that can be read is JSON with the text field."""
+    for i in range(min(len(self), MAX_UNREADABLE)):
+      try:
+        return _has_field(self._read(i), self._field)
+      except DataError:
+        continue
+    return False
+
+
+def _line(error):
+  """Returns the first line of what the reader says."""
+  return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _has_field(record, text_field):

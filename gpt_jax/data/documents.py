@@ -7,7 +7,7 @@ A corpus has `len(corpus)`, `corpus.document(i) -> UTF-8 bytes` (a memory map wi
 
 import re
 
-from gpt_jax.data import files, splits
+from gpt_jax.data import files, skipping, splits
 from gpt_jax.errors import DataError
 
 _PIECE = 1 << 20
@@ -32,6 +32,11 @@ class TextSource:
     source = cls(corpus, split, kind)
     source._rule = 'all'
     return source
+
+  @property
+  def skipped(self):
+    """Damaged records left out so far, number -> reason."""
+    return getattr(self.corpus, 'skipped', {})
 
   @property
   def num_bytes(self):
@@ -122,4 +127,5 @@ def open_files(data, suffixes, make_corpus):
   paths = files.find(data, suffixes)
   chosen = splits.by_file_name(paths, data.split)
   make = TextSource.whole if chosen else TextSource
-  return make(make_corpus(chosen or paths), data.split, data.source)
+  corpus = skipping.wrap(make_corpus(chosen or paths), data)
+  return make(corpus, data.split, data.source)

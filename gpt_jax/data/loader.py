@@ -1,14 +1,20 @@
 """Batches of a dataset for one host, made ahead of time by a background thread."""
 
+import dataclasses
+import logging
 import queue
+import sys
 import threading
 import time
+import traceback
 
 import numpy as np
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.errors import ConfigError, DataError
 
 _END = object()
+_POLL_SECONDS = 0.5  # the queue wakes the consumer at once; this is for a dead thread
+_CLOSE_SECONDS = 30.0
 
 
 class Loader:
@@ -22,6 +28,7 @@ class Loader:
     self._dataset = dataset
     self._index, self._count = process_index, process_count
     self._ahead = prefetch_batches or dataset.prefetch_batches
+    self._doing = Doing(dataset.slow_seconds, dataset.stall_seconds)
 
   def batches(self, start_sample, batch_sizes):
     """Returns an iterator of batches: numpy int32, this host's rows [b / H, N].
@@ -36,7 +43,7 @@ class Loader:
 
   def read(self, ranges):
     """As `batches`, for (first sample, global size) of each batch in turn."""
-    return _Prefetch(self._read(ranges), self._ahead)
+    return _Prefetch(self._read(ranges), self._ahead, self._doing)
 
   def _read(self, ranges):
     for start, size in ranges:
@@ -47,10 +54,11 @@ class Loader:
         )
       rows = size // self._count
       first = start + self._index * rows
+      self._doing.what = f'reading samples {first} to {first + rows - 1}'
       try:
         yield _stack([self._dataset.sample(n) for n in range(first, first + rows)])
       except Exception as error:
-        error.add_note(f'while reading samples {first} to {first + rows - 1}')
+        error.add_note(f'while {self._doing.what}')
         raise
 
 
@@ -76,28 +84,40 @@ def evaluation_batches(
       f' try {max(1, round(batch_size / process_count)) * process_count}.'
     )
   rows = batch_size // process_count
+  doing = Doing(dataset.slow_seconds, dataset.stall_seconds)
 
   def read():
     count = -(-len(dataset) // batch_size)
     for batch in range(min(count, max_batches) if max_batches else count):
       first = batch * batch_size + process_index * rows
       inside = range(first, min(first + rows, len(dataset)))
+      doing.what = f'reading samples from {first} on of an evaluation'
       samples = [dataset.sample(n) for n in inside]
       template = samples[0] if samples else dataset.sample(0)
       empty = {name: np.zeros_like(value) for name, value in template.items()}
       yield _stack(samples + [empty] * (rows - len(samples)))
 
-  return _Prefetch(read(), dataset.prefetch_batches)
+  return _Prefetch(read(), dataset.prefetch_batches, doing)
 
 
 def _stack(samples):
   return {name: np.stack([one[name] for one in samples]) for name in samples[0]}
 
 
+@dataclasses.dataclass
+class Doing:
+  """What a reading thread is at, and the consumer's patience with it, in seconds."""
+
+  slow_seconds: float
+  stall_seconds: float
+  what: str = 'starting'
+
+
 class _Prefetch:
   """Iterates over `items` with up to `ahead` of them made early in a thread."""
 
-  def __init__(self, items, ahead):
+  def __init__(self, items, ahead, doing):
+    self._doing = doing
     self._ready = queue.Queue(maxsize=ahead)
     self._stopped = threading.Event()
     # The thread does not know this object, so that dropping it ends the thread.
@@ -112,7 +132,7 @@ class _Prefetch:
   def __next__(self):
     if self._stopped.is_set():
       raise StopIteration
-    item = self._ready.get()
+    item = self._wait()
     if item is _END or isinstance(item, BaseException):
       self.close()
       if item is _END:
@@ -120,10 +140,43 @@ class _Prefetch:
       raise item
     return item
 
+  def _wait(self):
+    """Returns the next item; DataError when the thread is dead or does not answer."""
+    doing, started = self._doing, time.monotonic()
+    warn_at, end = started + doing.slow_seconds, started + doing.stall_seconds
+    while True:
+      try:
+        return self._ready.get(timeout=_POLL_SECONDS)
+      except queue.Empty:
+        pass
+      # Looked at in this order: a thread that has ended puts nothing in any more.
+      if not self._thread.is_alive() and self._ready.empty():
+        raise DataError(
+          f'the thread that reads data has died while {doing.what}; nothing is lost up'
+          ' to the last save: start again.'
+        )
+      now = time.monotonic()
+      if now >= end:
+        self._stopped.set()
+        raise DataError(
+          f'data.stall_seconds={doing.stall_seconds:g}: no batch for that long while'
+          f' {doing.what}. The thread that reads data hangs here:\n{self._stack()}Check'
+          ' the disk or mount of the data and start again; nothing is lost up to the'
+          ' last save. Where reading is just slow, raise data.stall_seconds.'
+        )
+      if now >= warn_at:
+        logging.warning('no batch for %.0f s while %s', now - started, doing.what)
+        warn_at = now + doing.slow_seconds
+
+  def _stack(self):
+    """Returns the innermost calls of the thread, or nothing when it has just ended."""
+    frame = sys._current_frames().get(self._thread.ident)
+    return ''.join(traceback.format_stack(frame)[-3:]) if frame else ''
+
   def close(self):
-    """Stops the thread and waits for it."""
+    """Stops the thread and waits for it, unless it hangs."""
     self._stopped.set()
-    self._thread.join()
+    self._thread.join(min(_CLOSE_SECONDS, self._doing.stall_seconds))
 
   def __enter__(self):
     return self

@@ -51,7 +51,7 @@ class Concat:
   def sample(self, i):
     ((start, stop),) = self.spans(i)
     tokens = np.zeros(self._seq_len + 1, np.int32)
-    tokens[: stop - start] = self._store.tokens[start:stop]
+    tokens[: stop - start] = self._store.read(start, stop)
     if not (self._mask_documents or self._keep_rest):
       return {'tokens': tokens}
     lengths = np.array([stop - start])
@@ -85,7 +85,7 @@ class Windows:
     return [(i, i + self._width)]
 
   def sample(self, i):
-    tokens = self._store.tokens[i : i + self._width]
+    tokens = self._store.read(i, i + self._width)
     return {'tokens': np.asarray(tokens, np.int32)}
 
 
@@ -120,7 +120,7 @@ class FirstFit:
     tokens = np.zeros(self._width, np.int32)
     filled = 0
     for start, length in zip(self._starts[chunks], lengths, strict=True):
-      tokens[filled : filled + length] = self._store.tokens[start : start + length]
+      tokens[filled : filled + length] = self._store.read(start, start + length)
       filled += length
     segments, positions = _layout(lengths, self._width)
     return {'tokens': tokens, 'segments': segments, 'positions': positions}
@@ -143,7 +143,7 @@ class Pad:
   def sample(self, i):
     start, length = self._starts[i], self._lengths[i]
     tokens = np.zeros(self._width, np.int32)
-    tokens[:length] = self._store.tokens[start : start + length]
+    tokens[:length] = self._store.read(start, start + length)
     segments, positions = _layout(np.array([length]), self._width)
     return {'tokens': tokens, 'segments': segments, 'positions': positions}
 

@@ -35,6 +35,10 @@ class Dataset:
   fingerprint: dict[str, str | int | float | bool]
   """All that decides what `sample(n)` returns, flat."""
   prefetch_batches: int
+  slow_seconds: float
+  """How long a batch may take before the reader of batches says so, ..."""
+  stall_seconds: float
+  """... and before it gives up."""
 
   def __len__(self):
     return self.num_samples
@@ -118,12 +122,15 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       tokenizer,
       append_eos=part.append_eos,
       cache_dir=part.cache_dir or cache_dir,
+      skip_corrupt=part.skip_corrupt,
     )
     packings.append(packing.pack(store, part, for_eval=for_eval))
     weights.append(weight)
     stores[name] = store
     entropies.append(getattr(source, 'entropy', None))
     fingerprint |= _described(name, part, source, weight)
+    if store.skipped:
+      fingerprint |= {_prefix(name) + '.skipped': '; '.join(store.skipped)}
   if for_eval:
     order = grain.MapDataset.range(sum(map(len, packings)))
   else:
@@ -138,6 +145,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     entropy=entropies[0] if len(entropies) == 1 else None,
     fingerprint=fingerprint,
     prefetch_batches=data.prefetch_batches,
+    slow_seconds=data.slow_seconds,
+    stall_seconds=data.stall_seconds,
   )
 
 
@@ -169,8 +178,12 @@ def _settings(data, tokenizer, for_eval):
   return {**settings, 'tokenizer': tokenizer.fingerprint[:16], 'for_eval': for_eval}
 
 
+def _prefix(name):
+  return f'data.mixture.{name}' if name else 'data'
+
+
 def _described(name, part, source, weight):
-  prefix = f'data.mixture.{name}' if name else 'data'
+  prefix = _prefix(name)
   described = {f'{prefix}.{key}': value for key, value in source.fingerprint.items()}
   if name:
     described[f'{prefix}.weight'] = weight

@@ -11,6 +11,7 @@ import os
 import pathlib
 from typing import Any
 
+from gpt_jax.data import skipping
 from gpt_jax.data.documents import TextSource
 from gpt_jax.errors import DataError
 from gpt_jax.registry import nearest
@@ -35,7 +36,14 @@ class _Examples:
     return len(self._examples)
 
   def document(self, i):
-    text = self._examples[i][self._field]
+    try:
+      text = self._examples[i][self._field]
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
+      said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+      raise DataError(
+        f'{self.place(i)} (from 0) is damaged ({said}); prepare the set again,'
+        ' or allow data.skip_corrupt records to be left out.'
+      ) from error
     return text.encode() if isinstance(text, str) else text
 
   def place(self, i):
@@ -73,7 +81,7 @@ def make(data):
     ) from error
   if not len(corpus):
     raise DataError(f'data.split={data.split!r}: no examples of {data.name} lie in it.')
-  return TextSource.whole(corpus, data.split, 'tfds')
+  return TextSource.whole(skipping.wrap(corpus, data), data.split, 'tfds')
 
 
 def _prepared_builder(data):

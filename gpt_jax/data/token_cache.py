@@ -1,7 +1,9 @@
 """A source's tokens in memory-mapped files, made once and found again by fingerprint.
 
 `CACHE/tokens-KEY/` holds `tokens.bin` (uint16, or uint32 for large vocabularies),
-`offsets.bin` (int64: where each document starts, then the total) and `meta.json`. It is
+`offsets.bin` (int64: where each document starts, then the total), `checks.bin` (the
+CRC-32 of each block of tokens) and `meta.json`. A block is compared with its sum when
+it is first read, so a damaged file is noticed, not trained on. The folder is
 written under another name and renamed when whole, so a reader never sees half of it and
 two processes may build the same one at once.
 """
@@ -17,6 +19,7 @@ import shutil
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +27,8 @@ import numpy as np
 
 from gpt_jax.errors import DataError, StorageError
 
-_FORMAT = 1
+_FORMAT = 2
+_BLOCK_BYTES = 1 << 16  # of tokens.bin, for one check
 _BATCH_CHARS = 8 << 20  # text in memory at once
 
 
@@ -34,6 +38,15 @@ class TokenStore:
 
   tokens: np.ndarray  # uint16 or uint32 [total], memory-mapped
   offsets: np.ndarray  # int64 [documents + 1]
+  checks: 'Checks | None' = None  # None: tokens that came from no file
+  skipped: tuple[str, ...] = ()
+  """What was left out under `data.skip_corrupt`: place and reason of each record."""
+
+  def read(self, start, stop):
+    """Returns tokens `start` to `stop`; DataError where they are not as written."""
+    if self.checks is not None:
+      self.checks.require(start, stop)
+    return self.tokens[start:stop]
 
   @property
   def num_tokens(self):
@@ -44,26 +57,100 @@ class TokenStore:
     return len(self.offsets) - 1
 
 
-def open_tokens(source, tokenizer, *, append_eos, cache_dir, show_progress=True):
-  """Returns the `TokenStore` of `source` under `tokenizer`, made now or read again.
+class Checks:
+  """The sums of the blocks of a token file; each is compared once, at its first use."""
 
-  Documents without text are left out. Raises DataError when no token is left or a token
-  does not fit the vocabulary, StorageError when `cache_dir` cannot be written.
-  """
-  key = _key(source, tokenizer, append_eos)
-  folder = pathlib.Path(cache_dir) / f'tokens-{key}'
-  if not (folder / 'meta.json').exists():
-    _build(source, tokenizer, append_eos, folder, show_progress)
-  meta = json.loads((folder / 'meta.json').read_text())
-  return TokenStore(
-    tokens=_mapped(folder / 'tokens.bin', meta['dtype']),
-    offsets=_mapped(folder / 'offsets.bin', np.int64),
+  def __init__(self, path, tokens, sums):
+    self._path, self._sums = path, sums
+    self._bytes, self._width = tokens.view(np.uint8), tokens.itemsize
+    self._is_good = np.zeros(len(sums), bool)
+
+  def require(self, start, stop):
+    """Raises DataError when tokens `start` to `stop` lie in a damaged block."""
+    first = start * self._width // _BLOCK_BYTES
+    last = -(-stop * self._width // _BLOCK_BYTES)
+    if self._is_good[first:last].all():
+      return
+    for block in range(first, last):
+      begin = block * _BLOCK_BYTES
+      content = self._bytes[begin : begin + _BLOCK_BYTES]
+      if zlib.crc32(content) != self._sums[block]:
+        raise _damaged(
+          self._path,
+          f'tokens {begin // self._width} to'
+          f' {(begin + len(content)) // self._width - 1} are not as written',
+        )
+      self._is_good[block] = True  # the same from every thread
+
+
+def _damaged(path, what):
+  return DataError(
+    f'{path}: {what}. It is a copy of the source: delete {path.parent}, and the next'
+    ' start makes it again.'
   )
 
 
-def _mapped(path, dtype):
-  # A plain array over the map: slicing np.memmap itself takes several times as long.
-  return np.memmap(path, dtype, 'r').view(np.ndarray)
+def open_tokens(
+  source, tokenizer, *, append_eos, cache_dir, skip_corrupt=0, show_progress=True
+):
+  """Returns the `TokenStore` of `source` under `tokenizer`, made now or read again.
+
+  Documents without text are left out. Raises DataError when no token is left, a token
+  does not fit the vocabulary, the kept files are damaged or were made without more
+  than `skip_corrupt` records; StorageError when `cache_dir` cannot be written.
+  """
+  key = _key(source, tokenizer, append_eos)
+  folder = pathlib.Path(cache_dir) / f'tokens-{key}'
+  if not folder.exists():
+    _build(source, tokenizer, append_eos, folder, show_progress)
+  meta = _read_meta(folder / 'meta.json')
+  skipped = tuple(meta['skipped'])
+  if len(skipped) > skip_corrupt:
+    listed = '\n'.join(f'  {reason}' for reason in skipped)
+    raise DataError(
+      f'data.skip_corrupt={skip_corrupt}: {folder} was made without'
+      f' {len(skipped)} damaged record(s):\n{listed}\nAllow as many, or bring good'
+      ' copies of these files.'
+    )
+  tokens = _mapped(folder / 'tokens.bin', meta['dtype'], meta['tokens'])
+  offsets = _mapped(folder / 'offsets.bin', np.int64, meta['documents'] + 1)
+  blocks = -(-tokens.nbytes // _BLOCK_BYTES)
+  sums = _mapped(folder / 'checks.bin', np.uint32, blocks)
+  for name, values in (
+    ('offsets.bin', offsets),
+    ('checks.bin', sums),
+  ):
+    if zlib.crc32(values.view(np.uint8)) != meta['crc32'][name]:
+      raise _damaged(folder / name, 'is not as written')
+  checks = Checks(folder / 'tokens.bin', tokens, sums)
+  return TokenStore(tokens=tokens, offsets=offsets, checks=checks, skipped=skipped)
+
+
+def _read_meta(path):
+  """Returns meta.json, which carries a sum of itself."""
+  try:
+    meta = json.loads(path.read_text())
+    if meta.pop('self_crc32') == _crc32_of(meta):
+      return meta
+  except (OSError, ValueError, KeyError, AttributeError):
+    pass
+  raise _damaged(path, 'is not as written')
+
+
+def _crc32_of(meta):
+  return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+
+
+def _mapped(path, dtype, length):
+  """Returns the array of `length` values that `path` holds, memory-mapped."""
+  try:
+    # A plain array over the map: slicing np.memmap itself takes several times as long.
+    values = np.memmap(path, dtype, 'r').view(np.ndarray)
+  except (OSError, ValueError) as error:
+    raise _damaged(path, f'cannot be read ({error})') from error
+  if len(values) != length:
+    raise _damaged(path, f'has {len(values)} values instead of {length}')
+  return values
 
 
 def _key(source, tokenizer, append_eos):
@@ -111,6 +198,8 @@ def _write(source, tokenizer, append_eos, folder, show_progress):
       f'{_named(source)}: no tokens; the documents of this split are empty.'
     )
   (folder / 'offsets.bin').write_bytes(offsets.tobytes())
+  sums = _sums(folder / 'tokens.bin')
+  (folder / 'checks.bin').write_bytes(sums.tobytes())
   meta = {
     'dtype': np.dtype(dtype).name,
     'tokens': total,
@@ -118,12 +207,25 @@ def _write(source, tokenizer, append_eos, folder, show_progress):
     'source': source.fingerprint,
     'tokenizer': tokenizer.fingerprint,
     'append_eos': append_eos,
+    'skipped': list(getattr(source, 'skipped', {}).values()),
+    'crc32': {
+      'offsets.bin': zlib.crc32(offsets.tobytes()),
+      'checks.bin': zlib.crc32(sums.tobytes()),
+    },
   }
+  meta['self_crc32'] = _crc32_of(meta)
   (folder / 'meta.json').write_text(json.dumps(meta, indent=2))
   logging.info(
     'tokenized %s: %d documents, %d tokens, %.1f s',
     *(_named(source), len(offsets) - 1, total, time.monotonic() - started),
   )
+
+
+def _sums(path):
+  """Returns the CRC-32 of each block of a file, uint32 [blocks]."""
+  with open(path, 'rb') as file:
+    blocks = iter(lambda: file.read(_BLOCK_BYTES), b'')
+    return np.array([zlib.crc32(block) for block in blocks], np.uint32)
 
 
 def _named(source):

@@ -16,7 +16,8 @@ from gpt_jax.workdir import Workdir, diff
 
 FREE = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
+  'data.prefetch_batches', 'data.skip_corrupt', 'data.slow_seconds',
+  'data.stall_seconds', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
   'inference', 'logging', 'model.remat', 'objective.loss', 'parallel',
   'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
 )  # fmt: skip

@@ -113,7 +113,9 @@ def _bits(row):
 
 def _tokens(dataset):
   stores = dataset.stores.values()
-  return np.concatenate([np.asarray(store.tokens, np.int32) for store in stores])
+  return np.concatenate(
+    [np.asarray(store.read(0, store.num_tokens), np.int32) for store in stores]
+  )
 
 
 def _require_text(config):

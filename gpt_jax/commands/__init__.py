@@ -11,6 +11,7 @@ COMMANDS = {
   'bench': 'how fast is a run on this device, and beside PyTorch?',
   'checkpoint': 'list, verify or look into the saved steps of a run',
   'replay': 'the exact batch of a step: documents, tokens, loss of each',
+  'doctor': 'is this machine, this installation, this run in order?',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -36,15 +36,19 @@ def add_json(parser):
   )
 
 
+def cache_folder():
+  """Returns where compiled programs are kept: GPT_JAX_CACHE or ~/.cache/gpt_jax/xla."""
+  home = os.environ.get('XDG_CACHE_HOME', '~/.cache')
+  folder = os.environ.get('GPT_JAX_CACHE', f'{home}/gpt_jax/xla')
+  return pathlib.Path(folder).expanduser()
+
+
 def enable_compilation_cache():
   """Keeps compiled programs between runs, in GPT_JAX_CACHE or ~/.cache/gpt_jax/xla."""
   import jax
 
-  home = os.environ.get('XDG_CACHE_HOME', '~/.cache')
-  folder = os.environ.get('GPT_JAX_CACHE', f'{home}/gpt_jax/xla')
   if jax.config.values['jax_compilation_cache_dir'] is None:
-    path = pathlib.Path(folder).expanduser()
-    jax.config.update('jax_compilation_cache_dir', str(path))
+    jax.config.update('jax_compilation_cache_dir', str(cache_folder()))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
 
 

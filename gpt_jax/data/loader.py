@@ -170,7 +170,7 @@ class _Prefetch:
 
   def _stack(self):
     """Returns the innermost calls of the thread, or nothing when it has just ended."""
-    frame = sys._current_frames().get(self._thread.ident)
+    frame = sys._current_frames().get(self._thread.ident or 0)
     return ''.join(traceback.format_stack(frame)[-3:]) if frame else ''
 
   def close(self):

@@ -120,7 +120,7 @@ def open_tokens(
     ('offsets.bin', offsets),
     ('checks.bin', sums),
   ):
-    if zlib.crc32(values.view(np.uint8)) != meta['crc32'][name]:
+    if zlib.crc32(values.tobytes()) != meta['crc32'][name]:
       raise _damaged(folder / name, 'is not as written')
   checks = Checks(folder / 'tokens.bin', tokens, sums)
   return TokenStore(tokens=tokens, offsets=offsets, checks=checks, skipped=skipped)

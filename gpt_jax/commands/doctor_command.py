@@ -1,0 +1,41 @@
+"""Checks this machine and installation, and a run's folder if one is given.
+
+Versions against what gpt_jax asks for, devices and a small product on each, extras, the
+compilation cache, data sets, disk, memory. Each line is ok, warn or fail, with what to
+do. The exit code is 1 when a line says fail. Nothing is installed or downloaded.
+
+examples:
+  gpt-jax doctor
+  gpt-jax doctor --workdir=runs/tiny
+  gpt-jax doctor --json
+"""
+
+import dataclasses
+import json
+
+from gpt_jax.commands import flags
+
+FAILED = 1
+
+
+def add_arguments(parser):
+  parser.add_argument('--workdir', metavar='DIR', help='look at this run too')
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  flags.refuse_overrides(overrides)
+  from gpt_jax import doctor
+
+  findings = doctor.examine(cache_dir=flags.cache_folder(), workdir=args.workdir)
+  failed = [finding for finding in findings if finding.status == doctor.FAIL]
+  for finding in findings:
+    print(f'{finding.status:<5} {finding.name:<22} {finding.detail}')
+    if finding.fix:
+      print(f'{"":<5} {"":<22} -> {finding.fix}')
+  warned = sum(finding.status == doctor.WARN for finding in findings)
+  print(f'{len(findings)} checks: {len(failed)} fail, {warned} warn')
+  if args.json:
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    print(json.dumps({'ok': not failed, 'findings': rows}))
+  return FAILED if failed else 0

@@ -1,0 +1,93 @@
+"""The doctor: versions, devices, folders; a fix with all that is not in order."""
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax import doctor
+
+
+def by_name(findings):
+  return {finding.name: finding for finding in findings}
+
+
+@pytest.fixture
+def nothing_set(monkeypatch):
+  for variable in ('GPT_JAX_DATA', 'TFDS_DATA_DIR'):
+    monkeypatch.delenv(variable, raising=False)
+
+
+def test_this_machine_passes_and_every_finding_says_something(nothing_set, tmp_path):
+  findings = by_name(doctor.examine(cache_dir=tmp_path / 'cache'))
+  for name in ('python', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain'):
+    assert findings[name].status == doctor.OK
+  assert findings['jax'].detail.startswith(jax.__version__)
+  assert findings['devices'].detail.startswith('8 cpu')
+  assert findings['matrix product'].status == doctor.OK
+  assert {'extra [cuda]', 'extra [test]', 'disk', 'memory'} <= findings.keys()
+  for finding in findings.values():
+    assert finding.detail and finding.status in (doctor.OK, doctor.WARN, doctor.FAIL)
+    assert finding.fix or finding.status == doctor.OK
+
+
+@pytest.mark.parametrize(
+  ('requirement', 'status', 'said'),
+  [
+    ('numpy', doctor.OK, np.__version__),
+    ('numpy>=1.0', doctor.OK, 'expected 1.0 or newer'),
+    ('numpy>=99.1', doctor.FAIL, 'expected 99.1 or newer'),
+    ('no-such-package-here>=1', doctor.FAIL, 'missing'),
+    ('jax[cuda]>=0.10', doctor.OK, jax.__version__),
+  ],
+)
+def test_versions_are_compared_with_what_setup_asks_for(requirement, status, said):
+  finding = doctor.package(requirement)
+  assert finding.status == status and said in finding.detail
+  assert (status == doctor.OK) or requirement in finding.fix
+
+
+def test_versions_are_compared_as_numbers():
+  assert doctor.numbers('0.10.2') > doctor.numbers('0.9.11')
+  assert doctor.numbers('2.1.0rc1+local') == (2, 1, 0)
+
+
+def test_installed_without_setup_the_metadata_says_the_same(tmp_path, monkeypatch):
+  lines = ['jax>=0.10', "torch; extra == 'compare'", 'wandb>=1; extra == "wandb"']
+  monkeypatch.setattr(doctor.importlib.metadata, 'requires', lambda name: lines)
+  found = doctor.requirements(tmp_path / 'setup.py')
+  assert found == (['jax>=0.10'], {'compare': ['torch'], 'wandb': ['wandb>=1']})
+
+
+def test_a_device_that_computes_wrong_fails(monkeypatch):
+  monkeypatch.setattr(jax, 'jit', lambda f: lambda x: f(x) + 1)
+  finding = doctor._product()
+  assert finding.status == doctor.FAIL and 'wrong' in finding.detail
+
+
+def test_a_gpu_that_jax_does_not_see_is_a_warning_with_the_extra(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', '')
+  monkeypatch.setattr(doctor.os.path, 'exists', lambda path: path == '/dev/nvidia0')
+  assert 'gpt_jax[cuda]' in doctor._devices().fix
+
+
+def test_folders_that_are_not_there_fail_or_warn(tmp_path, monkeypatch):
+  (tmp_path / 'file').write_text('')
+  assert doctor._cache(tmp_path / 'file').status == doctor.WARN
+  monkeypatch.setenv('GPT_JAX_DATA', str(tmp_path / 'none'))
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+  data, tfds = doctor._data_sets()
+  assert data.status == doctor.FAIL and 'GPT_JAX_DATA' in data.fix
+  assert tfds.status == doctor.OK and 'file' in tfds.detail
+
+
+def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
+  before = sorted(p.name for p in finished_run.rglob('*'))
+  folder, last = doctor._workdir(finished_run)
+  assert (folder.status, last.status) == (doctor.OK, doctor.OK)
+  assert last.detail.startswith('6,')
+  assert sorted(p.name for p in finished_run.rglob('*')) == before
+  assert doctor._workdir(tmp_path / 'none')[0].status == doctor.WARN
+  folder, last = doctor._workdir(tmp_path)
+  assert (folder.status, last.status) == (doctor.WARN, doctor.WARN)
+  (tmp_path / 'config.json').write_text('{')
+  assert doctor._workdir(tmp_path)[0].status == doctor.FAIL

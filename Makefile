@@ -1,5 +1,6 @@
 # make demo    a small GPT, trained on this machine in three minutes
 # make test    all tests
+# make faults  each fault many times, and the matrix of what came of it (hours)
 # make lint    style, types
 # make bars-gpu  what a GPU here reaches (skipped, with a reason, without one)
 # make bars-tpu  what a step costs on TPUs that are not here: half an hour of compiling
@@ -14,11 +15,13 @@ PROMPT ?= The list
 DEMO_FLAGS ?=
 # Test flags: TEST_FLAGS='-n 0 tests/test_config.py' runs one file in one process.
 TEST_FLAGS ?= -n 2
+# The fault lane: FAULT_FLAGS='--scale=0.05 --only=kills,soak --json=faults.json'
+FAULT_FLAGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bars-gpu bars-tpu clean
+.PHONY: demo test faults lint bars-gpu bars-tpu clean
 
 demo: .venv/base.stamp
 	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir=$(WORKDIR) $(DEMO_FLAGS)
@@ -34,6 +37,9 @@ demo: .venv/base.stamp
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest $(TEST_FLAGS)
+
+faults: .venv/test.stamp
+	$(BIN)/python tests/faults.py $(FAULT_FLAGS)
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check

@@ -1,8 +1,10 @@
 """The config's schema: one frozen dataclass per section, without defaults.
 
 Values and their explanations live once, in `configs/base.py`; here stand only types and
-the ranges a value must lie in. `config_door.py` turns a ConfigDict into a `Config`.
-Where a field may be None, the comment says what is put in its place.
+the ranges a value must lie in. Upper ends of sizes are far above what any run takes:
+they keep slips and hostile files from asking for arrays that nothing can hold.
+`config_door.py` turns a ConfigDict into a `Config`. Where a field may be None, the
+comment says what is put in its place.
 """
 
 import dataclasses
@@ -58,22 +60,24 @@ def section(cls):
 
 @section
 class ModelConfig:
-  vocab_size: FilledInt = at_least(1)  # None: the tokenizer's, plus the objective's
-  vocab_multiple: int = at_least(1)
-  num_layers: int = at_least(1)
-  d_model: int = at_least(1)
-  num_heads: int = at_least(1)
-  num_kv_heads: FilledInt = at_least(1)  # None: num_heads
-  head_dim: FilledInt = at_least(1)  # None: d_model / num_heads
-  d_ff: FilledInt = at_least(1)  # None: 4 d_model, or 8/3 d_model when gated
-  max_seq_len: FilledInt = at_least(1)  # None: data.seq_len
+  vocab_size: FilledInt = between(
+    1, 2**24
+  )  # None: the tokenizer's, plus the objective's
+  vocab_multiple: int = between(1, 2**20)
+  num_layers: int = between(1, 10_000)
+  d_model: int = between(1, 2**20)
+  num_heads: int = between(1, 2**16)
+  num_kv_heads: FilledInt = between(1, 2**16)  # None: num_heads
+  head_dim: FilledInt = between(1, 2**16)  # None: d_model / num_heads
+  d_ff: FilledInt = between(1, 2**22)  # None: 4 d_model, or 8/3 d_model when gated
+  max_seq_len: FilledInt = between(1, 2**28)  # None: data.seq_len
   layer_pattern: tuple[str, ...]
   block: str = one_of('serial', 'parallel')
   position: str = one_of('learned', 'sinusoidal', 'rope', 'alibi', 'none')
   rope_theta: float = above(0.0)
   rope_scaling: str = one_of('none', 'linear', 'ntk', 'llama3')
   rope_factor: float = at_least(1.0)
-  rope_original_len: int = at_least(1)
+  rope_original_len: int = between(1, 2**28)
   norm: str = one_of('layernorm', 'rmsnorm')
   norm_position: str = one_of('pre', 'post', 'sandwich')
   norm_bias: bool
@@ -93,7 +97,7 @@ class ModelConfig:
   stochastic_depth: float = share()
   init: str = one_of('gpt2', 'fan_in', 'mup')
   init_std: float = above(0.0)
-  mup_base_width: int = at_least(1)
+  mup_base_width: int = between(1, 2**20)
   remat: str = one_of('none', 'full', 'dots', 'names', 'auto')
   scan_layers: bool
   dtype: str = one_of(*DTYPES)
@@ -120,15 +124,15 @@ class ParallelConfig:
 
 @section
 class GeneratorConfig:
-  vocab_size: int = at_least(2)
-  order: int = at_least(0)
+  vocab_size: int = between(2, 2**16)
+  order: int = between(0, 64)
   concentration: float = above(0.0)
   language_seed: int = a_seed()
-  num_documents: int = at_least(1)
-  document_len: int = at_least(2)
-  max_depth: int = at_least(1)
-  min_period: int = at_least(1)
-  max_period: int = at_least(1)
+  num_documents: int = between(1, 2**31)
+  document_len: int = between(2, 2**28)
+  max_depth: int = between(1, 2**16)
+  min_period: int = between(1, 2**20)
+  max_period: int = between(1, 2**20)
 
 
 @section
@@ -140,14 +144,14 @@ class DataConfig:
   data_dir: str
   text_field: str
   mixture: dict[str, Any]
-  seq_len: int = at_least(1)
+  seq_len: int = between(1, 2**28)
   packing: str = one_of('concat', 'windows', 'first_fit', 'pad')
   mask_documents: bool
   append_eos: bool
   shuffle: bool
   seed: int | None = a_seed()  # None: seed
   cache_dir: str
-  prefetch_batches: int = at_least(1)
+  prefetch_batches: int = between(1, 1024)
   skip_corrupt: int = at_least(0)
   slow_seconds: float = above(0.0)
   stall_seconds: float = above(0.0)
@@ -158,7 +162,7 @@ class DataConfig:
 class TokenizerConfig:
   name: str
   path: str
-  vocab_size: int = at_least(1)
+  vocab_size: int = between(1, 2**24)
 
 
 @section
@@ -206,10 +210,10 @@ class ScheduleConfig:
 
 @section
 class TrainConfig:
-  steps: int | None = at_least(1)  # exactly one of steps and tokens is given
+  steps: int | None = between(1, 2**31 - 1)  # exactly one of steps and tokens is given
   tokens: int | None = at_least(1)
-  batch_size: int = at_least(1)
-  grad_accum: int = at_least(1)
+  batch_size: int = between(1, 2**24)
+  grad_accum: int = between(1, 2**24)
   ramp_start_batch_size: int | None = at_least(1)  # None: no batch-size ramp
   ramp_tokens: int | None = at_least(1)
 
@@ -229,7 +233,7 @@ class GuardConfig:
 class EvalConfig:
   every_steps: int = at_least(0)
   sets: dict[str, Any]
-  batch_size: int | None = at_least(1)  # None: train.batch_size
+  batch_size: int | None = between(1, 2**24)  # None: train.batch_size
   max_batches: int = at_least(0)
 
 
@@ -249,7 +253,7 @@ class LoggingConfig:
   wandb_project: str
   sample_every_steps: int = at_least(0)
   sample_prompts: tuple[str, ...]
-  sample_tokens: int = at_least(1)
+  sample_tokens: int = between(1, 2**20)
   layer_norms_every_steps: int = at_least(0)
   profile_start_step: int = at_least(0)
   profile_steps: int = at_least(0)
@@ -258,7 +262,7 @@ class LoggingConfig:
 
 @section
 class InferenceConfig:
-  max_new_tokens: int = at_least(1)
+  max_new_tokens: int = between(1, 2**20)
   temperature: float = at_least(0.0)
   top_k: int = at_least(0)
   top_p: float = between(0.0, 1.0)

@@ -22,6 +22,7 @@ from gpt_jax.config_checks import CHECKS
 from gpt_jax.errors import ConfigError
 from gpt_jax.registry import nearest
 
+MAX_TEXT = 4096  # the longest path of Linux
 _NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
 
 
@@ -239,6 +240,11 @@ def _checked(dotted, value, annotation, field, problems):
     )
   elif isinstance(value, float) and not math.isfinite(value):
     problems.append(f'{dotted}={value!r}: expected a finite number')
+  elif isinstance(value, str) and (len(value) > MAX_TEXT or '\0' in value):
+    problems.append(
+      f'{dotted}={value[:40]!r}...: expected at most {MAX_TEXT} characters, none of'
+      ' them a zero byte'
+    )
   elif isinstance(value, tuple):
     return _checked_items(
       dotted, value, typing.get_args(annotation)[0], field, problems

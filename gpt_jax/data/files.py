@@ -50,6 +50,12 @@ def _roots(data):
 
 
 def _expand(path, suffixes):
+  try:
+    path.stat()
+  except FileNotFoundError:
+    pass  # a glob, or nothing
+  except OSError as error:
+    raise DataError(f'data.path: {path} cannot be read: {error.strerror}.') from error
   if path.is_file():
     return [path]
   if path.is_dir():

@@ -101,7 +101,7 @@ def open_tokens(
   """
   key = _key(source, tokenizer, append_eos)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
-  if not folder.exists():
+  if not os.path.exists(folder):  # which takes a name too long for one not there
     _build(source, tokenizer, append_eos, folder, show_progress)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])
@@ -166,9 +166,9 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
     fresh.rename(folder)
   except OSError as error:
     # Another process may have been first: then its files are as good as ours.
-    if not (folder / 'meta.json').exists():
+    if not os.path.exists(folder / 'meta.json'):
       raise StorageError(
-        f'data.cache_dir: cannot write tokens to {folder.parent}: {error}; set it to a'
+        f'data.cache_dir: cannot write tokens to {folder.parent}: {error.strerror}; set it to a'
         ' folder with room that can be written.'
       ) from error
   finally:

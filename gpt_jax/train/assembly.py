@@ -4,7 +4,7 @@ from gpt_jax import attention, config_door, objectives, optimizers, schedules
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.errors import CheckpointError
 from gpt_jax.parallel import multihost, sharding
-from gpt_jax.train import step
+from gpt_jax.train import device_memory, step
 from gpt_jax.workdir import Workdir
 
 TABLES = {
@@ -74,13 +74,15 @@ def open_program(config, tokenizer, mesh=None, table_rows=None):
 
   `table_rows`: as many as the embedding table of the run's checkpoints has, if any.
   """
-  return step.build(
+  program = step.build(
     config,
     vocab=vocabulary(tokenizer),
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
     table_rows=table_rows,
   )
+  device_memory.require_room(program.abstract_state)
+  return program
 
 
 def open_training_data(config, tokenizer, workdir):

@@ -25,6 +25,7 @@ PARTS = {
 }
 """What `name[part]` brings besides `name`: any one of these packages."""
 OLDEST_PYTHON = (3, 11)
+LOCK = 'lock.json'  # of the process that writes in a workdir
 LOW_DISK_GIB, LOW_MEMORY_GIB = 5.0, 2.0
 GIB = 1 << 30
 SETUP = pathlib.Path(__file__).parents[1] / 'setup.py'
@@ -251,8 +252,28 @@ def _workdir(path):
     has_config = workdir.read_config() is not None
   except UserError as error:
     return [Finding('workdir', FAIL, _line(error), 'see there; docs/reliability.md')]
-  status, detail = (OK, 'holds a run') if has_config else (WARN, 'no run yet')
-  return [Finding('workdir', status, f'{workdir}: {detail}'), _last_step(workdir)]
+  if not has_config:
+    fix = 'check the path, or start a run there'
+    return [Finding('workdir', WARN, f'{workdir}: no run yet', fix)]
+  findings = [Finding('workdir', OK, f'{workdir}: holds a run')]
+  return [*findings, *_lock(workdir), _last_step(workdir)]
+
+
+def _lock(workdir):
+  """Says who writes there, if a lock does."""
+  path = workdir.path / LOCK
+  if not path.exists():
+    return []
+  try:
+    found = dict(storage.read_json(path))
+  except (UserError, ValueError, TypeError) as error:
+    fix = f'delete {path} if nothing runs in this workdir'
+    return [Finding('lock', WARN, _line(error), fix)]
+  who = ', '.join(
+    f'{key} {found[key]}' for key in ('pid', 'host', 'since') if key in found
+  )
+  fix = 'while that process runs, start no other there'
+  return [Finding('lock', WARN, f'held by {who}', fix)]
 
 
 def _last_step(workdir):

@@ -13,6 +13,7 @@ from gpt_jax.train import hooks, loop
 SAVES, EVALUATIONS, SAMPLES = 50, 20, 40
 WARM_UP = 0.25  # of the run: programs are compiled, pools filled
 MAX_GROWTH = 0.02  # of memory, from the warm-up to the end
+MAX_EXTRA = 2.0  # descriptors, threads: a pool fills late, a leak adds one per save
 
 
 def soak(steps, rng, folder):
@@ -62,11 +63,11 @@ def report(samples, steps):
   kept = np.array(samples[int(len(samples) * WARM_UP) :], float)
   slopes = np.polyfit(np.arange(len(kept)), kept, 1)[0] * (len(kept) - 1)
   first, last = kept[0], kept[-1]
-  is_flat = slopes[0] <= MAX_GROWTH * first[0] and (last[1:] <= first[1:]).all()
+  is_flat = slopes[0] <= MAX_GROWTH * first[0] and (slopes[1:] <= MAX_EXTRA).all()
   message = (
-    f'memory {first[0]:.0f} -> {last[0]:.0f} MiB (slope {slopes[0]:+.1f} MiB over'
-    f' {1 - WARM_UP:.0%} of the run), descriptors {first[1]:.0f} -> {last[1]:.0f},'
-    f' threads {first[2]:.0f} -> {last[2]:.0f}'
+    f'after the first {WARM_UP:.0%}: memory {first[0]:.0f} -> {last[0]:.0f} MiB (slope'
+    f' {slopes[0]:+.1f} MiB in all), descriptors {first[1]:.0f} -> {last[1]:.0f}'
+    f' ({slopes[1]:+.1f}), threads {first[2]:.0f} -> {last[2]:.0f} ({slopes[2]:+.1f})'
   )
   return dict(
     fault=f'soak: {steps} steps, {SAVES} saves, {EVALUATIONS} evaluations',

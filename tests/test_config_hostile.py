@@ -34,6 +34,7 @@ def test_every_field_refuses_or_takes_it(kind, values):
     ('data.cache_dir', '/dev/null/x', 'refused'),
     ('tokenizer.path', 'link', 'trained'),  # nobody reads it: bytes
     ('init_from', 'link', 'refused'),
+    ('init_from', 'x' * 4000, 'refused'),
     ('model.d_ff', 2**23, 'refused'),
   ],
 )

@@ -87,7 +87,14 @@ def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
   assert last.detail.startswith('6,')
   assert sorted(p.name for p in finished_run.rglob('*')) == before
   assert doctor._workdir(tmp_path / 'none')[0].status == doctor.WARN
-  folder, last = doctor._workdir(tmp_path)
-  assert (folder.status, last.status) == (doctor.WARN, doctor.WARN)
+  assert doctor._workdir(tmp_path)[0].status == doctor.WARN
+  (tmp_path / 'config.json').write_text('{}')
+  (tmp_path / 'lock.json').write_text('{"pid": 7, "host": "here", "since": "today"}')
+  _, lock, last = doctor._workdir(tmp_path)
+  assert (lock.status, lock.detail) == (
+    doctor.WARN,
+    'held by pid 7, host here, since today',
+  )
+  assert last.status == doctor.WARN
   (tmp_path / 'config.json').write_text('{')
   assert doctor._workdir(tmp_path)[0].status == doctor.FAIL

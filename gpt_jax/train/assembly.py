@@ -1,5 +1,7 @@
 """From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
 
+import os
+
 from gpt_jax import attention, config_door, objectives, optimizers, schedules
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.errors import CheckpointError
@@ -49,7 +51,7 @@ def open_tokenizer(config, workdir):
   if multihost.is_primary() and config.init_from and not workdir.tokenizer.exists():
     # Parameters mean nothing under other ids, so they come with their tokenizer.
     kept = Workdir(config.init_from).tokenizer
-    if kept.exists():
+    if os.path.exists(kept):  # also where the name is too long for a file
       tokenizers.load(kept).save(workdir.tokenizer)
   if not multihost.is_primary():
     multihost.barrier('tokenizer')

@@ -8,6 +8,7 @@ other difference is refused, field by field.
 """
 
 import dataclasses
+import os
 
 from gpt_jax import checkpoints, config_door, optimizers, tree_diff
 from gpt_jax.errors import CheckpointError
@@ -127,7 +128,7 @@ def _has_window(store, step, wanted):
 def _read_params(program, path):
   """Returns another run's newest parameters, placed as this program wants them."""
   folder = Workdir(path).checkpoints
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )

@@ -5,6 +5,7 @@ trains a step. Both give an outcome: 'refused' (an error for the user that names
 field), 'unnamed' (one that does not), 'diverged', 'passed', 'trained' or 'bug'.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -57,11 +58,14 @@ def run(field, value):
   short = {name: number for name, number in short.items() if name != field}
 
   def train():
-    with tempfile.TemporaryDirectory() as folder:
+    # Deep inside: what is relative, also upwards, must not land elsewhere.
+    with tempfile.TemporaryDirectory() as folder, _inside(folder, 'a/b/c/d'):
       text = pathlib.Path(folder) / 'words.txt'
       text.write_text(tiny_runs.words(20_000))
       link = pathlib.Path(folder) / 'link'
-      os.symlink('/etc', link)
+      outside = pathlib.Path(folder) / 'outside'
+      outside.mkdir()
+      link.symlink_to(outside)
       made = str(link) if value == 'link' else value
       reading = tiny_runs.TEXT | {'data.path': str(text)} | short
       config = tiny_runs.tiny_config(reading | {field: made})
@@ -69,6 +73,17 @@ def run(field, value):
       loop.train(config, pathlib.Path(folder) / 'run', quiet=True)
 
   return _outcome(field, train, 'trained')
+
+
+@contextlib.contextmanager
+def _inside(folder, below):
+  place, before = pathlib.Path(folder) / below, os.getcwd()
+  place.mkdir(parents=True)
+  os.chdir(place)
+  try:
+    yield
+  finally:
+    os.chdir(before)
 
 
 def shipped():

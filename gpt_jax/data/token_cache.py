@@ -168,8 +168,8 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
     # Another process may have been first: then its files are as good as ours.
     if not os.path.exists(folder / 'meta.json'):
       raise StorageError(
-        f'data.cache_dir: cannot write tokens to {folder.parent}: {error.strerror}; set it to'
-        ' a folder with room that can be written.'
+        f'data.cache_dir: cannot write tokens to {folder.parent}: {error.strerror};'
+        ' set it to a folder with room that can be written.'
       ) from error
   finally:
     shutil.rmtree(fresh, ignore_errors=True)

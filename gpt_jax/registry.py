@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import sys
 
 from gpt_jax.errors import ConfigError
 
@@ -26,12 +27,19 @@ def choose(table, name, field):
 def lookup(table, name, field):
   """Returns `table[name]`, or imports `name` when it is written `package.module:attr`.
 
-  Raises ConfigError naming `field`, the value, what is known and the nearest name.
+  Raises ConfigError naming `field`, the value, what is known and the nearest name, and
+  for modules of Python itself, which hold no plug-ins but much that does harm.
   """
   if name in table:
     return table[name]
   if ':' in str(name):
     module_name, _, attribute = name.partition(':')
+    # A config.json from elsewhere names plug-ins too, and `os:system` is none.
+    if module_name.partition('.')[0] in sys.stdlib_module_names:
+      raise ConfigError(
+        f"{field}={name!r}: {module_name} is Python's own; expected"
+        ' "package.module:attribute" of a plug-in.'
+      )
     try:
       return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,7 +1,6 @@
 """Tables of plug-ins: names, imports from outside, and the nearest name."""
 
-import math
-
+import numpy as np
 import pytest
 
 from gpt_jax.errors import ConfigError
@@ -16,7 +15,13 @@ def test_a_known_name_gives_its_entry():
 
 
 def test_an_entry_from_outside_is_imported():
-  assert lookup(TABLE, 'math:sqrt', 'attention.kernel') is math.sqrt
+  assert lookup(TABLE, 'numpy:sqrt', 'attention.kernel') is np.sqrt
+
+
+@pytest.mark.parametrize('name', ['os:system', 'subprocess:run', 'os.path:join'])
+def test_pythons_own_modules_hold_no_plugins(name):
+  with pytest.raises(ConfigError, match="attention.kernel=.*is Python's own"):
+    lookup(TABLE, name, 'attention.kernel')
 
 
 def test_a_misspelt_name_names_field_value_choices_and_the_nearest():
@@ -35,7 +40,7 @@ def test_a_name_like_no_other_gets_no_guess():
 
 
 @pytest.mark.parametrize(
-  'name', ['no_such_module:x', 'math:no_such_name', 'math:', ':x']
+  'name', ['no_such_module:x', 'numpy:no_such_name', 'numpy:', ':x']
 )
 def test_an_import_that_fails_says_what_was_expected(name):
   with pytest.raises(ConfigError, match='attention.kernel=.*package.module:attribute'):

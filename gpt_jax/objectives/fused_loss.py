@@ -20,7 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.matmul import einsum
+from gpt_jax.matmul import einsum, product
 from gpt_jax.objectives import losses
 from gpt_jax.parallel.products import sum_over_batch
 from gpt_jax.parallel.sharding import Rules
@@ -74,14 +74,19 @@ def fused_cross_entropy(
   """
   rows, time = targets_BT.shape
   shards_BTV = num_shards(rules)
+  # Few tokens of a wide model: the gradients of all their logits, in the type of
+  # `x_BTD`, are smaller than one float32 gradient of the table.
+  tokens = rows * time // math.prod(shards_BTV[:2])
+  keeps = tokens * x_BTD.dtype.itemsize <= 4 * x_BTD.shape[-1]
   if chunks is None:
     size = logits_bytes((rows, time, len(head_VD)), shards_BTV)
-    chunks = _num_chunks(time // shards_BTV[1], -(-size // LOGITS_BYTES))
+    most = LOGITS_BYTES // 2 if keeps else LOGITS_BYTES  # chunks cost nothing then
+    chunks = _num_chunks(time // shards_BTV[1], -(-size // most))
 
   def loss(logits_BTV, targets_BT, weights_BT):
     return losses.cross_entropy(finish(logits_BTV), targets_BT, weights_BT, **options)
 
-  plan = _Plan(loss, chunks, rules, shards_BTV[:2], head_VD.dtype)
+  plan = _Plan(loss, chunks, keeps, rules, shards_BTV[:2], head_VD.dtype)
   with jax.named_scope('fused_loss'):
     return _sums(plan, x_BTD, head_VD, targets_BT, weights_BT)
 
@@ -108,6 +113,8 @@ class _Plan:
 
   loss: Callable
   chunks: int
+  keeps_gradients: bool
+  """Of all logits, for one product at the end; else chunks add to the table's."""
   rules: Rules | None
   devices_PS: tuple[int, int]
   head_dtype: jnp.dtype
@@ -168,7 +175,7 @@ def _chunk_sums(loss, table_VD, x_BTD, targets_BT, weights_BT):
 
 
 def _chunk_gradients(loss, table_VD, x_BTD, targets_BT, weights_BT):
-  """Returns (sums, dx_BTD, d_table_VD float32) of one device's tokens of a chunk."""
+  """Returns (sums, dx_BTD, d_logits_BTV) of one device's tokens of a chunk."""
 
   def objective(logits_BTV):
     sums = loss(logits_BTV, targets_BT, weights_BT)
@@ -178,7 +185,7 @@ def _chunk_gradients(loss, table_VD, x_BTD, targets_BT, weights_BT):
   d_logits_BTV, sums = jax.grad(objective, has_aux=True)(logits_BTV)
   d_logits_BTV = d_logits_BTV.astype(x_BTD.dtype)
   dx_BTD = einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
-  return sums, dx_BTD, einsum('BTV,BTD->VD', d_logits_BTV, x_BTD, jnp.float32)
+  return sums, dx_BTD, d_logits_BTV
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -197,19 +204,30 @@ def _sums(plan, x_BTD, head_VD, targets_BT, weights_BT):
 def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
   table_VD = plan.gather(head_VD, x_BTD.dtype)
 
-  def own(d_table_PSVD):
-    return plan.shard(d_table_PSVD, 'batch', 'time', 'act_vocab', None)
+  def part(d_logits, x):
+    """Returns each device's share of the table's gradient, from one chunk or all."""
+    letters = 'CPSBT'[-(d_logits.ndim - 1) :]
+    equation = f'{letters}V,{letters}D->PSVD'
+    part_PSVD = product(equation, d_logits, x, jnp.float32)
+    return plan.shard(part_PSVD, 'batch', 'time', 'act_vocab', None)
 
   def add(carry, chunk):
     total, d_table_PSVD = carry
-    sums, dx, part_PSVD = plan.on_each_device(_chunk_gradients, table_VD, chunk)
+    sums, dx, d_logits = plan.on_each_device(_chunk_gradients, table_VD, chunk)
     total = jax.tree.map(jnp.add, total, sums)
-    return (total, own(d_table_PSVD + part_PSVD)), dx
+    if plan.keeps_gradients:
+      return (total, None), (dx, d_logits)
+    return (total, d_table_PSVD + part(d_logits, chunk[0])), (dx, None)
 
   chunks = tuple(map(plan.cut, (x_BTD, targets_BT, weights_BT)))
-  zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
-  start = plan.start(), own(zeros_PSVD)
-  (total, d_table_PSVD), dx = jax.lax.scan(add, start, chunks)
+  zeros_PSVD = None
+  if not plan.keeps_gradients:
+    zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
+    zeros_PSVD = plan.shard(zeros_PSVD, 'batch', 'time', 'act_vocab', None)
+  start = plan.start(), zeros_PSVD
+  (total, d_table_PSVD), (dx, d_logits) = jax.lax.scan(add, start, chunks)
+  if plan.keeps_gradients:
+    d_table_PSVD = part(d_logits, chunks[0])
   gradients = plan.join(dx, x_BTD.shape), plan.reduce(d_table_PSVD, x_BTD.dtype)
   return jax.tree.map(jnp.sum, total), gradients
 

@@ -145,16 +145,15 @@ def test_the_loader_reads_new_batches_of_the_runs_data(timed, monkeypatch):
   read = []
   usual = loader.Loader._read
 
-  def reading(self, start, batch_sizes):
-    sizes = list(batch_sizes)
-    read.append((start, sizes))
-    yield from usual(self, start, sizes)
+  def reading(self, ranges):
+    read.append(list(ranges))
+    yield from usual(self, read[-1])
 
   monkeypatch.setattr(loader.Loader, '_read', reading)
   (case,) = loading.cases(timed)
   case.run(3)
   case.run(1)
-  assert read == [(0, [8, 8, 8]), (8, [8])]
+  assert read == [[(0, 8), (8, 8), (16, 8)], [(8, 8)]]
   assert case.tokens == 8 * 16
 
 

@@ -137,7 +137,7 @@ def launch(workdir, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sent', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('sent', [signal.SIGTERM])  # SIGINT took the same way
 def test_two_processes_stop_at_the_same_step_and_go_on_bit_for_bit(sent, tmp_path):
   metrics = Workdir(tmp_path / 'cut').metrics
   with launch(tmp_path / 'cut', 5000) as group:

@@ -5,7 +5,6 @@ compilation cache, data sets, disk, memory. Each line is ok, warn or fail, with 
 do. The exit code is 1 when a line says fail. Nothing is installed or downloaded.
 
 examples:
-  gpt-jax doctor
   gpt-jax doctor --workdir=runs/tiny
   gpt-jax doctor --json
 """

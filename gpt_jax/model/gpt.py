@@ -114,8 +114,11 @@ class Group(nn.Module):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
     cfg, block_class = self.cfg, Block
     if cfg.remat in REMAT_POLICIES:
+      # In a scan of single blocks there is nothing to share. Where several stand side
+      # by side, the barrier also keeps a block from being recomputed before its turn.
+      prevent_cse = not cfg.scan_layers or len(cfg.layer_pattern) > 1
       block_class = nn.remat(
-        Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=not cfg.scan_layers
+        Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse
       )
     new_caches = {}
     for i, layer in enumerate(cfg.layer_pattern):

@@ -1,18 +1,41 @@
-"""What XLA is asked to do differently from its defaults, by platform, with reasons."""
+"""What XLA is asked to do differently from its defaults, chip by chip, with reasons."""
 
 _NEVER = 1_000_000  # MiB
 
-OPTIONS = {
-  'tpu': {
-    # XLA turns gathers of weights into loops of small products and permutes ("windowed
-    # einsum") to hide the network. For weights cut along `fsdp` that costs more cycles
-    # than it hides: 18 % of a GPT-2 124M step, 19 % of a 175B one, and the gathers are
-    # asynchronous anyway (docs/performance.md).
-    'xla_jf_spmd_threshold_for_windowed_einsum_mib': str(_NEVER),
-  },
+# XLA turns gathers of weights into loops of small products and permutes ("windowed
+# einsum") to hide the network. For weights cut along `fsdp` that costs more cycles than
+# it hides: 18 % of a GPT-2 124M step, 19 % of a 175B one, and the gathers are
+# asynchronous anyway (docs/performance.md).
+_TPU = {'xla_jf_spmd_threshold_for_windowed_einsum_mib': str(_NEVER)}
+
+# The cores of the chip that are made for sparse work fetch the next weights while the
+# others multiply; one flag for each number of axes of the torus that a gather spans.
+_SPARSE_CORES_GATHER = {
+  'xla_tpu_enable_sparse_core_collective_offload_all_gather': 'true',
+  'xla_tpu_enable_sparse_core_collective_offload_2d_all_gather': 'true',
+  'xla_tpu_enable_sparse_core_collective_offload_3d_all_gather': 'true',
+  'xla_tpu_enable_sparse_core_collective_offload_reduce_scatter': 'true',
 }
+
+# Both are wanted: the first alone changes nothing, since XLA has made an all-reduce of
+# the gather by then.
+_GATHERS_START_EARLY = {
+  'xla_enable_async_all_gather': 'true',
+  'xla_tpu_prefer_async_allgather_to_allreduce': 'true',
+}
+
+OPTIONS = {
+  'TPU v4': _TPU | _GATHERS_START_EARLY,
+  'TPU v5 lite': _TPU,  # v5e: gathers are asynchronous without being asked for
+  'TPU v5e': _TPU,
+  'TPU v5': _TPU | _SPARSE_CORES_GATHER,  # v5p
+  'TPU v6': _TPU | _SPARSE_CORES_GATHER,
+  'TPU': _TPU,
+}
+"""How jax's `device_kind` begins -> options; the first that fits counts."""
 
 
 def options_for(mesh):
   """Returns the compiler options of the devices of `mesh`, as jax.jit takes them."""
-  return OPTIONS.get(mesh.devices.flat[0].platform, {})
+  kind = mesh.devices.flat[0].device_kind
+  return next((OPTIONS[begin] for begin in OPTIONS if kind.startswith(begin)), {})

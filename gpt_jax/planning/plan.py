@@ -119,20 +119,21 @@ def compile_plan(config, topology):
   batch = inputs.abstract_batch(program)
   known = _known_before_compiling(program, batch, topology)
   begin = time.perf_counter()
-  try:
-    lowered = program.step.lower(program.abstract_state, batch)
-    executable = _compile(lowered)
-  except jax.errors.JaxRuntimeError as error:
-    refusal = memory.refusal(error)
-    if refusal is None:
-      raise
-    short, needed = refusal
-    failed: dict[str, Any] = dict(
-      fits=False, memory_gib_per_chip=needed, short_gib_per_chip=short
-    )
-    return Compiled(Plan(**known, **failed, **_effort(begin)), None)
-  effort = _effort(begin)
-  text = _text(lowered, executable)
+  with tempfile.TemporaryDirectory() as folder:
+    try:
+      lowered = program.step.lower(program.abstract_state, batch)
+      executable = _compile(lowered, folder)
+    except jax.errors.JaxRuntimeError as error:
+      refusal = memory.refusal(error)
+      if refusal is None:
+        raise
+      short, needed = refusal
+      failed: dict[str, Any] = dict(
+        fits=False, memory_gib_per_chip=needed, short_gib_per_chip=short
+      )
+      return Compiled(Plan(**known, **failed, **_effort(begin)), None)
+    effort = _effort(begin)
+    text = _text(executable, folder)
   usage = hlo_buffers.measure(hlo_text.parse(text), text)
   classes = known['memory_gib_by_class']
   classes |= memory.of_temporaries(executable, usage)
@@ -153,29 +154,27 @@ def compile_plan(config, topology):
   return Compiled(plan, paced, text)
 
 
-def _text(lowered, executable):
-  """Returns the text of a compiled step.
+def _text(executable, folder):
+  """Returns the text of a compiled step; `folder` holds what the compiler dumped.
 
   libtpu may be newer than the jax beside it and hand over instructions that this one
-  refuses to read (asynchronous updates on TPU7x): then its own dump is read.
+  refuses to read (collectives of sparse cores): then its own dump is read.
   """
   try:
     return executable.as_text()
   except jax.errors.JaxRuntimeError:
-    with tempfile.TemporaryDirectory() as folder:
-      _compile(lowered, {'xla_dump_to': folder, 'xla_dump_hlo_as_text': True})
-      dumps = sorted(pathlib.Path(folder).glob('*.after_codegen.txt'))
-      if not dumps:
-        raise
-      return max(dumps, key=lambda path: path.stat().st_size).read_text()
+    dumps = sorted(pathlib.Path(folder).glob('*.after_codegen.txt'))
+    if not dumps:
+      raise
+    return max(dumps, key=lambda path: path.stat().st_size).read_text()
 
 
-def _compile(lowered, options=None):
+def _compile(lowered, folder):
   """Returns the compiled step, past the cache: absent devices load nothing from it."""
   enabled = jax.config.values['jax_enable_compilation_cache']
   jax.config.update('jax_enable_compilation_cache', False)
   try:
-    return lowered.compile(compiler_options=options)
+    return lowered.compile({'xla_dump_to': folder, 'xla_dump_hlo_as_text': True})
   finally:
     jax.config.update('jax_enable_compilation_cache', enabled)
 

@@ -193,7 +193,7 @@ def _backward(rules, products, layouts, saved, d_outs):
       d_out = layout.of_out.gather(d_out.astype(x.dtype))
       whole = layout.of_kernel.gather(kernel)
       dx += matmul.product(
-        f'{out_letters},{kernel_letters}->{x_letters}', d_out, whole, x.dtype
+        f'{kernel_letters},{out_letters}->{x_letters}', whole, d_out, x.dtype
       )
       equation = f'{x_letters},{out_letters}->{kernel_letters}'
       d_kernels.append(

@@ -101,11 +101,6 @@ def over_floor(run, key):
   return lambda plans: plans[run][key] / plans[run]['floor_' + key]
 
 
-def loop_collectives(run):
-  """Returns how many collectives stand in the loop over the loss' chunks."""
-  return lambda plans: plans[run]['loss_loop_collectives']
-
-
 def not_asynchronous(run):
   """Returns the share of gathered weights' bytes that nothing overlaps."""
 
@@ -123,9 +118,10 @@ BARS = [
   ('1', '124M, GiB', of('124M', 'memory_gib_per_chip'), 2.6),
   ('1', '124M, kernel calls per layer', of('124M', 'kernel_calls_per_layer'), 3.0),
   ('1', '124M unrolled, ms', of('124M unrolled', 'compute_ms'), 87.0),
+  ('1', '124M, ms of copies in attention', of('124M', 'attention_copies_ms'), 0.1),
   ('2', '124M, wire GiB', wire_gib('124M'), 0.60),
   ('2', '124M, permutes GiB', wire_gib('124M', ('collective-permute',)), 0.0),
-  ('2', '124M, collectives in the loss loop', loop_collectives('124M'), 0.0),
+  ('2', '124M, collectives in the loss loop', of('124M', 'loss_loop_collectives'), 0.0),
   ('3', '124M no remat, FLOPs over floor',
    over_floor('124M no remat', 'matmul_flops_per_chip'), 0.94),
   ('4', '124M, memory of 4 x 8192 over 32 x 1024',
@@ -154,18 +150,23 @@ class NotPlanned(Exception):
 
 def make_plan(run):
   """Returns the plan of a Run with the floor of its step and what its text tells."""
+  from gpt_jax import topologies
+
   with tempfile.TemporaryDirectory() as folder:
-    text = pathlib.Path(folder, 'step.hlo')
+    dump = pathlib.Path(folder, 'step.hlo')
     command = [sys.executable, '-m', 'gpt_jax', 'plan', *run.flags, '--json']
     done = subprocess.run(
-      [*command, f'--dump_hlo={text}'], cwd=ROOT, capture_output=True, text=True
+      [*command, f'--dump_hlo={dump}'], cwd=ROOT, capture_output=True, text=True
     )
     if done.returncode:
       raise NotPlanned(f'{" ".join(command)}\n{done.stdout}{done.stderr}')
     plan = json.loads(done.stdout.splitlines()[-1])
+    plan |= floor(run, plan)
     if plan['fits']:
-      plan['loss_loop_collectives'] = count_in_loss_loop(text.read_text())
-  return plan | floor(run, plan)
+      text, chip = dump.read_text(), topologies.parse(run.topology).chip
+      plan['loss_loop_collectives'] = count_in_loss_loop(text)
+      plan['attention_copies_ms'] = attention_copies_ms(text, chip.clock_hz)
+  return plan
 
 
 def floor(run, plan):
@@ -189,6 +190,18 @@ def floor(run, plan):
     'floor_matmul_flops_per_chip': flops,
     'floor_compute_ms': 1e3 * flops / chip.peak_flops,
   }
+
+
+def attention_copies_ms(text, clock_hz):
+  """Returns what copies and transposes within attention take."""
+  from gpt_jax import hlo_costs
+
+  cycles = sum(
+    count * op.cycles
+    for op, count in hlo_costs.measure(text).ops
+    if 'attention' in op.op_name and op.name.startswith(('copy', 'transpose'))
+  )
+  return 1e3 * cycles / clock_hz
 
 
 def count_in_loss_loop(text):

@@ -163,7 +163,7 @@ def wsd(cfg, start, end):
   if start > end - cooldown:
     raise ConfigError(
       f'schedule.cooldown_fraction={cfg.cooldown_fraction}: the cool-down would begin'
-      ' before the warm-up ends; lower it or shorten the warm-up.'
+      f' before the warm-up ends; lower it, or {_given(cfg, "warmup")}.'
     )
   return optax.linear_schedule(
     1.0, cfg.final_fraction, cooldown, transition_begin=end - cooldown - start
@@ -241,9 +241,17 @@ def _require_room(cfg, start, end):
   if start >= end:
     raise ConfigError(
       f'schedule.name={cfg.name!r}: the warm-up ends at {start:.0f} and the decay at'
-      f' {end:.0f}; shorten schedule.warmup_steps (or _tokens), or lengthen the run or'
-      ' schedule.decay_steps (or _tokens).'
+      f' {end:.0f}; lower {_given(cfg, "warmup")}, or lengthen the run or raise'
+      f' {_given(cfg, "decay")}.'
     )
+
+
+def _given(cfg, what):
+  """Returns the field that gives the length of 'warmup' or 'decay', with its value."""
+  for unit in ('tokens', 'steps'):
+    if (length := getattr(cfg, f'{what}_{unit}')) is not None:
+      return f'schedule.{what}_{unit}={length}'
+  return f'schedule.{what}_steps'
 
 
 def _refuse_decay(cfg):

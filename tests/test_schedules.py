@@ -211,6 +211,8 @@ def test_impossible_budgets_and_ramps_are_refused_by_name(train, field):
     (dict(name='cosine', decay_steps=9, decay_tokens=9), 'decay_tokens=9 is given too'),
     (dict(name='cosine', warmup_steps=10), 'warm-up ends at 10'),
     (dict(name='linear', warmup_steps=5, decay_steps=5), 'warm-up ends at 5'),
+    (dict(name='cosine', warmup_tokens=10**6), 'schedule.warmup_tokens=1000000'),
+    (dict(name='wsd', warmup_tokens=10**6), 'schedule.warmup_tokens=1000000'),
     (dict(name='wsd', warmup_steps=9, cooldown_fraction=0.5), 'cool-down would begin'),
     (dict(name='constant', decay_steps=5), 'no decay length'),
     (dict(name='inverse_sqrt'), 'give schedule.warmup_steps'),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import checkpoints_killed
 import jax
 import numpy as np
 
@@ -25,19 +26,29 @@ SAVER = pathlib.Path(__file__).parent / 'checkpoints_killed.py'
 LONGEST_SECONDS = 0.6
 
 
-def kill_once(folder, delay, keep_last):
-  """Returns the newest step that a saver called committed before it was killed."""
-  program = subprocess.Popen(
-    [sys.executable, SAVER, folder, str(keep_last)],
+def start(folder, *arguments):
+  return subprocess.Popen(
+    [sys.executable, SAVER, folder, *map(str, arguments)],
     stdout=subprocess.PIPE,
     text=True,
     env=os.environ | {'PYTHONPATH': str(SAVER.parents[1])},
   )
-  first = program.stdout.readline()  # the loop has begun
+
+
+def kill_once(folder, delay, keep_last):
+  """Returns (step that a saver went on from, newest one it called committed)."""
+  program = start(folder, keep_last)
+  first = int(program.stdout.readline())  # the loop has begun
   time.sleep(delay)
   program.send_signal(signal.SIGKILL)
   rest, _ = program.communicate()
-  return max(map(int, [first, *rest.split()]))
+  return first, max(map(int, rest.split()), default=first)
+
+
+def expected(step):
+  """Returns the numbers that an uninterrupted saver has at `step`."""
+  factor = np.uint32(pow(checkpoints_killed.FACTOR, step, 1 << 32))
+  return np.asarray(checkpoints_killed.first()) * factor
 
 
 def problems(folder, committed):
@@ -45,7 +56,7 @@ def problems(folder, committed):
   found = []
   with checkpoints.reader(folder) as store:
     steps = store.steps()
-    if not steps or steps[-1] < committed:
+    if max(steps, default=0) < committed:
       return [f'step {committed} was committed, found {steps}']
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for step in steps:
@@ -54,7 +65,8 @@ def problems(folder, committed):
         continue
       target = {'params': store.abstract(step, 'params', here)}
       values = np.asarray(store.restore(step, target)['params']['w'])
-      if store.read_meta(step) != {'next_sample': step} or (values != step).any():
+      is_right = values.tobytes() == expected(step).tobytes()
+      if store.read_meta(step) != {'next_sample': step} or not is_right:
         found.append(f'step {step} holds something else')
   return found
 
@@ -72,6 +84,8 @@ def run_kills(count, seed):
   """Returns the row of `count` kills of one run that starts again each time.
 
   Keeps one step in every other start, two in the rest, so that prunes are met as well.
+  A last start ends by itself: nothing but its newest steps may be left, with the bits
+  that a saver without interruptions has.
   """
   rng = random.Random(seed)
   outcomes, lost, committed = collections.Counter(), [], 0
@@ -79,13 +93,30 @@ def run_kills(count, seed):
     folder = pathlib.Path(parent) / 'run'
     for number in range(count):
       delay = rng.uniform(0.0, LONGEST_SECONDS)
-      committed = max(committed, kill_once(folder, delay, 1 + number % 2))
+      newest = newest_of(folder)
+      first, last = kill_once(folder, delay, 1 + number % 2)
+      if first != newest:
+        lost.append(f'kill {number}: went on from {first}, there was {newest}')
+      committed = max(committed, last)
       outcomes[f'left {left_behind(folder)}'] += 1
       lost += [f'kill {number}: {problem}' for problem in problems(folder, committed)]
+    end = newest_of(folder) + 3
+    with start(folder, 2, end) as program:
+      program.communicate()
+    lost += problems(folder, end)
+    names = sorted(path.name for path in folder.iterdir())
+    if program.returncode or names != sorted([str(end - 1), str(end)]):
+      lost.append(f'at the end: exit code {program.returncode}, left {names}')
   return dict(
     fault=FAULT,
     tries=count,
     outcomes=dict(sorted(outcomes.items())),
     nothing_lost=not lost,
-    message='\n'.join(lost) or f'{committed} steps committed, none lost',
+    message='\n'.join(lost) or f'{end} steps, none lost, the end bit-equal',
   )
+
+
+def newest_of(folder):
+  """Returns the newest step whose folder has its name, 0 without one."""
+  names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+  return max((int(name) for name in names if name.isdecimal()), default=0)

@@ -8,6 +8,7 @@ import argparse
 import difflib
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -20,17 +21,23 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 def main(argv=None):
   """Returns the exit code of the command line `argv` (default: the process's own)."""
-  argv = list(sys.argv[1:] if argv is None else argv)
+  if argv is not None:
+    return _run(list(argv))
+  return _run(sys.argv[1:], at_end=_ignore_signals)
+
+
+def _ignore_signals():
+  """What is left is to say why and to go: a signal must not change the exit code."""
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+
+
+def _run(argv, at_end=lambda: None):
   try:
-    argv, overrides = split_overrides(argv)
-    parser = _parser()
-    parser.refuse_typos(argv)
-    args = parser.parse_args(argv)
-    _quiet_libraries()
-    # A console script does not look here for "my_pkg.my_file:make", python -m does.
-    if os.getcwd() not in sys.path and '' not in sys.path:
-      sys.path.insert(0, os.getcwd())
-    return _module(args.command).run(args, overrides) or 0
+    try:
+      return _command(argv)
+    finally:
+      at_end()
   except UserError as error:
     if '--debug' in argv:
       raise
@@ -43,6 +50,18 @@ def main(argv=None):
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
     return INTERRUPTED
+
+
+def _command(argv):
+  argv, overrides = split_overrides(argv)
+  parser = _parser()
+  parser.refuse_typos(argv)
+  args = parser.parse_args(argv)
+  _quiet_libraries()
+  # A console script does not look here for "my_pkg.my_file:make", python -m does.
+  if os.getcwd() not in sys.path and '' not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  return _module(args.command).run(args, overrides) or 0
 
 
 def split_overrides(argv):

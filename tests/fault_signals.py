@@ -19,7 +19,7 @@ from fault_runs import Left
 
 from gpt_jax.workdir import Workdir
 
-STEPS, EVERY_SAVE, EVERY_EVALUATION = 600, 7, 10
+STEPS, EVERY_SAVE, EVERY_EVALUATION = 200, 7, 10
 PREEMPTED, AT_ONCE = 75, 130
 LAUNCHER = [sys.executable, str(fault_runs.ROOT / 'launch' / 'local.py')]
 LAUNCHER += ['--processes=2', '--devices_per_process=1', '--']
@@ -147,7 +147,7 @@ class Chain:
     fields = {
       'train.steps': STEPS, 'checkpoint.every_steps': EVERY_SAVE,
       'eval.every_steps': EVERY_EVALUATION, 'eval.batch_size': 2,
-      'eval.sets': {'validation': {}},
+      'eval.sets': {'validation': {}}, 'eval.max_batches': 20,
     }  # fmt: skip
     return [*self._head, *fault_runs.train_command(run, self._text, **fields)]
 

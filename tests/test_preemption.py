@@ -10,9 +10,9 @@ import time
 import pytest
 import tiny_runs
 
-from gpt_jax import checkpoints, metrics_file
+from gpt_jax import checkpoints, metrics_file, workdir_lock
 from gpt_jax.errors import Interrupted
-from gpt_jax.train import loop, preemption
+from gpt_jax.train import assembly, loop, preemption, saving
 from gpt_jax.workdir import Workdir
 
 PAUSING = """
@@ -33,6 +33,7 @@ import os, signal, time
 from gpt_jax.train import preemption
 
 with preemption.Watch() as watch:
+  watch.begin()
   os.kill(os.getpid(), signal.SIGINT)
   while not watch.must_stop():
     time.sleep(0.01)
@@ -40,6 +41,28 @@ with preemption.Watch() as watch:
   time.sleep(0.2)
   os.kill(os.getpid(), signal.SIGINT)
   time.sleep(60)
+"""
+
+
+LEAVING = """
+import os, signal
+from gpt_jax.commands import train_command
+
+with train_command._leaving_at_once():
+  try:
+    os.kill(os.getpid(), signal.SIGTERM)
+  except BaseException:
+    pass  # as some imports do
+"""
+SETTLED = """
+import os, signal, sys
+from gpt_jax import cli
+
+sys.argv = ['gpt-jax', 'train', '--no-such-flag']
+code = cli.main()
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGINT)
+sys.exit(code)
 """
 
 
@@ -102,11 +125,57 @@ def test_a_second_ctrl_c_ends_at_once():
   assert 'second Ctrl-C: ended at once' in done.stderr
 
 
+def test_a_signal_before_the_first_step_breaks_off_and_leaves_no_lock(
+  tmp_path, monkeypatch
+):
+  def interrupted(*_):
+    try:
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(60)
+    except KeyboardInterrupt:
+      raise RuntimeError('what a library made of it') from None
+
+  monkeypatch.setattr(assembly, 'open_tokenizer', interrupted)
+  with pytest.raises(Interrupted, match='SIGTERM: stopped before the first step'):
+    loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
+  assert not (tmp_path / workdir_lock.FILE).exists()
+  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_in_the_last_commit_does_not_cost_it(tmp_path, monkeypatch):
+  usual = saving.commit
+
+  def commit(run):
+    os.kill(os.getpid(), signal.SIGTERM)
+    usual(run)
+
+  monkeypatch.setattr(saving, 'commit', commit)
+  loop.train(
+    tiny_runs.tiny_config({'train.steps': 2, 'eval.every_steps': 0, 'eval.sets': {}}),
+    tmp_path,
+    quiet=True,
+  )
+  with checkpoints.reader(tmp_path / 'checkpoints') as store:
+    assert store.steps() == [2]
+
+
+@pytest.mark.parametrize(('program', 'code'), [(LEAVING, 75), (SETTLED, 2)])
+def test_outside_the_steps_a_signal_costs_no_exit_code(program, code):
+  done = subprocess.run(
+    [sys.executable, '-c', program], env=environment(), capture_output=True, text=True
+  )
+  assert done.returncode == code, done.stderr
+  assert 'Traceback' not in done.stderr
+
+
 def test_handlers_come_back_and_other_threads_are_left_alone():
   former = signal.getsignal(signal.SIGTERM)
   with preemption.Watch() as watch:
     assert signal.getsignal(signal.SIGTERM) is not former
     assert not watch.must_stop()
+    watch.begin()
+    os.kill(os.getpid(), signal.SIGTERM)  # raises nothing any more
+  assert watch.signal == 'SIGTERM'
   assert signal.getsignal(signal.SIGTERM) is former
 
   def elsewhere():

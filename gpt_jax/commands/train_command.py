@@ -12,8 +12,13 @@ examples:
       --config.init_from=runs/tiny
 """
 
+import contextlib
+import os
+import signal
+import threading
+
 from gpt_jax.commands import flags
-from gpt_jax.errors import ConfigError
+from gpt_jax.errors import ConfigError, Interrupted
 
 
 def add_arguments(parser):
@@ -28,6 +33,37 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
+  with _leaving_at_once():
+    _train(args, overrides)
+
+
+@contextlib.contextmanager
+def _leaving_at_once():
+  """SIGTERM and Ctrl-C end the process, with 75, where there is nothing to save.
+
+  So while jax is imported and processes meet; then `loop.train` and, in a run of
+  several, jax have handlers of their own. An exception would not do: some imports go on
+  after one.
+  """
+  former = {}
+  if threading.current_thread() is threading.main_thread():
+    for number in (signal.SIGTERM, signal.SIGINT):
+      former[number] = signal.signal(number, _leave)
+  try:
+    yield
+  finally:
+    for number, handler in former.items():
+      signal.signal(number, handler)
+
+
+def _leave(number, frame):
+  name = signal.Signals(number).name
+  text = 'stopped outside the steps; nothing is lost, the same command goes on.'
+  os.write(2, f'\ngpt-jax: {name}: {text}\n'.encode())  # print may be at work
+  os._exit(Interrupted.exit_code)
+
+
+def _train(args, overrides):
   # Before jax is imported for real: a config's mistakes show at once.
   from gpt_jax import config_door
   from gpt_jax.workdir import Workdir

@@ -44,6 +44,7 @@ class Run:
   eval_sets: dict[str, pipeline.Dataset]
   fingerprints: dict[str, Any]
   store: checkpoints.Checkpoints
+  signals: preemption.Watch
   console: TrainConsole
   tracker: tracking.Tracker
   state: TrainState
@@ -90,6 +91,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   workdir = Workdir(workdir).create()
   settings = config.checkpoint
   with (
+    preemption.Watch() as signals,
     workdir.lock(),
     checkpoints.Checkpoints(
       workdir.checkpoints,
@@ -119,6 +121,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       eval_sets=assembly.open_eval_sets(config, tokenizer, workdir),
       fingerprints=fingerprints,
       store=store,
+      signals=signals,
       events=workdir.events(),
     )
     while True:
@@ -224,11 +227,8 @@ def _steps(run):
     config.logging.profile_steps,
   )
   norms_every = config.logging.layer_norms_every_steps
-  with (
-    preemption.Watch() as signals,
-    profile,
-    loader.read(run.detours.batches(first)) as batches,
-  ):
+  run.signals.begin()
+  with profile, loader.read(run.detours.batches(first)) as batches:
     for step in range(first, horizon.total_steps):
       profile.before(step)
       batch = place(next(batches))
@@ -241,7 +241,7 @@ def _steps(run):
       report.settle()
       run.step = step + 1
       report.hold(metrics)
-      must_stop = signals.must_stop()
+      must_stop = run.signals.must_stop()
       run.owes_save |= saving.has_failed(run)
       due = [hook for hook in actions if hook.is_due(run)]
       if due or must_stop or run.owes_save:
@@ -251,18 +251,18 @@ def _steps(run):
       if run.owes_save:
         saving.save(run)
       if must_stop:
-        _stop(run, signals)
+        _stop(run)
       if due:
         report.restart_clock()
   if config.logging.figures:
     hooks.draw_figures(run)
 
 
-def _stop(run, signals):
+def _stop(run):
   """Saves the present step and raises Interrupted."""
   saving.commit(run)
   raise Interrupted(
-    f'{signals.signal or "SIGTERM"}: step {run.step} of'
+    f'{run.signals.signal or "SIGTERM"}: step {run.step} of'
     f' {run.program.horizon.total_steps} is done and saved in {run.workdir};'
     ' the same command goes on from there.'
   )

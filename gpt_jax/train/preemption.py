@@ -1,5 +1,8 @@
 """SIGTERM and Ctrl-C: the run finishes its step, saves, and ends with exit code 75.
 
+Before the first step of a start there is nothing to save: reading, restoring and the
+like are broken off where they stand, with 75 as well.
+
 Alone, the process handles both signals itself. A thread reads them from a pipe that
 Python's C handler writes to, so they are noticed during a compilation too, when no
 Python runs; a second Ctrl-C ends the process there and then.
@@ -8,7 +11,8 @@ In a run of several, SIGTERM belongs to jax: its coordination service tells all
 processes when one of them got it and settles on a step that none has passed yet
 (multihost_utils.reached_preemption_sync_point). That costs a lock a step, no message
 and nothing on the device, where a flag summed over all would cost a collective each
-step. Ctrl-C is passed on to jax as a SIGTERM.
+step. Ctrl-C is passed on to jax as a SIGTERM. Nothing is broken off there: the others
+would wait for the one that left.
 """
 
 import os
@@ -20,6 +24,8 @@ import threading
 import jax
 from jax.experimental import multihost_utils
 
+from gpt_jax.errors import Interrupted
+
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -29,6 +35,7 @@ class Watch:
   def __init__(self):
     self.signal = None
     """The name of the first signal, None before it."""
+    self._has_begun = self._is_broken_off = False
     self._together = jax.distributed.is_initialized()
     self._calls = 0
     self._former = {}
@@ -41,14 +48,26 @@ class Watch:
     self._writer.setblocking(False)
     self._former_fd = signal.set_wakeup_fd(self._writer.fileno())
     for number in ours:
-      self._former[number] = signal.signal(number, lambda number, frame: None)
+      self._former[number] = signal.signal(number, self._handle)
     self._thread = threading.Thread(target=self._listen, name='signals', daemon=True)
     self._thread.start()
     return self
 
-  def __exit__(self, *exception):
-    if not self._former:
-      return
+  def __exit__(self, kind, error, traceback):
+    if self._former:
+      self._let_go()
+    # Libraries may have made another error of the interruption.
+    if self._is_broken_off and kind is not None:
+      raise Interrupted(
+        f'{self.signal or "a signal"}: stopped before the first step of this start;'
+        ' nothing is lost, the same command goes on.'
+      ) from error
+
+  def begin(self):
+    """From here on a signal ends the run after a step; before, at once."""
+    self._has_begun = True
+
+  def _let_go(self):
     for number, handler in self._former.items():
       signal.signal(number, handler)
     signal.set_wakeup_fd(self._former_fd)
@@ -68,6 +87,12 @@ class Watch:
     self._calls += 1
     return multihost_utils.reached_preemption_sync_point(self._calls)
 
+  def _handle(self, number, frame):
+    """Python's own handler, in the main thread: the listening thread does the rest."""
+    if not self._together and not self._has_begun:
+      self._is_broken_off = True
+      raise KeyboardInterrupt
+
   def _listen(self):
     while received := self._reader.recv(64):
       for number in received:
@@ -77,7 +102,8 @@ class Watch:
   def _take(self, number):
     if self.signal is None:
       self.signal = signal.Signals(number).name
-      _say(f'{self.signal}: this step is finished and saved, then the run ends')
+      if self._together or self._has_begun:
+        _say(f'{self.signal}: this step is finished and saved, then the run ends')
       if self._together:
         os.kill(os.getpid(), signal.SIGTERM)
     elif number == signal.SIGINT:

@@ -14,6 +14,7 @@ SAVES, EVALUATIONS, SAMPLES = 50, 20, 40
 WARM_UP = 0.25  # of the run: programs are compiled, pools filled
 MAX_GROWTH = 0.02  # of memory, from the warm-up to the end
 MAX_EXTRA = 2.0  # descriptors, threads: a pool fills late, a leak adds one per save
+MAX_OBJECTS = 60  # of Python, a save: 48 are counters of TensorStore's that Orbax reads
 
 
 def soak(steps, rng, folder):
@@ -49,13 +50,13 @@ def soak(steps, rng, folder):
 
 
 def measure():
-  """Returns (resident MiB, open descriptors, threads) of this process."""
+  """Returns (resident MiB, open descriptors, threads, objects) of this process."""
   gc.collect()
   pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
   resident = pages * os.sysconf('SC_PAGE_SIZE') / (1 << 20)
   tasks = len(os.listdir('/proc/self/task'))
   assert tasks >= threading.active_count()
-  return resident, len(os.listdir('/proc/self/fd')), tasks
+  return resident, len(os.listdir('/proc/self/fd')), tasks, len(gc.get_objects())
 
 
 def report(samples, steps):
@@ -63,11 +64,14 @@ def report(samples, steps):
   kept = np.array(samples[int(len(samples) * WARM_UP) :], float)
   slopes = np.polyfit(np.arange(len(kept)), kept, 1)[0] * (len(kept) - 1)
   first, last = kept[0], kept[-1]
-  is_flat = slopes[0] <= MAX_GROWTH * first[0] and (slopes[1:] <= MAX_EXTRA).all()
+  share, a_save = slopes[0] / first[0], slopes[3] / (SAVES * (1 - WARM_UP))
+  is_flat = share < MAX_GROWTH and (slopes[1:3] <= MAX_EXTRA).all()
+  is_flat &= a_save <= MAX_OBJECTS
   message = (
-    f'after the first {WARM_UP:.0%}: memory {first[0]:.0f} -> {last[0]:.0f} MiB (slope'
-    f' {slopes[0]:+.1f} MiB in all), descriptors {first[1]:.0f} -> {last[1]:.0f}'
-    f' ({slopes[1]:+.1f}), threads {first[2]:.0f} -> {last[2]:.0f} ({slopes[2]:+.1f})'
+    f'after the first {WARM_UP:.0%}: memory {first[0]:.0f} -> {last[0]:.0f} MiB (line'
+    f' through all samples {share:+.1%}, bar {MAX_GROWTH:.0%}), descriptors'
+    f' {first[1]:.0f} -> {last[1]:.0f}, threads {first[2]:.0f} -> {last[2]:.0f} (bar'
+    f' {MAX_EXTRA:+.0f}), {a_save:.0f} objects a save (bar {MAX_OBJECTS})'
   )
   return dict(
     fault=f'soak: {steps} steps, {SAVES} saves, {EVALUATIONS} evaluations',

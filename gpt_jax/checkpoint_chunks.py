@@ -17,7 +17,6 @@ import tensorstore as ts
 from gpt_jax.errors import CheckpointError
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
-RIGHTFUL = 4  # references to `part` below: its dict, `pair`, `part`, an argument
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +97,26 @@ def _drop_surplus(tree):
   Nothing but `tree` may refer to its parts yet. Where TensorStore counts rightly, there
   is none; what Python shares (numbers, short texts) is left alone.
   """
+  rightful = []
+  _visit(json.loads('{"key": []}'), lambda part, count: rightful.append(count))
+
+  def drop(part, count):
+    if count == max(rightful) + 1 and _is_unshared(part):
+      ctypes.pythonapi.Py_DecRef(ctypes.py_object(part))
+
+  _visit(tree, drop)
+
+
+def _visit(tree, see):
+  """Calls `see(part, its references here)` with each key and value of all dicts."""
   if isinstance(tree, list):
     for part in tree:
-      _drop_surplus(part)
+      _visit(part, see)
   elif isinstance(tree, dict):
     for pair in tree.items():
       for part in pair:
-        if _is_unshared(part) and sys.getrefcount(part) == RIGHTFUL + 1:
-          ctypes.pythonapi.Py_DecRef(ctypes.py_object(part))
-        _drop_surplus(part)
+        see(part, sys.getrefcount(part))
+        _visit(part, see)
 
 
 def _is_unshared(part):

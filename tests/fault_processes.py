@@ -15,7 +15,7 @@ from gpt_jax.workdir import Workdir
 
 MOST_LOST = 2 * SAVE_EVERY  # the steps since the last save, and one save under way
 PAIR_STEPS, PAIR_LAST = 80, 60
-HANG_SECONDS = 30  # more than a start on a busy machine
+HANG_SECONDS = 60  # more than a start on a busy machine
 
 
 def kills(count, rng, folder):
@@ -23,9 +23,9 @@ def kills(count, rng, folder):
   text, whole = fault_runs.text_in(folder), folder / 'whole'
   fault_runs.finish([*fault_runs.TRAIN, *fault_runs.train_command(whole, text)])
   outcomes, wrong, most, runs = collections.Counter(), [], 0, 0
-  while sum(outcomes.values()) < count:
+  while sum(outcomes.values()) < count and not fault_runs.is_late():
     run, runs, left = folder / f'run_{runs}', runs + 1, Left(0, 0)
-    while sum(outcomes.values()) < count:
+    while sum(outcomes.values()) < count and not fault_runs.is_late():
       moment, now, problems = _kill_once(run, text, left, whole, rng)
       if moment is None:  # it came to its end before the kill
         wrong += problems
@@ -97,6 +97,8 @@ def processes(count, rng, folder):
   head += ['--supervise', '--restart_seconds=0.1', f'--hang_seconds={HANG_SECONDS}']
   outcomes, wrong, longest, message = collections.Counter(), [], {}, ''
   for number in range(count):
+    if fault_runs.is_late():
+      break
     run = folder / f'run_{number}'
     victim, kind = number % 2, (signal.SIGKILL, signal.SIGSTOP)[number // 2 % 2]
     who = f'{kind.name} of the {("coordinator", "worker")[victim]}'
@@ -123,8 +125,8 @@ def processes(count, rng, folder):
 def _lose(launcher, run, victim, kind, target):
   """Signals a process at step `target`; returns the seconds to the next figures."""
   launcher.wait_until(lambda: 'launch: process ids' in launcher.said(), every=0.05)
-  (pids,) = re.findall(r'launch: process ids ([\d ]+)', launcher.said())
   launcher.wait_until(lambda: Left.in_(run).step >= target, every=0.01)
+  pids = re.findall(r'launch: process ids ([\d ]+)', launcher.said())[-1]
   metrics = Workdir(run).metrics
   before, since = metrics.stat().st_ino, time.monotonic()
   os.kill(int(pids.split()[victim]), kind)

@@ -17,6 +17,7 @@ from launch import supervision
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = [sys.executable, '-m', 'gpt_jax']
 STEPS, SAVE_EVERY = 400, 5
+ENDS_AT = [float('inf')]  # of time.monotonic(): lanes of processes try no more then
 SHOWN = 300  # characters of a message of a row that is as it should be
 
 
@@ -29,6 +30,11 @@ def row(fault, outcomes, is_good, message=''):
     nothing_lost=bool(is_good),
     message=message.strip()[: SHOWN if is_good else 20 * SHOWN],
   )
+
+
+def is_late():
+  """Returns whether the time for all tries is over."""
+  return time.monotonic() > ENDS_AT[0]
 
 
 def text_in(folder):

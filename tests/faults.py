@@ -139,6 +139,8 @@ LANES = {
 def main(argv=None):
   options = _parse(argv)
   rows, start, commit = [], time.monotonic(), (git_state(ROOT) or {}).get('commit')
+  if options.minutes:
+    fault_runs.ENDS_AT[0] = start + 60 * options.minutes
   for name in options.only:
     make, size = LANES[name]
     size = size * options.scale if isinstance(size, float) else size
@@ -173,6 +175,9 @@ def _parse(argv):
   parser.add_argument('--scale', type=float, default=1.0, help='of tries, default: 1')
   parser.add_argument('--only', default=','.join(LANES), help='lanes, with commas')
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument(
+    '--minutes', type=float, help='then kills and processes try no more'
+  )
   parser.add_argument('--json', metavar='FILE', help='write the matrix there')
   options = parser.parse_args(argv)
   options.only = options.only.split(',')

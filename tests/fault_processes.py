@@ -104,7 +104,15 @@ def processes(count, rng, folder):
     who = f'{kind.name} of the {("coordinator", "worker")[victim]}'
     command = [*head, '--', *fault_runs.train_command(run, text, **steps)]
     launcher = fault_runs.Started(command, folder / 'output.txt')
-    seconds = _lose(launcher, run, victim, kind, rng.randrange(5, PAIR_LAST))
+    target = rng.randrange(5, PAIR_LAST)
+    if not launcher.wait_until(
+      lambda r=run, t=target: Left.in_(r).step >= t, 600, every=0.01
+    ):
+      launcher.end(signal.SIGTERM)
+      wrong.append(f'no step {target}: {launcher.said()[-3000:]}')
+      outcomes['never began'] += 1
+      continue
+    seconds = _lose(launcher, run, victim, kind)
     code, said = launcher.end(), launcher.said()
     restarts = re.findall(r'.*Restart \d.*', said)
     if code or len(restarts) != 1 or not fault_runs.same_end(run, whole):
@@ -122,10 +130,8 @@ def processes(count, rng, folder):
   )
 
 
-def _lose(launcher, run, victim, kind, target):
-  """Signals a process at step `target`; returns the seconds to the next figures."""
-  launcher.wait_until(lambda: 'launch: process ids' in launcher.said(), every=0.05)
-  launcher.wait_until(lambda: Left.in_(run).step >= target, every=0.01)
+def _lose(launcher, run, victim, kind):
+  """Signals a process; returns the seconds to the next figures."""
   pids = re.findall(r'launch: process ids ([\d ]+)', launcher.said())[-1]
   metrics = Workdir(run).metrics
   before, since = metrics.stat().st_ino, time.monotonic()

@@ -6,11 +6,9 @@ kilobyte stand in the nodes themselves.
 """
 
 import collections
-import ctypes
 import dataclasses
 import json
 import pathlib
-import sys
 
 import tensorstore as ts
 
@@ -38,11 +36,11 @@ def chunks(folder):
     return {}
   found = collections.defaultdict(list)
   store = ts.KvStore.open({'driver': 'file', 'path': f'{folder}/'}).result()
-  newest = _dump(store)['versions'][-1:]
+  newest = ts.ocdbt.dump(store).result()['versions'][-1:]
   pending = [(v['root']['location'], b'') for v in newest if 'location' in v['root']]
   while pending:
     location, prefix = pending.pop()
-    node = _dump(store, location)
+    node = ts.ocdbt.dump(store, location).result()
     inside = set()
     for entry in node['entries']:
       if 'location' in entry:  # a node below, which leaves out what its keys share
@@ -77,53 +75,6 @@ def refuse_strange_names(item_folder):
         f'{item_folder}: an array is called {path!r}; expected a name that stays inside'
         ' the folder. This checkpoint was not written by gpt-jax: do not use it.'
       )
-
-
-def _dump(store, *location):
-  """Returns a node of the database in `store` as dicts and lists; its root without one.
-
-  TensorStore 0.1.86 makes them with a reference too many to each key and value of a
-  dict (json_type_caster.cc), so they would stay for good: a kilobyte for each array at
-  each save.
-  """
-  tree = ts.ocdbt.dump(store, *location).result()
-  _drop_surplus(tree)
-  return tree
-
-
-def _drop_surplus(tree):
-  """Gives back the one reference that nobody holds to keys and values of dicts.
-
-  Nothing but `tree` may refer to its parts yet. Where TensorStore counts rightly, there
-  is none; what Python shares (numbers, short texts) is left alone.
-  """
-  rightful = []
-  _visit(json.loads('{"key": []}'), lambda part, count: rightful.append(count))
-
-  def drop(part, count):
-    if count == max(rightful) + 1 and _is_unshared(part):
-      ctypes.pythonapi.Py_DecRef(ctypes.py_object(part))
-
-  _visit(tree, drop)
-
-
-def _visit(tree, see):
-  """Calls `see(part, its references here)` with each key and value of all dicts."""
-  if isinstance(tree, list):
-    for part in tree:
-      _visit(part, see)
-  elif isinstance(tree, dict):
-    for pair in tree.items():
-      for part in pair:
-        see(part, sys.getrefcount(part))
-        _visit(part, see)
-
-
-def _is_unshared(part):
-  """Returns whether Python makes an object of its own for each such value."""
-  if isinstance(part, str | bytes):
-    return len(part) > 1
-  return part > 256 if isinstance(part, int) else isinstance(part, dict | list)
 
 
 def _place(location):

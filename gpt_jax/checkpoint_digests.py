@@ -20,7 +20,7 @@ import stat
 from typing import Any
 
 from gpt_jax import checkpoint_chunks, storage
-from gpt_jax.errors import CheckpointError
+from gpt_jax.errors import CheckpointError, StorageError
 
 FILE = 'digests.json'
 PART = 'digests.process_{}.json'  # of the files that one process wrote of an item
@@ -68,6 +68,16 @@ def write_part(item_folder, process):
     item_folder, files, {f'ocdbt.{mine}/': item_folder / f'ocdbt.{mine}'}
   )
   storage.write_json(item_folder / PART.format(process), listed)
+
+
+def require_parts(item_folder, processes):
+  """Raises StorageError naming the first process whose part of an item is missing."""
+  for process in range(processes):
+    if not (item_folder / PART.format(process)).exists():
+      raise StorageError(
+        f'process {process} of {processes} could not write its part of'
+        f' {item_folder.name}'
+      )
 
 
 def seal(step_folder):

@@ -3,12 +3,11 @@
 import pathlib
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
 from gpt_jax import checkpoint_digests, storage
+from gpt_jax.agreement import anywhere
 
 META = 'meta'
 DAMAGED = '.damaged'  # ends the names of steps that were set aside
@@ -80,10 +79,3 @@ def committed(directory):
 def set_aside_steps(directory):
   """Returns the folders of damaged steps that were set aside, sorted."""
   return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))
-
-
-def anywhere(is_so):
-  """Returns whether `is_so` holds on any process; all of them must ask."""
-  if jax.process_count() == 1:
-    return bool(is_so)
-  return bool(np.any(multihost_utils.process_allgather(np.array(bool(is_so)))))

@@ -20,7 +20,13 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 def main(argv=None):
   """Returns the exit code of the command line `argv` (default: the process's own)."""
-  argv = list(sys.argv[1:] if argv is None else argv)
+  try:
+    return _run(list(sys.argv[1:] if argv is None else argv))
+  finally:
+    _let_go_of_output()
+
+
+def _run(argv):
   try:
     argv, overrides = split_overrides(argv)
     parser = _parser()
@@ -127,6 +133,15 @@ def _parser():
 
 def _module(name):
   return importlib.import_module(f'gpt_jax.commands.{name}_command')
+
+
+def _let_go_of_output():
+  """Keeps the exit code where output cannot be written: Python would make it 120."""
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+    except OSError:  # a full disk, a pipe that nobody reads
+      os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _quiet_libraries():

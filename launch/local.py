@@ -46,6 +46,9 @@ def main(argv=None):
   options, command = _parse(arguments)
   workdir = _workdir(command)
   log_dir = options.log_dir or (workdir and workdir / 'logs')
+  if workdir and command[0] == 'train' and (error := _refusal(workdir)):
+    _say(f'error: {error}')
+    return error.exit_code
   full = [sys.executable, '-m', 'gpt_jax', *command]
   settings = dict(
     processes=options.processes,
@@ -68,6 +71,19 @@ def main(argv=None):
     return run_watched(full, is_hung=is_hung, show_pids=True, **settings)
 
   return supervision.supervise(attempt, workdir, policy, _say)
+
+
+def _refusal(workdir):
+  """Returns why no run can start in `workdir`, before a log is written there."""
+  if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # for a launcher whose package is not installed
+  from gpt_jax import errors, storage, workdir_lock
+
+  try:
+    storage.refuse_place(workdir)
+    workdir_lock.refuse_owned(workdir)
+  except errors.StorageError as error:
+    return error
 
 
 def run(command, **settings):

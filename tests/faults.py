@@ -264,6 +264,7 @@ LANES = {
   'processes': (processes, 20),
   'flips': (lent('fault_flips', 'run_flips'), 1000),
   'tokens': (tokens, 1000),
+  'disk': (lent('fault_disk', 'run_disk'), 20),
   'configs': (configs, 1.0),
   'values': (values, 1.0),
   'soak': (fault_soak.soak, 2000),

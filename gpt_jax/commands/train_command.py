@@ -12,6 +12,7 @@ examples:
       --config.init_from=runs/tiny
 """
 
+from gpt_jax import storage
 from gpt_jax.commands import flags
 from gpt_jax.errors import ConfigError
 
@@ -28,7 +29,9 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  # Before jax is imported for real: a config's mistakes show at once.
+  # Before jax is imported for real: a folder that cannot be written shows at once, and
+  # so do a config's mistakes.
+  storage.refuse_place(args.workdir)
   from gpt_jax import config_door
   from gpt_jax.workdir import Workdir
 

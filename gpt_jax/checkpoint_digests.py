@@ -188,12 +188,13 @@ def size(step_folder):
   return sum(entry['bytes'] for entry in read(step_folder).values())
 
 
-def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None):
+def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   """Returns the list of Damage of a step, [] when it is as it was written.
 
   Args:
     share: (i, n): compare each n-th file from the i-th on; presence counts for all.
     quick: compare names and sizes only.
+    item: compare the files of this item only; names count for all.
     on_bytes: called with the number of bytes just compared, from several threads.
   """
   step_folder = pathlib.Path(step_folder)
@@ -205,7 +206,8 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None):
   if damages:
     return damages  # nothing is opened that could be somewhere else
   index, count = share
-  names = sorted(files)[index::count]
+  chosen = [name for name in files if item is None or name.startswith(f'{item}/')]
+  names = sorted(chosen)[index::count]
 
   def one(name):
     return _compare(step_folder / name, name, files[name], quick, on_bytes)

@@ -1,4 +1,4 @@
-"""How an item of arrays is written: as Orbax does, then digested by who wrote it."""
+"""How Orbax is set up, and how it writes an item: digested by who wrote it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -47,6 +47,33 @@ class _Digested:
     for future in self.written:
       future.result(timeout)
     checkpoint_digests.write_part(self.directory, jax.process_index())
+
+
+def open_manager(directory, *, keep, pruned, seal, meet, read_only):
+  """Returns Orbax's manager of `directory`, which keeps what any of `keep` would.
+
+  `seal()` is called before the rename that commits a step, `meet` where processes wait
+  for each other. Steps to be pruned go through the folder named `pruned`.
+  """
+  hooks = ocp.options.AsyncOptions(
+    post_finalization_callback=seal, barrier_sync_fn=meet
+  )
+  return ocp.CheckpointManager(
+    directory,
+    options=ocp.CheckpointManagerOptions(
+      preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
+      # Also where a save is waited for: only this way writes digests before the rename
+      # that commits a step.
+      enable_async_checkpointing=not read_only,
+      async_options=None if read_only else hooks,
+      read_only=read_only,
+      create=not read_only,
+      save_interval_steps=0 if read_only else 1,
+      todelete_subdir=None if read_only else pruned,
+      # Opening reads no step: a damaged old one must not keep a run from resuming.
+      lightweight_initialize=True,
+    ),
+  )
 
 
 def require_arrays(items):

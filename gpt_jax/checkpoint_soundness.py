@@ -23,10 +23,11 @@ class Soundness:
     self._directory = pathlib.Path(directory)
     self._sound = set()
 
-  def problem(self, step, on_bytes=None):
+  def problem(self, step, on_bytes=None, item=None):
     """Returns None for a sound step, else lines that name it and its damaged files.
 
-    Every process compares a share of the files and names what it saw.
+    Every process compares a share of the files and names what it saw. `item`: only the
+    files of that one are compared; names and sizes count for all.
     """
     if step in self._sound:
       return None
@@ -34,9 +35,12 @@ class Soundness:
     share = (jax.process_index(), jax.process_count())
     damages = checkpoint_digests.links(folder)
     if not damages and not self.is_unsealed(step):
-      damages = checkpoint_digests.verify(folder, share=share, on_bytes=on_bytes)
+      damages = checkpoint_digests.verify(
+        folder, share=share, on_bytes=on_bytes, item=item
+      )
     if not anywhere(damages):
-      self._sound.add(step)
+      if item is None:
+        self._sound.add(step)
       return None
     listed = checkpoint_digests.describe(damages) or '  (seen by another process)'
     return f'{folder} is damaged:\n{listed}'

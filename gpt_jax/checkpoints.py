@@ -63,27 +63,13 @@ class Checkpoints:
       storage.probe(self.directory)
       self._sweep()
     policies = ocp.checkpoint_managers
-    self._manager = ocp.CheckpointManager(
+    self._manager = checkpoint_handler.open_manager(
       self.directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy(
-          [policies.LatestN(keep_last), self._best]
-        ),
-        # Also where a save is waited for: only this way writes digests before the
-        # rename that commits a step.
-        enable_async_checkpointing=not read_only,
-        async_options=None
-        if read_only
-        else ocp.options.AsyncOptions(
-          post_finalization_callback=self._seal, barrier_sync_fn=self._meeting
-        ),
-        read_only=read_only,
-        create=not read_only,
-        save_interval_steps=0 if read_only else 1,
-        todelete_subdir=None if read_only else PRUNED,
-        # Opening reads no step: a damaged old one must not keep a run from resuming.
-        lightweight_initialize=True,
-      ),
+      keep=[policies.LatestN(keep_last), self._best],
+      pruned=PRUNED,
+      seal=self._seal,
+      meet=self._meeting,
+      read_only=read_only,
     )
     self._steps = sorted(self._manager.all_steps())
     self._read_scores()
@@ -256,6 +242,13 @@ class Checkpoints:
       raise CheckpointError(
         f'{problem}\nUse another step; in the folder: {_listed(self._others(step))}.'
       )
+
+  def has_sound_record(self, step, say=None):
+    """Returns whether the record of `step` is as it was saved; else sets it aside."""
+    problem = self.soundness.problem(step, item=META)
+    if problem:
+      (say or _say)(f'{problem}\nThat step is now {self._set_aside(step)}.')
+    return not problem
 
   def newest_sound_step(self, say=None):
     """Returns the newest step whose files are as they were saved, None without steps.

@@ -238,6 +238,51 @@ def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
     )
 
 
+def test_a_rollback_to_a_damaged_step_goes_further_back(tmp_path, monkeypatch, capsys):
+  with_a_spike(monkeypatch)
+  config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
+  loop.train(config, tmp_path / 'whole', quiet=True)
+  folder = tmp_path / 'run' / 'checkpoints'
+
+  def damage(run):
+    if run.detours.taken == ():
+      run.store.wait()
+      (folder / '8' / 'params' / '_METADATA').write_text('{}')
+
+  with monkeypatch.context() as patch:
+    tiny_runs.after_step(patch, 10, damage)
+    loop.train(config, tmp_path / 'run', quiet=True)
+  assert 'checkpoints/8 is damaged' in capsys.readouterr().err
+  assert (folder / '8.damaged').is_dir() and (folder / '8').is_dir()
+  whole, run = (tiny_runs.saved_arrays(tmp_path / name) for name in ('whole', 'run'))
+  tiny_runs.assert_same(run, whole)
+  assert tiny_runs.lines(tmp_path / 'run') == tiny_runs.lines(tmp_path / 'whole')
+  # An older step whose record is damaged keeps no run from going on.
+  (folder / '4' / 'meta' / 'metadata').write_text('{}')
+  further = SPIKES | {'guard.spikes': 'rollback', 'train.steps': 17}
+  loop.train(tiny_runs.tiny_config(further), tmp_path / 'run', quiet=True)
+  assert sorted(path.name for path in folder.iterdir()) == [
+    '12', '16', '17', '4.damaged', '8', '8.damaged',
+  ]  # fmt: skip
+
+
+def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
+  # The samples of step 12, and after a rollback to step 8 those of step 13.
+  serve(monkeypatch, lambda n: None if 88 <= n <= 95 or n >= 136 else 3)
+  overrides = {'guard.spikes': 'rollback', 'guard.max_rollbacks': 1}
+  config = tiny_runs.tiny_config(SPIKES | overrides)
+  with pytest.raises(DivergedError, match='after 1 rollbacks') as error:
+    loop.train(config, tmp_path, quiet=True)
+  found = json.loads(Workdir(tmp_path).postmortem.read_text())
+  assert (found['step'], found['checkpoints'][-1]) == (13, 12)
+  assert found['bad_steps'][0]['first_sample'] == 136
+  assert found['history'][-1]['loss'] > 1 and found['history'][-1]['skipped']
+  assert found['norms']['param/embed/embedding'] > 0
+  assert [event['kind'] for event in events(tmp_path)] == ['rollback', 'spike']
+  for part in ('postmortem.json', 'optimizer.learning_rate', 'guard.max_rollbacks'):
+    assert part in str(error.value)
+
+
 def test_rollbacks_end_at_their_limit_and_at_the_start_where_nothing_is_saved():
   config = tiny_runs.tiny_config(SPIKES | {'guard.max_rollbacks': 1})
   found = detours.RollBack(12, {'loss': 9.0})

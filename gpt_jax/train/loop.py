@@ -152,6 +152,7 @@ def _from_checkpoint(parts, quiet):
   program, store, workdir = parts['program'], parts['store'], parts['workdir']
   way = detours.Detours.read(program.horizon, parts['events'])
   resume.leave_the_way(store, way)
+  store.newest_sound_step()  # a rollback may have come to one that is damaged
   state, step, origin = resume.starting_state(program, store, parts['config'])
   meta = store.read_meta(step) if step else {}
   # What happened after the checkpoint will happen again; rollbacks are the way itself.
@@ -180,7 +181,7 @@ def _from_checkpoint(parts, quiet):
       _steps(run)
     except detours.RollBack as found:
       saving.commit_pending(run)
-      after = detours.decide(way, found, store.steps(), run.config.guard)
+      after = bad_steps.roll_back(run, found)
       found.event |= dict(kind='rollback', **after.as_json()[-1])
       console.note(detours.said(found.event))
       raise

@@ -89,9 +89,12 @@ def check_tokenizer(meta, tokenizer, workdir):
 def leave_the_way(store, detours):
   """Deletes the checkpoints that a rollback went back behind, as it was to do.
 
-  They were trained on samples that the rollback leaves out.
+  They were trained on samples that the rollback leaves out. A step whose record is
+  damaged is set aside: nobody can tell which way it lies on.
   """
   for step in store.steps():
+    if not store.has_sound_record(step):
+      continue
     if not detours.are_of(step, store.read_meta(step).get('detours', [])):
       store.delete(step)
 

@@ -36,32 +36,35 @@ def of_primary(value):
 def together(action):
   """Returns what `action()` does, or raises on all processes where it fails on one.
 
-  Who did not fail himself raises the same class of UserError (others: RuntimeError)
-  with the message of who did, so that all end alike and nobody waits for the dead.
+  The others raise the same class of UserError (RuntimeError where it is none) with that
+  one's message, so that all end alike and nobody waits for the dead. Of several the
+  last counts: what stops the first may be that the part of another is missing.
   """
   try:
     result = action()
   except Exception as error:
-    _problems(f'{getattr(error, "exit_code", 0)} {type(error).__name__}: {error}')
+    mine = f'{getattr(error, "exit_code", 0)} {type(error).__name__}: {error}'
+    process, text = _last_problem(mine)
+    if process != jax.process_index():
+      raise _told(process, text) from error
     raise
-  if found := _problems(''):
-    process, text = found
-    code, _, said = text.partition(' ')
-    kind, _, message = said.partition(': ')
-    known = CLASSES.get(int(code))
-    raise (known or RuntimeError)(
-      f'process {process}: {message if known else f"{kind}: {message}"}'
-    )
+  if found := _last_problem(''):
+    raise _told(*found)
   return result
 
 
-def _problems(text):
-  """Returns `(process, text)` of the last process whose `text` is not '', else None.
+def _told(process, text):
+  """Returns the error that another process has told of."""
+  code, _, said = text.partition(' ')
+  if kind := CLASSES.get(int(code)):
+    return kind(f'process {process}: {said.partition(": ")[2]}')
+  return RuntimeError(f'process {process}: {said}')
 
-  Of several the last: what stops the first one may be that another's part is missing.
-  """
+
+def _last_problem(text):
+  """Returns `(process, text)` of the last process whose `text` is not '', else None."""
   if jax.process_count() == 1:
-    return None
+    return (0, text) if text else None
   mine = np.zeros(PROBLEM_BYTES, np.uint8)
   content = np.frombuffer(text.encode()[:PROBLEM_BYTES], np.uint8)
   mine[: len(content)] = content

@@ -16,7 +16,7 @@ from gpt_jax.errors import CheckpointError, DivergedError
 from gpt_jax.objectives import causal_lm
 from gpt_jax.objectives.example import Objective
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.train import detours, guard, loop, spikes, step
+from gpt_jax.train import detours, guard, loop, resume, spikes, step
 from gpt_jax.workdir import Workdir
 
 HORIZON = schedules.Horizon(16, 1000, (schedules.Stage(0, 0, 8),))
@@ -200,20 +200,28 @@ def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypat
   assert tiny_runs.saved_arrays(tmp_path / 'cut')["['window']['count']"] == 1
 
 
+@pytest.fixture(scope='module')
+def rolled_back(tmp_path_factory):
+  """Returns the workdir of a run that met a spike and went back. Only read it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'rolled_back'
+  with pytest.MonkeyPatch.context() as patch:
+    with_a_spike(patch)
+    config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
+    loop.train(config, workdir, quiet=True)
+  return workdir
+
+
 def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
-  tmp_path, monkeypatch
+  rolled_back, tmp_path, monkeypatch
 ):
   with_a_spike(monkeypatch)
   config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
-  loop.train(config, tmp_path / 'whole', quiet=True)
-  (event,) = events(tmp_path / 'whole')
+  (event,) = events(rolled_back)
   assert (event['kind'], event['step'], event['to']) == ('rollback', 12, 8)
   # Batches 9 to 12 and one more: the poison is among them.
   assert event['samples'] == 5 * 8
-  assert [line['step'] for line in tiny_runs.lines(tmp_path / 'whole')] == [
-    *range(1, 17)
-  ]
-  with checkpoints.reader(tmp_path / 'whole' / 'checkpoints') as store:
+  assert [line['step'] for line in tiny_runs.lines(rolled_back)] == [*range(1, 17)]
+  with checkpoints.reader(rolled_back / 'checkpoints') as store:
     assert store.steps() == [4, 8, 12, 16]
     assert store.read_meta(8)['next_sample'] == 64
     assert store.read_meta(16)['next_sample'] == 128 + 40
@@ -231,39 +239,47 @@ def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
       loop.train(config, tmp_path / f'cut{at}', quiet=True)
     loop.train(config, tmp_path / f'cut{at}', quiet=True)
     assert events(tmp_path / f'cut{at}') == [event]
-    assert tiny_runs.lines(tmp_path / f'cut{at}') == tiny_runs.lines(tmp_path / 'whole')
+    assert tiny_runs.lines(tmp_path / f'cut{at}') == tiny_runs.lines(rolled_back)
     tiny_runs.assert_same(
       tiny_runs.saved_arrays(tmp_path / f'cut{at}'),
-      tiny_runs.saved_arrays(tmp_path / 'whole'),
+      tiny_runs.saved_arrays(rolled_back),
     )
 
 
-def test_a_rollback_to_a_damaged_step_goes_further_back(tmp_path, monkeypatch, capsys):
+def test_a_rollback_to_a_damaged_step_goes_further_back(
+  rolled_back, tmp_path, monkeypatch, capsys
+):
   with_a_spike(monkeypatch)
-  config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
-  loop.train(config, tmp_path / 'whole', quiet=True)
-  folder = tmp_path / 'run' / 'checkpoints'
+  folder = tmp_path / 'checkpoints'
 
   def damage(run):
-    if run.detours.taken == ():
+    if not run.detours.taken:
       run.store.wait()
       (folder / '8' / 'params' / '_METADATA').write_text('{}')
 
-  with monkeypatch.context() as patch:
-    tiny_runs.after_step(patch, 10, damage)
-    loop.train(config, tmp_path / 'run', quiet=True)
+  tiny_runs.after_step(monkeypatch, 10, damage)
+  config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
+  loop.train(config, tmp_path, quiet=True)
   assert 'checkpoints/8 is damaged' in capsys.readouterr().err
   assert (folder / '8.damaged').is_dir() and (folder / '8').is_dir()
-  whole, run = (tiny_runs.saved_arrays(tmp_path / name) for name in ('whole', 'run'))
-  tiny_runs.assert_same(run, whole)
-  assert tiny_runs.lines(tmp_path / 'run') == tiny_runs.lines(tmp_path / 'whole')
-  # An older step whose record is damaged keeps no run from going on.
+  ours, expected = (tiny_runs.saved_arrays(run) for run in (tmp_path, rolled_back))
+  tiny_runs.assert_same(ours, expected)
+  assert tiny_runs.lines(tmp_path) == tiny_runs.lines(rolled_back)
+
+
+def test_an_older_step_whose_record_is_damaged_is_set_aside(rolled_back, tmp_path):
+  tiny_runs.copy(rolled_back, tmp_path / 'run')
+  folder = tmp_path / 'run' / 'checkpoints'
   (folder / '4' / 'meta' / 'metadata').write_text('{}')
-  further = SPIKES | {'guard.spikes': 'rollback', 'train.steps': 17}
-  loop.train(tiny_runs.tiny_config(further), tmp_path / 'run', quiet=True)
-  assert sorted(path.name for path in folder.iterdir()) == [
-    '12', '16', '17', '4.damaged', '8', '8.damaged',
-  ]  # fmt: skip
+  way = detours.Detours.read(HORIZON, events(rolled_back))
+  with checkpoints.Checkpoints(
+    folder, keep_last=9, keep_best=0, best_metric='', asynchronous=True
+  ) as store:
+    resume.leave_the_way(store, way)
+    assert store.steps() == [8, 12, 16]
+    resume.leave_the_way(store, way.after(14, 8, 0))  # deletes what lies behind it
+    assert store.steps() == [8]
+  assert (folder / '4.damaged').is_dir()
 
 
 def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):

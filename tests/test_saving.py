@@ -57,9 +57,10 @@ def clock(monkeypatch):
 def run(clock):
   """Returns a run at step 5, scored there; `said` is its console's text."""
   said = io.StringIO()
+  rules = types.SimpleNamespace(mesh=types.SimpleNamespace(shape={'data': 2}))
   checkpoint = types.SimpleNamespace(retry_seconds=(1.0, 5.0, 30.0))
   return types.SimpleNamespace(
-    step=5, store=Store(), program=types.SimpleNamespace(horizon=HORIZON),
+    step=5, store=Store(), program=types.SimpleNamespace(horizon=HORIZON, rules=rules),
     saved_config={'seed': 0}, fingerprints={'data': 'd'}, scored_step=5,
     scores={'validation/loss': 1.0}, said=said,
     state=types.SimpleNamespace(as_items=lambda: {'params': {}}),
@@ -76,7 +77,7 @@ def test_a_checkpoint_says_where_the_data_goes_on(run):
   assert meta == dict(
     next_sample=40 + 24, tokens=640, config={'seed': 0}, fingerprints={'data': 'd'},
     detours=[{'step': 7, 'to': 4, 'samples': 24}],
-    tally={'skipped': 0, 'in_a_row': 0},
+    tally={'skipped': 0, 'in_a_row': 0}, mesh={'data': 2},
   )  # fmt: skip
   assert metrics == {'validation/loss': 1.0}
 

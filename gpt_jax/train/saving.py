@@ -95,6 +95,7 @@ def _start(run):
     tally=dataclasses.asdict(run.tally),
     config=run.saved_config,
     fingerprints=run.fingerprints,
+    mesh=dict(run.program.rules.mesh.shape),
   )
   # Figures of an older state say nothing about how good this one is.
   scores = run.scores if run.scored_step == run.step else {}

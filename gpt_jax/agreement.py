@@ -44,9 +44,9 @@ def together(action):
     result = action()
   except Exception as error:
     mine = f'{getattr(error, "exit_code", 0)} {type(error).__name__}: {error}'
-    process, text = _last_problem(mine)
-    if process != jax.process_index():
-      raise _told(process, text) from error
+    found = _last_problem(mine)
+    if found and found[0] != jax.process_index():
+      raise _told(*found) from error
     raise
   if found := _last_problem(''):
     raise _told(*found)

@@ -16,12 +16,13 @@ TIMEOUT_MS = 20 * 60 * 1000  # as Orbax's own
 class Meeting:
   """The `barrier_sync_fn` of a CheckpointManager; `begin` comes before each save."""
 
-  PLACES = ('async_write_complete', 'async_commit_complete')
+  PLACES: tuple[str, ...] = ('async_write_complete', 'async_commit_complete')
   """What Orbax calls the two, in the order in which each process comes to them."""
 
   def __init__(self):
     self._wait = ocp.multihost.get_barrier_sync_fn()
-    self._number, self._left, self._is_watched = 0, [], False
+    self._number, self._is_watched = 0, False
+    self._left: list[str] = []
 
   def begin(self):
     """Numbers a save: a step that is tried again meets under another name."""

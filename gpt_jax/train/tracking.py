@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 import uuid
+from typing import Any
 
 import jax
 
@@ -49,7 +50,8 @@ class TensorBoard:
     from tensorboardX.proto import event_pb2
     from tensorboardX.record_writer import masked_crc32c
 
-    content = event_pb2.Event(**event).SerializeToString()
+    make: Any = vars(event_pb2)['Event']  # made at import: type checkers know it not
+    content = make(**event).SerializeToString()
     length = struct.pack('<Q', len(content))
     sums = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
     self._file.append(length + sums[0] + content + sums[1])

@@ -60,7 +60,7 @@ class Checkpoints:
     self.directory = pathlib.Path(directory).expanduser().absolute()
     self.soundness = Soundness(self.directory)
     if not read_only:
-      storage.probe(self.directory)
+      agreement.together(lambda: storage.probe(self.directory))
       self._sweep()
     policies = ocp.checkpoint_managers
     self._manager = checkpoint_handler.open_manager(

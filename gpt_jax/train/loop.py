@@ -95,7 +95,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   for whatever the user can mend, before the first step where possible, and Interrupted
   after SIGTERM or Ctrl-C, once the step that was under way is saved.
   """
-  workdir = Workdir(workdir).create()
+  workdir = agreement.together(Workdir(workdir).create)
   settings = config.checkpoint
   with (
     workdir.lock(),
@@ -112,7 +112,12 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     if meta:
       config = resume.same_run(meta['config'], config, workdir, allow_changes)
     tokenizer = assembly.open_tokenizer(config, workdir)
-    dataset = assembly.open_training_data(config, tokenizer, workdir)
+    dataset, eval_sets = agreement.together(
+      lambda: (
+        assembly.open_training_data(config, tokenizer, workdir),
+        assembly.open_eval_sets(config, tokenizer, workdir),
+      )
+    )
     fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
     if meta:
       resume.check_same_data(meta, fingerprints, workdir, allow_changes)
@@ -124,7 +129,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         config, tokenizer, table_rows=config.model.vocab_size if meta else None
       ),
       dataset=dataset,
-      eval_sets=assembly.open_eval_sets(config, tokenizer, workdir),
+      eval_sets=eval_sets,
       fingerprints=fingerprints,
       store=store,
       events=workdir.events(),

@@ -28,7 +28,8 @@ class TensorBoard:
   """
 
   def __init__(self, folder, restored_step=0):
-    name = f'events.out.tfevents.{time.time_ns():020}.{socket.gethostname()}'
+    # TensorBoard reads the files of a folder by name, so the name is the time.
+    name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
     self._file = appending.Appender(pathlib.Path(folder) / name)
     self._append(wall_time=time.time(), file_version='brain.Event:2')
     # Hides what a run wrote beyond the checkpoint that it resumed from.

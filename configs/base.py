@@ -180,6 +180,8 @@ def get_config():
   checkpoint.keep_best = 1  # 0: off
   checkpoint.best_metric = 'validation/loss'  # lower is better
   checkpoint.asynchronous = True
+  # A failed save is tried again after each of these; training goes on meanwhile.
+  checkpoint.retry_seconds = (1.0, 5.0, 30.0, 120.0)
 
   config.logging = logging = ConfigDict()
   logging.every_steps = 10

@@ -20,7 +20,7 @@ import stat
 from typing import Any
 
 from gpt_jax import checkpoint_chunks, storage
-from gpt_jax.errors import CheckpointError
+from gpt_jax.errors import CheckpointError, StorageError
 
 FILE = 'digests.json'
 PART = 'digests.process_{}.json'  # of the files that one process wrote of an item
@@ -68,6 +68,16 @@ def write_part(item_folder, process):
     item_folder, files, {f'ocdbt.{mine}/': item_folder / f'ocdbt.{mine}'}
   )
   storage.write_json(item_folder / PART.format(process), listed)
+
+
+def require_parts(item_folder, processes):
+  """Raises StorageError naming the first process whose part of an item is missing."""
+  for process in range(processes):
+    if not (item_folder / PART.format(process)).exists():
+      raise StorageError(
+        f'process {process} of {processes} could not write its part of'
+        f' {item_folder.name}'
+      )
 
 
 def seal(step_folder):
@@ -178,12 +188,13 @@ def size(step_folder):
   return sum(entry['bytes'] for entry in read(step_folder).values())
 
 
-def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None):
+def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   """Returns the list of Damage of a step, [] when it is as it was written.
 
   Args:
     share: (i, n): compare each n-th file from the i-th on; presence counts for all.
     quick: compare names and sizes only.
+    item: compare the files of this item only; names count for all.
     on_bytes: called with the number of bytes just compared, from several threads.
   """
   step_folder = pathlib.Path(step_folder)
@@ -195,7 +206,8 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None):
   if damages:
     return damages  # nothing is opened that could be somewhere else
   index, count = share
-  names = sorted(files)[index::count]
+  chosen = [name for name in files if item is None or name.startswith(f'{item}/')]
+  names = sorted(chosen)[index::count]
 
   def one(name):
     return _compare(step_folder / name, name, files[name], quick, on_bytes)

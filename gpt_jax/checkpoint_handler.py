@@ -1,12 +1,13 @@
-"""How an item of arrays is written: as Orbax does, then digested by who wrote it."""
+"""How Orbax is set up, and how it writes an item: digested by who wrote it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from gpt_jax import checkpoint_digests
+from gpt_jax import checkpoint_digests, pytree
 
 
 class DigestingHandler(ocp.StandardCheckpointHandler):
@@ -14,13 +15,17 @@ class DigestingHandler(ocp.StandardCheckpointHandler):
 
   async def async_save(self, directory, *args, **kwargs):
     written = await super().async_save(directory, *args, **kwargs)
-    return [_Digested(written or [], getattr(directory, 'path', directory))]
+    folder = getattr(directory, 'path', directory)
+    return [_Digested(written or [], folder, kwargs['args'].on_thread)]
 
 
 @ocp.args.register_with_handler(DigestingHandler, for_save=True)
 @dataclasses.dataclass
 class Save(ocp.args.StandardSave):
   """A tree of arrays to be saved with its digests."""
+
+  on_thread: Callable[[], None] = lambda: None
+  """Called in the thread that waits for the arrays to be written, before it does."""
 
 
 @ocp.args.register_with_handler(DigestingHandler, for_restore=True)
@@ -35,8 +40,46 @@ class _Digested:
 
   written: list[Any]
   directory: Any
+  on_thread: Callable[[], None]
 
   def result(self, timeout=None):
+    self.on_thread()
     for future in self.written:
       future.result(timeout)
     checkpoint_digests.write_part(self.directory, jax.process_index())
+
+
+def open_manager(directory, *, keep, pruned, seal, meet, read_only):
+  """Returns Orbax's manager of `directory`, which keeps what any of `keep` would.
+
+  `seal()` is called before the rename that commits a step, `meet` where processes wait
+  for each other. Steps to be pruned go through the folder named `pruned`.
+  """
+  hooks = ocp.options.AsyncOptions(
+    post_finalization_callback=seal, barrier_sync_fn=meet
+  )
+  return ocp.CheckpointManager(
+    directory,
+    options=ocp.CheckpointManagerOptions(
+      preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
+      # Also where a save is waited for: only this way writes digests before the rename
+      # that commits a step.
+      enable_async_checkpointing=not read_only,
+      async_options=None if read_only else hooks,
+      read_only=read_only,
+      create=not read_only,
+      save_interval_steps=0 if read_only else 1,
+      todelete_subdir=None if read_only else pruned,
+      # Opening reads no step: a damaged old one must not keep a run from resuming.
+      lightweight_initialize=True,
+    ),
+  )
+
+
+def require_arrays(items):
+  """Raises TypeError naming the first leaf of `items` that is not a jax.Array."""
+  for item, tree in items.items():
+    for name, leaf in pytree.named_leaves(tree):
+      # Orbax would restore a numpy leaf without looking at its shape.
+      if not isinstance(leaf, jax.Array):
+        raise TypeError(f'{item}/{name}: expected a jax.Array, got {type(leaf)}')

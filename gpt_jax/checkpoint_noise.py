@@ -16,6 +16,7 @@ def silence():
   shows the log lines again.
   """
   logging.getLogger('absl').addFilter(_is_worth_showing)
+  logging.getLogger('asyncio').addFilter(_is_of_others)
   if not isinstance(sys.unraisablehook, _SkipOrbax):
     sys.unraisablehook = _SkipOrbax(sys.unraisablehook)
 
@@ -29,6 +30,11 @@ def first_line(error):
 
 def _is_worth_showing(record):
   return '/orbax/' not in record.pathname or absl.logging.vlog_is_on(1)
+
+
+def _is_of_others(record):
+  """Passes over the tasks that a failed save abandons."""
+  return '/orbax/' not in record.getMessage()
 
 
 @dataclasses.dataclass

@@ -3,12 +3,11 @@
 import pathlib
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
 from gpt_jax import checkpoint_digests, storage
+from gpt_jax.agreement import anywhere
 
 META = 'meta'
 DAMAGED = '.damaged'  # ends the names of steps that were set aside
@@ -24,10 +23,11 @@ class Soundness:
     self._directory = pathlib.Path(directory)
     self._sound = set()
 
-  def problem(self, step, on_bytes=None):
+  def problem(self, step, on_bytes=None, item=None):
     """Returns None for a sound step, else lines that name it and its damaged files.
 
-    Every process compares a share of the files and names what it saw.
+    Every process compares a share of the files and names what it saw. `item`: only the
+    files of that one are compared; names and sizes count for all.
     """
     if step in self._sound:
       return None
@@ -35,9 +35,12 @@ class Soundness:
     share = (jax.process_index(), jax.process_count())
     damages = checkpoint_digests.links(folder)
     if not damages and not self.is_unsealed(step):
-      damages = checkpoint_digests.verify(folder, share=share, on_bytes=on_bytes)
+      damages = checkpoint_digests.verify(
+        folder, share=share, on_bytes=on_bytes, item=item
+      )
     if not anywhere(damages):
-      self._sound.add(step)
+      if item is None:
+        self._sound.add(step)
       return None
     listed = checkpoint_digests.describe(damages) or '  (seen by another process)'
     return f'{folder} is damaged:\n{listed}'
@@ -80,10 +83,3 @@ def committed(directory):
 def set_aside_steps(directory):
   """Returns the folders of damaged steps that were set aside, sorted."""
   return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))
-
-
-def anywhere(is_so):
-  """Returns whether `is_so` holds on any process; all of them must ask."""
-  if jax.process_count() == 1:
-    return bool(is_so)
-  return bool(np.any(multihost_utils.process_allgather(np.array(bool(is_so)))))

@@ -16,15 +16,15 @@ import sys
 
 import jax
 import orbax.checkpoint as ocp
-from etils import epath
 
 from gpt_jax import (
-  checkpoint_chunks,
+  agreement,
   checkpoint_digests,
   checkpoint_handler,
+  checkpoint_meeting,
   checkpoint_memory,
   checkpoint_noise,
-  pytree,
+  checkpoint_reading,
   storage,
   tree_diff,
 )
@@ -55,31 +55,21 @@ class Checkpoints:
     self._read_only = read_only
     self._best = BestSteps(best_metric, keep_best)
     self._saving = None  # the step that is being written
+    self._items, self._bytes, self._checks = (), 0, 0  # of that step
+    self._meeting = checkpoint_meeting.Meeting()
     self.directory = pathlib.Path(directory).expanduser().absolute()
     self.soundness = Soundness(self.directory)
     if not read_only:
-      storage.probe(self.directory)
+      agreement.together(lambda: storage.probe(self.directory))
       self._sweep()
     policies = ocp.checkpoint_managers
-    self._manager = ocp.CheckpointManager(
+    self._manager = checkpoint_handler.open_manager(
       self.directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy(
-          [policies.LatestN(keep_last), self._best]
-        ),
-        # Also where a save is waited for: only this way writes digests before the
-        # rename that commits a step.
-        enable_async_checkpointing=not read_only,
-        async_options=None
-        if read_only
-        else ocp.options.AsyncOptions(post_finalization_callback=self._seal),
-        read_only=read_only,
-        create=not read_only,
-        save_interval_steps=0 if read_only else 1,
-        todelete_subdir=None if read_only else PRUNED,
-        # Opening reads no step: a damaged old one must not keep a run from resuming.
-        lightweight_initialize=True,
-      ),
+      keep=[policies.LatestN(keep_last), self._best],
+      pruned=PRUNED,
+      seal=self._seal,
+      meet=self._meeting,
+      read_only=read_only,
     )
     self._steps = sorted(self._manager.all_steps())
     self._read_scores()
@@ -96,13 +86,15 @@ class Checkpoints:
     """Saves trees of jax.Arrays `items` and the JSON record `meta` as one step.
 
     First settles the save before (`wait`), so a StorageError raised here may name that
-    earlier step; calling again then saves this one. `metrics` are floats by name, equal
-    on all processes; those that are not finite are left out and never count as best.
+    earlier step; calling again then saves this one. It is raised in all processes when
+    one of them failed. `metrics` are floats by name, equal on all processes; those that
+    are not finite are left out and never count as best.
     `force` allows a step older than the newest. Raises CheckpointError when the step
     exists or is too old, StorageError when it cannot be written.
     """
     assert not self._read_only, 'opened read-only'
-    _require_arrays(items)
+    checkpoint_handler.require_arrays(items)
+    assert META not in items, f'{META!r} is the name of the JSON record'
     record = dict(
       meta=meta,
       metrics=self._best.finite(metrics or {}),
@@ -119,9 +111,15 @@ class Checkpoints:
       )
     self._best.note(step, record['metrics'])
     self.soundness.forget(step)
-    self._saving = step
-    trees = {name: checkpoint_handler.Save(tree) for name, tree in items.items()}
+    self._saving, self._items, self._checks = step, tuple(items), 0
+    self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+    self._meeting.begin()
+    trees = {
+      name: checkpoint_handler.Save(tree, on_thread=self._meeting.watch)
+      for name, tree in items.items()
+    }
     with self._surfaced():
+      agreement.together(lambda: storage.probe(self.directory))
       composite = ocp.args.Composite(**trees, **{META: ocp.args.JsonSave(record)})
       if not self._manager.save(step, args=composite, force=force):
         raise RuntimeError('Orbax declined to save')
@@ -133,19 +131,24 @@ class Checkpoints:
     if self._saving is None:
       return
     with self._surfaced():
-      self._manager.wait_until_finished()
-      self._manager.check_for_errors()
-      storage.sync_folder(self.directory)
+      agreement.together(self._finish)
     self._saving = None
     self._steps = sorted(self._manager.all_steps())
     self._sweep()
 
   def check(self):
-    """Raises StorageError if the save in the background has failed; never waits.
+    """Raises StorageError if the save in the background has failed; waits for none.
 
     Cheap enough for every step, so that a failure shows soon and not at the next save.
+    Several processes have to ask each other: they do so at the first, second, fourth,
+    eighth, ... call after a save began, and all of them must make these calls.
     """
-    if self._saving is not None and not self._manager.is_saving_in_progress():
+    if self._saving is None:
+      return
+    self._checks += 1
+    if jax.process_count() > 1 and self._checks & (self._checks - 1):
+      return
+    if not agreement.anywhere(self._manager.is_saving_in_progress()):
       self.wait()
 
   def delete(self, step):
@@ -168,8 +171,8 @@ class Checkpoints:
   def steps(self):
     """Returns the committed steps, ascending.
 
-    One that is still being written counts once `wait` or the next `save` has seen it
-    done, at the same call on every process; `check` may see it earlier on some.
+    One that is still being written counts once `wait`, `check` or the next `save` has
+    seen it done, at the same call on every process.
     """
     if self._read_only:
       self._steps = committed(self.directory)
@@ -226,10 +229,8 @@ class Checkpoints:
       raise CheckpointError(tree_diff.report(self._folder(step), found))
     checkpoint_memory.require(abstract_items, self._folder(step))
     arguments = {n: checkpoint_handler.Restore(t) for n, t in abstract_items.items()}
-    try:
+    with self._readable(step, '+'.join(abstract_items)):
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
-    except Exception as error:  # damaged files raise bare Exception
-      raise self._unreadable(step, '+'.join(abstract_items), error) from error
     return {item: restored[item] for item in abstract_items}
 
   # Damage
@@ -241,6 +242,13 @@ class Checkpoints:
       raise CheckpointError(
         f'{problem}\nUse another step; in the folder: {_listed(self._others(step))}.'
       )
+
+  def has_sound_record(self, step, say=None):
+    """Returns whether the record of `step` is as it was saved; else sets it aside."""
+    problem = self.soundness.problem(step, item=META)
+    if problem:
+      (say or _say)(f'{problem}\nThat step is now {self._set_aside(step)}.')
+    return not problem
 
   def newest_sound_step(self, say=None):
     """Returns the newest step whose files are as they were saved, None without steps.
@@ -278,9 +286,16 @@ class Checkpoints:
     self._steps = committed(self.directory)
     return place
 
+  def _finish(self):
+    self._manager.wait_until_finished()
+    self._manager.check_for_errors()
+    storage.sync_folder(self.directory)
+
   def _seal(self):
     """Writes the digests of the step under way, just before it is committed."""
     (folder,) = self.directory.glob(f'{self._saving}.orbax-checkpoint-tmp*')
+    for item in self._items:
+      checkpoint_digests.require_parts(folder / item, jax.process_count())
     checkpoint_digests.seal(folder)
 
   # Parts
@@ -302,29 +317,27 @@ class Checkpoints:
       raise CheckpointError(
         f'{self._folder(step)} has no item {item!r}; it has {self.items(step)}.'
       )
-    checkpoint_chunks.refuse_strange_names(self._folder(step) / item)
-    try:
-      path = epath.Path(self._folder(step) / item)
-      tree = ocp.StandardCheckpointHandler().metadata(path).tree
-    except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
-      raise self._unreadable(step, item, error) from error
-    checkpoint_memory.refuse_large_chunks(tree, path)
-    return tree
+    with self._readable(step, item):
+      return checkpoint_reading.tree(self._folder(step) / item)
 
   def _read_record(self, step):
-    path = epath.Path(self._folder(step) / META)
-    try:
-      record = ocp.JsonCheckpointHandler().restore(path)
-      return dict(meta=record['meta'], metrics=record['metrics'])
-    except Exception as error:  # as above
-      raise self._unreadable(step, META, error) from error
+    folder = self._folder(step) / META
+    with self._readable(step, META):
+      return checkpoint_reading.record(folder)
 
-  def _unreadable(self, step, item, error):
-    return CheckpointError(
-      f'{self.directory / str(step) / item} cannot be read: {first_line(error)}\n'
-      'That step is damaged or incomplete; also in the folder:'
-      f' {_listed(self._others(step))}.'
-    )
+  @contextlib.contextmanager
+  def _readable(self, step, item):
+    """Turns what damaged files raise into a CheckpointError that names other steps."""
+    try:
+      yield
+    except CheckpointError:
+      raise
+    except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
+      raise CheckpointError(
+        f'{self.directory / str(step) / item} cannot be read: {first_line(error)}\n'
+        'That step is damaged or incomplete; also in the folder:'
+        f' {_listed(self._others(step))}.'
+      ) from error
 
   def _read_scores(self):
     for step in self.steps():
@@ -347,8 +360,10 @@ class Checkpoints:
       self._sweep()
       raise StorageError(
         f'step {step} could not be saved in {self.directory}: {first_line(error)}\n'
-        f'Free on that disk: {storage.free_megabytes(self.directory)}. Still there:'
-        f' {_listed(self._steps)}. Free some space or make the folder writable.'
+        f'It takes up to {self._bytes / 1e6:.1f} MB; free on that disk:'
+        f' {storage.free_megabytes(self.directory)}. What was written of it is removed.'
+        f' Still there: {_listed(self._steps)}. Free some space or make the folder'
+        ' writable.'
       ) from error
 
   def _sweep(self):
@@ -368,16 +383,6 @@ def reader(directory, best_metric=''):
     asynchronous=False,
     read_only=True,
   )
-
-
-def _require_arrays(items):
-  """Raises TypeError naming the first leaf of `items` that is not a jax.Array."""
-  assert META not in items, f'{META!r} is the name of the JSON record'
-  for item, tree in items.items():
-    for name, leaf in pytree.named_leaves(tree):
-      # Orbax would restore a numpy leaf without looking at its shape.
-      if not isinstance(leaf, jax.Array):
-        raise TypeError(f'{item}/{name}: expected a jax.Array, got {type(leaf)}')
 
 
 def _say(text):

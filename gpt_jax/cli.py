@@ -21,9 +21,12 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 def main(argv=None):
   """Returns the exit code of the command line `argv` (default: the process's own)."""
-  if argv is not None:
-    return _run(list(argv))
-  return _run(sys.argv[1:], at_end=_ignore_signals)
+  try:
+    if argv is not None:
+      return _run(list(argv))
+    return _run(sys.argv[1:], at_end=_ignore_signals)
+  finally:
+    _let_go_of_output()
 
 
 def _ignore_signals():
@@ -146,6 +149,15 @@ def _parser():
 
 def _module(name):
   return importlib.import_module(f'gpt_jax.commands.{name}_command')
+
+
+def _let_go_of_output():
+  """Keeps the exit code where output cannot be written: Python would make it 120."""
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+    except OSError:  # a full disk, a pipe that nobody reads
+      os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _quiet_libraries():

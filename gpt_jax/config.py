@@ -244,6 +244,7 @@ class CheckpointConfig:
   keep_best: int = at_least(0)
   best_metric: str
   asynchronous: bool
+  retry_seconds: tuple[float, ...]
 
 
 @section

@@ -17,6 +17,8 @@ LOGICAL_AXES = (
 )  # fmt: skip
 """The names that model code gives to dimensions; `parallel.sharding` places them."""
 
+MAX_RETRIES, DAY_SECONDS = 100, 86_400
+
 
 def parse_layer(layer):
   """Returns the window in tokens of `'local:W'`, None for `'dense'`.
@@ -194,6 +196,16 @@ def _checkpoint(config):
   ]
 
 
+def _retries(config):
+  waits = config.checkpoint.retry_seconds
+  if len(waits) <= MAX_RETRIES and all(0 <= wait <= DAY_SECONDS for wait in waits):
+    return []
+  return [
+    f'checkpoint.retry_seconds={waits}: expected at most {MAX_RETRIES} waits of 0 to'
+    f' {DAY_SECONDS} seconds'
+  ]
+
+
 def _mesh(config):
   problems, mesh = [], config.parallel.mesh
   for axis, size in mesh.items():
@@ -287,7 +299,7 @@ def _is_pattern(text):
 
 
 CHECKS = [
-  _model, _kernel, _layers, _objective, _schedule, _train, _checkpoint, _mesh,
-  _overrides, _data, _groups,
+  _model, _kernel, _layers, _objective, _schedule, _train, _checkpoint, _retries,
+  _mesh, _overrides, _data, _groups,
 ]  # fmt: skip
 """Each `check(config)` returns a line per impossible combination in a frozen Config."""

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 
-from gpt_jax import storage
+from gpt_jax import storage, workdir_lock
 from gpt_jax.errors import UserError
 from gpt_jax.workdir import Workdir
 
@@ -25,7 +25,6 @@ PARTS = {
 }
 """What `name[part]` brings besides `name`: any one of these packages."""
 OLDEST_PYTHON = (3, 11)
-LOCK = 'lock.json'  # of the process that writes in a workdir
 LOW_DISK_GIB, LOW_MEMORY_GIB = 5.0, 2.0
 GIB = 1 << 30
 SETUP = pathlib.Path(__file__).parents[1] / 'setup.py'
@@ -261,19 +260,19 @@ def _workdir(path):
 
 def _lock(workdir):
   """Says who writes there, if a lock does."""
-  path = workdir.path / LOCK
+  path = workdir.path / workdir_lock.FILE
   if not path.exists():
     return []
-  try:
-    found = dict(storage.read_json(path))
-  except (UserError, ValueError, TypeError) as error:
+  owner = workdir_lock.owner(workdir.path)
+  if owner is None:
     fix = f'delete {path} if nothing runs in this workdir'
-    return [Finding('lock', WARN, _line(error), fix)]
-  who = ', '.join(
-    f'{key} {found[key]}' for key in ('pid', 'host', 'since') if key in found
-  )
-  fix = 'while that process runs, start no other there'
-  return [Finding('lock', WARN, f'held by {who}', fix)]
+    return [Finding('lock', WARN, f'{path} names no owner that can be read', fix)]
+  try:
+    workdir_lock.refuse_owned(workdir.path)
+  except UserError:
+    fix = 'while that process runs, start no other there'
+    return [Finding('lock', WARN, f'held by {owner}', fix)]
+  return [Finding('lock', OK, f'left by {owner}; it is gone, the next start takes it')]
 
 
 def _last_step(workdir):

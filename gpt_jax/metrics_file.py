@@ -6,12 +6,12 @@ null, so that every line is valid JSON. A step may have two lines, one with what
 training measured and one with what evaluation did; `read` brings them together.
 """
 
-import contextlib
 import json
 import math
+import os
 import pathlib
 
-from gpt_jax import storage
+from gpt_jax import appending, storage
 from gpt_jax.errors import StorageError
 
 
@@ -23,21 +23,23 @@ class MetricsFile:
   """
 
   def __init__(self, path, restored_step=0):
-    self._path = pathlib.Path(path)
-    with _storage_errors(self._path):
-      self._path.parent.mkdir(parents=True, exist_ok=True)
-      if self._path.exists():
+    path = pathlib.Path(path)
+    if os.path.exists(path):
+      try:
         kept = [r for r in read_lines(path) if r['step'] <= restored_step]
-        storage.write_text(self._path, ''.join(json.dumps(r) + '\n' for r in kept))
-      self._file = open(self._path, 'a', encoding='utf-8')
+      except OSError as error:
+        raise StorageError(
+          f'cannot read {path}: {error.strerror or error}; expected the file that an'
+          ' earlier start of this run wrote, or none.'
+        ) from error
+      storage.write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
+    self._file = appending.Appender(path)
 
   def write(self, step, values, *, tokens, time):
-    """Appends one line; whoever follows the file sees it at once."""
+    """Appends one line, which waits in memory while the disk is full."""
     record = {'step': int(step), 'tokens': int(tokens), 'time': round(float(time), 3)}
     record |= {name: _number(value) for name, value in values.items()}
-    with _storage_errors(self._path):
-      self._file.write(json.dumps(record, allow_nan=False) + '\n')
-      self._file.flush()
+    self._file.append((json.dumps(record, allow_nan=False) + '\n').encode())
 
   def close(self):
     self._file.close()
@@ -75,15 +77,3 @@ def _number(value):
   """Returns a JSON number from a Python, NumPy or JAX scalar, or None."""
   value = value.item() if hasattr(value, 'item') else value
   return value if isinstance(value, int) or math.isfinite(value) else None
-
-
-@contextlib.contextmanager
-def _storage_errors(path):
-  """Turns an OSError into a StorageError that names the path."""
-  try:
-    yield
-  except OSError as error:
-    raise StorageError(
-      f'cannot write {path}: {error.strerror or error}; expected a folder that can be'
-      ' written, with room on its disk.'
-    ) from error

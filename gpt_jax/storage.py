@@ -5,6 +5,7 @@ folder is atomic.
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -43,6 +44,28 @@ def probe(directory):
       ' some space, or give another folder.'
     ) from error
   return directory
+
+
+def refuse_place(directory):
+  """Raises StorageError where `probe` is sure to fail; writes and makes nothing.
+
+  For the first moment of a program, before it has imported what takes seconds.
+  """
+  place = pathlib.Path(directory).expanduser().absolute()
+  try:
+    while not place.exists():
+      place = place.parent
+    if not place.is_dir():
+      raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+    code = errno.EROFS if is_read_only else errno.EACCES
+    if not os.access(place, os.W_OK | os.X_OK):
+      raise OSError(code, os.strerror(code))
+  except OSError as error:
+    raise StorageError(
+      f'cannot write in {directory} ({error.strerror or error}: {place}); make it'
+      ' writable, or give another folder.'
+    ) from error
 
 
 def write_text(path, text):

@@ -20,7 +20,7 @@ import sys
 
 import jax
 
-from gpt_jax import storage, workdir_lock
+from gpt_jax import agreement, storage, workdir_lock
 from gpt_jax.errors import CheckpointError, StorageError
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
@@ -61,14 +61,18 @@ class Workdir:
     storage.probe(self.path)
     return self
 
+  @contextlib.contextmanager
   def lock(self):
     """Returns a context manager: no other run writes here while its block runs.
 
-    The first process of a run holds it. Raises StorageError naming who writes here now.
+    The first process of a run holds it. Raises StorageError naming who writes here now,
+    on all processes.
     """
-    if jax.process_index() != 0:
-      return contextlib.nullcontext()
-    return workdir_lock.held(self.path)
+    is_ours = jax.process_index() == 0
+    holder = workdir_lock.held(self.path) if is_ours else contextlib.nullcontext()
+    with contextlib.ExitStack() as stack:
+      agreement.together(lambda: stack.enter_context(holder))
+      yield
 
   def write_config(self, config):
     """Replaces config.json by `config`, nested dicts of JSON values."""

@@ -78,6 +78,17 @@ def owner(workdir):
   return _read(pathlib.Path(workdir) / FILE)
 
 
+def refuse_owned(workdir):
+  """Raises StorageError naming the owner when somebody is at work in `workdir`.
+
+  Writes nothing; the lock of a dead process passes.
+  """
+  path, me = pathlib.Path(workdir) / FILE, _myself()
+  there = _read(path)
+  if (there is None and path.exists()) or (there and not there.is_gone(me)):
+    raise _refusal(path, there, me)
+
+
 def _acquire(path, me):
   """Returns the dead Owner whose lock was replaced, or None; raises StorageError."""
   scratch = path.with_name(f'.{FILE}.{me.token}')

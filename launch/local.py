@@ -26,6 +26,7 @@ import argparse
 import itertools
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -46,6 +47,9 @@ def main(argv=None):
   options, command = _parse(arguments)
   workdir = _workdir(command)
   log_dir = options.log_dir or (workdir and workdir / 'logs')
+  if workdir and command[0] == 'train' and (error := _refusal(workdir)):
+    _say(f'error: {error}')
+    return error.exit_code
   full = [sys.executable, '-m', 'gpt_jax', *command]
   settings = dict(
     processes=options.processes,
@@ -68,6 +72,19 @@ def main(argv=None):
     return run_watched(full, is_hung=is_hung, show_pids=True, **settings)
 
   return supervision.supervise(attempt, workdir, policy, _say)
+
+
+def _refusal(workdir):
+  """Returns why no run can start in `workdir`, before a log is written there."""
+  if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # for a launcher whose package is not installed
+  from gpt_jax import errors, storage, workdir_lock
+
+  try:
+    storage.refuse_place(workdir)
+    workdir_lock.refuse_owned(workdir)
+  except errors.StorageError as error:
+    return error
 
 
 def run(command, **settings):
@@ -237,6 +254,20 @@ def _exit_code(code):
   return 128 - code if code < 0 else code
 
 
+def _free_port():
+  """Returns a port that is free and that the system gives nobody by itself.
+
+  It stays free, then, until process 0 has loaded jax and takes it.
+  """
+  for port in random.sample(range(20_000, 32_000), 100):  # Linux gives out 32768 and on
+    try:
+      socket.create_server(('127.0.0.1', port)).close()
+      return port
+    except OSError:
+      continue
+  raise OSError('none of 100 ports from 20000 to 31999 is free')
+
+
 def _is_cause(failed):
   """Orders (index, return code) of processes that ended together, the cause last.
 
@@ -250,12 +281,6 @@ def _prefix(stream, index):
   for line in stream:
     text = line.decode(errors='replace')
     print(f'[{index}] {text}', end='', file=sys.stderr, flush=True)
-
-
-def _free_port():
-  # Free at this moment; process 0 takes it within seconds and says so if it cannot.
-  with socket.create_server(('127.0.0.1', 0)) as server:
-    return server.getsockname()[1]
 
 
 def _say(text):

@@ -26,6 +26,7 @@ os.environ.setdefault('GPT_JAX_CACHE', str(ROOT / '.cache' / 'xla'))
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
 
 import config_faults  # noqa: E402  (the environment above has to come first)
+import fault_disk  # noqa: E402
 import fault_flips  # noqa: E402
 import fault_kills  # noqa: E402
 import fault_processes  # noqa: E402
@@ -129,6 +130,7 @@ LANES = {
   'signals': (fault_signals.signals, 30),
   'flips': (with_seed(fault_flips.run_flips), 1000),
   'tokens': (tokens, 1000),
+  'disk': (with_seed(fault_disk.run_disk), 20),
   'configs': (configs, 1.0),
   'values': (values, 1.0),
   'soak': (fault_soak.soak, 2000),

@@ -2,9 +2,11 @@
 
 multihost_worker.py train DIR     a psum, a global batch, a sharded checkpoint
 multihost_worker.py restore DIR   that checkpoint, bit for bit, however many we are
+multihost_worker.py fail DIR      one fails, in a save or at a lock: all do, none waits
 multihost_worker.py die CODE      process 1 ends with CODE, the others wait for it
 """
 
+import errno
 import os
 import signal
 import sys
@@ -14,8 +16,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gpt_jax import agreement, checkpoint_digests
 from gpt_jax.checkpoints import Checkpoints
+from gpt_jax.errors import DataError, StorageError
 from gpt_jax.parallel import multihost
+from gpt_jax.workdir import Workdir
 
 WEIGHTS_DM = np.arange(32, dtype=np.float32).reshape(8, 4) / 7
 
@@ -59,6 +64,55 @@ def restore(directory):
     np.testing.assert_array_equal(shard.data, WEIGHTS_DM[shard.index] + 1)
 
 
+def fail(directory):
+  restore(directory)
+  rows = NamedSharding(Mesh(np.asarray(jax.devices()), ('data',)), PartitionSpec())
+  items = {'params': {'w': jax.device_put(WEIGHTS_DM, rows)}}
+  with open_all(f'{directory}_fails') as saved:
+    saved.save(1, items, {})
+    saved.wait()
+    for function, victim in (('write_part', 1), ('write_part', 0), ('seal', 0)):
+      usual = getattr(checkpoint_digests, function)
+
+      def full_disk(*arguments, usual=usual, victim=victim):
+        if multihost.process_index() == victim:
+          raise OSError(errno.ENOSPC, 'No space left on device')
+        return usual(*arguments)
+
+      setattr(checkpoint_digests, function, full_disk)
+      saved.save(2, items, {})
+      said = refused(saved.wait, StorageError)
+      setattr(checkpoint_digests, function, usual)
+      assert 'step 2 could not be saved' in said and 'No space left' in said, said
+      who = '' if multihost.process_index() == victim else f'process {victim}: OSError'
+      assert who in said and saved.steps() == [1], said
+    saved.save(2, items, {})
+    for _ in range(10_000):  # all see it at the same call
+      saved.check()
+      if saved.steps() == [2]:
+        break
+      time.sleep(0.001)
+    assert saved.steps() == [2] and saved.soundness.problem(2) is None
+  said = refused(lambda: Workdir(directory).lock().__enter__(), StorageError)
+  assert 'is at work there' in said
+  said = refused(lambda: agreement.together(broken), DataError)
+  assert said.endswith('token 7 is bad')
+
+
+def broken():
+  if multihost.process_index() == 1:
+    raise DataError('token 7 is bad')
+
+
+def refused(action, kind):
+  """Returns the text of the error of class `kind` that `action` ends with."""
+  try:
+    action()
+  except kind as error:
+    return str(error)
+  raise AssertionError('was not refused')
+
+
 def die(code):
   if multihost.process_index() == 1:
     os.kill(os.getpid(), signal.SIGKILL) if code == 'kill' else os._exit(int(code))
@@ -73,7 +127,8 @@ def open_all(directory):
 
 if __name__ == '__main__':
   told = multihost.initialize(timeout_seconds=60)
-  {'train': train, 'restore': restore, 'die': die}[sys.argv[1]](sys.argv[2])
+  modes = {'train': train, 'restore': restore, 'fail': fail, 'die': die}
+  modes[sys.argv[1]](sys.argv[2])
   multihost.barrier('end')
   print(
     f'done: process {multihost.process_index()} of {multihost.process_count()},'

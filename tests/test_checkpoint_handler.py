@@ -45,7 +45,7 @@ def test_a_failing_digest_fails_the_save(tmp_path):
     def result(self, timeout=None):
       raise OSError('disk full')
 
-  digested = checkpoint_handler._Digested([Written()], tmp_path)
+  digested = checkpoint_handler._Digested([Written()], tmp_path, lambda: None)
   try:
     digested.result()
   except OSError as error:

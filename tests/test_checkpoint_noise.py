@@ -42,6 +42,15 @@ def log(path, verbosity=0):
   return bool(logging.getLogger('absl').filter(record))
 
 
+def test_tasks_that_a_failed_save_abandons_are_passed_over():
+  def passes(text):
+    record = logging.LogRecord('asyncio', logging.ERROR, '', 1, text, (), None)
+    return bool(logging.getLogger('asyncio').filter(record))
+
+  assert not passes('Task was destroyed but it is pending! /lib/orbax/checkpoint/a.py')
+  assert passes('Task was destroyed but it is pending! /lib/grain/loader.py')
+
+
 def test_log_lines_are_hidden_by_where_they_come_from(request):
   verbosity = absl.logging.get_verbosity()
   request.addfinalizer(lambda: absl.logging.set_verbosity(verbosity))

@@ -1,7 +1,12 @@
 """Damaged steps go aside under a name that says so; the newest sound one is used."""
 
+import contextlib
 import json
+import pathlib
 import shutil
+import subprocess
+import sys
+import types
 
 import fault_flips
 import jax
@@ -122,3 +127,66 @@ def test_a_small_file_that_declares_a_huge_array_is_refused_unread(tmp_path):
     store._saved_tree = lambda *_: {'w': huge}  # as a crafted file would say
     with pytest.raises(CheckpointError, match='declares arrays of .* params/w'):
       store.restore(1, {'params': store.abstract(1, 'params', here)})
+
+
+def test_a_file_of_zeros_is_refused_before_it_is_unpacked(tmp_path):
+  with fault_flips.open_folder(tmp_path) as store:
+    store.save(1, {'params': {'w': jnp.zeros((1 << 26,))}}, {})
+  assert sum(p.stat().st_size for p in fault_flips.files_of(tmp_path)) < 1_000_000
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
+  with checkpoints.reader(tmp_path) as store:
+    with grown() as refused:
+      with pytest.raises(CheckpointError, match=r'w: saved float32\[67108864\]'):
+        store.restore(1, {'params': {'w': wanted}})
+    with grown() as loaded:  # and it is a bomb, for who asks for it
+      store.restore(1, {'params': store.abstract(1, 'params', here)})
+  assert refused.bytes < 50e6 and loaded.bytes > 200e6
+
+
+@contextlib.contextmanager
+def grown():
+  """Gives an object whose `bytes` is by how much memory grew at most in the block."""
+  found = types.SimpleNamespace()
+  pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak starts anew
+  before = status('VmRSS')
+  yield found
+  found.bytes = status('VmHWM') - before
+
+
+def status(name):
+  lines = pathlib.Path('/proc/self/status').read_text().splitlines()
+  (value,) = (line.split()[1] for line in lines if line.startswith(name))
+  return int(value) * 1024
+
+
+# Protocol 0 of pickle: os.system('touch NAME'). Whoever loads it runs it.
+CANARY = "cos\nsystem\n(S'touch {}'\ntR."
+LOADER = 'import pickle, sys; pickle.load(open(sys.argv[1], "rb"))'
+
+
+def test_no_file_of_a_step_is_run_whatever_it_holds(folder, tmp_path):
+  sung, canary = tmp_path / 'sung', tmp_path / 'canary'
+  canary.write_text(CANARY.format(sung))
+  subprocess.run([sys.executable, '-c', LOADER, canary], check=True)
+  assert sung.exists()  # it does sing
+  sung.unlink()
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  newest, opened = folder / '3', 0
+  for path in fault_flips.files_of(newest):
+    content = path.read_bytes()
+    path.write_text(canary.read_text())
+    for name in ('state.pkl', 'params/array.npy'):
+      shutil.copy(canary, newest / name)
+    if path.name != checkpoint_digests.FILE:
+      with contextlib.suppress(Exception):  # whoever made it signs what he can
+        checkpoint_digests.seal(newest)
+    with checkpoints.reader(folder) as store, contextlib.suppress(CheckpointError):
+      for item in store.items(3):
+        with contextlib.suppress(CheckpointError):
+          store.restore(3, {item: store.abstract(3, item, here)})
+          opened += 1
+      store.read_meta(3)
+    path.write_bytes(content)
+    assert not sung.exists(), path
+  assert opened  # some passed the digests and were read

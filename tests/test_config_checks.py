@@ -53,6 +53,11 @@ CONFLICTS = {
     dict(attention__kernel='blockwise', model__attention_dropout=0.1),
     ['model.attention_dropout=0.1', 'blockwise'], dict(attention__kernel='dense'),
   ),
+  'waits without end': (
+    dict(checkpoint__retry_seconds=(1.0, -1.0)),
+    ['checkpoint.retry_seconds=(1.0, -1.0)', '0 to 86400 seconds'],
+    dict(checkpoint__retry_seconds=()),
+  ),
   'no layers': (
     dict(model__layer_pattern=()), ['model.layer_pattern=()'],
     dict(model__layer_pattern=('dense',)),

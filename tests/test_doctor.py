@@ -1,10 +1,14 @@
 """The doctor: versions, devices, folders; a fix with all that is not in order."""
 
+import dataclasses
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from gpt_jax import doctor
+from gpt_jax import doctor, workdir_lock
+from gpt_jax.workdir import Workdir
 
 
 def by_name(findings):
@@ -89,12 +93,25 @@ def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
   assert doctor._workdir(tmp_path / 'none')[0].status == doctor.WARN
   assert doctor._workdir(tmp_path)[0].status == doctor.WARN
   (tmp_path / 'config.json').write_text('{}')
-  (tmp_path / 'lock.json').write_text('{"pid": 7, "host": "here", "since": "today"}')
-  _, lock, last = doctor._workdir(tmp_path)
-  assert (lock.status, lock.detail) == (
-    doctor.WARN,
-    'held by pid 7, host here, since today',
-  )
-  assert last.status == doctor.WARN
+  assert doctor._workdir(tmp_path)[-1].status == doctor.WARN
   (tmp_path / 'config.json').write_text('{')
   assert doctor._workdir(tmp_path)[0].status == doctor.FAIL
+
+
+def test_who_holds_a_workdir_is_told_and_whether_he_is_gone(tmp_path):
+  assert doctor._lock(Workdir(tmp_path)) == []
+  with workdir_lock.held(tmp_path) as me:
+    (lock,) = doctor._lock(Workdir(tmp_path))
+    assert (lock.status, lock.detail) == (doctor.WARN, f'held by {me}')
+  path = tmp_path / workdir_lock.FILE
+  gone = dataclasses.replace(me, born='1')
+  path.write_text(json.dumps(dataclasses.asdict(gone)))
+  (lock,) = doctor._lock(Workdir(tmp_path))
+  assert lock.status == doctor.OK and f'left by {gone}' in lock.detail
+  elsewhere = dataclasses.replace(me, host='elsewhere')
+  path.write_text(json.dumps(dataclasses.asdict(elsewhere)))
+  (lock,) = doctor._lock(Workdir(tmp_path))
+  assert (lock.status, lock.detail) == (doctor.WARN, f'held by {elsewhere}')
+  path.write_text('{"pid": 7}')
+  (lock,) = doctor._lock(Workdir(tmp_path))
+  assert lock.status == doctor.WARN and str(path) in lock.fix

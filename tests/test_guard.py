@@ -16,7 +16,7 @@ from gpt_jax.errors import CheckpointError, DivergedError
 from gpt_jax.objectives import causal_lm
 from gpt_jax.objectives.example import Objective
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.train import detours, guard, loop, spikes, step
+from gpt_jax.train import detours, guard, loop, resume, spikes, step
 from gpt_jax.workdir import Workdir
 
 HORIZON = schedules.Horizon(16, 1000, (schedules.Stage(0, 0, 8),))
@@ -200,20 +200,28 @@ def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypat
   assert tiny_runs.saved_arrays(tmp_path / 'cut')["['window']['count']"] == 1
 
 
+@pytest.fixture(scope='module')
+def rolled_back(tmp_path_factory):
+  """Returns the workdir of a run that met a spike and went back. Only read it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'rolled_back'
+  with pytest.MonkeyPatch.context() as patch:
+    with_a_spike(patch)
+    config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
+    loop.train(config, workdir, quiet=True)
+  return workdir
+
+
 def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
-  tmp_path, monkeypatch
+  rolled_back, tmp_path, monkeypatch
 ):
   with_a_spike(monkeypatch)
   config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
-  loop.train(config, tmp_path / 'whole', quiet=True)
-  (event,) = events(tmp_path / 'whole')
+  (event,) = events(rolled_back)
   assert (event['kind'], event['step'], event['to']) == ('rollback', 12, 8)
   # Batches 9 to 12 and one more: the poison is among them.
   assert event['samples'] == 5 * 8
-  assert [line['step'] for line in tiny_runs.lines(tmp_path / 'whole')] == [
-    *range(1, 17)
-  ]
-  with checkpoints.reader(tmp_path / 'whole' / 'checkpoints') as store:
+  assert [line['step'] for line in tiny_runs.lines(rolled_back)] == [*range(1, 17)]
+  with checkpoints.reader(rolled_back / 'checkpoints') as store:
     assert store.steps() == [4, 8, 12, 16]
     assert store.read_meta(8)['next_sample'] == 64
     assert store.read_meta(16)['next_sample'] == 128 + 40
@@ -231,11 +239,64 @@ def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
       loop.train(config, tmp_path / f'cut{at}', quiet=True)
     loop.train(config, tmp_path / f'cut{at}', quiet=True)
     assert events(tmp_path / f'cut{at}') == [event]
-    assert tiny_runs.lines(tmp_path / f'cut{at}') == tiny_runs.lines(tmp_path / 'whole')
+    assert tiny_runs.lines(tmp_path / f'cut{at}') == tiny_runs.lines(rolled_back)
     tiny_runs.assert_same(
       tiny_runs.saved_arrays(tmp_path / f'cut{at}'),
-      tiny_runs.saved_arrays(tmp_path / 'whole'),
+      tiny_runs.saved_arrays(rolled_back),
     )
+
+
+def test_a_rollback_to_a_damaged_step_goes_further_back(
+  rolled_back, tmp_path, monkeypatch, capsys
+):
+  with_a_spike(monkeypatch)
+  folder = tmp_path / 'checkpoints'
+
+  def damage(run):
+    if not run.detours.taken:
+      run.store.wait()
+      (folder / '8' / 'params' / '_METADATA').write_text('{}')
+
+  tiny_runs.after_step(monkeypatch, 10, damage)
+  config = tiny_runs.tiny_config(SPIKES | {'guard.spikes': 'rollback'})
+  loop.train(config, tmp_path, quiet=True)
+  assert 'checkpoints/8 is damaged' in capsys.readouterr().err
+  assert (folder / '8.damaged').is_dir() and (folder / '8').is_dir()
+  ours, expected = (tiny_runs.saved_arrays(run) for run in (tmp_path, rolled_back))
+  tiny_runs.assert_same(ours, expected)
+  assert tiny_runs.lines(tmp_path) == tiny_runs.lines(rolled_back)
+
+
+def test_an_older_step_whose_record_is_damaged_is_set_aside(rolled_back, tmp_path):
+  tiny_runs.copy(rolled_back, tmp_path / 'run')
+  folder = tmp_path / 'run' / 'checkpoints'
+  (folder / '4' / 'meta' / 'metadata').write_text('{}')
+  way = detours.Detours.read(HORIZON, events(rolled_back))
+  with checkpoints.Checkpoints(
+    folder, keep_last=9, keep_best=0, best_metric='', asynchronous=True
+  ) as store:
+    resume.leave_the_way(store, way)
+    assert store.steps() == [8, 12, 16]
+    resume.leave_the_way(store, way.after(14, 8, 0))  # deletes what lies behind it
+    assert store.steps() == [8]
+  assert (folder / '4.damaged').is_dir()
+
+
+def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
+  # The samples of step 12, and after a rollback to step 8 those of step 13.
+  serve(monkeypatch, lambda n: None if 88 <= n <= 95 or n >= 136 else 3)
+  overrides = {'guard.spikes': 'rollback', 'guard.max_rollbacks': 1}
+  config = tiny_runs.tiny_config(SPIKES | overrides)
+  with pytest.raises(DivergedError, match='after 1 rollbacks') as error:
+    loop.train(config, tmp_path, quiet=True)
+  found = json.loads(Workdir(tmp_path).postmortem.read_text())
+  assert (found['step'], found['checkpoints'][-1]) == (13, 12)
+  assert found['bad_steps'][0]['first_sample'] == 136
+  assert found['history'][-1]['loss'] > 1 and found['history'][-1]['skipped']
+  assert found['norms']['param/embed/embedding'] > 0
+  assert [event['kind'] for event in events(tmp_path)] == ['rollback', 'spike']
+  for part in ('postmortem.json', 'optimizer.learning_rate', 'guard.max_rollbacks'):
+    assert part in str(error.value)
 
 
 def test_rollbacks_end_at_their_limit_and_at_the_start_where_nothing_is_saved():

@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.errors import ConfigError, UserError
 from gpt_jax.parallel import multihost
+from gpt_jax.workdir import Workdir
 
 TESTS = pathlib.Path(__file__).parent
 LAUNCHER = TESTS.parent / 'launch' / 'local.py'
@@ -215,7 +216,7 @@ def launch(*arguments, processes, devices=2, **options):
   )
 
 
-def test_two_processes_train_as_one_and_their_checkpoint_opens_anywhere(
+def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhere(
   tmp_path, capfd
 ):
   run = tmp_path / 'run'
@@ -224,7 +225,8 @@ def test_two_processes_train_as_one_and_their_checkpoint_opens_anywhere(
   assert f'done: process 0 of 2, 4 devices, {told}' in capfd.readouterr().out
   log = (tmp_path / 'logs' / 'process_1.log').read_text()
   assert f'done: process 1 of 2, 4 devices, {told}' in log
-  assert launch('restore', run, processes=2, devices=1) == 0
+  with Workdir(run).lock():
+    assert launch('fail', run, processes=2, devices=1) == 0
   assert '[1] done: process 1 of 2, 2 devices' in capfd.readouterr().err
   assert launch('restore', run, processes=1, devices=4) == 0
   assert 'done: process 0 of 1, 4 devices, told by None' in capfd.readouterr().out
@@ -264,6 +266,17 @@ def test_signals_reach_all_processes_once_and_their_exit_code_comes_back(tmp_pat
   launcher.send_signal(signal.SIGTERM)
   assert launcher.wait() == 75
   assert [(tmp_path / f'signals_{i}').read_text()[:1] for i in range(2)] == ['x', 'x']
+
+
+def test_a_folder_that_another_run_has_is_refused_before_anything_starts(
+  tmp_path, capfd
+):
+  with Workdir(tmp_path).lock():
+    before = sorted(tmp_path.iterdir())
+    command = ['--processes=2', '--', 'train', f'--workdir={tmp_path}']
+    assert local.main(command) == 5
+    assert sorted(tmp_path.iterdir()) == before
+  assert f'process {os.getpid()} on' in capfd.readouterr().err
 
 
 def test_the_workdir_is_read_from_the_command():

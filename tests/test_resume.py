@@ -9,10 +9,10 @@ import time
 import pytest
 import tiny_runs
 
-from gpt_jax import checkpoints
+from gpt_jax import checkpoints, config_door
 from gpt_jax.errors import CheckpointError, StorageError
 from gpt_jax.parallel import multihost
-from gpt_jax.train import loop, resume
+from gpt_jax.train import assembly, loop, resume
 from gpt_jax.workdir import Workdir
 
 EVERYTHING = {
@@ -94,10 +94,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
   assert batches == expected[-len(batches) :]
   assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
   last = config.train.steps
-  for step in (last - 3, last):
+  for saved in (last - 3, last):
     tiny_runs.assert_same(
-      tiny_runs.saved_arrays(tmp_path / 'cut', step),
-      tiny_runs.saved_arrays(tmp_path / 'whole', step),
+      tiny_runs.saved_arrays(tmp_path / 'cut', saved),
+      tiny_runs.saved_arrays(tmp_path / 'whole', saved),
     )
   assert [start['step'] for start in Workdir(tmp_path / 'cut').starts()] == [0, 3]
 
@@ -166,6 +166,46 @@ def test_another_config_is_refused_field_by_field(overrides, expected, run_copy)
   assert len(Workdir(run_copy).starts()) == 1
 
 
+def flat(tree, prefix=''):
+  """Yields (dotted name, value) of nested dicts."""
+  for name, value in tree.items():
+    if isinstance(value, dict) and value:
+      yield from flat(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value
+
+
+TABLE = {'model.vocab_size': 16}  # a run saves how many rows its table has
+FIELDS = dict(flat(config_door.to_dict(tiny_runs.tiny_config(TABLE))))
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_each_field_that_was_another_is_named_or_changes_no_number(field, tmp_path):
+  config = tiny_runs.tiny_config(TABLE)
+  saved = config_door.to_dict(config)
+  *path, name = field.split('.')
+  section = saved
+  for part in path:
+    section = section[part]
+  # A table may have more rows than are asked for, never fewer.
+  section[name] = old = 1 if field == 'model.vocab_size' else 123_456_789
+  if any(f'{field}.'.startswith(f'{free}.') for free in resume.FREE):
+    assert path != ['model'] or name == 'remat'
+    assert resume.same_run(saved, config, tmp_path) == config
+    return
+  with pytest.raises(CheckpointError) as error:
+    resume.same_run(saved, config, tmp_path)
+  new = list(FIELDS[field]) if isinstance(FIELDS[field], tuple) else FIELDS[field]
+  assert f'  {field}: {old!r} -> {new!r}' in str(error.value).splitlines()
+
+
+def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeypatch):
+  monkeypatch.setattr(assembly, 'open_program', pytest.fail)
+  with pytest.raises(CheckpointError, match='model.num_layers: 2 -> 3'):
+    config = tiny_runs.tiny_config({'model.num_layers': 3})
+    loop.train(config, run_copy, quiet=True)
+
+
 @pytest.mark.parametrize(
   'overrides',
   [
@@ -214,6 +254,9 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
   with pytest.raises(CheckpointError, match="data.content: 'old' -> 'new'"):
     resume.check_same_data(meta, new, tmp_path)
   resume.check_same_data(meta, new, tmp_path, allow_changes=True)
+  new = {'data': {'content': 'old'}, 'tokenizer': 'other'}
+  with pytest.raises(CheckpointError, match="tokenizer: 'same' -> 'other'"):
+    resume.check_same_data(meta, new, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +266,11 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
     {'parallel.mesh.sequence': 2, 'parallel.rules': 'sequence'},
   ],
 )
-def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run):
+def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run, capsys):
   longer = tiny_runs.tiny_config({'train.steps': 8} | mesh)
-  loop.train(longer, run_copy, quiet=True)
+  loop.train(longer, run_copy)
+  said = capsys.readouterr().out
+  assert 'saved on the mesh data=8, now data=' in said and 'not bit for bit' in said
   # Not bit for bit: other sums are taken first.
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run), atol=2e-4
@@ -310,8 +355,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
 
 
 def test_a_run_whose_steps_are_all_damaged_does_not_start_from_scratch(run_copy):
-  for step in (3, 6):
-    (run_copy / 'checkpoints' / str(step) / 'meta' / 'metadata').write_text('not json')
+  for saved in (3, 6):
+    (run_copy / 'checkpoints' / str(saved) / 'meta' / 'metadata').write_text('not json')
   with pytest.raises(CheckpointError, match=r'every step is damaged, \[6, 3\]'):
     loop.train(tiny_runs.tiny_config(), run_copy, quiet=True)
 

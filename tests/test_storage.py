@@ -73,3 +73,16 @@ def test_a_damaged_json_file_is_named(tmp_path):
 def test_free_space_is_told_where_it_can_be(tmp_path):
   assert storage.free_megabytes(tmp_path).endswith(' MB')
   assert storage.free_megabytes(tmp_path / 'nowhere') == 'unknown'
+
+
+def test_a_place_that_cannot_be_written_is_refused_without_a_trace(
+  tmp_path, monkeypatch
+):
+  storage.refuse_place(tmp_path / 'new' / 'run')
+  assert list(tmp_path.iterdir()) == []
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(StorageError, match='Not a directory'):
+    storage.refuse_place(tmp_path / 'file' / 'run')
+  monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write anywhere
+  with pytest.raises(StorageError, match=f'run.*Permission denied: {tmp_path}'):
+    storage.refuse_place(tmp_path / 'run')

@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 
+from gpt_jax import storage
 from gpt_jax.commands import flags
 from gpt_jax.errors import ConfigError, Interrupted
 
@@ -64,7 +65,9 @@ def _leave(number, frame):
 
 
 def _train(args, overrides):
-  # Before jax is imported for real: a config's mistakes show at once.
+  # Before jax is imported for real: a folder that cannot be written shows at once, and
+  # so do a config's mistakes.
+  storage.refuse_place(args.workdir)
   from gpt_jax import config_door
   from gpt_jax.workdir import Workdir
 

@@ -83,9 +83,16 @@ class Rules:
       if size % shards:
         raise ConfigError(
           f'{array_name}: its {name!r} dimension of {size} does not divide over'
-          f' {shards} devices ({self.table[name]!r}); change parallel.mesh, or keep the'
-          f' axis whole with parallel.overrides.{name}=None.'
+          f' {shards} devices ({self.table[name]!r}); change parallel.mesh so that they'
+          f' are one of {_divisors(size, 4 * shards)}, or keep the axis whole with'
+          f' parallel.overrides.{name}=None.'
         )
+
+
+def _divisors(size, largest):
+  """Returns the divisors of `size` up to `largest`, as text."""
+  found = [n for n in range(1, min(size, largest) + 1) if size % n == 0]
+  return ', '.join(map(str, found))
 
 
 def as_tuple(axes):

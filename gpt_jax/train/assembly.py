@@ -2,7 +2,7 @@
 
 import os
 
-from gpt_jax import attention, config_door, objectives, optimizers, schedules
+from gpt_jax import agreement, attention, config_door, objectives, optimizers, schedules
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.errors import CheckpointError
 from gpt_jax.parallel import multihost, sharding
@@ -48,22 +48,27 @@ def open_tokenizer(config, workdir):
   The first process builds and keeps it, the others read what it kept.
   """
   workdir = Workdir(workdir)
-  if multihost.is_primary() and config.init_from and not workdir.tokenizer.exists():
-    # Parameters mean nothing under other ids, so they come with their tokenizer.
-    kept = Workdir(config.init_from).tokenizer
-    if os.path.exists(kept):  # also where the name is too long for a file
-      tokenizers.load(kept).save(workdir.tokenizer)
-  if not multihost.is_primary():
-    multihost.barrier('tokenizer')
-  tokenizer = pipeline.open_tokenizer(
-    config.tokenizer,
-    config.data,
-    workdir=workdir.path,
-    held_out=[_eval_data(config, name) for name in config.eval.sets],
-  )
-  if multihost.is_primary():
-    multihost.barrier('tokenizer')
-  return tokenizer
+
+  def read():
+    return pipeline.open_tokenizer(
+      config.tokenizer,
+      config.data,
+      workdir=workdir.path,
+      held_out=[_eval_data(config, name) for name in config.eval.sets],
+    )
+
+  def build():
+    if not multihost.is_primary():
+      return None
+    if config.init_from and not workdir.tokenizer.exists():
+      # Parameters mean nothing under other ids, so they come with their tokenizer.
+      kept = Workdir(config.init_from).tokenizer
+      if os.path.exists(kept):  # also where the name is too long for a file
+        tokenizers.load(kept).save(workdir.tokenizer)
+    return read()
+
+  built = agreement.together(build)
+  return read() if built is None else built
 
 
 def vocabulary(tokenizer):

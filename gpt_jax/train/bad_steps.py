@@ -8,7 +8,7 @@ import dataclasses
 import math
 
 from gpt_jax.errors import DivergedError
-from gpt_jax.train import postmortem
+from gpt_jax.train import detours, postmortem
 from gpt_jax.train.detours import RollBack
 
 HISTORY_STEPS = 256  # of losses in a post-mortem
@@ -62,7 +62,7 @@ class Guard:
     )
     policy = run.config.guard.spikes
     if is_spike and policy == 'rollback':
-      raise RollBack(step, event)
+      raise RollBack(step, event, list(self._history))
     run.add_event(event)
     if tally.in_a_row >= run.config.guard.max_bad_steps:
       self._end(step, loss, grad_norm)
@@ -78,12 +78,34 @@ class Guard:
     where = postmortem.write(run, bad, list(self._history))
     raise DivergedError(
       f'train/{name}={value} at step {step}: {run.tally.in_a_row} steps in a row'
-      f' (guard.max_bad_steps) made no update; the run has diverged. {where} has the'
-      ' losses before, the norms by layer and how to look at the batches. Lower'
-      ' optimizer.learning_rate or optimizer.clip_norm, or lengthen'
-      ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
-      ' checkpoint with --allow_changes.'
+      ' (guard.max_bad_steps) made no update; the run has diverged. '
+      + _what_to_do(where)
     )
+
+
+def roll_back(run, found):
+  """Returns the Detours that answer the RollBack `found`; every process calls it.
+
+  Raises DivergedError after guard.max_rollbacks and leaves postmortem.json.
+  """
+  try:
+    return detours.decide(run.detours, found, run.store.steps(), run.config.guard)
+  except DivergedError as error:
+    run.add_event(found.event)
+    where = postmortem.write(run, [found.step], found.history)
+    raise DivergedError(
+      f'{error} {_what_to_do(where)} guard.rollback_steps, guard.rollback_extra_steps'
+      ' and guard.max_rollbacks go back further, leave out more, and try more often.'
+    ) from None
+
+
+def _what_to_do(where):
+  return (
+    f'{where} has the losses before, the norms by layer and how to look at the batches.'
+    ' Lower optimizer.learning_rate or optimizer.clip_norm, or lengthen'
+    ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
+    ' checkpoint with --allow_changes.'
+  )
 
 
 def _said(event):

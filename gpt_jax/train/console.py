@@ -6,6 +6,7 @@ from `clock`, in seconds; the estimate of what is left starts after the first st
 which holds the compilation.
 """
 
+import contextlib
 import time
 
 import rich.box
@@ -80,8 +81,9 @@ class TrainConsole:
     self.note(_join(f'step {step}', f'eval {name}', *shown))
 
   def note(self, text):
-    """Prints a line above the live one."""
-    self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Prints a line above the live one; where output has no room, it is left out."""
+    with contextlib.suppress(OSError):  # a file on a disk that is full
+      self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
   def progress(self, iterable, description, total=None):
     """Yields from `iterable` with a second bar under the live line, then removes it."""

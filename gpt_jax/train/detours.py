@@ -25,9 +25,9 @@ class Detour:
 class RollBack(Exception):
   """A spike at `step`, to be answered by a rollback; not an error."""
 
-  def __init__(self, step, event):
+  def __init__(self, step, event, history=()):
     super().__init__(f'spike at step {step}')
-    self.step, self.event = step, event
+    self.step, self.event, self.history = step, event, history
 
 
 class Detours:
@@ -102,8 +102,7 @@ def decide(detours, found, steps, guard):
     raise DivergedError(
       f'train/loss={found.event["loss"]:.4f} at step {found.step} is a spike again,'
       f' after {len(detours.taken)} rollbacks (guard.max_rollbacks): the run has'
-      ' diverged. Lower optimizer.learning_rate, or raise guard.rollback_steps and'
-      ' start anew.'
+      ' diverged.'
     )
   before = [step for step in steps if step < found.step]
   far = [step for step in before if step <= found.step - guard.rollback_steps]

@@ -4,6 +4,7 @@ A hook is an `Every`: an action on the run after each so many steps, and at the 
 it says so. The loop calls them in order; add yours to the list in `loop.py`.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import math
@@ -12,7 +13,7 @@ from collections.abc import Callable
 import jax
 
 from gpt_jax import evaluation, figures, storage
-from gpt_jax.errors import DataError
+from gpt_jax.errors import DataError, StorageError
 from gpt_jax.inference.text import Writer
 from gpt_jax.train import assembly
 
@@ -54,7 +55,17 @@ def evaluate(run):
   run.scored_step = run.step
   if run.is_primary and run.scores:
     scores = {k: v if math.isfinite(v) else None for k, v in run.scores.items()}
-    storage.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
+    with going_on(run, run.workdir.eval):
+      storage.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
+
+
+@contextlib.contextmanager
+def going_on(run, path):
+  """Says that `path` was not written, in place of ending the training for it."""
+  try:
+    yield
+  except (OSError, StorageError) as error:
+    run.console.note(f'step {run.step}: {path} was not written: {error}')
 
 
 class Samples:
@@ -94,7 +105,10 @@ class Samples:
     self._writer.engine.release()  # its copy of the parameters must not stay
     if run.is_primary:
       parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
-      with open(run.workdir.samples, 'a', encoding='utf-8') as file:
+      with (
+        going_on(run, run.workdir.samples),
+        open(run.workdir.samples, 'a', encoding='utf-8') as file,
+      ):
         file.write(f'## Step {run.step}\n\n' + '\n'.join(parts) + '\n')
 
 

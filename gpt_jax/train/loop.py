@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from gpt_jax import checkpoints, config_door
+from gpt_jax import agreement, checkpoints, config_door
 from gpt_jax.data import loader as data_loader
 from gpt_jax.data import pipeline
 from gpt_jax.errors import Interrupted
@@ -57,8 +57,10 @@ class Run:
   tally: bad_steps.Tally
   events: list[dict]
   """Those of run.json."""
-  owes_save: bool = False
-  """Whether a save that failed, or came due after a bad step, is to be made up for."""
+  owes_events: bool = False
+  """Whether run.json lacks some of them, as its disk was full."""
+  debt: saving.Debt = dataclasses.field(default_factory=saving.Debt)
+  """The save that failed, or came due after a bad step, and is to be made up for."""
 
   @property
   def is_primary(self):
@@ -77,8 +79,14 @@ class Run:
   def add_event(self, event):
     """Writes `event` into run.json; all processes know it, the first one writes."""
     self.events.append(event)
-    if self.is_primary:
-      self.workdir.write_events(self.events)
+    self.write_events()
+
+  def write_events(self):
+    """Brings run.json up to date, as soon as its disk has room."""
+    self.owes_events = True
+    with hooks.going_on(self, self.workdir.run):
+      _write_events(self.workdir, self.events)
+      self.owes_events = False
 
 
 def train(config, workdir, *, allow_changes=False, quiet=False):
@@ -88,7 +96,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   for whatever the user can mend, before the first step where possible, and Interrupted
   after SIGTERM or Ctrl-C, once the step that was under way is saved.
   """
-  workdir = Workdir(workdir).create()
+  workdir = agreement.together(Workdir(workdir).create)
   settings = config.checkpoint
   with (
     preemption.Watch() as signals,
@@ -106,7 +114,12 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     if meta:
       config = resume.same_run(meta['config'], config, workdir, allow_changes)
     tokenizer = assembly.open_tokenizer(config, workdir)
-    dataset = assembly.open_training_data(config, tokenizer, workdir)
+    dataset, eval_sets = agreement.together(
+      lambda: (
+        assembly.open_training_data(config, tokenizer, workdir),
+        assembly.open_eval_sets(config, tokenizer, workdir),
+      )
+    )
     fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
     if meta:
       resume.check_same_data(meta, fingerprints, workdir, allow_changes)
@@ -118,7 +131,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         config, tokenizer, table_rows=config.model.vocab_size if meta else None
       ),
       dataset=dataset,
-      eval_sets=assembly.open_eval_sets(config, tokenizer, workdir),
+      eval_sets=eval_sets,
       fingerprints=fingerprints,
       store=store,
       signals=signals,
@@ -131,8 +144,12 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         event = found.event
       # The exception is gone, and with its frames the state that it left.
       parts['events'].append(event)
-      if multihost.is_primary():
-        workdir.write_events(parts['events'])
+      agreement.together(lambda: _write_events(workdir, parts['events']))
+
+
+def _write_events(workdir, events):
+  if multihost.is_primary():
+    workdir.write_events(events)
 
 
 def _from_checkpoint(parts, quiet):
@@ -143,6 +160,7 @@ def _from_checkpoint(parts, quiet):
   program, store, workdir = parts['program'], parts['store'], parts['workdir']
   way = detours.Detours.read(program.horizon, parts['events'])
   resume.leave_the_way(store, way)
+  store.newest_sound_step()  # a rollback may have come to one that is damaged
   state, step, origin = resume.starting_state(program, store, parts['config'])
   meta = store.read_meta(step) if step else {}
   # What happened after the checkpoint will happen again; rollbacks are the way itself.
@@ -151,11 +169,13 @@ def _from_checkpoint(parts, quiet):
     TrainConsole(
       program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
     ) as console,
-    tracking.open_tracker(
-      parts['config'].logging,
-      workdir,
-      restored_step=step,
-      run_config=config_door.to_dict(program.config),
+    agreement.together(
+      lambda: tracking.open_tracker(
+        parts['config'].logging,
+        workdir,
+        restored_step=step,
+        run_config=config_door.to_dict(program.config),
+      )
     ) as tracker,
   ):
     run = Run(
@@ -169,23 +189,20 @@ def _from_checkpoint(parts, quiet):
       _steps(run)
     except detours.RollBack as found:
       saving.commit_pending(run)
-      after = detours.decide(way, found, store.steps(), run.config.guard)
+      after = bad_steps.roll_back(run, found)
       found.event |= dict(kind='rollback', **after.as_json()[-1])
       console.note(detours.said(found.event))
       raise
     saving.commit(run)
+    if run.owes_events:
+      _write_events(run.workdir, run.events)
   return run.scores
 
 
 def _introduce(run, origin):
   """Writes down what this start is made of, and says it in a line."""
   program = run.program
-  if run.is_primary:
-    run.workdir.write_config(run.saved_config)
-    start = provenance(now=hooks.now())
-    mesh = dict(program.rules.mesh.shape)
-    run.workdir.add_start(start | dict(step=run.step, mesh=mesh, data=run.fingerprints))
-    run.workdir.write_events(run.events)
+  agreement.together(lambda: _write_start(run))
   num_params = flops.parameter_count(program.config.model)
   mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
   run.console.note(
@@ -194,6 +211,15 @@ def _introduce(run, origin):
     f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
   )
   run.console.note(compilation.cache_place())
+
+
+def _write_start(run):
+  if run.is_primary:
+    run.workdir.write_config(run.saved_config)
+    start = provenance(now=hooks.now())
+    mesh = dict(run.program.rules.mesh.shape)
+    run.workdir.add_start(start | dict(step=run.step, mesh=mesh, data=run.fingerprints))
+    run.workdir.write_events(run.events)
 
 
 def _hooks(run):
@@ -242,20 +268,24 @@ def _steps(run):
       run.step = step + 1
       report.hold(metrics)
       must_stop = run.signals.must_stop()
-      run.owes_save |= saving.has_failed(run)
+      saving.settle(run)
       due = [hook for hook in actions if hook.is_due(run)]
-      if due or must_stop or run.owes_save:
+      owes_save = run.debt.is_owed and saving.may_try(run)
+      if due or must_stop or owes_save:
         report.settle()
       for hook in due:
         hook.action(run)
-      if run.owes_save:
+      if owes_save and run.debt.is_owed:  # no hook has made up for it
         saving.save(run)
+      if run.owes_events and not run.debt.failures:
+        run.write_events()
       if must_stop:
         _stop(run)
       if due:
         report.restart_clock()
   if config.logging.figures:
-    hooks.draw_figures(run)
+    with hooks.going_on(run, run.workdir.figures):
+      hooks.draw_figures(run)
 
 
 def _stop(run):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gpt_jax import storage
 from gpt_jax.data import loader as data_loader
-from gpt_jax.train import assembly, norms, saving
+from gpt_jax.train import assembly, hooks, norms, saving
 
 
 def write(run, bad_steps, history):
@@ -19,18 +19,17 @@ def write(run, bad_steps, history):
   saving.commit_pending(run)
   after = int(run.state.step)
   found = _norms(run, bad_steps[-1])
-  if run.is_primary:
-    storage.write_json(
-      run.workdir.postmortem,
-      dict(
-        step=bad_steps[-1],
-        bad_steps=[_described(run, step) for step in bad_steps],
-        history=[{k: number(v) for k, v in entry.items()} for entry in history],
-        norms=found,
-        norms_with_parameters_after_step=after,
-        checkpoints=run.store.steps(),
-      ),
-    )
+  content = dict(
+    step=bad_steps[-1],
+    bad_steps=[_described(run, step) for step in bad_steps],
+    history=[{k: number(v) for k, v in entry.items()} for entry in history],
+    norms=found,
+    norms_with_parameters_after_step=after,
+    checkpoints=run.store.steps(),
+  )
+  with hooks.going_on(run, run.workdir.postmortem):
+    if run.is_primary:
+      storage.write_json(run.workdir.postmortem, content)
   return run.workdir.postmortem
 
 

@@ -89,9 +89,12 @@ def check_tokenizer(meta, tokenizer, workdir):
 def leave_the_way(store, detours):
   """Deletes the checkpoints that a rollback went back behind, as it was to do.
 
-  They were trained on samples that the rollback leaves out.
+  They were trained on samples that the rollback leaves out. A step whose record is
+  damaged is set aside: nobody can tell which way it lies on.
   """
   for step in store.steps():
+    if not store.has_sound_record(step):
+      continue
     if not detours.are_of(step, store.read_meta(step).get('detours', [])):
       store.delete(step)
 
@@ -108,7 +111,7 @@ def starting_state(program, store, config):
     if 'window' not in items and program.abstract_state.window is not None:
       items['window'] = spikes.fresh(program.abstract_state.window)
     state = type(program.abstract_state).from_items(items)
-    return state, step, f'resumed from step {step}'
+    return state, step, f'resumed from step {step}' + _other_mesh(program, store, step)
   state = program.init(config.seed)
   if not config.init_from:
     return state, 0, 'fresh parameters'
@@ -116,6 +119,22 @@ def starting_state(program, store, config):
   ema = None if state.ema is None else optimizers.ema_init(params)
   state = dataclasses.replace(state, params=params, ema=ema)
   return state, 0, f'parameters of {config.init_from}, step {source_step}'
+
+
+def _other_mesh(program, store, step):
+  """Returns what is to be said when a checkpoint comes from another mesh, else ''."""
+  new = dict(program.rules.mesh.shape)
+  old = store.read_meta(step).get('mesh', new)
+  if old == new:
+    return ''
+  return (
+    f', saved on the mesh {_sizes(old)}, now {_sizes(new)}: sums are taken in another'
+    ' order, so figures agree with those of the old mesh to rounding, not bit for bit'
+  )
+
+
+def _sizes(mesh):
+  return ' '.join(f'{axis}={n}' for axis, n in mesh.items() if n > 1) or '1 device'
 
 
 def _has_window(store, step, wanted):

@@ -1,21 +1,30 @@
 """Saves: what a step is saved with, and what happens when the disk is full.
 
-A save that fails is tried again a few times, since most full disks are mended by
-somebody. It runs behind the steps, so its failure shows at a later one (`has_failed`),
-whose state is then saved in its place. While a run waits between tries it makes no
-steps: ending would lose more. In a run of several processes one of them may fail alone,
-so there the run ends at once, and its next start goes on.
+A save that fails is tried again after each of `checkpoint.retry_seconds`, since most
+full disks are mended by somebody; training goes on meanwhile, and the state of the
+moment is saved. It runs behind the steps, so its failure shows at a later one. Several
+processes fail and try again together (see `Checkpoints`), by the clock of the first.
 """
 
 import contextlib
 import dataclasses
 import time
 
+from gpt_jax import agreement
 from gpt_jax.errors import StorageError
-from gpt_jax.parallel import multihost
 
-WAIT_SECONDS = (1, 5, 30)
-"""Before the second try, the third, ..."""
+
+@dataclasses.dataclass
+class Debt:
+  """A save that is owed: it came due after a bad step, or failed."""
+
+  is_owed: bool = False
+  failures: int = 0
+  """In a row."""
+  try_at: float = 0.0
+  """Not before this moment, in seconds of a clock that never goes back."""
+  kept: tuple[int, ...] = ()
+  """The steps that were there when the last one failed."""
 
 
 def save(run):
@@ -23,45 +32,62 @@ def save(run):
 
   Returns once the arrays are copied; nothing is done for a step that is there already.
   A state whose last step was bad may be past saving: it waits for a good one, so that
-  it takes no sound checkpoint's place. Raises StorageError when all tries fail.
+  it takes no sound checkpoint's place. While an earlier failure's wait lasts the save
+  is owed. Raises StorageError when all tries have failed.
   """
-  run.owes_save = run.tally.in_a_row > 0
-  if run.owes_save:
-    return
-  _insist(run, lambda: _start(run))
+  run.debt.is_owed = True
+  if run.tally.in_a_row == 0 and may_try(run):
+    with _counted(run):
+      _start(run)
+      run.debt.is_owed = False
 
 
-def has_failed(run):
-  """Returns whether a save in the background has failed; never waits.
+def settle(run):
+  """Takes note of a save that has failed or got through; never waits for one.
 
-  Who asks then saves the present step in its place.
+  Call it once a step. Raises StorageError when all tries have failed.
   """
-  try:
+  with _counted(run):
     run.store.check()
-  except StorageError as error:
-    if multihost.process_count() > 1:
-      error.add_note(_what_is_left(run, attempts=1))
-      raise
-    run.console.note(f'{error}\nSaving step {run.step} in its place.')
-    return True
-  return False
+  _pay_off(run)
+
+
+def may_try(run):
+  """Returns whether a save may be made now, the same on every process."""
+  debt = run.debt
+  return not debt.failures or agreement.of_primary(time.monotonic() >= debt.try_at)
 
 
 def commit(run):
-  """Returns once the present step is on the disk, and every save before it."""
+  """Returns once the present step is on the disk, and every save before it.
 
-  def once():
-    run.store.wait()
-    _start(run)
-    run.store.wait()
-
-  _insist(run, once)
+  No step follows, so this waits between tries.
+  """
+  waits = run.config.checkpoint.retry_seconds
+  for number, wait in enumerate((*waits, None), start=1):
+    try:
+      run.store.wait()
+      _start(run)
+      run.store.wait()
+      return _pay_off(run)
+    except StorageError as error:
+      if wait is None:
+        _add_what_is_left(run, error, number)
+        raise
+      run.console.note(_said(error, number, waits))
+      time.sleep(wait)
 
 
 def commit_pending(run):
   """Returns once no save is under way; what cannot be saved no longer matters."""
   with contextlib.suppress(StorageError):
     run.store.wait()
+
+
+def _pay_off(run):
+  if run.debt.failures and tuple(run.store.steps()) != run.debt.kept:
+    run.console.note(f'saving works again: step {run.store.steps()[-1]} is on the disk')
+    run.debt = Debt(run.debt.is_owed)
 
 
 def _start(run):
@@ -74,28 +100,37 @@ def _start(run):
     tally=dataclasses.asdict(run.tally),
     config=run.saved_config,
     fingerprints=run.fingerprints,
+    mesh=dict(run.program.rules.mesh.shape),
   )
   # Figures of an older state say nothing about how good this one is.
   scores = run.scores if run.scored_step == run.step else {}
   run.store.save(run.step, run.state.as_items(), meta, metrics=scores)
 
 
-def _insist(run, attempt):
-  waits = WAIT_SECONDS if multihost.process_count() == 1 else ()
-  for number, wait in enumerate((*waits, None), start=1):
-    try:
-      return attempt()
-    except StorageError as error:
-      if wait is None:
-        error.add_note(_what_is_left(run, number))
-        raise
-      run.console.note(
-        f'{error}\nTry {number} of {len(waits) + 1}; the next in {wait} s.'
-      )
-      time.sleep(wait)
+@contextlib.contextmanager
+def _counted(run):
+  """Turns a failure into a debt, the last one that is allowed into a StorageError."""
+  try:
+    yield
+  except StorageError as error:
+    debt, waits = run.debt, run.config.checkpoint.retry_seconds
+    debt.is_owed = True
+    debt.failures += 1
+    debt.kept = tuple(run.store.steps())
+    if debt.failures > len(waits):
+      _add_what_is_left(run, error, debt.failures)
+      raise
+    debt.try_at = time.monotonic() + waits[debt.failures - 1]
+    run.console.note(_said(error, debt.failures, waits) + ' Training goes on.')
 
 
-def _what_is_left(run, attempts):
+def _said(error, number, waits):
+  return (
+    f'{error}\nTry {number} of {len(waits) + 1}; the next in {waits[number - 1]:g} s.'
+  )
+
+
+def _add_what_is_left(run, error, attempts):
   newest = max(run.store.steps(), default=None)
   good = 'no step is saved' if newest is None else f'the last good step is {newest}'
-  return f'Gave up at step {run.step}, tries: {attempts}; {good}.'
+  error.add_note(f'Gave up at step {run.step}, tries: {attempts}; {good}.')

@@ -4,33 +4,58 @@ A writer has `write(step, values, tokens=, time=)` and `close()`. A new one is a
 and a line in WRITERS; its `open` returns None when the config does not ask for it.
 """
 
+import contextlib
 import pathlib
+import socket
+import struct
 import time
 import uuid
+from typing import Any
 
 import jax
 
-from gpt_jax.errors import ConfigError, require_extra
+from gpt_jax import appending
+from gpt_jax.errors import ConfigError, StorageError, require_extra
 from gpt_jax.metrics_file import MetricsFile
 from gpt_jax.workdir import Workdir
 
 
 class TensorBoard:
-  """Writes scalars as TensorBoard events, named like the metrics."""
+  """Writes scalars as TensorBoard events, named like the metrics.
+
+  tensorboardX has a writer, but its thread dies on a full disk, and whoever writes
+  then waits for ever.
+  """
 
   def __init__(self, folder, restored_step=0):
-    import tensorboardX
-
-    # purge_step hides what a run wrote beyond the checkpoint that it resumed from.
-    self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
+    # TensorBoard reads the files of a folder by name, so the name is the time.
+    name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
+    self._file = appending.Appender(pathlib.Path(folder) / name)
+    self._append(wall_time=time.time(), file_version='brain.Event:2')
+    # Hides what a run wrote beyond the checkpoint that it resumed from.
+    start = dict(session_log=dict(status='START'))
+    self._append(wall_time=time.time(), step=restored_step + 1, **start)
 
   def write(self, step, values, *, tokens, time):
-    for name, value in (values | {'tokens': tokens}).items():
-      self._writer.add_scalar(name, value, step, walltime=time)
-    self._writer.flush()
+    scalars = [
+      dict(tag=name, simple_value=value)
+      for name, value in (values | {'tokens': tokens}).items()
+    ]
+    self._append(wall_time=time, step=step, summary=dict(value=scalars))
 
   def close(self):
-    self._writer.close()
+    self._file.close()
+
+  def _append(self, **event):
+    """Appends an event as a TFRecord: length, its checksum, content, its checksum."""
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import masked_crc32c
+
+    make: Any = vars(event_pb2)['Event']  # made at import: type checkers know it not
+    content = make(**event).SerializeToString()
+    length = struct.pack('<Q', len(content))
+    sums = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
+    self._file.append(length + sums[0] + content + sums[1])
 
 
 class WandB:
@@ -113,8 +138,10 @@ class Tracker:
   def __enter__(self):
     return self
 
-  def __exit__(self, *exception):
-    self.close()
+  def __exit__(self, kind, *exception):
+    # What ends the run is told, not what cannot be written any more because of it.
+    with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():
+      self.close()
 
 
 def open_tracker(logging, workdir, *, restored_step=0, run_config=None):

@@ -77,45 +77,46 @@ def tokens(count, rng, folder):
 
 def configs(share, rng, folder):
   """Every field of every shipped config (or a share of them) with hostile values."""
-  outcomes, message, found = collections.Counter(), '', []
-  for spec, values in config_faults.shipped().items():
-    for field in config_faults.fields():
-      if rng.random() >= share:
-        continue
-      for name, value in config_faults.VALUES.items():
-        for form in (value, str(value)):
-          outcome, said = config_faults.door(values, field, form)
-          outcomes[outcome] += 1
-          if outcome in config_faults.BUGS:
-            found.append(f'{spec}: {field}={name}: {outcome} {said[-600:]}')
-          elif outcome == 'refused':
-            message = message or said
-  return fault_runs.row(
-    'hostile values at the config door', outcomes, not found,
-    '\n'.join(found) or message,
-  )  # fmt: skip
+
+  def tries():
+    for spec, values in config_faults.shipped().items():
+      for field in config_faults.fields():
+        if rng.random() >= share:
+          continue
+        for name, value in config_faults.VALUES.items():
+          for form in (value, str(value)):
+            yield f'{spec}: {field}={name}', *config_faults.door(values, field, form)
+
+  return judged('hostile values at the config door', tries())
 
 
 def values(share, rng, folder):
   """What passes the door has to train a step, or be refused by name, soon."""
+
+  def tries():
+    base = config_faults.config_door.to_dict(tiny_runs.tiny_config())
+    for field in config_faults.fields():
+      jax.clear_caches()  # each value makes programs of its own
+      for name, value in (config_faults.VALUES | {'link': 'link'}).items():
+        passed = config_faults.door(base, field, value)[0] == 'passed'
+        if not passed or rng.random() >= share:
+          continue
+        with fault_runs.within(LONGEST_VALUE_SECONDS):
+          yield f'{field}={name}', *config_faults.run(field, value)
+
+  return judged('hostile values that pass the door, trained', tries())
+
+
+def judged(fault, tries):
+  """Returns the row of `tries`: (value, outcome, what was said) of each."""
   outcomes, message, found = collections.Counter(), '', []
-  base = config_faults.config_door.to_dict(tiny_runs.tiny_config())
-  for field in config_faults.fields():
-    jax.clear_caches()  # each value makes programs of its own
-    for name, value in (config_faults.VALUES | {'link': 'link'}).items():
-      if config_faults.door(base, field, value)[0] != 'passed' or rng.random() >= share:
-        continue
-      with fault_runs.within(LONGEST_VALUE_SECONDS):
-        outcome, said = config_faults.run(field, value)
-      outcomes[outcome] += 1
-      if outcome in config_faults.BUGS:
-        found.append(f'{field}={name}: {outcome} {said[-600:]}')
-      elif outcome == 'refused':
-        message = message or said
-  return fault_runs.row(
-    'hostile values that pass the door, trained', outcomes, not found,
-    '\n'.join(found) or message,
-  )  # fmt: skip
+  for value, outcome, said in tries:
+    outcomes[outcome] += 1
+    if outcome in config_faults.BUGS:
+      found.append(f'{value}: {outcome} {said[-600:]}')
+    elif outcome == 'refused':
+      message = message or said
+  return fault_runs.row(fault, outcomes, not found, '\n'.join(found) or message)
 
 
 def with_seed(make):

@@ -17,12 +17,7 @@ _SPARSE_CORES_GATHER = {
   'xla_tpu_enable_sparse_core_collective_offload_reduce_scatter': 'true',
 }
 
-# Both are wanted: the first alone changes nothing, since XLA has made an all-reduce of
-# the gather by then.
-_GATHERS_START_EARLY = {
-  'xla_enable_async_all_gather': 'true',
-  'xla_tpu_prefer_async_allgather_to_allreduce': 'true',
-}
+_GATHERS_START_EARLY = {'xla_enable_async_all_gather': 'true'}
 
 OPTIONS = {
   'TPU v4': _TPU | _GATHERS_START_EARLY,

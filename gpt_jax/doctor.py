@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 
-from gpt_jax import storage, workdir_lock
+from gpt_jax import host_memory, storage, workdir_lock
 from gpt_jax.errors import UserError
 from gpt_jax.workdir import Workdir
 
@@ -144,23 +144,13 @@ def _devices():
     )
   kinds = {device.device_kind for device in devices}
   detail = f'{len(devices)} {devices[0].platform} ({", ".join(sorted(kinds))})'
-  hidden = _accelerator_without_driver() if devices[0].platform == 'cpu' else None
-  if hidden:
+  is_choice = os.environ.get('JAX_PLATFORMS', '').startswith('cpu')
+  hidden = None if is_choice else host_memory.accelerator()
+  if hidden and devices[0].platform == 'cpu':
     extra, what = hidden
     fix = f"pip install 'gpt_jax[{extra}]'"
     return Finding('devices', WARN, f'{detail}, but {what} is here', fix)
   return Finding('devices', OK, detail)
-
-
-def _accelerator_without_driver():
-  """Returns (extra, name) of an accelerator that the system shows and jax does not."""
-  if os.environ.get('JAX_PLATFORMS', '').startswith('cpu'):
-    return None  # somebody's choice
-  if os.path.exists('/dev/nvidia0'):
-    return 'cuda', 'an NVIDIA GPU'
-  if os.path.exists('/dev/accel0') or os.path.exists('/dev/vfio/0'):
-    return 'tpu', 'a TPU'
-  return None
 
 
 def _product():

@@ -1,9 +1,9 @@
 """Memory of this process, where a step runs on the cores of the machine.
 
 XLA asks for all temporary memory of a step when it begins and frees it when it ends.
-glibc gives blocks of that size back to the system, which clears each page again when the
-next step first writes to it: 220,000 page faults, an eighth of the time of a GPT-2 124M
-step of 2 x 256 tokens (docs/performance.md).
+glibc gives blocks of that size back to the system, which clears each page again when
+the next step first writes to it: 220,000 page faults, an eighth of the time of a GPT-2
+124M step of 2 x 256 tokens (docs/performance.md).
 """
 
 import ctypes

@@ -111,3 +111,20 @@ def test_all_three_products_read_bfloat16_and_write_float32(out_dtype):
   for line in dots:
     inputs, output = line.split(' : ')[-1].split('->')
     assert inputs.count('bf16') == 2 and 'f32' in output and 'bf16' not in output
+
+
+@pytest.mark.parametrize('equation', ['BTF,FD->BTD', 'BTD,DHK->BHTK'])
+def test_a_float32_cpu_gradient_of_a_weight_does_not_turn_the_tokens_around(equation):
+  # A turned copy would compute again, number by number, what made the operand.
+  x, weight, cotangent = operands(equation, T=256, F=96, D=96, H=4, K=16)
+
+  def gradient(multiply):
+    def d_weight(x, weight, cotangent):
+      _, vjp = jax.vjp(lambda w: multiply(equation, jax.nn.gelu(x), w), weight)
+      return vjp(cotangent)
+
+    return jax.jit(d_weight).lower(x, weight, cotangent).compile().as_text()
+
+  turned = f'f32[{x.shape[-1]},512]'
+  assert turned in gradient(jnp.einsum)
+  assert turned not in gradient(einsum)

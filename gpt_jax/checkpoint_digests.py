@@ -19,7 +19,7 @@ import pathlib
 import stat
 from typing import Any
 
-from gpt_jax import checkpoint_chunks, storage
+from gpt_jax import checkpoint_chunks, checkpoint_index, storage
 from gpt_jax.errors import CheckpointError, StorageError
 
 FILE = 'digests.json'
@@ -118,7 +118,7 @@ def _digest(folder, files, databases):
   chunks = {
     prefix + file: found
     for prefix, database in databases.items()
-    for file, found in checkpoint_chunks.chunks(database).items()
+    for file, found in checkpoint_index.chunks(database).items()
   }
 
   def one(path) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import threading
+from typing import Any
 
 from gpt_jax import checkpoint_chunks
 from gpt_jax.checkpoint_chunks import Chunk
@@ -31,7 +32,8 @@ class Index:
 
   def __init__(self, here=ANSWERED_HERE, by_one=ANSWERED_BY_ONE):
     self._here, self._by_one = here, by_one
-    self._asked, self._process = 0, None
+    self._asked = 0
+    self._process: Any = None
     self._lock = threading.Lock()
 
   def chunks(self, folder):

@@ -10,10 +10,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 FLOORS = {
   'types errors registry config config_checks config_door': 1,
-  'pytree tree_diff storage workdir_lock matmul': 1,
+  'pytree tree_diff storage workdir_lock matmul host_memory': 1,
   'checkpoint_chunks checkpoint_digests checkpoint_handler checkpoint_keeping': 1,
   'checkpoint_meeting checkpoint_memory checkpoint_noise checkpoint_reading': 1,
-  'checkpoint_soundness agreement appending': 1,
+  'checkpoint_soundness checkpoint_index agreement appending': 1,
   'hlo_text hlo_layout hlo_work hlo_records hlo_costs hlo_buffers': 1,
   'parallel checkpoints workdir metrics_file topologies interconnect': 2,
   'attention': 3,

@@ -1,23 +1,28 @@
 """Asks a process of its own which bytes hold which array, since asking leaks.
 
-TensorStore 0.1.86 never frees what `ts.ocdbt.dump` has told: a third of a megabyte for
-each save of a model of two layers. The first answers come from this process, so that a
-short run needs no other. Then a small one gives them, and a new one takes its place
-before it has grown. It ends by itself when this process does: its input ends.
+TensorStore 0.1.86 never frees what `ts.ocdbt.dump` has told, 0.6 kB a chunk: a third of
+a megabyte for each save of a model of two layers. The first answers come from this
+process, so that a short run needs no other. Then a small one gives them, of 55 MB when
+new, and another takes its place before it has grown by 60 MB, or by one answer. It ends
+by itself when its input does: with this process and what this one forked.
 """
 
 import contextlib
 import json
+import os
+import select
 import subprocess
 import sys
 import threading
+import warnings
 from typing import Any
 
 from gpt_jax import checkpoint_chunks
 from gpt_jax.checkpoint_chunks import Chunk
 
-ANSWERED_HERE = 16  # four saves of parameters and optimizer
-ANSWERED_BY_ONE = 400
+CHUNKS_HERE = 1_000  # leaked by this process at most, but for the answer that passes it
+CHUNKS_OF_ONE = 100_000
+LONGEST_SECONDS = 60  # to wait for an answer, which takes milliseconds
 
 _PROGRAM = """
 import sys
@@ -30,49 +35,57 @@ checkpoint_index.answer(sys.stdin, sys.stdout)
 class Index:
   """Answers like `checkpoint_chunks.chunks`; threads take turns."""
 
-  def __init__(self, here=ANSWERED_HERE, by_one=ANSWERED_BY_ONE):
-    self._here, self._by_one = here, by_one
-    self._asked = 0
-    self._process: Any = None
+  def __init__(self, here=CHUNKS_HERE, of_one=CHUNKS_OF_ONE):
+    self._left_here, self._of_one = here, of_one
+    self._left, self._process = 0, None
     self._lock = threading.Lock()
 
   def chunks(self, folder):
     """Returns `{file below folder: [Chunk]}`; raises what TensorStore raises."""
     with self._lock:
-      self._asked += 1
-      found = self._ask(folder) if self._asked > self._here else None
-    # Also where the other process has failed: here its error shows, if there is one.
-    return checkpoint_chunks.chunks(folder) if found is None else found
+      found = self._ask(folder) if self._left_here <= 0 else None
+      if found is None:  # where the other process failed, the error shows here
+        found = checkpoint_chunks.chunks(folder)
+        self._left_here -= _count(found)
+      return found
 
   def close(self):
     """Ends the other process, if there is one; it has nothing to lose."""
-    if self._process is not None:
-      self._process.kill()
-      self._process.wait()
-      for pipe in (self._process.stdin, self._process.stdout):
-        with contextlib.suppress(OSError):
-          pipe.close()
-      self._process = None
+    with self._lock:
+      self._close()
+
+  def _close(self):
+    if self._process is None:
+      return
+    self._process.kill()
+    self._process.wait()
+    for pipe in (self._process.stdin, self._process.stdout):
+      with contextlib.suppress(OSError):
+        pipe.close()
+    self._process = None
 
   def _ask(self, folder):
-    if self._asked % self._by_one == 0:
-      self.close()
+    """Returns what the other process tells, or None where it cannot."""
     try:
       if self._process is None:
-        self._process = _start()
-      self._process.stdin.write(json.dumps(str(folder)) + '\n')
-      self._process.stdin.flush()
-      listed = json.loads(self._process.stdout.readline())
-    except (OSError, ValueError):
-      self.close()
+        self._process, self._left = _start(), self._of_one
+      found = _exchange(self._process, os.path.abspath(folder))
+    except (OSError, ValueError) as error:
+      warnings.warn(f'checkpoint index: {error}; asked here instead', stacklevel=3)
+      self._close()
       return None
-    return {
-      file: [Chunk(offset, length, tuple(arrays)) for offset, length, arrays in parts]
-      for file, parts in listed.items()
-    }
+    except BaseException:
+      self._close()  # else the answer to this would be taken for that to the next
+      raise
+    self._left -= _count(found)
+    if self._left <= 0:
+      self._close()
+    return found
 
 
-def _start():
+def _start() -> Any:
+  if not sys.executable or getattr(sys, 'frozen', False):
+    raise OSError('there is no Python to start')
   return subprocess.Popen(
     [sys.executable, '-c', _PROGRAM.format(path=sys.path)],
     stdin=subprocess.PIPE,
@@ -81,6 +94,22 @@ def _start():
     text=True,
     start_new_session=True,  # Ctrl-C is for the run, which then saves once more
   )
+
+
+def _exchange(process, folder):
+  process.stdin.write(json.dumps(folder) + '\n')
+  process.stdin.flush()
+  if not select.select([process.stdout], [], [], LONGEST_SECONDS)[0]:
+    raise OSError(f'no answer in {LONGEST_SECONDS} s')
+  listed = json.loads(process.stdout.readline())
+  return {
+    file: [Chunk(offset, length, tuple(arrays)) for offset, length, arrays in parts]
+    for file, parts in listed.items()
+  }
+
+
+def _count(found):
+  return sum(map(len, found.values()))
 
 
 def answer(questions, answers):

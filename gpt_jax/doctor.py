@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 
-from gpt_jax import host_memory, storage, workdir_lock
+from gpt_jax import host, storage, workdir_lock
 from gpt_jax.errors import UserError
 from gpt_jax.workdir import Workdir
 
@@ -145,7 +145,7 @@ def _devices():
   kinds = {device.device_kind for device in devices}
   detail = f'{len(devices)} {devices[0].platform} ({", ".join(sorted(kinds))})'
   is_choice = os.environ.get('JAX_PLATFORMS', '').startswith('cpu')
-  hidden = None if is_choice else host_memory.accelerator()
+  hidden = None if is_choice else host.accelerator()
   if hidden and devices[0].platform == 'cpu':
     extra, what = hidden
     fix = f"pip install 'gpt_jax[{extra}]'"

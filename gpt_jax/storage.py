@@ -10,16 +10,18 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 import uuid
 
 from gpt_jax.errors import StorageError
 
 
 def probe(directory):
-  """Returns `directory` as an absolute path after writing and deleting a file in it.
+  """Returns `directory` as an absolute path after writing to a file in it.
 
-  Creates the folder when it is missing. Raises StorageError naming the folder, the
-  system's reason and the way out, so that a run stops before it has cost anything.
+  The file has no name there: a process that is killed meanwhile leaves none. Creates
+  the folder when it is missing. Raises StorageError naming the folder, the system's
+  reason and the way out, so that a run stops before it has cost anything.
   """
   if '://' in str(directory):
     raise StorageError(
@@ -27,18 +29,13 @@ def probe(directory):
       ' (gcsfuse, s3fs, ...) and give the folder it appears in.'
     )
   directory = pathlib.Path(directory).expanduser().absolute()
-  # A name of its own: every process of a run probes the same folder at the same time.
-  file = directory / f'.probe-{uuid.uuid4().hex}'
   try:
     directory.mkdir(parents=True, exist_ok=True)
-    with open(file, 'wb') as handle:
-      handle.write(b'x' * 4096)
-      handle.flush()
-      os.fsync(handle.fileno())
-    file.unlink()
+    with tempfile.TemporaryFile(dir=directory) as file:
+      file.write(b'x' * 4096)
+      file.flush()
+      os.fsync(file.fileno())
   except OSError as error:
-    with contextlib.suppress(OSError):
-      file.unlink()
     raise StorageError(
       f'cannot write in {directory} ({error.strerror or error}); make it writable, free'
       ' some space, or give another folder.'

@@ -25,9 +25,9 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ.setdefault('GPT_JAX_CACHE', str(ROOT / '.cache' / 'xla'))
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
 
-from gpt_jax import host_memory  # noqa: E402
+from gpt_jax import host  # noqa: E402
 
-host_memory.keep_freed()  # as `gpt-jax train` does, before jax is there
+host.keep_freed()  # as `gpt-jax train` does, before jax is there
 
 import config_faults  # noqa: E402  (the environment above has to come first)
 import fault_disk  # noqa: E402

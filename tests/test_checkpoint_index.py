@@ -4,7 +4,7 @@ import fault_flips
 import jax.numpy as jnp
 import pytest
 
-from gpt_jax import checkpoint_chunks
+from gpt_jax import checkpoint_chunks, checkpoint_index
 from gpt_jax.checkpoint_index import Index
 
 
@@ -18,41 +18,69 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def elsewhere():
-  """An Index that asks another process from the start, a new one after two answers."""
-  index = Index(here=0, by_one=3)
+  """An Index that asks another process from the start."""
+  index = Index(here=0)
   yield index
   index.close()
 
 
-def test_another_process_tells_the_same(folder, elsewhere):
+def test_another_process_tells_the_same(folder, elsewhere, monkeypatch):
   expected = checkpoint_chunks.chunks(folder)
   assert expected
+  monkeypatch.chdir(folder.parent)
+  assert elsewhere.chunks(folder) == expected
+  monkeypatch.chdir(folder)
+  assert elsewhere.chunks(folder.relative_to(folder)) == expected
+  assert elsewhere._process.poll() is None
+
+
+def test_a_new_process_takes_the_place_of_one_that_has_told_enough(folder):
+  told = sum(map(len, checkpoint_chunks.chunks(folder).values()))
+  index, processes = Index(here=0, of_one=told + 1), []
+  for _ in range(3):
+    index.chunks(folder)
+    processes.append(index._process)
+  index.close()
+  assert processes[1] is None  # ended after its second answer
+  assert processes[0] is not processes[2]
+  assert processes[0].poll() is not None
+
+
+def test_the_first_answers_need_no_other_process(folder):
+  told = sum(map(len, checkpoint_chunks.chunks(folder).values()))
+  index = Index(here=told + 1)
+  index.chunks(folder)
+  index.chunks(folder)
+  assert index._process is None
+  index.chunks(folder)
+  assert index._process is not None
+  index.close()
+
+
+def test_a_process_that_dies_costs_no_answer_and_is_replaced(folder, elsewhere):
+  expected = elsewhere.chunks(folder)
+  elsewhere._process.kill()
+  elsewhere._process.wait()
+  with pytest.warns(UserWarning, match='asked here instead'):
+    assert elsewhere.chunks(folder) == expected
   assert elsewhere.chunks(folder) == expected
   assert elsewhere._process.poll() is None
 
 
-def test_a_new_process_takes_the_place_of_an_old_one(folder, elsewhere):
-  processes = []
-  for _ in range(4):
-    elsewhere.chunks(folder)
-    processes.append(elsewhere._process)
-  assert [p is processes[0] for p in processes] == [True, True, False, False]
-  assert processes[0].poll() is not None
+def test_an_interrupted_question_leaves_no_answer_for_the_next(
+  folder, elsewhere, monkeypatch, tmp_path
+):
+  def interrupted(*_):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint_index.select, 'select', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+      elsewhere.chunks(folder)
+  assert elsewhere.chunks(tmp_path) == {}
 
 
-def test_a_process_that_dies_costs_no_answer(folder, elsewhere):
-  elsewhere.chunks(folder)
-  elsewhere._process.kill()
-  elsewhere._process.wait()
-  assert elsewhere.chunks(folder) == checkpoint_chunks.chunks(folder)
-
-
-def test_the_first_answers_need_no_other_process(folder):
-  index = Index(here=2)
-  assert index.chunks(folder) == index.chunks(folder)
-  assert index._process is None
-
-
+@pytest.mark.filterwarnings('ignore:checkpoint index')
 def test_a_damaged_database_raises_here(folder, elsewhere, tmp_path):
   (tmp_path / checkpoint_chunks.MANIFEST).write_bytes(b'no manifest')
   with pytest.raises(ValueError, match='manifest'):

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 FLOORS = {
   'types errors registry config config_checks config_door': 1,
-  'pytree tree_diff storage workdir_lock matmul host_memory': 1,
+  'pytree tree_diff storage workdir_lock matmul host': 1,
   'checkpoint_chunks checkpoint_digests checkpoint_handler checkpoint_keeping': 1,
   'checkpoint_meeting checkpoint_memory checkpoint_noise checkpoint_reading': 1,
   'checkpoint_soundness checkpoint_index agreement appending': 1,

@@ -16,6 +16,13 @@ def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
   assert list(folder.iterdir()) == []
 
 
+def test_a_process_killed_in_a_probe_leaves_nothing(tmp_path, monkeypatch):
+  seen = []
+  monkeypatch.setattr(os, 'fsync', lambda _: seen.append(os.listdir(tmp_path)))
+  storage.probe(tmp_path)
+  assert seen == [[]]
+
+
 def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
   (tmp_path / 'file').write_text('in the way')
   with pytest.raises(StorageError, match=r'file/run.*another folder') as error:

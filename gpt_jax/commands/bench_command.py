@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 
-from gpt_jax import host_memory
+from gpt_jax import host
 from gpt_jax.commands import flags
 from gpt_jax.errors import ConfigError, StorageError
 
@@ -65,7 +65,7 @@ def run(args, overrides):
   if args.vs:
     # Two libraries share one GPU: jax must not take most of it at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  host_memory.keep_freed()  # as train does; the peer has the good of it, too
+  host.keep_freed()  # as train does; the peer has the good of it, too
   from gpt_jax import config_door
   from gpt_jax.train import assembly
 

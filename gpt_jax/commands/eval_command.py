@@ -12,7 +12,7 @@ examples:
 
 import json
 
-from gpt_jax import host_memory
+from gpt_jax import host
 from gpt_jax.commands import flags
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  host_memory.keep_freed()
+  host.keep_freed()
   flags.enable_compilation_cache()
   from gpt_jax import evaluation, storage
   from gpt_jax.train import console, scoring

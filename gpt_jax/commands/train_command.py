@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 
-from gpt_jax import host_memory, storage
+from gpt_jax import host, storage
 from gpt_jax.commands import flags
 from gpt_jax.errors import ConfigError, Interrupted
 
@@ -34,7 +34,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  host_memory.keep_freed()
+  host.keep_freed()
   with _leaving_at_once():
     _train(args, overrides)
 

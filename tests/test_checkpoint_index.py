@@ -35,7 +35,7 @@ def test_another_process_tells_the_same(folder, elsewhere, monkeypatch):
 
 
 def test_a_new_process_takes_the_place_of_one_that_has_told_enough(folder):
-  told = sum(map(len, checkpoint_chunks.chunks(folder).values()))
+  told = checkpoint_index._count(checkpoint_chunks.chunks(folder))
   index, processes = Index(here=0, of_one=told + 1), []
   for _ in range(3):
     index.chunks(folder)
@@ -47,7 +47,7 @@ def test_a_new_process_takes_the_place_of_one_that_has_told_enough(folder):
 
 
 def test_the_first_answers_need_no_other_process(folder):
-  told = sum(map(len, checkpoint_chunks.chunks(folder).values()))
+  told = checkpoint_index._count(checkpoint_chunks.chunks(folder))
   index = Index(here=told + 1)
   index.chunks(folder)
   index.chunks(folder)

@@ -1,10 +1,11 @@
 """Asks a process of its own which bytes hold which array, since asking leaks.
 
-TensorStore 0.1.86 never frees what `ts.ocdbt.dump` has told, about 2 kB for each shard of
-an array: 0.4 MB for each save of a model of two layers. The first answers come from this
-process, so that a short run needs no other. Then a small one gives them, of 55 MB when
-new, and another takes its place before it has grown by some 60 MB, or by one answer. It
-ends by itself when its input does: with this process and what this one forked.
+TensorStore 0.1.86 never frees what `ts.ocdbt.dump` has told, about 2 kB for each shard
+of an array: 0.4 MB for each save of a model of two layers. The first answers come from
+this process, so that a short run needs no other. Then a small one gives them, of 55 MB
+when new, and another takes its place before it has grown by some 60 MB, or by one
+answer. It ends by itself when its input does: with this process and what this one
+forked.
 """
 
 import contextlib

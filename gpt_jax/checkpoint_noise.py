@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import logging
 import sys
+import traceback
 
 import absl.logging
 
@@ -33,8 +34,10 @@ def _is_worth_showing(record):
 
 
 def _is_of_others(record):
-  """Passes over the tasks that a failed save abandons."""
-  return '/orbax/' not in record.getMessage()
+  """Passes over the tasks that a failed save abandons, and its second exceptions."""
+  _, _, trace = record.exc_info or (None, None, None)
+  frames = [frame.filename for frame in traceback.extract_tb(trace)]
+  return not any('/orbax/' in text for text in (record.getMessage(), *frames))
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
 """What Orbax and absl say on the screen, and what is worth showing."""
 
 import logging
+import runpy
 import sys
 import types
 
@@ -49,6 +50,22 @@ def test_tasks_that_a_failed_save_abandons_are_passed_over():
 
   assert not passes('Task was destroyed but it is pending! /lib/orbax/checkpoint/a.py')
   assert passes('Task was destroyed but it is pending! /lib/grain/loader.py')
+
+
+@pytest.mark.parametrize('folder', ['orbax', 'grain'])
+def test_an_exception_that_nobody_asked_for_is_hidden_by_where_it_was_raised(
+  folder, tmp_path
+):
+  # Two items of a save fail at once, as on a full disk: Orbax takes the first failure.
+  path = tmp_path / folder / 'write.py'
+  path.parent.mkdir()
+  path.write_text('raise OSError(28)')
+  with pytest.raises(OSError) as failure:
+    runpy.run_path(str(path))
+  info = failure.type, failure.value, failure.tb
+  text = '_GatheringFuture exception was never retrieved'
+  record = logging.LogRecord('asyncio', logging.ERROR, '', 1, text, (), info)
+  assert bool(logging.getLogger('asyncio').filter(record)) == (folder == 'grain')
 
 
 def test_log_lines_are_hidden_by_where_they_come_from(request):

@@ -78,6 +78,8 @@ class Index:
     except BaseException:
       self._close()  # else the answer to this would be taken for that to the next
       raise
+    if found is None:
+      return None
     self._left -= _count(found)
     if self._left <= 0:
       self._close()
@@ -98,12 +100,16 @@ def _start() -> Any:
 
 
 def _exchange(process, folder):
+  """Returns the chunks of `folder`; None where TensorStore cannot tell."""
   process.stdin.write(json.dumps(folder) + '\n')
   process.stdin.flush()
   if not select.select([process.stdout], [], [], LONGEST_SECONDS)[0]:
     raise OSError(f'no answer in {LONGEST_SECONDS} s')
-  listed = json.loads(process.stdout.readline())
-  return {
+  line = process.stdout.readline()
+  if not line:
+    raise OSError('the process that knows has ended')
+  listed = json.loads(line)
+  return listed and {
     file: [Chunk(offset, length, tuple(arrays)) for offset, length, arrays in parts]
     for file, parts in listed.items()
   }
@@ -115,13 +121,16 @@ def _count(found):
 
 
 def answer(questions, answers):
-  """Writes the chunks of each folder that a line of `questions` names; to be a main."""
+  """Writes the chunks of each folder that a line of `questions` names, or null."""
   for line in questions:
-    found = checkpoint_chunks.chunks(json.loads(line))
-    listed = {
-      file: [[chunk.offset, chunk.length, chunk.arrays] for chunk in chunks]
-      for file, chunks in found.items()
-    }
+    try:
+      found = checkpoint_chunks.chunks(json.loads(line))
+      listed = {
+        file: [[chunk.offset, chunk.length, chunk.arrays] for chunk in chunks]
+        for file, chunks in found.items()
+      }
+    except Exception:  # of whatever kind: who asked will meet it again
+      listed = None
     answers.write(json.dumps(listed) + '\n')
     answers.flush()
 

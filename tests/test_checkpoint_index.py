@@ -80,7 +80,6 @@ def test_an_interrupted_question_leaves_no_answer_for_the_next(
   assert elsewhere.chunks(tmp_path) == {}
 
 
-@pytest.mark.filterwarnings('ignore:checkpoint index')
 def test_a_damaged_database_raises_here(folder, elsewhere, tmp_path):
   (tmp_path / checkpoint_chunks.MANIFEST).write_bytes(b'no manifest')
   with pytest.raises(ValueError, match='manifest'):

@@ -63,7 +63,8 @@ def get_config():
   attention.scale = None  # None: 1/sqrt(head_dim)
 
   config.parallel = parallel = ConfigDict()
-  parallel.mesh = dict(data=-1, fsdp=1, sequence=1, tensor=1, expert=1)  # -1: the rest
+  # -1: the devices left; for data beside another -1: the number of TPU slices
+  parallel.mesh = dict(data=-1, fsdp=1, sequence=1, tensor=1, expert=1)
   parallel.rules = 'fsdp_tensor'  # replicated, fsdp, fsdp_tensor, sequence
   parallel.overrides = dict()  # logical axis -> mesh axes, over the preset
 

@@ -53,7 +53,7 @@ def get_config(size='124m'):
   config.train.batch_size = 480  # sequences: 491,520 tokens
   config.train.grad_accum = 5
 
-  config.parallel.mesh = dict(data=1, fsdp=-1, sequence=1, tensor=1, expert=1)
+  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
   config.eval.every_steps = 2000
   config.eval.max_batches = 20
   config.checkpoint.every_steps = 2000

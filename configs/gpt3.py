@@ -101,7 +101,7 @@ def get_config(size='125m'):
   config.train.ramp_tokens = ramp_tokens
 
   tensor = TENSOR[size] if size in TENSOR else 1
-  config.parallel.mesh = dict(data=1, fsdp=-1, sequence=1, tensor=tensor, expert=1)
+  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=tensor, expert=1)
   if size == '175b':
     # Its logits are cut over `tensor`; fused, a step plans 2 GiB more a chip.
     config.objective.loss = 'plain'

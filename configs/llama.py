@@ -60,7 +60,7 @@ def get_config(size='1b'):
   config.train.tokens = chosen['tokens']
   config.train.batch_size = chosen['batch_size']
 
-  config.parallel.mesh = dict(data=1, fsdp=-1, sequence=1, tensor=1, expert=1)
+  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
   config.eval.every_steps = 1000
   config.eval.max_batches = 20
   config.checkpoint.every_steps = 1000

@@ -218,8 +218,12 @@ def _mesh(config):
         f'parallel.mesh.{axis}={size!r}: expected a positive number of devices, or -1'
         ' for what is left'
       )
-  if list(mesh.values()).count(-1) > 1:
-    problems.append(f'parallel.mesh={mesh}: only one axis may be -1')
+  free = [axis for axis, size in mesh.items() if size == -1]
+  if len([axis for axis in free if axis != 'data']) > 1:
+    problems.append(
+      f'parallel.mesh={mesh}: only one axis may be -1, or data (then the number of'
+      f' slices) and one other; give sizes to all but one of {", ".join(free)}'
+    )
   return problems
 
 

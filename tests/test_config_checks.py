@@ -133,8 +133,9 @@ CONFLICTS = {
     dict(parallel__mesh={'tensor': 1}),
   ),
   'two rests': (
-    dict(parallel__mesh={'tensor': -1, 'data': -1}), ['only one axis may be -1'],
-    dict(parallel__mesh={'tensor': 1, 'data': -1}),
+    dict(parallel__mesh={'tensor': -1, 'fsdp': -1}),
+    ['only one axis may be -1, or data', 'all but one of tensor, fsdp'],
+    dict(parallel__mesh={'tensor': -1, 'data': -1}),
   ),
   'unknown logical axis': (
     dict(parallel__overrides={'mpl': None}), ["parallel.overrides.mpl", "'mlp'"],

@@ -14,6 +14,13 @@ def test_minus_one_takes_the_devices_that_are_left():
   assert sizes == dict(data=6, fsdp=2, sequence=1, tensor=2, expert=1)
 
 
+@pytest.mark.parametrize('num_slices', [1, 2])
+def test_beside_another_rest_data_takes_the_slices(num_slices):
+  sizes = meshes.axis_sizes(dict(data=-1, fsdp=-1, tensor=2), 16, num_slices)
+  assert (sizes['data'], sizes['fsdp']) == (num_slices, 8 // num_slices)
+  assert meshes.axis_sizes(dict(data=-1, fsdp=4), 16, num_slices)['data'] == 4
+
+
 def test_axes_not_named_are_one():
   assert meshes.axis_sizes({'fsdp': 4}, 4) == {axis: 1 for axis in MESH_AXES} | dict(
     fsdp=4
@@ -77,6 +84,20 @@ def test_slices_lie_along_the_outermost_axis_that_they_divide(monkeypatch):
   sizes = meshes.make_mesh(dict(data=1, fsdp=-1, tensor=2), devices)
   assert asked == dict(inside=(1, 2, 1, 2, 1), across=(1, 2, 1, 1, 1))
   assert sizes['fsdp'] == 4
+
+
+def test_weights_stay_within_a_slice_where_data_is_left_open(monkeypatch):
+  asked = {}
+
+  def create(inside, across, devices, **_):
+    asked.update(inside=inside, across=across)
+    return np.empty([i * a for i, a in zip(inside, across, strict=True)], object)
+
+  monkeypatch.setattr(meshes.mesh_utils, 'create_hybrid_device_mesh', create)
+  monkeypatch.setattr(meshes, 'Mesh', _sizes)
+  devices = [FakeTPU(slice_index) for slice_index in (0, 0, 0, 0, 1, 1, 1, 1)]
+  meshes.make_mesh(dict(data=-1, fsdp=-1), devices)
+  assert asked == dict(inside=(1, 4, 1, 1, 1), across=(2, 1, 1, 1, 1))
 
 
 def test_slices_that_no_axis_divides_are_an_error():

@@ -1,5 +1,7 @@
 """Sharding by logical names: every preset gives the same numbers, and cuts."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from gpt_jax import pytree
 from gpt_jax.config_checks import LOGICAL_AXES, MESH_AXES
 from gpt_jax.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import PRESETS, constrain, make_rules
+from gpt_jax.parallel.sharding import PRESETS, ROWS, constrain, make_rules
 
 # Every kind of parameter: tables, grouped heads, gate, biases, norms per head, a head.
 RICH = dict(
@@ -162,6 +164,28 @@ def test_an_override_moves_one_name_and_no_other():
   others = [name for name in LOGICAL_AXES if name != 'mlp']
   assert plain.spec(('embed', 'vocab')) == moved.spec(('embed', 'vocab'))
   assert {plain.table.get(n) for n in others} == {moved.table.get(n) for n in others}
+
+
+def test_rows_of_tables_are_cut_in_width_first_and_otherwise_as_the_stream():
+  mesh = dict(data=2, fsdp=2, sequence=2)
+  rules = rules_of('sequence', mesh)
+  assert rules.spec(ROWS) == jax.P(('data',), ('sequence', 'tensor'), 'fsdp')
+  rules = rules_of('sequence', mesh, embed=('fsdp', 'sequence'))
+  assert rules.spec(ROWS) == jax.P(('data',), ('tensor',), ('fsdp', 'sequence'))
+  rules = rules_of('sequence', mesh, embed=None)
+  assert rules.spec(ROWS)[0] == rules.spec(('batch',))[0]
+
+
+def test_rows_of_two_tables_are_summed_before_they_travel():
+  rules = rules_of('fsdp', dict(data=2, fsdp=4))
+  model = small.make(small.resolve(model__position='learned'), rules=rules)
+  params = placed(small.random_params(model), model, rules)
+  tokens_BT = jax.device_put(small.random_tokens(8), rules.sharding(('batch', None)))
+  text = small.jit(model.apply).lower({'params': params}, tokens_BT).compile().as_text()
+  moved = re.findall(
+    r'= \(?(\w+)\[.* (all-gather|all-reduce|all-to-all)\(.*GPT\._embed', text
+  )
+  assert sorted(moved) == [('f32', 'all-to-all'), ('s32', 'all-gather')]
 
 
 def test_one_mesh_axis_cannot_cut_two_dimensions():

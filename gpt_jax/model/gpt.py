@@ -21,7 +21,7 @@ from gpt_jax.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.layers import MLP, Embed, Head, make_norm
-from gpt_jax.parallel.sharding import STREAM, Rules, constrain
+from gpt_jax.parallel.sharding import ROWS, STREAM, Rules, constrain
 
 REMAT_POLICIES = {
   'full': None,
@@ -217,9 +217,9 @@ class GPT(nn.Module):
       )(positions_BT)  # fmt: skip
     elif cfg.position == 'sinusoidal':
       x_BTD += positions.sinusoids(positions_BT, cfg.d_model).astype(x_BTD.dtype)
-    if (
-      cfg.norm_position == 'post'
-    ):  # as BERT does, so that block 1 reads a normed stream
+    # Rows of several tables are summed where their columns lie, and travel once.
+    x_BTD = constrain(self.rules, x_BTD, *ROWS)
+    if cfg.norm_position == 'post':  # as BERT: block 1 reads a normed stream
       x_BTD = make_norm(cfg, 'embed_norm')(x_BTD)
     if cfg.embed_dropout and not deterministic:
       x_BTD = nn.Dropout(cfg.embed_dropout, deterministic=False)(x_BTD)

@@ -17,6 +17,16 @@ _SPARSE_CORES_GATHER = {
   'xla_tpu_enable_sparse_core_collective_offload_reduce_scatter': 'true',
 }
 
+# A v5e gathers while it multiplies, without being asked for. The first flag lets it
+# gather beside element-wise work too, such as the norm before the first product of a
+# turn of the loop over layers, which no other product stands before. With it, the pass
+# that lets a gather reach into a loop crashes the compiler (6.7B on two slices of 256
+# chips); the second leaves that pass out, which costs nothing.
+_GATHERS_BESIDE_SUMS = {
+  'xla_tpu_enable_async_collective_fusion_fuse_kloop_fusions': 'true',
+  'xla_tpu_enable_async_collective_fusion_while_loops': 'false',
+}
+
 _GATHERS_START_EARLY = {'xla_enable_async_all_gather': 'true'}
 
 # Without it XLA keeps moments and parameters from before the update beside those after,
@@ -27,8 +37,8 @@ _CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 OPTIONS = {
   'cpu': _CPU,
   'TPU v4': _TPU | _GATHERS_START_EARLY,
-  'TPU v5 lite': _TPU,  # v5e: gathers are asynchronous without being asked for
-  'TPU v5e': _TPU,
+  'TPU v5 lite': _TPU | _GATHERS_BESIDE_SUMS,  # v5e
+  'TPU v5e': _TPU | _GATHERS_BESIDE_SUMS,
   'TPU v5': _TPU | _SPARSE_CORES_GATHER,  # v5p
   'TPU v6': _TPU | _SPARSE_CORES_GATHER,
   'TPU': _TPU,

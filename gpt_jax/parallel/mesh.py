@@ -11,12 +11,17 @@ from gpt_jax.config_checks import MESH_AXES
 from gpt_jax.errors import ConfigError
 
 
-def axis_sizes(requested, num_devices):
+def axis_sizes(requested, num_devices, num_slices=1):
   """Returns `{axis: size}` over MESH_AXES with -1 resolved to the devices left.
+
+  Where data and another axis are -1, data takes the slices and the other what is left
+  in each, so that weights do not travel between slices.
 
   Raises ConfigError when the sizes do not multiply to `num_devices`.
   """
   sizes = {axis: requested.get(axis, 1) for axis in MESH_AXES}
+  if list(sizes.values()).count(-1) == 2:
+    sizes['data'] = num_slices
   fixed = math.prod(size for size in sizes.values() if size != -1)
   free = [axis for axis, size in sizes.items() if size == -1]
   if free and num_devices % fixed == 0:
@@ -40,9 +45,10 @@ def make_mesh(requested, devices=None):
   that the slow network carries only that axis' traffic.
   """
   devices = list(jax.devices() if devices is None else devices)
-  shape = tuple(axis_sizes(requested, len(devices)).values())
-  slices = {getattr(device, 'slice_index', 0) for device in devices}
-  if devices[0].platform != 'tpu':
+  is_tpu = devices[0].platform == 'tpu'
+  slices = {getattr(device, 'slice_index', 0) if is_tpu else 0 for device in devices}
+  shape = tuple(axis_sizes(requested, len(devices), len(slices)).values())
+  if not is_tpu:
     return Mesh(np.asarray(devices).reshape(shape), MESH_AXES)
   if len(slices) == 1:
     grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)

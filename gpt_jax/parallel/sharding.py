@@ -42,6 +42,10 @@ PRESETS = {
 STREAM = ('batch', 'stream_time', 'act_embed')
 """Logical axes of the residual stream, BTD."""
 
+ROWS = ('read_batch', 'read_time', 'embed')
+"""Those of rows as they are read from tables, BTD: cut in width as the tables are, and
+like the stream along the mesh axes that this leaves."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rules:
@@ -104,6 +108,10 @@ def make_rules(parallel, mesh):
   """Returns the Rules of a ParallelConfig on `mesh`."""
   table = dict(lookup(PRESETS, parallel.rules, 'parallel.rules'))
   table.update(parallel.overrides)
+  by_width = as_tuple(table.get('embed') or ())
+  for read, name in (('read_batch', 'batch'), ('read_time', 'stream_time')):
+    axes = as_tuple(table.get(name) or ())
+    table[read] = tuple(axis for axis in axes if axis not in by_width)
   return Rules(mesh, table)
 
 

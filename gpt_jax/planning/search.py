@@ -75,7 +75,7 @@ def meshes(config, topology):
   """Returns the config's mesh, and splits of all devices over data, fsdp and tensor."""
   devices, slices = len(topology.devices), topology.num_slices
   asked = config.parallel.mesh
-  kept = axis_sizes(asked, devices)
+  kept = axis_sizes(asked, devices, slices)
   if kept['sequence'] * kept['expert'] > 1:
     return [{'parallel.mesh': kept}]
   found = [kept]
@@ -152,7 +152,7 @@ def impossible(config, topology):
   Memory is a lower bound: parameters, two moments and a gradient, and the inputs of the
   layers; without remat also the inputs of their products.
   """
-  model, mesh = config.model, axis_sizes(config.parallel.mesh, len(topology.devices))
+  model, mesh = config.model, _sizes(config, topology)
   shards = mesh['data'] * mesh['fsdp']
   rows = config.train.batch_size // config.train.grad_accum
   if rows % shards:
@@ -167,6 +167,10 @@ def impossible(config, topology):
   needed = _least_gib(config, mesh, rows // shards)
   room = topology.chip.hbm_gib
   return f'needs more than {needed:.1f} of {room} GiB' if needed > room else ''
+
+
+def _sizes(config, topology):
+  return axis_sizes(config.parallel.mesh, len(topology.devices), topology.num_slices)
 
 
 def _least_gib(config, mesh, rows):
@@ -184,7 +188,7 @@ def _least_gib(config, mesh, rows):
 
 def estimate(config, topology):
   """Returns tokens per second by arithmetic: to order candidates, not to believe."""
-  mesh = axis_sizes(config.parallel.mesh, len(topology.devices))
+  mesh = _sizes(config, topology)
   chip, model = topology.chip, config.model
   tokens = config.train.batch_size * config.data.seq_len
   parameters = _parameters(config)

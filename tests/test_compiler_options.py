@@ -14,6 +14,14 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
 from gpt_jax.train import step
 
+FUSED_GATHERS = 'xla_tpu_enable_async_collective_fusion'
+
+
+def mesh_of(device_kind):
+  """Returns what `options_for` asks of a mesh."""
+  devices = np.array([types.SimpleNamespace(device_kind=device_kind)])
+  return types.SimpleNamespace(devices=devices)
+
 
 @pytest.mark.parametrize(
   ('device_kind', 'chip'),
@@ -27,13 +35,20 @@ from gpt_jax.train import step
   ],
 )
 def test_each_chip_has_its_options(device_kind, chip):
-  devices = np.array([types.SimpleNamespace(device_kind=device_kind)])
-  assert options_for(types.SimpleNamespace(devices=devices)) is OPTIONS[chip]
+  assert options_for(mesh_of(device_kind), 'none') == OPTIONS[chip]
+
+
+def test_a_v5e_gathers_beside_element_wise_work_where_it_keeps_no_activations():
+  mesh, flag = mesh_of('TPU v5 lite'), f'{FUSED_GATHERS}_fuse_kloop_fusions'
+  assert options_for(mesh, 'full')[flag] == 'true'
+  # With that flag alone the compiler crashed on two slices (experiments/LOG.md).
+  assert options_for(mesh, 'full')[f'{FUSED_GATHERS}_while_loops'] == 'false'
+  for remat in ('none', 'dots', 'names'):
+    assert flag not in options_for(mesh, remat)
 
 
 def test_an_unknown_device_has_no_options():
-  devices = np.array([types.SimpleNamespace(device_kind='NVIDIA H200')])
-  assert options_for(types.SimpleNamespace(devices=devices)) == {}
+  assert options_for(mesh_of('NVIDIA H200'), 'full') == {}
 
 
 def test_a_step_on_a_cpu_keeps_no_copy_of_what_it_updates():

@@ -21,6 +21,13 @@ def test_beside_another_rest_data_takes_the_slices(num_slices):
   assert meshes.axis_sizes(dict(data=-1, fsdp=4), 16, num_slices)['data'] == 4
 
 
+def test_slices_that_leave_no_room_are_an_error_with_the_way_across_them():
+  words = r'data=-1 \(the 4 slices\), fsdp=-1,.*a multiple of 64 .* are 32;.* data=1 to'
+  with pytest.raises(ConfigError, match=words):
+    meshes.axis_sizes(dict(data=-1, fsdp=-1, tensor=16), 32, 4)
+  assert meshes.axis_sizes(dict(data=1, fsdp=-1, tensor=16), 32, 4)['fsdp'] == 2
+
+
 def test_axes_not_named_are_one():
   assert meshes.axis_sizes({'fsdp': 4}, 4) == {axis: 1 for axis in MESH_AXES} | dict(
     fsdp=4

@@ -176,9 +176,11 @@ def test_rows_of_tables_are_cut_in_width_first_and_otherwise_as_the_stream():
   assert rules.spec(ROWS)[0] == rules.spec(('batch',))[0]
 
 
-def test_rows_of_two_tables_are_summed_before_they_travel():
+@pytest.mark.parametrize('norm_position', ['pre', 'post'])
+def test_rows_of_two_tables_are_summed_before_they_travel(norm_position):
   rules = rules_of('fsdp', dict(data=2, fsdp=4))
-  model = small.make(small.resolve(model__position='learned'), rules=rules)
+  overrides = dict(model__position='learned', model__norm_position=norm_position)
+  model = small.make(small.resolve(**overrides), rules=rules)
   params = placed(small.random_params(model), model, rules)
   tokens_BT = jax.device_put(small.random_tokens(8), rules.sharding(('batch', None)))
   text = small.jit(model.apply).lower({'params': params}, tokens_BT).compile().as_text()

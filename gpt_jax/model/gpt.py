@@ -219,11 +219,12 @@ class GPT(nn.Module):
       x_BTD += positions.sinusoids(positions_BT, cfg.d_model).astype(x_BTD.dtype)
     # Rows of several tables are summed where their columns lie, and travel once.
     x_BTD = constrain(self.rules, x_BTD, *ROWS)
+    x_BTD = constrain(self.rules, x_BTD, *STREAM)
     if cfg.norm_position == 'post':  # as BERT: block 1 reads a normed stream
       x_BTD = make_norm(cfg, 'embed_norm')(x_BTD)
     if cfg.embed_dropout and not deterministic:
       x_BTD = nn.Dropout(cfg.embed_dropout, deterministic=False)(x_BTD)
-    return constrain(self.rules, x_BTD, *STREAM)
+    return x_BTD
 
   def _blocks(self, x_BTD, caches, mask, angles_BTK2, start_B, deterministic):
     """Returns the stream after all blocks: one scan, or unrolled to look inside."""

@@ -21,7 +21,9 @@ _SPARSE_CORES_GATHER = {
 # gather beside element-wise work too, such as the norm before the first product of a
 # turn of the loop over layers, which no other product stands before. With it, the pass
 # that lets a gather reach into a loop crashes the compiler (6.7B on two slices of 256
-# chips); the second leaves that pass out, which costs nothing.
+# chips); the second leaves that pass out, which costs nothing. Only where layers are
+# recomputed whole: it also ties gathers to the writes that keep activations, and those
+# become slower (2 % of the cycles of GPT-2 124M, 10 % with dense attention).
 _GATHERS_BESIDE_SUMS = {
   'xla_tpu_enable_async_collective_fusion_fuse_kloop_fusions': 'true',
   'xla_tpu_enable_async_collective_fusion_while_loops': 'false',
@@ -37,16 +39,28 @@ _CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 OPTIONS = {
   'cpu': _CPU,
   'TPU v4': _TPU | _GATHERS_START_EARLY,
-  'TPU v5 lite': _TPU | _GATHERS_BESIDE_SUMS,  # v5e
-  'TPU v5e': _TPU | _GATHERS_BESIDE_SUMS,
+  'TPU v5 lite': _TPU,  # v5e
+  'TPU v5e': _TPU,
   'TPU v5': _TPU | _SPARSE_CORES_GATHER,  # v5p
   'TPU v6': _TPU | _SPARSE_CORES_GATHER,
   'TPU': _TPU,
 }
 """How jax's `device_kind` begins -> options; the first that fits counts."""
 
+WITH_FULL_REMAT = {
+  'TPU v5 lite': _GATHERS_BESIDE_SUMS,
+  'TPU v5e': _GATHERS_BESIDE_SUMS,
+}
+"""Those that are added where `model.remat` is full."""
 
-def options_for(mesh):
-  """Returns the compiler options of the devices of `mesh`, as jax.jit takes them."""
+
+def options_for(mesh, remat):
+  """Returns the compiler options of a step on `mesh`, as jax.jit takes them.
+
+  Args:
+    remat: `model.remat`, resolved.
+  """
   kind = mesh.devices.flat[0].device_kind
-  return next((OPTIONS[begin] for begin in OPTIONS if kind.startswith(begin)), {})
+  begin = next((begin for begin in OPTIONS if kind.startswith(begin)), None)
+  more = WITH_FULL_REMAT.get(begin, {}) if remat == 'full' else {}
+  return OPTIONS.get(begin, {}) | more

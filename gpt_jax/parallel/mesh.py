@@ -20,20 +20,23 @@ def axis_sizes(requested, num_devices, num_slices=1):
   Raises ConfigError when the sizes do not multiply to `num_devices`.
   """
   sizes = {axis: requested.get(axis, 1) for axis in MESH_AXES}
-  if list(sizes.values()).count(-1) == 2:
-    sizes['data'] = num_slices
-  fixed = math.prod(size for size in sizes.values() if size != -1)
+  shown = ', '.join(f'{axis}={size}' for axis, size in sizes.items())
   free = [axis for axis, size in sizes.items() if size == -1]
+  data_is_slices = len(free) > 1 and 'data' in free
+  if data_is_slices:
+    sizes['data'] = num_slices
+    free.remove('data')
+  fixed = math.prod(size for size in sizes.values() if size != -1)
   if free and num_devices % fixed == 0:
     sizes[free[0]] = num_devices // fixed
   elif free or fixed != num_devices:
-    shown = ', '.join(f'{axis}={size}' for axis, size in sizes.items())
+    way_out = 'change the sizes or set one axis to -1'
+    if data_is_slices:
+      shown = shown.replace('data=-1', f'data=-1 (the {num_slices} slices)')
+      way_out = 'change the sizes, or set data=1 to cut weights across slices'
     raise ConfigError(
-      f'parallel.mesh: {shown} needs a multiple of {fixed} devices, and there are'
-      f' {num_devices}; change the sizes or set one axis to -1.'
-      if free
-      else f'parallel.mesh: {shown} needs {fixed} devices, and there are {num_devices};'
-      ' change the sizes or set one axis to -1.'
+      f'parallel.mesh: {shown} needs {"a multiple of " if free else ""}{fixed} devices,'
+      f' and there are {num_devices}; {way_out}.'
     )
   return sizes
 

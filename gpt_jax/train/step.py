@@ -102,7 +102,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     in_shardings=(shardings, batch_sharding),
     out_shardings=(shardings, replicated),
     donate_argnums=0,
-    compiler_options=options_for(mesh),
+    compiler_options=options_for(mesh, config.model.remat),
   )
   return Program(
     config=config,

@@ -61,6 +61,6 @@ def options_for(mesh, remat):
     remat: `model.remat`, resolved.
   """
   kind = mesh.devices.flat[0].device_kind
-  begin = next((begin for begin in OPTIONS if kind.startswith(begin)), None)
+  begin = next((begin for begin in OPTIONS if kind.startswith(begin)), kind)
   more = WITH_FULL_REMAT.get(begin, {}) if remat == 'full' else {}
   return OPTIONS.get(begin, {}) | more

@@ -78,7 +78,9 @@ class FakeTPU:
     self.slice_index = slice_index
 
 
-def test_slices_lie_along_the_outermost_axis_that_they_divide(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+  """Returns what make_mesh asks of jax for several slices, filled when it does."""
   asked = {}
 
   def create(inside, across, devices, **_):
@@ -87,23 +89,20 @@ def test_slices_lie_along_the_outermost_axis_that_they_divide(monkeypatch):
 
   monkeypatch.setattr(meshes.mesh_utils, 'create_hybrid_device_mesh', create)
   monkeypatch.setattr(meshes, 'Mesh', _sizes)
-  devices = [FakeTPU(slice_index) for slice_index in (0, 0, 0, 0, 1, 1, 1, 1)]
-  sizes = meshes.make_mesh(dict(data=1, fsdp=-1, tensor=2), devices)
+  return asked
+
+
+TWO_SLICES = [FakeTPU(slice_index) for slice_index in (0, 0, 0, 0, 1, 1, 1, 1)]
+
+
+def test_slices_lie_along_the_outermost_axis_that_they_divide(asked):
+  sizes = meshes.make_mesh(dict(data=1, fsdp=-1, tensor=2), TWO_SLICES)
   assert asked == dict(inside=(1, 2, 1, 2, 1), across=(1, 2, 1, 1, 1))
   assert sizes['fsdp'] == 4
 
 
-def test_weights_stay_within_a_slice_where_data_is_left_open(monkeypatch):
-  asked = {}
-
-  def create(inside, across, devices, **_):
-    asked.update(inside=inside, across=across)
-    return np.empty([i * a for i, a in zip(inside, across, strict=True)], object)
-
-  monkeypatch.setattr(meshes.mesh_utils, 'create_hybrid_device_mesh', create)
-  monkeypatch.setattr(meshes, 'Mesh', _sizes)
-  devices = [FakeTPU(slice_index) for slice_index in (0, 0, 0, 0, 1, 1, 1, 1)]
-  meshes.make_mesh(dict(data=-1, fsdp=-1), devices)
+def test_weights_stay_within_a_slice_where_data_is_left_open(asked):
+  meshes.make_mesh(dict(data=-1, fsdp=-1), TWO_SLICES)
   assert asked == dict(inside=(1, 4, 1, 1, 1), across=(2, 1, 1, 1, 1))
 
 

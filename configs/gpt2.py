@@ -27,8 +27,8 @@ from gpt_jax.registry import choose
 
 SIZES = {
   '124m': dict(num_layers=12, d_model=768, num_heads=12, remat='auto'),
-  '355m': dict(num_layers=24, d_model=1024, num_heads=16, remat='names'),
-  '774m': dict(num_layers=36, d_model=1280, num_heads=20, remat='names'),
+  '355m': dict(num_layers=24, d_model=1024, num_heads=16, remat='auto'),
+  '774m': dict(num_layers=36, d_model=1280, num_heads=20, remat='auto'),
   '1558m': dict(num_layers=48, d_model=1600, num_heads=25, remat='full'),
 }
 LEARNING_RATES = {'124m': 6e-4, '355m': 3e-4, '774m': 2.5e-4, '1558m': 2e-4}

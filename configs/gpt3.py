@@ -84,7 +84,7 @@ def get_config(size='125m'):
   model.vocab_size = 50257
   model.vocab_multiple = 128
   model.dtype = 'bfloat16'
-  model.remat = 'names' if width < 2048 else 'full'
+  model.remat = 'auto' if width < 2048 else 'full'
 
   config.data.source = 'text'
   config.data.seq_len = 2048  # packed, no mask between documents, as in the paper

@@ -25,6 +25,8 @@ CASES = {
   'segments': dict(mask=masks.causal(SEGMENTS_BT)),
   'soft-cap': dict(mask=masks.causal(), softcap=1.5),
   'one group': dict(mask=masks.causal(SEGMENTS_BT).with_window(90), G=1),
+  'heads of 80': dict(mask=masks.causal(SEGMENTS_BT), K=80),
+  'heads of 160, one group': dict(mask=masks.causal(), K=160, G=1),
 }
 
 REFUSED = {
@@ -43,7 +45,7 @@ def several_blocks(monkeypatch):
   monkeypatch.setattr(splash, 'GRADIENT_BLOCK', 128)
 
 
-def operands(G=H, T=T, dtype=jnp.float32):
+def operands(G=H, T=T, K=K, dtype=jnp.float32):
   rng = np.random.default_rng(0)
   shapes = [(B, H, T, K), (B, G, T, K), (B, G, T, K)]
   return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
@@ -62,7 +64,7 @@ def out_and_grads(attend, arrays, mask, softcap=0.0):
 @pytest.mark.parametrize('case', CASES)
 def test_values_and_gradients_are_the_dense_kernels(case):
   options = dict(CASES[case])
-  arrays = operands(options.pop('G', H))
+  arrays = operands(options.pop('G', H), K=options.pop('K', K))
   found = out_and_grads(splash.attend, arrays, **options)
   for array, expected in zip(
     found, out_and_grads(dense.attend, arrays, **options), strict=True
@@ -126,7 +128,8 @@ def fake_rules(platform, time_shards=1):
     (dict(), 'splash'),
     (dict(softcap=30.0), 'splash'),
     (dict(seq_len=1000), 'blockwise'),
-    (dict(head_dim=80), 'blockwise'),
+    (dict(head_dim=80), 'splash'),
+    (dict(head_dim=32), 'blockwise'),
     (dict(position='alibi'), 'blockwise'),
     (dict(prefix=True), 'blockwise'),
     (dict(dropout=0.1), 'dense'),

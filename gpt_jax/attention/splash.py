@@ -79,8 +79,12 @@ def attend(
 
 
 def can_take(seq_len, head_dim):
-  """Returns whether rows of `seq_len` tokens and heads of that size fill its blocks."""
-  return seq_len % LANES == 0 and head_dim % 64 == 0
+  """Returns whether rows of `seq_len` tokens fill its blocks, and heads half its lanes.
+
+  It takes smaller heads too, at the price of large ones: with heads of 32 to 40 the
+  blockwise kernel plans faster, with 50 and more this one (docs/performance.md).
+  """
+  return seq_len % LANES == 0 and head_dim >= LANES // 2
 
 
 def _whole_rows(spec):

@@ -112,18 +112,11 @@ class Group(nn.Module):
   @nn.compact
   def __call__(self, x_BTD, caches, index, mask, angles_BTK2, start_B):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
-    cfg, block_class = self.cfg, Block
-    if cfg.remat in REMAT_POLICIES:
-      # In a scan of single blocks there is nothing to share. Where several stand side
-      # by side, the barrier also keeps a block from being recomputed before its turn.
-      prevent_cse = not cfg.scan_layers or len(cfg.layer_pattern) > 1
-      block_class = nn.remat(
-        Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse
-      )
+    cfg = self.cfg
     new_caches = {}
     for i, layer in enumerate(cfg.layer_pattern):
       name = f'block_{i}'
-      block = block_class(
+      block = self._block_class(i)(
         cfg, self.attention, self.attend, self.rules, parse_layer(layer),
         self.deterministic, name=name,
       )  # fmt: skip
@@ -131,6 +124,18 @@ class Group(nn.Module):
       cache = None if caches is None else caches[name]
       x_BTD, new_caches[name] = block(x_BTD, mask, angles_BTK2, cache, start_B, depth)
     return x_BTD, None if caches is None else new_caches
+
+  def _block_class(self, i):
+    """Returns `Block`, or what recomputes it in the backward pass."""
+    cfg = self.cfg
+    if cfg.remat not in REMAT_POLICIES:
+      return Block
+    # The barrier keeps a block from being recomputed before its turn. The last one of a
+    # turn of the scan is the first there: a barrier would only keep its weights from
+    # being gathered early.
+    last = i == len(cfg.layer_pattern) - 1
+    prevent_cse = not (cfg.scan_layers and last)
+    return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
 class GPT(nn.Module):

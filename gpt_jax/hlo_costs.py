@@ -11,9 +11,8 @@ import collections
 import dataclasses
 import re
 
-from gpt_jax import hlo_text, hlo_work
+from gpt_jax import hlo_collectives, hlo_text, hlo_work
 from gpt_jax.hlo_records import (
-  BETWEEN_SLICES,
   COLLECTIVES,
   ELEMENTWISE,
   KERNEL,
@@ -27,7 +26,6 @@ from gpt_jax.hlo_records import (
 _PALLAS = 'tpu_custom_call'
 _BEGIN, _END = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
 _GOES_ON = 'async_collective_fusion'
-_GATHERED = ('all-gather',)  # the payload is what comes out; elsewhere what goes in
 _MOVING = {
   'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'copy', 'transpose',
   'reshape', 'slice', 'dynamic-slice', 'dynamic-update-slice', 'pad', 'concatenate',
@@ -75,7 +73,9 @@ def measure(text, kernel_cycles=lambda kernel: 0):
   module = hlo_text.parse(text)
   sums = _Walker(module, kernel_cycles).walk(module.entry)
   never_begun = sums.under_way.keys() - sums.begun
-  found = [*sums.collectives, *(sums.under_way[key] for key in never_begun)]
+  found = sums.collectives + [
+    each for key in never_begun for each in sums.under_way[key]
+  ]
   return Costs(
     ops=tuple(sums.ops.items()),
     collectives=_added_up(found),
@@ -211,14 +211,10 @@ class _Walker:
     elif opcode == 'custom-call' and (held := _held(instruction)):
       sums.add(self.walk(held, asynchronous))
     elif opcode == 'recv' and 'is_host_transfer=true' in instruction.attributes:
-      arrived = hlo_text.arrays(instruction.type)[0]  # the others are its handles
-      size = hlo_text.array_bytes(*arrived)
-      sums.collectives.append(Collective(BETWEEN_SLICES, (), True, 1, size, None))
+      sums.collectives += hlo_collectives.from_host(instruction)
     elif kind in COLLECTIVES:
       is_async = asynchronous or opcode != kind
-      sums.collectives.append(
-        self._collective(kind, instruction, computation, is_async)
-      )
+      sums.collectives += self._collectives(kind, instruction, computation, is_async)
     elif opcode == 'async-update':
       if begun := sums.started.pop(instruction.operands[0], None):
         sums.started[instruction.name] = begun
@@ -279,12 +275,12 @@ class _Walker:
     elif ends or _GOES_ON in fusion.called:
       collectives = []
       for channel, instruction in channels.items():
-        sums.under_way[channel] = self._collective(
+        sums.under_way[channel] = self._collectives(
           instruction.opcode, instruction, inner, True
         )
     elif 'all-reduce-scatter' in fusion.called:
       # TPU's form of a reduce-scatter: an all-reduce, of which one slice is kept.
-      collectives = [_as_scatter(each) for each in collectives]
+      collectives = [hlo_collectives.as_scatter(each) for each in collectives]
     # The cycles of a fusion stand beside it; those of its parts would count twice.
     kernels = {op: count for op, count in inside.ops.items() if op.kernel}
     sums.add(
@@ -314,16 +310,10 @@ class _Walker:
       for instruction in computation.instructions.values()
     )
 
-  def _collective(self, kind, instruction, computation, asynchronous):
-    group = hlo_text.replica_group(instruction, self._module.num_partitions)
-    operands = [computation.instructions[name] for name in instruction.operands]
-    if kind == 'collective-permute':
-      operands = operands[:1]  # the others say where it goes
-    payload = sum(hlo_text.num_bytes(operand.type) for operand in operands)
-    if kind in _GATHERED:
-      payload *= len(group)
-    window = None if asynchronous else ()
-    return Collective(kind, group, asynchronous, 1, payload, window)
+  def _collectives(self, kind, instruction, computation, asynchronous):
+    return hlo_collectives.read(
+      kind, instruction, computation, self._module.num_partitions, asynchronous
+    )
 
 
 def _held(custom_call):
@@ -337,13 +327,6 @@ def _cycles(instruction):
 
 def _op_name(instruction):
   return instruction.attribute(r'\bop_name="([^"]*)"') or ''
-
-
-def _as_scatter(collective):
-  is_reduction = collective.kind == 'all-reduce'
-  return dataclasses.replace(
-    collective, kind='reduce-scatter' if is_reduction else collective.kind
-  )
 
 
 def _branches(conditional):

@@ -11,6 +11,9 @@ BETWEEN_SLICES = 'slice-exchange'
 """What XLA:TPU makes of the part of a collective that leaves the slice: a send to the
 host and a recv from it, which the hosts sum up or join meanwhile."""
 
+GATHER_BY_SUM = 'all-gather by sum'
+"""A gather that XLA:TPU writes as an all-reduce of shards in arrays of zeros."""
+
 MATMUL, KERNEL, ELEMENTWISE, MOVES = 'matmul', 'kernel', 'elementwise', 'data movement'
 """Classes of operations: products with what is fused to them; Pallas kernels; other
 arithmetic and reductions; copies, slices and changes of layout."""
@@ -74,5 +77,5 @@ class Collective:
     if self.kind in ('collective-permute', 'collective-broadcast', BETWEEN_SLICES):
       return float(self.payload_bytes)
     n = len(self.group)
-    rounds = 2 if self.kind == 'all-reduce' else 1
+    rounds = 2 if self.kind in ('all-reduce', GATHER_BY_SUM) else 1
     return rounds * self.payload_bytes * (n - 1) / n

@@ -14,7 +14,7 @@ FLOORS = {
   'checkpoint_chunks checkpoint_digests checkpoint_handler checkpoint_keeping': 1,
   'checkpoint_meeting checkpoint_memory checkpoint_noise checkpoint_reading': 1,
   'checkpoint_soundness checkpoint_index agreement appending': 1,
-  'hlo_text hlo_layout hlo_work hlo_records hlo_costs hlo_buffers': 1,
+  'hlo_text hlo_layout hlo_work hlo_records hlo_collectives hlo_costs hlo_buffers': 1,
   'parallel checkpoints workdir metrics_file topologies interconnect': 2,
   'attention': 3,
   'model': 4,

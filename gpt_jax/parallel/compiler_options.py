@@ -5,8 +5,13 @@ _NEVER = 1_000_000  # MiB
 # XLA turns gathers of weights into loops of small products and permutes ("windowed
 # einsum") to hide the network. For weights cut along `fsdp` that costs more cycles than
 # it hides: 18 % of a GPT-2 124M step, 19 % of a 175B one, and the gathers are
-# asynchronous anyway (docs/performance.md).
-_TPU = {'xla_jf_spmd_threshold_for_windowed_einsum_mib': str(_NEVER)}
+# asynchronous anyway (docs/performance.md). The second keeps gathers of small shards
+# from becoming sums of shards in arrays of zeros, at twice the bytes and while nothing
+# else runs: on 64 chips 5 % of the bound on a step of GPT-3 350M.
+_TPU = {
+  'xla_jf_spmd_threshold_for_windowed_einsum_mib': str(_NEVER),
+  'xla_tpu_prefer_async_allgather_to_allreduce': 'true',
+}
 
 # The cores of the chip that are made for sparse work fetch the next weights while the
 # others multiply; one flag for each number of axes of the torus that a gather spans.

@@ -1,0 +1,60 @@
+"""What one collective instruction moves: its kind, its group and its bytes."""
+
+import dataclasses
+
+from gpt_jax import hlo_text
+from gpt_jax.hlo_records import BETWEEN_SLICES, GATHER_BY_SUM, Collective
+
+_GATHERED = ('all-gather',)  # the payload is what comes out; elsewhere what goes in
+
+
+def read(kind, instruction, computation, num_partitions, asynchronous):
+  """Returns [Collective] of an instruction; two where its kind does two things.
+
+  XLA:TPU may turn gathers into parts of an all-reduce: each device writes its shard
+  into zeros, and the sum of those is the whole array, at twice a gather's bytes.
+
+  Args:
+    kind: one of hlo_records.COLLECTIVES.
+  """
+  group = hlo_text.replica_group(instruction, num_partitions)
+  operands = [computation.instructions[name] for name in instruction.operands]
+  if kind == 'collective-permute':
+    operands = operands[:1]  # the others say where it goes
+  parts = {kind: operands}
+  if kind == 'all-reduce':
+    shards = [each for each in operands if _is_shard_in_zeros(each, computation)]
+    sums = [each for each in operands if each not in shards]
+    parts = {GATHER_BY_SUM: shards, kind: sums}
+  window = None if asynchronous else ()
+  return [
+    Collective(part, group, asynchronous, 1, _payload(part, arrays, group), window)
+    for part, arrays in parts.items()
+    if arrays
+  ]
+
+
+def from_host(recv):
+  """Returns [Collective] of what a recv brings from other slices."""
+  arrived = hlo_text.arrays(recv.type)[0]  # the others are its handles
+  size = hlo_text.array_bytes(*arrived)
+  return [Collective(BETWEEN_SLICES, (), True, 1, size, None)]
+
+
+def as_scatter(collective):
+  """Returns an all-reduce, of which one slice is kept, as the scatter that it is."""
+  is_reduction = collective.kind == 'all-reduce'
+  return dataclasses.replace(
+    collective, kind='reduce-scatter' if is_reduction else collective.kind
+  )
+
+
+def _payload(kind, operands, group):
+  payload = sum(hlo_text.num_bytes(operand.type) for operand in operands)
+  return payload * len(group) if kind in _GATHERED else payload
+
+
+def _is_shard_in_zeros(operand, computation):
+  if operand.opcode != 'dynamic-update-slice':
+    return False
+  return computation.instructions[operand.operands[0]].opcode == 'broadcast'

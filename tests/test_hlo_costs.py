@@ -177,24 +177,6 @@ def test_an_all_reduce_of_which_a_slice_is_kept_is_a_reduce_scatter():
   assert collective.wire_bytes == 64 * 3 / 4
 
 
-def test_a_sum_of_shards_in_zeros_is_a_gather_at_twice_the_bytes():
-  text = entry(
-    '%zero = bf16[] constant(0)',
-    '%zeros = bf16[16,8] broadcast(%zero), dimensions={}',
-    '%first = s32[] constant(4)',
-    '%shard = bf16[16,8] dynamic-update-slice(%zeros, %x, %first, %first)',
-    '%both = (bf16[16,8], bf16[4,8]) all-reduce(%shard, %x), channel_id=5,'
-    ' replica_groups={{0,1,2,3}}, to_apply=%add',
-    'ROOT %out = bf16[4,8] get-tuple-element(%both), index=1',
-  )
-  costs = hlo_costs.measure(text)
-  sizes = {each.kind: each.payload_bytes for each in costs.collectives}
-  assert sizes == {'all-gather by sum': 16 * 8 * 2, 'all-reduce': 4 * 8 * 2}
-  wire = hlo_costs.by_kind(costs.collectives, lambda c: c.wire_bytes)
-  assert wire['all-gather by sum'] == 2 * 16 * 8 * 2 * 3 / 4
-  assert not any(each.asynchronous for each in costs.collectives)
-
-
 def fused_gather(name, target, opcode='custom-call'):
   return f"""\
 %{name} (part.{name}: bf16[4,8]) -> bf16[4,32] {{

@@ -116,7 +116,7 @@ class Group(nn.Module):
     new_caches = {}
     for i, layer in enumerate(cfg.layer_pattern):
       name = f'block_{i}'
-      block = self._block_class(i)(
+      block = _block_class(cfg, i)(
         cfg, self.attention, self.attend, self.rules, parse_layer(layer),
         self.deterministic, name=name,
       )  # fmt: skip
@@ -125,17 +125,17 @@ class Group(nn.Module):
       x_BTD, new_caches[name] = block(x_BTD, mask, angles_BTK2, cache, start_B, depth)
     return x_BTD, None if caches is None else new_caches
 
-  def _block_class(self, i):
-    """Returns `Block`, or what recomputes it in the backward pass."""
-    cfg = self.cfg
-    if cfg.remat not in REMAT_POLICIES:
-      return Block
-    # The barrier keeps a block from being recomputed before its turn. The last one of a
-    # turn of the scan is the first there: a barrier would only keep its weights from
-    # being gathered early.
-    last = i == len(cfg.layer_pattern) - 1
-    prevent_cse = not (cfg.scan_layers and last)
-    return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
+
+def _block_class(cfg, i):
+  """Returns `Block`, or what recomputes it in the backward pass, for place `i` of the
+  pattern."""
+  if cfg.remat not in REMAT_POLICIES:
+    return Block
+  # The barrier keeps a block from being recomputed before its turn. The last one of the
+  # pattern comes first there: a barrier would only delay the gather of its weights.
+  last = i == len(cfg.layer_pattern) - 1
+  prevent_cse = not (cfg.scan_layers and last)
+  return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
 class GPT(nn.Module):

@@ -1,0 +1,70 @@
+"""Collectives in hand-written HLO: what an instruction sends, under which name."""
+
+import pytest
+
+from gpt_jax import hlo_collectives, hlo_text
+from gpt_jax.hlo_records import GATHER_BY_SUM, Collective
+
+GROUP = 'channel_id=5, replica_groups={{0,1,2,3}}'
+LINES = f"""\
+  %x = bf16[4,8] parameter(0)
+  %zero = bf16[] constant(0)
+  %zeros = bf16[16,8] broadcast(%zero), dimensions={{}}
+  %row = s32[] constant(4)
+  %shard = bf16[16,8] dynamic-update-slice(%zeros, %x, %row, %row)
+  %cache = bf16[16,8] parameter(1)
+  %written = bf16[16,8] dynamic-update-slice(%cache, %x, %row, %row)
+  %gather = bf16[16,8] all-gather(%x), {GROUP}, dimensions={{0}}
+  %reduce = bf16[4,8] all-reduce(%x), {GROUP}, to_apply=%add
+  %by_sum = bf16[16,8] all-reduce(%shard), {GROUP}, to_apply=%add
+  %both = (bf16[16,8], bf16[4,8]) all-reduce(%shard, %x), {GROUP}, to_apply=%add
+  %of_cache = bf16[16,8] all-reduce(%written), {GROUP}, to_apply=%add
+"""
+X, WHOLE = 4 * 8 * 2, 16 * 8 * 2  # bytes
+
+
+def read(name):
+  text = f'HloModule m, num_partitions=4\n\nENTRY %main () -> bf16[] {{\n{LINES}}}\n'
+  computation = hlo_text.parse(text).computations['main']
+  instruction = computation.instructions[name]
+  return hlo_collectives.read(instruction.opcode, instruction, computation, 4, False)
+
+
+@pytest.mark.parametrize(
+  ('name', 'payloads'),
+  [
+    ('gather', {'all-gather': WHOLE}),
+    ('reduce', {'all-reduce': X}),
+    ('by_sum', {GATHER_BY_SUM: WHOLE}),
+    ('both', {GATHER_BY_SUM: WHOLE, 'all-reduce': X}),
+    ('of_cache', {'all-reduce': WHOLE}),
+  ],
+)
+def test_the_payload_is_the_whole_array(name, payloads):
+  found = read(name)
+  assert {each.kind: each.payload_bytes for each in found} == payloads
+  assert all(each.group == (0, 1, 2, 3) and each.count == 1 for each in found)
+
+
+def test_a_gather_by_sum_brings_twice_the_bytes_of_a_gather():
+  (gather,), (by_sum,) = read('gather'), read('by_sum')
+  assert gather.wire_bytes == WHOLE * 3 / 4
+  assert by_sum.wire_bytes == 2 * WHOLE * 3 / 4
+
+
+def test_a_reduction_of_which_a_slice_is_kept_is_a_scatter_and_a_gather_stays_one():
+  (reduce,), (gather,) = read('reduce'), read('gather')
+  assert hlo_collectives.as_scatter(reduce).kind == 'reduce-scatter'
+  assert hlo_collectives.as_scatter(gather) == gather
+
+
+def test_what_comes_from_the_host_comes_from_other_slices():
+  text = (
+    'HloModule m\n\nENTRY %main () -> bf16[] {\n'
+    '  %token = token[] after-all()\n'
+    '  %recv = (bf16[4,8], u32[], token[]) recv(%token), channel_id=1,'
+    ' is_host_transfer=true\n}\n'
+  )
+  recv = hlo_text.parse(text).computations['main'].instructions['recv']
+  expected = Collective('slice-exchange', (), True, 1, X, None)
+  assert hlo_collectives.from_host(recv) == [expected]

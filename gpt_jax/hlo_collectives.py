@@ -8,22 +8,25 @@ from gpt_jax.hlo_records import BETWEEN_SLICES, GATHER_BY_SUM, Collective
 _GATHERED = ('all-gather',)  # the payload is what comes out; elsewhere what goes in
 
 
-def read(kind, instruction, computation, num_partitions, asynchronous):
-  """Returns [Collective] of an instruction; two where its kind does two things.
+def read(kind, instruction, computation, module, asynchronous):
+  """Returns [Collective] of an instruction; two for a sum that also gathers.
 
-  XLA:TPU may turn gathers into parts of an all-reduce: each device writes its shard
-  into zeros, and the sum of those is the whole array, at twice a gather's bytes.
+  XLA:TPU may write gathers as part of an all-reduce: each device writes its shard into
+  zeros, and the sum of those is the whole array, at twice a gather's bytes.
 
   Args:
     kind: one of hlo_records.COLLECTIVES.
+    module: that of the computation.
   """
-  group = hlo_text.replica_group(instruction, num_partitions)
+  group = hlo_text.replica_group(instruction, module.num_partitions)
   operands = [computation.instructions[name] for name in instruction.operands]
   if kind == 'collective-permute':
     operands = operands[:1]  # the others say where it goes
   parts = {kind: operands}
   if kind == 'all-reduce':
-    shards = [each for each in operands if _is_shard_in_zeros(each, computation)]
+    shards = [
+      each for each in operands if _is_shard(each, len(group), computation, module)
+    ]
     sums = [each for each in operands if each not in shards]
     parts = {GATHER_BY_SUM: shards, kind: sums}
   window = None if asynchronous else ()
@@ -54,7 +57,15 @@ def _payload(kind, operands, group):
   return payload * len(group) if kind in _GATHERED else payload
 
 
-def _is_shard_in_zeros(operand, computation):
-  if operand.opcode != 'dynamic-update-slice':
+def _is_shard(value, num_devices, computation, module):
+  """Returns whether `value` is one number all over but for a device's share of it."""
+  fusion = value if value.opcode == 'fusion' else None
+  inner = module.computations[value.called] if fusion else computation
+  update = inner.root if fusion else value
+  if update.opcode != 'dynamic-update-slice':
     return False
-  return computation.instructions[operand.operands[0]].opcode == 'broadcast'
+  base, shard = (inner.instructions[name] for name in update.operands[:2])
+  if fusion and base.opcode == 'parameter':
+    base = computation.instructions[fusion.operands[int(base.literal)]]
+  sizes = [hlo_text.num_bytes(each.type) for each in (update, shard)]
+  return base.opcode == 'broadcast' and sizes[0] == sizes[1] * num_devices

@@ -312,7 +312,7 @@ class _Walker:
 
   def _collectives(self, kind, instruction, computation, asynchronous):
     return hlo_collectives.read(
-      kind, instruction, computation, self._module.num_partitions, asynchronous
+      kind, instruction, computation, self._module, asynchronous
     )
 
 

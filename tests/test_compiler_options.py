@@ -38,6 +38,14 @@ def test_each_chip_has_its_options(device_kind, chip):
   assert options_for(mesh_of(device_kind), 'none') == OPTIONS[chip]
 
 
+@pytest.mark.parametrize('chip', [chip for chip in OPTIONS if chip != 'cpu'])
+def test_on_every_tpu_gathers_stay_gathers(chip):
+  options = options_for(mesh_of(chip), 'none')
+  assert options['xla_tpu_prefer_async_allgather_to_allreduce'] == 'true'
+  # In MiB; a step of 175B gathers less than that at once.
+  assert int(options['xla_jf_spmd_threshold_for_windowed_einsum_mib']) > 100_000
+
+
 def test_a_v5e_gathers_beside_element_wise_work_where_it_keeps_no_activations():
   mesh, flag = mesh_of('TPU v5 lite'), f'{FUSED_GATHERS}_fuse_kloop_fusions'
   assert options_for(mesh, 'full')[flag] == 'true'

@@ -131,9 +131,9 @@ def _block_class(cfg, i):
   pattern."""
   if cfg.remat not in REMAT_POLICIES:
     return Block
-  # The barrier keeps XLA from merging what is recomputed with the forward pass, which a
-  # scan keeps apart anyway, and from recomputing a block before its turn. The last one of
-  # the pattern comes first there: it would only delay the gather of its weights.
+  # The barrier keeps XLA from merging what is recomputed with the forward pass, which
+  # a scan keeps apart anyway, and from recomputing a block before its turn. The last
+  # one of the pattern comes first there: it would only delay its weights' gather.
   last = i == len(cfg.layer_pattern) - 1
   prevent_cse = not (cfg.scan_layers and last)
   return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)

@@ -147,8 +147,8 @@ BARS = [
    ratio('124M blockwise', '124M dense', 'compute_ms'), 0.80),
   ('7', 'blockwise over dense, ms at 8192',
    ratio('124M 8k blockwise', '124M 8k dense', 'compute_ms'), 0.75),
-  # The thousandth: scales and biases, which XLA gathers by sums, and gathers with which
-  # it ends sums of their gradients between slices. No weight matrix is among them.
+  # The thousandth: biases of `out` and `down`, which XLA gathers by sums, and gathers
+  # with which it ends sums of biases' gradients between slices; no matrix.
   *[
     ('8', f'{run}, gathered with nothing meanwhile', not_asynchronous(run), 0.001)
     for run in ('124M', '6.7B', '175B', 'v4', 'v5p', 'v6e', 'tpu7x', 'two slices',

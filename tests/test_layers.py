@@ -13,9 +13,13 @@ from gpt_jax.model.layers import ACTIVATIONS, MLP, Embed, Head, Linear, Norm
 from gpt_jax.parallel.products import Product
 
 SHAPES = {
-  'BTD,DHK->BHTK': ((5, 2, 3), ('embed', 'heads', 'head_dim'), (2, 3)),
-  'BHTK,HKD->BTD': ((2, 3, 5), ('heads', 'head_dim', 'embed'), (5,)),
-  'BTD,DF->BTF': ((5, 7), ('embed', 'mlp'), (7,)),
+  'BTD,DHK->BHTK': (
+    (5, 2, 3),
+    ('embed', 'heads', 'head_dim'),
+    {'heads': 2, 'head_dim': 3},
+  ),
+  'BHTK,HKD->BTD': ((2, 3, 5), ('heads', 'head_dim', 'embed'), {'embed_vector': 5}),
+  'BTD,DF->BTF': ((5, 7), ('embed', 'mlp'), {'mlp': 7}),
 }
 
 
@@ -27,7 +31,8 @@ def product(equation, axes):
 
 @pytest.mark.parametrize('equation', SHAPES)
 def test_a_linear_map_is_its_einsum_plus_a_bias_over_its_outputs(equation):
-  shape, axes, bias_shape = SHAPES[equation]
+  shape, axes, size = SHAPES[equation]
+  bias_shape = tuple(size.values())
   layer = Linear(
     product(equation, axes), shape, nn.initializers.normal(), True, *['float32'] * 2
   )
@@ -35,10 +40,7 @@ def test_a_linear_map_is_its_einsum_plus_a_bias_over_its_outputs(equation):
   x = rng.normal(size=(4, 2, 6, 3) if equation.startswith('BH') else (4, 6, 5))
   kernel, bias = rng.normal(size=shape), rng.normal(size=bias_shape)
   boxed = jax.eval_shape(layer.init, jax.random.key(0), x)['params']
-  assert boxed['bias'].names == tuple(
-    axis for axis, letter in zip(axes, equation.split(',')[1], strict=False)
-    if letter in equation.split('->')[1]
-  )  # fmt: skip
+  assert boxed['bias'].names == tuple(size)
   assert nn.unbox(boxed)['bias'].shape == bias_shape
   params = {'kernel': kernel.astype(np.float32), 'bias': bias.astype(np.float32)}
   y = layer.apply({'params': params}, x.astype(np.float32))

@@ -36,7 +36,9 @@ class Linear(nn.Module):
     if self.use_bias:
       _, letters, out = self.product.letters
       kept = [i for i, letter in enumerate(letters) if letter in out]
-      init = with_axes(nn.initializers.zeros, *(axes[i] for i in kept))
+      # Of the width only matrices are cut; why: `parallel.sharding`.
+      names = ('embed_vector' if axes[i] == 'embed' else axes[i] for i in kept)
+      init = with_axes(nn.initializers.zeros, *names)
       shape = tuple(self.shape[i] for i in kept)
       self.bias = self.param('bias', init, shape, self.param_dtype)
 
@@ -128,7 +130,7 @@ class Norm(nn.Module):
   use_bias: bool
   eps: float
   param_dtype: str
-  axis: str = 'norm'
+  axis: str = 'embed_vector'
 
   @nn.compact
   def __call__(self, x):

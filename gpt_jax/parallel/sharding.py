@@ -15,6 +15,8 @@ from gpt_jax.errors import ConfigError
 from gpt_jax.registry import lookup
 
 _BATCH = {'batch': ('data', 'fsdp')}
+# Scales and biases of the width ('embed_vector') stay whole: gathering some KiB is all
+# delay, and XLA:TPU makes it a sum of shards in zeros that everything waits for.
 _FSDP = _BATCH | {'embed': 'fsdp'}
 _TENSOR = {
   'vocab': 'tensor', 'heads': 'tensor', 'kv_heads': 'tensor', 'mlp': 'tensor',

@@ -101,6 +101,11 @@ def test_slices_lie_along_the_outermost_axis_that_they_divide(asked):
   assert sizes['fsdp'] == 4
 
 
+def test_slices_are_told_by_tpus_and_are_one_elsewhere():
+  assert meshes.slices_of(TWO_SLICES) == {0, 1}
+  assert meshes.slices_of(jax.devices()) == {0}
+
+
 def test_weights_stay_within_a_slice_where_data_is_left_open(asked):
   meshes.make_mesh(dict(data=-1, fsdp=-1), TWO_SLICES)
   assert asked == dict(inside=(1, 4, 1, 1, 1), across=(2, 1, 1, 1, 1))

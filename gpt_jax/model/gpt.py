@@ -139,6 +139,26 @@ def _block_class(cfg, i):
   return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
+def _apply_late_weights(layers, x_BTD, rest):
+  """Returns the stream after `layers`, that read weights back only after the loss.
+
+  Between slices XLA:TPU takes the first turn of the loop on the way back out of it, and
+  gathers its weights where they are first at hand: before the loss, among too little
+  work to hide that. Held back until the cotangent is there, they are also read anew,
+  not kept in the dtype of the products from the way forward (docs/performance.md).
+  """
+
+  def run(layers, x_BTD):
+    return layers(x_BTD, None, *rest)[0]
+
+  def back(vjp, cotangent_BTD):
+    vjp, cotangent_BTD = jax.lax.optimization_barrier((vjp, cotangent_BTD))
+    return vjp(cotangent_BTD)
+
+  apply = nn.custom_vjp(run, lambda *primals: nn.vjp(run, *primals), back)
+  return apply(layers, x_BTD)
+
+
 class GPT(nn.Module):
   """A Transformer over tokens. `cfg` is resolved: no None but head counts filled in."""
 
@@ -247,9 +267,11 @@ class GPT(nn.Module):
         length=num_groups,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )
-      return scanned(*fields, name='layers')(
-        x_BTD, caches, jnp.arange(num_groups), mask, angles_BTK2, start_B
-      )
+      layers = scanned(*fields, name='layers')
+      rest = (jnp.arange(num_groups), mask, angles_BTK2, start_B)
+      if caches is None and self.rules is not None and self.rules.spans_slices:
+        return _apply_late_weights(layers, x_BTD, rest), None
+      return layers(x_BTD, caches, *rest)
     new_caches = []
     for i in range(num_groups):
       group = Group(*fields, name=f'layers_{i}')

@@ -41,6 +41,14 @@ def axis_sizes(requested, num_devices, num_slices=1):
   return sizes
 
 
+def slices_of(devices):
+  """Returns the indices of the TPU slices that `devices` lie in; {0} off TPUs."""
+  return {
+    getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
+    for device in devices
+  }
+
+
 def make_mesh(requested, devices=None):
   """Returns a Mesh over `devices` (default: all) with the axes of MESH_AXES.
 
@@ -48,10 +56,9 @@ def make_mesh(requested, devices=None):
   that the slow network carries only that axis' traffic.
   """
   devices = list(jax.devices() if devices is None else devices)
-  is_tpu = devices[0].platform == 'tpu'
-  slices = {getattr(device, 'slice_index', 0) if is_tpu else 0 for device in devices}
+  slices = slices_of(devices)
   shape = tuple(axis_sizes(requested, len(devices), len(slices)).values())
-  if not is_tpu:
+  if devices[0].platform != 'tpu':
     return Mesh(np.asarray(devices).reshape(shape), MESH_AXES)
   if len(slices) == 1:
     grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)

@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.errors import ConfigError
+from gpt_jax.parallel.mesh import slices_of
 from gpt_jax.registry import lookup
 
 _BATCH = {'batch': ('data', 'fsdp')}
@@ -76,6 +77,11 @@ class Rules:
     """Returns `x` pinned to where its logical axes live; a hint only XLA sees."""
     assert len(names) == x.ndim, (names, x.shape)
     return jax.lax.with_sharding_constraint(x, self.sharding(names))
+
+  @property
+  def spans_slices(self):
+    """Whether a slower network joins the devices: they lie in several TPU slices."""
+    return len(slices_of(self.mesh.devices.flat)) > 1
 
   def num_shards(self, name):
     """Returns into how many parts the logical axis `name` is cut."""

@@ -70,6 +70,8 @@ RUNS = {
   'two slices': Run(
     _SMALL, '2xv5e:4x4', ('train.batch_size=256', 'train.grad_accum=1')
   ),
+  'two slices of 4': Run(_SMALL, '2xv5e:2x2', _WHOLE),
+  'two slices, as shipped': Run(_SMALL, '2xv5e:4x4'),
   # As shipped: small weights on many chips; two layers, dense and local, a turn.
   '350M, 64 chips': Run(
     'configs/gpt3.py:350m', 'v5e:8x8', ('train.batch_size=256', *_NO_RAMP)
@@ -147,12 +149,15 @@ BARS = [
    ratio('124M blockwise', '124M dense', 'compute_ms'), 0.80),
   ('7', 'blockwise over dense, ms at 8192',
    ratio('124M 8k blockwise', '124M 8k dense', 'compute_ms'), 0.75),
-  # The thousandth: biases of `out` and `down`, which XLA gathers by sums, and gathers
-  # with which it ends sums of biases' gradients between slices; no matrix.
+  *[
+    ('8', f'{run}, gathered with nothing meanwhile', not_asynchronous(run), 0.0)
+    for run in ('124M', '6.7B', '175B', 'v4', 'v5p', 'v6e', 'tpu7x', '350M, 64 chips',
+                '6.7B, local layers', '6.7B, two slices')
+  ],
+  # The thousandth is no weight: XLA ends sums of biases' gradients with small gathers.
   *[
     ('8', f'{run}, gathered with nothing meanwhile', not_asynchronous(run), 0.001)
-    for run in ('124M', '6.7B', '175B', 'v4', 'v5p', 'v6e', 'tpu7x', 'two slices',
-                '6.7B, two slices', '350M, 64 chips', '6.7B, local layers')
+    for run in ('two slices', 'two slices of 4', 'two slices, as shipped')
   ],
 ]  # fmt: skip
 

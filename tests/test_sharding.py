@@ -13,7 +13,7 @@ from gpt_jax import pytree
 from gpt_jax.config_checks import LOGICAL_AXES, MESH_AXES
 from gpt_jax.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import PRESETS, ROWS, Rules, constrain, make_rules
+from gpt_jax.parallel.sharding import PRESETS, ROWS, constrain, make_rules
 
 # Every kind of parameter: tables, grouped heads, gate, biases, norms per head, a head.
 RICH = dict(
@@ -104,56 +104,6 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
   # The pin on the logits holds: each device keeps its rows, times and vocabulary.
   wanted = rules.sharding(('batch', 'time', 'act_vocab'))
   assert logits_BTV.sharding.is_equivalent_to(wanted, 3)
-
-
-@pytest.fixture
-def between_slices(monkeypatch):
-  """Makes every mesh one that lies in several TPU slices."""
-  assert not rules_of('fsdp', dict(fsdp=8)).spans_slices
-  monkeypatch.setattr(Rules, 'spans_slices', True)
-
-
-@pytest.mark.parametrize('remat', ['none', 'full'])
-def test_weights_that_wait_for_the_loss_change_no_number(
-  unsharded, between_slices, remat
-):
-  rules = rules_of('fsdp', dict(data=2, fsdp=4))
-  params, tokens_BT, expected_BTV, expected_grads = unsharded[id(RICH)]
-  model = small.make(small.resolve(**RICH, model__remat=remat), rules=rules)
-  logits_BTV, grads = logits_and_grads(model)(placed(params, model, rules), tokens_BT)
-  np.testing.assert_allclose(logits_BTV, expected_BTV, atol=1e-5)
-  small.assert_trees_close(grads, expected_grads, atol=1e-5)
-
-
-def dropped_gradients(params):
-  """Returns the gradients of a model with dropout, and the text of their program."""
-  config = small.resolve(model__residual_dropout=0.5, model__remat='full')
-  model = small.make(config, rules=rules_of('fsdp', dict(fsdp=8)))
-
-  @small.jit
-  def gradients(params):
-    def loss(params):
-      logits_BTV, _ = model.apply(
-        {'params': params}, small.random_tokens(8), deterministic=False,
-        rngs={'dropout': jax.random.key(0)},
-      )  # fmt: skip
-      return jax.nn.logsumexp(logits_BTV, -1).mean()
-
-    return jax.grad(loss)(params)
-
-  return gradients(params), gradients.lower(params).as_text()
-
-
-def test_between_slices_the_way_back_reads_weights_after_the_loss(request):
-  params = small.random_params(small.make(small.resolve()))
-  stack = 'x'.join(map(str, params['layers']['block_0']['mlp']['down']['kernel'].shape))
-  expected, text = dropped_gradients(params)
-  barrier = re.compile(rf'optimization_barrier.*tensor<{stack}xf32>')
-  assert not barrier.search(text)
-  request.getfixturevalue('between_slices')
-  grads, text = dropped_gradients(params)
-  assert barrier.search(text)
-  small.assert_trees_close(grads, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize('case', CASES)

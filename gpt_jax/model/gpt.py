@@ -139,24 +139,26 @@ def _block_class(cfg, i):
   return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
-def _apply_late_weights(layers, x_BTD, rest):
-  """Returns the stream after `layers`, that read weights back only after the loss.
+def _apply_late_weights(layers, *primals):
+  """Returns the stream after `layers`, whose way back reads nothing before the loss.
 
   Between slices XLA:TPU takes the first turn of the loop on the way back out of it, and
   gathers its weights where they are first at hand: before the loss, among too little
-  work to hide that. Held back until the cotangent is there, they are also read anew,
-  not kept in the dtype of the products from the way forward (docs/performance.md).
+  work to hide that. Held back until the cotangent is there they find it, and copies in
+  the dtype of the products are not kept from the way forward (experiments/LOG.md).
+
+  Where there is dropout, gradients are to be taken inside a jit or scan, not around
+  one: flax closes over its key.
   """
 
-  def run(layers, x_BTD):
+  def run(layers, x_BTD, *rest):
     return layers(x_BTD, None, *rest)[0]
 
   def back(vjp, cotangent_BTD):
     vjp, cotangent_BTD = jax.lax.optimization_barrier((vjp, cotangent_BTD))
     return vjp(cotangent_BTD)
 
-  apply = nn.custom_vjp(run, lambda *primals: nn.vjp(run, *primals), back)
-  return apply(layers, x_BTD)
+  return nn.custom_vjp(run, lambda *p: nn.vjp(run, *p), back)(layers, *primals)
 
 
 class GPT(nn.Module):
@@ -269,8 +271,12 @@ class GPT(nn.Module):
       )
       layers = scanned(*fields, name='layers')
       rest = (jnp.arange(num_groups), mask, angles_BTK2, start_B)
-      if caches is None and self.rules is not None and self.rules.spans_slices:
-        return _apply_late_weights(layers, x_BTD, rest), None
+      # Where activations are kept, more gathers than before would have nothing to hide
+      # behind; flax drops gradients through what is captured.
+      captured = self.is_mutable_collection('intermediates')
+      across_slices = self.rules is not None and self.rules.spans_slices
+      if across_slices and cfg.remat == 'full' and caches is None and not captured:
+        return _apply_late_weights(layers, x_BTD, *rest), None
       return layers(x_BTD, caches, *rest)
     new_caches = []
     for i in range(num_groups):

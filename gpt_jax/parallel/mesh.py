@@ -44,7 +44,7 @@ def axis_sizes(requested, num_devices, num_slices=1):
 def slices_of(devices):
   """Returns the indices of the TPU slices that `devices` lie in; {0} off TPUs."""
   return {
-    getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
+    (getattr(device, 'slice_index', None) or 0) if device.platform == 'tpu' else 0
     for device in devices
   }
 

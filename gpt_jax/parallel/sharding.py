@@ -80,7 +80,7 @@ class Rules:
 
   @property
   def spans_slices(self):
-    """Whether a slower network joins the devices: they lie in several TPU slices."""
+    """Whether the devices lie in several TPU slices, which a slower network joins."""
     return len(slices_of(self.mesh.devices.flat)) > 1
 
   def num_shards(self, name):

@@ -268,7 +268,7 @@ def main(argv=None):
       print(error)
       found = math.nan
     met = found <= must * (1 + 1e-9)
-    rows.append((number, what, f'{found:.3f}', f'{must:g}', 'yes' if met else 'NO'))
+    rows.append((number, what, f'{found:.4f}', f'{must:g}', 'yes' if met else 'NO'))
     results.append(dict(bar=number, what=what, value=found, must=must, met=met))
   console.table('bars on TPUs', ('bar', 'figure', 'value', 'must', 'met'), rows)
   if args.json:

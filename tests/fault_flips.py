@@ -53,6 +53,23 @@ def flip(path, rng):
   path.write_bytes(content)
 
 
+def flip_parameter(step_folder):
+  """Flips a bit of an array of `params`; returns the path of its file.
+
+  Which of the files hold indices, and where, differs from save to save.
+  """
+  path, offset = next(
+    (step_folder / name, offset)
+    for name, file in checkpoint_digests.read(step_folder).items()
+    for offset, _, arrays, _ in file['parts']
+    if arrays and name.startswith('params/')
+  )
+  content = bytearray(path.read_bytes())
+  content[offset] ^= 1
+  path.write_bytes(content)
+  return path
+
+
 def cut(path, rng):
   content = path.read_bytes()
   path.write_bytes(content[: rng.randrange(len(content))])

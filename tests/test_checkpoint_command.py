@@ -24,11 +24,7 @@ def workdir(tmp_path_factory):
 @pytest.fixture
 def damaged(workdir, tmp_path):
   run = shutil.copytree(workdir, tmp_path / 'run')
-  data = (run / 'checkpoints' / '3' / 'params').rglob('d/*')
-  largest = max(data, key=lambda path: path.stat().st_size)
-  content = bytearray(largest.read_bytes())
-  content[100] ^= 1
-  largest.write_bytes(content)
+  fault_flips.flip_parameter(run / 'checkpoints' / '3')
   return run
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import fault_flips
 import pytest
 import tiny_runs
 
@@ -338,10 +339,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
   run_copy, long_run, capfd
 ):
   folder = run_copy / 'checkpoints'
-  data = max((folder / '6' / 'params').rglob('d/*'), key=lambda p: p.stat().st_size)
-  content = bytearray(data.read_bytes())
-  content[len(content) // 2] ^= 1
-  data.write_bytes(content)
+  data = fault_flips.flip_parameter(folder / '6')
   loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
   said = capfd.readouterr().err
   assert 'checkpoints/6 is damaged' in said and data.name in said

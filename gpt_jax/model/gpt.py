@@ -139,26 +139,33 @@ def _block_class(cfg, i):
   return nn.remat(Block, policy=REMAT_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
-def _apply_late_weights(layers, *primals):
-  """Returns the stream after `layers`, whose way back reads nothing before the loss.
+def _apply_with_late_backward(layers, x_BTD, *rest):
+  """Returns the stream [B, T, D] after scanned `layers`; their backward pass waits.
 
-  Between slices XLA:TPU takes the first turn of the loop on the way back out of it, and
+  Between slices XLA:TPU peels the first turn off the loop of the backward pass, and
   gathers its weights where they are first at hand: before the loss, among too little
-  work to hide that. Held back until the cotangent is there they find it, and copies in
-  the dtype of the products are not kept from the way forward (experiments/LOG.md).
+  work to hide that. A barrier holds all that the backward pass reads until its
+  cotangent is there. Weights are cast anew then, instead of being kept in the dtype of
+  the products from the forward pass (figures: experiments/LOG.md).
 
   Where there is dropout, gradients are to be taken inside a jit or scan, not around
   one: flax closes over its key.
+
+  Args:
+    rest: what `layers` takes after the caches.
   """
 
   def run(layers, x_BTD, *rest):
     return layers(x_BTD, None, *rest)[0]
 
-  def back(vjp, cotangent_BTD):
+  def backward(vjp, cotangent_BTD):
     vjp, cotangent_BTD = jax.lax.optimization_barrier((vjp, cotangent_BTD))
     return vjp(cotangent_BTD)
 
-  return nn.custom_vjp(run, lambda *p: nn.vjp(run, *p), back)(layers, *primals)
+  def forward(*primals):
+    return nn.vjp(run, *primals)
+
+  return nn.custom_vjp(run, forward, backward)(layers, x_BTD, *rest)
 
 
 class GPT(nn.Module):
@@ -271,12 +278,12 @@ class GPT(nn.Module):
       )
       layers = scanned(*fields, name='layers')
       rest = (jnp.arange(num_groups), mask, angles_BTK2, start_B)
-      # Where activations are kept, more gathers than before would have nothing to hide
-      # behind; flax drops gradients through what is captured.
+      # Other remat policies lose by it (experiments/LOG.md), and flax would drop
+      # gradients through what is captured.
       captured = self.is_mutable_collection('intermediates')
       across_slices = self.rules is not None and self.rules.spans_slices
       if across_slices and cfg.remat == 'full' and caches is None and not captured:
-        return _apply_late_weights(layers, x_BTD, *rest), None
+        return _apply_with_late_backward(layers, x_BTD, *rest), None
       return layers(x_BTD, caches, *rest)
     new_caches = []
     for i in range(num_groups):

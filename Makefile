@@ -13,7 +13,7 @@ WORKDIR ?= runs/tiny
 PROMPT ?= The list
 # Config overrides for the demo: DEMO_FLAGS='--config.train.steps=60'
 DEMO_FLAGS ?=
-# Test flags: TEST_FLAGS='-n 0 tests/test_config.py' runs one file in one process.
+# Test flags: TEST_FLAGS='-n 0 tests/config/test_schema.py' runs one file in one process.
 TEST_FLAGS ?= -n 2
 # The fault lane: FAULT_FLAGS='--scale=0.05 --only=kills,soak --json=faults.json'
 FAULT_FLAGS ?=
@@ -39,7 +39,7 @@ test: .venv/test.stamp
 	$(BIN)/python -m pytest $(TEST_FLAGS)
 
 faults: .venv/test.stamp
-	$(BIN)/python tests/faults.py $(FAULT_FLAGS)
+	$(BIN)/python tests/faults/__main__.py $(FAULT_FLAGS)
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check
@@ -47,10 +47,10 @@ lint: .venv/lint.stamp
 	$(BIN)/pyright gpt_jax
 
 bars-gpu: .venv/base.stamp
-	$(BIN)/python launch/gpu_bars.py
+	$(BIN)/python -m gpt_jax.benchmarks.targets_gpu
 
 bars-tpu: .venv/plan.stamp
-	$(BIN)/python launch/tpu_bars.py
+	$(BIN)/python -m gpt_jax.benchmarks.targets_tpu
 
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache build gpt_jax.egg-info

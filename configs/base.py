@@ -157,7 +157,7 @@ def get_config():
 
   config.guard = guard = (
     ConfigDict()
-  )  # steps that would do harm; gpt_jax/train/guard.py
+  )  # steps that would do harm; gpt_jax/program/guard.py
   guard.max_bad_steps = (
     5  # so many in a row without an update end the run (exit code 6);
   )

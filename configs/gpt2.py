@@ -24,7 +24,7 @@ kept, as in GPT-2.
 """
 
 from configs import base
-from gpt_jax.registry import choose
+from gpt_jax.core.registry import choose
 
 SIZES = {
   '124m': dict(num_layers=12, d_model=768, num_heads=12, remat='auto'),

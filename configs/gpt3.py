@@ -42,7 +42,7 @@ Choices where the paper is silent:
 """
 
 from configs import base
-from gpt_jax.registry import choose
+from gpt_jax.core.registry import choose
 
 BAND = 256
 

@@ -18,7 +18,7 @@ here.
 """
 
 from configs import base
-from gpt_jax.registry import choose
+from gpt_jax.core.registry import choose
 
 SIZES = {
   '1b': dict(

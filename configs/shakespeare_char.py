@@ -23,7 +23,7 @@ better one.
 """
 
 from configs import base
-from gpt_jax.registry import choose
+from gpt_jax.core.registry import choose
 
 SETTINGS = {
   'cpu': dict(

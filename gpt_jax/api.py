@@ -11,16 +11,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import attention, checkpoints
-from gpt_jax.config import Config
+from gpt_jax import attention
+from gpt_jax.checkpoints import manager
+from gpt_jax.config.schema import Config
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
-from gpt_jax.errors import CheckpointError, ConfigError
 from gpt_jax.inference.text import Writer
 from gpt_jax.model.gpt import GPT
-from gpt_jax.train import assembly, resume
-from gpt_jax.types import PyTree
-from gpt_jax.workdir import Workdir
+from gpt_jax.program import setup
+from gpt_jax.train import resume
+from gpt_jax.workdir.paths import Workdir
 
 HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
 
@@ -82,7 +84,7 @@ def load(path, step=None):
   """
   workdir = Workdir(path)
   _require_run(workdir)
-  with checkpoints.reader(workdir.checkpoints) as store:
+  with manager.reader(workdir.checkpoints) as store:
     step = store.newest_sound_step() if step is None else step
     if step is None:
       raise CheckpointError(
@@ -114,7 +116,7 @@ def _require_run(workdir):
 
 def _read_config(workdir):
   try:
-    return assembly.read_config(workdir.path)
+    return setup.read_config(workdir.path)
   except ConfigError as error:
     raise CheckpointError(f'{workdir.config}: {error}') from error
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS
-from gpt_jax.errors import Interrupted, UserError
+from gpt_jax.core.errors import Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 

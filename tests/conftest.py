@@ -57,7 +57,7 @@ def shared_tfds():
 @pytest.fixture(scope='session')
 def text_file(tmp_path_factory):
   """Returns a text of 40,000 characters from a vocabulary of 50 words."""
-  import tiny_runs
+  from tests import tiny_runs
 
   path = tmp_path_factory.mktemp('text') / 'words.txt'
   path.write_text(tiny_runs.words(40_000))
@@ -70,9 +70,8 @@ def finished_run(tmp_path_factory, text_file):
 
   Shared by all tests of a session: read it, copy it, do not write in it.
   """
-  import tiny_runs
-
   from gpt_jax import cli
+  from tests import tiny_runs
 
   workdir = tmp_path_factory.mktemp('runs') / 'finished'
   flags = tiny_runs.flags(tiny_runs.everything_on(text_file))

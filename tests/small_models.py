@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax import config_door, pytree
 from gpt_jax.attention import dense
+from gpt_jax.config import load
+from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
 
 SMALL = {
@@ -44,7 +45,7 @@ jit = functools.partial(jax.jit, compiler_options=_known(QUICK_TO_COMPILE))
 
 def base_config():
   """Returns the ConfigDict of configs/base.py."""
-  return config_door.load_file('configs/base.py')
+  return load.load_file('configs/base.py')
 
 
 @functools.cache
@@ -56,7 +57,7 @@ def base_values():
 def resolve(**overrides):
   """Returns a small frozen Config; `model__d_model=8` sets `model.d_model`."""
   dotted = {name.replace('__', '.'): value for name, value in overrides.items()}
-  return config_door.resolve(base_values(), SMALL | dotted)
+  return load.resolve(base_values(), SMALL | dotted)
 
 
 def model_config(**overrides):

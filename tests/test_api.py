@@ -10,14 +10,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-import small_models as small
 
 import gpt_jax
-from gpt_jax import config_door
-from gpt_jax.checkpoints import Checkpoints
+from gpt_jax.checkpoints.manager import Checkpoints
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
-from gpt_jax.errors import CheckpointError
-from gpt_jax.workdir import Workdir
+from gpt_jax.workdir.paths import Workdir
+from tests import small_models as small
 
 TOKENIZER = ByteTokenizer()
 CONFIG = small.resolve(model__vocab_size=264, data__seq_len=16)
@@ -31,7 +31,7 @@ def params_of(seed):
 def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER):
   """Writes what `load` reads; `steps` maps a step to its items."""
   workdir = Workdir(path).create()
-  workdir.write_config(config_door.to_dict(config))
+  workdir.write_config(load.to_dict(config))
   tokenizer.save(workdir.tokenizer)
   with Checkpoints(
     workdir.checkpoints, keep_last=9, keep_best=0, best_metric='', asynchronous=False
@@ -137,7 +137,7 @@ def test_a_config_of_another_version_is_named_with_its_file(made, tmp_path):
 def test_a_config_that_does_not_fit_the_arrays_lists_them(made, tmp_path):
   workdir = copy_of(made, tmp_path)
   wider = dataclasses.replace(CONFIG.model, d_ff=48)
-  workdir.write_config(config_door.to_dict(dataclasses.replace(CONFIG, model=wider)))
+  workdir.write_config(load.to_dict(dataclasses.replace(CONFIG, model=wider)))
   with pytest.raises(CheckpointError, match=r'mlp/up/kernel: saved .*64.* wanted .*48'):
     gpt_jax.load(workdir)
 

@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 import pytest
-import tiny_runs
 
 import gpt_jax
-from gpt_jax import cli, errors
+from gpt_jax import cli
 from gpt_jax.commands import COMMANDS
+from gpt_jax.core import errors
+from tests import tiny_runs
 
 
 def fail(monkeypatch, error):

@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import pathlib
 import re
-import runpy
 import shlex
 import sys
 import types
@@ -14,17 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_floors import FLOOR_OF
 
 import gpt_jax
 from configs import base
-from gpt_jax import api, cli, config_door
+from gpt_jax import api, cli
 from gpt_jax.attention import dense, masks
-from gpt_jax.benchmarks import subject
+from gpt_jax.benchmarks import workload
+from gpt_jax.config import load
 from gpt_jax.data import loader
+from gpt_jax.launchers import local
 from gpt_jax.planning import inputs
-from gpt_jax.train import assembly, hooks
-from gpt_jax.workdir import Workdir
+from gpt_jax.program import setup as assembly
+from gpt_jax.train import hooks
+from gpt_jax.workdir.paths import Workdir
+from tests.test_import_levels import FLOOR_OF
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted(
@@ -87,9 +89,8 @@ def arguments_of_ours(words):
     return words[1:]
   if program == 'python' and words[1:3] == ['-m', 'gpt_jax']:
     return words[3:]
-  if program == 'python' and words[1:2] == ['launch/local.py']:
-    launch = runpy.run_path(str(ROOT / 'launch' / 'local.py'))
-    return launch['_parse'](words[2:])[1]
+  if program == 'python' and words[1:3] == ['-m', 'gpt_jax.launchers.local']:
+    return local._parse(words[3:])[1]
   return None
 
 
@@ -167,10 +168,10 @@ def test_commands_are_known_to_the_parser_and_the_config(words):
   arguments = cli._parser().parse_args(argv)
   spec = getattr(arguments, 'config', None)
   is_ours = spec and (ROOT / spec.split(':')[0]).exists()
-  values = config_door.load_file(spec) if is_ours else base.get_config()
+  values = load.load_file(spec) if is_ours else base.get_config()
   if arguments.command == 'eval':
-    overrides |= {'checkpoint.keep_best': 0}  # as train/scoring.py does
-  config_door.resolve(values, overrides, assembly.TABLES)
+    overrides |= {'checkpoint.keep_best': 0}  # as train/score_run.py does
+  load.resolve(values, overrides, assembly.TABLES)
 
 
 def test_the_readme_names_every_config():
@@ -182,8 +183,8 @@ def test_the_readme_names_every_config():
 def test_the_config_of_the_readme_can_be_used(tmp_path):
   (config,) = [text for text in blocks(README, 'python') if 'get_config' in text]
   (tmp_path / 'shown.py').write_text(config)
-  values = config_door.load_file(str(tmp_path / 'shown.py'))
-  config_door.resolve(values, tables=assembly.TABLES)
+  values = load.load_file(str(tmp_path / 'shown.py'))
+  load.resolve(values, tables=assembly.TABLES)
 
 
 def test_the_python_door_of_the_readme_has_what_is_shown():
@@ -254,8 +255,8 @@ def outside_run(my_ideas, tmp_path_factory):
     'train.batch_size': 8,
     'eval.batch_size': 8,
   }
-  values = config_door.load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
-  config = config_door.resolve(values, overrides, assembly.TABLES)
+  values = load.load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
+  config = load.resolve(values, overrides, assembly.TABLES)
   workdir = tmp_path_factory.mktemp('run')
   tokenizer = assembly.open_tokenizer(config, workdir)
   dataset = assembly.open_training_data(config, tokenizer, workdir)
@@ -332,17 +333,15 @@ def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
 def test_the_recipe_for_a_case_times_the_step(outside_run):
   program = outside_run.program
   shapes = inputs.abstract_batch(program)
-  timed = subject.make(program, shapes, num_ids=16, workdir=outside_run.workdir)
+  timed = workload.make(program, shapes, num_ids=16, workdir=outside_run.workdir)
   (case,) = recipe('norms_case').norms(timed)
   case.run(2)
   assert int(timed.state.step) == 2
 
 
 def test_the_recipe_for_a_command_lists_the_parameters(outside_run, tmp_path, capsys):
-  config = config_door.resolve(
-    base.get_config(), {'model.vocab_size': 32, 'data.seq_len': 8}
-  )
-  Workdir(tmp_path).write_config(config_door.to_dict(config))
+  config = load.resolve(base.get_config(), {'model.vocab_size': 32, 'data.seq_len': 8})
+  Workdir(tmp_path).write_config(load.to_dict(config))
   arguments = types.SimpleNamespace(workdir=str(tmp_path))
   recipe('shapes_command').run(arguments, {})
   assert 'embed/embedding (32, 128)' in capsys.readouterr().out

@@ -14,14 +14,14 @@ import math
 import jax
 import numpy as np
 import pytest
-import tiny_runs
 
 from gpt_jax.commands import COMMANDS
 from gpt_jax.data import loader, packing
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.train import assembly
+from gpt_jax.program import setup
+from tests import tiny_runs
 
-TABLES = assembly.TABLES | {'data.packing': packing.PACKINGS}
+TABLES = setup.TABLES | {'data.packing': packing.PACKINGS}
 ELSEWHERE = {
   ('data.source', 'tfds'): 'test_data_sources',
   ('tokenizer.name', 'gpt2'): 'test_data_tokenizers',
@@ -92,10 +92,10 @@ def test_an_entry_trains(field, name, corpus, tmp_path):
   needs = NEEDS.get((field, name), {})
   needs = {key: str(v).format(corpus=corpus) for key, v in needs.items()}
   config = tiny_runs.tiny_config(SMALL | {field: name} | needs)
-  tokenizer = assembly.open_tokenizer(config, tmp_path)
-  dataset = assembly.open_training_data(config, tokenizer, tmp_path)
+  tokenizer = setup.open_tokenizer(config, tmp_path)
+  dataset = setup.open_training_data(config, tokenizer, tmp_path)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = assembly.open_program(config, tokenizer, mesh)
+  program = setup.open_program(config, tokenizer, mesh)
   with loader.Loader(dataset).batches(0, [4]) as batches:
     batch = next(batches)
 

@@ -7,9 +7,12 @@ import jax
 import numpy as np
 
 from configs import base
-from gpt_jax import checkpoints, config_door, metrics_file
-from gpt_jax.train import assembly, hooks, loop
-from gpt_jax.workdir import Workdir
+from gpt_jax.checkpoints import manager
+from gpt_jax.config import load
+from gpt_jax.program import setup
+from gpt_jax.tracking import metrics_file
+from gpt_jax.train import hooks, loop
+from gpt_jax.workdir.paths import Workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -66,9 +69,7 @@ PACE = (
 
 def tiny_config(overrides=None):
   """Returns the Config of a run of six steps, with dotted `overrides`."""
-  return config_door.resolve(
-    base.get_config(), TINY | (overrides or {}), assembly.TABLES
-  )
+  return load.resolve(base.get_config(), TINY | (overrides or {}), setup.TABLES)
 
 
 def flags(overrides=None):
@@ -99,7 +100,7 @@ def losses(workdir):
 
 def saved_arrays(workdir, step=None):
   """Returns `{name: numpy array}` of all that the newest (or a given) step holds."""
-  with checkpoints.reader(Workdir(workdir).checkpoints) as store:
+  with manager.reader(Workdir(workdir).checkpoints) as store:
     step = store.latest_step() if step is None else step
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = {item: store.abstract(step, item, here) for item in store.items(step)}

@@ -12,7 +12,7 @@ import functools
 import jax
 
 from gpt_jax.attention import blockwise, dense, fused, ring, splash
-from gpt_jax.registry import lookup
+from gpt_jax.core.registry import lookup
 
 KERNELS = {
   'blockwise': blockwise.attend,

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from gpt_jax.attention import dense, online
-from gpt_jax.errors import ConfigError
-from gpt_jax.matmul import sum_dtype
+from gpt_jax.attention import dense, online_softmax
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.matmul import sum_dtype
 
 
 def attend(
@@ -40,8 +40,8 @@ def attend(
   blocks = Blocks(
     T,
     S,
-    _even(T, block or online.block_size(T)),
-    _even(S, block or online.block_size(S)),
+    _even(T, block or online_softmax.block_size(T)),
+    _even(S, block or online_softmax.block_size(S)),
   )
   more_T, more_S = -T % blocks.query_size, -S % blocks.key_size
   # Scaled in float32, as the dense kernel does and for its reason.
@@ -71,7 +71,7 @@ class Blocks:
     """Returns what `online` has to know of every pair."""
     is_padded = self.num_keys % self.key_size  # the last block of keys ends in padding
     num_keys = self.num_keys if is_padded else None
-    return online.Tiles(self.query_size, self.key_size, softcap, num_keys)
+    return online_softmax.Tiles(self.query_size, self.key_size, softcap, num_keys)
 
   def pairs(self, mask):
     """Returns the first query and first key of each pair to visit, int32 [N, 2].
@@ -82,7 +82,7 @@ class Blocks:
     first_s = np.arange(0, self.num_keys, self.key_size)[None]
     last_t = np.minimum(first_t + self.query_size, self.num_queries) - 1
     last_s = np.minimum(first_s + self.key_size, self.num_keys) - 1
-    is_seen = online.is_seen(mask, first_t, last_t, first_s, last_s)
+    is_seen = online_softmax.is_seen(mask, first_t, last_t, first_s, last_s)
     sizes = (self.query_size, self.key_size)
     return (np.argwhere(is_seen) * sizes).astype(np.int32)
 
@@ -102,11 +102,11 @@ def _output(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask) -> jax.Array:
 
 
 def _forward(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask):
-  tiles, state = blocks.tiles(softcap), online.start(q_BGRTK)
-  state = online.absorb(
+  tiles, state = blocks.tiles(softcap), online_softmax.start(q_BGRTK)
+  state = online_softmax.absorb(
     tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, _places(blocks, mask)
   )
-  out_BGRTK, log_sum_BGRT = online.finish(state, q_BGRTK.dtype)
+  out_BGRTK, log_sum_BGRT = online_softmax.finish(state, q_BGRTK.dtype)
   # Named here: a remat policy that saves both spares the second forward pass.
   out_BGRTK = checkpoint_name(out_BGRTK, 'attended')
   log_sum_BGRT = checkpoint_name(log_sum_BGRT, 'attended')
@@ -116,13 +116,13 @@ def _forward(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask):
 def _backward(blocks, softcap, saved, d_out_BGRTK):
   q_BGRTK, k_BGSK, v_BGSK, mask, out_BGRTK, log_sum_BGRT = saved
   inputs = (q_BGRTK, k_BGSK, v_BGSK)
-  grads = online.add_gradients(
+  grads = online_softmax.add_gradients(
     blocks.tiles(softcap),
     tuple(jnp.zeros_like(x, log_sum_BGRT.dtype) for x in inputs),
     *inputs,
     mask,
     log_sum_BGRT,
-    online.shift(out_BGRTK, d_out_BGRTK),
+    online_softmax.shift(out_BGRTK, d_out_BGRTK),
     d_out_BGRTK,
     _places(blocks, mask),
   )

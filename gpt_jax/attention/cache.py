@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.types import Array
+from gpt_jax.core.types import Array
 
 
 @jax.tree_util.register_dataclass

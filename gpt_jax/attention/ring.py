@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
-from gpt_jax.attention import blockwise, online, ring_schedule
-from gpt_jax.errors import ConfigError
-from gpt_jax.matmul import sum_dtype
+from gpt_jax.attention import blockwise, online_softmax, ring_schedule
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.matmul import sum_dtype
 from gpt_jax.parallel.sharding import Rules
 
 QUERIES = ('batch', 'act_heads', 'time', 'head_dim')
@@ -64,7 +64,7 @@ def attend(
   _check(rules, q_BHTK.shape, k_BGSK.shape)
   D = rules.num_shards('time')
   sizes = tuple(
-    _divisor(length // (2 * D), block or online.block_size(length), length)
+    _divisor(length // (2 * D), block or online_softmax.block_size(length), length)
     for length in (T, S)
   )
   ring = Ring(rules, ring_schedule.make(mask, D, T, S, sizes), softcap)
@@ -129,7 +129,7 @@ class Ring:
 
   @property
   def tiles(self):
-    return online.Tiles(*self.schedule.sizes, self.softcap)
+    return online_softmax.Tiles(*self.schedule.sizes, self.softcap)
 
   def on_mesh(self, function, arrays, mask, names):
     """Returns `function(self, *shares, mask)` run on every device's share.
@@ -249,11 +249,13 @@ def _forward_share(ring, q_BHTK, k_BGSK, v_BGSK, mask):
     state, k_BGSK, v_BGSK = carry
     # Before the products, which do not need it: both go on at once.
     following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
-    state = online.absorb(ring.tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, pairs)
+    state = online_softmax.absorb(
+      ring.tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, pairs
+    )
     return state, *following
 
-  state, _, _ = ring.steps((online.start(q_BGRTK), k_BGSK, v_BGSK), step)
-  out_BGRTK, log_sum_BGRT = online.finish(state, q_BHTK.dtype)
+  state, _, _ = ring.steps((online_softmax.start(q_BGRTK), k_BGSK, v_BGSK), step)
+  out_BGRTK, log_sum_BGRT = online_softmax.finish(state, q_BHTK.dtype)
   out_BHTK = ring.swap(out_BGRTK.reshape(q_BHTK.shape), 2, back=True)
   return out_BHTK, log_sum_BGRT.reshape(q_BHTK.shape[:3])
 
@@ -262,7 +264,7 @@ def _backward(ring, saved, d_out_BHTK):
   q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, log_sum_BHT = saved
   arrays = [
     (q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS),
-    (log_sum_BHT, QUERIES[:3]), (online.shift(out_BHTK, d_out_BHTK), QUERIES[:3]),
+    (log_sum_BHT, QUERIES[:3]), (online_softmax.shift(out_BHTK, d_out_BHTK), QUERIES[:3]),
     (d_out_BHTK, QUERIES),
   ]  # fmt: skip
   grads = ring.on_mesh(_backward_share, arrays, mask, (QUERIES, KEYS, KEYS))
@@ -287,7 +289,7 @@ def _backward_share(
     # The sum so far follows its keys, one step behind: it is added after the products,
     # so that it too travels beside them.
     so_far = grads if is_first else ring.pass_on(grads)
-    dq_BGRTK, *more = online.add_gradients(
+    dq_BGRTK, *more = online_softmax.add_gradients(
       ring.tiles, (dq_BGRTK, *zeros), q_BGRTK, k_BGSK, v_BGSK, mask, log_sum_BGRT,
       shift_BGRT, d_out_BGRTK, pairs,
     )  # fmt: skip

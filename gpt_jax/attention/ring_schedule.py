@@ -18,7 +18,7 @@ import itertools
 
 import numpy as np
 
-from gpt_jax.attention import online
+from gpt_jax.attention import online_softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _schedule(mask, num_devices, num_queries, num_keys, sizes, zigzag):
   for step in range(D):
     first_t = queries.index(devices_D1, local_t)[:, :, None]
     first_s = keys.index((devices_D1 - step) % D, local_s)[:, None, :]
-    seen_DTS = online.is_seen(
+    seen_DTS = online_softmax.is_seen(
       mask, first_t, first_t + sizes[0] - 1, first_s, first_s + sizes[1] - 1
     )
     seen_DP = seen_DTS.reshape(D, -1)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
 from jax.sharding import PartitionSpec
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.sharding import Rules
 
 LANES = 128

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from gpt_jax.benchmarks import timing
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.pytree import named_leaves
 from gpt_jax.inference import text
 from gpt_jax.model import flops
-from gpt_jax.pytree import named_leaves
 
 BATCH_SIZES = (1, 8)
 LONGEST = 256

@@ -1,6 +1,6 @@
 """Whether a run is one that GPT-2's published architecture can do, and as what."""
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 
 ACTIVATIONS = {
   'gelu': 'gelu_new',

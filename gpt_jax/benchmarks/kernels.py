@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from gpt_jax import attention
 from gpt_jax.attention import masks
 from gpt_jax.benchmarks import timing
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 
 BACKWARD = 2.5
 """FLOPs of the backward pass over those of the forward one."""

@@ -4,7 +4,7 @@ import itertools
 
 from gpt_jax.benchmarks import timing
 from gpt_jax.data.loader import Loader
-from gpt_jax.train import assembly
+from gpt_jax.program import setup
 
 
 def cases(subject):
@@ -15,9 +15,9 @@ def cases(subject):
   cases are timed. Raises DataError or ConfigError where there is no data.
   """
   config, rows = subject.config, subject.rows
-  tokenizer = assembly.open_tokenizer(config, subject.workdir)
-  dataset = assembly.open_training_data(config, tokenizer, subject.workdir)
-  share = assembly.reader_share(subject.program)
+  tokenizer = setup.open_tokenizer(config, subject.workdir)
+  dataset = setup.open_training_data(config, tokenizer, subject.workdir)
+  share = setup.reader_share(subject.program)
   starts = itertools.count(0, rows)
 
   def run(times):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.benchmarks import timing
-from gpt_jax.matmul import einsum
+from gpt_jax.core.matmul import einsum
 
 SIZES = {'cpu': (2048, 2**28)}
 DEFAULT_SIZE = (8192, 2**30)

@@ -1,7 +1,7 @@
 """One bench from a program to a report: make the cases, time them in turns, add up."""
 
-from gpt_jax.benchmarks import peaks, report, subject, timing, torch_gpt2
-from gpt_jax.errors import ConfigError, DataError
+from gpt_jax.benchmarks import peaks, report, timing, torch_gpt2, workload
+from gpt_jax.core.errors import ConfigError, DataError
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
   """
   dtype = program.config.model.dtype
   device = report.describe_device(dtype)
-  timed = subject.make(program, shapes, num_ids=num_ids, workdir=workdir)
+  timed = workload.make(program, shapes, num_ids=num_ids, workdir=workdir)
   cases = peaks.cases(dtype, peak_size)
   if peer_dtype:  # first, while parameters are those that both begin with
     cases += torch_gpt2.cases(timed, list(entries), peer_dtype)

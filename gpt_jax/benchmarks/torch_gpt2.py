@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from gpt_jax.benchmarks import decoding, gpt2_shape, timing
-from gpt_jax.errors import ConfigError, require_extra
+from gpt_jax.core.errors import ConfigError, require_extra
 from gpt_jax.model import stacking
 
 PREFIX = 'transformers/'

@@ -18,9 +18,8 @@ import json
 import os
 import tempfile
 
-from gpt_jax import host
-from gpt_jax.commands import flags
-from gpt_jax.errors import ConfigError, StorageError
+from gpt_jax.commands import flags, host
+from gpt_jax.core.errors import ConfigError, StorageError
 
 ALL = 'all'
 _COLUMNS = (
@@ -66,12 +65,12 @@ def run(args, overrides):
     # Two libraries share one GPU: jax must not take most of it at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   host.keep_freed()  # as train does; the peer has the good of it, too
-  from gpt_jax import config_door
-  from gpt_jax.train import assembly
+  from gpt_jax.config import load
+  from gpt_jax.program import setup
 
-  values = config_door.load_file(args.config)
-  config = config_door.resolve(values, overrides, assembly.TABLES)
-  assembly.check_plan(config)
+  values = load.load_file(args.config)
+  config = load.resolve(values, overrides, setup.TABLES)
+  setup.check_plan(config)
   names = _names(args.what)
   with tempfile.TemporaryDirectory(prefix='gpt_jax_bench_') as folder:
     report = _measure(config, names, args, folder)
@@ -90,7 +89,7 @@ def run(args, overrides):
 def _names(what):
   """Returns which entries of benchmarks.CASES `--what` names, in the table's order."""
   from gpt_jax import benchmarks
-  from gpt_jax.registry import choose
+  from gpt_jax.core.registry import choose
 
   asked = [name.strip() for name in what.split(',')]
   if ALL in asked:
@@ -104,7 +103,8 @@ def _measure(config, names, args, folder):
   from gpt_jax import benchmarks
   from gpt_jax.benchmarks import gpt2_shape, report, session, torch_gpt2
   from gpt_jax.planning import inputs
-  from gpt_jax.train import console, step
+  from gpt_jax.program import step
+  from gpt_jax.tracking import console
 
   vocab = inputs.vocabulary(config)
   with _cold_compilations():
@@ -145,7 +145,8 @@ def _plan(config):
   """Returns what `gpt-jax plan` says of the devices here; None where it knows none."""
   import jax
 
-  from gpt_jax import planning, topologies
+  from gpt_jax import planning
+  from gpt_jax.planning import topologies
 
   if jax.default_backend() != 'cpu':  # plan would compile for CPUs
     return None
@@ -154,7 +155,7 @@ def _plan(config):
 
 
 def _show(report):
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   run, device = report.run, report.device
   console.table(

@@ -18,7 +18,7 @@ import os
 from typing import Any
 
 from gpt_jax.commands import flags
-from gpt_jax.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError
 
 
 def add_arguments(parser):
@@ -39,8 +39,8 @@ def run(args, overrides):
   import jax
 
   jax.config.update('jax_platforms', 'cpu')
-  from gpt_jax import checkpoints
-  from gpt_jax.workdir import Workdir
+  from gpt_jax.checkpoints import manager
+  from gpt_jax.workdir.paths import Workdir
 
   workdir = Workdir(args.workdir)
   if not workdir.checkpoints.is_dir():
@@ -48,7 +48,7 @@ def run(args, overrides):
       f'{workdir.checkpoints}: no such folder; expected the --workdir of a run that has'
       ' saved a step.'
     )
-  with checkpoints.reader(workdir.checkpoints) as store:
+  with manager.reader(workdir.checkpoints) as store:
     if args.action == 'ls':
       keeping = (workdir.read_config() or {}).get('checkpoint', {})
       return _ls(args, store, keeping)
@@ -59,7 +59,7 @@ def _table(title, columns, rows):
   """Prints a table that is as wide as it has to be: figures are not cut."""
   import rich.console
 
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   cells = zip(columns, *rows, strict=True)
   width = sum(max(map(len, column)) + 3 for column in cells) + 3
@@ -68,7 +68,7 @@ def _table(title, columns, rows):
 
 
 def _ls(args, store, keeping):
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   rows = _overview(store, keeping)
   metric = keeping.get('best_metric', '')
@@ -91,9 +91,9 @@ def _ls(args, store, keeping):
 
 def _overview(store, keeping):
   """Returns a dict a step, the set aside ones last; `keeping`: the config's section."""
-  from gpt_jax import checkpoint_keeping, checkpoint_soundness
+  from gpt_jax.checkpoints import integrity, retention
 
-  best = checkpoint_keeping.BestSteps(
+  best = retention.BestSteps(
     keeping.get('best_metric', ''), keeping.get('keep_best', 0)
   )
   steps, metrics = store.steps(), {}
@@ -103,12 +103,12 @@ def _overview(store, keeping):
       best.note(step, metrics[step])
     except CheckpointError:
       metrics[step] = {}
-  reasons = checkpoint_keeping.reasons(steps, best)
+  reasons = retention.reasons(steps, best)
   rows = []
   for step in steps:
     files = _files(store.directory / str(step), store.soundness.is_unsealed(step))
     rows.append(dict(step=step, metrics=metrics[step], kept=reasons[step]) | files)
-  for folder in checkpoint_soundness.set_aside_steps(store.directory):
+  for folder in integrity.set_aside_steps(store.directory):
     why = 'set aside: it was damaged'
     rows.append(dict(step=folder.name, metrics={}, kept=why) | _files(folder, False))
   return rows
@@ -116,10 +116,10 @@ def _overview(store, keeping):
 
 def _files(folder, is_unsealed) -> dict[str, Any]:
   """Returns date, size and state of a step's folder by its names and sizes alone."""
-  from gpt_jax import checkpoint_digests
+  from gpt_jax.checkpoints import digests
 
   sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
-  damages = [] if is_unsealed else checkpoint_digests.verify(folder, quick=True)
+  damages = [] if is_unsealed else digests.verify(folder, quick=True)
   state = 'no digests' if is_unsealed else 'all there'
   saved = datetime.datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
   return dict(
@@ -131,7 +131,7 @@ def _files(folder, is_unsealed) -> dict[str, Any]:
 
 def _verify(args, store):
   """Returns exit code 4 when a step is damaged, after having looked at all."""
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   steps = store.steps() if args.step is None else [args.step]
   problems = {}
@@ -161,7 +161,7 @@ def _verify_step(store, step):
 
   import rich.progress
 
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   store.items(step)  # says which steps there are when this is none
 
@@ -184,10 +184,10 @@ def _verify_step(store, step):
 
 
 def _bytes(store, step):
-  from gpt_jax import checkpoint_digests
+  from gpt_jax.checkpoints import digests
 
   try:
-    return checkpoint_digests.size(store.directory / str(step))
+    return digests.size(store.directory / str(step))
   except CheckpointError:
     return None  # the digests themselves are damaged: the comparison says so
 
@@ -215,7 +215,7 @@ def _arrays(store, step, with_statistics):
   import jax
   import numpy as np
 
-  from gpt_jax import pytree
+  from gpt_jax.core import pytree
 
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   rows = []

@@ -24,15 +24,15 @@ def add_arguments(parser):
 
 def run(args, overrides):
   flags.refuse_overrides(overrides)
-  from gpt_jax import doctor
+  from gpt_jax.commands import diagnostics
 
-  findings = doctor.examine(cache_dir=flags.cache_folder(), workdir=args.workdir)
-  failed = [finding for finding in findings if finding.status == doctor.FAIL]
+  findings = diagnostics.examine(cache_dir=flags.cache_folder(), workdir=args.workdir)
+  failed = [finding for finding in findings if finding.status == diagnostics.FAIL]
   for finding in findings:
     print(f'{finding.status:<5} {finding.name:<22} {finding.detail}')
     if finding.fix:
       print(f'{"":<5} {"":<22} -> {finding.fix}')
-  warned = sum(finding.status == doctor.WARN for finding in findings)
+  warned = sum(finding.status == diagnostics.WARN for finding in findings)
   print(f'{len(findings)} checks: {len(failed)} fail, {warned} warn')
   if args.json:
     rows = [dataclasses.asdict(finding) for finding in findings]

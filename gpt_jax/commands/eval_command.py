@@ -12,8 +12,7 @@ examples:
 
 import json
 
-from gpt_jax import host
-from gpt_jax.commands import flags
+from gpt_jax.commands import flags, host
 
 
 def add_arguments(parser):
@@ -31,11 +30,13 @@ def add_arguments(parser):
 def run(args, overrides):
   host.keep_freed()
   flags.enable_compilation_cache()
-  from gpt_jax import evaluation, storage
-  from gpt_jax.train import console, scoring
-  from gpt_jax.workdir import Workdir
+  from gpt_jax.evaluation import evaluate
+  from gpt_jax.tracking import console
+  from gpt_jax.train import score_run
+  from gpt_jax.workdir import files
+  from gpt_jax.workdir.paths import Workdir
 
-  report = scoring.score_run(
+  report = score_run.score_run(
     args.workdir, overrides, step=args.step, with_baselines=args.baselines
   )
   for name, figures in report.sets.items():
@@ -44,7 +45,7 @@ def run(args, overrides):
   for name, rows in report.baselines.items():
     columns = ('reader', 'nats/token', 'bits/byte')
     console.table(f'{name}: the model beside honest baselines', columns, rows)
-  result = evaluation.by_set(report.flat(), report.step)
-  storage.write_json(Workdir(args.workdir).eval, result)
+  result = evaluate.by_set(report.flat(), report.step)
+  files.write_json(Workdir(args.workdir).eval, result)
   if args.json:
     print(json.dumps(report.sets))

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 
 
 def add_workdir(parser):

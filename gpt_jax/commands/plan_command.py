@@ -16,7 +16,7 @@ examples:
 import json
 
 from gpt_jax.commands import flags
-from gpt_jax.errors import ConfigError, StorageError
+from gpt_jax.core.errors import ConfigError, StorageError
 
 
 def add_arguments(parser):
@@ -58,7 +58,7 @@ def run(args, overrides):
   if args.config is None:
     raise ConfigError('--config is missing; give one, such as configs/tiny.py.')
   _refuse_together(args)
-  from gpt_jax import topologies
+  from gpt_jax.planning import topologies
 
   topologies.set_environment(args.topology)
   resolve = _resolver(args.config, overrides)
@@ -87,14 +87,14 @@ def _refuse_together(args):
 
 def _resolver(path, overrides):
   """Returns a function: more overrides -> the checked Config of the file at `path`."""
-  from gpt_jax import config_door
-  from gpt_jax.train import assembly
+  from gpt_jax.config import load
+  from gpt_jax.program import setup
 
-  values = config_door.load_file(path)
+  values = load.load_file(path)
 
   def resolve(more):
-    config = config_door.resolve(values, overrides | more, assembly.TABLES)
-    assembly.check_plan(config)
+    config = load.resolve(values, overrides | more, setup.TABLES)
+    setup.check_plan(config)
     return config
 
   return resolve
@@ -114,9 +114,9 @@ def _plan(args, config, topology):
 
 
 def _search(args, overrides, resolve, topology):
+  from gpt_jax.core.registry import choose
   from gpt_jax.planning import search, tables
-  from gpt_jax.registry import choose
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
 
   axes = tuple(args.search.split(','))
   for axis in axes:
@@ -133,8 +133,8 @@ def _search(args, overrides, resolve, topology):
 
 
 def _compare(args, overrides, config, topology):
-  from gpt_jax import planning, topologies
-  from gpt_jax.planning import tables
+  from gpt_jax import planning
+  from gpt_jax.planning import tables, topologies
 
   other_config, other_topology = config, topology
   if '=' in args.compare:

@@ -27,7 +27,7 @@ def add_arguments(parser):
 def run(args, overrides):
   flags.refuse_overrides(overrides)
   flags.enable_compilation_cache()
-  from gpt_jax.train import console
+  from gpt_jax.tracking import console
   from gpt_jax.train import replay as replays
 
   found = replays.replay(args.workdir, args.step, with_loss=not args.no_loss)

@@ -17,9 +17,9 @@ import os
 import signal
 import threading
 
-from gpt_jax import host, storage
-from gpt_jax.commands import flags
-from gpt_jax.errors import ConfigError, Interrupted
+from gpt_jax.commands import flags, host
+from gpt_jax.core.errors import ConfigError, Interrupted
+from gpt_jax.workdir import files
 
 
 def add_arguments(parser):
@@ -68,9 +68,9 @@ def _leave(number, frame):
 def _train(args, overrides):
   # Before jax is imported for real: a folder that cannot be written shows at once, and
   # so do a config's mistakes.
-  storage.refuse_place(args.workdir)
-  from gpt_jax import config_door
-  from gpt_jax.workdir import Workdir
+  files.refuse_place(args.workdir)
+  from gpt_jax.config import load
+  from gpt_jax.workdir.paths import Workdir
 
   flags.enable_compilation_cache()
   saved = Workdir(args.workdir).read_config()
@@ -79,11 +79,11 @@ def _train(args, overrides):
       f'--config is missing and {args.workdir} holds no run yet; give one, such as'
       ' --config=configs/tiny.py.'
     )
-  values = config_door.load_file(args.config) if args.config else saved
-  from gpt_jax.train import assembly
+  values = load.load_file(args.config) if args.config else saved
+  from gpt_jax.program import setup
 
-  config = config_door.resolve(values, overrides, assembly.TABLES)
-  assembly.check_plan(config)
+  config = load.resolve(values, overrides, setup.TABLES)
+  setup.check_plan(config)
   from gpt_jax.parallel import multihost
 
   multihost.initialize(args.coordinator, args.num_processes, args.process_id)

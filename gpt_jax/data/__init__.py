@@ -6,7 +6,8 @@ is a flat dict that changes whenever its content does. A new source is one file 
 `make(data)` and one line in `SOURCES`.
 """
 
-from gpt_jax.config import DataConfig
+from gpt_jax.config.schema import DataConfig
+from gpt_jax.core.registry import lookup
 from gpt_jax.data import (
   array_records,
   dyck,
@@ -17,7 +18,6 @@ from gpt_jax.data import (
   text_files,
   tfds_sets,
 )
-from gpt_jax.registry import lookup
 
 SOURCES = {
   'python_docs': python_library.make_docs,

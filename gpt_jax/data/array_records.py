@@ -8,10 +8,10 @@ import json
 
 import numpy as np
 
+from gpt_jax.core.errors import DataError
 from gpt_jax.data import files
 from gpt_jax.data.documents import open_files
 from gpt_jax.data.json_lines import text_of
-from gpt_jax.errors import DataError
 
 MAX_UNREADABLE = 100  # records at the start that may be damaged
 

@@ -11,8 +11,8 @@ import pathlib
 import numpy as np
 import tokenizers as library
 
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizer import Tokenizer
-from gpt_jax.errors import ConfigError, DataError
 
 END = '<|endoftext|>'
 _ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')

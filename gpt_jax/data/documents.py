@@ -7,8 +7,8 @@ A corpus has `len(corpus)`, `corpus.document(i) -> UTF-8 bytes` (a memory map wi
 
 import re
 
+from gpt_jax.core.errors import DataError
 from gpt_jax.data import files, skipping, splits
-from gpt_jax.errors import DataError
 
 _PIECE = 1 << 20
 # No pre-tokenizer of the GPT family has a token that runs over this point, so a text

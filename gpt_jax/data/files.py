@@ -9,7 +9,7 @@ import os
 import pathlib
 import zlib
 
-from gpt_jax.errors import DataError
+from gpt_jax.core.errors import DataError
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
+from gpt_jax.core.errors import DataError
 from gpt_jax.data import files
 from gpt_jax.data.documents import open_files
-from gpt_jax.errors import DataError
 
 
 class _Lines:

@@ -10,7 +10,7 @@ import traceback
 
 import numpy as np
 
-from gpt_jax.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError, DataError
 
 _END = object()
 _POLL_SECONDS = 0.5  # the queue wakes the consumer at once; this is for a dead thread

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.synthetic import SyntheticSource
-from gpt_jax.errors import ConfigError
 
 _MAX_TABLE = 1 << 26
 

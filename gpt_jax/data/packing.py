@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpt_jax.errors import DataError
+from gpt_jax.core.errors import DataError
 
 _OPEN_BINS = 128
 

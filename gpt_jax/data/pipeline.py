@@ -10,11 +10,11 @@ import dataclasses
 import grain
 import numpy as np
 
-from gpt_jax import config_door
 from gpt_jax import data as sources
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import packing, tokenizers
 from gpt_jax.data.token_cache import TokenStore, open_tokens
-from gpt_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def members(data):
   alone = dataclasses.replace(data, mixture={})
   return {
     name: (
-      config_door.data_section(alone, dict(part), f'data.mixture.{name}'),
+      load.data_section(alone, dict(part), f'data.mixture.{name}'),
       float(part['weight']),
     )
     for name, part in sorted(data.mixture.items())

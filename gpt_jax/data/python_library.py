@@ -13,9 +13,9 @@ import platform
 import sysconfig
 from pathlib import Path
 
+from gpt_jax.core.errors import DataError
 from gpt_jax.data import splits
 from gpt_jax.data.documents import TextSource
-from gpt_jax.errors import DataError
 
 _SKIPPED = {
   *('test', 'tests', 'idle_test'),

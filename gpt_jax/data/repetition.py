@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.synthetic import SyntheticSource
-from gpt_jax.errors import ConfigError
 
 
 class RepeatingLanguage:

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
+from gpt_jax.core.errors import DataError, require_extra
 from gpt_jax.data.tokenizer import Tokenizer
-from gpt_jax.errors import DataError, require_extra
 
 
 class SentencePieceTokenizer(Tokenizer):

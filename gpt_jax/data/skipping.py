@@ -2,7 +2,7 @@
 
 import logging
 
-from gpt_jax.errors import DataError
+from gpt_jax.core.errors import DataError
 
 
 class Skipping:

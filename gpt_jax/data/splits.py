@@ -11,8 +11,8 @@ The split 'all' is the whole corpus.
 import hashlib
 import re
 
-from gpt_jax.errors import ConfigError, DataError
-from gpt_jax.registry import nearest
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.registry import nearest
 
 BOUNDS = {'train': (0.0, 0.9), 'validation': (0.9, 0.95), 'test': (0.95, 1.0)}
 BOUNDS['all'] = (0.0, 1.0)

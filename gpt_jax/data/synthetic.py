@@ -9,8 +9,8 @@ it.
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import splits
-from gpt_jax.errors import ConfigError
 
 _BLOCK = 256  # documents made at once; part of the language's definition
 _STREAMS = {'train': 0, 'validation': 1, 'test': 2}

@@ -11,10 +11,10 @@ import os
 import pathlib
 from typing import Any
 
+from gpt_jax.core.errors import DataError
+from gpt_jax.core.registry import nearest
 from gpt_jax.data import skipping
 from gpt_jax.data.documents import TextSource
-from gpt_jax.errors import DataError
-from gpt_jax.registry import nearest
 
 
 class _Examples:

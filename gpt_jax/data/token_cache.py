@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.errors import DataError, StorageError
+from gpt_jax.core.errors import DataError, StorageError
 
 _FORMAT = 2
 _BLOCK_BYTES = 1 << 16  # of tokens.bin, for one check

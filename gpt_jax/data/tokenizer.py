@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from gpt_jax.errors import DataError
+from gpt_jax.core.errors import DataError
 
 DEFINITION = 'definition.json'
 """What a kept tokenizer is besides its model file: JSON in the same folder."""

@@ -13,10 +13,10 @@ import uuid
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.registry import lookup
 from gpt_jax.data import bpe, sentencepieces
 from gpt_jax.data.tokenizer import DEFINITION, Tokenizer
-from gpt_jax.errors import ConfigError, DataError
-from gpt_jax.registry import lookup
 
 
 class ByteTokenizer(Tokenizer):

@@ -17,12 +17,12 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gpt_jax.attention import dense, masks
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.pytree import map_named
+from gpt_jax.core.types import Array, PyTree
 from gpt_jax.inference.sampling import Sampling, real_logits, sample
 from gpt_jax.model import stacking
 from gpt_jax.model.gpt import GPT, empty_cache
-from gpt_jax.pytree import map_named
-from gpt_jax.types import Array, PyTree
 
 CHUNK = 32  # tokens per row between two looks of the host
 STREAM_CHUNK = 8  # the same when somebody reads along: 1, 2, 4, then 8 at a time

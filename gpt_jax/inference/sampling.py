@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

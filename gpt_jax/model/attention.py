@@ -6,10 +6,10 @@ import flax.linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.attention import positions
-from gpt_jax.config import AttentionConfig, ModelConfig
+from gpt_jax.config.schema import AttentionConfig, ModelConfig
 from gpt_jax.model import initializers
 from gpt_jax.model.layers import Linear, Norm, apply_all
-from gpt_jax.parallel.products import Product
+from gpt_jax.parallel.sharded_matmul import Product
 from gpt_jax.parallel.sharding import STREAM, Rules, constrain
 
 

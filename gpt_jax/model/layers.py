@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from gpt_jax.config import ModelConfig
-from gpt_jax.matmul import sum_dtype
+from gpt_jax.config.schema import ModelConfig
+from gpt_jax.core.matmul import sum_dtype
 from gpt_jax.model import initializers
 from gpt_jax.model.initializers import with_axes
-from gpt_jax.parallel.products import Product, multiply
+from gpt_jax.parallel.sharded_matmul import Product, multiply
 from gpt_jax.parallel.sharding import STREAM, Rules, constrain
 
 

@@ -1,6 +1,6 @@
 """Training objectives: what to hide, what to predict, what may be seen."""
 
-from gpt_jax import registry
+from gpt_jax.core import registry
 from gpt_jax.objectives import causal_lm, masked_lm, prefix_lm, span_corruption
 from gpt_jax.objectives.example import Example, Objective, Vocab
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 
 from gpt_jax.attention.masks import Mask
-from gpt_jax.types import Array, Batch
+from gpt_jax.core.types import Array, Batch
 
 
 @jax.tree_util.register_dataclass

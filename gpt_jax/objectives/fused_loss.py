@@ -20,9 +20,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.matmul import einsum, product
+from gpt_jax.core.matmul import einsum, product
 from gpt_jax.objectives import losses
-from gpt_jax.parallel.products import sum_over_batch
+from gpt_jax.parallel.sharded_matmul import sum_over_batch
 from gpt_jax.parallel.sharding import Rules
 
 FUSE_FROM = 2**28

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
 from gpt_jax.objectives.example import Example, Objective, split
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gpt_jax import pytree, registry
+from gpt_jax.core import pytree, registry
 from gpt_jax.optimizers import adafactor, elementwise, groups, muon
 from gpt_jax.optimizers.ema import ema_init, ema_update
 

@@ -5,7 +5,7 @@ import re
 import jax
 import optax
 
-from gpt_jax import pytree
+from gpt_jax.core import pytree
 from gpt_jax.optimizers.elementwise import one_rate
 
 _STACKED = re.compile(r'(^|/)layers/')

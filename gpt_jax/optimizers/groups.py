@@ -9,8 +9,8 @@ import difflib
 import math
 import re
 
-from gpt_jax.errors import ConfigError
-from gpt_jax.registry import nearest
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.registry import nearest
 
 MATRIX_NAMES = ('kernel', 'embedding')
 """Last parts of the names that decay='matrices' means; `scale` and `bias` are none."""

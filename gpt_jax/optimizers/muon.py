@@ -10,7 +10,7 @@ import re
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from gpt_jax import pytree
+from gpt_jax.core import pytree
 
 _HIDDEN_MATRIX = re.compile(r'(^|/)layers(_\d+)?/(.*/)?kernel$')
 _FROM_HEADS = re.compile(r'attention/out/kernel$')  # [H, K, D]

@@ -7,8 +7,8 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
-from gpt_jax.config_checks import MESH_AXES
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.axes import MESH_AXES
+from gpt_jax.core.errors import ConfigError
 
 
 def axis_sizes(requested, num_devices, num_slices=1):

@@ -13,7 +13,7 @@ import jax
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gpt_jax.errors import ConfigError, UserError
+from gpt_jax.core.errors import ConfigError, UserError
 
 VARIABLES = ('GPT_JAX_COORDINATOR', 'GPT_JAX_NUM_PROCESSES', 'GPT_JAX_PROCESS_ID')
 ALONE = 'to run this process alone, set GPT_JAX_NUM_PROCESSES=1'

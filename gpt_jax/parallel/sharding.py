@@ -11,9 +11,9 @@ import math
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.registry import lookup
 from gpt_jax.parallel.mesh import slices_of
-from gpt_jax.registry import lookup
 
 _BATCH = {'batch': ('data', 'fsdp')}
 # Scales and biases of the width ('embed_vector') stay whole: gathering some KiB is all

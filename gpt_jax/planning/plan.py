@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 
-from gpt_jax import hlo_buffers, hlo_text
+from gpt_jax.hlo import liveness, parser
 from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.planning import inputs, memory, pace
-from gpt_jax.train import step
+from gpt_jax.planning import inputs, memory, step_time
+from gpt_jax.program import step
 
 NOT_MODELLED = (
   'reading data, evaluation, checkpoints, restarts, hosts that lag behind',
@@ -63,7 +63,7 @@ class Plan:
   """phase, calls and ms of each attention kernel."""
   classes: tuple[dict[str, Any], ...] = ()
   """ms, TFLOPs and GiB to and from HBM of each class of operations."""
-  collectives: tuple[pace.Traffic, ...] = ()
+  collectives: tuple[step_time.Traffic, ...] = ()
   collective_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
   wire_bytes: dict[str, float] = dataclasses.field(default_factory=dict)
   asynchronous_wire_share: float | None = None
@@ -92,7 +92,7 @@ class Compiled:
   """A plan and the operations it was added up from."""
 
   plan: Plan
-  pace: pace.Pace | None
+  pace: step_time.Pace | None
   """None for a step that does not fit."""
   text: str = ''
 
@@ -134,13 +134,13 @@ def compile_plan(config, topology):
       return Compiled(Plan(**known, **failed, **_effort(begin)), None)
     effort = _effort(begin)
     text = _text(executable, folder)
-  usage = hlo_buffers.measure(hlo_text.parse(text), text)
+  usage = liveness.measure(parser.parse(text), text)
   classes = known['memory_gib_by_class']
   classes |= memory.of_temporaries(executable, usage)
   total = sum(gib for name, gib in classes.items() if name != 'code')
   # XLA checks TPUs itself; of CPUs, virtual devices share the memory of the host.
   room = known['hbm_gib_per_chip']
-  paced = pace.measure(program, topology, text)
+  paced = step_time.measure(program, topology, text)
   plan = Plan(
     **known,
     **paced.fields,

@@ -11,14 +11,14 @@ import textwrap
 
 import numpy as np
 
-from gpt_jax import hlo_records, hlo_text
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.hlo import parser, types
 
 COLORS = {
-  hlo_records.MATMUL: '#1f4e79',
-  hlo_records.KERNEL: '#d1495b',
-  hlo_records.ELEMENTWISE: '#c98a00',
-  hlo_records.MOVES: '#8e8e8e',
+  types.MATMUL: '#1f4e79',
+  types.KERNEL: '#d1495b',
+  types.ELEMENTWISE: '#c98a00',
+  types.MOVES: '#8e8e8e',
 }
 NETWORK_COLOR = '#2e8b57'
 _LABELLED = 4
@@ -63,7 +63,7 @@ def points(compiled, chip):
     if flops and op.cycles:
       seconds = op.cycles / chip.clock_hz
       intensity = flops / max(op.hbm_bytes, 1)
-      name = hlo_text.label(op.op_name) or op.name
+      name = parser.label(op.op_name) or op.name
       found.append((name, op.kind, intensity, flops / seconds, 1e3 * count * seconds))
   return sorted(found, key=lambda point: -point[-1])
 
@@ -79,7 +79,7 @@ def _roofline(axis, compiled, chip):
   axis.loglog(bounds, roof / 1e12, color='0.25', linewidth=1.4)
   axis.axvline(ridge, color='0.75', linewidth=0.8, linestyle=':')
   total = sum(point[-1] for point in found) or 1.0
-  for kind in (hlo_records.MATMUL, hlo_records.KERNEL):
+  for kind in (types.MATMUL, types.KERNEL):
     chosen = [point for point in found if point[1] == kind]
     if chosen:
       axis.scatter(

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from gpt_jax import objectives
-from gpt_jax.errors import ConfigError
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import flops
 from gpt_jax.model.gpt import REMAT_POLICIES
 from gpt_jax.parallel.mesh import axis_sizes

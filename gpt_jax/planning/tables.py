@@ -1,7 +1,7 @@
 """Plans on the screen: tables for people, from the Plans that `--json` prints whole."""
 
 from gpt_jax.planning import compare
-from gpt_jax.train import console
+from gpt_jax.tracking import console
 
 SHOWN_ROWS = 20
 _WIDTH = 44

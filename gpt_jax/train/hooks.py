@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 import jax
 
-from gpt_jax import evaluation, figures, storage
-from gpt_jax.errors import DataError, StorageError
+from gpt_jax.core.errors import DataError, StorageError
+from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import Writer
-from gpt_jax.train import assembly
+from gpt_jax.program import setup
+from gpt_jax.tracking import loss_curve
+from gpt_jax.workdir import files
 
 
 @dataclasses.dataclass
@@ -40,13 +42,13 @@ def evaluate(run):
       run.state.averaged,
       dataset,
       batch_size=run.config.eval.batch_size,
-      place=assembly.placer(run.program),
+      place=setup.placer(run.program),
       max_batches=run.config.eval.max_batches,
-      predicts_text=assembly.predicts_text(run.config),
+      predicts_text=setup.predicts_text(run.config),
       progress=lambda batches, total, name=name: run.console.progress(
         batches, f'eval {name}', total
       ),
-      **assembly.reader_share(run.program),
+      **setup.reader_share(run.program),
     )
     run.console.evaluated(run.step, name, figures_)
     named = {f'{name}/{key}': value for key, value in figures_.items()}
@@ -56,7 +58,7 @@ def evaluate(run):
   if run.is_primary and run.scores:
     scores = {k: v if math.isfinite(v) else None for k, v in run.scores.items()}
     with going_on(run, run.workdir.eval):
-      storage.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
+      files.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
 
 
 @contextlib.contextmanager
@@ -119,9 +121,9 @@ def draw_figures(run):
   floors = {
     f'entropy ({name})': dataset.entropy
     for name, dataset in run.eval_sets.items()
-    if dataset.entropy is not None and assembly.predicts_text(run.config)
+    if dataset.entropy is not None and setup.predicts_text(run.config)
   }
-  figures.loss_curve(
+  loss_curve.loss_curve(
     run.workdir.metrics,
     run.workdir.figures / 'loss.png',
     reference_lines=sorted(floors.items()),

@@ -8,58 +8,51 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from gpt_jax import agreement, checkpoints, config_door
+from gpt_jax.checkpoints import manager
+from gpt_jax.config import load
+from gpt_jax.core.errors import Interrupted
 from gpt_jax.data import loader as data_loader
 from gpt_jax.data import pipeline
-from gpt_jax.errors import Interrupted
 from gpt_jax.model import flops
-from gpt_jax.parallel import multihost
-from gpt_jax.train import (
-  assembly,
-  bad_steps,
-  compilation,
-  detours,
-  hooks,
-  preemption,
-  resume,
-  saving,
-  tracking,
-)
-from gpt_jax.train.console import TrainConsole
-from gpt_jax.train.report import Report
-from gpt_jax.train.state import TrainState
-from gpt_jax.train.step import Program
-from gpt_jax.workdir import Workdir, provenance
+from gpt_jax.parallel import multihost, sync
+from gpt_jax.program import compilation, setup
+from gpt_jax.program.state import TrainState
+from gpt_jax.program.step import Program
+from gpt_jax.tracking import writers
+from gpt_jax.tracking.console import TrainConsole
+from gpt_jax.train import divergence, hooks, preemption, resume, rollback, save
+from gpt_jax.train.step_metrics import Report
+from gpt_jax.workdir.paths import Workdir, provenance
 
 
 @dataclasses.dataclass
 class Run:
   """Everything that hooks may look at; `state` and `step` move."""
 
-  config: config_door.Config
+  config: load.Config
   workdir: Workdir
   tokenizer: Any
   program: Program
   dataset: pipeline.Dataset
   eval_sets: dict[str, pipeline.Dataset]
   fingerprints: dict[str, Any]
-  store: checkpoints.Checkpoints
+  store: manager.Checkpoints
   signals: preemption.Watch
   console: TrainConsole
-  tracker: tracking.Tracker
+  tracker: writers.Tracker
   state: TrainState
   step: int
   scores: dict[str, float]
   """The last figures of each eval set, of the state after `scored_step`."""
   scored_step: int
-  detours: detours.Detours
+  detours: rollback.Detours
   """The rollbacks so far: with the step, they say what it reads."""
-  tally: bad_steps.Tally
+  tally: divergence.Tally
   events: list[dict]
   """Those of run.json."""
   owes_events: bool = False
   """Whether run.json lacks some of them, as its disk was full."""
-  debt: saving.Debt = dataclasses.field(default_factory=saving.Debt)
+  debt: save.Debt = dataclasses.field(default_factory=save.Debt)
   """The save that failed, or came due after a bad step, and is to be made up for."""
 
   @property
@@ -68,7 +61,7 @@ class Run:
 
   @property
   def saved_config(self):
-    return config_door.to_dict(self.program.config)
+    return load.to_dict(self.program.config)
 
   def track(self, values):
     """Records `values` at the present step."""
@@ -96,12 +89,12 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   for whatever the user can mend, before the first step where possible, and Interrupted
   after SIGTERM or Ctrl-C, once the step that was under way is saved.
   """
-  workdir = agreement.together(Workdir(workdir).create)
+  workdir = sync.together(Workdir(workdir).create)
   settings = config.checkpoint
   with (
     preemption.Watch() as signals,
     workdir.lock(),
-    checkpoints.Checkpoints(
+    manager.Checkpoints(
       workdir.checkpoints,
       keep_last=settings.keep_last,
       keep_best=settings.keep_best,
@@ -113,11 +106,11 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     meta = None if latest is None else store.read_meta(latest)
     if meta:
       config = resume.same_run(meta['config'], config, workdir, allow_changes)
-    tokenizer = assembly.open_tokenizer(config, workdir)
-    dataset, eval_sets = agreement.together(
+    tokenizer = setup.open_tokenizer(config, workdir)
+    dataset, eval_sets = sync.together(
       lambda: (
-        assembly.open_training_data(config, tokenizer, workdir),
-        assembly.open_eval_sets(config, tokenizer, workdir),
+        setup.open_training_data(config, tokenizer, workdir),
+        setup.open_eval_sets(config, tokenizer, workdir),
       )
     )
     fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
@@ -127,7 +120,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       config=config,
       workdir=workdir,
       tokenizer=tokenizer,
-      program=assembly.open_program(
+      program=setup.open_program(
         config, tokenizer, table_rows=config.model.vocab_size if meta else None
       ),
       dataset=dataset,
@@ -140,11 +133,11 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
     while True:
       try:
         return _from_checkpoint(parts, quiet)
-      except detours.RollBack as found:
+      except rollback.RollBack as found:
         event = found.event
       # The exception is gone, and with its frames the state that it left.
       parts['events'].append(event)
-      agreement.together(lambda: _write_events(workdir, parts['events']))
+      sync.together(lambda: _write_events(workdir, parts['events']))
 
 
 def _write_events(workdir, events):
@@ -158,42 +151,42 @@ def _from_checkpoint(parts, quiet):
   Raises RollBack, with an event to write down, when it has to be done once more.
   """
   program, store, workdir = parts['program'], parts['store'], parts['workdir']
-  way = detours.Detours.read(program.horizon, parts['events'])
+  way = rollback.Detours.read(program.horizon, parts['events'])
   resume.leave_the_way(store, way)
   store.newest_sound_step()  # a rollback may have come to one that is damaged
   state, step, origin = resume.starting_state(program, store, parts['config'])
   meta = store.read_meta(step) if step else {}
   # What happened after the checkpoint will happen again; rollbacks are the way itself.
-  parts['events'][:] = detours.until(step, parts['events'])
+  parts['events'][:] = rollback.until(step, parts['events'])
   with (
     TrainConsole(
       program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
     ) as console,
-    agreement.together(
-      lambda: tracking.open_tracker(
+    sync.together(
+      lambda: writers.open_tracker(
         parts['config'].logging,
         workdir,
         restored_step=step,
-        run_config=config_door.to_dict(program.config),
+        run_config=load.to_dict(program.config),
       )
     ) as tracker,
   ):
     run = Run(
       **parts, console=console, tracker=tracker, state=state, step=step,
       scores=store.read_metrics(step) if step else {}, scored_step=step,
-      detours=way, tally=bad_steps.Tally(**meta.get('tally', {})),
+      detours=way, tally=divergence.Tally(**meta.get('tally', {})),
     )  # fmt: skip
     del state  # the first step gives its memory away
     _introduce(run, origin)
     try:
       _steps(run)
-    except detours.RollBack as found:
-      saving.commit_pending(run)
-      after = bad_steps.roll_back(run, found)
+    except rollback.RollBack as found:
+      save.commit_pending(run)
+      after = divergence.roll_back(run, found)
       found.event |= dict(kind='rollback', **after.as_json()[-1])
-      console.note(detours.said(found.event))
+      console.note(rollback.said(found.event))
       raise
-    saving.commit(run)
+    save.commit(run)
     if run.owes_events:
       _write_events(run.workdir, run.events)
   return run.scores
@@ -202,7 +195,7 @@ def _from_checkpoint(parts, quiet):
 def _introduce(run, origin):
   """Writes down what this start is made of, and says it in a line."""
   program = run.program
-  agreement.together(lambda: _write_start(run))
+  sync.together(lambda: _write_start(run))
   num_params = flops.parameter_count(program.config.model)
   mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
   run.console.note(
@@ -226,7 +219,7 @@ def _hooks(run):
   config = run.config
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
-    hooks.Every(config.checkpoint.every_steps, saving.save, at_end=True),
+    hooks.Every(config.checkpoint.every_steps, save.save, at_end=True),
   ]
   # A masked model writes no text left to right.
   if config.logging.sample_prompts and config.objective.name != 'masked_lm':
@@ -244,9 +237,9 @@ def _steps(run):
   loader = data_loader.Loader(
     run.dataset,
     prefetch_batches=config.data.prefetch_batches,
-    **assembly.reader_share(program),
+    **setup.reader_share(program),
   )
-  place = assembly.placer(program)
+  place = setup.placer(program)
   profile = hooks.Profile(
     run.workdir.profile,
     first + config.logging.profile_start_step,
@@ -268,15 +261,15 @@ def _steps(run):
       run.step = step + 1
       report.hold(metrics)
       must_stop = run.signals.must_stop()
-      saving.settle(run)
+      save.settle(run)
       due = [hook for hook in actions if hook.is_due(run)]
-      owes_save = run.debt.is_owed and saving.may_try(run)
+      owes_save = run.debt.is_owed and save.may_try(run)
       if due or must_stop or owes_save:
         report.settle()
       for hook in due:
         hook.action(run)
       if owes_save and run.debt.is_owed:  # no hook has made up for it
-        saving.save(run)
+        save.save(run)
       if run.owes_events and not run.debt.failures:
         run.write_events()
       if must_stop:
@@ -290,7 +283,7 @@ def _steps(run):
 
 def _stop(run):
   """Saves the present step and raises Interrupted."""
-  saving.commit(run)
+  save.commit(run)
   raise Interrupted(
     f'{run.signals.signal or "SIGTERM"}: step {run.step} of'
     f' {run.program.horizon.total_steps} is done and saved in {run.workdir};'

@@ -4,9 +4,10 @@ import math
 
 import jax.numpy as jnp
 
-from gpt_jax import storage
 from gpt_jax.data import loader as data_loader
-from gpt_jax.train import assembly, hooks, norms, saving
+from gpt_jax.program import norms, setup
+from gpt_jax.train import hooks, save
+from gpt_jax.workdir import files
 
 
 def write(run, bad_steps, history):
@@ -16,7 +17,7 @@ def write(run, bad_steps, history):
   samples, the losses of `history`, and norms by layer of the last of them, which is
   taken once more and uses the state up.
   """
-  saving.commit_pending(run)
+  save.commit_pending(run)
   after = int(run.state.step)
   found = _norms(run, bad_steps[-1])
   content = dict(
@@ -29,7 +30,7 @@ def write(run, bad_steps, history):
   )
   with hooks.going_on(run, run.workdir.postmortem):
     if run.is_primary:
-      storage.write_json(run.workdir.postmortem, content)
+      files.write_json(run.workdir.postmortem, content)
   return run.workdir.postmortem
 
 
@@ -47,11 +48,11 @@ def _described(run, step):
 def _norms(run, step):
   """Returns `{kind/name: norm}` of parameters, gradients and updates at `step`."""
   first, last = run.detours.samples_of(step)
-  share = assembly.reader_share(run.program)
+  share = setup.reader_share(run.program)
   ranges = [(first, last - first + 1)]
   try:
     with data_loader.Loader(run.dataset, **share).read(ranges) as batches:
-      batch = assembly.placer(run.program)(next(batches))
+      batch = setup.placer(run.program)(next(batches))
     # The same step draws the same dropout and the same hidden tokens.
     state = run.state.replace(step=jnp.full_like(run.state.step, step - 1))
     _, metrics = run.program.step_with_norms(state, batch)

@@ -24,7 +24,7 @@ import threading
 import jax
 from jax.experimental import multihost_utils
 
-from gpt_jax.errors import Interrupted
+from gpt_jax.core.errors import Interrupted
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 

@@ -10,15 +10,17 @@ import dataclasses
 import jax
 import numpy as np
 
-from gpt_jax import checkpoints
 from gpt_jax import data as sources
+from gpt_jax.checkpoints import manager
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import pipeline
-from gpt_jax.errors import ConfigError
 from gpt_jax.objectives import losses
 from gpt_jax.objectives import make as make_objective
-from gpt_jax.train import assembly, microbatch_loss, resume, scoring
-from gpt_jax.train.detours import Detours
-from gpt_jax.workdir import Workdir
+from gpt_jax.program import loss as microbatch_loss
+from gpt_jax.program import setup
+from gpt_jax.train import resume, score_run
+from gpt_jax.train.rollback import Detours
+from gpt_jax.workdir.paths import Workdir
 
 EXCERPT_CHARS = 160
 
@@ -62,11 +64,11 @@ def replay(workdir, step, *, with_loss=True):
   none is left. Raises ConfigError for a step that the run does not have.
   """
   workdir = Workdir(workdir)
-  config = assembly.read_config(workdir)
-  tokenizer = assembly.open_tokenizer(config, workdir)
-  dataset = assembly.open_training_data(config, tokenizer, workdir)
-  program = assembly.open_program(
-    config, tokenizer, scoring.mesh_of(config), table_rows=config.model.vocab_size
+  config = setup.read_config(workdir)
+  tokenizer = setup.open_tokenizer(config, workdir)
+  dataset = setup.open_training_data(config, tokenizer, workdir)
+  program = setup.open_program(
+    config, tokenizer, score_run.mesh_of(config), table_rows=config.model.vocab_size
   )
   horizon = program.horizon
   if not 1 <= step <= horizon.total_steps:
@@ -75,7 +77,7 @@ def replay(workdir, step, *, with_loss=True):
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
   if with_loss and workdir.checkpoints.is_dir():
-    with checkpoints.reader(workdir.checkpoints) as store:
+    with manager.reader(workdir.checkpoints) as store:
       before = [saved for saved in store.steps() if saved < step]
       if before:
         found.parameters_after_step = max(before)
@@ -144,7 +146,7 @@ def _add_losses(found, program, tokenizer, dataset, params):
     dataset.sample(n) for n in range(found.first_sample, found.last_sample + 1)
   ]
   batch = {name: np.stack([one[name] for one in samples]) for name in samples[0]}
-  vocab = assembly.vocabulary(tokenizer)
+  vocab = setup.vocabulary(tokenizer)
   objective = make_objective(config.objective, vocab=vocab, seq_len=config.data.seq_len)
   rng = jax.random.fold_in(jax.random.key(config.seed), found.step - 1)
   example = objective(batch, jax.random.split(rng)[0])
@@ -171,7 +173,7 @@ def _add_losses(found, program, tokenizer, dataset, params):
   ]
   nll_BT = np.concatenate([jax.device_get(cost) for cost in costs])
   weights_BT = np.asarray(example.weights_BT)
-  is_text = assembly.predicts_text(config)
+  is_text = setup.predicts_text(config)
   for row in range(len(samples)):
     column = 0
     for part in (part for part in found.parts if part.row == row):

@@ -10,10 +10,12 @@ other difference is refused, field by field.
 import dataclasses
 import os
 
-from gpt_jax import checkpoints, config_door, optimizers, tree_diff
-from gpt_jax.errors import CheckpointError
-from gpt_jax.train import spikes
-from gpt_jax.workdir import Workdir, diff
+from gpt_jax import optimizers
+from gpt_jax.checkpoints import manager, tree_diff
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.program import spikes
+from gpt_jax.workdir.paths import Workdir, diff
 
 FREE = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
@@ -46,7 +48,7 @@ def changes(saved, config):
   """Returns [(field, old, new)] of what matters between saved dict and Config."""
   return [
     (field, old, new)
-    for field, old, new in diff(saved, config_door.to_dict(config))
+    for field, old, new in diff(saved, load.to_dict(config))
     if not any(field == free or field.startswith(free + '.') for free in FREE)
   ]
 
@@ -151,7 +153,7 @@ def _read_params(program, path):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
-  with checkpoints.reader(folder) as store:
+  with manager.reader(folder) as store:
     step = store.newest_sound_step()
     if step is None:
       raise CheckpointError(f'init_from={path!r}: {folder} holds no finished step.')

@@ -1,0 +1,1 @@
+"""Saved steps: atomic, asynchronous, verified before they are used."""

@@ -1,0 +1,84 @@
+"""Which steps of a folder are as they were saved, and where damaged ones go."""
+
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from gpt_jax.checkpoints import digests
+from gpt_jax.parallel.sync import anywhere
+from gpt_jax.workdir import files
+
+META = 'meta'
+DAMAGED = '.damaged'  # ends the names of steps that were set aside
+
+
+class Soundness:
+  """What is known of the steps in `directory`; all processes make the same calls.
+
+  A step that was found sound is not read again by this object.
+  """
+
+  def __init__(self, directory):
+    self._directory = pathlib.Path(directory)
+    self._sound = set()
+
+  def problem(self, step, on_bytes=None, item=None):
+    """Returns None for a sound step, else lines that name it and its damaged files.
+
+    Every process compares a share of the files and names what it saw. `item`: only the
+    files of that one are compared; names and sizes count for all.
+    """
+    if step in self._sound:
+      return None
+    folder = self._directory / str(step)
+    share = (jax.process_index(), jax.process_count())
+    damages = digests.links(folder)
+    if not damages and not self.is_unsealed(step):
+      damages = digests.verify(folder, share=share, on_bytes=on_bytes, item=item)
+    if not anywhere(damages):
+      if item is None:
+        self._sound.add(step)
+      return None
+    listed = digests.describe(damages) or '  (seen by another process)'
+    return f'{folder} is damaged:\n{listed}'
+
+  def is_unsealed(self, step):
+    """Returns whether `step` is a readable one from before there were digests."""
+    folder = self._directory / str(step)
+    if (folder / digests.FILE).exists():
+      return False
+    try:
+      record = ocp.JsonCheckpointHandler().restore(epath.Path(folder / META))
+      return 'meta' in record and 'digests' not in record
+    except Exception:  # damaged, in any way
+      return False
+
+  def forget(self, step):
+    """Makes the next look at `step` a fresh one: it is being written anew."""
+    self._sound.discard(step)
+
+  def set_aside(self, step):
+    """Returns the new folder of a damaged step, under a name that says so."""
+    place, number = self._directory / f'{step}{DAMAGED}', 2
+    while place.exists():
+      place, number = self._directory / f'{step}{DAMAGED}-{number}', number + 1
+    anywhere(False)  # all have chosen the name before it is taken
+    if jax.process_index() == 0:
+      (self._directory / str(step)).rename(place)
+      files.sync_folder(self._directory)
+    anywhere(False)
+    return place
+
+
+def committed(directory):
+  """Returns the steps on the disk: a step's folder gets its plain name last."""
+  if not directory.is_dir():
+    return []
+  return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
+
+
+def set_aside_steps(directory):
+  """Returns the folders of damaged steps that were set aside, sorted."""
+  return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))

@@ -1,0 +1,78 @@
+"""Whether the arrays of a checkpoint fit into this machine, asked before they are read.
+
+A file of some kilobytes can declare an array of any size: zeros compress well.
+"""
+
+import collections
+import math
+import pathlib
+
+from gpt_jax.core import pytree
+from gpt_jax.core.errors import CheckpointError
+
+MEMINFO = pathlib.Path('/proc/meminfo')
+
+
+def require(abstract_items, source):
+  """Raises CheckpointError naming the largest arrays when a device has no room.
+
+  Leaves are ShapeDtypeStructs with their sharding. `source` stands in the message. What
+  cannot be told (no figures of the device) passes.
+  """
+  need = collections.Counter()
+  sizes = {}
+  for item, tree in abstract_items.items():
+    for name, leaf in pytree.named_leaves(tree):
+      shard = leaf.sharding.shard_shape(leaf.shape)
+      sizes[f'{item}/{name}'] = math.prod(leaf.shape) * leaf.dtype.itemsize
+      for device in leaf.sharding.addressable_devices:
+        need[device] += math.prod(shard) * leaf.dtype.itemsize
+  on_host = sum(n for device, n in need.items() if device.platform == 'cpu')
+  rooms = [(on_host, host_bytes(), 'this machine')]
+  for device, wanted in need.items():
+    if device.platform != 'cpu':
+      rooms.append((wanted, device_bytes(device), str(device)))
+  for wanted, room, place in rooms:
+    if room is not None and wanted > room:
+      largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+      listed = ', '.join(f'{name} {sizes[name] / 1e9:.3g} GB' for name in largest)
+      raise CheckpointError(
+        f'{source} declares arrays of {wanted / 1e9:.3g} GB for {place}, which has'
+        f' {room / 1e9:.3g} GB free; the largest: {listed}. Nothing was read. Use more'
+        ' devices, or check where this checkpoint comes from.'
+      )
+
+
+def refuse_large_chunks(saved, source):
+  """Raises CheckpointError for an array that is stored in chunks larger than itself.
+
+  A chunk is unpacked whole, so it could ask for any memory. `saved` is Orbax's metadata
+  of an item, `source` its folder.
+  """
+  for name, leaf in pytree.named_leaves(saved):
+    storage = getattr(leaf, 'storage', None)
+    chunk = (storage and storage.chunk_shape) or ()
+    if math.prod(chunk) > max(1, math.prod(leaf.shape)):
+      raise CheckpointError(
+        f'{source}: {name} has the shape {list(leaf.shape)} and declares chunks of'
+        f' {list(chunk)}; expected chunks inside the array. Nothing was read. This'
+        ' checkpoint was not written by gpt-jax: do not use it.'
+      )
+
+
+def host_bytes():
+  """Returns the bytes of memory that programs here can still get, None if unknown."""
+  try:
+    lines = MEMINFO.read_text().splitlines()
+  except OSError:
+    return None
+  kilobytes = [line.split()[1] for line in lines if line.startswith('MemAvailable:')]
+  return int(kilobytes[0]) * 1024 if kilobytes else None
+
+
+def device_bytes(device):
+  """Returns the bytes of memory that an accelerator has free, None if unknown."""
+  stats = device.memory_stats() or {}
+  if 'bytes_limit' not in stats:
+    return None
+  return stats['bytes_limit'] - stats.get('bytes_in_use', 0)

@@ -1,0 +1,84 @@
+"""Which bytes of a saved item's files belong to which array.
+
+Orbax keeps the arrays of an item in an OCDBT database (TensorStore): a tree of nodes
+that point at byte ranges of data files, one range a shard of an array. Arrays below a
+kilobyte stand in the nodes themselves.
+"""
+
+import collections
+import dataclasses
+import json
+import pathlib
+
+import tensorstore as ts
+
+from gpt_jax.core.errors import CheckpointError
+
+MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+  """`length` bytes from `offset` on, which hold (parts of) `arrays`, sorted."""
+
+  offset: int
+  length: int
+  arrays: tuple[str, ...]
+
+
+def chunks(folder):
+  """Returns `{file below folder: [Chunk]}` of the database in `folder`, or {}.
+
+  Arrays have the names that TensorStore knows: their path joined by dots.
+  """
+  folder = pathlib.Path(folder)
+  if not (folder / MANIFEST).exists():
+    return {}
+  found = collections.defaultdict(list)
+  store = ts.KvStore.open({'driver': 'file', 'path': f'{folder}/'}).result()
+  newest = ts.ocdbt.dump(store).result()['versions'][-1:]
+  pending = [(v['root']['location'], b'') for v in newest if 'location' in v['root']]
+  while pending:
+    location, prefix = pending.pop()
+    node = ts.ocdbt.dump(store, location).result()
+    inside = set()
+    for entry in node['entries']:
+      if 'location' in entry:  # a node below, which leaves out what its keys share
+        pending.append((entry['location'], prefix + entry['subtree_common_prefix']))
+        continue
+      array, _, _ = (prefix + entry['key']).decode().rpartition('/')
+      if 'indirect_value' in entry:
+        file, offset, length = _place(entry['indirect_value'])
+        found[file].append(Chunk(offset, length, (array,)))
+      else:
+        inside.add(array)
+    file, offset, length = _place(location)
+    found[file].append(Chunk(offset, length, tuple(sorted(inside))))
+  return dict(found)
+
+
+def names(item_folder):
+  """Returns `{name that TensorStore knows: path with slashes}` of an item's arrays."""
+  path = pathlib.Path(item_folder) / '_METADATA'
+  if not path.exists():
+    return {}
+  tree = json.loads(path.read_text())['tree_metadata']
+  paths = [[str(k['key']) for k in leaf['key_metadata']] for leaf in tree.values()]
+  return {'.'.join(keys): '/'.join(keys) for keys in paths}
+
+
+def refuse_strange_names(item_folder):
+  """Raises CheckpointError when an array's name would lead out of the folder."""
+  for name, path in names(item_folder).items():
+    if any(part in ('', '.', '..') for part in path.split('/')) or '\0' in name:
+      raise CheckpointError(
+        f'{item_folder}: an array is called {path!r}; expected a name that stays inside'
+        ' the folder. This checkpoint was not written by gpt-jax: do not use it.'
+      )
+
+
+def _place(location):
+  """Returns (file, offset, length) of `kind:base:file:offset:length`."""
+  front, offset, length = location.rsplit(':', 2)
+  _, base, file = front.split(':', 2)
+  return base + file, int(offset), int(length)

@@ -1,0 +1,62 @@
+"""Which steps of a run stay: the newest ones and those with the best figures."""
+
+import dataclasses
+import math
+
+import orbax.checkpoint as ocp
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.registry import nearest
+
+
+@dataclasses.dataclass
+class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
+  """Keeps the `count` steps with the lowest `metric`; of equals the later one.
+
+  Orbax has BestN, but it reads each step's metrics at start, where one damaged file
+  would close the whole folder, and it ranks NaN.
+  """
+
+  metric: str
+  count: int
+  scores: dict[int, float] = dataclasses.field(default_factory=dict)
+
+  def should_preserve(self, checkpoints, *, context):
+    best = self.ranked([c.step for c in checkpoints])[: self.count]
+    return [c.step in best for c in checkpoints]
+
+  def ranked(self, steps):
+    """Returns those of `steps` that have the metric, the best first."""
+    scored = [step for step in steps if step in self.scores]
+    return sorted(scored, key=lambda step: (self.scores[step], -step))
+
+  def note(self, step, metrics):
+    if self.metric in metrics:
+      self.scores[step] = metrics[self.metric]
+
+  def forget(self, step):
+    self.scores.pop(step, None)
+
+  def finite(self, metrics):
+    """Returns the finite ones of `metrics` as floats; ConfigError if `metric` lacks."""
+    if metrics and self.count and self.metric not in metrics:
+      hint = nearest(self.metric, metrics)
+      raise ConfigError(
+        f'checkpoint.best_metric={self.metric!r}: expected one of {sorted(metrics)}'
+        + (f'; did you mean {hint!r}?' if hint else '.')
+      )
+    return {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
+
+
+def reasons(steps, best):
+  """Returns `{step: why it is there}` of `steps`, ascending, for people to read.
+
+  `best` is the BestSteps that knows the scores of the steps.
+  """
+  ranked = best.ranked(steps)[: best.count]
+  found = {step: [] for step in steps}
+  if steps:
+    found[steps[-1]].append('newest')
+  for place, step in enumerate(ranked):
+    found[step].append(f'best {best.metric}' if not place else f'best {place + 1}')
+  return {step: ', '.join(why) or 'one of the last' for step, why in found.items()}

@@ -1,0 +1,288 @@
+"""Checks of the machine and the installation: what is there, what is wrong, the fix.
+
+Each check gives `Finding`s and none raises: what a check cannot find out is a finding
+too. Nothing is installed or downloaded; the only writes are probes that are taken back.
+"""
+
+import ast
+import dataclasses
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import shutil
+import sys
+
+from gpt_jax.commands import host
+from gpt_jax.core.errors import UserError
+from gpt_jax.workdir import files, lock
+from gpt_jax.workdir.paths import Workdir
+
+OK, WARN, FAIL = 'ok', 'warn', 'fail'
+PARTS = {
+  'jax[cuda]': ('jax-cuda12-plugin', 'jax-cuda13-plugin'),
+  'jax[tpu]': ('libtpu',),
+}
+"""What `name[part]` brings besides `name`: any one of these packages."""
+OLDEST_PYTHON = (3, 11)
+LOW_DISK_GIB, LOW_MEMORY_GIB = 5.0, 2.0
+GIB = 1 << 30
+SETUP = pathlib.Path(__file__).parents[2] / 'setup.py'
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+  """A line of the report; `fix` is empty where nothing is to be done."""
+
+  name: str
+  status: str
+  detail: str
+  fix: str = ''
+
+
+def examine(*, cache_dir, workdir=None):
+  """Returns the findings of all checks, in the order in which they are read."""
+  findings = [_python()]
+  base, extras = requirements()
+  findings += [package(requirement) for requirement in ['jaxlib', *base]]
+  findings += [_extra(name, needed) for name, needed in extras.items()]
+  findings += [_devices(), _product(), _cache(cache_dir), *_data_sets()]
+  findings += [_disk(workdir or '.'), _memory()]
+  return findings + (_workdir(workdir) if workdir else [])
+
+
+def requirements(setup=SETUP):
+  """Returns `(base, extras)` as setup.py states them: lists of 'name>=version'.
+
+  Where the package was installed without its setup.py, its metadata says the same.
+  """
+  if setup.exists():
+    tree = ast.parse(setup.read_text(encoding='utf-8'))
+    values = {
+      node.targets[0].id: ast.literal_eval(node.value)
+      for node in tree.body
+      if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    return values['BASE'], values['EXTRAS']
+  try:
+    lines = importlib.metadata.requires('gpt_jax') or []
+  except importlib.metadata.PackageNotFoundError:
+    lines = []
+  base, extras = [], {}
+  for line in lines:
+    requirement, _, condition = line.partition(';')
+    extra = re.search(r'extra\s*==\s*[\'"](.+?)[\'"]', condition)
+    named = extras.setdefault(extra[1], []) if extra else base
+    named.append(requirement.strip())
+  return base, extras
+
+
+def package(requirement):
+  """Returns whether what 'name[parts]>=version' asks for is installed."""
+  name, wanted = split_requirement(requirement)
+  fix = f"pip install --upgrade '{requirement}'"
+  try:
+    found = importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return Finding(name, FAIL, f'missing; expected {requirement}', fix)
+  if wanted and numbers(found) < numbers(wanted):
+    return Finding(name, FAIL, f'{found}; expected {wanted} or newer', fix)
+  return Finding(name, OK, found + (f' (expected {wanted} or newer)' if wanted else ''))
+
+
+def split_requirement(requirement):
+  """Returns `(name, oldest version or None)` of 'name[parts]>=version'."""
+  match = re.match(r'([\w.-]+)(?:\[[^\]]*\])?\s*(?:>=\s*([\w.]+))?', requirement)
+  assert match, requirement
+  return match[1], match[2]
+
+
+def numbers(version):
+  """Returns a version's leading numbers, for comparison: '0.10.2rc1' -> (0, 10, 2)."""
+  return tuple(int(part) for part in re.findall(r'\d+', version.split('+')[0])[:3])
+
+
+def _python():
+  found = platform.python_version()
+  if sys.version_info[:2] >= OLDEST_PYTHON:
+    return Finding('python', OK, f'{found} ({sys.executable})')
+  wanted = '.'.join(map(str, OLDEST_PYTHON))
+  fix = f'install Python {wanted} or newer and make a new environment with it'
+  return Finding('python', FAIL, f'{found}; expected {wanted} or newer', fix)
+
+
+def _extra(name, needed):
+  """An extra is a choice: what it lacks is no failure."""
+  lacks = [r.split('>')[0] for r in needed if not _is_complete(r)]
+  if not lacks:
+    return Finding(f'extra [{name}]', OK, ', '.join(needed))
+  return Finding(
+    f'extra [{name}]',
+    OK,
+    f'not installed (lacks {", ".join(lacks)})',
+    f"if you want it: pip install 'gpt_jax[{name}]'",
+  )
+
+
+def _is_complete(requirement):
+  parts = PARTS.get(requirement.split('>')[0])
+  is_there = parts is None or any(package(part).status == OK for part in parts)
+  return is_there and package(requirement).status == OK
+
+
+def _devices():
+  import jax
+
+  try:
+    devices = jax.devices()
+  except RuntimeError as error:
+    return Finding(
+      'devices',
+      FAIL,
+      _line(error),
+      'set JAX_PLATFORMS=cpu, or mend the driver it names',
+    )
+  kinds = {device.device_kind for device in devices}
+  detail = f'{len(devices)} {devices[0].platform} ({", ".join(sorted(kinds))})'
+  is_choice = os.environ.get('JAX_PLATFORMS', '').startswith('cpu')
+  hidden = None if is_choice else host.accelerator()
+  if hidden and devices[0].platform == 'cpu':
+    extra, what = hidden
+    fix = f"pip install 'gpt_jax[{extra}]'"
+    return Finding('devices', WARN, f'{detail}, but {what} is here', fix)
+  return Finding('devices', OK, detail)
+
+
+def _product():
+  """A product of matrices of ones on every device, whose result is known."""
+  import jax
+  import numpy as np
+
+  try:
+    for device in jax.devices():
+      ones_NN = jax.device_put(np.ones((64, 64), np.float32), device)
+      result = np.asarray(jax.jit(lambda x: x @ x)(ones_NN))
+      if not (result == 64).all():
+        fix = f'take {device} out of service: it computes wrong numbers'
+        return Finding('matrix product', FAIL, f'wrong result on {device}', fix)
+  except Exception as error:  # of whatever kind the driver raises
+    fix = 'mend the driver, or set JAX_PLATFORMS=cpu'
+    return Finding('matrix product', FAIL, _line(error), fix)
+  return Finding('matrix product', OK, 'exact on every device')
+
+
+def _cache(folder):
+  try:
+    return Finding('compilation cache', OK, f'{files.probe(folder)} can be written')
+  except UserError as error:
+    fix = 'set GPT_JAX_CACHE to a folder that can be written'
+    return Finding('compilation cache', WARN, _line(error), fix)
+
+
+def _data_sets():
+  """What lies under GPT_JAX_DATA and TFDS_DATA_DIR; neither has to be set."""
+  findings = []
+  for variable, what in (
+    ('GPT_JAX_DATA', 'data.path'),
+    ('TFDS_DATA_DIR', 'data.source=tfds'),
+  ):
+    folder = os.environ.get(variable)
+    if not folder:
+      detail = f'not set; {what} needs whole paths then'
+      findings.append(Finding(variable, OK, detail))
+      continue
+    try:
+      names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+      fix = f'set {variable} to the folder of your data, or unset it'
+      detail = f'{folder}: {error.strerror}'
+      findings.append(Finding(variable, FAIL, detail, fix))
+      continue
+    shown = ', '.join(names[:12]) + (f' and {len(names) - 12} more' * (len(names) > 12))
+    status = OK if names else WARN
+    fix = '' if names else f'put data there, or unset {variable}'
+    findings.append(Finding(variable, status, f'{folder}: {shown or "empty"}', fix))
+  return findings
+
+
+def _disk(folder):
+  place = pathlib.Path(folder).expanduser().absolute()
+  while not place.exists():
+    place = place.parent
+  free = shutil.disk_usage(place).free / GIB
+  if free >= LOW_DISK_GIB:
+    return Finding('disk', OK, f'{free:.1f} GiB free at {place}')
+  fix = 'free some space: a checkpoint takes 12 bytes a parameter, three are kept'
+  return Finding('disk', WARN, f'{free:.1f} GiB free at {place}', fix)
+
+
+def _memory():
+  try:
+    pages = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
+    available = next((line for line in lines if line.startswith('MemAvailable')), None)
+    free = int(available.split()[1]) * 1024 if available else pages
+  except (OSError, ValueError, AttributeError):
+    return Finding('memory', OK, 'this system does not tell')
+  detail = f'{free / GIB:.1f} GiB available, {os.cpu_count()} cores'
+  if free / GIB >= LOW_MEMORY_GIB:
+    return Finding('memory', OK, detail)
+  return Finding('memory', WARN, detail, 'end other programs, or take a smaller model')
+
+
+def _workdir(path):
+  """Whether a run's folder can be read and written, and where the run stands."""
+  workdir = Workdir(path)
+  if not workdir.path.exists():
+    detail, fix = f'{workdir}: no such folder', 'check the path; train makes a new one'
+    return [Finding('workdir', WARN, detail, fix)]
+  try:
+    files.probe(workdir.path)
+    has_config = workdir.read_config() is not None
+  except UserError as error:
+    return [Finding('workdir', FAIL, _line(error), 'see there; docs/reliability.md')]
+  if not has_config:
+    fix = 'check the path, or start a run there'
+    return [Finding('workdir', WARN, f'{workdir}: no run yet', fix)]
+  findings = [Finding('workdir', OK, f'{workdir}: holds a run')]
+  return [*findings, *_lock(workdir), _last_step(workdir)]
+
+
+def _lock(workdir):
+  """Says who writes there, if a lock does."""
+  path = workdir.path / lock.FILE
+  if not path.exists():
+    return []
+  owner = lock.owner(workdir.path)
+  if owner is None:
+    fix = f'delete {path} if nothing runs in this workdir'
+    return [Finding('lock', WARN, f'{path} names no owner that can be read', fix)]
+  try:
+    lock.refuse_owned(workdir.path)
+  except UserError:
+    fix = 'while that process runs, start no other there'
+    return [Finding('lock', WARN, f'held by {owner}', fix)]
+  return [Finding('lock', OK, f'left by {owner}; it is gone, the next start takes it')]
+
+
+def _last_step(workdir):
+  from gpt_jax.checkpoints import manager
+
+  if not workdir.checkpoints.is_dir():
+    return Finding('last step', WARN, 'no checkpoints', 'train until the first save')
+  try:
+    with manager.reader(workdir.checkpoints) as store:
+      step = store.latest_step()
+      if step is None:
+        fix = 'train until the first save'
+        return Finding('last step', WARN, 'no finished checkpoint', fix)
+      store.read_meta(step)
+  except UserError as error:
+    fix = f'move {workdir.checkpoints} aside, or its newest folder, to go on before it'
+    return Finding('last step', FAIL, _line(error), fix)
+  return Finding('last step', OK, f'{step}, and its record can be read')
+
+
+def _line(error):
+  return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Shape letters, errors and exit codes, registries, trees by name, matmul."""

@@ -1,0 +1,14 @@
+"""Names of mesh axes, and of the logical axes that `parallel.sharding` maps to them."""
+
+MESH_AXES = ('data', 'fsdp', 'sequence', 'tensor', 'expert')
+"""The axes of every mesh, outermost (slowest network) first."""
+
+LOGICAL_AXES = (
+  # parameters
+  'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
+  'embed_vector',
+  # activations
+  'batch', 'time', 'stream_time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp',
+  'act_vocab',
+)  # fmt: skip
+"""The names that model code gives to dimensions; `parallel.sharding` places them."""

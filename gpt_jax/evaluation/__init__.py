@@ -1,0 +1,1 @@
+"""Held-out metrics of a model, beside count-based baselines."""

@@ -1,0 +1,1 @@
+"""XLA's compiled programs read as text: ops, costs, collectives, live arrays."""

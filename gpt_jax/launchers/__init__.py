@@ -1,0 +1,1 @@
+"""Starting a run as several processes, and starting it again when one dies."""

@@ -1,0 +1,153 @@
+"""Restarts a run that crashes, hangs or is preempted, until it ends or cannot go on.
+
+`supervise(attempt, ...)` knows nothing of processes: `attempt(is_hung)` starts all of
+them, returns `(exit code, whether the launcher was told to stop)` once all have ended,
+and gives up with HUNG when `is_hung()` says so. What a run has reached is read from its
+workdir: finished steps in `checkpoints/`, the last line of `metrics.jsonl`.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+HUNG = 124  # what timeout(1) returns
+PREEMPTED = 75  # stopped from outside, saved
+FINAL = {0, 2, 3, 4, 5, 6, 130}
+"""Done, the classes of core/errors.py, Ctrl-C: another start would end the same."""
+TAIL_BYTES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """How often, how fast and how long to start again."""
+
+  max_restarts: int = 10
+  wait_seconds: float = 5.0
+  hang_seconds: float = 1800.0  # 0: never
+  same_step_crashes: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+  """How far a run has come: its newest finished save, its last line of figures."""
+
+  saved: int | None
+  step: int | None
+
+  @classmethod
+  def of(cls, workdir):
+    """Reads it from `workdir`; None where there is nothing yet."""
+    workdir = pathlib.Path(workdir)
+    folders = (workdir / 'checkpoints').glob('*')
+    saved = [int(folder.name) for folder in folders if folder.name.isdigit()]
+    return cls(max(saved, default=None), _last_step(workdir / 'metrics.jsonl'))
+
+  def __str__(self):
+    return f'last figures of step {self.step}, last save of step {self.saved}'
+
+
+class Watch:
+  """Says whether a run has left no trace in its workdir for `seconds`."""
+
+  def __init__(self, workdir, seconds, clock=time.monotonic):
+    self._workdir, self._seconds, self._clock = pathlib.Path(workdir), seconds, clock
+    self._seen, self._since = self._trace(), clock()
+
+  def is_hung(self):
+    trace = self._trace()
+    if trace != self._seen:
+      self._seen, self._since = trace, self._clock()
+    return bool(self._seconds) and self._clock() - self._since > self._seconds
+
+  def _trace(self):
+    """Returns what changes when training, saving, evaluation or tokenizing goes on."""
+    places = [
+      self._workdir / name for name in ('metrics.jsonl', 'eval.json', 'run.json')
+    ]
+    for folder in ('checkpoints', 'cache'):
+      places += [self._workdir / folder, *(self._workdir / folder).glob('*')]
+      places += (self._workdir / folder).glob('*/tokens.bin')
+    return {str(place): _stamp(place) for place in places}
+
+
+def supervise(attempt, workdir, policy, say, sleep=time.sleep):
+  """Returns the exit code of the run, started again as often as `policy` allows.
+
+  Ends at once with a final code, when the launcher was told to stop, after
+  `max_restarts`, and after `same_step_crashes` crashes in a row without a new save.
+  """
+  restarts, crashes = 0, []
+  before = Reached.of(workdir)
+  while True:
+    code, was_told = attempt(Watch(workdir, policy.hang_seconds).is_hung)
+    if was_told or code in FINAL:
+      return code
+    reached = Reached.of(workdir)
+    why = _why(code, policy)
+    if code != PREEMPTED:
+      crashes = [*crashes, reached] if reached.saved == before.saved else [reached]
+      if len(crashes) >= policy.same_step_crashes:
+        say(_loop_message(crashes, why))
+        return code
+    before = reached
+    if restarts == policy.max_restarts:
+      say(
+        f'{why}, {reached}. Not started again: --max_restarts={restarts} are used up.'
+      )
+      return code
+    restarts += 1
+    say(
+      f'{why}, {reached}. Restart {restarts} of at most {policy.max_restarts} in'
+      f' {policy.wait_seconds:g} s.'
+    )
+    sleep(policy.wait_seconds)
+
+
+def _why(code, policy):
+  known = {
+    HUNG: f'hung: nothing new in the workdir for {policy.hang_seconds:g} s',
+    PREEMPTED: 'preempted and saved (exit code 75)',
+  }
+  killed = f'killed by signal {code - 128}' if code > 128 else f'exit code {code}'
+  return known.get(code, f'crashed ({killed})')
+
+
+def _loop_message(crashes, why):
+  steps = {crash.step for crash in crashes}
+  where = (
+    f'each time after step {steps.pop()}'
+    if len(steps) == 1
+    else 'after steps ' + ', '.join(str(crash.step) for crash in crashes)
+  )
+  return (
+    f'{why}. Crash loop: {len(crashes)} crashes without a new save, {where}; the last'
+    f' save is of step {crashes[-1].saved}. Not started again, it would end alike:'
+    ' read the output above and WORKDIR/logs; where the machine was to blame, start'
+    ' again by hand, or save more often (checkpoint.every_steps).'
+  )
+
+
+def _last_step(path):
+  """Returns `step` of the last whole line of metrics.jsonl, without reading it all."""
+  try:
+    with open(path, 'rb') as file:
+      file.seek(0, 2)
+      file.seek(max(0, file.tell() - TAIL_BYTES))
+      lines = file.read().decode(errors='replace').splitlines()
+  except OSError:
+    return None
+  for line in reversed(lines):
+    try:
+      return int(json.loads(line)['step'])
+    except (ValueError, KeyError, TypeError):
+      continue
+  return None
+
+
+def _stamp(path):
+  try:
+    status = path.stat()
+  except OSError:
+    return None
+  return status.st_size, status.st_mtime_ns

@@ -1,0 +1,237 @@
+"""Devices to compile for: TPU slices that are not here; CPUs and GPUs that are.
+
+`parse('v5p:8x8x8')` gives devices that a Mesh takes and that programs compile for; they
+have no memory and run nothing. The compiler is libtpu's own (extra `plan`), and no TPU
+is touched, not even one that is present.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import re
+
+from gpt_jax.core import registry
+from gpt_jax.core.errors import ConfigError, require_extra
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """What is known of one jax device of a kind, for bounds; bytes and FLOPs a second.
+
+  A TPU7x chip is two jax devices; its figures here are halves of the chip's.
+  """
+
+  name: str
+  dims: int
+  """Axes of the torus: how many sizes a slice has."""
+  peak_flops: float
+  """Dense, bfloat16."""
+  hbm_gib: float
+  hbm_bandwidth: float
+  clock_hz: float
+  links: int
+  link_bandwidth: float
+  """Of one link to a neighbour, in one direction."""
+  dcn_bandwidth: float
+  """Of the network between slices, one direction, shared out over the devices."""
+  devices_per_chip: int = 1
+  cores: int = 1
+  """Each with a vector unit of 8 x 128 lanes."""
+  matrix_lanes: int = 128
+  """Rows and columns of a matrix unit: narrower products leave lanes idle."""
+
+
+# Peaks, HBM and interconnect: cloud.google.com/tpu/docs, one page per version; its
+# interconnect figure counts both directions of all links of a chip. Clocks are assumed:
+# the peak divided by what the matrix units do in a cycle (v4, v5p: 8 of 128x128; v5e:
+# 4 of 128x128; v6e: the work of 4 of 256x256; TPU7x: the same in each half); v4's and
+# v5e's agree with the published 1.05 and 1.5 GHz.
+CHIPS = {
+  'v4': Chip(
+    name='TPU v4', dims=3, peak_flops=275e12, hbm_gib=32, hbm_bandwidth=1.228e12,
+    clock_hz=1.05e9, links=6, link_bandwidth=50e9,
+    dcn_bandwidth=6.25e9,  # assumed, as v5p
+    cores=2,
+  ),
+  'v5e': Chip(
+    name='TPU v5e', dims=2, peak_flops=197e12, hbm_gib=16, hbm_bandwidth=0.819e12,
+    clock_hz=1.5e9, links=4, link_bandwidth=50e9,
+    dcn_bandwidth=3.125e9,  # 6.4 Tbit/s for a pod of 256
+  ),
+  'v5p': Chip(
+    name='TPU v5p', dims=3, peak_flops=459e12, hbm_gib=95, hbm_bandwidth=2.765e12,
+    clock_hz=1.75e9, links=6, link_bandwidth=100e9,
+    dcn_bandwidth=6.25e9,  # 50 Gbit/s
+    cores=2,
+  ),
+  'v6e': Chip(
+    name='TPU v6e', dims=2, peak_flops=918e12, hbm_gib=32, hbm_bandwidth=1.64e12,
+    clock_hz=1.75e9, links=4, link_bandwidth=100e9,
+    dcn_bandwidth=12.5e9,  # 25.6 Tbit/s for a pod of 256
+    matrix_lanes=256,
+  ),
+  'tpu7x': Chip(
+    name='TPU7x', dims=3, peak_flops=1153.5e12, hbm_gib=96,
+    hbm_bandwidth=3.69e12, clock_hz=2.2e9,
+    links=6, link_bandwidth=50e9,  # assumed: two devices share the links of a chip
+    dcn_bandwidth=6.25e9,  # assumed
+    devices_per_chip=2,
+    matrix_lanes=256,
+  ),
+}  # fmt: skip
+"""Names as libtpu spells them. A chip absent here cannot be planned for."""
+
+_SHAPES = {2: '2x2, 4x4, 8x8 or 16x16', 3: '2x2x1, 4x4x4, 8x8x8 or 8x8x16'}
+
+# Without them libtpu asks a metadata server who it is, locks other processes out and
+# fills the screen. Any accelerator type will do: the topology says what to compile for.
+_ENVIRONMENT = {
+  'TPU_SKIP_MDS_QUERY': '1',
+  'TPU_WORKER_HOSTNAMES': 'localhost',
+  'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+  'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
+  'TPU_MIN_LOG_LEVEL': '3',
+  'TPU_STDERR_LOG_LEVEL': '3',
+}
+
+
+def set_environment(name=''):
+  """Sets what libtpu reads when it loads; keeps jax off the accelerators of this host.
+
+  To be called before the first device is asked for, best before jax is imported. Where
+  `name` is a topology of GPUs it does nothing: they are wanted.
+  """
+  if name.split(':')[0] == 'gpu':
+    return
+  for variable, value in _ENVIRONMENT.items():
+    os.environ.setdefault(variable, value)
+  if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '2') == '2':
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'  # its errors come as exceptions too
+  os.environ['JAX_PLATFORMS'] = 'cpu'
+  import jax
+
+  jax.config.update('jax_platforms', 'cpu')  # where jax was imported already
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+  """A set of devices to compile for."""
+
+  name: str
+  devices: tuple
+  chip: Chip | None
+  """None for CPUs and GPUs of this machine: their compilers estimate no cycles."""
+  num_slices: int = 1
+
+  @property
+  def num_chips(self):
+    """Returns how many chips are paid for."""
+    return len(self.devices) // (self.chip.devices_per_chip if self.chip else 1)
+
+  def slice_of(self, device):
+    """Returns the number of the slice that `device` belongs to."""
+    return getattr(device, 'slice_index', None) or 0
+
+
+def parse(text):
+  """Returns the Topology that `text` names.
+
+  `v5e:16x16` is a slice of 256 chips, `2xv5e:16x16` two of them, joined by the slower
+  network between slices; `cpu` and `cpu:8`, `gpu` and `gpu:8` are devices of this
+  machine. Raises ConfigError for names and shapes that do not exist, for GPUs that are
+  not here, and without libtpu.
+  """
+  if (here := text.split(':')[0]) in _HERE:
+    return _HERE[here](text, _count(text))
+  found = re.fullmatch(r'(?:(\d+)x)?([A-Za-z]\w*)(?::(\d+(?:x\d+)*))?', text)
+  if not found:
+    raise ConfigError(
+      f'--topology={text}: expected CHIP:SHAPE such as v5e:16x16, SLICESxCHIP:SHAPE'
+      ' such as 2xv5e:16x16, cpu:8 or gpu:8.'
+    )
+  slices, kind, shape = int(found[1] or 1), found[2], found[3] or ''
+  chip = registry.choose(CHIPS, kind, '--topology')
+  sizes = [int(size) for size in shape.split('x') if size]
+  if len(sizes) != chip.dims or not all(sizes) or not slices:
+    raise ConfigError(
+      f'--topology={text}: expected {chip.dims} sizes for {kind}, such as'
+      f' {kind}:{_SHAPES[chip.dims].split(",")[0]}; others are {_SHAPES[chip.dims]}.'
+    )
+  devices = _tpu_devices(text, kind, sizes, slices)
+  # Slices one after the other, each in the order of libtpu.
+  ordered = sorted(devices, key=lambda d: (getattr(d, 'slice_index', None) or 0, d.id))
+  return Topology(text, tuple(ordered), chip, slices)
+
+
+def _tpu_devices(text, kind, sizes, slices):
+  if importlib.util.find_spec('libtpu') is None:
+    raise ConfigError(f'--topology={text} {require_extra("plan", "libtpu")}.')
+  set_environment()
+  from jax.errors import JaxRuntimeError
+  from jax.experimental import topologies
+
+  settings = {}
+  if kind == 'v4':
+    settings['chip_config_name'] = 'megacore'  # one jax device for the chip's two cores
+  if min(sizes[:2]) < 2:  # less than a host: libtpu takes hosts of 2x2 for granted
+    bounds = [min(size, 2) for size in sizes[:2]] + [1]
+    settings['chips_per_host_bounds'] = tuple(bounds)
+  if slices > 1:
+    settings['num_slices'] = slices
+  shape = 'x'.join(map(str, sizes))
+  try:
+    description = topologies.get_topology_desc(
+      platform='tpu', topology_name=f'{kind}:{shape}', **settings
+    )
+  except JaxRuntimeError as error:
+    raise ConfigError(
+      f'--topology={text}: libtpu has no such slice ({error}); usual shapes of {kind}'
+      f' are {_SHAPES[len(sizes)]}.'
+    ) from error
+  return description.devices
+
+
+def _count(text):
+  """Returns how many devices `cpu`, `cpu:8` or `gpu:8` asks for."""
+  kind, colon, count = text.partition(':')
+  if colon and not (count.isdecimal() and int(count)):
+    raise ConfigError(f'--topology={text}: expected {kind} or {kind}:N, N devices.')
+  return int(count or 1)
+
+
+def _cpus(text, wanted):
+  set_environment()
+  import jax
+
+  if 'host_platform_device_count' not in os.environ.get('XLA_FLAGS', ''):
+    with contextlib.suppress(RuntimeError):  # devices exist; there may be enough
+      jax.config.update('jax_num_cpu_devices', wanted)
+  devices = jax.devices('cpu')
+  if len(devices) < wanted:
+    raise ConfigError(
+      f'--topology={text}: this process has {len(devices)} CPU devices already; set'
+      f' XLA_FLAGS=--xla_force_host_platform_device_count={wanted} before it starts.'
+    )
+  return Topology(text, tuple(devices[:wanted]), None)
+
+
+def _gpus(text, wanted):
+  import jax
+
+  try:
+    devices = jax.devices('gpu')
+  except RuntimeError as error:
+    raise ConfigError(
+      f'--topology={text}: jax finds no GPU here ({str(error).splitlines()[0]}); a GPU'
+      " plan needs the GPU and pip install -e '.[cuda]'. TPU slices and cpu:N can be"
+      ' planned anywhere.'
+    ) from error
+  if len(devices) < wanted:
+    raise ConfigError(
+      f'--topology={text}: this machine has {len(devices)}; give gpu:{len(devices)}.'
+    )
+  return Topology(text, tuple(devices[:wanted]), None)
+
+
+_HERE = {'cpu': _cpus, 'gpu': _gpus}

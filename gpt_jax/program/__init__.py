@@ -1,0 +1,1 @@
+"""What the device runs: the training step and all that is built around it once."""

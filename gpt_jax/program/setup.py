@@ -1,0 +1,144 @@
+"""From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
+
+import os
+
+from gpt_jax import attention, objectives, optimizers
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.data import SOURCES, pipeline, tokenizers
+from gpt_jax.optimizers import schedules
+from gpt_jax.parallel import multihost, sharding, sync
+from gpt_jax.program import device_memory, step
+from gpt_jax.workdir.paths import Workdir
+
+TABLES = {
+  'attention.kernel': {'auto': None} | attention.KERNELS | attention.ON_MESH,
+  'data.source': SOURCES,
+  'objective.name': objectives.OBJECTIVES,
+  'optimizer.name': optimizers.OPTIMIZERS,
+  'parallel.rules': sharding.PRESETS,
+  'schedule.name': schedules.SCHEDULES,
+  'tokenizer.name': tokenizers.TOKENIZERS,
+}
+"""Every extension table by the config field that picks from it."""
+
+
+def read_config(workdir):
+  """Returns the Config of a run's folder; CheckpointError where there is none."""
+  saved = Workdir(workdir).read_config()
+  if saved is None:
+    raise CheckpointError(
+      f'{workdir}: no config.json there, so no run; expected a folder that `gpt-jax'
+      ' train --config=configs/tiny.py --workdir=...` has written.'
+    )
+  return load.resolve(saved, tables=TABLES)
+
+
+def check_plan(config):
+  """Raises ConfigError where steps, batches, schedule or objective cannot be.
+
+  Arithmetic on the config alone: no data is read and no device touched.
+  """
+  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  objectives.extra_tokens(config.objective, config.data.seq_len)
+
+
+def open_tokenizer(config, workdir):
+  """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one.
+
+  The first process builds and keeps it, the others read what it kept.
+  """
+  workdir = Workdir(workdir)
+
+  def read():
+    return pipeline.open_tokenizer(
+      config.tokenizer,
+      config.data,
+      workdir=workdir.path,
+      held_out=[_eval_data(config, name) for name in config.eval.sets],
+    )
+
+  def build():
+    if not multihost.is_primary():
+      return None
+    if config.init_from and not workdir.tokenizer.exists():
+      # Parameters mean nothing under other ids, so they come with their tokenizer.
+      kept = Workdir(config.init_from).tokenizer
+      if os.path.exists(kept):  # also where the name is too long for a file
+        tokenizers.load(kept).save(workdir.tokenizer)
+    return read()
+
+  built = sync.together(build)
+  return read() if built is None else built
+
+
+def vocabulary(tokenizer):
+  """Returns what objectives have to know of `tokenizer`."""
+  return objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
+
+
+def open_program(config, tokenizer, mesh=None, table_rows=None):
+  """Returns the Program of `config` for the ids and bytes of `tokenizer`.
+
+  `table_rows`: as many as the embedding table of the run's checkpoints has, if any.
+  """
+  program = step.build(
+    config,
+    vocab=vocabulary(tokenizer),
+    mesh=mesh,
+    byte_lengths=tokenizer.byte_lengths,
+    table_rows=table_rows,
+  )
+  device_memory.require_room(program.abstract_state)
+  return program
+
+
+def open_training_data(config, tokenizer, workdir):
+  """Returns the Dataset that training reads."""
+  return pipeline.open_dataset(
+    config.data,
+    tokenizer,
+    seed=config.data.seed,
+    cache_dir=config.data.cache_dir or Workdir(workdir).cache,
+  )
+
+
+def open_eval_sets(config, tokenizer, workdir):
+  """Returns `{name: Dataset}` of eval.sets: data fields over those of training."""
+  return {
+    name: pipeline.open_dataset(
+      _eval_data(config, name),
+      tokenizer,
+      seed=config.data.seed,
+      cache_dir=config.data.cache_dir or Workdir(workdir).cache,
+      for_eval=True,
+    )
+    for name in config.eval.sets
+  }
+
+
+def _eval_data(config, name):
+  fields = config.eval.sets[name]
+  return load.data_section(config.data, fields, f'eval.sets.{name}')
+
+
+def predicts_text(config):
+  """Returns whether targets are the text itself, each token after all before it."""
+  return config.objective.name == 'causal_lm'
+
+
+def placer(program):
+  """Returns the function that puts a host's rows of a batch on the mesh."""
+  return lambda batch: multihost.global_batch(batch, program.batch_sharding)
+
+
+def reader_share(program):
+  """Returns which part of each batch this process reads, as keyword arguments.
+
+  Processes whose devices hold the same rows (tensor parallelism) read the same part.
+  """
+  size = program.batch_sharding.mesh.size
+  rows = multihost.local_rows(program.batch_sharding, size)
+  length = rows.stop - rows.start
+  return dict(process_index=rows.start // length, process_count=size // length)

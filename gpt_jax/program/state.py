@@ -1,0 +1,67 @@
+"""What training carries from step to step, and where each part of it lives."""
+
+import flax.struct
+import jax
+
+from gpt_jax.core import pytree
+from gpt_jax.core.types import Array, PyTree
+
+
+@flax.struct.dataclass
+class TrainState:
+  """A whole run between two steps; the data position is arithmetic on `step`."""
+
+  step: Array
+  """Steps done, int32."""
+  seed: Array
+  """Root of all randomness, int32: step n draws from fold_in(key(seed), n)."""
+  params: PyTree
+  opt_state: PyTree
+  ema: PyTree | None = None
+  """Averaged parameters, when optimizer.ema > 0."""
+  window: PyTree | None = None
+  """The last losses, by which spikes are told; when guard.spikes is on."""
+
+  @property
+  def averaged(self):
+    """Returns the parameters to evaluate: the average where there is one."""
+    return self.params if self.ema is None else self.ema
+
+  def as_items(self):
+    """Returns this state as checkpoint items: what inference needs, and the rest."""
+    train = dict(step=self.step, seed=self.seed, opt_state=self.opt_state)
+    optional = dict(ema=self.ema, window=self.window)
+    kept = {name: tree for name, tree in optional.items() if tree is not None}
+    return dict(params=self.params, train=train) | kept
+
+  @classmethod
+  def from_items(cls, items):
+    """Returns the state that `as_items` took apart."""
+    optional = dict(ema=items.get('ema'), window=items.get('window'))
+    return cls(params=items['params'], **items['train'], **optional)
+
+
+def shardings_like(tree, params, param_shardings, replicated):
+  """Returns a sharding per leaf of `tree`, an optimizer state made from `params`.
+
+  A leaf that has the name and shape of a parameter (Adam's moments) lies where that
+  parameter does; everything else (counts, Adafactor's rows and columns) everywhere.
+  """
+  shapes = {name: leaf.shape for name, leaf in pytree.named_leaves(params)}
+  places = dict(pytree.named_leaves(param_shardings))
+
+  def place(name, leaf):
+    while name and name not in shapes:
+      _, _, name = name.partition('/')
+    return places[name] if name and shapes[name] == leaf.shape else replicated
+
+  return pytree.map_named(place, tree)
+
+
+def with_shardings(tree, shardings):
+  """Returns ShapeDtypeStructs of `tree` that carry `shardings`."""
+  return jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+    tree,
+    shardings,
+  )

@@ -1,0 +1,66 @@
+"""Tokens per second and MFU: model FLOPs over what the device can do."""
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.core.matmul import einsum
+from gpt_jax.model import flops
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+  """A pace: tokens per second over all devices; `mfu` is a share, or None."""
+
+  tokens_per_second: float
+  mfu: float | None
+
+
+class Meter:
+  """Measures the pace between reports. Times are seconds of any monotonic clock."""
+
+  def __init__(self, *, flops_per_token, peak):
+    self._flops_per_token = flops_per_token
+    self._peak = peak
+    self._tokens, self._time = 0, 0.0
+
+  def start(self, tokens, now):
+    """Begins to measure at `tokens` seen."""
+    self._tokens, self._time = tokens, now
+
+  def measure(self, tokens, now):
+    """Returns the Speed since the last call, and begins anew."""
+    pace = (tokens - self._tokens) / max(now - self._time, 1e-9)
+    self.start(tokens, now)
+    mfu = pace * self._flops_per_token / self._peak if self._peak else None
+    return Speed(pace, mfu)
+
+
+def peak_flops(dtype):
+  """Returns the peak FLOP/s of all devices together, published or measured.
+
+  A device without a published figure (a CPU) is measured with one matrix product;
+  virtual devices of one CPU share its cores, so they count once.
+  """
+  device = jax.devices()[0]
+  published = flops.peak_flops(device.device_kind, dtype)
+  if published is not None:
+    return published * jax.device_count()
+  shares = jax.process_count() if device.platform == 'cpu' else jax.device_count()
+  return measured_matmul_flops(dtype) * shares
+
+
+def measured_matmul_flops(dtype, size=1024, rounds=3):
+  """Returns the FLOP/s of a square matrix product, the best of `rounds`."""
+  a = jnp.ones((1, size, size), dtype)
+  b = jnp.ones((size, size), dtype)
+  product = jax.jit(lambda a, b: einsum('BTD,DF->BTF', a, b))
+  jax.block_until_ready(product(a, b))
+  seconds = []
+  for _ in range(rounds):
+    begin = time.perf_counter()
+    jax.block_until_ready(product(a, b))
+    seconds.append(time.perf_counter() - begin)
+  return 2 * size**3 / min(seconds)

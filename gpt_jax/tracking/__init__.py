@@ -1,0 +1,1 @@
+"""What a run reports: metrics files, TensorBoard, console, the loss curve."""

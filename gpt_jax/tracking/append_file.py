@@ -1,0 +1,70 @@
+"""Files that grow line by line, beside a run that a full disk must not end."""
+
+import contextlib
+import errno
+import pathlib
+import sys
+
+from gpt_jax.core.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Disk, quota, largest size of a file: what somebody may mend while we go on."""
+MAX_WAITING_BYTES = 1 << 26
+
+
+class Appender:
+  """Appends to `path`; while its disk is full, what is to be appended waits.
+
+  It waits in memory, in order, and goes to the file at the next call that finds room.
+  Raises StorageError for other failures, when 64 MiB wait, and when `close` leaves
+  something behind.
+  """
+
+  def __init__(self, path):
+    self._path, self._waiting, self._is_full = pathlib.Path(path), bytearray(), False
+    with self._storage_errors():
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      self._file = open(self._path, 'ab', buffering=0)
+
+  def append(self, content):
+    """Appends bytes; whoever follows the file sees them at once."""
+    self._waiting += content
+    try:
+      self._drain()
+      self._is_full = False
+    except OSError as error:
+      if error.errno not in FULL or len(self._waiting) > MAX_WAITING_BYTES:
+        raise self._failed(error) from error
+      if not self._is_full:
+        _say(f'{self._path}: {error.strerror}; what follows waits in memory for room.')
+      self._is_full = True
+
+  def close(self):
+    try:
+      with self._storage_errors():
+        self._drain()
+    finally:
+      self._file.close()
+
+  def _drain(self):
+    while self._waiting:
+      del self._waiting[: self._file.write(self._waiting)]
+
+  @contextlib.contextmanager
+  def _storage_errors(self):
+    try:
+      yield
+    except OSError as error:
+      raise self._failed(error) from error
+
+  def _failed(self, error):
+    return StorageError(
+      f'cannot write {self._path} ({error.strerror or error}),'
+      f' {len(self._waiting)} bytes of it are lost; expected a folder that can be'
+      ' written, with room on its disk.'
+    )
+
+
+def _say(text):
+  with contextlib.suppress(OSError):  # its own output may go to the same disk
+    print(text, file=sys.stderr)

@@ -1,0 +1,80 @@
+"""The figures of a run as `metrics.jsonl`: written as they come, read back by anyone.
+
+One JSON object a line: `step`, `tokens` (seen so far), `time` (seconds since 1970) and
+flat names such as `train/loss` or `validation/loss`. What is not a finite number is
+null, so that every line is valid JSON. A step may have two lines, one with what
+training measured and one with what evaluation did; `read` brings them together.
+"""
+
+import json
+import math
+import os
+import pathlib
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.tracking import append_file
+from gpt_jax.workdir import files
+
+
+class MetricsFile:
+  """Appends lines to `path`, after those of the steps up to `restored_step`.
+
+  A run that resumes repeats the steps after its checkpoint: their old lines, and a last
+  line that a crash left unfinished, are dropped, so that the file tells one story.
+  """
+
+  def __init__(self, path, restored_step=0):
+    path = pathlib.Path(path)
+    if os.path.exists(path):
+      try:
+        kept = [r for r in read_lines(path) if r['step'] <= restored_step]
+      except OSError as error:
+        raise StorageError(
+          f'cannot read {path}: {error.strerror or error}; expected the file that an'
+          ' earlier start of this run wrote, or none.'
+        ) from error
+      files.write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
+    self._file = append_file.Appender(path)
+
+  def write(self, step, values, *, tokens, time):
+    """Appends one line, which waits in memory while the disk is full."""
+    record = {'step': int(step), 'tokens': int(tokens), 'time': round(float(time), 3)}
+    record |= {name: _number(value) for name, value in values.items()}
+    self._file.append((json.dumps(record, allow_nan=False) + '\n').encode())
+
+  def close(self):
+    self._file.close()
+
+
+def read_lines(path):
+  """Returns the file's objects in order, without a line that is not finished."""
+  records = []
+  # A power cut can leave bytes that are no text: their line is dropped like a torn one.
+  with open(path, encoding='utf-8', errors='replace') as file:
+    for line in file:
+      try:
+        record = json.loads(line)
+      except json.JSONDecodeError:
+        continue
+      if isinstance(record, dict) and isinstance(record.get('step'), int):
+        records.append(record)
+  return records
+
+
+def read(path):
+  """Returns `{name: [(step, value), ...]}` by rising step, later lines over earlier.
+
+  `tokens` and `time` are names like the metrics'. Nulls are left out.
+  """
+  columns = {}
+  for record in read_lines(path):
+    for name, value in record.items():
+      if name != 'step' and value is not None:
+        columns.setdefault(name, {})[record['step']] = value
+  return {name: sorted(points.items()) for name, points in columns.items()}
+
+
+def _number(value):
+  """Returns a JSON number from a Python, NumPy or JAX scalar, or None."""
+  value = value.item() if hasattr(value, 'item') else value
+  return value if isinstance(value, int) or math.isfinite(value) else None

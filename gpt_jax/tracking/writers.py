@@ -1,0 +1,174 @@
+"""Where a run's figures go: `metrics.jsonl`, TensorBoard, Weights & Biases.
+
+A writer has `write(step, values, tokens=, time=)` and `close()`. A new one is a class
+and a line in WRITERS; its `open` returns None when the config does not ask for it.
+"""
+
+import contextlib
+import pathlib
+import socket
+import struct
+import time
+import uuid
+from typing import Any
+
+import jax
+
+from gpt_jax.core.errors import ConfigError, StorageError, require_extra
+from gpt_jax.tracking import append_file
+from gpt_jax.tracking.metrics_file import MetricsFile
+from gpt_jax.workdir.paths import Workdir
+
+
+class TensorBoard:
+  """Writes scalars as TensorBoard events, named like the metrics.
+
+  tensorboardX has a writer, but its thread dies on a full disk, and whoever writes
+  then waits for ever.
+  """
+
+  def __init__(self, folder, restored_step=0):
+    # TensorBoard reads the files of a folder by name, so the name is the time.
+    name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
+    self._file = append_file.Appender(pathlib.Path(folder) / name)
+    self._append(wall_time=time.time(), file_version='brain.Event:2')
+    # Hides what a run wrote beyond the checkpoint that it resumed from.
+    start = dict(session_log=dict(status='START'))
+    self._append(wall_time=time.time(), step=restored_step + 1, **start)
+
+  def write(self, step, values, *, tokens, time):
+    scalars = [
+      dict(tag=name, simple_value=value)
+      for name, value in (values | {'tokens': tokens}).items()
+    ]
+    self._append(wall_time=time, step=step, summary=dict(value=scalars))
+
+  def close(self):
+    self._file.close()
+
+  def _append(self, **event):
+    """Appends an event as a TFRecord: length, its checksum, content, its checksum."""
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import masked_crc32c
+
+    make: Any = vars(event_pb2)['Event']  # made at import: type checkers know it not
+    content = make(**event).SerializeToString()
+    length = struct.pack('<Q', len(content))
+    sums = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
+    self._file.append(length + sums[0] + content + sums[1])
+
+
+class WandB:
+  """Writes to Weights & Biases; a resumed run goes on under the same id.
+
+  WANDB_MODE=offline keeps everything in `WORKDIR/wandb`, without network or account.
+  """
+
+  def __init__(self, project, folder, run_config):
+    try:
+      import wandb
+    except ImportError as error:
+      raise ConfigError(
+        f'logging.wandb_project={project!r} {require_extra("wandb", "wandb")},'
+        " or set logging.wandb_project=''."
+      ) from error
+    folder = pathlib.Path(folder)
+    self._run = wandb.init(
+      project=project,
+      dir=str(folder),
+      name=folder.resolve().name,
+      id=_kept_id(folder / 'wandb' / 'run_id'),
+      config=run_config,
+      resume='allow',
+    )
+
+  def write(self, step, values, *, tokens, time):
+    # Without step=: W&B drops what lies behind its own counter, and a resumed run
+    # repeats the steps after its checkpoint. `step` is an axis like `tokens`.
+    self._run.log(values | {'step': step, 'tokens': tokens})
+
+  def close(self):
+    self._run.finish()
+
+
+def _open_metrics_file(logging, workdir, restored_step, run_config):
+  return MetricsFile(workdir.metrics, restored_step)
+
+
+def _open_tensorboard(logging, workdir, restored_step, run_config):
+  if logging.tensorboard:
+    return TensorBoard(workdir.tensorboard, restored_step)
+
+
+def _open_wandb(logging, workdir, restored_step, run_config):
+  if logging.wandb_project:
+    return WandB(logging.wandb_project, workdir.path, run_config)
+
+
+WRITERS = {
+  'metrics_file': _open_metrics_file,
+  'tensorboard': _open_tensorboard,
+  'wandb': _open_wandb,
+}
+"""name -> open(logging, workdir, restored_step, run_config) -> writer or None."""
+
+
+class Tracker:
+  """Hands each record to all of its writers, as plain numbers."""
+
+  def __init__(self, writers, clock=time.time):
+    self._writers = list(writers)
+    self._clock = clock
+
+  def write(self, step, values, *, tokens):
+    """Records `values`, a dict of scalars by flat name; `tokens` is how many were seen.
+
+    Arrays are fetched from the device, so pass those of a step that is done.
+    """
+    if self._writers:
+      now = self._clock()
+      numbers = {name: _number(value) for name, value in values.items()}
+      for writer in self._writers:
+        writer.write(int(step), numbers, tokens=int(tokens), time=now)
+
+  def close(self):
+    for writer in self._writers:
+      writer.close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, *exception):
+    # What ends the run is told, not what cannot be written any more because of it.
+    with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():
+      self.close()
+
+
+def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
+  """Returns a Tracker with the writers that `logging` (LoggingConfig) asks for.
+
+  Only the first process writes; the others get a Tracker without writers. Records
+  beyond `restored_step` of an earlier life of the run are dropped. `run_config` is the
+  config as a plain dict, for services that show it.
+  """
+  if jax.process_index() != 0:
+    return Tracker([])
+  workdir = Workdir(workdir)
+  opened = [
+    open_writer(logging, workdir, restored_step, run_config)
+    for open_writer in WRITERS.values()
+  ]
+  return Tracker(writer for writer in opened if writer is not None)
+
+
+def _number(value):
+  """Returns a Python number from a Python, NumPy or JAX scalar."""
+  return value.item() if hasattr(value, 'item') else value
+
+
+def _kept_id(path):
+  """Returns the id in the file `path`, made up the first time."""
+  if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(uuid.uuid4().hex[:12])
+  return path.read_text()

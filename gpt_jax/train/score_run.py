@@ -1,0 +1,130 @@
+"""Scores a finished or running run: its eval sets, and baselines on the same splits."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from gpt_jax.checkpoints import manager
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.evaluation import baselines, evaluate
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.program import setup
+from gpt_jax.tracking.console import progress
+from gpt_jax.train import resume
+from gpt_jax.workdir.paths import Workdir
+
+
+@dataclasses.dataclass
+class Report:
+  """Figures of each eval set at `step`; baselines as rows (name, nats, bits)."""
+
+  step: int
+  sets: dict[str, dict[str, float]]
+  baselines: dict[str, list[tuple[str, str, str]]]
+
+  def flat(self):
+    """Returns `{set/figure: value}`."""
+    return {
+      f'{name}/{key}': value
+      for name, figures in self.sets.items()
+      for key, value in figures.items()
+    }
+
+
+def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
+  """Returns the Report of a workdir's parameters (the averaged ones, if kept)."""
+  workdir = Workdir(workdir)
+  setup.read_config(workdir)
+  # Nothing is saved here, so no set has to give the figure of the best checkpoint.
+  overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
+  config = load.resolve(workdir.read_config(), overrides, setup.TABLES)
+  if with_baselines:
+    _require_text(config)
+  tokenizer = setup.open_tokenizer(config, workdir)
+  program = setup.open_program(
+    config, tokenizer, mesh_of(config), table_rows=config.model.vocab_size
+  )
+  eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
+  with manager.reader(workdir.checkpoints) as store:
+    step = store.newest_sound_step() if step is None else step
+    if step is None:
+      raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
+    resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
+    item = 'ema' if 'ema' in store.items(step) else 'params'
+    params = store.restore(step, {item: getattr(program.abstract_state, item)})[item]
+  sets = {
+    name: evaluate.evaluate(
+      program.evaluate,
+      params,
+      dataset,
+      batch_size=config.eval.batch_size,
+      place=setup.placer(program),
+      max_batches=config.eval.max_batches,
+      predicts_text=setup.predicts_text(config),
+      progress=lambda batches, total, name=name: progress(
+        batches, f'eval {name}', total
+      ),
+      **setup.reader_share(program),
+    )
+    for name, dataset in eval_sets.items()
+  }
+  tables = {}
+  if with_baselines:
+    train = setup.open_training_data(config, tokenizer, workdir)
+    for name, dataset in eval_sets.items():
+      rows = baseline_rows(train, dataset, tokenizer, sets[name])
+      tables[name] = rows
+  return Report(step, sets, tables)
+
+
+def mesh_of(config):
+  """Returns the config's mesh, or data parallelism over the devices that are here.
+
+  A run that was trained on a pod can be scored on a laptop: the figures are the same.
+  """
+  try:
+    return make_mesh(config.parallel.mesh)
+  except ConfigError:
+    return make_mesh(dict(data=-1))
+
+
+def baseline_rows(train, dataset, tokenizer, figures):
+  """Returns table rows of the model and every baseline, the best reader first."""
+  train_N, eval_N = _tokens(train), _tokens(dataset)
+  num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
+  rows = baselines.ngram_table(
+    train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
+  )
+  if tokenizer.byte_lengths.any():
+    rows += baselines.compressor_table(
+      tokenizer.decode(train_N).encode(),
+      tokenizer.decode(eval_N).encode(),
+      num_eval_tokens=len(eval_N),
+    )
+  bits = figures.get('bits_per_byte', math.inf)
+  rows.append(baselines.Row('this model', figures['loss'], bits))
+  rows.sort(key=lambda row: row.nats_per_token)
+  return [(row.name, f'{row.nats_per_token:.4f}', _bits(row)) for row in rows]
+
+
+def _bits(row):
+  # Ids of a synthetic language stand for no bytes.
+  return f'{row.bits_per_byte:.4f}' if math.isfinite(row.bits_per_byte) else '-'
+
+
+def _tokens(dataset):
+  stores = dataset.stores.values()
+  return np.concatenate(
+    [np.asarray(store.read(0, store.num_tokens), np.int32) for store in stores]
+  )
+
+
+def _require_text(config):
+  if not setup.predicts_text(config) or config.data.mixture:
+    raise ConfigError(
+      '--baselines: counts need one source of text read left to right; this run has'
+      f' objective.name={config.objective.name!r}'
+      + (' and a mixture.' if config.data.mixture else '.')
+    )

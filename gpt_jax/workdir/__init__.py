@@ -1,0 +1,1 @@
+"""The folder of a run: its files, provenance, and the lock of its one writer."""

@@ -1,0 +1,130 @@
+"""Small files that are whole or absent, and the proof that a folder can be written.
+
+Everything here is about local (or mounted) POSIX file systems, where a rename within a
+folder is atomic.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import uuid
+
+from gpt_jax.core.errors import StorageError
+
+
+def probe(directory):
+  """Returns `directory` as an absolute path after writing to a file in it.
+
+  The file has no name there: a process that is killed meanwhile leaves none. Creates
+  the folder when it is missing. Raises StorageError naming the folder, the system's
+  reason and the way out, so that a run stops before it has cost anything.
+  """
+  if '://' in str(directory):
+    raise StorageError(
+      f'{directory}: expected a folder of a mounted file system; mount the bucket'
+      ' (gcsfuse, s3fs, ...) and give the folder it appears in.'
+    )
+  directory = pathlib.Path(directory).expanduser().absolute()
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as file:
+      file.write(b'x' * 4096)
+      file.flush()
+      os.fsync(file.fileno())
+  except OSError as error:
+    raise StorageError(
+      f'cannot write in {directory} ({error.strerror or error}); make it writable, free'
+      ' some space, or give another folder.'
+    ) from error
+  return directory
+
+
+def refuse_place(directory):
+  """Raises StorageError where `probe` is sure to fail; writes and makes nothing.
+
+  For the first moment of a program, before it has imported what takes seconds.
+  """
+  place = pathlib.Path(directory).expanduser().absolute()
+  try:
+    while not place.exists():
+      place = place.parent
+    if not place.is_dir():
+      raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+    code = errno.EROFS if is_read_only else errno.EACCES
+    if not os.access(place, os.W_OK | os.X_OK):
+      raise OSError(code, os.strerror(code))
+  except OSError as error:
+    raise StorageError(
+      f'cannot write in {directory} ({error.strerror or error}: {place}); make it'
+      ' writable, or give another folder.'
+    ) from error
+
+
+def write_text(path, text):
+  """Replaces `path` by `text` in one step: readers see the old file or the new one.
+
+  The text is on the disk when this returns. Raises StorageError naming `path`.
+  """
+  path = pathlib.Path(path)
+  scratch = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+  try:
+    with open(scratch, 'w', encoding='utf-8') as handle:
+      handle.write(text)
+      handle.flush()
+      os.fsync(handle.fileno())
+    os.replace(scratch, path)
+    sync_folder(path.parent)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      scratch.unlink()
+    raise StorageError(
+      f'cannot write {path} ({error.strerror or error}); make its folder writable, free'
+      ' some space, or give another folder.'
+    ) from error
+
+
+def write_json(path, value):
+  """Replaces `path` by `value` as indented JSON, see `write_text`.
+
+  Raises ValueError when `value` holds NaN or infinity: they are not JSON.
+  """
+  write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
+
+
+def read_json(path):
+  """Returns the value that the JSON file `path` holds.
+
+  Raises StorageError when the file cannot be read or is not JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+  except OSError as error:
+    raise StorageError(f'cannot read {path} ({error.strerror or error}).') from error
+  except ValueError as error:
+    raise StorageError(
+      f'{path} is not valid JSON ({error}); restore it from a copy, or move it away.'
+    ) from error
+
+
+def free_megabytes(directory):
+  """Returns the space that is free for `directory`, as `123.4 MB`, or `unknown`."""
+  try:
+    return f'{shutil.disk_usage(directory).free / 1e6:.1f} MB'
+  except OSError:
+    return 'unknown'
+
+
+def sync_folder(folder):
+  """Makes a rename in `folder` survive a power cut, where the system offers it."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(handle)
+  except OSError:
+    pass  # some network file systems cannot sync a folder; the rename itself holds
+  finally:
+    os.close(handle)

@@ -1,0 +1,127 @@
+"""The key-value cache: writing rows, and decoding with it as without."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax.attention import cache as kv_cache
+from gpt_jax.attention import masks
+from gpt_jax.model import stacking
+from gpt_jax.model.gpt import empty_cache
+from tests import small_models as small
+
+DECODERS = {
+  'gpt2': {},
+  'grouped rotary': dict(position='rope', num_kv_heads=2),
+  'multi-query alibi': dict(position='alibi', num_kv_heads=1),
+  'sinusoidal, unrolled': dict(position='sinusoidal', scan_layers=False),
+  'local layers': dict(layer_pattern=('dense', 'local:3'), position='rope'),
+}
+
+
+def test_writing_changes_the_given_rows_and_no_other():
+  empty = kv_cache.empty(2, 1, 5, 3, 'float32')
+  new_BGTK = jnp.ones((2, 1, 2, 3))
+  cache = empty.write(new_BGTK, 2 * new_BGTK, jnp.array([0, 3]))
+  np.testing.assert_array_equal(cache.k_BGSK[0, 0, :, 0], [1, 1, 0, 0, 0])
+  np.testing.assert_array_equal(cache.v_BGSK[1, 0, :, 0], [0, 0, 0, 2, 2])
+
+
+def test_a_cache_keeps_its_dtype():
+  cache = kv_cache.empty(1, 1, 4, 2, 'bfloat16')
+  new_BGTK = jnp.ones((1, 1, 1, 2), jnp.float32)
+  assert cache.write(new_BGTK, new_BGTK, jnp.array([0])).k_BGSK.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize('name', DECODERS)
+def test_cached_decoding_matches_the_full_forward_pass(name):
+  model = small.make(
+    small.resolve(**{f'model__{k}': v for k, v in DECODERS[name].items()})
+  )
+  params, tokens_BT = small.random_params(model), small.random_tokens()
+  full_BTV = small.logits_of(model)(params, tokens_BT)
+  step = decoder(model)
+  cache = empty_cache(model.cfg, 2, 10)
+  first_BTV, cache = step(params, tokens_BT[:, :3], cache)
+  logits = [first_BTV]
+  for t in range(3, 8):
+    next_BTV, cache = step(params, tokens_BT[:, t : t + 1], cache)
+    logits.append(next_BTV)
+  np.testing.assert_allclose(jnp.concatenate(logits, 1), full_BTV, atol=1e-4)
+  np.testing.assert_array_equal(cache['length_B'], [8, 8])
+
+
+def test_bfloat16_decoding_stays_close_to_the_full_forward_pass():
+  model = small.make(small.resolve(model__dtype='bfloat16', model__position='rope'))
+  params, tokens_BT = small.random_params(model), small.random_tokens()
+  full_BTV = small.logits_of(model)(params, tokens_BT)
+  step = jax.jit(model.apply)  # optimized as in a run
+  _, cache = step(
+    {'params': params}, tokens_BT[:, :7], cache=empty_cache(model.cfg, 2, 8)
+  )
+  last_BTV, _ = step({'params': params}, tokens_BT[:, 7:], cache=cache)
+  assert cache['layers']['block_0'].k_BGSK.dtype == jnp.bfloat16
+  np.testing.assert_allclose(last_BTV[:, 0], full_BTV[:, 7], atol=0.2)
+
+
+def test_rows_of_different_lengths_decode_as_if_alone():
+  model = small.make(small.resolve(model__position='rope'))
+  params, tokens_BT = small.random_params(model), small.random_tokens()
+  full_BTV = small.logits_of(model)(params, tokens_BT)
+  step = decoder(model)
+  _, cache = step(params, tokens_BT[:, :6], empty_cache(model.cfg, 2, 10))
+  lengths_B = np.array([4, 2])  # what lies behind them is forgotten and written over
+  cache = cache | {'length_B': jnp.asarray(lengths_B)}
+  for more in range(2):
+    next_B1 = tokens_BT[np.arange(2), lengths_B + more][:, None]
+    logits_BTV, cache = step(params, next_B1, cache)
+    expected_BV = full_BTV[np.arange(2), lengths_B + more]
+    np.testing.assert_allclose(logits_BTV[:, 0], expected_BV, atol=1e-4)
+
+
+def test_a_prefix_reads_itself_on_both_sides_and_decodes_from_there():
+  model = small.make(small.resolve(model__position='rope'))
+  params, tokens_BT = small.random_params(model), small.random_tokens()
+  mask = masks.prefix(jnp.array([4, 4]))
+  full_BTV = small.logits_of(model)(params, tokens_BT, mask)
+  step = decoder(model)
+  cache = empty_cache(model.cfg, 2, 8)
+  prefix_BTV, cache = step(params, tokens_BT[:, :4], cache, mask)
+  rest_BTV, cache = step(params, tokens_BT[:, 4:], cache)
+  decoded_BTV = jnp.concatenate([prefix_BTV, rest_BTV], 1)
+  np.testing.assert_allclose(decoded_BTV, full_BTV, atol=1e-4)
+
+
+def test_stacked_and_unrolled_models_decode_alike():
+  scanned = small.make(small.resolve())
+  cfg = dataclasses.replace(scanned.cfg, scan_layers=False)
+  unrolled = scanned.clone(cfg=cfg)
+  params, tokens_BT = small.random_params(scanned), small.random_tokens()
+  logits = [
+    decoder(model)(tree, tokens_BT, empty_cache(model.cfg, 2, 8))[0]
+    for model, tree in ((scanned, params), (unrolled, stacking.unstack(params)))
+  ]
+  np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+def test_grouped_heads_make_the_cache_smaller_by_their_ratio():
+  sizes = [
+    sum(
+      leaf.size
+      for leaf in jax.tree.leaves(
+        empty_cache(small.model_config(num_kv_heads=heads), 1, 8)['layers']
+      )
+    )
+    for heads in (4, 2, 1)
+  ]
+  assert sizes[0] == 2 * sizes[1] == 4 * sizes[2]
+
+
+def decoder(model):
+  def step(params, tokens_BT, cache, mask=None):
+    return model.apply({'params': params}, tokens_BT, mask, cache=cache)
+
+  return small.jit(step)

@@ -1,0 +1,70 @@
+"""The fused kernel: what it refuses, half precision. Its values: test_kernels.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax.attention import KERNELS, choose_kernel, fused, masks
+from gpt_jax.core.errors import ConfigError
+from tests import small_models as small
+
+
+def heads(dtype='float32'):
+  values = np.random.default_rng(0).normal(size=(1, 2, 4, 8))
+  return jnp.asarray(values, dtype)
+
+
+def test_it_refuses_a_soft_cap_and_names_the_kernel_that_can():
+  q_BHTK = heads()
+  with pytest.raises(ConfigError, match=r'attention.softcap=2.0.*kernel="dense"'):
+    fused.attend(q_BHTK, q_BHTK, q_BHTK, masks.causal(), scale=1.0, softcap=2.0)
+
+
+def test_it_refuses_dropout_and_names_the_kernel_that_can():
+  q_BHTK = heads()
+  with pytest.raises(ConfigError, match=r'model.attention_dropout.*kernel="dense"'):
+    fused.attend(q_BHTK, q_BHTK, q_BHTK, masks.causal(), scale=1.0, dropout=lambda x: x)
+
+
+def test_the_config_door_refuses_both_before_anything_is_built():
+  with pytest.raises(ConfigError, match=r'attention.softcap=2.0.*dense'):
+    small.resolve(attention__kernel='fused', attention__softcap=2.0)
+  with pytest.raises(ConfigError, match=r'model.attention_dropout=0.1.*dense'):
+    small.resolve(attention__kernel='fused', model__dropout=0.1)
+  small.resolve(
+    attention__kernel='fused', model__dropout=0.1, model__attention_dropout=0.0
+  )
+
+
+def test_padding_in_half_precision_is_finite_forward_and_backward():
+  q_BHTK = heads('bfloat16')
+  mask = masks.causal(jnp.array([[1, 1, 0, 0]]))
+
+  def total(q_BHTK):
+    out_BHTK = fused.attend(q_BHTK, q_BHTK, q_BHTK, mask, scale=1.0)
+    return out_BHTK.astype(jnp.float32).sum()
+
+  value, grad = jax.value_and_grad(total)(q_BHTK)
+  assert np.isfinite(value) and np.isfinite(grad.astype(jnp.float32)).all()
+
+
+def test_auto_is_dense_for_short_rows_off_gpus_and_says_which_it_took():
+  assert jax.default_backend() == 'cpu'
+  assert choose_kernel('auto', seq_len=64) == ('dense', KERNELS['dense'])
+  assert choose_kernel('fused', seq_len=64) == ('fused', fused.attend)
+
+
+@pytest.mark.parametrize(
+  'cannot', [dict(softcap=1.0), dict(dropout=0.1), dict(position='alibi')]
+)
+def test_auto_on_a_gpu_is_fused_unless_the_model_needs_more(monkeypatch, cannot):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert choose_kernel('auto', seq_len=64)[0] == 'fused'
+  assert choose_kernel('auto', seq_len=2048)[0] == 'fused'
+  assert choose_kernel('auto', seq_len=64, **cannot)[0] == 'dense'
+
+
+def test_a_misspelt_kernel_is_met_with_the_nearest_name():
+  with pytest.raises(ConfigError, match="did you mean 'dense'"):
+    choose_kernel('dens', seq_len=64)

@@ -1,0 +1,130 @@
+"""The common test of attention kernels: every entry of the table, every mask.
+
+A kernel gives the dense one's values and gradients, or raises ConfigError with a fix.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax.attention import KERNELS, blockwise, dense, masks
+from gpt_jax.core.errors import ConfigError
+from tests import small_models as small
+
+B, H, T, S, K = 2, 4, 16, 16, 8
+
+SEGMENTS_BT = jnp.array([[1] * 5 + [2] * 9 + [0] * 2, [1] * 16])
+SLOPES_H = jnp.array([0.5, 0.25, 0.125, 0.0625])
+
+# The blockwise kernel as it is sees the 16 tokens of these cases as one block.
+VARIANTS = KERNELS | {
+  'blockwise, uneven blocks': functools.partial(blockwise.attend, block=5),
+}
+
+CASES = {
+  'causal': dict(mask=masks.causal()),
+  'bidirectional': dict(mask=masks.bidirectional()),
+  'window': dict(mask=masks.causal().with_window(5)),
+  'window both sides': dict(mask=masks.bidirectional().with_window(5)),
+  'prefix': dict(mask=masks.prefix(jnp.array([0, 7]))),
+  'segments': dict(mask=masks.causal(SEGMENTS_BT)),
+  'segments in a window': dict(mask=masks.causal(SEGMENTS_BT).with_window(3)),
+  'alibi': dict(mask=masks.causal().with_slopes(SLOPES_H)),
+  'prefix in a window': dict(mask=masks.prefix(jnp.array([0, 7])).with_window(4)),
+  'decoding': dict(mask=masks.Mask(query_start_B=jnp.array([3, 15])), num_queries=1),
+  'reading on': dict(mask=masks.Mask(query_start_B=jnp.array([2, 9])), num_queries=7),
+  'reading half a row on': dict(
+    mask=masks.Mask(query_start_B=jnp.array([2, 8])), num_queries=8
+  ),
+  'reading a prefix on': dict(
+    mask=masks.Mask(query_start_B=jnp.array([2, 9]), prefix_B=jnp.array([0, 12])),
+    num_queries=7,
+  ),
+  'fewer queries': dict(mask=masks.causal(), num_queries=7),
+  'more queries': dict(mask=masks.causal(), num_queries=23),
+  'two groups': dict(mask=masks.causal(), num_kv_heads=2),
+  'multi-query': dict(mask=masks.causal(SEGMENTS_BT), num_kv_heads=1),
+  'soft-cap': dict(mask=masks.causal(), softcap=1.5),
+  'groups with everything': dict(
+    mask=masks.causal(SEGMENTS_BT).with_window(6).with_slopes(SLOPES_H),
+    num_kv_heads=2,
+    softcap=1.5,
+  ),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('name', sorted(set(VARIANTS) - {'dense'}))
+def test_values_and_gradients_equal_those_of_the_dense_kernel(name, case):
+  for array, expected in zip(
+    unless_refused(name, case, 'float32'), from_dense(case), strict=True
+  ):
+    np.testing.assert_allclose(array, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('name', sorted(VARIANTS))
+def test_half_precision_costs_its_rounding_and_no_more(name, case):
+  for array, expected in zip(
+    unless_refused(name, case, 'bfloat16'), from_dense(case), strict=True
+  ):
+    error = np.linalg.norm(array.astype(np.float32) - expected)
+    # 8 bits: weights, scores' gradients and results are each off by up to 0.4 %.
+    assert error < 0.01 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('name', sorted(KERNELS))
+def test_the_output_has_shape_and_type_of_the_queries(name, dtype):
+  q_BHTK, k_BGSK, v_BGSK, _ = (x.astype(dtype) for x in operands(T, 2))
+  out_BHTK = jax.eval_shape(
+    lambda *qkv: KERNELS[name](*qkv, masks.causal(), scale=0.4), q_BHTK, k_BGSK, v_BGSK
+  )
+  assert (out_BHTK.shape, out_BHTK.dtype.name) == ((B, H, T, K), dtype)
+
+
+def unless_refused(name, case, dtype):
+  """Returns `out_and_grads` of a kernel; a refusal that names a way out is as good."""
+  try:
+    return out_and_grads(VARIANTS[name], case, dtype)
+  except ConfigError as refusal:
+    assert 'use attention.kernel=' in str(refusal)
+    pytest.skip(str(refusal))
+
+
+@functools.cache
+def from_dense(case):
+  return out_and_grads(dense.attend, case, 'float32')
+
+
+def out_and_grads(attend, case, dtype):
+  """Returns the output and the gradients of queries, keys and values in one case."""
+  options = dict(num_queries=T, num_kv_heads=H, softcap=0.0) | CASES[case]
+  arrays = operands(options['num_queries'], options['num_kv_heads'])
+  q_BHTK, k_BGSK, v_BGSK, cotangent_BHTK = (x.astype(dtype) for x in arrays)
+  mask = options['mask']
+  if mask.segments_BT is not None:  # what padding attends to is nobody's business
+    cotangent_BHTK = cotangent_BHTK * (mask.segments_BT != 0)[:, None, :, None]
+
+  @small.jit
+  def run(q_BHTK, k_BGSK, v_BGSK):
+    out_BHTK, vjp = jax.vjp(
+      lambda *qkv: attend(*qkv, mask, scale=0.4, softcap=options['softcap']),
+      q_BHTK, k_BGSK, v_BGSK,
+    )  # fmt: skip
+    return out_BHTK * (cotangent_BHTK != 0), *vjp(cotangent_BHTK)
+
+  return [np.asarray(array) for array in run(q_BHTK, k_BGSK, v_BGSK)]
+
+
+def operands(num_queries, num_kv_heads):
+  """Returns queries, keys, values and a cotangent that half precision can hold."""
+  rng = np.random.default_rng(0)
+  shape_BHTK = (B, H, num_queries, K)
+  shape_BGSK = (B, num_kv_heads, S, K)
+  shapes = (shape_BHTK, shape_BGSK, shape_BGSK, shape_BHTK)
+  arrays = [jnp.asarray(rng.normal(size=shape), jnp.bfloat16) for shape in shapes]
+  return [array.astype(jnp.float32) for array in arrays]

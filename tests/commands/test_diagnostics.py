@@ -1,0 +1,124 @@
+"""The doctor: versions, devices, folders; a fix with all that is not in order."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax.commands import diagnostics
+from gpt_jax.workdir import lock as workdir_lock
+from gpt_jax.workdir.paths import Workdir
+
+
+def by_name(findings):
+  return {finding.name: finding for finding in findings}
+
+
+@pytest.fixture
+def nothing_set(monkeypatch):
+  for variable in ('GPT_JAX_DATA', 'TFDS_DATA_DIR'):
+    monkeypatch.delenv(variable, raising=False)
+
+
+def test_this_machine_passes_and_every_finding_says_something(nothing_set, tmp_path):
+  findings = by_name(diagnostics.examine(cache_dir=tmp_path / 'cache'))
+  for name in ('python', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain'):
+    assert findings[name].status == diagnostics.OK
+  assert findings['jax'].detail.startswith(jax.__version__)
+  assert findings['devices'].detail.startswith('8 cpu')
+  assert findings['matrix product'].status == diagnostics.OK
+  assert {'extra [cuda]', 'extra [test]', 'disk', 'memory'} <= findings.keys()
+  for finding in findings.values():
+    assert finding.detail and finding.status in (
+      diagnostics.OK,
+      diagnostics.WARN,
+      diagnostics.FAIL,
+    )
+    assert finding.fix or finding.status == diagnostics.OK
+
+
+@pytest.mark.parametrize(
+  ('requirement', 'status', 'said'),
+  [
+    ('numpy', diagnostics.OK, np.__version__),
+    ('numpy>=1.0', diagnostics.OK, 'expected 1.0 or newer'),
+    ('numpy>=99.1', diagnostics.FAIL, 'expected 99.1 or newer'),
+    ('no-such-package-here>=1', diagnostics.FAIL, 'missing'),
+    ('jax[cuda]>=0.10', diagnostics.OK, jax.__version__),
+  ],
+)
+def test_versions_are_compared_with_what_setup_asks_for(requirement, status, said):
+  finding = diagnostics.package(requirement)
+  assert finding.status == status and said in finding.detail
+  assert (status == diagnostics.OK) or requirement in finding.fix
+
+
+def test_versions_are_compared_as_numbers():
+  assert diagnostics.numbers('0.10.2') > diagnostics.numbers('0.9.11')
+  assert diagnostics.numbers('2.1.0rc1+local') == (2, 1, 0)
+
+
+def test_installed_without_setup_the_metadata_says_the_same(tmp_path, monkeypatch):
+  lines = ['jax>=0.10', "torch; extra == 'compare'", 'wandb>=1; extra == "wandb"']
+  monkeypatch.setattr(diagnostics.importlib.metadata, 'requires', lambda name: lines)
+  found = diagnostics.requirements(tmp_path / 'setup.py')
+  assert found == (['jax>=0.10'], {'compare': ['torch'], 'wandb': ['wandb>=1']})
+
+
+def test_a_device_that_computes_wrong_fails(monkeypatch):
+  monkeypatch.setattr(jax, 'jit', lambda f: lambda x: f(x) + 1)
+  finding = diagnostics._product()
+  assert finding.status == diagnostics.FAIL and 'wrong' in finding.detail
+
+
+def test_a_gpu_that_jax_does_not_see_is_a_warning_with_the_extra(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', '')
+  monkeypatch.setattr(
+    diagnostics.os.path, 'exists', lambda path: path == '/dev/nvidia0'
+  )
+  assert 'gpt_jax[cuda]' in diagnostics._devices().fix
+
+
+def test_folders_that_are_not_there_fail_or_warn(tmp_path, monkeypatch):
+  (tmp_path / 'file').write_text('')
+  assert diagnostics._cache(tmp_path / 'file').status == diagnostics.WARN
+  monkeypatch.setenv('GPT_JAX_DATA', str(tmp_path / 'none'))
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+  data, tfds = diagnostics._data_sets()
+  assert data.status == diagnostics.FAIL and 'GPT_JAX_DATA' in data.fix
+  assert tfds.status == diagnostics.OK and 'file' in tfds.detail
+
+
+def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
+  before = sorted(p.name for p in finished_run.rglob('*'))
+  folder, last = diagnostics._workdir(finished_run)
+  assert (folder.status, last.status) == (diagnostics.OK, diagnostics.OK)
+  assert last.detail.startswith('6,')
+  assert sorted(p.name for p in finished_run.rglob('*')) == before
+  assert diagnostics._workdir(tmp_path / 'none')[0].status == diagnostics.WARN
+  assert diagnostics._workdir(tmp_path)[0].status == diagnostics.WARN
+  (tmp_path / 'config.json').write_text('{}')
+  assert diagnostics._workdir(tmp_path)[-1].status == diagnostics.WARN
+  (tmp_path / 'config.json').write_text('{')
+  assert diagnostics._workdir(tmp_path)[0].status == diagnostics.FAIL
+
+
+def test_who_holds_a_workdir_is_told_and_whether_he_is_gone(tmp_path):
+  assert diagnostics._lock(Workdir(tmp_path)) == []
+  with workdir_lock.held(tmp_path) as me:
+    (lock,) = diagnostics._lock(Workdir(tmp_path))
+    assert (lock.status, lock.detail) == (diagnostics.WARN, f'held by {me}')
+  path = tmp_path / workdir_lock.FILE
+  gone = dataclasses.replace(me, born='1')
+  path.write_text(json.dumps(dataclasses.asdict(gone)))
+  (lock,) = diagnostics._lock(Workdir(tmp_path))
+  assert lock.status == diagnostics.OK and f'left by {gone}' in lock.detail
+  elsewhere = dataclasses.replace(me, host='elsewhere')
+  path.write_text(json.dumps(dataclasses.asdict(elsewhere)))
+  (lock,) = diagnostics._lock(Workdir(tmp_path))
+  assert (lock.status, lock.detail) == (diagnostics.WARN, f'held by {elsewhere}')
+  path.write_text('{"pid": 7}')
+  (lock,) = diagnostics._lock(Workdir(tmp_path))
+  assert lock.status == diagnostics.WARN and str(path) in lock.fix

@@ -1,0 +1,68 @@
+"""Freed memory is used again. Each test has a process of its own, as malloc has."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from gpt_jax.commands import host
+
+PROGRAM = """
+import resource, sys, threading
+from gpt_jax.commands import host
+
+if sys.argv[1] == 'keep':
+  print('kept' if host.keep_freed() else 'not kept')
+
+def faults_of_a_thread():
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  # 64 MiB, more than malloc ever holds back by itself.
+  thread = threading.Thread(target=lambda: b'x' * 2**26)
+  thread.start()
+  thread.join()
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults_of_a_thread()
+print(faults_of_a_thread())
+"""
+
+
+def run(mode, **environment):
+  """Returns what the program printed, as words."""
+  hidden = dict.fromkeys(host.MALLOC_VARIABLES, '')
+  done = subprocess.run(
+    [sys.executable, '-c', PROGRAM, mode],
+    env=os.environ | hidden | {'JAX_PLATFORMS': 'cpu'} | environment,
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return done.stdout.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _only_with_glibc():
+  if platform.libc_ver()[0] != 'glibc':
+    pytest.skip('malloc is not that of glibc')
+
+
+def test_a_large_block_is_written_again_without_new_pages():
+  (without,) = run('leave')
+  said, kept = run('keep')
+  assert said == 'kept'
+  # Each page faults again where the system gives out small ones, each 512th elsewhere.
+  assert int(kept) < int(without) / 2
+
+
+@pytest.mark.parametrize('variable', ['MALLOC_ARENA_MAX', 'MALLOC_TRIM_THRESHOLD_'])
+def test_what_the_environment_says_of_malloc_is_left_alone(variable):
+  assert run('keep', **{variable: '1000000'})[0] == 'not kept'
+
+
+def test_memory_is_given_back_where_an_accelerator_does_the_work(monkeypatch):
+  for variable in ('JAX_PLATFORMS', *host.MALLOC_VARIABLES):
+    monkeypatch.delenv(variable, raising=False)
+  monkeypatch.setattr(host, 'accelerator', lambda: ('cuda', 'an NVIDIA GPU'))
+  assert not host.keep_freed()

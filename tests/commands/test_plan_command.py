@@ -1,0 +1,81 @@
+"""`gpt-jax plan`: tables for people, one JSON object for programs, exit codes."""
+
+import json
+
+import pytest
+
+from gpt_jax import cli
+from tests import tiny_runs
+
+CONFIG = [*tiny_runs.flags(), '--topology=cpu:2']
+
+
+def test_a_plan_is_printed_and_given_as_json(tmp_path, capsys):
+  path = tmp_path / 'step.hlo'
+  assert cli.main(['plan', *CONFIG, '--json', f'--dump_hlo={path}']) == 0
+  out = capsys.readouterr().out
+  for line in (
+    'attention kernel   dense',
+    'activations',
+    'largest buffers',
+    'asynchronous: 0%',
+    'fits: ',
+    'MFU',
+    'all-reduce',
+  ):
+    assert line in out
+  assert 'not modelled: reading data' in out
+  plan = json.loads(out.splitlines()[-1])
+  assert plan['fits'] is True
+  assert plan['num_devices'] == 2
+  assert path.read_text().startswith('HloModule')
+
+
+@pytest.mark.parametrize(
+  'flags, code, expected',
+  [
+    (['--topology=v6:2x2'], 2, "did you mean 'v6e'?"),
+    (['--topology=cpu:3'], 2, 'do not divide over 3 data shards'),
+    (['--config.parallel.mesh.tensor=5'], 2, 'there are 2'),
+    (['--config.data.source=text', '--config.tokenizer.name=char'], 2, 'vocab_size=N'),
+    (['--dump_hlo=/nowhere/at/all'], 5, '--dump_hlo=/nowhere/at/all'),
+    (['--topology=gpu'], 2, 'jax finds no GPU here'),
+    (['--search=batch,remet'], 2, "did you mean 'remat'?"),
+    (['--search', '--compare=cpu'], 2, 'give one of them'),
+    (['--search', '--figure=x.png'], 2, '--figure: it belongs to a single plan'),
+    (['--search', '--max_compiles=0'], 2, 'expected at least 1'),
+    (['--figure=x.png'], 2, 'estimates no times'),
+    (['--compare=v5e:2'], 2, 'expected 2 sizes for v5e'),
+    (['--compare=nowhere.py'], 2, 'no such file'),
+    (['--compare=model.remat=dot'], 2, "did you mean 'dots'?"),
+  ],
+)
+def test_bad_input_ends_in_its_exit_code(flags, code, expected, capsys):
+  assert cli.main(['plan', *CONFIG, *flags]) == code
+  assert expected in capsys.readouterr().err
+
+
+def test_a_search_prints_what_to_copy_and_every_row_as_json(capsys):
+  flags = ['--search=remat', '--max_compiles=1', '--json']
+  assert cli.main(['plan', *CONFIG, *flags]) == 0
+  out = capsys.readouterr().out
+  assert 'fastest that fits:' in out
+  rows = json.loads(out.splitlines()[-1])['rows']
+  assert [row['outcome'] for row in rows[:2]] == ['fits', 'not compiled']
+  assert rows[0]['flags'] in out
+  assert rows[0]['plan']['fits'] is True
+
+
+@pytest.mark.parametrize('other', ['cpu:1', 'model.remat=full,train.grad_accum=2'])
+def test_two_plans_stand_side_by_side(other, capsys):
+  assert cli.main(['plan', *CONFIG, f'--compare={other}', '--json']) == 0
+  out = capsys.readouterr().out
+  assert 'second / first' in out
+  plans = json.loads(out.splitlines()[-1])
+  assert plans['first']['topology'] == 'cpu:2'
+  assert plans['second']['topology'] == (other if other == 'cpu:1' else 'cpu:2')
+
+
+def test_a_config_is_needed(capsys):
+  assert cli.main(['plan', '--topology=cpu']) == 2
+  assert '--config is missing' in capsys.readouterr().err

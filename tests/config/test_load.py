@@ -1,0 +1,288 @@
+"""The door: files and overrides in, one frozen Config or all problems together out."""
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from gpt_jax.attention import KERNELS
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from tests import small_models as small
+
+
+def problem(**overrides):
+  with pytest.raises(ConfigError) as caught:
+    small.resolve(**overrides)
+  return str(caught.value)
+
+
+# Reading files
+
+
+def write(tmp_path, body):
+  path = tmp_path / 'my_config.py'
+  path.write_text(body)
+  return str(path)
+
+
+def test_a_file_elsewhere_may_start_from_the_shipped_base(tmp_path):
+  path = write(
+    tmp_path,
+    'from configs import base\n'
+    'def get_config(layers="2"):\n'
+    '  config = base.get_config()\n'
+    '  config.model.num_layers = int(layers)\n'
+    '  return config\n',
+  )
+  assert load.load_file(path).model.num_layers == 2
+  assert load.load_file(path + ':6').model.num_layers == 6
+
+
+def test_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert load.load_file('configs/base.py').seed == 0
+
+
+def test_a_loaded_config_is_locked():
+  with pytest.raises(AttributeError, match='locked'):
+    load.load_file('configs/base.py').model.num_layer = 3
+
+
+@pytest.mark.parametrize(
+  'body,words',
+  [
+    ('def get_config(:', 'SyntaxError.*line 1'),
+    ('import no_such_module', 'no_such_module.*line 1'),
+    ('x = 1', 'defines no get_config'),
+    ('def get_config():\n  return 1 / 0', r'division by zero \(line 2\)'),
+    ('def get_config():\n  return 3', 'returned int; expected a ConfigDict'),
+    ('def get_config(size):\n  return size', "argument: 'size'"),
+    (
+      'from configs import base\ndef get_config():\n  config = base.get_config()\n'
+      '  config.model.num_layer = 3\n  return config',
+      r'"num_layer" .*Did you mean "num_layers".*line 4',
+    ),
+  ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, body, words):
+  path = write(tmp_path, body)
+  with pytest.raises(ConfigError, match=f'--config={path}: .*{words}') as caught:
+    load.load_file(path)
+  assert 'Other fields' not in str(caught.value)
+
+
+def test_a_missing_file_is_an_error_with_what_was_asked():
+  with pytest.raises(ConfigError, match='--config=nowhere.py:7b: no such file'):
+    load.load_file('nowhere.py:7b')
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+  'dotted,text,value',
+  [
+    ('train.steps', '1e3', 1000),
+    ('train.steps', '1_000', 1000),
+    ('optimizer.learning_rate', '3e-4', 3e-4),
+    ('optimizer.learning_rate', '1', 1.0),
+    ('model.bias', 'false', False),
+    ('model.bias', 'True', True),
+    ('model.num_kv_heads', '2', 2),
+    ('data.path', '123', '123'),
+    ('data.path', 'None', 'None'),
+    ('data.split', 'train[:10%]', 'train[:10%]'),
+    ('model.layer_pattern', 'dense', ('dense',)),
+    ('model.layer_pattern', 'dense,local:4', ('dense', 'local:4')),
+    ('model.layer_pattern', "('dense', 'local:4')", ('dense', 'local:4')),
+    ('objective.mask_split', '[1, 0, 0]', (1.0, 0.0, 0.0)),
+    ('logging.sample_prompts', 'Once', ('Once',)),
+    ('parallel.mesh', "{'fsdp': 8}", {'fsdp': 8}),
+    ('train.ramp_tokens', 'None', None),
+    ('schedule.decay_steps', '', None),
+  ],
+)
+def test_texts_are_read_by_the_type_of_their_field(dotted, text, value):
+  config = small.resolve(**{dotted.replace('.', '__'): text})
+  section, _, name = dotted.partition('.')
+  got = getattr(getattr(config, section), name)
+  assert got == value and type(got) is type(value)
+
+
+def test_tokens_instead_of_steps_can_be_given_in_powers_of_ten():
+  config = small.resolve(train__steps='None', train__tokens='1e9')
+  assert (config.train.steps, config.train.tokens) == (None, 1_000_000_000)
+
+
+def test_lists_are_taken_for_tuples():
+  assert small.resolve(model__layer_pattern=['dense']).model.layer_pattern == ('dense',)
+
+
+def test_dicts_can_be_overridden_whole_or_by_key():
+  whole = small.resolve(parallel__mesh={'data': 4})
+  assert whole.parallel.mesh == {'data': 4}
+  config = load.resolve(
+    small.base_config(),
+    {
+      'parallel.mesh.tensor': '2',
+      'parallel.overrides.mlp': 'fsdp',
+      'eval.sets.validation.split': 'test',
+      'eval.sets.more': {'split': 'train'},
+    },
+  )
+  assert config.parallel.mesh['tensor'] == 2 and config.parallel.mesh['data'] == -1
+  assert config.parallel.overrides == {'mlp': 'fsdp'}
+  assert config.eval.sets == {
+    'validation': {'split': 'test'},
+    'more': {'split': 'train'},
+  }
+
+
+def test_overriding_leaves_the_given_config_as_it_was():
+  config = small.base_config()
+  before = config.to_json()
+  load.resolve(config, {'model.num_layers': 3, 'parallel.mesh.tensor': 2})
+  assert config.to_json() == before
+
+
+# Errors
+
+
+def test_all_problems_are_reported_together():
+  text = problem(
+    model__num_layer=3, optimizer__learning_rate=-1.0, model__norm='batchnorm',
+    train__batch_size=True, modl__d_model=4,
+  )  # fmt: skip
+  assert text.startswith('5 problem(s)')
+  for line in (
+    "model.num_layer: unknown key; did you mean 'num_layers'?",
+    "modl: unknown key; did you mean 'model'?",
+    'optimizer.learning_rate=-1.0: expected more than 0.0',
+    "model.norm='batchnorm': expected one of layernorm, rmsnorm; did you mean",
+    'train.batch_size=True: expected int, not bool',
+  ):
+    assert line in text
+
+
+def test_conflicts_are_reported_together_too():
+  text = problem(
+    model__num_heads=3, model__num_kv_heads=2, train__tokens=5, train__grad_accum=7
+  )
+  assert text.startswith('4 problem(s)')
+
+
+def test_a_key_that_looks_like_nothing_known_lists_what_is():
+  assert 'known here: ' in problem(checkpoint__zzz=1)
+
+
+def test_values_under_a_leaf_are_unknown_keys():
+  assert 'model.num_layers' in problem(model__num_layers__x=1)
+
+
+def test_a_section_cannot_be_a_number():
+  assert 'model=3: expected a section of fields' in config_error({'model': 3})
+
+
+def config_error(overrides):
+  with pytest.raises(ConfigError) as caught:
+    load.resolve(small.base_config(), overrides)
+  return str(caught.value)
+
+
+def test_a_missing_field_or_section_says_where_configs_start():
+  config = small.base_config().to_dict()
+  del config['schedule']
+  del config['model']['norm']
+  with pytest.raises(ConfigError) as caught:
+    load.resolve(config)
+  assert 'schedule: missing; start the config from configs/base.py' in str(caught.value)
+  assert 'model.norm: missing' in str(caught.value)
+
+
+def test_an_unknown_field_of_an_eval_set_or_a_mixture_part_is_named():
+  text = config_error(
+    {
+      'eval.sets': {'mine': {'splt': 'test'}},
+      'data.mixture': {'a': {'weight': 1, 'seq_len': -1}},
+    }
+  )
+  assert "eval.sets.mine.splt: unknown key; did you mean 'split'?" in text
+  assert 'data.mixture.a.seq_len=-1: expected at least 1' in text
+
+
+def test_names_of_tables_are_checked_and_may_be_imports():
+  tables = {'attention.kernel': KERNELS}
+  with pytest.raises(ConfigError, match="attention.kernel='dens'.*mean 'dense'"):
+    load.resolve(small.base_config(), {'attention.kernel': 'dens'}, tables)
+  outside = 'my_package.my_file:attend'
+  config = load.resolve(small.base_config(), {'attention.kernel': outside}, tables)
+  assert config.attention.kernel == outside
+
+
+# What comes out
+
+
+def test_what_other_fields_decide_is_filled_in():
+  config = small.resolve(model__dropout=0.1, model__residual_dropout=0.0, seed=7)
+  model = config.model
+  assert (model.num_kv_heads, model.head_dim, model.d_ff) == (4, 4, 64)
+  assert model.max_seq_len == 8
+  assert (model.embed_dropout, model.attention_dropout) == (0.1, 0.1)
+  assert model.residual_dropout == 0.0
+  assert config.data.seed == 7
+  assert config.eval.batch_size == config.train.batch_size
+
+
+def test_what_is_given_is_not_filled_in():
+  config = small.resolve(
+    model__num_kv_heads=2, model__head_dim=10, model__d_ff=7, model__max_seq_len=99,
+    data__seed=3, eval__batch_size=5,
+  )  # fmt: skip
+  model = config.model
+  assert (model.num_kv_heads, model.head_dim, model.d_ff) == (2, 10, 7)
+  assert (model.max_seq_len, config.data.seed, config.eval.batch_size) == (99, 3, 5)
+
+
+@pytest.mark.parametrize('d_model,d_ff', [(48, 128), (64, 176), (4096, 10928)])
+def test_a_gated_mlp_is_two_thirds_as_wide_rounded_up_to_eight(d_model, d_ff):
+  cfg = small.model_config(d_model=d_model, activation='swiglu')
+  assert cfg.d_ff == d_ff
+  assert 0 <= cfg.d_ff - 8 / 3 * d_model < 8
+
+
+def test_a_config_survives_json_and_comes_back_equal():
+  config = small.resolve(
+    model__layer_pattern=('dense', 'local:4'), parallel__overrides={'mlp': None},
+    optimizer__groups=({'match': 'bias', 'weight_decay': 0.0},),
+    data__mixture={'a': {'weight': 2, 'source': 'uniform'}},
+  )  # fmt: skip
+  text = json.dumps(load.to_dict(config))
+  assert load.resolve(json.loads(text)) == config
+  assert load.resolve(ConfigDict(json.loads(text))) == config
+
+
+def test_a_part_of_the_data_section_changes_what_it_names_only():
+  data = small.resolve().data
+  part = load.data_section(
+    data, {'split': 'test', 'weight': 3.0, 'generator.order': 1}, 'eval.sets.test'
+  )
+  assert (part.split, part.generator.order) == ('test', 1)
+  assert load.data_section(data, {}, 'eval.sets.same') == data
+  with pytest.raises(ConfigError, match='eval.sets.test.splt: unknown'):
+    load.data_section(data, {'splt': 'test'}, 'eval.sets.test')
+
+
+def test_wrong_values_hide_no_conflict_of_other_fields_and_invent_none():
+  message = problem(
+    **{
+      'train.batch_size': '2.5',
+      'model.num_kv_heads': '3',
+      'model.layer_pattern': 'dense,wide',
+    }
+  )
+  lines = [line.strip() for line in message.splitlines()[1:]]
+  # Not train.grad_accum, which only 2.5 made wrong.
+  assert [line.split('=')[0].split(':')[0] for line in lines] == [
+    'train.batch_size', 'model.num_kv_heads', 'model.layer_pattern',
+  ]  # fmt: skip

@@ -1,0 +1,150 @@
+"""Tokens are drawn from exactly the set and the distribution that the settings say."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.inference.sampling import Sampling, candidates, sample
+
+SAMPLE = jax.jit(sample, static_argnames='cfg')
+
+
+def random_logits(rows, vocab, seed=0):
+  return np.random.default_rng(seed).normal(0, 2, (rows, vocab)).astype(np.float32)
+
+
+def keys(rows, seed=0):
+  return jax.random.split(jax.random.key(seed), rows)
+
+
+def softmax(logits_V):
+  shifted_V = np.exp(logits_V.astype(np.float64) - logits_V.max())
+  return shifted_V / shifted_V.sum()
+
+
+def kept_ids(logits_BV, cfg):
+  """Returns the set of ids that may be drawn, for each row."""
+  logits_BC, id_BC = map(np.asarray, candidates(logits_BV, cfg))
+  return [
+    set(ids[np.isfinite(logits)]) for logits, ids in zip(logits_BC, id_BC, strict=True)
+  ]
+
+
+def test_temperature_zero_takes_the_likeliest_token():
+  logits_BV = random_logits(50, 11)
+  ids_B = SAMPLE(logits_BV, keys(50), Sampling())
+  np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
+
+
+def test_top_k_of_one_is_greedy_at_any_temperature():
+  logits_BV = random_logits(50, 11)
+  ids_B = SAMPLE(logits_BV, keys(50), Sampling(temperature=5.0, top_k=1))
+  np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
+
+
+def test_a_tiny_temperature_is_greedy_without_overflow():
+  logits_BV = random_logits(50, 11) * 1e4
+  ids_B = SAMPLE(logits_BV, keys(50), Sampling(temperature=1e-38))
+  np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
+
+
+@pytest.mark.parametrize('k', [2, 5, 11, 40])
+def test_top_k_keeps_the_k_likeliest(k):
+  logits_BV = random_logits(20, 11)
+  kept = kept_ids(logits_BV, Sampling(temperature=0.7, top_k=k))
+  assert kept == [set(np.argsort(-logits_V)[:k]) for logits_V in logits_BV]
+
+
+def test_of_equal_logits_top_k_keeps_exactly_k_with_the_lowest_ids():
+  assert kept_ids(np.zeros((1, 6), np.float32), Sampling(temperature=1.0, top_k=2)) == [
+    {0, 1}
+  ]
+
+
+@pytest.mark.parametrize('p', [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize('temperature', [0.5, 1.5])
+def test_top_p_keeps_the_smallest_set_with_that_mass(p, temperature):
+  logits_BV = random_logits(50, 30)
+  kept = kept_ids(logits_BV, Sampling(temperature=temperature, top_p=p))
+  for logits_V, ids in zip(logits_BV, kept, strict=True):
+    share_V = softmax(logits_V / temperature)
+    order = np.argsort(-share_V)
+    smallest = 1 + int(np.searchsorted(np.cumsum(share_V[order]), p))
+    assert ids == set(order[:smallest])
+
+
+def test_top_p_measures_mass_among_what_top_k_left():
+  logits_BV = np.log(np.array([[0.4, 0.2, 0.2, 0.1, 0.1]], np.float32))
+  # Of the two left, the first holds 2/3: enough for 0.6 though it was 0.4 of all.
+  cfg = Sampling(temperature=1.0, top_k=2, top_p=0.6)
+  assert kept_ids(logits_BV, cfg) == [{0}]
+  assert kept_ids(logits_BV, dataclasses.replace(cfg, top_k=0)) == [{0, 1}]
+
+
+@pytest.mark.parametrize(
+  'cfg',
+  [
+    Sampling(vocab_limit=7),
+    Sampling(temperature=9.0, vocab_limit=7),
+    Sampling(temperature=9.0, top_k=9, vocab_limit=7),
+    Sampling(temperature=9.0, top_p=0.99, vocab_limit=7),
+  ],
+)
+def test_ids_that_pad_the_table_are_never_drawn(cfg):
+  logits_BV = random_logits(500, 10)
+  logits_BV[:, 7:] += 20
+  assert SAMPLE(logits_BV, keys(500), cfg).max() == 6
+
+
+@pytest.mark.parametrize(
+  'cfg',
+  [
+    Sampling(temperature=1.0),
+    Sampling(temperature=2.0, top_k=4),
+    Sampling(temperature=0.8, top_p=0.9),
+  ],
+)
+def test_frequencies_follow_the_softmax_of_what_is_kept(cfg):
+  rows, logits_V = 20_000, random_logits(1, 8)[0]
+  ids_B = SAMPLE(np.tile(logits_V, (rows, 1)), keys(rows), cfg)
+  (kept,) = kept_ids(logits_V[None], cfg)
+  scaled_V = np.where(
+    np.isin(np.arange(8), list(kept)), logits_V / cfg.temperature, -1e9
+  )
+  expected_V = rows * softmax(scaled_V)
+  found_V = np.bincount(ids_B, minlength=8)
+  assert set(np.flatnonzero(found_V)) == kept
+  ids = list(kept)
+  chi_square = ((found_V[ids] - expected_V[ids]) ** 2 / expected_V[ids]).sum()
+  # Mean len - 1, deviation sqrt(2 (len - 1)): four deviations above.
+  assert chi_square < (len(ids) - 1) + 4 * (2 * (len(ids) - 1)) ** 0.5
+
+
+def test_a_row_draws_alike_in_any_company():
+  logits_BV, rng_B = random_logits(6, 20), keys(6)
+  cfg = Sampling(temperature=1.0)
+  together_B = SAMPLE(logits_BV, rng_B, cfg)
+  alone_B = [
+    int(SAMPLE(logits_BV[i : i + 1], rng_B[i : i + 1], cfg)[0]) for i in range(6)
+  ]
+  np.testing.assert_array_equal(together_B, alone_B)
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('temperature', -1.0),
+    ('temperature', float('nan')),
+    ('temperature', float('inf')),
+    ('top_k', -1),
+    ('top_k', 1.5),
+    ('top_p', 1.1),
+    ('top_p', float('nan')),
+  ],
+)
+def test_settings_out_of_range_are_named(field, value):
+  with pytest.raises(ConfigError, match=f'{field}={value}'):
+    Sampling(**{field: value})

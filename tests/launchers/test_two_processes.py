@@ -1,0 +1,72 @@
+"""A run of two processes is the run of one: trained, saved, resumed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gpt_jax.train import loop
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+# Two devices a process, cut both ways: rows over processes, width within them.
+MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
+
+
+def launch(workdir, overrides):
+  """Runs `gpt-jax train` as two processes of two devices each."""
+  environment = os.environ | {
+    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
+  }
+  command = [sys.executable, '-m', 'gpt_jax.launchers.local', '--processes=2']
+  command += ['--devices_per_process=2', '--']
+  command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
+  done = subprocess.run(
+    command, env=environment, capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+
+
+def damage_a_file_of(step, process):
+  """Flips a bit in the largest file that `process` wrote of the parameters."""
+  data = (step / 'params' / f'ocdbt.process_{process}' / 'd').iterdir()
+  path = max(data, key=lambda path: path.stat().st_size)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
+  overrides = MESH | tiny_runs.TEXT | {'data.path': str(text_file)}
+  samples = {'logging.sample_prompts': ('some words',), 'logging.sample_tokens': 4}
+  launch(tmp_path / 'two', overrides | samples)
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'one', quiet=True)
+
+  two, one = (tiny_runs.lines(tmp_path / name) for name in ('two', 'one'))
+  assert [r['step'] for r in two] == [r['step'] for r in one]
+  for ours, expected in zip(two, one, strict=True):
+    tiny_runs.assert_same(ours, expected, rtol=1e-5)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'two', 3),
+    tiny_runs.saved_arrays(tmp_path / 'one', 3),
+    atol=1e-4,
+  )
+  (start,) = Workdir(tmp_path / 'two').starts()
+  assert (start['processes'], start['mesh']['data'], start['mesh']['fsdp']) == (2, 2, 2)
+  assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
+
+  # What two saved one goes on with, and the other way round.
+  longer = overrides | {'train.steps': 8}
+  damage_a_file_of(tmp_path / 'two' / 'checkpoints' / '6', process=1)
+  damage_a_file_of(tmp_path / 'one' / 'checkpoints' / '6', process=0)
+  loop.train(tiny_runs.tiny_config(longer), tmp_path / 'two', quiet=True)
+  launch(tmp_path / 'one', longer)
+  for run in ('one', 'two'):  # both of two processes went back to the same step
+    assert (tmp_path / run / 'checkpoints' / '6.damaged').is_dir()
+    assert [start['step'] for start in Workdir(tmp_path / run).starts()] == [0, 3]
+  ours, expected = (tiny_runs.losses(tmp_path / name) for name in ('two', 'one'))
+  assert list(ours) == list(expected) == [1, 2, 3, 4, 5, 6, 7, 8]
+  tiny_runs.assert_same(ours, expected, rtol=1e-4)

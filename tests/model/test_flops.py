@@ -1,0 +1,156 @@
+"""Counts of parameters and FLOPs against published figures and against the model."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from gpt_jax.config import load
+from gpt_jax.core import pytree
+from gpt_jax.model import flops
+from gpt_jax.model.gpt import GPT
+from tests import small_models as small
+from tests.model.test_gpt import VARIANTS
+
+PUBLISHED = {
+  'gpt2.py:124m': 124_439_808,
+  'gpt2.py:355m': 354_823_168,
+  'gpt2.py:774m': 774_030_080,
+  'gpt2.py:1558m': 1_557_611_200,
+  'gpt3.py:125m': 125_226_240,
+  'gpt3.py:350m': 355_871_744,
+  'gpt3.py:760m': 760_300_032,
+  'gpt3.py:1.3b': 1_315_723_264,
+  'gpt3.py:1.3b_as_printed': 1_517_123_584,
+  'gpt3.py:2.7b': 2_651_553_280,
+  'gpt3.py:6.7b': 6_658_404_352,
+  'gpt3.py:13b': 12_853_386_240,
+  'gpt3.py:13b_as_printed': 12_936_488_380,
+  'gpt3.py:175b': 174_604_259_328,
+  'llama.py:1b': 1_100_048_384,
+  'llama.py:7b': 6_738_415_616,
+}
+
+
+def shipped(spec, **model_fields):
+  """Returns the ModelConfig of a shipped config, its vocabulary not padded."""
+  config = load.resolve(load.load_file(f'configs/{spec}'))
+  return dataclasses.replace(config.model, **model_fields)
+
+
+@pytest.mark.parametrize('spec', PUBLISHED)
+def test_parameter_counts_are_the_published_ones_by_arithmetic_and_by_shape(spec):
+  cfg = shipped(spec)
+  assert flops.parameter_count(cfg) == PUBLISHED[spec]
+  assert pytree.count(flops.abstract_params(cfg)) == PUBLISHED[spec]
+
+
+def test_bert_base_counts_as_published_less_token_types_and_pooler():
+  cfg = shipped('bert.py', vocab_size=30522)
+  token_types, pooler = 2 * 768, 768 * 768 + 768
+  assert flops.parameter_count(cfg) == 109_482_240 - token_types - pooler
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_arithmetic_equals_the_shapes_of_every_kind_of_model(name):
+  cfg = small.model_config(**VARIANTS[name])
+  assert flops.parameter_count(cfg) == pytree.count(flops.abstract_params(cfg))
+
+
+def test_matmul_parameters_are_the_leaves_that_are_multiplied():
+  for overrides in VARIANTS.values():
+    cfg = small.model_config(**overrides)
+    leaves = pytree.named_leaves(flops.abstract_params(cfg))
+    kernels = sum(pytree.count(leaf) for name, leaf in leaves if 'kernel' in name)
+    table = cfg.vocab_size * cfg.d_model if cfg.tie_embeddings else 0
+    assert flops.matmul_parameters(cfg) == kernels + table
+
+
+@pytest.fixture(scope='module')
+def nanogpt_small():
+  return shipped('gpt2.py:124m', bias=False, norm_bias=False)
+
+
+def test_gpt2_small_without_biases_has_nanogpts_count_and_flops(nanogpt_small):
+  assert flops.parameter_count(nanogpt_small) == 124_337_664
+  assert flops.forward_flops(nanogpt_small, 1024) == 291_648_307_200
+  assert flops.flops_per_token(nanogpt_small, 1024) * 1024 == 874_944_921_600
+  assert flops.palm_flops_per_token(nanogpt_small, 1024) * 1024 == 875_062_886_400
+
+
+def test_causal_counting_is_the_mean_over_what_each_query_sees(nanogpt_small):
+  T = 16
+  full = flops.forward_flops(nanogpt_small, T)
+  causal = flops.forward_flops(nanogpt_small, T, causal=True)
+  width, layers = 768, 12
+  assert full - causal == 4 * layers * width * (T * T - T * (T + 1) // 2)
+
+
+@pytest.mark.parametrize('window,T', [(1, 8), (3, 8), (8, 8), (20, 8)])
+def test_local_layers_count_their_window_only(window, T):
+  dense, local = (
+    small.model_config(layer_pattern=(layer,)) for layer in ('dense', f'local:{window}')
+  )
+  pairs = sum(min(t + 1, window) for t in range(T))
+  saved = T * (T + 1) // 2 - pairs
+  difference = flops.forward_flops(dense, T, True) - flops.forward_flops(local, T, True)
+  assert difference == 4 * dense.num_layers * dense.d_model * saved
+  assert flops.forward_flops(local, T) == flops.forward_flops(dense, T)
+
+
+@pytest.mark.parametrize('name', ['gpt2', 'llama', 'palm', 'gemma'])
+def test_matmul_flops_equal_those_in_the_compiled_program(name):
+  """Dots of the lowered forward pass, counted from their shapes."""
+  cfg = small.model_config(**VARIANTS[name] | dict(scan_layers=False))
+  B, T = 3, 8
+  model = GPT(cfg, small.resolve().attention)
+  tokens_BT = jax.ShapeDtypeStruct((B, T), 'int32')
+  jaxpr = jax.make_jaxpr(
+    lambda params, tokens: model.apply({'params': params}, tokens)
+  )(flops.abstract_params(cfg), tokens_BT)
+  assert dot_flops(jaxpr.jaxpr) == B * flops.forward_flops(cfg, T)
+
+
+def dot_flops(jaxpr):
+  """Returns 2 x outputs x contracted length over all dots of a jaxpr, nested too."""
+  total = 0
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == 'dot_general':
+      contracted = equation.params['dimension_numbers'][0][0]
+      length = 1
+      for axis in contracted:
+        length *= equation.invars[0].aval.shape[axis]
+      total += 2 * equation.outvars[0].aval.size * length
+    for value in equation.params.values():
+      inner = getattr(value, 'jaxpr', value)
+      if hasattr(inner, 'eqns'):
+        total += dot_flops(inner)
+  return total
+
+
+@pytest.mark.parametrize(
+  'kind,dtype,teraflops',
+  [
+    ('TPU v4', 'bfloat16', 275),
+    ('TPU v5 lite', 'bfloat16', 197),
+    ('TPU v5p', 'bfloat16', 459),
+    ('TPU v5', 'float32', 459),
+    ('TPU v6 lite', 'bfloat16', 918),
+    ('NVIDIA H100 80GB HBM3', 'bfloat16', 989),
+    ('NVIDIA H100 PCIe', 'bfloat16', 756),
+    ('NVIDIA H200', 'bfloat16', 989),
+    ('NVIDIA A100-SXM4-80GB', 'float16', 312),
+    ('NVIDIA A100-SXM4-80GB', 'float32', 156),
+    ('NVIDIA L40S', 'bfloat16', 362),
+    ('NVIDIA L4', 'bfloat16', 121),
+  ],
+)
+def test_peaks_are_found_by_the_names_that_devices_give_themselves(
+  kind, dtype, teraflops
+):
+  assert flops.peak_flops(kind, dtype) == teraflops * 1e12
+
+
+def test_no_peak_is_made_up_for_an_unknown_device():
+  assert flops.peak_flops('cpu', 'float32') is None
+  assert flops.peak_flops('NVIDIA GeForce RTX 4090', 'bfloat16') is None

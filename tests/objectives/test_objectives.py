@@ -1,0 +1,123 @@
+"""What every entry of OBJECTIVES promises."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from gpt_jax import objectives
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+
+SEQ_LEN = 32
+VOCAB = objectives.Vocab(size=50, eos_id=0)
+CFG = load.resolve(base.get_config()).objective
+EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
+
+
+def build(name):
+  cfg = dataclasses.replace(CFG, name=name)
+  return objectives.make(cfg, vocab=VOCAB, seq_len=SEQ_LEN)
+
+
+@functools.cache
+def compiled(name):
+  return jax.jit(build(name))
+
+
+def batch(rows=8, padding=0):
+  """Random text without the end token; a row ends in `padding` places of padding."""
+  shape = (rows, SEQ_LEN + 1)
+  tokens = np.random.default_rng(1).integers(1, VOCAB.size, shape).astype(np.int32)
+  is_text = np.broadcast_to(np.arange(SEQ_LEN + 1) < SEQ_LEN + 1 - padding, shape)
+  result = dict(tokens=np.where(is_text, tokens, 0))
+  if padding:
+    result['segments'] = is_text.astype(np.int32)
+    result['positions'] = np.where(is_text, np.arange(SEQ_LEN + 1, dtype=np.int32), 0)
+  return result
+
+
+@EVERY
+def test_shapes_are_those_of_the_sample_under_jit(name):
+  example = compiled(name)(batch(), jax.random.key(0))
+  for array in (example.inputs_BT, example.targets_BT, example.weights_BT):
+    assert array.shape == (8, SEQ_LEN)
+  assert example.weights_BT.dtype == jnp.float32
+  assert example.inputs_BT.dtype == example.targets_BT.dtype == jnp.int32
+  assert example.mask.allowed(SEQ_LEN, SEQ_LEN).shape[1:] == (SEQ_LEN, SEQ_LEN)
+  assert float(example.weights_BT.sum()) > 0
+
+
+@EVERY
+def test_ids_stay_below_the_tokenizer_and_the_extra_tokens(name):
+  example = compiled(name)(batch(), jax.random.key(0))
+  extra_tokens = build(name).extra_tokens
+  limit = VOCAB.size + extra_tokens
+  for ids in (example.inputs_BT, example.targets_BT):
+    assert 0 <= int(ids.min()) and int(ids.max()) < limit
+  cfg = dataclasses.replace(CFG, name=name)
+  assert objectives.extra_tokens(cfg, SEQ_LEN) == extra_tokens
+
+
+@EVERY
+def test_the_rng_decides_alone_however_the_batch_is_sharded(name):
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  sharded = jax.device_put(batch(), jax.NamedSharding(mesh, jax.P('data')))
+  first = compiled(name)(batch(), jax.random.key(3))
+  again = compiled(name)(sharded, jax.random.key(3))
+  jax.tree.map(np.testing.assert_array_equal, first, again)
+  other = compiled(name)(batch(), jax.random.key(4))
+  same = jax.tree.map(np.array_equal, first, other)
+  assert jax.tree.all(same) == (name == 'causal_lm')
+
+
+@EVERY
+def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
+  padding = 12
+  padded = batch(8, padding)
+  # Places of text are told apart from padding by an id that text does not have.
+  marked = padded | dict(tokens=np.where(padded['segments'] == 0, 49, 7))
+  example = compiled(name)(marked, jax.random.key(0))
+  is_padding = np.asarray(example.targets_BT) == 49
+  if name == 'masked_lm':  # random replacements may draw any id, targets are as marked
+    is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
+  assert is_padding.any()
+  assert np.all(np.asarray(example.weights_BT)[is_padding] == 0)
+  if name != 'masked_lm':
+    allowed = np.asarray(example.mask.allowed(SEQ_LEN, SEQ_LEN))
+    inputs = np.broadcast_to(np.asarray(example.inputs_BT)[:, None, :], allowed.shape)
+    assert not np.any(allowed & (inputs == 49))
+
+
+@EVERY
+def test_a_row_of_padding_alone_has_no_weight(name):
+  rows = batch(8, 1)
+  rows = rows | dict(segments=np.zeros_like(rows['segments']))
+  assert float(compiled(name)(rows, jax.random.key(0)).weights_BT.sum()) == 0
+
+
+@EVERY
+def test_no_target_is_visible_to_the_query_that_predicts_it(name):
+  """Follows each text token by a unique id: where it is predicted, it is not seen."""
+  tokens = np.arange(100, 100 + SEQ_LEN + 1)[None].repeat(8, 0)
+  cfg = dataclasses.replace(CFG, name=name, mask_split=(1.0, 0.0, 0.0))
+  objective = objectives.make(cfg, vocab=objectives.Vocab(1000), seq_len=SEQ_LEN)
+  example = jax.jit(objective)(dict(tokens=tokens), jax.random.key(0))
+  allowed = np.broadcast_to(
+    example.mask.allowed(SEQ_LEN, SEQ_LEN), (8, SEQ_LEN, SEQ_LEN)
+  )
+  inputs, targets = np.asarray(example.inputs_BT), np.asarray(example.targets_BT)
+  is_answer = inputs[:, None, :] == targets[:, :, None]
+  is_text = (targets < 1000)[:, :, None]  # sentinels do repeat in the list, by design
+  scored = (np.asarray(example.weights_BT) > 0)[:, :, None]
+  assert scored.any()
+  assert not np.any(allowed & is_answer & is_text & scored)
+
+
+def test_a_misspelt_objective_names_the_nearest_one():
+  with pytest.raises(ConfigError, match="did you mean 'masked_lm'"):
+    build('mask_lm')

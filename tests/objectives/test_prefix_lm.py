@@ -1,0 +1,60 @@
+"""Prefix lengths, where the loss falls and who sees what."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.objectives import Vocab, prefix_lm
+
+CFG = load.resolve(base.get_config()).objective
+
+
+def examples(rows, seq_len, segments=None, **fields):
+  cfg = dataclasses.replace(CFG, **fields)
+  objective = prefix_lm.make(cfg, vocab=Vocab(10), seq_len=seq_len)
+  batch = dict(tokens=jnp.ones((rows, seq_len + 1), jnp.int32))
+  if segments is not None:
+    batch['segments'] = segments
+  return jax.jit(objective)(batch, jax.random.key(0))
+
+
+def test_lengths_are_uniform_between_the_two_shares():
+  got = examples(4000, 100, prefix_min=0.2, prefix_max=0.6)
+  lengths = np.asarray(got.mask.prefix_B)
+  assert lengths.min() == 20 and lengths.max() == 60
+  # Standard deviation of the mean: 40 / sqrt(12 * 4000) = 0.18 tokens.
+  assert abs(lengths.mean() - 40) < 0.8
+  assert abs(lengths.std() - 40 / 12**0.5) < 0.5
+
+
+def test_loss_falls_exactly_on_what_follows_the_prefix():
+  got = examples(1, 8, prefix_min=0.375, prefix_max=0.375)
+  # Prefix = tokens 0 to 2; token 2 predicts token 3, the first of the suffix.
+  np.testing.assert_array_equal(got.weights_BT, [[0, 0, 1, 1, 1, 1, 1, 1]])
+  allowed = np.asarray(got.mask.allowed(8, 8)[0])
+  assert allowed[:, :3].all()
+  np.testing.assert_array_equal(allowed[:, 3:], np.tri(8, dtype=bool)[:, 3:])
+
+
+def test_no_prefix_is_the_causal_objective():
+  got = examples(2, 8, prefix_min=0.0, prefix_max=0.0)
+  np.testing.assert_array_equal(got.weights_BT, np.ones((2, 8)))
+  np.testing.assert_array_equal(got.mask.allowed(8, 8)[0], np.tri(8, dtype=bool))
+
+
+def test_a_share_is_of_the_real_tokens_so_short_rows_keep_a_suffix():
+  segments = jnp.array([[1] * 4 + [0] * 13])
+  got = examples(1, 16, segments, prefix_min=0.5, prefix_max=0.5)
+  assert int(got.mask.prefix_B[0]) == 2
+  np.testing.assert_array_equal(np.flatnonzero(got.weights_BT[0]), [1, 2])
+
+
+def test_shares_the_wrong_way_round_are_refused():
+  with pytest.raises(ConfigError, match='prefix_min=0.9: above'):
+    examples(1, 8, prefix_min=0.9, prefix_max=0.1)

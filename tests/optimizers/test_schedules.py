@@ -1,0 +1,226 @@
+"""Budgets, batch ramps and learning rates, in steps and in tokens."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import base
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.optimizers import schedules
+
+CONFIG = load.resolve(base.get_config())
+
+
+def horizon(seq_len=8, **train):
+  values = dict(steps=None, tokens=None, batch_size=4, grad_accum=1) | train
+  return schedules.make_horizon(dataclasses.replace(CONFIG.train, **values), seq_len)
+
+
+def rates(name, run, peak=1.0, steps=None, **fields):
+  cfg = dataclasses.replace(CONFIG.schedule, name=name, **fields)
+  schedule = jax.jit(jax.vmap(schedules.make_schedule(cfg, run, peak)))
+  return np.asarray(
+    schedule(jnp.asarray(steps if steps is not None else np.arange(101)))
+  )
+
+
+def gpt3():
+  """Appendix B of arXiv:2005.14165: 32k tokens up to 3.2M, 300B in all."""
+  return horizon(
+    2048,
+    tokens=300_000_000_000,
+    batch_size=1600,
+    ramp_start_batch_size=16,
+    ramp_tokens=4_000_000_000,
+  )
+
+
+def test_a_budget_in_tokens_is_rounded_up_to_whole_steps():
+  assert horizon(tokens=320).total_steps == 10
+  assert horizon(tokens=321).total_steps == 11
+  assert horizon(tokens=321).total_tokens == 352
+  assert horizon(steps=10).total_tokens == 320
+
+
+def test_samples_and_tokens_are_the_sums_of_the_batches_before():
+  run = horizon(steps=60, batch_size=12, ramp_start_batch_size=2, ramp_tokens=1000)
+  sizes = [run.batch_size_at(step) for step in range(61)]
+  before = np.concatenate([[0], np.cumsum(sizes)])[:61]
+  assert [run.samples_at(step) for step in range(61)] == before.tolist()
+  assert [run.tokens_at(step) for step in range(61)] == (8 * before).tolist()
+  traced = jax.jit(jax.vmap(run.traced_tokens_at))(jnp.arange(61))
+  np.testing.assert_array_equal(traced, 8.0 * before)
+
+
+def test_step_at_tokens_is_the_first_step_that_has_seen_them():
+  run = horizon(steps=60, batch_size=12, ramp_start_batch_size=2, ramp_tokens=1000)
+  seen = [run.tokens_at(step) for step in range(200)]
+  for tokens in range(0, 3000, 7):
+    assert run.step_at_tokens(tokens) == next(
+      i for i, s in enumerate(seen) if s >= tokens
+    )
+
+
+def test_a_ramp_climbs_in_few_multiples_of_its_start_and_ends_at_the_full_size():
+  run = gpt3()
+  sizes = [stage.batch_size for stage in run.stages]
+  assert sizes[0] == 16 and sizes[-1] == 1600
+  assert len(sizes) == schedules.MAX_RAMP_SIZES + 1
+  assert sizes == sorted(set(sizes)) and all(size % 16 == 0 for size in sizes)
+  for stage in run.stages:
+    seen = run.tokens_at(stage.first_step)
+    line = 16 + (1600 - 16) * min(1, seen / 4e9)
+    assert stage.batch_size <= line + 1e-6
+  full_from = run.tokens_at(run.stages[-1].first_step)
+  assert 0 <= full_from - 4_000_000_000 < 1600 * 2048
+
+
+def test_a_ramp_shorter_than_one_step_leaves_no_empty_stage():
+  run = horizon(steps=10, batch_size=8, ramp_start_batch_size=1, ramp_tokens=20)
+  firsts = [stage.first_step for stage in run.stages]
+  assert firsts == sorted(set(firsts)) and run.batch_size_at(9) == 8
+  assert horizon(steps=1, ramp_start_batch_size=4, ramp_tokens=9).stages == (
+    schedules.Stage(0, 0, 4),
+  )
+
+
+def test_gpt3_schedule_in_tokens():
+  run = gpt3()
+  assert 0 <= run.total_tokens - 300_000_000_000 < 1600 * 2048
+  at = [0, 187_500_000, 375_000_000, (375_000_000 + 260_000_000_000) // 2]
+  at += [260_000_000_000, 299_000_000_000]
+  steps = [run.step_at_tokens(tokens) for tokens in at]
+  seen = np.array([run.tokens_at(step) for step in steps], float)
+  got = rates(
+    'cosine',
+    run,
+    0.6e-4,
+    steps,
+    warmup_tokens=375_000_000,
+    decay_tokens=260_000_000_000,
+  )
+  progress = np.clip((seen - 375e6) / (260e9 - 375e6), 0, 1)
+  want = 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * progress))
+  want = 0.6e-4 * np.where(seen < 375e6, seen / 375e6, want)
+  np.testing.assert_allclose(got, want, rtol=2e-6)
+  # The landmarks of the paper: 0, half way up, peak, half way down, and 10 % twice.
+  np.testing.assert_allclose(
+    got / 0.6e-4, [0, 0.5, 1, 0.55, 0.1, 0.1], rtol=2e-3, atol=1e-6
+  )
+
+
+def test_cosine_equals_optax_when_everything_is_in_steps():
+  oracle = optax.warmup_cosine_decay_schedule(0.0, 3e-4, 10, 80, 3e-5)
+  got = rates('cosine', horizon(steps=100), 3e-4, warmup_steps=10, decay_steps=80)
+  want = jax.vmap(oracle)(jnp.arange(101))
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
+def test_every_schedule_climbs_to_its_peak_and_never_again(name):
+  got = rates(name, horizon(steps=100), 2.0, warmup_steps=10)
+  np.testing.assert_allclose(got[:11], 0.2 * np.arange(11), rtol=1e-6)
+  assert np.all(np.diff(got[10:]) <= 0)
+  assert got[-1] >= 2.0 * CONFIG.schedule.final_fraction * (1 - 1e-6)
+
+
+@pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
+def test_lengths_in_tokens_equal_lengths_in_steps_without_a_ramp(name):
+  run = horizon(steps=100)
+  by_steps = rates(name, run, warmup_steps=7)
+  by_tokens = rates(name, run, warmup_tokens=7 * 32)
+  np.testing.assert_allclose(by_tokens, by_steps, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['cosine', 'linear', 'wsd'])
+def test_decaying_schedules_end_at_the_floor_of_the_whole_run(name):
+  got = rates(name, horizon(steps=100), warmup_steps=5, final_fraction=0.25)
+  np.testing.assert_allclose(got[100], 0.25, rtol=1e-6)
+  assert got[99] > 0.25
+
+
+@pytest.mark.parametrize(
+  'lengths',
+  [
+    dict(warmup_steps=10, decay_tokens=1200),
+    dict(warmup_tokens=200, decay_steps=40),
+    dict(warmup_tokens=200, decay_tokens=1200),
+    dict(warmup_steps=10),
+  ],
+)
+def test_during_a_batch_ramp_each_length_follows_its_own_clock(lengths):
+  run = horizon(steps=50, batch_size=8, ramp_start_batch_size=1, ramp_tokens=800)
+  got = rates('linear', run, steps=np.arange(51), final_fraction=0.0, **lengths)
+  tokens = np.array([run.tokens_at(step) for step in range(51)])
+  steps = np.arange(51)
+  warm_clock, warm = (tokens, 200) if 'warmup_tokens' in lengths else (steps, 10)
+  peak_step = int(np.argmax(warm_clock >= warm))
+  # Without a length the decay spans the run in tokens, as the batch size changes.
+  clock = steps if 'decay_steps' in lengths else tokens
+  end = lengths.get('decay_steps') or lengths.get('decay_tokens') or run.total_tokens
+  start = 200 if 'warmup_tokens' in lengths and clock is tokens else clock[peak_step]
+  after = 1 - np.clip((clock - start) / (end - start), 0, 1)
+  want = np.where(warm_clock < warm, warm_clock / warm, after)
+  np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_inverse_sqrt_halves_when_the_steps_quadruple():
+  got = rates('inverse_sqrt', horizon(steps=100), warmup_steps=10, final_fraction=0.0)
+  np.testing.assert_allclose([got[10], got[40], got[90]], [1, 0.5, 1 / 3], rtol=1e-6)
+
+
+def test_wsd_holds_its_peak_until_the_cooldown():
+  got = rates('wsd', horizon(steps=100), warmup_steps=10, cooldown_fraction=0.2)
+  np.testing.assert_array_equal(got[10:81], 1.0)
+  np.testing.assert_allclose(got[90], 0.55, rtol=1e-5)
+
+
+def test_without_warmup_the_first_step_has_the_peak():
+  assert rates('cosine', horizon(steps=100), 0.5)[0] == 0.5
+
+
+@pytest.mark.parametrize(
+  'train, field',
+  [
+    (dict(steps=None, tokens=None), 'train.steps'),
+    (dict(steps=1, tokens=1), 'train.steps'),
+    (dict(steps=1, ramp_start_batch_size=3, ramp_tokens=9), 'ramp_start_batch_size=3'),
+    (
+      dict(steps=1, ramp_start_batch_size=1, ramp_tokens=9, grad_accum=2),
+      'ramp_start_batch_size=1',
+    ),
+    (dict(steps=1, ramp_start_batch_size=2), 'train.ramp_tokens=None'),
+  ],
+)
+def test_impossible_budgets_and_ramps_are_refused_by_name(train, field):
+  with pytest.raises(ConfigError, match=field):
+    horizon(**train)
+
+
+@pytest.mark.parametrize(
+  'fields, message',
+  [
+    (
+      dict(name='cosine', warmup_steps=1, warmup_tokens=1),
+      'warmup_tokens=1 is given too',
+    ),
+    (dict(name='cosine', decay_steps=9, decay_tokens=9), 'decay_tokens=9 is given too'),
+    (dict(name='cosine', warmup_steps=10), 'warm-up ends at 10'),
+    (dict(name='linear', warmup_steps=5, decay_steps=5), 'warm-up ends at 5'),
+    (dict(name='cosine', warmup_tokens=10**6), 'schedule.warmup_tokens=1000000'),
+    (dict(name='wsd', warmup_tokens=10**6), 'schedule.warmup_tokens=1000000'),
+    (dict(name='wsd', warmup_steps=9, cooldown_fraction=0.5), 'cool-down would begin'),
+    (dict(name='constant', decay_steps=5), 'no decay length'),
+    (dict(name='inverse_sqrt'), 'give schedule.warmup_steps'),
+    (dict(name='cosin'), "did you mean 'cosine'"),
+  ],
+)
+def test_impossible_schedules_are_refused_with_a_way_out(fields, message):
+  cfg = dataclasses.replace(CONFIG.schedule, **fields)
+  with pytest.raises(ConfigError, match=message):
+    schedules.make_schedule(cfg, horizon(steps=10), 1.0)

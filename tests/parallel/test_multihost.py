@@ -1,0 +1,280 @@
+"""Several processes as one: evidence, shared batches, checkpoints, a dying peer."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gpt_jax.core.errors import ConfigError, UserError
+from gpt_jax.launchers import local
+from gpt_jax.parallel import multihost
+from gpt_jax.workdir.paths import Workdir
+
+TESTS = pathlib.Path(__file__).parent
+WORKER = [sys.executable, str(TESTS / 'multihost_worker.py')]
+
+
+@pytest.fixture(autouse=True)
+def no_evidence(monkeypatch):
+  """Takes away what would make this process one of several."""
+  for variable in list(os.environ):
+    if variable.startswith(('GPT_JAX_', 'SLURM_', 'OMPI_', 'TPU_', 'MEGASCALE_')):
+      monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def started(monkeypatch):
+  """Returns the arguments that jax.distributed would have been started with."""
+  calls = []
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda **kw: calls.append(kw))
+  monkeypatch.setattr(multihost, '_reach', lambda **kw: None)
+  return calls
+
+
+# When a process joins
+
+
+def test_without_evidence_nothing_is_started(started):
+  assert multihost.initialize() is None
+  assert started == []
+
+
+def test_arguments_and_variables_say_the_same(started, monkeypatch):
+  told = ('10.0.0.1:1234', '2', '1')
+  for variable, value in zip(multihost.VARIABLES, told, strict=True):
+    monkeypatch.setenv(variable, value)
+  multihost.initialize()
+  monkeypatch.undo()
+  assert len(started) == 1
+  assert started[0]['coordinator_address'] == '10.0.0.1:1234'
+  assert (started[0]['num_processes'], started[0]['process_id']) == (2, 1)
+  assert 'coordinator_bind_address' not in started[0]
+
+
+def test_arguments_go_before_variables(started, monkeypatch):
+  monkeypatch.setenv('GPT_JAX_NUM_PROCESSES', '1')
+  multihost.initialize('10.0.0.1:1234', 4, 3)
+  assert started[0]['num_processes'] == 4
+
+
+def test_a_run_on_one_machine_listens_on_that_machine_alone(started):
+  multihost.initialize('127.0.0.1:1234', 2, 0)
+  multihost.initialize('localhost:1234', 2, 0)
+  assert [call['coordinator_bind_address'] for call in started] == [
+    '127.0.0.1:1234',
+    'localhost:1234',
+  ]
+
+
+@pytest.mark.parametrize(
+  ('told', 'message'),
+  [
+    (('h:1', 2, None), r"\['GPT_JAX_PROCESS_ID'\] not given"),
+    ((None, None, 0), 'GPT_JAX_COORDINATOR.*GPT_JAX_NUM_PROCESSES.*not given'),
+    (('host', 2, 0), "GPT_JAX_COORDINATOR='host': expected host:port"),
+    (('h:1', 2, 2), 'GPT_JAX_PROCESS_ID=2: expected 0 to 1'),
+    (('h:1', 'two', 0), "GPT_JAX_NUM_PROCESSES='two': expected a whole number"),
+  ],
+)
+def test_incomplete_or_contradictory_evidence_is_refused(started, told, message):
+  with pytest.raises(UserError, match=message):
+    multihost.initialize(*told)
+  assert started == []
+
+
+CLUSTERS = {
+  'slurm': dict(SLURM_NTASKS='4', SLURM_STEP_NODELIST='n[1-4]', SLURM_PROCID='0'),
+  'ompi': dict(OMPI_COMM_WORLD_SIZE='4'),
+  'gketpu': dict(TPU_WORKER_HOSTNAMES='a,b'),
+  'gcetpu': {},
+}
+
+
+@pytest.mark.parametrize('cluster', CLUSTERS)
+def test_each_cluster_is_recognized_by_its_variables(started, monkeypatch, cluster):
+  for variable, value in CLUSTERS[cluster].items():
+    monkeypatch.setenv(variable, value)
+  if 'tpu' in cluster:
+    monkeypatch.setattr(multihost, '_uses_tpu', lambda: True)
+  assert multihost.initialize() == cluster
+  assert started[0]['cluster_detection_method'] == cluster
+
+
+def test_one_task_per_slurm_node_gets_all_its_devices(started, monkeypatch):
+  for variable, value in CLUSTERS['slurm'].items():
+    monkeypatch.setenv(variable, value)
+  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '4')
+  multihost.initialize()
+  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '1')
+  multihost.initialize()
+  assert [call.get('local_device_ids') for call in started] == [[], None]
+
+
+@pytest.mark.parametrize(
+  'variables',
+  [
+    dict(SLURM_NTASKS='4', SLURM_JOB_ID='1'),  # sbatch: a single process so far
+    dict(SLURM_NTASKS='1', SLURM_STEP_NODELIST='n1'),
+    dict(GPT_JAX_NUM_PROCESSES='1', OMPI_COMM_WORLD_SIZE='4'),
+    dict(TPU_WORKER_HOSTNAMES='a,b'),  # but the user chose another platform
+  ],
+)
+def test_a_process_that_is_alone_stays_alone(started, monkeypatch, variables):
+  for variable, value in variables.items():
+    monkeypatch.setenv(variable, value)
+  assert multihost.initialize() is None
+  assert started == []
+
+
+def test_evidence_that_leads_nowhere_is_an_error_with_the_way_out(monkeypatch):
+  for variable, value in CLUSTERS['ompi'].items():
+    monkeypatch.setenv(variable, value)
+
+  def fail(**_):
+    raise RuntimeError('no route')
+
+  monkeypatch.setattr(jax.distributed, 'initialize', fail)
+  with pytest.raises(UserError, match=r'OMPI_COMM_WORLD_SIZE.*no route') as error:
+    multihost.initialize()
+  assert 'GPT_JAX_NUM_PROCESSES=1' in str(error.value)
+
+
+def test_a_coordinator_that_does_not_answer_is_an_error_with_its_address():
+  address = f'127.0.0.1:{local._free_port()}'
+  with pytest.raises(UserError, match=f'{address}.*refused'):
+    multihost.initialize(address, 2, 1, timeout_seconds=0.2)
+
+
+# Whose rows are whose
+
+
+def mesh(data, tensor):
+  devices = np.asarray(jax.devices()[: data * tensor]).reshape(data, tensor)
+  return Mesh(devices, ('data', 'tensor'))
+
+
+def test_one_process_loads_all_rows_and_they_come_back_in_order():
+  sharding = NamedSharding(mesh(4, 2), PartitionSpec('data', 'tensor'))
+  assert multihost.local_rows(sharding, 8) == slice(0, 8)
+  local_batch = {
+    'tokens': np.arange(32, dtype=np.int32).reshape(8, 4),
+    'weights': np.arange(8, dtype=np.float32),
+  }
+  batch = multihost.global_batch(local_batch, sharding)
+  for name, rows in local_batch.items():
+    np.testing.assert_array_equal(batch[name], rows)
+  assert batch['tokens'].sharding.spec == PartitionSpec('data', 'tensor')
+  assert batch['weights'].sharding.spec == PartitionSpec('data')
+
+
+class SeenFromOneProcess:
+  """A sharding as the owner of some of its devices sees it."""
+
+  def __init__(self, sharding, devices):
+    self.mesh, self.spec = sharding.mesh, sharding.spec
+    self._sharding, self._devices = sharding, devices
+
+  def addressable_devices_indices_map(self, shape):
+    indices = self._sharding.devices_indices_map(shape)
+    return {device: indices[device] for device in self._devices}
+
+
+def test_each_process_loads_the_rows_of_its_own_devices():
+  sharding = NamedSharding(mesh(4, 2), PartitionSpec('data'))
+  devices = jax.devices()
+
+  def rows(mine):
+    return multihost.local_rows(SeenFromOneProcess(sharding, mine), 8)
+
+  assert [rows(devices[:4]), rows(devices[4:])] == [slice(0, 4), slice(4, 8)]
+  # Tensor parallelism across processes: both hold a half of the same computation.
+  assert rows(devices[::2]) == rows(devices[1::2]) == slice(0, 8)
+  with pytest.raises(ConfigError, match=r'gaps'):
+    rows([devices[0], devices[4]])
+
+
+# Several processes
+
+
+def launch(*arguments, processes, devices=2, **options):
+  return local.run(
+    [*WORKER, *map(str, arguments)],
+    processes=processes,
+    devices_per_process=devices,
+    **options,
+  )
+
+
+def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhere(
+  tmp_path, capfd
+):
+  run = tmp_path / 'run'
+  assert launch('train', run, processes=2, log_dir=tmp_path / 'logs') == 0
+  told = 'told by GPT_JAX_COORDINATOR'
+  assert f'done: process 0 of 2, 4 devices, {told}' in capfd.readouterr().out
+  log = (tmp_path / 'logs' / 'process_1.log').read_text()
+  assert f'done: process 1 of 2, 4 devices, {told}' in log
+  with Workdir(run).lock():
+    assert launch('fail', run, processes=2, devices=1) == 0
+  assert '[1] done: process 1 of 2, 2 devices' in capfd.readouterr().err
+  assert launch('restore', run, processes=1, devices=4) == 0
+  assert 'done: process 0 of 1, 4 devices, told by None' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(('how', 'code'), [('3', 3), ('kill', 128 + signal.SIGKILL)])
+def test_one_dying_process_ends_the_others_and_gives_the_exit_code(how, code, capfd):
+  assert launch('die', how, processes=2, devices=1, stop_seconds=0.5) == code
+  assert f'process 1 ended first, exit code {code}' in capfd.readouterr().err
+
+
+def test_signals_reach_all_processes_once_and_their_exit_code_comes_back(tmp_path):
+  program = """if True:
+    import os, signal, sys, time
+    me = os.environ['GPT_JAX_PROCESS_ID']
+    def stop(*_):
+      open(f'{sys.argv[1]}/signals_{me}', 'a').write('x')
+      time.sleep(0.3)
+      sys.exit(75)
+    signal.signal(signal.SIGTERM, stop)
+    open(f'{sys.argv[1]}/ready_{me}', 'w').close()
+    time.sleep(60)
+  """
+  launcher = subprocess.Popen(
+    [
+      sys.executable,
+      '-c',
+      'import sys; from gpt_jax.launchers import local; sys.exit(local.run('
+      '[sys.executable, "-c", *sys.argv[1:]], processes=2))',
+      program,
+      str(tmp_path),
+    ]
+  )
+  while len(list(tmp_path.glob('ready_*'))) < 2:
+    time.sleep(0.02)
+  launcher.send_signal(signal.SIGTERM)
+  assert launcher.wait() == 75
+  assert [(tmp_path / f'signals_{i}').read_text()[:1] for i in range(2)] == ['x', 'x']
+
+
+def test_a_folder_that_another_run_has_is_refused_before_anything_starts(
+  tmp_path, capfd
+):
+  with Workdir(tmp_path).lock():
+    before = sorted(tmp_path.iterdir())
+    command = ['--processes=2', '--', 'train', f'--workdir={tmp_path}']
+    assert local.main(command) == 5
+    assert sorted(tmp_path.iterdir()) == before
+  assert f'process {os.getpid()} on' in capfd.readouterr().err
+
+
+def test_the_workdir_is_read_from_the_command():
+  assert local._workdir(['train', '--workdir=a/b']) == pathlib.Path('a/b')
+  assert local._workdir(['train', '--workdir', 'a', '--config=c']) == pathlib.Path('a')
+  assert local._workdir(['train', '--config=c']) is None

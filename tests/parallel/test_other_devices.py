@@ -1,0 +1,45 @@
+"""A run goes on on fewer or more devices with the losses that it would have had."""
+
+import itertools
+
+import jax
+import numpy as np
+
+from gpt_jax import objectives
+from gpt_jax.checkpoints import manager
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.program import step
+from gpt_jax.train import resume
+from tests import tiny_runs
+
+
+def test_any_number_of_devices_goes_on_with_the_losses_of_any_other(tmp_path):
+  overrides = {'optimizer.learning_rate': 1e-3, 'model.num_layers': 1}
+  config = tiny_runs.tiny_config(overrides)
+  vocab = objectives.Vocab(size=16, eos_id=None)
+  programs = {
+    n: step.build(config, vocab=vocab, mesh=make_mesh({'data': n}, jax.devices()[:n]))
+    for n in (1, 2, 4, 8)
+  }
+  batch = {'tokens': np.random.default_rng(0).integers(0, 16, (8, 17), np.int32)}
+
+  def ten_losses(program, state):
+    losses = []
+    for _ in range(10):
+      state, metrics = program.step(state, batch)
+      losses.append(float(metrics['loss']))
+    return state, losses
+
+  counts = [1, 2, 4, 8, 4, 2, 1]
+  state, _ = ten_losses(programs[1], programs[1].init(0))
+  with manager.Checkpoints(
+    tmp_path, keep_last=1, keep_best=0, best_metric='', asynchronous=False
+  ) as store:
+    for number, (old, new) in enumerate(itertools.pairwise(counts), start=1):
+      mesh = dict(programs[old].rules.mesh.shape)
+      store.save(number, state.as_items(), dict(mesh=mesh))
+      _, expected = ten_losses(programs[old], state)
+      state, at, origin = resume.starting_state(programs[new], store, config)
+      assert at == number and 'not bit for bit' in origin
+      state, losses = ten_losses(programs[new], state)
+      np.testing.assert_allclose(losses, expected, rtol=1e-5, err_msg=f'{old}->{new}')

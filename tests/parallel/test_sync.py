@@ -1,0 +1,63 @@
+"""All processes get one answer; test_multihost.py asks two real ones."""
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax.core.errors import DataError, StorageError
+from gpt_jax.parallel import sync
+
+
+def test_alone_a_process_answers_itself():
+  assert sync.anywhere(1) is True and sync.of_primary(0) is False
+  assert sync.together(lambda: 'done') == 'done'
+  with pytest.raises(KeyError):
+    sync.together(lambda: {}['nothing'])
+
+
+@pytest.fixture
+def others(monkeypatch):
+  """Makes this process 0 of several; the list gets what the others would tell."""
+  told = []
+
+  def allgather(mine):
+    if mine.dtype == bool:
+      return np.array([mine, *told])
+    rows = [np.frombuffer(text.ljust(len(mine), b'\0'), np.uint8) for text in told]
+    return np.stack([mine, *rows])
+
+  monkeypatch.setattr(jax, 'process_count', lambda: 1 + len(told))
+  monkeypatch.setattr(sync.multihost_utils, 'process_allgather', allgather)
+  return told
+
+
+def test_one_that_says_so_is_enough(others):
+  others += [False, True]
+  assert sync.anywhere(False)
+  others[1] = False
+  assert not sync.anywhere(False)
+
+
+def fail():
+  raise StorageError('a part is missing')
+
+
+def test_all_end_with_the_error_of_the_one_that_failed(others):
+  others += [b'', b'3 DataError: token 7 is bad: 300']
+  with pytest.raises(DataError, match='process 2: token 7 is bad: 300'):
+    sync.together(lambda: None)
+  with pytest.raises(DataError):  # of several the last: the cause
+    sync.together(fail)
+  others[1] = b'0 KeyError: nothing'
+  with pytest.raises(RuntimeError, match='process 2: KeyError: nothing'):
+    sync.together(lambda: None)
+  others[1] = b''
+  with pytest.raises(StorageError, match='^a part is missing'):
+    sync.together(fail)
+
+
+def test_a_message_that_is_too_long_is_cut(others):
+  others += [b'3 DataError: ' + sync.PROBLEM_BYTES * b'x']
+  others[0] = others[0][: sync.PROBLEM_BYTES]
+  with pytest.raises(DataError, match='process 1: xxx'):
+    sync.together(lambda: None)

@@ -1,0 +1,236 @@
+"""Plans: exact where they count, honest where they model, for devices near and far."""
+
+import dataclasses
+import importlib.util
+import json
+import math
+
+import jax
+import pytest
+
+from configs import base
+from gpt_jax import planning
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.hlo import costs as hlo_costs
+from gpt_jax.hlo import types
+from gpt_jax.model import flops
+from gpt_jax.planning import inputs, memory, step_time, topologies
+from gpt_jax.planning import plan as plans
+from gpt_jax.program import setup, step
+from tests import tiny_runs
+
+FIELDS = {
+  'fits', 'memory_gib_per_chip', 'compute_ms', 'kernel_ms', 'collective_bytes',
+  'step_ms_bound', 'mfu_bound',
+}  # fmt: skip
+SHARDED = {'parallel.mesh': dict(data=2, fsdp=4), 'data.source': 'python_docs'}
+
+
+def config(overrides=None):
+  return tiny_runs.tiny_config(overrides)
+
+
+def analytic_flops(cfg, plan):
+  """Returns the FLOPs of a step on all devices, by arithmetic."""
+  model = dataclasses.replace(cfg.model, vocab_size=16)  # of the synthetic language
+  return flops.flops_per_token(model, cfg.data.seq_len) * plan.tokens_per_step
+
+
+@pytest.fixture(scope='module')
+def plan():
+  return planning.make_plan(config(SHARDED), topologies.parse('cpu:8'))
+
+
+def test_flops_of_the_compiled_step_are_the_analytic_ones(tmp_path):
+  cfg, path = config({'model.scan_layers': True}), tmp_path / 'step.hlo'
+  arrays = len(jax.live_arrays())
+  one = planning.make_plan(cfg, topologies.parse('cpu'), dump_hlo=path)
+  assert one.matmul_flops_per_chip == analytic_flops(cfg, one)
+  assert one.unknown_trip_counts == 0
+  assert one.collectives == ()
+  # Anyone can check the figures with the text.
+  costs = hlo_costs.measure(path.read_text())
+  assert costs.matmul_flops == one.matmul_flops_per_chip
+  # Nothing of the run was put on a device; two matrices measured the peak.
+  assert len(jax.live_arrays()) <= arrays + 2
+
+
+def test_memory_of_a_device_is_its_share(plan):
+  classes = plan.memory_gib_by_class
+  expected_batch = 8 * 17 * 4 / 8 / 2**30
+  assert classes['batch'] == pytest.approx(expected_batch)
+  # Matrices are cut into four, norms are whole: a little above a quarter.
+  whole = plan.parameters * 4 / 2**30
+  assert whole / 4 <= classes['parameters'] < whole / 3.5
+  assert classes['optimizer'] == pytest.approx(2 * classes['parameters'], rel=1e-2)
+  assert classes['average'] == 0
+  assert plan.memory_gib_per_chip == pytest.approx(
+    math.fsum(gib for name, gib in classes.items() if name != 'code')
+  )
+  assert plan.fits
+  assert plan.short_gib_per_chip == 0
+
+
+def test_activations_are_what_recomputation_saves():
+  layers = {'model.num_layers': 4, 'model.scan_layers': True, 'data.seq_len': 64}
+  plans = {
+    remat: planning.make_plan(
+      config(layers | {'model.remat': remat}), topologies.parse('cpu')
+    )
+    for remat in ('none', 'full')
+  }
+  saved = {name: p.memory_gib_by_class['activations'] for name, p in plans.items()}
+  # At least the inputs of the four layers: 8 rows of 64 tokens in float32.
+  inputs_gib = 4 * 8 * 64 * tiny_runs.tiny_config().model.d_model * 4 / 2**30
+  assert inputs_gib <= saved['full'] < saved['none'] / 2
+  largest = plans['none'].largest_buffers
+  assert [b['gib'] for b in largest] == sorted([b['gib'] for b in largest])[::-1]
+  assert len(largest) == memory.LARGEST
+  assert any(b['kind'] == 'activation' and b['source'] for b in largest)
+
+
+def test_a_program_that_jax_cannot_read_comes_from_the_dump(tmp_path):
+  class Executable:
+    def as_text(self):
+      raise jax.errors.JaxRuntimeError('INTERNAL: 1 operands but sees 2')
+
+  (tmp_path / 'module_0.f.after_codegen.txt').write_text('HloModule f')
+  (tmp_path / 'module_0.f.before_optimizations.txt').write_text('HloModule early')
+  assert plans._text(Executable(), tmp_path) == 'HloModule f'
+
+
+def test_what_outlasts_the_work_beside_it_is_exposed():
+  fields = dict(
+    kind='all-gather', axes=('fsdp',), group_size=4, count=1, bytes=1, wire_bytes=1.0,
+    model_ms=5.0,
+  )  # fmt: skip
+  beside = step_time.Traffic(**fields, asynchronous=True, overlaps_ms={'matmul': 3.0})
+  assert beside.exposed_ms == 2.0
+  assert dataclasses.replace(beside, overlaps_ms=None).exposed_ms == 0.0
+  assert dataclasses.replace(beside, asynchronous=False).exposed_ms == 5.0
+
+
+def test_collectives_are_told_by_kind_and_axis(plan):
+  assert {axis for each in plan.collectives for axis in each.axes} >= {'fsdp'}
+  assert set(plan.collective_bytes) == {each.kind for each in plan.collectives}
+  gathered = sum(e.bytes for e in plan.collectives if e.kind == 'all-gather')
+  assert plan.collective_bytes['all-gather'] == gathered > 0
+
+
+def test_bounds_follow_from_one_another(plan):
+  assert plan.step_ms_bound == pytest.approx(plan.compute_ms)  # no network on CPUs
+  per_day = plan.tokens_per_step / plan.step_ms_bound * 1e3 * 86400
+  assert plan.tokens_per_day_bound == pytest.approx(per_day)
+  total = plan.steps * plan.tokens_per_step
+  assert plan.days_bound == pytest.approx(total / per_day)
+  assert plan.chip_hours_bound == pytest.approx(plan.days_bound * 24 * 8)
+  assert 0 < plan.mfu_bound < 2
+
+
+def test_a_plan_is_json(plan):
+  values = json.loads(json.dumps(plan.to_dict()))
+  assert FIELDS <= values.keys()
+  assert values['collectives'][0].keys() >= {'kind', 'axes', 'wire_bytes'}
+
+
+@pytest.mark.parametrize(
+  'overrides, size',
+  [
+    ({'tokenizer.name': 'byte'}, 257),
+    ({'tokenizer.name': 'gpt2'}, 50257),
+    ({'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 999}, 999),
+    ({'tokenizer.name': 'char', 'model.vocab_size': 65}, 65),
+    ({'objective.name': 'masked_lm', 'model.vocab_size': 65}, 64),
+    ({'data.source': 'markov', 'data.generator.vocab_size': 12}, 12),
+    ({'data.source': 'uniform', 'data.generator.vocab_size': 12}, 12),
+  ],
+)
+def test_the_vocabulary_is_known_without_reading_text(overrides, size):
+  overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
+  resolved = load.resolve(base.get_config(), overrides, setup.TABLES)
+  assert inputs.vocabulary(resolved).size == size
+
+
+@pytest.mark.parametrize('source', inputs.SYNTHETIC)
+def test_a_language_has_the_vocabulary_that_training_gives_it(source, tmp_path):
+  resolved = config({'data.source': source})
+  tokenizer = setup.open_tokenizer(resolved, tmp_path)
+  assert inputs.vocabulary(resolved).size == tokenizer.vocab_size
+
+
+def test_a_vocabulary_that_is_not_to_be_known_is_asked_for():
+  resolved = config({'data.source': 'text', 'tokenizer.name': 'char'})
+  with pytest.raises(ConfigError, match='--config.model.vocab_size=N'):
+    inputs.vocabulary(resolved)
+
+
+def test_documents_kept_apart_bring_segments_and_positions():
+  for overrides in (
+    {'data.packing': 'first_fit'},
+    {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
+  ):
+    cfg = config(overrides | {'data.source': 'python_docs'})
+    program = step.build(cfg, vocab=inputs.vocabulary(cfg))
+    batch = inputs.abstract_batch(program)
+    assert batch.keys() == {'tokens', 'segments', 'positions'}
+    assert batch['segments'].shape == (8, 17)
+
+
+@pytest.mark.parametrize(
+  'message, short, needed',
+  [
+    (
+      'Ran out of memory on HBM, the total memory required for HLO temporaries'
+      ' (15.83G) exceeds available HBM (15.75G).',
+      0.08,
+      15.83,
+    ),
+    (
+      'CompileTimeHbmOom: XLA:TPU compile permanent error. Used 22.73G of 15.75G hbm.'
+      ' Exceeded hbm capacity by 6.98G.',
+      6.98,
+      22.73,
+    ),
+    ('Used 512.0M of 0.25G hbm.', 0.25, 0.5),
+  ],
+)
+def test_the_size_of_a_refusal_is_read_from_it(message, short, needed):
+  assert memory.shortage(message) == pytest.approx((short, needed))
+
+
+def test_a_refusal_without_figures_leaves_them_open():
+  assert memory.shortage('RESOURCE_EXHAUSTED: no more') == (None, None)
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason="needs libtpu: pip install -e '.[plan]'",
+)
+class TestWithLibtpu:
+  def test_a_slice_that_is_not_here_is_planned(self):
+    cfg = config({'parallel.mesh': dict(fsdp=-1), 'model.scan_layers': True})
+    plan = planning.make_plan(cfg, topologies.parse('v5e:2x2'))
+    assert plan.fits
+    assert 0 < plan.memory_gib_per_chip < plan.hbm_gib_per_chip == 16
+    assert plan.unknown_trip_counts == 0
+    assert plan.compute_ms > 0
+    share = analytic_flops(cfg, plan) / 4
+    assert plan.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
+    assert plan.network_ms > 0
+
+  def test_slices_exchange_their_gradients(self):
+    cfg = config({'parallel.mesh': dict(data=2, fsdp=4)})
+    plan = planning.make_plan(cfg, topologies.parse('2xv5e:2x2'))
+    # Every device exchanges at least its share of the gradient, in 16 bits or more.
+    share = 2**30 * plan.memory_gib_by_class['parameters']
+    assert plan.collective_bytes[types.BETWEEN_SLICES] >= share / 2
+
+  def test_what_does_not_fit_says_by_how_much(self):
+    cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})
+    plan = planning.make_plan(cfg, topologies.parse('v5e:1x1'))
+    assert not plan.fits
+    assert plan.short_gib_per_chip > 0
+    assert plan.step_ms_bound is None
+    assert json.dumps(plan.to_dict())

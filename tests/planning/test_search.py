@@ -1,0 +1,158 @@
+"""Searching: cheap sums first, then compilations, and a reason for every failure."""
+
+import json
+import types
+
+import pytest
+
+from configs import base
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.planning import search, topologies
+from gpt_jax.program import setup
+from tests import tiny_runs
+
+
+def resolver(**fixed):
+  def resolve(more):
+    return tiny_runs.tiny_config(fixed | more)
+
+  return resolve
+
+
+@pytest.fixture(scope='module')
+def rows():
+  seen = []
+
+  def progress(items, total):
+    for item in items:
+      seen.append(total)
+      yield item
+
+  found = search.search(
+    resolver(),
+    topologies.parse('cpu:8'),
+    axes=('batch', 'mesh'),
+    max_compiles=2,
+    progress=progress,
+  )
+  assert seen == [2, 2]
+  return found
+
+
+def test_no_more_than_asked_for_is_compiled_and_the_fastest_stands_first(rows):
+  compiled = [row for row in rows if row.plan]
+  assert len(compiled) == 2
+  paces = [row.plan.tokens_per_second_bound for row in compiled]
+  assert paces == sorted(paces, reverse=True)
+  assert rows[0].outcome == 'fits'
+  assert any(row.outcome == 'not compiled' for row in rows)
+
+
+def test_what_cannot_be_is_a_row_with_its_reason(rows):
+  reasons = {row.reason for row in rows if row.outcome == 'ruled out'}
+  assert any('do not divide over 8 data shards' in reason for reason in reasons)
+
+
+def test_flags_of_a_row_give_its_config(rows):
+  row = rows[0]
+  words = [word.removeprefix('--config.') for word in row.flags.split()]
+  overrides = dict(word.split('=') for word in words)
+  config = tiny_runs.tiny_config(overrides)
+  assert config.train.batch_size == row.plan.batch_size
+  assert config.parallel.mesh == row.plan.mesh
+  assert json.loads(json.dumps(row.to_dict()))['outcome'] == 'fits'
+
+
+def test_every_combination_is_accounted_for(rows):
+  config, topology = resolver()({}), topologies.parse('cpu:8')
+  sizes = [len(search.AXES[axis](config, topology)) for axis in ('batch', 'mesh')]
+  assert len(rows) == sizes[0] * sizes[1]
+
+
+def test_meshes_cut_all_devices_and_keep_the_one_that_is_given():
+  config = resolver(**{'parallel.mesh': dict(data=2, fsdp=2, tensor=2)})({})
+  found = [
+    each['parallel.mesh'] for each in search.meshes(config, topologies.parse('cpu:8'))
+  ]
+  assert found[0] == dict(data=2, fsdp=2, sequence=1, tensor=2, expert=1)
+  assert dict(data=8, fsdp=1, sequence=1, tensor=1, expert=1) in found
+  assert all(mesh['tensor'] <= config.model.num_heads for mesh in found)
+  assert len({tuple(mesh.items()) for mesh in found}) == len(found)
+
+
+def test_a_config_that_is_refused_is_a_row():
+  def resolve(more):
+    if more.get('model.remat') == 'full':
+      raise ConfigError('2 problem(s):\n  one\n  model.remat: not today')
+    return resolver()(more)
+
+  topology = topologies.parse('cpu')
+  found = search.search(resolve, topology, axes=('remat',), max_compiles=1)
+  (refused,) = (row for row in found if row.outcome == 'refused')
+  assert refused.reason == 'model.remat: not today'
+
+
+def test_a_step_that_fails_to_build_is_a_row(monkeypatch):
+  def fail(config, topology):
+    raise ConfigError('parallel: no')
+
+  monkeypatch.setattr(search, 'make_plan', fail)
+  found = search.search(
+    resolver(), topologies.parse('cpu'), axes=('scan',), max_compiles=9
+  )
+  assert {(row.outcome, row.reason) for row in found} == {('refused', 'parallel: no')}
+
+
+def big(**overrides):
+  settings = {
+    'model.num_layers': 12, 'model.d_model': 768, 'model.num_heads': 12,
+    'model.vocab_size': 50304, 'data.seq_len': 1024, 'model.dtype': 'bfloat16',
+    'train.batch_size': 32,
+  }  # fmt: skip
+  return load.resolve(base.get_config(), settings | overrides, setup.TABLES)
+
+
+class Chips:
+  """What a search asks of a slice, without libtpu."""
+
+  def __init__(self, count, chip='v5e'):
+    self.devices, self.chip, self.num_slices = [None] * count, topologies.CHIPS[chip], 1
+
+
+def test_arithmetic_rules_out_what_cannot_fit():
+  assert search.impossible(big(), Chips(4)) == ''
+  reason = search.impossible(
+    big(**{'train.batch_size': 512, 'model.remat': 'none'}), Chips(4)
+  )
+  assert reason.startswith('needs more than') and reason.endswith('of 16 GiB')
+  wide = big(**{'parallel.mesh': dict(tensor=8, data=1)})
+  assert 'num_kv_heads=12 does not divide over tensor=8' in search.impossible(
+    wide, Chips(8)
+  )
+
+
+def test_what_is_larger_than_what_did_not_fit_is_not_compiled(monkeypatch):
+  tried = []
+
+  def short(config, topology):
+    tried.append(config.train.batch_size)
+    plan = dict(fits=False, short_gib_per_chip=2.5, tokens_per_second_bound=None)
+    return types.SimpleNamespace(**plan, to_dict=dict)
+
+  monkeypatch.setattr(search, 'make_plan', short)
+  # The estimate of a CPU does not tell sizes apart: they come in order.
+  found = search.search(
+    resolver(), topologies.parse('cpu'), axes=('batch',), max_compiles=9
+  )
+  assert len(tried) == 1
+  outcomes = [row.outcome for row in found]
+  assert outcomes == ['does not fit', 'ruled out', 'ruled out', 'ruled out']
+  assert found[0].reason == 'short by 2.50 GiB or more'
+
+
+def test_less_traffic_is_tried_first():
+  plain = search.estimate(big(), Chips(4))
+  cut = search.estimate(big(**{'parallel.mesh': dict(data=1, tensor=4)}), Chips(4))
+  assert plain > cut
+  assert plain > search.estimate(big(**{'model.remat': 'full'}), Chips(4))

@@ -1,0 +1,95 @@
+"""The parts of a program from its config: config, tokenizer, data, mesh."""
+
+import json
+
+import pytest
+
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.data import tokenizers
+from gpt_jax.program import setup
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+
+def test_a_config_is_read_back_as_it_was(finished_run, text_file):
+  config = setup.read_config(finished_run)
+  expected = tiny_runs.tiny_config(
+    tiny_runs.everything_on(text_file) | {'model.vocab_size': 257}
+  )
+  assert config == expected
+
+
+@pytest.mark.parametrize('content', [None, '{"a"'])
+def test_a_folder_without_a_readable_config_is_no_run(content, tmp_path):
+  if content:
+    (tmp_path / 'config.json').write_text(content)
+  with pytest.raises(CheckpointError, match=str(tmp_path)):
+    setup.read_config(tmp_path)
+
+
+def test_a_config_of_another_version_names_the_fields(finished_run, tmp_path):
+  saved = Workdir(finished_run).read_config()
+  saved['model']['old_knob'] = 1
+  del saved['train']['grad_accum']
+  (tmp_path / 'config.json').write_text(json.dumps(saved))
+  with pytest.raises(
+    ConfigError, match=r'model\.old_knob: unknown key(.|\n)*grad_accum'
+  ):
+    setup.read_config(tmp_path)
+
+
+def test_the_tokenizer_is_kept_in_the_workdir(tmp_path):
+  config = tiny_runs.tiny_config()
+  first = setup.open_tokenizer(config, tmp_path)
+  assert (first.name, first.vocab_size) == ('ids', 16)
+  kept = tokenizers.load(Workdir(tmp_path).tokenizer)
+  assert kept.fingerprint == first.fingerprint
+
+
+def test_parameters_of_another_run_come_with_its_tokenizer(text_file, tmp_path):
+  learned = tiny_runs.TEXT | {
+    'data.path': str(text_file),
+    'tokenizer.name': 'bpe',
+    'tokenizer.vocab_size': 300,
+  }
+  first = setup.open_tokenizer(tiny_runs.tiny_config(learned), tmp_path / 'first')
+  other = tmp_path / 'other.txt'
+  other.write_text('quite another text, with other words in it. ' * 50)
+  more = learned | {'data.path': str(other), 'init_from': str(tmp_path / 'first')}
+  second = setup.open_tokenizer(tiny_runs.tiny_config(more), tmp_path / 'second')
+  assert second.fingerprint == first.fingerprint
+  assert Workdir(tmp_path / 'second').tokenizer.is_dir()
+
+
+def test_eval_sets_are_the_training_data_with_other_fields(tmp_path):
+  sets = {
+    'validation': {'split': 'validation'},
+    'longer': {'split': 'validation', 'seq_len': 32},
+  }
+  config = tiny_runs.tiny_config({'eval.sets': sets})
+  tokenizer = setup.open_tokenizer(config, tmp_path)
+  found = setup.open_eval_sets(config, tokenizer, tmp_path)
+  assert found.keys() == sets.keys()
+  assert [len(found[name].sample(0)['tokens']) for name in sets] == [17, 33]
+  train = setup.open_training_data(config, tokenizer, tmp_path)
+  assert found['validation'].fingerprint != train.fingerprint
+
+
+def test_targets_are_the_text_only_from_left_to_right():
+  assert setup.predicts_text(tiny_runs.tiny_config())
+  for name in ('masked_lm', 'span_corruption', 'prefix_lm'):
+    config = tiny_runs.tiny_config({'objective.name': name})
+    assert not setup.predicts_text(config)
+
+
+def test_one_process_reads_whole_batches(tmp_path):
+  config = tiny_runs.tiny_config({'parallel.mesh.tensor': 2})
+  tokenizer = setup.open_tokenizer(config, tmp_path)
+  program = setup.open_program(config, tokenizer)
+  assert setup.reader_share(program) == dict(process_index=0, process_count=1)
+
+
+def test_every_field_that_picks_from_a_table_is_checked_at_the_door():
+  for field in setup.TABLES:
+    with pytest.raises(ConfigError, match=f"{field}='nonsense': expected one of"):
+      tiny_runs.tiny_config({field: 'nonsense'})

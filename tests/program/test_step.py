@@ -1,0 +1,287 @@
+"""The train step: what cutting, packing and sharding a batch must not change."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt_jax import objectives
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.data import packing
+from gpt_jax.data.token_cache import TokenStore
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.parallel.sharding import PRESETS
+from gpt_jax.program import step
+from tests import tiny_runs
+
+VOCAB = objectives.Vocab(size=257, eos_id=256)
+# SGD at rate 1: a parameter moves by its gradient, so equal parameters are equal
+# gradients. Adam would blow the rounding of a gradient near zero up to a whole step.
+SGD = {
+  'optimizer.name': 'sgd',
+  'optimizer.momentum': 0.0,
+  'optimizer.learning_rate': 1.0,
+  'optimizer.clip_norm': 0.0,
+  'optimizer.weight_decay': 0.0,
+}
+MESHES = {
+  'replicated': {},
+  'fsdp': {'parallel.mesh.data': 2, 'parallel.mesh.fsdp': 4},
+  'fsdp_tensor': {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
+  'sequence': {'parallel.mesh.fsdp': 2, 'parallel.mesh.sequence': 2},
+}
+"""A mesh of 8 devices on which each preset cuts something."""
+
+
+def build(overrides=None, devices=1):
+  """Returns the Program of SGD with `overrides`; equal ones are built once."""
+  return _build(tuple(sorted((overrides or {}).items())), devices)
+
+
+@functools.cache
+def _build(overrides, devices):
+  config = tiny_runs.tiny_config(SGD | dict(overrides))
+  mesh = make_mesh(config.parallel.mesh, jax.devices()[:devices])
+  return step.build(config, vocab=VOCAB, mesh=mesh)
+
+
+def padded_batch(rows=8, width=17):
+  """Returns rows of two documents and padding: each row has other weights."""
+  rng = np.random.default_rng(0)
+  first = rng.integers(2, 9, (rows, 1))
+  second = first + rng.integers(2, 8, (rows, 1))
+  column = np.arange(width)[None]
+  segments = 1 + (column >= first) - 2 * (column >= second)
+  positions = np.where(column < first, column, column - first)
+  return {
+    'tokens': rng.integers(0, 256, (rows, width)).astype(np.int32),
+    'segments': segments.astype(np.int32),
+    'positions': np.where(segments > 0, positions, 0).astype(np.int32),
+  }
+
+
+def plain_batch(rows=8, width=17):
+  tokens = np.random.default_rng(1).integers(0, 257, (rows, width))
+  return {'tokens': tokens.astype(np.int32)}
+
+
+def one_step(program, batch):
+  """Returns (all of the new state, metrics) as numpy arrays by name."""
+  state, metrics = program.step(program.init(0), batch)
+  return tiny_runs.named(state), tiny_runs.named(metrics)
+
+
+@pytest.mark.parametrize(
+  'objective, batch',
+  [
+    ('causal_lm', plain_batch()),
+    ('causal_lm', padded_batch()),
+    ('masked_lm', plain_batch()),
+    ('prefix_lm', padded_batch()),
+  ],
+  ids=['causal', 'causal packed', 'masked', 'prefix packed'],
+)
+def test_microbatches_make_the_step_of_one_big_batch(objective, batch):
+  whole, its_metrics = one_step(build({'objective.name': objective}), batch)
+  program = build({'objective.name': objective, 'train.grad_accum': 4})
+  parts, metrics = one_step(program, batch)
+  tiny_runs.assert_same(parts, whole, atol=1e-6)
+  tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_half_precision_add_up_in_float32():
+  # In bfloat16 1 + 1/512 is 1, however often it is added.
+  parts_B = jnp.array([1.0] + 7 * [1 / 512])
+
+  def grad_fn(params, part_B, rng):
+    return (0.0, {'targets': jnp.sum(part_B)}), part_B.astype('bfloat16')
+
+  sums, grad = step._accumulate(
+    grad_fn, jnp.ones(1, 'bfloat16'), parts_B, jax.random.key(0), 8, lambda x, *_: x
+  )
+  assert sums['targets'] == 1 + 7 / 512
+  assert grad.dtype == jnp.bfloat16
+  assert grad[0] == 1 + 2 / 128  # the sum, rounded once
+
+
+def test_packed_documents_make_the_step_of_padded_ones():
+  rng = np.random.default_rng(2)
+  lengths = rng.integers(2, 18, 20)
+  tokens = rng.integers(0, 256, lengths.sum()).astype(np.uint16)
+  store = TokenStore(tokens, np.concatenate([[0], np.cumsum(lengths)]))
+  packings = packing.Pad(store, 16), packing.FirstFit(store, 16)
+  assert len(packings[1]) < len(packings[0]) == 20
+  results = []
+  for one in packings:
+    samples = [one.sample(i) for i in range(len(one))]
+    batch = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+    results.append(one_step(build({'model.position': 'learned'}), batch))
+  (padded, its_metrics), (packed, metrics) = results
+  assert metrics["['targets']"] == (lengths - 1).sum()
+  tiny_runs.assert_same(packed, padded, atol=1e-6)
+  tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def unsharded():
+  """Returns the step of ADAM's program on one device."""
+  return one_step(build(ADAM), padded_batch())
+
+
+# eps keeps Adam from magnifying gradients that are rounding only.
+ADAM = {
+  'optimizer.name': 'adamw',
+  'optimizer.learning_rate': 0.01,
+  'optimizer.eps': 1e-3,
+  'optimizer.ema': 0.5,
+  'optimizer.clip_norm': 1.0,
+  'model.norm': 'layernorm',
+  'model.bias': True,
+}
+
+
+def test_every_preset_has_a_mesh_here():
+  assert MESHES.keys() == PRESETS.keys()
+
+
+@pytest.mark.parametrize('rules', sorted(PRESETS))
+def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
+  program = build(ADAM | MESHES[rules] | {'parallel.rules': rules}, devices=8)
+  batch = jax.device_put(padded_batch(), program.batch_sharding)
+  state, metrics = program.step(program.init(0), batch)
+  for leaf in jax.tree.leaves((state, metrics)):
+    assert isinstance(leaf.sharding, jax.sharding.NamedSharding)
+    assert leaf.sharding.mesh.size == 8
+  # The table may have rows more, to divide over its axis; the real ones are equal.
+  sharded = tiny_runs.named(state)
+  for name, values in sharded.items():
+    if 'embed' in name:
+      sharded[name] = values[:257]
+  tiny_runs.assert_same(sharded, unsharded[0], atol=1e-5)
+  tiny_runs.assert_same(tiny_runs.named(metrics), unsharded[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('rules', sorted(PRESETS))
+def test_presets_really_cut_the_parameters(rules):
+  program = build(ADAM | MESHES[rules] | {'parallel.rules': rules}, devices=8)
+  leaves = jax.tree.leaves(program.abstract_state.params)
+  sizes = [np.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves]
+  share = sum(sizes) / sum(np.prod(leaf.shape) for leaf in leaves)
+  expected = {'replicated': 1, 'fsdp': 1 / 4, 'fsdp_tensor': 1 / 4, 'sequence': 1 / 2}
+  assert share == pytest.approx(expected[rules], rel=0.1)  # norms are whole
+
+
+@pytest.mark.parametrize('tensor, rows', [(1, 257), (2, 258), (4, 260)])
+def test_the_vocabulary_is_rounded_up_over_the_tensor_axis(tensor, rows):
+  mesh = {'parallel.mesh.tensor': tensor, 'model.num_heads': 4}
+  program = build(mesh, devices=4)
+  assert program.config.model.vocab_size == rows
+  assert program.abstract_state.params['embed']['embedding'].shape == (rows, 32)
+
+
+def test_the_table_of_a_checkpoint_is_cut_only_where_it_divides():
+  config = tiny_runs.tiny_config({'parallel.mesh.tensor': 2})
+  for rows, cut in ((257, 257), (260, 130)):
+    program = step.build(config, vocab=VOCAB, table_rows=rows)
+    table = program.abstract_state.params['embed']['embedding']
+    assert table.shape == (rows, 32)
+    assert table.sharding.shard_shape(table.shape)[0] == cut
+
+
+def test_rows_that_pad_the_table_get_no_probability_and_no_gradient():
+  few, many = build(), build({'model.vocab_multiple': 64})
+  expected, its_metrics = one_step(few, plain_batch())
+  state = many.init(0)
+  # The first rows of a larger table start as those of a smaller one; the others may
+  # look as likely as they want.
+  table = state.params['embed']['embedding'].at[257:].set(9.0)
+  assert table.shape == (320, 32)
+  before = np.asarray(table)
+  state.params['embed']['embedding'] = table
+  state, metrics = many.step(state, plain_batch())
+  after = np.asarray(state.params['embed']['embedding'])
+  np.testing.assert_array_equal(after[257:], before[257:])
+  np.testing.assert_allclose(
+    after[:257], expected[".params['embed']['embedding']"], atol=1e-6
+  )
+  tiny_runs.assert_same(tiny_runs.named(metrics), its_metrics, rtol=1e-5)
+
+
+# At no learning rate to speak of, so that steps differ by their dropout alone.
+DROPOUT = {'model.dropout': 0.3, 'optimizer.learning_rate': 1e-30}
+
+
+def test_a_step_depends_on_nothing_but_its_arguments():
+  program = build(DROPOUT)
+  first, _ = one_step(program, plain_batch())
+  second, _ = one_step(program, plain_batch())
+  tiny_runs.assert_same(first, second)
+
+
+def test_dropout_draws_anew_at_each_step_and_not_at_all_in_evaluation():
+  program = build(DROPOUT)
+  state, first = program.step(program.init(0), plain_batch())
+  state, second = program.step(state, plain_batch())
+  assert abs(first['loss'] - second['loss']) > 1e-4
+  sums = program.evaluate(state.params, plain_batch(), 0)
+  _, expected = one_step(build(), plain_batch())
+  np.testing.assert_allclose(sums['nll'] / 128, expected["['loss']"], rtol=1e-5)
+
+
+def test_measuring_norms_changes_nothing_else():
+  program = build()
+  expected, _ = one_step(program, plain_batch())
+  state, metrics = program.step_with_norms(program.init(0), plain_batch())
+  tiny_runs.assert_same(tiny_runs.named(state), expected, atol=1e-7)
+  norms = metrics['norms']
+  squares = sum(jnp.sum(n**2) for name, n in norms.items() if name.startswith('grad/'))
+  np.testing.assert_allclose(jnp.sqrt(squares), metrics['grad_norm'], rtol=1e-5)
+
+
+def test_the_state_is_given_away():
+  program = build()
+  state = program.init(0)
+  program.step(state, plain_batch())
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+def test_metrics_report_the_likelihood_and_what_is_minimised_apart():
+  program = build({'objective.z_loss': 0.1, 'objective.label_smoothing': 0.2})
+  _, metrics = program.step(program.init(0), plain_batch())
+  sums = program.evaluate(program.init(0).params, plain_batch(), 0)
+  mean = float(sums['nll'] / sums['targets'])
+  assert float(metrics['loss']) == pytest.approx(mean, rel=1e-5)
+  assert metrics['objective'] > metrics['loss'] + 1
+  assert metrics['targets'] == 8 * 16
+  assert metrics['learning_rate'] == 1.0
+
+
+def test_evaluation_counts_the_bytes_of_targets():
+  config = tiny_runs.tiny_config()
+  lengths = np.arange(257)
+  mesh = make_mesh({}, jax.devices()[:1])
+  program = step.build(config, vocab=VOCAB, mesh=mesh, byte_lengths=lengths)
+  batch = padded_batch()
+  sums = program.evaluate(program.init(0).params, batch, 0)
+  same = batch['segments'][:, :-1] == batch['segments'][:, 1:]
+  counted = same & (batch['segments'][:, 1:] > 0)
+  assert sums['targets'] == counted.sum()
+  assert sums['bytes'] == batch['tokens'][:, 1:][counted].sum()
+
+
+@pytest.mark.parametrize(
+  'overrides, expected',
+  [
+    ({'model.vocab_size': 200}, r'model\.vocab_size=200: .* use 257 ids'),
+    ({'train.batch_size': 12}, r'train\.batch_size=12: .* 8 data shards; try 8'),
+    ({'train.grad_accum': 2}, r'microbatches of 4 rows .* try 16'),
+    ({'eval.batch_size': 4}, r'eval\.batch_size=4: .* 8 data shards; try 8'),
+    ({'parallel.mesh.tensor': 8}, r"'kv_heads' dimension of 2"),
+    ({'parallel.mesh.tensor': 3}, r'multiple of 3 devices, and there are 8'),
+  ],
+)
+def test_what_does_not_fit_the_mesh_is_refused_by_name(overrides, expected):
+  with pytest.raises(ConfigError, match=expected):
+    build(overrides, devices=8)

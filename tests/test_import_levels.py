@@ -1,0 +1,115 @@
+"""The arrows between modules, read from their import statements, point downwards."""
+
+import ast
+import graphlib
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+FLOORS = {
+  'core hlo': 1,
+  'config parallel optimizers': 2,
+  'attention data workdir': 3,
+  'model objectives checkpoints tracking evaluation launchers': 4,
+  'tasks peft interop compress': 5,
+  'inference program': 6,
+  'planning train sweeps': 7,
+  'benchmarks serving': 8,
+  'api': 9,
+  'commands cli __main__ __init__': 10,
+}
+"""Names directly under gpt_jax. A module imports from below and from its own folder."""
+
+SHARED_FLOORS = (10,)
+"""The ground and the front door: here the files also import each other."""
+
+FLOOR_OF = {name: floor for names, floor in FLOORS.items() for name in names.split()}
+
+
+def _modules():
+  """Returns `{dotted name: path}` of all modules of the package."""
+  found = {}
+  for path in sorted((ROOT / 'gpt_jax').rglob('*.py')):
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    found['.'.join(parts[:-1] if parts[-1] == '__init__' else parts)] = path
+  return found
+
+
+MODULES = _modules()
+
+
+def imports_of(source, known=MODULES):
+  """Returns the modules of the package that `source` imports, anywhere in it.
+
+  `from gpt_jax.model import gpt` is an import of `gpt_jax.model.gpt` when that is a
+  module, and of `gpt_jax.model` when it is not.
+  """
+  found = set()
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert not node.level, f'line {node.lineno}: relative import; write gpt_jax. ...'
+      for alias in node.names:
+        inner = f'{node.module}.{alias.name}'
+        found.add(inner if inner in known else node.module)
+  return {name for name in found if name.split('.')[0] == 'gpt_jax'}
+
+
+def room(module):
+  """Returns the folder or file directly under gpt_jax that holds `module`."""
+  return module.split('.')[1] if '.' in module else '__init__'
+
+
+def wrong_arrows(module, imported):
+  """Returns one line for each import that does not point downwards."""
+  here = room(module)
+  lines = []
+  for target in sorted(imported):
+    there = room(target)
+    is_shared = FLOOR_OF[here] == FLOOR_OF[there] and FLOOR_OF[here] in SHARED_FLOORS
+    if not (here == there or is_shared or FLOOR_OF[there] < FLOOR_OF[here]):
+      lines.append(
+        f'{module} (floor {FLOOR_OF[here]}) imports {target} (floor {FLOOR_OF[there]})'
+      )
+  return lines
+
+
+def test_every_file_and_folder_has_a_floor():
+  homeless = {room(module) for module in MODULES} - set(FLOOR_OF)
+  assert homeless == set(), 'give it a floor in FLOORS and in docs/architecture.md'
+
+
+def test_modules_import_only_from_below():
+  wrong = []
+  for module, path in MODULES.items():
+    wrong += wrong_arrows(module, imports_of(path.read_text()))
+  assert not wrong, '\n'.join(wrong)
+
+
+def test_modules_do_not_import_each_other_in_a_circle():
+  graph = {name: imports_of(path.read_text()) for name, path in MODULES.items()}
+  graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def test_folders_are_one_level_deep():
+  assert max(name.count('.') for name in MODULES) <= 2
+
+
+@pytest.mark.parametrize(
+  'module, source, is_wrong',
+  [
+    ('gpt_jax.model.gpt', 'import gpt_jax.train.loop', True),
+    ('gpt_jax.model.gpt', 'def f():\n  from gpt_jax.evaluation import evaluate', True),
+    ('gpt_jax.data.pipeline', 'from gpt_jax.objectives import losses', True),
+    ('gpt_jax.data.pipeline', 'from gpt_jax.data import packing', False),
+    ('gpt_jax.objectives.losses', 'from gpt_jax.attention.masks import Mask', False),
+    ('gpt_jax.config.load', 'from gpt_jax.core.errors import ConfigError', False),
+    ('gpt_jax.core.types', 'import gpt_jax', True),
+    ('gpt_jax.core.types', 'import numpy as np', False),
+  ],
+)
+def test_the_check_itself_sees_arrows_that_point_up(module, source, is_wrong):
+  assert bool(wrong_arrows(module, imports_of(source))) == is_wrong

@@ -1,0 +1,68 @@
+"""Hooks: when they are due, and what each leaves."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.data.tokenizers import CharTokenizer
+from gpt_jax.train import hooks
+
+
+def run_at(step, total=10):
+  horizon = types.SimpleNamespace(total_steps=total)
+  return types.SimpleNamespace(
+    step=step, program=types.SimpleNamespace(horizon=horizon)
+  )
+
+
+@pytest.mark.parametrize(
+  'every, at_end, expected',
+  [(4, False, [4, 8]), (4, True, [4, 8, 10]), (5, True, [5, 10]), (0, True, [10]),
+   (0, False, [])],
+)  # fmt: skip
+def test_a_hook_is_due_every_so_many_steps_and_maybe_at_the_end(
+  every, at_end, expected
+):
+  hook = hooks.Every(every, print, at_end=at_end)
+  assert [step for step in range(1, 11) if hook.is_due(run_at(step))] == expected
+
+
+def test_a_profile_covers_the_steps_that_were_asked_for(tmp_path, monkeypatch):
+  calls = []
+  monkeypatch.setattr(jax.profiler, 'start_trace', lambda path: calls.append('start'))
+  monkeypatch.setattr(jax.profiler, 'stop_trace', lambda: calls.append('stop'))
+  with hooks.Profile(tmp_path, 2, 3) as profile:
+    for step in range(8):
+      profile.before(step)
+      calls.append(step)
+  assert calls == [0, 1, 'start', 2, 3, 4, 'stop', 5, 6, 7]
+
+
+def test_a_profile_that_nobody_wants_never_starts(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax.profiler, 'start_trace', lambda path: pytest.fail('started'))
+  with hooks.Profile(tmp_path, 2, 0) as profile:
+    for step in range(8):
+      profile.before(step)
+
+
+def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
+  with pytest.raises(RuntimeError, match='mid-run'):
+    with hooks.Profile(tmp_path, 0, 5) as profile:
+      profile.before(0)
+      jnp.ones(2).block_until_ready()
+      raise RuntimeError('mid-run')
+  assert list(tmp_path.rglob('*.xplane.pb'))
+
+
+def test_a_prompt_that_cannot_be_read_shows_before_training_does():
+  run = types.SimpleNamespace(
+    tokenizer=CharTokenizer('abc'),
+    config=types.SimpleNamespace(
+      logging=types.SimpleNamespace(sample_prompts=('abba', 'abX'))
+    ),
+  )
+  with pytest.raises(DataError, match="logging.sample_prompts: character 'X'"):
+    hooks.Samples(run)

@@ -1,0 +1,216 @@
+"""A whole run: what it leaves behind, what it measures, and how it fails."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax.checkpoints import manager
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError, DataError, DivergedError, StorageError
+from gpt_jax.tracking import metrics_file
+from gpt_jax.train import loop
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+
+def test_a_run_leaves_all_that_its_folder_promises(finished_run):
+  workdir = Workdir(finished_run)
+  for path in (workdir.config, workdir.run, workdir.metrics, workdir.eval):
+    assert path.stat().st_size, path
+  assert (workdir.figures / 'loss.png').read_bytes().startswith(b'\x89PNG')
+  assert list(workdir.tensorboard.glob('events.*'))
+  assert list(workdir.profile.rglob('*.xplane.pb'))
+  assert (workdir.tokenizer / 'definition.json').exists()
+  with manager.reader(workdir.checkpoints) as store:
+    assert store.steps() == [3, 6]
+    assert store.items(6) == ['ema', 'params', 'train']
+  assert not (finished_run / 'wandb').exists()  # off unless asked for
+
+
+def test_samples_go_on_from_the_prompts_of_the_config(finished_run):
+  text = Workdir(finished_run).samples.read_text()
+  assert text.startswith('## Step 6\n\n```text\nsome words')
+
+
+def test_provenance_says_what_ran_where(finished_run):
+  (start,) = Workdir(finished_run).starts()
+  assert start['step'] == 0
+  assert start['mesh']['data'] == 8
+  assert start['data']['data']['data.source'] == 'text'
+  assert start['versions']['jax'] == jax.__version__
+
+
+def test_the_saved_config_is_the_resolved_one(finished_run):
+  saved = Workdir(finished_run).read_config()
+  assert saved['model']['vocab_size'] == 257
+  assert saved['model']['d_ff'] == 128
+  assert saved['data']['seed'] == saved['seed']
+  load.resolve(saved)
+
+
+def test_steps_are_recorded_once_and_when_due(finished_run):
+  steps = list(tiny_runs.losses(finished_run))
+  # The first, every second, the last; 3 for its norms.
+  assert steps == [1, 2, 3, 4, 6]
+  evaluated = [r for r in tiny_runs.lines(finished_run) if 'validation/loss' in r]
+  assert [r['step'] for r in evaluated] == [3, 6]
+
+
+def test_the_first_line_says_what_compiling_took_and_no_other(finished_run):
+  lines = metrics_file.read_lines(Workdir(finished_run).metrics)
+  told = [line for line in lines if 'train/compile_seconds' in line]
+  assert [line['step'] for line in told] == [1]
+  assert told[0]['train/compile_seconds'] > 0
+  assert told[0]['train/compile_cache_hit'] in (0, 1)
+
+
+def test_a_line_has_the_figures_of_its_own_step(finished_run):
+  last = [r for r in tiny_runs.lines(finished_run) if 'train/loss' in r][-1]
+  assert last['tokens'] == 6 * 8 * 16
+  assert last['train/targets'] == 8 * 16
+  assert last['train/learning_rate'] == pytest.approx(0.01)
+
+
+def test_norms_come_for_each_layer_when_they_are_due(finished_run):
+  with_norms = [r for r in tiny_runs.lines(finished_run) if 'grad/embed/embedding' in r]
+  assert [r['step'] for r in with_norms] == [3, 6]
+  kernel = 'layers/block_0/mlp/up/kernel'
+  for kind in ('param', 'grad', 'update'):
+    assert with_norms[0][f'{kind}/{kernel}/0'] != with_norms[0][f'{kind}/{kernel}/1']
+
+
+def test_the_last_evaluation_is_kept_beside_its_step(finished_run):
+  result = json.loads(Workdir(finished_run).eval.read_text())
+  assert result['step'] == 6
+  last = [r for r in tiny_runs.lines(finished_run) if 'validation/loss' in r][-1]
+  for name, value in result['validation'].items():
+    assert last[f'validation/{name}'] == value
+
+
+def test_a_finished_run_is_left_as_it_is(finished_run, tmp_path):
+  workdir = tmp_path / 'copy'
+  tiny_runs.copy(finished_run, workdir)
+  before = tiny_runs.lines(workdir)
+  config = load.resolve(Workdir(workdir).read_config())
+  scores = loop.train(config, workdir, quiet=True)
+  kept = Workdir(finished_run).eval.read_text()
+  assert Workdir(workdir).eval.read_text() == kept
+  assert scores['validation/loss'] == json.loads(kept)['validation']['loss']
+  assert tiny_runs.lines(workdir) == before
+  assert [start['step'] for start in Workdir(workdir).starts()] == [0, 6]
+
+
+def test_the_loss_falls_to_the_entropy_and_not_below(tmp_path):
+  # The uniform language: nothing to learn but that there is nothing. A loss below ln V
+  # by more than chance would mean that targets leak into inputs.
+  uniform = {
+    'data.source': 'uniform',
+    'data.generator.vocab_size': 8,
+    'train.steps': 60,
+    'train.batch_size': 16,
+    'logging.every_steps': 10,
+    'eval.every_steps': 0,
+    'checkpoint.every_steps': 0,
+    'schedule.name': 'cosine',
+  }
+  scores = loop.train(tiny_runs.tiny_config(uniform), tmp_path, quiet=True)
+  assert scores['validation/entropy'] == pytest.approx(np.log(8))
+  assert scores['validation/excess'] == pytest.approx(
+    scores['validation/loss'] - np.log(8)
+  )
+  # The spread of a token's cost under a nearly right model is small; 3 sigma of the
+  # mean over the split are well below this.
+  assert -0.01 < scores['validation/excess'] < 0.05
+  assert tiny_runs.losses(tmp_path)[1] > np.log(8) + 0.02
+
+
+def test_a_markov_language_is_learned_down_to_its_floor(tmp_path):
+  easy = {
+    'data.generator.order': 1,
+    'data.generator.vocab_size': 8,
+    'train.steps': 150,
+    'train.batch_size': 32,
+    'logging.every_steps': 50,
+    'eval.every_steps': 0,
+    'checkpoint.every_steps': 0,
+    'schedule.name': 'cosine',
+  }
+  scores = loop.train(tiny_runs.tiny_config(easy), tmp_path, quiet=True)
+  # A token in 16 is predicted without the one before it: about 0.08 nats are left.
+  assert -0.02 < scores['validation/excess'] < 0.15
+  assert scores['validation/loss'] < 0.7 * np.log(8)
+
+
+HOT = {
+  'model.norm': 'layernorm',  # inf - inf: RMSNorm would turn overflow into zeros
+  'optimizer.name': 'sgd',
+  'optimizer.learning_rate': 1e30,
+  'optimizer.clip_norm': 0.0,
+  'logging.every_steps': 100,
+  'checkpoint.every_steps': 2,
+}
+
+
+def test_a_diverged_run_stops_with_the_way_out_and_saves_nothing_bad(tmp_path):
+  with pytest.raises(DivergedError, match=r'train/\w+=nan at step \d.*learning_rate'):
+    loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
+  with manager.reader(tmp_path / 'checkpoints') as store:
+    assert store.steps() == []
+
+
+def test_a_run_that_saved_nothing_may_start_with_another_config(tmp_path):
+  with pytest.raises(DivergedError):
+    loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
+  loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
+  assert sorted(tiny_runs.losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_checkpoint_is_ranked_by_figures_of_its_own_state(tmp_path):
+  apart = {'eval.every_steps': 4, 'checkpoint.every_steps': 2}
+  loop.train(tiny_runs.tiny_config(apart), tmp_path, quiet=True)
+  with manager.reader(tmp_path / 'checkpoints', 'validation/loss') as store:
+    assert store.read_metrics(2) == {}
+    assert store.read_metrics(4)['validation/loss'] > 0
+    assert store.best_step() in (4, 6)
+
+
+def test_an_interrupted_run_has_closed_what_it_opened(tmp_path, monkeypatch):
+  def interrupt(run):
+    raise KeyboardInterrupt
+
+  tiny_runs.after_step(monkeypatch, 4, interrupt)
+  profile = {'logging.profile_start_step': 3, 'logging.profile_steps': 9}
+  with pytest.raises(KeyboardInterrupt):
+    loop.train(tiny_runs.tiny_config(profile), tmp_path, quiet=True)
+  assert list(Workdir(tmp_path).profile.rglob('*.xplane.pb'))
+  with manager.reader(tmp_path / 'checkpoints') as store:
+    assert store.steps() == [3]
+
+
+def test_masked_models_write_no_samples(tmp_path):
+  masked = {'objective.name': 'masked_lm', 'train.steps': 2}
+  scores = loop.train(tiny_runs.tiny_config(masked), tmp_path, quiet=True)
+  assert not Workdir(tmp_path).samples.exists()
+  assert 'validation/bits_per_byte' not in scores
+
+
+@pytest.mark.parametrize(
+  'overrides, error, expected',
+  [
+    ({'data.source': 'text', 'data.path': 'no/such.txt'}, DataError, 'no/such.txt'),
+    ({'data.seq_len': 10**6}, DataError, 'data.seq_len=1000000: longer than the data'),
+    ({'train.batch_size': 7}, ConfigError, 'do not divide over 8 data shards'),
+  ],
+)
+def test_mistakes_show_before_the_first_step(overrides, error, expected, tmp_path):
+  with pytest.raises(error, match=expected):
+    loop.train(tiny_runs.tiny_config(overrides), tmp_path, quiet=True)
+  assert not Workdir(tmp_path).metrics.exists()
+
+
+def test_a_file_in_the_place_of_the_workdir_is_a_storage_error(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(StorageError, match='cannot write in'):
+    loop.train(tiny_runs.tiny_config(), tmp_path / 'file', quiet=True)

@@ -1,0 +1,378 @@
+"""Resumed runs are uninterrupted ones, bit for bit, or are refused by field."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gpt_jax.checkpoints import manager
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.parallel import multihost
+from gpt_jax.program import setup
+from gpt_jax.train import loop, resume
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+from tests.faults import flips
+
+EVERYTHING = {
+  'model.dropout': 0.1,
+  'model.num_layers': 1,
+  'optimizer.ema': 0.9,
+  'schedule.name': 'cosine',
+  'schedule.warmup_steps': 2,
+  'train.batch_size': 32,
+  'train.grad_accum': 2,
+  'train.ramp_start_batch_size': 16,
+  'train.ramp_tokens': 1024,
+  'data.generator.num_documents': 16,  # a few epochs
+  'train.steps': 9,
+}
+"""What has a state or draws at random: all of it must come back."""
+
+
+class Crash(BaseException):
+  """Ends a run as a lost machine would: nothing of the program handles it."""
+
+
+def crash(run):
+  run.store.wait()  # the checkpoint behind was written
+  raise Crash
+
+
+@pytest.fixture(scope='module')
+def short_run(tmp_path_factory):
+  """Returns the workdir of the plain run, six steps long. Copy it to write in it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'short'
+  loop.train(tiny_runs.tiny_config(), workdir, quiet=True)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def long_run(tmp_path_factory):
+  """Returns the workdir of the plain run, eight steps long. Only read it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'long'
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), workdir, quiet=True)
+  return workdir
+
+
+@pytest.fixture
+def run_copy(short_run, tmp_path):
+  tiny_runs.copy(short_run, tmp_path / 'run')
+  return tmp_path / 'run'
+
+
+def record_batches(monkeypatch):
+  """Returns a list that gets the first token rows of every batch that is trained on."""
+  seen = []
+  usual = multihost.global_batch
+
+  def watch(batch, sharding):
+    seen.append(batch['tokens'].tobytes())
+    return usual(batch, sharding)
+
+  monkeypatch.setattr(multihost, 'global_batch', watch)
+  return seen
+
+
+@pytest.mark.parametrize('overrides', [{}, EVERYTHING], ids=['plain', 'everything'])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+  overrides, tmp_path, monkeypatch
+):
+  config = tiny_runs.tiny_config(overrides)
+  batches = record_batches(monkeypatch)
+  loop.train(config, tmp_path / 'whole', quiet=True)
+  expected = list(batches)
+
+  with monkeypatch.context() as patch, pytest.raises(Crash):
+    tiny_runs.after_step(patch, 5, crash)
+    loop.train(config, tmp_path / 'cut', quiet=True)
+  assert list(tiny_runs.losses(tmp_path / 'cut')) == [1, 2, 3, 4, 5]
+  batches.clear()
+  loop.train(config, tmp_path / 'cut', quiet=True)
+
+  assert batches == expected[-len(batches) :]
+  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  last = config.train.steps
+  for saved in (last - 3, last):
+    tiny_runs.assert_same(
+      tiny_runs.saved_arrays(tmp_path / 'cut', saved),
+      tiny_runs.saved_arrays(tmp_path / 'whole', saved),
+    )
+  assert [start['step'] for start in Workdir(tmp_path / 'cut').starts()] == [0, 3]
+
+
+HANGING = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import pytest
+from tests import conftest, tiny_runs
+from gpt_jax import cli
+
+def hang(run):
+  run.store.wait()
+  (run.workdir.path / 'reached').touch()
+  time.sleep(600)
+
+tiny_runs.after_step(pytest.MonkeyPatch(), 5, hang)
+cli.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on_where_its_last_checkpoint_was(long_run, tmp_path):
+  steps = {'train.steps': 8}
+  script = tmp_path / 'killed.py'
+  script.write_text(HANGING.format(tests=str(tiny_runs.ROOT)))
+  command = [sys.executable, script, 'train', *tiny_runs.flags(steps)]
+  environment = os.environ | {'PYTHONPATH': str(tiny_runs.ROOT)}
+  command.append(f'--workdir={tmp_path / "run"}')
+  with subprocess.Popen(command, env=environment) as process:
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'run' / 'reached').exists():
+      assert process.poll() is None and time.monotonic() < deadline
+      time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+  config = tiny_runs.tiny_config(steps)
+  loop.train(config, tmp_path / 'run', quiet=True)
+  assert tiny_runs.lines(tmp_path / 'run') == tiny_runs.lines(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'run'), tiny_runs.saved_arrays(long_run)
+  )
+  assert [s['step'] for s in Workdir(tmp_path / 'run').starts()] == [0, 3]
+
+
+@pytest.mark.parametrize(
+  'overrides, expected',
+  [
+    (
+      {'model.d_model': 64},
+      ['model.d_ff: 128 -> 256', 'model.d_model: 32 -> 64', 'model.head_dim: 16 -> 32'],
+    ),
+    ({'data.seq_len': 8}, ['data.seq_len: 16 -> 8', 'model.max_seq_len: 16 -> 8']),
+    ({'optimizer.name': 'sgd'}, ["optimizer.name: 'adamw' -> 'sgd'"]),
+    ({'seed': 1}, ['data.seed: 0 -> 1', 'seed: 0 -> 1']),
+    ({'train.batch_size': 16}, ['train.batch_size: 8 -> 16']),
+    ({'data.source': 'copy'}, ["data.source: 'markov' -> 'copy'"]),
+  ],
+)
+def test_another_config_is_refused_field_by_field(overrides, expected, run_copy):
+  before = tiny_runs.lines(run_copy)
+  with pytest.raises(CheckpointError) as error:
+    loop.train(tiny_runs.tiny_config(overrides), run_copy, quiet=True)
+  assert error.value.exit_code == 4
+  listed = [line[2:] for line in str(error.value).splitlines() if line[:2] == '  ']
+  assert listed == expected
+  assert '--allow_changes' in str(error.value)
+  assert tiny_runs.lines(run_copy) == before
+  assert len(Workdir(run_copy).starts()) == 1
+
+
+def flat(tree, prefix=''):
+  """Yields (dotted name, value) of nested dicts."""
+  for name, value in tree.items():
+    if isinstance(value, dict) and value:
+      yield from flat(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value
+
+
+TABLE = {'model.vocab_size': 16}  # a run saves how many rows its table has
+FIELDS = dict(flat(load.to_dict(tiny_runs.tiny_config(TABLE))))
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_each_field_that_was_another_is_named_or_changes_no_number(field, tmp_path):
+  config = tiny_runs.tiny_config(TABLE)
+  saved = load.to_dict(config)
+  *path, name = field.split('.')
+  section = saved
+  for part in path:
+    section = section[part]
+  # A table may have more rows than are asked for, never fewer.
+  section[name] = old = 1 if field == 'model.vocab_size' else 123_456_789
+  if any(f'{field}.'.startswith(f'{free}.') for free in resume.FREE):
+    assert path != ['model'] or name == 'remat'
+    assert resume.same_run(saved, config, tmp_path) == config
+    return
+  with pytest.raises(CheckpointError) as error:
+    resume.same_run(saved, config, tmp_path)
+  new = list(FIELDS[field]) if isinstance(FIELDS[field], tuple) else FIELDS[field]
+  assert f'  {field}: {old!r} -> {new!r}' in str(error.value).splitlines()
+
+
+def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeypatch):
+  monkeypatch.setattr(setup, 'open_program', pytest.fail)
+  with pytest.raises(CheckpointError, match='model.num_layers: 2 -> 3'):
+    config = tiny_runs.tiny_config({'model.num_layers': 3})
+    loop.train(config, run_copy, quiet=True)
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    {'logging.every_steps': 5, 'eval.every_steps': 1, 'inference.top_k': 3},
+    {'checkpoint.keep_last': 1, 'data.prefetch_batches': 1, 'model.remat': 'full'},
+    {'train.grad_accum': 4, 'parallel.rules': 'replicated', 'init_from': 'elsewhere'},
+  ],
+)
+def test_what_changes_no_number_may_change(overrides, short_run):
+  config = tiny_runs.tiny_config(overrides)
+  saved = Workdir(short_run).read_config()
+  assert resume.same_run(saved, config, short_run).model.vocab_size == 16
+
+
+def test_a_finished_run_can_be_extended(run_copy, long_run):
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  assert tiny_runs.losses(run_copy) == tiny_runs.losses(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run)
+  )
+
+
+def test_changes_can_be_allowed_and_are_then_the_run(run_copy):
+  changed = tiny_runs.tiny_config({'train.steps': 8, 'optimizer.learning_rate': 0.02})
+  with pytest.raises(CheckpointError, match='optimizer.learning_rate: 0.01 -> 0.02'):
+    loop.train(changed, run_copy, quiet=True)
+  loop.train(changed, run_copy, allow_changes=True, quiet=True)
+  last = tiny_runs.lines(run_copy)[-1]
+  assert last['step'] == 8
+  with manager.reader(run_copy / 'checkpoints') as store:
+    assert store.read_meta(8)['config']['optimizer']['learning_rate'] == 0.02
+  # From here on the new values are the ones to come back to.
+  loop.train(changed, run_copy, quiet=True)
+
+
+def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_path):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  changed = tmp_path / 'words.txt'
+  changed.write_text(text_file.read_text().replace('a', 'e'))
+  overrides = tiny_runs.everything_on(text_file)
+  config = tiny_runs.tiny_config(overrides | {'data.path': str(changed)})
+  with pytest.raises(CheckpointError, match='data.path'):
+    loop.train(config, tmp_path / 'run', quiet=True)
+  meta = dict(fingerprints={'data': {'content': 'old'}, 'tokenizer': 'same'})
+  new = {'data': {'content': 'new'}, 'tokenizer': 'same'}
+  with pytest.raises(CheckpointError, match="data.content: 'old' -> 'new'"):
+    resume.check_same_data(meta, new, tmp_path)
+  resume.check_same_data(meta, new, tmp_path, allow_changes=True)
+  new = {'data': {'content': 'old'}, 'tokenizer': 'other'}
+  with pytest.raises(CheckpointError, match="tokenizer: 'same' -> 'other'"):
+    resume.check_same_data(meta, new, tmp_path)
+
+
+@pytest.mark.parametrize(
+  'mesh',
+  [
+    {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
+    {'parallel.mesh.sequence': 2, 'parallel.rules': 'sequence'},
+  ],
+)
+def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run, capsys):
+  longer = tiny_runs.tiny_config({'train.steps': 8} | mesh)
+  loop.train(longer, run_copy)
+  said = capsys.readouterr().out
+  assert 'saved on the mesh data=8, now data=' in said and 'not bit for bit' in said
+  # Not bit for bit: other sums are taken first.
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run), atol=2e-4
+  )
+
+
+def test_a_table_that_the_new_mesh_does_not_divide_stays_whole(
+  finished_run, text_file, tmp_path
+):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  # 257 bytes and end token, a prime number, over two devices.
+  overrides = tiny_runs.everything_on(text_file) | {
+    'train.steps': 7,
+    'parallel.mesh.tensor': 2,
+    'logging.profile_steps': 0,
+    'logging.sample_prompts': (),
+  }
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'run', quiet=True)
+  assert Workdir(tmp_path / 'run').read_config()['model']['vocab_size'] == 257
+  assert 7 in tiny_runs.losses(tmp_path / 'run')
+
+
+def test_a_table_that_was_rounded_up_is_no_change_of_config(short_run):
+  saved = Workdir(short_run).read_config()
+  for asked in (None, 10, 16):
+    config = tiny_runs.tiny_config({'model.vocab_size': asked})
+    assert resume.same_run(saved, config, short_run).model.vocab_size == 16
+  config = tiny_runs.tiny_config({'model.vocab_size': 20})
+  with pytest.raises(CheckpointError, match='model.vocab_size: 16 -> 20'):
+    resume.same_run(saved, config, short_run)
+
+
+def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):
+  overrides = {'init_from': str(short_run), 'train.steps': 1, 'optimizer.ema': 0.5}
+  config = tiny_runs.tiny_config(overrides | {'optimizer.learning_rate': 1e-30})
+  loop.train(config, tmp_path / 'more', quiet=True)
+  first, more = (tiny_runs.saved_arrays(w) for w in (short_run, tmp_path / 'more'))
+  params = [name for name in first if name.startswith("['params']")]
+  assert params
+  for name in params:
+    tiny_runs.assert_same({'': first[name]}, {'': more[name]}, atol=1e-7)
+    average = name.replace("['params']", "['ema']")
+    tiny_runs.assert_same({'': first[name]}, {'': more[average]}, atol=1e-7)
+  assert more["['train']['step']"] == 1
+  assert list(tiny_runs.losses(tmp_path / 'more')) == [1]
+
+
+def test_init_from_lists_the_shapes_that_differ(short_run, tmp_path):
+  wide = tiny_runs.tiny_config({'init_from': str(short_run), 'model.d_ff': 64})
+  with pytest.raises(CheckpointError) as error:
+    loop.train(wide, tmp_path, quiet=True)
+  assert 'params/layers/block_0/mlp/up/kernel' in str(error.value)
+  assert 'saved float32[2, 32, 128], wanted float32[2, 32, 64]' in str(error.value)
+
+
+@pytest.mark.parametrize('path', ['no/such/run', '.'])
+def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  config = tiny_runs.tiny_config({'init_from': path})
+  with pytest.raises(CheckpointError, match=f"init_from='{path}': no checkpoints"):
+    loop.train(config, tmp_path / 'run', quiet=True)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
+  run_copy, long_run, capfd
+):
+  folder = run_copy / 'checkpoints'
+  data = flips.flip_parameter(folder / '6')
+  loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  said = capfd.readouterr().err
+  assert 'checkpoints/6 is damaged' in said and data.name in said
+  assert '(params/' in said and 'expected sha256' in said and '6.damaged' in said
+  assert (folder / '6.damaged').is_dir()
+  assert [start['step'] for start in Workdir(run_copy).starts()] == [0, 3]
+  assert tiny_runs.lines(run_copy) == tiny_runs.lines(long_run)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run)
+  )
+
+
+def test_a_run_whose_steps_are_all_damaged_does_not_start_from_scratch(run_copy):
+  for saved in (3, 6):
+    (run_copy / 'checkpoints' / str(saved) / 'meta' / 'metadata').write_text('not json')
+  with pytest.raises(CheckpointError, match=r'every step is damaged, \[6, 3\]'):
+    loop.train(tiny_runs.tiny_config(), run_copy, quiet=True)
+
+
+def test_a_second_run_in_the_workdir_of_a_living_one_is_refused(run_copy):
+  before = sorted(run_copy.rglob('*'))
+  with Workdir(run_copy).lock():
+    with pytest.raises(StorageError, match=r'process \d+ on .* is at work there'):
+      loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
+  assert sorted(run_copy.rglob('*')) == before
+
+
+def test_init_from_a_damaged_run_takes_its_newest_sound_step(run_copy, tmp_path, capfd):
+  (run_copy / 'checkpoints' / '6' / 'params' / '_METADATA').unlink()
+  config = tiny_runs.tiny_config({'init_from': str(run_copy), 'train.steps': 1})
+  loop.train(config, tmp_path / 'more', quiet=True)
+  assert '6 is damaged' in capfd.readouterr().err
+  assert (run_copy / 'checkpoints' / '6').is_dir()  # only looked at

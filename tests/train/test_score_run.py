@@ -1,0 +1,109 @@
+"""Scores of a run after the fact: those of training, on any set, beside baselines."""
+
+import json
+import shutil
+
+import pytest
+
+from gpt_jax.core.errors import CheckpointError, ConfigError, DataError
+from gpt_jax.train import score_run
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+
+@pytest.fixture(scope='module')
+def report(finished_run):
+  return score_run.score_run(finished_run, with_baselines=True)
+
+
+def test_a_run_scores_as_it_did_at_its_end(report, finished_run):
+  kept = json.loads(Workdir(finished_run).eval.read_text())
+  assert report.step == kept['step'] == 6
+  assert report.sets == {'validation': pytest.approx(kept['validation'])}
+  assert report.flat()['validation/loss'] == report.sets['validation']['loss']
+
+
+def test_the_batch_size_changes_no_figure(report, finished_run):
+  other = score_run.score_run(finished_run, {'eval.batch_size': '24'})
+  assert other.sets['validation'] == pytest.approx(report.sets['validation'], rel=1e-5)
+
+
+def test_bits_per_byte_count_the_bytes_of_the_split(report, text_file):
+  # The last half of the last tenth of the file; its first byte is nobody's target, and
+  # the end token that stands after it is no byte.
+  text = text_file.read_bytes()
+  split = text[int(len(text) * 0.9) : int(len(text) * 0.95)]
+  figures = report.sets['validation']
+  assert figures['tokens'] == len(split)
+  nats = figures['loss'] * figures['tokens']
+  expected = nats / 0.6931471805599453 / (len(split) - 1)
+  assert figures['bits_per_byte'] == pytest.approx(expected)
+
+
+def test_baselines_stand_beside_the_model_with_the_best_reader_first(report):
+  rows = report.baselines['validation']
+  names = [name for name, *_ in rows]
+  assert {'this model', 'uniform', '1-gram', '2-gram', 'bz2'} <= set(names)
+  nats = [float(value) for _, value, _ in rows]
+  assert nats == sorted(nats)
+  own = dict((name, value) for name, value, _ in rows)['this model']
+  assert float(own) == pytest.approx(report.sets['validation']['loss'], abs=1e-4)
+
+
+def test_an_earlier_step_can_be_scored(report, finished_run):
+  earlier = score_run.score_run(finished_run, step=3)
+  assert earlier.step == 3
+  assert earlier.sets['validation']['loss'] > report.sets['validation']['loss']
+  with pytest.raises(CheckpointError, match=r'no checkpoint of step 4.*\[3, 6\]'):
+    score_run.score_run(finished_run, step=4)
+
+
+def test_other_sets_can_be_scored(finished_run):
+  sets = {'test': {'split': 'test'}, 'train': {'split': 'train'}}
+  other = score_run.score_run(finished_run, {'eval.sets': sets, 'eval.max_batches': 1})
+  assert other.sets.keys() == {'test', 'train'}
+
+
+def test_a_run_of_many_devices_is_scored_on_those_that_are_here(finished_run, tmp_path):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  saved = Workdir(finished_run).read_config()
+  saved['parallel']['mesh'] |= {'data': 4, 'fsdp': 16}
+  Workdir(tmp_path / 'run').config.write_text(json.dumps(saved))
+  here = score_run.score_run(tmp_path / 'run', {'eval.max_batches': 1})
+  assert here.sets['validation']['tokens'] > 0
+
+
+def test_baselines_of_targets_that_are_not_the_text_are_refused_at_once(finished_run):
+  overrides = {'objective.name': 'masked_lm', 'data.path': 'not/even/looked/at'}
+  with pytest.raises(ConfigError, match="--baselines: .*objective.name='masked_lm'"):
+    score_run.score_run(finished_run, overrides, with_baselines=True)
+
+
+def test_ids_of_a_synthetic_language_have_no_bits_per_byte(tmp_path):
+  rows = score_run._bits(score_run.baselines.Row('uniform', 1.0, float('inf')))
+  assert rows == '-'
+
+
+def test_another_tokenizer_than_that_of_the_checkpoint_is_refused(
+  finished_run, tmp_path
+):
+  tiny_runs.copy(finished_run, tmp_path / 'run')
+  definition = tmp_path / 'run' / 'tokenizer' / 'definition.json'
+  definition.write_text(json.dumps({'name': 'char', 'characters': ' abcdefghijklmno'}))
+  with pytest.raises((CheckpointError, DataError), match='tokenizer|character'):
+    score_run.score_run(tmp_path / 'run')
+  definition.write_text(json.dumps({'name': 'ids', 'vocab_size': 257}))
+  with pytest.raises((CheckpointError, ConfigError), match='tokenizer'):
+    score_run.score_run(tmp_path / 'run')
+
+
+def test_another_vocabulary_than_that_of_the_checkpoint_is_refused(finished_run):
+  with pytest.raises(CheckpointError, match=r'saved float32\[257, 32\], wanted'):
+    score_run.score_run(finished_run, {'model.vocab_size': 300})
+
+
+def test_a_folder_without_checkpoints_is_no_finished_run(finished_run, tmp_path):
+  shutil.copy(Workdir(finished_run).config, tmp_path)
+  with pytest.raises(CheckpointError, match='no finished checkpoint'):
+    score_run.score_run(tmp_path)
+  assert not (tmp_path / 'checkpoints').exists()

@@ -1,0 +1,95 @@
+"""Files written whole or not at all, and folders proved writable."""
+
+import json
+import os
+import resource
+
+import pytest
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.workdir import files
+
+
+def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
+  folder = files.probe(tmp_path / 'a' / 'b')
+  assert folder.is_dir()
+  assert list(folder.iterdir()) == []
+
+
+def test_a_process_killed_in_a_probe_leaves_nothing(tmp_path, monkeypatch):
+  seen = []
+  monkeypatch.setattr(os, 'fsync', lambda _: seen.append(os.listdir(tmp_path)))
+  files.probe(tmp_path)
+  assert seen == [[]]
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
+  (tmp_path / 'file').write_text('in the way')
+  with pytest.raises(StorageError, match=r'file/run.*another folder') as error:
+    files.probe(tmp_path / 'file' / 'run')
+  assert error.value.exit_code == 5
+
+
+def test_a_bucket_address_is_refused_with_the_way_out():
+  with pytest.raises(StorageError, match=r'gs://bucket.*mount'):
+    files.probe('gs://bucket/run')
+
+
+@pytest.fixture
+def full_disk():
+  """Lets no file grow past 1000 bytes."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_noticed_by_the_probe(tmp_path, full_disk):
+  with pytest.raises(StorageError, match='cannot write in'):
+    files.probe(tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path, full_disk):
+  path = tmp_path / 'run.json'
+  files.write_json(path, [1])
+  with pytest.raises(StorageError, match='run.json'):
+    files.write_json(path, list(range(1000)))
+  assert files.read_json(path) == [1]
+  assert os.listdir(tmp_path) == ['run.json']
+
+
+def test_json_comes_back_as_it_was_written(tmp_path):
+  value = {'a': [1, 2.5, None, True], 'ü': {'nested': 'text'}}
+  files.write_json(tmp_path / 'x.json', value)
+  assert files.read_json(tmp_path / 'x.json') == value
+
+
+def test_what_is_not_json_is_refused_before_the_file_is_touched(tmp_path):
+  with pytest.raises(ValueError):
+    files.write_json(tmp_path / 'x.json', {'loss': float('nan')})
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_json_file_is_named(tmp_path):
+  (tmp_path / 'x.json').write_text(json.dumps([1])[:-1])
+  with pytest.raises(StorageError, match=r'x\.json is not valid JSON'):
+    files.read_json(tmp_path / 'x.json')
+
+
+def test_free_space_is_told_where_it_can_be(tmp_path):
+  assert files.free_megabytes(tmp_path).endswith(' MB')
+  assert files.free_megabytes(tmp_path / 'nowhere') == 'unknown'
+
+
+def test_a_place_that_cannot_be_written_is_refused_without_a_trace(
+  tmp_path, monkeypatch
+):
+  files.refuse_place(tmp_path / 'new' / 'run')
+  assert list(tmp_path.iterdir()) == []
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(StorageError, match='Not a directory'):
+    files.refuse_place(tmp_path / 'file' / 'run')
+  monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write anywhere
+  with pytest.raises(StorageError, match=f'run.*Permission denied: {tmp_path}'):
+    files.refuse_place(tmp_path / 'run')

@@ -1,0 +1,165 @@
+"""One writer a workdir, by real processes; the lock of a dead one is taken over."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.workdir import files, lock
+from gpt_jax.workdir.paths import Workdir
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONTENDER = """
+import sys, time
+from gpt_jax.workdir import lock
+from gpt_jax.core.errors import StorageError
+
+print('ready', flush=True)
+sys.stdin.readline()
+try:
+  with lock.held(sys.argv[1], say=lambda text: print('took over', flush=True)):
+    print('holds', flush=True)
+    sys.stdin.readline()
+except StorageError as error:
+  print('refused', error, flush=True)
+"""
+
+
+class Contender:
+  """A process that tries to hold the lock of `folder` once it is told to `go`."""
+
+  def __init__(self, folder):
+    self.process = subprocess.Popen(
+      [sys.executable, '-c', CONTENDER, folder],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env=os.environ | {'PYTHONPATH': str(ROOT)},
+    )
+    assert self.read() == 'ready'
+
+  def go(self):
+    self.process.stdin.write('\n')
+    self.process.stdin.flush()
+
+  def read(self):
+    return self.process.stdout.readline().strip()
+
+  def verdict(self):
+    """Returns all it said about the lock, the last word first."""
+    lines = [self.read()]
+    while lines[-1] == 'took over':
+      lines.append(self.read())
+    return lines[::-1]
+
+  def kill(self):
+    self.process.send_signal(signal.SIGKILL)
+    self.process.wait()
+
+  def end(self):
+    self.process.communicate('\n')
+
+
+def leave_a_dead_lock(folder):
+  dead = Contender(folder)
+  dead.go()
+  assert dead.read() == 'holds'
+  dead.kill()
+
+
+@pytest.mark.parametrize('is_stale', [False, True], ids=['free', 'stale'])
+def test_of_many_starts_at_once_exactly_one_wins(tmp_path, is_stale):
+  if is_stale:
+    leave_a_dead_lock(tmp_path)
+  contenders = [Contender(tmp_path) for _ in range(5)]
+  for contender in contenders:
+    contender.go()
+  verdicts = [contender.verdict() for contender in contenders]
+  winners = [c for c, v in zip(contenders, verdicts, strict=True) if v[0] == 'holds']
+  assert len(winners) == 1
+  assert sum('took over' in verdict for verdict in verdicts) == is_stale
+  (winner,) = winners
+  for verdict in verdicts:
+    if verdict[0] != 'holds':
+      assert f'process {winner.process.pid} on ' in verdict[0]
+  assert lock.owner(tmp_path).pid == winner.process.pid
+  for contender in contenders:
+    contender.end()
+  assert list(tmp_path.iterdir()) == []  # released, nothing left behind
+
+
+def test_a_killed_owner_is_named_when_its_lock_is_taken_over(tmp_path):
+  leave_a_dead_lock(tmp_path)
+  dead = lock.owner(tmp_path)
+  said = []
+  with lock.held(tmp_path, said.append) as me:
+    assert lock.owner(tmp_path) == me
+  assert len(said) == 1 and f'took over the lock of process {dead.pid}' in said[0]
+  assert lock.owner(tmp_path) is None
+
+
+def test_a_living_owner_is_refused_with_the_way_out(tmp_path):
+  with lock.held(tmp_path) as me:
+    with pytest.raises(StorageError) as error:
+      with lock.held(tmp_path):
+        raise AssertionError
+    assert lock.owner(tmp_path) == me
+  assert error.value.exit_code == 5
+  for part in (str(me.pid), me.host, me.since, '--workdir', lock.FILE):
+    assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'other, is_taken',
+  [
+    (dict(host='elsewhere', boot='other', pid=1), False),
+    (dict(space='pid:[1]', born='1'), False),  # another container of this host
+    (dict(boot='an earlier one'), True),  # this host went down since
+    (dict(born='1'), True),  # the id belongs to a later process now
+  ],
+)
+def test_only_an_owner_that_has_surely_ended_is_replaced(tmp_path, other, is_taken):
+  with lock.held(tmp_path) as me:
+    pass
+  owner = dataclasses.replace(me, **other)
+  path = tmp_path / lock.FILE
+  files.write_text(path, json.dumps(dataclasses.asdict(owner)))
+  if is_taken:
+    with lock.held(tmp_path, lambda _: None):
+      pass
+    assert not path.exists()
+  else:
+    with pytest.raises(StorageError, match=f'{owner.host}.*nobody can tell'):
+      with lock.held(tmp_path):
+        raise AssertionError
+    assert lock.owner(tmp_path) == owner
+
+
+def test_a_lock_that_cannot_be_read_is_respected(tmp_path):
+  (tmp_path / lock.FILE).write_text('')
+  with pytest.raises(StorageError, match='cannot be read'):
+    with lock.held(tmp_path):
+      raise AssertionError
+
+
+def test_the_lock_is_released_on_every_way_out(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    with lock.held(tmp_path):
+      raise KeyboardInterrupt
+  with Workdir(tmp_path).lock():
+    assert (tmp_path / lock.FILE).exists()
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_somebody_else_put_there_is_left_to_him(tmp_path):
+  with lock.held(tmp_path) as me:
+    other = dataclasses.replace(me, token='other')
+    text = json.dumps(dataclasses.asdict(other))
+    files.write_text(tmp_path / lock.FILE, text)
+  assert lock.owner(tmp_path) == other

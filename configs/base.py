@@ -14,7 +14,9 @@ def get_config():
 
   config.model = model = ConfigDict()
   model.vocab_size = None  # None: what tokenizer and objective need
-  model.vocab_multiple = 1  # the table is padded up to a multiple (and to the mesh)
+  model.pad_vocab_to_multiple_of = (
+    1  # the table is padded up to a multiple (and to the mesh)
+  )
   model.num_layers = 4
   model.d_model = 128
   model.num_heads = 4
@@ -88,9 +90,11 @@ def get_config():
   data.seed = None  # None: seed
   data.cache_dir = ''  # tokens of a source are kept here; '': the workdir
   data.prefetch_batches = 2
-  data.skip_corrupt = 0  # how many unreadable records may be left out; 0: stop at one
-  data.slow_seconds = 60.0  # say so when no batch came for this long ...
-  data.stall_seconds = 1800.0  # ... and stop with exit code 3 after this long
+  data.max_corrupt_records = (
+    0  # how many unreadable records may be left out; 0: stop at one
+  )
+  data.warn_after_seconds = 60.0  # say so when no batch came for this long ...
+  data.timeout_seconds = 1800.0  # ... and stop with exit code 3 after this long
   data.generator = generator = ConfigDict()  # synthetic languages
   generator.vocab_size = 16
   generator.order = 2  # markov: how many symbols back

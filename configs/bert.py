@@ -28,7 +28,7 @@ def get_config():
   model.num_layers = 12
   model.d_model = 768
   model.num_heads = 12
-  model.vocab_multiple = 128
+  model.pad_vocab_to_multiple_of = 128
   model.norm_position = 'post'
   model.norm_eps = 1e-12
   model.activation = 'gelu_exact'

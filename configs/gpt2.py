@@ -41,7 +41,7 @@ def get_config(size='124m'):
 
   config.model.update(shape)
   config.model.vocab_size = 50257
-  config.model.vocab_multiple = 128
+  config.model.pad_vocab_to_multiple_of = 128
   config.model.dtype = 'bfloat16'
 
   config.data.source = 'text'

@@ -82,7 +82,7 @@ def get_config(size='125m'):
   model.head_dim = head_dim
   model.layer_pattern = ('dense', f'local:{BAND}')
   model.vocab_size = 50257
-  model.vocab_multiple = 128
+  model.pad_vocab_to_multiple_of = 128
   model.dtype = 'bfloat16'
   model.remat = 'auto' if width < 2048 else 'full'
 

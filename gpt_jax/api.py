@@ -18,7 +18,7 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
-from gpt_jax.inference.text import Writer
+from gpt_jax.inference.text import TextGenerator
 from gpt_jax.model.gpt import GPT
 from gpt_jax.program import setup
 from gpt_jax.train import resume
@@ -41,7 +41,7 @@ class Run:
   @functools.cached_property
   def _writer(self):
     # Made at the first use: the form of the parameters that decodes fast is a copy.
-    return Writer(self.config, self.params, self.tokenizer)
+    return TextGenerator(self.config, self.params, self.tokenizer)
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
@@ -85,7 +85,7 @@ def load(path, step=None):
   workdir = Workdir(path)
   _require_run(workdir)
   with manager.reader(workdir.checkpoints) as store:
-    step = store.newest_sound_step() if step is None else step
+    step = store.latest_valid_step() if step is None else step
     if step is None:
       raise CheckpointError(
         f'{workdir.checkpoints} holds no finished step; start the run again, it goes on'

@@ -26,7 +26,7 @@ from gpt_jax.planning import inputs
 from gpt_jax.program import setup as assembly
 from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
-from tests.test_import_levels import FLOOR_OF
+from tests.test_import_levels import LEVEL_OF
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted(
@@ -155,7 +155,7 @@ def test_the_architecture_page_gives_each_room_its_floor():
   rows = re.findall(r'^ *(\d+) +(.*?)(?: {2,}|$)', drawing, flags=re.MULTILINE)
   floor_of = {name.rstrip('/'): int(f) for f, names in rows for name in names.split()}
   rooms = {path.stem for path in (ROOT / 'gpt_jax').iterdir()} - {'__pycache__'}
-  assert floor_of == {room: FLOOR_OF[room] for room in rooms}
+  assert floor_of == {room: LEVEL_OF[room] for room in rooms}
 
 
 @pytest.mark.parametrize(

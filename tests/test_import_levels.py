@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-FLOORS = {
+LEVELS = {
   'core hlo': 1,
   'config parallel optimizers': 2,
   'attention data workdir': 3,
@@ -22,10 +22,10 @@ FLOORS = {
 }
 """Names directly under gpt_jax. A module imports from below and from its own folder."""
 
-SHARED_FLOORS = (10,)
+SHARED_LEVELS = (10,)
 """The ground and the front door: here the files also import each other."""
 
-FLOOR_OF = {name: floor for names, floor in FLOORS.items() for name in names.split()}
+LEVEL_OF = {name: floor for names, floor in LEVELS.items() for name in names.split()}
 
 
 def _modules():
@@ -69,17 +69,17 @@ def wrong_arrows(module, imported):
   lines = []
   for target in sorted(imported):
     there = room(target)
-    is_shared = FLOOR_OF[here] == FLOOR_OF[there] and FLOOR_OF[here] in SHARED_FLOORS
-    if not (here == there or is_shared or FLOOR_OF[there] < FLOOR_OF[here]):
+    is_shared = LEVEL_OF[here] == LEVEL_OF[there] and LEVEL_OF[here] in SHARED_LEVELS
+    if not (here == there or is_shared or LEVEL_OF[there] < LEVEL_OF[here]):
       lines.append(
-        f'{module} (floor {FLOOR_OF[here]}) imports {target} (floor {FLOOR_OF[there]})'
+        f'{module} (floor {LEVEL_OF[here]}) imports {target} (floor {LEVEL_OF[there]})'
       )
   return lines
 
 
 def test_every_file_and_folder_has_a_floor():
-  homeless = {room(module) for module in MODULES} - set(FLOOR_OF)
-  assert homeless == set(), 'give it a floor in FLOORS and in docs/architecture.md'
+  homeless = {room(module) for module in MODULES} - set(LEVEL_OF)
+  assert homeless == set(), 'give it a floor in LEVELS and in docs/architecture.md'
 
 
 def test_modules_import_only_from_below():

@@ -20,7 +20,7 @@ KERNELS = {
   'fused': fused.attend,
 }
 
-ON_MESH = {
+SHARDED_KERNELS = {
   'ring': ring.attend,
   'splash': splash.attend,
 }
@@ -55,18 +55,18 @@ def choose_kernel(
 
   Args:
     prefix: whether masks show a prefix to all queries.
-    rules: where arrays live on a mesh (parallel.sharding.Rules). None where there is no
-      training step (decoding): then a name of ON_MESH is taken for `'auto'`.
+    rules: where arrays live on a mesh (parallel.sharding.ShardingRules). None where there is no
+      training step (decoding): then a name of SHARDED_KERNELS is taken for `'auto'`.
   """
-  if name in ON_MESH and rules is None:
+  if name in SHARDED_KERNELS and rules is None:
     name = 'auto'
   if name == 'auto':
     name = _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules)
   if name == 'ring':
     ring.check_length(seq_len, rules)
-  if name in ON_MESH:
-    return name, functools.partial(ON_MESH[name], rules=rules)
-  return name, lookup(KERNELS | ON_MESH, name, 'attention.kernel')
+  if name in SHARDED_KERNELS:
+    return name, functools.partial(SHARDED_KERNELS[name], rules=rules)
+  return name, lookup(KERNELS | SHARDED_KERNELS, name, 'attention.kernel')
 
 
 def _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules):

@@ -10,7 +10,7 @@ from gpt_jax.core.types import Array
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class LayerCache:
+class KVCache:
   """One layer's memory; rows may be filled to different lengths."""
 
   k_BGSK: Array
@@ -24,13 +24,13 @@ class LayerCache:
         old_GSK, new_GTK.astype(old_GSK.dtype), (0, start, 0)
       )
 
-    return LayerCache(
+    return KVCache(
       jax.vmap(put)(self.k_BGSK, k_BGTK, start_B),
       jax.vmap(put)(self.v_BGSK, v_BGTK, start_B),
     )
 
 
 def empty(batch, num_kv_heads, length, head_dim, dtype):
-  """Returns a LayerCache of zeros for `length` tokens a row."""
+  """Returns a KVCache of zeros for `length` tokens a row."""
   shape_BGSK = (batch, num_kv_heads, length, head_dim)
-  return LayerCache(jnp.zeros(shape_BGSK, dtype), jnp.zeros(shape_BGSK, dtype))
+  return KVCache(jnp.zeros(shape_BGSK, dtype), jnp.zeros(shape_BGSK, dtype))

@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec
 from gpt_jax.attention import blockwise, online_softmax, ring_schedule
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.matmul import sum_dtype
-from gpt_jax.parallel.sharding import Rules
+from gpt_jax.parallel.sharding import ShardingRules
 
 QUERIES = ('batch', 'act_heads', 'time', 'head_dim')
 KEYS = ('batch', 'act_kv_heads', 'time', 'head_dim')
@@ -45,7 +45,7 @@ def attend(
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 
   Args:
-    rules: parallel.sharding.Rules; 'time' is the ring. None, or time that is whole: a
+    rules: parallel.sharding.ShardingRules; 'time' is the ring. None, or time that is whole: a
       ring of one device, which is the blockwise kernel.
     block: tokens in a block of queries or keys, at most; None: `online.block_size`.
   Queries that see no key (padding) give zeros. ALiBi's slopes get no gradient. Raises
@@ -118,7 +118,7 @@ def _divisor(chunk, block, length):
 class Ring:
   """One attention's devices and schedule: all that is known while tracing."""
 
-  rules: Rules
+  rules: ShardingRules
   schedule: ring_schedule.Schedule
   softcap: float
 

@@ -13,7 +13,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
 from jax.sharding import PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.parallel.sharding import Rules
+from gpt_jax.parallel.sharding import ShardingRules
 
 LANES = 128
 """A TPU's vector registers hold so many numbers side by side: the unit of blocks."""
@@ -38,7 +38,7 @@ def attend(
   scale,
   softcap=0.0,
   dropout=None,
-  rules: Rules | None = None,
+  rules: ShardingRules | None = None,
 ):
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 

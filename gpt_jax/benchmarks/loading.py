@@ -17,7 +17,7 @@ def cases(subject):
   config, rows = subject.config, subject.rows
   tokenizer = setup.open_tokenizer(config, subject.workdir)
   dataset = setup.open_training_data(config, tokenizer, subject.workdir)
-  share = setup.reader_share(subject.program)
+  share = setup.process_shard(subject.program)
   starts = itertools.count(0, rows)
 
   def run(times):

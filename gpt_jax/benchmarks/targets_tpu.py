@@ -199,7 +199,10 @@ def floor(run, plan):
   model = load.resolve(values, fields).model
   tokens = plan['tokens_per_step'] / plan['num_devices']
   layers, width = model.num_layers, model.d_model
-  vocab = -(-model.vocab_size // model.vocab_multiple) * model.vocab_multiple
+  vocab = (
+    -(-model.vocab_size // model.pad_vocab_to_multiple_of)
+    * model.pad_vocab_to_multiple_of
+  )
   context = tokens and plan['tokens_per_step'] / plan['batch_size']
   products = 6 * (12 * layers * width**2 + vocab * width)
   flops = tokens * (products + 6 * layers * width * context)

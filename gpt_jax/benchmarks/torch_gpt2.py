@@ -50,7 +50,7 @@ def threads():
 
 
 class TorchGPT2:
-  """A GPT2LMHeadModel that begins where the Subject stands."""
+  """A GPT2LMHeadModel that begins where the Workload stands."""
 
   def __init__(self, subject, dtype):
     """Raises ConfigError for a config that is no GPT-2, and without the packages."""

@@ -11,7 +11,7 @@ from gpt_jax.program.step import Program
 
 
 @dataclasses.dataclass
-class Subject:
+class Workload:
   """One run under measurement. `state` moves: each step donates the one before."""
 
   program: Program
@@ -40,14 +40,14 @@ class Subject:
 
 
 def make(program, shapes, *, num_ids, workdir):
-  """Returns the Subject of a Program with random tokens.
+  """Returns the Workload of a Program with random tokens.
 
   Args:
     shapes: the batch as ShapeDtypeStructs by name.
   """
   batch = setup.placer(program)(random_batch(shapes, num_ids))
   state = program.init(program.config.seed)
-  return Subject(program, state, batch, num_ids, str(workdir))
+  return Workload(program, state, batch, num_ids, str(workdir))
 
 
 def random_batch(shapes, num_ids):

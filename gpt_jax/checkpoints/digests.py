@@ -57,7 +57,7 @@ def describe(damages):
 
 
 def write_part(item_folder, process):
-  """Digests the files that `process` wrote of an item; `seal` collects the result."""
+  """Digests the files that `process` wrote of an item; `write_manifest` collects the result."""
   item_folder = pathlib.Path(item_folder)
   mine = f'process_{process}'
   files = [
@@ -81,7 +81,7 @@ def require_parts(item_folder, processes):
       )
 
 
-def seal(step_folder):
+def write_manifest(step_folder):
   """Writes digests.json of a step that is complete but not committed yet.
 
   Files that a process has digested are not read again. All files and folders are on the

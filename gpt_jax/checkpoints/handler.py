@@ -50,14 +50,14 @@ class _Digested:
     digests.write_part(self.directory, jax.process_index())
 
 
-def open_manager(directory, *, keep, pruned, seal, meet, read_only):
+def open_manager(directory, *, keep, pruned, write_manifest, meet, read_only):
   """Returns Orbax's manager of `directory`, which keeps what any of `keep` would.
 
-  `seal()` is called before the rename that commits a step, `meet` where processes wait
+  `write_manifest()` is called before the rename that commits a step, `meet` where processes wait
   for each other. Steps to be pruned go through the folder named `pruned`.
   """
   hooks = ocp.options.AsyncOptions(
-    post_finalization_callback=seal, barrier_sync_fn=meet
+    post_finalization_callback=write_manifest, barrier_sync_fn=meet
   )
   return ocp.CheckpointManager(
     directory,

@@ -7,7 +7,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from gpt_jax.checkpoints import digests
-from gpt_jax.parallel.sync import anywhere
+from gpt_jax.parallel.sync import any_process
 from gpt_jax.workdir import files
 
 META = 'meta'
@@ -37,7 +37,7 @@ class Soundness:
     damages = digests.links(folder)
     if not damages and not self.is_unsealed(step):
       damages = digests.verify(folder, share=share, on_bytes=on_bytes, item=item)
-    if not anywhere(damages):
+    if not any_process(damages):
       if item is None:
         self._sound.add(step)
       return None
@@ -59,16 +59,16 @@ class Soundness:
     """Makes the next look at `step` a fresh one: it is being written anew."""
     self._sound.discard(step)
 
-  def set_aside(self, step):
+  def quarantine(self, step):
     """Returns the new folder of a damaged step, under a name that says so."""
     place, number = self._directory / f'{step}{DAMAGED}', 2
     while place.exists():
       place, number = self._directory / f'{step}{DAMAGED}-{number}', number + 1
-    anywhere(False)  # all have chosen the name before it is taken
+    any_process(False)  # all have chosen the name before it is taken
     if jax.process_index() == 0:
       (self._directory / str(step)).rename(place)
       files.sync_folder(self._directory)
-    anywhere(False)
+    any_process(False)
     return place
 
 
@@ -79,6 +79,6 @@ def committed(directory):
   return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
 
 
-def set_aside_steps(directory):
+def quarantined_steps(directory):
   """Returns the folders of damaged steps that were set aside, sorted."""
   return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))

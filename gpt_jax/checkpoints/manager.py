@@ -60,14 +60,14 @@ class Checkpoints:
     self.directory = pathlib.Path(directory).expanduser().absolute()
     self.soundness = Soundness(self.directory)
     if not read_only:
-      sync.together(lambda: files.probe(self.directory))
+      sync.raise_on_all(lambda: files.check_writable(self.directory))
       self._sweep()
     policies = ocp.checkpoint_managers
     self._manager = handler.open_manager(
       self.directory,
       keep=[policies.LatestN(keep_last), self._best],
       pruned=PRUNED,
-      seal=self._seal,
+      write_manifest=self._seal,
       meet=self._meeting,
       read_only=read_only,
     )
@@ -119,7 +119,7 @@ class Checkpoints:
       for name, tree in items.items()
     }
     with self._surfaced():
-      sync.together(lambda: files.probe(self.directory))
+      sync.raise_on_all(lambda: files.check_writable(self.directory))
       composite = ocp.args.Composite(**trees, **{META: ocp.args.JsonSave(record)})
       if not self._manager.save(step, args=composite, force=force):
         raise RuntimeError('Orbax declined to save')
@@ -131,7 +131,7 @@ class Checkpoints:
     if self._saving is None:
       return
     with self._surfaced():
-      sync.together(self._finish)
+      sync.raise_on_all(self._finish)
     self._saving = None
     self._steps = sorted(self._manager.all_steps())
     self._sweep()
@@ -148,7 +148,7 @@ class Checkpoints:
     self._checks += 1
     if jax.process_count() > 1 and self._checks & (self._checks - 1):
       return
-    if not sync.anywhere(self._manager.is_saving_in_progress()):
+    if not sync.any_process(self._manager.is_saving_in_progress()):
       self.wait()
 
   def delete(self, step):
@@ -250,7 +250,7 @@ class Checkpoints:
       (say or _say)(f'{problem}\nThat step is now {self._set_aside(step)}.')
     return not problem
 
-  def newest_sound_step(self, say=None):
+  def latest_valid_step(self, say=None):
     """Returns the newest step whose files are as they were saved, None without steps.
 
     Damaged ones above it are set aside: renamed, never deleted (a reader only passes
@@ -280,7 +280,7 @@ class Checkpoints:
     return None
 
   def _set_aside(self, step):
-    place = self.soundness.set_aside(step)
+    place = self.soundness.quarantine(step)
     self._best.forget(step)
     self._manager.reload()
     self._steps = committed(self.directory)
@@ -296,7 +296,7 @@ class Checkpoints:
     (folder,) = self.directory.glob(f'{self._saving}.orbax-checkpoint-tmp*')
     for item in self._items:
       digests.require_parts(folder / item, jax.process_count())
-    digests.seal(folder)
+    digests.write_manifest(folder)
 
   # Parts
 

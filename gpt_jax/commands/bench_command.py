@@ -64,7 +64,7 @@ def run(args, overrides):
   if args.vs:
     # Two libraries share one GPU: jax must not take most of it at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  host.keep_freed()  # as train does; the peer has the good of it, too
+  host.tune_malloc()  # as train does; the peer has the good of it, too
   from gpt_jax.config import load
   from gpt_jax.program import setup
 

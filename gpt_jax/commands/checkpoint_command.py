@@ -108,7 +108,7 @@ def _overview(store, keeping):
   for step in steps:
     files = _files(store.directory / str(step), store.soundness.is_unsealed(step))
     rows.append(dict(step=step, metrics=metrics[step], kept=reasons[step]) | files)
-  for folder in integrity.set_aside_steps(store.directory):
+  for folder in integrity.quarantined_steps(store.directory):
     why = 'set aside: it was damaged'
     rows.append(dict(step=folder.name, metrics={}, kept=why) | _files(folder, False))
   return rows

@@ -174,7 +174,9 @@ def _product():
 
 def _cache(folder):
   try:
-    return Finding('compilation cache', OK, f'{files.probe(folder)} can be written')
+    return Finding(
+      'compilation cache', OK, f'{files.check_writable(folder)} can be written'
+    )
   except UserError as error:
     fix = 'set GPT_JAX_CACHE to a folder that can be written'
     return Finding('compilation cache', WARN, _line(error), fix)
@@ -238,7 +240,7 @@ def _workdir(path):
     detail, fix = f'{workdir}: no such folder', 'check the path; train makes a new one'
     return [Finding('workdir', WARN, detail, fix)]
   try:
-    files.probe(workdir.path)
+    files.check_writable(workdir.path)
     has_config = workdir.read_config() is not None
   except UserError as error:
     return [Finding('workdir', FAIL, _line(error), 'see there; docs/reliability.md')]

@@ -28,7 +28,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  host.keep_freed()
+  host.tune_malloc()
   flags.enable_compilation_cache()
   from gpt_jax.evaluation import evaluate
   from gpt_jax.tracking import console

@@ -29,7 +29,7 @@ MALLOC_VARIABLES = (
 """Where somebody may have said how malloc should behave."""
 
 
-def keep_freed():
+def tune_malloc():
   """Lets glibc keep what is freed, for the next step; returns whether it will.
 
   To be called before jax is imported: threads that have allocated keep their arenas.

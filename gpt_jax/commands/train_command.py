@@ -34,7 +34,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  host.keep_freed()
+  host.tune_malloc()
   with _leaving_at_once():
     _train(args, overrides)
 
@@ -68,7 +68,7 @@ def _leave(number, frame):
 def _train(args, overrides):
   # Before jax is imported for real: a folder that cannot be written shows at once, and
   # so do a config's mistakes.
-  files.refuse_place(args.workdir)
+  files.check_writable_early(args.workdir)
   from gpt_jax.config import load
   from gpt_jax.workdir.paths import Workdir
 

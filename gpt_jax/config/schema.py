@@ -63,7 +63,7 @@ class ModelConfig:
   vocab_size: FilledInt = between(
     1, 2**24
   )  # None: the tokenizer's, plus the objective's
-  vocab_multiple: int = between(1, 2**20)
+  pad_vocab_to_multiple_of: int = between(1, 2**20)
   num_layers: int = between(1, 10_000)
   d_model: int = between(1, 2**20)
   num_heads: int = between(1, 2**16)
@@ -152,9 +152,9 @@ class DataConfig:
   seed: int | None = a_seed()  # None: seed
   cache_dir: str
   prefetch_batches: int = between(1, 1024)
-  skip_corrupt: int = at_least(0)
-  slow_seconds: float = above(0.0)
-  stall_seconds: float = above(0.0)
+  max_corrupt_records: int = at_least(0)
+  warn_after_seconds: float = above(0.0)
+  timeout_seconds: float = above(0.0)
   generator: GeneratorConfig
 
 

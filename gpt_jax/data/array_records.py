@@ -59,7 +59,7 @@ class _Records:
     except (RuntimeError, ValueError, IndexError, OSError) as error:
       raise DataError(
         f'{self.place(i)} (from 0) is damaged ({_line(error)}); copy the file again'
-        ' from where it came from, or allow data.skip_corrupt records to be left out.'
+        ' from where it came from, or allow data.max_corrupt_records records to be left out.'
       ) from error
 
   def _first_is_json(self):

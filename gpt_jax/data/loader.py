@@ -28,7 +28,7 @@ class Loader:
     self._dataset = dataset
     self._index, self._count = process_index, process_count
     self._ahead = prefetch_batches or dataset.prefetch_batches
-    self._doing = Doing(dataset.slow_seconds, dataset.stall_seconds)
+    self._doing = Doing(dataset.warn_after_seconds, dataset.timeout_seconds)
 
   def batches(self, start_sample, batch_sizes):
     """Returns an iterator of batches: numpy int32, this host's rows [b / H, N].
@@ -84,7 +84,7 @@ def evaluation_batches(
       f' try {max(1, round(batch_size / process_count)) * process_count}.'
     )
   rows = batch_size // process_count
-  doing = Doing(dataset.slow_seconds, dataset.stall_seconds)
+  doing = Doing(dataset.warn_after_seconds, dataset.timeout_seconds)
 
   def read():
     count = -(-len(dataset) // batch_size)
@@ -108,8 +108,8 @@ def _stack(samples):
 class Doing:
   """What a reading thread is at, and the consumer's patience with it, in seconds."""
 
-  slow_seconds: float
-  stall_seconds: float
+  warn_after_seconds: float
+  timeout_seconds: float
   what: str = 'starting'
 
 
@@ -143,7 +143,7 @@ class _Prefetch:
   def _wait(self):
     """Returns the next item; DataError when the thread is dead or does not answer."""
     doing, started = self._doing, time.monotonic()
-    warn_at, end = started + doing.slow_seconds, started + doing.stall_seconds
+    warn_at, end = started + doing.warn_after_seconds, started + doing.timeout_seconds
     while True:
       try:
         return self._ready.get(timeout=_POLL_SECONDS)
@@ -159,14 +159,14 @@ class _Prefetch:
       if now >= end:
         self._stopped.set()
         raise DataError(
-          f'data.stall_seconds={doing.stall_seconds:g}: no batch for that long while'
+          f'data.timeout_seconds={doing.timeout_seconds:g}: no batch for that long while'
           f' {doing.what}. The thread that reads data hangs here:\n{self._stack()}Check'
           ' the disk or mount of the data and start again; nothing is lost up to the'
-          ' last save. Where reading is just slow, raise data.stall_seconds.'
+          ' last save. Where reading is just slow, raise data.timeout_seconds.'
         )
       if now >= warn_at:
         logging.warning('no batch for %.0f s while %s', now - started, doing.what)
-        warn_at = now + doing.slow_seconds
+        warn_at = now + doing.warn_after_seconds
 
   def _stack(self):
     """Returns the innermost calls of the thread, or nothing when it has just ended."""
@@ -176,7 +176,7 @@ class _Prefetch:
   def close(self):
     """Stops the thread and waits for it, unless it hangs."""
     self._stopped.set()
-    self._thread.join(min(_CLOSE_SECONDS, self._doing.stall_seconds))
+    self._thread.join(min(_CLOSE_SECONDS, self._doing.timeout_seconds))
 
   def __enter__(self):
     return self

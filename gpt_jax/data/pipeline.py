@@ -35,9 +35,9 @@ class Dataset:
   fingerprint: dict[str, str | int | float | bool]
   """All that decides what `sample(n)` returns, flat."""
   prefetch_batches: int
-  slow_seconds: float
+  warn_after_seconds: float
   """How long a batch may take before the reader of batches says so, ..."""
-  stall_seconds: float
+  timeout_seconds: float
   """... and before it gives up."""
 
   def __len__(self):
@@ -122,7 +122,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       tokenizer,
       append_eos=part.append_eos,
       cache_dir=part.cache_dir or cache_dir,
-      skip_corrupt=part.skip_corrupt,
+      max_corrupt_records=part.max_corrupt_records,
     )
     packings.append(packing.pack(store, part, for_eval=for_eval))
     weights.append(weight)
@@ -145,8 +145,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     entropy=entropies[0] if len(entropies) == 1 else None,
     fingerprint=fingerprint,
     prefetch_batches=data.prefetch_batches,
-    slow_seconds=data.slow_seconds,
-    stall_seconds=data.stall_seconds,
+    warn_after_seconds=data.warn_after_seconds,
+    timeout_seconds=data.timeout_seconds,
   )
 
 

@@ -46,12 +46,14 @@ class Skipping:
     if len(self.skipped) > self._limit:
       listed = '\n'.join(f'  {reason}' for reason in self.skipped.values())
       raise DataError(
-        f'data.skip_corrupt={self._limit}: there are more damaged records:\n{listed}\n'
+        f'data.max_corrupt_records={self._limit}: there are more damaged records:\n{listed}\n'
         'Bring good copies of these files, or allow more.'
       ) from error
-    logging.warning('left out (data.skip_corrupt=%d): %s', self._limit, error)
+    logging.warning('left out (data.max_corrupt_records=%d): %s', self._limit, error)
 
 
 def wrap(corpus, data):
-  """Returns `corpus`, without damaged records if `data.skip_corrupt` allows some."""
-  return Skipping(corpus, data.skip_corrupt) if data.skip_corrupt else corpus
+  """Returns `corpus`, without damaged records if `data.max_corrupt_records` allows some."""
+  return (
+    Skipping(corpus, data.max_corrupt_records) if data.max_corrupt_records else corpus
+  )

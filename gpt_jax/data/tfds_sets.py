@@ -42,7 +42,7 @@ class _Examples:
       said = (str(error).splitlines() or [type(error).__name__])[0][:200]
       raise DataError(
         f'{self.place(i)} (from 0) is damaged ({said}); prepare the set again,'
-        ' or allow data.skip_corrupt records to be left out.'
+        ' or allow data.max_corrupt_records records to be left out.'
       ) from error
     return text.encode() if isinstance(text, str) else text
 

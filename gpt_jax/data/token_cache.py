@@ -40,7 +40,7 @@ class TokenStore:
   offsets: np.ndarray  # int64 [documents + 1]
   checks: 'Checks | None' = None  # None: tokens that came from no file
   skipped: tuple[str, ...] = ()
-  """What was left out under `data.skip_corrupt`: place and reason of each record."""
+  """What was left out under `data.max_corrupt_records`: place and reason of each record."""
 
   def read(self, start, stop):
     """Returns tokens `start` to `stop`; DataError where they are not as written."""
@@ -91,13 +91,13 @@ def _damaged(path, what):
 
 
 def open_tokens(
-  source, tokenizer, *, append_eos, cache_dir, skip_corrupt=0, show_progress=True
+  source, tokenizer, *, append_eos, cache_dir, max_corrupt_records=0, show_progress=True
 ):
   """Returns the `TokenStore` of `source` under `tokenizer`, made now or read again.
 
   Documents without text are left out. Raises DataError when no token is left, a token
   does not fit the vocabulary, the kept files are damaged or were made without more
-  than `skip_corrupt` records; StorageError when `cache_dir` cannot be written.
+  than `max_corrupt_records` records; StorageError when `cache_dir` cannot be written.
   """
   key = _key(source, tokenizer, append_eos)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
@@ -105,10 +105,10 @@ def open_tokens(
     _build(source, tokenizer, append_eos, folder, show_progress)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])
-  if len(skipped) > skip_corrupt:
+  if len(skipped) > max_corrupt_records:
     listed = '\n'.join(f'  {reason}' for reason in skipped)
     raise DataError(
-      f'data.skip_corrupt={skip_corrupt}: {folder} was made without'
+      f'data.max_corrupt_records={max_corrupt_records}: {folder} was made without'
       f' {len(skipped)} damaged record(s):\n{listed}\nAllow as many, or bring good'
       ' copies of these files.'
     )

@@ -198,7 +198,7 @@ class _Walker:
       body = instruction.attribute(r'body=%?([\w.\-]+)')
       sums.add(self.walk(body), 1 if turns is None else turns)
     elif opcode == 'conditional':
-      sums.add(max(map(self.walk, _branches(instruction)), key=_dearness))
+      sums.add(max(map(self.walk, _branches(instruction)), key=_cost_key))
     elif opcode == 'fusion':
       self._add_fusion(sums, instruction, computation, asynchronous)
     elif opcode in ('call', 'async-start') and instruction.called:
@@ -339,5 +339,5 @@ def _branches(conditional):
   return re.findall(two, conditional.attributes)
 
 
-def _dearness(sums):
+def _cost_key(sums):
   return sums.cycles.total(), sum(n * op.flops for op, n in sums.ops.items())

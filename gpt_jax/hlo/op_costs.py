@@ -13,7 +13,7 @@ from gpt_jax.hlo import layout, parser
 
 _SLICES = ('dynamic-slice', 'slice', 'gather')
 # Hold a value or send it: the fusions that an asynchronous collective passes through.
-_HANDS_ON = (
+_FORWARDING = (
   'tuple', 'custom-call', 'all-gather', 'all-reduce', 'all-to-all', 'reduce-scatter',
 )  # fmt: skip
 
@@ -124,7 +124,7 @@ def _share_read(name, computation, module):
       for place, operand in enumerate(use.operands):
         if operand == name:
           share += _share_read(_parameter(inner, place), inner, module)
-    elif use.opcode not in _HANDS_ON and not (
+    elif use.opcode not in _FORWARDING and not (
       use.opcode == 'dynamic-update-slice' and first
     ):
       share += 1.0
@@ -137,7 +137,7 @@ def _written(name, computation, module, result):
     name = computation.instructions[name].operands[0]
   value = computation.instructions[name]
   whole = sum(leaf.bytes for leaf in layout.leaves(result) if leaf.in_hbm)
-  if value.opcode in _HANDS_ON or value.opcode in ('parameter', 'get-tuple-element'):
+  if value.opcode in _FORWARDING or value.opcode in ('parameter', 'get-tuple-element'):
     return 0
   if value.opcode == 'fusion' and not isinstance(result, tuple):
     inner = module.computations[value.called]

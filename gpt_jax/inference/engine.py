@@ -34,7 +34,7 @@ VISIBILITIES = ('causal', 'prefix', 'full')
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Decoding:
+class DecodeState:
   """A batch of texts under way; a pytree."""
 
   cache: PyTree
@@ -199,7 +199,7 @@ class Engine:
       missing, size = missing - n, min(2 * size, largest)
 
   def _start(self, prompts_ids, max_new_tokens, seed):
-    """Returns the Decoding of `prompts_ids` before its first new token."""
+    """Returns the DecodeState of `prompts_ids` before its first new token."""
     longest = max(map(len, prompts_ids))
     return self._prefill(
       self._params,
@@ -248,7 +248,7 @@ class Engine:
 def prefill(
   params, tokens_BT, length_B, seed, identity_B2, *, model, cache_len, visibility
 ):
-  """Returns the Decoding that has read padded prompts of `length_B` tokens."""
+  """Returns the DecodeState that has read padded prompts of `length_B` tokens."""
   B = len(tokens_BT)
   mask = masks.prefix(length_B) if visibility == 'prefix' else masks.causal()
   _, cache = model.apply(
@@ -260,7 +260,7 @@ def prefill(
     return jax.random.fold_in(key, identity_2[1])
 
   last_B1 = length_B[:, None] - 1
-  return Decoding(
+  return DecodeState(
     # Not the padded length; the first step of decoding writes the last row again.
     cache=cache | {'length_B': length_B - 1},
     token_B=jnp.take_along_axis(tokens_BT, last_B1, axis=1)[:, 0],
@@ -287,7 +287,7 @@ def decode(params, state, limit, stop_I, *, model, sampling):
     )
     rng_B = jax.vmap(jax.random.fold_in, (0, None))(state.rng_B, state.count)
     token_B = sample(logits_BTV[:, 0], rng_B, sampling)
-    state = Decoding(
+    state = DecodeState(
       cache=cache,
       token_B=token_B,
       rng_B=state.rng_B,

@@ -36,7 +36,7 @@ def make_engine(config, params, vocab_size):
   )
 
 
-class Writer:
+class TextGenerator:
   """Writes and scores text with the parameters of one run."""
 
   def __init__(self, config, params, tokenizer):

@@ -80,7 +80,7 @@ def _refusal(workdir):
   from gpt_jax.workdir import files, lock
 
   try:
-    files.refuse_place(workdir)
+    files.check_writable_early(workdir)
     lock.refuse_owned(workdir)
   except errors.StorageError as error:
     return error

@@ -8,9 +8,9 @@ from jax.ad_checkpoint import checkpoint_name
 from gpt_jax.attention import positions
 from gpt_jax.config.schema import AttentionConfig, ModelConfig
 from gpt_jax.model import initializers
-from gpt_jax.model.layers import Linear, Norm, apply_all
-from gpt_jax.parallel.sharded_matmul import Product
-from gpt_jax.parallel.sharding import STREAM, Rules, constrain
+from gpt_jax.model.layers import Linear, Norm, shared_input_linears
+from gpt_jax.parallel.sharded_matmul import MatmulSpec
+from gpt_jax.parallel.sharding import RESIDUAL_AXES, ShardingRules, constrain
 
 
 class Attention(nn.Module):
@@ -22,12 +22,12 @@ class Attention(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  rules: Rules | None
+  rules: ShardingRules | None
   window: int | None
 
   @nn.compact
   def __call__(self, x_BTD, mask, angles_BTK2, cache, start_B, deterministic):
-    """Returns `(out_BTD, cache)`; `cache` is a LayerCache to extend, or None."""
+    """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None."""
     cfg = self.cfg
     H, G = cfg.num_heads, cfg.num_kv_heads
     linears = [
@@ -37,7 +37,9 @@ class Attention(nn.Module):
     ]
     q_BHTK, k_BGTK, v_BGTK = (
       constrain(self.rules, y_BHTK, *linear.product.out_axes)
-      for linear, y_BHTK in zip(linears, apply_all(linears, x_BTD), strict=True)
+      for linear, y_BHTK in zip(
+        linears, shared_input_linears(linears, x_BTD), strict=True
+      )
     )
     if cfg.qk_norm != 'none':  # arXiv:2010.04245; keeps scores from growing
       q_BHTK = self._head_norm('query_norm')(q_BHTK)
@@ -64,8 +66,8 @@ class Attention(nn.Module):
 
   def _projection(self, name, heads, axis, init):
     cfg = self.cfg
-    product = Product(
-      'BTD,DHK->BHTK', STREAM, ('embed', axis, 'head_dim'),
+    product = MatmulSpec(
+      'BTD,DHK->BHTK', RESIDUAL_AXES, ('embed', axis, 'head_dim'),
       ('batch', 'act_' + axis, 'time', 'head_dim'),
     )  # fmt: skip
     return Linear(
@@ -75,9 +77,9 @@ class Attention(nn.Module):
 
   def _output(self, x_BHTK):
     cfg = self.cfg
-    product = Product(
+    product = MatmulSpec(
       'BHTK,HKD->BTD', ('batch', 'act_heads', 'time', 'head_dim'),
-      ('heads', 'head_dim', 'embed'), STREAM,
+      ('heads', 'head_dim', 'embed'), RESIDUAL_AXES,
     )  # fmt: skip
     return Linear(
       product, (cfg.num_heads, cfg.head_dim, cfg.d_model),

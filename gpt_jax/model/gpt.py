@@ -21,7 +21,12 @@ from gpt_jax.core.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.layers import MLP, Embed, Head, make_norm
-from gpt_jax.parallel.sharding import ROWS, STREAM, Rules, constrain
+from gpt_jax.parallel.sharding import (
+  EMBED_AXES,
+  RESIDUAL_AXES,
+  ShardingRules,
+  constrain,
+)
 
 REMAT_POLICIES = {
   'full': None,
@@ -38,7 +43,7 @@ class Block(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  rules: Rules | None
+  rules: ShardingRules | None
   window: int | None
   deterministic: bool
 
@@ -84,7 +89,7 @@ class Block(nn.Module):
     """Returns `x_BTD` normed if norms come after, and pinned to its mesh axes."""
     if self.cfg.norm_position == 'post':
       x_BTD = self._norm(norm_name, x_BTD)
-    return constrain(self.rules, x_BTD.astype(before_BTD.dtype), *STREAM)
+    return constrain(self.rules, x_BTD.astype(before_BTD.dtype), *RESIDUAL_AXES)
 
   def _drop(self, y_BTD, depth):
     """Returns a branch after dropout and stochastic depth (arXiv:1603.09382)."""
@@ -106,7 +111,7 @@ class Group(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable
-  rules: Rules | None
+  rules: ShardingRules | None
   deterministic: bool
 
   @nn.compact
@@ -174,7 +179,7 @@ class GPT(nn.Module):
   cfg: ModelConfig
   attention: AttentionConfig
   attend: Callable = dense.attend
-  rules: Rules | None = None
+  rules: ShardingRules | None = None
 
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
@@ -193,7 +198,7 @@ class GPT(nn.Module):
     )
     table_VD = head_VD.astype(x_BTD.dtype)
     logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
-    logits_BTV = finish_logits(self.cfg, logits_BTV)
+    logits_BTV = scale_and_cap_logits(self.cfg, logits_BTV)
     return constrain(self.rules, logits_BTV, 'batch', 'time', 'act_vocab'), cache
 
   @nn.compact
@@ -253,8 +258,8 @@ class GPT(nn.Module):
     elif cfg.position == 'sinusoidal':
       x_BTD += positions.sinusoids(positions_BT, cfg.d_model).astype(x_BTD.dtype)
     # Rows of several tables are summed where their columns lie, and travel once.
-    x_BTD = constrain(self.rules, x_BTD, *ROWS)
-    x_BTD = constrain(self.rules, x_BTD, *STREAM)
+    x_BTD = constrain(self.rules, x_BTD, *EMBED_AXES)
+    x_BTD = constrain(self.rules, x_BTD, *RESIDUAL_AXES)
     if cfg.norm_position == 'post':  # as BERT: block 1 reads a normed stream
       x_BTD = make_norm(cfg, 'embed_norm')(x_BTD)
     if cfg.embed_dropout and not deterministic:
@@ -294,7 +299,7 @@ class GPT(nn.Module):
     return x_BTD, None if caches is None else new_caches
 
 
-def finish_logits(cfg, logits_BTV):
+def scale_and_cap_logits(cfg, logits_BTV):
   """Returns raw logits scaled as muP wants and soft-capped, float32."""
   logits_BTV = logits_BTV * initializers.output_multiplier(cfg)
   if cfg.logit_softcap:

@@ -11,8 +11,8 @@ from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.matmul import sum_dtype
 from gpt_jax.model import initializers
 from gpt_jax.model.initializers import with_axes
-from gpt_jax.parallel.sharded_matmul import Product, multiply
-from gpt_jax.parallel.sharding import STREAM, Rules, constrain
+from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul
+from gpt_jax.parallel.sharding import RESIDUAL_AXES, ShardingRules, constrain
 
 
 class Linear(nn.Module):
@@ -21,13 +21,13 @@ class Linear(nn.Module):
   `shape` is the kernel's, in the order of the equation's letters.
   """
 
-  product: Product
+  product: MatmulSpec
   shape: tuple[int, ...]
   initializer: Callable
   use_bias: bool
   dtype: str
   param_dtype: str
-  rules: Rules | None = None
+  rules: ShardingRules | None = None
 
   def setup(self):
     axes = self.product.kernel_axes
@@ -43,7 +43,7 @@ class Linear(nn.Module):
       self.bias = self.param('bias', init, shape, self.param_dtype)
 
   def __call__(self, x):
-    return apply_all([self], x)[0]
+    return shared_input_linears([self], x)[0]
 
   def add_bias(self, y):
     """Returns `y` plus the bias, which dimensions that are not the kernel's repeat."""
@@ -73,11 +73,11 @@ def _bias_gradient(bias, cotangent):
 _add_repeated.defvjp(lambda y, bias: (_add_repeated(y, bias), bias), _bias_gradient)
 
 
-def apply_all(linears, x):
-  """Returns what each of `linears` makes of the same `x`; see `products.multiply`."""
+def shared_input_linears(linears, x):
+  """Returns what each of `linears` makes of the same `x`; see `products.sharded_matmul`."""
   kernels = [linear.kernel.astype(linear.dtype) for linear in linears]
   products = [linear.product for linear in linears]
-  ys = multiply(linears[0].rules, products, x, kernels)
+  ys = sharded_matmul(linears[0].rules, products, x, kernels)
   return [linear.add_bias(y) for linear, y in zip(linears, ys, strict=True)]
 
 
@@ -191,7 +191,7 @@ class MLP(nn.Module):
   """The position-wise feed-forward network, [B, T, D] -> [B, T, D]."""
 
   cfg: ModelConfig
-  rules: Rules | None = None
+  rules: ShardingRules | None = None
 
   @nn.compact
   def __call__(self, x_BTD):
@@ -205,11 +205,11 @@ class MLP(nn.Module):
       )  # fmt: skip
 
     hidden_axes = ('batch', 'time', 'act_mlp')
-    widen = Product('BTD,DF->BTF', STREAM, ('embed', 'mlp'), hidden_axes)
-    narrow = Product('BTF,FD->BTD', hidden_axes, ('mlp', 'embed'), STREAM)
+    widen = MatmulSpec('BTD,DF->BTF', RESIDUAL_AXES, ('embed', 'mlp'), hidden_axes)
+    narrow = MatmulSpec('BTF,FD->BTD', hidden_axes, ('mlp', 'embed'), RESIDUAL_AXES)
     names = ['up', 'gate'] if cfg.is_gated else ['up']
     wide = [linear(name, widen, (D, F), initializers.hidden(cfg, D)) for name in names]
-    up_BTF, *gates_BTF = apply_all(wide, x_BTD)
+    up_BTF, *gates_BTF = shared_input_linears(wide, x_BTD)
     up_BTF = checkpoint_name(up_BTF, 'mlp_up')
     activation = _in_float32(ACTIVATIONS[cfg.activation])
     if cfg.is_gated:

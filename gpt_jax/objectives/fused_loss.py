@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from gpt_jax.core.matmul import einsum, product
 from gpt_jax.objectives import losses
 from gpt_jax.parallel.sharded_matmul import sum_over_batch
-from gpt_jax.parallel.sharding import Rules
+from gpt_jax.parallel.sharding import ShardingRules
 
 FUSE_FROM = 2**28
 """Float32 logits of a device from which on 'auto' fuses."""
@@ -69,7 +69,7 @@ def fused_cross_entropy(
     head_VD: the table as it is stored; its gradient is added up in float32.
     finish: what the model does to raw float32 logits, element by element.
     chunks: into how many parts each device cuts its time; None: as LOGITS_BYTES asks.
-    rules: where axes live on a mesh (`Rules`); None: on one device.
+    rules: where axes live on a mesh (`ShardingRules`); None: on one device.
     options: `label_smoothing`, `z_loss`, `vocab_limit` of `losses.cross_entropy`.
   """
   rows, time = targets_BT.shape
@@ -115,7 +115,7 @@ class _Plan:
   chunks: int
   keeps_gradients: bool
   """Of all logits, for one product at the end; else chunks add to the table's."""
-  rules: Rules | None
+  rules: ShardingRules | None
   devices_PS: tuple[int, int]
   head_dtype: jnp.dtype
 

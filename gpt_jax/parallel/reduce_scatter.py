@@ -6,7 +6,7 @@ import math
 import jax
 
 
-def scatter_sum(x, mesh, axes, dim):
+def reduce_scatter(x, mesh, axes, dim):
   """Returns this device's piece, along `dim`, of the sum of `x` over the mesh `axes`.
 
   For use inside `jax.shard_map`. XLA:TPU has a reduce-scatter for one ring of a torus;

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.core import matmul
-from gpt_jax.parallel.reduce_scatter import scatter_sum
-from gpt_jax.parallel.sharding import Rules, as_tuple
+from gpt_jax.parallel.reduce_scatter import reduce_scatter
+from gpt_jax.parallel.sharding import ShardingRules, as_tuple
 
 
 @dataclasses.dataclass(frozen=True)
-class Product:
+class MatmulSpec:
   """`equation` of x and a kernel, such as 'BTD,DF->BTF', and their logical axes."""
 
   equation: str
@@ -36,12 +36,12 @@ class Product:
     return (*terms.split(','), out)
 
 
-def multiply(rules, products, x, kernels):
+def sharded_matmul(rules, products, x, kernels):
   """Returns a list: the einsum of `x` and each of `kernels`, in the dtype of `x`.
 
   Args:
-    rules: `sharding.Rules`; None: all on one device.
-    products: a Product for each kernel, all with the same `x`, whose first dimension is
+    rules: `sharding.ShardingRules`; None: all on one device.
+    products: a MatmulSpec for each kernel, all with the same `x`, whose first dimension is
       the batch.
   """
   layouts = tuple(_layout(rules, product) for product in products)
@@ -52,12 +52,14 @@ def multiply(rules, products, x, kernels):
     ]
   if len({layout and layout.of_x for layout in layouts}) > 1:
     pairs = zip(products, kernels, strict=True)
-    return [multiply(rules, [product], x, [kernel])[0] for product, kernel in pairs]
+    return [
+      sharded_matmul(rules, [product], x, [kernel])[0] for product, kernel in pairs
+    ]
   return list(_multiply(rules, tuple(products), layouts, x, tuple(kernels)))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Moves:
+class _Collectives:
   """How an array gets from where it is stored to where it is multiplied, and back."""
 
   gathered: tuple[tuple[int, tuple[str, ...]], ...]
@@ -75,7 +77,7 @@ class _Moves:
     scattered = {axis for _, axes in self.gathered for axis in axes}
     whole = tuple(axis for axis in self.shared if axis not in scattered)
     for dim, axes in self.gathered:
-      array = scatter_sum(array, mesh, axes, dim)
+      array = reduce_scatter(array, mesh, axes, dim)
     return jax.lax.psum(array, whole) if whole else array
 
   def scattered(self, equation, x, y, dtype, mesh):
@@ -98,12 +100,12 @@ class _Moves:
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-  of_x: _Moves
-  of_kernel: _Moves
-  of_out: _Moves
+  of_x: _Collectives
+  of_kernel: _Collectives
+  of_out: _Collectives
 
 
-def _layout(rules: Rules | None, product):
+def _layout(rules: ShardingRules | None, product):
   """Returns the _Layout of a product; None where it is XLA's affair.
 
   That is where nothing is cut, and where an array lies so that it would have to be
@@ -133,7 +135,7 @@ def _layout(rules: Rules | None, product):
         return None
       if rest:
         gathered.append((dim, rest))
-    moves.append(_Moves(tuple(gathered), shared))
+    moves.append(_Collectives(tuple(gathered), shared))
   axes = [axis for cut in used.values() for axis in cut]
   if len(axes) != len(set(axes)) or not any(move.shared for move in moves):
     return None
@@ -229,7 +231,7 @@ def sum_over_batch(rules, parts, names):
   if len(mine) != 1 or not set(mine[0][1]) <= set(batch):
     return rules.constrain(total, *names)
   (dim, axes), mesh = mine[0], rules.mesh
-  moves = _Moves(((dim, axes),), batch)
+  moves = _Collectives(((dim, axes),), batch)
   inside = tuple(None if i == dim else name for i, name in enumerate(names))
   return _shard_map(
     rules, lambda parts: moves.scatter(parts.sum(0), mesh), (('batch', *inside),), names

@@ -1,7 +1,7 @@
 """One table from the logical axes that model code names to the axes of the mesh.
 
 Parameters carry logical names beside their shapes; activations are pinned by
-`Rules.constrain(x, 'batch', 'time', 'act_embed')` after each block. A preset says where
+`ShardingRules.constrain(x, 'batch', 'time', 'act_embed')` after each block. A preset says where
 each name lives. Adding a way to parallelise is adding a column to `PRESETS`.
 """
 
@@ -42,16 +42,16 @@ PRESETS = {
 }
 
 
-STREAM = ('batch', 'stream_time', 'act_embed')
+RESIDUAL_AXES = ('batch', 'stream_time', 'act_embed')
 """Logical axes of the residual stream, BTD."""
 
-ROWS = ('read_batch', 'read_time', 'embed')
+EMBED_AXES = ('read_batch', 'read_time', 'embed')
 """Those of rows as they are read from tables, BTD: cut in width as the tables are, and
 like the stream along the mesh axes that this leaves."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rules:
+class ShardingRules:
   """Where each logical axis lives on one mesh."""
 
   mesh: Mesh
@@ -112,15 +112,15 @@ def as_tuple(axes):
   return (axes,) if isinstance(axes, str) else axes
 
 
-def make_rules(parallel, mesh):
-  """Returns the Rules of a ParallelConfig on `mesh`."""
+def make_sharding_rules(parallel, mesh):
+  """Returns the ShardingRules of a ParallelConfig on `mesh`."""
   table = dict(lookup(PRESETS, parallel.rules, 'parallel.rules'))
   table.update(parallel.overrides)
   by_width = as_tuple(table.get('embed') or ())
   for read, name in (('read_batch', 'batch'), ('read_time', 'stream_time')):
     axes = as_tuple(table.get(name) or ())
     table[read] = tuple(axis for axis in axes if axis not in by_width)
-  return Rules(mesh, table)
+  return ShardingRules(mesh, table)
 
 
 def constrain(rules, x, *names):

@@ -19,21 +19,21 @@ CLASSES = {
 """Exit code -> class of error."""
 
 
-def anywhere(is_so):
+def any_process(is_so):
   """Returns whether `is_so` holds on any process."""
   if jax.process_count() == 1:
     return bool(is_so)
   return bool(np.any(multihost_utils.process_allgather(np.array(bool(is_so)))))
 
 
-def of_primary(value):
+def broadcast_from_primary(value):
   """Returns what the first process gives as `value`, a bool."""
   if jax.process_count() == 1:
     return bool(value)
   return bool(multihost_utils.broadcast_one_to_all(np.array(bool(value))))
 
 
-def together(action):
+def raise_on_all(action):
   """Returns what `action()` does, or raises on all processes where it fails on one.
 
   The others raise the same class of UserError (RuntimeError where it is none) with that

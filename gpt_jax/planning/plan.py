@@ -63,7 +63,7 @@ class Plan:
   """phase, calls and ms of each attention kernel."""
   classes: tuple[dict[str, Any], ...] = ()
   """ms, TFLOPs and GiB to and from HBM of each class of operations."""
-  collectives: tuple[step_time.Traffic, ...] = ()
+  collectives: tuple[step_time.CollectiveStats, ...] = ()
   collective_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
   wire_bytes: dict[str, float] = dataclasses.field(default_factory=dict)
   asynchronous_wire_share: float | None = None
@@ -92,7 +92,7 @@ class Compiled:
   """A plan and the operations it was added up from."""
 
   plan: Plan
-  pace: step_time.Pace | None
+  pace: step_time.StepTime | None
   """None for a step that does not fit."""
   text: str = ''
 

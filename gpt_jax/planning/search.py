@@ -125,7 +125,7 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
   """
   config = resolve({})
   choices = [AXES[axis](config, topology) for axis in axes]
-  rows, hopeful = [], []
+  rows, candidates = [], []
   for parts in itertools.product(*choices):
     overrides: dict[str, Any] = {}
     for part in parts:
@@ -139,8 +139,8 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
     if problem:
       rows.append(Row(overrides, 'ruled out', problem))
     else:
-      hopeful.append((overrides, candidate))
-  attempts = _Attempts(_in_turn(hopeful, topology), topology, max_compiles)
+      candidates.append((overrides, candidate))
+  attempts = _Attempts(_in_turn(candidates, topology), topology, max_compiles)
   tried = progress(attempts.rows(), attempts.total) if progress else attempts.rows()
   rows += [*tried, *attempts.skipped]
   return sorted(rows, key=_rank)
@@ -217,10 +217,10 @@ def _parameters(config):
   return flops.parameter_count(dataclasses.replace(config.model, vocab_size=size))
 
 
-def _in_turn(hopeful, topology):
+def _in_turn(candidates, topology):
   """Returns candidates in the order to compile: the best of each remat policy first."""
   queues = collections.defaultdict(list)
-  for overrides, config in hopeful:
+  for overrides, config in candidates:
     queues[config.model.remat].append((overrides, config))
   for queue in queues.values():
     queue.sort(key=lambda pair: -estimate(pair[1], topology))

@@ -15,7 +15,7 @@ _SECONDS_PER_DAY = 86400
 
 
 @dataclasses.dataclass(frozen=True)
-class Traffic:
+class CollectiveStats:
   """Collectives of one kind along the same mesh axes, in a step, for one device."""
 
   kind: str
@@ -43,7 +43,7 @@ class Traffic:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pace:
+class StepTime:
   """The fields of a Plan that speak of time, and the operations behind them."""
 
   fields: dict[str, Any]
@@ -53,7 +53,7 @@ class Pace:
 
 
 def measure(program, topology, text):
-  """Returns the Pace of a compiled step, given as HLO text."""
+  """Returns the StepTime of a compiled step, given as HLO text."""
   config, mesh, chip = program.config, program.rules.mesh, topology.chip
   devices = len(topology.devices)
   works = {}
@@ -111,7 +111,7 @@ def measure(program, topology, text):
     unknown_trip_counts=costs.unknown_trip_counts,
   )
   flops_of = {kernel.name: work.flops for kernel, work in works.items() if work}
-  return Pace(fields, costs, flops_of)
+  return StepTime(fields, costs, flops_of)
 
 
 def _peak_of_this_machine(topology, dtype):
@@ -171,7 +171,7 @@ def _classes(costs, ms_per_cycle, works):
 
 def _traffic(collective, mesh, topology, ms_per_cycle):
   window = collective.window
-  return Traffic(
+  return CollectiveStats(
     kind=collective.kind,
     axes=network.mesh_axes(collective.group, mesh),
     group_size=len(collective.group),

@@ -2,7 +2,7 @@
 
 import functools
 
-from gpt_jax.model.gpt import finish_logits
+from gpt_jax.model.gpt import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
 
 
@@ -24,7 +24,9 @@ def make(config, model, rules, horizon, *, vocab_limit):
   )
   if name == 'plain':
     return name, functools.partial(_plain, model=model, options=options)
-  options |= dict(finish=functools.partial(finish_logits, config.model), rules=rules)
+  options |= dict(
+    finish=functools.partial(scale_and_cap_logits, config.model), rules=rules
+  )
   return name, functools.partial(_fused, model=model, options=options)
 
 

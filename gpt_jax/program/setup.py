@@ -12,7 +12,7 @@ from gpt_jax.program import device_memory, step
 from gpt_jax.workdir.paths import Workdir
 
 TABLES = {
-  'attention.kernel': {'auto': None} | attention.KERNELS | attention.ON_MESH,
+  'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
   'data.source': SOURCES,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,
@@ -69,7 +69,7 @@ def open_tokenizer(config, workdir):
         tokenizers.load(kept).save(workdir.tokenizer)
     return read()
 
-  built = sync.together(build)
+  built = sync.raise_on_all(build)
   return read() if built is None else built
 
 
@@ -133,7 +133,7 @@ def placer(program):
   return lambda batch: multihost.global_batch(batch, program.batch_sharding)
 
 
-def reader_share(program):
+def process_shard(program):
   """Returns which part of each batch this process reads, as keyword arguments.
 
   Processes whose devices hold the same rows (tensor parallelism) read the same part.

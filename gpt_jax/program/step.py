@@ -22,7 +22,7 @@ from gpt_jax.model.gpt import GPT
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import Rules, make_rules
+from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import guard, norms, spikes
 from gpt_jax.program import loss as microbatch_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
@@ -35,7 +35,7 @@ class Program:
   config: Config
   """As given, with `model.vocab_size` resolved."""
   model: GPT
-  rules: Rules
+  rules: ShardingRules
   horizon: schedules.Horizon
   attention_kernel: str
   loss: str
@@ -60,11 +60,11 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     byte_lengths: int [vocab.size], bytes of text each token stands for; without them
       `evaluate` counts no bytes.
     table_rows: of a checkpoint's table; None: model.vocab_size or the ids needed,
-      rounded up to model.vocab_multiple and to the mesh.
+      rounded up to model.pad_vocab_to_multiple_of and to the mesh.
   Nothing is allocated: compilation happens at the first call of each function.
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
-  rules = make_rules(config.parallel, mesh)
+  rules = make_sharding_rules(config.parallel, mesh)
   objective = objectives.make(
     config.objective, vocab=vocab, seq_len=config.data.seq_len
   )
@@ -305,7 +305,7 @@ def _with_vocab(config, rules, num_ids, table_rows):
     )
   rows = table_rows
   if rows is None:
-    multiple = math.lcm(model.vocab_multiple, shards)
+    multiple = math.lcm(model.pad_vocab_to_multiple_of, shards)
     rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
   elif rows % shards:  # made for another mesh: keep the table whole
     whole = rules.table | {'vocab': None, 'act_vocab': None}

@@ -15,7 +15,7 @@ HISTORY_STEPS = 256  # of losses in a post-mortem
 
 
 @dataclasses.dataclass
-class Tally:
+class SkipCounts:
   """What the run knows of its bad steps; comes back from a checkpoint's record."""
 
   skipped: int = 0
@@ -30,7 +30,7 @@ class Guard:
     self._run = run
     self._history = collections.deque(maxlen=HISTORY_STEPS)
 
-  def saw(self, step, values):
+  def observe(self, step, values):
     """Takes the fetched metrics of `step`, on every process, in order.
 
     Raises DivergedError after guard.max_bad_steps in a row, RollBack at a spike when

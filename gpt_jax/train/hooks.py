@@ -14,7 +14,7 @@ import jax
 
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.evaluation import evaluate as evaluation
-from gpt_jax.inference.text import Writer
+from gpt_jax.inference.text import TextGenerator
 from gpt_jax.program import setup
 from gpt_jax.tracking import loss_curve
 from gpt_jax.workdir import files
@@ -48,7 +48,7 @@ def evaluate(run):
       progress=lambda batches, total, name=name: run.console.progress(
         batches, f'eval {name}', total
       ),
-      **setup.reader_share(run.program),
+      **setup.process_shard(run.program),
     )
     run.console.evaluated(run.step, name, figures_)
     named = {f'{name}/{key}': value for key, value in figures_.items()}
@@ -57,12 +57,12 @@ def evaluate(run):
   run.scored_step = run.step
   if run.is_primary and run.scores:
     scores = {k: v if math.isfinite(v) else None for k, v in run.scores.items()}
-    with going_on(run, run.workdir.eval):
+    with warn_if_unwritable(run, run.workdir.eval):
       files.write_json(run.workdir.eval, evaluation.by_set(scores, run.step))
 
 
 @contextlib.contextmanager
-def going_on(run, path):
+def warn_if_unwritable(run, path):
   """Says that `path` was not written, in place of ending the training for it."""
   try:
     yield
@@ -90,7 +90,7 @@ class Samples:
   def __call__(self, run):
     params = run.state.averaged
     if self._writer is None:
-      self._writer = Writer(run.program.config, params, run.tokenizer)
+      self._writer = TextGenerator(run.program.config, params, run.tokenizer)
     else:
       self._writer.engine.set_params(params)
     prompts = self._prompts
@@ -108,7 +108,7 @@ class Samples:
     if run.is_primary:
       parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
       with (
-        going_on(run, run.workdir.samples),
+        warn_if_unwritable(run, run.workdir.samples),
         open(run.workdir.samples, 'a', encoding='utf-8') as file,
       ):
         file.write(f'## Step {run.step}\n\n' + '\n'.join(parts) + '\n')

@@ -47,12 +47,12 @@ class Run:
   scored_step: int
   detours: rollback.Detours
   """The rollbacks so far: with the step, they say what it reads."""
-  tally: divergence.Tally
+  tally: divergence.SkipCounts
   events: list[dict]
   """Those of run.json."""
-  owes_events: bool = False
+  events_unsaved: bool = False
   """Whether run.json lacks some of them, as its disk was full."""
-  debt: save.Debt = dataclasses.field(default_factory=save.Debt)
+  debt: save.PendingSave = dataclasses.field(default_factory=save.PendingSave)
   """The save that failed, or came due after a bad step, and is to be made up for."""
 
   @property
@@ -76,10 +76,10 @@ class Run:
 
   def write_events(self):
     """Brings run.json up to date, as soon as its disk has room."""
-    self.owes_events = True
-    with hooks.going_on(self, self.workdir.run):
+    self.events_unsaved = True
+    with hooks.warn_if_unwritable(self, self.workdir.run):
       _write_events(self.workdir, self.events)
-      self.owes_events = False
+      self.events_unsaved = False
 
 
 def train(config, workdir, *, allow_changes=False, quiet=False):
@@ -89,7 +89,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
   for whatever the user can mend, before the first step where possible, and Interrupted
   after SIGTERM or Ctrl-C, once the step that was under way is saved.
   """
-  workdir = sync.together(Workdir(workdir).create)
+  workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
   with (
     preemption.Watch() as signals,
@@ -102,12 +102,12 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       asynchronous=settings.asynchronous,
     ) as store,
   ):
-    latest = store.newest_sound_step()
+    latest = store.latest_valid_step()
     meta = None if latest is None else store.read_meta(latest)
     if meta:
       config = resume.same_run(meta['config'], config, workdir, allow_changes)
     tokenizer = setup.open_tokenizer(config, workdir)
-    dataset, eval_sets = sync.together(
+    dataset, eval_sets = sync.raise_on_all(
       lambda: (
         setup.open_training_data(config, tokenizer, workdir),
         setup.open_eval_sets(config, tokenizer, workdir),
@@ -137,7 +137,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         event = found.event
       # The exception is gone, and with its frames the state that it left.
       parts['events'].append(event)
-      sync.together(lambda: _write_events(workdir, parts['events']))
+      sync.raise_on_all(lambda: _write_events(workdir, parts['events']))
 
 
 def _write_events(workdir, events):
@@ -152,8 +152,8 @@ def _from_checkpoint(parts, quiet):
   """
   program, store, workdir = parts['program'], parts['store'], parts['workdir']
   way = rollback.Detours.read(program.horizon, parts['events'])
-  resume.leave_the_way(store, way)
-  store.newest_sound_step()  # a rollback may have come to one that is damaged
+  resume.delete_abandoned_checkpoints(store, way)
+  store.latest_valid_step()  # a rollback may have come to one that is damaged
   state, step, origin = resume.starting_state(program, store, parts['config'])
   meta = store.read_meta(step) if step else {}
   # What happened after the checkpoint will happen again; rollbacks are the way itself.
@@ -162,7 +162,7 @@ def _from_checkpoint(parts, quiet):
     TrainConsole(
       program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
     ) as console,
-    sync.together(
+    sync.raise_on_all(
       lambda: writers.open_tracker(
         parts['config'].logging,
         workdir,
@@ -174,7 +174,7 @@ def _from_checkpoint(parts, quiet):
     run = Run(
       **parts, console=console, tracker=tracker, state=state, step=step,
       scores=store.read_metrics(step) if step else {}, scored_step=step,
-      detours=way, tally=divergence.Tally(**meta.get('tally', {})),
+      detours=way, tally=divergence.SkipCounts(**meta.get('tally', {})),
     )  # fmt: skip
     del state  # the first step gives its memory away
     _introduce(run, origin)
@@ -186,8 +186,8 @@ def _from_checkpoint(parts, quiet):
       found.event |= dict(kind='rollback', **after.as_json()[-1])
       console.note(rollback.said(found.event))
       raise
-    save.commit(run)
-    if run.owes_events:
+    save.save_and_wait(run)
+    if run.events_unsaved:
       _write_events(run.workdir, run.events)
   return run.scores
 
@@ -195,7 +195,7 @@ def _from_checkpoint(parts, quiet):
 def _introduce(run, origin):
   """Writes down what this start is made of, and says it in a line."""
   program = run.program
-  sync.together(lambda: _write_start(run))
+  sync.raise_on_all(lambda: _write_start(run))
   num_params = flops.parameter_count(program.config.model)
   mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
   run.console.note(
@@ -237,7 +237,7 @@ def _steps(run):
   loader = data_loader.Loader(
     run.dataset,
     prefetch_batches=config.data.prefetch_batches,
-    **setup.reader_share(program),
+    **setup.process_shard(program),
   )
   place = setup.placer(program)
   profile = hooks.Profile(
@@ -261,7 +261,7 @@ def _steps(run):
       run.step = step + 1
       report.hold(metrics)
       must_stop = run.signals.must_stop()
-      save.settle(run)
+      save.poll(run)
       due = [hook for hook in actions if hook.is_due(run)]
       owes_save = run.debt.is_owed and save.may_try(run)
       if due or must_stop or owes_save:
@@ -270,20 +270,20 @@ def _steps(run):
         hook.action(run)
       if owes_save and run.debt.is_owed:  # no hook has made up for it
         save.save(run)
-      if run.owes_events and not run.debt.failures:
+      if run.events_unsaved and not run.debt.failures:
         run.write_events()
       if must_stop:
         _stop(run)
       if due:
         report.restart_clock()
   if config.logging.figures:
-    with hooks.going_on(run, run.workdir.figures):
+    with hooks.warn_if_unwritable(run, run.workdir.figures):
       hooks.draw_figures(run)
 
 
 def _stop(run):
   """Saves the present step and raises Interrupted."""
-  save.commit(run)
+  save.save_and_wait(run)
   raise Interrupted(
     f'{run.signals.signal or "SIGTERM"}: step {run.step} of'
     f' {run.program.horizon.total_steps} is done and saved in {run.workdir};'

@@ -28,7 +28,7 @@ def write(run, bad_steps, history):
     norms_with_parameters_after_step=after,
     checkpoints=run.store.steps(),
   )
-  with hooks.going_on(run, run.workdir.postmortem):
+  with hooks.warn_if_unwritable(run, run.workdir.postmortem):
     if run.is_primary:
       files.write_json(run.workdir.postmortem, content)
   return run.workdir.postmortem
@@ -48,7 +48,7 @@ def _described(run, step):
 def _norms(run, step):
   """Returns `{kind/name: norm}` of parameters, gradients and updates at `step`."""
   first, last = run.detours.samples_of(step)
-  share = setup.reader_share(run.program)
+  share = setup.process_shard(run.program)
   ranges = [(first, last - first + 1)]
   try:
     with data_loader.Loader(run.dataset, **share).read(ranges) as batches:

@@ -17,10 +17,10 @@ from gpt_jax.core.errors import CheckpointError
 from gpt_jax.program import spikes
 from gpt_jax.workdir.paths import Workdir, diff
 
-FREE = (
+CHANGEABLE_FIELDS = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'data.skip_corrupt', 'data.slow_seconds',
-  'data.stall_seconds', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
+  'data.prefetch_batches', 'data.max_corrupt_records', 'data.warn_after_seconds',
+  'data.timeout_seconds', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
   'inference', 'logging', 'model.remat', 'objective.loss', 'parallel',
   'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
 )  # fmt: skip
@@ -49,7 +49,9 @@ def changes(saved, config):
   return [
     (field, old, new)
     for field, old, new in diff(saved, load.to_dict(config))
-    if not any(field == free or field.startswith(free + '.') for free in FREE)
+    if not any(
+      field == free or field.startswith(free + '.') for free in CHANGEABLE_FIELDS
+    )
   ]
 
 
@@ -88,7 +90,7 @@ def check_tokenizer(meta, tokenizer, workdir):
     )
 
 
-def leave_the_way(store, detours):
+def delete_abandoned_checkpoints(store, detours):
   """Deletes the checkpoints that a rollback went back behind, as it was to do.
 
   They were trained on samples that the rollback leaves out. A step whose record is
@@ -97,7 +99,7 @@ def leave_the_way(store, detours):
   for step in store.steps():
     if not store.has_sound_record(step):
       continue
-    if not detours.are_of(step, store.read_meta(step).get('detours', [])):
+    if not detours.is_on_branch(step, store.read_meta(step).get('detours', [])):
       store.delete(step)
 
 
@@ -154,7 +156,7 @@ def _read_params(program, path):
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
   with manager.reader(folder) as store:
-    step = store.newest_sound_step()
+    step = store.latest_valid_step()
     if step is None:
       raise CheckpointError(f'init_from={path!r}: {folder} holds no finished step.')
     wanted = {'params': program.abstract_state.params}

@@ -66,7 +66,7 @@ class Detours:
     samples = horizon.samples_at(step + extra_steps) - horizon.samples_at(to)
     return Detours(horizon, [*self.taken, Detour(step, to, samples)])
 
-  def are_of(self, step, record):
+  def is_on_branch(self, step, record):
     """Returns whether a checkpoint of `step` lies on this way.
 
     `record` is what `as_json` gave when it was saved. One that a later rollback went

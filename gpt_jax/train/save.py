@@ -15,7 +15,7 @@ from gpt_jax.parallel import sync
 
 
 @dataclasses.dataclass
-class Debt:
+class PendingSave:
   """A save that is owed: it came due after a bad step, or failed."""
 
   is_owed: bool = False
@@ -42,23 +42,25 @@ def save(run):
       run.debt.is_owed = False
 
 
-def settle(run):
+def poll(run):
   """Takes note of a save that has failed or got through; never waits for one.
 
   Call it once a step. Raises StorageError when all tries have failed.
   """
   with _counted(run):
     run.store.check()
-  _pay_off(run)
+  _clear_failures(run)
 
 
 def may_try(run):
   """Returns whether a save may be made now, the same on every process."""
   debt = run.debt
-  return not debt.failures or sync.of_primary(time.monotonic() >= debt.try_at)
+  return not debt.failures or sync.broadcast_from_primary(
+    time.monotonic() >= debt.try_at
+  )
 
 
-def commit(run):
+def save_and_wait(run):
   """Returns once the present step is on the disk, and every save before it.
 
   No step follows, so this waits between tries.
@@ -69,7 +71,7 @@ def commit(run):
       run.store.wait()
       _start(run)
       run.store.wait()
-      return _pay_off(run)
+      return _clear_failures(run)
     except StorageError as error:
       if wait is None:
         _add_what_is_left(run, error, number)
@@ -84,10 +86,10 @@ def commit_pending(run):
     run.store.wait()
 
 
-def _pay_off(run):
+def _clear_failures(run):
   if run.debt.failures and tuple(run.store.steps()) != run.debt.kept:
     run.console.note(f'saving works again: step {run.store.steps()[-1]} is on the disk')
-    run.debt = Debt(run.debt.is_owed)
+    run.debt = PendingSave(run.debt.is_owed)
 
 
 def _start(run):

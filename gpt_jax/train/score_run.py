@@ -48,7 +48,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   )
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with manager.reader(workdir.checkpoints) as store:
-    step = store.newest_sound_step() if step is None else step
+    step = store.latest_valid_step() if step is None else step
     if step is None:
       raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
     resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
@@ -66,7 +66,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
       progress=lambda batches, total, name=name: progress(
         batches, f'eval {name}', total
       ),
-      **setup.reader_share(program),
+      **setup.process_shard(program),
     )
     for name, dataset in eval_sets.items()
   }

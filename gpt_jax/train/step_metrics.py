@@ -60,7 +60,7 @@ class Report:
     if is_due or step == 1 or 'norms' in metrics or values['skipped']:
       values = jax.device_get(metrics)
       self._write(step, dict(values))
-    self._guard.saw(step, values)
+    self._guard.observe(step, values)
 
   def _write(self, step, values):
     run, tokens = self._run, self._run.program.horizon.tokens_at(step)

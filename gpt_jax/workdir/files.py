@@ -16,7 +16,7 @@ import uuid
 from gpt_jax.core.errors import StorageError
 
 
-def probe(directory):
+def check_writable(directory):
   """Returns `directory` as an absolute path after writing to a file in it.
 
   The file has no name there: a process that is killed meanwhile leaves none. Creates
@@ -43,8 +43,8 @@ def probe(directory):
   return directory
 
 
-def refuse_place(directory):
-  """Raises StorageError where `probe` is sure to fail; writes and makes nothing.
+def check_writable_early(directory):
+  """Raises StorageError where `check_writable` is sure to fail; writes and makes nothing.
 
   For the first moment of a program, before it has imported what takes seconds.
   """

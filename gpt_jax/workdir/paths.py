@@ -60,7 +60,7 @@ class Workdir:
 
     Raises StorageError naming the folder, the reason and the way out.
     """
-    files.probe(self.path)
+    files.check_writable(self.path)
     return self
 
   @contextlib.contextmanager
@@ -73,7 +73,7 @@ class Workdir:
     is_ours = jax.process_index() == 0
     holder = workdir_lock.held(self.path) if is_ours else contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
-      sync.together(lambda: stack.enter_context(holder))
+      sync.raise_on_all(lambda: stack.enter_context(holder))
       yield
 
   def write_config(self, config):

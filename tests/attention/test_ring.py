@@ -30,10 +30,10 @@ UNEVEN = {'reading on', 'reading a prefix on', 'fewer queries', 'more queries'}
 
 @functools.cache
 def rules_of(preset='sequence', overrides=(), **sizes):
-  """Returns the Rules of a mesh of as many devices as `sizes` multiply to."""
+  """Returns the ShardingRules of a mesh of as many devices as `sizes` multiply to."""
   devices = jax.devices()[: int(np.prod(list(sizes.values())))]
   parallel = types.SimpleNamespace(rules=preset, overrides=dict(overrides))
-  return sharding.make_rules(parallel, mesh.make_mesh(sizes, devices))
+  return sharding.make_sharding_rules(parallel, mesh.make_mesh(sizes, devices))
 
 
 def on_devices(block=2, **sizes):

@@ -11,7 +11,7 @@ import pytest
 from gpt_jax.attention import choose_kernel, dense, masks, splash
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import make_rules
+from gpt_jax.parallel.sharding import make_sharding_rules
 from tests import small_models as small
 
 B, H, T, K = 2, 2, 256, 64
@@ -85,7 +85,7 @@ def test_half_precision_costs_its_rounding():
 
 def rules_of(preset, **mesh):
   config = small.resolve(parallel__rules=preset, parallel__mesh=mesh)
-  return make_rules(config.parallel, make_mesh(config.parallel.mesh))
+  return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
 def test_on_a_mesh_each_device_attends_for_its_rows_and_heads():

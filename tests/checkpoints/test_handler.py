@@ -25,7 +25,7 @@ def test_what_processes_digested_is_collected_and_not_read_again(tmp_path):
     digests.write_part(step / 'params', process)
   secret = next((step / 'params' / 'ocdbt.process_1' / 'd').iterdir())
   secret.write_bytes(b'changed after it was digested')
-  digests.seal(step)
+  digests.write_manifest(step)
   assert not list(step.rglob(digests.PART.format('*')))
   listed = digests.read(step)
   for name, entry in whole.items():

@@ -38,11 +38,11 @@ def test_damaged_steps_are_renamed_and_nothing_is_deleted(folder):
   damage(folder, 2)
   said = []
   with flips.open_folder(folder) as store:
-    assert store.newest_sound_step(said.append) == 1
+    assert store.latest_valid_step(said.append) == 1
     assert store.steps() == [1] and store.latest_step() == 1
     store.save(3, flips.arrays(3), {'again': True})  # its name is free
-    assert store.newest_sound_step() == 3
-  assert [p.name for p in integrity.set_aside_steps(folder)] == [
+    assert store.latest_valid_step() == 3
+  assert [p.name for p in integrity.quarantined_steps(folder)] == [
     '2.damaged', '3.damaged',
   ]  # fmt: skip
   aside = folder / '3.damaged'
@@ -54,7 +54,7 @@ def test_a_step_that_is_damaged_again_gets_a_name_of_its_own(folder):
   (folder / '3.damaged').mkdir()
   damage(folder, 3)
   with flips.open_folder(folder) as store:
-    store.newest_sound_step(lambda _: None)
+    store.latest_valid_step(lambda _: None)
   assert (folder / '3.damaged-2' / 'meta').is_dir()
 
 
@@ -62,7 +62,7 @@ def test_a_reader_passes_over_damage_and_touches_nothing(folder):
   damage(folder, 3)
   said = []
   with manager.reader(folder) as store:
-    assert store.newest_sound_step(said.append) == 2
+    assert store.latest_valid_step(said.append) == 2
     with pytest.raises(CheckpointError, match=r'3 is damaged:\n.*\n.*steps \[1, 2\]'):
       flips.restore(store, 3)
   assert 'passed over' in said[0] and (folder / '3').is_dir()
@@ -73,13 +73,13 @@ def test_nothing_is_used_when_every_step_is_damaged(folder):
     damage(folder, step)
   with flips.open_folder(folder) as store:
     with pytest.raises(CheckpointError, match='every step is damaged') as error:
-      store.newest_sound_step(lambda _: None)
+      store.latest_valid_step(lambda _: None)
   assert error.value.exit_code == 4
 
 
 def test_a_folder_without_steps_has_no_sound_one(tmp_path):
   with flips.open_folder(tmp_path) as store:
-    assert store.newest_sound_step() is None
+    assert store.latest_valid_step() is None
 
 
 def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
@@ -88,7 +88,7 @@ def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   (folder / '3' / digests.FILE).unlink()
   said = []
   with flips.open_folder(folder) as store:
-    assert store.newest_sound_step(said.append) == 3
+    assert store.latest_valid_step(said.append) == 3
     assert flips.same(flips.restore(store, 3), flips.arrays(3))
   assert 'saved without digests' in said[0]
   # But not when it has links, and not when it was saved with digests.
@@ -107,7 +107,7 @@ def test_chunks_that_would_unpack_to_any_size_are_refused_unread(tmp_path):
   layouts = ts.KvStore.open(spec).result()
   layout = json.loads(layouts['w/.zarray'])
   layouts['w/.zarray'] = json.dumps(layout | {'chunks': [1 << 34]})
-  digests.seal(tmp_path / '1')  # whoever made it can write digests, too
+  digests.write_manifest(tmp_path / '1')  # whoever made it can write digests, too
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
   with manager.reader(tmp_path) as store:
@@ -180,7 +180,7 @@ def test_no_file_of_a_step_is_run_whatever_it_holds(folder, tmp_path):
       shutil.copy(canary, newest / name)
     if path.name != digests.FILE:
       with contextlib.suppress(Exception):  # whoever made it signs what he can
-        digests.seal(newest)
+        digests.write_manifest(newest)
     with manager.reader(folder) as store, contextlib.suppress(CheckpointError):
       for item in store.items(3):
         with contextlib.suppress(CheckpointError):

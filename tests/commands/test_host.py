@@ -14,7 +14,7 @@ import resource, sys, threading
 from gpt_jax.commands import host
 
 if sys.argv[1] == 'keep':
-  print('kept' if host.keep_freed() else 'not kept')
+  print('kept' if host.tune_malloc() else 'not kept')
 
 def faults_of_a_thread():
   before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -65,4 +65,4 @@ def test_memory_is_given_back_where_an_accelerator_does_the_work(monkeypatch):
   for variable in ('JAX_PLATFORMS', *host.MALLOC_VARIABLES):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setattr(host, 'accelerator', lambda: ('cuda', 'an NVIDIA GPU'))
-  assert not host.keep_freed()
+  assert not host.tune_malloc()

@@ -28,7 +28,7 @@ def test_every_field_refuses_or_takes_it(kind, values):
 @pytest.mark.parametrize(
   ('field', 'value', 'outcome'),
   [
-    ('data.skip_corrupt', config_faults.HUGE, 'trained'),
+    ('data.max_corrupt_records', config_faults.HUGE, 'trained'),
     ('data.cache_dir', 'x' * 4000, 'refused'),
     ('data.path', 'x' * 4000, 'refused'),
     ('data.cache_dir', '/dev/null/x', 'refused'),

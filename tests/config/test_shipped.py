@@ -117,7 +117,7 @@ def test_gpt3_175b_divides_over_the_pod_of_the_design_document():
 def test_gpt2_has_biases_a_tied_head_and_a_padded_vocabulary(size):
   cfg = load(f'gpt2.py:{size}').model
   assert cfg.bias and cfg.norm_bias and cfg.tie_embeddings
-  assert (cfg.vocab_size, cfg.vocab_multiple) == (50257, 128)
+  assert (cfg.vocab_size, cfg.pad_vocab_to_multiple_of) == (50257, 128)
 
 
 @pytest.mark.parametrize(

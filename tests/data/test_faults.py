@@ -84,12 +84,12 @@ def test_a_damaged_record_stops_the_run_and_is_named(shards, tmp_path):
   with pytest.raises(DataError) as found:
     dataset(tmp_path)
   assert f'{shards[1]}, record {record} (from 0) is damaged' in str(found.value)
-  assert 'data.skip_corrupt' in str(found.value)
+  assert 'data.max_corrupt_records' in str(found.value)
 
 
 def test_damaged_records_are_left_out_as_far_as_allowed_and_listed(shards, tmp_path):
   records = [damaged_record(path) for path in shards]
-  found = dataset(tmp_path, skip_corrupt=2)
+  found = dataset(tmp_path, max_corrupt_records=2)
   assert len(found.stores[''].skipped) == 2
   listed = found.fingerprint['data.skipped']
   for path, record in zip(shards, records, strict=True):
@@ -98,16 +98,16 @@ def test_damaged_records_are_left_out_as_far_as_allowed_and_listed(shards, tmp_p
   left = [r for i, r in enumerate(RECORDS) if i not in (records[0], 15 + records[1])]
   assert text == b''.join(left)
   # Kept tokens are no way around the limit, and the list is the same from them.
-  assert dataset(tmp_path, skip_corrupt=2).fingerprint == found.fingerprint
-  with pytest.raises(DataError, match='data.skip_corrupt=1.*2 damaged'):
-    dataset(tmp_path, skip_corrupt=1)
+  assert dataset(tmp_path, max_corrupt_records=2).fingerprint == found.fingerprint
+  with pytest.raises(DataError, match='data.max_corrupt_records=1.*2 damaged'):
+    dataset(tmp_path, max_corrupt_records=1)
 
 
 def test_more_damaged_records_than_allowed_are_all_named(shards, tmp_path):
   for path in shards:
     damaged_record(path)
-  with pytest.raises(DataError, match='data.skip_corrupt=1') as found:
-    dataset(tmp_path, skip_corrupt=1)
+  with pytest.raises(DataError, match='data.max_corrupt_records=1') as found:
+    dataset(tmp_path, max_corrupt_records=1)
   assert all(f'{path}, record ' in str(found.value) for path in shards)
 
 
@@ -123,12 +123,12 @@ def test_bad_lines_and_bytes_can_be_left_out_too(tmp_path):
   (tmp_path / 'a.jsonl').write_bytes(b'\n'.join(lines))
   with pytest.raises(DataError, match=r'a.jsonl \(record 4'):
     dataset(tmp_path, source='jsonl')
-  found = dataset(tmp_path, source='jsonl', skip_corrupt=5)
+  found = dataset(tmp_path, source='jsonl', max_corrupt_records=5)
   assert len(found.stores[''].skipped) == 2
 
 
 def test_without_damage_the_limit_changes_no_fingerprint(shards, tmp_path):
-  one, other = dataset(tmp_path), dataset(tmp_path, skip_corrupt=9)
+  one, other = dataset(tmp_path), dataset(tmp_path, max_corrupt_records=9)
   assert one.fingerprint == other.fingerprint
 
 
@@ -167,7 +167,7 @@ def test_any_flipped_byte_of_kept_tokens_is_noticed_before_it_is_used(shards, tm
 class Slow:
   """A dataset whose sample 3 comes after `wait()`."""
 
-  prefetch_batches, slow_seconds, stall_seconds = 1, 0.2, 1.2
+  prefetch_batches, warn_after_seconds, timeout_seconds = 1, 0.2, 1.2
 
   def __init__(self, wait):
     self._wait = wait
@@ -185,7 +185,7 @@ def test_a_hanging_reader_is_announced_then_given_up_with_its_place(caplog):
       next(batches)
     with (
       caplog.at_level(logging.WARNING),
-      pytest.raises(DataError, match='data.stall_seconds=1.2') as found,
+      pytest.raises(DataError, match='data.timeout_seconds=1.2') as found,
     ):
       next(batches)
     release.set()
@@ -305,7 +305,7 @@ def test_a_run_goes_on_with_another_number_of_batches_ahead(trained, tmp_path):
   workdir, overrides = trained
   tiny_runs.copy(workdir, tmp_path / 'run')
   longer = overrides | {'train.steps': 5}
-  ahead = longer | {'data.prefetch_batches': 5, 'data.stall_seconds': 99.0}
+  ahead = longer | {'data.prefetch_batches': 5, 'data.timeout_seconds': 99.0}
   loop.train(tiny_runs.tiny_config(ahead), tmp_path / 'run', quiet=True)
   loop.train(tiny_runs.tiny_config(longer), tmp_path / 'whole', quiet=True)
   assert tiny_runs.losses(tmp_path / 'run') == tiny_runs.losses(tmp_path / 'whole')

@@ -177,7 +177,7 @@ def test_char_knows_the_characters_of_the_held_out_text(tmp_path):
 class Broken:
   """A dataset whose sample 5 cannot be read."""
 
-  prefetch_batches, slow_seconds, stall_seconds = 2, 60.0, 60.0
+  prefetch_batches, warn_after_seconds, timeout_seconds = 2, 60.0, 60.0
 
   def __len__(self):
     return 100

@@ -17,7 +17,7 @@ class Split:
   """A dataset of 45 tokens in windows of 8: five whole ones and a rest."""
 
   entropy = None
-  prefetch_batches, slow_seconds, stall_seconds = 1, 60.0, 60.0
+  prefetch_batches, warn_after_seconds, timeout_seconds = 1, 60.0, 60.0
   fingerprint = {'for_eval': True}
 
   def __init__(self, num_tokens=45):

@@ -27,7 +27,7 @@ os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
 
 from gpt_jax.commands import host  # noqa: E402
 
-host.keep_freed()  # as `gpt-jax train` does, before jax is there
+host.tune_malloc()  # as `gpt-jax train` does, before jax is there
 
 import jax  # noqa: E402
 

@@ -100,7 +100,7 @@ def outcome(template, scratch, file, damage, rng):
   said = []
   with open_folder(scratch) as store:
     try:
-      step = store.newest_sound_step(said.append)
+      step = store.latest_valid_step(said.append)
       got = restore(store, step)
     except CheckpointError as error:
       return 'LOST', str(error)

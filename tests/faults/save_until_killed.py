@@ -28,7 +28,7 @@ def main(folder, keep_last, last=None):
   saved = Checkpoints(
     folder, keep_last=int(keep_last), keep_best=0, best_metric='', asynchronous=True
   )
-  step = saved.newest_sound_step() or 0
+  step = saved.latest_valid_step() or 0
   w = first()
   if step:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -191,7 +191,7 @@ def fused_gather(name, target, opcode='custom-call'):
 
 def test_an_asynchronous_collective_counts_once_where_it_begins():
   parts = fused_gather('starts', 'AsyncCollectiveStart')
-  parts += fused_gather('async_collective_fusion.2', 'Product')
+  parts += fused_gather('async_collective_fusion.2', 'MatmulSpec')
   parts += fused_gather('ends', 'AsyncCollectiveDone')
   hides_in_loop = BODY.replace('calls=%inner', 'calls=%async_collective_fusion.2')
   text = entry(
@@ -260,7 +260,7 @@ def test_kernels_count_with_the_cycles_of_a_model():
 def test_one_that_only_goes_on_is_not_forgotten():
   text = entry(
     'ROOT %out = bf16[4,32] fusion(%x), calls=%async_collective_fusion.2',
-    computations=fused_gather('async_collective_fusion.2', 'Product'),
+    computations=fused_gather('async_collective_fusion.2', 'MatmulSpec'),
   )
   (collective,) = hlo_costs.measure(text).collectives
   assert (collective.count, collective.asynchronous) == (1, True)

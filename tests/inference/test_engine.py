@@ -13,7 +13,7 @@ from gpt_jax.inference.engine import CHUNK, Engine, bucket
 from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import stacking
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import make_rules
+from gpt_jax.parallel.sharding import make_sharding_rules
 from gpt_jax.program.step import abstract_params
 from tests import small_models as small
 
@@ -229,7 +229,7 @@ def test_other_parameters_take_effect_without_a_new_program():
 
 def test_parameters_cut_over_a_mesh_write_the_same_text():
   config, params, engine = make()
-  rules = make_rules(
+  rules = make_sharding_rules(
     config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
   )
   _, shardings = abstract_params(config, rules)

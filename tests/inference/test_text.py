@@ -8,7 +8,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
-from gpt_jax.inference.text import Writer
+from gpt_jax.inference.text import TextGenerator
 from tests import small_models as small
 
 SEQ_LEN = 32
@@ -17,11 +17,11 @@ ABC = CharTokenizer('abc')  # no end token, so nothing stops a text
 
 @functools.cache
 def make(tokenizer=None, **overrides):
-  """Returns the Writer of a small random model, table padded as for a mesh."""
+  """Returns the TextGenerator of a small random model, table padded as for a mesh."""
   tokenizer = tokenizer or ByteTokenizer()
   fields = dict(data__seq_len=SEQ_LEN, model__vocab_size=tokenizer.vocab_size + 23)
   config = small.resolve(**(fields | overrides))
-  return Writer(config, small.random_params(small.make(config)), tokenizer)
+  return TextGenerator(config, small.random_params(small.make(config)), tokenizer)
 
 
 def test_one_prompt_gives_a_text_and_a_list_gives_a_list():
@@ -138,7 +138,7 @@ def test_a_prompt_that_the_vocabulary_lacks_is_named():
 def test_uniform_logits_score_log_of_the_vocabulary():
   writer = make()
   zero = small.pytree.map_named(lambda name, leaf: leaf * 0, writer.engine._params)
-  writer = Writer(*_uniform(zero))
+  writer = TextGenerator(*_uniform(zero))
   assert writer.score('ab', 'cd') == pytest.approx(-2 * math.log(257), abs=1e-5)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gpt_jax.attention import masks
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import Rules, make_rules
+from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from tests import small_models as small
 
 CASES = {
@@ -30,7 +30,7 @@ def gradients(remat='full', capture=False, **overrides):
   overrides = dict(parallel__mesh=dict(fsdp=8), model__remat=remat) | overrides
   config = small.resolve(parallel__rules='fsdp', **overrides)
   mesh = make_mesh(config.parallel.mesh)
-  model = small.make(config, rules=make_rules(config.parallel, mesh))
+  model = small.make(config, rules=make_sharding_rules(config.parallel, mesh))
 
   def loss(params, segments_BT):
     (logits_BTV, _), captured = model.apply(
@@ -61,7 +61,7 @@ def waits(text):
 @pytest.fixture
 def on_slices(monkeypatch):
   """Returns a function that makes every mesh lie in several TPU slices."""
-  return lambda: monkeypatch.setattr(Rules, 'spans_slices', True)
+  return lambda: monkeypatch.setattr(ShardingRules, 'spans_slices', True)
 
 
 @pytest.mark.parametrize('case', CASES)

@@ -8,7 +8,7 @@ import pytest
 
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.model.layers import ACTIVATIONS, MLP, Embed, Head, Linear, Norm
-from gpt_jax.parallel.sharded_matmul import Product
+from gpt_jax.parallel.sharded_matmul import MatmulSpec
 from tests import numpy_gpt
 from tests import small_models as small
 
@@ -24,9 +24,9 @@ SHAPES = {
 
 
 def product(equation, axes):
-  """Returns the Product of an equation, the axes of whose activations do not matter."""
+  """Returns the MatmulSpec of an equation, the axes of whose activations do not matter."""
   x, out = equation.split(',')[0], equation.split('->')[1]
-  return Product(equation, (None,) * len(x), axes, (None,) * len(out))
+  return MatmulSpec(equation, (None,) * len(x), axes, (None,) * len(out))
 
 
 @pytest.mark.parametrize('equation', SHAPES)
@@ -145,7 +145,7 @@ def _as_float32(tree):
 def test_gradient_of_a_bias_is_summed_in_float32():
   """In bfloat16 a sum of thousands of numbers stops growing at a few hundred."""
   x_BTD = jnp.ones((2, 2048, 1), jnp.bfloat16)
-  product = Product('BTD,DF->BTF', (None,) * 3, ('embed', 'mlp'), (None,) * 3)
+  product = MatmulSpec('BTD,DF->BTF', (None,) * 3, ('embed', 'mlp'), (None,) * 3)
   linear = Linear(product, (1, 1), nn.initializers.zeros, True, 'bfloat16', 'float32')
   params = linear.init(jax.random.key(0), x_BTD)
   grads = jax.grad(lambda params: linear.apply(params, x_BTD).sum())(params)

@@ -10,7 +10,7 @@ import pytest
 
 from gpt_jax.core.matmul import einsum
 from gpt_jax.objectives import fused_loss, losses
-from gpt_jax.parallel.sharding import PRESETS, Rules
+from gpt_jax.parallel.sharding import PRESETS, ShardingRules
 from tests.hlo.texts import collectives
 
 B, T, D, V = 4, 10, 8, 32
@@ -195,7 +195,7 @@ def rules_of(preset):
   mesh = jax.make_mesh(
     tuple(sizes.values()), tuple(sizes), axis_types=(jax.sharding.AxisType.Auto,) * 4
   )
-  return Rules(mesh, PRESETS[preset])
+  return ShardingRules(mesh, PRESETS[preset])
 
 
 @functools.cache

@@ -71,7 +71,11 @@ def fail(directory):
   with open_all(f'{directory}_fails') as saved:
     saved.save(1, items, {})
     saved.wait()
-    for function, victim in (('write_part', 1), ('write_part', 0), ('seal', 0)):
+    for function, victim in (
+      ('write_part', 1),
+      ('write_part', 0),
+      ('write_manifest', 0),
+    ):
       usual = getattr(digests, function)
 
       def full_disk(*arguments, usual=usual, victim=victim):
@@ -95,7 +99,7 @@ def fail(directory):
     assert saved.steps() == [2] and saved.soundness.problem(2) is None
   said = refused(lambda: Workdir(directory).lock().__enter__(), StorageError)
   assert 'is at work there' in said
-  said = refused(lambda: sync.together(broken), DataError)
+  said = refused(lambda: sync.raise_on_all(broken), DataError)
   assert said.endswith('token 7 is bad')
 
 

@@ -61,7 +61,7 @@ def test_stages_leave_the_pieces_that_one_sum_over_all_leaves(monkeypatch):
 
   def scattered(x):
     local = functools.partial(
-      reduce_scatter.scatter_sum, mesh=mesh, axes=('fsdp',), dim=1
+      reduce_scatter.reduce_scatter, mesh=mesh, axes=('fsdp',), dim=1
     )
     return jax.shard_map(
       lambda x: local(x[0]),

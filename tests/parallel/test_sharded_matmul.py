@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharded_matmul import Product, multiply, sum_over_batch
-from gpt_jax.parallel.sharding import STREAM, make_rules
+from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul, sum_over_batch
+from gpt_jax.parallel.sharding import RESIDUAL_AXES, make_sharding_rules
 from tests import small_models as small
 
 HIDDEN = ('batch', 'time', 'act_mlp')
@@ -17,13 +17,17 @@ HEADS = ('batch', 'act_heads', 'time', 'head_dim')
 GROUPS = ('batch', 'act_kv_heads', 'time', 'head_dim')
 
 PRODUCTS = {
-  'widen': [Product('BTD,DF->BTF', STREAM, ('embed', 'mlp'), HIDDEN)] * 2,
-  'narrow': [Product('BTF,FD->BTD', HIDDEN, ('mlp', 'embed'), STREAM)],
+  'widen': [MatmulSpec('BTD,DF->BTF', RESIDUAL_AXES, ('embed', 'mlp'), HIDDEN)] * 2,
+  'narrow': [MatmulSpec('BTF,FD->BTD', HIDDEN, ('mlp', 'embed'), RESIDUAL_AXES)],
   'heads': [
-    Product('BTD,DHK->BHTK', STREAM, ('embed', 'heads', 'head_dim'), HEADS),
-    Product('BTD,DHK->BHTK', STREAM, ('embed', 'kv_heads', 'head_dim'), GROUPS),
+    MatmulSpec('BTD,DHK->BHTK', RESIDUAL_AXES, ('embed', 'heads', 'head_dim'), HEADS),
+    MatmulSpec(
+      'BTD,DHK->BHTK', RESIDUAL_AXES, ('embed', 'kv_heads', 'head_dim'), GROUPS
+    ),
   ],
-  'out': [Product('BHTK,HKD->BTD', HEADS, ('heads', 'head_dim', 'embed'), STREAM)],
+  'out': [
+    MatmulSpec('BHTK,HKD->BTD', HEADS, ('heads', 'head_dim', 'embed'), RESIDUAL_AXES)
+  ],
 }
 SIZES = dict(B=8, T=8, D=16, F=24, H=4, K=2)
 
@@ -52,7 +56,7 @@ def rules_of(case):
   config = small.resolve(
     parallel__rules=preset, parallel__mesh=mesh, parallel__overrides=overrides
   )
-  return make_rules(config.parallel, make_mesh(config.parallel.mesh))
+  return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
 def operands(products, dtype=jnp.float32):
@@ -69,7 +73,7 @@ def outs_and_grads(rules, products):
   """Returns a function of (x, kernels): the products and a loss' gradients."""
 
   def loss(x, kernels):
-    outs = multiply(rules, products, x, kernels)
+    outs = sharded_matmul(rules, products, x, kernels)
     return sum(jnp.sum(jnp.sin(out.astype(jnp.float32))) for out in outs), outs
 
   def run(x, kernels):

@@ -12,7 +12,12 @@ from gpt_jax.core import pytree
 from gpt_jax.core.axes import LOGICAL_AXES, MESH_AXES
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import PRESETS, ROWS, constrain, make_rules
+from gpt_jax.parallel.sharding import (
+  EMBED_AXES,
+  PRESETS,
+  constrain,
+  make_sharding_rules,
+)
 from tests import small_models as small
 
 # Every kind of parameter: tables, grouped heads, gate, biases, norms per head, a head.
@@ -55,7 +60,7 @@ def rules_of(preset, mesh, **overrides):
   config = small.resolve(
     parallel__rules=preset, parallel__mesh=mesh, parallel__overrides=overrides
   )
-  return make_rules(config.parallel, make_mesh(config.parallel.mesh))
+  return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
 def placed(params, model, rules):
@@ -170,11 +175,11 @@ def test_an_override_moves_one_name_and_no_other():
 def test_rows_of_tables_are_cut_in_width_first_and_otherwise_as_the_stream():
   mesh = dict(data=2, fsdp=2, sequence=2)
   rules = rules_of('sequence', mesh)
-  assert rules.spec(ROWS) == jax.P(('data',), ('sequence', 'tensor'), 'fsdp')
+  assert rules.spec(EMBED_AXES) == jax.P(('data',), ('sequence', 'tensor'), 'fsdp')
   rules = rules_of('sequence', mesh, embed=('fsdp', 'sequence'))
-  assert rules.spec(ROWS) == jax.P(('data',), ('tensor',), ('fsdp', 'sequence'))
+  assert rules.spec(EMBED_AXES) == jax.P(('data',), ('tensor',), ('fsdp', 'sequence'))
   rules = rules_of('sequence', mesh, embed=None)
-  assert rules.spec(ROWS)[0] == rules.spec(('batch',))[0]
+  assert rules.spec(EMBED_AXES)[0] == rules.spec(('batch',))[0]
 
 
 @pytest.mark.parametrize('norm_position', ['pre', 'post'])

@@ -9,10 +9,10 @@ from gpt_jax.parallel import sync
 
 
 def test_alone_a_process_answers_itself():
-  assert sync.anywhere(1) is True and sync.of_primary(0) is False
-  assert sync.together(lambda: 'done') == 'done'
+  assert sync.any_process(1) is True and sync.broadcast_from_primary(0) is False
+  assert sync.raise_on_all(lambda: 'done') == 'done'
   with pytest.raises(KeyError):
-    sync.together(lambda: {}['nothing'])
+    sync.raise_on_all(lambda: {}['nothing'])
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def others(monkeypatch):
 
 def test_one_that_says_so_is_enough(others):
   others += [False, True]
-  assert sync.anywhere(False)
+  assert sync.any_process(False)
   others[1] = False
-  assert not sync.anywhere(False)
+  assert not sync.any_process(False)
 
 
 def fail():
@@ -45,19 +45,19 @@ def fail():
 def test_all_end_with_the_error_of_the_one_that_failed(others):
   others += [b'', b'3 DataError: token 7 is bad: 300']
   with pytest.raises(DataError, match='process 2: token 7 is bad: 300'):
-    sync.together(lambda: None)
+    sync.raise_on_all(lambda: None)
   with pytest.raises(DataError):  # of several the last: the cause
-    sync.together(fail)
+    sync.raise_on_all(fail)
   others[1] = b'0 KeyError: nothing'
   with pytest.raises(RuntimeError, match='process 2: KeyError: nothing'):
-    sync.together(lambda: None)
+    sync.raise_on_all(lambda: None)
   others[1] = b''
   with pytest.raises(StorageError, match='^a part is missing'):
-    sync.together(fail)
+    sync.raise_on_all(fail)
 
 
 def test_a_message_that_is_too_long_is_cut(others):
   others += [b'3 DataError: ' + sync.PROBLEM_BYTES * b'x']
   others[0] = others[0][: sync.PROBLEM_BYTES]
   with pytest.raises(DataError, match='process 1: xxx'):
-    sync.together(lambda: None)
+    sync.raise_on_all(lambda: None)

@@ -105,7 +105,9 @@ def test_what_outlasts_the_work_beside_it_is_exposed():
     kind='all-gather', axes=('fsdp',), group_size=4, count=1, bytes=1, wire_bytes=1.0,
     model_ms=5.0,
   )  # fmt: skip
-  beside = step_time.Traffic(**fields, asynchronous=True, overlaps_ms={'matmul': 3.0})
+  beside = step_time.CollectiveStats(
+    **fields, asynchronous=True, overlaps_ms={'matmul': 3.0}
+  )
   assert beside.exposed_ms == 2.0
   assert dataclasses.replace(beside, overlaps_ms=None).exposed_ms == 0.0
   assert dataclasses.replace(beside, asynchronous=False).exposed_ms == 5.0

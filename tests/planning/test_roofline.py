@@ -9,7 +9,7 @@ from gpt_jax.hlo import costs
 from gpt_jax.hlo import types as hlo_records
 from gpt_jax.planning import roofline, topologies
 from gpt_jax.planning.plan import Compiled, Plan
-from gpt_jax.planning.step_time import Pace
+from gpt_jax.planning.step_time import StepTime
 
 V5E = topologies.CHIPS['v5e']
 
@@ -36,7 +36,7 @@ def compiled():
     short_gib_per_chip=0.0, memory_gib_by_class={}, classes=classes, network_ms=0.2,
     exposed_network_ms=0.1, step_ms_bound=0.3, mfu_bound=0.2,
   )  # fmt: skip
-  return Compiled(plan, Pace({}, costs.Costs(ops, (), 0), {}))
+  return Compiled(plan, StepTime({}, costs.Costs(ops, (), 0), {}))
 
 
 def test_dots_are_products_with_their_time_in_a_step(compiled):

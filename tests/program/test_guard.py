@@ -278,9 +278,11 @@ def test_an_older_step_whose_record_is_damaged_is_set_aside(rolled_back, tmp_pat
   with manager.Checkpoints(
     folder, keep_last=9, keep_best=0, best_metric='', asynchronous=True
   ) as store:
-    resume.leave_the_way(store, way)
+    resume.delete_abandoned_checkpoints(store, way)
     assert store.steps() == [8, 12, 16]
-    resume.leave_the_way(store, way.after(14, 8, 0))  # deletes what lies behind it
+    resume.delete_abandoned_checkpoints(
+      store, way.after(14, 8, 0)
+    )  # deletes what lies behind it
     assert store.steps() == [8]
   assert (folder / '4.damaged').is_dir()
 
@@ -325,8 +327,8 @@ def test_what_a_step_read_follows_from_the_rollbacks_behind_which_it_lies():
   assert further.first_sample(50) == 140 * 8
   assert further.first_sample(100) == 190 * 8
   known = further.as_json()
-  assert further.are_of(50, []) and not further.are_of(51, [])
-  assert not further.are_of(100, known[:1]) and further.are_of(100, known)
+  assert further.is_on_branch(50, []) and not further.is_on_branch(51, [])
+  assert not further.is_on_branch(100, known[:1]) and further.is_on_branch(100, known)
   assert (
     rollback.Detours.read(
       HORIZON, [dict(kind='rollback', loss=1.0, **one) for one in known]

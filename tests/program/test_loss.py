@@ -28,7 +28,7 @@ SMALL_CHUNKS = 2048
 CASES = {
   'tied, smoothed, z-loss, padded table': {
     'objective.label_smoothing': 0.1, 'objective.z_loss': 0.01,
-    'model.vocab_multiple': 64,
+    'model.pad_vocab_to_multiple_of': 64,
   },
   'untied, capped, in microbatches': {
     'model.tie_embeddings': False, 'model.logit_softcap': 0.5, 'train.grad_accum': 4,

@@ -191,7 +191,7 @@ def test_the_table_of_a_checkpoint_is_cut_only_where_it_divides():
 
 
 def test_rows_that_pad_the_table_get_no_probability_and_no_gradient():
-  few, many = build(), build({'model.vocab_multiple': 64})
+  few, many = build(), build({'model.pad_vocab_to_multiple_of': 64})
   expected, its_metrics = one_step(few, plain_batch())
   state = many.init(0)
   # The first rows of a larger table start as those of a smaller one; the others may

@@ -1,4 +1,4 @@
-"""Pace and MFU: arithmetic on times that the test makes up."""
+"""StepTime and MFU: arithmetic on times that the test makes up."""
 
 import jax
 import pytest

@@ -149,13 +149,13 @@ def test_a_signal_before_the_first_step_breaks_off_and_leaves_no_lock(
 
 
 def test_a_signal_in_the_last_commit_does_not_cost_it(tmp_path, monkeypatch):
-  usual = save.commit
+  usual = save.save_and_wait
 
   def commit(run):
     os.kill(os.getpid(), signal.SIGTERM)
     usual(run)
 
-  monkeypatch.setattr(save, 'commit', commit)
+  monkeypatch.setattr(save, 'save_and_wait', commit)
   loop.train(
     tiny_runs.tiny_config({'train.steps': 2, 'eval.every_steps': 0, 'eval.sets': {}}),
     tmp_path,

@@ -66,7 +66,7 @@ def run(clock):
     saved_config={'seed': 0}, fingerprints={'data': 'd'}, scored_step=5,
     scores={'validation/loss': 1.0}, said=said,
     state=types.SimpleNamespace(as_items=lambda: {'params': {}}),
-    detours=rollback.Detours(HORIZON), tally=divergence.Tally(), debt=saving.Debt(),
+    detours=rollback.Detours(HORIZON), tally=divergence.SkipCounts(), debt=saving.PendingSave(),
     config=types.SimpleNamespace(checkpoint=checkpoint),
     console=TrainConsole(100, console=rich.console.Console(file=said)),
   )  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_state_after_a_bad_step_waits_for_a_good_one(run):
   run.tally.in_a_row = 1
   saving.save(run)
   assert run.debt.is_owed and not run.store.saved
-  saving.commit(run)  # the end of a run, or a signal: all there is
+  saving.save_and_wait(run)  # the end of a run, or a signal: all there is
   assert 5 in run.store.saved
   run.step, run.tally.in_a_row = 6, 0
   saving.save(run)
@@ -124,8 +124,8 @@ def test_a_failed_save_is_tried_again_later_while_training_goes_on(run, clock):
   clock[0] += 1
   run.step = 9
   saving.save(run)
-  saving.settle(run)
-  assert list(run.store.saved) == [9] and run.debt == saving.Debt()
+  saving.poll(run)
+  assert list(run.store.saved) == [9] and run.debt == saving.PendingSave()
   assert 'saving works again: step 9' in run.said.getvalue()
 
 
@@ -135,20 +135,20 @@ def test_what_fails_behind_the_steps_counts_until_a_step_is_committed(run, clock
     saving.save(run)
     assert not run.debt.is_owed
     run.store.background = 1
-    saving.settle(run)
+    saving.poll(run)
     assert run.debt.is_owed and run.debt.failures == failures
     clock[0] += 30
   saving.save(run)
   run.store.background = 1
   with pytest.raises(StorageError) as error:
-    saving.settle(run)
+    saving.poll(run)
   (note,) = error.value.__notes__
   assert note == 'Gave up at step 5, tries: 4; the last good step is 2.'
 
 
 def test_the_end_waits_for_the_disk_as_no_step_follows(run, clock):
   run.store.failures = 3
-  saving.commit(run)
+  saving.save_and_wait(run)
   assert 5 in run.store.saved and clock[0] == 136
   said = run.said.getvalue()
   assert said.count('disk full') == 3 and 'Training goes on' not in said
@@ -158,7 +158,7 @@ def test_a_full_disk_that_stays_ends_the_run_and_names_the_last_good_step(run):
   run.store.saved[3] = {}, {}
   run.store.failures = 9
   with pytest.raises(StorageError) as error:
-    saving.commit(run)
+    saving.save_and_wait(run)
   (note,) = error.value.__notes__
   assert note == 'Gave up at step 5, tries: 4; the last good step is 3.'
   assert error.value.exit_code == 5

@@ -11,7 +11,7 @@ from gpt_jax.workdir import files
 
 
 def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
-  folder = files.probe(tmp_path / 'a' / 'b')
+  folder = files.check_writable(tmp_path / 'a' / 'b')
   assert folder.is_dir()
   assert list(folder.iterdir()) == []
 
@@ -19,20 +19,20 @@ def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
 def test_a_process_killed_in_a_probe_leaves_nothing(tmp_path, monkeypatch):
   seen = []
   monkeypatch.setattr(os, 'fsync', lambda _: seen.append(os.listdir(tmp_path)))
-  files.probe(tmp_path)
+  files.check_writable(tmp_path)
   assert seen == [[]]
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
   (tmp_path / 'file').write_text('in the way')
   with pytest.raises(StorageError, match=r'file/run.*another folder') as error:
-    files.probe(tmp_path / 'file' / 'run')
+    files.check_writable(tmp_path / 'file' / 'run')
   assert error.value.exit_code == 5
 
 
 def test_a_bucket_address_is_refused_with_the_way_out():
   with pytest.raises(StorageError, match=r'gs://bucket.*mount'):
-    files.probe('gs://bucket/run')
+    files.check_writable('gs://bucket/run')
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def full_disk():
 
 def test_a_full_disk_is_noticed_by_the_probe(tmp_path, full_disk):
   with pytest.raises(StorageError, match='cannot write in'):
-    files.probe(tmp_path)
+    files.check_writable(tmp_path)
   assert list(tmp_path.iterdir()) == []
 
 
@@ -85,11 +85,11 @@ def test_free_space_is_told_where_it_can_be(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_without_a_trace(
   tmp_path, monkeypatch
 ):
-  files.refuse_place(tmp_path / 'new' / 'run')
+  files.check_writable_early(tmp_path / 'new' / 'run')
   assert list(tmp_path.iterdir()) == []
   (tmp_path / 'file').write_text('')
   with pytest.raises(StorageError, match='Not a directory'):
-    files.refuse_place(tmp_path / 'file' / 'run')
+    files.check_writable_early(tmp_path / 'file' / 'run')
   monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write anywhere
   with pytest.raises(StorageError, match=f'run.*Permission denied: {tmp_path}'):
-    files.refuse_place(tmp_path / 'run')
+    files.check_writable_early(tmp_path / 'run')

@@ -24,7 +24,7 @@ def get_config():
   model.head_dim = None  # None: d_model / num_heads
   model.d_ff = None  # None: 4 d_model; gated: 8/3 d_model rounded up to 8
   model.max_seq_len = None  # length of the learned position table; None: data.seq_len
-  model.layer_pattern = ('dense',)  # cycled over layers; 'local:W' sees W keys back
+  model.layer_pattern = ('global',)  # cycled over layers; 'local:W' sees W keys back
   model.block = 'serial'  # 'parallel': attention and MLP read the same norm (PaLM)
   model.position = 'learned'  # learned, sinusoidal, rope, alibi, none
   model.rope_theta = 10_000.0
@@ -60,14 +60,14 @@ def get_config():
   config.attention = attention = ConfigDict()
   attention.kernel = 'auto'  # dense, fused (cuDNN on GPUs), splash (TPUs), blockwise
   # (long rows, any backend; no dropout), ring (rows cut over devices:
-  # parallel.rules='sequence'); auto picks by devices, model and rows, and logs it
+  # parallel.preset='sequence'); auto picks by devices, model and rows, and logs it
   attention.softcap = 0.0  # c: scores -> c tanh(scores / c); 0 = off
   attention.scale = None  # None: 1/sqrt(head_dim)
 
   config.parallel = parallel = ConfigDict()
   # -1: the devices left; for data beside another -1: the number of TPU slices
   parallel.mesh = dict(data=-1, fsdp=1, sequence=1, tensor=1, expert=1)
-  parallel.rules = 'fsdp_tensor'  # replicated, fsdp, fsdp_tensor, sequence
+  parallel.preset = 'fsdp_tensor'  # replicated, fsdp, fsdp_tensor, sequence
   parallel.overrides = dict()  # logical axis -> mesh axes, over the preset
 
   config.data = data = ConfigDict()
@@ -133,12 +133,12 @@ def get_config():
   optimizer.nesterov = True  # sgd, muon
   optimizer.weight_decay = 0.1
   optimizer.weight_decay_mode = 'coupled'  # independent: not times the learning rate
-  optimizer.decay = (
+  optimizer.decay_mask = (
     'matrices'  # which parameters decay: matrices, all, none, or a regex
   )
   optimizer.clip_norm = 1.0  # of the global gradient; 0 = off
   optimizer.muon_learning_rate = 0.02  # hidden matrices; the rest: AdamW as above
-  optimizer.ema = 0.0  # decay of the averaged parameters, used by eval; 0 = off
+  optimizer.ema_decay = 0.0  # decay of the averaged parameters, used by eval; 0 = off
   optimizer.groups = ()  # dicts: match (regex), learning_rate_scale,
   # weight_decay, freeze (True: kept as it starts); the first match counts
 

@@ -181,7 +181,7 @@ def _project(params, x_TD, head):
 
 
 def _band(allowed_TS, layer):
-  if layer == 'dense':
+  if layer == 'global':
     return allowed_TS
   width = int(layer.removeprefix('local:'))
   index = np.arange(len(allowed_TS))

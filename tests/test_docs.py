@@ -247,7 +247,7 @@ def outside_run(my_ideas, tmp_path_factory):
     'schedule.name': 'my_ideas.falling:sqrt',
     'data.source': 'my_ideas.sums:make',
     'tokenizer.name': 'my_ideas.digits:make',
-    'parallel.rules': 'my_ideas.rules:EVERY_AXIS',
+    'parallel.preset': 'my_ideas.rules:EVERY_AXIS',
     'tokenizer.vocab_size': 280,
     'data.seq_len': 16,
     'model.num_layers': 1,

@@ -48,7 +48,7 @@ def everything_on(path):
   """Returns overrides for a run on the text file `path` that leaves all there is."""
   return TEXT | {
     'data.path': str(path),
-    'optimizer.ema': 0.5,
+    'optimizer.ema_decay': 0.5,
     'logging.tensorboard': True,
     'logging.figures': True,
     'logging.every_steps': 2,

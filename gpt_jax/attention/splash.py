@@ -107,7 +107,7 @@ def _refusal(T, S, mask, dropout, rules):
     why = f'cuts rows of {T} queries and {S} keys into blocks of {LANES}; '
     return 'data.seq_len', why + use('blockwise')
   if rules is not None and rules.num_shards('time') > 1:
-    return 'parallel.rules', 'needs whole rows on a device; ' + use('ring')
+    return 'parallel.preset', 'needs whole rows on a device; ' + use('ring')
   if _platform(rules) not in ('tpu', 'cpu'):
     return 'attention.kernel="splash"', 'runs on TPUs; ' + use('fused')
   return None

@@ -62,9 +62,9 @@ def check(config):
 
 def _model_problems(config):
   model, problems = config.model, []
-  if any(layer != 'dense' for layer in model.layer_pattern):
+  if any(layer != 'global' for layer in model.layer_pattern):
     problems.append(
-      f'model.layer_pattern={model.layer_pattern}: GPT-2 has ("dense",) only'
+      f'model.layer_pattern={model.layer_pattern}: GPT-2 has ("global",) only'
     )
   if model.num_kv_heads != model.num_heads:
     problems.append(
@@ -81,9 +81,9 @@ def _model_problems(config):
   scale = config.attention.scale
   if scale is not None and abs(scale - model.head_dim**-0.5) > 1e-9:
     problems.append(_problem('attention', 'scale', scale, None))
-  if config.optimizer.decay not in DECAY:
+  if config.optimizer.decay_mask not in DECAY:
     problems.append(
-      f'optimizer.decay={config.optimizer.decay!r}: expected one of {", ".join(DECAY)}'
+      f'optimizer.decay_mask={config.optimizer.decay_mask!r}: expected one of {", ".join(DECAY)}'
     )
   return problems
 

@@ -46,7 +46,7 @@ _LONG = ('train.batch_size=4', 'train.grad_accum=1', 'data.seq_len=8192',
          'model.max_seq_len=8192')  # fmt: skip
 _NO_RAMP = ('train.ramp_start_batch_size=None', 'train.ramp_tokens=None')
 # All layers dense, as the peers that the bars were measured on.
-_DENSE = ("model.layer_pattern=('dense',)",)
+_DENSE = ("model.layer_pattern=('global',)",)
 _SMALL, _LARGE = 'configs/gpt2.py:124m', 'configs/gpt3.py:6.7b'
 
 RUNS = {

@@ -238,13 +238,13 @@ def _architecture(config):
 
 
 def _adamw(model, optimizer):
-  """Returns torch's AdamW with the groups that optimizer.decay makes."""
+  """Returns torch's AdamW with the groups that optimizer.decay_mask makes."""
   import torch
 
   def decays(parameter):
-    if optimizer.decay == 'matrices':
+    if optimizer.decay_mask == 'matrices':
       return parameter.dim() >= 2  # of GPT-2's, exactly the kernels and tables
-    return optimizer.decay == 'all'
+    return optimizer.decay_mask == 'all'
 
   parameters = list(model.parameters())
   return torch.optim.AdamW(

@@ -9,11 +9,11 @@ MAX_RETRIES, DAY_SECONDS = 100, 86_400
 
 
 def parse_layer(layer):
-  """Returns the window in tokens of `'local:W'`, None for `'dense'`.
+  """Returns the window in tokens of `'local:W'`, None for `'global'`.
 
   Raises ValueError when `layer` is neither.
   """
-  if layer == 'dense':
+  if layer == 'global':
     return None
   kind, _, width = layer.partition(':')
   if kind != 'local' or not width.isdigit() or int(width) < 1:
@@ -94,13 +94,13 @@ def _kernel(config):
 def _layers(config):
   problems, pattern = [], config.model.layer_pattern
   if not pattern:
-    problems.append('model.layer_pattern=(): expected at least one of dense, local:W')
+    problems.append('model.layer_pattern=(): expected at least one of global, local:W')
   for layer in pattern:
     try:
       parse_layer(layer)
     except ValueError:
       problems.append(
-        f'model.layer_pattern: {layer!r} is not a layer; expected "dense" or "local:W"'
+        f'model.layer_pattern: {layer!r} is not a layer; expected "global" or "local:W"'
         ' with W keys in tokens, such as "local:256"'
       )
   if pattern and config.model.num_layers % len(pattern):

@@ -118,7 +118,7 @@ class AttentionConfig:
 @section
 class ParallelConfig:
   mesh: dict[str, int]
-  rules: str
+  preset: str
   overrides: dict[str, Any]
 
 
@@ -190,10 +190,10 @@ class OptimizerConfig:
   nesterov: bool
   weight_decay: float = at_least(0.0)
   weight_decay_mode: str = one_of('coupled', 'independent')
-  decay: str
+  decay_mask: str
   clip_norm: float = at_least(0.0)
   muon_learning_rate: float = above(0.0)
-  ema: float = share()
+  ema_decay: float = share()
   groups: tuple[Any, ...]
 
 

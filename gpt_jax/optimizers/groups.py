@@ -37,7 +37,7 @@ def resolve(cfg, names):
   Raises ConfigError for unknown keys, for values out of range and for a regular
   expression that finds no parameter (or none that an earlier group has left).
   """
-  decays = _decaying(cfg.decay, names)
+  decays = _decaying(cfg.decay_mask, names)
   settings = {
     name: Setting(1.0, cfg.weight_decay if name in decays else 0.0, False)
     for name in names
@@ -63,14 +63,14 @@ def resolve(cfg, names):
 
 
 def _decaying(decay, names):
-  """Returns the names that `optimizer.decay` selects."""
+  """Returns the names that `optimizer.decay_mask` selects."""
   if decay == 'all':
     return set(names)
   if decay == 'none':
     return set()
   if decay == 'matrices':
     return {name for name in names if name.split('/')[-1] in MATRIX_NAMES}
-  return set(_search('optimizer.decay', decay, names))
+  return set(_search('optimizer.decay_mask', decay, names))
 
 
 def _search(field, pattern, names):

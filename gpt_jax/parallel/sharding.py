@@ -114,7 +114,7 @@ def as_tuple(axes):
 
 def make_sharding_rules(parallel, mesh):
   """Returns the ShardingRules of a ParallelConfig on `mesh`."""
-  table = dict(lookup(PRESETS, parallel.rules, 'parallel.rules'))
+  table = dict(lookup(PRESETS, parallel.preset, 'parallel.preset'))
   table.update(parallel.overrides)
   by_width = as_tuple(table.get('embed') or ())
   for read, name in (('read_batch', 'batch'), ('read_time', 'stream_time')):

@@ -16,7 +16,7 @@ TABLES = {
   'data.source': SOURCES,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,
-  'parallel.rules': sharding.PRESETS,
+  'parallel.preset': sharding.PRESETS,
   'schedule.name': schedules.SCHEDULES,
   'tokenizer.name': tokenizers.TOKENIZERS,
 }

@@ -18,7 +18,7 @@ class TrainState:
   params: PyTree
   opt_state: PyTree
   ema: PyTree | None = None
-  """Averaged parameters, when optimizer.ema > 0."""
+  """Averaged parameters, when optimizer.ema_decay > 0."""
   window: PyTree | None = None
   """The last losses, by which spikes are told; when guard.spikes is on."""
 

@@ -92,7 +92,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     optimizer=optimizer,
     learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
     grad_accum=config.train.grad_accum,
-    ema_decay=config.optimizer.ema,
+    ema_decay=config.optimizer.ema_decay,
     spike_threshold=config.guard.spike_threshold,
     shard=rules.constrain,
   )
@@ -282,7 +282,7 @@ def _init(seed, *, config, optimizer):
     seed=jnp.asarray(seed, jnp.int32),
     params=params,
     opt_state=optimizer.init(params),
-    ema=optimizers.ema_init(params) if config.optimizer.ema else None,
+    ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
     window=spikes.window_of(config.guard),
   )
 

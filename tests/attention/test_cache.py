@@ -18,7 +18,7 @@ DECODERS = {
   'grouped rotary': dict(position='rope', num_kv_heads=2),
   'multi-query alibi': dict(position='alibi', num_kv_heads=1),
   'sinusoidal, unrolled': dict(position='sinusoidal', scan_layers=False),
-  'local layers': dict(layer_pattern=('dense', 'local:3'), position='rope'),
+  'local layers': dict(layer_pattern=('global', 'local:3'), position='rope'),
 }
 
 

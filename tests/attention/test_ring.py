@@ -176,7 +176,7 @@ def test_keys_leave_before_the_products_that_do_not_need_them():
      'model.remat': 'names', 'objective.name': 'prefix_lm', 'model.num_layers': 1},
     {'parallel.mesh.sequence': 4, 'parallel.mesh.tensor': 2, 'model.remat': 'full',
      'model.num_heads': 4, 'model.num_kv_heads': 2, 'model.position': 'alibi',
-     'model.layer_pattern': ('local:6', 'dense'), 'attention.softcap': 3.0},
+     'model.layer_pattern': ('local:6', 'global'), 'attention.softcap': 3.0},
   ],
   ids=['fsdp, microbatches, prefix', 'tensor, local, ALiBi'],
 )  # fmt: skip
@@ -188,7 +188,7 @@ def test_a_step_is_that_of_the_dense_kernel_on_one_device(overrides):
   results = []
   for more, devices in (
     ({'attention.kernel': 'dense'}, 1),
-    ({'parallel.rules': 'sequence'} | overrides, 8),
+    ({'parallel.preset': 'sequence'} | overrides, 8),
   ):
     config = tiny_runs.tiny_config(same | more)
     program = step.build(
@@ -211,7 +211,7 @@ def test_a_run_trains_scores_and_writes_with_time_cut(tmp_path):
   losses, scores = [], []
   for name, more in (
     ('one', {'parallel.mesh.data': 8}),
-    ('ring', {'parallel.rules': 'sequence', 'parallel.mesh.sequence': 4}),
+    ('ring', {'parallel.preset': 'sequence', 'parallel.mesh.sequence': 4}),
   ):
     overrides = tiny_runs.TEXT | more | {
       'data.path': str(corpus),

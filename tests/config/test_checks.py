@@ -60,14 +60,14 @@ CONFLICTS = {
   ),
   'no layers': (
     dict(model__layer_pattern=()), ['model.layer_pattern=()'],
-    dict(model__layer_pattern=('dense',)),
+    dict(model__layer_pattern=('global',)),
   ),
   'strange layer': (
     dict(model__layer_pattern=('sparse',)), ["'sparse'", 'local:256'],
     dict(model__layer_pattern=('local:256',)),
   ),
   'pattern too long': (
-    dict(model__layer_pattern=('dense',) * 3), ['model.layer_pattern', 'length 3'],
+    dict(model__layer_pattern=('global',) * 3), ['model.layer_pattern', 'length 3'],
     dict(model__num_layers=6),
   ),
   'shares above 1': (
@@ -200,7 +200,7 @@ def test_an_impossible_combination_is_named_and_its_way_out_is_accepted(name):
 
 
 def test_layers_are_read_as_windows_in_tokens():
-  assert parse_layer('dense') is None
+  assert parse_layer('global') is None
   assert parse_layer('local:256') == 256
 
 

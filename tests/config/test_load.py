@@ -93,9 +93,9 @@ def test_a_missing_file_is_an_error_with_what_was_asked():
     ('data.path', '123', '123'),
     ('data.path', 'None', 'None'),
     ('data.split', 'train[:10%]', 'train[:10%]'),
-    ('model.layer_pattern', 'dense', ('dense',)),
-    ('model.layer_pattern', 'dense,local:4', ('dense', 'local:4')),
-    ('model.layer_pattern', "('dense', 'local:4')", ('dense', 'local:4')),
+    ('model.layer_pattern', 'global', ('global',)),
+    ('model.layer_pattern', 'global,local:4', ('global', 'local:4')),
+    ('model.layer_pattern', "('global', 'local:4')", ('global', 'local:4')),
     ('objective.mask_split', '[1, 0, 0]', (1.0, 0.0, 0.0)),
     ('logging.sample_prompts', 'Once', ('Once',)),
     ('parallel.mesh', "{'fsdp': 8}", {'fsdp': 8}),
@@ -116,7 +116,9 @@ def test_tokens_instead_of_steps_can_be_given_in_powers_of_ten():
 
 
 def test_lists_are_taken_for_tuples():
-  assert small.resolve(model__layer_pattern=['dense']).model.layer_pattern == ('dense',)
+  assert small.resolve(model__layer_pattern=['global']).model.layer_pattern == (
+    'global',
+  )
 
 
 def test_dicts_can_be_overridden_whole_or_by_key():
@@ -253,7 +255,7 @@ def test_a_gated_mlp_is_two_thirds_as_wide_rounded_up_to_eight(d_model, d_ff):
 
 def test_a_config_survives_json_and_comes_back_equal():
   config = small.resolve(
-    model__layer_pattern=('dense', 'local:4'), parallel__overrides={'mlp': None},
+    model__layer_pattern=('global', 'local:4'), parallel__overrides={'mlp': None},
     optimizer__groups=({'match': 'bias', 'weight_decay': 0.0},),
     data__mixture={'a': {'weight': 2, 'source': 'uniform'}},
   )  # fmt: skip
@@ -278,7 +280,7 @@ def test_wrong_values_hide_no_conflict_of_other_fields_and_invent_none():
     **{
       'train.batch_size': '2.5',
       'model.num_kv_heads': '3',
-      'model.layer_pattern': 'dense,wide',
+      'model.layer_pattern': 'global,wide',
     }
   )
   lines = [line.strip() for line in message.splitlines()[1:]]

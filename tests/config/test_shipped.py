@@ -100,7 +100,7 @@ def test_gpt3_follows_the_papers_optimizer(spec):
   assert (optimizer.weight_decay, optimizer.clip_norm) == (0.1, 1.0)
   assert (schedule.warmup_tokens, schedule.decay_tokens) == (375e6, 260e9)
   assert (config.train.tokens, config.data.seq_len) == (300e9, 2048)
-  assert config.model.layer_pattern == ('dense', 'local:256')
+  assert config.model.layer_pattern == ('global', 'local:256')
 
 
 def test_gpt3_175b_divides_over_the_pod_of_the_design_document():

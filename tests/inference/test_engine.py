@@ -30,7 +30,7 @@ VARIANTS = {
   ),
   'alibi, parallel': dict(position='alibi', block='parallel'),
   'no positions, local layers': dict(
-    position='none', layer_pattern=('local:3', 'dense'), num_layers=4
+    position='none', layer_pattern=('local:3', 'global'), num_layers=4
   ),
   'unrolled': dict(scan_layers=False),
 }  # fmt: skip

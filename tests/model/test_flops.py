@@ -89,7 +89,8 @@ def test_causal_counting_is_the_mean_over_what_each_query_sees(nanogpt_small):
 @pytest.mark.parametrize('window,T', [(1, 8), (3, 8), (8, 8), (20, 8)])
 def test_local_layers_count_their_window_only(window, T):
   dense, local = (
-    small.model_config(layer_pattern=(layer,)) for layer in ('dense', f'local:{window}')
+    small.model_config(layer_pattern=(layer,))
+    for layer in ('global', f'local:{window}')
   )
   pairs = sum(min(t + 1, window) for t in range(T))
   saved = T * (T + 1) // 2 - pairs

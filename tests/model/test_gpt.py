@@ -38,7 +38,7 @@ VARIANTS = {
   'bloom': dict(position='alibi', activation='relu2'),
   'qk-norm': dict(qk_norm='layernorm', position='sinusoidal', activation='relu'),
   'qk-rmsnorm': dict(qk_norm='rmsnorm', position='none', activation='silu'),
-  'gpt3': dict(layer_pattern=('dense', 'local:3')),
+  'gpt3': dict(layer_pattern=('global', 'local:3')),
   'mup': dict(init='mup', mup_base_width=8, tie_embeddings=False),
 }  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_padding_does_not_change_what_an_encoder_says():
 
 def test_scanned_and_unrolled_layers_are_the_same_function():
   overrides = dict(
-    num_layers=4, layer_pattern=('dense', 'local:3'), position='rope', num_kv_heads=2
+    num_layers=4, layer_pattern=('global', 'local:3'), position='rope', num_kv_heads=2
   )
   scanned, unrolled = (
     small.make(small.resolve(**_model(overrides, scan_layers=scan)))
@@ -168,7 +168,7 @@ def test_a_scan_recomputes_the_last_block_of_its_pattern_without_a_barrier(
 ):
   """In the order of the backward pass: the last block comes first."""
   overrides = dict(
-    num_layers=4, layer_pattern=('dense', 'local:4'), remat='full',
+    num_layers=4, layer_pattern=('global', 'local:4'), remat='full',
     scan_layers=scan_layers,
   )  # fmt: skip
   model = small.make(small.resolve(**_model(overrides)))

@@ -15,7 +15,7 @@ CASES = {
   'learned positions': {},
   'RoPE, segments': dict(model__position='rope'),
   'ALiBi, pairs of layers': dict(
-    model__position='alibi', model__layer_pattern=('dense', 'local:4')
+    model__position='alibi', model__layer_pattern=('global', 'local:4')
   ),
   'dropout': dict(model__residual_dropout=0.5, model__stochastic_depth=0.3),
 }

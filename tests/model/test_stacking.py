@@ -19,7 +19,7 @@ def params(num_layers=2, **overrides):
 
 
 def test_unstacking_and_stacking_again_changes_nothing():
-  stacked = params(layer_pattern=('dense', 'local:2'), num_layers=4)
+  stacked = params(layer_pattern=('global', 'local:2'), num_layers=4)
   small.assert_trees_close(stacking.stack(stacking.unstack(stacked)), stacked, atol=0)
 
 

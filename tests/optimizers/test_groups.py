@@ -95,5 +95,5 @@ def test_a_group_whose_parameters_are_all_taken_is_refused():
 
 
 def test_a_decay_that_finds_nothing_is_refused():
-  with pytest.raises(ConfigError, match="optimizer.decay='matrixes'"):
+  with pytest.raises(ConfigError, match="optimizer.decay_mask='matrixes'"):
     resolve(decay='matrixes')

@@ -203,7 +203,7 @@ def test_one_mesh_axis_cannot_cut_two_dimensions():
 
 
 def test_an_unknown_preset_is_met_with_the_nearest_name():
-  with pytest.raises(ConfigError, match="parallel.rules='fsdp_tensr'.*'fsdp_tensor'"):
+  with pytest.raises(ConfigError, match="parallel.preset='fsdp_tensr'.*'fsdp_tensor'"):
     rules_of('fsdp_tensr', dict(data=8))
 
 

@@ -34,7 +34,7 @@ RUN = {
   'checkpoint.keep_best': 0,
   'checkpoint.keep_last': 99,
   'eval.sets': {},
-  'optimizer.ema': 0.9,
+  'optimizer.ema_decay': 0.9,
 }
 NAN = {'objective.name': 'test_guard:nan_at_bad_rows'}
 SPIKES = RUN | {

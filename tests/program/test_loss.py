@@ -91,11 +91,11 @@ def test_a_fused_step_is_the_plain_step(overrides):
 
 @pytest.mark.parametrize('rules', sorted(MESHES))
 def test_a_fused_step_over_eight_devices_is_the_plain_step(rules):
-  assert_same_step(MESHES[rules] | {'parallel.rules': rules}, devices=8)
+  assert_same_step(MESHES[rules] | {'parallel.preset': rules}, devices=8)
 
 
 def test_no_device_waits_for_another_between_chunks_of_a_whole_step():
-  program = build('fused', MESHES['fsdp'] | {'parallel.rules': 'fsdp'}, devices=8)
+  program = build('fused', MESHES['fsdp'] | {'parallel.preset': 'fsdp'}, devices=8)
   compiled = program.step.lower(program.abstract_state, batch()).compile()
   inside, outside = collectives(compiled.as_text(), scope='fused_loss')
   assert inside == []

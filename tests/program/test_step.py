@@ -135,7 +135,7 @@ ADAM = {
   'optimizer.name': 'adamw',
   'optimizer.learning_rate': 0.01,
   'optimizer.eps': 1e-3,
-  'optimizer.ema': 0.5,
+  'optimizer.ema_decay': 0.5,
   'optimizer.clip_norm': 1.0,
   'model.norm': 'layernorm',
   'model.bias': True,
@@ -148,7 +148,7 @@ def test_every_preset_has_a_mesh_here():
 
 @pytest.mark.parametrize('rules', sorted(PRESETS))
 def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
-  program = build(ADAM | MESHES[rules] | {'parallel.rules': rules}, devices=8)
+  program = build(ADAM | MESHES[rules] | {'parallel.preset': rules}, devices=8)
   batch = jax.device_put(padded_batch(), program.batch_sharding)
   state, metrics = program.step(program.init(0), batch)
   for leaf in jax.tree.leaves((state, metrics)):
@@ -165,7 +165,7 @@ def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
 
 @pytest.mark.parametrize('rules', sorted(PRESETS))
 def test_presets_really_cut_the_parameters(rules):
-  program = build(ADAM | MESHES[rules] | {'parallel.rules': rules}, devices=8)
+  program = build(ADAM | MESHES[rules] | {'parallel.preset': rules}, devices=8)
   leaves = jax.tree.leaves(program.abstract_state.params)
   sizes = [np.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves]
   share = sum(sizes) / sum(np.prod(leaf.shape) for leaf in leaves)

@@ -21,7 +21,7 @@ from tests.faults import flips
 EVERYTHING = {
   'model.dropout': 0.1,
   'model.num_layers': 1,
-  'optimizer.ema': 0.9,
+  'optimizer.ema_decay': 0.9,
   'schedule.name': 'cosine',
   'schedule.warmup_steps': 2,
   'train.batch_size': 32,
@@ -215,7 +215,7 @@ def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeyp
   [
     {'logging.every_steps': 5, 'eval.every_steps': 1, 'inference.top_k': 3},
     {'checkpoint.keep_last': 1, 'data.prefetch_batches': 1, 'model.remat': 'full'},
-    {'train.grad_accum': 4, 'parallel.rules': 'replicated', 'init_from': 'elsewhere'},
+    {'train.grad_accum': 4, 'parallel.preset': 'replicated', 'init_from': 'elsewhere'},
   ],
 )
 def test_what_changes_no_number_may_change(overrides, short_run):
@@ -267,7 +267,7 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
   'mesh',
   [
     {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
-    {'parallel.mesh.sequence': 2, 'parallel.rules': 'sequence'},
+    {'parallel.mesh.sequence': 2, 'parallel.preset': 'sequence'},
   ],
 )
 def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run, capsys):
@@ -308,7 +308,11 @@ def test_a_table_that_was_rounded_up_is_no_change_of_config(short_run):
 
 
 def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):
-  overrides = {'init_from': str(short_run), 'train.steps': 1, 'optimizer.ema': 0.5}
+  overrides = {
+    'init_from': str(short_run),
+    'train.steps': 1,
+    'optimizer.ema_decay': 0.5,
+  }
   config = tiny_runs.tiny_config(overrides | {'optimizer.learning_rate': 1e-30})
   loop.train(config, tmp_path / 'more', quiet=True)
   first, more = (tiny_runs.saved_arrays(w) for w in (short_run, tmp_path / 'more'))

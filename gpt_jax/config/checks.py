@@ -2,23 +2,11 @@
 
 import re
 
+from gpt_jax.config.schema import parse_layer
 from gpt_jax.core.axes import LOGICAL_AXES, MESH_AXES
 from gpt_jax.core.registry import nearest
 
 MAX_RETRIES, DAY_SECONDS = 100, 86_400
-
-
-def parse_layer(layer):
-  """Returns the window in tokens of `'local:W'`, None for `'global'`.
-
-  Raises ValueError when `layer` is neither.
-  """
-  if layer == 'global':
-    return None
-  kind, _, width = layer.partition(':')
-  if kind != 'local' or not width.isdigit() or int(width) < 1:
-    raise ValueError(layer)
-  return int(width)
 
 
 def _model(config):

@@ -108,6 +108,19 @@ class ModelConfig:
     return self.activation in ('swiglu', 'geglu', 'reglu')
 
 
+def parse_layer(layer):
+  """Returns the window in tokens of `'local:W'`, None for `'global'`.
+
+  Raises ValueError when `layer` is neither.
+  """
+  if layer == 'global':
+    return None
+  kind, _, width = layer.partition(':')
+  if kind != 'local' or not width.isdigit() or int(width) < 1:
+    raise ValueError(layer)
+  return int(width)
+
+
 @section
 class AttentionConfig:
   kernel: str

@@ -9,8 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.config.checks import parse_layer
-from gpt_jax.config.schema import AttentionConfig
+from gpt_jax.config.schema import AttentionConfig, parse_layer
 from gpt_jax.model.gpt import GPT
 
 

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 
 from gpt_jax.attention import cache as kv_cache
 from gpt_jax.attention import dense, masks, positions
-from gpt_jax.config.checks import parse_layer
-from gpt_jax.config.schema import AttentionConfig, ModelConfig
+from gpt_jax.config.schema import AttentionConfig, ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention

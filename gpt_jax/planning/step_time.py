@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from gpt_jax.config.checks import parse_layer
+from gpt_jax.config.schema import parse_layer
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.model import flops
 from gpt_jax.planning import inputs, kernel_model, network

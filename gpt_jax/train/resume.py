@@ -13,9 +13,10 @@ import os
 from gpt_jax import optimizers
 from gpt_jax.checkpoints import manager, tree_diff
 from gpt_jax.config import load
+from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.program import spikes
-from gpt_jax.workdir.paths import Workdir, diff
+from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',

@@ -27,7 +27,6 @@ from gpt_jax.workdir import lock as workdir_lock
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
-ABSENT = '(absent)'
 
 
 class Workdir:
@@ -157,37 +156,6 @@ def git_state(folder):
     patch=patch,
     untracked=untracked,
   )
-
-
-def diff(old, new):
-  """Returns `[(dotted.field, old, new), ...]` where two nested dicts differ, sorted.
-
-  A field that one side lacks is ABSENT there. Tuples equal lists, as they do in JSON.
-  """
-  old, new = _flatten(old), _flatten(new)
-  return [
-    (field, old.get(field, ABSENT), new.get(field, ABSENT))
-    for field in sorted(old.keys() | new.keys())
-    if old.get(field, ABSENT) != new.get(field, ABSENT)
-  ]
-
-
-def _flatten(tree, prefix=''):
-  flat = {}
-  for key, value in tree.items():
-    if isinstance(value, dict) and value:
-      flat |= _flatten(value, f'{prefix}{key}.')
-    else:
-      flat[f'{prefix}{key}'] = _as_json(value)
-  return flat
-
-
-def _as_json(value):
-  if isinstance(value, tuple | list):
-    return [_as_json(v) for v in value]
-  if isinstance(value, dict):
-    return {k: _as_json(v) for k, v in value.items()}
-  return value
 
 
 def _version(package):

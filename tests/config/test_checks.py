@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt_jax.config.checks import parse_layer
+from gpt_jax.config.schema import parse_layer
 from gpt_jax.core.errors import ConfigError
 from tests import small_models as small
 

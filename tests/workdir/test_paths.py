@@ -1,4 +1,4 @@
-"""The files of a run's folder, where it came from, and what changed."""
+"""The files of a run's folder, and where it came from."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.workdir import paths
-from gpt_jax.workdir.paths import ABSENT, Workdir
+from gpt_jax.workdir.paths import Workdir
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
@@ -93,21 +93,3 @@ def test_code_that_a_repository_does_not_track_has_no_commit(repository):
 def test_code_outside_any_repository_has_no_commit(tmp_path, monkeypatch):
   monkeypatch.setenv('GIT_CEILING_DIRECTORIES', str(tmp_path.parent))
   assert paths.git_state(tmp_path) is None
-
-
-def test_diff_lists_each_changed_field_old_and_new():
-  old = {'model': {'d_model': 4, 'pattern': ('a',), 'old': 1}, 'seed': 0, 'mesh': {}}
-  new = {'model': {'d_model': 8, 'pattern': ['a'], 'new': None}, 'seed': 0, 'mesh': {}}
-  assert paths.diff(old, new) == [
-    ('model.d_model', 4, 8),
-    ('model.new', ABSENT, None),
-    ('model.old', 1, ABSENT),
-  ]
-  assert paths.diff(old, old) == []
-
-
-def test_diff_tells_a_section_from_an_empty_one():
-  assert paths.diff({'sets': {}}, {'sets': {'a': 1}}) == [
-    ('sets', {}, ABSENT),
-    ('sets.a', ABSENT, 1),
-  ]

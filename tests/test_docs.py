@@ -23,7 +23,7 @@ from gpt_jax.config import load
 from gpt_jax.data import loader
 from gpt_jax.launchers import local
 from gpt_jax.planning import inputs
-from gpt_jax.program import setup as assembly
+from gpt_jax.program import setup
 from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
 from tests.test_import_levels import LEVEL_OF
@@ -171,7 +171,7 @@ def test_commands_are_known_to_the_parser_and_the_config(words):
   values = load.load_file(spec) if is_ours else base.get_config()
   if arguments.command == 'eval':
     overrides |= {'checkpoint.keep_best': 0}  # as train/score_run.py does
-  load.resolve(values, overrides, assembly.TABLES)
+  load.resolve(values, overrides, setup.REGISTRIES)
 
 
 def test_the_readme_names_every_config():
@@ -184,7 +184,7 @@ def test_the_config_of_the_readme_can_be_used(tmp_path):
   (config,) = [text for text in blocks(README, 'python') if 'get_config' in text]
   (tmp_path / 'shown.py').write_text(config)
   values = load.load_file(str(tmp_path / 'shown.py'))
-  load.resolve(values, tables=assembly.TABLES)
+  load.resolve(values, tables=setup.REGISTRIES)
 
 
 def test_the_python_door_of_the_readme_has_what_is_shown():
@@ -256,13 +256,13 @@ def outside_run(my_ideas, tmp_path_factory):
     'eval.batch_size': 8,
   }
   values = load.load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
-  config = load.resolve(values, overrides, assembly.TABLES)
+  config = load.resolve(values, overrides, setup.REGISTRIES)
   workdir = tmp_path_factory.mktemp('run')
-  tokenizer = assembly.open_tokenizer(config, workdir)
-  dataset = assembly.open_training_data(config, tokenizer, workdir)
-  program = assembly.open_program(config, tokenizer)
+  tokenizer = setup.open_tokenizer(config, workdir)
+  dataset = setup.open_training_data(config, tokenizer, workdir)
+  program = setup.open_program(config, tokenizer)
   with loader.Loader(dataset).batches(0, [8]) as batches:
-    batch = assembly.placer(program)(next(batches))
+    batch = setup.put_batch(program, next(batches))
   state, metrics = program.step(program.init(0), batch)
   return types.SimpleNamespace(
     config=program.config, program=program, state=state, metrics=metrics,
@@ -295,7 +295,7 @@ def test_the_recipe_for_a_tokenizer_loses_nothing_and_comes_back(outside_run):
   assert tokenizer.decode(tokenizer.encode('12 + 34 = 46\n')) == '12 + 34 = 46\n'
   digits = [tokenizer.bytes_of(i) for i in tokenizer.encode('12')]
   assert digits == [b'1', b'2']
-  again = assembly.open_tokenizer(outside_run.config, outside_run.workdir)
+  again = setup.open_tokenizer(outside_run.config, outside_run.workdir)
   assert again.fingerprint == tokenizer.fingerprint
 
 

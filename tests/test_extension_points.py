@@ -21,7 +21,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import setup
 from tests import tiny_runs
 
-TABLES = setup.TABLES | {'data.packing': packing.PACKINGS}
+TABLES = setup.REGISTRIES | {'data.packing': packing.PACKINGS}
 ELSEWHERE = {
   ('data.source', 'tfds'): 'test_data_sources',
   ('tokenizer.name', 'gpt2'): 'test_data_tokenizers',

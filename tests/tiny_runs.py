@@ -69,7 +69,7 @@ PACE = (
 
 def tiny_config(overrides=None):
   """Returns the Config of a run of six steps, with dotted `overrides`."""
-  return load.resolve(base.get_config(), TINY | (overrides or {}), setup.TABLES)
+  return load.resolve(base.get_config(), TINY | (overrides or {}), setup.REGISTRIES)
 
 
 def flags(overrides=None):

@@ -173,7 +173,7 @@ def _bench(name, sizes, entries, case, rounds):
   from gpt_jax.tracking import console
 
   values = load.load_file(f'{ROOT}/configs/gpt2.py:{name}')
-  config = load.resolve(values, sizes.training[name], setup.TABLES)
+  config = load.resolve(values, sizes.training[name], setup.REGISTRIES)
   vocab = inputs.vocabulary(config)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
   program = step.build(config, vocab=vocab, mesh=mesh)

@@ -45,7 +45,7 @@ def make(program, shapes, *, num_ids, workdir):
   Args:
     shapes: the batch as ShapeDtypeStructs by name.
   """
-  batch = setup.placer(program)(random_batch(shapes, num_ids))
+  batch = setup.put_batch(program, random_batch(shapes, num_ids))
   state = program.init(program.config.seed)
   return Workload(program, state, batch, num_ids, str(workdir))
 

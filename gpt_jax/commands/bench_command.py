@@ -69,7 +69,7 @@ def run(args, overrides):
   from gpt_jax.program import setup
 
   values = load.load_file(args.config)
-  config = load.resolve(values, overrides, setup.TABLES)
+  config = load.resolve(values, overrides, setup.REGISTRIES)
   setup.check_plan(config)
   names = _names(args.what)
   with tempfile.TemporaryDirectory(prefix='gpt_jax_bench_') as folder:

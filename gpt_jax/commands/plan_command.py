@@ -93,7 +93,7 @@ def _resolver(path, overrides):
   values = load.load_file(path)
 
   def resolve(more):
-    config = load.resolve(values, overrides | more, setup.TABLES)
+    config = load.resolve(values, overrides | more, setup.REGISTRIES)
     setup.check_plan(config)
     return config
 

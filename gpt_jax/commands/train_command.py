@@ -82,7 +82,7 @@ def _train(args, overrides):
   values = load.load_file(args.config) if args.config else saved
   from gpt_jax.program import setup
 
-  config = load.resolve(values, overrides, setup.TABLES)
+  config = load.resolve(values, overrides, setup.REGISTRIES)
   setup.check_plan(config)
   from gpt_jax.parallel import multihost
 

@@ -1,136 +1,14 @@
-"""How long a run is, in steps, samples and tokens, and its learning rate at each step.
+"""The learning rate at each step of a run: a warm-up, then a decay by name.
 
-Budgets, warm-up and decay may each be given in steps or in tokens. The two differ while
-the batch size ramps up: a length in tokens then follows the tokens seen.
+Warm-up and decay may each be given in steps or in tokens. The two differ while the
+batch size ramps up: a length in tokens then follows the tokens seen.
 """
 
-import dataclasses
-
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
-
-MAX_RAMP_SIZES = 8
-"""Batch sizes below the full one that a ramp may use: each compiles its own step."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-  """A stretch of steps with one batch size, in sequences."""
-
-  first_step: int
-  first_sample: int
-  batch_size: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Horizon:
-  """The whole run by arithmetic: what step N has consumed. All counts are exact ints.
-
-  Steps past the end go on with the last stage's batch size.
-  """
-
-  seq_len: int
-  total_steps: int
-  stages: tuple[Stage, ...]
-
-  @property
-  def total_tokens(self):
-    return self.tokens_at(self.total_steps)
-
-  def stage_at(self, step):
-    """Returns the `Stage` that `step` belongs to."""
-    return next(s for s in reversed(self.stages) if s.first_step <= step)
-
-  def batch_size_at(self, step):
-    """Returns the sequences that `step` consumes, over all hosts."""
-    return self.stage_at(step).batch_size
-
-  def samples_at(self, step):
-    """Returns the sequences consumed before `step`: the position in the data."""
-    stage = self.stage_at(step)
-    return stage.first_sample + (step - stage.first_step) * stage.batch_size
-
-  def tokens_at(self, step):
-    """Returns the tokens consumed before `step`, exact; `step` is a python int."""
-    return self.samples_at(step) * self.seq_len
-
-  def traced_tokens_at(self, step):
-    """Returns `tokens_at` for a traced int32 `step`, as float32.
-
-    Off by at most 1e-7 of its value: a 32-bit int would overflow at 2.1e9 tokens.
-    """
-    first_step = np.array([s.first_step for s in self.stages], np.int32)
-    first_token = [float(s.first_sample * self.seq_len) for s in self.stages]
-    tokens_per_step = [float(s.batch_size * self.seq_len) for s in self.stages]
-    i = jnp.searchsorted(first_step, step, side='right') - 1
-    steps = (step - jnp.asarray(first_step)[i]).astype(jnp.float32)
-    return jnp.asarray(first_token)[i] + steps * jnp.asarray(tokens_per_step)[i]
-
-  def step_at_tokens(self, tokens):
-    """Returns the first step before which at least `tokens` have been consumed."""
-    return _step_at(self.stages, self.seq_len, tokens)
-
-
-def make_horizon(train, seq_len):
-  """Returns the `Horizon` of a TrainConfig on sequences of `seq_len` tokens.
-
-  A budget in tokens is rounded up to whole steps. A batch-size ramp goes along a line
-  from `ramp_start_batch_size` to `batch_size` over `ramp_tokens`, in stairs below that
-  line: at most MAX_RAMP_SIZES of them, each a multiple of the first, so that what
-  divides the first (microbatches, hosts, mesh axes) divides all.
-  Raises ConfigError for a budget or ramp that is incomplete or does not divide.
-  """
-  if (train.steps is None) == (train.tokens is None):
-    raise ConfigError(
-      f'train.steps={train.steps}, train.tokens={train.tokens}: give exactly one, the'
-      ' other None.'
-    )
-  stages = _ramp(train, seq_len)
-  steps = train.steps or _step_at(stages, seq_len, train.tokens)
-  return Horizon(seq_len, steps, tuple(stages))
-
-
-def _ramp(train, seq_len):
-  start, full = train.ramp_start_batch_size, train.batch_size
-  if (start is None) != (train.ramp_tokens is None):
-    raise ConfigError(
-      f'train.ramp_start_batch_size={start}, train.ramp_tokens={train.ramp_tokens}: a'
-      ' batch-size ramp needs both.'
-    )
-  if start is None:
-    return [Stage(0, 0, full)]
-  if full % start or start % train.grad_accum:
-    raise ConfigError(
-      f'train.ramp_start_batch_size={start}: expected a divisor of train.batch_size='
-      f'{full} and a multiple of train.grad_accum={train.grad_accum}.'
-    )
-  ratio = full // start
-  num_sizes = min(ratio - 1, MAX_RAMP_SIZES)
-  stages = []
-  for i in range(num_sizes + 1):
-    multiple = ratio if i == num_sizes else 1 + (ratio - 1) * i // num_sizes
-    begin = train.ramp_tokens * i // max(num_sizes, 1)
-    step = _step_at(stages, seq_len, begin) if stages else 0
-    sample = 0
-    if stages:
-      last = stages[-1]
-      sample = last.first_sample + (step - last.first_step) * last.batch_size
-      if step == last.first_step:  # the ramp is shorter than a step of this size
-        stages.pop()
-    stages.append(Stage(step, sample, start * multiple))
-  return stages
-
-
-def _step_at(stages, seq_len, tokens):
-  stage = next(
-    (s for s in reversed(stages) if s.first_sample * seq_len < tokens), stages[0]
-  )
-  missing = max(0, tokens - stage.first_sample * seq_len)
-  return stage.first_step - (-missing // (stage.batch_size * seq_len))
 
 
 def cosine(cfg, start, end):

@@ -73,7 +73,7 @@ def watch():
     monitoring.unregister_event_duration_listener(add)
 
 
-def cache_place():
+def describe_cache():
   """Returns where compiled programs are kept, in words."""
   folder = jax.config.values['jax_compilation_cache_dir']
   if not folder or not jax.config.values['jax_enable_compilation_cache']:

@@ -11,7 +11,7 @@ from gpt_jax.core.errors import ConfigError
 GIB = 1 << 30
 
 
-def require_room(abstract_state):
+def check_fits(abstract_state):
   """Raises ConfigError when parameters and optimizer state exceed a device's memory.
 
   Shapes and shardings are enough: nothing is allocated. Activations come on top, so

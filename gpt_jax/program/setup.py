@@ -9,9 +9,10 @@ from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.program import device_memory, step
+from gpt_jax.program.horizon import make_horizon
 from gpt_jax.workdir.paths import Workdir
 
-TABLES = {
+REGISTRIES = {
   'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
   'data.source': SOURCES,
   'objective.name': objectives.OBJECTIVES,
@@ -20,7 +21,7 @@ TABLES = {
   'schedule.name': schedules.SCHEDULES,
   'tokenizer.name': tokenizers.TOKENIZERS,
 }
-"""Every extension table by the config field that picks from it."""
+"""Every registry of plug-ins by the config field that picks from it."""
 
 
 def read_config(workdir):
@@ -31,7 +32,7 @@ def read_config(workdir):
       f'{workdir}: no config.json there, so no run; expected a folder that `gpt-jax'
       ' train --config=configs/tiny.py --workdir=...` has written.'
     )
-  return load.resolve(saved, tables=TABLES)
+  return load.resolve(saved, tables=REGISTRIES)
 
 
 def check_plan(config):
@@ -39,7 +40,7 @@ def check_plan(config):
 
   Arithmetic on the config alone: no data is read and no device touched.
   """
-  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  horizon = make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, horizon, peak=1.0)
   objectives.extra_tokens(config.objective, config.data.seq_len)
 
@@ -73,24 +74,24 @@ def open_tokenizer(config, workdir):
   return read() if built is None else built
 
 
-def vocabulary(tokenizer):
+def vocab_of(tokenizer):
   """Returns what objectives have to know of `tokenizer`."""
   return objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
 
 
-def open_program(config, tokenizer, mesh=None, table_rows=None):
+def open_program(config, tokenizer, mesh=None, embedding_rows=None):
   """Returns the Program of `config` for the ids and bytes of `tokenizer`.
 
-  `table_rows`: as many as the embedding table of the run's checkpoints has, if any.
+  `embedding_rows`: those of the embedding in the run's checkpoints, if it has any.
   """
   program = step.build(
     config,
-    vocab=vocabulary(tokenizer),
+    vocab=vocab_of(tokenizer),
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
-    table_rows=table_rows,
+    embedding_rows=embedding_rows,
   )
-  device_memory.require_room(program.abstract_state)
+  device_memory.check_fits(program.abstract_state)
   return program
 
 
@@ -128,9 +129,9 @@ def predicts_text(config):
   return config.objective.name == 'causal_lm'
 
 
-def placer(program):
-  """Returns the function that puts a host's rows of a batch on the mesh."""
-  return lambda batch: multihost.global_batch(batch, program.batch_sharding)
+def put_batch(program, batch):
+  """Returns this process's rows of a batch as arrays on the mesh of `program`."""
+  return multihost.global_batch(batch, program.batch_sharding)
 
 
 def process_shard(program):

@@ -25,6 +25,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import guard, norms, spikes
 from gpt_jax.program import loss as microbatch_loss
+from gpt_jax.program.horizon import Horizon, make_horizon
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
 
 
@@ -36,7 +37,7 @@ class Program:
   """As given, with `model.vocab_size` resolved."""
   model: GPT
   rules: ShardingRules
-  horizon: schedules.Horizon
+  horizon: Horizon
   attention_kernel: str
   loss: str
   """'plain' or 'fused': whether all logits of a microbatch exist at once."""
@@ -52,14 +53,14 @@ class Program:
   """(params, batch, batch index) -> sums over the batch, without dropout."""
 
 
-def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
+def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
   """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
 
   Args:
     mesh: default: all devices, by parallel.mesh.
     byte_lengths: int [vocab.size], bytes of text each token stands for; without them
       `evaluate` counts no bytes.
-    table_rows: of a checkpoint's table; None: model.vocab_size or the ids needed,
+    embedding_rows: of a checkpoint's table; None: model.vocab_size or the ids needed,
       rounded up to model.pad_vocab_to_multiple_of and to the mesh.
   Nothing is allocated: compilation happens at the first call of each function.
   """
@@ -69,9 +70,9 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, table_rows=None):
     config.objective, vocab=vocab, seq_len=config.data.seq_len
   )
   num_ids = vocab.size + objective.extra_tokens
-  config, rules = _with_vocab(config, rules, num_ids, table_rows)
+  config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
   config = _with_remat(config, mesh)
-  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  horizon = make_horizon(config.train, config.data.seq_len)
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
   kernel_name, attend = _choose_kernel(config, objective, rules)
@@ -295,7 +296,7 @@ def _init_params(seed, *, config):
   return model.init(jax.random.key(seed), tokens_BT)['params']
 
 
-def _with_vocab(config, rules, num_ids, table_rows):
+def _with_vocab(config, rules, num_ids, embedding_rows):
   """Returns config and rules for a table that holds `num_ids` and fits the mesh."""
   model, shards = config.model, rules.num_shards('vocab')
   if model.vocab_size is not None and model.vocab_size < num_ids:
@@ -303,7 +304,7 @@ def _with_vocab(config, rules, num_ids, table_rows):
       f'model.vocab_size={model.vocab_size}: tokenizer and objective use {num_ids} ids;'
       ' set it to None or to at least that.'
     )
-  rows = table_rows
+  rows = embedding_rows
   if rows is None:
     multiple = math.lcm(model.pad_vocab_to_multiple_of, shards)
     rows = -(-(model.vocab_size or num_ids) // multiple) * multiple

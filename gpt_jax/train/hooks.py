@@ -7,6 +7,7 @@ it says so. The loop calls them in order; add yours to the list in `loop.py`.
 import contextlib
 import dataclasses
 import datetime
+import functools
 import math
 from collections.abc import Callable
 
@@ -42,7 +43,7 @@ def evaluate(run):
       run.state.averaged,
       dataset,
       batch_size=run.config.eval.batch_size,
-      place=setup.placer(run.program),
+      place=functools.partial(setup.put_batch, run.program),
       max_batches=run.config.eval.max_batches,
       predicts_text=setup.predicts_text(run.config),
       progress=lambda batches, total, name=name: run.console.progress(

@@ -121,7 +121,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       workdir=workdir,
       tokenizer=tokenizer,
       program=setup.open_program(
-        config, tokenizer, table_rows=config.model.vocab_size if meta else None
+        config, tokenizer, embedding_rows=config.model.vocab_size if meta else None
       ),
       dataset=dataset,
       eval_sets=eval_sets,
@@ -203,7 +203,7 @@ def _introduce(run, origin):
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
     f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
   )
-  run.console.note(compilation.cache_place())
+  run.console.note(compilation.describe_cache())
 
 
 def _write_start(run):
@@ -239,7 +239,6 @@ def _steps(run):
     prefetch_batches=config.data.prefetch_batches,
     **setup.process_shard(program),
   )
-  place = setup.placer(program)
   profile = hooks.Profile(
     run.workdir.profile,
     first + config.logging.profile_start_step,
@@ -250,7 +249,7 @@ def _steps(run):
   with profile, loader.read(run.detours.batches(first)) as batches:
     for step in range(first, horizon.total_steps):
       profile.before(step)
-      batch = place(next(batches))
+      batch = setup.put_batch(program, next(batches))
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
       with compilation.watch() if step == first else contextlib.nullcontext() as made:

@@ -52,7 +52,7 @@ def _norms(run, step):
   ranges = [(first, last - first + 1)]
   try:
     with data_loader.Loader(run.dataset, **share).read(ranges) as batches:
-      batch = setup.placer(run.program)(next(batches))
+      batch = setup.put_batch(run.program, next(batches))
     # The same step draws the same dropout and the same hidden tokens.
     state = run.state.replace(step=jnp.full_like(run.state.step, step - 1))
     _, metrics = run.program.step_with_norms(state, batch)

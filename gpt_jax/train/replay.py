@@ -68,7 +68,7 @@ def replay(workdir, step, *, with_loss=True):
   tokenizer = setup.open_tokenizer(config, workdir)
   dataset = setup.open_training_data(config, tokenizer, workdir)
   program = setup.open_program(
-    config, tokenizer, score_run.mesh_of(config), table_rows=config.model.vocab_size
+    config, tokenizer, score_run.mesh_of(config), embedding_rows=config.model.vocab_size
   )
   horizon = program.horizon
   if not 1 <= step <= horizon.total_steps:
@@ -146,7 +146,7 @@ def _add_losses(found, program, tokenizer, dataset, params):
     dataset.sample(n) for n in range(found.first_sample, found.last_sample + 1)
   ]
   batch = {name: np.stack([one[name] for one in samples]) for name in samples[0]}
-  vocab = setup.vocabulary(tokenizer)
+  vocab = setup.vocab_of(tokenizer)
   objective = make_objective(config.objective, vocab=vocab, seq_len=config.data.seq_len)
   rng = jax.random.fold_in(jax.random.key(config.seed), found.step - 1)
   example = objective(batch, jax.random.split(rng)[0])

@@ -1,6 +1,7 @@
 """Scores a finished or running run: its eval sets, and baselines on the same splits."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -39,12 +40,12 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   setup.read_config(workdir)
   # Nothing is saved here, so no set has to give the figure of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
-  config = load.resolve(workdir.read_config(), overrides, setup.TABLES)
+  config = load.resolve(workdir.read_config(), overrides, setup.REGISTRIES)
   if with_baselines:
     _require_text(config)
   tokenizer = setup.open_tokenizer(config, workdir)
   program = setup.open_program(
-    config, tokenizer, mesh_of(config), table_rows=config.model.vocab_size
+    config, tokenizer, mesh_of(config), embedding_rows=config.model.vocab_size
   )
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with manager.reader(workdir.checkpoints) as store:
@@ -60,7 +61,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
       params,
       dataset,
       batch_size=config.eval.batch_size,
-      place=setup.placer(program),
+      place=functools.partial(setup.put_batch, program),
       max_batches=config.eval.max_batches,
       predicts_text=setup.predicts_text(config),
       progress=lambda batches, total, name=name: progress(

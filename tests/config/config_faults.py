@@ -92,7 +92,7 @@ def shipped():
 
 
 def _resolve(values, field, value):
-  config = load.resolve(values, {field: value}, setup.TABLES)
+  config = load.resolve(values, {field: value}, setup.REGISTRIES)
   setup.check_plan(config)
 
 

@@ -16,6 +16,7 @@ from gpt_jax.model import flops
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel.mesh import axis_sizes
 from gpt_jax.program import setup
+from gpt_jax.program.horizon import make_horizon
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted(path.name for path in (ROOT / 'configs').glob('*.py'))
@@ -37,7 +38,7 @@ SPECS = FILES + [
 
 def load(spec, **overrides):
   return config_door.resolve(
-    config_door.load_file(f'configs/{spec}'), overrides, setup.TABLES
+    config_door.load_file(f'configs/{spec}'), overrides, setup.REGISTRIES
   )
 
 
@@ -52,7 +53,7 @@ def test_it_passes_the_door_and_has_shapes(spec):
 @pytest.mark.parametrize('spec', SPECS)
 def test_its_run_has_a_length_and_its_rate_rises_and_falls(spec):
   config = load(spec)
-  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  horizon = make_horizon(config.train, config.data.seq_len)
   rate = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   last = horizon.total_steps - 1
   warm = rate(jnp.int32(last // 20))
@@ -107,7 +108,7 @@ def test_gpt3_175b_divides_over_the_pod_of_the_design_document():
   config = load('gpt3.py:175b')
   sizes = axis_sizes(config.parallel.mesh, 8 * 8 * 16)
   assert (sizes['fsdp'], sizes['tensor']) == (128, 8)
-  horizon = schedules.make_horizon(config.train, config.data.seq_len)
+  horizon = make_horizon(config.train, config.data.seq_len)
   assert all(stage.batch_size % 128 == 0 for stage in horizon.stages)
   cfg = config.model
   assert cfg.d_model % 128 == cfg.num_heads % 8 == cfg.d_ff % 8 == 0

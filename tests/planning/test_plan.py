@@ -150,7 +150,7 @@ def test_a_plan_is_json(plan):
 )
 def test_the_vocabulary_is_known_without_reading_text(overrides, size):
   overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
-  resolved = load.resolve(base.get_config(), overrides, setup.TABLES)
+  resolved = load.resolve(base.get_config(), overrides, setup.REGISTRIES)
   assert inputs.vocabulary(resolved).size == size
 
 

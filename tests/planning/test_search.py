@@ -110,7 +110,7 @@ def big(**overrides):
     'model.vocab_size': 50304, 'data.seq_len': 1024, 'model.dtype': 'bfloat16',
     'train.batch_size': 32,
   }  # fmt: skip
-  return load.resolve(base.get_config(), settings | overrides, setup.TABLES)
+  return load.resolve(base.get_config(), settings | overrides, setup.REGISTRIES)
 
 
 class Chips:

@@ -73,8 +73,8 @@ def test_after_watching_nothing_is_counted(cache):
 
 def test_the_place_of_the_cache_is_told(cache, tmp_path):
   cache()
-  assert compilation.cache_place() == f'compilation cache in {tmp_path}'
+  assert compilation.describe_cache() == f'compilation cache in {tmp_path}'
   cache(enabled=False)
-  assert compilation.cache_place() == 'no compilation cache'
+  assert compilation.describe_cache() == 'no compilation cache'
   cache(folder=None)
-  assert compilation.cache_place() == 'no compilation cache'
+  assert compilation.describe_cache() == 'no compilation cache'

@@ -26,9 +26,9 @@ def test_bytes_are_counted_where_they_lie():
 
 def test_virtual_devices_share_the_memory_of_their_host(monkeypatch):
   monkeypatch.setattr(device_memory, 'memory_of', lambda device: 1000)
-  device_memory.require_room(abstract((16, 3), ('data',)))
+  device_memory.check_fits(abstract((16, 3), ('data',)))
   with pytest.raises(ConfigError, match='parallel.mesh'):
-    device_memory.require_room(abstract((16, 3)))
+    device_memory.check_fits(abstract((16, 3)))
 
 
 @pytest.mark.parametrize(

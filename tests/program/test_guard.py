@@ -15,14 +15,14 @@ from gpt_jax.core.errors import CheckpointError, DivergedError
 from gpt_jax.data import pipeline
 from gpt_jax.objectives import causal_lm
 from gpt_jax.objectives.example import Objective
-from gpt_jax.optimizers import schedules
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import guard, spikes, step
+from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.train import loop, resume, rollback
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
-HORIZON = schedules.Horizon(16, 1000, (schedules.Stage(0, 0, 8),))
+HORIZON = Horizon(16, 1000, (BatchStage(0, 0, 8),))
 
 
 RUN = {

@@ -90,6 +90,6 @@ def test_one_process_reads_whole_batches(tmp_path):
 
 
 def test_every_field_that_picks_from_a_table_is_checked_at_the_door():
-  for field in setup.TABLES:
+  for field in setup.REGISTRIES:
     with pytest.raises(ConfigError, match=f"{field}='nonsense': expected one of"):
       tiny_runs.tiny_config({field: 'nonsense'})

@@ -184,7 +184,7 @@ def test_the_vocabulary_is_rounded_up_over_the_tensor_axis(tensor, rows):
 def test_the_table_of_a_checkpoint_is_cut_only_where_it_divides():
   config = tiny_runs.tiny_config({'parallel.mesh.tensor': 2})
   for rows, cut in ((257, 257), (260, 130)):
-    program = step.build(config, vocab=VOCAB, table_rows=rows)
+    program = step.build(config, vocab=VOCAB, embedding_rows=rows)
     table = program.abstract_state.params['embed']['embedding']
     assert table.shape == (rows, 32)
     assert table.sharding.shard_shape(table.shape)[0] == cut

@@ -11,13 +11,13 @@ import rich.console
 
 from gpt_jax.checkpoints import manager
 from gpt_jax.core.errors import StorageError
-from gpt_jax.optimizers import schedules
+from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import divergence, loop, rollback
 from gpt_jax.train import save as saving
 from tests import tiny_runs
 
-HORIZON = schedules.Horizon(16, 100, (schedules.Stage(0, 0, 8),))
+HORIZON = Horizon(16, 100, (BatchStage(0, 0, 8),))
 
 
 class Store:

@@ -1,0 +1,142 @@
+"""How long a run is: what step N has consumed, in samples and tokens, by arithmetic."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from gpt_jax.core.errors import ConfigError
+
+MAX_RAMP_SIZES = 8
+"""Batch sizes below the full one that a ramp may use: each compiles its own step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchStage:
+  """Consecutive steps with one batch size, in sequences."""
+
+  first_step: int
+  first_sample: int
+  batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Horizon:
+  """The whole run; all counts are exact ints.
+
+  Steps after the end have the batch size of the last stage.
+  """
+
+  seq_len: int
+  total_steps: int
+  stages: tuple[BatchStage, ...]
+
+  @property
+  def total_tokens(self):
+    return self.tokens_at(self.total_steps)
+
+  def stage_at(self, step):
+    """Returns the `BatchStage` that `step` belongs to."""
+    return next(s for s in reversed(self.stages) if s.first_step <= step)
+
+  def batch_size_at(self, step):
+    """Returns the sequences that `step` consumes, over all hosts."""
+    return self.stage_at(step).batch_size
+
+  def samples_at(self, step):
+    """Returns the sequences consumed before `step`: the position in the data."""
+    stage = self.stage_at(step)
+    return stage.first_sample + (step - stage.first_step) * stage.batch_size
+
+  def tokens_at(self, step):
+    """Returns the tokens consumed before `step`, exact; `step` is a python int."""
+    return self.samples_at(step) * self.seq_len
+
+  def traced_tokens_at(self, step):
+    """Returns `tokens_at` for a traced int32 `step`, as float32.
+
+    Off by at most 1e-7 of its value: a 32-bit int would overflow at 2.1e9 tokens.
+    """
+    first_step = np.array([s.first_step for s in self.stages], np.int32)
+    first_token = [float(s.first_sample * self.seq_len) for s in self.stages]
+    tokens_per_step = [float(s.batch_size * self.seq_len) for s in self.stages]
+    i = jnp.searchsorted(first_step, step, side='right') - 1
+    steps = (step - jnp.asarray(first_step)[i]).astype(jnp.float32)
+    return jnp.asarray(first_token)[i] + steps * jnp.asarray(tokens_per_step)[i]
+
+  def step_at_tokens(self, tokens):
+    """Returns the first step before which at least `tokens` have been consumed."""
+    return _step_at(self.stages, self.seq_len, tokens)
+
+
+def make_horizon(train, seq_len):
+  """Returns the `Horizon` of a TrainConfig on sequences of `seq_len` tokens.
+
+  A budget in tokens is rounded up to whole steps. Raises ConfigError as `problems`.
+  """
+  if found := problems(train):
+    raise ConfigError(f'{found[0]}.')
+  stages = _stages(train, seq_len)
+  steps = train.steps or _step_at(stages, seq_len, train.tokens)
+  return Horizon(seq_len, steps, tuple(stages))
+
+
+def problems(train):
+  """Returns a line for each rule of budgets and batch sizes that `train` breaks."""
+  start, full, parts = train.ramp_start_batch_size, train.batch_size, train.grad_accum
+  found = []
+  if (train.steps is None) == (train.tokens is None):
+    found.append(
+      f'train.steps={train.steps}, train.tokens={train.tokens}: give exactly one, the'
+      ' other None'
+    )
+  if full % parts:
+    found.append(
+      f'train.grad_accum={parts}: expected a divisor of train.batch_size={full}'
+    )
+  if (start is None) != (train.ramp_tokens is None):
+    found.append(
+      f'train.ramp_start_batch_size={start}, train.ramp_tokens={train.ramp_tokens}: a'
+      ' batch-size ramp needs both'
+    )
+  if start and (full % start or start % parts):
+    found.append(
+      f'train.ramp_start_batch_size={start}: expected a divisor of train.batch_size='
+      f'{full} and a multiple of train.grad_accum={parts}'
+    )
+  return found
+
+
+def _stages(train, seq_len):
+  """Returns the stages of the batch-size ramp; one stage without a ramp.
+
+  The size rises in steps below the line from `ramp_start_batch_size` to `batch_size`
+  over `ramp_tokens`, through at most MAX_RAMP_SIZES multiples of the first: what
+  divides the first (microbatches, hosts, mesh axes) divides all.
+  """
+  start, full = train.ramp_start_batch_size, train.batch_size
+  if start is None:
+    return [BatchStage(0, 0, full)]
+  ratio = full // start
+  num_sizes = min(ratio - 1, MAX_RAMP_SIZES)
+  stages = []
+  for i in range(num_sizes + 1):
+    multiple = ratio if i == num_sizes else 1 + (ratio - 1) * i // num_sizes
+    begin = train.ramp_tokens * i // max(num_sizes, 1)
+    step = _step_at(stages, seq_len, begin) if stages else 0
+    sample = 0
+    if stages:
+      last = stages[-1]
+      sample = last.first_sample + (step - last.first_step) * last.batch_size
+      if step == last.first_step:  # the ramp is shorter than a step of this size
+        stages.pop()
+    stages.append(BatchStage(step, sample, start * multiple))
+  return stages
+
+
+def _step_at(stages, seq_len, tokens):
+  stage = next(
+    (s for s in reversed(stages) if s.first_sample * seq_len < tokens), stages[0]
+  )
+  missing = max(0, tokens - stage.first_sample * seq_len)
+  return stage.first_step - (-missing // (stage.batch_size * seq_len))

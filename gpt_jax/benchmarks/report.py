@@ -8,6 +8,7 @@ import jax
 
 from gpt_jax.benchmarks import timing, torch_gpt2
 from gpt_jax.model import flops
+from gpt_jax.parallel import chips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ def describe_device(dtype):
   minute, to be taken before anything is timed.
   """
   device = jax.devices()[0]
-  published = flops.peak_flops(device.device_kind, dtype)
+  published = chips.peak_flops(device.device_kind, dtype)
   return dict(
     kind=device.device_kind,
     platform=device.platform,

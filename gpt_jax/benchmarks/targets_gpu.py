@@ -19,6 +19,8 @@ import pathlib
 import sys
 import tempfile
 
+from gpt_jax.parallel import chips
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 KERNELS = ('fused', 'blockwise', 'dense')
@@ -69,8 +71,6 @@ BARS = {
   'decode share of the published bandwidth': 0.70,
 }
 """What the project aims at on one H200."""
-PUBLISHED_GB_PER_SECOND = {'H200': 4800.0}
-"""Memory bandwidth by what device_kind contains; the maker's figure, from memory."""
 
 
 def main(argv=None):
@@ -146,15 +146,13 @@ def verdicts(result):
   small, large = result['training']['124m'], result['training']['1558m']
   published = large.get('published_tflops')
   mfu = large['tflops'] / published if published and 'tflops' in large else None
-  bandwidth = next(
-    (gb for name, gb in PUBLISHED_GB_PER_SECOND.items() if name in result['device']),
-    None,
-  )
+  chip = chips.of_kind(result['device'])
+  bandwidth = chip and chip.hbm_bandwidth
   pace = result['decoding'].get('gb_per_second')
   values = (
     small.get('tokens_per_second'),
     mfu,
-    pace / bandwidth if bandwidth and pace else None,
+    1e9 * pace / bandwidth if bandwidth and pace else None,
   )
   return {
     bar: (value, aim) for (bar, aim), value in zip(BARS.items(), values, strict=True)

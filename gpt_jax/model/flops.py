@@ -1,4 +1,4 @@
-"""How large a model is and what a token costs: exact counts, and peaks to compare with.
+"""How large a model is and what a token costs, counted exactly.
 
 All functions take a resolved ModelConfig whose `vocab_size` is the number of rows of
 the table, padding included. Only matrix products are counted as FLOPs, two per
@@ -104,37 +104,3 @@ def _pairs(window, seq_len):
   """Returns how many (query, key) pairs a causal layer of `window` keys has."""
   window = min(window or seq_len, seq_len)
   return window * (window + 1) // 2 + (seq_len - window) * window
-
-
-# Dense peaks in TFLOP/s of one jax device, as makers publish them, without sparsity:
-# (what device_kind contains, half precision, float32). At jax's default precision a
-# float32 product runs in one bfloat16 pass on TPUs and in TF32 on GPUs since Ampere.
-# First match wins. Written from memory of the makers' pages (cloud.google.com/tpu/docs,
-# NVIDIA's data sheets) and not looked up again: check a row before quoting an MFU.
-_PEAKS = (
-  ('TPU v4', 275, 275),
-  ('TPU v5 lite', 197, 197),
-  ('TPU v5e', 197, 197),
-  ('TPU v5', 459, 459),  # v5p calls itself 'TPU v5' or 'TPU v5p'
-  ('TPU v6', 918, 918),
-  ('H200', 989, 494),
-  ('H100 PCIe', 756, 378),
-  ('H100 NVL', 835, 417),
-  ('H100', 989, 494),
-  ('A100', 312, 156),
-  ('L40S', 362, 183),
-  ('L4', 121, 60),
-)
-
-
-def peak_flops(device_kind, dtype):
-  """Returns the published peak FLOP/s of one device, or None where none is known (CPU).
-
-  Args:
-    device_kind: `jax.devices()[0].device_kind`.
-    dtype: of the matmul inputs, 'bfloat16', 'float16' or 'float32'.
-  """
-  for pattern, half, single in _PEAKS:
-    if pattern in device_kind:
-      return 1e12 * (single if dtype == 'float32' else half)
-  return None

@@ -8,6 +8,7 @@ from typing import Any
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.model import flops
+from gpt_jax.parallel import chips
 from gpt_jax.planning import inputs, kernel_model, network
 from gpt_jax.program import throughput
 
@@ -117,7 +118,7 @@ def measure(program, topology, text):
 def _peak_of_this_machine(topology, dtype):
   """Returns the FLOP/s of a device, published or measured."""
   device = topology.devices[0]
-  if published := flops.peak_flops(device.device_kind, dtype):
+  if published := chips.peak_flops(device.device_kind, dtype):
     return published
   # Virtual CPU devices share the cores: together they take what all their work takes.
   shares = len(topology.devices) if device.platform == 'cpu' else 1

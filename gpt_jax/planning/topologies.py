@@ -13,74 +13,7 @@ import re
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, require_extra
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-  """What is known of one jax device of a kind, for bounds; bytes and FLOPs a second.
-
-  A TPU7x chip is two jax devices; its figures here are halves of the chip's.
-  """
-
-  name: str
-  dims: int
-  """Axes of the torus: how many sizes a slice has."""
-  peak_flops: float
-  """Dense, bfloat16."""
-  hbm_gib: float
-  hbm_bandwidth: float
-  clock_hz: float
-  links: int
-  link_bandwidth: float
-  """Of one link to a neighbour, in one direction."""
-  dcn_bandwidth: float
-  """Of the network between slices, one direction, shared out over the devices."""
-  devices_per_chip: int = 1
-  cores: int = 1
-  """Each with a vector unit of 8 x 128 lanes."""
-  matrix_lanes: int = 128
-  """Rows and columns of a matrix unit: narrower products leave lanes idle."""
-
-
-# Peaks, HBM and interconnect: cloud.google.com/tpu/docs, one page per version; its
-# interconnect figure counts both directions of all links of a chip. Clocks are assumed:
-# the peak divided by what the matrix units do in a cycle (v4, v5p: 8 of 128x128; v5e:
-# 4 of 128x128; v6e: the work of 4 of 256x256; TPU7x: the same in each half); v4's and
-# v5e's agree with the published 1.05 and 1.5 GHz.
-CHIPS = {
-  'v4': Chip(
-    name='TPU v4', dims=3, peak_flops=275e12, hbm_gib=32, hbm_bandwidth=1.228e12,
-    clock_hz=1.05e9, links=6, link_bandwidth=50e9,
-    dcn_bandwidth=6.25e9,  # assumed, as v5p
-    cores=2,
-  ),
-  'v5e': Chip(
-    name='TPU v5e', dims=2, peak_flops=197e12, hbm_gib=16, hbm_bandwidth=0.819e12,
-    clock_hz=1.5e9, links=4, link_bandwidth=50e9,
-    dcn_bandwidth=3.125e9,  # 6.4 Tbit/s for a pod of 256
-  ),
-  'v5p': Chip(
-    name='TPU v5p', dims=3, peak_flops=459e12, hbm_gib=95, hbm_bandwidth=2.765e12,
-    clock_hz=1.75e9, links=6, link_bandwidth=100e9,
-    dcn_bandwidth=6.25e9,  # 50 Gbit/s
-    cores=2,
-  ),
-  'v6e': Chip(
-    name='TPU v6e', dims=2, peak_flops=918e12, hbm_gib=32, hbm_bandwidth=1.64e12,
-    clock_hz=1.75e9, links=4, link_bandwidth=100e9,
-    dcn_bandwidth=12.5e9,  # 25.6 Tbit/s for a pod of 256
-    matrix_lanes=256,
-  ),
-  'tpu7x': Chip(
-    name='TPU7x', dims=3, peak_flops=1153.5e12, hbm_gib=96,
-    hbm_bandwidth=3.69e12, clock_hz=2.2e9,
-    links=6, link_bandwidth=50e9,  # assumed: two devices share the links of a chip
-    dcn_bandwidth=6.25e9,  # assumed
-    devices_per_chip=2,
-    matrix_lanes=256,
-  ),
-}  # fmt: skip
-"""Names as libtpu spells them. A chip absent here cannot be planned for."""
+from gpt_jax.parallel.chips import TPU, TPUS
 
 _SHAPES = {2: '2x2, 4x4, 8x8 or 16x16', 3: '2x2x1, 4x4x4, 8x8x8 or 8x8x16'}
 
@@ -120,7 +53,7 @@ class Topology:
 
   name: str
   devices: tuple
-  chip: Chip | None
+  chip: TPU | None
   """None for CPUs and GPUs of this machine: their compilers estimate no cycles."""
   num_slices: int = 1
 
@@ -151,7 +84,7 @@ def parse(text):
       ' such as 2xv5e:16x16, cpu:8 or gpu:8.'
     )
   slices, kind, shape = int(found[1] or 1), found[2], found[3] or ''
-  chip = registry.choose(CHIPS, kind, '--topology')
+  chip = registry.choose(TPUS, kind, '--topology')
   sizes = [int(size) for size in shape.split('x') if size]
   if len(sizes) != chip.dims or not all(sizes) or not slices:
     raise ConfigError(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import flops
+from gpt_jax.parallel import chips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Meter:
     return Speed(pace, mfu)
 
 
-def peak_flops(dtype):
+def total_peak_flops(dtype):
   """Returns the peak FLOP/s of all devices together, published or measured.
 
   A device without a published figure (a CPU) is measured with one matrix product;
   virtual devices of one CPU share its cores, so they count once.
   """
   device = jax.devices()[0]
-  published = flops.peak_flops(device.device_kind, dtype)
+  published = chips.peak_flops(device.device_kind, dtype)
   if published is not None:
     return published * jax.device_count()
   shares = jax.process_count() if device.platform == 'cpu' else jax.device_count()

@@ -22,7 +22,7 @@ class Report:
       flops_per_token=flops.palm_flops_per_token(
         program.config.model, program.config.data.seq_len
       ),
-      peak=throughput.peak_flops(program.config.model.dtype),
+      peak=throughput.total_peak_flops(program.config.model.dtype),
     )
     self.restart_clock()
 

@@ -127,31 +127,3 @@ def dot_flops(jaxpr):
       if hasattr(inner, 'eqns'):
         total += dot_flops(inner)
   return total
-
-
-@pytest.mark.parametrize(
-  'kind,dtype,teraflops',
-  [
-    ('TPU v4', 'bfloat16', 275),
-    ('TPU v5 lite', 'bfloat16', 197),
-    ('TPU v5p', 'bfloat16', 459),
-    ('TPU v5', 'float32', 459),
-    ('TPU v6 lite', 'bfloat16', 918),
-    ('NVIDIA H100 80GB HBM3', 'bfloat16', 989),
-    ('NVIDIA H100 PCIe', 'bfloat16', 756),
-    ('NVIDIA H200', 'bfloat16', 989),
-    ('NVIDIA A100-SXM4-80GB', 'float16', 312),
-    ('NVIDIA A100-SXM4-80GB', 'float32', 156),
-    ('NVIDIA L40S', 'bfloat16', 362),
-    ('NVIDIA L4', 'bfloat16', 121),
-  ],
-)
-def test_peaks_are_found_by_the_names_that_devices_give_themselves(
-  kind, dtype, teraflops
-):
-  assert flops.peak_flops(kind, dtype) == teraflops * 1e12
-
-
-def test_no_peak_is_made_up_for_an_unknown_device():
-  assert flops.peak_flops('cpu', 'float32') is None
-  assert flops.peak_flops('NVIDIA GeForce RTX 4090', 'bfloat16') is None

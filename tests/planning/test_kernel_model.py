@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from gpt_jax.hlo import costs, types
+from gpt_jax.parallel import chips
 from gpt_jax.planning import kernel_model, topologies
 
-V5E = topologies.CHIPS['v5e']
+V5E = chips.TPUS['v5e']
 BLOCKS = dict(
   block_q=512, block_kv=512, block_q_dkv=512, block_kv_dkv=512, block_q_dq=512,
   block_kv_dq=512, q_layout=1, k_layout=1, v_layout=1,
@@ -50,7 +51,7 @@ def test_the_estimate_that_it_is_fitted_to_comes_out():
 def test_narrow_heads_take_the_time_of_the_lanes_they_leave_idle():
   assert ms(kernel(width=64)) == pytest.approx(ms(kernel(width=128)))
   assert ms(kernel(width=256)) > ms(kernel(width=128))
-  v6e = topologies.CHIPS['v6e']
+  v6e = chips.TPUS['v6e']
   assert ms(kernel(width=128), v6e) == pytest.approx(ms(kernel(width=256), v6e))
 
 

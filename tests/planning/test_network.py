@@ -7,9 +7,10 @@ import pytest
 
 from gpt_jax.core.axes import MESH_AXES
 from gpt_jax.hlo import types as hlo_records
+from gpt_jax.parallel import chips
 from gpt_jax.planning import network, topologies
 
-V5E = topologies.CHIPS['v5e']
+V5E = chips.TPUS['v5e']
 MIB = 2**20
 
 

@@ -7,11 +7,12 @@ import pytest
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.hlo import costs
 from gpt_jax.hlo import types as hlo_records
+from gpt_jax.parallel import chips
 from gpt_jax.planning import roofline, topologies
 from gpt_jax.planning.plan import Compiled, Plan
 from gpt_jax.planning.step_time import StepTime
 
-V5E = topologies.CHIPS['v5e']
+V5E = chips.TPUS['v5e']
 
 
 def op(name, kind, flops, cycles, hbm_bytes):

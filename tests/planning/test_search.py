@@ -8,6 +8,7 @@ import pytest
 from configs import base
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.parallel import chips
 from gpt_jax.planning import search, topologies
 from gpt_jax.program import setup
 from tests import tiny_runs
@@ -117,7 +118,7 @@ class Chips:
   """What a search asks of a slice, without libtpu."""
 
   def __init__(self, count, chip='v5e'):
-    self.devices, self.chip, self.num_slices = [None] * count, topologies.CHIPS[chip], 1
+    self.devices, self.chip, self.num_slices = [None] * count, chips.TPUS[chip], 1
 
 
 def test_arithmetic_rules_out_what_cannot_fit():

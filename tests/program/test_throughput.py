@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from gpt_jax.model import flops
+from gpt_jax.parallel import chips
 from gpt_jax.program import throughput
 
 
@@ -38,12 +38,12 @@ def test_a_clock_that_stands_still_divides_by_nothing():
 def test_a_cpu_is_measured_once_whatever_devices_it_plays(monkeypatch):
   monkeypatch.setattr(throughput, 'measured_matmul_flops', lambda dtype: 5e9)
   assert len(jax.devices()) == 8
-  assert throughput.peak_flops('float32') == 5e9
+  assert throughput.total_peak_flops('float32') == 5e9
 
 
 def test_published_peaks_count_for_each_device(monkeypatch):
-  monkeypatch.setattr(flops, 'peak_flops', lambda kind, dtype: 1e12)
-  assert throughput.peak_flops('bfloat16') == 8e12
+  monkeypatch.setattr(chips, 'peak_flops', lambda kind, dtype: 1e12)
+  assert throughput.total_peak_flops('bfloat16') == 8e12
 
 
 def test_a_measured_product_is_a_positive_rate():

@@ -1,12 +1,12 @@
-"""Text and token sources, tokenizers, packing and the loader.
+"""From files to batches: sources, tokenizers, packing, the token cache and the loader.
 
-A source is one split of a corpus: `len(source)` documents, `source[i]` is
-`{'text': str}` or, for synthetic languages, `{'tokens': int32 [n]}`. Its `fingerprint`
-is a flat dict that changes whenever its content does. A new source is one file with
-`make(data)` and one line in `SOURCES`.
+Read `pipeline.py` first: it puts the parts together. A new source is a file with a
+`Source` (`source.py`) and `make(data)`, and a line in `SOURCES`; a new tokenizer a line
+in `tokenizers.TOKENIZERS`; a new packing a line in `packing.PACKINGS`.
 """
 
 from gpt_jax.config.schema import DataConfig
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import (
   array_records,
@@ -18,10 +18,11 @@ from gpt_jax.data import (
   text_files,
   tfds_sets,
 )
+from gpt_jax.data.source import Source
 
 SOURCES = {
   'python_docs': python_library.make_docs,
-  'python_source': python_library.make_source,
+  'python_source': python_library.make_code,
   'text': text_files.make,
   'jsonl': json_lines.make,
   'tfds': tfds_sets.make,
@@ -34,12 +35,18 @@ SOURCES = {
 }
 
 
-def make(data: DataConfig):
+def make_source(data: DataConfig) -> Source:
   """Returns the source that `data.source` names, at the split `data.split`.
 
   Raises ConfigError for an unknown name, DataError for data that is missing or broken.
   """
-  return lookup(SOURCES, data.source, 'data.source')(data)
+  source = lookup(SOURCES, data.source, 'data.source')(data)
+  if not isinstance(source, Source):
+    raise ConfigError(
+      f'data.source={data.source!r}: returns a {type(source).__name__}; derive that'
+      ' class from gpt_jax.data.source.Source, which has the defaults.'
+    )
+  return source
 
 
 def raw_texts(source):

@@ -10,24 +10,25 @@ import numpy as np
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import files
-from gpt_jax.data.documents import open_files
+from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, locate
 from gpt_jax.data.json_lines import text_of
+from gpt_jax.data.text_files import open_files
 
-MAX_UNREADABLE = 100  # records at the start that may be damaged
+_MAX_UNREADABLE = 100  # records at the start that may be damaged
 
 
-class _Records:
+class _Records(Corpus):
   def __init__(self, paths, text_field):
     from array_record.python import array_record_data_source
 
     self._paths, self._field, self._shards = paths, text_field, []
-    for path in paths:  # one by one, so that an error knows its file
+    for path in paths:  # one by one, so that an error can name its file
       try:
         self._shards.append(array_record_data_source.ArrayRecordDataSource([str(path)]))
-      except (RuntimeError, ValueError, IndexError, OSError) as error:
+      except READ_ERRORS as error:
         raise DataError(
-          f'data.path: {path} cannot be read as ArrayRecord ({_line(error)}); copy it'
-          ' again from where it came from, or leave it out of data.path.'
+          f'data.path: {path} cannot be read as ArrayRecord ({first_line(error)}); copy'
+          ' it again from where it came from, or leave it out of data.path.'
         ) from error
     self._ends = np.cumsum([len(shard) for shard in self._shards])
     self._is_json = self._first_is_json()
@@ -44,37 +45,28 @@ class _Records:
     return text_of(record, self._field, self.place(i)).encode()
 
   def place(self, i):
-    shard, record = self._locate(i)
+    shard, record = locate(self._ends, i)
     return f'{self._paths[shard]}, record {record}'
 
-  def _locate(self, i):
-    shard = int(np.searchsorted(self._ends, i, side='right'))
-    return shard, i - (int(self._ends[shard - 1]) if shard else 0)
-
   def _read(self, i):
-    shard, record = self._locate(i)
+    shard, record = locate(self._ends, i)
     try:
       return self._shards[shard][record]
-    # The reader knows of hashes (RuntimeError, ValueError) and of ends (IndexError).
-    except (RuntimeError, ValueError, IndexError, OSError) as error:
+    except READ_ERRORS as error:
       raise DataError(
-        f'{self.place(i)} (from 0) is damaged ({_line(error)}); copy the file again'
-        ' from where it came from, or allow data.max_corrupt_records records to be left out.'
+        f'{self.place(i)} (from 0) is damaged ({first_line(error)}); copy the file'
+        ' again from where it came from, or allow data.max_corrupt_records records to'
+        ' be left out.'
       ) from error
 
   def _first_is_json(self):
-    """Returns whether the first record that can be read is JSON with the text field."""
-    for i in range(min(len(self), MAX_UNREADABLE)):
+    """Returns whether the first readable record is JSON with the text field."""
+    for i in range(min(len(self), _MAX_UNREADABLE)):
       try:
         return _has_field(self._read(i), self._field)
       except DataError:
         continue
     return False
-
-
-def _line(error):
-  """Returns the first line of what the reader says."""
-  return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _has_field(record, text_field):
@@ -86,9 +78,6 @@ def _has_field(record, text_field):
 
 
 def make(data):
-  """Returns the source of `data.path` at `data.split`."""
-  return open_files(
-    data,
-    ('.array_record', '.arrayrecord'),
-    lambda paths: _Records(paths, data.text_field),
-  )
+  """Returns the source of the records of `data.path` at `data.split`."""
+  suffixes = ('.array_record', '.arrayrecord')
+  return open_files(data, suffixes, lambda paths: _Records(paths, data.text_field))

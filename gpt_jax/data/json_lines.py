@@ -6,10 +6,11 @@ import numpy as np
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import files
-from gpt_jax.data.documents import open_files
+from gpt_jax.data.corpus import Corpus, locate
+from gpt_jax.data.text_files import open_files
 
 
-class _Lines:
+class _Lines(Corpus):
   def __init__(self, paths, text_field):
     self._paths, self._field = paths, text_field
     self._buffers = [files.read_bytes(path) for path in paths]
@@ -23,19 +24,15 @@ class _Lines:
   def __len__(self):
     return int(self._ends[-1])
 
-  def _locate(self, i):
-    file = int(np.searchsorted(self._ends, i, side='right'))
-    return file, i - (int(self._ends[file - 1]) if file else 0)
-
   def document(self, i):
-    file, row = self._locate(i)
+    file, row = locate(self._ends, i)
     buffer, start = self._buffers[file], int(self._rows[file][row])
     end = buffer.find(b'\n', start)
     line = buffer[start : end if end >= 0 else len(buffer)]
     return text_of(line, self._field, self.place(i)).encode()
 
   def place(self, i):
-    file, row = self._locate(i)
+    file, row = locate(self._ends, i)
     start = int(self._rows[file][row])
     return f'{self._paths[file]} (record {row + 1}, byte {start})'
 
@@ -68,16 +65,16 @@ def text_of(record, text_field, place):
       f'{place}: no field {text_field!r}; it has {", ".join(sorted(fields))}: set'
       ' data.text_field to one of them.'
     )
-  if not isinstance(fields[text_field], str):
-    kind = type(fields[text_field]).__name__
+  text = fields[text_field]
+  if not isinstance(text, str):
     raise DataError(
-      f'{place}: data.text_field={text_field!r} is {kind}, expected text.'
+      f'{place}: data.text_field={text_field!r} is {type(text).__name__}, expected'
+      ' text.'
     )
-  return fields[text_field]
+  return text
 
 
 def make(data):
-  """Returns the source of `data.path` at `data.split`."""
-  return open_files(
-    data, ('.jsonl', '.ndjson'), lambda paths: _Lines(paths, data.text_field)
-  )
+  """Returns the source of the lines of `data.path` at `data.split`."""
+  suffixes = ('.jsonl', '.ndjson')
+  return open_files(data, suffixes, lambda paths: _Lines(paths, data.text_field))

@@ -159,10 +159,11 @@ class _Prefetch:
       if now >= end:
         self._stopped.set()
         raise DataError(
-          f'data.timeout_seconds={doing.timeout_seconds:g}: no batch for that long while'
-          f' {doing.what}. The thread that reads data hangs here:\n{self._stack()}Check'
-          ' the disk or mount of the data and start again; nothing is lost up to the'
-          ' last save. Where reading is just slow, raise data.timeout_seconds.'
+          f'data.timeout_seconds={doing.timeout_seconds:g}: no batch for that long'
+          f' while {doing.what}. The thread that reads data hangs here:\n'
+          f'{self._stack()}Check the disk or mount of the data and start again; nothing'
+          ' is lost up to the last save. Where reading is just slow, raise'
+          ' data.timeout_seconds.'
         )
       if now >= warn_at:
         logging.warning('no batch for %.0f s while %s', now - started, doing.what)

@@ -115,7 +115,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   parts = members(data)
   _check_alike(data, {name: part for name, (part, _) in parts.items()})
   for name, (part, weight) in parts.items():
-    source = sources.make(part)
+    source = sources.make_source(part)
     _check_vocabulary(source, tokenizer, part)
     store = open_tokens(
       source,
@@ -127,7 +127,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     packings.append(packing.pack(store, part, for_eval=for_eval))
     weights.append(weight)
     stores[name] = store
-    entropies.append(getattr(source, 'entropy', None))
+    entropies.append(source.entropy)
     fingerprint |= _described(name, part, source, weight)
     if store.skipped:
       fingerprint |= {_prefix(name) + '.skipped': '; '.join(store.skipped)}
@@ -193,7 +193,7 @@ def _described(name, part, source, weight):
 
 
 def _check_vocabulary(source, tokenizer, data):
-  size = getattr(source, 'vocab_size', None)
+  size = source.vocab_size
   if size is not None and (tokenizer.name != 'ids' or tokenizer.vocab_size < size):
     raise ConfigError(
       f'data.source={data.source!r} gives ids below {size} that are not text, and'
@@ -215,21 +215,19 @@ def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
   knows them; which characters exist is all that it learns of them.
   """
   parts = [part for part, _ in members(data).values()]
-  made = [sources.make(part) for part in parts]
-  sizes = [size for source in made if (size := getattr(source, 'vocab_size', None))]
+  made = [sources.make_source(part) for part in parts]
+  sizes = [source.vocab_size for source in made if source.vocab_size]
   if sizes:
     tokenizer_config = dataclasses.replace(
       tokenizer_config, name='ids', vocab_size=max(sizes)
     )
   if tokenizer_config.name == 'char':
     parts = [part for one in held_out for part, _ in members(one).values()]
-    made += [sources.make(part) for part in parts]
+    made += [sources.make_source(part) for part in parts]
 
   def texts():
     for source in made:
       for i in range(len(source)):
-        yield from (
-          source.pieces(i) if hasattr(source, 'pieces') else [source[i]['text']]
-        )
+        yield from source.pieces(i)
 
   return tokenizers.build(tokenizer_config, texts, workdir)

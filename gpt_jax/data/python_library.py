@@ -15,7 +15,8 @@ from pathlib import Path
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import splits
-from gpt_jax.data.documents import TextSource
+from gpt_jax.data.corpus import Corpus
+from gpt_jax.data.text_source import TextSource
 
 _SKIPPED = {
   *('test', 'tests', 'idle_test'),
@@ -80,7 +81,7 @@ def _docstrings(node):
       yield from _docstrings(child)
 
 
-class _Library:
+class _Library(Corpus):
   """Named texts that are extracted when first read; `load` returns them."""
 
   def __init__(self, load, fingerprint):
@@ -95,7 +96,7 @@ class _Library:
     return len(self._load())
 
   @property
-  def num_bytes(self):
+  def num_bytes(self):  # as a property: the texts are not read before they are needed
     return sum(len(text) for _, text in self._load())
 
   def document(self, i):
@@ -117,10 +118,10 @@ def _fingerprint():
 def make_docs(data):
   """Returns reference topics and docstrings at `data.split`."""
   splits.check(data.split)
-  return TextSource(_Library(_docs, _fingerprint()), data.split, 'python_docs')
+  return TextSource(_Library(_docs, _fingerprint()), data.split, data.source)
 
 
-def make_source(data):
+def make_code(data):
   """Returns the library's code at `data.split`, a file a document."""
   splits.check(data.split)
-  return TextSource(_Library(_modules, _fingerprint()), data.split, 'python_source')
+  return TextSource(_Library(_modules, _fingerprint()), data.split, data.source)

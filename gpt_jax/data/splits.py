@@ -35,7 +35,7 @@ def check(split):
     )
 
 
-def takes(split, document):
+def contains(split, document):
   """Returns whether `document` (bytes) is of `split`, by the hash of its content."""
   head = hashlib.sha256(document).digest()[:8]
   low, high = BOUNDS[split]

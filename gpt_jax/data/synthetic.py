@@ -11,12 +11,13 @@ import numpy as np
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import splits
+from gpt_jax.data.source import Source
 
 _BLOCK = 256  # documents made at once; part of the language's definition
 _STREAMS = {'train': 0, 'validation': 1, 'test': 2}
 
 
-class SyntheticSource:
+class SyntheticSource(Source):
   """`source[i] == {'tokens': int32 [document_len]}`, drawn from `language`.
 
   A language has `vocab_size`, `entropy`, `draw(rng, count, length) -> int [count,

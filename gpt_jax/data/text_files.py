@@ -1,16 +1,27 @@
-"""Plain text: a file, a glob or a folder; .gz too. Each file is one document.
+"""Plain text, a document a file; and how any files of `data.path` become a source."""
 
-A byte-order mark is dropped, nothing else.
-"""
+from gpt_jax.data import files, splits
+from gpt_jax.data.corpus import Corpus, skip_damaged
+from gpt_jax.data.text_source import TextSource
 
-from gpt_jax.data import files
-from gpt_jax.data.documents import open_files
-
-SUFFIXES = ('.txt', '.text', '.md', '.rst', '.tokens')
+_SUFFIXES = ('.txt', '.text', '.md', '.rst', '.tokens')
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 
 
-class _Files:
+def open_files(data, suffixes, open_corpus):
+  """Returns the source of the files of `data.path` at `data.split`.
+
+  Where all files are named after splits (`train.txt valid.txt test.txt`) the names
+  decide, otherwise `splits.py` does. `open_corpus(paths)` returns the `Corpus`.
+  """
+  splits.check(data.split)
+  paths = files.find(data, suffixes)
+  chosen = splits.by_file_name(paths, data.split)
+  corpus = skip_damaged(open_corpus(chosen or paths), data)
+  return TextSource(corpus, data.split, data.source, is_presplit=bool(chosen))
+
+
+class _TextFiles(Corpus):
   def __init__(self, paths):
     self._paths = paths
     self.fingerprint = files.fingerprint(paths)
@@ -28,5 +39,5 @@ class _Files:
 
 
 def make(data):
-  """Returns the source of `data.path` at `data.split`."""
-  return open_files(data, SUFFIXES, _Files)
+  """Returns the source of plain text; a byte-order mark is dropped, nothing else."""
+  return open_files(data, _SUFFIXES, _TextFiles)

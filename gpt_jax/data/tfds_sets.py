@@ -13,11 +13,11 @@ from typing import Any
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.core.registry import nearest
-from gpt_jax.data import skipping
-from gpt_jax.data.documents import TextSource
+from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, skip_damaged
+from gpt_jax.data.text_source import TextSource
 
 
-class _Examples:
+class _Examples(Corpus):
   def __init__(self, builder, split, text_field):
     self._examples = builder.as_data_source(split=split)
     self._name, self._field = builder.name, text_field
@@ -38,11 +38,10 @@ class _Examples:
   def document(self, i):
     try:
       text = self._examples[i][self._field]
-    except (RuntimeError, ValueError, IndexError, OSError) as error:
-      said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    except READ_ERRORS as error:
       raise DataError(
-        f'{self.place(i)} (from 0) is damaged ({said}); prepare the set again,'
-        ' or allow data.max_corrupt_records records to be left out.'
+        f'{self.place(i)} (from 0) is damaged ({first_line(error)}); prepare the set'
+        ' again, or allow data.max_corrupt_records records to be left out.'
       ) from error
     return text.encode() if isinstance(text, str) else text
 
@@ -81,7 +80,8 @@ def make(data):
     ) from error
   if not len(corpus):
     raise DataError(f'data.split={data.split!r}: no examples of {data.name} lie in it.')
-  return TextSource.whole(skipping.wrap(corpus, data), data.split, 'tfds')
+  corpus = skip_damaged(corpus, data)
+  return TextSource(corpus, data.split, data.source, is_presplit=True)
 
 
 def _prepared_builder(data):

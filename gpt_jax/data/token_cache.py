@@ -40,7 +40,7 @@ class TokenStore:
   offsets: np.ndarray  # int64 [documents + 1]
   checks: 'Checks | None' = None  # None: tokens that came from no file
   skipped: tuple[str, ...] = ()
-  """What was left out under `data.max_corrupt_records`: place and reason of each record."""
+  """Place and reason of each record that `data.max_corrupt_records` left out."""
 
   def read(self, start, stop):
     """Returns tokens `start` to `stop`; DataError where they are not as written."""
@@ -207,7 +207,7 @@ def _write(source, tokenizer, append_eos, folder, show_progress):
     'source': source.fingerprint,
     'tokenizer': tokenizer.fingerprint,
     'append_eos': append_eos,
-    'skipped': list(getattr(source, 'skipped', {}).values()),
+    'skipped': list(source.skipped.values()),
     'crc32': {
       'offsets.bin': zlib.crc32(offsets.tobytes()),
       'checks.bin': zlib.crc32(sums.tobytes()),
@@ -273,11 +273,7 @@ def _batches(source):
 
 def _parts(source) -> Iterator[tuple[int, bool, Any]]:
   for document in range(len(source)):
-    if hasattr(source, 'pieces'):
-      pieces = source.pieces(document)
-    else:
-      fields = source[document]
-      pieces = iter([fields['tokens'] if 'tokens' in fields else fields['text']])
+    pieces = source.pieces(document)
     waiting = next(pieces, None)
     for piece in pieces:
       yield document, False, waiting
@@ -297,8 +293,9 @@ class _Progress:
     self._bar = Progress(
       console=console, transient=True, disable=not (show and sys.stderr.isatty())
     )
-    total = getattr(source, 'num_bytes', None)
-    self._task = self._bar.add_task(f'tokenizing {_named(source)}', total=total)
+    self._task = self._bar.add_task(
+      f'tokenizing {_named(source)}', total=source.num_bytes
+    )
 
   def __enter__(self):
     self._bar.start()

@@ -128,7 +128,13 @@ def build(cfg, texts, workdir=None):
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
   if workdir is None or cfg.name not in TOKENIZERS:
-    return make(cfg, texts)  # one from outside looks after itself
+    made = make(cfg, texts)  # nothing is kept: no loader here knows a plug-in
+    if not isinstance(made, Tokenizer):
+      raise ConfigError(
+        f'tokenizer.name={cfg.name!r}: returns a {type(made).__name__}; derive that'
+        ' class from gpt_jax.data.tokenizer.Tokenizer.'
+      )
+    return made
   folder = pathlib.Path(workdir) / 'tokenizer'
   request = {'name': cfg.name}
   if cfg.name in ('bpe', 'ids'):

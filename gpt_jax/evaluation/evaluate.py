@@ -48,10 +48,10 @@ def evaluate(
     _add(sums, pending)
     pending = result
   _add(sums, pending)
-  return figures(sums, dataset.entropy, predicts_text)
+  return metrics_from_sums(sums, dataset.entropy, predicts_text)
 
 
-def figures(sums, entropy=None, predicts_text=True):
+def metrics_from_sums(sums, entropy=None, predicts_text=True):
   """Returns the figures that summed `nll`, `targets`, `correct` and `bytes` give."""
   loss = sums['nll'] / max(sums['targets'], 1.0)
   result = dict(loss=loss, perplexity=math.exp(min(loss, MAX_EXPONENT)))

@@ -31,7 +31,7 @@ direction is an optax transformation without learning rate and without decay. It
 to a stack of layers (`layers/...`, a leading axis) what it would do to each of them."""
 
 
-def make(cfg, schedule, params):
+def make_optimizer(cfg, schedule, params):
   """Returns the optax transformation of an OptimizerConfig.
 
   Args:
@@ -97,4 +97,4 @@ def _descend(settings, learning_rates, is_coupled):
   )
 
 
-__all__ = ['OPTIMIZERS', 'ema_init', 'ema_update', 'make']
+__all__ = ['OPTIMIZERS', 'ema_init', 'ema_update', 'make_optimizer']

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 
 from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import make as make_source
-from gpt_jax.data import pipeline
+from gpt_jax.data import make_source, pipeline
 
 SYNTHETIC = ('markov', 'uniform', 'copy', 'dyck', 'induction')
 _KNOWN_SIZES = {'byte': 257, 'gpt2': 50257}

@@ -79,7 +79,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
   model = GPT(config.model, config.attention, attend, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   params, param_shardings = abstract_params(config, rules)
-  optimizer = optimizers.make(config.optimizer, schedule, params)
+  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
   init = functools.partial(_init, config=config, optimizer=optimizer)
   shapes = jax.eval_shape(init, 0)
   shardings = _state_shardings(shapes, params, param_shardings, rules)

@@ -95,7 +95,7 @@ class _Documents:
   def __init__(self, config, dataset, tokenizer):
     self._dataset, self._tokenizer = dataset, tokenizer
     self._sources = {
-      name: sources.make(part)
+      name: sources.make_source(part)
       for name, (part, _) in pipeline.members(config.data).items()
     }
     self._numbers = {}
@@ -124,10 +124,7 @@ class _Documents:
     return text if len(text) <= EXCERPT_CHARS else text[:EXCERPT_CHARS] + ' ...'
 
   def _place(self, member, document):
-    source = self._sources[member]
-    if not hasattr(source, 'place'):
-      return ''
-    return source.place(self._number(member, document))
+    return self._sources[member].place(self._number(member, document))
 
   def _number(self, member, document):
     """Returns the number in the source of a kept document: empty ones are left out."""
@@ -135,7 +132,9 @@ class _Documents:
     if len(source) == store.num_documents:
       return document
     if member not in self._numbers:
-      self._numbers[member] = [i for i in range(len(source)) if any(source.pieces(i))]
+      self._numbers[member] = [
+        i for i in range(len(source)) if any(map(len, source.pieces(i)))
+      ]
     return self._numbers[member][document]
 
 

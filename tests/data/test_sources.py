@@ -11,7 +11,7 @@ from configs import base
 from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.data import documents, splits
+from gpt_jax.data import splits, text_source
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -23,7 +23,7 @@ def config(**fields):
 
 
 def texts(**fields):
-  return list(sources.raw_texts(sources.make(config(**fields))))
+  return list(sources.raw_texts(sources.make_source(config(**fields))))
 
 
 def write_json_lines(path, records):
@@ -81,10 +81,10 @@ def test_file_names_give_the_splits_when_all_carry_one(tmp_path):
     assert found == [f'wiki.{name}.txt']
   (tmp_path / 'wiki.train.txt').unlink()
   with pytest.raises(DataError, match='named after other splits.*valid'):
-    sources.make(config(source='text', path=str(tmp_path)))
+    sources.make_source(config(source='text', path=str(tmp_path)))
   # A file without a split's name: the names decide nothing.
   (tmp_path / 'notes.txt').write_text('notes')
-  assert len(sources.make(config(source='text', path=str(tmp_path)))) == 3
+  assert len(sources.make_source(config(source='text', path=str(tmp_path)))) == 3
 
 
 def test_gz_glob_folder_and_byte_order_mark_give_the_same_text(tmp_path):
@@ -112,7 +112,7 @@ def test_relative_paths_are_looked_up_in_data_dir_then_environment(
 def test_pieces_of_a_large_document_join_to_it_and_cut_before_spaces(tmp_path):
   content = 'Ein schöner 语 Tag, \n\n und   mehr.\n' * 100_000
   (tmp_path / 'big.txt').write_text(content, encoding='utf-8')
-  source = sources.make(config(source='text', path=str(tmp_path), split='all'))
+  source = sources.make_source(config(source='text', path=str(tmp_path), split='all'))
   pieces = list(source.pieces(0))
   assert len(pieces) > 2 and ''.join(pieces) == content
   for piece, following in zip(pieces, pieces[1:], strict=False):
@@ -120,9 +120,9 @@ def test_pieces_of_a_large_document_join_to_it_and_cut_before_spaces(tmp_path):
 
 
 def test_pieces_without_any_space_are_cut_between_characters(tmp_path, monkeypatch):
-  monkeypatch.setattr(documents, '_PIECE', 100)
+  monkeypatch.setattr(text_source, '_PIECE_BYTES', 100)
   (tmp_path / 'zh.txt').write_text('语言模型' * 100, encoding='utf-8')
-  source = sources.make(config(source='text', path=str(tmp_path), split='all'))
+  source = sources.make_source(config(source='text', path=str(tmp_path), split='all'))
   assert ''.join(source.pieces(0)) == '语言模型' * 100
 
 
@@ -141,18 +141,22 @@ def test_fingerprint_follows_content_and_split_not_the_place(tmp_path):
     (tmp_path / folder).mkdir()
     (tmp_path / folder / 'a.txt').write_text('same')
   one, other = (
-    sources.make(config(source='text', path=str(tmp_path / f))).fingerprint
+    sources.make_source(config(source='text', path=str(tmp_path / f))).fingerprint
     for f in 'xy'
   )
   assert one == other
   (tmp_path / 'y' / 'a.txt').write_text('also')
-  changed = sources.make(config(source='text', path=str(tmp_path / 'y'))).fingerprint
-  test = sources.make(config(source='text', path=str(tmp_path / 'x'), split='test'))
+  changed = sources.make_source(
+    config(source='text', path=str(tmp_path / 'y'))
+  ).fingerprint
+  test = sources.make_source(
+    config(source='text', path=str(tmp_path / 'x'), split='test')
+  )
   assert changed != one and test.fingerprint != one
 
 
 def test_python_docs_is_english_prose_split_without_overlap():
-  made = {s: sources.make(config(source='python_docs', split=s)) for s in SPLITS}
+  made = {s: sources.make_source(config(source='python_docs', split=s)) for s in SPLITS}
   sizes = {s: sum(map(len, sources.raw_texts(source))) for s, source in made.items()}
   assert sum(sizes.values()) > 1_000_000  # about 2.3 million; varies by Python
   assert sizes['train'] > 10 * sizes['validation'] > 0
@@ -199,7 +203,7 @@ def test_bad_data_is_refused_by_name(case, tmp_path):
 def test_a_tfds_set_that_is_not_prepared_says_how_to_prepare_it(tmp_path):
   for name in ('lm1b', 'no_such_set', 'lm1b:9.9.9'):
     with pytest.raises(DataError, match='download_and_prepare') as caught:
-      sources.make(config(source='tfds', name=name, data_dir=str(tmp_path)))
+      sources.make_source(config(source='tfds', name=name, data_dir=str(tmp_path)))
     assert str(tmp_path) in str(caught.value)
   assert not list(tmp_path.iterdir())  # nothing was downloaded
 
@@ -208,14 +212,14 @@ def test_a_tfds_set_that_is_not_prepared_says_how_to_prepare_it(tmp_path):
 def test_tfds_gives_records_splits_and_slices(shared_tfds):
   here = dict(source='tfds', data_dir=str(shared_tfds))
   assert [len(text) for text in texts(**here, name='tiny_shakespeare')] == [1_003_854]
-  web = sources.make(config(**here, name='c4_demo:1.0.0', split='train[:10%]'))
+  web = sources.make_source(config(**here, name='c4_demo:1.0.0', split='train[:10%]'))
   assert len(web) == 27 and all(isinstance(web[i]['text'], str) for i in range(27))
   with pytest.raises(DataError, match='train, validation; give one of them or a slice'):
-    sources.make(config(**here, name='c4_demo', split='test'))
+    sources.make_source(config(**here, name='c4_demo', split='test'))
   with pytest.raises(DataError, match='sentence'):
-    sources.make(config(**here, name='sst2_small'))
+    sources.make_source(config(**here, name='sst2_small'))
   with pytest.raises(DataError, match="did you mean 'c4_demo'"):
-    sources.make(config(**here, name='c4_dmo'))
+    sources.make_source(config(**here, name='c4_dmo'))
 
 
 @pytest.mark.shared
@@ -228,6 +232,15 @@ def test_a_text_file_is_cut_where_tfds_cut_tiny_shakespeare(shared_data, shared_
     assert texts(source='text', path=path, split=split) == there
 
 
+def make_bare(data):
+  return [{'text': 'a list is no source'}]
+
+
+def test_a_plug_in_that_is_no_source_is_refused():
+  with pytest.raises(ConfigError, match='returns a list; derive.*source.Source'):
+    sources.make_source(config(source=f'{__name__}:make_bare'))
+
+
 @pytest.mark.parametrize('name', sorted(sources.SOURCES))
 def test_every_source_keeps_the_contract(name, tmp_path, request):
   (tmp_path / 'a.txt').write_text('some text ' * 50)
@@ -237,7 +250,7 @@ def test_every_source_keeps_the_contract(name, tmp_path, request):
   if name == 'tfds':
     folder = request.getfixturevalue('shared_tfds')
     fields = dict(source=name, name='c4_demo', data_dir=str(folder))
-  made = sources.make(config(**fields))
+  made = sources.make_source(config(**fields))
   first = made[0]
   assert len(made) > 0
   if 'tokens' in first:
@@ -245,7 +258,7 @@ def test_every_source_keeps_the_contract(name, tmp_path, request):
     assert 0 <= first['tokens'].min() <= first['tokens'].max() < made.vocab_size
   else:
     assert isinstance(first['text'], str) and first['text']
-  assert made.fingerprint == sources.make(config(**fields)).fingerprint
+  assert made.fingerprint == sources.make_source(config(**fields)).fingerprint
   assert all(isinstance(v, (str, int, float)) for v in made.fingerprint.values())
   assert made.fingerprint['source'] == name and made.fingerprint['split'] == 'train'
 
@@ -260,5 +273,5 @@ def test_config_is_not_changed_by_a_source(tmp_path):
   (tmp_path / 'a.txt').write_text('text')
   data = config(source='text', path=str(tmp_path))
   before = dataclasses.asdict(data)
-  sources.make(data)
+  sources.make_source(data)
   assert dataclasses.asdict(data) == before

@@ -19,7 +19,7 @@ SMALL = dict(num_documents=512, document_len=64, vocab_size=8)
 def make(name, *, split='train', seed=0, **generator):
   fields = {f'data.generator.{k}': v for k, v in {**SMALL, **generator}.items()}
   fields |= {'data.source': name, 'data.split': split, 'data.seed': seed}
-  return sources.make(load.resolve(base.get_config(), fields).data)
+  return sources.make_source(load.resolve(base.get_config(), fields).data)
 
 
 def costs(source):

@@ -8,10 +8,11 @@ import pytest
 
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.data import token_cache
+from gpt_jax.data.source import Source
 from gpt_jax.data.tokenizers import ByteTokenizer, IdsTokenizer
 
 
-class Texts:
+class Texts(Source):
   """A source of given texts that counts how often it is read."""
 
   def __init__(self, *texts, version=0):

@@ -100,12 +100,12 @@ def test_bpe_learns_the_asked_number_of_tokens_and_shortens_text():
 
 def test_bpe_of_safe_pieces_is_bpe_of_the_whole(tmp_path, monkeypatch):
   from gpt_jax import data as sources
-  from gpt_jax.data import documents
+  from gpt_jax.data import text_source
 
-  monkeypatch.setattr(documents, '_PIECE', 64)
+  monkeypatch.setattr(text_source, '_PIECE_BYTES', 64)
   (tmp_path / 'a.txt').write_text(''.join(TEXTS), encoding='utf-8')
   fields = {'data.source': 'text', 'data.path': str(tmp_path), 'data.split': 'all'}
-  source = sources.make(load.resolve(base.get_config(), fields).data)
+  source = sources.make_source(load.resolve(base.get_config(), fields).data)
   pieces = list(source.pieces(0))
   assert len(pieces) > 10
   tokenizer = build('bpe', vocab_size=400)
@@ -178,6 +178,13 @@ def make_outside(cfg, texts):
 def test_one_from_outside_is_made_by_its_maker(tmp_path):
   outside = dataclasses.replace(config('byte'), name=f'{__name__}:make_outside')
   assert tokenizers.build(outside, list, tmp_path).vocab_size == 7
+  with pytest.raises(ConfigError, match='returns a list; derive'):
+    no_tokenizer = dataclasses.replace(outside, name=f'{__name__}:make_list')
+    tokenizers.build(no_tokenizer, list)
+
+
+def make_list(cfg, texts):
+  return []
 
 
 def test_unknown_names_are_answered_with_the_nearest():

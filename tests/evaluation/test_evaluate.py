@@ -107,12 +107,15 @@ def test_the_progress_is_told_how_many_batches_come():
 
 
 def test_a_hopeless_loss_has_a_finite_perplexity():
-  figures = evaluation.figures({'nll': 1e6, 'targets': 1.0, 'correct': 0.0})
+  figures = evaluation.metrics_from_sums({'nll': 1e6, 'targets': 1.0, 'correct': 0.0})
   assert math.isfinite(figures['perplexity'])
 
 
 def test_an_empty_split_divides_by_nothing():
-  assert evaluation.figures({'nll': 0.0, 'targets': 0.0, 'correct': 0.0})['loss'] == 0
+  assert (
+    evaluation.metrics_from_sums({'nll': 0.0, 'targets': 0.0, 'correct': 0.0})['loss']
+    == 0
+  )
 
 
 def test_flat_scores_become_figures_by_set():
@@ -132,7 +135,7 @@ def test_bits_per_byte_of_a_model_that_knows_nothing_are_those_of_its_table():
   lengths = ByteTokenizer().byte_lengths
   targets = np.array([*b'twelve bytes', 256])
   nll = len(targets) * math.log(257)
-  figures = evaluation.figures(
+  figures = evaluation.metrics_from_sums(
     {'nll': nll, 'targets': 13.0, 'correct': 0.0, 'bytes': lengths[targets].sum()}
   )
   assert figures['bits_per_byte'] == pytest.approx(13 * math.log2(257) / 12)

@@ -35,13 +35,13 @@ def decaying(settings):
 
 def test_matrices_are_kernels_and_embeddings_whatever_their_shape():
   matrices = {name for name in NAMES if name.endswith(('kernel', 'embedding'))}
-  assert decaying(resolve(decay='matrices')) == matrices
+  assert decaying(resolve(decay_mask='matrices')) == matrices
 
 
 def test_decay_may_be_all_none_or_a_regular_expression():
-  assert decaying(resolve(decay='all')) == set(NAMES)
-  assert decaying(resolve(decay='none')) == set()
-  assert decaying(resolve(decay='mlp.*kernel|^head')) == {
+  assert decaying(resolve(decay_mask='all')) == set(NAMES)
+  assert decaying(resolve(decay_mask='none')) == set()
+  assert decaying(resolve(decay_mask='mlp.*kernel|^head')) == {
     'layers/block_0/mlp/up/kernel',
     'head/kernel',
   }
@@ -61,7 +61,7 @@ def test_the_first_group_that_matches_wins():
 
 
 def test_a_group_that_states_its_decay_overrides_the_mask():
-  settings = resolve(dict(match='bias$', weight_decay=0.5), decay='matrices')
+  settings = resolve(dict(match='bias$', weight_decay=0.5), decay_mask='matrices')
   assert settings['layers/block_0/mlp_norm/bias'].weight_decay == 0.5
   assert settings['final_norm/scale'].weight_decay == 0.0
 
@@ -96,4 +96,4 @@ def test_a_group_whose_parameters_are_all_taken_is_refused():
 
 def test_a_decay_that_finds_nothing_is_refused():
   with pytest.raises(ConfigError, match="optimizer.decay_mask='matrixes'"):
-    resolve(decay='matrixes')
+    resolve(decay_mask='matrixes')

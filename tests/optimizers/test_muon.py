@@ -57,7 +57,7 @@ def gradients(shapes):
 
 def first_update(flat):
   tree = nested(flat)
-  transform = optimizers.make(CFG, lambda step: 1.0, tree)
+  transform = optimizers.make_optimizer(CFG, lambda step: 1.0, tree)
   update = jax.jit(lambda tree: transform.update(tree, transform.init(tree), tree)[0])
   return dict(pytree.named_leaves(update(tree)))
 

@@ -106,7 +106,7 @@ def test_without_extras_it_is_the_plain_optimizer_of_optax(name):
     'final_norm': {'scale': jnp.asarray(rng.normal(size=(8,)))},
   }
   cfg = config(name, learning_rate=1e-2, muon_learning_rate=1e-2, nesterov=False)
-  got = run(optimizers.make(cfg, halving, params), params)
+  got = run(optimizers.make_optimizer(cfg, halving, params), params)
   assert_close(got, run(PLAIN[name](), params))
 
 
@@ -122,9 +122,9 @@ def test_stacking_layers_changes_nothing(name):
   wide *= np.array([0.1, 1, 10], np.float32)[:, None, None]
   params['layers']['block_0']['mlp']['up']['kernel'] = wide
   cfg = config(name, weight_decay=0.1)
-  stacked = run(optimizers.make(cfg, halving, params), params)
+  stacked = run(optimizers.make_optimizer(cfg, halving, params), params)
   apart = stacking.unstack(params)
-  apart = run(optimizers.make(cfg, halving, apart), apart)
+  apart = run(optimizers.make_optimizer(cfg, halving, apart), apart)
   # Muon's iterations amplify rounding between a batched and a single matmul.
   tolerance = 2e-4 if name == 'muon' else 1e-6
   assert_close(stacked, stacking.stack(apart), atol=tolerance)
@@ -135,7 +135,7 @@ def test_the_loss_of_a_quadratic_falls(name):
   goal = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4)), jnp.float32)
   params = {'layers_0': {'mlp': {'up': {'kernel': goal + 1.0}}}}
   cfg = config(name, learning_rate=0.05, muon_learning_rate=0.05, momentum=0.5)
-  transform = optimizers.make(cfg, lambda step: 1.0, params)
+  transform = optimizers.make_optimizer(cfg, lambda step: 1.0, params)
 
   def loss(params):
     return jnp.sum(jnp.square(params['layers_0']['mlp']['up']['kernel'] - goal))
@@ -156,7 +156,9 @@ def test_state_has_shapes_before_devices_and_can_be_donated(name):
   params = tree()
   abstract = jax.eval_shape(lambda: params)
   frozen = dict(match='embed', freeze=True)
-  transform = optimizers.make(config(name, groups=(frozen,)), halving, abstract)
+  transform = optimizers.make_optimizer(
+    config(name, groups=(frozen,)), halving, abstract
+  )
   shapes = jax.eval_shape(transform.init, abstract)
   state = jax.jit(transform.init)(params)
   assert jax.tree.structure(shapes) == jax.tree.structure(state)
@@ -183,13 +185,15 @@ def test_frozen_parameters_have_no_state_and_do_not_move(name):
   params = tree()
   groups = (dict(match='^layers/', freeze=True), dict(match='final', freeze=True))
   cfg = config(name, weight_decay=0.1, clip_norm=1.0, groups=groups)
-  transform = optimizers.make(cfg, halving, params)
+  transform = optimizers.make_optimizer(cfg, halving, params)
   new = run(transform, params)
   for name_, leaf in pytree.named_leaves(new):
     old = dict(pytree.named_leaves(params))[name_]
     assert np.array_equal(leaf, old) == name_.startswith(('layers', 'final')), name_
   trained = {key: params[key] for key in ('embed', 'head')}
-  alone = optimizers.make(dataclasses.replace(cfg, groups=()), halving, trained)
+  alone = optimizers.make_optimizer(
+    dataclasses.replace(cfg, groups=()), halving, trained
+  )
   # The norm that clips is that of trained parameters: freezing equals leaving out.
   assert_close({key: new[key] for key in trained}, run(alone, trained))
   count = sum(leaf.size for leaf in jax.tree.leaves(transform.init(params)))
@@ -205,7 +209,9 @@ def test_decay_equals_adamw_of_optax_with_a_mask():
     lambda step: 1e-3 * halving(step), 0.9, 0.95, weight_decay=0.1, mask=mask
   )
   cfg = config(weight_decay=0.1, learning_rate=1e-3)
-  assert_close(run(optimizers.make(cfg, halving, params), params), run(want, params))
+  assert_close(
+    run(optimizers.make_optimizer(cfg, halving, params), params), run(want, params)
+  )
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
@@ -216,9 +222,9 @@ def test_independent_decay_is_coupled_decay_divided_by_the_rate(name):
     name, weight_decay=1e-4, weight_decay_mode='independent', **rates
   )
   coupled = config(name, weight_decay=1e-4 / 2e-3, **rates)
-  got = run(optimizers.make(independent, halving, params), params)
-  assert_close(got, run(optimizers.make(coupled, halving, params), params))
-  plain = run(optimizers.make(config(name, **rates), halving, params), params)
+  got = run(optimizers.make_optimizer(independent, halving, params), params)
+  assert_close(got, run(optimizers.make_optimizer(coupled, halving, params), params))
+  plain = run(optimizers.make_optimizer(config(name, **rates), halving, params), params)
   changed = jax.tree.map(lambda a, b: np.abs(a - b).max() > 1e-5, got, plain)
   assert jax.tree.reduce(lambda a, b: a or b, changed)
 
@@ -227,9 +233,9 @@ def test_independent_decay_shrinks_by_the_schedule_alone():
   params = tree()
   cfg = config(
     'sgd', learning_rate=1e-30, weight_decay=0.25, weight_decay_mode='independent',
-    decay='all',
+    decay_mask='all',
   )  # fmt: skip
-  got = run(optimizers.make(cfg, halving, params), params)
+  got = run(optimizers.make_optimizer(cfg, halving, params), params)
   shrunk = (1 - 0.25) * (1 - 0.125) * (1 - 0.0625)
   assert_close(got, jax.tree.map(lambda leaf: shrunk * leaf, params))
 
@@ -237,7 +243,7 @@ def test_independent_decay_shrinks_by_the_schedule_alone():
 def test_clipping_is_by_the_norm_of_all_gradients():
   params = tree()
   cfg = config('sgd', momentum=0.0, learning_rate=1.0, clip_norm=0.5)
-  transform = optimizers.make(cfg, lambda step: 1.0, params)
+  transform = optimizers.make_optimizer(cfg, lambda step: 1.0, params)
   gradients = jax.tree.map(lambda leaf: 3.0 * leaf, params)
   updates = one_update(transform, gradients, params)
   squares = [
@@ -256,7 +262,7 @@ def test_a_group_scales_its_learning_rate():
   moved = {}
   for groups in ((), (group,)):
     cfg = dataclasses.replace(base_cfg, groups=groups)
-    transform = optimizers.make(cfg, lambda step: 1.0, params)
+    transform = optimizers.make_optimizer(cfg, lambda step: 1.0, params)
     moved[groups == ()] = one_update(transform, params, params)
   want = moved[True] | {'head': {'kernel': 0.5 * moved[True]['head']['kernel']}}
   assert_close(moved[False], want)
@@ -264,4 +270,4 @@ def test_a_group_scales_its_learning_rate():
 
 def test_a_misspelt_optimizer_names_the_nearest_one():
   with pytest.raises(ConfigError, match="did you mean 'adamw'"):
-    optimizers.make(config('adam'), halving, tree())
+    optimizers.make_optimizer(config('adam'), halving, tree())

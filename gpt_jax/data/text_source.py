@@ -1,0 +1,100 @@
+"""The documents of one split of a corpus, decoded when they are asked for."""
+
+import re
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.data import splits
+from gpt_jax.data.source import Source
+
+_PIECE_BYTES = 1 << 20
+# No pre-tokenizer of the GPT family has a token that spans this position, so a text cut
+# here has the same tokens as the whole.
+_SAFE_CUT = re.compile(r'\w(?=[ \n])')
+
+
+class TextSource(Source):
+  """Documents of `split` of a `Corpus`; `is_presplit`: all of them are of `split`."""
+
+  def __init__(self, corpus, split, name, *, is_presplit=False):
+    self._corpus = corpus
+    self.fingerprint = {'source': name, 'split': split, **corpus.fingerprint}
+    self._rule = 'all' if is_presplit else split
+    self._indices = None
+
+  @property
+  def skipped(self):
+    return self._corpus.skipped
+
+  @property
+  def num_bytes(self):
+    low, high = splits.BOUNDS[self._rule]
+    return round(self._corpus.num_bytes * (high - low))
+
+  @property
+  def _is_cut(self):
+    return self._rule != 'all' and len(self._corpus) < splits.MANY_DOCUMENTS
+
+  def _documents(self):
+    """Returns the numbers in the corpus of this split's documents."""
+    if self._indices is None:
+      self._indices = range(len(self._corpus))
+      if self._rule != 'all' and not self._is_cut:
+        self._indices = [
+          i
+          for i in self._indices
+          if splits.contains(self._rule, self._corpus.document(i))
+        ]
+    return self._indices
+
+  def __len__(self):
+    return len(self._documents())
+
+  def __getitem__(self, i):
+    return {'text': ''.join(self.pieces(i))}
+
+  def place(self, i):
+    return self._corpus.place(self._documents()[i])
+
+  def pieces(self, i):
+    """Yields document `i` as strings of about a million characters.
+
+    Tokenized one by one by a byte, character or byte-level BPE tokenizer they give the
+    same tokens as the whole. Raises DataError for bytes that are not UTF-8.
+    """
+    index = self._documents()[i]
+    document = self._corpus.document(index)
+    start, end = splits.byte_range(self._rule if self._is_cut else 'all', document)
+    position, rest = start, b''
+    while position < end:
+      block = rest + document[position : min(position + _PIECE_BYTES, end)]
+      position += len(block) - len(rest)
+      text, rest = self._decode(block, position, position >= end, index)
+      if position < end:
+        cut = _last_safe_cut(text)
+        text, rest = text[:cut], text[cut:].encode() + rest
+      yield text
+
+  def _decode(self, block, position, is_last, index):
+    """Returns (text, the bytes of a character that the block's end cut in two)."""
+    try:
+      return str(block, 'utf-8'), b''
+    except UnicodeDecodeError as error:
+      is_cut_character = len(block) - error.start < 4 and (
+        'unexpected end' in error.reason
+      )
+      if is_cut_character and not is_last:
+        return str(block[: error.start], 'utf-8'), block[error.start :]
+      where = position - len(block) + error.start
+      raise DataError(
+        f'{self._corpus.place(index)}: byte {where} is not UTF-8 ({error.reason});'
+        ' convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW'
+      ) from error
+
+
+def _last_safe_cut(text):
+  """Returns where to cut `text`: before its last space after a word, else its end."""
+  for tail in (min(len(text), 4096), len(text)):
+    cuts = [match.end() for match in _SAFE_CUT.finditer(text, len(text) - tail)]
+    if cuts:
+      return cuts[-1]
+  return len(text)

@@ -15,6 +15,7 @@ from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizer import Tokenizer
 
 END = '<|endoftext|>'
+GPT2_VOCAB_SIZE = 50257
 _ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')
 _SPACE = '\u2581'  # SentencePiece's mark of a space
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.synthetic import SyntheticSource
+from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 
 class DyckLanguage:
@@ -78,6 +78,7 @@ class DyckLanguage:
     return result
 
 
+@sized_by_generator
 def make(data):
   """Returns a source of documents of `vocab_size / 2` kinds of brackets."""
   g = data.generator

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.synthetic import SyntheticSource
+from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 _MAX_TABLE = 1 << 26
 
@@ -95,6 +95,7 @@ def _stationary(rows):
   return pi / pi.sum()
 
 
+@sized_by_generator
 def make(data):
   """Returns a source of documents from the order-k chain of `data.generator`."""
   g = data.generator
@@ -118,6 +119,7 @@ class UniformLanguage(MarkovLanguage):
     return rng.integers(self.vocab_size, size=(count, length))
 
 
+@sized_by_generator
 def make_uniform(data):
   """Returns a source of independent uniform tokens, entropy ln(vocab_size)."""
   size = data.generator.vocab_size

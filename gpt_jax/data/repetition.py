@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.synthetic import SyntheticSource
+from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 
 class RepeatingLanguage:
@@ -80,6 +80,7 @@ def _primitive_words(length, vocab_size):
   return vocab_size**length - sum(_primitive_words(n, vocab_size) for n in shorter)
 
 
+@sized_by_generator
 def make_copy(data):
   """Returns a source of documents whose second half repeats the first."""
   g = data.generator
@@ -88,6 +89,7 @@ def make_copy(data):
   return SyntheticSource(data, language)
 
 
+@sized_by_generator
 def make_induction(data):
   """Returns a source of documents tiled from a segment of random length."""
   g = data.generator

@@ -12,9 +12,13 @@ import numpy as np
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import splits
 from gpt_jax.data.source import Source
+from gpt_jax.data.tokenizer import known_size
 
 _BLOCK = 256  # documents made at once; part of the language's definition
 _STREAMS = {'train': 0, 'validation': 1, 'test': 2}
+
+sized_by_generator = known_size(lambda data: data.generator.vocab_size)
+"""Decorates the `make(data)` of each language."""
 
 
 class SyntheticSource(Source):

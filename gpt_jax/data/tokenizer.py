@@ -82,6 +82,19 @@ class Tokenizer:
     (folder / DEFINITION).write_text(text, encoding='utf-8')
 
 
+def known_size(size):
+  """Decorates the factory of a tokenizer or source: `size(cfg)` ids, nothing read.
+
+  `gpt-jax plan` takes the vocabulary from there; without it the user gives a number.
+  """
+
+  def mark(make):
+    make.vocab_size = size
+    return make
+
+  return mark
+
+
 class StreamDecoder:
   """Text of ids that come one at a time, never half a character."""
 

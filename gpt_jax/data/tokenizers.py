@@ -16,7 +16,7 @@ import numpy as np
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import bpe, sentencepieces
-from gpt_jax.data.tokenizer import DEFINITION, Tokenizer
+from gpt_jax.data.tokenizer import DEFINITION, Tokenizer, known_size
 
 
 class ByteTokenizer(Tokenizer):
@@ -105,12 +105,18 @@ def _make_char(cfg, texts):
   return CharTokenizer(characters)
 
 
+_size_of_config = known_size(lambda cfg: cfg.vocab_size)
+
 TOKENIZERS = {
-  'byte': lambda cfg, texts: ByteTokenizer(),
+  'byte': known_size(lambda cfg: ByteTokenizer.vocab_size)(
+    lambda cfg, texts: ByteTokenizer()
+  ),
   'char': _make_char,
-  'ids': lambda cfg, texts: IdsTokenizer(cfg.vocab_size),
-  'bpe': lambda cfg, texts: bpe.train(texts(), cfg.vocab_size),
-  'gpt2': lambda cfg, texts: bpe.from_gpt2_files(cfg.path),
+  'ids': _size_of_config(lambda cfg, texts: IdsTokenizer(cfg.vocab_size)),
+  'bpe': _size_of_config(lambda cfg, texts: bpe.train(texts(), cfg.vocab_size)),
+  'gpt2': known_size(lambda cfg: bpe.GPT2_VOCAB_SIZE)(
+    lambda cfg, texts: bpe.from_gpt2_files(cfg.path)
+  ),
   'json': lambda cfg, texts: bpe.from_json_file(cfg.path),
   'sentencepiece': lambda cfg, texts: sentencepieces.from_file(cfg.path),
 }

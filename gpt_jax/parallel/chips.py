@@ -17,12 +17,12 @@ class Chip:
   """Dense, of 16-bit inputs, without sparsity."""
   float32_flops: float
   """At jax's default precision: one bfloat16 pass on TPUs, TF32 on GPUs."""
-  hbm_bandwidth: float | None = None
+  hbm_bandwidth: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TPU(Chip):
-  """What a plan needs besides; a TPU7x row is half of the chip, one of its two devices."""
+  """What a plan needs besides. A TPU7x chip is two devices: its row has half of it."""
 
   dims: int
   """Axes of the torus: how many sizes a slice has."""
@@ -84,12 +84,12 @@ TPUS = {
 # From memory of NVIDIA's data sheets: check a row before quoting an MFU.
 GPUS = {
   'h200': Chip('H200', ('H200',), 989e12, 494e12, 4.8e12),
-  'h100-pcie': Chip('H100 PCIe', ('H100 PCIe',), 756e12, 378e12),
-  'h100-nvl': Chip('H100 NVL', ('H100 NVL',), 835e12, 417e12),
-  'h100': Chip('H100', ('H100',), 989e12, 494e12),
-  'a100': Chip('A100', ('A100',), 312e12, 156e12),
-  'l40s': Chip('L40S', ('L40S',), 362e12, 183e12),
-  'l4': Chip('L4', ('L4',), 121e12, 60e12),
+  'h100-pcie': Chip('H100 PCIe', ('H100 PCIe',), 756e12, 378e12, None),
+  'h100-nvl': Chip('H100 NVL', ('H100 NVL',), 835e12, 417e12, None),
+  'h100': Chip('H100', ('H100',), 989e12, 494e12, None),
+  'a100': Chip('A100', ('A100',), 312e12, 156e12, None),
+  'l40s': Chip('L40S', ('L40S',), 362e12, 183e12, None),
+  'l4': Chip('L4', ('L4',), 121e12, 60e12, None),
 }
 
 

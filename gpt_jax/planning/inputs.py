@@ -4,36 +4,38 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax import objectives
+from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import make_source, pipeline
-
-SYNTHETIC = ('markov', 'uniform', 'copy', 'dyck', 'induction')
-_KNOWN_SIZES = {'byte': 257, 'gpt2': 50257}
+from gpt_jax.data import SOURCES, pipeline
+from gpt_jax.data.tokenizers import TOKENIZERS
 
 
 def vocabulary(config):
   """Returns the objectives.Vocab that `train` would have, without any training text.
 
-  `model.vocab_size` where it is set; else the fixed size of the byte and GPT-2
-  tokenizers, the size that a BPE is asked to learn, or that of a synthetic language.
+  `model.vocab_size` where it is set; else what the entries of the sources (synthetic
+  languages), or that of the tokenizer, say by `data.tokenizer.known_size`.
   """
   extra = objectives.extra_tokens(config.objective, config.data.seq_len)
   if config.model.vocab_size is not None:
     return objectives.Vocab(size=config.model.vocab_size - extra)
   parts = [part for part, _ in pipeline.members(config.data).values()]
-  languages = [make_source(part) for part in parts if part.source in SYNTHETIC]
-  if languages:
-    # As pipeline.open_tokenizer, which would open sources of text too.
-    return objectives.Vocab(max(getattr(one, 'vocab_size', 0) for one in languages))
+  found = [_known_size(SOURCES, part.source, 'data.source', part) for part in parts]
   name = config.tokenizer.name
-  if name == 'bpe':
-    return objectives.Vocab(config.tokenizer.vocab_size)
-  if name not in _KNOWN_SIZES:
+  size = max((size for size in found if size), default=None) or _known_size(
+    TOKENIZERS, name, 'tokenizer.name', config.tokenizer
+  )
+  if size is None:
     raise ConfigError(
-      f'tokenizer.name={name!r}: how many tokens it has shows only once it is made;'
+      f'tokenizer.name={name!r}: how many tokens it has shows only once it is built;'
       ' give the number as --config.model.vocab_size=N.'
     )
-  return objectives.Vocab(_KNOWN_SIZES[name])
+  return objectives.Vocab(size)
+
+
+def _known_size(entries, name, field, cfg):
+  size = getattr(registry.lookup(entries, name, field), 'vocab_size', None)
+  return size and size(cfg)
 
 
 def abstract_batch(program):

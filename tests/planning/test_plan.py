@@ -8,16 +8,12 @@ import math
 import jax
 import pytest
 
-from configs import base
 from gpt_jax import planning
-from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.hlo import types
 from gpt_jax.model import flops
-from gpt_jax.planning import inputs, memory, step_time, topologies
+from gpt_jax.planning import memory, step_time, topologies
 from gpt_jax.planning import plan as plans
-from gpt_jax.program import setup, step
 from tests import tiny_runs
 
 FIELDS = {
@@ -134,49 +130,6 @@ def test_a_plan_is_json(plan):
   values = json.loads(json.dumps(plan.to_dict()))
   assert FIELDS <= values.keys()
   assert values['collectives'][0].keys() >= {'kind', 'axes', 'wire_bytes'}
-
-
-@pytest.mark.parametrize(
-  'overrides, size',
-  [
-    ({'tokenizer.name': 'byte'}, 257),
-    ({'tokenizer.name': 'gpt2'}, 50257),
-    ({'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 999}, 999),
-    ({'tokenizer.name': 'char', 'model.vocab_size': 65}, 65),
-    ({'objective.name': 'masked_lm', 'model.vocab_size': 65}, 64),
-    ({'data.source': 'markov', 'data.generator.vocab_size': 12}, 12),
-    ({'data.source': 'uniform', 'data.generator.vocab_size': 12}, 12),
-  ],
-)
-def test_the_vocabulary_is_known_without_reading_text(overrides, size):
-  overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
-  resolved = load.resolve(base.get_config(), overrides, setup.REGISTRIES)
-  assert inputs.vocabulary(resolved).size == size
-
-
-@pytest.mark.parametrize('source', inputs.SYNTHETIC)
-def test_a_language_has_the_vocabulary_that_training_gives_it(source, tmp_path):
-  resolved = config({'data.source': source})
-  tokenizer = setup.open_tokenizer(resolved, tmp_path)
-  assert inputs.vocabulary(resolved).size == tokenizer.vocab_size
-
-
-def test_a_vocabulary_that_is_not_to_be_known_is_asked_for():
-  resolved = config({'data.source': 'text', 'tokenizer.name': 'char'})
-  with pytest.raises(ConfigError, match='--config.model.vocab_size=N'):
-    inputs.vocabulary(resolved)
-
-
-def test_documents_kept_apart_bring_segments_and_positions():
-  for overrides in (
-    {'data.packing': 'first_fit'},
-    {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
-  ):
-    cfg = config(overrides | {'data.source': 'python_docs'})
-    program = step.build(cfg, vocab=inputs.vocabulary(cfg))
-    batch = inputs.abstract_batch(program)
-    assert batch.keys() == {'tokens', 'segments', 'positions'}
-    assert batch['segments'].shape == (8, 17)
 
 
 @pytest.mark.parametrize(

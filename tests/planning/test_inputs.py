@@ -1,0 +1,60 @@
+"""Shapes of a planned step: its vocabulary and its batch, before any data is read."""
+
+import pytest
+
+from configs import base
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.data.tokenizer import known_size
+from gpt_jax.planning import inputs
+from gpt_jax.program import setup, step
+from tests.tiny_runs import tiny_config
+
+
+@known_size(lambda cfg: 4096)
+def make_syllables(cfg, texts):
+  raise AssertionError('a plan builds no tokenizer')
+
+
+@pytest.mark.parametrize(
+  'overrides, size',
+  [
+    ({'tokenizer.name': 'byte'}, 257),
+    ({'tokenizer.name': 'gpt2'}, 50257),
+    ({'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 999}, 999),
+    ({'tokenizer.name': 'char', 'model.vocab_size': 65}, 65),
+    ({'objective.name': 'masked_lm', 'model.vocab_size': 65}, 64),
+    ({'data.source': 'markov', 'data.generator.vocab_size': 12}, 12),
+    ({'data.source': 'uniform', 'data.generator.vocab_size': 12}, 12),
+    ({'tokenizer.name': f'{__name__}:make_syllables'}, 4096),
+  ],
+)
+def test_a_vocabulary_is_known_without_reading_text(overrides, size):
+  overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
+  resolved = load.resolve(base.get_config(), overrides, setup.REGISTRIES)
+  assert inputs.vocabulary(resolved).size == size
+
+
+@pytest.mark.parametrize('source', ['markov', 'uniform', 'copy', 'dyck', 'induction'])
+def test_a_language_has_the_vocabulary_of_training(source, tmp_path):
+  resolved = tiny_config({'data.source': source})
+  tokenizer = setup.open_tokenizer(resolved, tmp_path)
+  assert inputs.vocabulary(resolved).size == tokenizer.vocab_size
+
+
+def test_an_unknown_vocabulary_is_asked_for():
+  resolved = tiny_config({'data.source': 'text', 'tokenizer.name': 'char'})
+  with pytest.raises(ConfigError, match='--config.model.vocab_size=N'):
+    inputs.vocabulary(resolved)
+
+
+def test_separate_documents_have_segments_and_positions():
+  for overrides in (
+    {'data.packing': 'first_fit'},
+    {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
+  ):
+    cfg = tiny_config(overrides | {'data.source': 'python_docs'})
+    program = step.build(cfg, vocab=inputs.vocabulary(cfg))
+    batch = inputs.abstract_batch(program)
+    assert batch.keys() == {'tokens', 'segments', 'positions'}
+    assert batch['segments'].shape == (8, 17)

@@ -19,6 +19,7 @@ import typing
 from ml_collections import ConfigDict
 
 from gpt_jax.config.checks import CHECKS
+from gpt_jax.config.migrate import RENAMED_FIELDS, RENAMED_VALUES
 from gpt_jax.config.schema import Config, DataConfig
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
@@ -123,6 +124,11 @@ def _cause(error, path):
   if isinstance(error, SyntaxError):
     lines = [error.lineno]
   place = f' (line {lines[-1]})' if lines else ''
+  if frames and 'ml_collections' in frames[-1].filename:
+    name = re.search(r'["\'](\w+)["\']', str(error))
+    for old, new in RENAMED_FIELDS.items():
+      if name and old.endswith(f'.{name[1]}'):
+        return f'{old}: renamed; it is {new} now{place}'
   return f'{type(error).__name__}: {text}{place}'
 
 
@@ -146,14 +152,17 @@ def _override(values, key, value, problems, cls: type = Config, prefix=''):
     node, dotted = node[part], dotted + '.'
   is_free = any(key.startswith(name + '.') for name in _NESTED_DICTS) and cls is Config
   if last not in node and not is_free:
-    problems.append(_unknown(prefix + key, last, node))
+    problems.append(_unknown(prefix + key, last, node, 'data.' * bool(prefix)))
     return
   if isinstance(value, str):
     value = _parse(value, _annotation(cls, key))
   node[last] = _plain(value)
 
 
-def _unknown(dotted, name, node):
+def _unknown(dotted, name, node, section=''):
+  """Returns the problem of a name that is not in `node`, the fields of `section`."""
+  if new := RENAMED_FIELDS.get(section + name if section else dotted):
+    return f'{dotted}: renamed; it is {new.removeprefix(section)} now'
   hint = nearest(name, node)
   known = (
     f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
@@ -231,6 +240,11 @@ def _checked(dotted, value, annotation, field, problems):
     return value
   if typing.Any in allowed:  # config_checks looks into those
     return value
+  if isinstance(value, str):
+    name = dotted.split('[')[0]
+    if new := RENAMED_VALUES.get((name, value)):
+      problems.append(f'{name}: {value!r} was renamed; it is {new!r} now')
+      return value
   if float in allowed and type(value) is int:
     value = float(value)
   # bool is an int to isinstance, but never what somebody means by a number.

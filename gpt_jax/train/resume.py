@@ -12,7 +12,7 @@ import os
 
 from gpt_jax import optimizers
 from gpt_jax.checkpoints import manager, tree_diff
-from gpt_jax.config import load
+from gpt_jax.config import load, migrate
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.program import spikes
@@ -33,6 +33,7 @@ def same_run(saved, config, workdir, allow_changes=False):
 
   Raises CheckpointError listing the fields in which `config` is another run.
   """
+  saved = migrate.read_saved(saved, workdir)
   config = _with_saved_table(saved, config)
   found = changes(saved, config)
   if found and not allow_changes:

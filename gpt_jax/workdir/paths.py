@@ -20,6 +20,7 @@ import sys
 
 import jax
 
+from gpt_jax.config import migrate
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
 from gpt_jax.workdir import files
@@ -82,14 +83,18 @@ class Workdir:
   def read_config(self):
     """Returns config.json as nested dicts, or None where no run has started yet.
 
-    Raises CheckpointError when it cannot be read.
+    Fields have today's names, whichever version saved them (`config.migrate`). Raises
+    CheckpointError when it cannot be read.
     """
     if not self.config.exists():
       return None
     try:
-      return files.read_json(self.config)
+      saved = files.read_json(self.config)
     except StorageError as error:
       raise CheckpointError(str(error)) from error
+    if not isinstance(saved, dict):
+      raise CheckpointError(f'{self.config} holds no config; restore it from a copy.')
+    return migrate.read_saved(saved, self.path)
 
   def add_start(self, entry):
     """Appends `entry` (see `provenance`) to run.json; earlier starts stay."""

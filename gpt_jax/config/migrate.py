@@ -1,0 +1,83 @@
+"""Saved configs of earlier versions, under today's names; a rename is a line here.
+
+Only what a run has saved is renamed by itself, in `read_saved`. Overrides and config
+files are written by people: they get an error that says the new name (`load`).
+"""
+
+import copy
+import functools
+import sys
+
+RENAMED_FIELDS = {
+  'data.skip_corrupt': 'data.max_corrupt_records',
+  'data.slow_seconds': 'data.warn_after_seconds',
+  'data.stall_seconds': 'data.timeout_seconds',
+  'model.vocab_multiple': 'model.pad_vocab_to_multiple_of',
+  'optimizer.decay': 'optimizer.decay_mask',
+  'optimizer.ema': 'optimizer.ema_decay',
+  'parallel.rules': 'parallel.preset',
+}
+"""Old name -> new name. Fields of `data` are renamed in eval sets and mixtures too."""
+
+RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
+"""(Field under its new name, old value or item) -> new one."""
+
+ADDED_FIELDS = {}
+"""New field -> the value that means what was done before the field existed."""
+
+
+def read_saved(values, place):
+  """Returns a copy of a saved config under today's names, all fields present.
+
+  What was changed is printed, field by field and once a process; `place` says where the
+  config was saved.
+  """
+  values, changes = copy.deepcopy(values), []
+  for old, new in RENAMED_FIELDS.items():
+    section, name = _section(values, old)
+    if name in section:
+      new_section, new_name = _section(values, new, make=True)
+      new_section[new_name] = section.pop(name)
+      changes.append(f'{old} -> {new}')
+  for field in ('eval.sets', 'data.mixture'):
+    parts, _ = _section(values, f'{field}.')
+    for part, fields in parts.items():
+      fields = fields if isinstance(fields, dict) else {}
+      for key in [key for key in fields if f'data.{key}' in RENAMED_FIELDS]:
+        new = RENAMED_FIELDS[f'data.{key}'].removeprefix('data.')
+        fields[new] = fields.pop(key)
+        changes.append(f'{field}.{part}.{key} -> {new}')
+  for (field, old), new in RENAMED_VALUES.items():
+    section, name = _section(values, field)
+    value = section.get(name)
+    if value == old:
+      section[name] = new
+    elif isinstance(value, list) and old in value:
+      section[name] = [new if item == old else item for item in value]
+    else:
+      continue
+    changes.append(f'{field}: {old!r} -> {new!r}')
+  for field, value in ADDED_FIELDS.items():
+    section, name = _section(values, field, make=True)
+    if name not in section:
+      section[name] = value
+      changes.append(f'{field} = {value!r} (there was no such field)')
+  if changes:
+    _note(
+      '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])
+    )
+  return values
+
+
+def _section(values, field, make=False):
+  """Returns `(the dict that holds dotted `field`, its name there)`."""
+  *parents, name = field.split('.')
+  for part in parents:
+    inner = values.setdefault(part, {}) if make else values.get(part)
+    values = inner if isinstance(inner, dict) else {}
+  return values, name
+
+
+@functools.cache  # config.json and each checkpoint have the same to say
+def _note(text):
+  print(text, file=sys.stderr)

@@ -23,10 +23,10 @@ LONGEST = 256
 def cases(subject, batch_sizes=BATCH_SIZES):
   """Returns `prefill_B` and `decode_B` for each number of texts written at once."""
   config = subject.config
-  if config.objective.name == 'masked_lm':
+  if subject.program.objective.visibility == 'bidirectional':
     raise ConfigError(
-      'objective.name="masked_lm": such a model writes no text; leave decode out of'
-      ' --what.'
+      f'objective.name={config.objective.name!r}: a bidirectional model writes no text;'
+      ' leave decode out of --what.'
     )
   engine = text.make_engine(config, subject.state.params, subject.num_ids)
   half = lengths(config.data.seq_len)

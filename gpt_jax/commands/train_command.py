@@ -92,7 +92,10 @@ def _train(args, overrides):
   loop.train(config, args.workdir, allow_changes=args.allow_changes)
   if multihost.is_primary():
     print(f'done: {args.workdir} holds checkpoints, metrics and figures/loss.png')
-    can_compare = config.objective.name == 'causal_lm' and not config.data.mixture
+    from gpt_jax import objectives
+
+    predicts_text = objectives.describe(config).predicts_text
+    can_compare = predicts_text and not config.data.mixture
     print(
       f'next: gpt-jax eval --workdir={args.workdir}'
       + (' --baselines' if can_compare else '')

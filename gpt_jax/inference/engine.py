@@ -23,13 +23,11 @@ from gpt_jax.core.types import Array, PyTree
 from gpt_jax.inference.sampling import Sampling, real_logits, sample
 from gpt_jax.model import stacking
 from gpt_jax.model.gpt import GPT, empty_cache
+from gpt_jax.objectives import VISIBILITIES
 
 CHUNK = 32  # tokens per row between two looks of the host
 STREAM_CHUNK = 8  # the same when somebody reads along: 1, 2, 4, then 8 at a time
 MIN_BUCKET = 16
-
-VISIBILITIES = ('causal', 'prefix', 'full')
-"""What a token sees: those before it; the whole prompt as well; everything."""
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +57,7 @@ class Engine:
     Args:
       attend, rules: as `GPT` takes them.
       vocab_limit: ids from here on only pad the table; None: all are real.
-      visibility: what the model was trained to see, one of VISIBILITIES.
+      visibility: what the model was trained to see, one of objectives.VISIBILITIES.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
@@ -211,10 +209,10 @@ class Engine:
     )
 
   def _require_left_to_right(self):
-    if self.visibility == 'full':
+    if self.visibility == 'bidirectional':
       raise ConfigError(
-        'this model was trained to see text on both sides (objective.name="masked_lm");'
-        ' it cannot write or score text from left to right. Use its logits.'
+        'a bidirectional model (objective.name="masked_lm" or the like) cannot write or'
+        ' score text from left to right; use its logits.'
       )
 
   def _check(self, rows, num_more, field):
@@ -306,7 +304,7 @@ def forward(params, tokens_BT, length_B, *, model, visibility, vocab_limit, pref
   mask = masks.causal()
   if visibility == 'prefix':
     mask = masks.prefix(jnp.broadcast_to(prefix_B, length_B.shape))
-  if visibility == 'full':
+  if visibility == 'bidirectional':
     is_real_BT = jnp.arange(tokens_BT.shape[1])[None] < length_B[:, None]
     mask = masks.bidirectional(is_real_BT.astype(jnp.int32))
   logits_BTV, _ = model.apply({'params': params}, tokens_BT, mask)

@@ -9,16 +9,15 @@ from gpt_jax.data.tokenizer import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.sampling import Sampling
 
-VISIBILITY = {'prefix_lm': 'prefix', 'span_corruption': 'prefix', 'masked_lm': 'full'}
-"""What models see by their objective, where it is not just what came before."""
-
 
 def make_engine(config, params, vocab_size):
   """Returns the Engine of a Config with its `model.vocab_size`, for decoding.
 
   `vocab_size` is the tokenizer's; the ids of the objective come on top.
   """
-  extra = objectives.extra_tokens(config.objective, config.data.seq_len)
+  objective = objectives.make(
+    config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
+  )
   _, attend = attention.choose_kernel(
     config.attention.kernel,
     seq_len=config.data.seq_len,
@@ -31,8 +30,8 @@ def make_engine(config, params, vocab_size):
     config.attention,
     params,
     attend=attend,
-    vocab_limit=vocab_size + extra,
-    visibility=VISIBILITY.get(config.objective.name, 'causal'),
+    vocab_limit=vocab_size + objective.extra_tokens,
+    visibility=objective.visibility,
   )
 
 

@@ -1,8 +1,17 @@
-"""Training objectives: what to hide, what to predict, what may be seen."""
+"""Training objectives: what to hide, what to predict, what may be seen.
+
+`example.py` says what an objective is and makes; read it first. `causal_lm` is the
+simplest one. `losses` scores the predictions, `fused_loss` without all logits at once.
+A new objective is a file with `make` and a line in OBJECTIVES.
+"""
+
+import jax
+import jax.numpy as jnp
 
 from gpt_jax.core import registry
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.objectives import causal_lm, masked_lm, prefix_lm, span_corruption
-from gpt_jax.objectives.example import Example, Objective, Vocab
+from gpt_jax.objectives.example import VISIBILITIES, Example, Objective, Vocab
 
 OBJECTIVES = {
   'causal_lm': causal_lm.make,
@@ -14,14 +23,38 @@ OBJECTIVES = {
 
 
 def make(cfg, *, vocab, seq_len):
-  """Returns the `Objective` of an ObjectiveConfig on sequences of `seq_len` tokens."""
-  factory = registry.lookup(OBJECTIVES, cfg.name, 'objective.name')
-  return factory(cfg, vocab=vocab, seq_len=seq_len)
+  """Returns the `Objective` of an ObjectiveConfig on sequences of `seq_len` tokens.
+
+  Raises ConfigError where its mask shows something else than its `visibility` says.
+  """
+  objective = _entry(cfg)(cfg, vocab=vocab, seq_len=seq_len)
+  row = {'tokens': jax.ShapeDtypeStruct((1, seq_len + 1), jnp.int32)}
+  mask = jax.eval_shape(objective, row, jax.random.key(0)).mask
+  found = 'bidirectional'
+  if mask.causal:
+    found = 'causal' if mask.prefix_B is None else 'prefix'
+  if objective.visibility != found:
+    raise ConfigError(
+      f'objective.name={cfg.name!r}: its mask is {found}, but it declares visibility='
+      f'{objective.visibility!r}, by which models are decoded; return'
+      f' Objective(..., visibility={found!r}).'
+    )
+  return objective
 
 
-def extra_tokens(cfg, seq_len):
-  """Returns how many ids the objective needs above the tokenizer's `vocab.size`."""
-  return make(cfg, vocab=Vocab(size=1), seq_len=seq_len).extra_tokens
+def describe(config):
+  """Returns the Objective of a Config to read its fields, not to build examples.
+
+  It takes no tokenizer and no device: config loading asks before jax starts.
+  """
+  cfg = config.objective
+  return _entry(cfg)(cfg, vocab=Vocab(size=1), seq_len=config.data.seq_len)
 
 
-__all__ = ['OBJECTIVES', 'Example', 'Objective', 'Vocab', 'extra_tokens', 'make']
+def _entry(cfg):
+  return registry.lookup(OBJECTIVES, cfg.name, 'objective.name')
+
+
+__all__ = [
+  'OBJECTIVES', 'VISIBILITIES', 'Example', 'Objective', 'Vocab', 'describe', 'make',
+]  # fmt: skip

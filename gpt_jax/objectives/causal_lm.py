@@ -26,7 +26,7 @@ def make(cfg, *, vocab, seq_len):
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
     )
 
-  return Objective(build)
+  return Objective(build, predicts_text=True)
 
 
 def input_segments(batch):

@@ -26,6 +26,10 @@ class Example:
   """None: every row counts from 0."""
 
 
+VISIBILITIES = ('causal', 'prefix', 'bidirectional')
+"""A token sees those before it; the whole prefix as well; the whole text."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Vocab:
   """What an objective must know of the tokenizer."""
@@ -46,6 +50,12 @@ class Objective:
   build: Callable[[Batch, Array], Example]
   extra_tokens: int = 0
   """Ids that it adds above the tokenizer's; needs only the config and `seq_len`."""
+  visibility: str = 'causal'
+  """What the mask of its examples lets a token see, one of VISIBILITIES: decoding,
+  evaluation and plans go by it."""
+  predicts_text: bool = False
+  """Whether the targets are the text itself, each token given all before it: only then
+  is the loss one of bits per byte, to be compared with n-grams and entropy."""
 
   def __call__(self, batch, rng):
     return self.build(batch, rng)

@@ -52,4 +52,4 @@ def make(cfg, *, vocab, seq_len):
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
     )
 
-  return Objective(build, extra_tokens=1)
+  return Objective(build, extra_tokens=1, visibility='bidirectional')

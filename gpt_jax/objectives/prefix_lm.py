@@ -41,7 +41,7 @@ def make(cfg, *, vocab, seq_len):
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
     )
 
-  return Objective(build)
+  return Objective(build, visibility='prefix')
 
 
 def _prefix_lengths(cfg, batch, rng):

@@ -71,7 +71,7 @@ def make(cfg, *, vocab, seq_len):
       segments_BM = is_text_BM.astype(jnp.int32)
     return _example(layout, seq_len, row_BM, segments_BM)
 
-  return Objective(build, extra_tokens=layout.num_sentinels)
+  return Objective(build, extra_tokens=layout.num_sentinels, visibility='prefix')
 
 
 def make_layout(cfg, seq_len):

@@ -16,7 +16,7 @@ def vocabulary(config):
   `model.vocab_size` where it is set; else what the entries of the sources (synthetic
   languages), or that of the tokenizer, say by `data.tokenizer.known_size`.
   """
-  extra = objectives.extra_tokens(config.objective, config.data.seq_len)
+  extra = objectives.describe(config).extra_tokens
   if config.model.vocab_size is not None:
     return objectives.Vocab(size=config.model.vocab_size - extra)
   parts = [part for part, _ in pipeline.members(config.data).values()]

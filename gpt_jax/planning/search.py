@@ -212,7 +212,7 @@ def estimate(config, topology):
 
 
 def _parameters(config):
-  extra = objectives.extra_tokens(config.objective, config.data.seq_len)
+  extra = objectives.describe(config).extra_tokens
   size = inputs.vocabulary(config).size + extra
   return flops.parameter_count(dataclasses.replace(config.model, vocab_size=size))
 

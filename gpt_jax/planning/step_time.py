@@ -65,7 +65,7 @@ def measure(program, topology, text):
     work = works[kernel] = kernel_model.work(
       kernel,
       chip,
-      causal=config.objective.name != 'masked_lm',
+      causal=program.objective.visibility != 'bidirectional',
       window_of=lambda op_name: _window(op_name, config.model),
     )
     seconds = work.seconds if work else kernel.declared_flops / chip.peak_flops

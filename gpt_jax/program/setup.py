@@ -4,7 +4,7 @@ import os
 
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel import multihost, sharding, sync
@@ -42,7 +42,13 @@ def check_plan(config):
   """
   horizon = make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, horizon, peak=1.0)
-  objectives.extra_tokens(config.objective, config.data.seq_len)
+  objective = objectives.describe(config)
+  if config.logging.sample_every_steps and objective.visibility == 'bidirectional':
+    raise ConfigError(
+      f'logging.sample_every_steps={config.logging.sample_every_steps}: a bidirectional'
+      f' model (objective.name={config.objective.name!r}) writes no text from left to'
+      ' right; set 0.'
+    )
 
 
 def open_tokenizer(config, workdir):
@@ -122,11 +128,6 @@ def open_eval_sets(config, tokenizer, workdir):
 def _eval_data(config, name):
   fields = config.eval.sets[name]
   return load.data_section(config.data, fields, f'eval.sets.{name}')
-
-
-def predicts_text(config):
-  """Returns whether targets are the text itself, each token after all before it."""
-  return config.objective.name == 'causal_lm'
 
 
 def put_batch(program, batch):

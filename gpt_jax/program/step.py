@@ -39,6 +39,7 @@ class Program:
   rules: ShardingRules
   horizon: Horizon
   attention_kernel: str
+  objective: objectives.Objective
   loss: str
   """'plain' or 'fused': whether all logits of a microbatch exist at once."""
   abstract_state: TrainState
@@ -114,6 +115,7 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
     rules=rules,
     horizon=horizon,
     attention_kernel=kernel_name,
+    objective=objective,
     loss=loss_name,
     abstract_state=with_shardings(shapes, shardings),
     batch_sharding=batch_sharding,
@@ -129,17 +131,14 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
 
 
 def _choose_kernel(config, objective, rules):
-  seq_len = config.data.seq_len
-  row = {'tokens': jax.ShapeDtypeStruct((1, seq_len + 1), jnp.int32)}
-  mask = jax.eval_shape(objective, row, jax.random.key(0)).mask
   return attention.choose_kernel(
     config.attention.kernel,
-    seq_len=seq_len,
+    seq_len=config.data.seq_len,
     head_dim=config.model.head_dim,
     softcap=config.attention.softcap,
     dropout=config.model.attention_dropout,
     position=config.model.position,
-    prefix=mask.prefix_B is not None,
+    prefix=objective.visibility == 'prefix',
     rules=rules,
   )
 

@@ -45,7 +45,7 @@ def evaluate(run):
       batch_size=run.config.eval.batch_size,
       place=functools.partial(setup.put_batch, run.program),
       max_batches=run.config.eval.max_batches,
-      predicts_text=setup.predicts_text(run.config),
+      predicts_text=run.program.objective.predicts_text,
       progress=lambda batches, total, name=name: run.console.progress(
         batches, f'eval {name}', total
       ),
@@ -122,7 +122,7 @@ def draw_figures(run):
   floors = {
     f'entropy ({name})': dataset.entropy
     for name, dataset in run.eval_sets.items()
-    if dataset.entropy is not None and setup.predicts_text(run.config)
+    if dataset.entropy is not None and run.program.objective.predicts_text
   }
   loss_curve.loss_curve(
     run.workdir.metrics,

@@ -221,8 +221,9 @@ def _hooks(run):
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(config.checkpoint.every_steps, save.save, at_end=True),
   ]
-  # A masked model writes no text left to right.
-  if config.logging.sample_prompts and config.objective.name != 'masked_lm':
+  # A bidirectional model writes no text from left to right.
+  writes_text = run.program.objective.visibility != 'bidirectional'
+  if config.logging.sample_prompts and writes_text:
     every = config.logging.sample_every_steps
     actions.append(hooks.Every(every, hooks.Samples(run), at_end=True))
   return actions

@@ -172,7 +172,7 @@ def _add_losses(found, program, tokenizer, dataset, params):
   ]
   nll_BT = np.concatenate([jax.device_get(cost) for cost in costs])
   weights_BT = np.asarray(example.weights_BT)
-  is_text = setup.predicts_text(config)
+  is_text = program.objective.predicts_text
   for row in range(len(samples)):
     column = 0
     for part in (part for part in found.parts if part.row == row):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from gpt_jax import objectives
 from gpt_jax.checkpoints import manager
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
@@ -63,7 +64,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
       batch_size=config.eval.batch_size,
       place=functools.partial(setup.put_batch, program),
       max_batches=config.eval.max_batches,
-      predicts_text=setup.predicts_text(config),
+      predicts_text=program.objective.predicts_text,
       progress=lambda batches, total, name=name: progress(
         batches, f'eval {name}', total
       ),
@@ -123,7 +124,7 @@ def _tokens(dataset):
 
 
 def _require_text(config):
-  if not setup.predicts_text(config) or config.data.mixture:
+  if not objectives.describe(config).predicts_text or config.data.mixture:
     raise ConfigError(
       '--baselines: counts need one source of text read left to right; this run has'
       f' objective.name={config.objective.name!r}'

@@ -82,10 +82,6 @@ CONFLICTS = {
     dict(objective__prefix_min=0.9), ['objective.prefix_min=0.9', 'prefix_max=0.75'],
     dict(objective__prefix_max=0.95),
   ),
-  'samples of masked text': (
-    dict(objective__name='masked_lm', logging__sample_every_steps=5),
-    ['logging.sample_every_steps', 'set 0'], dict(logging__sample_every_steps=0),
-  ),
   'warm-up twice': (
     dict(schedule__warmup_steps=1, schedule__warmup_tokens=1),
     ['schedule.warmup_steps=1', 'schedule.warmup_tokens=1'],

@@ -192,7 +192,7 @@ def test_a_prefix_model_sees_its_whole_prompt():
 
 def test_a_bidirectional_model_gives_logits_but_no_text():
   config, params, _ = make()
-  engine = Engine(config.model, config.attention, params, visibility='full')
+  engine = Engine(config.model, config.attention, params, visibility='bidirectional')
   tokens_BT = small.random_tokens(1, 9, 16)
   whole = small.logits_of(small.make(config))(params, tokens_BT, masks.bidirectional())
   np.testing.assert_allclose(engine.logits(tokens_BT), whole, atol=1e-5)

@@ -59,8 +59,11 @@ def test_ids_stay_below_the_tokenizer_and_the_extra_tokens(name):
   limit = VOCAB.size + extra_tokens
   for ids in (example.inputs_BT, example.targets_BT):
     assert 0 <= int(ids.min()) and int(ids.max()) < limit
-  cfg = dataclasses.replace(CFG, name=name)
-  assert objectives.extra_tokens(cfg, SEQ_LEN) == extra_tokens
+  config = load.resolve(base.get_config(), {'objective.name': name})
+  config = dataclasses.replace(
+    config, data=dataclasses.replace(config.data, seq_len=SEQ_LEN)
+  )
+  assert objectives.describe(config).extra_tokens == extra_tokens
 
 
 @EVERY

@@ -75,11 +75,11 @@ def test_eval_sets_are_the_training_data_with_other_fields(tmp_path):
   assert found['validation'].fingerprint != train.fingerprint
 
 
-def test_targets_are_the_text_only_from_left_to_right():
-  assert setup.predicts_text(tiny_runs.tiny_config())
-  for name in ('masked_lm', 'span_corruption', 'prefix_lm'):
-    config = tiny_runs.tiny_config({'objective.name': name})
-    assert not setup.predicts_text(config)
+def test_bidirectional_models_are_asked_for_no_samples():
+  asked = {'objective.name': 'masked_lm', 'logging.sample_every_steps': 5}
+  with pytest.raises(ConfigError, match=r'sample_every_steps=5: .*masked_lm.*set 0'):
+    setup.check_plan(tiny_runs.tiny_config(asked))
+  setup.check_plan(tiny_runs.tiny_config(asked | {'logging.sample_every_steps': 0}))
 
 
 def test_one_process_reads_whole_batches(tmp_path):

@@ -12,6 +12,7 @@ from gpt_jax.config import load
 from gpt_jax.program import setup
 from gpt_jax.tracking import metrics_file
 from gpt_jax.train import hooks, loop
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -96,6 +97,11 @@ def lines(workdir):
 def losses(workdir):
   """Returns `{step: train/loss}`."""
   return {r['step']: r['train/loss'] for r in lines(workdir) if 'train/loss' in r}
+
+
+def start_steps(workdir):
+  """Returns the step that each start of a run began from."""
+  return [start['step'] for start in provenance.read_starts(Workdir(workdir))]
 
 
 def saved_arrays(workdir, step=None):

@@ -14,7 +14,7 @@ META = 'meta'
 DAMAGED = '.damaged'  # ends the names of steps that were set aside
 
 
-class Soundness:
+class Integrity:
   """What is known of the steps in `directory`; all processes make the same calls.
 
   A step that was found sound is not read again by this object.
@@ -22,29 +22,29 @@ class Soundness:
 
   def __init__(self, directory):
     self._directory = pathlib.Path(directory)
-    self._sound = set()
+    self._valid = set()
 
-  def problem(self, step, on_bytes=None, item=None):
+  def find_damage(self, step, on_bytes=None, item=None):
     """Returns None for a sound step, else lines that name it and its damaged files.
 
     Every process compares a share of the files and names what it saw. `item`: only the
     files of that one are compared; names and sizes count for all.
     """
-    if step in self._sound:
+    if step in self._valid:
       return None
     folder = self._directory / str(step)
     share = (jax.process_index(), jax.process_count())
     damages = digests.links(folder)
-    if not damages and not self.is_unsealed(step):
+    if not damages and not self.predates_digests(step):
       damages = digests.verify(folder, share=share, on_bytes=on_bytes, item=item)
     if not any_process(damages):
       if item is None:
-        self._sound.add(step)
+        self._valid.add(step)
       return None
     listed = digests.describe(damages) or '  (seen by another process)'
     return f'{folder} is damaged:\n{listed}'
 
-  def is_unsealed(self, step):
+  def predates_digests(self, step):
     """Returns whether `step` is a readable one from before there were digests."""
     folder = self._directory / str(step)
     if (folder / digests.FILE).exists():
@@ -55,9 +55,9 @@ class Soundness:
     except Exception:  # damaged, in any way
       return False
 
-  def forget(self, step):
+  def invalidate(self, step):
     """Makes the next look at `step` a fresh one: it is being written anew."""
-    self._sound.discard(step)
+    self._valid.discard(step)
 
   def quarantine(self, step):
     """Returns the new folder of a damaged step, under a name that says so."""

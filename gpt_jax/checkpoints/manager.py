@@ -26,7 +26,7 @@ from gpt_jax.checkpoints import (
   reading,
   tree_diff,
 )
-from gpt_jax.checkpoints.integrity import META, Soundness, committed
+from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.orbax_logging import first_line
 from gpt_jax.checkpoints.retention import BestSteps
 from gpt_jax.core.errors import CheckpointError, StorageError
@@ -58,7 +58,7 @@ class Checkpoints:
     self._items, self._bytes, self._checks = (), 0, 0  # of that step
     self._meeting = barrier.Meeting()
     self.directory = pathlib.Path(directory).expanduser().absolute()
-    self.soundness = Soundness(self.directory)
+    self.integrity = Integrity(self.directory)
     if not read_only:
       sync.raise_on_all(lambda: files.check_writable(self.directory))
       self._sweep()
@@ -109,8 +109,8 @@ class Checkpoints:
         f'step {step} is older than the newest one in {self.directory}, step'
         f' {self._steps[-1]}; move the newer ones away, or use a new workdir.'
       )
-    self._best.note(step, record['metrics'])
-    self.soundness.forget(step)
+    self._best.record(step, record['metrics'])
+    self.integrity.invalidate(step)
     self._saving, self._items, self._checks = step, tuple(items), 0
     self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     self._meeting.begin()
@@ -154,7 +154,7 @@ class Checkpoints:
   def delete(self, step):
     """Removes a committed step; every process calls it. No save may be under way."""
     self._folder(step)
-    self._best.forget(step)
+    self._best.discard(step)
     self._manager.delete(step)
     self._steps = sorted(self._manager.all_steps())
     self._sweep()
@@ -221,7 +221,7 @@ class Checkpoints:
     that differs, as saved and as wanted, and when the step is damaged or is not of the
     size of this machine.
     """
-    self.require_sound(step)
+    self.require_valid(step)
     found = []
     for item, tree in abstract_items.items():
       found += tree_diff.differences(self._saved_tree(step, item), tree, item)
@@ -235,17 +235,17 @@ class Checkpoints:
 
   # Damage
 
-  def require_sound(self, step):
+  def require_valid(self, step):
     """Raises CheckpointError, on all processes, when a file of `step` is damaged."""
     self._folder(step)
-    if problem := self.soundness.problem(step):
+    if problem := self.integrity.find_damage(step):
       raise CheckpointError(
         f'{problem}\nUse another step; in the folder: {_listed(self._others(step))}.'
       )
 
-  def has_sound_record(self, step, say=None):
+  def has_valid_record(self, step, say=None):
     """Returns whether the record of `step` is as it was saved; else sets it aside."""
-    problem = self.soundness.problem(step, item=META)
+    problem = self.integrity.find_damage(step, item=META)
     if problem:
       (say or _say)(f'{problem}\nThat step is now {self._set_aside(step)}.')
     return not problem
@@ -259,9 +259,9 @@ class Checkpoints:
     """
     say, damaged = say or _say, []
     while (step := max(set(self.steps()) - set(damaged), default=None)) is not None:
-      problem = self.soundness.problem(step)
+      problem = self.integrity.find_damage(step)
       if problem is None:
-        if self.soundness.is_unsealed(step):
+        if self.integrity.predates_digests(step):
           say(f'{self.directory / str(step)}: saved without digests, so not checked.')
         return step
       if self._read_only and step not in committed(self.directory):
@@ -280,8 +280,8 @@ class Checkpoints:
     return None
 
   def _set_aside(self, step):
-    place = self.soundness.quarantine(step)
-    self._best.forget(step)
+    place = self.integrity.quarantine(step)
+    self._best.discard(step)
     self._manager.reload()
     self._steps = committed(self.directory)
     return place
@@ -342,7 +342,7 @@ class Checkpoints:
   def _read_scores(self):
     for step in self.steps():
       with contextlib.suppress(CheckpointError):  # damaged: it cannot be the best
-        self._best.note(step, self.read_metrics(step))
+        self._best.record(step, self.read_metrics(step))
 
   @contextlib.contextmanager
   def _surfaced(self):
@@ -351,7 +351,7 @@ class Checkpoints:
       yield
     except Exception as error:  # full disks, lost mounts, failing threads: all kinds
       step, self._saving = self._saving, None
-      self._best.forget(step)
+      self._best.discard(step)
       # Orbax has already forgotten the steps that this save was to replace. Reading
       # them again fails where one of them is damaged; then the next start prunes them.
       with contextlib.suppress(Exception):

@@ -30,11 +30,11 @@ class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
     scored = [step for step in steps if step in self.scores]
     return sorted(scored, key=lambda step: (self.scores[step], -step))
 
-  def note(self, step, metrics):
+  def record(self, step, metrics):
     if self.metric in metrics:
       self.scores[step] = metrics[self.metric]
 
-  def forget(self, step):
+  def discard(self, step):
     self.scores.pop(step, None)
 
   def finite(self, metrics):
@@ -48,7 +48,7 @@ class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
     return {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
 
 
-def reasons(steps, best):
+def why_kept(steps, best):
   """Returns `{step: why it is there}` of `steps`, ascending, for people to read.
 
   `best` is the BestSteps that knows the scores of the steps.

@@ -90,7 +90,7 @@ def _ls(args, store, keeping):
 
 
 def _overview(store, keeping):
-  """Returns a dict a step, the set aside ones last; `keeping`: the config's section."""
+  """Returns a dict a step, quarantined ones last; `keeping`: the config's section."""
   from gpt_jax.checkpoints import integrity, retention
 
   best = retention.BestSteps(
@@ -100,27 +100,27 @@ def _overview(store, keeping):
   for step in steps:
     try:
       metrics[step] = store.read_metrics(step)
-      best.note(step, metrics[step])
+      best.record(step, metrics[step])
     except CheckpointError:
       metrics[step] = {}
-  reasons = retention.reasons(steps, best)
+  why = retention.why_kept(steps, best)
   rows = []
   for step in steps:
-    files = _files(store.directory / str(step), store.soundness.is_unsealed(step))
-    rows.append(dict(step=step, metrics=metrics[step], kept=reasons[step]) | files)
+    files = _files(store.directory / str(step), store.integrity.predates_digests(step))
+    rows.append(dict(step=step, metrics=metrics[step], kept=why[step]) | files)
   for folder in integrity.quarantined_steps(store.directory):
-    why = 'set aside: it was damaged'
-    rows.append(dict(step=folder.name, metrics={}, kept=why) | _files(folder, False))
+    reason = 'quarantined: damaged'
+    rows.append(dict(step=folder.name, metrics={}, kept=reason) | _files(folder, False))
   return rows
 
 
-def _files(folder, is_unsealed) -> dict[str, Any]:
+def _files(folder, predates_digests) -> dict[str, Any]:
   """Returns date, size and state of a step's folder by its names and sizes alone."""
   from gpt_jax.checkpoints import digests
 
   sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
-  damages = [] if is_unsealed else digests.verify(folder, quick=True)
-  state = 'no digests' if is_unsealed else 'all there'
+  damages = [] if predates_digests else digests.verify(folder, quick=True)
+  state = 'no digests' if predates_digests else 'all there'
   saved = datetime.datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
   return dict(
     saved=saved.isoformat(' ', 'seconds'),
@@ -141,15 +141,15 @@ def _verify(args, store):
       problems[step] = problem
       print(problem)
     else:
-      unsealed = store.soundness.is_unsealed(step)
-      how = 'has no digests (saved before there were any)' if unsealed else 'is sound'
+      is_old = store.integrity.predates_digests(step)
+      how = 'has no digests (saved before there were any)' if is_old else 'is valid'
       console.make_console().print(f'step {step} {how}', highlight=False)
   if args.json:
     print(json.dumps({str(step): problems.get(step) for step in steps}))
   if problems:
     raise CheckpointError(
       f'{len(problems)} of {len(steps)} steps are damaged: {sorted(problems)}. The next'
-      ' start of the run sets them aside and goes on from the newest sound one. Check'
+      ' start of the run quarantines them and resumes from the newest valid one. Check'
       ' the disk, or bring a copy back.'
     )
   return 0
@@ -180,7 +180,7 @@ def _verify_step(store, step):
       with lock:
         bar.advance(task, count)
 
-    return store.soundness.problem(step, on_bytes=advance)
+    return store.integrity.find_damage(step, on_bytes=advance)
 
 
 def _bytes(store, step):

@@ -22,7 +22,8 @@ from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import divergence, hooks, preemption, resume, rollback, save
 from gpt_jax.train.step_metrics import Report
-from gpt_jax.workdir.paths import Workdir, provenance
+from gpt_jax.workdir import provenance
+from gpt_jax.workdir.paths import Workdir
 
 
 @dataclasses.dataclass
@@ -128,7 +129,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       fingerprints=fingerprints,
       store=store,
       signals=signals,
-      events=workdir.events(),
+      events=provenance.read_events(workdir),
     )
     while True:
       try:
@@ -142,7 +143,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
 
 def _write_events(workdir, events):
   if multihost.is_primary():
-    workdir.write_events(events)
+    provenance.write_events(workdir, events)
 
 
 def _from_checkpoint(parts, quiet):
@@ -209,10 +210,11 @@ def _introduce(run, origin):
 def _write_start(run):
   if run.is_primary:
     run.workdir.write_config(run.saved_config)
-    start = provenance(now=hooks.now())
+    start = provenance.collect(now=hooks.now())
     mesh = dict(run.program.rules.mesh.shape)
-    run.workdir.add_start(start | dict(step=run.step, mesh=mesh, data=run.fingerprints))
-    run.workdir.write_events(run.events)
+    start |= dict(step=run.step, mesh=mesh, data=run.fingerprints)
+    provenance.add_start(run.workdir, start)
+    provenance.write_events(run.workdir, run.events)
 
 
 def _hooks(run):

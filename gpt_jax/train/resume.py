@@ -99,7 +99,7 @@ def delete_abandoned_checkpoints(store, detours):
   damaged is set aside: nobody can tell which way it lies on.
   """
   for step in store.steps():
-    if not store.has_sound_record(step):
+    if not store.has_valid_record(step):
       continue
     if not detours.is_on_branch(step, store.read_meta(step).get('detours', [])):
       store.delete(step)

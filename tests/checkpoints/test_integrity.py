@@ -94,9 +94,9 @@ def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   # But not when it has links, and not when it was saved with digests.
   record.rename(folder / 'elsewhere')
   record.symlink_to(folder / 'elsewhere')
-  assert 'a link' in integrity.Soundness(folder).problem(3)
+  assert 'a link' in integrity.Integrity(folder).find_damage(3)
   (folder / '2' / digests.FILE).unlink()
-  assert 'no usable digests' in integrity.Soundness(folder).problem(2)
+  assert 'no usable digests' in integrity.Integrity(folder).find_damage(2)
 
 
 def test_chunks_that_would_unpack_to_any_size_are_refused_unread(tmp_path):

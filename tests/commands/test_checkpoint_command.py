@@ -57,13 +57,13 @@ def test_ls_shows_what_is_missing_and_what_was_set_aside(damaged, capsys):
   assert code == 0
   rows = {row['step']: row for row in json.loads(out.splitlines()[-1])}
   assert rows[2]['state'].startswith('damaged: meta/metadata: ')
-  assert rows['3.damaged']['kept'] == 'set aside: it was damaged'
+  assert rows['3.damaged']['kept'] == 'quarantined: damaged'
 
 
 def test_verify_compares_every_step_and_changes_nothing(workdir, capsys):
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob('*')}
   code, out, _ = call(capsys, 'verify', f'--workdir={workdir}', '--json')
-  assert code == 0 and 'step 3 is sound' in out
+  assert code == 0 and 'step 3 is valid' in out
   assert json.loads(out.splitlines()[-1]) == {'1': None, '2': None, '3': None}
   assert {p: p.stat().st_mtime_ns for p in workdir.rglob('*')} == before
 
@@ -73,7 +73,7 @@ def test_verify_names_file_and_array_and_ends_with_the_code_of_bad_checkpoints(
 ):
   code, out, err = call(capsys, 'verify', f'--workdir={damaged}')
   assert code == 4
-  assert '3 is damaged' in out and '(params/' in out and 'step 2 is sound' in out
+  assert '3 is damaged' in out and '(params/' in out and 'step 2 is valid' in out
   assert '1 of 3 steps are damaged: [3]' in err and 'Traceback' not in err
   code, out, _ = call(capsys, 'verify', f'--workdir={damaged}', '--step=2')
   assert code == 0 and 'step 3' not in out

@@ -31,7 +31,7 @@ host.tune_malloc()  # as `gpt-jax train` does, before jax is there
 
 import jax  # noqa: E402
 
-from gpt_jax.workdir.paths import git_state  # noqa: E402
+from gpt_jax.workdir.provenance import git_state  # noqa: E402
 from tests import tiny_runs  # noqa: E402
 from tests.config import config_faults  # noqa: E402
 from tests.faults import (  # noqa: E402

@@ -150,7 +150,7 @@ def is_restorable(run):
   folder = Workdir(run).checkpoints
   with manager.reader(folder) as store:
     (step,) = store.steps()  # keep_last=1: pruned too early, there would be none
-    return store.soundness.problem(step) is None and not list(folder.glob('*tmp*'))
+    return store.integrity.find_damage(step) is None and not list(folder.glob('*tmp*'))
 
 
 def filled_and_freed(folder, small, whole, rng):

@@ -60,7 +60,7 @@ def problems(folder, committed):
       return [f'step {committed} was committed, found {steps}']
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for step in steps:
-      if store.soundness.problem(step) or store.soundness.is_unsealed(step):
+      if store.integrity.find_damage(step) or store.integrity.predates_digests(step):
         found.append(f'step {step} is not sound')
         continue
       target = {'params': store.abstract(step, 'params', here)}

@@ -71,7 +71,7 @@ def _kill_once(run, text, before, whole, rng):
   found = re.search(r'resumed from step (\d+)|(fresh) parameters', said)
   if found and int(found[1] or 0) != before.saved:
     wrong.append(f'{found[0]!r}, but step {before.saved} had been saved')
-  wrong += fault_runs.unsound(run)
+  wrong += fault_runs.damaged_steps(run)
   if not fault_runs.same_so_far(run, whole):
     wrong.append(f'other losses than an uninterrupted run, up to step {now.step}')
   if code == 0:

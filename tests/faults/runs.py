@@ -108,13 +108,15 @@ class Left:
     return cls(reached.saved or 0, reached.step or 0)
 
 
-def unsound(run):
+def damaged_steps(run):
   """Returns a line for each step of a run that is not as it was saved."""
   folder = Workdir(run).checkpoints
   if not folder.is_dir():
     return []
   with manager.reader(folder) as store:
-    return [text for step in store.steps() if (text := store.soundness.problem(step))]
+    return [
+      text for step in store.steps() if (text := store.integrity.find_damage(step))
+    ]
 
 
 def same_end(one, other):

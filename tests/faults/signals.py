@@ -170,7 +170,7 @@ class Chain:
     found = re.search(r'resumed from step (\d+)|(fresh) parameters', said)
     if found and int(found[1] or 0) != before.saved:
       wrong.append(f'{found[0]!r}, but step {before.saved} had been saved')
-    wrong += runs.unsound(self._run)
+    wrong += runs.damaged_steps(self._run)
     if not runs.same_so_far(self._run, self._whole):
       wrong.append(f'other losses than an uninterrupted run, up to step {now.step}')
     left = [p.name for p in Workdir(self._run).checkpoints.glob('*[!0-9]*')]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from gpt_jax.train import loop
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -54,7 +55,7 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
     tiny_runs.saved_arrays(tmp_path / 'one', 3),
     atol=1e-4,
   )
-  (start,) = Workdir(tmp_path / 'two').starts()
+  (start,) = provenance.read_starts(Workdir(tmp_path / 'two'))
   assert (start['processes'], start['mesh']['data'], start['mesh']['fsdp']) == (2, 2, 2)
   assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
 
@@ -66,7 +67,7 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   launch(tmp_path / 'one', longer)
   for run in ('one', 'two'):  # both of two processes went back to the same step
     assert (tmp_path / run / 'checkpoints' / '6.damaged').is_dir()
-    assert [start['step'] for start in Workdir(tmp_path / run).starts()] == [0, 3]
+    assert tiny_runs.start_steps(tmp_path / run) == [0, 3]
   ours, expected = (tiny_runs.losses(tmp_path / name) for name in ('two', 'one'))
   assert list(ours) == list(expected) == [1, 2, 3, 4, 5, 6, 7, 8]
   tiny_runs.assert_same(ours, expected, rtol=1e-4)

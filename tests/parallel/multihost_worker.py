@@ -96,7 +96,7 @@ def fail(directory):
       if saved.steps() == [2]:
         break
       time.sleep(0.001)
-    assert saved.steps() == [2] and saved.soundness.problem(2) is None
+    assert saved.steps() == [2] and saved.integrity.find_damage(2) is None
   said = refused(lambda: Workdir(directory).lock().__enter__(), StorageError)
   assert 'is at work there' in said
   said = refused(lambda: sync.raise_on_all(broken), DataError)

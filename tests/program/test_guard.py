@@ -19,6 +19,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import guard, spikes, step
 from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.train import loop, resume, rollback
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -86,7 +87,7 @@ def with_a_spike(monkeypatch):
 
 
 def events(workdir):
-  return Workdir(workdir).events()
+  return provenance.read_events(Workdir(workdir))
 
 
 def test_a_bad_step_changes_no_bit_but_the_step_and_its_rate():

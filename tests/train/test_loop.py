@@ -11,6 +11,7 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError, DivergedError, StorageError
 from gpt_jax.tracking import metrics_file
 from gpt_jax.train import loop
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -35,7 +36,7 @@ def test_samples_go_on_from_the_prompts_of_the_config(finished_run):
 
 
 def test_provenance_says_what_ran_where(finished_run):
-  (start,) = Workdir(finished_run).starts()
+  (start,) = provenance.read_starts(Workdir(finished_run))
   assert start['step'] == 0
   assert start['mesh']['data'] == 8
   assert start['data']['data']['data.source'] == 'text'
@@ -99,7 +100,7 @@ def test_a_finished_run_is_left_as_it_is(finished_run, tmp_path):
   assert Workdir(workdir).eval.read_text() == kept
   assert scores['validation/loss'] == json.loads(kept)['validation']['loss']
   assert tiny_runs.lines(workdir) == before
-  assert [start['step'] for start in Workdir(workdir).starts()] == [0, 6]
+  assert tiny_runs.start_steps(workdir) == [0, 6]
 
 
 def test_the_loss_falls_to_the_entropy_and_not_below(tmp_path):

@@ -14,6 +14,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import multihost
 from gpt_jax.program import setup
 from gpt_jax.train import loop, resume
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 from tests.faults import flips
@@ -102,7 +103,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
       tiny_runs.saved_arrays(tmp_path / 'cut', saved),
       tiny_runs.saved_arrays(tmp_path / 'whole', saved),
     )
-  assert [start['step'] for start in Workdir(tmp_path / 'cut').starts()] == [0, 3]
+  assert tiny_runs.start_steps(tmp_path / 'cut') == [0, 3]
 
 
 HANGING = """
@@ -141,7 +142,7 @@ def test_a_killed_run_goes_on_where_its_last_checkpoint_was(long_run, tmp_path):
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(tmp_path / 'run'), tiny_runs.saved_arrays(long_run)
   )
-  assert [s['step'] for s in Workdir(tmp_path / 'run').starts()] == [0, 3]
+  assert tiny_runs.start_steps(tmp_path / 'run') == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_another_config_is_refused_field_by_field(overrides, expected, run_copy)
   assert listed == expected
   assert '--allow_changes' in str(error.value)
   assert tiny_runs.lines(run_copy) == before
-  assert len(Workdir(run_copy).starts()) == 1
+  assert len(provenance.read_starts(Workdir(run_copy))) == 1
 
 
 def flat(tree, prefix=''):
@@ -352,7 +353,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
   assert 'checkpoints/6 is damaged' in said and data.name in said
   assert '(params/' in said and 'expected sha256' in said and '6.damaged' in said
   assert (folder / '6.damaged').is_dir()
-  assert [start['step'] for start in Workdir(run_copy).starts()] == [0, 3]
+  assert tiny_runs.start_steps(run_copy) == [0, 3]
   assert tiny_runs.lines(run_copy) == tiny_runs.lines(long_run)
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run)

@@ -1,16 +1,9 @@
-"""The files of a run's folder, and where it came from."""
-
-import datetime
-import json
-import subprocess
+"""The names of the files of a run's folder."""
 
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.workdir import paths
 from gpt_jax.workdir.paths import Workdir
-
-NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 def test_naming_the_files_touches_nothing(tmp_path):
@@ -31,65 +24,3 @@ def test_the_config_comes_back_and_is_none_before_the_first_run(tmp_path):
   assert run.read_config() is None
   run.write_config({'model': {'d_model': 4}, 'layers': (1, 2)})
   assert run.read_config() == {'model': {'d_model': 4}, 'layers': [1, 2]}
-
-
-def test_every_start_of_a_run_stays_in_its_history(tmp_path):
-  run = Workdir(tmp_path).create()
-  assert run.starts() == []
-  run.add_start({'argv': ['a']})
-  run.add_start({'argv': ['b']})
-  assert [start['argv'] for start in run.starts()] == [['a'], ['b']]
-  assert run.starts() == json.loads(run.run.read_text())['starts']
-
-
-def test_provenance_says_what_ran_where_and_with_which_versions():
-  record = paths.provenance(now=NOW, argv=['gpt-jax', 'train'])
-  assert record == json.loads(json.dumps(record))
-  assert record['time'] == '2026-01-02T03:04:05+00:00'
-  assert record['argv'] == ['gpt-jax', 'train']
-  assert record['devices']['count'] == 8 and record['processes'] == 1
-  assert all(record['versions'][name] for name in ('jax', 'flax', 'optax', 'numpy'))
-
-
-def git(folder, *arguments):
-  command = ['git', '-C', folder, '-c', 'user.name=A', '-c', 'user.email=a@b.c']
-  subprocess.run([*command, *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def repository(tmp_path):
-  git(tmp_path, 'init', '-q')
-  (tmp_path / 'code').mkdir()
-  (tmp_path / 'code' / 'a.py').write_text('one\n')
-  git(tmp_path, 'add', '.')
-  git(tmp_path, 'commit', '-q', '-m', 'first')
-  return tmp_path
-
-
-def test_a_clean_tree_is_told_by_its_commit_alone(repository):
-  state = paths.git_state(repository / 'code')
-  assert len(state['commit']) == 40
-  assert (state['dirty'], state['patch'], state['untracked']) == (False, '', [])
-
-
-def test_uncommitted_changes_are_kept_as_a_patch_that_applies(repository):
-  code = repository / 'code' / 'a.py'
-  code.write_text('two\n')
-  (repository / 'new.py').write_text('new\n')
-  state = paths.git_state(repository / 'code')
-  assert state['dirty'] and state['untracked'] == ['new.py']
-  git(repository, 'checkout', '-q', '.')
-  (repository / 'patch').write_text(state['patch'])
-  git(repository, 'apply', 'patch')
-  assert code.read_text() == 'two\n'
-
-
-def test_code_that_a_repository_does_not_track_has_no_commit(repository):
-  (repository / 'site-packages').mkdir()
-  (repository / 'site-packages' / 'b.py').write_text('b\n')
-  assert paths.git_state(repository / 'site-packages') is None
-
-
-def test_code_outside_any_repository_has_no_commit(tmp_path, monkeypatch):
-  monkeypatch.setenv('GIT_CEILING_DIRECTORIES', str(tmp_path.parent))
-  assert paths.git_state(tmp_path) is None

@@ -1,0 +1,112 @@
+"""What run.json keeps: each start of a run, with its code and machine, and its events.
+
+An event is a step without an update or a rollback (`train/divergence.py`).
+"""
+
+import importlib.metadata
+import pathlib
+import platform
+import socket
+import subprocess
+import sys
+
+import jax
+
+from gpt_jax.workdir import files
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
+
+
+def add_start(workdir, entry):
+  """Appends `entry` (see `collect`) to run.json; earlier starts stay."""
+  _update(workdir, starts=[*read_starts(workdir), entry])
+
+
+def read_starts(workdir):
+  """Returns the starts of a run, the oldest first."""
+  return _read(workdir).get('starts', [])
+
+
+def write_events(workdir, events):
+  """Replaces the events in run.json by `events`, a list of dicts."""
+  _update(workdir, events=list(events))
+
+
+def read_events(workdir):
+  """Returns the events of a run, the oldest first."""
+  return _read(workdir).get('events', [])
+
+
+def _read(workdir):
+  return files.read_json(workdir.run) if workdir.run.exists() else {}
+
+
+def _update(workdir, **entries):
+  files.write_json(workdir.run, _read(workdir) | entries)
+
+
+def collect(*, now, argv=None):
+  """Returns code, versions, devices and command line of this process as JSON values.
+
+  `now` is an aware datetime, the moment of the start; `argv` defaults to the command
+  line of this process. Asks jax for its devices, so distributed set-up comes before.
+  """
+  devices = jax.devices()
+  return dict(
+    time=now.isoformat(timespec='seconds'),
+    argv=list(sys.argv if argv is None else argv),
+    git=git_state(pathlib.Path(__file__).parent),
+    python=platform.python_version(),
+    versions={package: _version(package) for package in PACKAGES},
+    devices=dict(
+      platform=devices[0].platform, kind=devices[0].device_kind, count=len(devices)
+    ),
+    processes=jax.process_count(),
+    hostname=socket.gethostname(),
+    system=platform.platform(),
+  )
+
+
+def git_state(folder):
+  """Returns `{commit, dirty, patch, untracked}` of the code in `folder`, or None.
+
+  None: installed from a package, or no git here. A folder that merely lies inside
+  somebody's repository (an environment in a project) does not count as its code.
+  `patch` is the diff from `commit`; only the names of untracked files are kept.
+  """
+  if not _git(folder, 'ls-files', '--', '.'):
+    return None
+  root = _git(folder, 'rev-parse', '--show-toplevel').strip()
+  patch = _git(root, 'diff', 'HEAD', '--no-color', '--no-ext-diff')
+  untracked = _git(root, 'ls-files', '--others', '--exclude-standard').splitlines()
+  if len(patch) > MAX_PATCH_CHARS:
+    patch = patch[:MAX_PATCH_CHARS] + f'\n... cut: {len(patch)} characters in all\n'
+  return dict(
+    commit=_git(root, 'rev-parse', 'HEAD').strip(),
+    dirty=bool(patch or untracked),
+    patch=patch,
+    untracked=untracked,
+  )
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _git(folder, *arguments):
+  """Returns what git prints; '' where there is no git, no repository or no commit."""
+  try:
+    done = subprocess.run(
+      ['git', '-C', str(folder), *arguments],
+      capture_output=True,
+      text=True,
+      errors='replace',
+      timeout=30,
+    )
+  except (OSError, subprocess.TimeoutExpired):
+    return ''
+  return done.stdout if done.returncode == 0 else ''

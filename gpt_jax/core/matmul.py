@@ -1,106 +1,61 @@
-"""Matrix products with low-precision inputs and float32 sums, backward ones included.
+"""Matmuls with low-precision inputs and float32 sums, in the backward pass too.
 
 Autodiff of `einsum(..., preferred_element_type=float32)` multiplies float32 cotangents
-with bfloat16 operands. Such mixed products miss the matrix units of every backend (on
-x86 AMX they run 5-10 times slower), so the two backward products are written out here:
-cotangents are rounded to the operands' type first, sums stay in float32.
+with bfloat16 operands. Such mixed matmuls miss the matrix units of every backend (on
+x86 AMX they run 5-10 times slower), so both backward matmuls are written out here:
+cotangents are rounded to the operands' dtype first, sums stay in float32.
 """
 
-import math
+import functools
 
 import jax
 import jax.numpy as jnp
+
+from gpt_jax.core import matmul_cpu
 
 
 def einsum(equation, a, b, out_dtype=None) -> jax.Array:
   """Returns the two-operand einsum of `a` and `b`, summed in float32.
 
-  The result has `out_dtype`, by default the dtype of `a`. Each letter of `equation` has
-  to stand in two of its three terms, as in matrix products.
+  The result has `out_dtype`, by default the dtype of `a`. Each letter of `equation`
+  has to stand in two of its three terms, as in matmuls.
   """
   return _einsum(equation, a, b, out_dtype or a.dtype)
 
 
 def sum_dtype(x):
-  """Returns the type in which products of `x` are summed: float32, float64 for its own.
-
-  Oracles in float64 are exact all the way through.
-  """
+  """Returns the dtype in which matmuls of `x` are summed: float32, or float64 for
+  float64, so that float64 oracles are exact throughout."""
   return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def product(equation, a, b, dtype) -> jax.Array:
-  """Returns the einsum without a derivative: hand-written ones are made of these."""
+def contract(equation, a, b, dtype) -> jax.Array:
+  """Returns the einsum without a derivative rule, to build derivative rules from."""
   terms, out = equation.split('->')
-  made = _letters_made(equation) if a.dtype == jnp.float32 else out
+  # For bfloat16 swapped operands cost a CPU nothing and save a TPU 0.7 % of a GPT-2
+  # 124M step.
+  made = matmul_cpu.unswapped_output(equation) if a.dtype == jnp.float32 else out
   result = jnp.einsum(f'{terms}->{made}', a, b, preferred_element_type=sum_dtype(a))
   if made != out:
     result = result.transpose([made.index(letter) for letter in out])
   return result.astype(dtype)
 
 
-def _letters_made(equation):
-  """Returns the letters of the result in the order in which a dot makes them.
-
-  Asked for an order that no dot makes, jnp.einsum swaps the operands. For heads
-  [B, H, T, K] out of [B, T, D] and [D, H, K], XLA:CPU turns weights and tokens around
-  then: a sixth of a float32 step. So float32 is never swapped, on no device. For
-  bfloat16 the swap costs a CPU nothing and saves a TPU 0.7 % of a GPT-2 124M step.
-  """
-  terms, out = equation.split('->')
-  left, right = terms.split(',')
-  both = [letter for letter in left if letter in right and letter in out]
-  one, other = (
-    [letter for letter in term if letter in out and letter not in both]
-    for term in (left, right)
-  )
-  swapped = ''.join(both + other + one)
-  return out if swapped == out else ''.join(both + one + other)
-
-
-def gradient(equation, a, b, dtype) -> jax.Array:
-  """Returns `product` where it is a sum over tokens: the gradient of a weight.
-
-  In float32, XLA:CPU would turn `a` around, so that what is summed lies innermost, and
-  on that way, without vector instructions, compute the activation or norm again that
-  made `a`. Given two matrices it multiplies them as they lie. (Their rows cannot stay
-  cut in time, should a mesh of CPUs do that: tests do, runs do not.)
-  """
-  if a.dtype != jnp.float32:
-    return product(equation, a, b, dtype)
+def weight_gradient(equation, a, b, dtype) -> jax.Array:
+  """Returns `contract` for a sum over tokens; on CPUs in float32 as a plain matmul."""
+  if a.dtype != jnp.float32 or matmul_cpu.is_batched(equation):
+    return contract(equation, a, b, dtype)
   return jax.lax.platform_dependent(
     a,
     b,
-    cpu=lambda a, b: _product_of_matrices(equation, a, b, dtype),
-    default=lambda a, b: product(equation, a, b, dtype),
+    cpu=functools.partial(matmul_cpu.weight_gradient, equation, dtype),
+    default=lambda a, b: contract(equation, a, b, dtype),
   )
-
-
-def _product_of_matrices(equation, a, b, dtype):
-  terms, out = equation.split('->')
-  left, right = terms.split(',')
-  if set(left) & set(right) & set(out):  # one product for each of a batch
-    return product(equation, a, b, dtype)
-  if out and out[0] in right:
-    left, right, a, b = right, left, b, a
-  rows, columns = ([x for x in term if x in out] for term in (left, right))
-  summed = [letter for letter in left if letter not in out]
-  size = dict(zip(left + right, a.shape + b.shape, strict=True))
-
-  def matrix(term, x, kept):
-    turned = x.transpose([term.index(letter) for letter in summed + kept])
-    return turned.reshape([math.prod(size[x] for x in part) for part in (summed, kept)])
-
-  result_RC = product(
-    'NR,NC->RC', matrix(left, a, rows), matrix(right, b, columns), dtype
-  )
-  result = result_RC.reshape([size[letter] for letter in rows + columns])
-  return result.transpose([(rows + columns).index(letter) for letter in out])
 
 
 def _forward(equation, a, b, dtype):
   # Not einsum(): a remat policy has to see the dot, not a custom_vjp call around it.
-  return product(equation, a, b, dtype), (a, b)
+  return contract(equation, a, b, dtype), (a, b)
 
 
 def _backward(equation, dtype, operands, cotangent):
@@ -109,10 +64,10 @@ def _backward(equation, dtype, operands, cotangent):
   left, right = terms.split(',')
   cotangent = cotangent.astype(a.dtype)
   return (
-    product(f'{out},{right}->{left}', cotangent, b, a.dtype),
-    gradient(f'{left},{out}->{right}', a, cotangent, b.dtype),
+    contract(f'{out},{right}->{left}', cotangent, b, a.dtype),
+    weight_gradient(f'{left},{out}->{right}', a, cotangent, b.dtype),
   )
 
 
-_einsum = jax.custom_vjp(product, nondiff_argnums=(0, 3))
+_einsum = jax.custom_vjp(contract, nondiff_argnums=(0, 3))
 _einsum.defvjp(_forward, _backward)

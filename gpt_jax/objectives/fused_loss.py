@@ -20,7 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.core.matmul import einsum, product
+from gpt_jax.core.matmul import contract, einsum
 from gpt_jax.objectives import losses
 from gpt_jax.parallel.sharded_matmul import sum_over_batch
 from gpt_jax.parallel.sharding import ShardingRules
@@ -208,7 +208,7 @@ def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
     """Returns each device's share of the table's gradient, from one chunk or all."""
     letters = 'CPSBT'[-(d_logits.ndim - 1) :]
     equation = f'{letters}V,{letters}D->PSVD'
-    part_PSVD = product(equation, d_logits, x, jnp.float32)
+    part_PSVD = contract(equation, d_logits, x, jnp.float32)
     return plan.shard(part_PSVD, 'batch', 'time', 'act_vocab', None)
 
   def add(carry, chunk):

@@ -88,13 +88,13 @@ class _Collectives:
     room.
     """
     if len(self.gathered) != 1:
-      return self.scatter(matmul.product(equation, x, y, dtype), mesh)
+      return self.scatter(matmul.contract(equation, x, y, dtype), mesh)
     terms, letters = equation.split('->')
     ((dim, axes),) = self.gathered
     turned = f'{terms}->{letters[dim]}{letters[:dim]}{letters[dim + 1 :]}'
     front = dataclasses.replace(self, gathered=((0, axes),))
     return jnp.moveaxis(
-      front.scatter(matmul.product(turned, x, y, dtype), mesh), 0, dim
+      front.scatter(matmul.contract(turned, x, y, dtype), mesh), 0, dim
     )
 
 
@@ -173,7 +173,7 @@ def _forward(rules, products, layouts, x, kernels):
     x = layouts[0].of_x.gather(x)
     outs = []
     for product, layout, kernel in zip(products, layouts, kernels, strict=True):
-      out = matmul.product(
+      out = matmul.contract(
         product.equation, x, layout.of_kernel.gather(kernel), x.dtype
       )
       outs.append(layout.of_out.scatter(out, rules.mesh))
@@ -194,7 +194,7 @@ def _backward(rules, products, layouts, saved, d_outs):
       x_letters, kernel_letters, out_letters = product.letters
       d_out = layout.of_out.gather(d_out.astype(x.dtype))
       whole = layout.of_kernel.gather(kernel)
-      dx += matmul.product(
+      dx += matmul.contract(
         f'{kernel_letters},{out_letters}->{x_letters}', whole, d_out, x.dtype
       )
       equation = f'{x_letters},{out_letters}->{kernel_letters}'

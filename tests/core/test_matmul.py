@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.core.matmul import einsum, gradient, product
+from gpt_jax.core.matmul import contract, einsum, weight_gradient
 
 SIZES = dict(B=2, T=3, S=5, D=6, H=4, G=2, R=2, K=4, F=7, V=8)
 
@@ -113,7 +113,7 @@ def test_all_three_products_read_bfloat16_and_write_float32(out_dtype):
     assert inputs.count('bf16') == 2 and 'f32' in output and 'bf16' not in output
 
 
-@pytest.mark.parametrize('multiply', [product, gradient])
+@pytest.mark.parametrize('multiply', [contract, weight_gradient])
 def test_a_float32_cpu_gradient_of_a_weight_does_not_turn_the_tokens_around(multiply):
   # A turned copy would compute again, number by number, what made the operand.
   equation = 'BTF,BTD->FD'
@@ -123,4 +123,4 @@ def test_a_float32_cpu_gradient_of_a_weight_does_not_turn_the_tokens_around(mult
     return multiply(equation, jax.nn.gelu(x_BTF), d_out_BTD, jnp.float32)
 
   text = jax.jit(d_weight).lower(x_BTF, d_out_BTD).compile().as_text()
-  assert ('f32[96,512]' in text) == (multiply is product)
+  assert ('f32[96,512]' in text) == (multiply is contract)

@@ -128,14 +128,8 @@ def _read_model(store, step, config):
     rows = store.abstract(step, item)['embed']['embedding'].shape[0]
     resolved = dataclasses.replace(config.model, vocab_size=rows)
     config = dataclasses.replace(config, model=resolved)
-  _, attend = attention.choose_kernel(
-    config.attention.kernel,
-    seq_len=config.data.seq_len,
-    head_dim=config.model.head_dim,
-    softcap=config.attention.softcap,
-    position=config.model.position,
-  )
-  model = GPT(config.model, config.attention, attend)
+  _, attend = attention.choose_kernel(config)
+  model = GPT(config.model, attend)
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
   wanted = jax.tree.map(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.attention import dense
+from gpt_jax.attention import bind, dense
 from gpt_jax.config import load
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
@@ -65,19 +65,19 @@ def model_config(**overrides):
   return resolve(**{f'model__{name}': value for name, value in overrides.items()}).model
 
 
-def make(config, attend=dense.attend, rules=None):
+def make(config, kernel=dense.attend, rules=None):
   """Returns the GPT of a frozen Config."""
-  return GPT(config.model, config.attention, attend, rules)
+  return GPT(config.model, bind(kernel, config.model, config.attention), rules)
 
 
 def boxed_shapes(model):
   """Returns the model's parameters as boxed ShapeDtypeStructs."""
-  return _boxed_shapes(model.cfg, model.attention)
+  return _boxed_shapes(model.cfg)
 
 
 @functools.cache
-def _boxed_shapes(cfg, attention):
-  model = GPT(cfg, attention)
+def _boxed_shapes(cfg):
+  model = GPT(cfg)
   tokens_BT = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   return jax.eval_shape(model.init, jax.random.key(0), tokens_BT)['params']
 

@@ -1,13 +1,17 @@
-"""Attention as pure functions: masks, positions, cache, and one file per kernel.
+"""Attention as pure functions: masks, positions, a KV cache, and one file per kernel.
 
-A kernel is `attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) ->
-out_BHTK`. It does exactly what is asked or raises ConfigError saying what it cannot do.
-What a remat policy may save, its output above all, it calls `attended`
-(`jax.ad_checkpoint.checkpoint_name`). Kernels that place themselves on a mesh take one
-more argument, `rules`.
+Read `masks` (a mask is data) and `dense` (the definition) first. A new kernel is one
+file with an `attend` and one line in KERNELS:
+
+  attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) -> out_BHTK
+
+It does exactly what is asked or raises ConfigError saying what it cannot do. What a
+remat policy may save, above all its output, it names `attended`
+(`jax.ad_checkpoint.checkpoint_name`).
 """
 
 import functools
+import math
 
 import jax
 
@@ -24,10 +28,10 @@ SHARDED_KERNELS = {
   'ring': ring.attend,
   'splash': splash.attend,
 }
-"""Kernels for training, whose `attend` takes `rules` as well."""
+"""Kernels that place themselves on a mesh: their `attend` takes `rules` as well."""
 
 BLOCKWISE_FROM = 512
-"""Tokens from which on blocks pay everywhere, forward and backward together.
+"""Tokens from which on the blockwise kernel is faster everywhere, forward and backward.
 
 Against the dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a loaded
 CPU 0.52 of the time at 512 tokens, 0.39 at 1024 and 0.21 at 2048; 0.49 of the cycles of
@@ -35,53 +39,61 @@ a TPU v5e at 1024. At 256 the two are level within the noise.
 """
 
 
-def choose_kernel(
-  name,
-  *,
-  seq_len,
-  head_dim=64,
-  softcap=0.0,
-  dropout=0.0,
-  position='rope',
-  prefix=False,
-  rules=None,
-):
-  """Returns `(resolved name, attend)`; `'auto'` is decided here, once, for good.
+def choose_kernel(config, *, rules=None, has_prefix=False):
+  """Returns `(kernel name, attend)` for a Config, with scale and soft-cap bound.
 
-  Auto takes, in this order: the dense kernel where scores are dropped; the ring where
-  rows lie on several devices, since any other would fetch all keys to each of them;
-  splash on TPUs and the fused kernel on GPUs for the models they can do; the blockwise
-  one for rows of BLOCKWISE_FROM tokens or more; else the dense one.
+  `attend(q_BHTK, k_BGSK, v_BGSK, mask, dropout=None)` is all that the model sees.
 
   Args:
-    prefix: whether masks show a prefix to all queries.
-    rules: where arrays live on a mesh (parallel.sharding.ShardingRules). None where there is no
-      training step (decoding): then a name of SHARDED_KERNELS is taken for `'auto'`.
+    rules: `sharding.ShardingRules` of a training step. None when decoding: nothing is
+      dropped then, and a name of SHARDED_KERNELS counts as 'auto'.
+    has_prefix: whether masks show a prefix to all queries.
   """
+  name = config.attention.kernel
   if name in SHARDED_KERNELS and rules is None:
     name = 'auto'
   if name == 'auto':
-    name = _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules)
+    name = _choose(config, rules, has_prefix)
   if name == 'ring':
-    ring.check_length(seq_len, rules)
+    ring.check_length(config.data.seq_len, rules)
+  kernel = lookup(KERNELS | SHARDED_KERNELS, name, 'attention.kernel')
   if name in SHARDED_KERNELS:
-    return name, functools.partial(SHARDED_KERNELS[name], rules=rules)
-  return name, lookup(KERNELS | SHARDED_KERNELS, name, 'attention.kernel')
+    kernel = functools.partial(kernel, rules=rules)
+  return name, bind(kernel, config.model, config.attention)
 
 
-def _choose(seq_len, head_dim, softcap, dropout, position, prefix, rules):
-  if dropout:
-    return 'dense'
-  if rules is not None and rules.num_shards('time') > 1:
-    return 'ring'
+def bind(kernel, cfg, attention=None):
+  """Returns `kernel` with the scale and soft-cap of a ModelConfig and AttentionConfig.
+
+  The scale is 1/sqrt(K) unless set, under muP 1/K (arXiv:2203.03466, definition 4.1).
+  """
+  scale = attention and attention.scale
+  if scale is None:
+    scale = 1 / cfg.head_dim if cfg.init == 'mup' else 1 / math.sqrt(cfg.head_dim)
+  softcap = attention.softcap if attention else 0.0
+  return functools.partial(kernel, scale=scale, softcap=softcap)
+
+
+def _choose(config, rules, has_prefix):
+  """Returns the name that 'auto' stands for."""
+  model, seq_len = config.model, config.data.seq_len
   if rules is None:
     platform = jax.default_backend()
   else:  # absent devices are planned for too
     platform = rules.mesh.devices.flat[0].platform
-  has_bias = position == 'alibi'
-  fills = splash.can_take(seq_len, head_dim)
-  if platform == 'tpu' and rules is not None and fills and not (has_bias or prefix):
+    if model.attention_dropout:
+      return 'dense'
+    # Any other kernel would gather all keys on each device.
+    if rules.num_shards('time') > 1:
+      return 'ring'
+  has_bias = model.position == 'alibi'
+  if (
+    platform == 'tpu'
+    and rules is not None
+    and splash.can_take(seq_len, model.head_dim)
+    and not (has_bias or has_prefix)
+  ):
     return 'splash'
-  if platform == 'gpu' and not has_bias and not softcap:
+  if platform == 'gpu' and not has_bias and not config.attention.softcap:
     return 'fused'
   return 'blockwise' if seq_len >= BLOCKWISE_FROM else 'dense'

@@ -75,7 +75,9 @@ def attend(
 
 def _check(rules, shape_BHTK, shape_BGSK):
   """Raises ConfigError for shapes that the mesh cannot share out."""
-  heads, kv_heads = (rules.table.get(name) for name in ('act_heads', 'act_kv_heads'))
+  heads, kv_heads = (
+    rules.mesh_axes.get(name) for name in ('act_heads', 'act_kv_heads')
+  )
   if heads != kv_heads:
     raise ConfigError(
       f'parallel.overrides: act_heads={heads!r} and act_kv_heads={kv_heads!r}, but the'
@@ -96,7 +98,7 @@ def check_length(length, rules):
   if devices > 1 and length % (2 * devices):
     raise ConfigError(
       f'data.seq_len={length}: the ring kernel cuts rows into {2 * devices} chunks, two'
-      f' for each device along {rules.table["time"]!r}, and they do not divide; try'
+      f' for each device along {rules.mesh_axes["time"]!r}, and they do not divide; try'
       f' {-(-length // (2 * devices)) * 2 * devices}, change parallel.mesh, or use'
       ' attention.kernel="dense".'
     )
@@ -125,7 +127,7 @@ class Ring:
   @property
   def axis(self) -> Any:
     """The axis of the mesh, or several, that the ring runs along."""
-    return self.rules.table['time']
+    return self.rules.mesh_axes['time']
 
   @property
   def tiles(self):

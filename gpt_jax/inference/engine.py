@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gpt_jax.attention import dense, masks
+from gpt_jax.attention import masks
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
@@ -49,10 +49,10 @@ class Engine:
   """Decodes, scores and gives logits with one model. Compiles at the first call."""
 
   def __init__(
-    self, cfg, attention, params, *, attend=dense.attend, rules=None,
+    self, cfg, params, *, attend=None, rules=None,
     vocab_limit=None, visibility='causal',
   ):  # fmt: skip
-    """Takes a resolved ModelConfig, an AttentionConfig, and parameters in either form.
+    """Takes a resolved ModelConfig, and parameters in either form.
 
     Args:
       attend, rules: as `GPT` takes them.
@@ -63,7 +63,7 @@ class Engine:
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.visibility = visibility
-    model = GPT(self.cfg, attention, attend, rules)
+    model = GPT(self.cfg, attend, rules)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is whole on every device, however parameters are cut.

@@ -18,16 +18,9 @@ def make_engine(config, params, vocab_size):
   objective = objectives.make(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
-  _, attend = attention.choose_kernel(
-    config.attention.kernel,
-    seq_len=config.data.seq_len,
-    head_dim=config.model.head_dim,
-    softcap=config.attention.softcap,
-    position=config.model.position,
-  )
+  _, attend = attention.choose_kernel(config)
   return Engine(
     config.model,
-    config.attention,
     params,
     attend=attend,
     vocab_limit=vocab_size + objective.extra_tokens,

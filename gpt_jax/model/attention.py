@@ -5,8 +5,8 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
-from gpt_jax.attention import positions
-from gpt_jax.config.schema import AttentionConfig, ModelConfig
+from gpt_jax.attention import bind, dense, positions
+from gpt_jax.config.schema import ModelConfig
 from gpt_jax.model import initializers
 from gpt_jax.model.layers import Linear, Norm, shared_input_linears
 from gpt_jax.parallel.sharded_matmul import MatmulSpec
@@ -20,8 +20,7 @@ class Attention(nn.Module):
   """
 
   cfg: ModelConfig
-  attention: AttentionConfig
-  attend: Callable
+  attend: Callable | None
   rules: ShardingRules | None
   window: int | None
 
@@ -56,10 +55,9 @@ class Attention(nn.Module):
     k_BGTK = checkpoint_name(k_BGTK, 'key')
     v_BGTK = checkpoint_name(v_BGTK, 'value')
     drops = cfg.attention_dropout > 0 and not deterministic
-    out_BHTK = self.attend(
+    attend = self.attend or bind(dense.attend, cfg)
+    out_BHTK = attend(
       q_BHTK, k_BGTK, v_BGTK, mask.with_window(self.window),
-      scale=initializers.attention_scale(cfg, self.attention),
-      softcap=self.attention.softcap,
       dropout=nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None,
     )  # fmt: skip
     return self._output(out_BHTK), cache

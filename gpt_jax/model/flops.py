@@ -9,14 +9,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.config.schema import AttentionConfig, parse_layer
+from gpt_jax.config.schema import parse_layer
 from gpt_jax.model.gpt import GPT
 
 
 def abstract_params(cfg):
   """Returns the parameter tree of `cfg` as ShapeDtypeStructs; nothing is allocated."""
-  attention = AttentionConfig(kernel='dense', softcap=0.0, scale=None)
-  model = GPT(cfg, attention)
+  model = GPT(cfg)
   tokens_BT = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   variables = jax.eval_shape(model.init, jax.random.key(0), tokens_BT)
   return nn.unbox(variables['params'])

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import cache as kv_cache
-from gpt_jax.attention import dense, masks, positions
-from gpt_jax.config.schema import AttentionConfig, ModelConfig, parse_layer
+from gpt_jax.attention import masks, positions
+from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
 from gpt_jax.model import initializers
 from gpt_jax.model.attention import Attention
@@ -40,8 +40,7 @@ class Block(nn.Module):
   """One layer: attention and MLP, each with its norm, added to the stream."""
 
   cfg: ModelConfig
-  attention: AttentionConfig
-  attend: Callable
+  attend: Callable | None
   rules: ShardingRules | None
   window: int | None
   deterministic: bool
@@ -50,9 +49,7 @@ class Block(nn.Module):
   def __call__(self, x_BTD, mask, angles_BTK2, cache, start_B, depth):
     """Returns `(x_BTD, cache)`; `depth` in (0, 1] is where this block stands."""
     cfg = self.cfg
-    attention = Attention(
-      cfg, self.attention, self.attend, self.rules, self.window, name='attention'
-    )
+    attention = Attention(cfg, self.attend, self.rules, self.window, name='attention')
     mlp = MLP(cfg, self.rules, name='mlp')
 
     def attend(y_BTD):
@@ -108,8 +105,7 @@ class Group(nn.Module):
   """The blocks of one turn of `layer_pattern`: what the scan over layers repeats."""
 
   cfg: ModelConfig
-  attention: AttentionConfig
-  attend: Callable
+  attend: Callable | None
   rules: ShardingRules | None
   deterministic: bool
 
@@ -121,7 +117,7 @@ class Group(nn.Module):
     for i, layer in enumerate(cfg.layer_pattern):
       name = f'block_{i}'
       block = _block_class(cfg, i)(
-        cfg, self.attention, self.attend, self.rules, parse_layer(layer),
+        cfg, self.attend, self.rules, parse_layer(layer),
         self.deterministic, name=name,
       )  # fmt: skip
       depth = (index * len(cfg.layer_pattern) + i + 1) / cfg.num_layers
@@ -173,11 +169,15 @@ def _apply_with_late_backward(layers, x_BTD, *rest):
 
 
 class GPT(nn.Module):
-  """A Transformer over tokens. `cfg` is resolved: no None but head counts filled in."""
+  """A Transformer over tokens.
+
+  `cfg` is resolved: no None is left in it. `attend` and `rules` are those of
+  `attention.choose_kernel`; None: the dense kernel without a soft-cap, on one device,
+  which is enough for shapes and initial parameters.
+  """
 
   cfg: ModelConfig
-  attention: AttentionConfig
-  attend: Callable = dense.attend
+  attend: Callable | None = None
   rules: ShardingRules | None = None
 
   def __call__(
@@ -269,7 +269,7 @@ class GPT(nn.Module):
     """Returns the stream after all blocks: one scan, or unrolled to look inside."""
     cfg = self.cfg
     num_groups = cfg.num_layers // len(cfg.layer_pattern)
-    fields = (cfg, self.attention, self.attend, self.rules, deterministic)
+    fields = (cfg, self.attend, self.rules, deterministic)
     if cfg.scan_layers:
       in_axes: Any = (0, 0, nn.broadcast, nn.broadcast, nn.broadcast)  # flax says int
       scanned = nn.scan(

@@ -57,13 +57,6 @@ def output_multiplier(cfg):
   return cfg.mup_base_width / cfg.d_model if cfg.init == 'mup' else 1.0
 
 
-def attention_scale(cfg, attention):
-  """Returns the factor on scores: the config's, or 1/sqrt(K), or 1/K under muP."""
-  if attention.scale is not None:
-    return attention.scale
-  return 1 / cfg.head_dim if cfg.init == 'mup' else 1 / math.sqrt(cfg.head_dim)
-
-
 def truncated_normal(std):
   """Returns a normal initializer cut at two sigma whose standard deviation is `std`."""
   # Cutting at two sigma narrows the deviation to 0.8796 of the parent's.

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core import matmul
 from gpt_jax.parallel.reduce_scatter import reduce_scatter
-from gpt_jax.parallel.sharding import ShardingRules, as_tuple
+from gpt_jax.parallel.sharding import ShardingRules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +146,7 @@ def _cuts(rules, letters, names):
   """Returns the mesh axes of more than one device that cut each letter."""
   return {
     letter: tuple(
-      axis
-      for axis in as_tuple(rules.table.get(name) or ())
-      if rules.mesh.shape[axis] > 1
+      axis for axis in rules.mesh_axes_of(name) if rules.mesh.shape[axis] > 1
     )
     for letter, name in zip(letters, names, strict=True)
   }

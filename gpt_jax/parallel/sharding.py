@@ -55,12 +55,13 @@ class ShardingRules:
   """Where each logical axis lives on one mesh."""
 
   mesh: Mesh
-  table: dict[str, str | tuple[str, ...] | None]
+  mesh_axes: dict[str, str | tuple[str, ...] | None]
+  """Logical axis -> the mesh axes it is sharded over; absent or None: replicated."""
 
   def spec(self, names):
     """Returns the PartitionSpec of an array whose dimensions have logical `names`."""
-    spec = [self.table.get(name) for name in names]
-    used = [axis for part in spec if part for axis in as_tuple(part)]
+    spec = [self.mesh_axes.get(name) for name in names]
+    used = [axis for part in spec if part for axis in _as_tuple(part)]
     if len(used) != len(set(used)):
       placed = {name: part for name, part in zip(names, spec, strict=True) if part}
       raise ConfigError(
@@ -83,10 +84,13 @@ class ShardingRules:
     """Whether the devices lie in several TPU slices, which a slower network joins."""
     return len(slices_of(self.mesh.devices.flat)) > 1
 
+  def mesh_axes_of(self, name):
+    """Returns the mesh axes of one logical axis as a tuple."""
+    return _as_tuple(self.mesh_axes.get(name) or ())
+
   def num_shards(self, name):
     """Returns into how many parts the logical axis `name` is cut."""
-    axes = as_tuple(self.table.get(name) or ())
-    return math.prod(self.mesh.shape[axis] for axis in axes)
+    return math.prod(self.mesh.shape[axis] for axis in self.mesh_axes_of(name))
 
   def check(self, array_name, shape, names):
     """Raises ConfigError when a dimension does not divide over its mesh axes."""
@@ -95,7 +99,7 @@ class ShardingRules:
       if size % shards:
         raise ConfigError(
           f'{array_name}: its {name!r} dimension of {size} does not divide over'
-          f' {shards} devices ({self.table[name]!r}); change parallel.mesh so that they'
+          f' {shards} devices ({self.mesh_axes[name]!r}); change parallel.mesh so that they'
           f' are one of {_divisors(size, 4 * shards)}, or keep the axis whole with'
           f' parallel.overrides.{name}=None.'
         )
@@ -107,20 +111,19 @@ def _divisors(size, largest):
   return ', '.join(map(str, found))
 
 
-def as_tuple(axes):
-  """Returns the mesh axes that a table gives for one name, as a tuple."""
+def _as_tuple(axes):
   return (axes,) if isinstance(axes, str) else axes
 
 
 def make_sharding_rules(parallel, mesh):
   """Returns the ShardingRules of a ParallelConfig on `mesh`."""
-  table = dict(lookup(PRESETS, parallel.preset, 'parallel.preset'))
-  table.update(parallel.overrides)
-  by_width = as_tuple(table.get('embed') or ())
+  preset = lookup(PRESETS, parallel.preset, 'parallel.preset')
+  rules = ShardingRules(mesh, preset | parallel.overrides)
+  by_width = rules.mesh_axes_of('embed')
   for read, name in (('read_batch', 'batch'), ('read_time', 'stream_time')):
-    axes = as_tuple(table.get(name) or ())
-    table[read] = tuple(axis for axis in axes if axis not in by_width)
-  return ShardingRules(mesh, table)
+    axes = rules.mesh_axes_of(name)
+    rules.mesh_axes[read] = tuple(axis for axis in axes if axis not in by_width)
+  return rules
 
 
 def constrain(rules, x, *names):

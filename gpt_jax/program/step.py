@@ -76,8 +76,10 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
   horizon = make_horizon(config.train, config.data.seq_len)
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
-  kernel_name, attend = _choose_kernel(config, objective, rules)
-  model = GPT(config.model, config.attention, attend, rules)
+  kernel_name, attend = attention.choose_kernel(
+    config, rules=rules, has_prefix=objective.visibility == 'prefix'
+  )
+  model = GPT(config.model, attend, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   params, param_shardings = abstract_params(config, rules)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
@@ -127,19 +129,6 @@ def build(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
       in_shardings=(param_shardings, batch_sharding, None),
       out_shardings=replicated,
     ),
-  )
-
-
-def _choose_kernel(config, objective, rules):
-  return attention.choose_kernel(
-    config.attention.kernel,
-    seq_len=config.data.seq_len,
-    head_dim=config.model.head_dim,
-    softcap=config.attention.softcap,
-    dropout=config.model.attention_dropout,
-    position=config.model.position,
-    prefix=objective.visibility == 'prefix',
-    rules=rules,
   )
 
 
@@ -290,7 +279,7 @@ def _init(seed, *, config, optimizer):
 def _init_params(seed, *, config):
   """Returns fresh parameters boxed with the names of their axes."""
   # Dense and unsharded: parameters do not depend on it, and one token suffices.
-  model = GPT(config.model, config.attention)
+  model = GPT(config.model)
   tokens_BT = jnp.zeros((1, 1), jnp.int32)
   return model.init(jax.random.key(seed), tokens_BT)['params']
 
@@ -308,8 +297,8 @@ def _with_vocab(config, rules, num_ids, embedding_rows):
     multiple = math.lcm(model.pad_vocab_to_multiple_of, shards)
     rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
   elif rows % shards:  # made for another mesh: keep the table whole
-    whole = rules.table | {'vocab': None, 'act_vocab': None}
-    rules = dataclasses.replace(rules, table=whole)
+    whole = rules.mesh_axes | {'vocab': None, 'act_vocab': None}
+    rules = dataclasses.replace(rules, mesh_axes=whole)
   model = dataclasses.replace(model, vocab_size=rows)
   return dataclasses.replace(config, model=model), rules
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gpt_jax.attention import blockwise, choose_kernel, dense, masks
+from gpt_jax.attention import blockwise, dense, masks
 from gpt_jax.core.errors import ConfigError
 from tests import small_models as small
 from tests.attention.test_kernels import VARIANTS, out_and_grads
@@ -149,13 +149,6 @@ def test_it_refuses_dropout_and_names_the_kernel_that_can():
   with pytest.raises(ConfigError, match=r'model.attention_dropout=0.1.*dense'):
     small.resolve(attention__kernel='blockwise', model__dropout=0.1)
   small.resolve(attention__kernel='blockwise', attention__softcap=2.0)
-
-
-def test_auto_takes_it_for_long_rows_that_lie_on_one_device_each():
-  assert choose_kernel('auto', seq_len=1024) == ('blockwise', blockwise.attend)
-  assert choose_kernel('auto', seq_len=1024, softcap=2.0)[0] == 'blockwise'
-  assert choose_kernel('auto', seq_len=1024, dropout=0.1)[0] == 'dense'
-  assert choose_kernel('blockwise', seq_len=8)[0] == 'blockwise'
 
 
 def blocks_of(size):

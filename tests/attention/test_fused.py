@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import KERNELS, choose_kernel, fused, masks
+from gpt_jax.attention import fused, masks
 from gpt_jax.core.errors import ConfigError
 from tests import small_models as small
 
@@ -47,24 +47,3 @@ def test_padding_in_half_precision_is_finite_forward_and_backward():
 
   value, grad = jax.value_and_grad(total)(q_BHTK)
   assert np.isfinite(value) and np.isfinite(grad.astype(jnp.float32)).all()
-
-
-def test_auto_is_dense_for_short_rows_off_gpus_and_says_which_it_took():
-  assert jax.default_backend() == 'cpu'
-  assert choose_kernel('auto', seq_len=64) == ('dense', KERNELS['dense'])
-  assert choose_kernel('fused', seq_len=64) == ('fused', fused.attend)
-
-
-@pytest.mark.parametrize(
-  'cannot', [dict(softcap=1.0), dict(dropout=0.1), dict(position='alibi')]
-)
-def test_auto_on_a_gpu_is_fused_unless_the_model_needs_more(monkeypatch, cannot):
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert choose_kernel('auto', seq_len=64)[0] == 'fused'
-  assert choose_kernel('auto', seq_len=2048)[0] == 'fused'
-  assert choose_kernel('auto', seq_len=64, **cannot)[0] == 'dense'
-
-
-def test_a_misspelt_kernel_is_met_with_the_nearest_name():
-  with pytest.raises(ConfigError, match="did you mean 'dense'"):
-    choose_kernel('dens', seq_len=64)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpt_jax import objectives
-from gpt_jax.attention import choose_kernel, dense, masks, ring
+from gpt_jax.attention import dense, masks, ring
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.parallel import mesh, sharding
@@ -249,17 +249,6 @@ def test_a_remat_policy_that_saves_its_results_spares_a_second_forward_pass():
   assert (num_rings(names), num_rings(None)) == (2, 3)
 
 
-def test_auto_takes_it_where_rows_lie_on_several_devices():
-  cut, whole = rules_of(sequence=2), rules_of(data=2)
-  name, attend = choose_kernel('auto', seq_len=64, rules=cut)
-  assert (name, attend.func, attend.keywords) == ('ring', ring.attend, {'rules': cut})
-  assert choose_kernel('auto', seq_len=64, rules=cut, dropout=0.1)[0] == 'dense'
-  assert choose_kernel('auto', seq_len=64, rules=whole)[0] == 'dense'
-  assert choose_kernel('ring', seq_len=64, rules=whole)[0] == 'ring'
-  # Decoding has no mesh of its own: a run's text comes from the kernel for that.
-  assert choose_kernel('ring', seq_len=64)[0] == 'dense'
-
-
 @pytest.mark.parametrize(
   'length, heads, kv_heads, sizes, overrides, expected',
   [
@@ -280,12 +269,6 @@ def test_what_the_mesh_cannot_share_out_is_refused(
   attend = functools.partial(ring.attend, mask=masks.causal(), scale=1.0, rules=rules)
   with pytest.raises(ConfigError, match=expected):
     jax.eval_shape(attend, q_BHTK, k_BGSK, k_BGSK)
-
-
-def test_rows_that_do_not_divide_are_refused_when_the_kernel_is_chosen():
-  with pytest.raises(ConfigError, match=r'data\.seq_len=20: .* try 24'):
-    choose_kernel('auto', seq_len=20, rules=rules_of(sequence=4))
-  choose_kernel('ring', seq_len=20, rules=rules_of(data=2))
 
 
 def test_it_refuses_dropout_and_names_the_kernel_that_can():

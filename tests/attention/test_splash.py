@@ -1,14 +1,13 @@
 """The splash kernel, interpreted: the dense one's numbers, by blocks, and refusals."""
 
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import choose_kernel, dense, masks, splash
+from gpt_jax.attention import dense, masks, splash
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
@@ -84,7 +83,7 @@ def test_half_precision_costs_its_rounding():
 
 
 def rules_of(preset, **mesh):
-  config = small.resolve(parallel__rules=preset, parallel__mesh=mesh)
+  config = small.resolve(parallel__preset=preset, parallel__mesh=mesh)
   return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
@@ -113,38 +112,6 @@ def test_time_on_several_devices_is_refused():
     splash.attend(
       *operands(), masks.causal(), scale=1.0, rules=rules_of('sequence', sequence=8)
     )
-
-
-def fake_rules(platform, time_shards=1):
-  """Returns what `choose_kernel` asks of rules, on devices that are not here."""
-  devices = np.array([types.SimpleNamespace(platform=platform)])
-  mesh = types.SimpleNamespace(devices=devices)
-  return types.SimpleNamespace(mesh=mesh, num_shards=lambda name: time_shards)
-
-
-@pytest.mark.parametrize(
-  'options, expected',
-  [
-    (dict(), 'splash'),
-    (dict(softcap=30.0), 'splash'),
-    (dict(seq_len=1000), 'blockwise'),
-    (dict(head_dim=80), 'splash'),
-    (dict(head_dim=32), 'blockwise'),
-    (dict(position='alibi'), 'blockwise'),
-    (dict(prefix=True), 'blockwise'),
-    (dict(dropout=0.1), 'dense'),
-    (dict(rules=None), 'blockwise'),
-    (dict(rules=fake_rules('cpu')), 'blockwise'),
-    (dict(rules=fake_rules('gpu')), 'fused'),
-  ],
-)
-def test_auto_takes_it_on_tpus_for_models_it_can_do(options, expected):
-  settings = dict(seq_len=1024, head_dim=128, rules=fake_rules('tpu')) | options
-  assert choose_kernel('auto', **settings)[0] == expected
-
-
-def test_without_a_mesh_a_run_trained_with_it_decodes_with_another_kernel():
-  assert choose_kernel('splash', seq_len=1024, head_dim=64)[0] == 'blockwise'
 
 
 def test_blocks_are_even_and_as_large_as_allowed():

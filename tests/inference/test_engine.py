@@ -43,7 +43,7 @@ def make(variant='learned', seed=0, **options):
   fields = {f'model__{k}': v for k, v in VARIANTS[variant].items()}
   config = small.resolve(model__max_seq_len=MAX_LEN, **fields)
   params = small.random_params(small.make(config), seed)
-  return config, params, Engine(config.model, config.attention, params, **options)
+  return config, params, Engine(config.model, params, **options)
 
 
 @functools.cache
@@ -179,7 +179,7 @@ def test_padding_ids_are_never_written():
 
 def test_a_prefix_model_sees_its_whole_prompt():
   config, params, _ = make()
-  engine = Engine(config.model, config.attention, params, visibility='prefix')
+  engine = Engine(config.model, params, visibility='prefix')
   texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
   for prompt, ids in zip(PROMPTS, texts, strict=True):
     mask = masks.prefix(np.array([len(prompt)], np.int32))
@@ -192,7 +192,7 @@ def test_a_prefix_model_sees_its_whole_prompt():
 
 def test_a_bidirectional_model_gives_logits_but_no_text():
   config, params, _ = make()
-  engine = Engine(config.model, config.attention, params, visibility='bidirectional')
+  engine = Engine(config.model, params, visibility='bidirectional')
   tokens_BT = small.random_tokens(1, 9, 16)
   whole = small.logits_of(small.make(config))(params, tokens_BT, masks.bidirectional())
   np.testing.assert_allclose(engine.logits(tokens_BT), whole, atol=1e-5)
@@ -206,7 +206,7 @@ def test_parameters_cast_once_give_the_very_same_logits():
   config = small.resolve(model__dtype='bfloat16', model__qk_norm='rmsnorm')
   model = small.make(config)
   params = small.random_params(model)
-  engine = Engine(config.model, config.attention, params)
+  engine = Engine(config.model, params)
   tokens_BT = small.random_tokens(2, 8)
   logits_BTV = engine.logits(tokens_BT)
   assert engine._params['embed']['embedding'].dtype == jnp.bfloat16
@@ -216,7 +216,7 @@ def test_parameters_cast_once_give_the_very_same_logits():
 
 def test_other_parameters_take_effect_without_a_new_program():
   config, params, _ = make()
-  engine = Engine(config.model, config.attention, params)
+  engine = Engine(config.model, params)
   before = engine.logits(PROMPTS[0][None])
   other = jax.tree.map(lambda leaf: leaf * 1.5, params)
   engine.set_params(other)
@@ -233,7 +233,7 @@ def test_parameters_cut_over_a_mesh_write_the_same_text():
     config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
   )
   _, shardings = abstract_params(config, rules)
-  cut = Engine(config.model, config.attention, jax.device_put(params, shardings))
+  cut = Engine(config.model, jax.device_put(params, shardings))
   expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
   found = cut.generate(PROMPTS, max_new_tokens=NUM_NEW)
   assert [list(ids) for ids in found] == [list(ids) for ids in expected]

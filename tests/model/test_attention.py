@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import dense, masks, positions
+from gpt_jax.attention import bind, dense, masks, positions
 from gpt_jax.core import pytree
 from gpt_jax.model.attention import Attention
 from tests import small_models as small
@@ -14,9 +14,9 @@ from tests import small_models as small
 B, T, D = 2, 6, 16
 
 
-def layer(window=None, attend=dense.attend, **overrides):
-  config = small.resolve(**{f'model__{k}': v for k, v in overrides.items()})
-  return Attention(config.model, config.attention, attend, None, window)
+def layer(window=None, kernel=dense.attend, **overrides):
+  cfg = small.model_config(**overrides)
+  return Attention(cfg, bind(kernel, cfg), None, window)
 
 
 def inputs():
@@ -149,7 +149,7 @@ def test_a_kernel_is_asked_for_dropout_only_when_there_is_some():
     return dense.attend(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale)
 
   for rate, deterministic in ((0.0, False), (0.5, True), (0.5, False)):
-    attention = layer(attention_dropout=rate, attend=spy)
+    attention = layer(attention_dropout=rate, kernel=spy)
     params = params_of(attention)
     seen.clear()
     rngs = {'dropout': jax.random.key(0)}
@@ -167,5 +167,5 @@ def test_scores_are_scaled_by_the_root_of_the_head_width_or_by_it_under_mup(
     scales.append(scale)
     return q_BHTK
 
-  params_of(layer(init=init, attend=spy))
+  params_of(layer(init=init, kernel=spy))
   assert scales == [scale]

@@ -104,7 +104,7 @@ def test_matmul_flops_equal_those_in_the_compiled_program(name):
   """Dots of the lowered forward pass, counted from their shapes."""
   cfg = small.model_config(**VARIANTS[name] | dict(scan_layers=False))
   B, T = 3, 8
-  model = GPT(cfg, small.resolve().attention)
+  model = GPT(cfg)
   tokens_BT = jax.ShapeDtypeStruct((B, T), 'int32')
   jaxpr = jax.make_jaxpr(
     lambda params, tokens: model.apply({'params': params}, tokens)

@@ -28,7 +28,7 @@ def gradients(remat='full', capture=False, **overrides):
   """
   drops = 'model__residual_dropout' in overrides
   overrides = dict(parallel__mesh=dict(fsdp=8), model__remat=remat) | overrides
-  config = small.resolve(parallel__rules='fsdp', **overrides)
+  config = small.resolve(parallel__preset='fsdp', **overrides)
   mesh = make_mesh(config.parallel.mesh)
   model = small.make(config, rules=make_sharding_rules(config.parallel, mesh))
 

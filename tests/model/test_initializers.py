@@ -105,13 +105,11 @@ def test_logits_start_near_uniform():
   assert np.abs(logits_BTV).max() < 1
 
 
-def test_mup_divides_logits_by_the_width_ratio_and_scores_by_the_head_width():
+def test_mup_divides_logits_by_the_width_ratio():
   config = small.resolve(**WIDE | dict(model__init='mup', model__mup_base_width=16))
   assert initializers.output_multiplier(config.model) == 16 / 64
-  assert initializers.attention_scale(config.model, config.attention) == 1 / 16
   plain = small.resolve(**WIDE)
   assert initializers.output_multiplier(plain.model) == 1
-  assert initializers.attention_scale(plain.model, plain.attention) == 1 / 4
 
 
 def test_at_its_base_width_mup_starts_matrices_like_gpt2():
@@ -122,8 +120,3 @@ def test_at_its_base_width_mup_starts_matrices_like_gpt2():
     np.testing.assert_array_equal(
       make(mup, 16)(key, (4, 4), 'float32'), make(gpt2, 16)(key, (4, 4), 'float32')
     )
-
-
-def test_a_scale_of_ones_own_wins():
-  config = small.resolve(attention__scale=0.7, model__init='mup')
-  assert initializers.attention_scale(config.model, config.attention) == 0.7

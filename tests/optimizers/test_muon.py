@@ -106,7 +106,7 @@ def test_every_kernel_of_the_model_has_the_matrix_that_its_layer_applies(scan_la
     },
   )
   cfg = config.model
-  model = gpt.GPT(cfg, config.attention)
+  model = gpt.GPT(cfg)
   tokens = jnp.zeros((1, 4), jnp.int32)
   boxed = jax.eval_shape(lambda: model.init(jax.random.key(0), tokens)['params'])
   D, H, G, K, F = (

@@ -54,7 +54,7 @@ CASES = {
 def rules_of(case):
   preset, mesh, overrides = CASES[case]
   config = small.resolve(
-    parallel__rules=preset, parallel__mesh=mesh, parallel__overrides=overrides
+    parallel__preset=preset, parallel__mesh=mesh, parallel__overrides=overrides
   )
   return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 

@@ -47,9 +47,3 @@ def make_source(data: DataConfig) -> Source:
       ' class from gpt_jax.data.source.Source, which has the defaults.'
     )
   return source
-
-
-def raw_texts(source):
-  """Yields the text of each document of `source`, in order."""
-  for i in range(len(source)):
-    yield source[i]['text']

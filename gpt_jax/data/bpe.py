@@ -1,8 +1,4 @@
-"""BPE learned here, GPT-2's, any tokenizer.json: by the `tokenizers` library.
-
-Encoding runs on all cores. Text that looks like a special token is encoded as the plain
-text it is: a document cannot end itself.
-"""
+"""BPE trained here, GPT-2's, any tokenizer.json: by the `tokenizers` library."""
 
 import functools
 import json
@@ -17,20 +13,20 @@ from gpt_jax.data.tokenizer import Tokenizer
 END = '<|endoftext|>'
 GPT2_VOCAB_SIZE = 50257
 _ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')
-_SPACE = '\u2581'  # SentencePiece's mark of a space
+_SPACE = '\u2581'  # SentencePiece's space marker
 
 
 class LibraryTokenizer(Tokenizer):
-  """A `tokenizers.Tokenizer` behind our interface.
+  """A `tokenizers.Tokenizer` as our `Tokenizer`.
 
   `byte_lengths` is exact for byte-level models. For others a token counts the bytes of
-  its surface, its mark of a space as one; normalization may have changed the text.
+  its surface form, the space marker as one; normalization may have changed the text.
   """
 
   model_file = 'tokenizer.json'
 
   def __init__(self, model, name, eos_token=None):
-    model.encode_special_tokens = True
+    model.encode_special_tokens = True  # as plain text: no document can end itself
     model.no_padding()
     model.no_truncation()
     self.name, self._model, self._eos_token = name, model, eos_token
@@ -43,7 +39,7 @@ class LibraryTokenizer(Tokenizer):
 
   @functools.cached_property
   def token_bytes(self):
-    """The bytes of each id; b'' for special tokens and unused ids."""
+    """As in the base class; b'' for unused ids too."""
     pieces = [b''] * self.vocab_size
     to_bytes = _byte_level_bytes if self._is_byte_level else _surface_bytes
     added = self._model.get_added_tokens_decoder()
@@ -58,8 +54,8 @@ class LibraryTokenizer(Tokenizer):
     return self.encode_batch([text])[0]
 
   def encode_batch(self, texts):
-    found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.array(encoding.ids, np.int32) for encoding in found]
+    encodings = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
   def decode(self, ids):
     if self._is_byte_level:
@@ -75,11 +71,8 @@ class LibraryTokenizer(Tokenizer):
 
 @functools.cache
 def _byte_alphabet():
-  """Returns the printable character of each byte in byte-level BPE -> the byte.
-
-  Printable Latin-1 characters stand for themselves; the other bytes, in order, for the
-  characters from U+0100 on (GPT-2, Radford et al. 2019).
-  """
+  """Returns {character: byte} of byte-level BPE (GPT-2, Radford et al. 2019)."""
+  # Printable Latin-1 characters are their own bytes; U+0100 and on are the others.
   plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in plain]
   alphabet = {chr(byte): byte for byte in plain}
@@ -96,17 +89,16 @@ def _byte_level_bytes(token):
 def _surface_bytes(token):
   if len(token) == 6 and token.startswith('<0x') and token.endswith('>'):
     return bytes([int(token[3:5], 16)])  # byte fallback
-  if token.startswith('##'):  # WordPiece: goes on with the word before
+  if token.startswith('##'):  # WordPiece: continues a word
     return token[2:].encode()
   return token.replace(_SPACE, ' ').encode()
 
 
 def train(texts, vocab_size):
-  """Returns a byte-level BPE of `vocab_size` tokens learned from `texts`.
+  """Returns a byte-level BPE of `vocab_size` tokens, the end token among them.
 
-  The end token is one of them. Fewer are learned when the texts have no more pairs. The
-  same texts give the same tokenizer. Raises ConfigError below 257: 256 bytes and the
-  end token.
+  Fewer where `texts` have no more pairs to merge. Deterministic. Raises ConfigError
+  below 257: 256 bytes and the end token.
   """
   if vocab_size < 257:
     raise ConfigError(
@@ -132,10 +124,7 @@ def _byte_level(bpe):
 
 
 def from_gpt2_files(folder):
-  """Returns GPT-2's tokenizer from a folder of OpenAI's encoder.json and vocab.bpe.
-
-  The names vocab.json and merges.txt are taken too.
-  """
+  """Returns GPT-2's tokenizer from the encoder.json and vocab.bpe in `folder`."""
   folder = pathlib.Path(folder)
   vocab = _first_file(folder, ('encoder.json', 'vocab.json'))
   merges = _first_file(folder, ('vocab.bpe', 'merges.txt'))
@@ -162,7 +151,7 @@ def from_json_file(path):
   """Returns the tokenizer of a `tokenizer.json`, or of a folder that holds one.
 
   The end token is the `eos_token` of a tokenizer_config.json beside it, else the first
-  special token with a usual name, else none.
+  of the usual names that is in the vocabulary, else None.
   """
   path = pathlib.Path(path)
   path = path / 'tokenizer.json' if path.is_dir() else path

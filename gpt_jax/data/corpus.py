@@ -9,16 +9,16 @@ import numpy as np
 
 from gpt_jax.core.errors import DataError
 
+# ArrayRecord raises the first two for bad hashes, IndexError past the end.
 READ_ERRORS = (RuntimeError, ValueError, IndexError, OSError)
-"""What ArrayRecord raises for damage: hashes (the first two), ends (IndexError)."""
 
 
 class Corpus:
-  """Base of all corpora. Subclasses set `fingerprint` and `num_bytes`."""
+  """Base of all corpora: `len(corpus)`, `document(i)`, and `place(i)` for messages."""
 
   fingerprint: dict[str, Any]
   num_bytes: int  # about; for progress bars
-  skipped: Mapping[int, str] = MappingProxyType({})
+  skipped: Mapping[int, str] = MappingProxyType({})  # damaged record -> reason
 
   def __len__(self) -> int:
     raise NotImplementedError
@@ -28,56 +28,49 @@ class Corpus:
     raise NotImplementedError
 
   def place(self, i) -> str:
-    """Returns where document `i` stands, for messages: a file, a record in it."""
     raise NotImplementedError
 
 
 class SkippingCorpus(Corpus):
-  """`corpus` with b'' for each document that cannot be read, `limit` of them at most.
+  """`corpus` with b'' in place of each unreadable document that was asked for.
 
-  `skipped` lists those that have been asked for. Which they are follows from the files
-  alone, so every pass leaves out the same. Raises DataError for one more than `limit`,
-  naming all of them.
+  Which they are follows from the files alone, so every pass leaves out the same. Raises
+  DataError for one more than `limit`, naming all of them.
   """
 
   def __init__(self, corpus, limit):
-    self._corpus, self._limit, self.skipped = corpus, limit, {}
+    self._corpus, self._limit = corpus, limit
+    self.skipped: dict[int, str] = {}
     self.fingerprint, self.num_bytes = corpus.fingerprint, corpus.num_bytes
+    self.place = corpus.place
 
   def __len__(self):
     return len(self._corpus)
-
-  def place(self, i):
-    return self._corpus.place(i)
 
   def document(self, i):
     if i in self.skipped:
       return b''
     try:
       document = self._corpus.document(i)
-      self._require_text(document, i)
-      return document
-    except DataError as error:
-      self._skip(i, error)
-      return b''
-
-  def _require_text(self, document, i):
-    try:
       str(document, 'utf-8')
+      return document
     except UnicodeDecodeError as error:
-      raise DataError(
-        f'{self.place(i)}: byte {error.start} is not UTF-8 ({error.reason})'
-      ) from error
+      self._skip(
+        i, f'{self.place(i)}: byte {error.start} is not UTF-8 ({error.reason})'
+      )
+    except DataError as error:
+      self._skip(i, str(error))
+    return b''
 
-  def _skip(self, i, error):
-    self.skipped[i] = str(error)
+  def _skip(self, i, reason):
+    self.skipped[i] = reason
     if len(self.skipped) > self._limit:
       listed = '\n'.join(f'  {reason}' for reason in self.skipped.values())
       raise DataError(
         f'data.max_corrupt_records={self._limit}: there are more damaged records:\n'
         f'{listed}\nReplace these files by good copies, or allow more.'
-      ) from error
-    logging.warning('left out (data.max_corrupt_records=%d): %s', self._limit, error)
+      )
+    logging.warning('left out (data.max_corrupt_records=%d): %s', self._limit, reason)
 
 
 def skip_damaged(corpus, data):
@@ -93,5 +86,5 @@ def locate(ends, i):
 
 
 def first_line(error):
-  """Returns the first line of an error's message, or the name of its class."""
+  """Returns the first line of an error's message, or its class."""
   return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,9 +1,8 @@
-"""Brackets of several kinds, properly nested up to a depth: a stack language.
+"""Dyck languages: brackets of several kinds, properly nested up to a depth.
 
 With vocab_size = 2n, token k < n opens kind k and token n + k closes it. At depth 0 a
 bracket opens, at the greatest depth the last one closes, between them both have
-probability 1/2; the kind of an opening bracket is uniform. The kinds on the stack do
-not change the entropy of a step, so the depth alone gives it exactly.
+probability 1/2; the kind of an opening bracket is uniform.
 """
 
 import math
@@ -15,10 +14,10 @@ from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 
 class DyckLanguage:
-  """Depth-capped Dyck language.
+  """Dyck language of bounded depth.
 
-  `entropy` is the mean over all tokens of a document but its first, seen from its start
-  at depth 0. Documents end at their length, wherever they are.
+  `entropy` is the mean over all tokens of a document but its first, for a model that
+  sees the document from its start. Documents are cut at their length at any depth.
   """
 
   fields = ('vocab_size', 'max_depth')
@@ -29,7 +28,10 @@ class DyckLanguage:
     self.entropy = self._mean_entropy(document_len)
 
   def _mean_entropy(self, length):
-    """Returns the expected entropy of tokens 2 .. length, by the chain of depths."""
+    """Returns the mean entropy of tokens 2 .. length, by the Markov chain of depths.
+
+    The kinds on the stack do not change the entropy of a step, so it is exact.
+    """
     depths = self.max_depth + 1
     step_entropy = np.full(depths, math.log(2) + 0.5 * math.log(self.kinds))
     step_entropy[0], step_entropy[-1] = math.log(self.kinds), 0.0
@@ -48,7 +50,6 @@ class DyckLanguage:
     return np.where(depth == 0, 1.0, np.where(depth == self.max_depth, 0.0, 0.5))
 
   def draw(self, rng, count, length):
-    """Returns int64 [count, length], each row from depth 0."""
     tokens = np.empty((count, length), np.int64)
     stack = np.zeros((count, self.max_depth + 1), np.int64)
     depth, rows = np.zeros(count, np.int64), np.arange(count)
@@ -62,7 +63,6 @@ class DyckLanguage:
     return tokens
 
   def log_probs(self, tokens_N):
-    """Returns float64 [N]; -inf from the first impossible bracket on."""
     result, stack = np.full(len(tokens_N), -math.inf), []
     for t, token in enumerate(tokens_N):
       opening = float(self._opening(len(stack)))

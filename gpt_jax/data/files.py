@@ -1,4 +1,4 @@
-"""Files of a corpus: where they are, their bytes, and what identifies their content."""
+"""Files of a corpus: finding them, their bytes, and a fingerprint of their content."""
 
 import functools
 import glob
@@ -19,9 +19,9 @@ def find(data, suffixes):
   """Returns the sorted non-empty files that `data.path` names.
 
   A relative path is looked up in `data.data_dir`, then in the folder GPT_JAX_DATA, then
-  in the working directory. A folder stands for all files below it that end in one of
-  `suffixes` (or that plus .gz), a glob for its matches.
-  Raises DataError when nothing, or nothing but empty files, is found.
+  in the working directory. A folder stands for all files below it with one of
+  `suffixes` (or that plus .gz), a glob for its matches. Raises DataError where there is
+  none, or where all are empty.
   """
   if not data.path:
     raise DataError(
@@ -30,15 +30,14 @@ def find(data, suffixes):
   roots = _roots(data)
   for root in roots:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
-    if found:
-      filled = [path for path in found if path.stat().st_size]
-      if not filled:
-        raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
+    if filled := [path for path in found if path.stat().st_size]:
       return filled
-  looked = ', '.join(str(root) for root in roots)
+    if found:
+      raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
+  searched = ', '.join(str(root) for root in roots)
   raise DataError(
     f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
-    f' files; looked in {looked}. Give an absolute path, or set data.data_dir.'
+    f' files in {searched}. Give an absolute path, or set data.data_dir.'
   )
 
 
@@ -68,11 +67,7 @@ def _expand(path, suffixes):
 
 
 def read_bytes(path):
-  """Returns the content of `path` as a bytes-like object.
-
-  Plain files are memory-mapped, so their size does not matter; .gz files are unpacked
-  in memory. Raises DataError for a damaged .gz.
-  """
+  """Returns a memory map of `path`, or the unpacked bytes of a .gz."""
   if path.name.endswith('.gz'):
     try:
       return gzip.decompress(path.read_bytes())
@@ -87,7 +82,7 @@ def read_bytes(path):
 @functools.lru_cache(maxsize=4096)
 def _digest(path, size, modified_ns):
   """Returns the sha256 of 64 evenly spaced MiB of a file (all of a smaller one)."""
-  del modified_ns  # only a part of the cache's key: a file may change while we run
+  del modified_ns  # only part of the cache key: a file may change while we run
   digest = hashlib.sha256(str(size).encode())
   step = max(_BLOCK, size // _SAMPLED_BLOCKS)
   with open(path, 'rb') as file:
@@ -98,11 +93,7 @@ def _digest(path, size, modified_ns):
 
 
 def fingerprint(paths):
-  """Returns what identifies the content of `paths`: their number, bytes and a sha256.
-
-  Names and places do not count. Of a file above 64 MiB, evenly spaced blocks are
-  hashed.
-  """
+  """Returns the number, bytes and sha256 of `paths`; names and folders do not count."""
   digest, total = hashlib.sha256(), 0
   for path in paths:
     status = path.stat()

@@ -1,4 +1,4 @@
-"""Batches of a dataset for one host, made ahead of time by a background thread."""
+"""Batches of a dataset for one host, prefetched by a background thread."""
 
 import dataclasses
 import logging
@@ -18,32 +18,29 @@ _CLOSE_SECONDS = 30.0
 
 
 class Loader:
-  """Host `process_index` of `process_count`'s share of the batches of `dataset`.
+  """The rows of host `process_index` of `process_count` in the batches of `dataset`.
 
-  A global batch of size b is made of b consecutive samples; host h of H gets its rows
-  h * b / H to (h + 1) * b / H. `prefetch_batches` None: that of the dataset.
+  A global batch of size b is b consecutive samples; host h of H gets rows h * b / H to
+  (h + 1) * b / H.
   """
 
   def __init__(self, dataset, process_index=0, process_count=1, prefetch_batches=None):
     self._dataset = dataset
     self._index, self._count = process_index, process_count
     self._ahead = prefetch_batches or dataset.prefetch_batches
-    self._doing = Doing(dataset.warn_after_seconds, dataset.timeout_seconds)
+    self._status = ReadStatus(dataset.warn_after_seconds, dataset.timeout_seconds)
 
   def batches(self, start_sample, batch_sizes):
     """Returns an iterator of batches: numpy int32, this host's rows [b / H, N].
 
-    Args:
-      start_sample: the global index of the first sample.
-      batch_sizes: the global size of each batch in turn; may be endless.
-    Close it (`close()` or a `with` block) to stop reading ahead. Errors of the reading
-    thread are raised by the `next` that would have returned the batch.
+    `batch_sizes` are global and may be endless. Close it (`close()` or a `with` block)
+    to stop the thread, whose errors are raised by `next`.
     """
-    return self.read(_side_by_side(start_sample, batch_sizes))
+    return self.read(_consecutive(start_sample, batch_sizes))
 
   def read(self, ranges):
     """As `batches`, for (first sample, global size) of each batch in turn."""
-    return _Prefetch(self._read(ranges), self._ahead, self._doing)
+    return _Prefetch(self._read(ranges), self._ahead, self._status)
 
   def _read(self, ranges):
     for start, size in ranges:
@@ -54,15 +51,15 @@ class Loader:
         )
       rows = size // self._count
       first = start + self._index * rows
-      self._doing.what = f'reading samples {first} to {first + rows - 1}'
+      self._status.activity = f'reading samples {first} to {first + rows - 1}'
       try:
         yield _stack([self._dataset.sample(n) for n in range(first, first + rows)])
       except Exception as error:
-        error.add_note(f'while {self._doing.what}')
+        error.add_note(f'while {self._status.activity}')
         raise
 
 
-def _side_by_side(start, batch_sizes):
+def _consecutive(start, batch_sizes):
   for size in batch_sizes:
     yield start, size
     start += size
@@ -73,8 +70,8 @@ def evaluation_batches(
 ):
   """Returns an iterator over one pass of a dataset opened with `for_eval=True`.
 
-  The last batch is filled up with empty rows, whose `segments` are 0, so that all have
-  `batch_size` rows over all hosts; every host gets the same number of batches.
+  The last batch is padded with rows whose `segments` are 0, so that all have
+  `batch_size` rows over all hosts and every host gets the same number of batches.
   `max_batches` 0: the whole pass.
   """
   assert dataset.fingerprint['for_eval'], 'a training dataset has no end to stop at'
@@ -84,20 +81,20 @@ def evaluation_batches(
       f' try {max(1, round(batch_size / process_count)) * process_count}.'
     )
   rows = batch_size // process_count
-  doing = Doing(dataset.warn_after_seconds, dataset.timeout_seconds)
+  status = ReadStatus(dataset.warn_after_seconds, dataset.timeout_seconds)
 
   def read():
     count = -(-len(dataset) // batch_size)
     for batch in range(min(count, max_batches) if max_batches else count):
       first = batch * batch_size + process_index * rows
-      inside = range(first, min(first + rows, len(dataset)))
-      doing.what = f'reading samples from {first} on of an evaluation'
-      samples = [dataset.sample(n) for n in inside]
+      numbers = range(first, min(first + rows, len(dataset)))
+      status.activity = f'reading samples from {first} on of an evaluation'
+      samples = [dataset.sample(n) for n in numbers]
       template = samples[0] if samples else dataset.sample(0)
       empty = {name: np.zeros_like(value) for name, value in template.items()}
       yield _stack(samples + [empty] * (rows - len(samples)))
 
-  return _Prefetch(read(), dataset.prefetch_batches, doing)
+  return _Prefetch(read(), dataset.prefetch_batches, status)
 
 
 def _stack(samples):
@@ -105,22 +102,22 @@ def _stack(samples):
 
 
 @dataclasses.dataclass
-class Doing:
-  """What a reading thread is at, and the consumer's patience with it, in seconds."""
+class ReadStatus:
+  """What a reading thread is doing, and how long its consumer waits for a batch."""
 
   warn_after_seconds: float
   timeout_seconds: float
-  what: str = 'starting'
+  activity: str = 'starting'
 
 
 class _Prefetch:
-  """Iterates over `items` with up to `ahead` of them made early in a thread."""
+  """Iterates over `items`, up to `ahead` of them made early in a thread."""
 
-  def __init__(self, items, ahead, doing):
-    self._doing = doing
+  def __init__(self, items, ahead, status):
+    self._status = status
     self._ready = queue.Queue(maxsize=ahead)
     self._stopped = threading.Event()
-    # The thread does not know this object, so that dropping it ends the thread.
+    # The thread holds no reference to this object, so that dropping it ends the thread.
     self._thread = threading.Thread(
       target=_fill, args=(items, self._ready, self._stopped), name='loader', daemon=True
     )
@@ -142,32 +139,32 @@ class _Prefetch:
 
   def _wait(self):
     """Returns the next item; DataError when the thread is dead or does not answer."""
-    doing, started = self._doing, time.monotonic()
-    warn_at, end = started + doing.warn_after_seconds, started + doing.timeout_seconds
+    status, started = self._status, time.monotonic()
+    warn_at, end = started + status.warn_after_seconds, started + status.timeout_seconds
     while True:
       try:
         return self._ready.get(timeout=_POLL_SECONDS)
       except queue.Empty:
         pass
-      # Looked at in this order: a thread that has ended puts nothing in any more.
+      # In this order: a thread that has ended puts nothing into the queue any more.
       if not self._thread.is_alive() and self._ready.empty():
         raise DataError(
-          f'the thread that reads data has died while {doing.what}; nothing is lost up'
-          ' to the last save: start again.'
+          f'the thread that reads data has died while {status.activity}; start again:'
+          ' the run resumes from its last checkpoint.'
         )
       now = time.monotonic()
       if now >= end:
         self._stopped.set()
         raise DataError(
-          f'data.timeout_seconds={doing.timeout_seconds:g}: no batch for that long'
-          f' while {doing.what}. The thread that reads data hangs here:\n'
-          f'{self._stack()}Check the disk or mount of the data and start again; nothing'
-          ' is lost up to the last save. Where reading is just slow, raise'
+          f'data.timeout_seconds={status.timeout_seconds:g}: no batch for that long'
+          f' while {status.activity}. The thread that reads data hangs here:\n'
+          f'{self._stack()}Check the disk or mount of the data and start again: the run'
+          ' resumes from its last checkpoint. Where reading is just slow, raise'
           ' data.timeout_seconds.'
         )
       if now >= warn_at:
-        logging.warning('no batch for %.0f s while %s', now - started, doing.what)
-        warn_at = now + doing.warn_after_seconds
+        logging.warning('no batch for %.0f s while %s', now - started, status.activity)
+        warn_at = now + status.warn_after_seconds
 
   def _stack(self):
     """Returns the innermost calls of the thread, or nothing when it has just ended."""
@@ -177,7 +174,7 @@ class _Prefetch:
   def close(self):
     """Stops the thread and waits for it, unless it hangs."""
     self._stopped.set()
-    self._thread.join(min(_CLOSE_SECONDS, self._doing.timeout_seconds))
+    self._thread.join(min(_CLOSE_SECONDS, self._status.timeout_seconds))
 
   def __enter__(self):
     return self
@@ -190,7 +187,7 @@ class _Prefetch:
 
 
 def _fill(items, ready, stopped):
-  """Puts `items`, then `_END`, into the queue; an error instead where one is raised."""
+  """Puts `items`, then `_END`, into the queue; or the error that stopped them."""
   try:
     for item in items:
       if not _put(item, ready, stopped):
@@ -201,7 +198,7 @@ def _fill(items, ready, stopped):
 
 
 def _put(item, ready, stopped):
-  """Returns False when nobody wants the item any more."""
+  """Returns False when the consumer has stopped."""
   while not stopped.is_set():
     try:
       ready.put(item, timeout=0.1)
@@ -209,19 +206,3 @@ def _put(item, ready, stopped):
     except queue.Full:
       continue
   return False
-
-
-def measure_throughput(dataset, batch_size, seconds=2.0):
-  """Returns how many tokens a second `Loader` gives to a consumer that does nothing."""
-
-  def endless():
-    while True:
-      yield batch_size
-
-  with Loader(dataset).batches(0, endless()) as batches:
-    tokens, started = next(batches)['tokens'].shape[1] - 1, time.perf_counter()
-    count = 0
-    while time.perf_counter() - started < seconds:
-      next(batches)
-      count += 1
-    return count * batch_size * tokens / (time.perf_counter() - started)

@@ -1,8 +1,6 @@
-"""Markov chains of order k, and the uniform language, which is the one of order 0.
+"""Markov chains of order k with Dirichlet transition rows; the uniform language, k = 0.
 
-The next symbol depends on the k before it through a row of probabilities that was drawn
-from a symmetric Dirichlet distribution. The entropy rate is exact:
-H = sum over contexts c of pi(c) * H(row c), pi the stationary distribution of contexts.
+Entropy rate: H = sum over contexts c of pi(c) H(row c), pi the stationary distribution.
 """
 
 import math
@@ -12,15 +10,15 @@ import numpy as np
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
-_MAX_TABLE = 1 << 26
+_MAX_PROBABILITIES = 1 << 26
 
 
 class MarkovLanguage:
   """A chain with rows [V**order, V]; a context is its symbols read as a base-V number.
 
-  `entropy` is the entropy rate: the cost of each token that has `order` tokens of its
-  own document before it. Documents start in the stationary distribution, so the cost of
-  the first few is higher and the rate stays a floor.
+  `entropy` is the entropy rate: the cost of each token after `order` tokens of its own
+  document. Documents start in the stationary distribution, so the first few tokens cost
+  more and the rate remains a lower bound.
   """
 
   fields = ('vocab_size', 'order', 'concentration', 'language_seed')
@@ -34,14 +32,13 @@ class MarkovLanguage:
     self.entropy = float(self.stationary @ _entropies(self.rows))
 
   def draw(self, rng, count, length):
-    """Returns int64 [count, length]: independent stationary stretches of the chain."""
     start = rng.choice(len(self.rows), size=count, p=self.stationary)
     symbols = _digits(start, self.vocab_size, self.order)
     tokens = np.empty((count, max(length, self.order)), np.int64)
     tokens[:, : self.order] = symbols
     context = start
     for t in range(self.order, length):
-      # Below the last bound: rounding may leave a row's sum under 1.
+      # Without the last bound: rounding may leave a row's sum under 1.
       draws = rng.random(count)[:, None]
       symbol = (draws >= self._cumulative[context, :-1]).sum(axis=1)
       tokens[:, t] = symbol
@@ -49,7 +46,6 @@ class MarkovLanguage:
     return tokens[:, :length]
 
   def log_probs(self, tokens_N):
-    """Returns float64 [N]: ln P(token | context); the first `order` by marginals."""
     prefixes = self.stationary
     result, context = np.empty(len(tokens_N)), 0
     for t, token in enumerate(tokens_N):
@@ -68,13 +64,11 @@ def _log(probability):
 
 
 def _digits(numbers, base, width):
-  """Returns the `width` digits of each number, the most significant first."""
   powers = base ** np.arange(width - 1, -1, -1, dtype=np.int64)
   return numbers[:, None] // powers[None, :] % base
 
 
 def _entropies(rows):
-  """Returns the entropy of each row in nats."""
   return -np.where(rows > 0, rows * np.log(np.where(rows > 0, rows, 1.0)), 0.0).sum(
     axis=1
   )
@@ -85,8 +79,7 @@ def _stationary(rows):
   count, base = rows.shape
   pi = np.full(count, 1 / count)
   for _ in range(100_000):
-    # Context c then symbol x is context (c * V + x) mod V**k: the oldest symbol drops
-    # out.
+    # Context c, then symbol x, is context (c V + x) mod V**k: the oldest symbol drops.
     moved = (pi[:, None] * rows).reshape(base, -1).sum(axis=0) if count > 1 else pi
     moved = 0.5 * (moved + pi)  # lazy chain: the same fixed point, and no period
     if np.abs(moved - pi).sum() < 1e-15:
@@ -99,10 +92,11 @@ def _stationary(rows):
 def make(data):
   """Returns a source of documents from the order-k chain of `data.generator`."""
   g = data.generator
-  if g.vocab_size ** (g.order + 1) > _MAX_TABLE:
+  if g.vocab_size ** (g.order + 1) > _MAX_PROBABILITIES:
     raise ConfigError(
-      f'data.generator.order={g.order} with vocab_size={g.vocab_size}: the table would'
-      f' hold {g.vocab_size}**{g.order + 1} numbers, over {_MAX_TABLE}; lower one.'
+      f'data.generator.order={g.order} with vocab_size={g.vocab_size}: the chain would'
+      f' have {g.vocab_size}**{g.order + 1} probabilities, over {_MAX_PROBABILITIES};'
+      ' lower one.'
     )
   rng = np.random.default_rng([g.language_seed, g.vocab_size, g.order])
   rows = rng.dirichlet([g.concentration] * g.vocab_size, size=g.vocab_size**g.order)
@@ -115,7 +109,6 @@ class UniformLanguage(MarkovLanguage):
   fields = ('vocab_size',)
 
   def draw(self, rng, count, length):
-    """Returns int64 [count, length]."""
     return rng.integers(self.vocab_size, size=(count, length))
 
 

@@ -1,12 +1,7 @@
-"""From documents to samples of N = seq_len + 1 tokens.
+"""From documents to samples of N = seq_len + 1 tokens: inputs and shifted targets.
 
-A sample is inputs and targets at once, shifted by one. A packing has `len(packing)`
-samples and `packing.sample(i)` -> `tokens` [N] and, where documents or padding are told
-apart, `segments` [N] (from 1; 0 is padding) and `positions` [N] (from 0 in each
-segment), all int32. `packing.spans(i)` says where in the stream of all tokens they
-stand: `[(start, stop), ...]`, side by side in the sample. Neighbouring samples of one
-text share a token: it is the last target of the one and the first input of the other,
-so every token but a text's first is predicted exactly once.
+Neighbouring samples of one text share a token, the last target of the one and the first
+input of the other, so every token but a text's first is predicted exactly once.
 """
 
 from typing import Protocol
@@ -19,7 +14,11 @@ _OPEN_BINS = 128
 
 
 class Packing(Protocol):
-  """What `pack` returns."""
+  """Numbered samples, and the (start, stop) in the token stream of each one's parts.
+
+  A sample has `tokens` and, where documents or padding are marked, `segments` (from 1;
+  0 is padding) and `positions` (from 0 in each segment), all int32 [N].
+  """
 
   def __len__(self) -> int: ...
 
@@ -31,15 +30,15 @@ class Packing(Protocol):
 class Concat:
   """Documents as one stream, cut every `seq_len` tokens.
 
-  Training drops what is left at the end; with `keep_rest` it is padded and kept, and
-  segments say what is padding. `mask_documents` gives each document its own segment.
+  The incomplete last sample is dropped; with `keep_rest` it is padded and kept, and
+  segments mark the padding. `mask_documents` gives each document its own segment.
   """
 
   def __init__(self, store, seq_len, *, mask_documents=False, keep_rest=False):
     self._store, self._seq_len = store, seq_len
     self._mask_documents, self._keep_rest = mask_documents, keep_rest
-    windows = max(0, store.num_tokens - 1)
-    self._count = -(-windows // seq_len) if keep_rest else windows // seq_len
+    targets = max(0, store.num_tokens - 1)
+    self._count = -(-targets // seq_len) if keep_rest else targets // seq_len
 
   def __len__(self):
     return self._count
@@ -61,7 +60,6 @@ class Concat:
     return {'tokens': tokens, 'segments': segments, 'positions': positions}
 
   def _document_lengths(self, start, stop):
-    """Returns how many tokens of each document lie in the window."""
     first, last = np.searchsorted(self._store.offsets, [start, stop - 1], side='right')
     bounds = np.array(self._store.offsets[first - 1 : last + 1])
     bounds[0], bounds[-1] = start, stop
@@ -69,11 +67,7 @@ class Concat:
 
 
 class Windows:
-  """Every window of the stream: one sample begins at each token, as nanoGPT draws them.
-
-  A text seen again is seen under other cuts. An epoch of these is `seq_len` times as
-  long as one of `Concat`; evaluation, which scores each token once, uses `Concat`.
-  """
+  """A sample from each token of the stream on, as nanoGPT draws them."""
 
   def __init__(self, store, seq_len):
     self._store, self._width = store, seq_len + 1
@@ -89,22 +83,20 @@ class Windows:
     return {'tokens': np.asarray(tokens, np.int32)}
 
 
-class FirstFit:
-  """Whole documents in bins of N tokens, each in the first of 128 open bins with room.
-
-  Longer documents are cut as `Concat` cuts the stream. When no open bin has room, the
-  fullest is closed. Documents of a single token have nothing to predict and are left
-  out.
-  """
+class _Bins:
+  """Documents in bins of N tokens; longer ones are cut as in `Concat`."""
 
   def __init__(self, store, seq_len):
     self._store, self._width = store, seq_len + 1
     starts, lengths = _chunks(store.offsets, seq_len)
-    bins = _first_fit(lengths, self._width)
+    bins = self._assign(lengths)
     order = np.argsort(bins, kind='stable')
     self._starts, self._lengths = starts[order], lengths[order]
     count = int(bins.max()) + 1 if len(bins) else 0
     self._bounds = np.searchsorted(bins[order], np.arange(count + 1))
+
+  def _assign(self, lengths) -> np.ndarray:
+    raise NotImplementedError
 
   def __len__(self):
     return len(self._bounds) - 1
@@ -115,37 +107,48 @@ class FirstFit:
     return [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
 
   def sample(self, i):
-    chunks = slice(self._bounds[i], self._bounds[i + 1])
-    lengths = self._lengths[chunks]
+    spans = self.spans(i)
     tokens = np.zeros(self._width, np.int32)
     filled = 0
-    for start, length in zip(self._starts[chunks], lengths, strict=True):
-      tokens[filled : filled + length] = self._store.read(start, start + length)
-      filled += length
+    for start, stop in spans:
+      tokens[filled : filled + stop - start] = self._store.read(start, stop)
+      filled += stop - start
+    lengths = np.array([stop - start for start, stop in spans])
     segments, positions = _layout(lengths, self._width)
     return {'tokens': tokens, 'segments': segments, 'positions': positions}
 
 
-class Pad:
+class FirstFit(_Bins):
+  """Whole documents, each in the first of 128 open bins that it fits into.
+
+  When it fits into none, the fullest is closed.
+  """
+
+  def _assign(self, lengths):
+    bins = np.empty(len(lengths), np.int64)
+    free = np.zeros(_OPEN_BINS, np.int64)  # tokens that still fit into each open bin
+    number = np.full(_OPEN_BINS, -1, np.int64)
+    opened = 0
+    for i, length in enumerate(lengths):
+      slot = int(np.argmax(free >= length))
+      if free[slot] < length:
+        slot = int(np.argmin(free))
+        free[slot], number[slot], opened = self._width, opened, opened + 1
+      free[slot] -= length
+      bins[i] = number[slot]
+    return bins
+
+
+class Pad(_Bins):
   """A document a row, padded; a longer one takes several rows."""
 
-  def __init__(self, store, seq_len):
-    self._store, self._width = store, seq_len + 1
-    self._starts, self._lengths = _chunks(store.offsets, seq_len)
+  def _assign(self, lengths):
+    return np.arange(len(lengths))
 
-  def __len__(self):
-    return len(self._starts)
 
-  def spans(self, i):
-    start = int(self._starts[i])
-    return [(start, start + int(self._lengths[i]))]
-
-  def sample(self, i):
-    start, length = self._starts[i], self._lengths[i]
-    tokens = np.zeros(self._width, np.int32)
-    tokens[:length] = self._store.read(start, start + length)
-    segments, positions = _layout(np.array([length]), self._width)
-    return {'tokens': tokens, 'segments': segments, 'positions': positions}
+def has_segments(data):
+  """Returns whether training samples of a DataConfig carry segments and positions."""
+  return data.packing not in ('concat', 'windows') or data.mask_documents
 
 
 def _layout(lengths, width):
@@ -161,7 +164,8 @@ def _layout(lengths, width):
 def _chunks(offsets, seq_len):
   """Returns (starts, lengths) of documents cut to at most `seq_len + 1` tokens.
 
-  Chunks of one document overlap by a token; none is shorter than two.
+  Chunks of one document overlap by a token. Documents of a single token have nothing
+  to predict and are left out.
   """
   begins, sizes = np.asarray(offsets[:-1]), np.diff(offsets)
   counts = -(-np.maximum(sizes - 1, 0) // seq_len)
@@ -171,24 +175,8 @@ def _chunks(offsets, seq_len):
   return starts, np.minimum(ends - starts, seq_len + 1)
 
 
-def _first_fit(lengths, width):
-  """Returns the bin of each chunk; bins are numbered in the order they open."""
-  bins = np.empty(len(lengths), np.int64)
-  room = np.zeros(_OPEN_BINS, np.int64)  # of the open bins
-  number = np.full(_OPEN_BINS, -1, np.int64)
-  opened = 0
-  for i, length in enumerate(lengths):
-    slot = int(np.argmax(room >= length))
-    if room[slot] < length:
-      slot = int(np.argmin(room))
-      room[slot], number[slot], opened = width, opened, opened + 1
-    room[slot] -= length
-    bins[i] = number[slot]
-  return bins
-
-
 def pack(store, data, *, for_eval=False):
-  """Returns the packing of `store` that `data.packing` names.
+  """Returns the `Packing` of `store` that `data.packing` names.
 
   For evaluation nothing is dropped and segments are always there. Raises DataError when
   training data is shorter than one sample.

@@ -1,8 +1,7 @@
 """From a DataConfig to numbered samples: sources, tokens, packing, shuffling, mixing.
 
-The one thing that moves is the global sample index n. Sample n of a dataset is a
-function of n alone, so batches do not depend on how many hosts read them, on how a step
-is cut into microbatches or on where a run was interrupted, and n is all to save.
+Sample n of a dataset is a function of n alone, so batches do not depend on the number
+of hosts, on microbatches or on interruptions, and n is all there is to save.
 """
 
 import dataclasses
@@ -19,40 +18,29 @@ from gpt_jax.data.token_cache import TokenStore, open_tokens
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Samples by number; n // len is the epoch, and each has its own order."""
+  """Samples by number n; n // len is the epoch, and each has its own order."""
 
-  order: grain.MapDataset
-  """n -> number of the sample, counted through all packings."""
+  order: grain.MapDataset  # n -> number of the sample, counted through all packings
   packings: tuple[packing.Packing, ...]
-  num_samples: int
-  """Samples of an epoch: until the first of the mixed sources was seen once."""
+  num_samples: int  # of an epoch, which ends when the first of the mixed sources does
   num_tokens: int
-  """Tokens in all sources together."""
-  stores: dict[str, TokenStore]
-  """The tokens themselves, by name in the mixture ('' where there is none)."""
-  entropy: float | None
-  """Nats per token that no model can beat; None unless the one source is synthetic."""
-  fingerprint: dict[str, str | int | float | bool]
-  """All that decides what `sample(n)` returns, flat."""
+  stores: dict[str, TokenStore]  # by name in the mixture; '' without one
+  entropy: float | None  # of the source; None in a mixture
+  fingerprint: dict[str, str | int | float | bool]  # all that decides what sample n is
   prefetch_batches: int
   warn_after_seconds: float
-  """How long a batch may take before the reader of batches says so, ..."""
   timeout_seconds: float
-  """... and before it gives up."""
 
   def __len__(self):
     return self.num_samples
 
   def sample(self, n):
-    """Returns sample n as the packing made it: `tokens` [N] and perhaps more."""
+    """Returns sample n, as in `packing.Packing`."""
     _, packed, number = self._find(n)
     return packed.sample(number)
 
   def spans(self, n):
-    """Returns (name in the mixture, [(start, stop), ...]): where sample n's tokens are.
-
-    Positions are those in `stores[name].tokens`.
-    """
+    """Returns (name, [(start, stop), ...]): where in `stores[name]` sample n lies."""
     name, packed, number = self._find(n)
     return name, packed.spans(number)
 
@@ -79,7 +67,7 @@ def members(data):
   }
 
 
-def _check_alike(data, parts):
+def _check_same_fields(data, parts):
   """Raises ConfigError when members of a mixture give samples of different shapes."""
   for name, part in parts.items():
     if part.seq_len != data.seq_len:
@@ -87,12 +75,9 @@ def _check_alike(data, parts):
         f'data.mixture.{name}.seq_len={part.seq_len}: expected data.seq_len='
         f'{data.seq_len}, as all samples of a batch are of one length.'
       )
-  streams = ('concat', 'windows')
-  apart = {n: p.packing not in streams or p.mask_documents for n, p in parts.items()}
-  if len(set(apart.values())) > 1:
-    listed = ', '.join(
-      f'{name} {"yes" if is_so else "no"}' for name, is_so in apart.items()
-    )
+  segmented = {name: packing.has_segments(part) for name, part in parts.items()}
+  if len(set(segmented.values())) > 1:
+    listed = ', '.join(f'{n} {"yes" if s else "no"}' for n, s in segmented.items())
     raise ConfigError(
       'data.mixture: some members keep documents apart and some do not'
       f' ({listed}); give all the same data.packing and data.mask_documents.'
@@ -103,9 +88,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   """Returns the `Dataset` of a DataConfig.
 
   Args:
-    seed: decides the order, and a synthetic language's documents, where `data.seed` is
-      None.
-    cache_dir: where tokens are kept when `data.cache_dir` is ''.
+    seed: of order and synthetic documents, if `data.seed` is None.
+    cache_dir: of tokens, if `data.cache_dir` is ''.
     for_eval: in order, once, with the incomplete last sample padded; the members of a
       mixture one after another.
   """
@@ -113,7 +97,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   packings, weights, stores, entropies = [], [], {}, []
   fingerprint = _settings(data, tokenizer, for_eval)
   parts = members(data)
-  _check_alike(data, {name: part for name, (part, _) in parts.items()})
+  _check_same_fields(data, {name: part for name, (part, _) in parts.items()})
   for name, (part, weight) in parts.items():
     source = sources.make_source(part)
     _check_vocabulary(source, tokenizer, part)
@@ -128,7 +112,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     weights.append(weight)
     stores[name] = store
     entropies.append(source.entropy)
-    fingerprint |= _described(name, part, source, weight)
+    fingerprint |= _member_fingerprint(name, part, source, weight)
     if store.skipped:
       fingerprint |= {_prefix(name) + '.skipped': '; '.join(store.skipped)}
   if for_eval:
@@ -151,11 +135,9 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
 
 
 def _training_order(packings, weights, shuffled, seed):
-  """Returns one epoch of sample numbers, mixed by weight, as a grain dataset.
-
-  Grain orders numbers, not samples: its bookkeeping of what passes through costs more
-  than cutting a sample out of a memory map.
-  """
+  """Returns one epoch of sample numbers, mixed by weight, as a grain dataset."""
+  # Numbers, not samples: grain's bookkeeping per element costs more than slicing a
+  # sample out of a memory map.
   orders, first = [], 0
   for member, packed in enumerate(packings):
     numbers = grain.MapDataset.range(first, first + len(packed))
@@ -167,8 +149,8 @@ def _training_order(packings, weights, shuffled, seed):
 
 
 def _order_seed(seed, member):
-  # Hashed: grain adds the epoch to the seed, and runs with neighbouring seeds must not
-  # see each other's orders an epoch apart.
+  # Hashed: grain adds the epoch to the seed, so that seed s in epoch 1 would have the
+  # order of seed s + 1 in epoch 0.
   return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
 
 
@@ -182,7 +164,7 @@ def _prefix(name):
   return f'data.mixture.{name}' if name else 'data'
 
 
-def _described(name, part, source, weight):
+def _member_fingerprint(name, part, source, weight):
   prefix = _prefix(name)
   described = {f'{prefix}.{key}': value for key, value in source.fingerprint.items()}
   if name:
@@ -198,7 +180,7 @@ def _check_vocabulary(source, tokenizer, data):
     raise ConfigError(
       f'data.source={data.source!r} gives ids below {size} that are not text, and'
       f' the {tokenizer.name} tokenizer has {tokenizer.vocab_size}; synthetic languages'
-      ' go with the "ids" tokenizer only and mix with no text.'
+      ' need the "ids" tokenizer and mix with no text.'
     )
   if size is None and tokenizer.name == 'ids':
     raise ConfigError(
@@ -208,11 +190,11 @@ def _check_vocabulary(source, tokenizer, data):
 
 
 def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
-  """Returns the tokenizer of a run, learned from its data where it has to be.
+  """Returns the tokenizer of a run, trained on its data where it has to be.
 
-  A synthetic source brings its own vocabulary: ids. `bpe` learns from `data` alone.
-  `char` takes the characters of the `held_out` DataConfigs too, so that evaluation
-  knows them; which characters exist is all that it learns of them.
+  A synthetic source brings its own vocabulary: ids. `bpe` is trained on `data` alone.
+  `char` takes the set of characters of the `held_out` DataConfigs too, so that
+  evaluation knows them.
   """
   parts = [part for part, _ in members(data).values()]
   made = [sources.make_source(part) for part in parts]

@@ -1,8 +1,7 @@
-"""Real text that every Python brings: its reference topics, docstrings and own code.
+"""Real text that every Python has: its reference topics, docstrings and source code.
 
 `python_docs` is about 2.3 million characters of English, `python_source` about 12 MB of
-code. Both differ between Python versions, so their fingerprint is that of the files.
-A module's docstrings are one document, so near-copies within it stay in one split.
+code. Both differ between Python versions; the fingerprint is that of the files.
 """
 
 import ast
@@ -58,7 +57,10 @@ def _topics():
 
 @functools.cache
 def _docs():
-  """Returns `((name, bytes), ...)` of all topics and of each module's docstrings."""
+  """Returns `((name, bytes), ...)` of all topics and of each module's docstrings.
+
+  A module's docstrings are one document, so near-copies within it stay in one split.
+  """
   found = [(f'topic {name}', text.strip() + '\n') for name, text in _topics()]
   for name, content in _modules():
     try:
@@ -72,7 +74,7 @@ def _docs():
 
 
 def _docstrings(node):
-  """Yields the cleaned docstrings of `node` and all below it, in the file's order."""
+  """Yields the docstrings of `node` and its descendants, in the file's order."""
   if isinstance(node, _DOCUMENTED):
     yield (ast.get_docstring(node) or '').strip()
   for child in ast.iter_child_nodes(node):
@@ -82,7 +84,7 @@ def _docstrings(node):
 
 
 class _Library(Corpus):
-  """Named texts that are extracted when first read; `load` returns them."""
+  """Texts by name, extracted when first read: `load() -> ((name, bytes), ...)`."""
 
   def __init__(self, load, fingerprint):
     self._load, self.fingerprint = load, fingerprint

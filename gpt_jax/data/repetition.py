@@ -1,8 +1,8 @@
-"""Languages that repeat themselves: only what is new costs anything.
+"""Periodic languages, in which only new tokens have entropy.
 
 `copy`: the second half of a document repeats its uniformly random first half.
 `induction`: a random segment, its length uniform in min_period .. max_period, is tiled
-over the document, so that a model has to find the period by looking back.
+over the document, so that a model has to find the period in the context.
 """
 
 import math
@@ -15,13 +15,10 @@ from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 
 class RepeatingLanguage:
-  """Documents that are periodic with an equally likely one of `periods`.
+  """Periodic documents; all `periods` are equally likely.
 
   `entropy` is the mean over all tokens of a document but its first, for a model that
-  sees the document from its start and knows the language, not the period. It is exact:
-  a word of at least two longest periods has just the multiples of its shortest period
-  as periods (Fine and Wilf 1965), so the probability of each word is known and words
-  can be counted.
+  sees the document from its start and knows the language, not the period.
   """
 
   def __init__(self, vocab_size, periods, document_len, fields):
@@ -31,7 +28,11 @@ class RepeatingLanguage:
     self.entropy = (total - math.log(vocab_size)) / (document_len - 1)
 
   def _document_entropy(self, length):
-    """Returns the entropy of a whole document in nats."""
+    """Returns the entropy of a document in nats, exactly.
+
+    A word of at least two longest periods has only the multiples of its shortest period
+    as periods (Fine and Wilf 1965), so words of each probability can be counted.
+    """
     if len(self.periods) == 1:
       return min(self.periods[0], length) * math.log(self.vocab_size)
     total = 0.0
@@ -49,14 +50,13 @@ class RepeatingLanguage:
     return total
 
   def draw(self, rng, count, length):
-    """Returns int64 [count, length]."""
     period = np.array(self.periods)[rng.integers(len(self.periods), size=count)]
     segment = rng.integers(self.vocab_size, size=(count, max(self.periods)))
     columns = np.arange(length)[None, :] % period[:, None]
     return np.take_along_axis(segment, columns, axis=1)
 
   def log_probs(self, tokens_N):
-    """Returns float64 [N], by the posterior over periods; -inf where none fits."""
+    # By the posterior over periods.
     result = np.full(len(tokens_N), -math.inf)
     posterior = np.full(len(self.periods), 1 / len(self.periods))
     for t, token in enumerate(tokens_N):

@@ -10,11 +10,11 @@ from gpt_jax.data.tokenizer import Tokenizer
 
 
 class SentencePieceTokenizer(Tokenizer):
-  """A SentencePiece model behind our interface.
+  """A SentencePiece model as our `Tokenizer`.
 
-  `byte_lengths` counts the bytes of each piece's surface, its mark of a space as one.
-  Against the text this is off by the space that most models put in front, and by what
-  their normalization (NFKC, joined spaces) changed.
+  `byte_lengths` counts the bytes of each piece's surface form, the space marker as one.
+  Against the text this is off by the space that most models prepend, and by what their
+  normalization (NFKC, merged spaces) changed.
   """
 
   name, model_file = 'sentencepiece', 'sentencepiece.model'
@@ -37,12 +37,11 @@ class SentencePieceTokenizer(Tokenizer):
     self.token_bytes = [self._piece_bytes(i) for i in range(self.vocab_size)]
 
   def _piece_bytes(self, i):
-    if (
-      self._model.is_control(i) or self._model.is_unknown(i) or self._model.is_unused(i)
-    ):
+    model = self._model
+    if model.is_control(i) or model.is_unknown(i) or model.is_unused(i):
       return b''
-    piece = self._model.id_to_piece(i)
-    if self._model.is_byte(i):  # written <0xNN>
+    piece = model.id_to_piece(i)
+    if model.is_byte(i):  # written <0xNN>
       return bytes([int(piece[3:5], 16)])
     return piece.replace('\u2581', ' ').encode()
 
@@ -50,8 +49,8 @@ class SentencePieceTokenizer(Tokenizer):
     return np.array(self._model.encode(text), np.int32)
 
   def encode_batch(self, texts):
-    found = self._model.encode(list(texts), num_threads=os.cpu_count() or 1)
-    return [np.array(ids, np.int32) for ids in found]
+    encoded = self._model.encode(list(texts), num_threads=os.cpu_count() or 1)
+    return [np.array(ids, np.int32) for ids in encoded]
 
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids])

@@ -1,4 +1,4 @@
-"""The base class of all data sources, with the defaults of what most have not."""
+"""The base class of all data sources."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -8,22 +8,18 @@ import numpy as np
 
 
 class Source:
-  """One split of a corpus: `len(source)` documents, of which `source[i]` is one.
+  """One split of a corpus: `source[i]` is document i of `len(source)`.
 
   A document is `{'text': str}`, or `{'tokens': int32 [n]}` in a synthetic language.
   Subclasses set `fingerprint` and define `__len__` and `__getitem__`.
   """
 
+  # Flat, with at least `source` and `split`; changes whenever the content does.
   fingerprint: dict[str, Any]
-  """Flat, with at least `source` and `split`; changes whenever the content does."""
-  vocab_size: int | None = None
-  """Documents are ids below it, not text; None: text."""
-  entropy: float | None = None
-  """Nats per token that no model can beat, where it is known."""
-  num_bytes: int | None = None
-  """About how large all documents are together, for progress bars."""
-  skipped: Mapping[int, str] = MappingProxyType({})
-  """Damaged records left out so far: number -> reason."""
+  vocab_size: int | None = None  # documents are ids below it; None: they are text
+  entropy: float | None = None  # nats per token that no model can beat, where known
+  num_bytes: int | None = None  # of all documents, about; for progress bars
+  skipped: Mapping[int, str] = MappingProxyType({})  # damaged record -> reason
 
   def __len__(self) -> int:
     raise NotImplementedError
@@ -32,11 +28,10 @@ class Source:
     raise NotImplementedError
 
   def pieces(self, i) -> Iterator[str | np.ndarray]:
-    """Yields document `i` in parts that are tokenized one by one: texts or ids."""
+    """Yields document `i` in parts that are tokenized one by one."""
     document = self[i]
     yield document['tokens'] if 'tokens' in document else document['text']
 
-  def place(self, i):
-    """Returns where document `i` comes from, for people; '' where nothing is known."""
-    del i
+  def place(self, i) -> str:
+    """Returns where document `i` comes from, for messages; '': not known."""
     return ''

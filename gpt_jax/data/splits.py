@@ -1,11 +1,8 @@
-"""Which part of a corpus is train, validation and test, where the data does not say.
+"""Train, validation and test splits of a corpus that has none: 90 / 5 / 5 %.
 
-One rule for all corpora, the same on every machine and in every run:
-  * 100 documents or more: each document goes whole to one split by a hash of its
-    content (90 / 5 / 5 %), so copies of a document never lie on both sides;
-  * fewer: each document is cut by position, its first 90 % of bytes to train, the next
-    5 % to validation, the rest to test.
-The split 'all' is the whole corpus.
+From 100 documents on, each belongs to one split by a hash of its content, so copies of
+a document never lie on both sides. Fewer documents are each cut by position: the first
+90 % of their bytes are train, the next 5 % validation, the rest test.
 """
 
 import hashlib
@@ -36,33 +33,29 @@ def check(split):
 
 
 def contains(split, document):
-  """Returns whether `document` (bytes) is of `split`, by the hash of its content."""
+  """Returns whether `document` (bytes) belongs to `split`, by its hash."""
   head = hashlib.sha256(document).digest()[:8]
   low, high = BOUNDS[split]
   return low <= int.from_bytes(head, 'big') / 2**64 < high
 
 
 def byte_range(split, document):
-  """Returns (start, end) of the part of `document` (UTF-8 bytes) that `split` gets.
-
-  A bound that falls inside a character moves on to the next one.
-  """
+  """Returns (start, end) of the part of `document` (UTF-8 bytes) that is of `split`."""
   return tuple(_character_start(document, bound) for bound in BOUNDS[split])
 
 
-def _character_start(document, share):
-  position = int(len(document) * share)
+def _character_start(document, fraction):
+  position = int(len(document) * fraction)
   while position < len(document) and document[position] & 0xC0 == 0x80:
     position += 1
   return position
 
 
 def by_file_name(paths, split):
-  """Returns the `paths` that carry the word of `split` in their names, or None.
+  """Returns the `paths` named after `split`; None unless all are named after splits.
 
-  Names decide only when every file carries one, as in `train.txt valid.txt test.txt`
-  or `wiki.test.tokens`; None means that the rule above has to be used.
-  Raises DataError when the names decide but none is of `split`.
+  Examples: `train.txt valid.txt test.txt`, `wiki.test.tokens`. Raises DataError when
+  all are named after other splits.
   """
   named = {path: word for path in paths if (word := _split_word(path.name))}
   if split == 'all' or len(paths) < 2 or len(named) < len(paths):

@@ -1,10 +1,7 @@
-"""What all synthetic languages share: reproducible random documents of token ids.
+"""Synthetic languages: reproducible random documents of token ids, of known entropy.
 
-A language is fixed by `data.generator` alone; its documents come from `data.seed`, and
-each split draws its own random stream. `entropy` is a floor: no model can, in
-expectation, predict the tokens of a document at fewer nats each. What exactly it
-averages over stands in each language's docstring. `log_probs` is the model that attains
-it.
+`data.generator` alone defines a language; its documents are drawn from `data.seed`,
+each split from a random stream of its own.
 """
 
 import numpy as np
@@ -14,7 +11,7 @@ from gpt_jax.data import splits
 from gpt_jax.data.source import Source
 from gpt_jax.data.tokenizer import known_size
 
-_BLOCK = 256  # documents made at once; part of the language's definition
+_BLOCK = 256  # documents drawn at once; part of what defines the documents
 _STREAMS = {'train': 0, 'validation': 1, 'test': 2}
 
 sized_by_generator = known_size(lambda data: data.generator.vocab_size)
@@ -24,15 +21,17 @@ sized_by_generator = known_size(lambda data: data.generator.vocab_size)
 class SyntheticSource(Source):
   """`source[i] == {'tokens': int32 [document_len]}`, drawn from `language`.
 
-  A language has `vocab_size`, `entropy`, `draw(rng, count, length) -> int [count,
-  length]` and `log_probs(tokens_N) -> float64 [N]`.
+  A language has `vocab_size`, `fields` (those of `data.generator` that define it),
+  `draw(rng, count, length) -> int64 [count, length]`, `log_probs(tokens_N) -> float64
+  [N]` (-inf where impossible), and `entropy`: what `log_probs` costs in expectation, a
+  lower bound for every model; each language says over which tokens it is the mean.
   """
 
   def __init__(self, data, language):
     if data.split not in _STREAMS:
       splits.check(data.split)
       raise ConfigError(
-        f'data.split={data.split!r}: a synthetic language has no whole; expected one of'
+        f'data.split={data.split!r}: a synthetic language is endless; expected one of'
         f' {", ".join(_STREAMS)}.'
       )
     generator = data.generator
@@ -64,11 +63,11 @@ class SyntheticSource(Source):
     return {'tokens': block[1][row]}
 
   def log_probs(self, tokens_N):
-    """Returns float64 [N]: ln P(token | all before it in its document)."""
+    """Returns float64 [N]: ln P(token | those before it in its document)."""
     return self.language.log_probs(np.asarray(tokens_N))
 
 
 def _num_documents(count, split):
-  # A sixteenth is enough to score: 256 documents of 1024 tokens put the standard error
-  # of a mean loss near 0.002 nats.
+  # A sixteenth suffices for evaluation: 256 documents of 1024 tokens put the standard
+  # error of a mean loss near 0.002 nats.
   return count if split == 'train' else min(count, max(16, count // 16))

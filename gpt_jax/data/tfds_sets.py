@@ -1,8 +1,7 @@
 """Prepared TensorFlow Datasets, read from ArrayRecord files without TensorFlow.
 
-`data.name` is NAME or NAME:VERSION; `data.split` is a split of the set or a slice such
-as `train[:10%]`; the folder is `data.data_dir`, else TFDS_DATA_DIR, else TFDS's own
-default.
+`data.name` is NAME or NAME:VERSION; `data.split` a split or a slice, as `train[:10%]`;
+the folder is `data.data_dir`, else TFDS_DATA_DIR, else the default of TFDS.
 """
 
 import hashlib
@@ -58,7 +57,7 @@ def _shard_digest(paths):
 def make(data):
   """Returns the source of the prepared set `data.name` at `data.split`.
 
-  Raises DataError when it is not prepared, saying how to; nothing is ever downloaded.
+  Raises DataError when it is not prepared, saying how to; downloads nothing.
   """
   if not data.name:
     raise DataError(
@@ -93,8 +92,8 @@ def _prepared_builder(data):
     builder = tfds.builder(data.name, data_dir=folder or None)
     if not builder.is_prepared():
       raise FileNotFoundError(builder.data_path)
-  # TFDS answers an absent set with errors of many kinds, ModuleNotFoundError of
-  # packages that only its preparation needs among them.
+  # TFDS raises many kinds of errors for an absent set, ModuleNotFoundError of packages
+  # that only its preparation needs among them.
   except (LookupError, ValueError, OSError, ImportError, AssertionError) as error:
     raise DataError(_how_to_prepare(data.name, folder)) from error
   if builder.info.file_format and builder.info.file_format.value != 'array_record':

@@ -1,14 +1,13 @@
-"""A source's tokens in memory-mapped files, made once and found again by fingerprint.
+"""A source's tokens in memory-mapped files, built once and found again by fingerprint.
 
 `CACHE/tokens-KEY/` holds `tokens.bin` (uint16, or uint32 for large vocabularies),
 `offsets.bin` (int64: where each document starts, then the total), `checks.bin` (the
-CRC-32 of each block of tokens) and `meta.json`. A block is compared with its sum when
-it is first read, so a damaged file is noticed, not trained on. The folder is
-written under another name and renamed when whole, so a reader never sees half of it and
-two processes may build the same one at once.
+CRC-32 of each block of tokens) and `meta.json`. The folder is written under another
+name and renamed when complete, so two processes may build the same one at once.
 """
 
 import array
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -28,7 +27,7 @@ import numpy as np
 from gpt_jax.core.errors import DataError, StorageError
 
 _FORMAT = 2
-_BLOCK_BYTES = 1 << 16  # of tokens.bin, for one check
+_BLOCK_BYTES = 1 << 16  # of tokens.bin, for one checksum
 _BATCH_CHARS = 8 << 20  # text in memory at once
 
 
@@ -38,14 +37,13 @@ class TokenStore:
 
   tokens: np.ndarray  # uint16 or uint32 [total], memory-mapped
   offsets: np.ndarray  # int64 [documents + 1]
-  checks: 'Checks | None' = None  # None: tokens that came from no file
-  skipped: tuple[str, ...] = ()
-  """Place and reason of each record that `data.max_corrupt_records` left out."""
+  checksums: 'BlockChecksums | None' = None  # None: tokens that came from no file
+  skipped: tuple[str, ...] = ()  # place and reason of each record left out
 
   def read(self, start, stop):
     """Returns tokens `start` to `stop`; DataError where they are not as written."""
-    if self.checks is not None:
-      self.checks.require(start, stop)
+    if self.checksums is not None:
+      self.checksums.verify(start, stop)
     return self.tokens[start:stop]
 
   @property
@@ -57,19 +55,18 @@ class TokenStore:
     return len(self.offsets) - 1
 
 
-class Checks:
-  """The sums of the blocks of a token file; each is compared once, at its first use."""
+class BlockChecksums:
+  """CRC-32 of the blocks of a token file; each is compared once, at its first use."""
 
   def __init__(self, path, tokens, sums):
     self._path, self._sums = path, sums
     self._bytes, self._width = tokens.view(np.uint8), tokens.itemsize
-    self._is_good = np.zeros(len(sums), bool)
+    self._is_verified = np.zeros(len(sums), bool)
 
-  def require(self, start, stop):
-    """Raises DataError when tokens `start` to `stop` lie in a damaged block."""
+  def verify(self, start, stop):
     first = start * self._width // _BLOCK_BYTES
     last = -(-stop * self._width // _BLOCK_BYTES)
-    if self._is_good[first:last].all():
+    if self._is_verified[first:last].all():
       return
     for block in range(first, last):
       begin = block * _BLOCK_BYTES
@@ -80,54 +77,50 @@ class Checks:
           f'tokens {begin // self._width} to'
           f' {(begin + len(content)) // self._width - 1} are not as written',
         )
-      self._is_good[block] = True  # the same from every thread
+      self._is_verified[block] = True  # idempotent, so threads need no lock
 
 
 def _damaged(path, what):
   return DataError(
     f'{path}: {what}. It is a copy of the source: delete {path.parent}, and the next'
-    ' start makes it again.'
+    ' start builds it again.'
   )
 
 
 def open_tokens(
   source, tokenizer, *, append_eos, cache_dir, max_corrupt_records=0, show_progress=True
 ):
-  """Returns the `TokenStore` of `source` under `tokenizer`, made now or read again.
+  """Returns the `TokenStore` of `source` under `tokenizer`, built where it is missing.
 
   Documents without text are left out. Raises DataError when no token is left, a token
-  does not fit the vocabulary, the kept files are damaged or were made without more
-  than `max_corrupt_records` records; StorageError when `cache_dir` cannot be written.
+  lies outside the vocabulary, the files are damaged or more than `max_corrupt_records`
+  records were left out; StorageError when `cache_dir` cannot be written.
   """
   key = _key(source, tokenizer, append_eos)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
-  if not os.path.exists(folder):  # which takes a name too long for one not there
+  if not os.path.exists(folder):  # unlike Path.exists, False where a name is too long
     _build(source, tokenizer, append_eos, folder, show_progress)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])
   if len(skipped) > max_corrupt_records:
     listed = '\n'.join(f'  {reason}' for reason in skipped)
     raise DataError(
-      f'data.max_corrupt_records={max_corrupt_records}: {folder} was made without'
-      f' {len(skipped)} damaged record(s):\n{listed}\nAllow as many, or bring good'
-      ' copies of these files.'
+      f'data.max_corrupt_records={max_corrupt_records}: {folder} was built without'
+      f' {len(skipped)} damaged record(s):\n{listed}\nAllow as many, or replace these'
+      ' files by good copies.'
     )
   tokens = _mapped(folder / 'tokens.bin', meta['dtype'], meta['tokens'])
   offsets = _mapped(folder / 'offsets.bin', np.int64, meta['documents'] + 1)
   blocks = -(-tokens.nbytes // _BLOCK_BYTES)
   sums = _mapped(folder / 'checks.bin', np.uint32, blocks)
-  for name, values in (
-    ('offsets.bin', offsets),
-    ('checks.bin', sums),
-  ):
+  for name, values in (('offsets.bin', offsets), ('checks.bin', sums)):
     if zlib.crc32(values.tobytes()) != meta['crc32'][name]:
       raise _damaged(folder / name, 'is not as written')
-  checks = Checks(folder / 'tokens.bin', tokens, sums)
-  return TokenStore(tokens=tokens, offsets=offsets, checks=checks, skipped=skipped)
+  checksums = BlockChecksums(folder / 'tokens.bin', tokens, sums)
+  return TokenStore(tokens, offsets, checksums, skipped)
 
 
 def _read_meta(path):
-  """Returns meta.json, which carries a sum of itself."""
   try:
     meta = json.loads(path.read_text())
     if meta.pop('self_crc32') == _crc32_of(meta):
@@ -142,7 +135,6 @@ def _crc32_of(meta):
 
 
 def _mapped(path, dtype, length):
-  """Returns the array of `length` values that `path` holds, memory-mapped."""
   try:
     # A plain array over the map: slicing np.memmap itself takes several times as long.
     values = np.memmap(path, dtype, 'r').view(np.ndarray)
@@ -165,27 +157,27 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
     _write(source, tokenizer, append_eos, fresh, show_progress)
     fresh.rename(folder)
   except OSError as error:
-    # Another process may have been first: then its files are as good as ours.
+    # Another process may have been first: then its files are the same as ours.
     if not os.path.exists(folder / 'meta.json'):
       raise StorageError(
         f'data.cache_dir: cannot write tokens to {folder.parent}: {error.strerror};'
-        ' set it to a folder with room that can be written.'
+        ' set it to a folder that can be written and has free space.'
       ) from error
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _write(source, tokenizer, append_eos, folder, show_progress):
-  """Writes the three files, holding a few MB of text at a time."""
+  """Writes the files, with a few MB of text in memory at a time."""
   dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
   end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
   end = np.array(end, dtype)
   offsets, total, started = array.array('q', [0]), 0, time.monotonic()
   with (
     open(folder / 'tokens.bin', 'wb') as file,
-    _Progress(source, show_progress) as progress,
+    _progress(source, show_progress) as advance,
   ):
-    for document, is_last, ids in _encoded(source, tokenizer, progress):
+    for document, is_last, ids in _encoded(source, tokenizer, advance):
       _check_range(ids, tokenizer, source, document, total - offsets[-1])
       file.write(ids.astype(dtype).tobytes())
       total += len(ids)
@@ -243,7 +235,7 @@ def _check_range(ids, tokenizer, source, document, position):
     )
 
 
-def _encoded(source, tokenizer, progress):
+def _encoded(source, tokenizer, advance):
   """Yields (document, whether its last part, ids) in order."""
   for parts in _batches(source):
     texts = [part for _, _, part in parts if isinstance(part, str)]
@@ -255,7 +247,7 @@ def _encoded(source, tokenizer, progress):
       ) from error
     for document, is_last, part in parts:
       yield document, is_last, next(encoded) if isinstance(part, str) else part
-      progress.advance(part)
+      advance(part)
 
 
 def _batches(source):
@@ -282,27 +274,14 @@ def _parts(source) -> Iterator[tuple[int, bool, Any]]:
       yield document, True, waiting
 
 
-class _Progress:
-  """A bar in bytes on a terminal; nothing elsewhere."""
+@contextlib.contextmanager
+def _progress(source, show):
+  """Yields `advance(part)`, which moves a bar on a terminal, nothing elsewhere."""
+  from rich.console import Console
+  from rich.progress import Progress
 
-  def __init__(self, source, show):
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    self._bar = Progress(
-      console=console, transient=True, disable=not (show and sys.stderr.isatty())
-    )
-    self._task = self._bar.add_task(
-      f'tokenizing {_named(source)}', total=source.num_bytes
-    )
-
-  def __enter__(self):
-    self._bar.start()
-    return self
-
-  def __exit__(self, *error):
-    self._bar.stop()
-
-  def advance(self, part):
-    self._bar.advance(self._task, len(part))
+  is_shown = show and sys.stderr.isatty()
+  bar = Progress(console=Console(stderr=True), transient=True, disable=not is_shown)
+  task = bar.add_task(f'tokenizing {_named(source)}', total=source.num_bytes)
+  with bar:
+    yield lambda part: bar.advance(task, len(part))

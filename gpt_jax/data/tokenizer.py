@@ -1,7 +1,4 @@
-"""What every tokenizer is: ids, the bytes they stand for, a form to be kept in.
-
-The ones there are, and how one is built, kept and loaded, stand in `tokenizers.py`.
-"""
+"""The base class of all tokenizers; `tokenizers.py` builds, saves and loads them."""
 
 import codecs
 import functools
@@ -14,25 +11,21 @@ import numpy as np
 from gpt_jax.core.errors import DataError
 
 DEFINITION = 'definition.json'
-"""What a kept tokenizer is besides its model file: JSON in the same folder."""
+"""The file of a saved tokenizer that says all but its model file."""
 
 
 class Tokenizer:
-  """Base of all tokenizers.
-
-  Subclasses set `name`, `vocab_size`, `eos_id` (None: there is none) and `token_bytes`,
-  the UTF-8 bytes that each id stands for (b'' for special tokens), and give `encode`
-  and `_definition`.
-  """
+  """Base of all tokenizers: subclasses set the fields and define `encode`."""
 
   name: str
   vocab_size: int
   eos_id: int | None = None
   token_bytes: list[bytes]
+  """The UTF-8 bytes that each id stands for; b'' for special tokens."""
   model_file: str | None = None
 
   def encode(self, text):
-    """Returns int32 [n]; no special token is added, none is read from the text."""
+    """Returns int32 [n], without special tokens, whatever the text looks like."""
     raise NotImplementedError
 
   def encode_batch(self, texts):
@@ -54,12 +47,12 @@ class Tokenizer:
 
   @functools.cached_property
   def byte_lengths(self):
-    """int32 [vocab_size]: how many bytes of UTF-8 text each token stands for."""
+    """int32 [vocab_size]: the UTF-8 bytes of text that each token stands for."""
     return np.array([len(piece) for piece in self.token_bytes], np.int32)
 
   @functools.cached_property
   def fingerprint(self):
-    """sha256 of everything that decides which ids a text gets."""
+    """sha256 of all that decides which ids a text gets."""
     content = json.dumps(self._definition(), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(content.encode() + self._model_bytes()).hexdigest()
 
@@ -72,7 +65,7 @@ class Tokenizer:
     return b''
 
   def save(self, folder, request=None):
-    """Writes the tokenizer into `folder` (made if needed)."""
+    """Writes the tokenizer into `folder`; `request`: the config it was built for."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if self.model_file:
@@ -96,16 +89,16 @@ def known_size(size):
 
 
 class StreamDecoder:
-  """Text of ids that come one at a time, never half a character."""
+  """Decodes ids one at a time into whole characters."""
 
   def __init__(self, tokenizer):
     self._tokenizer = tokenizer
     self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
 
   def push(self, token_id):
-    """Returns the characters that `token_id` completes; '' when it completes none."""
+    """Returns the characters that `token_id` completes, perhaps ''."""
     return self._decoder.decode(self._tokenizer.bytes_of(int(token_id)))
 
   def finish(self):
-    """Returns what is left at the end: U+FFFD for a character that never came whole."""
+    """Returns what is left at the end: U+FFFD for an incomplete character."""
     return self._decoder.decode(b'', final=True)

@@ -1,7 +1,7 @@
-"""Text to token ids and back: small tokenizers, and building and keeping all kinds.
+"""Tokenizers by name: the small ones; building, saving and loading of all.
 
-A tokenizer is kept in `WORKDIR/tokenizer`: `definition.json` and, where it has one, its
-model file. A workdir that holds one keeps it: ids would mean something else otherwise.
+`WORKDIR/tokenizer` holds `definition.json` and, where there is one, the model file. It
+is written once: under another tokenizer the ids of a run would mean something else.
 """
 
 import functools
@@ -30,12 +30,7 @@ class ByteTokenizer(Tokenizer):
 
 
 class CharTokenizer(Tokenizer):
-  """The distinct characters of the corpus in code-point order, without an end token.
-
-  Nothing else is in the vocabulary (65 for tiny Shakespeare), so losses compare with
-  published character-level ones. A character that is not in it is an error: an unknown
-  token would make held-out text cheaper than it is.
-  """
+  """The distinct characters of the corpus in code-point order, without an end token."""
 
   name = 'char'
 
@@ -46,7 +41,8 @@ class CharTokenizer(Tokenizer):
     self._code_points = np.frombuffer(self.characters.encode('utf-32-le'), np.uint32)
 
   def encode(self, text):
-    """Returns int32 [n]. Raises DataError naming the first unknown character."""
+    # An unknown character is an error: an unknown token would make held-out text
+    # cheaper than it is, and losses would not compare with published ones.
     code_points = np.frombuffer(text.encode('utf-32-le'), np.uint32)
     ids = np.searchsorted(self._code_points, code_points)
     known = self._code_points[np.minimum(ids, self.vocab_size - 1)] == code_points
@@ -65,10 +61,7 @@ class CharTokenizer(Tokenizer):
 
 
 class IdsTokenizer(Tokenizer):
-  """Token ids written as decimal numbers: the view of a synthetic language.
-
-  Ids stand for no bytes of text: `byte_lengths` are 0.
-  """
+  """Ids of a synthetic language, shown as decimal numbers; they stand for no text."""
 
   name = 'ids'
 
@@ -78,17 +71,15 @@ class IdsTokenizer(Tokenizer):
 
   @functools.cached_property
   def byte_lengths(self):
-    """int32 [vocab_size] of zeros."""
     return np.zeros(self.vocab_size, np.int32)
 
   def encode(self, text):
-    """Returns int32 [n]. Raises DataError when `text` is not known numbers."""
     words = text.split()
     for word in words:
       if not word.isdecimal() or int(word) >= self.vocab_size:
         raise DataError(
           f'{word!r}: expected token ids from 0 to {self.vocab_size - 1} with spaces'
-          ' between, for a synthetic language has no other text.'
+          ' between, as a synthetic language has no other text.'
         )
     return np.array([int(word) for word in words], np.int32)
 
@@ -123,18 +114,17 @@ TOKENIZERS = {
 
 
 def build(cfg, texts, workdir=None):
-  """Returns the tokenizer that `cfg` (a TokenizerConfig) asks for.
+  """Returns the tokenizer that a TokenizerConfig asks for.
 
   Args:
-    texts: called without arguments; returns the texts to learn from (char, bpe).
-    workdir: a tokenizer found in `workdir/tokenizer` is returned instead of a new one;
-      a new one is put there. None: nothing is kept.
-  Raises ConfigError when the one in `workdir` is not what `cfg` asks for, naming the
-  fields old -> new.
+    texts: `() -> iterable` of the texts to train on (char, bpe).
+    workdir: the tokenizer in `workdir/tokenizer` is returned where there is one; else a
+      new one is saved there. None: nothing is saved.
+  Raises ConfigError when the saved one is not what `cfg` asks for.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
   if workdir is None or cfg.name not in TOKENIZERS:
-    made = make(cfg, texts)  # nothing is kept: no loader here knows a plug-in
+    made = make(cfg, texts)  # not saved: _LOADERS knows no plug-in
     if not isinstance(made, Tokenizer):
       raise ConfigError(
         f'tokenizer.name={cfg.name!r}: returns a {type(made).__name__}; derive that'
@@ -146,29 +136,29 @@ def build(cfg, texts, workdir=None):
   if cfg.name in ('bpe', 'ids'):
     request['vocab_size'] = cfg.vocab_size
   if not (folder / DEFINITION).exists():
-    _keep(make(cfg, texts), folder, request)
+    _save_once(make(cfg, texts), folder, request)
   _check_request(folder, request)
   return load(folder)
 
 
-def _keep(tokenizer, folder, request):
-  """Saves beside `folder` and renames, so that nobody ever reads half a tokenizer."""
+def _save_once(tokenizer, folder, request):
+  # Beside `folder`, then renamed, so that no process reads half a tokenizer.
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   tokenizer.save(fresh, request)
   try:
     fresh.rename(folder)
-  except OSError:  # another process was first; its tokenizer was learned from the same
+  except OSError:  # another process was first; its tokenizer is the same
     shutil.rmtree(fresh)
     if not (folder / DEFINITION).exists():
       raise
 
 
 def _check_request(folder, request):
-  kept = _read_definition(folder).get('request', {})
+  saved = _read_definition(folder).get('request', {})
   changed = [
-    f'tokenizer.{key}: {kept[key]!r} -> {request[key]!r}'
+    f'tokenizer.{key}: {saved[key]!r} -> {request[key]!r}'
     for key in request
-    if key in kept and kept[key] != request[key]
+    if key in saved and saved[key] != request[key]
   ]
   if changed:
     raise ConfigError(
@@ -185,7 +175,7 @@ def _read_definition(folder):
 
 
 def load(folder):
-  """Returns the tokenizer saved in `folder`, or that of a `tokenizer.json` there.
+  """Returns the tokenizer saved in `folder`, or that of a bare `tokenizer.json` there.
 
   Raises DataError when there is none or it is damaged.
   """

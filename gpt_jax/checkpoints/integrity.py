@@ -6,7 +6,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from gpt_jax.checkpoints import digests
+from gpt_jax.checkpoints import digests, manifest
 from gpt_jax.parallel.sync import any_process
 from gpt_jax.workdir import files
 
@@ -47,7 +47,7 @@ class Integrity:
   def predates_digests(self, step):
     """Returns whether `step` is a readable one from before there were digests."""
     folder = self._directory / str(step)
-    if (folder / digests.FILE).exists():
+    if (folder / manifest.FILE).exists():
       return False
     try:
       record = ocp.JsonCheckpointHandler().restore(epath.Path(folder / META))

@@ -21,6 +21,7 @@ from gpt_jax.checkpoints import (
   barrier,
   digests,
   handler,
+  manifest,
   memory,
   orbax_logging,
   reading,
@@ -98,7 +99,7 @@ class Checkpoints:
     record = dict(
       meta=meta,
       metrics=self._best.finite(metrics or {}),
-      digests=digests.ALGORITHM,
+      digests=manifest.ALGORITHM,
     )
     json.dumps(record, allow_nan=False)  # fails here, not in the middle of a save
     self.wait()

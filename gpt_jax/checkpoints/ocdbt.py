@@ -1,11 +1,12 @@
 """Which bytes of a saved item's files belong to which array.
 
-Orbax keeps the arrays of an item in an OCDBT database (TensorStore): a tree of nodes
-that point at byte ranges of data files, one range a shard of an array. Arrays below a
-kilobyte stand in the nodes themselves.
+Orbax keeps the arrays of an item in OCDBT databases (TensorStore), one of each process
+and one that refers to all: trees of nodes that point at byte ranges of data files, one
+range a shard of an array. Arrays below a kilobyte stand in the nodes themselves.
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -19,11 +20,32 @@ MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-  """`length` bytes from `offset` on, which hold (parts of) `arrays`, sorted."""
+  """The bytes from `start` to `stop`, which hold (parts of) `arrays`, sorted."""
 
-  offset: int
-  length: int
+  start: int
+  stop: int
   arrays: tuple[str, ...]
+
+
+def readable_chunks(item_folder):
+  """Returns `{file below item_folder: [Chunk]}` of the databases that can be read.
+
+  Arrays have their path with slashes, or what TensorStore calls them where Orbax's
+  metadata is damaged as well.
+  """
+  item_folder = pathlib.Path(item_folder)
+  found, paths = collections.defaultdict(list), {}
+  with contextlib.suppress(Exception):  # by what is damaged: KeyError, ValueError, ...
+    paths = names(item_folder)
+  for manifest in sorted(item_folder.rglob(MANIFEST)):
+    database = manifest.parent.relative_to(item_folder)
+    with contextlib.suppress(Exception):
+      for file, inside in chunks(manifest.parent).items():
+        found[(database / file).as_posix()] += [
+          dataclasses.replace(c, arrays=tuple(paths.get(a, a) for a in c.arrays))
+          for c in inside
+        ]
+  return dict(found)
 
 
 def chunks(folder):
@@ -34,12 +56,15 @@ def chunks(folder):
   folder = pathlib.Path(folder)
   if not (folder / MANIFEST).exists():
     return {}
-  found = collections.defaultdict(list)
+  found, seen = collections.defaultdict(list), set()
   store = ts.KvStore.open({'driver': 'file', 'path': f'{folder}/'}).result()
   newest = ts.ocdbt.dump(store).result()['versions'][-1:]
   pending = [(v['root']['location'], b'') for v in newest if 'location' in v['root']]
   while pending:
     location, prefix = pending.pop()
+    if location in seen:  # a tree that somebody made could lead back to itself
+      continue
+    seen.add(location)
     node = ts.ocdbt.dump(store, location).result()
     inside = set()
     for entry in node['entries']:
@@ -48,12 +73,12 @@ def chunks(folder):
         continue
       array, _, _ = (prefix + entry['key']).decode().rpartition('/')
       if 'indirect_value' in entry:
-        file, offset, length = _place(entry['indirect_value'])
-        found[file].append(Chunk(offset, length, (array,)))
+        file, start, length = _parse_location(entry['indirect_value'])
+        found[file].append(Chunk(start, start + length, (array,)))
       else:
         inside.add(array)
-    file, offset, length = _place(location)
-    found[file].append(Chunk(offset, length, tuple(sorted(inside))))
+    file, start, length = _parse_location(location)
+    found[file].append(Chunk(start, start + length, tuple(sorted(inside))))
   return dict(found)
 
 
@@ -67,7 +92,7 @@ def names(item_folder):
   return {'.'.join(keys): '/'.join(keys) for keys in paths}
 
 
-def refuse_strange_names(item_folder):
+def require_safe_names(item_folder):
   """Raises CheckpointError when an array's name would lead out of the folder."""
   for name, path in names(item_folder).items():
     if any(part in ('', '.', '..') for part in path.split('/')) or '\0' in name:
@@ -77,8 +102,8 @@ def refuse_strange_names(item_folder):
       )
 
 
-def _place(location):
-  """Returns (file, offset, length) of `kind:base:file:offset:length`."""
-  front, offset, length = location.rsplit(':', 2)
+def _parse_location(location):
+  """Returns (file, start, length) of `kind:base:file:start:length`."""
+  front, start, length = location.rsplit(':', 2)
   _, base, file = front.split(':', 2)
-  return base + file, int(offset), int(length)
+  return base + file, int(start), int(length)

@@ -14,7 +14,7 @@ def tree(item_folder):
 
   Raises CheckpointError for names and sizes that no run of ours has written.
   """
-  ocdbt.refuse_strange_names(item_folder)
+  ocdbt.require_safe_names(item_folder)
   path = epath.Path(item_folder)
   found = ocp.StandardCheckpointHandler().metadata(path).tree
   memory.refuse_large_chunks(found, path)

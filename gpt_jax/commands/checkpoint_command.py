@@ -184,10 +184,10 @@ def _verify_step(store, step):
 
 
 def _bytes(store, step):
-  from gpt_jax.checkpoints import digests
+  from gpt_jax.checkpoints import manifest
 
   try:
-    return digests.size(store.directory / str(step))
+    return manifest.total_bytes(store.directory / str(step))
   except CheckpointError:
     return None  # the digests themselves are damaged: the comparison says so
 

@@ -1,4 +1,4 @@
-"""Every file of a step is covered by its digests, and the digests by their own."""
+"""Damage to any file of a step is noticed and named."""
 
 import json
 import random
@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from gpt_jax.checkpoints import digests
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.checkpoints import digests, manifest, ocdbt
 from tests.faults import flips
 
 
@@ -19,20 +18,6 @@ def template(tmp_path_factory):
 @pytest.fixture
 def step(template, tmp_path):
   return shutil.copytree(template / '3', tmp_path / '3')
-
-
-def test_a_step_lists_every_file_and_is_sound(step):
-  listed = digests.read(step)
-  files = {p.relative_to(step).as_posix() for p in flips.files_of(step)}
-  assert files - set(listed) == {digests.FILE, *digests.LATE}
-  for name, entry in listed.items():
-    at = 0
-    for offset, length, _, digest in entry['parts']:
-      assert offset == at and len(digest) == 64
-      at += length
-    assert at == entry['bytes'] == (step / name).stat().st_size
-  assert digests.verify(step) == []
-  assert digests.size(step) == sum(e['bytes'] for e in listed.values())
 
 
 @pytest.mark.parametrize('damage', flips.DAMAGES)
@@ -49,40 +34,36 @@ def test_damage_to_any_file_is_noticed_and_named(template, tmp_path, damage):
     shutil.rmtree(step)
 
 
-def test_a_flip_anywhere_in_the_digests_themselves_is_noticed(step):
-  path = step / digests.FILE
-  content = path.read_bytes()
-  rng = random.Random(0)
-  for at in range(0, len(content), 13):
-    changed = bytearray(content)
-    changed[at] ^= 1 << rng.randrange(8)
-    path.write_bytes(changed)
-    (found,) = digests.verify(step)
-    assert found.file == digests.FILE
-  path.write_bytes(content)
-  assert digests.verify(step) == []
+def test_damage_names_the_arrays_in_its_block(step, monkeypatch):
+  monkeypatch.setattr(manifest, 'BLOCK_BYTES', 512)  # not all arrays in one block
+  digests.write_manifest(step)
+  item, chunks = step / 'params', ocdbt.readable_chunks(step / 'params')
+  file, chunk = next(
+    (file, chunk)
+    for file, inside in chunks.items()
+    for chunk in inside
+    if chunk.arrays == ('embed',)
+  )
+  content = bytearray((item / file).read_bytes())
+  content[(chunk.start + chunk.stop) // 2] ^= 128
+  (item / file).write_bytes(content)
+  (found,) = digests.verify(step)
+  assert (found.file, found.arrays) == (f'params/{file}', 'params/embed')
+  assert 'expected sha256' in str(found) and 'in bytes ' in str(found)
+  (item / file).unlink()
+  (found,) = digests.verify(step)
+  assert 'params/embed' in found.arrays and 'found no file' in found.reason
 
 
-def test_damage_is_named_by_the_array_whose_bytes_it_hit(step):
-  listed = digests.read(step)
-  places = [
-    (name, offset, length, array)
-    for name, entry in listed.items()
-    for offset, length, array, _ in entry['parts']
-  ]
-  arrays = {array for *_, array in places}
-  assert {'params/embed', 'params/block/kernel', 'train/mu'} <= arrays
-  name, offset, length, array = next(p for p in places if p[3] == 'params/embed')
-  path = step / name
-  content = bytearray(path.read_bytes())
-  content[offset + length // 2] ^= 128
-  path.write_bytes(content)
-  (found,) = digests.verify(step)
-  assert (found.file, found.array) == (name, 'params/embed')
-  assert 'expected sha256' in str(found) and f'in bytes {offset} to' in str(found)
-  path.unlink()
-  (found,) = digests.verify(step)
-  assert 'params/embed' in found.array and 'found no file' in found.problem
+def test_damage_to_the_databases_is_named_by_file_and_bytes(step):
+  for path in (step / 'params').rglob(ocdbt.MANIFEST):
+    path.write_bytes(b'no database')
+  (step / 'params' / '_METADATA').write_text('{')
+  path = max((step / 'params').rglob('d/*'), key=lambda path: path.stat().st_size)
+  path.write_bytes(bytes(path.stat().st_size))
+  found = {d.file: d for d in digests.verify(step)}
+  damage = found[path.relative_to(step).as_posix()]
+  assert damage.arrays == '' and 'in bytes 0 to ' in damage.reason
 
 
 def test_a_longer_file_and_an_added_one_are_noticed(step):
@@ -119,7 +100,7 @@ def test_a_quick_look_sees_names_and_sizes_only(step):
 def test_every_byte_is_reported_to_a_progress_bar(step):
   counts = []
   digests.verify(step, on_bytes=counts.append)
-  assert sum(counts) == digests.size(step)
+  assert sum(counts) == manifest.total_bytes(step)
 
 
 @pytest.mark.parametrize('place', ['.', 'params', 'meta/metadata'])
@@ -132,24 +113,15 @@ def test_links_are_refused_even_to_the_right_bytes(step, tmp_path, place):
 
 
 @pytest.mark.parametrize('path', ['../outside', '/etc/passwd', 'params/../../outside'])
-def test_digests_that_lead_out_of_the_folder_are_refused_unopened(step, path):
-  files = digests.read(step) | {path: dict(bytes=1, parts=[[0, 1, '', '0']])}
-  content = dict(version=1, algorithm=digests.ALGORITHM, files=files)
-  own = digests.hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-  text = json.dumps(content | {'own': own}, sort_keys=True) + '\n'
-  (step / digests.FILE).write_text(text)
-  assert digests.read(step) == files  # well signed, and yet:
+def test_paths_that_lead_out_of_the_folder_are_refused_unopened(step, path):
+  entries = json.loads((step / manifest.FILE).read_text())['files']
+  text = manifest.dumps(entries | {path: dict(bytes=1, blocks=['0'])})
+  (step / manifest.FILE).write_text(text)
+  assert path in manifest.read(step)  # its digests are right, and yet:
   (found,) = digests.verify(step)
-  assert found.file == path and 'leads out' in found.problem
+  assert found.file == path and 'leads out' in found.reason
 
 
-@pytest.mark.parametrize('text', ['[]', '{}', '[' * 100_000, '\ud800', '{"files": 1}'])
-def test_digests_that_are_no_digests_are_refused(step, text):
-  (step / digests.FILE).write_bytes(text.encode(errors='surrogatepass'))
-  with pytest.raises(CheckpointError, match='no usable digests'):
-    digests.read(step)
-
-
-def test_long_lists_of_damage_are_cut():
+def test_long_lists_of_damage_are_shortened():
   damages = [digests.Damage(str(n), 'gone') for n in range(12)]
   assert digests.describe(damages).endswith('9: gone\n  ... and 2 more')

@@ -2,7 +2,7 @@
 
 import shutil
 
-from gpt_jax.checkpoints import digests, handler
+from gpt_jax.checkpoints import digests, handler, manifest
 from tests.faults import flips
 
 
@@ -16,18 +16,18 @@ def test_a_step_is_saved_by_the_handler_that_digests(tmp_path):
 def test_what_processes_digested_is_collected_and_not_read_again(tmp_path):
   """Two processes wrote an item: the second one's files come from its own list."""
   step = flips.make_steps(tmp_path) / '3'
-  whole = digests.read(step)
+  whole = manifest.read(step)
   shutil.copytree(
     step / 'params' / 'ocdbt.process_0', step / 'params' / 'ocdbt.process_1'
   )
-  (step / digests.FILE).unlink()
+  (step / manifest.FILE).unlink()
   for process in (0, 1):
     digests.write_part(step / 'params', process)
   secret = next((step / 'params' / 'ocdbt.process_1' / 'd').iterdir())
   secret.write_bytes(b'changed after it was digested')
   digests.write_manifest(step)
   assert not list(step.rglob(digests.PART.format('*')))
-  listed = digests.read(step)
+  listed = manifest.read(step)
   for name, entry in whole.items():
     if not name.startswith('params/'):
       continue  # its process wrote no list here

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 import tensorstore as ts
 
-from gpt_jax.checkpoints import digests, integrity, manager
+from gpt_jax.checkpoints import digests, integrity, manager, manifest
 from gpt_jax.core.errors import CheckpointError
 from tests.faults import flips
 
@@ -85,7 +85,7 @@ def test_a_folder_without_steps_has_no_sound_one(tmp_path):
 def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   record = folder / '3' / 'meta' / 'metadata'
   record.write_text(json.dumps({'meta': {'next_sample': 3}, 'metrics': {}}))
-  (folder / '3' / digests.FILE).unlink()
+  (folder / '3' / manifest.FILE).unlink()
   said = []
   with flips.open_folder(folder) as store:
     assert store.latest_valid_step(said.append) == 3
@@ -95,7 +95,7 @@ def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   record.rename(folder / 'elsewhere')
   record.symlink_to(folder / 'elsewhere')
   assert 'a link' in integrity.Integrity(folder).find_damage(3)
-  (folder / '2' / digests.FILE).unlink()
+  (folder / '2' / manifest.FILE).unlink()
   assert 'no usable digests' in integrity.Integrity(folder).find_damage(2)
 
 
@@ -178,7 +178,7 @@ def test_no_file_of_a_step_is_run_whatever_it_holds(folder, tmp_path):
     path.write_text(canary.read_text())
     for name in ('state.pkl', 'params/array.npy'):
       shutil.copy(canary, newest / name)
-    if path.name != digests.FILE:
+    if path.name != manifest.FILE:
       with contextlib.suppress(Exception):  # whoever made it signs what he can
         digests.write_manifest(newest)
     with manager.reader(folder) as store, contextlib.suppress(CheckpointError):

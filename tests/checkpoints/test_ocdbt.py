@@ -27,7 +27,7 @@ def test_each_shard_of_an_array_is_a_chunk(tmp_path):
   assert any('tiny' in chunk.arrays for chunk in chunks)  # in the node itself
   for file, inside in found.items():
     size = (tmp_path / '1' / 'params' / file).stat().st_size
-    assert all(chunk.offset + chunk.length <= size for chunk in inside)
+    assert all(chunk.stop <= size for chunk in inside)
   assert ocdbt.names(tmp_path / '1' / 'params') == {
     'wide': 'wide', 'tiny': 'tiny',
   }  # fmt: skip
@@ -49,7 +49,7 @@ def test_names_are_whole_in_a_tree_of_several_levels(tmp_path):
     content = (tmp_path / file).read_bytes()
     for chunk in chunks:
       for array in chunk.arrays:
-        arrays[array] = content[chunk.offset : chunk.offset + chunk.length]
+        arrays[array] = content[chunk.start : chunk.stop]
   assert arrays == {name: name.encode() * 5 for name in wanted}
 
 
@@ -63,4 +63,4 @@ def test_an_array_whose_name_leads_out_of_the_folder_is_refused(tmp_path, key):
   tree = {'x': {'key_metadata': [{'key': key, 'key_type': 2}]}}
   (tmp_path / '_METADATA').write_text(json.dumps({'tree_metadata': tree}))
   with pytest.raises(CheckpointError, match='stays inside the folder'):
-    ocdbt.refuse_strange_names(tmp_path)
+    ocdbt.require_safe_names(tmp_path)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.checkpoints import digests, manager
+from gpt_jax.checkpoints import digests, manager, ocdbt
 from gpt_jax.core.errors import CheckpointError
 
 FAULT = 'one bit flipped, a file cut or deleted, anywhere in the newest step'
@@ -58,14 +58,16 @@ def flip_parameter(step_folder):
 
   Which of the files hold indices, and where, differs from save to save.
   """
-  path, offset = next(
-    (step_folder / name, offset)
-    for name, file in digests.read(step_folder).items()
-    for offset, _, arrays, _ in file['parts']
-    if arrays and name.startswith('params/')
+  item = step_folder / 'params'
+  file, start = next(
+    (file, chunk.start)
+    for file, chunks in ocdbt.readable_chunks(item).items()
+    for chunk in chunks
+    if chunk.arrays
   )
+  path = item / file
   content = bytearray(path.read_bytes())
-  content[offset] ^= 1
+  content[start] ^= 1
   path.write_bytes(content)
   return path
 
@@ -129,7 +131,7 @@ def run_flips(count, seed):
 
   A file is drawn by its size for flips, so that large ones get more, and evenly for the
   rest. `nothing_lost`: no try ended as LOST, and only the files that Orbax adds after
-  the digests (checkpoint_digests.LATE) were harmless.
+  the digests (`digests.LATE`) were harmless.
   """
   rng = random.Random(seed)
   outcomes, message, lost = collections.Counter(), '', []

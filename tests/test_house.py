@@ -53,7 +53,7 @@ TESTED_TOGETHER = {
   'parallel/test_multihost': ['launchers/local'],
   'planning/test_plan': ['planning/inputs', 'planning/memory', 'planning/step_time'],
   'program/test_guard': [
-    'program/spikes', 'train/divergence', 'train/postmortem', 'train/rollback',
+    'train/divergence', 'train/postmortem', 'train/rollback',
     'train/step_metrics',
   ],
   'test_house': ['core/axes', 'core/types'],  # names only

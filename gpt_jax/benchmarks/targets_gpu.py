@@ -167,14 +167,15 @@ def _bench(name, sizes, entries, case, rounds):
   from gpt_jax.config import load
   from gpt_jax.parallel.mesh import make_mesh
   from gpt_jax.planning import inputs
-  from gpt_jax.program import setup, step
+  from gpt_jax.program import setup
+  from gpt_jax.program.build import build_program
   from gpt_jax.tracking import console
 
   values = load.load_file(f'{ROOT}/configs/gpt2.py:{name}')
   config = load.resolve(values, sizes.training[name], setup.REGISTRIES)
   vocab = inputs.vocabulary(config)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = step.build(config, vocab=vocab, mesh=mesh)
+  program = build_program(config, vocab=vocab, mesh=mesh)
   try:
     with tempfile.TemporaryDirectory() as folder:
       report = session.run(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.program import setup
+from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
-from gpt_jax.program.step import Program
 
 
 @dataclasses.dataclass

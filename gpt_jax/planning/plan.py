@@ -14,7 +14,7 @@ from gpt_jax.hlo import liveness, parser
 from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs, memory, step_time
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 
 NOT_MODELLED = (
   'reading data, evaluation, checkpoints, restarts, hosts that lag behind',
@@ -115,7 +115,7 @@ def make_plan(config, topology, *, dump_hlo=None):
 def compile_plan(config, topology):
   """Returns the Compiled of `config` on `topology`; errors as those of `make_plan`."""
   mesh = make_mesh(config.parallel.mesh, topology.devices)
-  program = step.build(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
   batch = inputs.abstract_batch(program)
   known = _known_before_compiling(program, batch, topology)
   begin = time.perf_counter()

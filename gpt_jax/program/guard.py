@@ -1,30 +1,78 @@
-"""Steps that would do harm change nothing: decided on the device, without a wait.
+"""Which steps may update: decided on the device, without a wait for the host.
 
-A step whose loss or gradient is no finite number, or whose loss is a spike
-(`spikes.py`), makes no update: parameters, moments and averages stay, bit for bit. The
-step counts all the same, so that data, randomness and learning rate go on.
-`bad_steps.py` reads what was decided with the other metrics, a step late.
+A bad step, whose loss or gradient norm is not finite or whose loss is a spike, changes
+no parameter, moment or average in any bit. It counts all the same, so that data,
+randomness and learning rate advance. The host learns of it a step late.
 """
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-from gpt_jax.program import spikes
+from gpt_jax.core.types import Array
+
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+MIN_SPREAD = 1e-3
+"""Of the median: where losses hardly differ, their rounding must not be a spike."""
 
 
-def judge(loss, grad_norm, window, threshold):
-  """Returns whether a step may update, bool; `window` None: spikes are no matter."""
-  is_good = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-  if window is None:
-    return is_good
-  return is_good & (loss <= spikes.highest_loss(window, threshold))
+@flax.struct.dataclass
+class LossHistory:
+  """The losses of the last accepted steps, a ring buffer of W entries.
+
+  Part of the train state: a resumed run judges as the uninterrupted one would have.
+  """
+
+  losses_W: Array
+  """float32; zeros until the first W steps are accepted."""
+  count: Array
+  """Steps accepted so far, int32."""
 
 
-def choose(is_good, after, before):
-  """Returns the tree `after`, or `before` where the step made no update.
+def empty_history(size):
+  """Returns a LossHistory for `size` losses that has seen none."""
+  return LossHistory(jnp.zeros(size, jnp.float32), jnp.zeros((), jnp.int32))
 
-  A schedule's counter moves on in either case: the learning rate belongs to the step.
+
+def initial_history(cfg):
+  """Returns the empty LossHistory of a GuardConfig; None with guard.spikes='off'."""
+  return None if cfg.spikes == 'off' else empty_history(cfg.spike_window)
+
+
+def highest_loss(history, threshold):
+  """Returns the loss above which the next step is a spike; inf until W are known.
+
+  That is the median by `threshold` robust standard deviations, 1.4826 times the median
+  absolute deviation (Rousseeuw and Croux 1993, doi:10.1080/01621459.1993.10476408).
+  Unlike mean and standard deviation, the two do not move with the spikes themselves.
+  """
+  median = jnp.median(history.losses_W)
+  deviation = jnp.median(jnp.abs(history.losses_W - median))
+  spread = jnp.maximum(MAD_TO_SIGMA * deviation, MIN_SPREAD * median)
+  is_full = history.count >= history.losses_W.size
+  return jnp.where(is_full, median + threshold * spread, jnp.inf)
+
+
+def append(history, loss):
+  """Returns the LossHistory after an accepted step."""
+  slot = history.count % history.losses_W.size
+  return LossHistory(history.losses_W.at[slot].set(loss), history.count + 1)
+
+
+def is_good_step(loss, grad_norm, history, threshold):
+  """Returns whether a step may update, bool; without a history no loss is a spike."""
+  is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+  if history is None:
+    return is_finite
+  return is_finite & (loss <= highest_loss(history, threshold))
+
+
+def select(is_good, after, before):
+  """Returns the tree `after` a good step, else `before`.
+
+  A schedule's counter is taken from `after` always: the rate belongs to the step.
   """
 
   def pick(new, old):

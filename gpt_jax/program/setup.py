@@ -8,7 +8,8 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel import multihost, sharding, sync
-from gpt_jax.program import device_memory, step
+from gpt_jax.program import device_memory
+from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.workdir.paths import Workdir
 
@@ -90,7 +91,7 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None):
 
   `embedding_rows`: those of the embedding in the run's checkpoints, if it has any.
   """
-  program = step.build(
+  program = build_program(
     config,
     vocab=vocab_of(tokenizer),
     mesh=mesh,

@@ -19,8 +19,8 @@ class TrainState:
   opt_state: PyTree
   ema: PyTree | None = None
   """Averaged parameters, when optimizer.ema_decay > 0."""
-  window: PyTree | None = None
-  """The last losses, by which spikes are told; when guard.spikes is on."""
+  loss_history: PyTree | None = None
+  """guard.LossHistory, when guard.spikes is on."""
 
   @property
   def averaged(self):
@@ -28,34 +28,34 @@ class TrainState:
     return self.params if self.ema is None else self.ema
 
   def as_items(self):
-    """Returns this state as checkpoint items: what inference needs, and the rest."""
+    """Returns this state as checkpoint items: readers of `params` load nothing else."""
     train = dict(step=self.step, seed=self.seed, opt_state=self.opt_state)
-    optional = dict(ema=self.ema, window=self.window)
+    optional = dict(ema=self.ema, window=self.loss_history)
     kept = {name: tree for name, tree in optional.items() if tree is not None}
     return dict(params=self.params, train=train) | kept
 
   @classmethod
   def from_items(cls, items):
-    """Returns the state that `as_items` took apart."""
-    optional = dict(ema=items.get('ema'), window=items.get('window'))
+    """Returns the state whose `as_items` are `items`."""
+    optional = dict(ema=items.get('ema'), loss_history=items.get('window'))
     return cls(params=items['params'], **items['train'], **optional)
 
 
 def shardings_like(tree, params, param_shardings, replicated):
   """Returns a sharding per leaf of `tree`, an optimizer state made from `params`.
 
-  A leaf that has the name and shape of a parameter (Adam's moments) lies where that
-  parameter does; everything else (counts, Adafactor's rows and columns) everywhere.
+  A leaf that has the name and shape of a parameter (Adam's moments) is sharded like it;
+  everything else (counts, Adafactor's rows and columns) is replicated.
   """
   shapes = {name: leaf.shape for name, leaf in pytree.named_leaves(params)}
-  places = dict(pytree.named_leaves(param_shardings))
+  shardings = dict(pytree.named_leaves(param_shardings))
 
-  def place(name, leaf):
+  def sharding_of(name, leaf):
     while name and name not in shapes:
       _, _, name = name.partition('/')
-    return places[name] if name and shapes[name] == leaf.shape else replicated
+    return shardings[name] if name and shapes[name] == leaf.shape else replicated
 
-  return pytree.map_named(place, tree)
+  return pytree.map_named(sharding_of, tree)
 
 
 def with_shardings(tree, shardings):

@@ -16,8 +16,8 @@ from gpt_jax.data import pipeline
 from gpt_jax.model import flops
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, setup
+from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
-from gpt_jax.program.step import Program
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import divergence, hooks, preemption, resume, rollback, save

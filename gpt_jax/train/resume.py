@@ -10,12 +10,14 @@ other difference is refused, field by field.
 import dataclasses
 import os
 
+import jax
+import jax.numpy as jnp
+
 from gpt_jax import optimizers
 from gpt_jax.checkpoints import manager, tree_diff
 from gpt_jax.config import load, migrate
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
-from gpt_jax.program import spikes
 from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
@@ -110,12 +112,15 @@ def starting_state(program, store, config):
   step = store.latest_step()
   if step is not None:
     wanted = program.abstract_state.as_items()
-    # Whoever switches spikes on, or gives them another window, begins a new one.
-    if 'window' in wanted and not _has_window(store, step, wanted['window']):
+    # Whoever switches guard.spikes on, or changes guard.spike_window, begins anew.
+    history = wanted.get('window')
+    if history is not None and not _has_history(store, step, history):
       del wanted['window']
     items = store.restore(step, wanted)
-    if 'window' not in items and program.abstract_state.window is not None:
-      items['window'] = spikes.fresh(program.abstract_state.window)
+    if history is not None and 'window' not in items:
+      items['window'] = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
+      )
     state = type(program.abstract_state).from_items(items)
     return state, step, f'resumed from step {step}' + _other_mesh(program, store, step)
   state = program.init(config.seed)
@@ -143,7 +148,7 @@ def _sizes(mesh):
   return ' '.join(f'{axis}={n}' for axis, n in mesh.items() if n > 1) or '1 device'
 
 
-def _has_window(store, step, wanted):
+def _has_history(store, step, wanted):
   if 'window' not in store.items(step):
     return False
   saved = store.abstract(step, 'window')

@@ -16,7 +16,7 @@ from gpt_jax.attention import dense, masks, ring
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.parallel import mesh, sharding
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models as small
@@ -191,7 +191,7 @@ def test_a_step_is_that_of_the_dense_kernel_on_one_device(overrides):
     ({'parallel.preset': 'sequence'} | overrides, 8),
   ):
     config = tiny_runs.tiny_config(same | more)
-    program = step.build(
+    program = build_program(
       config,
       vocab=objectives.Vocab(size=64, eos_id=63),
       mesh=mesh.make_mesh(config.parallel.mesh, jax.devices()[:devices]),

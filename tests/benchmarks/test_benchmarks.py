@@ -22,7 +22,7 @@ from gpt_jax.data import loader
 from gpt_jax.inference.engine import Engine
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 TINY_PEAK = (16, 4096)
@@ -31,7 +31,7 @@ TINY_PEAK = (16, 4096)
 def make_program(overrides=None):
   config = tiny_runs.tiny_config({'model.num_layers': 1, **(overrides or {})})
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  return step.build(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  return build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
 
 
 def make_subject(workdir, overrides=None):

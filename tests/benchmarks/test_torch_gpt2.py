@@ -8,7 +8,7 @@ from gpt_jax.benchmarks import decoding, gpt2_shape, torch_gpt2, training, workl
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 GPT2 = {
@@ -21,7 +21,7 @@ GPT2 = {
 def make_subject(workdir, overrides=None):
   config = tiny_runs.tiny_config(GPT2 | (overrides or {}))
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = step.build(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
   shapes = inputs.abstract_batch(program)
   return workload.make(program, shapes, num_ids=16, workdir=workdir)
 

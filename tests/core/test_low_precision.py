@@ -14,7 +14,7 @@ import pytest
 from gpt_jax import objectives
 from gpt_jax.hlo import costs, op_costs, parser
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 FAST = ('bf16', 'bf16', 'f32')
@@ -51,7 +51,7 @@ def test_float32_products_would_be_seen():
 def compiled_step(overrides):
   config = tiny_runs.tiny_config(overrides)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = step.build(config, vocab=objectives.Vocab(size=257), mesh=mesh)
+  program = build_program(config, vocab=objectives.Vocab(size=257), mesh=mesh)
   shape_BN = (config.train.batch_size, config.data.seq_len + 1)
   batch = {'tokens': jax.ShapeDtypeStruct(shape_BN, np.int32)}
   return program.step.lower(program.abstract_state, batch).compile().as_text()

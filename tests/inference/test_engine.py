@@ -14,7 +14,7 @@ from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import stacking
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
-from gpt_jax.program.step import abstract_params
+from gpt_jax.program.build import shapes_and_shardings
 from tests import small_models as small
 
 MAX_LEN = 64
@@ -232,7 +232,7 @@ def test_parameters_cut_over_a_mesh_write_the_same_text():
   rules = make_sharding_rules(
     config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
   )
-  _, shardings = abstract_params(config, rules)
+  _, shardings = shapes_and_shardings(config, rules)
   cut = Engine(config.model, jax.device_put(params, shardings))
   expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
   found = cut.generate(PROMPTS, max_new_tokens=NUM_NEW)

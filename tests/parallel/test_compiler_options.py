@@ -11,7 +11,7 @@ from gpt_jax.objectives import Vocab
 from gpt_jax.parallel.compiler_options import OPTIONS, options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 FUSED_GATHERS = 'xla_tpu_enable_async_collective_fusion'
@@ -62,7 +62,7 @@ def test_an_unknown_device_has_no_options():
 def test_a_step_on_a_cpu_keeps_no_copy_of_what_it_updates():
   config = tiny_runs.tiny_config({'model.scan_layers': False})
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = step.build(config, vocab=Vocab(size=257), mesh=mesh)
+  program = build_program(config, vocab=Vocab(size=257), mesh=mesh)
   lowered = program.step.lower(program.abstract_state, inputs.abstract_batch(program))
   without = dict.fromkeys(OPTIONS['cpu'], False)
   table = jax.tree.leaves(program.abstract_state.params['embed'])[0]

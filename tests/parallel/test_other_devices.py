@@ -8,7 +8,7 @@ import numpy as np
 from gpt_jax import objectives
 from gpt_jax.checkpoints import manager
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from gpt_jax.train import resume
 from tests import tiny_runs
 
@@ -18,7 +18,7 @@ def test_any_number_of_devices_goes_on_with_the_losses_of_any_other(tmp_path):
   config = tiny_runs.tiny_config(overrides)
   vocab = objectives.Vocab(size=16, eos_id=None)
   programs = {
-    n: step.build(config, vocab=vocab, mesh=make_mesh({'data': n}, jax.devices()[:n]))
+    n: build_program(config, vocab=vocab, mesh=make_mesh({'data': n}, jax.devices()[:n]))
     for n in (1, 2, 4, 8)
   }
   batch = {'tokens': np.random.default_rng(0).integers(0, 16, (8, 17), np.int32)}

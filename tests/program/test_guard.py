@@ -16,7 +16,8 @@ from gpt_jax.data import pipeline
 from gpt_jax.objectives import causal_lm
 from gpt_jax.objectives.example import Objective
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import guard, spikes, step
+from gpt_jax.program import guard
+from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.train import loop, resume, rollback
 from gpt_jax.workdir import provenance
@@ -37,7 +38,7 @@ RUN = {
   'eval.sets': {},
   'optimizer.ema_decay': 0.9,
 }
-NAN = {'objective.name': 'test_guard:nan_at_bad_rows'}
+NAN = {'objective.name': 'tests.program.test_guard:nan_at_bad_rows'}
 SPIKES = RUN | {
   'guard.spike_window': 8,
   'guard.spike_threshold': 6.0,
@@ -94,28 +95,28 @@ def test_a_bad_step_changes_no_bit_but_the_step_and_its_rate():
   before = {'w': jnp.ones(3), 's': optax.ScaleByScheduleState(jnp.int32(4))}
   after = {'w': jnp.full(3, jnp.nan), 's': optax.ScaleByScheduleState(jnp.int32(5))}
   for loss, norm in ((np.nan, 1.0), (np.inf, 1.0), (1.0, np.nan), (1.0, np.inf)):
-    is_good = guard.judge(jnp.float32(loss), jnp.float32(norm), None, 6.0)
-    chosen = guard.choose(is_good, after, before)
+    is_good = guard.is_good_step(jnp.float32(loss), jnp.float32(norm), None, 6.0)
+    chosen = guard.select(is_good, after, before)
     np.testing.assert_array_equal(chosen['w'], before['w'])
     assert chosen['s'].count == 5
-  is_good = guard.judge(jnp.float32(1), jnp.float32(1), None, 6.0)
-  assert np.isnan(guard.choose(is_good, after, before)['w']).all()
+  is_good = guard.is_good_step(jnp.float32(1), jnp.float32(1), None, 6.0)
+  assert np.isnan(guard.select(is_good, after, before)['w']).all()
 
 
 def test_a_spike_stands_out_of_the_median_of_a_full_window():
-  window = spikes.empty_window(5)
+  history = guard.empty_history(5)
   losses = [3.0, 3.1, 2.9, 3.2, 2.8]
   for loss in losses:
-    assert spikes.highest_loss(window, 6.0) == np.inf
-    window = spikes.accept(window, loss)
+    assert guard.highest_loss(history, 6.0) == np.inf
+    history = guard.append(history, loss)
   spread = 1.4826 * np.median(np.abs(np.array(losses) - 3.0))
-  assert spikes.highest_loss(window, 6.0) == pytest.approx(3.0 + 6 * spread, rel=1e-6)
+  assert guard.highest_loss(history, 6.0) == pytest.approx(3.0 + 6 * spread, rel=1e-6)
   # The oldest leaves first, and equal losses make no spike of the next rounding.
   for _ in range(5):
-    window = spikes.accept(window, 2.0)
-  assert spikes.highest_loss(window, 6.0) == pytest.approx(2.0 * 1.006)
-  assert bool(guard.judge(jnp.float32(2.01), jnp.float32(1), window, 6.0))
-  assert not bool(guard.judge(jnp.float32(2.02), jnp.float32(1), window, 6.0))
+    history = guard.append(history, 2.0)
+  assert guard.highest_loss(history, 6.0) == pytest.approx(2.0 * 1.006)
+  assert bool(guard.is_good_step(jnp.float32(2.01), jnp.float32(1), history, 6.0))
+  assert not bool(guard.is_good_step(jnp.float32(2.02), jnp.float32(1), history, 6.0))
 
 
 def test_a_batch_of_nan_is_left_out_counted_and_named(tmp_path, monkeypatch, capsys):
@@ -142,7 +143,7 @@ def test_a_skipped_step_leaves_the_state_of_the_step_before():
 
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
   vocab = objectives.Vocab(size=8, eos_id=None)
-  program = step.build(config, vocab=vocab, mesh=mesh)
+  program = build_program(config, vocab=vocab, mesh=mesh)
   good = {'tokens': np.tile(np.arange(17, dtype=np.int32) % 8, (8, 1))}
   bad = {'tokens': np.full_like(good['tokens'], BAD)}
   state, _ = program.step(program.init(0), good)

@@ -8,7 +8,7 @@ import pytest
 from gpt_jax import objectives
 from gpt_jax.objectives import fused_loss
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import step
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 from tests.hlo.texts import collectives
 
@@ -48,7 +48,7 @@ MESHES = {
 def build(loss, overrides, devices=1):
   config = tiny_runs.tiny_config(SGD | overrides | {'objective.loss': loss})
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:devices])
-  return step.build(config, vocab=VOCAB, mesh=mesh)
+  return build_program(config, vocab=VOCAB, mesh=mesh)
 
 
 def batch(rows=8, width=17):

@@ -1,0 +1,239 @@
+"""One place that puts model, objective and optimizer together, and applies jit,
+shardings and donation. `train`, `plan` and `bench` run the Program that comes of it.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gpt_jax import attention, objectives, optimizers
+from gpt_jax.config.schema import Config
+from gpt_jax.core import pytree
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.model.gpt import GPT
+from gpt_jax.optimizers import groups, schedules
+from gpt_jax.parallel.compiler_options import options_for
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
+from gpt_jax.program import guard, step
+from gpt_jax.program import loss as losses
+from gpt_jax.program.horizon import Horizon, make_horizon
+from gpt_jax.program.state import TrainState, shardings_like, with_shardings
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What the device runs for a config; every function compiles at its first call."""
+
+  config: Config
+  """As given, with `model.vocab_size` and `model.remat` resolved."""
+  model: GPT
+  rules: ShardingRules
+  horizon: Horizon
+  attention_kernel: str
+  objective: objectives.Objective
+  loss: str
+  """'plain' or 'fused': whether all logits of a microbatch exist at once."""
+  abstract_state: TrainState
+  """Shapes, dtypes and shardings of the state."""
+  batch_sharding: jax.sharding.NamedSharding
+  init: Callable[[int], TrainState]
+  """`seed -> state`."""
+  step: Callable[[TrainState, Any], tuple[TrainState, dict]]
+  """`(state, batch) -> (state, metrics)`; donates the state; metrics are float32."""
+  step_with_norms: Callable[[TrainState, Any], tuple[TrainState, dict]]
+  """As `step`, with metrics['norms']: parameter, gradient and update norms by name."""
+  evaluate: Callable[[Any, Any, int], dict]
+  """(params, batch, batch index) -> sums over the batch, without dropout."""
+
+
+def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
+  """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
+
+  Args:
+    mesh: default: all devices, by parallel.mesh.
+    byte_lengths: int [vocab.size], bytes of text each token stands for; without them
+      `evaluate` counts no bytes.
+    embedding_rows: of a checkpoint's embedding; None: model.vocab_size or the ids
+      needed, rounded up to model.pad_vocab_to_multiple_of and to the mesh.
+  Nothing is allocated. Raises ConfigError for what does not fit together or the mesh.
+  """
+  mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
+  rules = make_sharding_rules(config.parallel, mesh)
+  objective = objectives.make(
+    config.objective, vocab=vocab, seq_len=config.data.seq_len
+  )
+  num_ids = vocab.size + objective.extra_tokens
+  config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
+  config = _with_remat(config, mesh)
+  horizon = make_horizon(config.train, config.data.seq_len)
+  _check_batches(config, horizon, rules)
+  rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
+  kernel_name, attend = attention.choose_kernel(
+    config, rules=rules, has_prefix=objective.visibility == 'prefix'
+  )
+  model = GPT(config.model, attend, rules)
+  loss_name, loss = losses.make(config, model, rules, horizon, vocab_limit=num_ids)
+  params, param_shardings = shapes_and_shardings(config, rules)
+  schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
+  train_step = step.TrainStep(
+    loss=loss,
+    objective=objective,
+    optimizer=optimizer,
+    learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
+    frozen=_frozen_names(config, params),
+    grad_accum=config.train.grad_accum,
+    ema_decay=config.optimizer.ema_decay,
+    spike_threshold=config.guard.spike_threshold,
+    constrain=rules.constrain,
+  )
+  evaluate = functools.partial(
+    step.evaluate, loss=loss, objective=objective, byte_lengths=byte_lengths
+  )
+  return Program(
+    config=config,
+    model=model,
+    rules=rules,
+    horizon=horizon,
+    attention_kernel=kernel_name,
+    objective=objective,
+    loss=loss_name,
+    **_compiled(config, rules, train_step, evaluate, params, param_shardings),
+  )
+
+
+def _compiled(config, rules, train_step, evaluate, params, param_shardings):
+  """Returns the fields of a Program that jit and shardings make."""
+  init = functools.partial(_init, config=config, optimizer=train_step.optimizer)
+  shapes = jax.eval_shape(init, 0)
+  shardings = _state_shardings(shapes, params, param_shardings, rules)
+  batch_sharding, replicated = rules.sharding(('batch', None)), rules.sharding()
+  jit_step = functools.partial(
+    jax.jit,
+    in_shardings=(shardings, batch_sharding),
+    out_shardings=(shardings, replicated),
+    donate_argnums=0,
+    compiler_options=options_for(rules.mesh, config.model.remat),
+  )
+  return dict(
+    abstract_state=with_shardings(shapes, shardings),
+    batch_sharding=batch_sharding,
+    init=jax.jit(init, out_shardings=shardings),
+    step=jit_step(train_step.update),
+    step_with_norms=jit_step(functools.partial(train_step.update, with_norms=True)),
+    evaluate=jax.jit(
+      evaluate,
+      in_shardings=(param_shardings, batch_sharding, None),
+      out_shardings=replicated,
+    ),
+  )
+
+
+def _frozen_names(config, params):
+  names = [name for name, _ in pytree.named_leaves(params)]
+  settings = groups.resolve(config.optimizer, names)
+  return frozenset(name for name in names if settings[name].freeze)
+
+
+def _state_shardings(shapes, params, param_shardings, rules):
+  """Returns where each leaf of the TrainState `shapes` lives, as a TrainState."""
+  replicated = rules.sharding()
+  return TrainState(
+    step=replicated,
+    seed=replicated,
+    params=param_shardings,
+    opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
+    ema=None if shapes.ema is None else param_shardings,
+    loss_history=jax.tree.map(lambda _: replicated, shapes.loss_history),
+  )
+
+
+def shapes_and_shardings(config, rules):
+  """Returns (shapes, shardings) of the parameters; no device is touched.
+
+  Raises ConfigError for a dimension that does not divide over its mesh axes.
+  """
+  boxed = jax.eval_shape(functools.partial(_init_params, config=config), 0)
+  names = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
+  params = nn.meta.unbox(boxed)
+
+  def sharding_of(name, leaf):
+    axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
+    rules.check(name, leaf.shape, axes)
+    return rules.sharding(axes)
+
+  return params, pytree.map_named(sharding_of, params)
+
+
+def _init(seed, *, config, optimizer):
+  params = nn.meta.unbox(_init_params(seed, config=config))
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    seed=jnp.asarray(seed, jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+    ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
+    loss_history=guard.initial_history(config.guard),
+  )
+
+
+def _init_params(seed, *, config):
+  """Returns fresh parameters boxed with the names of their axes."""
+  # Dense and unsharded: parameters do not depend on it, and one token suffices.
+  model = GPT(config.model)
+  tokens_BT = jnp.zeros((1, 1), jnp.int32)
+  return model.init(jax.random.key(seed), tokens_BT)['params']
+
+
+def _with_vocab(config, rules, num_ids, embedding_rows):
+  """Returns config and rules for an embedding that has `num_ids` and fits the mesh."""
+  model, shards = config.model, rules.num_shards('vocab')
+  if model.vocab_size is not None and model.vocab_size < num_ids:
+    raise ConfigError(
+      f'model.vocab_size={model.vocab_size}: tokenizer and objective use {num_ids} ids;'
+      ' set it to None or to at least that.'
+    )
+  rows = embedding_rows
+  if rows is None:
+    multiple = math.lcm(model.pad_vocab_to_multiple_of, shards)
+    rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
+  elif rows % shards:  # made for another mesh: replicate it
+    replicated = rules.mesh_axes | {'vocab': None, 'act_vocab': None}
+    rules = dataclasses.replace(rules, mesh_axes=replicated)
+  model = dataclasses.replace(model, vocab_size=rows)
+  return dataclasses.replace(config, model=model), rules
+
+
+def _with_remat(config, mesh):
+  """Returns the config with model.remat='auto' decided.
+
+  On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them
+  again (84 ms) than when it stacks up what the backward pass reads (110 ms), at a sixth
+  of the memory: docs/performance.md.
+  """
+  if config.model.remat != 'auto':
+    return config
+  on_tpu = mesh.devices.flat[0].platform == 'tpu'
+  remat = 'full' if on_tpu and config.model.scan_layers else 'none'
+  model = dataclasses.replace(config.model, remat=remat)
+  return dataclasses.replace(config, model=model)
+
+
+def _check_batches(config, horizon, rules):
+  """Raises ConfigError for a (micro)batch that does not divide over the data shards."""
+  shards, parts = rules.num_shards('batch'), config.train.grad_accum
+  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.stages]
+  for field, size, parts in [*sizes, ('eval.batch_size', config.eval.batch_size, 1)]:
+    unit = shards * parts
+    if size % unit:
+      raise ConfigError(
+        f'{field}={size}: its microbatches of {size // parts} rows do not divide over'
+        f' {shards} data shards; try {max(unit, size // unit * unit)}.'
+      )

@@ -7,7 +7,8 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizer import known_size
 from gpt_jax.planning import inputs
-from gpt_jax.program import setup, step
+from gpt_jax.program import setup
+from gpt_jax.program.build import build_program
 from tests.tiny_runs import tiny_config
 
 
@@ -54,7 +55,7 @@ def test_separate_documents_have_segments_and_positions():
     {'data.mixture': {'a': {'weight': 1, 'mask_documents': True}}},
   ):
     cfg = tiny_config(overrides | {'data.source': 'python_docs'})
-    program = step.build(cfg, vocab=inputs.vocabulary(cfg))
+    program = build_program(cfg, vocab=inputs.vocabulary(cfg))
     batch = inputs.abstract_batch(program)
     assert batch.keys() == {'tokens', 'segments', 'positions'}
     assert batch['segments'].shape == (8, 17)

@@ -123,8 +123,8 @@ def _measure(config, names, args, folder):
       progress=lambda turns: console.progress(turns, 'measuring'),
     )
     plan = _plan(config) if 'step' in found.cases else None
-  if plan and plan.step_ms_bound is not None:
-    return report.with_plan(found, plan.topology, plan.step_ms_bound)
+  if plan and plan.time is not None:
+    return report.with_plan(found, plan.topology, plan.time.step_ms_bound)
   return found
 
 

@@ -1,33 +1,32 @@
-"""What one run of a compiled program costs, added up over its HLO text.
+"""What one run of a compiled program costs on one device, summed over its HLO text.
 
 `compiled.cost_analysis()` counts the body of a loop once, knows nothing of the network,
-and its `optimal_seconds` turns negative on real training steps; so the text is read
-instead. Cycles are XLA:TPU's own estimate for each instruction
-(`"estimated_cycles"`); Pallas kernels and collectives have none. All sums are for one
-device and count each turn of each loop.
+and its `optimal_seconds` turns negative on real training steps. Cycles are XLA:TPU's
+estimate for each instruction (`"estimated_cycles"`); kernels and collectives have none.
 """
 
 import collections
 import dataclasses
 import re
+from typing import Any
 
-from gpt_jax.hlo import collectives as hlo_collectives
 from gpt_jax.hlo import op_costs, parser
+from gpt_jax.hlo.collectives import as_reduce_scatter, between_slices, read
 from gpt_jax.hlo.types import (
   COLLECTIVES,
+  DATA_MOVEMENT,
   ELEMENTWISE,
   KERNEL,
   MATMUL,
-  MOVES,
   Collective,
   Kernel,
   Op,
 )
 
 _PALLAS = 'tpu_custom_call'
-_BEGIN, _END = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
-_GOES_ON = 'async_collective_fusion'
-_MOVING = {
+_START, _DONE = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
+_CONTINUES = 'async_collective_fusion'
+_MOVES_DATA = {
   'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'copy', 'transpose',
   'reshape', 'slice', 'dynamic-slice', 'dynamic-update-slice', 'pad', 'concatenate',
   'broadcast', 'iota', 'copy-start', 'copy-done', 'slice-start', 'slice-done',
@@ -39,19 +38,19 @@ class Costs:
   """Sums over one run of a program on one device."""
 
   ops: tuple[tuple[Op, int], ...]
-  """Each op and how often it runs."""
+  """Each op and how often it runs, every iteration of every loop counted."""
   collectives: tuple[Collective, ...]
   unknown_trip_counts: int
-  """Loops counted as one turn because their end could not be read; 0 is expected."""
+  """Loops counted as one iteration as their end could not be read; 0 is expected."""
 
   @property
   def matmul_flops(self):
-    """Returns the FLOPs of matrix products outside of kernels."""
-    return sum(count * op.flops for op, count in self.ops)
+    """Returns the FLOPs of matmuls outside of kernels."""
+    return sum(count * op.flops for op, count in self.ops if op.kind != KERNEL)
 
   @property
   def estimated_cycles(self):
-    """Returns XLA's cycles; 0 where the backend writes none: everywhere but on TPU."""
+    """Returns XLA's cycles, without kernels; 0 on CPU and GPU, which write none."""
     return sum(count * op.cycles for op, count in self.ops if op.kind != KERNEL)
 
   @property
@@ -65,26 +64,26 @@ class Costs:
     return sum(count for _, count in self.kernels)
 
 
-def measure(text, kernel_cycles=lambda kernel: 0):
+def measure(text, kernel_cost=lambda kernel: (0, kernel.declared_flops)):
   """Returns the Costs of `compiled.as_text()`.
 
   Args:
-    kernel_cycles: the cycles that a Kernel takes, by a model; XLA has none.
+    kernel_cost: Kernel -> (cycles, FLOPs), by a model; XLA has none.
   """
   module = parser.parse(text)
-  sums = _Walker(module, kernel_cycles).walk(module.entry)
-  never_begun = sums.under_way.keys() - sums.begun
+  sums = _Walker(module, kernel_cost).walk(module.entry)
+  never_started = sums.in_flight.keys() - sums.started_channels
   found = sums.collectives + [
-    each for key in never_begun for each in sums.under_way[key]
+    each for key in never_started for each in sums.in_flight[key]
   ]
   return Costs(
     ops=tuple(sums.ops.items()),
-    collectives=_added_up(found),
+    collectives=_merged(found),
     unknown_trip_counts=sums.unknown,
   )
 
 
-def by_kind(found, value):
+def by_kind(found, value) -> dict[str, Any]:
   """Returns {kind: sum of `value(collective)`} over the Collectives `found`."""
   sums = collections.Counter()
   for collective in found:
@@ -92,10 +91,11 @@ def by_kind(found, value):
   return dict(sums)
 
 
-def _added_up(collectives):
+def _merged(collectives):
   groups = collections.defaultdict(list)
   for each in collectives:
-    groups[each.kind, each.group, each.asynchronous, each.window is None].append(each)
+    is_open = each.overlapped_cycles is None
+    groups[each.kind, each.group, each.asynchronous, is_open].append(each)
   return tuple(
     Collective(
       kind=kind,
@@ -103,35 +103,35 @@ def _added_up(collectives):
       asynchronous=asynchronous,
       count=sum(each.count for each in members),
       payload_bytes=sum(each.payload_bytes for each in members),
-      window=None if is_open else _sum_windows(members),
+      overlapped_cycles=None if is_open else _sum_overlaps(members),
     )
     for (kind, group, asynchronous, is_open), members in groups.items()
   )
 
 
-def _sum_windows(members):
+def _sum_overlaps(members):
   total = collections.Counter()
   for each in members:
-    total.update(dict(each.window))
+    total.update(dict(each.overlapped_cycles))
   return tuple(sorted(total.items()))
 
 
 @dataclasses.dataclass
 class _Sums:
-  """Costs under way."""
+  """Costs of a computation so far."""
 
   ops: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   cycles: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   """By class of op."""
   unknown: int = 0
   collectives: list = dataclasses.field(default_factory=list)
-  # TPU spreads an asynchronous collective over several fusions that all repeat it under
-  # its channel: one begins it, some go on with it beside a matrix product, perhaps in
-  # a loop, one ends it. It counts where it begins.
-  begun: set = dataclasses.field(default_factory=set)
-  under_way: dict = dataclasses.field(default_factory=dict)
+  # XLA:TPU spreads an asynchronous collective over several fusions that all repeat it
+  # under its channel: one starts it, some continue it beside a matmul, perhaps in a
+  # loop, one ends it. It counts where it starts.
+  started_channels: set = dataclasses.field(default_factory=set)
+  in_flight: dict = dataclasses.field(default_factory=dict)
   started: dict = dataclasses.field(default_factory=dict)
-  """Key of a collective -> (places in `collectives`, cycles so far), until its end."""
+  """Key of a collective -> (indices in `collectives`, cycles so far), until its end."""
 
   def run(self, op):
     self.ops[op] += 1
@@ -144,39 +144,40 @@ class _Sums:
       self.cycles[kind] += times * cycles
     self.unknown += other.unknown
     self.collectives += [_repeat(each, times) for each in other.collectives]
-    self.begun |= other.begun
-    self.under_way |= other.under_way
+    self.started_channels |= other.started_channels
+    self.in_flight |= other.in_flight
 
   def start(self, key, first):
-    """Notes that the collectives from place `first` on go on until `end(key)`."""
-    places = range(first, len(self.collectives))
-    self.started[key] = places, self.cycles.copy()
+    """Lets the collectives from index `first` run until `end(key)`."""
+    indices = range(first, len(self.collectives))
+    self.started[key] = indices, self.cycles.copy()
 
   def end(self, key):
-    places, before = self.started.pop(key, ((), None))
-    for place in places:
-      passed = tuple(sorted((self.cycles - before).items()))
-      self.collectives[place] = dataclasses.replace(
-        self.collectives[place], window=passed
+    indices, before = self.started.pop(key, ((), None))
+    for i in indices:
+      overlap = tuple(sorted((self.cycles - before).items()))
+      self.collectives[i] = dataclasses.replace(
+        self.collectives[i], overlapped_cycles=overlap
       )
 
 
 def _repeat(collective, times):
-  window = collective.window
+  overlap = collective.overlapped_cycles
   return dataclasses.replace(
     collective,
     count=collective.count * times,
     payload_bytes=collective.payload_bytes * times,
-    window=window and tuple((kind, cycles * times) for kind, cycles in window),
+    overlapped_cycles=overlap
+    and tuple((kind, cycles * times) for kind, cycles in overlap),
   )
 
 
 class _Walker:
-  """Adds up computations from the entry down, each once."""
+  """Sums computations from the entry down, each once."""
 
-  def __init__(self, module, kernel_cycles):
+  def __init__(self, module, kernel_cost):
     self._module = module
-    self._kernel_cycles = kernel_cycles
+    self._kernel_cost = kernel_cost
     self._known = {}
 
   def walk(self, name, asynchronous=False):
@@ -193,10 +194,10 @@ class _Walker:
     opcode, before = instruction.opcode, len(sums.collectives)
     kind = opcode.removesuffix('-start')
     if opcode == 'while':
-      turns = self._module.trip_count(instruction, computation)
-      sums.unknown += turns is None
+      trips = self._module.trip_count(instruction, computation)
+      sums.unknown += trips is None
       body = instruction.attribute(r'body=%?([\w.\-]+)')
-      sums.add(self.walk(body), 1 if turns is None else turns)
+      sums.add(self.walk(body), 1 if trips is None else trips)
     elif opcode == 'conditional':
       sums.add(max(map(self.walk, _branches(instruction)), key=_cost_key))
     elif opcode == 'fusion':
@@ -204,21 +205,21 @@ class _Walker:
     elif opcode in ('call', 'async-start') and instruction.called:
       inside = self.walk(instruction.called, asynchronous or opcode == 'async-start')
       if '"sparsecore"' in instruction.attributes:
-        # Of the cores beside the main one, on TPU7x: their cycles cost it nothing.
+        # Cores beside the main one, on TPU7x: their cycles cost it nothing.
         inside = dataclasses.replace(inside, ops={}, cycles={})
       sums.add(inside)
     elif opcode == 'custom-call' and f'"{_PALLAS}"' in instruction.attributes:
       self._run_kernel(sums, instruction, computation)
-    elif opcode == 'custom-call' and (held := _held(instruction)):
-      sums.add(self.walk(held, asynchronous))
+    elif opcode == 'custom-call' and (wrapped := _wrapped(instruction)):
+      sums.add(self.walk(wrapped, asynchronous))
     elif opcode == 'recv' and 'is_host_transfer=true' in instruction.attributes:
-      sums.collectives += hlo_collectives.from_host(instruction)
+      sums.collectives += between_slices(instruction)
     elif kind in COLLECTIVES:
       is_async = asynchronous or opcode != kind
       sums.collectives += self._collectives(kind, instruction, computation, is_async)
     elif opcode == 'async-update':
-      if begun := sums.started.pop(instruction.operands[0], None):
-        sums.started[instruction.name] = begun
+      if started := sums.started.pop(instruction.operands[0], None):
+        sums.started[instruction.name] = started
     else:
       self._run_plain(sums, instruction, computation)
     if len(sums.collectives) > before and opcode.endswith(('-start', 'recv')):
@@ -230,8 +231,7 @@ class _Walker:
     flops = op_costs.flops(instruction, computation)
     cycles = _cycles(instruction)
     if flops or cycles:
-      moves = instruction.opcode in _MOVING
-      kind = MATMUL if flops else MOVES if moves else ELEMENTWISE
+      kind = MATMUL if flops else _class_of({instruction.opcode})
       sums.run(self._op(instruction, computation, kind, flops, cycles))
 
   def _op(self, instruction, computation, kind, flops, cycles, kernel=None):
@@ -257,54 +257,50 @@ class _Walker:
       declared_flops=int(declared or 0),
       hbm_bytes=op_costs.hbm_bytes(call, computation, self._module),
     )
-    cycles = round(self._kernel_cycles(kernel))
-    sums.run(self._op(call, computation, KERNEL, 0, cycles, kernel))
+    cycles, flops = self._kernel_cost(kernel)
+    sums.run(self._op(call, computation, KERNEL, flops, round(cycles), kernel))
 
   def _add_fusion(self, sums, fusion, computation, asynchronous):
     inner = self._module.computations[fusion.called]
-    begins = self._targets(inner, _BEGIN)
-    inside = self.walk(fusion.called, asynchronous or begins)
+    starts = self._calls(inner, _START)
+    inside = self.walk(fusion.called, asynchronous or starts)
     collectives, before = inside.collectives, len(sums.collectives)
     channels = {
       instruction.attribute(r'\bchannel_id=(\d+)'): instruction
       for instruction in inner.instructions.values()
       if instruction.opcode in COLLECTIVES
     }
-    ends = self._targets(inner, _END)
-    if begins:
-      sums.begun |= channels.keys()
-    elif ends or _GOES_ON in fusion.called:
+    ends = self._calls(inner, _DONE)
+    if starts:
+      sums.started_channels |= channels.keys()
+    elif ends or _CONTINUES in fusion.called:
       collectives = []
       for channel, instruction in channels.items():
-        sums.under_way[channel] = self._collectives(
+        sums.in_flight[channel] = self._collectives(
           instruction.opcode, instruction, inner, True
         )
     elif 'all-reduce-scatter' in fusion.called:
-      # TPU's form of a reduce-scatter: an all-reduce, of which one slice is kept.
-      collectives = [hlo_collectives.as_scatter(each) for each in collectives]
-    # The cycles of a fusion stand beside it; those of its parts would count twice.
+      # XLA:TPU's form of a reduce-scatter: an all-reduce, of which one slice is kept.
+      collectives = [as_reduce_scatter(each) for each in collectives]
+    # A fusion has cycles of its own; those of its parts would count twice.
     kernels = {op: count for op, count in inside.ops.items() if op.kernel}
     sums.add(
       dataclasses.replace(
-        inside, ops=kernels, cycles={}, collectives=collectives, under_way={}
+        inside, ops=kernels, cycles={}, collectives=collectives, in_flight={}
       )
     )
-    flops = sum(count * op.flops for op, count in inside.ops.items())
+    flops = sum(n * op.flops for op, n in inside.ops.items() if not op.kernel)
     if flops or _cycles(fusion):
-      kind = MATMUL if flops else self._kind(inner)
+      opcodes = {each.opcode for each in inner.instructions.values()}
+      kind = MATMUL if flops else _class_of(opcodes)
       sums.run(self._op(fusion, computation, kind, flops, _cycles(fusion)))
     for channel in channels:
-      if begins:
+      if starts:
         sums.start(channel, before)
       elif ends:
         sums.end(channel)
 
-  def _kind(self, computation):
-    """Returns MOVES for a fusion that only moves data, else ELEMENTWISE."""
-    opcodes = {each.opcode for each in computation.instructions.values()}
-    return MOVES if opcodes <= _MOVING else ELEMENTWISE
-
-  def _targets(self, computation, target):
+  def _calls(self, computation, target):
     """Returns whether a custom call of `computation` has the `target`."""
     return any(
       instruction.opcode == 'custom-call' and f'"{target}"' in instruction.attributes
@@ -312,13 +308,15 @@ class _Walker:
     )
 
   def _collectives(self, kind, instruction, computation, asynchronous):
-    return hlo_collectives.read(
-      kind, instruction, computation, self._module, asynchronous
-    )
+    return read(kind, instruction, computation, self._module, asynchronous)
 
 
-def _held(custom_call):
-  """Returns the one computation that a custom call wraps (offloaded work), or None."""
+def _class_of(opcodes):
+  return DATA_MOVEMENT if opcodes <= _MOVES_DATA else ELEMENTWISE
+
+
+def _wrapped(custom_call):
+  """Returns the one computation that a custom call offloads, or None."""
   return custom_call.attribute(r'called_computations=\{%?([\w.\-]+)\}')
 
 

@@ -1,8 +1,8 @@
-"""Where the arrays of an HLO type lie, and how large tiles make them.
+"""The arrays of an HLO type: their memory space, and their size with padded tiles.
 
-`bf16[8,1024,64]{2,1,0:T(8,128)(2,1)S(1)}`: after the dimensions stand their order from
-the innermost, the tile that the innermost are padded to, and the memory: none is HBM,
-S(1) is the on-chip memory of a TPU, others hold semaphores or belong to the host.
+`bf16[8,1024,64]{2,1,0:T(8,128)(2,1)S(1)}`: after the dimensions come their order from
+the innermost, the tile that the innermost are padded to, and the memory space: none is
+HBM, S(1) the on-chip memory of a TPU, others hold semaphores or belong to the host.
 """
 
 import dataclasses
@@ -32,26 +32,26 @@ class ArrayType:
 
 
 def tree(type_text):
-  """Returns a type as ArrayTypes, in nested tuples where the type is one."""
+  """Returns a type as an ArrayType, or as nested tuples of them."""
   result, _ = _tree(type_text, 0)
   return result
 
 
 def leaves(type_tree):
-  """Returns the ArrayTypes of a `tree`, from the left."""
+  """Returns the ArrayTypes of a `tree`, in order."""
   if not isinstance(type_tree, tuple):
     return [type_tree]
   return [leaf for part in type_tree for leaf in leaves(part)]
 
 
 def hbm_bytes(type_text):
-  """Returns the bytes that the arrays of a type take in HBM, tiles included."""
+  """Returns the bytes of a type's arrays in HBM, with the padding of tiles."""
   found = map(_array, _LEAF.finditer(type_text))
   return sum(array.bytes for array in found if array.in_hbm)
 
 
 def _tree(text, position):
-  """Returns (tree, end) of the type that begins at `position` of `text`."""
+  """Returns (tree, end) of the type at `position` of `text`."""
   if text.startswith('(', position):
     parts, position = [], position + 1
     while not text.startswith(')', position):
@@ -66,7 +66,7 @@ def _tree(text, position):
 
 
 def _skip(text, position):
-  """Returns where the next part of a tuple begins."""
+  """Returns the position of the next part of a tuple."""
   found = _BETWEEN.match(text, position)
   return found.end() if found else position
 

@@ -1,9 +1,9 @@
-"""Which arrays a compiled program holds in memory when it holds most, by its schedule.
+"""Liveness analysis: which arrays a compiled program holds at its peak of memory.
 
-The instructions of a scheduled module run in the order of the text, so the life of each
-array is read from it: from the instruction that makes it to the last that takes it or
-an alias of it. XLA's own assignment, which it does not give away for TPUs, also places
-arrays; what its total has beyond the sum here is fragmentation and padding.
+The instructions of a scheduled module run in the order of the text. An array is live
+from the instruction that defines it to the last that uses it or an alias of it. XLA's
+buffer assignment, which it does not print for TPUs, also places arrays; what its total
+has beyond the sum here is fragmentation and padding.
 """
 
 import collections
@@ -12,69 +12,59 @@ import re
 
 from gpt_jax.hlo import layout, parser
 
-_ALIASES = (
-  'bitcast',
-  'optimization-barrier',
-  'while',
-)
+_ALIASES = ('bitcast', 'optimization-barrier', 'while', 'dynamic-update-slice')
 _NO_USE = ('tuple', 'get-tuple-element', 'bitcast')
 BACKWARD = 'transpose('
 """What jax writes into the names of operations of the backward pass."""
 _FORWARD = 'jvp('
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # two of a kind are two
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity
 class Buffer:
   """One array in HBM."""
 
   name: str
   """Of the instruction that makes it."""
   origin: str
-  """What it is: the path of a parameter, or of the operation in the model."""
+  """Path of a parameter, or of the operation in the model."""
   source: str
-  """FILE:LINE, or '' where the text does not tell."""
+  """FILE:LINE, or '' where the text has none."""
   type: str
   bytes: int
   """With the padding of tiles."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
+class LiveArrays:
   """Memory of a program on one device."""
 
   arguments: tuple[Buffer, ...]
   at_peak: tuple[Buffer, ...]
-  """The temporaries that are alive together when they are most."""
+  """The temporaries that are live together at the peak."""
   saved: tuple[Buffer, ...]
-  """Those made by the forward pass that the backward pass takes."""
+  """Temporaries of the forward pass that the backward pass uses."""
 
   @property
   def peak_bytes(self):
-    """Returns the sum of the temporaries at the peak."""
     return sum(buffer.bytes for buffer in self.at_peak)
 
   @property
   def saved_bytes(self):
-    """Returns the sum of what the forward pass keeps for the backward pass."""
     return sum(buffer.bytes for buffer in self.saved)
 
 
-def measure(module, text):
-  """Returns the Usage of an hlo_text.Module; `text` is where it was read from."""
-  reader = _Reader(module, sources(text))
-  life = reader.life(module.entry)
-  return Usage(
-    arguments=reader.arguments(),
-    at_peak=tuple(life.at_peak),
-    saved=tuple(life.saved),
-  )
+def analyze(module, text):
+  """Returns the LiveArrays of a parser.Module; `text` is what it was parsed from."""
+  analysis = _Analysis(module, sources(text))
+  entry = analysis.peak_of(module.entry)
+  return LiveArrays(analysis.arguments(), tuple(entry.live), tuple(entry.saved))
 
 
 def sources(text):
   """Returns {stack_frame_id: 'file.py:line'} from the tables before the program.
 
-  Of the frames of a trace the innermost counts that lies in no installed package, nor
-  in the one file that all products go through.
+  The innermost frame outside of installed packages, and of matmul.py, which all matmuls
+  go through.
   """
   files = dict(re.findall(r'^(\d+) "([^"]*)"$', _table(text, 'FileNames'), re.M))
   places = {
@@ -113,15 +103,15 @@ def _own_frame(number, frames):
 
 
 @dataclasses.dataclass
-class _Life:
-  """How a computation uses memory beyond its parameters and its result."""
+class _Peak:
+  """Memory of a computation beyond its parameters and its result."""
 
-  peak: int
-  at_peak: list
+  bytes: int
+  live: list
   saved: list
 
 
-class _Reader:
+class _Analysis:
   """Follows the arrays of each computation, once."""
 
   def __init__(self, module, frames):
@@ -130,7 +120,7 @@ class _Reader:
     self._known = {}
 
   def arguments(self):
-    """Returns the entry's parameters."""
+    """Returns the Buffers of the entry's parameters."""
     instructions = self._module.computations[self._module.entry].instructions
     return tuple(
       self._buffer(each, leaf)
@@ -140,63 +130,65 @@ class _Reader:
       if leaf.in_hbm
     )
 
-  def life(self, name):
-    """Returns the _Life of one run of the computation `name`."""
+  def peak_of(self, name):
+    """Returns the _Peak of one run of the computation `name`."""
     if name not in self._known:
       self._known[name] = self._follow(self._module.computations[name])
     return self._known[name]
 
   def _follow(self, computation):
     instructions = list(computation.instructions.values())
-    values, born, last, uses = {}, {}, {}, collections.defaultdict(list)
+    values, defined, last, uses = {}, {}, {}, collections.defaultdict(list)
     for time, each in enumerate(instructions):
-      values[each.name] = self._value(each, values, computation, born, time)
+      values[each.name] = self._value(each, values, computation, defined, time)
       if each.opcode not in _NO_USE:
         for buffer in _flat([values.get(name) for name in each.operands]):
           last[buffer] = time
           uses[buffer].append(each)
     for buffer in _flat([values[computation.root.name]]):
-      born.pop(buffer, None)  # lies where the caller wants the result
+      defined.pop(buffer, None)  # the caller allocates the result
     inner = {
-      time: life
+      time: peak
       for time, each in enumerate(instructions)
-      for life in [self._inner(each)]
-      if life
+      for peak in [self._inner(each)]
+      if peak
     }
-    return self._at_peak(instructions, born, last, uses, inner)
+    ranges = {b: (first, last.get(b, first)) for b, first in defined.items()}
+    return self._peak(instructions, ranges, uses, inner)
 
-  def _at_peak(self, instructions, born, last, uses, inner):
+  def _peak(self, instructions, ranges, uses, inner):
+    """Returns the _Peak, given the first and last instruction of each live range."""
     changes = collections.Counter()
-    for buffer, time in born.items():
-      changes[time] += buffer.bytes
-      changes[last.get(buffer, time) + 1] -= buffer.bytes
-    alive, peak, peak_time = 0, 0, 0
+    for buffer, (first, last) in ranges.items():
+      changes[first] += buffer.bytes
+      changes[last + 1] -= buffer.bytes
+    live_bytes, peak_bytes, peak_time = 0, 0, 0
     for time in range(len(instructions)):
-      alive += changes[time]
-      total = alive + (inner[time].peak if time in inner else 0)
-      if total > peak:
-        peak, peak_time = total, time
-    at_peak = [
+      live_bytes += changes[time]
+      total = live_bytes + (inner[time].bytes if time in inner else 0)
+      if total > peak_bytes:
+        peak_bytes, peak_time = total, time
+    live = [
       self._named(buffer, uses)
-      for buffer, time in born.items()
-      if time <= peak_time <= last.get(buffer, time)
+      for buffer, (first, last) in ranges.items()
+      if first <= peak_time <= last
     ]
     if peak_time in inner:
-      at_peak += inner[peak_time].at_peak
-    turn = _turn(instructions)
+      live += inner[peak_time].live
+    turn = _backward_start(instructions)
     if turn is None:
-      saved = max((life.saved for life in inner.values()), key=_size, default=[])
+      saved = max((peak.saved for peak in inner.values()), key=_size, default=[])
     else:
       saved = [
         self._named(buffer, uses)
-        for buffer, time in born.items()
-        if time < turn <= last.get(buffer, time)
+        for buffer, (first, last) in ranges.items()
+        if first < turn <= last
         and any(BACKWARD in use.attributes for use in uses[buffer])
       ]
-    return _Life(peak, at_peak, saved)
+    return _Peak(peak_bytes, live, saved)
 
   def _inner(self, instruction):
-    """Returns the _Life of the largest computation that runs inside, or None."""
+    """Returns the _Peak of the largest computation that runs inside, or None."""
     names = {
       'while': r'body=%?([\w.\-]+)',
       'call': r'to_apply=%?([\w.\-]+)',
@@ -206,62 +198,58 @@ class _Reader:
       return None
     found = re.findall(names[instruction.opcode], instruction.attributes)
     found = [name for name in found if name in self._module.computations]
-    return max(map(self.life, found), key=lambda life: life.peak, default=None)
+    return max(map(self.peak_of, found), key=lambda peak: peak.bytes, default=None)
 
-  def _value(self, each, values, computation, born, time):
-    """Returns the arrays that an instruction yields: Buffers or None, as its type."""
+  def _value(self, each, values, computation, defined, time):
+    """Returns the result of an instruction: Buffers or None, nested as its type."""
     operands = [values.get(name) for name in each.operands]
     if each.opcode == 'parameter':
-      return None  # the caller's
+      return None  # the caller's memory
     if each.opcode == 'tuple':
       return tuple(operands)
     if each.opcode == 'get-tuple-element':
       return _part(operands[0], int(each.attribute(r'index=(\d+)') or 0))
     if each.opcode in _ALIASES:
       return operands[0]
-    if each.opcode == 'dynamic-update-slice':
-      return operands[0]
     if each.opcode == 'async-update' and len(operands) == 1:
       return operands[0]
     if each.opcode.endswith('-done'):
       # Of a copy the first part is the result, of others the second.
-      whole = operands[0]
-      place = 0 if each.opcode in ('copy-done', 'all-reduce-done') else 1
-      return _part(whole, place) if isinstance(whole, tuple) else whole
+      index = 0 if each.opcode in ('copy-done', 'all-reduce-done') else 1
+      return _part(operands[0], index)
     aliases = self._in_place(each) if each.opcode == 'fusion' else {}
-    place = {'copy-start': 1}.get(each.opcode, 0)
-    hands_on = each.opcode.endswith('-start') or each.opcode == 'async-update'
-    if operands and hands_on and each.opcode != 'all-reduce-start':
-      aliases = {place: 0}
+    forwards = each.opcode.endswith('-start') or each.opcode == 'async-update'
+    if operands and forwards and each.opcode != 'all-reduce-start':
+      aliases = {1 if each.opcode == 'copy-start' else 0: 0}
     tree = layout.tree(each.type)
     if not isinstance(tree, tuple):
       if 0 in aliases:
-        return _taken(operands, aliases[0])
-      return self._new(each, tree, computation, born, time)
+        return _operand(operands, aliases[0])
+      return self._new(each, tree, computation, defined, time)
     return tuple(
-      _taken(operands, aliases[i])
+      _operand(operands, aliases[i])
       if i in aliases
-      else self._new(each, part, computation, born, time)
+      else self._new(each, part, computation, defined, time)
       for i, part in enumerate(tree)
     )
 
   def _in_place(self, fusion):
-    """Returns {place in the result: operand} of what a fusion updates or passes on.
+    """Returns {index in the result: operand} of what a fusion updates or forwards.
 
-    None stands for an array that is another part of the result.
+    None instead of an operand: the array is another part of the result.
     """
     inner = self._module.computations[fusion.called]
     root = inner.root
     results = root.operands if root.opcode == 'tuple' else [root.name]
     found = {}
-    for place, name in enumerate(results):
+    for index, name in enumerate(results):
       value = inner.instructions[name]
       while value.opcode in ('bitcast', 'dynamic-update-slice', 'get-tuple-element'):
         value = inner.instructions[value.operands[0]]
       if value.opcode == 'parameter':
-        found[place] = int(value.literal)
+        found[index] = int(value.literal)
       elif value.opcode == 'all-gather' and 'async_collective' in fusion.called:
-        found[place] = None  # fills the array that its start made
+        found[index] = None  # fills the array that its start allocated
     shared = fusion.attribute(r'"aliasing_operands":\{"lists":\[(.*?)\]\}') or ''
     for group in re.findall(r'"indices":\[([^\]]*)\]', shared):
       numbers = [int(number) for number in re.findall(r'\d+', group)]
@@ -271,15 +259,15 @@ class _Reader:
           found[number - len(fusion.operands)] = inputs[0]
     return found
 
-  def _new(self, instruction, tree, computation, born, time):
+  def _new(self, instruction, tree, computation, defined, time):
     if isinstance(tree, tuple):
       return tuple(
-        self._new(instruction, part, computation, born, time) for part in tree
+        self._new(instruction, part, computation, defined, time) for part in tree
       )
     if not tree.in_hbm or instruction.opcode == 'constant':
       return None
     buffer = self._buffer(instruction, tree, computation)
-    born[buffer] = time
+    defined[buffer] = time
     return buffer
 
   def _buffer(self, instruction, leaf, computation=None):
@@ -296,7 +284,7 @@ class _Reader:
     )
 
   def _named(self, buffer, uses):
-    """Returns `buffer`, named by the first that takes it where it has no name."""
+    """Returns `buffer`, named after its first use where it has no name."""
     for use in () if buffer.origin else uses[buffer]:
       if _op_name(use):
         origin = 'for ' + parser.label(_op_name(use))
@@ -308,15 +296,15 @@ class _Reader:
 
 
 def _op_name(instruction):
-  """Returns what jax calls an instruction; names that XLA made up do not count."""
+  """Returns jax's name of an instruction; '' for names that XLA made up."""
   name = instruction.attribute(r'\bop_name="([^"]*)"') or ''
   return name if '/' in name or '[' in name else ''
 
 
-def _turn(instructions):
-  """Returns where the forward pass ends and the backward pass begins, or None.
+def _backward_start(instructions):
+  """Returns the index where the backward pass begins, or None.
 
-  Schedules mix them a little: the place is taken with the most of each on its side.
+  Schedules mix the passes a little: the index has the most of each on its side.
   """
   forward = [
     _FORWARD in i.attributes and BACKWARD not in i.attributes for i in instructions
@@ -324,27 +312,27 @@ def _turn(instructions):
   backward = [BACKWARD in each.attributes for each in instructions]
   if not any(forward) or not any(backward):
     return None
-  best, place, score = -1, None, sum(backward)
+  best, start, score = -1, None, sum(backward)
   for time in range(len(instructions)):
     if score > best:
-      best, place = score, time
+      best, start = score, time
     score += forward[time] - backward[time]
-  return place
+  return start
 
 
 def _size(buffers):
   return sum(buffer.bytes for buffer in buffers)
 
 
-def _taken(values, place):
-  return None if place is None else values[place]
+def _operand(operands, index):
+  return None if index is None else operands[index]
 
 
-def _part(value, place):
-  """Returns one part of a tuple of arrays; None where it is the caller's."""
+def _part(value, index):
+  """Returns part `index` of a tuple; a value that is none, or None, as it is."""
   if not isinstance(value, tuple):
     return value
-  return value[place] if place < len(value) else None
+  return value[index] if index < len(value) else None
 
 
 def _flat(value):

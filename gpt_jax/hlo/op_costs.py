@@ -1,8 +1,7 @@
-"""What one HLO instruction does: FLOPs of matrix products, bytes to and from HBM.
+"""FLOPs of one HLO instruction, and its bytes to and from HBM.
 
-FLOPs are two per multiply-add. Bytes are what an instruction reads and writes once, of
-arrays that lie in HBM and as large as their tiles make them; a slice of a larger array
-counts as the slice.
+FLOPs are of matmuls, two per multiply-add. Bytes are what an instruction reads and
+writes once, with the padding of tiles; a slice of a larger array counts as the slice.
 """
 
 import math
@@ -12,14 +11,14 @@ import numpy as np
 from gpt_jax.hlo import layout, parser
 
 _SLICES = ('dynamic-slice', 'slice', 'gather')
-# Hold a value or send it: the fusions that an asynchronous collective passes through.
+# Forward a value, or send it: the fusions that an asynchronous collective runs through.
 _FORWARDING = (
   'tuple', 'custom-call', 'all-gather', 'all-reduce', 'all-to-all', 'reduce-scatter',
 )  # fmt: skip
 
 
 def flops(instruction, computation):
-  """Returns the FLOPs of an instruction; 0 where it is no matrix product."""
+  """Returns the FLOPs of an instruction; 0 where it is no matmul."""
   if instruction.opcode == 'convolution':
     return convolution_flops(instruction, computation)
   return dot_flops(instruction, computation) if instruction.opcode == 'dot' else 0
@@ -34,11 +33,10 @@ def dot_flops(dot, computation):
 
 
 def convolution_flops(convolution, computation):
-  """Returns the FLOPs of a convolution: each product of two numbers that are there.
+  """Returns the FLOPs of a convolution, without the taps that meet padding or holes.
 
-  XLA:TPU writes matrix products as convolutions, batched ones with dilations and
-  strides that make most positions of the window fall between or beside the inputs;
-  such positions are not computed and not counted.
+  XLA:TPU writes matmuls as convolutions, batched ones with dilations and strides that
+  put most positions of the window between or beside the inputs; those are not computed.
   """
   lhs, rhs = (computation.instructions[o].dims for o in convolution.operands[:2])
   labels = convolution.attribute(r'dim_labels=(\w+->\w+)')
@@ -47,7 +45,7 @@ def convolution_flops(convolution, computation):
   flops = 2 * convolution.dims[out.index('b')] * convolution.dims[out.index('f')]
   flops *= rhs[right.index('i')]
   for axis, label in enumerate(sorted(label for label in left if label.isdigit())):
-    flops *= _products(
+    flops *= _num_taps(
       lhs[left.index(label)],
       convolution.dims[out.index(label)],
       **{name: values[axis] for name, values in window.items()},
@@ -66,7 +64,7 @@ def _window(text):
   return window
 
 
-def _products(num_in, num_out, size=1, stride=1, pad=0, lhs_dilate=1, rhs_dilate=1):
+def _num_taps(num_in, num_out, size=1, stride=1, pad=0, lhs_dilate=1, rhs_dilate=1):
   """Returns how many pairs of output and window position meet an input, on one axis."""
   outputs, taps = np.arange(num_out)[:, None], np.arange(size)[None]
   position = outputs * stride - pad + taps * rhs_dilate
@@ -75,7 +73,7 @@ def _products(num_in, num_out, size=1, stride=1, pad=0, lhs_dilate=1, rhs_dilate
 
 
 def hbm_bytes(instruction, computation, module):
-  """Returns the bytes that `instruction` of `computation` reads from and writes to HBM.
+  """Returns the bytes that `instruction` of `computation` reads and writes in HBM.
 
   Of an operand that a fusion only slices, the slices count; of one that it updates in
   place, the update.
@@ -97,9 +95,9 @@ def _fusion_bytes(fusion, computation, module):
   for name, parameter in inner.instructions.items():
     if parameter.opcode == 'parameter':
       operand = computation.instructions[fusion.operands[int(parameter.literal)]]
-      whole = layout.hbm_bytes(operand.type)
-      # What is read inside is told without tiles: its share of the array.
-      total += int(whole * _share_read(name, inner, module))
+      size = layout.hbm_bytes(operand.type)
+      # Types inside a fusion have no tiles: take the share of the array.
+      total += int(size * _share_read(name, inner, module))
   results = layout.tree(fusion.type)
   if inner.root.opcode != 'tuple' or not isinstance(results, tuple):
     return total + _written(inner.root.name, inner, module, results)
@@ -108,7 +106,7 @@ def _fusion_bytes(fusion, computation, module):
 
 
 def _share_read(name, computation, module):
-  """Returns how much of the value `name` the instructions of `computation` read."""
+  """Returns the share of the value `name` that `computation` reads."""
   size = max(1, parser.num_bytes(computation.instructions[name].type))
   share = 0.0
   for use in computation.instructions.values():
@@ -132,11 +130,11 @@ def _share_read(name, computation, module):
 
 
 def _written(name, computation, module, result):
-  """Returns the bytes written to HBM for the value `name`, of the type `result`."""
+  """Returns the bytes that the value `name`, of the type `result`, writes to HBM."""
   while computation.instructions[name].opcode == 'bitcast':
     name = computation.instructions[name].operands[0]
   value = computation.instructions[name]
-  whole = sum(leaf.bytes for leaf in layout.leaves(result) if leaf.in_hbm)
+  num_bytes = sum(leaf.bytes for leaf in layout.leaves(result) if leaf.in_hbm)
   if value.opcode in _FORWARDING or value.opcode in ('parameter', 'get-tuple-element'):
     return 0
   if value.opcode == 'fusion' and not isinstance(result, tuple):
@@ -145,8 +143,8 @@ def _written(name, computation, module, result):
   if value.opcode == 'dynamic-update-slice':
     update = computation.instructions[value.operands[1]]
     size = max(1, parser.num_bytes(value.type))
-    return int(whole * parser.num_bytes(update.type) / size)
-  return whole
+    return int(num_bytes * parser.num_bytes(update.type) / size)
+  return num_bytes
 
 
 def _parameter(computation, number):

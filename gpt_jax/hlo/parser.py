@@ -1,8 +1,7 @@
-"""Compiled HLO text as instructions: shapes, operands, and how often loops turn.
+"""Compiled HLO text as instructions: shapes, operands, and the trip counts of loops.
 
-Pure text, no jax: what is read here can be checked by anyone with the file that
-`gpt-jax plan --dump_hlo=FILE` writes. Grammar: openxla.org/xla/operation_semantics, and
-what XLA prints on CPU and TPU.
+`gpt-jax plan --dump_hlo=FILE` writes such a text, so anyone can check the numbers.
+Grammar: openxla.org/xla/operation_semantics, and what XLA prints on CPU and TPU.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ _BITS = {
 _ARRAY = re.compile(r'\b([a-z]+\d*[a-z0-9]*)\[([\d,<=]*)\]')
 _HEADER = re.compile(r'^(ENTRY )?%?([\w.\-]+) .*-> .*\{$')
 _FOOTER = re.compile(r'^\}(, execution_thread="[^"]*")?$')
-_BEGINS = re.compile(r'^ +(?:ROOT )?%[\w.\-]+ = ')
+_FIRST_LINE = re.compile(r'^ +(?:ROOT )?%[\w.\-]+ = ')
 # A type has no ` word(`: layouts such as {1,0:T(8,128)S(1)} have no space before T.
 _INSTRUCTION = re.compile(
   r'^ +(?P<root>ROOT )?%(?P<name>[\w.\-]+) = (?P<type>.*?) ?'
@@ -31,7 +30,7 @@ _WRAPPERS = (
   'while', 'body', 'cond', 'closed_call', 'checkpoint', 'rematted_computation',
   'shard_map', 'pallas_call',
 )  # fmt: skip
-_PASSES_ON = ('copy', 'bitcast', 'convert', 'reshape', 'copy-done')
+_FORWARDING = ('copy', 'bitcast', 'convert', 'reshape', 'copy-done')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Instruction:
   opcode: str
   operands: tuple[str, ...]
   literal: str
-  """What stands between the parentheses: the value of a constant, or the operands."""
+  """Between the parentheses: the value of a constant, or the operands."""
   attributes: str
 
   @property
@@ -73,27 +72,27 @@ class Computation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Module:
-  """A compiled program, the share of one device when it is partitioned."""
+  """A compiled program; of a partitioned one, what each device runs."""
 
   computations: dict[str, Computation]
   entry: str
   num_partitions: int
 
   def trip_count(self, loop, computation):
-    """Returns how often the while instruction `loop` of `computation` turns, or None.
+    """Returns the iterations of the while instruction `loop` of `computation`, or None.
 
-    What XLA knows is taken; otherwise start, step and limit of the counter are read
-    from the loop, which covers counters of any integer type and steps beside one.
+    XLA's own count where it wrote one; else from start, step and limit of the counter,
+    of any integer type and any step.
     """
     known = loop.attribute(r'"known_trip_count":\{"n":"(\d+)"')
     if known is not None:
       return int(known)
     try:
-      return self._counted(loop, computation)
+      return self._counter_trips(loop, computation)
     except (_NotAffine, KeyError, IndexError):
       return None
 
-  def _counted(self, loop, computation):
+  def _counter_trips(self, loop, computation):
     condition = self.computations[loop.attribute(r'condition=%?([\w.\-]+)')]
     body = self.computations[loop.attribute(r'body=%?([\w.\-]+)')]
     left, right, direction = self._comparison(condition)
@@ -121,13 +120,13 @@ class Module:
       raise _NotAffine
     if direction in ('LE', 'GE'):
       limit += 1 if direction == 'LE' else -1
-    turns = -((start - limit) // step)
-    if turns < 0 and direction == 'NE':
+    trips = -((start - limit) // step)
+    if trips < 0 and direction == 'NE':
       raise _NotAffine
-    return max(0, turns)
+    return max(0, trips)
 
   def _comparison(self, computation, arguments=None):
-    """Returns (left, right, direction) of a loop's condition, sides as by `_affine`."""
+    """Returns (left, right, direction) of a loop's condition; sides as of `_affine`."""
     root = computation.root
     if root.opcode == 'fusion':
       inner = [self._affine(name, computation, arguments) for name in root.operands]
@@ -141,7 +140,7 @@ class Module:
     """Returns (slot of the loop's tuple or None, constant): the value is their sum.
 
     Args:
-      arguments: what the parameters of a fused computation are, in that form.
+      arguments: the parameters of a fused computation, in that form.
     """
     instruction = computation.instructions[name]
     follow = functools.partial(
@@ -160,7 +159,7 @@ class Module:
           return slot, 0
       case 'parameter' if arguments is not None:
         return arguments[int(instruction.literal)]
-      case opcode if opcode in _PASSES_ON:
+      case opcode if opcode in _FORWARDING:
         return follow(operands[0])
       case 'add' | 'subtract':
         (slot, value), (other_slot, other) = follow(operands[0]), follow(operands[1])
@@ -191,12 +190,12 @@ def parse(text):
     elif _FOOTER.match(line):
       computations[current] = _computation(current, lines)
       current = None
-    elif _BEGINS.match(line):
+    elif _FIRST_LINE.match(line):
       lines.append(line)
-    elif lines:  # the metadata of Pallas kernels goes on over several lines
+    elif lines:  # the metadata of Pallas kernels spans several lines
       lines[-1] += '\n' + line
   if entry is None or current is not None:
-    raise ValueError('expected the text of a compiled HLO module, whole')
+    raise ValueError('expected the full text of a compiled HLO module')
   partitions = re.search(r'\bnum_partitions=(\d+)', text)
   return Module(computations, entry, int(partitions.group(1)) if partitions else 1)
 
@@ -239,7 +238,7 @@ def array_bytes(dtype, dims):
 
 
 def label(op_name):
-  """Returns what an `op_name` tells a reader: pass, path in the model, operation.
+  """Returns an `op_name` shortened for readers: pass, path in the model, einsum.
 
   `jit(f)/transpose(jvp(GPT))/while/body/mlp/down/BTF,FD->BTD/dot_general` becomes
   `backward mlp/down BTF,FD->BTD`.
@@ -247,10 +246,10 @@ def label(op_name):
   if argument := re.match(r"(?:state\.)?(\w+)((?:\\?[\['\].\w]+)+)$", op_name):
     return '/'.join(re.findall(r'\w+', argument.group(0).removeprefix('state.')))
   parts = [part for part in op_name.split('/') if part]
-  path, methods, products = [], [], []
+  path, methods, einsums = [], [], []
   for part in parts:
-    if product := re.search(r'\w+(?:,\w+)+->\w+', part):
-      products.append(product.group(0))
+    if einsum := re.search(r'\w+(?:,\w+)+->\w+', part):
+      einsums.append(einsum.group(0))
       continue
     if inner := re.fullmatch(r'(?:\w+\()*jvp\(([a-z]\w*)\)+', part):
       part = inner.group(1)  # a function of its own, such as the loss
@@ -259,18 +258,18 @@ def label(op_name):
       continue
     if re.fullmatch(r'[a-z]\w*', part) and part not in (*path, *_WRAPPERS):
       path.append(part)
-  path = path[:-1] if products else path
+  path = path[:-1] if einsums else path
   kept = '/'.join(methods + path if len(path) < 2 else path)
   backward = 'transpose(' in op_name
   recomputed = 'rematted_computation' in op_name
   stage = 'recomputed ' if recomputed else 'backward ' if backward else ''
-  return stage + ' '.join([kept, *products]).strip()
+  return stage + ' '.join([kept, *einsums]).strip()
 
 
 def replica_group(instruction, num_devices):
-  """Returns the ids of the first group of devices that a collective joins, as a tuple.
+  """Returns the ids of a collective's first group of devices; all have one size.
 
-  For a permutation: a source and its target. The other groups have the same size.
+  For a permutation: a source and its target.
   """
   text = instruction.attributes
   if found := re.search(r'source_target_pairs=\{(\{[\d,{}]*\})\}', text):

@@ -9,28 +9,29 @@ COLLECTIVES = (
 
 BETWEEN_SLICES = 'slice-exchange'
 """What XLA:TPU makes of the part of a collective that leaves the slice: a send to the
-host and a recv from it, which the hosts sum up or join meanwhile."""
+host and a recv from it; the hosts sum up or concatenate meanwhile."""
 
 GATHER_BY_SUM = 'all-gather by sum'
 """A gather that XLA:TPU writes as an all-reduce of shards in arrays of zeros."""
 
-MATMUL, KERNEL, ELEMENTWISE, MOVES = 'matmul', 'kernel', 'elementwise', 'data movement'
-"""Classes of operations: products with what is fused to them; Pallas kernels; other
-arithmetic and reductions; copies, slices and changes of layout."""
+MATMUL, KERNEL = 'matmul', 'kernel'
+ELEMENTWISE, DATA_MOVEMENT = 'elementwise', 'data movement'
+"""Classes of ops: matmuls with what is fused to them; Pallas kernels; other arithmetic
+and reductions; copies, slices and changes of layout."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """A call of a Pallas kernel, as far as the text tells."""
+  """A call of a Pallas kernel."""
 
   name: str
   op_name: str
-  """Where in the model it stands."""
+  """Its path in the model."""
   operands: tuple[tuple[str, tuple[int, ...]], ...]
   """(dtype, dimensions) of each."""
   results: tuple[tuple[str, tuple[int, ...]], ...]
   metadata: str
-  """What the kernel says of itself."""
+  """JSON by the kernel's author, quoted as in the text."""
   declared_flops: int
   hbm_bytes: int
   """Of operands and results, each once."""
@@ -38,14 +39,14 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class Op:
-  """One instruction that works, as one turn of its loops runs it."""
+  """One instruction that takes time, as one iteration of its loops runs it."""
 
   name: str
   op_name: str
   kind: str
-  """MATMUL, KERNEL, ELEMENTWISE or MOVES."""
+  """MATMUL, KERNEL, ELEMENTWISE or DATA_MOVEMENT."""
   flops: int
-  """Of matrix products, two per multiply-add."""
+  """Of matmuls, two per multiply-add; of kernels by a model."""
   cycles: int
   hbm_bytes: int
   kernel: Kernel | None = None
@@ -53,7 +54,7 @@ class Op:
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-  """All collectives of a program with one kind, group and way of running."""
+  """All collectives of a program with one kind and group, synchronous or not."""
 
   kind: str
   group: tuple[int, ...]
@@ -62,17 +63,17 @@ class Collective:
   """Whether XLA lets other instructions run meanwhile."""
   count: int
   payload_bytes: int
-  """Size of the whole array: what a gather yields, what a reduction takes."""
-  window: tuple[tuple[str, int], ...] | None = ()
-  """Cycles of the ops that run between start and end, by class; None: the end stands
-  elsewhere, such as in the next turn of a loop."""
+  """Size of the replicated array: what a gather returns, what a reduction takes."""
+  overlapped_cycles: tuple[tuple[str, int], ...] | None = ()
+  """Of the ops between start and end, by class; None: the end is elsewhere, such as in
+  the next iteration of a loop."""
 
   @property
   def wire_bytes(self):
     """Returns what each device receives on a ring: (n - 1)/n of the payload.
 
     An all-reduce is a reduce-scatter and a gather, so twice that; a permutation and a
-    broadcast bring the array as it is.
+    broadcast send the array as it is.
     """
     if self.kind in ('collective-permute', 'collective-broadcast', BETWEEN_SLICES):
       return float(self.payload_bytes)

@@ -43,8 +43,10 @@ def abstract_batch(program):
   data = program.config.data
   rows = program.horizon.stages[-1].batch_size
   parts = [part for part, _ in pipeline.members(data).values()]
-  apart = any(p.packing in ('first_fit', 'pad') or p.mask_documents for p in parts)
-  names = ('tokens', 'segments', 'positions') if apart else ('tokens',)
+  has_segments = any(
+    p.packing in ('first_fit', 'pad') or p.mask_documents for p in parts
+  )
+  names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)
   shape = jax.ShapeDtypeStruct(
     (rows, data.seq_len + 1), jnp.int32, sharding=program.batch_sharding
   )

@@ -1,14 +1,10 @@
 """How long attention kernels take on a TPU: a model, since XLA gives them no cycles.
 
-Splash attention works through the pairs of query and key blocks that the mask leaves.
-For each pair it makes two products (forward), three (dq), four (dkv) or five (all
-gradients in one kernel), whose width or depth is the head dimension, padded to the
-lanes of the matrix unit; and for each score it does vector work: exponentials, maxima,
-masks. The two are added; a kernel takes that, or the time of its bytes if it is longer.
-
-Vector cycles are for 1024 scores, the lanes of one vector unit. They are fitted to an
-estimate, not to a measurement: 12 layers of 12 heads of 64, 8 rows of 1024 tokens on a
-v5e take 3.7 ms forward, 9.3 ms with all gradients in one kernel, 13.0 ms in two.
+Splash attention visits the pairs of query and key blocks that the mask allows. For each
+pair it does two matmuls (forward), three (dq), four (dkv) or five (all gradients in one
+kernel), whose width or depth is the head dimension, padded to the lanes of the matrix
+unit; and for each score vector work: exponentials, maxima, masks. The two are added; a
+kernel takes that, or the time of its bytes if it is longer.
 """
 
 import dataclasses
@@ -24,15 +20,19 @@ _HEAD_DIM_MINOR = 1  # in the kernel's metadata; 2 has the sequence innermost
 class Phase:
   """One of splash attention's kernels."""
 
-  products: int
+  matmuls: int
   vector_cycles: float
   """Per 1024 scores."""
   blocks: tuple[str, str]
   """Names of the block sizes of queries and keys in the kernel's metadata."""
   streams_queries: bool
-  """What is fetched anew for each block of the other: queries, or keys and values."""
+  """Queries are loaded again for each block of keys; False: keys and values for each
+  block of queries."""
 
 
+# Vector cycles are fitted to an estimate, not to a measurement: 12 layers of 12 heads
+# of 64, 8 rows of 1024 tokens on a v5e take 3.7 ms forward, 9.3 ms with all gradients
+# in one kernel, 13.0 ms in two.
 PHASES = {
   'forward': Phase(2, 2.3, ('block_q', 'block_kv'), False),
   'dq': Phase(3, 3.8, ('block_q_dq', 'block_kv_dq'), False),
@@ -43,21 +43,21 @@ PHASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """What one call does."""
+  """Time and FLOPs of one call."""
 
   phase: str
   seconds: float
   flops: int
-  """Of its products, unpadded, in the blocks that the mask leaves."""
+  """Of its matmuls, unpadded, in the blocks that the mask allows."""
 
 
 def work(kernel, chip, *, causal, window_of=lambda op_name: None):
-  """Returns the Work of an hlo_records.Kernel on a topologies.Chip, or None.
+  """Returns the Work of an hlo.types.Kernel on a chips.TPU, or None.
 
   Args:
     causal: whether later keys are hidden.
     window_of: op_name -> how many keys back the layer sees; None: all.
-  None where it is no splash kernel whose shapes can be read.
+  None for other kernels than splash attention, whose shapes are not known.
   """
   found = re.match(r'splash_m[hq]a_(fwd|dq|dkv)', kernel.name)
   arrays = [dims for dtype, dims in kernel.operands if 'f' in dtype and len(dims) >= 3]
@@ -71,7 +71,7 @@ def work(kernel, chip, *, causal, window_of=lambda op_name: None):
   name = _phase(found.group(1), kernel, arrays[0])
   phase = PHASES[name]
   block_q, block_k = (settings[size] for size in phase.blocks)
-  # Of rows cut over devices, a share of all: causal work is shared out evenly.
+  # Rows sharded over devices are a share of all: causal work is balanced.
   visible = visible_blocks(
     max(num_queries, num_keys), num_keys, block_q, block_k,
     causal=causal, window=window_of(kernel.op_name),
@@ -79,17 +79,17 @@ def work(kernel, chip, *, causal, window_of=lambda op_name: None):
   heads = math.prod(arrays[0][:-2])
   scores = heads * visible * block_q * block_k
   padded = -(-width // chip.matrix_lanes) * chip.matrix_lanes
-  products = phase.products * 2 * scores
+  flops = phase.matmuls * 2 * scores
   streamed = heads * visible * 2 * padded * 2  # two arrays of 16 bits
   streamed *= block_q if phase.streams_queries else block_k
-  compute = products * padded / chip.peak_flops
+  compute = flops * padded / chip.peak_flops
   compute += phase.vector_cycles * scores / _LANES / chip.cores / chip.clock_hz
   memory = (kernel.hbm_bytes + streamed) / chip.hbm_bandwidth
-  return Work(name, max(compute, memory), int(products * width))
+  return Work(name, max(compute, memory), int(flops * width))
 
 
 def visible_blocks(num_queries, num_keys, block_q, block_k, *, causal, window):
-  """Returns how many pairs of blocks hold a pair of query and key that may meet."""
+  """Returns how many pairs of blocks have a query that sees one of the keys."""
   total = 0
   for first in range(0, num_queries, block_q):
     last = min(first + block_q, num_queries) - 1
@@ -109,6 +109,6 @@ def _sequence_last(dims, layout):
 def _phase(name, kernel, queries):
   if name == 'fwd':
     return 'forward'
-  # The kernel with all gradients has one of the queries for each block of keys.
-  makes_all = any(len(dims) > len(queries) for _, dims in kernel.results)
-  return 'all gradients' if name == 'dkv' and makes_all else name
+  # The kernel with all gradients returns dq once for each block of keys.
+  has_all = any(len(dims) > len(queries) for _, dims in kernel.results)
+  return 'all gradients' if name == 'dkv' and has_all else name

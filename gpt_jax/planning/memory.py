@@ -1,13 +1,88 @@
 """What a step needs of a device: memory by class and buffer, and what is too much."""
 
+import dataclasses
 import math
+import os
 import re
 
 import jax
 
+from gpt_jax.hlo import liveness, parser
+
 GIB = 2**30
-_UNITS = {'K': 2**-20, 'M': 2**-10, 'G': 1.0, 'T': 2**10}  # in GiB
 LARGEST = 10
+_UNITS = {'K': 2**-20, 'M': 2**-10, 'G': 1.0, 'T': 2**10}  # in GiB
+
+
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+  """One array of a step at its peak."""
+
+  gib: float
+  type: str
+  kind: str
+  """'argument', 'activation' or 'temporary'."""
+  origin: str
+  """Path of a parameter, or of the operation in the model."""
+  source: str
+  instruction: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Memory of one device; None: not known, as the step does not fit."""
+
+  fits: bool
+  hbm_gib: float
+  total_gib: float | None
+  """Arguments, results that do not replace them, and temporaries; without the code."""
+  short_gib: float | None
+  gib_by_class: dict[str, float]
+  largest_buffers: tuple[Buffer, ...] = ()
+  schedule_peak_gib: float | None = None
+  """Sum of the temporaries that are live together at the peak, by the schedule; what
+  XLA takes beyond it is fragmentation."""
+
+
+def of_compiled(executable, text, arguments, topology):
+  """Returns the Memory of a compiled step; `arguments` is `of_arguments`.
+
+  The total is XLA's own. Activations, what the forward pass keeps for the backward
+  pass, are read from the schedule in `text`.
+  """
+  live = liveness.analyze(parser.parse(text), text)
+  xla = executable.memory_analysis()
+  saved = min(live.saved_bytes, xla.temp_size_in_bytes)
+  results = xla.output_size_in_bytes - xla.alias_size_in_bytes
+  added = dict(
+    activations=saved / GIB,
+    temporaries=(xla.temp_size_in_bytes - saved) / GIB,
+    results=max(0, results) / GIB,
+  )
+  total, hbm_gib = sum((arguments | added).values()), _hbm_gib(topology)
+  # XLA checks TPUs itself; of CPUs, virtual devices share the memory of the host.
+  is_checked = topology.chip is not None
+  return Memory(
+    fits=is_checked or total <= hbm_gib,
+    hbm_gib=hbm_gib,
+    total_gib=total,
+    short_gib=0.0 if is_checked else max(0.0, total - hbm_gib),
+    gib_by_class=arguments | added | dict(code=xla.generated_code_size_in_bytes / GIB),
+    largest_buffers=_largest(live),
+    schedule_peak_gib=live.peak_bytes / GIB,
+  )
+
+
+def of_error(error, arguments, topology):
+  """Returns the Memory of a step that XLA did not compile as memory was short.
+
+  None for other errors.
+  """
+  message = str(error)
+  if 'RESOURCE_EXHAUSTED' not in message and 'Hbm' not in message:
+    return None
+  short, needed = shortage(message)
+  return Memory(False, _hbm_gib(topology), needed, short, arguments)
 
 
 def of_arguments(state, batch):
@@ -20,59 +95,10 @@ def of_arguments(state, batch):
   )
 
 
-def of_temporaries(compiled, usage):
-  """Returns {class: GiB on a device} of what a compiled step has beside its arguments.
-
-  The sum is XLA's own figure. `activations` is what the forward pass leaves for the
-  backward pass, by the schedule (hlo_buffers.Usage); `temporaries` is the rest.
-  """
-  memory = compiled.memory_analysis()
-  results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-  saved = min(usage.saved_bytes, memory.temp_size_in_bytes)
-  return dict(
-    activations=saved / GIB,
-    temporaries=(memory.temp_size_in_bytes - saved) / GIB,
-    results=max(0, results) / GIB,
-    code=memory.generated_code_size_in_bytes / GIB,
-  )
-
-
-def largest(usage):
-  """Returns the largest buffers of a step at its peak as dicts, arguments included."""
-  saved = {(buffer.name, buffer.type) for buffer in usage.saved}
-  found = [('argument', each) for each in usage.arguments] + [
-    ('activation' if (each.name, each.type) in saved else 'temporary', each)
-    for each in usage.at_peak
-  ]
-  found.sort(key=lambda pair: -pair[1].bytes)
-  return tuple(
-    dict(
-      gib=buffer.bytes / GIB,
-      type=buffer.type,
-      kind=kind,
-      origin=buffer.origin,
-      source=buffer.source,
-      instruction=buffer.name,
-    )
-    for kind, buffer in found[:LARGEST]
-  )
-
-
-def refusal(error):
-  """Returns (GiB missing, GiB needed) where `error` says that memory is short.
-
-  None for other errors; one of the two is None where the message does not tell it.
-  """
-  text = str(error)
-  if 'RESOURCE_EXHAUSTED' not in text and 'Hbm' not in text:
-    return None
-  return shortage(text)
-
-
 def shortage(message):
   """Returns (GiB missing, GiB needed) on a device, from XLA's refusal to compile.
 
-  Either is None where the message does not tell. XLA gives up at the first sum that is
+  Either is None where the message has no number. XLA gives up at the first sum that is
   too large, so both are lower bounds.
   """
   size = r'\(?(\d+(?:\.\d+)?)([KMGT])\)?'
@@ -81,8 +107,32 @@ def shortage(message):
   )
   if not found:
     return None, None
-  needed, room = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
-  return needed - room, needed
+  needed, available = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+  return needed - available, needed
+
+
+def _largest(live):
+  """Returns the LARGEST Buffers at the peak of a step, arguments included."""
+  saved = {(buffer.name, buffer.type) for buffer in live.saved}
+  found = [('argument', each) for each in live.arguments] + [
+    ('activation' if (each.name, each.type) in saved else 'temporary', each)
+    for each in live.at_peak
+  ]
+  found.sort(key=lambda pair: -pair[1].bytes)
+  return tuple(
+    Buffer(each.bytes / GIB, each.type, kind, each.origin, each.source, each.name)
+    for kind, each in found[:LARGEST]
+  )
+
+
+def _hbm_gib(topology):
+  """Returns the memory of a device; CPU devices share the host's."""
+  if topology.chip is not None:
+    return topology.chip.hbm_gib
+  if limit := (topology.devices[0].memory_stats() or {}).get('bytes_limit'):
+    return limit / GIB
+  host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB
+  return host / len(topology.devices)
 
 
 def _gib_per_device(tree):

@@ -1,9 +1,9 @@
-"""A picture of a plan: what each operation reaches, and where the time of a step goes.
+"""A plan drawn: the FLOP/s of each op, and where the time of a step goes.
 
-To the left a roofline (Williams et al., 2009): FLOP/s against FLOPs for each byte of
-HBM, under the chip's two limits. A dot is an instruction with a matrix product or an
-attention kernel, its area the time it takes in a step. To the right that time by class,
-with the time that its bytes alone would take.
+Left a roofline (Williams et al., 2009): FLOP/s against FLOPs for each byte of HBM,
+under the chip's two limits. A dot is an instruction with a matmul or an attention
+kernel, its area the time it takes in a step. Right that time by class, with the time
+that its bytes alone would take.
 """
 
 import collections
@@ -18,23 +18,23 @@ COLORS = {
   types.MATMUL: '#1f4e79',
   types.KERNEL: '#d1495b',
   types.ELEMENTWISE: '#c98a00',
-  types.MOVES: '#8e8e8e',
+  types.DATA_MOVEMENT: '#8e8e8e',
 }
 NETWORK_COLOR = '#2e8b57'
 _LABELLED = 4
 
 
 def draw(compiled, topology, path):
-  """Draws plan.Compiled to the PNG at `path`.
+  """Draws a plan.Compiled to the PNG at `path`.
 
-  Raises ConfigError where there is nothing to draw: CPUs and GPUs, whose compilers give
-  no times, and steps that do not fit.
+  Raises ConfigError for CPUs and GPUs, whose compilers estimate no times, and for steps
+  that do not fit.
   """
   if topology.chip is None:
     raise ConfigError(
       f'--figure: the compiler of {topology.name} estimates no times; plan for a TPU.'
     )
-  if compiled.pace is None:
+  if compiled.costs is None:
     raise ConfigError('--figure: the step does not fit, so there is nothing to draw.')
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
@@ -42,37 +42,37 @@ def draw(compiled, topology, path):
   figure = Figure(figsize=(11, 4.6), layout='constrained')
   FigureCanvasAgg(figure)
   left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
-  _roofline(left, compiled, topology.chip)
+  _roofline(left, compiled.costs, topology.chip)
   _times(right, compiled.plan, topology.chip)
   plan = compiled.plan
   figure.suptitle(
     f'{plan.topology}, {plan.tokens_per_step:,} tokens a step: at best'
-    f' {plan.step_ms_bound:,.1f} ms, MFU {plan.mfu_bound:.1%}',
+    f' {plan.time.step_ms_bound:,.1f} ms, MFU {plan.time.mfu_bound:.1%}',
     fontsize=11,
   )
   figure.savefig(path, dpi=150)
 
 
-def points(compiled, chip):
-  """Returns (label, class, FLOPs per byte, FLOP/s, ms in a step) of the products."""
+def points(costs, chip):
+  """Returns (label, class, FLOPs per byte, FLOP/s, ms in a step) of matmuls, kernels.
+
+  The one that takes longest comes first.
+  """
   found = []
-  for op, count in compiled.pace.costs.ops:
-    flops = op.flops
-    if op.kernel:
-      flops = compiled.pace.kernel_flops.get(op.kernel.name, op.kernel.declared_flops)
-    if flops and op.cycles:
+  for op, count in costs.ops:
+    if op.flops and op.cycles:
       seconds = op.cycles / chip.clock_hz
-      intensity = flops / max(op.hbm_bytes, 1)
-      name = parser.label(op.op_name) or op.name
-      found.append((name, op.kind, intensity, flops / seconds, 1e3 * count * seconds))
+      intensity = op.flops / max(op.hbm_bytes, 1)
+      name, rate = parser.label(op.op_name) or op.name, op.flops / seconds
+      found.append((name, op.kind, intensity, rate, 1e3 * count * seconds))
   return sorted(found, key=lambda point: -point[-1])
 
 
-def _roofline(axis, compiled, chip):
-  found = points(compiled, chip)
+def _roofline(axis, costs, chip):
+  found = points(costs, chip)
   ridge = chip.peak_flops / chip.hbm_bandwidth
   low = min([ridge / 30] + [point[2] for point in found]) / 2
-  # On-chip memory lets a product move no byte at all: those stand at the right edge.
+  # On-chip memory lets a matmul move no byte at all: those are at the right edge.
   high = ridge * 300
   bounds = np.geomspace(low, high, 100)
   roof = np.minimum(chip.peak_flops, bounds * chip.hbm_bandwidth)
@@ -89,9 +89,9 @@ def _roofline(axis, compiled, chip):
         color=COLORS[kind], alpha=0.5, linewidths=0.5, edgecolors='white',
         label=f'{kind}s',
       )  # fmt: skip
-  places = collections.defaultdict(list)  # layers alike lie on one spot
-  for number, (_, _, intensity, pace, _) in enumerate(found[:_LABELLED], start=1):
-    spot = min(intensity, high / 1.5), pace / 1e12
+  places = collections.defaultdict(list)  # equal layers have one spot
+  for number, (_, _, intensity, rate, _) in enumerate(found[:_LABELLED], start=1):
+    spot = min(intensity, high / 1.5), rate / 1e12
     places[tuple(np.round(10 * np.log10(spot)))].append((number, spot))
   for members in places.values():
     axis.annotate(
@@ -108,10 +108,10 @@ def _roofline(axis, compiled, chip):
   )  # fmt: skip
   if any(point[2] > high / 1.5 for point in found):
     axis.text(
-      high / 1.5, chip.peak_flops / 1e12 * 1.25, 'all on the chip', fontsize=8,
+      high / 1.5, chip.peak_flops / 1e12 * 1.25, 'no HBM traffic', fontsize=8,
       ha='right', color='0.4',
     )  # fmt: skip
-  # A decade of room below the slowest for the list.
+  # A decade of space below the slowest for the list.
   slowest = min([chip.peak_flops / 30] + [point[3] for point in found]) / 1e12
   axis.set_ylim(slowest / 14, chip.peak_flops / 1e12 * 1.9)
   axis.set_xlim(low, high)
@@ -129,14 +129,15 @@ def _roofline(axis, compiled, chip):
 
 
 def _times(axis, plan, chip):
-  classes = sorted(plan.classes, key=lambda each: each['ms'])
-  hidden = plan.network_ms - plan.exposed_network_ms
-  names = ['network, hidden', 'network, exposed'] + [each['kind'] for each in classes]
-  values = [hidden, plan.exposed_network_ms] + [each['ms'] for each in classes]
-  colors = [NETWORK_COLOR] * 2 + [COLORS[each['kind']] for each in classes]
+  classes = sorted(plan.time.classes, key=lambda each: each.ms)
+  exposed = plan.network.exposed_network_ms
+  hidden = plan.network.network_ms - exposed
+  names = ['network, hidden', 'network, exposed'] + [each.kind for each in classes]
+  values = [hidden, exposed] + [each.ms for each in classes]
+  colors = [NETWORK_COLOR] * 2 + [COLORS[each.kind] for each in classes]
   bars = axis.barh(names, values, height=0.65, color=colors, alpha=0.8)
   bars[0].set_alpha(0.3)
-  bytes_ms = [1e3 * each['hbm_gib'] * 2**30 / chip.hbm_bandwidth for each in classes]
+  bytes_ms = [1e3 * each.hbm_gib * 2**30 / chip.hbm_bandwidth for each in classes]
   marks = [0.0, 0.0, *bytes_ms]
   axis.scatter(
     bytes_ms, range(2, len(marks)), marker='|', s=260, color='black', zorder=3

@@ -1,9 +1,8 @@
 """Which batch, remat policy and mesh make the fastest step that fits?
 
-Candidates are the combinations of what each axis of the search may be. Arithmetic rules
-out those that cannot fit or divide; of the rest the most promising of each remat policy
-are compiled in turn, up to a number of compilations, and ranked by the bound of their
-plans. A candidate that fails is a row that says why.
+Candidates are all combinations of the values of each axis. Arithmetic rules out those
+that cannot fit or divide; of the rest the most promising of each remat policy are
+compiled, up to a number of compilations, and ranked by the bounds of their plans.
 """
 
 import collections
@@ -21,15 +20,15 @@ from gpt_jax.parallel.mesh import axis_sizes
 from gpt_jax.planning import inputs
 from gpt_jax.planning.plan import Plan, make_plan
 
-# Work of a step with full recomputation over one without; other policies do little.
-_RECOMPUTED = {'none': 1.0, 'full': 4 / 3}
-_PARTLY = 1.05
+# FLOPs of a step with recomputation over one without; policies not listed add little.
+_RECOMPUTATION = {'none': 1.0, 'full': 4 / 3}
+_OTHER_RECOMPUTATION = 1.05
 _GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One candidate and what became of it."""
+  """One candidate and its outcome."""
 
   overrides: dict[str, Any]
   """Fields of the config, dotted."""
@@ -110,7 +109,7 @@ AXES = {
   'loss': losses,
   'scan': scans,
 }
-"""Axis of a search -> function that gives its values as overrides."""
+"""Each entry: `(config, topology) -> [overrides]`."""
 DEFAULT_AXES = ('batch', 'remat', 'mesh')
 
 
@@ -120,8 +119,7 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
   Args:
     resolve: overrides -> frozen Config; raises ConfigError.
     axes: names of AXES.
-    max_compiles: so many candidates are compiled at most.
-    progress: wraps the iterable of those that are compiled, with their number.
+    progress: (iterable of compiled rows, how many) -> iterable.
   """
   config = resolve({})
   choices = [AXES[axis](config, topology) for axis in axes]
@@ -140,9 +138,9 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
       rows.append(Row(overrides, 'ruled out', problem))
     else:
       candidates.append((overrides, candidate))
-  attempts = _Attempts(_in_turn(candidates, topology), topology, max_compiles)
-  tried = progress(attempts.rows(), attempts.total) if progress else attempts.rows()
-  rows += [*tried, *attempts.skipped]
+  attempts = _Attempts(_by_promise(candidates, topology), topology, max_compiles)
+  compiled = progress(attempts.rows(), attempts.total) if progress else attempts.rows()
+  rows += [*compiled, *attempts.skipped]
   return sorted(rows, key=_rank)
 
 
@@ -150,7 +148,7 @@ def impossible(config, topology):
   """Returns why `config` cannot run on `topology`, by arithmetic, or ''.
 
   Memory is a lower bound: parameters, two moments and a gradient, and the inputs of the
-  layers; without remat also the inputs of their products.
+  layers; without remat also the inputs of their matmuls.
   """
   model, mesh = config.model, _sizes(config, topology)
   shards = mesh['data'] * mesh['fsdp']
@@ -164,19 +162,19 @@ def impossible(config, topology):
     return f'model.d_model={model.d_model} does not divide over fsdp={mesh["fsdp"]}'
   if topology.chip is None:
     return ''
-  needed = _least_gib(config, mesh, rows // shards)
-  room = topology.chip.hbm_gib
-  return f'needs more than {needed:.1f} of {room} GiB' if needed > room else ''
+  needed = _min_gib(config, mesh, rows // shards)
+  hbm_gib = topology.chip.hbm_gib
+  return f'needs more than {needed:.1f} of {hbm_gib} GiB' if needed > hbm_gib else ''
 
 
 def _sizes(config, topology):
   return axis_sizes(config.parallel.mesh, len(topology.devices), topology.num_slices)
 
 
-def _least_gib(config, mesh, rows):
-  model, cut = config.model, mesh['fsdp'] * mesh['tensor']
+def _min_gib(config, mesh, rows):
+  model = config.model
   each = 12 if config.optimizer.name == 'adamw' else 4  # bytes, float32
-  state = each * _parameters(config) / cut
+  state = each * _parameters(config) / (mesh['fsdp'] * mesh['tensor'])
   width = model.d_model
   if model.remat == 'none':
     width += 3 * model.num_heads * model.head_dim + 2 * model.d_ff
@@ -187,28 +185,28 @@ def _least_gib(config, mesh, rows):
 
 
 def estimate(config, topology):
-  """Returns tokens per second by arithmetic: to order candidates, not to believe."""
+  """Returns tokens per second by arithmetic, good enough to order candidates only."""
   mesh = _sizes(config, topology)
   chip, model = topology.chip, config.model
   tokens = config.train.batch_size * config.data.seq_len
   parameters = _parameters(config)
-  work = (
+  flops_per_device = (
     6
     * parameters
     * tokens
-    * _RECOMPUTED.get(model.remat, _PARTLY)
+    * _RECOMPUTATION.get(model.remat, _OTHER_RECOMPUTATION)
     / len(topology.devices)
   )
   if chip is None:
-    return tokens / work
+    return tokens / flops_per_device
   gathered = 3 * 2 * parameters / mesh['tensor'] * config.train.grad_accum
   reduced = 2 * 4 * parameters / (mesh['fsdp'] * mesh['tensor'])
   received = gathered * (mesh['fsdp'] > 1) + reduced * (mesh['data'] > 1)
   if mesh['tensor'] > 1:
     rows = tokens / (mesh['data'] * mesh['fsdp'])
     received += 4 * 2 * 2 * model.num_layers * rows * model.d_model
-  seconds = work / chip.peak_flops + received / (chip.links * chip.link_bandwidth / 2)
-  return tokens / seconds
+  compute = flops_per_device / chip.peak_flops
+  return tokens / (compute + received / (chip.links * chip.link_bandwidth / 2))
 
 
 def _parameters(config):
@@ -217,7 +215,7 @@ def _parameters(config):
   return flops.parameter_count(dataclasses.replace(config.model, vocab_size=size))
 
 
-def _in_turn(candidates, topology):
+def _by_promise(candidates, topology):
   """Returns candidates in the order to compile: the best of each remat policy first."""
   queues = collections.defaultdict(list)
   for overrides, config in candidates:
@@ -225,7 +223,7 @@ def _in_turn(candidates, topology):
   for queue in queues.values():
     queue.sort(key=lambda pair: -estimate(pair[1], topology))
   rounds = itertools.zip_longest(*queues.values())
-  return [pair for one in rounds for pair in one if pair is not None]
+  return [pair for pairs in rounds for pair in pairs if pair is not None]
 
 
 class _Attempts:
@@ -235,8 +233,7 @@ class _Attempts:
     self._candidates = candidates
     self._topology = topology
     self.total = min(max_compiles, len(candidates))
-    self.skipped = []
-    """Rows of those that were not compiled."""
+    self.skipped = []  # rows of those that were not compiled
 
   def rows(self):
     """Yields a Row for each candidate that is compiled."""
@@ -252,13 +249,13 @@ class _Attempts:
         self.skipped.append(Row(overrides, 'not compiled', reason))
       else:
         done += 1
-        row = _tried(overrides, config, self._topology)
+        row = _compiled(overrides, config, self._topology)
         if row.outcome == 'does not fit':
           too_large[str(rest)] = min(batch, too_large.get(str(rest), batch))
         yield row
 
 
-def _tried(overrides, config, topology):
+def _compiled(overrides, config, topology):
   try:
     plan = make_plan(config, topology)
   except ConfigError as error:
@@ -267,9 +264,9 @@ def _tried(overrides, config, topology):
     return Row(overrides, 'refused', f'the compiler: {_short(error)}')
   finally:
     jax.clear_caches()  # else each candidate's program stays in memory
-  if plan.fits:
+  if plan.memory.fits:
     return Row(overrides, 'fits', plan=plan)
-  short = plan.short_gib_per_chip
+  short = plan.memory.short_gib
   reason = 'short' if short is None else f'short by {short:.2f} GiB or more'
   return Row(overrides, 'does not fit', reason, plan)
 
@@ -278,8 +275,8 @@ _ORDER = ('fits', 'does not fit', 'not compiled', 'refused', 'ruled out')
 
 
 def _rank(row):
-  pace = row.plan.tokens_per_second_bound if row.outcome == 'fits' and row.plan else 0
-  return _ORDER.index(row.outcome), -pace
+  time = row.plan.time if row.plan and row.outcome == 'fits' else None
+  return _ORDER.index(row.outcome), -time.tokens_per_second_bound if time else 0
 
 
 def _short(error):

@@ -1,9 +1,8 @@
-"""How fast a compiled step can be: compute, kernels, network, and what hides what."""
+"""How fast a compiled step can be: matmuls, kernels, network, and what overlaps."""
 
 import collections
 import dataclasses
 import functools
-from typing import Any
 
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.hlo import costs as hlo_costs
@@ -16,107 +15,116 @@ _SECONDS_PER_DAY = 86400
 
 
 @dataclasses.dataclass(frozen=True)
-class CollectiveStats:
-  """Collectives of one kind along the same mesh axes, in a step, for one device."""
+class KernelTime:
+  """Calls of one attention kernel in a step."""
+
+  phase: str
+  calls: int
+  ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class OpClass:
+  """One class of ops (`hlo.types.MATMUL` and so on) in a step."""
 
   kind: str
-  axes: tuple[str, ...]
-  group_size: int
-  asynchronous: bool
-  count: int
-  bytes: int
-  """Payload: size of the whole arrays."""
-  wire_bytes: float
-  """Received by a device, if collectives run as rings."""
-  model_ms: float
-  overlaps_ms: dict[str, float] | None
-  """Time by class of the operations between start and end; None: the end stands
-  elsewhere, such as in the next turn of a loop. Empty when nothing runs meanwhile."""
-
-  @property
-  def exposed_ms(self):
-    """Returns the time that even at best nothing hides."""
-    if not self.asynchronous:
-      return self.model_ms
-    if self.overlaps_ms is None:
-      return 0.0
-    return max(0.0, self.model_ms - sum(self.overlaps_ms.values()))
+  ms: float
+  tflops: float
+  hbm_gib: float
+  """Read from and written to HBM."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StepTime:
-  """The fields of a Plan that speak of time, and the operations behind them."""
+  """Bounds on the time of a step; per chip means per jax device."""
 
-  fields: dict[str, Any]
-  costs: hlo_costs.Costs
-  kernel_flops: dict[str, int]
-  """Of the products of each attention kernel, by its instruction."""
+  matmul_flops_per_chip: int
+  analytic_flops_per_chip: float
+  """6 N + 12 L H Q T a token (PaLM), shared out."""
+  compute_ms: float
+  kernel_calls: int
+  kernel_calls_per_layer: float
+  """Of a forward and backward pass over one microbatch."""
+  kernel_ms: float
+  kernels: tuple[KernelTime, ...]
+  classes: tuple[OpClass, ...]
+  step_ms_bound: float
+  tokens_per_second_bound: float
+  tokens_per_day_bound: float
+  mfu_bound: float
+  days_bound: float
+  """For the tokens of the run, at the batch size of its last stage."""
+  chip_hours_bound: float
+  unknown_trip_counts: int
 
 
 def measure(program, topology, text):
-  """Returns the StepTime of a compiled step, given as HLO text."""
-  config, mesh, chip = program.config, program.rules.mesh, topology.chip
-  devices = len(topology.devices)
-  works = {}
+  """Returns (StepTime, Network, hlo Costs) of a compiled step, given as HLO text."""
+  config, chip = program.config, topology.chip
+  work_of = _kernel_work(program, chip)
 
-  def kernel_cycles(kernel):
+  def kernel_cost(kernel):
     if chip is None:
-      return 0
-    work = works[kernel] = kernel_model.work(
-      kernel,
-      chip,
-      causal=program.objective.visibility != 'bidirectional',
-      window_of=lambda op_name: _window(op_name, config.model),
-    )
-    seconds = work.seconds if work else kernel.declared_flops / chip.peak_flops
-    return seconds * chip.clock_hz
+      return 0, kernel.declared_flops
+    work = work_of(kernel)
+    if work is None:
+      flops = kernel.declared_flops
+      return flops / chip.peak_flops * chip.clock_hz, flops
+    return work.seconds * chip.clock_hz, work.flops
 
-  costs = hlo_costs.measure(text, kernel_cycles)
-  if chip is None:
-    peak = _peak_of_this_machine(topology, config.model.dtype)
-    compute_ms, ms_per_cycle = 1e3 * costs.matmul_flops / peak, 0.0
+  costs = hlo_costs.measure(text, kernel_cost)
+  peak = chip.peak_flops if chip else _local_peak(topology, config.model.dtype)
+  if chip:
+    compute_ms = topology.ms_per_cycle * costs.estimated_cycles
   else:
-    peak, ms_per_cycle = chip.peak_flops, 1e3 / chip.clock_hz
-    compute_ms = ms_per_cycle * costs.estimated_cycles
-  kernels = _kernels(costs, works, ms_per_cycle)
-  kernel_ms = sum(each['ms'] for each in kernels)
-  traffic = [_traffic(each, mesh, topology, ms_per_cycle) for each in costs.collectives]
-  network_ms = sum(each.model_ms for each in traffic)
-  exposed = sum(each.exposed_ms for each in traffic)
-  bound_ms = exposed + max(compute_ms + kernel_ms, network_ms - exposed)
-  analytic = flops.palm_flops_per_token(config.model, config.data.seq_len)
+    compute_ms = 1e3 * costs.matmul_flops / peak
+  kernels = _kernels(costs, work_of, topology.ms_per_cycle)
+  kernel_ms = sum(each.ms for each in kernels)
+  net = network.measure(costs.collectives, program.rules.mesh, topology)
+  hidden_ms = net.network_ms - net.exposed_network_ms
+  step_ms = net.exposed_network_ms + max(compute_ms + kernel_ms, hidden_ms)
   tokens = inputs.tokens_per_step(program)
-  days = program.horizon.total_tokens / tokens * bound_ms / 1e3 / _SECONDS_PER_DAY
+  analytic = flops.palm_flops_per_token(config.model, config.data.seq_len)
+  analytic *= tokens / len(topology.devices)
+  days = program.horizon.total_tokens / tokens * step_ms / 1e3 / _SECONDS_PER_DAY
   passes = config.model.num_layers * config.train.grad_accum
-  fields = dict(
+  time = StepTime(
     matmul_flops_per_chip=costs.matmul_flops,
-    analytic_flops_per_chip=analytic * tokens / devices,
+    analytic_flops_per_chip=analytic,
     compute_ms=compute_ms,
     kernel_calls=costs.kernel_calls,
     kernel_calls_per_layer=costs.kernel_calls / passes,
     kernel_ms=kernel_ms,
     kernels=kernels,
-    classes=_classes(costs, ms_per_cycle, works),
-    collectives=tuple(traffic),
-    collective_bytes=hlo_costs.by_kind(traffic, lambda each: each.bytes),
-    wire_bytes=hlo_costs.by_kind(traffic, lambda each: each.wire_bytes),
-    asynchronous_wire_share=_asynchronous_share(traffic),
-    network_ms=network_ms,
-    exposed_network_ms=exposed,
-    step_ms_bound=bound_ms,
-    tokens_per_second_bound=tokens / bound_ms * 1e3,
-    tokens_per_day_bound=tokens / bound_ms * 1e3 * _SECONDS_PER_DAY,
-    mfu_bound=analytic * tokens / devices / peak / bound_ms * 1e3,
+    classes=_classes(costs, topology.ms_per_cycle),
+    step_ms_bound=step_ms,
+    tokens_per_second_bound=tokens / step_ms * 1e3,
+    tokens_per_day_bound=tokens / step_ms * 1e3 * _SECONDS_PER_DAY,
+    mfu_bound=analytic / peak / step_ms * 1e3,
     days_bound=days,
     chip_hours_bound=days * 24 * topology.num_chips,
     unknown_trip_counts=costs.unknown_trip_counts,
   )
-  flops_of = {kernel.name: work.flops for kernel, work in works.items() if work}
-  return StepTime(fields, costs, flops_of)
+  return time, net, costs
 
 
-def _peak_of_this_machine(topology, dtype):
-  """Returns the FLOP/s of a device, published or measured."""
+def _kernel_work(program, chip):
+  """Returns a cached function: hlo Kernel -> kernel_model.Work or None."""
+
+  def window(op_name):
+    for part in op_name.split('/'):
+      if part.startswith('block_') and part[6:].isdigit():
+        return parse_layer(program.config.model.layer_pattern[int(part[6:])])
+    return None
+
+  is_causal = program.objective.visibility != 'bidirectional'
+  return functools.cache(
+    lambda kernel: kernel_model.work(kernel, chip, causal=is_causal, window_of=window)
+  )
+
+
+def _local_peak(topology, dtype):
+  """Returns the FLOP/s of a device of this machine, published or measured."""
   device = topology.devices[0]
   if published := chips.peak_flops(device.device_kind, dtype):
     return published
@@ -128,39 +136,28 @@ def _peak_of_this_machine(topology, dtype):
 _measured = functools.cache(throughput.measured_matmul_flops)
 
 
-def _window(op_name, model):
-  """Returns how many keys back the layer at `op_name` sees; None: all."""
-  for part in op_name.split('/'):
-    if part.startswith('block_') and part[6:].isdigit():
-      return parse_layer(model.layer_pattern[int(part[6:])])
-  return None
-
-
-def _kernels(costs, works, ms_per_cycle):
-  """Returns phase, calls and ms of each kernel of the step."""
+def _kernels(costs, work_of, ms_per_cycle):
+  """Returns the KernelTimes of a step, by phase of the attention kernel."""
   calls, cycles = collections.Counter(), collections.Counter()
   for op, count in costs.ops:
     if op.kernel:
-      work = works.get(op.kernel)
+      work = work_of(op.kernel)
       name = work.phase if work else f'{op.kernel.name} (declared FLOPs)'
       calls[name] += count
       cycles[name] += count * op.cycles
   return tuple(
-    dict(phase=name, calls=calls[name], ms=ms_per_cycle * cycles[name])
-    for name in calls
+    KernelTime(name, calls[name], ms_per_cycle * cycles[name]) for name in calls
   )
 
 
-def _classes(costs, ms_per_cycle, works):
-  """Returns time, products and bytes of each class of operations."""
+def _classes(costs, ms_per_cycle):
   sums = collections.defaultdict(collections.Counter)
   for op, count in costs.ops:
-    work = works.get(op.kernel) if op.kernel else None
-    sums[op.kind]['cycles'] += count * op.cycles
-    sums[op.kind]['flops'] += count * (work.flops if work else op.flops)
-    sums[op.kind]['bytes'] += count * op.hbm_bytes
+    sums[op.kind].update(
+      cycles=count * op.cycles, flops=count * op.flops, bytes=count * op.hbm_bytes
+    )
   return tuple(
-    dict(
+    OpClass(
       kind=kind,
       ms=ms_per_cycle * total['cycles'],
       tflops=total['flops'] / 1e12,
@@ -168,24 +165,3 @@ def _classes(costs, ms_per_cycle, works):
     )
     for kind, total in sums.items()
   )
-
-
-def _traffic(collective, mesh, topology, ms_per_cycle):
-  window = collective.window
-  return CollectiveStats(
-    kind=collective.kind,
-    axes=network.mesh_axes(collective.group, mesh),
-    group_size=len(collective.group),
-    asynchronous=collective.asynchronous,
-    count=collective.count,
-    bytes=collective.payload_bytes,
-    wire_bytes=collective.wire_bytes,
-    model_ms=1e3 * network.seconds(collective, mesh, topology),
-    overlaps_ms=(None if window is None else {k: v * ms_per_cycle for k, v in window}),
-  )
-
-
-def _asynchronous_share(traffic):
-  total = sum(each.wire_bytes for each in traffic)
-  hidden = sum(each.wire_bytes for each in traffic if each.asynchronous)
-  return hidden / total if total else None

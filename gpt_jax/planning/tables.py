@@ -1,4 +1,4 @@
-"""Plans on the screen: tables for people, from the Plans that `--json` prints whole."""
+"""Plans on the screen: tables of the numbers that `--json` prints."""
 
 from gpt_jax.planning import compare
 from gpt_jax.tracking import console
@@ -22,16 +22,17 @@ def show(plan):
       ('tokens per step', console.number(plan.tokens_per_step)),
     ],
   )
-  rows = [(f'  {name}', gib) for name, gib in plan.memory_gib_by_class.items() if gib]
+  rows = [(f'  {name}', gib) for name, gib in plan.memory.gib_by_class.items() if gib]
   console.table('memory of a device', ('class', 'GiB'), rows)
-  if plan.largest_buffers:
-    _show_buffers(plan)
-  print(verdict(plan))
-  if plan.compute_ms is not None:
-    _show_work(plan)
-    _show_traffic(plan)
-    _show_pace(plan)
-  print(f'compiled in {plan.compile_seconds:.0f} s, {plan.host_gib:.1f} GiB of memory')
+  if plan.memory.largest_buffers:
+    _show_buffers(plan.memory)
+  print(verdict(plan.memory))
+  if plan.time is not None:
+    _show_ops(plan.time)
+    _show_network(plan.network)
+    _show_time(plan)
+  cost = plan.compilation
+  print(f'compiled in {cost.compile_seconds:.0f} s, {cost.host_gib:.1f} GiB of memory')
   print('not modelled: ' + '; '.join(plan.not_modelled))
 
 
@@ -39,20 +40,20 @@ def show_search(rows, config, overrides):
   """Prints the Rows of a search and the flags of the best.
 
   Args:
-    config, overrides: what was given as --config and as flags; a row goes over them.
+    config, overrides: as given on the command line; a row's overrides win over them.
   """
   found = [row for row in rows if row.plan]
   if found:
     cells = [_candidate(i, row) for i, row in enumerate(found[:SHOWN_ROWS], start=1)]
     columns = ('#', 'batch', 'remat', 'mesh', 'loss', 'GiB', 'ms', 'tokens/s', 'MFU')
-    console.table('candidates that were compiled', (*columns, 'verdict'), cells)
+    console.table('candidates that were compiled', (*columns, 'outcome'), cells)
   reasons = {}
   for row in rows:
     if not row.plan:
       reasons.setdefault((row.outcome, row.reason), []).append(row)
   if reasons:
     console.table(
-      'the others',
+      'other candidates',
       ('outcome', 'candidates', 'reason'),
       [(o, len(found), reason) for (o, reason), found in reasons.items()],
     )
@@ -77,9 +78,9 @@ def show_comparison(first, second, names):
     (line, *(_cell(value) for value in values))
     for line, *values in compare.rows(first, second)
   ]
-  console.table('side by side', ('figure', *names, 'second / first'), rows)
+  console.table('side by side', ('metric', *names, 'second / first'), rows)
   for name, plan in zip(names, (first, second), strict=True):
-    print(f'{name}: {mesh_text(plan)}; {verdict(plan)}')
+    print(f'{name}: {mesh_text(plan)}; {verdict(plan.memory)}')
 
 
 def mesh_text(plan):
@@ -88,15 +89,12 @@ def mesh_text(plan):
   return ' '.join(long) or 'one device'
 
 
-def verdict(plan):
-  """Returns whether a plan fits, in words with figures."""
-  if plan.fits:
-    free = plan.hbm_gib_per_chip - plan.memory_gib_per_chip
-    return (
-      f'fits: {plan.memory_gib_per_chip:.2f} of {plan.hbm_gib_per_chip:.2f} GiB,'
-      f' {free:.2f} free'
-    )
-  short = plan.short_gib_per_chip
+def verdict(memory):
+  """Returns whether a step fits a device, as text with numbers."""
+  if memory.fits:
+    free = memory.hbm_gib - memory.total_gib
+    return f'fits: {memory.total_gib:.2f} of {memory.hbm_gib:.2f} GiB, {free:.2f} free'
+  short = memory.short_gib
   missing = 'by an unknown amount' if short is None else f'by at least {short:.2f} GiB'
   return (
     f'does not fit: short {missing} a device; lower train.batch_size, raise'
@@ -104,44 +102,41 @@ def verdict(plan):
   )
 
 
-def _show_buffers(plan):
+def _show_buffers(memory):
   console.table(
-    'largest buffers, arguments and what lives at the peak',
+    'largest buffers: arguments, and what is live at the peak',
     ('GiB', 'array', 'kind', 'what', 'where'),
-    [
-      (b['gib'], b['type'], b['kind'], _fitted(b), b['source'])
-      for b in plan.largest_buffers
-    ],
+    [(b.gib, b.type, b.kind, _shortened(b), b.source) for b in memory.largest_buffers],
   )
 
 
-def _fitted(buffer):
-  """Returns what a buffer is, short enough for the place to stand beside it."""
-  text = buffer['origin'] or buffer['instruction']
+def _shortened(buffer):
+  """Returns what a buffer is, short enough to leave room for the next column."""
+  text = buffer.origin or buffer.instruction
   return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + '...'
 
 
-def _show_work(plan):
-  """Prints the classes of operations; time only where the compiler estimates it."""
-  if any(each['ms'] for each in plan.classes):
+def _show_ops(time):
+  """Prints the classes of ops; time only where the compiler estimates it."""
+  if any(each.ms for each in time.classes):
     console.table(
-      'work of a device by class',
+      'ops of a device by class',
       ('class', 'ms', 'TFLOPs', 'HBM GiB'),
       [
-        (each['kind'], each['ms'], each['tflops'], each['hbm_gib'])
-        for each in sorted(plan.classes, key=lambda each: -each['ms'])
+        (each.kind, each.ms, each.tflops, each.hbm_gib)
+        for each in sorted(time.classes, key=lambda each: -each.ms)
       ],
     )
-  if plan.kernels:
+  if time.kernels:
     console.table(
       'attention kernels, by the model',
       ('kernel', 'calls', 'ms'),
-      [(each['phase'], each['calls'], each['ms']) for each in plan.kernels],
+      [(each.phase, each.calls, each.ms) for each in time.kernels],
     )
 
 
-def _show_traffic(plan):
-  if not plan.collectives:
+def _show_network(network):
+  if not network.collectives:
     return
   columns = ('kind', 'axes', 'group', 'count', 'MiB', 'wire MiB', 'model ms')
   console.table(
@@ -158,63 +153,64 @@ def _show_traffic(plan):
         each.model_ms,
         _overlap(each),
       )
-      for each in sorted(plan.collectives, key=lambda each: -each.wire_bytes)
+      for each in sorted(network.collectives, key=lambda each: -each.wire_bytes)
     ],
   )
-  print(f'asynchronous: {plan.asynchronous_wire_share or 0:.0%} of the wire bytes')
+  print(f'asynchronous: {network.asynchronous_wire_share or 0:.0%} of the wire bytes')
 
 
-def _overlap(traffic):
-  if not traffic.asynchronous:
+def _overlap(collective):
+  if not collective.asynchronous:
     return 'nothing'
-  if traffic.overlaps_ms is None:
-    return 'a turn of its loop'
-  found = sorted(traffic.overlaps_ms.items(), key=lambda item: -item[1])
-  parts = [f'{ms / traffic.count:.2f} ms {kind}' for kind, ms in found[:2] if ms]
+  if collective.overlaps_ms is None:
+    return 'an iteration of its loop'
+  found = sorted(collective.overlaps_ms.items(), key=lambda item: -item[1])
+  parts = [f'{ms / collective.count:.2f} ms {kind}' for kind, ms in found[:2] if ms]
   return ', '.join(parts) or 'nothing'
 
 
-def _show_pace(plan):
-  ratio = plan.matmul_flops_per_chip / plan.analytic_flops_per_chip
-  calls = f'{plan.kernel_calls} calls, {plan.kernel_calls_per_layer:.1f} a layer'
+def _show_time(plan):
+  time, network = plan.time, plan.network
+  ratio = time.matmul_flops_per_chip / time.analytic_flops_per_chip
+  calls = f'{time.kernel_calls} calls, {time.kernel_calls_per_layer:.1f} a layer'
   console.table(
     'a step at best',
-    ('figure', 'value'),
+    ('metric', 'value'),
     [
-      ('matmul TFLOPs a device', console.number(plan.matmul_flops_per_chip / 1e12)),
+      ('matmul TFLOPs a device', console.number(time.matmul_flops_per_chip / 1e12)),
       ('  over 6N + attention', f'{ratio:.3f}'),
-      ('compute ms', console.number(plan.compute_ms)),
-      ('kernel ms', f'{plan.kernel_ms:.4f} ({calls})'),
-      ('network ms', console.number(plan.network_ms)),
-      ('  that nothing hides', console.number(plan.exposed_network_ms)),
-      ('step ms', console.number(plan.step_ms_bound)),
-      ('MFU', f'{plan.mfu_bound:.1%}'),
-      ('tokens a second', console.si(plan.tokens_per_second_bound)),
-      ('tokens a day', console.si(plan.tokens_per_day_bound)),
-      ('days to the budget', console.number(plan.days_bound)),
-      ('chip-hours', console.number(plan.chip_hours_bound)),
+      ('compute ms', console.number(time.compute_ms)),
+      ('kernel ms', f'{time.kernel_ms:.4f} ({calls})'),
+      ('network ms', console.number(network.network_ms)),
+      ('  exposed', console.number(network.exposed_network_ms)),
+      ('step ms', console.number(time.step_ms_bound)),
+      ('MFU', f'{time.mfu_bound:.1%}'),
+      ('tokens a second', console.si(time.tokens_per_second_bound)),
+      ('tokens a day', console.si(time.tokens_per_day_bound)),
+      ('days to the budget', console.number(time.days_bound)),
+      ('chip-hours', console.number(time.chip_hours_bound)),
     ],
   )
-  if plan.unknown_trip_counts:
+  if time.unknown_trip_counts:
     print(
-      f'warning: the turns of {plan.unknown_trip_counts} loops could not be read and'
-      ' count once; FLOPs, cycles and traffic are too low'
+      f'warning: the trip counts of {time.unknown_trip_counts} loops could not be read'
+      ' and count as 1; FLOPs, cycles and wire bytes are too low'
     )
 
 
 def _candidate(number, row):
   plan = row.plan
-  known = plan.step_ms_bound is not None
+  total, time = plan.memory.total_gib, plan.time
   return (
     str(number),
     str(plan.batch_size),
     plan.remat,
     mesh_text(plan),
     plan.loss,
-    f'{plan.memory_gib_per_chip:.2f}' if plan.memory_gib_per_chip else '-',
-    f'{plan.step_ms_bound:.1f}' if known else '-',
-    console.si(plan.tokens_per_second_bound) if known else '-',
-    f'{plan.mfu_bound:.1%}' if known else '-',
+    f'{total:.2f}' if total else '-',
+    f'{time.step_ms_bound:.1f}' if time else '-',
+    console.si(time.tokens_per_second_bound) if time else '-',
+    f'{time.mfu_bound:.1%}' if time else '-',
     row.outcome if row.outcome == 'fits' else row.reason,
   )
 

@@ -58,6 +58,11 @@ class Topology:
   num_slices: int = 1
 
   @property
+  def ms_per_cycle(self):
+    """Returns the length of a clock cycle, 0 where no cycles are estimated."""
+    return 1e3 / self.chip.clock_hz if self.chip else 0.0
+
+  @property
   def num_chips(self):
     """Returns how many chips are paid for."""
     return len(self.devices) // (self.chip.devices_per_chip if self.chip else 1)

@@ -77,8 +77,8 @@ def test_a_gather_by_sum_brings_twice_the_bytes_of_a_gather():
 
 def test_a_reduction_of_which_a_slice_is_kept_is_a_scatter_and_a_gather_stays_one():
   (reduce,), (gather,) = read('reduce'), read('gather')
-  assert collectives.as_scatter(reduce).kind == 'reduce-scatter'
-  assert collectives.as_scatter(gather) == gather
+  assert collectives.as_reduce_scatter(reduce).kind == 'reduce-scatter'
+  assert collectives.as_reduce_scatter(gather) == gather
 
 
 def test_what_comes_from_the_host_comes_from_other_slices():
@@ -90,4 +90,4 @@ def test_what_comes_from_the_host_comes_from_other_slices():
   )
   recv = parser.parse(text).computations['main'].instructions['recv']
   expected = Collective('slice-exchange', (), True, 1, X, None)
-  assert collectives.from_host(recv) == [expected]
+  assert collectives.between_slices(recv) == [expected]

@@ -191,7 +191,7 @@ def fused_gather(name, target, opcode='custom-call'):
 
 def test_an_asynchronous_collective_counts_once_where_it_begins():
   parts = fused_gather('starts', 'AsyncCollectiveStart')
-  parts += fused_gather('async_collective_fusion.2', 'MatmulSpec')
+  parts += fused_gather('async_collective_fusion.2', 'Matmul')
   parts += fused_gather('ends', 'AsyncCollectiveDone')
   hides_in_loop = BODY.replace('calls=%inner', 'calls=%async_collective_fusion.2')
   text = entry(
@@ -220,7 +220,7 @@ def test_what_runs_between_start_and_end_is_told_by_class():
     'ROOT %late = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"500"}',
   )
   (collective,) = hlo_costs.measure(text).collectives
-  assert collective.window == (('data movement', 4), ('elementwise', 30))
+  assert collective.overlapped_cycles == (('data movement', 4), ('elementwise', 30))
 
 
 def test_collectives_on_other_cores_are_found_and_their_cycles_left_out():
@@ -246,21 +246,23 @@ def test_collectives_on_other_cores_are_found_and_their_cycles_left_out():
   costs = hlo_costs.measure(text)
   (collective,) = costs.collectives
   assert (collective.kind, collective.payload_bytes) == ('all-gather', 256)
-  assert collective.window == (('elementwise', 30),)
+  assert collective.overlapped_cycles == (('elementwise', 30),)
   assert costs.estimated_cycles == 30
-  assert liveness.measure(parser.parse(text), text).arguments
+  assert liveness.analyze(parser.parse(text), text).arguments
 
 
 def test_kernels_count_with_the_cycles_of_a_model():
-  costs = hlo_costs.measure(loop_of(12), kernel_cycles=lambda kernel: 5)
+  costs = hlo_costs.measure(loop_of(12), kernel_cost=lambda kernel: (5, 70))
   assert costs.estimated_cycles == 11 + 12 * 100  # of XLA alone
   assert sum(n * op.cycles for op, n in costs.ops if op.kernel) == 12 * 5
+  assert sum(n * op.flops for op, n in costs.ops if op.kernel) == 12 * 70
+  assert costs.matmul_flops == 0
 
 
 def test_one_that_only_goes_on_is_not_forgotten():
   text = entry(
     'ROOT %out = bf16[4,32] fusion(%x), calls=%async_collective_fusion.2',
-    computations=fused_gather('async_collective_fusion.2', 'MatmulSpec'),
+    computations=fused_gather('async_collective_fusion.2', 'Matmul'),
   )
   (collective,) = hlo_costs.measure(text).collectives
   assert (collective.count, collective.asynchronous) == (1, True)

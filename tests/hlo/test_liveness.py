@@ -64,26 +64,26 @@ WORD = 4
 
 
 @pytest.fixture(scope='module')
-def usage():
+def live():
   text = SCHEDULE.replace('\n\n%body', '\n\n' + TABLES + '%body', 1)
-  return liveness.measure(parser.parse(text), text)
+  return liveness.analyze(parser.parse(text), text)
 
 
-def test_the_peak_holds_what_lives_together(usage):
+def test_the_peak_holds_what_lives_together(live):
   # In the loop: its carry of 256 and 1024, which the caller made, and the wide row.
-  assert usage.peak_bytes == WORD * (256 + 1024 + 512)
-  assert {buffer.name for buffer in usage.at_peak} == {'cast', 'space', 'wide'}
+  assert live.peak_bytes == WORD * (256 + 1024 + 512)
+  assert {buffer.name for buffer in live.at_peak} == {'cast', 'space', 'wide'}
 
 
-def test_what_the_backward_pass_takes_is_saved(usage):
-  assert {buffer.name for buffer in usage.saved} == {'space', 'loss'}
-  assert usage.saved_bytes == WORD * (1024 + 256)
+def test_what_the_backward_pass_takes_is_saved(live):
+  assert {buffer.name for buffer in live.saved} == {'space', 'loss'}
+  assert live.saved_bytes == WORD * (1024 + 256)
 
 
-def test_buffers_are_named_after_model_and_source(usage):
-  (argument,) = usage.arguments
+def test_buffers_are_named_after_model_and_source(live):
+  (argument,) = live.arguments
   assert argument.origin == 'params/mlp/kernel'
-  by_name = {buffer.name: buffer for buffer in usage.at_peak}
+  by_name = {buffer.name: buffer for buffer in live.at_peak}
   assert by_name['wide'].origin == 'mlp/up'
   assert by_name['cast'].origin == 'params/mlp/kernel'
   # The frame of matmul.py and that of an installed package are passed over.
@@ -102,7 +102,7 @@ def test_the_sum_agrees_with_xla_where_it_tells():
 
   compiled = jax.jit(jax.grad(f)).lower(jnp.ones((128, 128))).compile()
   text = compiled.as_text()
-  usage = liveness.measure(parser.parse(text), text)
+  live = liveness.analyze(parser.parse(text), text)
   temporaries = compiled.memory_analysis().temp_size_in_bytes
-  assert usage.peak_bytes == pytest.approx(temporaries, rel=0.25)
-  assert usage.saved_bytes >= 6 * 128 * 128 * WORD
+  assert live.peak_bytes == pytest.approx(temporaries, rel=0.25)
+  assert live.saved_bytes >= 6 * 128 * 128 * WORD

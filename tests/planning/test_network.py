@@ -1,12 +1,13 @@
 """The model of the network: by hand for small groups, monotone in what it should be."""
 
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
 from gpt_jax.core.axes import MESH_AXES
-from gpt_jax.hlo import types as hlo_records
+from gpt_jax.hlo import types as hlo_types
 from gpt_jax.parallel import chips
 from gpt_jax.planning import network, topologies
 
@@ -34,7 +35,7 @@ def grid(shape, slices=1):
 
 def seconds(kind, group, payload, shape, slices=1, count=1):
   topology, mesh = grid(shape, slices)
-  collective = hlo_records.Collective(kind, tuple(group), False, count, payload)
+  collective = hlo_types.Collective(kind, tuple(group), False, count, payload)
   return network.seconds(collective, mesh, topology)
 
 
@@ -87,7 +88,7 @@ def test_slices_are_joined_by_the_slower_network():
 
 def test_what_leaves_the_slice_takes_the_network_between_slices():
   expected = 64 * MIB / V5E.dcn_bandwidth + network.DCN_HOP_SECONDS
-  exchange = seconds(hlo_records.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
+  exchange = seconds(hlo_types.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
   assert exchange == pytest.approx(expected)
 
 
@@ -95,5 +96,18 @@ def test_devices_without_figures_and_groups_of_one_cost_nothing():
   assert seconds('all-reduce', (0,), MIB, (1, 4)) == 0.0
   topology, mesh = grid((1, 4))
   cpu = topologies.Topology('cpu:4', topology.devices, None)
-  collective = hlo_records.Collective('all-reduce', (0, 1), False, 1, MIB)
+  collective = hlo_types.Collective('all-reduce', (0, 1), False, 1, MIB)
   assert network.seconds(collective, mesh, cpu) == 0.0
+
+
+def test_time_beyond_the_overlap_is_exposed():
+  fields = dict(
+    kind='all-gather', axes=('fsdp',), group_size=4, count=1, bytes=1, wire_bytes=1.0,
+    model_ms=5.0,
+  )  # fmt: skip
+  gather = network.CollectiveStats(
+    **fields, asynchronous=True, overlaps_ms={'matmul': 3.0}
+  )
+  assert gather.exposed_ms == 2.0
+  assert dataclasses.replace(gather, overlaps_ms=None).exposed_ms == 0.0
+  assert dataclasses.replace(gather, asynchronous=False).exposed_ms == 5.0

@@ -12,7 +12,7 @@ from gpt_jax import planning
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.hlo import types
 from gpt_jax.model import flops
-from gpt_jax.planning import memory, step_time, topologies
+from gpt_jax.planning import memory, topologies
 from gpt_jax.planning import plan as plans
 from tests import tiny_runs
 
@@ -42,18 +42,18 @@ def test_flops_of_the_compiled_step_are_the_analytic_ones(tmp_path):
   cfg, path = config({'model.scan_layers': True}), tmp_path / 'step.hlo'
   arrays = len(jax.live_arrays())
   one = planning.make_plan(cfg, topologies.parse('cpu'), dump_hlo=path)
-  assert one.matmul_flops_per_chip == analytic_flops(cfg, one)
-  assert one.unknown_trip_counts == 0
-  assert one.collectives == ()
+  assert one.time.matmul_flops_per_chip == analytic_flops(cfg, one)
+  assert one.time.unknown_trip_counts == 0
+  assert one.network.collectives == ()
   # Anyone can check the figures with the text.
   costs = hlo_costs.measure(path.read_text())
-  assert costs.matmul_flops == one.matmul_flops_per_chip
+  assert costs.matmul_flops == one.time.matmul_flops_per_chip
   # Nothing of the run was put on a device; two matrices measured the peak.
   assert len(jax.live_arrays()) <= arrays + 2
 
 
 def test_memory_of_a_device_is_its_share(plan):
-  classes = plan.memory_gib_by_class
+  classes = plan.memory.gib_by_class
   expected_batch = 8 * 17 * 4 / 8 / 2**30
   assert classes['batch'] == pytest.approx(expected_batch)
   # Matrices are cut into four, norms are whole: a little above a quarter.
@@ -61,11 +61,11 @@ def test_memory_of_a_device_is_its_share(plan):
   assert whole / 4 <= classes['parameters'] < whole / 3.5
   assert classes['optimizer'] == pytest.approx(2 * classes['parameters'], rel=1e-2)
   assert classes['average'] == 0
-  assert plan.memory_gib_per_chip == pytest.approx(
+  assert plan.memory.total_gib == pytest.approx(
     math.fsum(gib for name, gib in classes.items() if name != 'code')
   )
-  assert plan.fits
-  assert plan.short_gib_per_chip == 0
+  assert plan.memory.fits
+  assert plan.memory.short_gib == 0
 
 
 def test_activations_are_what_recomputation_saves():
@@ -76,14 +76,14 @@ def test_activations_are_what_recomputation_saves():
     )
     for remat in ('none', 'full')
   }
-  saved = {name: p.memory_gib_by_class['activations'] for name, p in plans.items()}
+  saved = {name: p.memory.gib_by_class['activations'] for name, p in plans.items()}
   # At least the inputs of the four layers: 8 rows of 64 tokens in float32.
   inputs_gib = 4 * 8 * 64 * tiny_runs.tiny_config().model.d_model * 4 / 2**30
   assert inputs_gib <= saved['full'] < saved['none'] / 2
-  largest = plans['none'].largest_buffers
-  assert [b['gib'] for b in largest] == sorted([b['gib'] for b in largest])[::-1]
+  largest = plans['none'].memory.largest_buffers
+  assert [b.gib for b in largest] == sorted([b.gib for b in largest])[::-1]
   assert len(largest) == memory.LARGEST
-  assert any(b['kind'] == 'activation' and b['source'] for b in largest)
+  assert any(b.kind == 'activation' and b.source for b in largest)
 
 
 def test_a_program_that_jax_cannot_read_comes_from_the_dump(tmp_path):
@@ -96,34 +96,25 @@ def test_a_program_that_jax_cannot_read_comes_from_the_dump(tmp_path):
   assert plans._text(Executable(), tmp_path) == 'HloModule f'
 
 
-def test_what_outlasts_the_work_beside_it_is_exposed():
-  fields = dict(
-    kind='all-gather', axes=('fsdp',), group_size=4, count=1, bytes=1, wire_bytes=1.0,
-    model_ms=5.0,
-  )  # fmt: skip
-  beside = step_time.CollectiveStats(
-    **fields, asynchronous=True, overlaps_ms={'matmul': 3.0}
-  )
-  assert beside.exposed_ms == 2.0
-  assert dataclasses.replace(beside, overlaps_ms=None).exposed_ms == 0.0
-  assert dataclasses.replace(beside, asynchronous=False).exposed_ms == 5.0
-
-
 def test_collectives_are_told_by_kind_and_axis(plan):
-  assert {axis for each in plan.collectives for axis in each.axes} >= {'fsdp'}
-  assert set(plan.collective_bytes) == {each.kind for each in plan.collectives}
-  gathered = sum(e.bytes for e in plan.collectives if e.kind == 'all-gather')
-  assert plan.collective_bytes['all-gather'] == gathered > 0
+  assert {axis for each in plan.network.collectives for axis in each.axes} >= {'fsdp'}
+  assert set(plan.network.collective_bytes) == {
+    each.kind for each in plan.network.collectives
+  }
+  gathered = sum(e.bytes for e in plan.network.collectives if e.kind == 'all-gather')
+  assert plan.network.collective_bytes['all-gather'] == gathered > 0
 
 
 def test_bounds_follow_from_one_another(plan):
-  assert plan.step_ms_bound == pytest.approx(plan.compute_ms)  # no network on CPUs
-  per_day = plan.tokens_per_step / plan.step_ms_bound * 1e3 * 86400
-  assert plan.tokens_per_day_bound == pytest.approx(per_day)
+  assert plan.time.step_ms_bound == pytest.approx(
+    plan.time.compute_ms
+  )  # no network on CPUs
+  per_day = plan.tokens_per_step / plan.time.step_ms_bound * 1e3 * 86400
+  assert plan.time.tokens_per_day_bound == pytest.approx(per_day)
   total = plan.steps * plan.tokens_per_step
-  assert plan.days_bound == pytest.approx(total / per_day)
-  assert plan.chip_hours_bound == pytest.approx(plan.days_bound * 24 * 8)
-  assert 0 < plan.mfu_bound < 2
+  assert plan.time.days_bound == pytest.approx(total / per_day)
+  assert plan.time.chip_hours_bound == pytest.approx(plan.time.days_bound * 24 * 8)
+  assert 0 < plan.time.mfu_bound < 2
 
 
 def test_a_plan_is_json(plan):
@@ -167,25 +158,26 @@ class TestWithLibtpu:
   def test_a_slice_that_is_not_here_is_planned(self):
     cfg = config({'parallel.mesh': dict(fsdp=-1), 'model.scan_layers': True})
     plan = planning.make_plan(cfg, topologies.parse('v5e:2x2'))
-    assert plan.fits
-    assert 0 < plan.memory_gib_per_chip < plan.hbm_gib_per_chip == 16
-    assert plan.unknown_trip_counts == 0
-    assert plan.compute_ms > 0
+    assert plan.memory.fits
+    assert 0 < plan.memory.total_gib < plan.memory.hbm_gib == 16
+    assert plan.time.unknown_trip_counts == 0
+    assert plan.time.compute_ms > 0
     share = analytic_flops(cfg, plan) / 4
-    assert plan.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
-    assert plan.network_ms > 0
+    assert plan.time.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
+    assert plan.network.network_ms > 0
 
   def test_slices_exchange_their_gradients(self):
     cfg = config({'parallel.mesh': dict(data=2, fsdp=4)})
     plan = planning.make_plan(cfg, topologies.parse('2xv5e:2x2'))
     # Every device exchanges at least its share of the gradient, in 16 bits or more.
-    share = 2**30 * plan.memory_gib_by_class['parameters']
-    assert plan.collective_bytes[types.BETWEEN_SLICES] >= share / 2
+    share = 2**30 * plan.memory.gib_by_class['parameters']
+    assert plan.network.collective_bytes[types.BETWEEN_SLICES] >= share / 2
 
   def test_what_does_not_fit_says_by_how_much(self):
     cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})
     plan = planning.make_plan(cfg, topologies.parse('v5e:1x1'))
-    assert not plan.fits
-    assert plan.short_gib_per_chip > 0
-    assert plan.step_ms_bound is None
+    assert not plan.memory.fits
+    assert plan.memory.short_gib > 0
+    assert plan.time is None
+    assert plan.to_dict()['step_ms_bound'] is None
     assert json.dumps(plan.to_dict())

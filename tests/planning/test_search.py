@@ -44,8 +44,8 @@ def rows():
 def test_no_more_than_asked_for_is_compiled_and_the_fastest_stands_first(rows):
   compiled = [row for row in rows if row.plan]
   assert len(compiled) == 2
-  paces = [row.plan.tokens_per_second_bound for row in compiled]
-  assert paces == sorted(paces, reverse=True)
+  rates = [row.plan.time.tokens_per_second_bound for row in compiled]
+  assert rates == sorted(rates, reverse=True)
   assert rows[0].outcome == 'fits'
   assert any(row.outcome == 'not compiled' for row in rows)
 
@@ -138,8 +138,8 @@ def test_what_is_larger_than_what_did_not_fit_is_not_compiled(monkeypatch):
 
   def short(config, topology):
     tried.append(config.train.batch_size)
-    plan = dict(fits=False, short_gib_per_chip=2.5, tokens_per_second_bound=None)
-    return types.SimpleNamespace(**plan, to_dict=dict)
+    memory = types.SimpleNamespace(fits=False, short_gib=2.5)
+    return types.SimpleNamespace(memory=memory, time=None, to_dict=dict)
 
   monkeypatch.setattr(search, 'make_plan', short)
   # The estimate of a CPU does not tell sizes apart: they come in order.

@@ -1,1 +1,4 @@
-"""Held-out metrics of a model, beside count-based baselines."""
+"""Held-out metrics of a model (`evaluate.py`), and baselines without a neural network.
+
+A new metric of what the evaluation step sums is a line in `evaluate.metrics_from_sums`.
+"""

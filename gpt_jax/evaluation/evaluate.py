@@ -1,4 +1,4 @@
-"""Held-out figures: loss, perplexity, bits per byte, and the exact floor if known."""
+"""Held-out metrics: loss, perplexity, accuracy, bits per byte, excess over entropy."""
 
 import math
 
@@ -20,19 +20,16 @@ def evaluate(
   predicts_text=True,
   progress=None,
 ):
-  """Returns the figures of one unshuffled pass over `dataset`, plain floats by name.
+  """Returns the metrics of one unshuffled pass over `dataset`, plain floats by name.
 
-  Every target of the split counts once, whatever the batch size; padding counts
-  nothing. `loss` is nats per target; `bits_per_byte` sets the same nats against the
-  bytes of raw text that the targets stand for. Synthetic languages also give their
-  `entropy` and the `excess` of the loss over it.
+  Every target of the split counts once, whatever the batch size; padding does not
+  count.
 
   Args:
     evaluate_batch: `(params, batch, index) -> {nll, targets, correct, bytes}` sums.
     place: puts the local rows of a host batch on the devices.
-    predicts_text: False where targets are not the text itself, left to right: neither
-      its bytes nor its entropy are theirs then.
-    progress: `(iterable, total) -> iterable` that shows how far it is.
+    predicts_text: as in `metrics_from_sums`.
+    progress: `(iterable, total) -> iterable` that displays a progress bar.
   """
   batches = loader.evaluation_batches(
     dataset, batch_size, process_index, process_count, max_batches
@@ -52,7 +49,13 @@ def evaluate(
 
 
 def metrics_from_sums(sums, entropy=None, predicts_text=True):
-  """Returns the figures that summed `nll`, `targets`, `correct` and `bytes` give."""
+  """Returns the metrics of summed `nll`, `targets`, `correct` and `bytes`.
+
+  `loss` is nats per target; `bits_per_byte` divides the same nats by the bytes of text
+  that the targets stand for; `excess` is the loss over the `entropy` of a synthetic
+  language. Both are left out where targets are not the text itself, left to right
+  (`predicts_text` False).
+  """
   loss = sums['nll'] / max(sums['targets'], 1.0)
   result = dict(loss=loss, perplexity=math.exp(min(loss, MAX_EXPONENT)))
   if predicts_text and sums.get('bytes'):
@@ -70,9 +73,9 @@ def _add(sums, part):
 
 
 def by_set(scores, step):
-  """Returns `{set: {figure: value}, 'step': step}` from flat `set/figure` names."""
+  """Returns `{set: {metric: value}, 'step': step}` from flat `set/metric` names."""
   result = {'step': step}
   for name, value in scores.items():
-    set_name, _, figure = name.rpartition('/')
-    result.setdefault(set_name, {})[figure] = value
+    set_name, _, metric = name.rpartition('/')
+    result.setdefault(set_name, {})[metric] = value
   return result

@@ -1,14 +1,12 @@
-"""Optimizers by name, with clipping, decay masks and groups; all from optax.
+"""Optimizers by name: a chain of optax transformations, s(t) the schedule with peak 1.
 
-An update is built in this order, s(t) being the schedule with peak 1:
-
-  clip        g <- g min(1, clip_norm / |g|), the norm over everything that is trained
-  direction   u <- OPTIMIZERS[name]: what it would subtract at learning rate 1
+  clip        g <- g min(1, clip_norm / |g|), the norm over all trained parameters
+  direction   u <- OPTIMIZERS[name]: the update at learning rate 1
   descend     theta <- theta - s(t) lr (u + wd theta)    weight_decay_mode='coupled'
               theta <- theta - s(t) (lr u + wd theta)    'independent', arXiv:2309.14322
 
-with lr and wd for each parameter from `groups`. The two modes are the same run when
-wd(coupled) = wd(independent) / lr.
+lr and wd of each parameter come from `groups.py`. The modes are the same run when
+wd(coupled) = wd(independent) / lr. A new optimizer is a file and a line in OPTIMIZERS.
 """
 
 import jax
@@ -26,21 +24,16 @@ OPTIMIZERS = {
   'muon': muon.make,
   'sgd': elementwise.sgd,
 }
-"""Each entry: `(cfg, names) -> (direction, {name: peak learning rate})`, where the
-direction is an optax transformation without learning rate and without decay. It does
-to a stack of layers (`layers/...`, a leading axis) what it would do to each of them."""
+"""Each entry: `(cfg, names) -> (direction, {name: peak learning rate})`; the direction
+treats a stack of layers (`layers/...`, a leading axis) as it would each layer."""
 
 
 def make_optimizer(cfg, schedule, params):
   """Returns the optax transformation of an OptimizerConfig.
 
-  Args:
-    cfg: OptimizerConfig.
-    schedule: `step -> share of the peak`, from `schedules.make_schedule(..., peak=1)`;
-      every learning rate of the config is a peak that it multiplies.
-    params: the parameters, or their shapes; only their names matter.
-  Frozen parameters have no state and do not move. Raises ConfigError for an unknown
-  name, and for masks and groups that fit no parameter.
+  `schedule` is `step -> fraction of the peak`; `params` may be shapes. Frozen
+  parameters have no state and do not move. Raises ConfigError for an unknown name, and
+  for masks and groups that match no parameter.
   """
   names = [name for name, _ in pytree.named_leaves(params)]
   settings = groups.resolve(cfg, names)
@@ -66,12 +59,10 @@ def make_optimizer(cfg, schedule, params):
 
 
 def _clip(limit):
-  """Returns the transformation `g -> g min(1, limit / |g|)`.
+  """Returns the transformation `g -> g min(1, limit / |g|)`."""
 
-  One factor for all: optax's divides each number, and XLA:CPU writes down the quotients
-  instead of fusing them into what reads them.
-  """
-
+  # One factor for all: optax's clipping divides each number, and XLA:CPU materializes
+  # the quotients instead of fusing them into their consumers.
   def clip(updates, _):
     norm = optax.tree.norm(updates)
     factor = jnp.minimum(1.0, limit / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny))

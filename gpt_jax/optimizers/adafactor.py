@@ -1,4 +1,4 @@
-"""Adafactor: second moments as a row and a column. arXiv:1804.04235."""
+"""Adafactor: factored second moments. arXiv:1804.04235."""
 
 import re
 
@@ -12,11 +12,10 @@ _STACKED = re.compile(r'(^|/)layers/')
 
 
 def make(cfg, names):
-  """Returns Adafactor's direction; the learning rate is relative to the parameter.
+  """Returns Adafactor's direction, scaled by the RMS of each parameter.
 
-  An update has the parameter's root mean square (at least 1e-3) times the learning
-  rate, so rates near 1e-2 fit. No momentum; b1, b2 and eps are not used. Row and column
-  are kept for parameters with two dimensions of 128 or more.
+  That RMS is at least 1e-3, so learning rates near 1e-2 fit. No momentum; b1, b2 and
+  eps are not used. Parameters with two dimensions of 128 or more are factored.
   """
   direction = optax.chain(
     optax.scale_by_factored_rms(),
@@ -35,11 +34,9 @@ def make(cfg, names):
 
 
 def per_layer(transform):
-  """Returns `transform` applied along the leading axis, to each layer for itself.
-
-  Norms over a whole stack would couple its layers, and the largest two dimensions of
-  a stack may be a pair that no single layer has.
-  """
+  """Returns `transform` mapped over the leading axis, that of layers."""
+  # Norms over a stack would couple its layers, and the largest two dimensions of a
+  # stack may be a pair that no single layer has.
 
   def init(params):
     return jax.vmap(transform.init)(params) if jax.tree.leaves(params) else ()

@@ -1,4 +1,4 @@
-"""Optimizers whose update of a number depends on that number's gradients alone."""
+"""Elementwise optimizers: AdamW, Lion, SGD."""
 
 import optax
 
@@ -9,9 +9,9 @@ def adamw(cfg, names):
 
 
 def lion(cfg, names):
-  """Returns Lion's direction: a sign, so rates 3 to 10 times below AdamW's fit.
+  """Returns Lion's direction, a sign: rates 3 to 10 times below AdamW's fit.
 
-  arXiv:2302.06675
+  arXiv:2302.06675.
   """
   return optax.scale_by_lion(cfg.b1, cfg.b2), one_rate(cfg, names)
 

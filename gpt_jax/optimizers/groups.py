@@ -1,7 +1,7 @@
-"""What each parameter gets: decay or not, its own rate, or nothing at all.
+"""Weight decay, learning-rate scale and freezing of each parameter, by its name.
 
-Everything is decided by a parameter's name. Its number of dimensions would not do: a
-stack of layers makes a bias two-dimensional and an attention kernel four-dimensional.
+By name, as the number of dimensions says nothing: a stack of layers makes a bias
+two-dimensional and an attention kernel four-dimensional.
 """
 
 import dataclasses
@@ -12,13 +12,13 @@ import re
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 
+# Last parts of the names that decay_mask='matrices' selects; not `scale` and `bias`.
 MATRIX_NAMES = ('kernel', 'embedding')
-"""Last parts of the names that decay='matrices' means; `scale` and `bias` are none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """How one parameter is updated; also the fields that a group may state."""
+  """How one parameter is updated; also the fields that a group may set."""
 
   learning_rate_scale: float
   weight_decay: float
@@ -29,70 +29,67 @@ _KEYS = tuple(field.name for field in dataclasses.fields(Setting))
 
 
 def resolve(cfg, names):
-  """Returns `{name: Setting}` from `decay`, `weight_decay` and `groups`.
+  """Returns `{name: Setting}` from `decay_mask`, `weight_decay` and `groups`.
 
-  The first group whose `match` is found in a name has that parameter. A group that
-  states `weight_decay` decides alone; otherwise `decay` says whether the common
-  `weight_decay` applies.
-  Raises ConfigError for unknown keys, for values out of range and for a regular
-  expression that finds no parameter (or none that an earlier group has left).
+  A parameter belongs to the first group that matches its name, whose `weight_decay`
+  overrides the mask. Raises ConfigError for unknown keys, values out of range, and
+  regular expressions that match nothing an earlier group has left.
   """
   decays = _decaying(cfg.decay_mask, names)
   settings = {
     name: Setting(1.0, cfg.weight_decay if name in decays else 0.0, False)
     for name in names
   }
-  free = list(names)
+  unassigned = list(names)
   for i, group in enumerate(cfg.groups):
     field = f'optimizer.groups[{i}]'
-    stated = _checked(field, dict(group))
-    pattern = stated.pop('match')
-    found = _search(f'{field}.match', pattern, names)
-    taken = [name for name in found if name in free]
-    if not taken:
+    fields = _checked(field, dict(group))
+    pattern = fields.pop('match')
+    matching = _matching(f'{field}.match', pattern, names)
+    members = [name for name in matching if name in unassigned]
+    if not members:
       raise ConfigError(
-        f'{field}.match={pattern!r}: every parameter it finds belongs to an earlier'
+        f'{field}.match={pattern!r}: every parameter it matches belongs to an earlier'
         ' group; put this group before.'
       )
-    for name in taken:
-      settings[name] = dataclasses.replace(settings[name], **stated)
-      free.remove(name)
+    for name in members:
+      settings[name] = dataclasses.replace(settings[name], **fields)
+      unassigned.remove(name)
   if names and all(setting.freeze for setting in settings.values()):
     raise ConfigError('optimizer.groups: freeze every parameter; nothing would train.')
   return settings
 
 
-def _decaying(decay, names):
-  """Returns the names that `optimizer.decay_mask` selects."""
-  if decay == 'all':
+def _decaying(decay_mask, names):
+  if decay_mask == 'all':
     return set(names)
-  if decay == 'none':
+  if decay_mask == 'none':
     return set()
-  if decay == 'matrices':
+  if decay_mask == 'matrices':
     return {name for name in names if name.split('/')[-1] in MATRIX_NAMES}
-  return set(_search('optimizer.decay_mask', decay, names))
+  return set(_matching('optimizer.decay_mask', decay_mask, names))
 
 
-def _search(field, pattern, names):
-  """Returns the names in which `pattern` is found; at least one."""
+def _matching(field, pattern, names):
+  """Returns the names that the regular expression `pattern` matches; at least one."""
   try:
     compiled = re.compile(pattern)
   except (re.error, TypeError) as error:
     raise ConfigError(
       f'{field}={pattern!r}: expected a regular expression ({error}).'
     ) from error
-  found = [name for name in names if compiled.search(name)]
-  if not found:
+  matching = [name for name in names if compiled.search(name)]
+  if not matching:
     close = difflib.get_close_matches(str(pattern), names, n=3, cutoff=0.0)
     raise ConfigError(
-      f'{field}={pattern!r}: found in no parameter name; the nearest are'
+      f'{field}={pattern!r}: matches no parameter name; the nearest are'
       f' {", ".join(close)}.'
     )
-  return found
+  return matching
 
 
 def _checked(field, group):
-  """Returns `group` when its keys and values can be used."""
+  """Returns `group`; raises ConfigError for its keys and values."""
   for key in group:
     if key not in ('match', *_KEYS):
       hint = nearest(key, ('match', *_KEYS))

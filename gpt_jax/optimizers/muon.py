@@ -1,7 +1,7 @@
-"""Muon: momentum made orthogonal, for hidden matrices; AdamW for the rest.
+"""Muon: orthogonalized momentum for the matrices of the layers, AdamW for the rest.
 
-Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. An update of a
-matrix with fan-in m and fan-out n has singular values near 1, times sqrt(max(1, n/m)).
+Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. The update of a
+matrix with fan-in m and fan-out n has singular values near sqrt(max(1, n / m)).
 """
 
 import math
@@ -12,22 +12,22 @@ from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from gpt_jax.core import pytree
 
-_HIDDEN_MATRIX = re.compile(r'(^|/)layers(_\d+)?/(.*/)?kernel$')
+_LAYER_KERNEL = re.compile(r'(^|/)layers(_\d+)?/(.*/)?kernel$')
 _FROM_HEADS = re.compile(r'attention/out/kernel$')  # [H, K, D]
 _TO_HEADS = re.compile(r'attention/(query|key|value)/kernel$')  # [D, H, K]
 
 
 def make(cfg, names):
-  """Returns Muon's direction, with `muon_learning_rate` for the hidden matrices.
+  """Returns Muon's direction, with `muon_learning_rate` for the kernels of layers.
 
-  Those are the kernels inside layers. Embeddings, head, norms and biases get AdamW with
-  b1, b2, eps and `learning_rate`; Muon itself uses `momentum` and `nesterov`.
+  Embeddings, head, norms and biases get AdamW with b1, b2, eps and `learning_rate`;
+  Muon itself uses `momentum` and `nesterov`.
   """
 
   def label(name, _=None):
-    return 'muon' if is_hidden_matrix(name) else 'adamw'
+    return 'muon' if is_layer_kernel(name) else 'adamw'
 
-  hidden = optax.chain(
+  muon = optax.chain(
     scale_by_muon(
       beta=cfg.momentum,
       nesterov=cfg.nesterov,
@@ -38,28 +38,26 @@ def make(cfg, names):
     optax.stateless(lambda updates, _: pytree.map_named(_widen, updates)),
   )
   direction = optax.partition(
-    {'muon': hidden, 'adamw': optax.scale_by_adam(cfg.b1, cfg.b2, cfg.eps)},
+    {'muon': muon, 'adamw': optax.scale_by_adam(cfg.b1, cfg.b2, cfg.eps)},
     lambda tree: pytree.map_named(label, tree),
   )
   peaks = {'muon': cfg.muon_learning_rate, 'adamw': cfg.learning_rate}
   return direction, {name: peaks[label(name)] for name in names}
 
 
-def is_hidden_matrix(name):
+def is_layer_kernel(name):
   """Returns whether the parameter `name` is a kernel inside a layer."""
-  return _HIDDEN_MATRIX.search(name) is not None
+  return _LAYER_KERNEL.search(name) is not None
 
 
 def dimension_numbers(name):
-  """Returns which axes of the kernel `name` are its matrix's rows and columns.
-
-  All heads together are one matrix. Axes count from the end: whatever leads (stacked
-  layers, experts) is a batch of matrices, each made orthogonal for itself.
-  """
+  """Returns the axes of kernel `name` that are the rows and columns of its matrix."""
   return MuonDimensionNumbers(*_rows_and_columns(name))
 
 
 def _rows_and_columns(name):
+  # All heads together are one matrix. Axes count from the end: leading ones (stacked
+  # layers, experts) are a batch of matrices, each orthogonalized on its own.
   if _TO_HEADS.search(name):
     return (-3,), (-2, -1)
   if _FROM_HEADS.search(name):
@@ -68,7 +66,7 @@ def _rows_and_columns(name):
 
 
 def _widen(name, update):
-  """Scales an orthogonal update so that its effect is the same at every width."""
+  """Returns the orthogonal `update` times sqrt(max(1, fan-out / fan-in))."""
   rows, columns = _rows_and_columns(name)
   fan_in = math.prod(update.shape[axis] for axis in rows)
   fan_out = math.prod(update.shape[axis] for axis in columns)

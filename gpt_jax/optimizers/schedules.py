@@ -12,19 +12,19 @@ from gpt_jax.core.errors import ConfigError
 
 
 def cosine(cfg, start, end):
-  """Returns half a cosine from 1 to the floor. arXiv:1608.03983, without restarts."""
-  _require_room(cfg, start, end)
+  """Returns a cosine from 1 to `final_fraction`. arXiv:1608.03983, no restarts."""
+  _check_order(cfg, start, end)
   return optax.cosine_decay_schedule(1.0, end - start, alpha=cfg.final_fraction)
 
 
 def linear(cfg, start, end):
-  """Returns a straight line from 1 to the floor."""
-  _require_room(cfg, start, end)
+  """Returns a line from 1 to `final_fraction`."""
+  _check_order(cfg, start, end)
   return optax.linear_schedule(1.0, cfg.final_fraction, end - start)
 
 
 def inverse_sqrt(cfg, start, end):
-  """Returns sqrt(warm-up / elapsed), not below the floor. arXiv:1706.03762, eq. 3."""
+  """Returns sqrt(warm-up / elapsed) >= `final_fraction`. arXiv:1706.03762, eq. 3."""
   del end
   _refuse_decay(cfg)
   if not start:
@@ -36,7 +36,7 @@ def inverse_sqrt(cfg, start, end):
 
 
 def wsd(cfg, start, end):
-  """Returns 1, then a line to the floor over the last share. arXiv:2404.06395."""
+  """Returns 1, then a line to `final_fraction` at the end. arXiv:2404.06395."""
   cooldown = cfg.cooldown_fraction * end
   if start > end - cooldown:
     raise ConfigError(
@@ -62,18 +62,17 @@ SCHEDULES = {
   'wsd': wsd,
   'constant': constant,
 }
-"""Each entry: `(cfg, start, end) -> (x -> share of the peak)`, where the warm-up ends
-at `start`, the decay at `end`, and x counts from `start`: floats, all in steps or all
-in tokens. The share is 1 at x = 0 and never rises."""
+"""Each entry: `(cfg, start, end) -> (x -> fraction of the peak)`; the warm-up ends at
+`start`, the decay at `end`, and x counts from `start`: floats, all in steps or all in
+tokens. The fraction is 1 at x = 0 and never rises."""
 
 
 def make_schedule(schedule, horizon, peak):
   """Returns `step -> learning rate`, traceable in `step`; float32.
 
   The rate rises linearly from 0 at step 0 to `peak` at the end of the warm-up, then
-  follows `schedule.name`. Without a decay length it falls over the whole run: in
-  tokens if the batch size ramps, else in steps.
-  Raises ConfigError for lengths that contradict each other.
+  follows `schedule.name`; by default to the end of the run, in tokens if the batch size
+  ramps, else in steps. Raises ConfigError for lengths that contradict each other.
   """
   shape = registry.lookup(SCHEDULES, schedule.name, 'schedule.name')
   warmup, warmup_in_tokens = _length(schedule, 'warmup')
@@ -87,7 +86,7 @@ def make_schedule(schedule, horizon, peak):
     start = horizon.step_at_tokens(warmup)
   elif decay_in_tokens and not warmup_in_tokens:
     start = horizon.tokens_at(warmup)
-  share_after = shape(schedule, float(start), float(end))
+  decay = shape(schedule, float(start), float(end))
 
   def learning_rate(step):
     step = jnp.asarray(step, jnp.int32)
@@ -95,10 +94,10 @@ def make_schedule(schedule, horizon, peak):
     steps = step.astype(jnp.float32)
     warm = (tokens if warmup_in_tokens else steps) / max(float(warmup), 1.0)
     since = (tokens if decay_in_tokens else steps) - float(start)
-    share = share_after(jnp.maximum(since, 0.0))
+    fraction = decay(jnp.maximum(since, 0.0))
     if warmup:
-      share = jnp.where(warm < 1, warm, share)
-    return jnp.asarray(peak * share, jnp.float32)
+      fraction = jnp.where(warm < 1, warm, fraction)
+    return jnp.asarray(peak * fraction, jnp.float32)
 
   return learning_rate
 
@@ -115,7 +114,7 @@ def _length(schedule, what):
   return (steps, False) if tokens is None else (tokens, True)
 
 
-def _require_room(cfg, start, end):
+def _check_order(cfg, start, end):
   if start >= end:
     raise ConfigError(
       f'schedule.name={cfg.name!r}: the warm-up ends at {start:.0f} and the decay at'

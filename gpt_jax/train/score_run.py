@@ -96,17 +96,17 @@ def baseline_rows(train, dataset, tokenizer, figures):
   """Returns table rows of the model and every baseline, the best reader first."""
   train_N, eval_N = _tokens(train), _tokens(dataset)
   num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
-  rows = baselines.ngram_table(
+  rows = baselines.ngram_baselines(
     train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
   )
   if tokenizer.byte_lengths.any():
-    rows += baselines.compressor_table(
+    rows += baselines.compressor_baselines(
       tokenizer.decode(train_N).encode(),
       tokenizer.decode(eval_N).encode(),
       num_eval_tokens=len(eval_N),
     )
   bits = figures.get('bits_per_byte', math.inf)
-  rows.append(baselines.Row('this model', figures['loss'], bits))
+  rows.append(baselines.Baseline('this model', figures['loss'], bits))
   rows.sort(key=lambda row: row.nats_per_token)
   return [(row.name, f'{row.nats_per_token:.4f}', _bits(row)) for row in rows]
 

@@ -87,7 +87,7 @@ def test_everything_else_gets_adamw_with_its_own_rate():
   flat = gradients(OTHERS | {'layers/block_0/mlp/up/kernel': (3, 16, 24)})
   updates = first_update(flat)
   for name in OTHERS:
-    assert not muon.is_hidden_matrix(name)
+    assert not muon.is_layer_kernel(name)
     # Adam's first step is the sign of the gradient.
     want = -CFG.learning_rate * np.sign(flat[name])
     np.testing.assert_allclose(updates[name], want, rtol=1e-4)
@@ -122,7 +122,7 @@ def test_every_kernel_of_the_model_has_the_matrix_that_its_layer_applies(scan_la
   }  # fmt: skip
   seen = set()
   for name, leaf in pytree.named_leaves(meta.unbox(boxed)):
-    if not muon.is_hidden_matrix(name):
+    if not muon.is_layer_kernel(name):
       assert not name.endswith('kernel') or name == 'head/kernel', name
       continue
     rows, columns = muon.dimension_numbers(name)

@@ -80,7 +80,7 @@ def test_baselines_of_targets_that_are_not_the_text_are_refused_at_once(finished
 
 
 def test_ids_of_a_synthetic_language_have_no_bits_per_byte(tmp_path):
-  rows = score_run._bits(score_run.baselines.Row('uniform', 1.0, float('inf')))
+  rows = score_run._bits(score_run.baselines.Baseline('uniform', 1.0, float('inf')))
   assert rows == '-'
 
 

@@ -56,15 +56,25 @@ def _run(argv, at_end=lambda: None):
 
 
 def _command(argv):
+  argv, command_line = split_command(argv)
   argv, overrides = split_overrides(argv)
   parser = _parser()
   parser.refuse_typos(argv)
   args = parser.parse_args(argv)
+  if command_line and args.command != 'launch':
+    parser.error(f'-- {command_line[0]}: only launch takes a command after --')
+  args.command_line = command_line
   _quiet_libraries()
   # A console script does not look here for "my_pkg.my_file:make", python -m does.
   if os.getcwd() not in sys.path and '' not in sys.path:
     sys.path.insert(0, os.getcwd())
   return _module(args.command).run(args, overrides) or 0
+
+
+def split_command(argv):
+  """Returns the words of `argv` before and after the first `--`."""
+  cut = argv.index('--') if '--' in argv else len(argv)
+  return argv[:cut], argv[cut + 1 :]
 
 
 def split_overrides(argv):

@@ -21,7 +21,6 @@ from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
 from gpt_jax.data import loader
-from gpt_jax.launchers import local
 from gpt_jax.planning import inputs
 from gpt_jax.program import setup
 from gpt_jax.train import hooks
@@ -89,8 +88,6 @@ def arguments_of_ours(words):
     return words[1:]
   if program == 'python' and words[1:3] == ['-m', 'gpt_jax']:
     return words[3:]
-  if program == 'python' and words[1:3] == ['-m', 'gpt_jax.launchers.local']:
-    return local._parse(words[3:])[1]
   return None
 
 
@@ -167,7 +164,11 @@ def test_the_architecture_page_gives_each_package_its_level():
   'words', [words for words in COMMANDS if arguments_of_ours(words)], ids=' '.join
 )
 def test_commands_are_known_to_the_parser_and_the_config(words):
-  argv, overrides = cli.split_overrides(arguments_of_ours(words))
+  argv, launched = cli.split_command(arguments_of_ours(words))
+  if launched:
+    assert cli._parser().parse_args(argv).command == 'launch'
+    argv = launched
+  argv, overrides = cli.split_overrides(argv)
   if '--help' in argv:
     return
   arguments = cli._parser().parse_args(argv)

@@ -12,6 +12,7 @@ COMMANDS = {
   'checkpoint': 'list, verify or look into the saved steps of a run',
   'replay': 'the exact batch of a step: documents, tokens, loss of each',
   'doctor': 'is this machine, this installation, this run in order?',
+  'launch': 'start a run as several processes, and again when one dies',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

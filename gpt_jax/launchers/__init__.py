@@ -1,1 +1,6 @@
-"""Starting a run as several processes, and starting it again when one dies."""
+"""A run as several processes, started again when one dies.
+
+`local` starts them on this machine and ends them together; `supervise` decides after
+each end whether to start again. `gpt-jax launch` is their command line; a launcher for
+another place is a file here and a name that `commands/launch_command.py` knows.
+"""

@@ -1,9 +1,7 @@
-"""Restarts a run that crashes, hangs or is preempted, until it ends or cannot go on.
+"""Restarts a run that crashes, hangs or is preempted, until it ends or cannot recover.
 
-`supervise(attempt, ...)` knows nothing of processes: `attempt(is_hung)` starts all of
-them, returns `(exit code, whether the launcher was told to stop)` once all have ended,
-and gives up with HUNG when `is_hung()` says so. What a run has reached is read from its
-workdir: finished steps in `checkpoints/`, the last line of `metrics.jsonl`.
+What a run has reached is read from its workdir: finished steps in `checkpoints/`, the
+last line of `metrics.jsonl`. Of processes nothing is known here.
 """
 
 import dataclasses
@@ -11,8 +9,8 @@ import json
 import pathlib
 import time
 
-HUNG = 124  # what timeout(1) returns
-PREEMPTED = 75  # stopped from outside, saved
+from gpt_jax.launchers.local import HUNG, PREEMPTED
+
 FINAL = {0, 2, 3, 4, 5, 6, 130}
 """Done, the classes of core/errors.py, Ctrl-C: another start would end the same."""
 TAIL_BYTES = 1 << 16
@@ -23,14 +21,14 @@ class Policy:
   """How often, how fast and how long to start again."""
 
   max_restarts: int = 10
-  wait_seconds: float = 5.0
+  restart_seconds: float = 5.0
   hang_seconds: float = 1800.0  # 0: never
   same_step_crashes: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-  """How far a run has come: its newest finished save, its last line of figures."""
+  """How far a run has come: its newest finished save, its last line of metrics."""
 
   saved: int | None
   step: int | None
@@ -44,24 +42,24 @@ class Reached:
     return cls(max(saved, default=None), _last_step(workdir / 'metrics.jsonl'))
 
   def __str__(self):
-    return f'last figures of step {self.step}, last save of step {self.saved}'
+    return f'last metrics of step {self.step}, last save of step {self.saved}'
 
 
 class Watch:
-  """Says whether a run has left no trace in its workdir for `seconds`."""
+  """Tells whether nothing has changed in a run's workdir for `seconds`."""
 
   def __init__(self, workdir, seconds, clock=time.monotonic):
     self._workdir, self._seconds, self._clock = pathlib.Path(workdir), seconds, clock
-    self._seen, self._since = self._trace(), clock()
+    self._seen, self._since = self._stamps(), clock()
 
   def is_hung(self):
-    trace = self._trace()
-    if trace != self._seen:
-      self._seen, self._since = trace, self._clock()
+    stamps = self._stamps()
+    if stamps != self._seen:
+      self._seen, self._since = stamps, self._clock()
     return bool(self._seconds) and self._clock() - self._since > self._seconds
 
-  def _trace(self):
-    """Returns what changes when training, saving, evaluation or tokenizing goes on."""
+  def _stamps(self):
+    """Returns sizes and times that training, saving, evaluation or tokenizing change."""
     places = [
       self._workdir / name for name in ('metrics.jsonl', 'eval.json', 'run.json')
     ]
@@ -74,14 +72,19 @@ class Watch:
 def supervise(attempt, workdir, policy, say, sleep=time.sleep):
   """Returns the exit code of the run, started again as often as `policy` allows.
 
-  Ends at once with a final code, when the launcher was told to stop, after
-  `max_restarts`, and after `same_step_crashes` crashes in a row without a new save.
+  It ends with a code of FINAL, after a signal to the launcher, after `max_restarts`,
+  and after `same_step_crashes` crashes in a row without a new save.
+
+  Args:
+    attempt: starts the run and returns what `local.run` does once it has ended, which
+      is soon after the function that it takes has returned True: the run hangs.
+    say: prints a message.
   """
   restarts, crashes = 0, []
   before = Reached.of(workdir)
   while True:
-    code, was_told = attempt(Watch(workdir, policy.hang_seconds).is_hung)
-    if was_told or code in FINAL:
+    code, was_stopped = attempt(Watch(workdir, policy.hang_seconds).is_hung)
+    if was_stopped or code in FINAL:
       return code
     reached = Reached.of(workdir)
     why = _why(code, policy)
@@ -99,9 +102,9 @@ def supervise(attempt, workdir, policy, say, sleep=time.sleep):
     restarts += 1
     say(
       f'{why}, {reached}. Restart {restarts} of at most {policy.max_restarts} in'
-      f' {policy.wait_seconds:g} s.'
+      f' {policy.restart_seconds:g} s.'
     )
-    sleep(policy.wait_seconds)
+    sleep(policy.restart_seconds)
 
 
 def _why(code, policy):
@@ -122,14 +125,14 @@ def _loop_message(crashes, why):
   )
   return (
     f'{why}. Crash loop: {len(crashes)} crashes without a new save, {where}; the last'
-    f' save is of step {crashes[-1].saved}. Not started again, it would end alike:'
-    ' read the output above and WORKDIR/logs; where the machine was to blame, start'
-    ' again by hand, or save more often (checkpoint.every_steps).'
+    f' save is of step {crashes[-1].saved}. Not started again, since it would crash'
+    ' there once more: read the output above and WORKDIR/logs. If the machine was at'
+    ' fault, start again by hand, or save more often (checkpoint.every_steps).'
   )
 
 
 def _last_step(path):
-  """Returns `step` of the last whole line of metrics.jsonl, without reading it all."""
+  """Returns `step` of the last complete line of metrics.jsonl, reading only its end."""
   try:
     with open(path, 'rb') as file:
       file.seek(0, 2)

@@ -89,7 +89,7 @@ def _is_saving(run):
 def processes(count, rng, folder):
   """SIGKILL and SIGSTOP to a process of two, under --supervise."""
   text, whole = fault_runs.text_in(folder), folder / 'whole'
-  head = [sys.executable, '-m', 'gpt_jax.launchers.local', '--processes=2']
+  head = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   head += ['--devices_per_process=1', '--stop_seconds=1']
   steps = {'train.steps': PAIR_STEPS}
   fault_runs.finish([*head, '--', *fault_runs.train_command(whole, text, **steps)])

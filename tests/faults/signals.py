@@ -20,7 +20,7 @@ from tests.faults.runs import Left
 
 STEPS, EVERY_SAVE, EVERY_EVALUATION = 200, 7, 10
 PREEMPTED, AT_ONCE = 75, 130
-LAUNCHER = [sys.executable, '-m', 'gpt_jax.launchers.local']
+LAUNCHER = [sys.executable, '-m', 'gpt_jax', 'launch']
 LAUNCHER += ['--processes=2', '--devices_per_process=1', '--']
 
 

@@ -21,7 +21,7 @@ def launch(workdir, overrides):
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
     'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
   }
-  command = [sys.executable, '-m', 'gpt_jax.launchers.local', '--processes=2']
+  command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   command += ['--devices_per_process=2', '--']
   command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
   done = subprocess.run(

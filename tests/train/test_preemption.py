@@ -201,8 +201,8 @@ def launch(workdir, steps):
     'train.steps': steps, 'checkpoint.every_steps': 0, 'eval.every_steps': 0,
     'parallel.mesh.fsdp': 2, 'checkpoint.keep_best': 0,
   }  # fmt: skip
-  script = tiny_runs.ROOT / 'launch' / 'local.py'
-  command = [sys.executable, script, '--processes=2', '--devices_per_process=2', '--']
+  command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
+  command += ['--devices_per_process=2', '--']
   command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
   settings = {
     'XLA_FLAGS': '--xla_backend_optimization_level=0',

@@ -50,7 +50,6 @@ TESTED_TOGETHER = {
   'data/test_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
-  'parallel/test_multihost': ['launchers/local'],
   'planning/test_plan': ['planning/inputs', 'planning/memory', 'planning/step_time'],
   'program/test_guard': [
     'train/divergence', 'train/postmortem', 'train/rollback',

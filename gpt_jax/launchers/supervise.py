@@ -59,7 +59,7 @@ class Watch:
     return bool(self._seconds) and self._clock() - self._since > self._seconds
 
   def _stamps(self):
-    """Returns sizes and times that training, saving, evaluation or tokenizing change."""
+    """Returns sizes and times of what training, evaluation and tokenizing write."""
     places = [
       self._workdir / name for name in ('metrics.jsonl', 'eval.json', 'run.json')
     ]

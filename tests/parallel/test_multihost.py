@@ -1,11 +1,8 @@
 """Several processes as one: evidence, shared batches, checkpoints, a dying peer."""
 
 import os
-import pathlib
 import signal
-import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -17,8 +14,7 @@ from gpt_jax.launchers import local
 from gpt_jax.parallel import multihost
 from gpt_jax.workdir.paths import Workdir
 
-TESTS = pathlib.Path(__file__).parent
-WORKER = [sys.executable, str(TESTS / 'multihost_worker.py')]
+WORKER = [sys.executable, '-m', 'tests.parallel.multihost_worker']
 
 
 @pytest.fixture(autouse=True)
@@ -204,12 +200,13 @@ def test_each_process_loads_the_rows_of_its_own_devices():
 
 
 def launch(*arguments, processes, devices=2, **options):
-  return local.run(
+  exit_code, _ = local.run(
     [*WORKER, *map(str, arguments)],
     processes=processes,
     devices_per_process=devices,
     **options,
   )
+  return exit_code
 
 
 def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhere(
@@ -232,49 +229,3 @@ def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhe
 def test_one_dying_process_ends_the_others_and_gives_the_exit_code(how, code, capfd):
   assert launch('die', how, processes=2, devices=1, stop_seconds=0.5) == code
   assert f'process 1 ended first, exit code {code}' in capfd.readouterr().err
-
-
-def test_signals_reach_all_processes_once_and_their_exit_code_comes_back(tmp_path):
-  program = """if True:
-    import os, signal, sys, time
-    me = os.environ['GPT_JAX_PROCESS_ID']
-    def stop(*_):
-      open(f'{sys.argv[1]}/signals_{me}', 'a').write('x')
-      time.sleep(0.3)
-      sys.exit(75)
-    signal.signal(signal.SIGTERM, stop)
-    open(f'{sys.argv[1]}/ready_{me}', 'w').close()
-    time.sleep(60)
-  """
-  launcher = subprocess.Popen(
-    [
-      sys.executable,
-      '-c',
-      'import sys; from gpt_jax.launchers import local; sys.exit(local.run('
-      '[sys.executable, "-c", *sys.argv[1:]], processes=2))',
-      program,
-      str(tmp_path),
-    ]
-  )
-  while len(list(tmp_path.glob('ready_*'))) < 2:
-    time.sleep(0.02)
-  launcher.send_signal(signal.SIGTERM)
-  assert launcher.wait() == 75
-  assert [(tmp_path / f'signals_{i}').read_text()[:1] for i in range(2)] == ['x', 'x']
-
-
-def test_a_folder_that_another_run_has_is_refused_before_anything_starts(
-  tmp_path, capfd
-):
-  with Workdir(tmp_path).lock():
-    before = sorted(tmp_path.iterdir())
-    command = ['--processes=2', '--', 'train', f'--workdir={tmp_path}']
-    assert local.main(command) == 5
-    assert sorted(tmp_path.iterdir()) == before
-  assert f'process {os.getpid()} on' in capfd.readouterr().err
-
-
-def test_the_workdir_is_read_from_the_command():
-  assert local._workdir(['train', '--workdir=a/b']) == pathlib.Path('a/b')
-  assert local._workdir(['train', '--workdir', 'a', '--config=c']) == pathlib.Path('a')
-  assert local._workdir(['train', '--config=c']) is None

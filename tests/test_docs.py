@@ -30,7 +30,7 @@ from tests.test_import_levels import LEVEL_OF
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted(
   path
-  for pattern in ('*.md', 'docs/**/*.md', 'experiments/*.md')
+  for pattern in ('*.md', 'docs/**/*.md', 'experiments/*.md', 'launch/*.md')
   for path in ROOT.glob(pattern)
 )
 README = ROOT / 'README.md'

@@ -20,8 +20,7 @@ from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.model.gpt import GPT
-from gpt_jax.program import setup
-from gpt_jax.train import resume
+from gpt_jax.program import restore, setup
 from gpt_jax.workdir.paths import Workdir
 
 HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
@@ -85,16 +84,15 @@ def load(path, step=None):
   workdir = Workdir(path)
   _require_run(workdir)
   with manager.reader(workdir.checkpoints) as store:
-    step = store.latest_valid_step() if step is None else step
-    if step is None:
-      raise CheckpointError(
-        f'{workdir.checkpoints} holds no finished step; start the run again, it goes on'
-        f' from where it was: {HOW_TO_TRAIN.format(path=path)}'
-      )
+    step = restore.choose_step(store, step)
     config = _read_config(workdir)
+    if config.model.vocab_size is None:  # the embedding knows: ids in use, padding
+      rows = restore.embedding_rows(store, step)
+      resolved = dataclasses.replace(config.model, vocab_size=rows)
+      config = dataclasses.replace(config, model=resolved)
     tokenizer = tokenizers.load(workdir.tokenizer)
-    resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
-    config, model, params = _read_model(store, step, config)
+    model, wanted = _abstract_model(config)
+    params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
   return Run(config, model, params, tokenizer, step)
 
 
@@ -121,19 +119,14 @@ def _read_config(workdir):
     raise CheckpointError(f'{workdir.config}: {error}') from error
 
 
-def _read_model(store, step, config):
-  """Returns (config with its vocabulary size, model, parameters on one device)."""
-  item = 'ema' if 'ema' in store.items(step) else 'params'
-  if config.model.vocab_size is None:  # the table knows: tokenizer, objective, padding
-    rows = store.abstract(step, item)['embed']['embedding'].shape[0]
-    resolved = dataclasses.replace(config.model, vocab_size=rows)
-    config = dataclasses.replace(config, model=resolved)
+def _abstract_model(config):
+  """Returns (model, its parameters as shapes on one device)."""
   _, attend = attention.choose_kernel(config)
   model = GPT(config.model, attend)
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
-  wanted = jax.tree.map(
+  abstract_params = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
     nn.meta.unbox(shapes['params']),
   )
-  return config, model, store.restore(step, {item: wanted})[item]
+  return model, abstract_params

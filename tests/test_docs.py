@@ -23,6 +23,7 @@ from gpt_jax.config import load
 from gpt_jax.data import loader
 from gpt_jax.planning import inputs
 from gpt_jax.program import setup
+from gpt_jax.program.batches import put_batch
 from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
 from tests.test_import_levels import LEVEL_OF
@@ -268,7 +269,7 @@ def outside_run(my_ideas, tmp_path_factory):
   dataset = setup.open_training_data(config, tokenizer, workdir)
   program = setup.open_program(config, tokenizer)
   with loader.Loader(dataset).batches(0, [8]) as batches:
-    batch = setup.put_batch(program, next(batches))
+    batch = put_batch(program, next(batches))
   state, metrics = program.step(program.init(0), batch)
   return types.SimpleNamespace(
     config=program.config, program=program, state=state, metrics=metrics,

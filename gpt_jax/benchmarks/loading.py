@@ -5,6 +5,7 @@ import itertools
 from gpt_jax.benchmarks import timing
 from gpt_jax.data.loader import Loader
 from gpt_jax.program import setup
+from gpt_jax.program.batches import process_shard
 
 
 def cases(subject):
@@ -17,7 +18,7 @@ def cases(subject):
   config, rows = subject.config, subject.rows
   tokenizer = setup.open_tokenizer(config, subject.workdir)
   dataset = setup.open_training_data(config, tokenizer, subject.workdir)
-  share = setup.process_shard(subject.program)
+  share = process_shard(subject.program)
   starts = itertools.count(0, rows)
 
   def run(times):

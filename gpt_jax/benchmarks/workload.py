@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.program import setup
+from gpt_jax.program.batches import put_batch
 from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
 
@@ -45,7 +45,7 @@ def make(program, shapes, *, num_ids, workdir):
   Args:
     shapes: the batch as ShapeDtypeStructs by name.
   """
-  batch = setup.put_batch(program, random_batch(shapes, num_ids))
+  batch = put_batch(program, random_batch(shapes, num_ids))
   state = program.init(program.config.seed)
   return Workload(program, state, batch, num_ids, str(workdir))
 

@@ -129,19 +129,3 @@ def open_eval_sets(config, tokenizer, workdir):
 def _eval_data(config, name):
   fields = config.eval.sets[name]
   return load.data_section(config.data, fields, f'eval.sets.{name}')
-
-
-def put_batch(program, batch):
-  """Returns this process's rows of a batch as arrays on the mesh of `program`."""
-  return multihost.global_batch(batch, program.batch_sharding)
-
-
-def process_shard(program):
-  """Returns which part of each batch this process reads, as keyword arguments.
-
-  Processes whose devices hold the same rows (tensor parallelism) read the same part.
-  """
-  size = program.batch_sharding.mesh.size
-  rows = multihost.local_rows(program.batch_sharding, size)
-  length = rows.stop - rows.start
-  return dict(process_index=rows.start // length, process_count=size // length)

@@ -7,7 +7,6 @@ it says so. The loop calls them in order; add yours to the list in `loop.py`.
 import contextlib
 import dataclasses
 import datetime
-import functools
 import math
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ import jax
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
-from gpt_jax.program import setup
+from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking import loss_curve
 from gpt_jax.workdir import files
 
@@ -37,22 +36,12 @@ class Every:
 
 def evaluate(run):
   """Scores every set of eval.sets; keeps the figures in `run.scores` and eval.json."""
-  for name, dataset in run.eval_sets.items():
-    figures_ = evaluation.evaluate(
-      run.program.evaluate,
-      run.state.averaged,
-      dataset,
-      batch_size=run.config.eval.batch_size,
-      place=functools.partial(setup.put_batch, run.program),
-      max_batches=run.config.eval.max_batches,
-      predicts_text=run.program.objective.predicts_text,
-      progress=lambda batches, total, name=name: run.console.progress(
-        batches, f'eval {name}', total
-      ),
-      **setup.process_shard(run.program),
-    )
-    run.console.evaluated(run.step, name, figures_)
-    named = {f'{name}/{key}': value for key, value in figures_.items()}
+  scored = evaluate_sets(
+    run.program, run.state.averaged, run.eval_sets, run.console.progress
+  )
+  for name, metrics in scored:
+    run.console.evaluated(run.step, name, metrics)
+    named = {f'{name}/{key}': value for key, value in metrics.items()}
     run.scores |= named
     run.track(named)
   run.scored_step = run.step

@@ -16,6 +16,7 @@ from gpt_jax.data import pipeline
 from gpt_jax.model import flops
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, setup
+from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
 from gpt_jax.tracking import writers
@@ -240,7 +241,7 @@ def _steps(run):
   loader = data_loader.Loader(
     run.dataset,
     prefetch_batches=config.data.prefetch_batches,
-    **setup.process_shard(program),
+    **process_shard(program),
   )
   profile = hooks.Profile(
     run.workdir.profile,
@@ -252,7 +253,7 @@ def _steps(run):
   with profile, loader.read(run.detours.batches(first)) as batches:
     for step in range(first, horizon.total_steps):
       profile.before(step)
-      batch = setup.put_batch(program, next(batches))
+      batch = put_batch(program, next(batches))
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
       with compilation.watch() if step == first else contextlib.nullcontext() as made:

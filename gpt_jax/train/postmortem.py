@@ -5,7 +5,8 @@ import math
 import jax.numpy as jnp
 
 from gpt_jax.data import loader as data_loader
-from gpt_jax.program import norms, setup
+from gpt_jax.program import norms
+from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.train import hooks, save
 from gpt_jax.workdir import files
 
@@ -48,11 +49,11 @@ def _described(run, step):
 def _norms(run, step):
   """Returns `{kind/name: norm}` of parameters, gradients and updates at `step`."""
   first, last = run.detours.samples_of(step)
-  share = setup.process_shard(run.program)
+  share = process_shard(run.program)
   ranges = [(first, last - first + 1)]
   try:
     with data_loader.Loader(run.dataset, **share).read(ranges) as batches:
-      batch = setup.put_batch(run.program, next(batches))
+      batch = put_batch(run.program, next(batches))
     # The same step draws the same dropout and the same hidden tokens.
     state = run.state.replace(step=jnp.full_like(run.state.step, step - 1))
     _, metrics = run.program.step_with_norms(state, batch)

@@ -17,8 +17,8 @@ from gpt_jax.data import pipeline
 from gpt_jax.objectives import losses
 from gpt_jax.objectives import make as make_objective
 from gpt_jax.program import loss as microbatch_loss
-from gpt_jax.program import setup
-from gpt_jax.train import resume, score_run
+from gpt_jax.program import restore, setup
+from gpt_jax.train import score_run
 from gpt_jax.train.rollback import Detours
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -81,11 +81,13 @@ def replay(workdir, step, *, with_loss=True):
     with manager.reader(workdir.checkpoints) as store:
       before = [saved for saved in store.steps() if saved < step]
       if before:
-        found.parameters_after_step = max(before)
-        meta = store.read_meta(found.parameters_after_step)
-        resume.check_tokenizer(meta, tokenizer, workdir)
-        wanted = {'params': program.abstract_state.params}
-        params = store.restore(found.parameters_after_step, wanted)['params']
+        params, found.parameters_after_step = restore.load_params(
+          store,
+          program.abstract_state.params,
+          step=max(before),
+          tokenizer=tokenizer,
+          averaged=False,
+        )
         _add_losses(found, program, tokenizer, dataset, params)
   return found
 

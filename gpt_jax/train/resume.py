@@ -18,6 +18,7 @@ from gpt_jax.checkpoints import manager, tree_diff
 from gpt_jax.config import load, migrate
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
+from gpt_jax.program import restore
 from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
@@ -80,17 +81,6 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
       f'{workdir}: its checkpoint was trained on other data:\n'
       + _table(found)
       + '\nBring the old data back, use a new --workdir, or pass --allow_changes.'
-    )
-
-
-def check_tokenizer(meta, tokenizer, workdir):
-  """Raises CheckpointError when `tokenizer` is not that of the checkpoint."""
-  trained = meta['fingerprints']['tokenizer']
-  if trained != tokenizer.fingerprint:
-    raise CheckpointError(
-      f'{Workdir(workdir).tokenizer} ({tokenizer.name}, {tokenizer.vocab_size} ids) is'
-      f' not the tokenizer that the checkpoint was trained with: fingerprint'
-      f' {trained[:12]} -> {tokenizer.fingerprint[:12]}. Bring the old folder back.'
     )
 
 
@@ -163,11 +153,7 @@ def _read_params(program, path):
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
   with manager.reader(folder) as store:
-    step = store.latest_valid_step()
-    if step is None:
-      raise CheckpointError(f'init_from={path!r}: {folder} holds no finished step.')
-    wanted = {'params': program.abstract_state.params}
-    return store.restore(step, wanted)['params'], step
+    return restore.load_params(store, program.abstract_state.params, averaged=False)
 
 
 def _table(rows):

@@ -1,7 +1,6 @@
 """Scores a finished or running run: its eval sets, and baselines on the same splits."""
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -9,12 +8,12 @@ import numpy as np
 from gpt_jax import objectives
 from gpt_jax.checkpoints import manager
 from gpt_jax.config import load
-from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.evaluation import baselines, evaluate
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.evaluation import baselines
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import setup
+from gpt_jax.program import restore, setup
+from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking.console import progress
-from gpt_jax.train import resume
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -50,28 +49,10 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   )
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with manager.reader(workdir.checkpoints) as store:
-    step = store.latest_valid_step() if step is None else step
-    if step is None:
-      raise CheckpointError(f'{workdir}: no finished checkpoint yet.')
-    resume.check_tokenizer(store.read_meta(step), tokenizer, workdir)
-    item = 'ema' if 'ema' in store.items(step) else 'params'
-    params = store.restore(step, {item: getattr(program.abstract_state, item)})[item]
-  sets = {
-    name: evaluate.evaluate(
-      program.evaluate,
-      params,
-      dataset,
-      batch_size=config.eval.batch_size,
-      place=functools.partial(setup.put_batch, program),
-      max_batches=config.eval.max_batches,
-      predicts_text=program.objective.predicts_text,
-      progress=lambda batches, total, name=name: progress(
-        batches, f'eval {name}', total
-      ),
-      **setup.process_shard(program),
+    params, step = restore.load_params(
+      store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )
-    for name, dataset in eval_sets.items()
-  }
+  sets = dict(evaluate_sets(program, params, eval_sets, progress))
   tables = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)

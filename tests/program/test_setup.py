@@ -82,13 +82,6 @@ def test_bidirectional_models_are_asked_for_no_samples():
   setup.check_plan(tiny_runs.tiny_config(asked | {'logging.sample_every_steps': 0}))
 
 
-def test_one_process_reads_whole_batches(tmp_path):
-  config = tiny_runs.tiny_config({'parallel.mesh.tensor': 2})
-  tokenizer = setup.open_tokenizer(config, tmp_path)
-  program = setup.open_program(config, tokenizer)
-  assert setup.process_shard(program) == dict(process_index=0, process_count=1)
-
-
 def test_every_field_that_picks_from_a_table_is_checked_at_the_door():
   for field in setup.REGISTRIES:
     with pytest.raises(ConfigError, match=f"{field}='nonsense': expected one of"):

@@ -1,0 +1,49 @@
+"""What a program reads: this process's rows of each batch, and whole eval sets."""
+
+import functools
+
+from gpt_jax.evaluation.evaluate import evaluate
+from gpt_jax.parallel import multihost
+
+
+def put_batch(program, batch):
+  """Returns this process's rows of a batch as arrays on the mesh of `program`."""
+  return multihost.global_batch(batch, program.batch_sharding)
+
+
+def process_shard(program):
+  """Returns which part of each batch this process reads, as keyword arguments.
+
+  Processes whose devices hold the same rows (tensor parallelism) read the same part.
+  """
+  size = program.batch_sharding.mesh.size
+  rows = multihost.local_rows(program.batch_sharding, size)
+  length = rows.stop - rows.start
+  return dict(process_index=rows.start // length, process_count=size // length)
+
+
+def evaluate_sets(program, params, sets, progress=None):
+  """Yields (name, metrics) of `sets`, `{name: Dataset}`, as set after set is done.
+
+  `progress`: `(batches, label, number of batches) -> batches`, shown on the way.
+  """
+  cfg = program.config.eval
+  for name, dataset in sets.items():
+    yield (
+      name,
+      evaluate(
+        program.evaluate,
+        params,
+        dataset,
+        batch_size=cfg.batch_size,
+        place=functools.partial(put_batch, program),
+        max_batches=cfg.max_batches,
+        predicts_text=program.objective.predicts_text,
+        progress=progress and _labelled(progress, f'eval {name}'),
+        **process_shard(program),
+      ),
+    )
+
+
+def _labelled(progress, label):
+  return lambda batches, total: progress(batches, label, total)

@@ -1,0 +1,49 @@
+"""Parameters out of a run's checkpoints: which step, which tokenizer, averaged or not."""
+
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.workdir.paths import Workdir
+
+
+def choose_step(store, step=None):
+  """Returns `step`, or the newest valid one; CheckpointError where there is none."""
+  step = store.latest_valid_step() if step is None else step
+  if step is None:
+    raise CheckpointError(
+      f'{store.directory} holds no finished step. `gpt-jax train` with'
+      f' --workdir={store.directory.parent} saves them, and resumes where it was.'
+    )
+  return step
+
+
+def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=True):
+  """Returns (parameters, step) from the checkpoints `store` of a run.
+
+  Args:
+    abstract_params: ShapeDtypeStructs with shardings: what is wanted, and where.
+    step: default: the newest valid one.
+    tokenizer: has to be that of the checkpoint; None: not compared.
+    averaged: prefer the exponential moving average, where the run keeps one.
+  Raises CheckpointError for a step, tokenizer or shape that is not there.
+  """
+  step = choose_step(store, step)
+  if tokenizer is not None:
+    check_tokenizer(store, step, tokenizer)
+  item = 'ema' if averaged and 'ema' in store.items(step) else 'params'
+  return store.restore(step, {item: abstract_params})[item], step
+
+
+def check_tokenizer(store, step, tokenizer):
+  """Raises CheckpointError when `tokenizer` is not that of the checkpoint `step`."""
+  trained = store.read_meta(step)['fingerprints']['tokenizer']
+  if trained != tokenizer.fingerprint:
+    folder = Workdir(store.directory.parent).tokenizer
+    raise CheckpointError(
+      f'{folder} ({tokenizer.name}, {tokenizer.vocab_size} ids) is not the tokenizer'
+      f' that the checkpoint was trained with: fingerprint {trained[:12]} ->'
+      f' {tokenizer.fingerprint[:12]}. Bring the old folder back.'
+    )
+
+
+def embedding_rows(store, step):
+  """Returns the rows of the embedding saved at `step`: ids in use, and padding."""
+  return store.abstract(step, 'params')['embed']['embedding'].shape[0]

@@ -1,0 +1,34 @@
+"""What a program reads: rows of a batch on its mesh, eval sets batch by batch."""
+
+from gpt_jax.program import batches, setup
+from tests import tiny_runs
+
+
+def open_program(tmp_path, overrides):
+  config = tiny_runs.tiny_config(overrides)
+  tokenizer = setup.open_tokenizer(config, tmp_path)
+  return setup.open_program(config, tokenizer), tokenizer
+
+
+def test_one_process_reads_whole_batches(tmp_path):
+  program, _ = open_program(tmp_path, {'parallel.mesh.tensor': 2})
+  assert batches.process_shard(program) == dict(process_index=0, process_count=1)
+
+
+def test_sets_are_scored_one_after_the_other_with_progress(tmp_path):
+  sets = {name: {'split': name} for name in ('validation', 'test')}
+  overrides = {'eval.sets': sets, 'eval.max_batches': 2, 'model.num_layers': 1}
+  program, tokenizer = open_program(tmp_path, overrides)
+  datasets = setup.open_eval_sets(program.config, tokenizer, tmp_path)
+  shown = []
+
+  def progress(iterable, label, total):
+    shown.append((label, total))
+    return iterable
+
+  params = program.init(0).params
+  scored = batches.evaluate_sets(program, params, datasets, progress)
+  assert next(scored)[0] == 'validation' and len(shown) == 1
+  ((name, metrics),) = scored
+  assert name == 'test' and shown == [('eval validation', 2), ('eval test', 2)]
+  assert metrics['tokens'] == 2 * program.config.eval.batch_size * 16

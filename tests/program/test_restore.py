@@ -1,0 +1,57 @@
+"""Parameters of a run: the step, the tokenizer and the tree that are asked for."""
+
+import jax
+import numpy as np
+import pytest
+
+from gpt_jax.checkpoints import manager
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.data import tokenizers
+from gpt_jax.program import restore
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+
+@pytest.fixture
+def store(finished_run):
+  with manager.reader(Workdir(finished_run).checkpoints) as store:
+    yield store
+
+
+def wanted(store, step, item='params'):
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  return store.abstract(step, item, here)
+
+
+def test_the_newest_average_is_preferred(store):
+  params, step = restore.load_params(store, wanted(store, 6))
+  expected = store.restore(6, {'ema': wanted(store, 6, 'ema')})['ema']
+  assert step == 6
+  tiny_runs.assert_same(tiny_runs.named(params), tiny_runs.named(expected))
+
+
+def test_parameters_of_a_given_step_come_without_averaging(store):
+  params, step = restore.load_params(store, wanted(store, 3), step=3, averaged=False)
+  expected = store.restore(3, {'params': wanted(store, 3)})['params']
+  assert step == 3
+  tiny_runs.assert_same(tiny_runs.named(params), tiny_runs.named(expected))
+
+
+def test_another_tokenizer_than_that_of_the_step_is_refused(store, finished_run):
+  tokenizer = tokenizers.load(Workdir(finished_run).tokenizer)
+  restore.load_params(store, wanted(store, 6), tokenizer=tokenizer)
+  other = tokenizers.CharTokenizer('abc')
+  with pytest.raises(CheckpointError, match=r'tokenizer \(char, 3 ids\) is not the'):
+    restore.load_params(store, wanted(store, 6), tokenizer=other)
+
+
+def test_a_run_without_a_step_says_who_saves_one(tmp_path):
+  with manager.reader(tmp_path / 'checkpoints') as store:
+    with pytest.raises(CheckpointError, match='no finished step.*gpt-jax train'):
+      restore.choose_step(store)
+    assert restore.choose_step(store, 4) == 4
+
+
+def test_the_saved_embedding_says_how_many_rows_it_has(store):
+  assert restore.embedding_rows(store, 6) == 257
+  assert np.shape(wanted(store, 6)['embed']['embedding'])[0] == 257

@@ -96,7 +96,7 @@ def _own_frame(number, frames):
     if number not in frames:
       return ''
     (path, line), parent = frames[number]
-    if not re.search(r'/site-packages/|^<|/matmul\.py$', path):
+    if not re.search(r'/site-packages/|^<|/matmul(_cpu)?\.py$', path):
       return f'{"/".join(path.split("/")[-2:])}:{line}'
     number = parent
   return ''

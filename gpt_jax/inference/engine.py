@@ -22,7 +22,8 @@ from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
 from gpt_jax.inference.sampling import Sampling, real_logits, sample
 from gpt_jax.model import stacking
-from gpt_jax.model.gpt import GPT, empty_cache
+from gpt_jax.model.cache import empty_cache
+from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
 
 CHUNK = 32  # tokens per row between two looks of the host

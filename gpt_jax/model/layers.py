@@ -1,5 +1,6 @@
-"""Layers with parameters: a linear map by its einsum, a table, norms, the MLP."""
+"""Layers with parameters: linear maps, embeddings, norms, the MLP."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -12,112 +13,124 @@ from gpt_jax.core.matmul import sum_dtype
 from gpt_jax.model import initializers
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul
-from gpt_jax.parallel.sharding import RESIDUAL_AXES, ShardingRules, constrain
+from gpt_jax.parallel.sharding import (
+  ShardingRules,
+  activation_axes,
+  constrain,
+  parameter_axes,
+)
 
 
 class Linear(nn.Module):
-  """`x` times a kernel, as `product` says, plus a bias over the kernel's own outputs.
+  """`x` times a kernel by an einsum such as 'BTD,DHK->BHTK', plus a bias.
 
-  `shape` is the kernel's, in the order of the equation's letters.
+  The letters of the kernel and of its bias (those of the output) stand for sizes in
+  `cfg` and for logical axes (`sharding.PARAMETER_AXES`).
   """
 
-  product: MatmulSpec
-  shape: tuple[int, ...]
+  cfg: ModelConfig
+  rules: ShardingRules | None
+  equation: str
   initializer: Callable
-  use_bias: bool
-  dtype: str
-  param_dtype: str
-  rules: ShardingRules | None = None
+  """(cfg, fan_in) -> initializer of the kernel, such as `initializers.hidden`."""
+
+  @property
+  def spec(self):
+    """The MatmulSpec."""
+    return MatmulSpec(self.equation)
 
   def setup(self):
-    axes = self.product.kernel_axes
-    init = with_axes(self.initializer, *axes)
-    self.kernel = self.param('kernel', init, self.shape, self.param_dtype)
-    if self.use_bias:
-      _, letters, out = self.product.letters
-      kept = [i for i, letter in enumerate(letters) if letter in out]
-      # Of the width only matrices are cut; why: `parallel.sharding`.
-      names = ('embed_vector' if axes[i] == 'embed' else axes[i] for i in kept)
-      init = with_axes(nn.initializers.zeros, *names)
-      shape = tuple(self.shape[i] for i in kept)
-      self.bias = self.param('bias', init, shape, self.param_dtype)
+    cfg = self.cfg
+    _, letters, out = self.spec.letters
+    fan_in = math.prod(self._size(letter) for letter in letters if letter not in out)
+    init = with_axes(self.initializer(cfg, fan_in), *parameter_axes(letters))
+    shape = tuple(map(self._size, letters))
+    self.kernel = self.param('kernel', init, shape, cfg.param_dtype)
+    if cfg.bias:
+      kept = [letter for letter in letters if letter in out]
+      # Of arrays with a width only matrices are sharded; why: `parallel.sharding`.
+      axes = ('embed_vector' if a == 'embed' else a for a in parameter_axes(kept))
+      init = with_axes(nn.initializers.zeros, *axes)
+      self.bias = self.param(
+        'bias', init, tuple(map(self._size, kept)), cfg.param_dtype
+      )
 
   def __call__(self, x):
     return shared_input_linears([self], x)[0]
 
   def add_bias(self, y):
-    """Returns `y` plus the bias, which dimensions that are not the kernel's repeat."""
-    if not self.use_bias:
+    """Returns `y` plus the bias, broadcast over dimensions that the kernel lacks."""
+    if not self.cfg.bias:
       return y
-    _, letters, out = self.product.letters
-    size = dict(zip(letters, self.shape, strict=True))
-    shape = [size.get(letter, 1) for letter in out]
-    return _add_repeated(y, self.bias.reshape(shape))
+    _, letters, out = self.spec.letters
+    shape = [self._size(letter) if letter in letters else 1 for letter in out]
+    return _add_broadcast(y, self.bias.reshape(shape))
+
+  def _size(self, letter):
+    cfg = self.cfg
+    sizes = dict(
+      D=cfg.d_model, F=cfg.d_ff, H=cfg.num_heads, G=cfg.num_kv_heads, K=cfg.head_dim
+    )
+    return sizes[letter]
 
 
 @jax.custom_vjp
-def _add_repeated(y, bias):
-  """Returns `y` plus `bias`, of sizes equal or 1, in the dtype of `y`.
+def _add_broadcast(y, bias):
+  """Returns `y` plus `bias` in the dtype of `y`.
 
-  Its gradient is a sum over all tokens, too long for bfloat16: it is float32's.
+  The gradient of `bias` is summed in float32: over all tokens, bfloat16 gets stuck.
   """
   return y + bias.astype(y.dtype)
 
 
 def _bias_gradient(bias, cotangent):
-  repeated = [axis for axis, size in enumerate(bias.shape) if size == 1]
-  total = cotangent.sum(repeated, keepdims=True, dtype=sum_dtype(cotangent))
+  broadcast = [axis for axis, size in enumerate(bias.shape) if size == 1]
+  total = cotangent.sum(broadcast, keepdims=True, dtype=sum_dtype(cotangent))
   return cotangent, total.astype(bias.dtype)
 
 
-_add_repeated.defvjp(lambda y, bias: (_add_repeated(y, bias), bias), _bias_gradient)
+_add_broadcast.defvjp(lambda y, bias: (_add_broadcast(y, bias), bias), _bias_gradient)
 
 
 def shared_input_linears(linears, x):
-  """Returns what each of `linears` makes of the same `x`; see `products.sharded_matmul`."""
-  kernels = [linear.kernel.astype(linear.dtype) for linear in linears]
-  products = [linear.product for linear in linears]
-  ys = sharded_matmul(linears[0].rules, products, x, kernels)
+  """Returns the outputs of `linears` for the same `x`; see `sharded_matmul`."""
+  kernels = [linear.kernel.astype(linear.cfg.dtype) for linear in linears]
+  specs = [linear.spec for linear in linears]
+  ys = sharded_matmul(linears[0].rules, specs, x, kernels)
   return [linear.add_bias(y) for linear, y in zip(linears, ys, strict=True)]
 
 
 class Embed(nn.Module):
-  """A table [rows, D]: `embed(ids)` reads it, `embed.embedding` is the tied head."""
+  """An embedding [rows, D] whose rows have the logical axis `axis`.
 
+  `embed(ids_BT)` reads rows; `embed.embedding` is also the tied output head.
+  """
+
+  cfg: ModelConfig
   rows: int
-  d_model: int
-  axes: tuple[str, str]
-  initializer: Callable
-  dtype: str
-  param_dtype: str
+  axis: str
 
   def setup(self):
-    self.embedding = self.param(
-      'embedding',
-      with_axes(self.initializer, *self.axes),
-      (self.rows, self.d_model),
-      self.param_dtype,
-    )
+    cfg = self.cfg
+    init = with_axes(initializers.embedding(cfg), self.axis, 'embed')
+    shape = (self.rows, cfg.d_model)
+    self.embedding = self.param('embedding', init, shape, cfg.param_dtype)
 
   def __call__(self, ids_BT):
-    return self.embedding[ids_BT].astype(self.dtype)
+    return self.embedding[ids_BT].astype(self.cfg.dtype)
 
 
 class Head(nn.Module):
-  """The untied output head: `head()` is its table [V, D], stored as [D, V]."""
+  """The untied output head: `head()` is [V, D], stored as [D, V]."""
 
   cfg: ModelConfig
 
   @nn.compact
   def __call__(self):
     cfg = self.cfg
-    kernel_DV = self.param(
-      'kernel',
-      with_axes(initializers.head(cfg), 'embed', 'vocab'),
-      (cfg.d_model, cfg.vocab_size),
-      cfg.param_dtype,
-    )
-    return kernel_DV.T
+    init = with_axes(initializers.head(cfg), 'embed', 'vocab')
+    shape = (cfg.d_model, cfg.vocab_size)
+    return self.param('kernel', init, shape, cfg.param_dtype).T
 
 
 class Norm(nn.Module):
@@ -126,30 +139,25 @@ class Norm(nn.Module):
   Statistics are float32; the output keeps the dtype of `x`.
   """
 
+  cfg: ModelConfig
   kind: str
-  use_bias: bool
-  eps: float
-  param_dtype: str
+  """'layernorm' or 'rmsnorm'."""
   axis: str = 'embed_vector'
+  """Logical axis of scale and bias."""
 
   @nn.compact
   def __call__(self, x):
-    width = (x.shape[-1],)
+    cfg, width = self.cfg, (x.shape[-1],)
     y = x.astype(jnp.float32)
     if self.kind == 'layernorm':
       y = y - y.mean(-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
+    y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + cfg.norm_eps)
     ones = with_axes(nn.initializers.ones, self.axis)
-    y = y * self.param('scale', ones, width, self.param_dtype).astype(jnp.float32)
-    if self.use_bias and self.kind == 'layernorm':
+    y = y * self.param('scale', ones, width, cfg.param_dtype).astype(jnp.float32)
+    if cfg.norm_bias and self.kind == 'layernorm':
       zeros = with_axes(nn.initializers.zeros, self.axis)
-      y = y + self.param('bias', zeros, width, self.param_dtype).astype(jnp.float32)
+      y = y + self.param('bias', zeros, width, cfg.param_dtype).astype(jnp.float32)
     return y.astype(x.dtype)
-
-
-def make_norm(cfg, name):
-  """Returns the norm of the residual stream that `cfg` asks for."""
-  return Norm(cfg.norm, cfg.norm_bias, cfg.norm_eps, cfg.param_dtype, name=name)
 
 
 ACTIVATIONS = {
@@ -166,17 +174,17 @@ ACTIVATIONS = {
 
 
 def _in_float32(activation):
-  """Returns `activation` computed in float32 and rounded once, also on the way back.
+  """Returns `activation` computed in float32 and rounded once, forward and backward.
 
-  In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Kept
-  for the backward pass is the input alone, in its own type.
+  In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Saved
+  for the backward pass is the input alone, in its own dtype.
   """
 
   def rounded(x):
     return activation(x.astype(sum_dtype(x))).astype(x.dtype)
 
   def backward(x, cotangent):
-    # XLA:CPU would share the forward pass' values, and so write them down in float32.
+    # XLA:CPU would reuse values of the forward pass, and so store them in float32.
     x = jax.lax.platform_dependent(
       x, cpu=jax.lax.optimization_barrier, default=lambda x: x
     )
@@ -195,28 +203,22 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, x_BTD):
-    cfg = self.cfg
-    D, F = cfg.d_model, cfg.d_ff
-
-    def linear(name, product, shape, init):
-      return Linear(
-        product, shape, init, cfg.bias, cfg.dtype, cfg.param_dtype, self.rules,
-        name=name,
-      )  # fmt: skip
-
-    hidden_axes = ('batch', 'time', 'act_mlp')
-    widen = MatmulSpec('BTD,DF->BTF', RESIDUAL_AXES, ('embed', 'mlp'), hidden_axes)
-    narrow = MatmulSpec('BTF,FD->BTD', hidden_axes, ('mlp', 'embed'), RESIDUAL_AXES)
-    names = ['up', 'gate'] if cfg.is_gated else ['up']
-    wide = [linear(name, widen, (D, F), initializers.hidden(cfg, D)) for name in names]
-    up_BTF, *gates_BTF = shared_input_linears(wide, x_BTD)
+    cfg, rules = self.cfg, self.rules
+    up_BTF, *gates_BTF = shared_input_linears(
+      [
+        Linear(cfg, rules, 'BTD,DF->BTF', initializers.hidden, name=name)
+        for name in (['up', 'gate'] if cfg.is_gated else ['up'])
+      ],
+      x_BTD,
+    )
     up_BTF = checkpoint_name(up_BTF, 'mlp_up')
     activation = _in_float32(ACTIVATIONS[cfg.activation])
     if cfg.is_gated:
       hidden_BTF = activation(checkpoint_name(gates_BTF[0], 'mlp_gate')) * up_BTF
     else:
       hidden_BTF = activation(up_BTF)
-    hidden_BTF = constrain(self.rules, hidden_BTF, *hidden_axes)
-    # Made once: XLA:TPU would compute the activation anew for each tile that reads it.
+    hidden_BTF = constrain(rules, hidden_BTF, *activation_axes('BTF'))
+    # XLA:TPU would recompute the activation for each tile that reads it.
     hidden_BTF = jax.lax.optimization_barrier(hidden_BTF)
-    return linear('down', narrow, (F, D), initializers.residual(cfg, F))(hidden_BTF)
+    down = Linear(cfg, rules, 'BTF,FD->BTD', initializers.residual, name='down')
+    return down(hidden_BTF)

@@ -1,4 +1,4 @@
-"""Sums over devices that lie on a torus, one ring after the other."""
+"""Reduce-scatters on the torus of a TPU slice, one of its axes after the other."""
 
 import itertools
 import math
@@ -7,38 +7,38 @@ import jax
 
 
 def reduce_scatter(x, mesh, axes, dim):
-  """Returns this device's piece, along `dim`, of the sum of `x` over the mesh `axes`.
+  """Returns this device's shard, along `dim`, of the sum of `x` over the mesh `axes`.
 
-  For use inside `jax.shard_map`. XLA:TPU has a reduce-scatter for one ring of a torus;
-  for a plane it makes an all-reduce of which each device throws most away. Along one
-  ring after the other only half the bytes travel.
+  For use inside `jax.shard_map`.
   """
-  if len(axes) > 1:  # groups of devices are spelled along one mesh axis
+  if len(axes) > 1:  # axis_index_groups exist for one mesh axis only
     return jax.lax.psum_scatter(x, axes, scatter_dimension=dim, tiled=True)
-  for groups in _rings_of(mesh, axes[0]):
+  # XLA:TPU has a reduce-scatter for one ring of a torus; for a plane it makes an
+  # all-reduce and discards most of it. Ring by ring, half the bytes travel.
+  for groups in _ring_groups_of(mesh, axes[0]):
     x = jax.lax.psum_scatter(
       x, axes[0], scatter_dimension=dim, axis_index_groups=groups, tiled=True
     )
   return x
 
 
-def _rings_of(mesh, axis):
+def _ring_groups_of(mesh, axis):
   along = mesh.axis_names.index(axis)
   line = [0] * mesh.devices.ndim
   line[along] = slice(None)
-  return rings(
+  return ring_groups(
     [getattr(device, 'coords', None) for device in mesh.devices[tuple(line)]]
   )
 
 
-def rings(coordinates):
-  """Returns groups of places of a list, a tuple of them for each axis of a torus.
+def ring_groups(coordinates):
+  """Returns one tuple of groups of device indices for each torus axis of a mesh axis.
 
-  As `axis_index_groups` want them, outermost first: sums along the first groups, then
-  along the next, leave pieces in the order of the list. (None,), one group of all,
-  where devices tell no coordinates, lie on one ring, or are in no such order.
+  Each is an `axis_index_groups`; outermost first, so that reduce-scatters over them in
+  turn leave shards in the order of `coordinates`. (None,), one group of all, where
+  devices have no coordinates, lie on one ring, or are in no such order.
   """
-  if any(place is None for place in coordinates):
+  if any(position is None for position in coordinates):
     return (None,)
   sizes = [len(set(values)) for values in zip(*coordinates, strict=True)]
   sizes = [size for size in sizes if size > 1]
@@ -56,12 +56,12 @@ def rings(coordinates):
 
 
 def _groups(n, size, stride):
-  """Returns every `size` places that stand `stride` apart."""
+  """Returns groups of `size` indices below `n` that are `stride` apart."""
   starts = [i for i in range(n) if i // stride % size == 0]
   return tuple(tuple(start + stride * k for k in range(size)) for start in starts)
 
 
 def _is_line(coordinates, group):
-  """Returns whether the places of `group` differ in one coordinate only."""
-  places = [coordinates[i] for i in group]
-  return sum(len(set(values)) > 1 for values in zip(*places, strict=True)) == 1
+  """Returns whether the devices of `group` differ in one coordinate only."""
+  positions = [coordinates[i] for i in group]
+  return sum(len(set(values)) > 1 for values in zip(*positions, strict=True)) == 1

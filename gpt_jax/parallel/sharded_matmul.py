@@ -1,13 +1,10 @@
-"""Matrix products on a mesh, with the communication written out.
+"""Matmuls on a mesh, with the collectives written out.
 
-ZeRO-3 (arXiv:1910.02054) and Megatron's tensor and sequence parallelism
-(arXiv:2205.05198) in one rule: what a mesh axis cuts is gathered before a product that
-needs it whole, and a sum that a mesh axis shares is scattered to where its pieces live,
-forward and backward, in the precision of the product. Left to itself, XLA sums some
-gradients in float32 and all-reduces others, of which each device throws most away.
-
-Several products of one `x` (queries, keys, values) gather it once, and its gradient is
-one sum. A layout that the rule does not cover is left to XLA.
+One rule covers ZeRO-3 (arXiv:1910.02054) and Megatron's tensor and sequence parallelism
+(arXiv:2205.05198): what is sharded but needed in full is all-gathered before a matmul,
+partial sums are reduce-scattered to where their shards live, forward and backward, in
+the dtype of the matmul. Left to itself, XLA sums some gradients in float32 and
+all-reduces others, most of which each device then discards.
 """
 
 import dataclasses
@@ -17,133 +14,144 @@ import jax.numpy as jnp
 
 from gpt_jax.core import matmul
 from gpt_jax.parallel.reduce_scatter import reduce_scatter
-from gpt_jax.parallel.sharding import ShardingRules
+from gpt_jax.parallel.sharding import ShardingRules, activation_axes, parameter_axes
 
 
 @dataclasses.dataclass(frozen=True)
 class MatmulSpec:
-  """`equation` of x and a kernel, such as 'BTD,DF->BTF', and their logical axes."""
+  """An einsum of an activation and a kernel, such as 'BTD,DF->BTF'.
+
+  Its letters say which logical axes the arrays have: `sharding.PARAMETER_AXES` and
+  `sharding.ACTIVATION_AXES`.
+  """
 
   equation: str
-  x_axes: tuple[str | None, ...]
-  kernel_axes: tuple[str | None, ...]
-  out_axes: tuple[str | None, ...]
 
   @property
   def letters(self):
-    """Returns the letters of x, of the kernel and of the result."""
+    """The letters of x, of the kernel and of the output."""
     terms, out = self.equation.split('->')
     return (*terms.split(','), out)
 
+  @property
+  def axes(self):
+    """The logical axes of x, of the kernel and of the output."""
+    x, kernel, out = self.letters
+    return activation_axes(x), parameter_axes(kernel), activation_axes(out)
 
-def sharded_matmul(rules, products, x, kernels):
-  """Returns a list: the einsum of `x` and each of `kernels`, in the dtype of `x`.
+
+def sharded_matmul(rules, specs, x, kernels):
+  """Returns the einsums of `x` and each of `kernels` as a list, in the dtype of `x`.
+
+  Several kernels (query, key, value) share one gather of `x` and one sum of its
+  gradient. Shardings that the rule does not cover are left to XLA.
 
   Args:
-    rules: `sharding.ShardingRules`; None: all on one device.
-    products: a MatmulSpec for each kernel, all with the same `x`, whose first dimension is
-      the batch.
+    rules: `sharding.ShardingRules`; None: one device.
+    specs: a MatmulSpec for each kernel; the first dimension of `x` is the batch.
   """
-  layouts = tuple(_layout(rules, product) for product in products)
-  if all(layout is None for layout in layouts):
+  plans = tuple(_plan(rules, spec) for spec in specs)
+  if all(plan is None for plan in plans):
     return [
-      matmul.einsum(product.equation, x, kernel)
-      for product, kernel in zip(products, kernels, strict=True)
+      matmul.einsum(spec.equation, x, kernel)
+      for spec, kernel in zip(specs, kernels, strict=True)
     ]
-  if len({layout and layout.of_x for layout in layouts}) > 1:
-    pairs = zip(products, kernels, strict=True)
+  if len({plan and plan.x for plan in plans}) > 1:
     return [
-      sharded_matmul(rules, [product], x, [kernel])[0] for product, kernel in pairs
+      sharded_matmul(rules, [spec], x, [kernel])[0]
+      for spec, kernel in zip(specs, kernels, strict=True)
     ]
-  return list(_multiply(rules, tuple(products), layouts, x, tuple(kernels)))
+  return list(_sharded_matmul(rules, tuple(specs), plans, x, tuple(kernels)))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Collectives:
-  """How an array gets from where it is stored to where it is multiplied, and back."""
+  """What it takes to get one array from its shards to the matmul, and back."""
 
   gathered: tuple[tuple[int, tuple[str, ...]], ...]
-  """(dimension, mesh axes): made whole before the product."""
-  shared: tuple[str, ...]
-  """Mesh axes that share the sum which is this array, or its gradient."""
+  """(dimension, mesh axes) to all-gather before the matmul."""
+  summed: tuple[str, ...]
+  """Mesh axes that hold partial sums of this array, or of its gradient."""
 
   def gather(self, array):
     for dim, axes in self.gathered:
       array = jax.lax.all_gather(array, axes, axis=dim, tiled=True)
     return array
 
-  def scatter(self, array, mesh):
-    """Returns the sum over `shared`, cut again where `gather` makes whole."""
+  def reduce(self, array, mesh):
+    """Returns the sum over `summed`, scattered over what `gather` gathers."""
     scattered = {axis for _, axes in self.gathered for axis in axes}
-    whole = tuple(axis for axis in self.shared if axis not in scattered)
+    replicated = tuple(axis for axis in self.summed if axis not in scattered)
     for dim, axes in self.gathered:
       array = reduce_scatter(array, mesh, axes, dim)
-    return jax.lax.psum(array, whole) if whole else array
+    return jax.lax.psum(array, replicated) if replicated else array
 
-  def scattered(self, equation, x, y, dtype, mesh):
-    """Returns `scatter` of a product, made with the dimension in front that is cut.
+  def reduced_matmul(self, equation, x, y, dtype, mesh):
+    """Returns `reduce` of a matmul, computed with the scattered dimension in front.
 
-    A TPU pads what lies innermost to 128 lanes, and a scan over layers keeps pieces as
-    they come: the few columns of `down` on each of 256 devices took eight times their
-    room.
+    A TPU pads the innermost dimension to 128 lanes, and a scan over layers keeps shards
+    as they come: the few columns of `down` on each of 256 devices took eight times
+    their bytes.
     """
     if len(self.gathered) != 1:
-      return self.scatter(matmul.contract(equation, x, y, dtype), mesh)
+      return self.reduce(matmul.contract(equation, x, y, dtype), mesh)
     terms, letters = equation.split('->')
     ((dim, axes),) = self.gathered
-    turned = f'{terms}->{letters[dim]}{letters[:dim]}{letters[dim + 1 :]}'
-    front = dataclasses.replace(self, gathered=((0, axes),))
-    return jnp.moveaxis(
-      front.scatter(matmul.contract(turned, x, y, dtype), mesh), 0, dim
-    )
+    in_front = f'{terms}->{letters[dim]}{letters[:dim]}{letters[dim + 1 :]}'
+    collectives = dataclasses.replace(self, gathered=((0, axes),))
+    array = collectives.reduce(matmul.contract(in_front, x, y, dtype), mesh)
+    return jnp.moveaxis(array, 0, dim)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Layout:
-  of_x: _Collectives
-  of_kernel: _Collectives
-  of_out: _Collectives
+class _Plan:
+  """The collectives of one matmul."""
+
+  x: _Collectives
+  kernel: _Collectives
+  out: _Collectives
 
 
-def _layout(rules: ShardingRules | None, product):
-  """Returns the _Layout of a product; None where it is XLA's affair.
+def _plan(rules: ShardingRules | None, spec):
+  """Returns the _Plan of a MatmulSpec; None where it is left to XLA.
 
-  That is where nothing is cut, and where an array lies so that it would have to be
-  sliced, not gathered.
+  That is where nothing is sharded, and where an array would have to be sliced, not
+  gathered.
   """
   if rules is None:
     return None
-  x, kernel, out = product.letters
-  in_x = _cuts(rules, x, product.x_axes)
-  in_kernel = _cuts(rules, kernel, product.kernel_axes)
-  in_out = _cuts(rules, out, product.out_axes)
-  batch = in_x[x[0]]
-  used = {}  # the mesh axes that cut a letter while it is multiplied
+  x, kernel, out = spec.letters
+  shards_x, shards_kernel, shards_out = (
+    _mesh_axes(rules, letters, names)
+    for letters, names in zip(spec.letters, spec.axes, strict=True)
+  )
+  batch = shards_x[x[0]]
+  used = {}  # the mesh axes over which a letter is sharded while it is multiplied
   for letter in x + kernel:
     if letter in kernel:
-      used[letter] = tuple(axis for axis in in_kernel[letter] if axis not in batch)
+      used[letter] = tuple(axis for axis in shards_kernel[letter] if axis not in batch)
     else:
-      used[letter] = tuple(axis for axis in in_x[letter] if axis in in_out[letter])
-  moves = []
-  for letters, cuts in ((x, in_x), (kernel, in_kernel), (out, in_out)):
-    summed = [letter for letter in used if letter not in letters]
-    shared = tuple(axis for letter in summed for axis in used[letter])
+      used[letter] = tuple(a for a in shards_x[letter] if a in shards_out[letter])
+  collectives = []
+  for letters, shards in ((x, shards_x), (kernel, shards_kernel), (out, shards_out)):
+    absent = [letter for letter in used if letter not in letters]
+    summed = tuple(axis for letter in absent for axis in used[letter])
     gathered = []
     for dim, letter in enumerate(letters):
-      rest = cuts[letter][len(used[letter]) :]
-      if cuts[letter] != used[letter] + rest or not set(rest) <= set(shared):
+      rest = shards[letter][len(used[letter]) :]
+      if shards[letter] != used[letter] + rest or not set(rest) <= set(summed):
         return None
       if rest:
         gathered.append((dim, rest))
-    moves.append(_Collectives(tuple(gathered), shared))
-  axes = [axis for cut in used.values() for axis in cut]
-  if len(axes) != len(set(axes)) or not any(move.shared for move in moves):
+    collectives.append(_Collectives(tuple(gathered), summed))
+  axes = [axis for each in used.values() for axis in each]
+  if len(axes) != len(set(axes)) or not any(each.summed for each in collectives):
     return None
-  return _Layout(*moves)
+  return _Plan(*collectives)
 
 
-def _cuts(rules, letters, names):
-  """Returns the mesh axes of more than one device that cut each letter."""
+def _mesh_axes(rules, letters, names):
+  """Returns the mesh axes of more than one device that shard each letter."""
   return {
     letter: tuple(
       axis for axis in rules.mesh_axes_of(name) if rules.mesh.shape[axis] > 1
@@ -166,71 +174,73 @@ def _is_names(tree):
   return isinstance(tree, tuple) and all(isinstance(n, str | None) for n in tree)
 
 
-def _forward(rules, products, layouts, x, kernels):
+def _names(specs):
+  """Returns the logical axes of x, of all kernels and of all outputs."""
+  x, kernels, outs = zip(*(spec.axes for spec in specs), strict=True)
+  return x[0], kernels, outs
+
+
+def _forward(rules, specs, plans, x, kernels):
   def local(x, kernels):
-    x = layouts[0].of_x.gather(x)
+    x = plans[0].x.gather(x)
     outs = []
-    for product, layout, kernel in zip(products, layouts, kernels, strict=True):
-      out = matmul.contract(
-        product.equation, x, layout.of_kernel.gather(kernel), x.dtype
-      )
-      outs.append(layout.of_out.scatter(out, rules.mesh))
+    for spec, plan, kernel in zip(specs, plans, kernels, strict=True):
+      out = matmul.contract(spec.equation, x, plan.kernel.gather(kernel), x.dtype)
+      outs.append(plan.out.reduce(out, rules.mesh))
     return tuple(outs)
 
-  names = (products[0].x_axes, tuple(product.kernel_axes for product in products))
-  out_names = tuple(product.out_axes for product in products)
-  return _shard_map(rules, local, names, out_names)(x, kernels), (x, kernels)
+  x_names, kernel_names, out_names = _names(specs)
+  run = _shard_map(rules, local, (x_names, kernel_names), out_names)
+  return run(x, kernels), (x, kernels)
 
 
-def _backward(rules, products, layouts, saved, d_outs):
+def _backward(rules, specs, plans, saved, d_outs):
   def local(x, kernels, d_outs):
-    x = layouts[0].of_x.gather(x)
+    x = plans[0].x.gather(x)
     dx, d_kernels = 0, []
-    for product, layout, kernel, d_out in zip(
-      products, layouts, kernels, d_outs, strict=True
-    ):
-      x_letters, kernel_letters, out_letters = product.letters
-      d_out = layout.of_out.gather(d_out.astype(x.dtype))
-      whole = layout.of_kernel.gather(kernel)
-      dx += matmul.contract(
-        f'{kernel_letters},{out_letters}->{x_letters}', whole, d_out, x.dtype
-      )
+    for spec, plan, kernel, d_out in zip(specs, plans, kernels, d_outs, strict=True):
+      x_letters, kernel_letters, out_letters = spec.letters
+      d_out = plan.out.gather(d_out.astype(x.dtype))
+      equation = f'{kernel_letters},{out_letters}->{x_letters}'
+      dx += matmul.contract(equation, plan.kernel.gather(kernel), d_out, x.dtype)
       equation = f'{x_letters},{out_letters}->{kernel_letters}'
       d_kernels.append(
-        layout.of_kernel.scattered(equation, x, d_out, kernel.dtype, rules.mesh)
+        plan.kernel.reduced_matmul(equation, x, d_out, kernel.dtype, rules.mesh)
       )
-    return layouts[0].of_x.scatter(dx, rules.mesh), tuple(d_kernels)
+    return plans[0].x.reduce(dx, rules.mesh), tuple(d_kernels)
 
-  kernel_names = tuple(product.kernel_axes for product in products)
-  names = (products[0].x_axes, kernel_names)
-  out_names = tuple(product.out_axes for product in products)
-  return _shard_map(rules, local, (*names, out_names), names)(*saved, d_outs)
-
-
-def _value(rules, products, layouts, x, kernels):
-  return _forward(rules, products, layouts, x, kernels)[0]
+  x_names, kernel_names, out_names = _names(specs)
+  in_names, grad_names = (x_names, kernel_names, out_names), (x_names, kernel_names)
+  return _shard_map(rules, local, in_names, grad_names)(*saved, d_outs)
 
 
-_multiply = jax.custom_vjp(_value, nondiff_argnums=(0, 1, 2))
-_multiply.defvjp(_forward, _backward)
+def _value(rules, specs, plans, x, kernels):
+  return _forward(rules, specs, plans, x, kernels)[0]
+
+
+_sharded_matmul = jax.custom_vjp(_value, nondiff_argnums=(0, 1, 2))
+_sharded_matmul.defvjp(_forward, _backward)
 
 
 def sum_over_batch(rules, parts, names):
-  """Returns the sum of `parts` over their first dimension, cut as `names` say.
+  """Returns the sum of `parts` over their first dimension, sharded as `names` say.
 
-  That dimension stands for the devices that share out the batch.
+  That dimension stands for the devices over which the batch is sharded.
   """
   total = parts.sum(0)
   if rules is None:
     return total
-  batch = _cuts(rules, 'P', ('batch',))['P']
-  cuts = [_cuts(rules, 'P', (name,))['P'] for name in names]
-  mine = [(dim, cut) for dim, cut in enumerate(cuts) if set(cut) & set(batch)]
+  batch = _mesh_axes(rules, 'P', ('batch',))['P']
+  shards = [_mesh_axes(rules, 'P', (name,))['P'] for name in names]
+  mine = [(dim, axes) for dim, axes in enumerate(shards) if set(axes) & set(batch)]
   if len(mine) != 1 or not set(mine[0][1]) <= set(batch):
     return rules.constrain(total, *names)
   (dim, axes), mesh = mine[0], rules.mesh
-  moves = _Collectives(((dim, axes),), batch)
+  collectives = _Collectives(((dim, axes),), batch)
   inside = tuple(None if i == dim else name for i, name in enumerate(names))
   return _shard_map(
-    rules, lambda parts: moves.scatter(parts.sum(0), mesh), (('batch', *inside),), names
+    rules,
+    lambda parts: collectives.reduce(parts.sum(0), mesh),
+    (('batch', *inside),),
+    names,
   )(parts)

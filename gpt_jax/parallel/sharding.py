@@ -1,8 +1,7 @@
-"""One table from the logical axes that model code names to the axes of the mesh.
+"""Which mesh axes shard which dimension: logical axis names and presets for them.
 
-Parameters carry logical names beside their shapes; activations are pinned by
-`ShardingRules.constrain(x, 'batch', 'time', 'act_embed')` after each block. A preset says where
-each name lives. Adding a way to parallelise is adding a column to `PRESETS`.
+Model code names dimensions ('batch', 'embed', 'heads'), a preset says over which mesh
+axes each name is sharded. A new way to parallelise is a new entry in PRESETS.
 """
 
 import dataclasses
@@ -16,38 +15,61 @@ from gpt_jax.core.registry import lookup
 from gpt_jax.parallel.mesh import slices_of
 
 _BATCH = {'batch': ('data', 'fsdp')}
-# Scales and biases of the width ('embed_vector') stay whole: gathering some KiB is all
-# delay, and XLA:TPU makes it a sum of shards in zeros that everything waits for.
+# Scales and biases of the width ('embed_vector') stay replicated: gathering a few KiB
+# is pure latency, and XLA:TPU does it by an all-reduce of zero-padded shards that
+# everything waits for.
 _FSDP = _BATCH | {'embed': 'fsdp'}
 _TENSOR = {
   'vocab': 'tensor', 'heads': 'tensor', 'kv_heads': 'tensor', 'mlp': 'tensor',
   'act_heads': 'tensor', 'act_kv_heads': 'tensor', 'act_mlp': 'tensor',
   'act_vocab': 'tensor',
-  # Between products the stream lies in pieces of time: what would be the same work on
-  # every device of the axis, norms above all, is shared. arXiv:2205.05198, section 4.
+  # Sequence parallelism: between matmuls the residual stream is sharded in time, so
+  # that norms are not repeated on each device. arXiv:2205.05198, section 4.
   'stream_time': 'tensor',
 }  # fmt: skip
 
 PRESETS = {
-  # Every device holds all parameters and a share of the batch (data parallelism).
+  # Data parallelism: parameters replicated, the batch sharded.
   'replicated': _BATCH,
-  # Parameters and optimizer state cut along the width. ZeRO-3, arXiv:1910.02054.
+  # Parameters and optimizer state sharded along the width. ZeRO-3, arXiv:1910.02054.
   'fsdp': _FSDP,
-  # Heads, MLP and vocabulary cut as well. Megatron-LM, arXiv:1909.08053.
+  # Heads, MLP and vocabulary sharded too. Megatron-LM, arXiv:1909.08053.
   'fsdp_tensor': _FSDP | _TENSOR,
-  # Time cut too: activations of long sequences spread over the sequence axis.
+  # Time sharded too: context parallelism, for the activations of long sequences.
   'sequence': _FSDP
   | _TENSOR
   | {'time': 'sequence', 'stream_time': ('sequence', 'tensor')},
 }
 
+PARAMETER_AXES = {
+  'D': 'embed', 'F': 'mlp', 'H': 'heads', 'G': 'kv_heads', 'K': 'head_dim',
+}  # fmt: skip
+"""Letter of a kernel's dimension -> logical axis."""
+
+ACTIVATION_AXES = {
+  'B': 'batch', 'T': 'time', 'F': 'act_mlp', 'H': 'act_heads', 'G': 'act_kv_heads',
+  'K': 'head_dim',
+}  # fmt: skip
+"""Letter of an activation's dimension -> logical axis, inside a layer."""
 
 RESIDUAL_AXES = ('batch', 'stream_time', 'act_embed')
-"""Logical axes of the residual stream, BTD."""
+"""Logical axes of the residual stream, BTD: between layers time is sharded further."""
 
 EMBED_AXES = ('read_batch', 'read_time', 'embed')
-"""Those of rows as they are read from tables, BTD: cut in width as the tables are, and
-like the stream along the mesh axes that this leaves."""
+"""Logical axes of rows just read from an embedding, BTD: sharded in width as the
+embedding is, and like the stream along the mesh axes that this leaves."""
+
+
+def parameter_axes(letters):
+  """Returns the logical axes of a kernel, such as 'DHK'."""
+  return tuple(PARAMETER_AXES[letter] for letter in letters)
+
+
+def activation_axes(letters):
+  """Returns the logical axes of an activation, such as 'BHTK' or the stream, 'BTD'."""
+  if letters == 'BTD':
+    return RESIDUAL_AXES
+  return tuple(ACTIVATION_AXES[letter] for letter in letters)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +87,7 @@ class ShardingRules:
     if len(used) != len(set(used)):
       placed = {name: part for name, part in zip(names, spec, strict=True) if part}
       raise ConfigError(
-        f'parallel.overrides: {placed} cut two dimensions of one array along the same'
+        f'parallel.overrides: {placed} shard two dimensions of one array over the same'
         ' mesh axis; give one of them None.'
       )
     return PartitionSpec(*spec)
@@ -75,13 +97,13 @@ class ShardingRules:
     return NamedSharding(self.mesh, self.spec(names))
 
   def constrain(self, x, *names):
-    """Returns `x` pinned to where its logical axes live; a hint only XLA sees."""
+    """Returns `x` with a sharding constraint by its logical axes."""
     assert len(names) == x.ndim, (names, x.shape)
     return jax.lax.with_sharding_constraint(x, self.sharding(names))
 
   @property
   def spans_slices(self):
-    """Whether the devices lie in several TPU slices, which a slower network joins."""
+    """Whether the devices lie in several TPU slices, joined by a slower network."""
     return len(slices_of(self.mesh.devices.flat)) > 1
 
   def mesh_axes_of(self, name):
@@ -89,7 +111,7 @@ class ShardingRules:
     return _as_tuple(self.mesh_axes.get(name) or ())
 
   def num_shards(self, name):
-    """Returns into how many parts the logical axis `name` is cut."""
+    """Returns into how many shards the logical axis `name` is divided."""
     return math.prod(self.mesh.shape[axis] for axis in self.mesh_axes_of(name))
 
   def check(self, array_name, shape, names):
@@ -99,9 +121,9 @@ class ShardingRules:
       if size % shards:
         raise ConfigError(
           f'{array_name}: its {name!r} dimension of {size} does not divide over'
-          f' {shards} devices ({self.mesh_axes[name]!r}); change parallel.mesh so that they'
-          f' are one of {_divisors(size, 4 * shards)}, or keep the axis whole with'
-          f' parallel.overrides.{name}=None.'
+          f' {shards} devices ({self.mesh_axes[name]!r}); change parallel.mesh so that'
+          f' they are one of {_divisors(size, 4 * shards)}, or replicate the dimension'
+          f' with parallel.overrides.{name}=None.'
         )
 
 
@@ -127,5 +149,5 @@ def make_sharding_rules(parallel, mesh):
 
 
 def constrain(rules, x, *names):
-  """Returns `x` pinned by `rules`; as it is where they are None, on one device."""
+  """Returns `x` constrained by `rules`, or unchanged where they are None."""
   return x if rules is None else rules.constrain(x, *names)

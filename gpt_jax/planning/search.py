@@ -14,8 +14,7 @@ import jax
 
 from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.model import flops
-from gpt_jax.model.gpt import REMAT_POLICIES
+from gpt_jax.model import flops, remat
 from gpt_jax.parallel.mesh import axis_sizes
 from gpt_jax.planning import inputs
 from gpt_jax.planning.plan import Plan, make_plan
@@ -67,7 +66,7 @@ def batches(config, topology):
 
 def remats(config, topology):
   """Returns the remat policies."""
-  return [{'model.remat': name} for name in ('none', *REMAT_POLICIES)]
+  return [{'model.remat': name} for name in ('none', *remat.POLICIES)]
 
 
 def meshes(config, topology):

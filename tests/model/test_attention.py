@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import bind, dense, masks, positions
+from gpt_jax.attention import bind, dense, masks
 from gpt_jax.core import pytree
 from gpt_jax.model.attention import Attention
+from gpt_jax.model.positions import rope_angles
 from tests import small_models as small
 
 B, T, D = 2, 6, 16
@@ -24,9 +25,7 @@ def inputs():
 
 
 def angles(start, cfg):
-  return positions.rope_angles(
-    start + jnp.arange(T)[None], cfg.head_dim, theta=100.0, original_len=8
-  )
+  return rope_angles(cfg, start + jnp.arange(T)[None])
 
 
 def params_of(attention, seed=0):

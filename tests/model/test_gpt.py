@@ -14,7 +14,7 @@ from gpt_jax.attention import KERNELS, masks
 from gpt_jax.core import pytree
 from gpt_jax.core.axes import LOGICAL_AXES
 from gpt_jax.model import stacking
-from gpt_jax.model.gpt import REMAT_POLICIES
+from gpt_jax.model.remat import POLICIES
 from tests import numpy_gpt
 from tests import small_models as small
 
@@ -147,7 +147,7 @@ def _without_remat():
 
 
 @pytest.mark.parametrize(
-  'remat,scan_layers', [(name, True) for name in REMAT_POLICIES] + [('full', False)]
+  'remat,scan_layers', [(name, True) for name in POLICIES] + [('full', False)]
 )
 def test_rematerialising_changes_neither_loss_nor_gradients(remat, scan_layers):
   overrides = dict(activation='swiglu', scan_layers=scan_layers, remat=remat)

@@ -22,14 +22,14 @@ def grid(*sizes, order=None):
 
 
 def test_a_plane_is_summed_over_columns_and_then_rows():
-  columns, rows = reduce_scatter.rings(grid(2, 3))
+  columns, rows = reduce_scatter.ring_groups(grid(2, 3))
   assert columns == ((0, 3), (1, 4), (2, 5))
   assert rows == ((0, 1, 2), (3, 4, 5))
 
 
 @pytest.mark.parametrize('sizes', [(4, 4), (2, 4), (2, 3, 4), (8, 1, 8)])
 def test_every_two_places_meet_and_every_group_is_a_line(sizes):
-  stages = reduce_scatter.rings(grid(*sizes))
+  stages = reduce_scatter.ring_groups(grid(*sizes))
   assert len(stages) == sum(size > 1 for size in sizes)
   reached = [{i} for i in range(len(grid(*sizes)))]
   for groups in stages:
@@ -52,7 +52,7 @@ def test_every_two_places_meet_and_every_group_is_a_line(sizes):
   ],
 )
 def test_what_is_no_grid_is_one_group(coordinates):
-  assert reduce_scatter.rings(coordinates) == (None,)
+  assert reduce_scatter.ring_groups(coordinates) == (None,)
 
 
 def test_stages_leave_the_pieces_that_one_sum_over_all_leaves(monkeypatch):
@@ -70,7 +70,9 @@ def test_stages_leave_the_pieces_that_one_sum_over_all_leaves(monkeypatch):
 
   np.testing.assert_array_equal(jax.jit(scattered)(x), x.sum(0))
   monkeypatch.setattr(
-    reduce_scatter, '_rings_of', lambda mesh, axis: reduce_scatter.rings(grid(2, 2, 2))
+    reduce_scatter,
+    '_ring_groups_of',
+    lambda mesh, axis: reduce_scatter.ring_groups(grid(2, 2, 2)),
   )
   program = jax.jit(lambda x: scattered(x)).lower(x).compile()
   np.testing.assert_array_equal(program(x), x.sum(0))

@@ -1,4 +1,4 @@
-"""Products on a mesh: the einsum's numbers, and the communication that was written."""
+"""Matmuls on a mesh: the einsum's numbers, and the collectives that were written."""
 
 import re
 
@@ -9,27 +9,16 @@ import pytest
 
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul, sum_over_batch
-from gpt_jax.parallel.sharding import RESIDUAL_AXES, make_sharding_rules
+from gpt_jax.parallel.sharding import make_sharding_rules
 from tests import small_models as small
 
-HIDDEN = ('batch', 'time', 'act_mlp')
-HEADS = ('batch', 'act_heads', 'time', 'head_dim')
-GROUPS = ('batch', 'act_kv_heads', 'time', 'head_dim')
-
-PRODUCTS = {
-  'widen': [MatmulSpec('BTD,DF->BTF', RESIDUAL_AXES, ('embed', 'mlp'), HIDDEN)] * 2,
-  'narrow': [MatmulSpec('BTF,FD->BTD', HIDDEN, ('mlp', 'embed'), RESIDUAL_AXES)],
-  'heads': [
-    MatmulSpec('BTD,DHK->BHTK', RESIDUAL_AXES, ('embed', 'heads', 'head_dim'), HEADS),
-    MatmulSpec(
-      'BTD,DHK->BHTK', RESIDUAL_AXES, ('embed', 'kv_heads', 'head_dim'), GROUPS
-    ),
-  ],
-  'out': [
-    MatmulSpec('BHTK,HKD->BTD', HEADS, ('heads', 'head_dim', 'embed'), RESIDUAL_AXES)
-  ],
+MATMULS = {
+  'up, gate': [MatmulSpec('BTD,DF->BTF')] * 2,
+  'down': [MatmulSpec('BTF,FD->BTD')],
+  'query, key': [MatmulSpec('BTD,DHK->BHTK'), MatmulSpec('BTD,DGK->BGTK')],
+  'out': [MatmulSpec('BHTK,HKD->BTD')],
 }
-SIZES = dict(B=8, T=8, D=16, F=24, H=4, K=2)
+SIZES = dict(B=8, T=8, D=16, F=24, H=4, G=2, K=2)
 
 CASES = {
   'replicated': ('replicated', dict(data=8), {}),
@@ -37,11 +26,11 @@ CASES = {
   'fsdp_tensor': ('fsdp_tensor', dict(fsdp=4, tensor=2), {}),
   'fsdp_tensor, data': ('fsdp_tensor', dict(data=2, fsdp=2, tensor=2), {}),
   'sequence': ('sequence', dict(fsdp=2, sequence=2, tensor=2), {}),
-  'whole groups': (
+  'replicated kv heads': (
     'fsdp_tensor', dict(fsdp=4, tensor=2), dict(kv_heads=None, act_kv_heads=None),
   ),
-  'whole stream': ('fsdp_tensor', dict(fsdp=4, tensor=2), dict(stream_time=None)),
-  'stream cut in width': (
+  'replicated stream': ('fsdp_tensor', dict(fsdp=4, tensor=2), dict(stream_time=None)),
+  'stream sharded in width': (
     'fsdp_tensor', dict(fsdp=4, tensor=2), dict(stream_time=None, act_embed='tensor'),
   ),
   'width on both': (
@@ -59,21 +48,21 @@ def rules_of(case):
   return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
-def operands(products, dtype=jnp.float32):
+def operands(specs, dtype=jnp.float32):
   rng = np.random.default_rng(0)
 
   def draw(letters):
     shape = [SIZES[letter] for letter in letters]
     return jnp.asarray(rng.normal(size=shape), dtype)
 
-  return draw(products[0].letters[0]), [draw(p.letters[1]) for p in products]
+  return draw(specs[0].letters[0]), [draw(p.letters[1]) for p in specs]
 
 
-def outs_and_grads(rules, products):
-  """Returns a function of (x, kernels): the products and a loss' gradients."""
+def outs_and_grads(rules, specs):
+  """Returns a function of (x, kernels): outputs, and gradients of a loss."""
 
   def loss(x, kernels):
-    outs = sharded_matmul(rules, products, x, kernels)
+    outs = sharded_matmul(rules, specs, x, kernels)
     return sum(jnp.sum(jnp.sin(out.astype(jnp.float32))) for out in outs), outs
 
   def run(x, kernels):
@@ -84,21 +73,21 @@ def outs_and_grads(rules, products):
   return run
 
 
-@pytest.mark.parametrize('name', PRODUCTS)
+@pytest.mark.parametrize('name', MATMULS)
 @pytest.mark.parametrize('case', CASES)
 def test_values_and_gradients_are_those_of_one_device(case, name):
-  products = PRODUCTS[name]
-  x, kernels = operands(products)
-  found = small.jit(outs_and_grads(rules_of(case), products))(x, kernels)
-  expected = small.jit(outs_and_grads(None, products))(x, kernels)
+  specs = MATMULS[name]
+  x, kernels = operands(specs)
+  found = small.jit(outs_and_grads(rules_of(case), specs))(x, kernels)
+  expected = small.jit(outs_and_grads(None, specs))(x, kernels)
   small.assert_trees_close(found, expected, atol=1e-4)
 
 
 def compiled(case, name, dtype=jnp.bfloat16):
   """Returns the HLO before XLA's passes: what was asked for, in the types asked for."""
-  rules, products = rules_of(case), PRODUCTS[name]
-  x, kernels = operands(products, dtype)
-  run = jax.jit(outs_and_grads(rules, products))
+  rules, specs = rules_of(case), MATMULS[name]
+  x, kernels = operands(specs, dtype)
+  run = jax.jit(outs_and_grads(rules, specs))
   return run.lower(x, kernels).as_text()
 
 
@@ -107,20 +96,20 @@ def collectives(text):
   return {kind: found.count(kind) for kind in sorted(set(found))}
 
 
-def test_a_weight_is_gathered_twice_and_its_gradient_scattered_once():
-  counts = collectives(compiled('fsdp', 'narrow'))
-  # The piece of the gradient that fsdp leaves is added up over data.
+def test_a_weight_is_gathered_twice_and_its_gradient_reduced_once():
+  counts = collectives(compiled('fsdp', 'down'))
+  # The shard of the gradient that fsdp leaves is summed over data.
   assert counts == {'all_gather': 2, 'reduce_scatter': 1, 'all_reduce': 1}
 
 
-def test_products_of_the_same_array_gather_it_once_and_share_its_gradients_sum():
-  counts = collectives(compiled('fsdp_tensor', 'widen'))
+def test_matmuls_of_one_array_share_its_gather_and_gradient_sum():
+  counts = collectives(compiled('fsdp_tensor', 'up, gate'))
   kernels = 2
   # Forward and backward: the stream and each kernel. Scattered: their gradients.
   assert counts == {'all_gather': 2 * (1 + kernels), 'reduce_scatter': 1 + kernels}
 
 
-def test_what_travels_has_the_precision_of_the_product():
+def test_collectives_move_arrays_in_the_dtype_of_the_matmul():
   text = compiled('fsdp_tensor', 'out')
   moved = re.findall(
     r'"stablehlo\.(?:all_gather|reduce_scatter)"[\s\S]*?-> tensor<[^>]*x(\w+)>', text
@@ -128,7 +117,7 @@ def test_what_travels_has_the_precision_of_the_product():
   assert moved and set(moved) == {'bf16'}
 
 
-def test_parts_of_devices_add_up_where_the_sum_is_placed():
+def test_partial_sums_add_up_where_the_sum_is_placed():
   parts = np.random.default_rng(0).integers(0, 9, (8, 8, 16)).astype(np.float32)
   names = ('vocab', 'embed')
   for case in CASES:

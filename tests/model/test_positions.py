@@ -6,30 +6,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import positions
+from gpt_jax.config.schema import ModelConfig
+from gpt_jax.model import positions
 from tests import numpy_gpt
+from tests import small_models as small
 
 K = 8
 
 
 def angles(positions_BT, **overrides):
-  options = dict(theta=10_000.0, scaling='none', factor=1.0, original_len=8192)
-  return positions.rope_angles(jnp.asarray(positions_BT), K, **options | overrides)
+  options = {f'rope_{name}': value for name, value in overrides.items()}
+  cfg = small.model_config(head_dim=K, position='rope', **options)
+  return positions.rope_angles(cfg, jnp.asarray(positions_BT))
+
+
+def slopes(num_heads):
+  return positions.alibi_slopes(small.model_config(num_heads=num_heads, head_dim=K))
 
 
 def random_heads(*shape):
   return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def test_rotating_is_multiplying_complex_numbers():
+def test_rope_multiplies_complex_numbers():
   x_BHTK = random_heads(1, 2, 5, K)
-  turned_BHTK = positions.rotate(x_BHTK, angles([[0, 1, 2, 3, 4]]))
+  rotated_BHTK = positions.rotate(x_BHTK, angles([[0, 1, 2, 3, 4]]))
   for h in range(2):
     expected_TK = numpy_gpt.rotate(x_BHTK[0, h].astype(np.float64), 10_000.0)
-    np.testing.assert_allclose(turned_BHTK[0, h], expected_TK, atol=1e-5)
+    np.testing.assert_allclose(rotated_BHTK[0, h], expected_TK, atol=1e-5)
 
 
-def test_rotated_scores_depend_only_on_the_distance():
+def test_rope_scores_depend_only_on_the_distance():
   q_BHTK, k_BHTK = random_heads(2, 1, 1, 1, K)
 
   def score(query_position, key_position):
@@ -44,7 +51,7 @@ def test_rotated_scores_depend_only_on_the_distance():
   assert abs(score(5, 0) - score(6, 0)) > 1e-2
 
 
-def test_rotating_keeps_lengths_dtype_and_position_zero():
+def test_rope_keeps_norms_dtype_and_position_zero():
   x_BHTK = jnp.asarray(random_heads(1, 1, 3, K), jnp.bfloat16)
   turned = positions.rotate(x_BHTK, angles([[0, 1, 2]]))
   assert turned.dtype == jnp.bfloat16
@@ -59,19 +66,19 @@ def test_angles_are_positions_times_falling_frequencies():
   np.testing.assert_allclose(angles_K2, expected_K2, rtol=1e-6)
 
 
-def test_linear_scaling_reads_a_long_text_as_a_short_one():
+def test_linear_scaling_divides_positions():
   scaled = angles([[8, 12]], scaling='linear', factor=4.0)
   np.testing.assert_allclose(scaled, angles([[2, 3]]), rtol=1e-6)
 
 
-def test_ntk_scaling_stretches_the_slowest_pair_by_the_factor_and_spares_the_fastest():
+def test_ntk_scaling_slows_the_slowest_pair_by_the_factor():
   plain_K2, scaled_K2 = angles([[1]])[0, 0], angles([[1]], scaling='ntk', factor=4.0)
   ratio_K2 = np.asarray(plain_K2 / scaled_K2[0, 0])
   assert ratio_K2[0] == 1.0
   assert ratio_K2[-1] == pytest.approx(4.0, rel=1e-5)
 
 
-def test_llama3_scaling_divides_only_waves_longer_than_the_first_training():
+def test_llama3_scaling_divides_only_low_frequencies():
   options = dict(theta=500_000.0, scaling='llama3', factor=8.0, original_len=64)
   scaled_K2 = np.asarray(angles([[1]], **options))[0, 0]
   for i in range(K // 2):
@@ -84,24 +91,30 @@ def test_llama3_scaling_divides_only_waves_longer_than_the_first_training():
 
 
 def test_sinusoids_equal_the_formula_position_by_position():
-  table_BTD = positions.sinusoids(jnp.arange(7)[None], 10)
-  np.testing.assert_allclose(table_BTD[0], numpy_gpt.sinusoids(7, 10), atol=1e-6)
+  cfg = small.model_config(d_model=10, num_heads=5)
+  sinusoids_BTD = positions.sinusoids(cfg, jnp.arange(7)[None])
+  np.testing.assert_allclose(sinusoids_BTD[0], numpy_gpt.sinusoids(7, 10), atol=1e-6)
 
 
-def test_alibi_slopes_of_eight_heads_are_those_of_the_paper():
+def test_alibi_slopes_of_8_heads_are_those_of_the_paper():
   expected_H = [1 / 2**i for i in range(1, 9)]
-  np.testing.assert_array_equal(positions.alibi_slopes(8), expected_H)
+  np.testing.assert_array_equal(slopes(8), expected_H)
 
 
 @pytest.mark.parametrize('num_heads', [1, 2, 4, 16, 64])
-def test_alibi_slopes_are_a_geometric_series_from_its_own_ratio(num_heads):
-  slopes_H = positions.alibi_slopes(num_heads)
+def test_alibi_slopes_are_a_geometric_series(num_heads):
+  slopes_H = slopes(num_heads)
   expected_H = [numpy_gpt.alibi_slope(h, num_heads) for h in range(num_heads)]
   np.testing.assert_allclose(slopes_H, expected_H, rtol=1e-6)
 
 
-def test_twelve_heads_take_eight_slopes_and_every_second_of_sixteen():
-  slopes_H = positions.alibi_slopes(12)
+def test_12_heads_take_8_slopes_and_every_second_of_16():
+  slopes_H = slopes(12)
   between_H = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
-  expected_H = [*positions.alibi_slopes(8), *between_H]
+  expected_H = [*slopes(8), *between_H]
   np.testing.assert_allclose(slopes_H, expected_H, rtol=1e-6)
+
+
+def test_the_config_offers_every_encoding():
+  fields = ModelConfig.__dataclass_fields__
+  assert set(fields['position'].metadata['choices']) == set(positions.POSITIONS)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import cache as kv_cache
 from gpt_jax.attention import masks
 from gpt_jax.model import stacking
-from gpt_jax.model.gpt import empty_cache
+from gpt_jax.model.cache import KVCache, empty_cache
 from tests import small_models as small
 
 DECODERS = {
@@ -23,7 +22,7 @@ DECODERS = {
 
 
 def test_writing_changes_the_given_rows_and_no_other():
-  empty = kv_cache.empty(2, 1, 5, 3, 'float32')
+  empty = KVCache(jnp.zeros((2, 1, 5, 3)), jnp.zeros((2, 1, 5, 3)))
   new_BGTK = jnp.ones((2, 1, 2, 3))
   cache = empty.write(new_BGTK, 2 * new_BGTK, jnp.array([0, 3]))
   np.testing.assert_array_equal(cache.k_BGSK[0, 0, :, 0], [1, 1, 0, 0, 0])
@@ -31,7 +30,8 @@ def test_writing_changes_the_given_rows_and_no_other():
 
 
 def test_a_cache_keeps_its_dtype():
-  cache = kv_cache.empty(1, 1, 4, 2, 'bfloat16')
+  zeros_BGSK = jnp.zeros((1, 1, 4, 2), jnp.bfloat16)
+  cache = KVCache(zeros_BGSK, zeros_BGSK)
   new_BGTK = jnp.ones((1, 1, 1, 2), jnp.float32)
   assert cache.write(new_BGTK, new_BGTK, jnp.array([0])).k_BGSK.dtype == jnp.bfloat16
 

@@ -1,0 +1,50 @@
+"""The KV cache: keys and values of tokens already read."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.core.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KVCache:
+  """Keys and values of one layer; rows may be filled to different lengths."""
+
+  k_BGSK: Array
+  v_BGSK: Array
+
+  def write(self, k_BGTK, v_BGTK, start_B):
+    """Returns this cache with T new tokens from `start_B` on, the rest unchanged."""
+
+    def update(old_GSK, new_GTK, start):
+      return jax.lax.dynamic_update_slice(
+        old_GSK, new_GTK.astype(old_GSK.dtype), (0, start, 0)
+      )
+
+    return KVCache(
+      jax.vmap(update)(self.k_BGSK, k_BGTK, start_B),
+      jax.vmap(update)(self.v_BGSK, v_BGTK, start_B),
+    )
+
+
+def empty_cache(cfg, batch, length):
+  """Returns the cache of a GPT for `batch` rows of up to `length` tokens.
+
+  `layers` holds a KVCache for each block, stacked where layers are scanned; `length_B`
+  counts the tokens that each row has read.
+  """
+
+  def zeros():
+    shape_BGSK = (batch, cfg.num_kv_heads, length, cfg.head_dim)
+    return KVCache(jnp.zeros(shape_BGSK, cfg.dtype), jnp.zeros(shape_BGSK, cfg.dtype))
+
+  names = [f'block_{i}' for i in range(len(cfg.layer_pattern))]
+  groups = [
+    {name: zeros() for name in names} for _ in range(cfg.num_layers // len(names))
+  ]
+  if cfg.scan_layers:
+    groups = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
+  return {'layers': groups, 'length_B': jnp.zeros(batch, jnp.int32)}

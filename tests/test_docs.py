@@ -340,7 +340,7 @@ def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
 def test_the_recipe_for_a_case_times_the_step(outside_run):
   program = outside_run.program
   shapes = inputs.abstract_batch(program)
-  timed = workload.make(program, shapes, num_ids=16, workdir=outside_run.workdir)
+  timed = workload.make_workload(program, shapes, num_ids=16, workdir=outside_run.workdir)
   (case,) = recipe('norms_case').norms(timed)
   case.run(2)
   assert int(timed.state.step) == 2

@@ -1,13 +1,19 @@
-"""What a run takes on the device that is here: one file per thing that is timed."""
+"""How fast a run is on the devices that are here: one function per thing that is timed.
 
-from gpt_jax.benchmarks import decoding, kernels, loading, training
+`session.run` (to read first) makes the cases, times them in interleaved rounds
+(timing.py) and puts the results into a report (report.py, drawn by figure.py). A new
+thing to time is a function and a line in `CASES`. `targets_tpu` and `targets_gpu` are
+programs that compare with the performance targets of the project.
+"""
+
+from gpt_jax.benchmarks import decoding, kernels, training
 
 CASES = {
   'step': training.step,
   'forward': training.forward,
   'decode': decoding.cases,
-  'loader': loading.cases,
+  'loader': training.loader,
   'attention': kernels.cases,
 }
-"""Each entry: `subject -> [timing.Case | timing.Skipped]`, compiled and ready to run.
+"""Each entry: `workload -> [timing.Case | timing.Skipped]`, compiled and ready to run.
 It raises ConfigError for a config that cannot be timed in this way."""

@@ -1,9 +1,9 @@
-"""Reading a prompt and writing after it, with the engine that `generate` uses.
+"""Prefill and decoding, with the engine that `generate` uses.
 
-Prompt and text have the same length, a power of two, so that the cache has as many rows
-for one new token as for all of them. `prefill` reads the prompt and writes one token.
-`decode` writes all of them, without the time of `prefill` in the same round: what is
-left is what each further token costs.
+Prompt and continuation have the same length, a power of two, so that the KV cache is as
+long for one new token as for all. `prefill` runs the prompt and samples one token.
+`decode` samples all, less the time of `prefill` in the same round: the cost of the
+tokens after the first.
 """
 
 import jax
@@ -17,56 +17,56 @@ from gpt_jax.model import flops
 
 BATCH_SIZES = (1, 8)
 LONGEST = 256
-"""Tokens of prompt and text together, at most."""
+"""Tokens of prompt and continuation together, at most."""
 
 
-def cases(subject, batch_sizes=BATCH_SIZES):
-  """Returns `prefill_B` and `decode_B` for each number of texts written at once."""
-  config = subject.config
-  if subject.program.objective.visibility == 'bidirectional':
+def cases(workload, batch_sizes=BATCH_SIZES):
+  """Returns `prefill_B` and `decode_B` for each batch size B."""
+  config = workload.config
+  if workload.program.objective.visibility == 'bidirectional':
     raise ConfigError(
       f'objective.name={config.objective.name!r}: a bidirectional model writes no text;'
       ' leave decode out of --what.'
     )
-  engine = text.make_engine(config, subject.state.params, subject.num_ids)
-  half = lengths(config.data.seq_len)
+  engine = text.make_engine(config, workload.state.params, workload.num_ids)
+  half = prompt_length(config.data.seq_len)
   if half < 2:
     return [
       timing.Skipped('decode', f'data.seq_len={config.data.seq_len} is too short')
     ]
   found = []
-  for rows_BT in prompts(subject, batch_sizes).values():
+  for rows_BT in prompts(workload, batch_sizes).values():
     found += _pair(engine, config, list(rows_BT), half)
   return found
 
 
-def prompts(subject, batch_sizes=BATCH_SIZES):
-  """Returns `{B: ids [B, length of a prompt]}`, always the same."""
-  half = lengths(subject.config.data.seq_len)
+def prompts(workload, batch_sizes=BATCH_SIZES):
+  """Returns `{B: ids [B, prompt_length]}`, the same at every call."""
+  half = prompt_length(workload.config.data.seq_len)
   rng = np.random.default_rng(0)
   return {
-    rows: rng.integers(0, subject.num_ids, (rows, half), np.int32)
+    rows: rng.integers(0, workload.num_ids, (rows, half), np.int32)
     for rows in batch_sizes
   }
 
 
-def lengths(seq_len):
-  """Returns how many tokens a prompt has, and as many are written after it."""
+def prompt_length(seq_len):
+  """Returns how many tokens a prompt has; the continuation has as many."""
   return max(1, min(1 << (seq_len.bit_length() - 1), LONGEST) // 2)
 
 
 def token_bytes(config, engine_params, rows, cached):
-  """Returns what has to be read from memory for one more token of each of `rows`.
+  """Returns the bytes that one more token of each of `rows` has to read from memory.
 
-  All weights but tables from which single rows are taken, and the keys and values of
-  the `cached` tokens before.
+  All weights, but not embeddings of which single rows are looked up; and the keys and
+  values of the `cached` tokens before.
   """
   model = config.model
-  picked = ['position/'] if model.tie_embeddings else ['position/', 'embed/']
+  looked_up = ['position/'] if model.tie_embeddings else ['position/', 'embed/']
   weights = sum(
     leaf.nbytes
     for name, leaf in named_leaves(engine_params)
-    if not name.startswith(tuple(picked))
+    if not name.startswith(tuple(looked_up))
   )
   width = np.dtype(jax.numpy.dtype(model.dtype)).itemsize
   row = 2 * model.num_layers * model.num_kv_heads * model.head_dim * width
@@ -76,14 +76,14 @@ def token_bytes(config, engine_params, rows, cached):
 def _pair(engine, config, prompts, half):
   rows = len(prompts)
 
-  def write(tokens):
+  def generate(tokens):
     def run(times):
       for _ in range(times):
         engine.generate(prompts, max_new_tokens=tokens)
 
     return run
 
-  prefill, decode = write(1), write(half)
+  prefill, decode = generate(1), generate(half)
   compile_seconds = timing.first_run_seconds(prefill)
   mean_cached = half + half / 2
   return [

@@ -1,4 +1,4 @@
-"""A bench as a PNG: shares of the peaks, attention by length, ratios to the peer."""
+"""A bench drawn as a PNG: shares of the peaks, attention, ratios to the peer."""
 
 import pathlib
 
@@ -7,14 +7,14 @@ KERNEL_COLORS = ('#1f4e79', '#d1495b', '#2e8b57', '#8e5ea2', '#c98a00', '#3a9fbf
 
 
 def save(report, path):
-  """Returns `path` after drawing a Report there, in a folder that is made if needed."""
+  """Draws a BenchReport and returns `path`; makes its folder if needed."""
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   draw(report).savefig(path, dpi=150)
   return path
 
 
 def draw(report):
-  """Returns the figure of a Report, with the panels for which it has something."""
+  """Returns the figure of a BenchReport, with a panel for each kind of result."""
   # Without pyplot, which keeps every figure alive and looks for a display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def _title(report):
 
 
 def _shares(report):
-  """Returns `[(label, share, of what, is a peer's)]`, the best of each kind first."""
+  """Returns `[(case, share, of what)]`."""
   rows = []
   for name, case in report.cases.items():
     if name in ('matmul', 'copy') or name.startswith('attention/'):
@@ -73,7 +73,7 @@ def _draw_shares(axis, rows):
   axis.invert_yaxis()
   axis.set_xlim(0, max(1.0, *(1.12 * share for _, share, _ in rows)))
   axis.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ['0', '25 %', '50 %', '75 %', '100 %'])
-  axis.set_title('share of the peaks measured beside it', loc='left', fontsize=10)
+  axis.set_title('share of the peaks of the same bench', loc='left', fontsize=10)
 
 
 def _attention(report):
@@ -101,7 +101,7 @@ def _draw_attention(axis, lines):
   axis.minorticks_off()
   axis.set_ylim(bottom=0)
   axis.grid(color='0.92', linewidth=0.8)
-  axis.set_xlabel('tokens in a row')
+  axis.set_xlabel('sequence length')
   axis.set_title('attention, forward and backward, TFLOP/s', loc='left', fontsize=10)
 
 
@@ -121,14 +121,14 @@ def _draw_ratios(axis, content):
   axis.axvline(1.0, color='0.4', linestyle=':', linewidth=1.2)
   axis.set_yticks(range(len(ratios)), list(ratios), fontsize=9)
   axis.set_ylim(len(ratios) - 0.5, -0.7)
-  # Half the time is as far to the left as twice the time is to the right.
+  # Logarithmic: half the time is as far from 1 as twice the time.
   axis.set_xscale('log', base=2)
   ends = [ratio[end] for ratio in ratios.values() for end in ('low', 'high')]
   axis.set_xlim(min(0.5, *ends) / 1.2, max(2.0, *ends) * 1.2)
   axis.xaxis.set_major_locator(LogLocator(base=2))
   axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:g}'))
   axis.xaxis.set_minor_formatter(NullFormatter())
-  axis.set_xlabel('below 1: gpt_jax is faster (bars: quartiles)')
+  axis.set_xlabel('below 1: gpt_jax is faster (lines: quartiles)')
   axis.set_title(
     f'time over that of transformers, {peer["dtype"]}', loc='left', fontsize=10
   )

@@ -1,4 +1,4 @@
-"""Whether a run is one that GPT-2's published architecture can do, and as what."""
+"""Which fields a config must have to be GPT-2's published architecture."""
 
 from gpt_jax.core.errors import ConfigError
 
@@ -25,7 +25,12 @@ MODEL = {
   'init': 'gpt2',
   'param_dtype': 'float32',
 }
-OPTIMIZER = {'name': 'adamw', 'ema': 0.0, 'groups': (), 'weight_decay_mode': 'coupled'}
+OPTIMIZER = {
+  'name': 'adamw',
+  'ema_decay': 0.0,
+  'groups': (),
+  'weight_decay_mode': 'coupled',
+}
 OBJECTIVE = {'name': 'causal_lm', 'label_smoothing': 0.0, 'z_loss': 0.0}
 """Fields and the one value that each must have."""
 
@@ -33,7 +38,7 @@ DECAY = ('matrices', 'all', 'none')
 
 
 def check(config):
-  """Raises ConfigError for the fields of a Config that GPT-2 has otherwise."""
+  """Raises ConfigError naming all fields of a Config in which GPT-2 differs."""
   problems = [
     _problem(section, field, getattr(getattr(config, section), field), wanted)
     for section, fields in (
@@ -47,15 +52,15 @@ def check(config):
   ]
   problems += _model_problems(config)
   data = config.data
-  apart = data.packing in ('first_fit', 'pad') or data.mask_documents
-  if apart or data.mixture:
+  separate = data.packing in ('first_fit', 'pad') or data.mask_documents
+  if separate or data.mixture:
     problems.append(
-      'data: documents are kept apart or mixed here; set --config.data.packing=concat'
+      'data: documents are masked or mixed here; set --config.data.packing=concat'
       ' --config.data.mask_documents=False and no data.mixture'
     )
   if problems:
     raise ConfigError(
-      'GPT-2 is another model than this config, so --vs=transformers cannot run it:\n  '
+      'this config is no GPT-2, so --vs=transformers cannot run it:\n  '
       + '\n  '.join(problems)
     )
 
@@ -83,7 +88,8 @@ def _model_problems(config):
     problems.append(_problem('attention', 'scale', scale, None))
   if config.optimizer.decay_mask not in DECAY:
     problems.append(
-      f'optimizer.decay_mask={config.optimizer.decay_mask!r}: expected one of {", ".join(DECAY)}'
+      f'optimizer.decay_mask={config.optimizer.decay_mask!r}: expected one of'
+      f' {", ".join(DECAY)}'
     )
   return problems
 

@@ -1,8 +1,7 @@
 """The kernels of `gpt_jax.attention` side by side, causal, at several lengths.
 
-FLOPs are counted as is usual for causal attention: half of the square, two products
-forward and five more backward (FlashAttention, arXiv:2205.14135, whose authors count
-alike in their benchmarks), whatever a kernel really computes.
+FLOPs are counted as in FlashAttention's benchmarks (arXiv:2205.14135): half of the
+square, two matmuls forward and five backward, whatever a kernel really computes.
 """
 
 import functools
@@ -16,14 +15,14 @@ from gpt_jax.benchmarks import timing
 from gpt_jax.core.errors import ConfigError
 
 BACKWARD = 2.5
-"""FLOPs of the backward pass over those of the forward one."""
+"""FLOPs of the backward pass over those of the forward pass."""
 SHORTEST = 16
 PASSES = ('forward', 'both')
 
 
-def cases(subject):
+def cases(workload):
   """Returns all kernels at half, once and twice `data.seq_len`, heads of the model."""
-  model, T = subject.config.model, subject.config.data.seq_len
+  model, T = workload.config.model, workload.config.data.seq_len
   return sweep(
     [length for length in (T // 2, T, 2 * T) if length >= SHORTEST],
     heads=model.num_heads,
@@ -38,8 +37,7 @@ def sweep(lengths, *, heads, kv_heads, head_dim, dtype, kernels=None, passes=PAS
 
   Args:
     kernels: names in attention.KERNELS; None: all.
-    passes: 'forward' and 'both', or one of them.
-  The shorter the rows, the more of them: each length has as many tokens as the largest.
+  Every length has as many tokens in all as one row of the longest.
   """
   found = []
   for T in lengths:

@@ -1,4 +1,4 @@
-"""From seconds to what people compare: tokens a second, shares of peaks, ratios."""
+"""Metrics of timed cases: tokens a second, shares of peaks, ratios to a peer."""
 
 import dataclasses
 import os
@@ -12,40 +12,38 @@ from gpt_jax.parallel import chips
 
 
 @dataclasses.dataclass(frozen=True)
-class Figures:
-  """One case over all rounds. None: not known, or it means nothing for this case."""
+class CaseMetrics:
+  """One case over all rounds; None: unknown, or meaningless for this case."""
 
   median_ms: float
   low_ms: float
-  """A quarter of the rounds lie below."""
+  """The lower quartile over rounds, as `high_ms` is the upper."""
   high_ms: float
-  """A quarter of the rounds lie above."""
   rounds_ms: tuple[float, ...]
-  """Of one run in each round, in order."""
   compile_s: float | None
   memory_gib: float | None
   tokens_per_second: float | None
   tflops: float | None
   gb_per_second: float | None
   mfu: float | None
-  """`tflops` over those of the matrix product of the same run."""
+  """`tflops` over those of `matmul` of the same bench."""
   bandwidth_share: float | None
-  """`gb_per_second` over those of the copy of the same run."""
+  """`gb_per_second` over those of `copy` of the same bench."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-  """All that a bench has found, ready for JSON by `to_dict`."""
+class BenchReport:
+  """The results of a bench."""
 
   device: dict[str, Any]
   run: dict[str, Any]
   rounds: int
   peaks: dict[str, float | None]
-  cases: dict[str, Figures]
+  cases: dict[str, CaseMetrics]
   peer: dict[str, str] | None
-  """Name, dtype and versions of what was timed beside it."""
+  """Name, dtype and versions of what was timed for comparison."""
   ratios: dict[str, dict[str, float]]
-  """Case of ours -> time over the peer's, paired by round: below 1 ours is faster."""
+  """Case -> our time over the peer's, paired by round: below 1 ours is faster."""
   plan: dict[str, Any] | None
   """The bound of `gpt-jax plan` on the step, and the measured step over it."""
   peak_memory_gib: float | None
@@ -54,23 +52,23 @@ class Report:
   skipped: dict[str, str]
 
   def to_dict(self):
-    """Returns everything as plain dicts and lists."""
+    """Returns everything as plain dicts and lists, for JSON."""
     return dataclasses.asdict(self)
 
 
-def make(cases, seconds, skipped, *, rounds, device, run, first_loss, peer=None):
-  """Returns the Report of what `timing.measure` has returned for `cases`.
+def make_report(cases, seconds, skipped, *, rounds, device, run, first_loss, peer=None):
+  """Returns the BenchReport of what `timing.measure` returned for `cases`.
 
   Args:
     device, run: `describe_device` and `describe_run`.
-    first_loss: of the first step, by who took it.
+    first_loss: of the first step, by side.
     peer: `torch_gpt2.describe`, where there is one.
   """
   measured = [c for c in cases if getattr(c, 'name', None) in seconds]
   peaks = _peaks(measured, seconds, device)
-  cases_found = {c.name: _figures(c, seconds[c.name], peaks) for c in measured}
+  cases_found = {c.name: _metrics(c, seconds[c.name], peaks) for c in measured}
   memory_gib, source = peak_memory(measured)
-  return Report(
+  return BenchReport(
     device=device,
     run=run,
     rounds=rounds,
@@ -87,17 +85,17 @@ def make(cases, seconds, skipped, *, rounds, device, run, first_loss, peer=None)
 
 
 def with_plan(report, topology, bound_ms):
-  """Returns `report` with the measured step over the bound of a planning.Plan."""
+  """Returns `report` with the ratio of the measured step to the bound of a Plan."""
   ratio = report.cases['step'].median_ms / bound_ms
   plan = dict(topology=topology, step_ms_bound=bound_ms, ratio=ratio)
   return dataclasses.replace(report, plan=plan)
 
 
 def describe_device(dtype):
-  """Returns kind, platform and number of devices, and what is known of the host.
+  """Returns kind, platform and number of devices, and cores and load of the host.
 
-  `load` is what others keep busy: the mean number of running processes in the last
-  minute, to be taken before anything is timed.
+  `load` is the mean number of running processes in the last minute, so this is to be
+  called before anything is timed.
   """
   device = jax.devices()[0]
   published = chips.peak_flops(device.device_kind, dtype)
@@ -111,15 +109,15 @@ def describe_device(dtype):
   )
 
 
-def describe_run(subject):
+def describe_run(workload):
   """Returns what was timed: sizes, dtype, kernel and loss of the program."""
-  program, config = subject.program, subject.config
+  program, config = workload.program, workload.config
   return dict(
     parameters=flops.parameter_count(config.model),
-    batch_size=subject.rows,
+    batch_size=workload.rows,
     grad_accum=config.train.grad_accum,
     seq_len=config.data.seq_len,
-    tokens_per_step=subject.tokens,
+    tokens_per_step=workload.tokens,
     dtype=config.model.dtype,
     attention_kernel=program.attention_kernel,
     loss=program.loss,
@@ -130,11 +128,11 @@ def describe_run(subject):
 
 
 def peak_memory(cases):
-  """Returns `(GiB, where from)`: the most that a device held, or that a program needs.
+  """Returns `(GiB, source)`: the most that a device held, or that a program needs.
 
-  'memory_stats': the allocator's own peak since the process began, of all that was
-  timed together. 'memory_analysis': the hungriest of the compiled programs, where the
-  device keeps no account (CPU).
+  'memory_stats': the allocator's peak since the process began, over all cases.
+  'memory_analysis': the largest of the compiled programs, where the device has no
+  statistics (CPU).
   """
   stats = jax.local_devices()[0].memory_stats() or {}
   if 'peak_bytes_in_use' in stats:
@@ -144,24 +142,24 @@ def peak_memory(cases):
 
 
 def _peaks(cases, seconds, device):
-  """Returns the best rounds of product and copy: a peak is what can be reached."""
-  work = {case.name: case for case in cases}
+  """Returns the best rounds of `matmul` and `copy`: a peak is what can be reached."""
+  by_name = {case.name: case for case in cases}
   found: dict[str, float | None] = dict(matmul_tflops=None, copy_gb_per_second=None)
-  if 'matmul' in work:
-    found['matmul_tflops'] = work['matmul'].flops / min(seconds['matmul']) / 1e12
-  if 'copy' in work:
-    found['copy_gb_per_second'] = work['copy'].bytes / min(seconds['copy']) / 1e9
+  if 'matmul' in by_name:
+    found['matmul_tflops'] = by_name['matmul'].flops / min(seconds['matmul']) / 1e12
+  if 'copy' in by_name:
+    found['copy_gb_per_second'] = by_name['copy'].bytes / min(seconds['copy']) / 1e9
   return found | dict(published_tflops=device['published_tflops'])
 
 
-def _figures(case, seconds, peaks):
+def _metrics(case, seconds, peaks):
   spread = timing.spread(seconds)
 
   def rate(amount, unit=1.0):
     return None if amount is None else amount / spread.median / unit
 
   tflops, gb = rate(case.flops, 1e12), rate(case.bytes, 1e9)
-  return Figures(
+  return CaseMetrics(
     median_ms=1e3 * spread.median,
     low_ms=1e3 * spread.low,
     high_ms=1e3 * spread.high,
@@ -181,7 +179,7 @@ def _share(value, peak):
 
 
 def _ratios(seconds):
-  """Returns ours over theirs for each case that both sides have."""
+  """Returns our time over the peer's for each case that both sides have."""
   found = {}
   for name in seconds:
     peer = torch_gpt2.PREFIX + name

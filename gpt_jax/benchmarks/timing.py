@@ -1,7 +1,7 @@
-"""Timing in turns: every round measures every case once, and medians are over rounds.
+"""Interleaved timing: every round measures every case once; medians are over rounds.
 
-A machine that others use, or that heats up, drifts. In turns all cases drift alike, so
-two of them are compared round by round: the ratio is the median of the ratios of each
+A machine that others use, or that heats up, drifts; interleaved cases drift alike. So
+two cases are compared round by round: the ratio is the median of the ratios of each
 round, not the ratio of two medians taken at different times.
 """
 
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 MIN_SECONDS = 0.2
-"""A case is repeated within a round until its share is about that long ..."""
+"""A short case is repeated until its part of a round takes about that long ..."""
 MAX_REPEATS = 1000
 """... but not more often than that."""
 
@@ -34,9 +34,9 @@ class Case:
   """Of one run, as are the two below."""
   flops: float | None = None
   bytes: float | None = None
-  """Least traffic with memory, where that bounds the pace."""
+  """Least memory traffic, where that is the bottleneck."""
   minus: str | None = None
-  """A case whose time in the same round is no part of this one's."""
+  """A case whose time in the same round is subtracted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-  """A figure over rounds: half of the rounds lie between `low` and `high`."""
+  """Median and quartiles over rounds."""
 
   median: float
   low: float
@@ -57,7 +57,7 @@ class Spread:
 
 
 def spread(values):
-  """Returns the Spread of a sequence of numbers: quartiles, linear between values."""
+  """Returns the Spread of a sequence of numbers, interpolated linearly."""
   low, median, high = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
   return Spread(median=median, low=low, high=high)
 
@@ -68,7 +68,7 @@ def paired_ratio(ours, theirs):
 
 
 def in_pairs(cases, prefix):
-  """Returns `cases` with each of a peer, `PREFIX + name`, right behind its like."""
+  """Returns `cases` with each `PREFIX + name` of a peer right after case `name`."""
   peers = {case.name: case for case in cases if case.name.startswith(prefix)}
   ordered = []
   for case in cases:
@@ -87,10 +87,10 @@ def measure(
   Args:
     cases: Case and Skipped, mixed.
     progress: takes the list of measurements to come and yields from it.
-    clock: gives seconds.
+    clock: returns seconds.
     min_seconds: see MIN_SECONDS.
-  Odd rounds go through the cases backwards, so that none is always the first. A case
-  that the device has no memory for is skipped, as is what subtracts it.
+  Odd rounds run the cases in reverse, so that none is always the first. A case that the
+  device has no memory for is skipped, as is what subtracts it.
   """
   skipped = [case for case in cases if isinstance(case, Skipped)]
   repeats, ready = {}, []
@@ -103,18 +103,18 @@ def measure(
     except RuntimeError as error:
       skipped.append(Skipped(case.name, out_of_memory(error)))
   seconds = {case.name: [] for case in ready}
-  turns = [
+  schedule = [
     case for r in range(rounds) for case in (reversed(ready) if r % 2 else ready)
   ]
-  for case in progress(turns):
+  for case in progress(schedule):
     begin = clock()
     case.run(repeats[case.name])
     seconds[case.name].append((clock() - begin) / repeats[case.name])
-  return _without(seconds, ready, skipped), skipped
+  return _subtract(seconds, ready, skipped), skipped
 
 
 def out_of_memory(error):
-  """Returns one line on a lack of memory; raises `error` if it is another one."""
+  """Returns `error`, a lack of memory, as one line; raises it if it is another."""
   text = str(error)
   if 'RESOURCE_EXHAUSTED' not in text and 'out of memory' not in text.lower():
     raise error
@@ -122,11 +122,9 @@ def out_of_memory(error):
 
 
 def repeat(call, times):
-  """Runs `call() -> arrays` so many times and waits for the last.
-
-  On CPUs each is waited for: XLA dies of a deadlock there when many programs of several
-  devices are under way. Elsewhere they queue, and the host costs nothing.
-  """
+  """Runs `call() -> arrays` so many times and waits for the last."""
+  # XLA:CPU deadlocks when many programs of several devices are in flight, so each is
+  # waited for. Elsewhere they queue, and the host costs nothing.
   waits = jax.default_backend() == 'cpu'
   result = None
   for _ in range(times):
@@ -137,7 +135,7 @@ def repeat(call, times):
 
 
 def compiled(lowered):
-  """Returns `(executable, seconds it took, GiB it needs on a device)`."""
+  """Returns `(executable, seconds to compile, GiB that it needs on a device)`."""
   begin = time.perf_counter()
   executable = lowered.compile()
   seconds = time.perf_counter() - begin
@@ -151,7 +149,7 @@ def compiled(lowered):
 
 
 def first_run_seconds(run):
-  """Returns how much longer the first `run(1)` takes than the second: compilation."""
+  """Returns the time of the first `run(1)` less that of the second: compilation."""
   seconds = []
   for _ in range(2):
     begin = time.perf_counter()
@@ -161,7 +159,7 @@ def first_run_seconds(run):
 
 
 def _repeats(case, clock, min_seconds):
-  """Returns how often `case` runs in a round; its first run counts for nothing."""
+  """Returns how often `case` runs in a round; its first run warms up."""
   case.run(1)
   begin = clock()
   case.run(1)
@@ -169,8 +167,8 @@ def _repeats(case, clock, min_seconds):
   return max(1, min(MAX_REPEATS, math.ceil(min_seconds / once)))
 
 
-def _without(seconds, cases, skipped):
-  """Returns `seconds` after the subtractions that cases ask for."""
+def _subtract(seconds, cases, skipped):
+  """Returns `seconds` less those of each case's `minus`, round by round."""
   net = {}
   for case in cases:
     if case.minus is None:

@@ -1,12 +1,13 @@
-"""The same GPT-2 in PyTorch: transformers' GPT2LMHeadModel, to be timed in turns.
+"""The same GPT-2 in PyTorch, timed beside ours: transformers' GPT2LMHeadModel.
 
-Same sizes (padding of the table included), same parameters, same batch, microbatches,
-AdamW with the same groups, clipping; weights in float32, the forward pass under
-autocast for bfloat16. The peer gets its best: fused AdamW, scaled-dot-product
-attention, gradients set to None, TF32 on GPUs (as jax does), as many threads as XLA.
+Same sizes (padding of the vocabulary included), parameters, batch, microbatches, AdamW
+groups and clipping; weights in float32, autocast for bfloat16. In its fastest setting:
+fused AdamW, scaled-dot-product attention, gradients set to None, TF32 on GPUs (as jax
+does), as many threads as XLA.
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 from typing import Any
@@ -43,18 +44,18 @@ def describe(dtype):
 
 
 def threads():
-  """Returns how many cores this process may use, which is how many XLA:CPU takes."""
+  """Returns how many cores this process may use, as many as XLA:CPU does."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
 
 
 class TorchGPT2:
-  """A GPT2LMHeadModel that begins where the Workload stands."""
+  """A GPT2LMHeadModel with the parameters and the batch of a Workload."""
 
-  def __init__(self, subject, dtype):
+  def __init__(self, workload, dtype):
     """Raises ConfigError for a config that is no GPT-2, and without the packages."""
-    gpt2_shape.check(subject.config)
+    gpt2_shape.check(workload.config)
     require_packages()
     if dtype not in DTYPES:
       raise ConfigError(
@@ -67,19 +68,19 @@ class TorchGPT2:
     torch.set_num_threads(threads())
     torch.set_float32_matmul_precision('high')  # TF32 on GPUs; no change on CPUs
     on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
-    self.config, self.first_loss = subject.config, subject.first_loss
+    self.config, self.first_loss = workload.config, workload.first_loss
     self.device = torch.device('cuda' if on_gpu else 'cpu')
     self.dtype = getattr(torch, dtype)
     transformers.logging.set_verbosity_error()
     model: Any = transformers.GPT2LMHeadModel(_architecture(self.config))
-    load_params(model, jax.device_get(subject.state.params))
+    load_params(model, jax.device_get(workload.state.params))
     self.model = model.to(self.device).train()
     self.optimizer = _adamw(self.model, self.config.optimizer)
-    tokens = torch.from_numpy(np.asarray(subject.batch['tokens'], np.int64))
+    tokens = torch.from_numpy(np.asarray(workload.batch['tokens'], np.int64))
     self.tokens = tokens.to(self.device)
 
   def step(self):
-    """Takes a training step on the batch; returns the loss as a tensor."""
+    """Takes a training step on the batch and returns its loss, a tensor."""
     import torch
 
     count = self.config.train.grad_accum
@@ -99,7 +100,7 @@ class TorchGPT2:
     return total
 
   def loss(self, tokens_BN):
-    """Returns the mean loss of predicting each token of the rows from those before."""
+    """Returns the mean next-token loss of the rows."""
     import torch
 
     with self._autocast():
@@ -119,7 +120,7 @@ class TorchGPT2:
     return loss
 
   def generator(self, prompts):
-    """Returns `write(n)`, greedy, with weights in the dtype of the comparison."""
+    """Returns `generate(n)`, greedy, with weights in the dtype of the comparison."""
     import copy
 
     import torch
@@ -128,17 +129,17 @@ class TorchGPT2:
     prompts = torch.from_numpy(np.asarray(prompts, np.int64)).to(self.device)
     settings = dict(do_sample=False, pad_token_id=0, eos_token_id=None)
 
-    def write(tokens):
+    def generate(tokens):
       with torch.no_grad():
         return model.generate(
           prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=tokens,
           min_new_tokens=tokens, **settings,
         )  # fmt: skip
 
-    return write
+    return generate
 
   def wait(self):
-    """Returns when the device has done all that it was asked."""
+    """Returns when the device is idle."""
     import torch
 
     if self.device.type == 'cuda':
@@ -152,29 +153,24 @@ class TorchGPT2:
     return torch.autocast(self.device.type, dtype=self.dtype)
 
 
-def cases(subject, names, dtype):
-  """Returns the peer's case for each of `names` that it has a like of.
-
-  Args:
-    names: of `step`, `forward`, `decode`.
-    dtype: 'float32' or 'bfloat16'.
-  """
-  peer = TorchGPT2(subject, dtype)
+def cases(workload, names, dtype):
+  """Returns the peer's cases of those of `names` that it has; `dtype`: of DTYPES."""
+  peer = TorchGPT2(workload, dtype)
   found = []
   for name, call in (('step', peer.step), ('forward', peer.forward)):
     if name in names:
       run = _repeated(call, peer.wait)
       seconds = timing.first_run_seconds(run)
       found.append(
-        timing.Case(PREFIX + name, run, compile_seconds=seconds, tokens=subject.tokens)
+        timing.Case(PREFIX + name, run, compile_seconds=seconds, tokens=workload.tokens)
       )
   if 'decode' in names:
-    found += _decoding(peer, subject)
+    found += _decoding(peer, workload)
   return found
 
 
 def load_params(model, params):
-  """Puts parameters of ours, numpy, into a GPT2LMHeadModel of the same sizes."""
+  """Copies our parameters, as numpy, into a GPT2LMHeadModel of the same sizes."""
   import torch
 
   params = stacking.unstack(params)
@@ -238,12 +234,12 @@ def _architecture(config):
 
 
 def _adamw(model, optimizer):
-  """Returns torch's AdamW with the groups that optimizer.decay_mask makes."""
+  """Returns torch's AdamW with the parameter groups of optimizer.decay_mask."""
   import torch
 
   def decays(parameter):
     if optimizer.decay_mask == 'matrices':
-      return parameter.dim() >= 2  # of GPT-2's, exactly the kernels and tables
+      return parameter.dim() >= 2  # GPT-2's kernels and embeddings
     return optimizer.decay_mask == 'all'
 
   parameters = list(model.parameters())
@@ -271,13 +267,13 @@ def _repeated(call, wait):
   return run
 
 
-def _decoding(peer, subject):
-  half = decoding.lengths(subject.config.data.seq_len)
+def _decoding(peer, workload):
+  half = decoding.prompt_length(workload.config.data.seq_len)
   found = []
-  for rows, prompts in decoding.prompts(subject).items():
-    write = peer.generator(prompts)
+  for rows, prompts in decoding.prompts(workload).items():
+    generate = peer.generator(prompts)
     prefill, decode = (
-      _repeated(lambda n=n, write=write: write(n), peer.wait) for n in (1, half)
+      _repeated(functools.partial(generate, n), peer.wait) for n in (1, half)
     )
     seconds = timing.first_run_seconds(prefill)
     found += [

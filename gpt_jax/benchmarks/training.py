@@ -1,22 +1,27 @@
-"""The training step and its forward pass, exactly as `train` runs them."""
+"""The training step, its forward pass and its loader, exactly as `train` runs them."""
+
+import itertools
 
 from gpt_jax.benchmarks import timing
+from gpt_jax.data.loader import Loader
 from gpt_jax.model import flops
+from gpt_jax.program import setup
+from gpt_jax.program.batches import process_shard
 
 
-def step(subject):
-  """Returns the step: forward, backward, update. It moves `subject.state`."""
-  program, batch = subject.program, subject.batch
-  lowered = program.step.lower(subject.state, batch)
+def step(workload):
+  """Returns the step: forward, backward, update. It replaces `workload.state`."""
+  program, batch = workload.program, workload.batch
+  lowered = program.step.lower(workload.state, batch)
   try:
     advance, seconds, gib = timing.compiled(lowered)
   except RuntimeError as error:
     return [timing.Skipped('step', timing.out_of_memory(error))]
 
   def once():
-    subject.state, metrics = advance(subject.state, batch)
-    if 'gpt_jax' not in subject.first_loss:
-      subject.first_loss['gpt_jax'] = float(metrics['loss'])
+    workload.state, metrics = advance(workload.state, batch)
+    if 'gpt_jax' not in workload.first_loss:
+      workload.first_loss['gpt_jax'] = float(metrics['loss'])
     return metrics
 
   return [
@@ -25,16 +30,16 @@ def step(subject):
       lambda times: timing.repeat(once, times),
       compile_seconds=seconds,
       memory_gib=gib,
-      tokens=subject.tokens,
-      flops=step_flops(subject),
+      tokens=workload.tokens,
+      flops=step_flops(workload),
     )
   ]
 
 
-def forward(subject):
+def forward(workload):
   """Returns the loss without gradients or dropout, as evaluation computes it."""
-  program, batch = subject.program, subject.batch
-  lowered = program.evaluate.lower(subject.state.params, batch, 0)
+  program, batch = workload.program, workload.batch
+  lowered = program.evaluate.lower(workload.state.params, batch, 0)
   try:
     evaluate, seconds, gib = timing.compiled(lowered)
   except RuntimeError as error:
@@ -43,18 +48,41 @@ def forward(subject):
     timing.Case(
       'forward',
       lambda times: timing.repeat(
-        lambda: evaluate(subject.state.params, batch, 0), times
+        lambda: evaluate(workload.state.params, batch, 0), times
       ),
       compile_seconds=seconds,
       memory_gib=gib,
-      tokens=subject.tokens,
-      flops=step_flops(subject) / 3,
+      tokens=workload.tokens,
+      flops=step_flops(workload) / 3,
     )
   ]
 
 
-def step_flops(subject):
+def loader(workload):
+  """Returns `loader`: one batch of the run's data, read by the loader's thread.
+
+  Tokenizes the data into `workload.workdir`. Each measurement starts and ends a thread,
+  so that none reads while others are timed. Raises DataError where there is no data.
+  """
+  config, rows = workload.config, workload.rows
+  tokenizer = setup.open_tokenizer(config, workload.workdir)
+  dataset = setup.open_training_data(config, tokenizer, workload.workdir)
+  share = process_shard(workload.program)
+  starts = itertools.count(0, rows)
+
+  def run(times):
+    batch_loader = Loader(
+      dataset, prefetch_batches=config.data.prefetch_batches, **share
+    )
+    with batch_loader.batches(next(starts), [rows] * times) as batches:
+      for _ in batches:
+        pass
+
+  return [timing.Case('loader', run, tokens=workload.tokens)]
+
+
+def step_flops(workload):
   """Returns the FLOPs of a step as MFU counts them: 6 N + 12 L H Q T a token."""
-  config = subject.config
+  config = workload.config
   per_token = flops.palm_flops_per_token(config.model, config.data.seq_len)
-  return per_token * subject.tokens
+  return per_token * workload.tokens

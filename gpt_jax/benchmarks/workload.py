@@ -1,4 +1,4 @@
-"""What is timed: a program, a batch for it, and the state that its steps move."""
+"""What is timed: a program, a batch for it, and the state that its steps replace."""
 
 import dataclasses
 from typing import Any
@@ -12,17 +12,17 @@ from gpt_jax.program.state import TrainState
 
 @dataclasses.dataclass
 class Workload:
-  """One run under measurement. `state` moves: each step donates the one before."""
+  """A program with inputs. Each step donates `state` and puts the next in its place."""
 
   program: Program
   state: TrainState
   batch: dict[str, Any]
   num_ids: int
-  """Ids that may stand in a text."""
+  """Ids that a text may have."""
   workdir: str
   """A folder for tokenizer and token cache."""
   first_loss: dict[str, float] = dataclasses.field(default_factory=dict)
-  """Of the first step, by who took it: the same, if the models are."""
+  """Of the first step, by side: equal if the models are."""
 
   @property
   def config(self):
@@ -30,28 +30,24 @@ class Workload:
 
   @property
   def rows(self):
-    """Sequences of a step."""
+    """Returns the sequences of a step."""
     return len(self.batch['tokens'])
 
   @property
   def tokens(self):
-    """Tokens that a step predicts from, over all rows."""
+    """Returns the tokens that a step predicts from."""
     return self.rows * self.config.data.seq_len
 
 
-def make(program, shapes, *, num_ids, workdir):
-  """Returns the Workload of a Program with random tokens.
-
-  Args:
-    shapes: the batch as ShapeDtypeStructs by name.
-  """
+def make_workload(program, shapes, *, num_ids, workdir):
+  """Returns the Workload of a Program; `shapes`: its batch as ShapeDtypeStructs."""
   batch = put_batch(program, random_batch(shapes, num_ids))
   state = program.init(program.config.seed)
   return Workload(program, state, batch, num_ids, str(workdir))
 
 
 def random_batch(shapes, num_ids):
-  """Returns a batch of uniform ids, one document a row, always the same."""
+  """Returns a batch of uniform ids, one document a row, the same at every call."""
   rng = np.random.default_rng(0)
   rows, length = shapes['tokens'].shape
   batch = {

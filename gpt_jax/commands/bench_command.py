@@ -1,9 +1,9 @@
-"""Times a run on the device that is here: step, decoding, loader, attention kernels.
+"""Times a run on the devices that are here: step, decoding, loader, attention kernels.
 
-What is timed is what `train` and `generate` run. Every round measures everything once,
-forwards and backwards in turn; figures are medians over rounds, with the quartiles.
-Shares are of a matrix product and of a walk through memory measured in the same rounds.
-Compilation is told apart. docs/bench.md explains each line and the JSON.
+What is timed is what `train` and `generate` run. Every round measures every case once,
+odd rounds in reverse; values are medians over rounds, with the quartiles. Shares are of
+a matmul and of a copy through memory timed in the same rounds. Compilation is reported
+apart. docs/bench.md explains each line and the JSON.
 
 examples:
   gpt-jax bench --config=configs/tiny.py
@@ -23,7 +23,7 @@ from gpt_jax.core.errors import ConfigError, StorageError
 
 ALL = 'all'
 _COLUMNS = (
-  'case', 'ms', 'quartiles', 'compile s', 'GiB', 'tokens/s', 'pace', 'of peak'
+  'case', 'ms', 'quartiles', 'compile s', 'GiB', 'tokens/s', 'rate', 'of peak'
 )  # fmt: skip
 
 
@@ -39,7 +39,9 @@ def add_arguments(parser):
     '--rounds', type=int, default=7, metavar='N', help='default: 7; odd is best'
   )
   parser.add_argument(
-    '--figure', metavar='FILE.png', help='draw the shares, lengths and ratios there'
+    '--figure',
+    metavar='FILE.png',
+    help='draw shares of the peaks, attention by length, and ratios there',
   )
   parser.add_argument(
     '--vs',
@@ -60,11 +62,11 @@ def run(args, overrides):
   if args.rounds < 1:
     raise ConfigError(f'--rounds={args.rounds}: expected at least 1.')
   if args.vs_dtype and not args.vs:
-    raise ConfigError('--vs_dtype: of what? Add --vs=transformers.')
+    raise ConfigError('--vs_dtype needs a peer. Add --vs=transformers.')
   if args.vs:
     # Two libraries share one GPU: jax must not take most of it at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  host.tune_malloc()  # as train does; the peer has the good of it, too
+  host.tune_malloc()  # as train does; the peer gains from it too
   from gpt_jax.config import load
   from gpt_jax.program import setup
 
@@ -87,7 +89,7 @@ def run(args, overrides):
 
 
 def _names(what):
-  """Returns which entries of benchmarks.CASES `--what` names, in the table's order."""
+  """Returns which of benchmarks.CASES `--what` names, in their order there."""
   from gpt_jax import benchmarks
   from gpt_jax.core.registry import choose
 
@@ -120,7 +122,7 @@ def _measure(config, names, args, folder):
       workdir=folder,
       rounds=args.rounds,
       peer_dtype=(args.vs_dtype or config.model.dtype) if args.vs else None,
-      progress=lambda turns: console.progress(turns, 'measuring'),
+      progress=lambda cases: console.progress(cases, 'measuring'),
     )
     plan = _plan(config) if 'step' in found.cases else None
   if plan and plan.time is not None:
@@ -130,7 +132,7 @@ def _measure(config, names, args, folder):
 
 @contextlib.contextmanager
 def _cold_compilations():
-  """Keeps the compilation cache out, whose hits would pass for compile times."""
+  """Turns the compilation cache off, whose hits would pass for compile times."""
   import jax
 
   enabled = jax.config.values['jax_enable_compilation_cache']
@@ -142,7 +144,7 @@ def _cold_compilations():
 
 
 def _plan(config):
-  """Returns what `gpt-jax plan` says of the devices here; None where it knows none."""
+  """Returns the Plan for the CPUs of this machine, None on other devices."""
   import jax
 
   from gpt_jax import planning
@@ -164,7 +166,7 @@ def _show(report):
     [
       ('parameters', f'{run["parameters"]:,}'),
       ('batch', f'{run["batch_size"]} x {run["seq_len"]} tokens'),
-      ('in microbatches of', f'{run["batch_size"] // run["grad_accum"]}'),
+      ('rows in a microbatch', f'{run["batch_size"] // run["grad_accum"]}'),
       ('dtype', run['dtype']),
       ('attention kernel', run['attention_kernel']),
       ('loss', run['loss']),
@@ -187,7 +189,7 @@ def _show(report):
   if device['load'] > device['cores'] / 4:
     print(
       f'warning: {device["load"]:.1f} other processes kept the {device["cores"]} cores'
-      ' busy when this began: times are too long, and ratios of unlike programs are off'
+      ' busy at the start: times are too long, and ratios of unlike programs are wrong'
     )
 
 
@@ -195,8 +197,8 @@ def _row(name, case, console):
   def shown(value, form):
     return '' if value is None else form(value)
 
-  pace = shown(case.tflops, lambda x: f'{x:.3g} TFLOP/s')
-  pace = pace or shown(case.gb_per_second, lambda x: f'{x:.3g} GB/s')
+  rate = shown(case.tflops, lambda x: f'{x:.3g} TFLOP/s')
+  rate = rate or shown(case.gb_per_second, lambda x: f'{x:.3g} GB/s')
   share = case.mfu if case.mfu is not None else case.bandwidth_share
   return (
     name,
@@ -205,7 +207,7 @@ def _row(name, case, console):
     shown(case.compile_s, lambda x: f'{x:.1f}'),
     shown(case.memory_gib, lambda x: f'{x:.3f}'),
     shown(case.tokens_per_second, console.si),
-    pace,
+    rate,
     shown(share, lambda x: f'{x:.1%}'),
   )
 
@@ -235,6 +237,6 @@ def _show_ratios(report, console):
   if report.peak_memory_gib is not None:
     source = {
       'memory_stats': 'the most that the device held',
-      'memory_analysis': 'the hungriest program, by XLA',
+      'memory_analysis': 'the largest program, by XLA',
     }[report.peak_memory_from]
     print(f'peak memory: {report.peak_memory_gib:.3f} GiB ({source})')

@@ -1,9 +1,9 @@
 """Compiles a run for devices that need not be here: does it fit, how fast can it be?
 
-The training step is the one that `train` would run, compiled ahead of time by the
-compiler of the devices (TPUs need the extra `plan`). Nothing is allocated, no data is
-read. Memory and FLOPs are exact; times are bounds by XLA's estimate of the cycles and
-simple models of attention kernels and the network. docs/tpu.md explains each line.
+The training step of `train` is compiled ahead of time (for TPUs: extra `plan`).
+Nothing is allocated, no data is read. Memory and FLOPs are exact; times are bounds by
+XLA's estimate of the cycles and simple models of attention kernels and the network.
+docs/tpu.md explains each line.
 
 examples:
   gpt-jax plan --config=configs/tiny.py --topology=cpu
@@ -33,16 +33,20 @@ def add_arguments(parser):
     nargs='?',
     const='batch,remat,mesh',
     metavar='AXES',
-    help='compile what batch, remat and mesh could be and rank what fits; AXES, with'
-    ' commas, of batch, remat, mesh, loss, scan (the first three if none are given)',
+    help='compile candidates for batch, remat and mesh and rank those that fit; AXES:'
+    ' comma-separated, of batch, remat, mesh, loss, scan (default: the first three)',
   )
   parser.add_argument(
-    '--max_compiles', type=int, default=8, metavar='N', help='of --search; 8'
+    '--max_compiles',
+    type=int,
+    default=8,
+    metavar='N',
+    help='at most, of --search; default: 8',
   )
   parser.add_argument(
     '--compare',
     metavar='OTHER',
-    help='a second plan beside this one: another topology (v6e:4x4), another config'
+    help='also plan, and compare with, another topology (v6e:4x4), another config'
     ' (configs/gpt3.py:1.3b), or other fields (model.remat=dots,train.batch_size=64)',
   )
   parser.add_argument(
@@ -75,7 +79,7 @@ def run(args, overrides):
 
 
 def _refuse_together(args):
-  """Raises ConfigError for flags that do not go together or ask for nothing."""
+  """Raises ConfigError for flags that exclude each other or have no effect."""
   if args.search and args.compare:
     raise ConfigError('--search and --compare: give one of them.')
   for flag in ('figure', 'dump_hlo'):

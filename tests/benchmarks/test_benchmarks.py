@@ -10,7 +10,6 @@ from gpt_jax.attention import dense
 from gpt_jax.benchmarks import (
   decoding,
   kernels,
-  loading,
   peaks,
   session,
   timing,
@@ -34,15 +33,15 @@ def make_program(overrides=None):
   return build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
 
 
-def make_subject(workdir, overrides=None):
+def make_timed(workdir, overrides=None):
   program = make_program(overrides)
   shapes = inputs.abstract_batch(program)
-  return workload.make(program, shapes, num_ids=16, workdir=workdir)
+  return workload.make_workload(program, shapes, num_ids=16, workdir=workdir)
 
 
 @pytest.fixture
 def timed(tmp_path):
-  return make_subject(tmp_path)
+  return make_timed(tmp_path)
 
 
 def test_the_batch_has_the_shapes_of_training_and_ids_that_exist(timed):
@@ -113,7 +112,7 @@ def test_decoding_is_the_engines_and_subtracts_its_prompt(timed, monkeypatch):
 
 @pytest.mark.parametrize('seq_len, half', [(1024, 128), (256, 128), (200, 64), (16, 8)])
 def test_prompt_and_text_are_equal_powers_of_two_that_fit(seq_len, half):
-  assert decoding.lengths(seq_len) == half
+  assert decoding.prompt_length(seq_len) == half
   assert 2 * half <= seq_len
 
 
@@ -127,7 +126,7 @@ def test_the_bytes_of_a_token_are_weights_and_cache(timed):
 
 def test_a_table_of_which_rows_are_picked_is_not_read(tmp_path):
   overrides = {'model.position': 'learned', 'model.tie_embeddings': False}
-  timed = make_subject(tmp_path, overrides)
+  timed = make_timed(tmp_path, overrides)
   params = timed.state.params
   everything = sum(x.nbytes for x in jax.tree.leaves(params))
   tables = params['embed']['embedding'].nbytes + params['position']['embedding'].nbytes
@@ -136,7 +135,7 @@ def test_a_table_of_which_rows_are_picked_is_not_read(tmp_path):
 
 
 def test_a_model_that_cannot_write_is_refused(tmp_path):
-  timed = make_subject(tmp_path, {'objective.name': 'masked_lm'})
+  timed = make_timed(tmp_path, {'objective.name': 'masked_lm'})
   with pytest.raises(ConfigError, match='leave decode out of --what'):
     decoding.cases(timed)
 
@@ -150,7 +149,7 @@ def test_the_loader_reads_new_batches_of_the_runs_data(timed, monkeypatch):
     yield from usual(self, read[-1])
 
   monkeypatch.setattr(loader.Loader, '_read', reading)
-  (case,) = loading.cases(timed)
+  (case,) = training.loader(timed)
   case.run(3)
   case.run(1)
   assert read == [[(0, 8), (8, 8), (16, 8)], [(8, 8)]]

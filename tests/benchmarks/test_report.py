@@ -39,7 +39,7 @@ SECONDS = {
 
 def made():
   skipped = [timing.Skipped('loader', 'no data')]
-  return report.make(
+  return report.make_report(
     [*CASES, *skipped], SECONDS, skipped, rounds=3, device=DEVICE, run=RUN,
     first_loss={'gpt_jax': 2.5}, peer={'name': 'transformers', 'dtype': 'float32'},
   )  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_peak_is_its_best_round_and_shares_are_of_it():
 
 def test_without_peaks_there_are_no_shares():
   seconds = {'step': [1.0]}
-  found = report.make(
+  found = report.make_report(
     CASES, seconds, [], rounds=1, device=DEVICE, run=RUN, first_loss={}
   )
   assert found.cases['step'].mfu is None
@@ -101,7 +101,7 @@ def test_the_report_is_json_with_the_keys_that_the_page_explains():
   page = (tiny_runs.ROOT / 'docs' / 'bench.md').read_text()
   explained = set(re.findall(r'`([\w.]+)`', page))
   assert set(found) - explained == set()
-  assert {f.name for f in dataclasses.fields(report.Figures)} - explained == set()
+  assert {f.name for f in dataclasses.fields(report.CaseMetrics)} - explained == set()
   assert set(found['peaks']) - explained == set()
 
 
@@ -128,7 +128,7 @@ def test_the_figure_has_a_panel_for_each_kind_of_result(tmp_path):
 
 def test_a_figure_of_nothing_but_peaks_is_empty(tmp_path):
   seconds = {'matmul': [1.0], 'copy': [1.0]}
-  found = report.make(
+  found = report.make_report(
     CASES, seconds, [], rounds=1, device=DEVICE, run=RUN, first_loss={}
   )
   assert len(figure.draw(found).axes) == 1

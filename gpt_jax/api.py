@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax import attention
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.types import PyTree
@@ -83,7 +83,7 @@ def load(path, step=None):
   """
   workdir = Workdir(path)
   _require_run(workdir)
-  with manager.reader(workdir.checkpoints) as store:
+  with CheckpointReader(workdir.checkpoints) as store:
     step = restore.choose_step(store, step)
     config = _read_config(workdir)
     if config.model.vocab_size is None:  # the embedding knows: ids in use, padding

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from configs import base
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.program import setup
 from gpt_jax.tracking import metrics_file
@@ -106,7 +106,7 @@ def start_steps(workdir):
 
 def saved_arrays(workdir, step=None):
   """Returns `{name: numpy array}` of all that the newest (or a given) step holds."""
-  with manager.reader(Workdir(workdir).checkpoints) as store:
+  with CheckpointReader(Workdir(workdir).checkpoints) as store:
     step = store.latest_step() if step is None else step
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = {item: store.abstract(step, item, here) for item in store.items(step)}

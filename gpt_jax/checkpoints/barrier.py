@@ -1,9 +1,9 @@
-"""How a save that fails in one process of several ends in all of them.
+"""The barriers of a save, which a process that fails still reaches.
 
 Orbax lets the processes of a run wait for each other twice in each save: before the
-commit and after it. Who fails in between would never come, and the others would wait
-for twenty minutes. Here he comes all the same: a thread of his joins what is left of
-the save, and the first process commits nothing that lacks somebody's part.
+commit and after it. One that fails in between would never come, and the others would
+wait for twenty minutes. Here a thread of it joins the remaining barriers, and the first
+process commits nothing that lacks a part.
 """
 
 import threading
@@ -13,38 +13,37 @@ import orbax.checkpoint as ocp
 TIMEOUT_MS = 20 * 60 * 1000  # as Orbax's own
 
 
-class Meeting:
-  """The `barrier_sync_fn` of a CheckpointManager; `begin` comes before each save."""
+class SaveBarrier:
+  """The `barrier_sync_fn` of a CheckpointManager; call `begin` before each save."""
 
-  PLACES: tuple[str, ...] = ('async_write_complete', 'async_commit_complete')
-  """What Orbax calls the two, in the order in which each process comes to them."""
+  POINTS: tuple[str, ...] = ('async_write_complete', 'async_commit_complete')
+  """What Orbax calls the two barriers, in order."""
 
   def __init__(self):
     self._wait = ocp.multihost.get_barrier_sync_fn()
-    self._number, self._is_watched = 0, False
-    self._left: list[str] = []
+    self._save_number, self._is_watched = 0, False
+    self._remaining: list[str] = []
 
   def begin(self):
-    """Numbers a save: a step that is tried again meets under another name."""
-    self._number += 1
-    self._left, self._is_watched = list(self.PLACES), False
+    """Numbers a save: a step that is tried again waits under another name."""
+    self._save_number += 1
+    self._remaining, self._is_watched = list(self.POINTS), False
 
   def __call__(self, *, key, timeout_ms):
-    place = next((place for place in self.PLACES if place in key), None)
-    if place is None:
+    point = next((point for point in self.POINTS if point in key), None)
+    if point is None:
       return self._wait(key=key, timeout_ms=timeout_ms)
-    self._left.remove(place)
-    self._wait(key=f'{place}.save_{self._number}', timeout_ms=timeout_ms)
+    self._remaining.remove(point)
+    self._wait(key=f'{point}.save_{self._save_number}', timeout_ms=timeout_ms)
 
   def watch(self):
-    """Joins what is left once the calling thread, the one that saves, has ended."""
+    """Joins the remaining barriers once the calling thread, which saves, has ended."""
     if not self._is_watched:
       self._is_watched = True
-      saving, left = threading.current_thread(), self._left
-      arguments = (saving, left, self._number)
-      threading.Thread(target=self._make_up, args=arguments, daemon=True).start()
+      arguments = (threading.current_thread(), self._remaining, self._save_number)
+      threading.Thread(target=self._join_remaining, args=arguments, daemon=True).start()
 
-  def _make_up(self, saving, left, number):
+  def _join_remaining(self, saving, remaining, save_number):
     saving.join()
-    for place in list(left):
-      self._wait(key=f'{place}.save_{number}', timeout_ms=TIMEOUT_MS)
+    for point in list(remaining):
+      self._wait(key=f'{point}.save_{save_number}', timeout_ms=TIMEOUT_MS)

@@ -6,6 +6,7 @@ also write other arrays.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -140,14 +141,16 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
 
 def links(step_folder):
   """Returns Damage for each link or device in a step: it could lead anywhere."""
-  return [
-    Damage(
-      _name(path, step_folder),
-      'a link or device; expected a plain file or folder. Do not use this checkpoint',
-    )
-    for path in (step_folder, *sorted(step_folder.rglob('*')))
-    if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode)
-  ]
+  reason = (
+    'a link or device; expected a plain file or folder. Do not use this checkpoint'
+  )
+  found = []
+  for path in (step_folder, *sorted(step_folder.rglob('*'))):
+    with contextlib.suppress(FileNotFoundError):  # the run has pruned it meanwhile
+      mode = path.lstat().st_mode
+      if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        found.append(Damage(_name(path, step_folder), reason))
+  return found
 
 
 def _unlisted(step_folder, listed):

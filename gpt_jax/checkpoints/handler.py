@@ -1,4 +1,8 @@
-"""How Orbax is set up, and how it writes an item: digested by who wrote it."""
+"""How Orbax is set up, and how it writes and reads the items of a step.
+
+Orbax writes an item (a tree of arrays) in the background; here each process also
+digests the files that it wrote. Damaged files raise whatever Orbax raises for them.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,8 +10,9 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
-from gpt_jax.checkpoints import digests
+from gpt_jax.checkpoints import digests, memory, ocdbt
 from gpt_jax.core import pytree
 
 
@@ -37,7 +42,7 @@ class Restore(ocp.args.StandardRestore):
 
 @dataclasses.dataclass
 class _Digested:
-  """Done (see orbax.checkpoint.future) once all is `written` and digested."""
+  """A future (see orbax.checkpoint.future): done once all is `written` and digested."""
 
   written: list[Any]
   directory: Any
@@ -50,31 +55,40 @@ class _Digested:
     digests.write_part(self.directory, jax.process_index())
 
 
-def open_manager(directory, *, keep, pruned, write_manifest, meet, read_only):
-  """Returns Orbax's manager of `directory`, which keeps what any of `keep` would.
+def open_writer(directory, *, keep, pruned, write_manifest, barrier):
+  """Returns Orbax's manager of `directory`, which keeps what any policy of `keep` does.
 
-  `write_manifest()` is called before the rename that commits a step, `meet` where processes wait
-  for each other. Steps to be pruned go through the folder named `pruned`.
+  `write_manifest()` is called before the rename that commits a step, `barrier` where
+  processes wait for each other. Steps to be pruned go through the folder `pruned`.
   """
-  hooks = ocp.options.AsyncOptions(
-    post_finalization_callback=write_manifest, barrier_sync_fn=meet
-  )
-  return ocp.CheckpointManager(
+  return _open(
     directory,
-    options=ocp.CheckpointManagerOptions(
-      preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
-      # Also where a save is waited for: only this way writes digests before the rename
-      # that commits a step.
-      enable_async_checkpointing=not read_only,
-      async_options=None if read_only else hooks,
-      read_only=read_only,
-      create=not read_only,
-      save_interval_steps=0 if read_only else 1,
-      todelete_subdir=None if read_only else pruned,
-      # Opening reads no step: a damaged old one must not keep a run from resuming.
-      lightweight_initialize=True,
+    preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
+    # Also where a save is waited for: a synchronous save has no callback between the
+    # digests and the rename that commits the step.
+    enable_async_checkpointing=True,
+    async_options=ocp.options.AsyncOptions(
+      post_finalization_callback=write_manifest, barrier_sync_fn=barrier
     ),
+    todelete_subdir=pruned,
   )
+
+
+def open_reader(directory):
+  """Returns Orbax's manager of `directory`, which never writes there."""
+  return _open(
+    directory,
+    read_only=True,
+    create=False,
+    save_interval_steps=0,
+    enable_async_checkpointing=False,
+  )
+
+
+def _open(directory, **options):
+  # Lightweight: opening reads no step, so a damaged old one keeps no run from resuming.
+  settings = ocp.CheckpointManagerOptions(lightweight_initialize=True, **options)
+  return ocp.CheckpointManager(directory, options=settings)
 
 
 def require_arrays(items):
@@ -84,3 +98,20 @@ def require_arrays(items):
       # Orbax would restore a numpy leaf without looking at its shape.
       if not isinstance(leaf, jax.Array):
         raise TypeError(f'{item}/{name}: expected a jax.Array, got {type(leaf)}')
+
+
+def read_tree(item_folder):
+  """Returns Orbax's metadata of an item, read without its arrays: shapes and dtypes.
+
+  Raises CheckpointError for names and sizes that no run of gpt_jax has written.
+  """
+  ocdbt.require_safe_names(item_folder)
+  path = epath.Path(item_folder)
+  found = ocp.StandardCheckpointHandler().metadata(path).tree
+  memory.refuse_large_chunks(found, path)
+  return found
+
+
+def read_record(record_folder):
+  """Returns the JSON record of a step: `{meta, metrics, digests}`."""
+  return ocp.JsonCheckpointHandler().restore(epath.Path(record_folder))

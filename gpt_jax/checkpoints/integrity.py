@@ -3,21 +3,19 @@
 import pathlib
 
 import jax
-import orbax.checkpoint as ocp
-from etils import epath
 
-from gpt_jax.checkpoints import digests, manifest
+from gpt_jax.checkpoints import digests, handler, manifest
 from gpt_jax.parallel.sync import any_process
 from gpt_jax.workdir import files
 
-META = 'meta'
-DAMAGED = '.damaged'  # ends the names of steps that were set aside
+META = 'meta'  # the item that holds the JSON record of a step
+DAMAGED = '.damaged'  # ends the folder names of quarantined steps
 
 
 class Integrity:
   """What is known of the steps in `directory`; all processes make the same calls.
 
-  A step that was found sound is not read again by this object.
+  A step that was found valid is not read again by this object.
   """
 
   def __init__(self, directory):
@@ -25,7 +23,7 @@ class Integrity:
     self._valid = set()
 
   def find_damage(self, step, on_bytes=None, item=None):
-    """Returns None for a sound step, else lines that name it and its damaged files.
+    """Returns None for a valid step, else lines that name it and its damaged files.
 
     Every process compares a share of the files and names what it saw. `item`: only the
     files of that one are compared; names and sizes count for all.
@@ -45,12 +43,12 @@ class Integrity:
     return f'{folder} is damaged:\n{listed}'
 
   def predates_digests(self, step):
-    """Returns whether `step` is a readable one from before there were digests."""
+    """Returns whether `step` is a readable one, saved before there were digests."""
     folder = self._directory / str(step)
     if (folder / manifest.FILE).exists():
       return False
     try:
-      record = ocp.JsonCheckpointHandler().restore(epath.Path(folder / META))
+      record = handler.read_record(folder / META)
       return 'meta' in record and 'digests' not in record
     except Exception:  # damaged, in any way
       return False
@@ -64,7 +62,7 @@ class Integrity:
     place, number = self._directory / f'{step}{DAMAGED}', 2
     while place.exists():
       place, number = self._directory / f'{step}{DAMAGED}-{number}', number + 1
-    any_process(False)  # all have chosen the name before it is taken
+    any_process(False)  # a barrier: all have chosen the name before it is taken
     if jax.process_index() == 0:
       (self._directory / str(step)).rename(place)
       files.sync_folder(self._directory)
@@ -80,5 +78,5 @@ def committed(directory):
 
 
 def quarantined_steps(directory):
-  """Returns the folders of damaged steps that were set aside, sorted."""
+  """Returns the folders of damaged steps that were quarantined, sorted."""
   return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))

@@ -1,4 +1,4 @@
-"""Whether the arrays of a checkpoint fit into this machine, asked before they are read.
+"""Whether the arrays of a checkpoint fit into memory, checked before they are read.
 
 A file of some kilobytes can declare an array of any size: zeros compress well.
 """
@@ -13,11 +13,11 @@ from gpt_jax.core.errors import CheckpointError
 MEMINFO = pathlib.Path('/proc/meminfo')
 
 
-def require(abstract_items, source):
-  """Raises CheckpointError naming the largest arrays when a device has no room.
+def require_fit(abstract_items, source):
+  """Raises CheckpointError naming the largest arrays when a device lacks the memory.
 
-  Leaves are ShapeDtypeStructs with their sharding. `source` stands in the message. What
-  cannot be told (no figures of the device) passes.
+  Leaves are ShapeDtypeStructs with their sharding; `source` is for the message. A
+  device whose free memory is unknown passes.
   """
   need = collections.Counter()
   sizes = {}
@@ -28,17 +28,17 @@ def require(abstract_items, source):
       for device in leaf.sharding.addressable_devices:
         need[device] += math.prod(shard) * leaf.dtype.itemsize
   on_host = sum(n for device, n in need.items() if device.platform == 'cpu')
-  rooms = [(on_host, host_bytes(), 'this machine')]
+  checks = [(on_host, host_bytes(), 'this machine')]
   for device, wanted in need.items():
     if device.platform != 'cpu':
-      rooms.append((wanted, device_bytes(device), str(device)))
-  for wanted, room, place in rooms:
-    if room is not None and wanted > room:
+      checks.append((wanted, device_bytes(device), str(device)))
+  for wanted, free, place in checks:
+    if free is not None and wanted > free:
       largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
       listed = ', '.join(f'{name} {sizes[name] / 1e9:.3g} GB' for name in largest)
       raise CheckpointError(
         f'{source} declares arrays of {wanted / 1e9:.3g} GB for {place}, which has'
-        f' {room / 1e9:.3g} GB free; the largest: {listed}. Nothing was read. Use more'
+        f' {free / 1e9:.3g} GB free; the largest: {listed}. Nothing was read. Use more'
         ' devices, or check where this checkpoint comes from.'
       )
 
@@ -46,8 +46,8 @@ def require(abstract_items, source):
 def refuse_large_chunks(saved, source):
   """Raises CheckpointError for an array that is stored in chunks larger than itself.
 
-  A chunk is unpacked whole, so it could ask for any memory. `saved` is Orbax's metadata
-  of an item, `source` its folder.
+  A chunk is decompressed whole, so it could need any amount of memory. `saved` is
+  Orbax's metadata of an item, `source` its folder.
   """
   for name, leaf in pytree.named_leaves(saved):
     storage = getattr(leaf, 'storage', None)
@@ -61,7 +61,7 @@ def refuse_large_chunks(saved, source):
 
 
 def host_bytes():
-  """Returns the bytes of memory that programs here can still get, None if unknown."""
+  """Returns the bytes of memory available on this host, None if unknown."""
   try:
     lines = MEMINFO.read_text().splitlines()
   except OSError:

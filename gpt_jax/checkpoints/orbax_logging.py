@@ -1,4 +1,4 @@
-"""Keeps off the console what Orbax says about itself; its failures stay exceptions."""
+"""Keeps Orbax's own log lines off the console; its failures stay exceptions."""
 
 import collections.abc
 import dataclasses
@@ -16,8 +16,8 @@ def silence():
   each chunk that was under way prints a traceback of its own. absl's `--verbosity=1`
   shows the log lines again.
   """
-  logging.getLogger('absl').addFilter(_is_worth_showing)
-  logging.getLogger('asyncio').addFilter(_is_of_others)
+  logging.getLogger('absl').addFilter(_is_shown)
+  logging.getLogger('asyncio').addFilter(_is_not_of_orbax)
   if not isinstance(sys.unraisablehook, _SkipOrbax):
     sys.unraisablehook = _SkipOrbax(sys.unraisablehook)
 
@@ -29,12 +29,12 @@ def first_line(error):
   return f'{line} ({first_line(error.__cause__)})' if error.__cause__ else line
 
 
-def _is_worth_showing(record):
+def _is_shown(record):
   return '/orbax/' not in record.pathname or absl.logging.vlog_is_on(1)
 
 
-def _is_of_others(record):
-  """Passes over the tasks that a failed save abandons, and its second exceptions."""
+def _is_not_of_orbax(record):
+  """Returns False for the tasks that a failed save abandons, and its later errors."""
   _, _, trace = record.exc_info or (None, None, None)
   frames = [frame.filename for frame in traceback.extract_tb(trace)]
   return not any('/orbax/' in text for text in (record.getMessage(), *frames))
@@ -42,12 +42,12 @@ def _is_of_others(record):
 
 @dataclasses.dataclass
 class _SkipOrbax:
-  """An unraisablehook that passes over the chunks of a save or restore that failed."""
+  """An unraisablehook that ignores the chunks of a save or restore that failed."""
 
-  otherwise: collections.abc.Callable
+  default_hook: collections.abc.Callable
 
   def __call__(self, unraisable):
     code = getattr(unraisable.object, 'cr_code', None)  # of an abandoned coroutine
     abandoned = code is not None and '/orbax/' in code.co_filename
     if not abandoned and str(unraisable.exc_value) != 'Event loop is closed':
-      self.otherwise(unraisable)
+      self.default_hook(unraisable)

@@ -1,4 +1,4 @@
-"""Which steps of a run stay: the newest ones and those with the best figures."""
+"""Which steps of a run are kept: the newest ones and those with the best metric."""
 
 import dataclasses
 import math
@@ -49,14 +49,13 @@ class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
 
 
 def why_kept(steps, best):
-  """Returns `{step: why it is there}` of `steps`, ascending, for people to read.
+  """Returns `{step: reason}` for people to read; `steps` ascend.
 
-  `best` is the BestSteps that knows the scores of the steps.
+  `best` is the BestSteps that knows their scores.
   """
-  ranked = best.ranked(steps)[: best.count]
-  found = {step: [] for step in steps}
+  reasons = {step: [] for step in steps}
   if steps:
-    found[steps[-1]].append('newest')
-  for place, step in enumerate(ranked):
-    found[step].append(f'best {best.metric}' if not place else f'best {place + 1}')
-  return {step: ', '.join(why) or 'one of the last' for step, why in found.items()}
+    reasons[steps[-1]].append('newest')
+  for rank, step in enumerate(best.ranked(steps)[: best.count], start=1):
+    reasons[step].append(f'best {best.metric}' if rank == 1 else f'best {rank}')
+  return {step: ', '.join(why) or 'one of the last' for step, why in reasons.items()}

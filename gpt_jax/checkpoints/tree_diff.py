@@ -1,4 +1,4 @@
-"""What keeps a saved tree from being restored as another one, array by array."""
+"""Why a saved tree cannot be restored as the wanted one, array by array."""
 
 import collections.abc
 
@@ -14,16 +14,16 @@ MAX_LISTED = 40  # differences that an error lists before it counts the rest
 def differences(saved, wanted, item):
   """Returns a line for each array of `item` in which two abstract trees differ.
 
-  Leaves have `shape` and `dtype`; those of `wanted` also the `sharding` they are to
-  get, which must divide them.
+  Leaves have `shape` and `dtype`; those of `wanted` also the `sharding` to restore them
+  with, which must divide them.
   """
   lines = _indivisible(wanted, item)
   saved, wanted = _specs(saved, item), _specs(wanted, item)
   only_saved = sorted(saved.keys() - wanted.keys())
   for name in sorted(wanted.keys() | saved.keys()):
     if name not in saved:
-      like = [other for other in only_saved if saved[other] == wanted[name]]
-      hint = nearest(name, like)
+      candidates = [other for other in only_saved if saved[other] == wanted[name]]
+      hint = nearest(name, candidates)
       lines.append(
         f'{name}: not saved, wanted {wanted[name]}'
         + (f' (saved as {hint}?)' if hint else '')

@@ -39,7 +39,7 @@ def run(args, overrides):
   import jax
 
   jax.config.update('jax_platforms', 'cpu')
-  from gpt_jax.checkpoints import manager
+  from gpt_jax.checkpoints.reader import CheckpointReader
   from gpt_jax.workdir.paths import Workdir
 
   workdir = Workdir(args.workdir)
@@ -48,7 +48,7 @@ def run(args, overrides):
       f'{workdir.checkpoints}: no such folder; expected the --workdir of a run that has'
       ' saved a step.'
     )
-  with manager.reader(workdir.checkpoints) as store:
+  with CheckpointReader(workdir.checkpoints) as store:
     if args.action == 'ls':
       keeping = (workdir.read_config() or {}).get('checkpoint', {})
       return _ls(args, store, keeping)

@@ -269,12 +269,12 @@ def _lock(workdir):
 
 
 def _last_step(workdir):
-  from gpt_jax.checkpoints import manager
+  from gpt_jax.checkpoints.reader import CheckpointReader
 
   if not workdir.checkpoints.is_dir():
     return Finding('last step', WARN, 'no checkpoints', 'train until the first save')
   try:
-    with manager.reader(workdir.checkpoints) as store:
+    with CheckpointReader(workdir.checkpoints) as store:
       step = store.latest_step()
       if step is None:
         fix = 'train until the first save'

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from gpt_jax import data as sources
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import pipeline
 from gpt_jax.objectives import losses
@@ -78,7 +78,7 @@ def replay(workdir, step, *, with_loss=True):
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
   if with_loss and workdir.checkpoints.is_dir():
-    with manager.reader(workdir.checkpoints) as store:
+    with CheckpointReader(workdir.checkpoints) as store:
       before = [saved for saved in store.steps() if saved < step]
       if before:
         params, found.parameters_after_step = restore.load_params(

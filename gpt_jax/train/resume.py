@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax import optimizers
-from gpt_jax.checkpoints import manager, tree_diff
+from gpt_jax.checkpoints import tree_diff
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load, migrate
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
@@ -152,7 +153,7 @@ def _read_params(program, path):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
-  with manager.reader(folder) as store:
+  with CheckpointReader(folder) as store:
     return restore.load_params(store, program.abstract_state.params, averaged=False)
 
 

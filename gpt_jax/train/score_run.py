@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from gpt_jax import objectives
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.evaluation import baselines
@@ -48,7 +48,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
     config, tokenizer, mesh_of(config), embedding_rows=config.model.vocab_size
   )
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
-  with manager.reader(workdir.checkpoints) as store:
+  with CheckpointReader(workdir.checkpoints) as store:
     params, step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )

@@ -87,7 +87,7 @@ def test_shares_of_several_processes_cover_every_file(step):
   assert sorted(found) == sorted(p.relative_to(step).as_posix() for p in victims)
 
 
-def test_a_quick_look_sees_names_and_sizes_only(step):
+def test_a_quick_check_compares_names_and_sizes_only(step):
   path = step / 'meta' / 'metadata'
   content = bytearray(path.read_bytes())
   content[0] ^= 1
@@ -97,7 +97,7 @@ def test_a_quick_look_sees_names_and_sizes_only(step):
   assert 'expected' in str(*digests.verify(step, quick=True))
 
 
-def test_every_byte_is_reported_to_a_progress_bar(step):
+def test_progress_reports_every_byte(step):
   counts = []
   digests.verify(step, on_bytes=counts.append)
   assert sum(counts) == manifest.total_bytes(step)

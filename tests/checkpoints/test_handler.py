@@ -1,34 +1,36 @@
-"""Each process digests the files that it wrote, before the step is complete."""
+"""What Orbax writes is digested by its process; shapes are read without arrays."""
 
 import shutil
+
+import pytest
 
 from gpt_jax.checkpoints import digests, handler, manifest
 from tests.faults import flips
 
 
-def test_a_step_is_saved_by_the_handler_that_digests(tmp_path):
+def test_steps_are_saved_by_the_digesting_handler(tmp_path):
   template = flips.make_steps(tmp_path)
   text = (template / '1' / '_CHECKPOINT_METADATA').read_text()
   assert text.count(handler.DigestingHandler.__name__) == 2
   assert not list(template.rglob(digests.PART.format('*')))  # collected
 
 
-def test_what_processes_digested_is_collected_and_not_read_again(tmp_path):
+def test_digests_of_processes_are_collected_not_made_again(tmp_path):
   """Two processes wrote an item: the second one's files come from its own list."""
   step = flips.make_steps(tmp_path) / '3'
-  whole = manifest.read(step)
+  complete = manifest.read(step)
   shutil.copytree(
     step / 'params' / 'ocdbt.process_0', step / 'params' / 'ocdbt.process_1'
   )
   (step / manifest.FILE).unlink()
   for process in (0, 1):
     digests.write_part(step / 'params', process)
-  secret = next((step / 'params' / 'ocdbt.process_1' / 'd').iterdir())
-  secret.write_bytes(b'changed after it was digested')
+  late_change = next((step / 'params' / 'ocdbt.process_1' / 'd').iterdir())
+  late_change.write_bytes(b'changed after it was digested')
   digests.write_manifest(step)
   assert not list(step.rglob(digests.PART.format('*')))
   listed = manifest.read(step)
-  for name, entry in whole.items():
+  for name, entry in complete.items():
     if not name.startswith('params/'):
       continue  # its process wrote no list here
     twin = name.replace('process_0', 'process_1')
@@ -36,7 +38,7 @@ def test_what_processes_digested_is_collected_and_not_read_again(tmp_path):
     if name.startswith('params/ocdbt.process_0'):
       assert entry == listed[twin]
   damaged = {damage.file for damage in digests.verify(step)}
-  assert damaged == {secret.relative_to(step).as_posix()}
+  assert damaged == {late_change.relative_to(step).as_posix()}
 
 
 def test_a_failing_digest_fails_the_save(tmp_path):
@@ -44,9 +46,15 @@ def test_a_failing_digest_fails_the_save(tmp_path):
     def result(self, timeout=None):
       raise OSError('disk full')
 
-  digested = handler._Digested([Written()], tmp_path, lambda: None)
-  try:
-    digested.result()
-  except OSError as error:
-    assert str(error) == 'disk full'
+  with pytest.raises(OSError, match='disk full'):
+    handler._Digested([Written()], tmp_path, lambda: None).result()
   assert list(tmp_path.iterdir()) == []
+
+
+def test_shapes_and_the_record_are_read_without_arrays(tmp_path):
+  folder = flips.make_steps(tmp_path / 'run') / '3'
+  found = handler.read_tree(folder / 'params')
+  assert found['embed'].shape == (64, 32)
+  assert found['block']['kernel'].dtype == 'bfloat16'
+  record = dict(meta={'next_sample': 3}, metrics={}, digests='sha256')
+  assert handler.read_record(folder / 'meta') == record

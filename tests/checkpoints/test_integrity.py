@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import pytest
 import tensorstore as ts
 
-from gpt_jax.checkpoints import digests, integrity, manager, manifest
+from gpt_jax.checkpoints import digests, integrity, manifest
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
 from tests.faults import flips
 
@@ -32,7 +33,7 @@ def damage(folder, step):
   (folder / str(step) / 'meta' / 'metadata').write_text('{}')
 
 
-def test_damaged_steps_are_renamed_and_nothing_is_deleted(folder):
+def test_damaged_steps_are_quarantined_and_nothing_is_deleted(folder):
   files = {p.relative_to(folder / '3') for p in flips.files_of(folder / '3')}
   damage(folder, 3)
   damage(folder, 2)
@@ -50,7 +51,7 @@ def test_damaged_steps_are_renamed_and_nothing_is_deleted(folder):
   assert 'meta/metadata: expected ' in said[0] and '3.damaged' in said[0]
 
 
-def test_a_step_that_is_damaged_again_gets_a_name_of_its_own(folder):
+def test_a_step_quarantined_twice_gets_a_name_of_its_own(folder):
   (folder / '3.damaged').mkdir()
   damage(folder, 3)
   with flips.open_folder(folder) as store:
@@ -58,10 +59,10 @@ def test_a_step_that_is_damaged_again_gets_a_name_of_its_own(folder):
   assert (folder / '3.damaged-2' / 'meta').is_dir()
 
 
-def test_a_reader_passes_over_damage_and_touches_nothing(folder):
+def test_a_reader_passes_over_damage_and_changes_nothing(folder):
   damage(folder, 3)
   said = []
-  with manager.reader(folder) as store:
+  with CheckpointReader(folder) as store:
     assert store.latest_valid_step(said.append) == 2
     with pytest.raises(CheckpointError, match=r'3 is damaged:\n.*\n.*steps \[1, 2\]'):
       flips.restore(store, 3)
@@ -77,12 +78,12 @@ def test_nothing_is_used_when_every_step_is_damaged(folder):
   assert error.value.exit_code == 4
 
 
-def test_a_folder_without_steps_has_no_sound_one(tmp_path):
+def test_a_folder_without_steps_has_no_valid_one(tmp_path):
   with flips.open_folder(tmp_path) as store:
     assert store.latest_valid_step() is None
 
 
-def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
+def test_a_step_saved_before_digests_is_used_and_reported(folder):
   record = folder / '3' / 'meta' / 'metadata'
   record.write_text(json.dumps({'meta': {'next_sample': 3}, 'metrics': {}}))
   (folder / '3' / manifest.FILE).unlink()
@@ -99,7 +100,7 @@ def test_a_step_from_before_there_were_digests_is_used_and_said_to_be(folder):
   assert 'no usable digests' in integrity.Integrity(folder).find_damage(2)
 
 
-def test_chunks_that_would_unpack_to_any_size_are_refused_unread(tmp_path):
+def test_chunks_larger_than_their_array_are_refused_unread(tmp_path):
   with flips.open_folder(tmp_path) as store:
     store.save(1, {'params': {'w': jnp.arange(8.0)}}, {})
   item = tmp_path / '1' / 'params'
@@ -110,12 +111,12 @@ def test_chunks_that_would_unpack_to_any_size_are_refused_unread(tmp_path):
   digests.write_manifest(tmp_path / '1')  # whoever made it can write digests, too
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
-  with manager.reader(tmp_path) as store:
+  with CheckpointReader(tmp_path) as store:
     with pytest.raises(CheckpointError, match=r'w has the shape \[8\] and declares'):
       store.restore(1, {'params': {'w': wanted}})
 
 
-def test_a_small_file_that_declares_a_huge_array_is_refused_unread(tmp_path):
+def test_a_small_file_that_declares_a_huge_array_is_refused(tmp_path):
   zeros = jnp.zeros((1 << 22,))
   with flips.open_folder(tmp_path) as store:
     store.save(1, {'params': {'w': zeros}}, {})
@@ -129,13 +130,13 @@ def test_a_small_file_that_declares_a_huge_array_is_refused_unread(tmp_path):
       store.restore(1, {'params': store.abstract(1, 'params', here)})
 
 
-def test_a_file_of_zeros_is_refused_before_it_is_unpacked(tmp_path):
+def test_a_file_of_zeros_is_refused_before_decompression(tmp_path):
   with flips.open_folder(tmp_path) as store:
     store.save(1, {'params': {'w': jnp.zeros((1 << 26,))}}, {})
   assert sum(p.stat().st_size for p in flips.files_of(tmp_path)) < 1_000_000
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
-  with manager.reader(tmp_path) as store:
+  with CheckpointReader(tmp_path) as store:
     with grown() as refused:
       with pytest.raises(CheckpointError, match=r'w: saved float32\[67108864\]'):
         store.restore(1, {'params': {'w': wanted}})
@@ -165,7 +166,7 @@ CANARY = "cos\nsystem\n(S'touch {}'\ntR."
 LOADER = 'import pickle, sys; pickle.load(open(sys.argv[1], "rb"))'
 
 
-def test_no_file_of_a_step_is_run_whatever_it_holds(folder, tmp_path):
+def test_no_file_of_a_step_is_executed(folder, tmp_path):
   sung, canary = tmp_path / 'sung', tmp_path / 'canary'
   canary.write_text(CANARY.format(sung))
   subprocess.run([sys.executable, '-c', LOADER, canary], check=True)
@@ -181,7 +182,7 @@ def test_no_file_of_a_step_is_run_whatever_it_holds(folder, tmp_path):
     if path.name != manifest.FILE:
       with contextlib.suppress(Exception):  # whoever made it signs what he can
         digests.write_manifest(newest)
-    with manager.reader(folder) as store, contextlib.suppress(CheckpointError):
+    with CheckpointReader(folder) as store, contextlib.suppress(CheckpointError):
       for item in store.items(3):
         with contextlib.suppress(CheckpointError):
           store.restore(3, {item: store.abstract(3, item, here)})

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, checked by name and shape, newest and best kept."""
+"""Steps are saved whole or not at all; the newest and the best are kept."""
 
 import resource
 import shutil
@@ -7,68 +7,20 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.checkpoints import manager
-from gpt_jax.checkpoints.manager import Checkpoints
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
+from tests.checkpoints.states import (
+  a_state,
+  abstract,
+  assert_bit_equal,
+  open_all,
+  save_steps,
+  spread,
+)
 from tests.faults import kills
-
-
-def spread(devices, spec=('data',)):
-  mesh = Mesh(np.asarray(jax.devices()[:devices]), ('data',))
-  return NamedSharding(mesh, PartitionSpec(*spec))
-
-
-def open_all(directory, **options):
-  """Returns Checkpoints that keep everything and save before they return."""
-  defaults = dict(keep_last=99, keep_best=0, best_metric='loss', asynchronous=False)
-  return Checkpoints(directory, **(defaults | options))
-
-
-def a_state(seed=0, sharding=None):
-  """Returns the items of a tiny training state, with every kind of leaf."""
-  sharding = sharding or spread(8, ())
-
-  def make():
-    key = jax.random.key(seed)
-    params = {
-      'embed': jax.random.normal(key, (16, 4)),
-      'block': {'kernel': jax.random.normal(key, (8, 8), jnp.bfloat16)},
-    }
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
-    train = {
-      'opt': optimizer.init(params),
-      'step': jnp.int32(seed),
-      'tokens': jnp.full((8,), seed, jnp.uint8),
-      'rng': key,
-      'mask': jnp.arange(8) % 2 == 0,
-      'none': None,
-    }
-    return {'params': params, 'train': train}
-
-  return jax.jit(make, out_shardings=sharding)()
-
-
-def abstract(tree, sharding=None):
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding),
-    tree,
-  )
-
-
-def assert_bit_equal(got, wanted):
-  assert jax.tree.structure(got) == jax.tree.structure(wanted)
-  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-    assert a.dtype == b.dtype
-    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-      a, b = jax.random.key_data(a), jax.random.key_data(b)
-    assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-
-
-# What is saved comes back
 
 
 @pytest.mark.parametrize('asynchronous', [False, True])
@@ -81,19 +33,6 @@ def test_every_kind_of_leaf_comes_back_bit_for_bit(tmp_path, asynchronous):
     assert_bit_equal(fresh.restore(3, abstract(items)), items)
     assert fresh.read_meta(3) == {'next_sample': 96}
     assert fresh.read_metrics(3) == {'loss': 2.5}
-
-
-def test_parameters_are_restored_alone_and_without_knowing_their_shapes(tmp_path):
-  items = a_state()
-  with open_all(tmp_path) as saved:
-    saved.save(1, items, {})
-  with manager.reader(tmp_path) as found:
-    assert found.items(1) == ['params', 'train']
-    target = found.abstract(1, 'params', sharding=spread(1, ()))
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), target) == jax.tree.map(
-      lambda x: (x.shape, x.dtype), items['params']
-    )
-    assert_bit_equal(found.restore(1, {'params': target})['params'], items['params'])
 
 
 def test_arrays_come_back_on_any_number_of_devices(tmp_path):
@@ -109,7 +48,7 @@ def test_arrays_come_back_on_any_number_of_devices(tmp_path):
     items = restored
 
 
-def test_donating_the_arrays_right_after_an_asynchronous_save_harms_nothing(tmp_path):
+def test_donating_arrays_after_an_asynchronous_save_is_harmless(tmp_path):
   arrays = jax.device_put({'w': jnp.arange(1 << 16, dtype=jnp.float32)}, spread(8))
   wanted = np.asarray(arrays['w'])
   overwrite = jax.jit(lambda t: jax.tree.map(lambda x: x * 0 - 1, t), donate_argnums=0)
@@ -123,12 +62,6 @@ def test_donating_the_arrays_right_after_an_asynchronous_save_harms_nothing(tmp_
 
 
 # Which steps there are
-
-
-def save_steps(saved, losses, first=1):
-  array = {'params': {'w': jax.device_put(jnp.ones(8), spread(8))}}
-  for step, loss in enumerate(losses, first):
-    saved.save(step, array, {}, None if loss is None else {'loss': loss})
 
 
 def test_the_newest_and_the_best_steps_stay(tmp_path):
@@ -162,12 +95,6 @@ def test_a_misspelt_best_metric_is_refused_with_the_nearest_name(tmp_path):
       saved.save(1, a_state(), {}, {'validation/loss': 1.0})
 
 
-def test_an_empty_or_missing_folder_has_no_steps(tmp_path):
-  with manager.reader(tmp_path / 'nowhere') as found:
-    assert found.steps() == [] and found.latest_step() is None
-  assert not (tmp_path / 'nowhere').exists()
-
-
 def test_a_step_that_is_still_being_written_is_not_reported(tmp_path):
   with open_all(tmp_path, asynchronous=True) as saved:
     save_steps(saved, [None])
@@ -186,21 +113,12 @@ def test_the_step_before_stays_until_the_next_one_is_committed(tmp_path):
     assert saved.steps() == [2]
 
 
-def test_a_reader_sees_the_steps_that_a_writer_adds(tmp_path):
-  with open_all(tmp_path, keep_best=1) as saved:
-    with manager.reader(tmp_path, 'loss') as found:
-      save_steps(saved, [4.0])
-      assert found.steps() == [1]
-      save_steps(saved, [3.0], first=2)
-      assert found.latest_step() == 2 and found.best_step() == 2
-
-
-def test_what_a_killed_save_left_is_not_listed_and_goes_with_the_next_writer(tmp_path):
+def test_what_a_killed_save_left_is_removed_by_the_next_writer(tmp_path):
   with open_all(tmp_path) as saved:
     save_steps(saved, [None])
   left = tmp_path / '2.orbax-checkpoint-tmp'
   shutil.copytree(tmp_path / '1', left)
-  with manager.reader(tmp_path) as found:
+  with CheckpointReader(tmp_path) as found:
     assert found.steps() == [1]
   assert left.exists()  # a reader leaves it to the writer, who may be at work on it
   with open_all(tmp_path) as resumed:
@@ -210,7 +128,7 @@ def test_what_a_killed_save_left_is_not_listed_and_goes_with_the_next_writer(tmp
   assert not left.exists()
 
 
-def test_a_prune_cut_short_leaves_no_half_step(tmp_path):
+def test_an_interrupted_prune_leaves_no_half_step(tmp_path):
   with open_all(tmp_path) as saved:
     save_steps(saved, [None, None])
   (tmp_path / manager.PRUNED).mkdir()
@@ -231,51 +149,6 @@ def test_saving_a_step_twice_or_backwards_is_refused(tmp_path):
     assert saved.steps() == [4, 5]
 
 
-# What does not fit is refused by name
-
-
-def refuse(saved, items, match):
-  with pytest.raises(CheckpointError, match=match) as error:
-    saved.restore(1, items)
-  assert error.value.exit_code == 4
-  return str(error.value)
-
-
-def test_a_mismatch_names_every_array_as_saved_and_as_wanted(tmp_path):
-  items = a_state()
-  wanted = abstract(items)
-  replicated = spread(8, ())
-  wanted['params']['embed'] = jax.ShapeDtypeStruct((32, 4), 'f4', sharding=replicated)
-  wanted['params']['block'] = {
-    'kernels': jax.ShapeDtypeStruct((8, 8), 'bfloat16', sharding=replicated)
-  }
-  wanted['train']['step'] = jax.ShapeDtypeStruct((), 'f4', sharding=replicated)
-  with open_all(tmp_path) as saved:
-    saved.save(1, items, {})
-    message = refuse(saved, wanted, '4 differ')
-  assert 'params/embed: saved float32[16, 4], wanted float32[32, 4]' in message
-  assert 'params/block/kernels: not saved' in message
-  assert 'saved as params/block/kernel?' in message
-  assert 'params/block/kernel: saved bfloat16[8, 8], not wanted' in message
-  assert 'train/step: saved int32[], wanted float32[]' in message
-
-
-def test_another_optimizer_is_refused(tmp_path):
-  items = a_state()
-  with open_all(tmp_path) as saved:
-    saved.save(1, items, {})
-    other = jax.eval_shape(optax.sgd(0.1, momentum=0.9).init, items['params'])
-    wanted = abstract(items['train'] | {'opt': other}, spread(8, ()))
-    refuse(saved, {'train': wanted}, 'train/opt/1/0/count: saved int32')
-
-
-def test_a_mesh_that_does_not_divide_an_array_is_refused_by_name(tmp_path):
-  items = {'params': {'w': jax.device_put(jnp.ones(6), spread(1))}}
-  with open_all(tmp_path) as saved:
-    saved.save(1, items, {})
-    refuse(saved, abstract(items, spread(4)), r'params/w: .*4')
-
-
 def test_a_numpy_leaf_is_refused_when_it_is_saved(tmp_path):
   with open_all(tmp_path) as saved:
     with pytest.raises(TypeError, match='params/w'):
@@ -291,34 +164,10 @@ def test_a_record_that_is_not_json_is_refused_when_it_is_saved(tmp_path):
     assert saved.steps() == []
 
 
-def test_missing_steps_and_items_are_named_with_those_there_are(tmp_path):
-  with open_all(tmp_path) as saved:
-    save_steps(saved, [None, None])
-    with pytest.raises(CheckpointError, match=r'no checkpoint of step 7.*\[1, 2\]'):
-      saved.read_meta(7)
-    refuse(saved, {'train': {}}, r"no item 'train'; it has \['params'\]")
-
-
-@pytest.mark.parametrize('damaged', ['params/_METADATA', 'meta/metadata', 'params/d'])
-def test_a_damaged_step_is_named_and_the_others_stay_open(tmp_path, damaged):
-  with open_all(tmp_path, keep_best=1) as saved:
-    save_steps(saved, [1.0, 2.0])
-    target = saved.abstract(1, 'params', sharding=spread(1, ()))
-  path = tmp_path / '2' / damaged
-  for file in [path] if path.is_file() else [p for p in path.iterdir() if p.is_file()]:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-  with open_all(tmp_path, keep_best=1) as resumed:
-    with pytest.raises(CheckpointError, match=r'/2( is damaged:|/meta cannot be read)'):
-      resumed.read_meta(2)
-      resumed.restore(2, {'params': target})
-    assert resumed.best_step() == 1
-    assert np.asarray(resumed.restore(1, {'params': target})['params']['w']).sum() == 8
-
-
 # Faults
 
 
-def test_a_folder_that_cannot_be_written_is_named_before_anything_is_saved(tmp_path):
+def test_an_unwritable_folder_is_named_before_anything_is_saved(tmp_path):
   (tmp_path / 'file').write_text('in the way')
   with pytest.raises(StorageError, match='file/checkpoints') as error:
     open_all(tmp_path / 'file' / 'checkpoints')
@@ -359,15 +208,15 @@ def test_a_failed_save_is_reported_under_its_own_step(
   assert capfd.readouterr().err == ''
 
 
-def test_a_save_says_nothing_on_the_console(tmp_path, capfd):
+def test_a_save_prints_nothing(tmp_path, capfd):
   with open_all(tmp_path, asynchronous=True) as saved:
     save_steps(saved, [None, None])
-  with manager.reader(tmp_path) as found:
+  with CheckpointReader(tmp_path) as found:
     found.restore(2, {'params': found.abstract(2, 'params', spread(1, ()))})
   assert capfd.readouterr() == ('', '')
 
 
-def test_a_process_killed_at_any_moment_costs_no_committed_step():
+def test_a_kill_at_any_moment_loses_no_committed_step():
   """Three kills here; the fault lane has hundreds."""
   row = kills.run_kills(3, seed=0)
   assert row['nothing_lost'] and row['tries'] == 3, row

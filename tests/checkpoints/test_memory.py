@@ -16,29 +16,29 @@ def declared(*shape, sharding=HERE, dtype=jnp.float32):
   return {'params': {'w': jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)}}
 
 
-def test_what_fits_passes_and_what_does_not_is_named():
-  memory.require(declared(1024), 'run/3')
+def test_arrays_that_do_not_fit_are_named():
+  memory.require_fit(declared(1024), 'run/3')
   with pytest.raises(CheckpointError, match=r'run/3 declares .* params/w 4e\+06 GB'):
-    memory.require(declared(10**9, 10**6), 'run/3')
+    memory.require_fit(declared(10**9, 10**6), 'run/3')
 
 
 def test_every_shard_and_copy_on_this_host_counts(monkeypatch):
   monkeypatch.setattr(memory, 'host_bytes', lambda: 5000)
   mesh = Mesh(np.asarray(jax.devices()[:8]), ('data',))
   rows = NamedSharding(mesh, PartitionSpec('data'))
-  memory.require(declared(1024, sharding=rows), '')  # 4096 bytes in all
+  memory.require_fit(declared(1024, sharding=rows), '')  # 4096 bytes in all
   copies = NamedSharding(mesh, PartitionSpec())
   with pytest.raises(CheckpointError, match='this machine'):
-    memory.require(declared(1024, sharding=copies), '')
+    memory.require_fit(declared(1024, sharding=copies), '')
 
 
-def test_memory_that_cannot_be_told_passes(monkeypatch, tmp_path):
+def test_unknown_free_memory_passes(monkeypatch, tmp_path):
   monkeypatch.setattr(memory, 'MEMINFO', tmp_path / 'nowhere')
   assert memory.host_bytes() is None
-  memory.require(declared(10**9, 10**6), '')
+  memory.require_fit(declared(10**9, 10**6), '')
 
 
-def test_a_device_tells_what_it_has_free():
+def test_free_device_memory_is_limit_minus_use():
   class Device:
     def memory_stats(self):
       return {'bytes_limit': 100, 'bytes_in_use': 30}

@@ -33,7 +33,7 @@ def test_each_shard_of_an_array_is_a_chunk(tmp_path):
   }  # fmt: skip
 
 
-def test_names_are_whole_in_a_tree_of_several_levels(tmp_path):
+def test_names_are_complete_in_a_tree_of_several_levels(tmp_path):
   spec = {
     'driver': 'ocdbt',
     'base': f'file://{tmp_path}/',

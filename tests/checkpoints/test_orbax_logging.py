@@ -25,7 +25,7 @@ def unraisable(value, item=None):
   return types.SimpleNamespace(exc_value=value, object=item)
 
 
-def test_chunks_left_behind_by_a_failed_save_are_passed_over(console):
+def test_chunks_of_a_failed_save_are_ignored(console):
   async def read():
     pass
 
@@ -43,7 +43,7 @@ def log(path, verbosity=0):
   return bool(logging.getLogger('absl').filter(record))
 
 
-def test_tasks_that_a_failed_save_abandons_are_passed_over():
+def test_tasks_that_a_failed_save_abandons_are_ignored():
   def passes(text):
     record = logging.LogRecord('asyncio', logging.ERROR, '', 1, text, (), None)
     return bool(logging.getLogger('asyncio').filter(record))
@@ -53,9 +53,7 @@ def test_tasks_that_a_failed_save_abandons_are_passed_over():
 
 
 @pytest.mark.parametrize('folder', ['orbax', 'grain'])
-def test_an_exception_that_nobody_asked_for_is_hidden_by_where_it_was_raised(
-  folder, tmp_path
-):
+def test_exceptions_never_retrieved_are_hidden_if_of_orbax(folder, tmp_path):
   # Two items of a save fail at once, as on a full disk: Orbax takes the first failure.
   path = tmp_path / folder / 'write.py'
   path.parent.mkdir()
@@ -68,7 +66,7 @@ def test_an_exception_that_nobody_asked_for_is_hidden_by_where_it_was_raised(
   assert bool(logging.getLogger('asyncio').filter(record)) == (folder == 'grain')
 
 
-def test_log_lines_are_hidden_by_where_they_come_from(request):
+def test_log_lines_of_orbax_are_hidden(request):
   verbosity = absl.logging.get_verbosity()
   request.addfinalizer(lambda: absl.logging.set_verbosity(verbosity))
   assert not log('/lib/orbax/checkpoint/manager.py')

@@ -10,7 +10,7 @@ def scores(count, **losses):
   return best
 
 
-def test_each_step_has_its_reason():
+def test_each_kept_step_has_its_reason():
   best = scores(2, s1=4.0, s2=3.0, s3=5.0, s4=3.0)
   assert retention.why_kept([1, 2, 3, 4, 5], best) == {
     1: 'one of the last',

@@ -21,7 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from gpt_jax.checkpoints import manager  # noqa: E402
+from gpt_jax.checkpoints.reader import CheckpointReader  # noqa: E402
 from gpt_jax.launchers import supervise  # noqa: E402
 from gpt_jax.workdir.paths import Workdir  # noqa: E402
 from tests import tiny_runs  # noqa: E402  (the path above has to come first)
@@ -148,7 +148,7 @@ def is_equal(run, whole):
 def is_restorable(run):
   """Returns whether the folder holds one sound step and nothing half written."""
   folder = Workdir(run).checkpoints
-  with manager.reader(folder) as store:
+  with CheckpointReader(folder) as store:
     (step,) = store.steps()  # keep_last=1: pruned too early, there would be none
     return store.integrity.find_damage(step) is None and not list(folder.glob('*tmp*'))
 

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from tests.faults import save_until_killed
 
 FAULT = 'SIGKILL at a random moment of saving, committing, pruning, cleaning up'
@@ -54,7 +55,7 @@ def expected(step):
 def problems(folder, committed):
   """Returns a line for each thing that is wrong in `folder` after a kill."""
   found = []
-  with manager.reader(folder) as store:
+  with CheckpointReader(folder) as store:
     steps = store.steps()
     if max(steps, default=0) < committed:
       return [f'step {committed} was committed, found {steps}']

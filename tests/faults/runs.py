@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.launchers import supervise
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -113,7 +113,7 @@ def damaged_steps(run):
   folder = Workdir(run).checkpoints
   if not folder.is_dir():
     return []
-  with manager.reader(folder) as store:
+  with CheckpointReader(folder) as store:
     return [
       text for step in store.steps() if (text := store.integrity.find_damage(step))
     ]

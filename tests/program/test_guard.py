@@ -11,6 +11,7 @@ import pytest
 
 from gpt_jax import objectives
 from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, DivergedError
 from gpt_jax.data import pipeline
 from gpt_jax.objectives import causal_lm
@@ -132,7 +133,7 @@ def test_a_batch_of_nan_is_left_out_counted_and_named(tmp_path, monkeypatch, cap
   counts = [line['train/skipped'] for line in tiny_runs.lines(tmp_path)]
   assert counts == 6 * [0] + 10 * [1]
   # No step is saved while the last one was bad: 7 waits and 8 follows.
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert 7 not in store.steps() and 8 in store.steps()
     assert store.read_meta(16)['tally'] == {'skipped': 1, 'in_a_row': 0}
   assert before["['train']['step']"] == 6
@@ -226,7 +227,7 @@ def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
   # Batches 9 to 12 and one more: the poison is among them.
   assert event['samples'] == 5 * 8
   assert [line['step'] for line in tiny_runs.lines(rolled_back)] == [*range(1, 17)]
-  with manager.reader(rolled_back / 'checkpoints') as store:
+  with CheckpointReader(rolled_back / 'checkpoints') as store:
     assert store.steps() == [4, 8, 12, 16]
     assert store.read_meta(8)['next_sample'] == 64
     assert store.read_meta(16)['next_sample'] == 128 + 40

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data import tokenizers
 from gpt_jax.program import restore
@@ -14,7 +14,7 @@ from tests import tiny_runs
 
 @pytest.fixture
 def store(finished_run):
-  with manager.reader(Workdir(finished_run).checkpoints) as store:
+  with CheckpointReader(Workdir(finished_run).checkpoints) as store:
     yield store
 
 
@@ -46,7 +46,7 @@ def test_another_tokenizer_than_that_of_the_step_is_refused(store, finished_run)
 
 
 def test_a_run_without_a_step_says_who_saves_one(tmp_path):
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     with pytest.raises(CheckpointError, match='no finished step.*gpt-jax train'):
       restore.choose_step(store)
     assert restore.choose_step(store, 4) == 4

@@ -16,7 +16,7 @@ import jax
 import pytest
 
 import gpt_jax
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.program import setup
 from gpt_jax.train import loop
@@ -82,7 +82,7 @@ def test_its_losses_are_those_of_an_uninterrupted_run(runs):
 def test_it_resumes_at_the_same_place_in_the_data(runs):
   metas = []
   for run in runs:
-    with manager.reader(Workdir(run).checkpoints) as store:
+    with CheckpointReader(Workdir(run).checkpoints) as store:
       metas.append(store.read_meta(STEPS))
   for part in ('next_sample', 'tokens', 'fingerprints', 'detours', 'tally', 'config'):
     assert metas[0][part] == metas[1][part], part

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError, DivergedError, StorageError
 from gpt_jax.tracking import metrics_file
@@ -24,7 +24,7 @@ def test_a_run_leaves_all_that_its_folder_promises(finished_run):
   assert list(workdir.tensorboard.glob('events.*'))
   assert list(workdir.profile.rglob('*.xplane.pb'))
   assert (workdir.tokenizer / 'definition.json').exists()
-  with manager.reader(workdir.checkpoints) as store:
+  with CheckpointReader(workdir.checkpoints) as store:
     assert store.steps() == [3, 6]
     assert store.items(6) == ['ema', 'params', 'train']
   assert not (finished_run / 'wandb').exists()  # off unless asked for
@@ -157,7 +157,7 @@ HOT = {
 def test_a_diverged_run_stops_with_the_way_out_and_saves_nothing_bad(tmp_path):
   with pytest.raises(DivergedError, match=r'train/\w+=nan at step \d.*learning_rate'):
     loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == []
 
 
@@ -171,7 +171,7 @@ def test_a_run_that_saved_nothing_may_start_with_another_config(tmp_path):
 def test_a_checkpoint_is_ranked_by_figures_of_its_own_state(tmp_path):
   apart = {'eval.every_steps': 4, 'checkpoint.every_steps': 2}
   loop.train(tiny_runs.tiny_config(apart), tmp_path, quiet=True)
-  with manager.reader(tmp_path / 'checkpoints', 'validation/loss') as store:
+  with CheckpointReader(tmp_path / 'checkpoints', 'validation/loss') as store:
     assert store.read_metrics(2) == {}
     assert store.read_metrics(4)['validation/loss'] > 0
     assert store.best_step() in (4, 6)
@@ -186,7 +186,7 @@ def test_an_interrupted_run_has_closed_what_it_opened(tmp_path, monkeypatch):
   with pytest.raises(KeyboardInterrupt):
     loop.train(tiny_runs.tiny_config(profile), tmp_path, quiet=True)
   assert list(Workdir(tmp_path).profile.rglob('*.xplane.pb'))
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == [3]
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.program import setup
 from gpt_jax.tracking import metrics_file
@@ -97,7 +97,7 @@ def test_a_run_that_gets_sigterm_saves_and_goes_on_bit_for_bit(tmp_path):
   assert process.returncode == 75, said
   assert 'SIGTERM: step 5 of 6 is done and saved in' in said
   assert 'Traceback' not in said and 'error' not in said
-  with manager.reader(tmp_path / 'cut' / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'cut' / 'checkpoints') as store:
     assert store.steps() == [5]
   loop.train(config, tmp_path / 'cut', quiet=True)
   assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
@@ -118,7 +118,7 @@ def test_ctrl_c_is_taken_like_sigterm(tmp_path, monkeypatch, capsys):
   with pytest.raises(Interrupted, match='SIGINT: step 5 of 6 is done and saved'):
     loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
   assert capsys.readouterr().err.count('SIGINT: this step is finished') == 1
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == [3, 5]
   assert signal.getsignal(signal.SIGINT) is before
 
@@ -161,7 +161,7 @@ def test_a_signal_in_the_last_commit_does_not_cost_it(tmp_path, monkeypatch):
     tmp_path,
     quiet=True,
   )
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == [2]
 
 
@@ -221,7 +221,7 @@ def test_two_processes_stop_at_the_same_step_and_go_on_bit_for_bit(sent, tmp_pat
     )
     group.send_signal(sent)
     assert group.wait(timeout=120) == 75
-  with manager.reader(tmp_path / 'cut' / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'cut' / 'checkpoints') as store:
     (step,) = store.steps()
   assert 3 < step < 5000
   assert metrics_file.read_lines(metrics)[-1]['step'] == step

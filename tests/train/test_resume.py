@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import multihost
@@ -240,7 +240,7 @@ def test_changes_can_be_allowed_and_are_then_the_run(run_copy):
   loop.train(changed, run_copy, allow_changes=True, quiet=True)
   last = tiny_runs.lines(run_copy)[-1]
   assert last['step'] == 8
-  with manager.reader(run_copy / 'checkpoints') as store:
+  with CheckpointReader(run_copy / 'checkpoints') as store:
     assert store.read_meta(8)['config']['optimizer']['learning_rate'] == 0.02
   # From here on the new values are the ones to come back to.
   loop.train(changed, run_copy, quiet=True)

@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 import rich.console
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.tracking.console import TrainConsole
@@ -179,7 +179,7 @@ def test_a_save_that_fails_behind_the_steps_is_made_up_for(tmp_path, monkeypatch
   monkeypatch.setattr(ocp.CheckpointManager, 'check_for_errors', full_disk)
   loop.train(config, tmp_path, quiet=True)
   monkeypatch.undo()
-  with manager.reader(tmp_path / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
     saved = store.steps()
     # In the place of step 2: the step at which its failure was seen.
     assert 2 not in saved and saved[0] in (3, 4) and saved[-1] == 6

@@ -1,14 +1,13 @@
-"""Ring attention: rows cut in time over devices, keys and values passed in a circle.
+"""Ring attention: rows sharded in time, keys and values passed from device to device.
 
-Each device keeps its queries and works with one share of the keys at a time, while the
-next one is already on its way from its neighbour: Ring Attention, arXiv:2310.01889, on
-the block pairs of `online`. Memory is that of a share; no device ever sees a whole row
-of keys. The backward pass passes keys and values round again, and their gradients in
-float32 behind them, until these are home.
+Each device keeps its queries and works on one shard of keys at a time, while the next
+one is on its way from its neighbour: Ring Attention, arXiv:2310.01889, on the pairs of
+blocks of `online_softmax`. No device ever holds a whole row of keys. The backward pass
+passes keys and values round again, their float32 gradients one step behind them.
 
-Callers see tokens in order. Under a causal mask the kernel swaps halves of shares
-inside (`ring_schedule`), so that all devices have the same to do at every step; that
-costs one more exchange of queries, keys, values and outputs.
+Callers see tokens in order. Under a causal mask the kernel redistributes chunks to give
+all devices equal work at every step (`ring_schedule`); that costs one exchange of
+queries, keys, values and outputs.
 """
 
 import dataclasses
@@ -23,19 +22,18 @@ from jax.sharding import PartitionSpec
 from gpt_jax.attention import blockwise, online_softmax, ring_schedule
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.matmul import sum_dtype
-from gpt_jax.parallel.sharding import ShardingRules
+from gpt_jax.parallel.sharding import ShardingRules, activation_axes
 
-QUERIES = ('batch', 'act_heads', 'time', 'head_dim')
-KEYS = ('batch', 'act_kv_heads', 'time', 'head_dim')
+QUERIES, KEYS = activation_axes('BHTK'), activation_axes('BGTK')
 MASK = {
   'prefix_B': ('batch',),
   'query_start_B': ('batch',),
-  # Whole rows: one integer a token, beside hundreds in keys and values.
+  # Replicated in time: one integer a token, beside hundreds in keys and values.
   'segments_BT': ('batch', None),
   'segments_BS': ('batch', None),
   'slopes_H': ('act_heads',),
 }
-"""The logical axes of each array."""
+"""Logical axes of each array of a Mask."""
 
 
 def attend(
@@ -44,12 +42,13 @@ def attend(
 ):  # fmt: skip
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 
-  Args:
-    rules: parallel.sharding.ShardingRules; 'time' is the ring. None, or time that is whole: a
-      ring of one device, which is the blockwise kernel.
-    block: tokens in a block of queries or keys, at most; None: `online.block_size`.
   Queries that see no key (padding) give zeros. ALiBi's slopes get no gradient. Raises
   ConfigError for dropout, and for sizes that do not divide over the mesh.
+
+  Args:
+    rules: `sharding.ShardingRules`; the ring runs along 'time'. Without rules, or with
+      time replicated, this is the blockwise kernel.
+    block: tokens in a block, at most; None: `online_softmax.block_size`.
   """
   if dropout is not None:
     raise ConfigError(
@@ -67,21 +66,19 @@ def attend(
     _divisor(length // (2 * D), block or online_softmax.block_size(length), length)
     for length in (T, S)
   )
-  ring = Ring(rules, ring_schedule.make(mask, D, T, S, sizes), softcap)
+  ring = Ring(rules, ring_schedule.make_schedule(mask, D, T, S, sizes), softcap)
   # Scaled in float32, as the dense kernel does and for its reason.
   q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
   return _attend(ring, q_BHTK, k_BGSK, v_BGSK, mask)
 
 
 def _check(rules, shape_BHTK, shape_BGSK):
-  """Raises ConfigError for shapes that the mesh cannot share out."""
-  heads, kv_heads = (
-    rules.mesh_axes.get(name) for name in ('act_heads', 'act_kv_heads')
-  )
+  """Raises ConfigError for shapes that do not divide over the mesh."""
+  heads, kv_heads = map(rules.mesh_axes.get, ('act_heads', 'act_kv_heads'))
   if heads != kv_heads:
     raise ConfigError(
       f'parallel.overrides: act_heads={heads!r} and act_kv_heads={kv_heads!r}, but the'
-      ' ring kernel wants the heads of queries and keys on the same devices; give both'
+      ' ring kernel needs the heads of queries and keys on the same devices; give both'
       ' the same axis, or use attention.kernel="dense".'
     )
   for array, shape, names in (
@@ -97,9 +94,9 @@ def check_length(length, rules):
   devices = rules.num_shards('time')
   if devices > 1 and length % (2 * devices):
     raise ConfigError(
-      f'data.seq_len={length}: the ring kernel cuts rows into {2 * devices} chunks, two'
-      f' for each device along {rules.mesh_axes["time"]!r}, and they do not divide; try'
-      f' {-(-length // (2 * devices)) * 2 * devices}, change parallel.mesh, or use'
+      f'data.seq_len={length}: the ring kernel splits rows into {2 * devices} chunks,'
+      f' two for each device along {rules.mesh_axes["time"]!r}, and they do not divide;'
+      f' try {-(-length // (2 * devices)) * 2 * devices}, change parallel.mesh, or use'
       ' attention.kernel="dense".'
     )
 
@@ -110,7 +107,7 @@ def _divisor(chunk, block, length):
   if size < min(block, chunk) / 8:
     raise ConfigError(
       f'data.seq_len={length}: its chunks of {chunk} tokens divide only into blocks of'
-      f' {size}, which the ring kernel would crawl through; use a multiple of'
+      f' {size}, with which the ring kernel is slow; use a multiple of'
       f' {length // chunk * 64}.'
     )
   return size
@@ -126,36 +123,36 @@ class Ring:
 
   @property
   def axis(self) -> Any:
-    """The axis of the mesh, or several, that the ring runs along."""
+    """The mesh axis, or several, that the ring runs along."""
     return self.rules.mesh_axes['time']
 
   @property
   def tiles(self):
     return online_softmax.Tiles(*self.schedule.sizes, self.softcap)
 
-  def on_mesh(self, function, arrays, mask, names):
-    """Returns `function(self, *shares, mask)` run on every device's share.
+  def shard_map(self, function, arrays, mask, out_names):
+    """Returns `function(self, *shards, mask)` run on every device.
 
-    `arrays` are (array, logical names), `names` those of the results.
+    `arrays` are (array, logical axes), `out_names` the logical axes of the results.
     """
-    parts = {
-      name: self._row_spec(getattr(mask, name), part)
-      for name, part in MASK.items()
+    mask_specs = {
+      name: self._mask_spec(getattr(mask, name), names)
+      for name, names in MASK.items()
       if getattr(mask, name) is not None
     }
-    specs = [self.rules.spec(part) for _, part in arrays]
+    specs = [self.rules.spec(names) for _, names in arrays]
     run = jax.shard_map(
       functools.partial(function, self),
       mesh=self.rules.mesh,
-      in_specs=(*specs, dataclasses.replace(mask, **parts)),
-      out_specs=tuple(self.rules.spec(part) for part in names),
-      # Along axes of the mesh that cut no operand all devices compute the same; the
-      # check would want every zero and table marked as varying along the others.
+      in_specs=(*specs, dataclasses.replace(mask, **mask_specs)),
+      out_specs=tuple(self.rules.spec(names) for names in out_names),
+      # Along mesh axes that shard no operand all devices compute the same; the check
+      # would want every constant marked as varying along the others.
       check_vma=False,
     )
     return run(*(array for array, _ in arrays), mask)
 
-  def _row_spec(self, array, names):
+  def _mask_spec(self, array, names):
     # An array of one row holds for all rows.
     is_one = names[0] == 'batch' and array.shape[0] == 1
     return PartitionSpec() if is_one else self.rules.spec(names)
@@ -168,17 +165,15 @@ class Ring:
     return jax.lax.ppermute(arrays, self.axis, [(i, (i + by) % D) for i in range(D)])
 
   def pairs(self, stage, i):
-    """Returns the pairs of this device at step `i` of a stage, as `online` takes them.
-
-    Keys are by then those of the device so many steps before it.
-    """
+    """Returns this device's pairs for `online_softmax` at step `i` of a stage."""
     schedule, device = self.schedule, jax.lax.axis_index(self.axis)
     row = jnp.asarray(stage.pattern_RD)[i, device]
     t, s = jnp.asarray(stage.patterns_PN2)[row].T
+    # At step r the keys are those of the device r places before.
     owner = (device - stage.first - i) % schedule.keys.num_devices
     return t, s, schedule.queries.index(device, t), schedule.keys.index(owner, s)
 
-  def steps(self, carry, step):
+  def run_steps(self, carry, step):
     """Returns `carry` after all steps: `step(carry, pairs, is_first, is_last)`."""
     for stage in self.schedule.stages():
       is_first = stage.first == 0
@@ -188,30 +183,30 @@ class Ring:
       else:
         assert not is_first and not is_last, stage
 
-        def one(carry, i, stage=stage):
+        def body(carry, i, stage=stage):
           return step(carry, self.pairs(stage, i), False, False), None
 
-        carry, _ = jax.lax.scan(one, carry, jnp.arange(stage.num_steps))
+        carry, _ = jax.lax.scan(body, carry, jnp.arange(stage.num_steps))
     return carry
 
-  def swap(self, arrays, axis, back=False):
-    """Returns shares in the order of the schedule, or `back` in the row's own.
+  def redistribute(self, arrays, axis, back=False):
+    """Returns shards in the order of the schedule, or `back` in that of the row.
 
-    Two chunks lie side by side along `axis`. One of them has an even number in the row,
-    one an odd one, before and after: each device sends and receives one of either kind.
+    The two chunks of a shard are adjacent along `axis`. One has an even index in the
+    row, one an odd one, in both orders: each device sends and receives one of each.
     """
-    layout = self.schedule.queries
-    if not layout.zigzag:
+    shards = self.schedule.queries
+    if not shards.zigzag:
       return arrays
     is_even = jax.lax.axis_index(self.axis) % 2 == 0
 
     def cross(pair):
-      """Turns (early, late) into (even, odd) and back; late is odd on even devices."""
+      """Maps (early, late) to (even, odd) and back; late is odd on even devices."""
       first, second = pair
       return jnp.where(is_even, first, second), jnp.where(is_even, second, first)
 
     def send(x, parity):
-      moves = [(i, layout.home(2 * i + parity)) for i in range(layout.num_devices)]
+      moves = [(i, shards.owner(2 * i + parity)) for i in range(shards.num_devices)]
       moves = [(there, here) for here, there in moves] if back else moves
       return jax.lax.ppermute(x, self.axis, moves)
 
@@ -224,87 +219,82 @@ class Ring:
     return jax.tree.map(move, arrays)
 
 
-# Below, arrays are one device's shares; B, H, G, T and S count what is in them.
-
-
 def _output(ring, q_BHTK, k_BGSK, v_BGSK, mask) -> jax.Array:
   return _forward(ring, q_BHTK, k_BGSK, v_BGSK, mask)[0]
 
 
 def _forward(ring, q_BHTK, k_BGSK, v_BGSK, mask):
   arrays = [(q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS)]
-  names = (QUERIES, QUERIES[:3])
-  out_BHTK, log_sum_BHT = ring.on_mesh(_forward_share, arrays, mask, names)
-  # Named here: a remat policy that saves both spares the second forward pass.
+  out_names = (QUERIES, QUERIES[:3])
+  out_BHTK, lse_BHT = ring.shard_map(_forward_shard, arrays, mask, out_names)
+  # A remat policy that saves both spares the second forward pass.
   out_BHTK = checkpoint_name(out_BHTK, 'attended')
-  log_sum_BHT = checkpoint_name(log_sum_BHT, 'attended')
-  return out_BHTK, (q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, log_sum_BHT)
+  lse_BHT = checkpoint_name(lse_BHT, 'attended')
+  return out_BHTK, (q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, lse_BHT)
 
 
-def _forward_share(ring, q_BHTK, k_BGSK, v_BGSK, mask):
+def _forward_shard(ring, q_BHTK, k_BGSK, v_BGSK, mask):
   """Returns the output in the row's order, log-sum-exps in that of the schedule."""
-  q_BHTK, k_BGSK, v_BGSK = ring.swap((q_BHTK, k_BGSK, v_BGSK), 2)
+  q_BHTK, k_BGSK, v_BGSK = ring.redistribute((q_BHTK, k_BGSK, v_BGSK), 2)
   q_BGRTK = _grouped(q_BHTK, k_BGSK)
 
   def step(carry, pairs, is_first, is_last):
     del is_first
     state, k_BGSK, v_BGSK = carry
-    # Before the products, which do not need it: both go on at once.
+    # Sent before the matmuls, which do not need it: both run at once.
     following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
-    state = online_softmax.absorb(
+    state = online_softmax.update(
       ring.tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, pairs
     )
     return state, *following
 
-  state, _, _ = ring.steps((online_softmax.start(q_BGRTK), k_BGSK, v_BGSK), step)
-  out_BGRTK, log_sum_BGRT = online_softmax.finish(state, q_BHTK.dtype)
-  out_BHTK = ring.swap(out_BGRTK.reshape(q_BHTK.shape), 2, back=True)
-  return out_BHTK, log_sum_BGRT.reshape(q_BHTK.shape[:3])
+  carry = (online_softmax.init(q_BGRTK), k_BGSK, v_BGSK)
+  state, _, _ = ring.run_steps(carry, step)
+  out_BGRTK, lse_BGRT = online_softmax.finalize(state, q_BHTK.dtype)
+  out_BHTK = ring.redistribute(out_BGRTK.reshape(q_BHTK.shape), 2, back=True)
+  return out_BHTK, lse_BGRT.reshape(q_BHTK.shape[:3])
 
 
 def _backward(ring, saved, d_out_BHTK):
-  q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, log_sum_BHT = saved
+  q_BHTK, k_BGSK, v_BGSK, mask, out_BHTK, lse_BHT = saved
   arrays = [
-    (q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS),
-    (log_sum_BHT, QUERIES[:3]), (online_softmax.shift(out_BHTK, d_out_BHTK), QUERIES[:3]),
-    (d_out_BHTK, QUERIES),
+    (q_BHTK, QUERIES), (k_BGSK, KEYS), (v_BGSK, KEYS), (lse_BHT, QUERIES[:3]),
+    (online_softmax.delta(out_BHTK, d_out_BHTK), QUERIES[:3]), (d_out_BHTK, QUERIES),
   ]  # fmt: skip
-  grads = ring.on_mesh(_backward_share, arrays, mask, (QUERIES, KEYS, KEYS))
+  grads = ring.shard_map(_backward_shard, arrays, mask, (QUERIES, KEYS, KEYS))
   return *grads, None
 
 
-def _backward_share(
-  ring, q_BHTK, k_BGSK, v_BGSK, log_sum_BHT, shift_BHT, d_out_BHTK, mask
-):
+def _backward_shard(ring, q_BHTK, k_BGSK, v_BGSK, lse_BHT, delta_BHT, d_out_BHTK, mask):
   """Returns the gradients of queries, keys and values in the row's order."""
-  log_sum_BGRT = _grouped(log_sum_BHT, k_BGSK)
-  *for_queries, k_BGSK, v_BGSK = ring.swap(
-    (q_BHTK, shift_BHT, d_out_BHTK, k_BGSK, v_BGSK), 2
+  lse_BGRT = _grouped(lse_BHT, k_BGSK)
+  *of_queries, k_BGSK, v_BGSK = ring.redistribute(
+    (q_BHTK, delta_BHT, d_out_BHTK, k_BGSK, v_BGSK), 2
   )
-  q_BGRTK, shift_BGRT, d_out_BGRTK = (_grouped(x, k_BGSK) for x in for_queries)
+  q_BGRTK, delta_BGRT, d_out_BGRTK = (_grouped(x, k_BGSK) for x in of_queries)
   dtype = sum_dtype(q_BHTK)
   zeros = (jnp.zeros_like(k_BGSK, dtype), jnp.zeros_like(v_BGSK, dtype))
 
   def step(carry, pairs, is_first, is_last):
     dq_BGRTK, k_BGSK, v_BGSK, grads = carry
     following = (k_BGSK, v_BGSK) if is_last else ring.pass_on((k_BGSK, v_BGSK))
-    # The sum so far follows its keys, one step behind: it is added after the products,
-    # so that it too travels beside them.
+    # Gradients follow their keys one step behind: the sum so far is added after the
+    # matmuls, so that it travels beside them too.
     so_far = grads if is_first else ring.pass_on(grads)
     dq_BGRTK, *more = online_softmax.add_gradients(
-      ring.tiles, (dq_BGRTK, *zeros), q_BGRTK, k_BGSK, v_BGSK, mask, log_sum_BGRT,
-      shift_BGRT, d_out_BGRTK, pairs,
+      ring.tiles, (dq_BGRTK, *zeros), q_BGRTK, k_BGSK, v_BGSK, mask, lse_BGRT,
+      delta_BGRT, d_out_BGRTK, pairs,
     )  # fmt: skip
     grads = tuple(a + b for a, b in zip(so_far, more, strict=True))
     return dq_BGRTK, *following, grads
 
   carry = (jnp.zeros_like(q_BGRTK, dtype), k_BGSK, v_BGSK, zeros)
-  dq_BGRTK, _, _, grads = ring.steps(carry, step)
-  # Complete: they go home in the type that leaves.
+  dq_BGRTK, _, _, grads = ring.run_steps(carry, step)
+  # Complete: returned to the owners of the keys in the keys' dtype.
   grads = tuple(grad.astype(k_BGSK.dtype) for grad in grads)
   grads = ring.pass_on(grads, by=1 - ring.schedule.num_steps)
   dq_BHTK = dq_BGRTK.reshape(q_BHTK.shape).astype(q_BHTK.dtype)
-  return tuple(ring.swap((dq_BHTK, *grads), 2, back=True))
+  return tuple(ring.redistribute((dq_BHTK, *grads), 2, back=True))
 
 
 def _grouped(x_BHT, k_BGSK):

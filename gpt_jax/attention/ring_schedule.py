@@ -1,16 +1,16 @@
-"""Who works on which tokens when: the schedule of ring attention, made while tracing.
+"""Which device works on which blocks at which step of ring attention.
 
-N devices hold equal shares of a row, two chunks each. At step r device i works with the
-keys of device i - r. Under a causal mask adjacent chunks would leave the last device N
-times the work of the first, and all would wait for it: there each device takes an early
-and a late chunk (i and 2N - 1 - i, "zigzag"), which costs the same at every step:
+N devices hold equal shards of a row, two chunks each. At step r device i has the keys
+of device i - r. With adjacent chunks, a causal mask would give the last device N times
+the work of the first, and all would wait for it. So device i works on an early and a
+late chunk there (i and 2N - 1 - i, "zigzag"), which costs the same at every step:
 
-  device  chunks   step 0            step r, keys from before i   from behind i
-  i       i, late  both diagonals,   both chunks see              the late chunk sees
-                   late sees early   their early one              both of theirs
+  device  chunks   step 0            keys of device j < i      keys of j > i
+  i       i, late  both diagonals,   both chunks see the       the late chunk sees
+                   late sees early   early chunk of j          both chunks of j
 
-A local window wants chunks that stay together: then keys travel only as far as it
-reaches. `make` counts pairs of blocks for both and takes what is done first.
+Under a local window adjacent chunks are better: keys travel only as far as it reaches.
+`make_schedule` counts pairs of blocks for both and takes the cheaper.
 """
 
 import dataclasses
@@ -22,51 +22,51 @@ from gpt_jax.attention import online_softmax
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-  """Which tokens of a row each device holds; `chunk` tokens in half a share."""
+class Shards:
+  """Which tokens of a row each device holds: two chunks of `chunk` tokens."""
 
   num_devices: int
   chunk: int
   zigzag: bool
 
   def index(self, device, t):
-    """Returns where in the row token `t` of a device's share stands, traced or not."""
+    """Returns the index in the row of token `t` of a device's shard, traced or not."""
     half = t // self.chunk  # 0 or 1
     if self.zigzag:
-      place = device + half * (2 * self.num_devices - 1 - 2 * device)
+      chunk = device + half * (2 * self.num_devices - 1 - 2 * device)
     else:
-      place = 2 * device + half
-    return t + (place - half) * self.chunk
+      chunk = 2 * device + half
+    return t + (chunk - half) * self.chunk
 
-  def home(self, chunk):
-    """Returns the device that works on the `chunk`-th of 2N under zigzag."""
+  def owner(self, chunk):
+    """Returns the device that works on chunk 0..2N - 1 under zigzag."""
     return min(chunk, 2 * self.num_devices - 1 - chunk)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
-  """Steps in a row with equally many pairs, so that one loop can run them."""
+  """Consecutive steps with equally many pairs, so that one loop can run them."""
 
   first: int
   num_steps: int
   patterns_PN2: np.ndarray
-  """Lists of pairs, int32: first query and first key of the blocks in the shares."""
+  """Lists of pairs, int32: first query and first key of the blocks in the shards."""
   pattern_RD: np.ndarray
   """Which list each device follows at each step of this stage."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
-  """The steps of one attention; keys stop where no device needs more of them."""
+  """The steps of one attention; they end where no device needs further keys."""
 
-  queries: Layout
-  keys: Layout
+  queries: Shards
+  keys: Shards
   sizes: tuple[int, int]
   """Tokens in a block of queries and of keys."""
   visits_RDN2: tuple[np.ndarray, ...]
   """For each step the pairs of each device, int32 [D, N, 2]."""
-  seen_RD: np.ndarray
-  """How many of them have something to see; the others fill up shorter lists."""
+  visible_RD: np.ndarray
+  """How many of them are visible; the others pad shorter lists."""
 
   @property
   def num_steps(self):
@@ -74,13 +74,13 @@ class Schedule:
 
   @property
   def cost(self):
-    """Returns the pairs on the critical path, and the steps."""
-    return self.seen_RD.max(1).sum(), self.num_steps
+    """The pairs on the critical path, and the steps."""
+    return self.visible_RD.max(1).sum(), self.num_steps
 
   def stages(self):
-    """Returns the Stages in order; the first and the last step stand alone.
+    """Returns the Stages in order; the first and the last step are their own stages.
 
-    Before the first nothing has arrived, and after the last nothing leaves.
+    Nothing is received before the first and nothing sent after the last.
     """
     counts = [visits.shape[1] for visits in self.visits_RDN2]
     changes = {r for r in range(1, len(counts)) if counts[r] != counts[r - 1]}
@@ -90,7 +90,7 @@ class Schedule:
   def _stage(self, first, end):
     visits_RDN2 = np.stack(self.visits_RDN2[first:end])
     R, D, N, _ = visits_RDN2.shape
-    if N == 0:  # keys that are only passed on
+    if N == 0:  # keys are only passed on
       return Stage(first, R, visits_RDN2[0, :1], np.zeros((R, D), np.int32))
     patterns, index = np.unique(
       visits_RDN2.reshape(R * D, N * 2), axis=0, return_inverse=True
@@ -100,11 +100,11 @@ class Schedule:
     )
 
 
-def make(mask, num_devices, num_queries, num_keys, sizes):
-  """Returns the Schedule for a row of so many tokens, which divide into 2 N chunks.
+def make_schedule(mask, num_devices, num_queries, num_keys, sizes):
+  """Returns the Schedule of a row whose tokens divide into 2N chunks.
 
-  `sizes` are of blocks, and divide the chunks. What `mask` says of indices alone leaves
-  pairs out.
+  `sizes` of blocks divide the chunks. Pairs that `mask` hides by indices alone are left
+  out.
   """
   candidates = [_schedule(mask, num_devices, num_queries, num_keys, sizes, False)]
   if num_queries == num_keys:
@@ -114,28 +114,28 @@ def make(mask, num_devices, num_queries, num_keys, sizes):
 
 def _schedule(mask, num_devices, num_queries, num_keys, sizes, zigzag):
   D = num_devices
-  queries = Layout(D, num_queries // (2 * D), zigzag)
-  keys = Layout(D, num_keys // (2 * D), zigzag)
+  queries = Shards(D, num_queries // (2 * D), zigzag)
+  keys = Shards(D, num_keys // (2 * D), zigzag)
   local_t = np.arange(0, num_queries // D, sizes[0])
   local_s = np.arange(0, num_keys // D, sizes[1])
   devices_D1 = np.arange(D)[:, None]
-  visits, seen_RD = [], []
+  visits, visible_RD = [], []
   for step in range(D):
     first_t = queries.index(devices_D1, local_t)[:, :, None]
     first_s = keys.index((devices_D1 - step) % D, local_s)[:, None, :]
-    seen_DTS = online_softmax.is_seen(
+    visible_DTS = online_softmax.is_visible(
       mask, first_t, first_t + sizes[0] - 1, first_s, first_s + sizes[1] - 1
     )
-    seen_DP = seen_DTS.reshape(D, -1)
-    counts_D = seen_DP.sum(1)
-    # Those that are seen come first, in order. Where one device has more of them than
-    # another, this one fills its list with hidden ones, which add nothing: it would
-    # have to wait for the keys of the next step anyway.
-    order_DP = np.argsort(~seen_DP, axis=1, kind='stable')[:, : counts_D.max()]
+    visible_DP = visible_DTS.reshape(D, -1)
+    counts_D = visible_DP.sum(1)
+    # Visible pairs first, in order. A device with fewer of them than another pads its
+    # list with hidden ones, which add nothing: it would have to wait for the keys of
+    # the next step anyway.
+    order_DP = np.argsort(~visible_DP, axis=1, kind='stable')[:, : counts_D.max()]
     t, s = np.divmod(order_DP, len(local_s))
     visits.append(np.stack([local_t[t], local_s[s]], -1).astype(np.int32))
-    seen_RD.append(counts_D)
-  num_steps = 1 + max((r for r in range(D) if seen_RD[r].any()), default=0)
+    visible_RD.append(counts_D)
+  num_steps = 1 + max((r for r in range(D) if visible_RD[r].any()), default=0)
   return Schedule(
-    queries, keys, sizes, tuple(visits[:num_steps]), np.array(seen_RD[:num_steps])
+    queries, keys, sizes, tuple(visits[:num_steps]), np.array(visible_RD[:num_steps])
   )

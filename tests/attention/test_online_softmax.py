@@ -1,4 +1,4 @@
-"""Online softmax over pairs of blocks: any order, any split, nothing seen."""
+"""Online softmax over pairs of blocks: any order, any split, no key at all."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,59 +19,59 @@ def arrays():
 
 def run(pairs, mask=None, tiles=TILES, state=None):
   q_BGRTK, k_BGSK, v_BGSK = arrays()
-  state = online_softmax.start(q_BGRTK) if state is None else state
+  state = online_softmax.init(q_BGRTK) if state is None else state
   mask = masks.causal() if mask is None else mask
-  return online_softmax.absorb(
+  return online_softmax.update(
     tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, tuple(pairs.T)
   )
 
 
-def test_it_is_dense_attention_in_whatever_order_the_pairs_come():
+def test_any_order_of_pairs_gives_dense_attention():
   q_BGRTK, k_BGSK, v_BGSK = arrays()
   q_BHTK = q_BGRTK.reshape(B, G * R, T, K)
   expected = dense.attend(q_BHTK, k_BGSK, v_BGSK, masks.causal(), scale=1.0)
   for order in (np.arange(8), np.random.default_rng(1).permutation(8)):
-    out_BGRTK, _ = online_softmax.finish(run(PAIRS[order]), jnp.float32)
+    out_BGRTK, _ = online_softmax.finalize(run(PAIRS[order]), jnp.float32)
     np.testing.assert_allclose(out_BGRTK.reshape(expected.shape), expected, atol=1e-6)
 
 
-def test_a_state_can_be_gone_on_with():
+def test_a_state_can_be_updated_further():
   parts = run(PAIRS[3:], state=run(PAIRS[:3]))
   for array, expected in zip(parts, run(PAIRS), strict=True):
     np.testing.assert_allclose(array, expected, atol=1e-6)
 
 
-def test_hidden_pairs_add_nothing_before_or_after_seen_ones():
+def test_hidden_pairs_add_nothing_in_any_order():
   seen = PAIRS[PAIRS[:, 1] <= PAIRS[:, 0] + 3]
   hidden = PAIRS[PAIRS[:, 1] > PAIRS[:, 0] + 3]
   assert len(hidden)
-  expected = online_softmax.finish(run(seen), jnp.float32)
+  expected = online_softmax.finalize(run(seen), jnp.float32)
   for pairs in ((hidden, seen), (seen, hidden), (hidden, seen, hidden)):
-    got = online_softmax.finish(run(np.concatenate(pairs)), jnp.float32)
+    got = online_softmax.finalize(run(np.concatenate(pairs)), jnp.float32)
     for array, wanted in zip(got, expected, strict=True):
       np.testing.assert_allclose(array, wanted, atol=1e-6)
 
 
-def test_queries_that_saw_nothing_get_zeros_and_a_sum_that_silences_them():
+def test_queries_without_keys_get_zeros_and_no_weight_backward():
   nothing = masks.causal(jnp.zeros((B, T), jnp.int32))
-  out_BGRTK, log_sum_BGRT = online_softmax.finish(run(PAIRS, nothing), jnp.float32)
+  out_BGRTK, lse_BGRT = online_softmax.finalize(run(PAIRS, nothing), jnp.float32)
   assert not out_BGRTK.any()
-  assert (np.exp(-np.asarray(log_sum_BGRT)) == 0).all()
+  assert (np.exp(-np.asarray(lse_BGRT)) == 0).all()
 
 
 def test_keys_beyond_the_last_one_are_padding():
   few = online_softmax.Tiles(4, 2, 0.0, num_keys=3)
   mask = masks.bidirectional()
-  out_BGRTK, log_sum_BGRT = online_softmax.finish(run(PAIRS, mask, few), jnp.float32)
+  out_BGRTK, lse_BGRT = online_softmax.finalize(run(PAIRS, mask, few), jnp.float32)
   q_BGRTK, k_BGSK, v_BGSK = arrays()
   scores_BGRTS = np.einsum('bgrtk,bgsk->bgrts', q_BGRTK, k_BGSK[:, :, :3])
   expected = np.log(np.exp(scores_BGRTS).sum(-1))
-  np.testing.assert_allclose(log_sum_BGRT, expected, rtol=1e-5)
+  np.testing.assert_allclose(lse_BGRT, expected, rtol=1e-5)
   assert np.isfinite(out_BGRTK).all()
 
 
 @pytest.mark.parametrize(
-  'mask, seen',
+  'mask, visible',
   [
     (masks.causal(), [True, True, False]),
     (masks.causal().with_window(3), [False, True, False]),
@@ -81,11 +81,11 @@ def test_keys_beyond_the_last_one_are_padding():
     (masks.Mask(query_start_B=jnp.array([0]), window=1), [True, True, True]),
   ],
 )
-def test_a_pair_is_hidden_only_where_indices_alone_say_so(mask, seen):
+def test_a_pair_is_hidden_only_where_indices_alone_say_so(mask, visible):
   """Queries 4 and 5 against keys 0 and 1, 4 and 5, 6 and 7."""
   first_s = np.array([0, 4, 6])
-  got = online_softmax.is_seen(mask, np.array(4), np.array(5), first_s, first_s + 1)
-  assert list(got) == seen
+  got = online_softmax.is_visible(mask, np.array(4), np.array(5), first_s, first_s + 1)
+  assert list(got) == visible
 
 
 def test_longer_rows_have_larger_blocks():

@@ -1,6 +1,6 @@
 """Ring attention on eight devices: every mask, what a device computes, holds and sends.
 
-Who works on what: test_ring_schedule.py. What happens at a pair: test_online.py.
+The schedule: test_ring_schedule.py. One pair of blocks: test_online_softmax.py.
 """
 
 import functools
@@ -32,7 +32,7 @@ UNEVEN = {'reading on', 'reading a prefix on', 'fewer queries', 'more queries'}
 def rules_of(preset='sequence', overrides=(), **sizes):
   """Returns the ShardingRules of a mesh of as many devices as `sizes` multiply to."""
   devices = jax.devices()[: int(np.prod(list(sizes.values())))]
-  parallel = types.SimpleNamespace(rules=preset, overrides=dict(overrides))
+  parallel = types.SimpleNamespace(preset=preset, overrides=dict(overrides))
   return sharding.make_sharding_rules(parallel, mesh.make_mesh(sizes, devices))
 
 

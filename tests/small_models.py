@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gpt_jax.attention import bind, dense
-from gpt_jax.config import load
+from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
+from gpt_jax.program import setup
 
 SMALL = {
   'data.seq_len': 8,
@@ -45,7 +46,7 @@ jit = functools.partial(jax.jit, compiler_options=_known(QUICK_TO_COMPILE))
 
 def base_config():
   """Returns the ConfigDict of configs/base.py."""
-  return load.load_file('configs/base.py')
+  return load_file('configs/base.py')
 
 
 @functools.cache
@@ -57,7 +58,7 @@ def base_values():
 def resolve(**overrides):
   """Returns a small frozen Config; `model__d_model=8` sets `model.d_model`."""
   dotted = {name.replace('__', '.'): value for name, value in overrides.items()}
-  return load.resolve(base_values(), SMALL | dotted)
+  return setup.resolve(base_values(), SMALL | dotted)
 
 
 def model_config(**overrides):

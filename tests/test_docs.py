@@ -20,6 +20,7 @@ from gpt_jax import api, cli
 from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
+from gpt_jax.config.files import load_file
 from gpt_jax.data import loader
 from gpt_jax.planning import inputs
 from gpt_jax.program import setup
@@ -175,10 +176,10 @@ def test_commands_are_known_to_the_parser_and_the_config(words):
   arguments = cli._parser().parse_args(argv)
   spec = getattr(arguments, 'config', None)
   is_ours = spec and (ROOT / spec.split(':')[0]).exists()
-  values = load.load_file(spec) if is_ours else base.get_config()
+  values = load_file(spec) if is_ours else base.get_config()
   if arguments.command == 'eval':
     overrides |= {'checkpoint.keep_best': 0}  # as train/score_run.py does
-  load.resolve(values, overrides, setup.REGISTRIES)
+  setup.resolve(values, overrides)
 
 
 def test_the_readme_names_every_config():
@@ -190,8 +191,8 @@ def test_the_readme_names_every_config():
 def test_the_config_of_the_readme_can_be_used(tmp_path):
   (config,) = [text for text in blocks(README, 'python') if 'get_config' in text]
   (tmp_path / 'shown.py').write_text(config)
-  values = load.load_file(str(tmp_path / 'shown.py'))
-  load.resolve(values, tables=setup.REGISTRIES)
+  values = load_file(str(tmp_path / 'shown.py'))
+  setup.resolve(values)
 
 
 def test_the_python_door_of_the_readme_has_what_is_shown():
@@ -262,8 +263,8 @@ def outside_run(my_ideas, tmp_path_factory):
     'train.batch_size': 8,
     'eval.batch_size': 8,
   }
-  values = load.load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
-  config = load.resolve(values, overrides, setup.REGISTRIES)
+  values = load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
+  config = setup.resolve(values, overrides)
   workdir = tmp_path_factory.mktemp('run')
   tokenizer = setup.open_tokenizer(config, workdir)
   dataset = setup.open_training_data(config, tokenizer, workdir)

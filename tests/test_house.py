@@ -39,7 +39,6 @@ TESTED_TOGETHER = {
   'benchmarks/test_report': ['benchmarks/figure'],
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],
   'commands/test_plan_command': ['planning/tables', 'benchmarks/targets_tpu'],
-  'config/test_load': ['config/checks'],
   'data/test_faults': ['data/corpus'],
   'data/test_pipeline': ['data/loader'],
   'data/test_sources': [

@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 LEVELS = {
-  'core hlo': 1,
+  'core configs hlo': 1,
   'config parallel optimizers': 2,
   'attention data workdir': 3,
   'model objectives checkpoints tracking evaluation launchers': 4,

@@ -8,7 +8,6 @@ import numpy as np
 
 from configs import base
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.config import load
 from gpt_jax.program import setup
 from gpt_jax.tracking import metrics_file
 from gpt_jax.train import hooks, loop
@@ -70,7 +69,7 @@ PACE = (
 
 def tiny_config(overrides=None):
   """Returns the Config of a run of six steps, with dotted `overrides`."""
-  return load.resolve(base.get_config(), TINY | (overrides or {}), setup.REGISTRIES)
+  return setup.resolve(base.get_config(), TINY | (overrides or {}))
 
 
 def flags(overrides=None):

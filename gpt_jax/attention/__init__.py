@@ -16,6 +16,7 @@ import math
 import jax
 
 from gpt_jax.attention import blockwise, dense, fused, ring, splash
+from gpt_jax.core.errors import Problem
 from gpt_jax.core.registry import lookup
 
 KERNELS = {
@@ -30,6 +31,14 @@ SHARDED_KERNELS = {
 }
 """Kernels that place themselves on a mesh: their `attend` takes `rules` as well."""
 
+CANNOT = {
+  'blockwise': ('dropout',),
+  'fused': ('softcap', 'dropout'),
+  'ring': ('dropout',),
+  'splash': ('dropout',),
+}
+"""Kernel -> features that its `attend` refuses. A kernel that is not here has all."""
+
 BLOCKWISE_FROM = 512
 """Tokens from which on the blockwise kernel is faster everywhere, forward and backward.
 
@@ -37,6 +46,25 @@ Against the dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a 
 CPU 0.52 of the time at 512 tokens, 0.39 at 1024 and 0.21 at 2048; 0.49 of the cycles of
 a TPU v5e at 1024. At 256 the two are level within the noise.
 """
+
+
+def problems(config):
+  """Returns the Problems of a Config that asks its kernel for what it cannot do."""
+  model, kernel = config.model, config.attention.kernel
+  dropout = model.attention_dropout
+  asked = {
+    'softcap': ('attention.softcap', config.attention.softcap),
+    'dropout': (
+      'model.attention_dropout',
+      model.dropout if dropout is None else dropout,
+    ),
+  }
+  text = f'the {kernel} kernel cannot do it; use attention.kernel="dense" or 0'
+  return [
+    Problem(field, f'={value}: {text}')
+    for field, value in (asked[feature] for feature in CANNOT.get(kernel, ()))
+    if value
+  ]
 
 
 def choose_kernel(config, *, rules=None, has_prefix=False):

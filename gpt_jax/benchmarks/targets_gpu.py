@@ -164,15 +164,15 @@ def _bench(name, sizes, entries, case, rounds):
   import jax
 
   from gpt_jax.benchmarks import session, timing
-  from gpt_jax.config import load
+  from gpt_jax.config.files import load_file
   from gpt_jax.parallel.mesh import make_mesh
   from gpt_jax.planning import inputs
   from gpt_jax.program import setup
   from gpt_jax.program.build import build_program
   from gpt_jax.tracking import console
 
-  values = load.load_file(f'{ROOT}/configs/gpt2.py:{name}')
-  config = load.resolve(values, sizes.training[name], setup.REGISTRIES)
+  values = load_file(f'gpt2:{name}')
+  config = setup.resolve(values, sizes.training[name])
   vocab = inputs.vocabulary(config)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
   program = build_program(config, vocab=vocab, mesh=mesh)

@@ -192,9 +192,10 @@ def floor(run, plan):
   N is 12 L D^2 + V D: matrices only, as for the peers that the bars come from.
   """
   from gpt_jax.config import load
+  from gpt_jax.config.files import load_file
   from gpt_jax.planning import topologies
 
-  values = load.load_file(str(ROOT / run.config))
+  values = load_file(run.config)
   fields = dict(field.split('=', 1) for field in run.fields)
   model = load.resolve(values, fields).model
   tokens = plan['tokens_per_step'] / plan['num_devices']

@@ -67,11 +67,11 @@ def run(args, overrides):
     # Two libraries share one GPU: jax must not take most of it at once.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   host.tune_malloc()  # as train does; the peer gains from it too
-  from gpt_jax.config import load
+  from gpt_jax.config.files import load_file
   from gpt_jax.program import setup
 
-  values = load.load_file(args.config)
-  config = load.resolve(values, overrides, setup.REGISTRIES)
+  values = load_file(args.config)
+  config = setup.resolve(values, overrides)
   setup.check_plan(config)
   names = _names(args.what)
   with tempfile.TemporaryDirectory(prefix='gpt_jax_bench_') as folder:

@@ -91,13 +91,13 @@ def _refuse_together(args):
 
 def _resolver(path, overrides):
   """Returns a function: more overrides -> the checked Config of the file at `path`."""
-  from gpt_jax.config import load
+  from gpt_jax.config.files import load_file
   from gpt_jax.program import setup
 
-  values = load.load_file(path)
+  values = load_file(path)
 
   def resolve(more):
-    config = load.resolve(values, overrides | more, setup.REGISTRIES)
+    config = setup.resolve(values, overrides | more)
     setup.check_plan(config)
     return config
 

@@ -69,7 +69,7 @@ def _train(args, overrides):
   # Before jax is imported for real: a folder that cannot be written shows at once, and
   # so do a config's mistakes.
   files.check_writable_early(args.workdir)
-  from gpt_jax.config import load
+  from gpt_jax.config.files import load_file
   from gpt_jax.workdir.paths import Workdir
 
   flags.enable_compilation_cache()
@@ -79,10 +79,10 @@ def _train(args, overrides):
       f'--config is missing and {args.workdir} holds no run yet; give one, such as'
       ' --config=configs/tiny.py.'
     )
-  values = load.load_file(args.config) if args.config else saved
+  values = load_file(args.config) if args.config else saved
   from gpt_jax.program import setup
 
-  config = load.resolve(values, overrides, setup.REGISTRIES)
+  config = setup.resolve(values, overrides)
   setup.check_plan(config)
   from gpt_jax.parallel import multihost
 

@@ -1,18 +1,12 @@
-"""The door between ConfigDicts and the library: read, override, check, freeze.
+"""From a ConfigDict and overrides to a frozen Config, or all its problems in one error.
 
-All problems of a config are reported together, each with field, value, expectation and
-the nearest valid name, and no device is touched before that.
+Each problem says field, value, expectation and the nearest valid name. No device is
+touched before that.
 """
 
 import ast
 import dataclasses
 import math
-import os
-import pathlib
-import re
-import runpy
-import sys
-import traceback
 import types
 import typing
 
@@ -21,65 +15,30 @@ from ml_collections import ConfigDict
 from gpt_jax.config.checks import CHECKS
 from gpt_jax.config.migrate import RENAMED_FIELDS, RENAMED_VALUES
 from gpt_jax.config.schema import Config, DataConfig
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.core.registry import nearest
 
 MAX_TEXT = 4096  # the longest path of Linux
 _NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
 
 
-def load_file(spec):
-  """Returns the ConfigDict of `path/to/config.py[:argument]`.
-
-  The folder above `configs/` is importable meanwhile, so a config file can start from
-  `from configs import base` wherever the command is run.
-  """
-  path = spec.split(':')[0]
-  if not os.path.isfile(path):
-    beside = os.path.join(_repository_root(), path)
-    if not os.path.isfile(beside):
-      raise ConfigError(
-        f'--config={spec}: no such file; expected a path to a .py file.'
-      )
-    spec = beside + spec[len(path) :]
-  sys.path[:0] = [_repository_root()]
-  path, *argument = spec.split(':', 1)
-  try:
-    module = runpy.run_path(path)
-    if 'get_config' not in module:
-      raise ConfigError('it defines no get_config(); see configs/base.py.')
-    config = module['get_config'](*argument)
-  except ConfigError as error:
-    raise ConfigError(f'--config={spec}: {error}') from error
-  except Exception as error:  # whatever the file's own code raises is for its author
-    raise ConfigError(f'--config={spec}: {_cause(error, path)}') from error
-  finally:
-    sys.path.remove(_repository_root())
-  if not isinstance(config, ConfigDict):
-    raise ConfigError(
-      f'--config={spec}: get_config() returned {type(config).__name__}; expected a'
-      ' ConfigDict that starts from configs/base.py.'
-    )
-  return config.lock()
-
-
-def resolve(config, overrides=None, tables=None):
+def resolve(config, overrides=None, registries=None, rules=()):
   """Returns the frozen `Config` of a ConfigDict (or dict) plus dotted `overrides`.
 
   Args:
     config: a ConfigDict with every section of `configs/base.py`.
     overrides: `{'model.num_layers': 2}`; a string value is read by the field's type.
-    tables: `{'attention.kernel': KERNELS}`: names that a field may take.
+    registries: `{'attention.kernel': KERNELS}`: names that a field may take.
+    rules: more checks like `checks.CHECKS`; `program/setup.py` has those of the library.
   Raises ConfigError listing every problem found.
   """
-  values = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-  values = _plain(values)
+  values = _plain(config.to_dict() if isinstance(config, ConfigDict) else config)
   problems = []
   for key, value in (overrides or {}).items():
     _override(values, key, value, problems)
   frozen = _build(Config, values, '', problems)
   if frozen is not None:
-    problems += _combined_problems(frozen, tables or {}, problems)
+    problems += _combined_problems(frozen, registries or {}, rules, problems)
   if problems:
     lines = '\n'.join(f'  {problem}' for problem in problems)
     raise ConfigError(f'{len(problems)} problem(s) in the config:\n{lines}')
@@ -94,42 +53,23 @@ def to_dict(config) -> dict[str, typing.Any]:
 def data_section(data, overrides, field) -> DataConfig:
   """Returns the DataConfig `data` with an eval set's or mixture part's overrides."""
   problems = []
-  result = _data_section(data, overrides, field, problems)
-  if result is None or problems:
-    raise ConfigError('\n'.join(problems))
-  return result
+  section = _data_section(data, overrides, field, problems)
+  require_none(problems)
+  assert section is not None, 'only an override can make a field of a DataConfig go'
+  return section
 
 
 def _data_section(data, overrides, field, problems):
-  values = _plain(dataclasses.asdict(data))
+  values, prefix = _plain(dataclasses.asdict(data)), f'{field}.'
   for key, value in overrides.items():
     if key != 'weight':
-      _override(values, str(key), value, problems, cls=DataConfig, prefix=f'{field}.')
-  return _build(DataConfig, values, f'{field}.', problems)
-
-
-def _repository_root():
-  return str(pathlib.Path(__file__).resolve().parents[2])
-
-
-def _cause(error, path):
-  """Returns what went wrong in the config file at `path`, and on which line."""
-  text = str(error.args[0]) if error.args else ''
-  # ml_collections prints all fields of the section between the two useful sentences.
-  text = re.sub(r'Other fields present: ".*?}"', '', text, flags=re.DOTALL)
-  text = ' '.join(text.replace(r'\n', ' ').split())
-  text = re.sub(r"^'(.*)'$", r'\1', text)  # str(KeyError) is a repr
-  frames = traceback.extract_tb(error.__traceback__)
-  lines = [frame.lineno for frame in frames if frame.filename == path]
-  if isinstance(error, SyntaxError):
-    lines = [error.lineno]
-  place = f' (line {lines[-1]})' if lines else ''
-  if frames and 'ml_collections' in frames[-1].filename:
-    name = re.search(r'["\'](\w+)["\']', str(error))
-    for old, new in RENAMED_FIELDS.items():
-      if name and old.endswith(f'.{name[1]}'):
-        return f'{old}: renamed; it is {new} now{place}'
-  return f'{type(error).__name__}: {text}{place}'
+      _override(values, str(key), value, problems, cls=DataConfig, prefix=prefix)
+  found = []
+  section = _build(DataConfig, values, prefix, found)
+  # What is wrong with an inherited value is a problem of the section `data`.
+  mine = tuple(f'{prefix}{key}' for key in overrides)
+  problems += [problem for problem in found if problem.field.startswith(mine)]
+  return section
 
 
 def _plain(value, sequence: type = tuple) -> typing.Any:
@@ -162,12 +102,12 @@ def _override(values, key, value, problems, cls: type = Config, prefix=''):
 def _unknown(dotted, name, node, section=''):
   """Returns the problem of a name that is not in `node`, the fields of `section`."""
   if new := RENAMED_FIELDS.get(section + name if section else dotted):
-    return f'{dotted}: renamed; it is {new.removeprefix(section)} now'
+    return Problem(dotted, f': renamed; it is {new.removeprefix(section)} now')
   hint = nearest(name, node)
   known = (
     f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
   )
-  return f'{dotted}: unknown key; {known}'
+  return Problem(dotted, f': unknown key; {known}')
 
 
 def _annotation(cls, key):
@@ -209,7 +149,7 @@ def _alternatives(annotation):
 
 
 def _build(cls, values, prefix, problems):
-  """Returns dataclass `cls` from nested dicts; notes problems and goes on."""
+  """Returns dataclass `cls` of nested dicts, None where fields lack; adds problems."""
   hints = typing.get_type_hints(cls)
   for name in values:
     if name not in hints:
@@ -218,13 +158,15 @@ def _build(cls, values, prefix, problems):
   for field in dataclasses.fields(cls):
     dotted, annotation = prefix + field.name, hints[field.name]
     if field.name not in values:
-      problems.append(f'{dotted}: missing; start the config from configs/base.py')
+      problems.append(
+        Problem(dotted, ': missing; start the config from configs/base.py')
+      )
     elif dataclasses.is_dataclass(annotation):
       section = values[field.name]
       if isinstance(section, dict):
         built[field.name] = _build(annotation, section, dotted + '.', problems)
       else:
-        problems.append(f'{dotted}={section!r}: expected a section of fields')
+        problems.append(Problem(dotted, f'={section!r}: expected a section of fields'))
     else:
       built[field.name] = _checked(
         dotted, values[field.name], annotation, field, problems
@@ -233,101 +175,96 @@ def _build(cls, values, prefix, problems):
 
 
 def _checked(dotted, value, annotation, field, problems):
-  """Returns `value` in the field's type, or notes type and range problems."""
+  """Returns `value` in the field's type; adds what is wrong with its type or range."""
   allowed = _alternatives(annotation)
-  if type(value) is int and abs(value) >= 2**63:
-    problems.append(f'{dotted}: expected a number of at most 64 bits')
+  if typing.Any in allowed:  # a check looks into those, where there is anything to know
     return value
-  if typing.Any in allowed:  # config_checks looks into those
-    return value
-  if isinstance(value, str):
-    name = dotted.split('[')[0]
-    if new := RENAMED_VALUES.get((name, value)):
-      problems.append(f'{name}: {value!r} was renamed; it is {new!r} now')
-      return value
-  if float in allowed and type(value) is int:
+  if float in allowed and type(value) is int and abs(value) < 2**63:
     value = float(value)
-  # bool is an int to isinstance, but never what somebody means by a number.
-  if type(value) not in allowed:
-    expected = ' or '.join(t.__name__.replace('NoneType', 'None') for t in allowed)
-    problems.append(
-      f'{dotted}={value!r}: expected {expected}, not {type(value).__name__}'
+  if type(value) is tuple and tuple in allowed:
+    (item,) = set(typing.get_args(annotation)) - {...}
+    return tuple(
+      _checked(f'{dotted}[{i}]', part, item, field, problems)
+      for i, part in enumerate(value)
     )
-  elif isinstance(value, float) and not math.isfinite(value):
-    problems.append(f'{dotted}={value!r}: expected a finite number')
-  elif isinstance(value, str) and (len(value) > MAX_TEXT or '\0' in value):
-    problems.append(
-      f'{dotted}={value[:40]!r}...: expected at most {MAX_TEXT} characters, none of'
-      ' them a zero byte'
-    )
-  elif isinstance(value, tuple):
-    return _checked_items(
-      dotted, value, typing.get_args(annotation)[0], field, problems
-    )
-  elif value is not None:
-    problem = _out_of_range(value, field.metadata)
-    if problem:
-      problems.append(f'{dotted}={value!r}: {problem}')
+  name = dotted.partition('[')[0]
+  if isinstance(value, str) and (new := RENAMED_VALUES.get((name, value))):
+    problems.append(Problem(name, f': {value!r} was renamed; it is {new!r} now'))
+  elif text := _wrong_type(value, allowed) or _out_of_range(value, field.metadata):
+    problems.append(Problem(dotted, text))
   return value
 
 
-def _checked_items(dotted, values, annotation, field, problems):
-  return tuple(
-    _checked(f'{dotted}[{i}]', value, annotation, field, problems)
-    for i, value in enumerate(values)
-  )
-
-
-def _out_of_range(value, limits):
-  if 'choices' in limits and value not in limits['choices']:
-    hint = nearest(value, limits['choices'])
-    expected = f'expected one of {", ".join(limits["choices"])}'
-    return expected + (f'; did you mean {hint!r}?' if hint else '')
-  if 'at_least' in limits and value < limits['at_least']:
-    return f'expected at least {limits["at_least"]}'
-  if 'at_most' in limits and value > limits['at_most']:
-    return f'expected at most {limits["at_most"]}'
-  if 'below' in limits and value >= limits['below']:
-    return f'expected less than {limits["below"]}'
-  if 'above' in limits and value <= limits['above']:
-    return f'expected more than {limits["above"]}'
+def _wrong_type(value, allowed):
+  """Returns why `value` is of no type in `allowed`, None where it is."""
+  if type(value) is int and abs(value) >= 2**63:
+    return ': expected a number of at most 64 bits'
+  # bool is an int to isinstance, but never what somebody means by a number.
+  if type(value) not in allowed:
+    expected = ' or '.join(t.__name__.replace('NoneType', 'None') for t in allowed)
+    return f'={value!r}: expected {expected}, not {type(value).__name__}'
+  if isinstance(value, float) and not math.isfinite(value):
+    return f'={value!r}: expected a finite number'
+  if isinstance(value, str) and (len(value) > MAX_TEXT or '\0' in value):
+    return (
+      f'={value[:40]!r}...: expected at most {MAX_TEXT} characters, none of them a zero'
+      ' byte'
+    )
   return None
 
 
-def _combined_problems(config, tables, problems):
-  """Returns problems that several fields make together, and names no table has.
+def _out_of_range(value, limits):
+  """Returns why `value` lies outside a field's `limits`, None where it does not."""
+  if value is None or isinstance(value, dict):
+    return None
+  if 'choices' in limits and value not in limits['choices']:
+    hint = nearest(value, limits['choices'])
+    known = f'expected one of {", ".join(limits["choices"])}'
+    return f'={value!r}: {known}' + (f'; did you mean {hint!r}?' if hint else '')
+  if 'at_least' in limits and value < limits['at_least']:
+    return f'={value!r}: expected at least {limits["at_least"]}'
+  if 'at_most' in limits and value > limits['at_most']:
+    return f'={value!r}: expected at most {limits["at_most"]}'
+  if 'below' in limits and value >= limits['below']:
+    return f'={value!r}: expected less than {limits["below"]}'
+  if 'above' in limits and value <= limits['above']:
+    return f'={value!r}: expected more than {limits["above"]}'
+  return None
 
-  A field that is in `problems` already proves nothing about others: lines that name it
-  are left out, and so is a check that stumbles over its value.
+
+def _combined_problems(config, registries, rules, problems):
+  """Returns problems that several fields make together, and names of no registry.
+
+  A field with a problem of its own proves nothing about others: problems that name it
+  are left out, and so is a check that fails on its value.
   """
-  wrong = {problem.split(':')[0].split('=')[0] for problem in problems}
-  # An eval set inherits the data section: its `.seq_len` is the same mistake again.
-  wrong |= {field.removeprefix('data') for field in wrong if field[:5] == 'data.'}
+  wrong = {problem.field.partition('[')[0] for problem in problems}
   found = []
-  for check in [*CHECKS, lambda config: _unknown_names(config, tables), _data_problems]:
+  for check in (
+    *CHECKS, *rules, lambda config: _unknown_names(config, registries), _data_problems,
+  ):  # fmt: skip
     try:
-      lines = check(config)
+      made = list(check(config))
     except (TypeError, ValueError, AttributeError, ArithmeticError):
       if not wrong:
         raise
       continue
-    found += [line for line in lines if not any(field in line for field in wrong)]
+    found += [one for one in made if not any(field in str(one) for field in wrong)]
   return found
 
 
-def _unknown_names(config, tables):
-  """Returns problems of fields that name an entry no table has."""
-  problems = []
-  for dotted, table in tables.items():
+def _unknown_names(config, registries):
+  """Yields problems of fields that name an entry no registry has."""
+  for dotted, registry in registries.items():
     section, _, name = dotted.partition('.')
     value = getattr(getattr(config, section), name)
-    if value not in table and ':' not in value:
-      hint = nearest(value, table)
-      problems.append(
-        f'{dotted}={value!r}: expected one of {", ".join(sorted(table))}'
-        ' or "package.module:attribute"' + (f'; did you mean {hint!r}?' if hint else '')
+    if value not in registry and ':' not in value:
+      hint = nearest(value, registry)
+      yield Problem(
+        dotted,
+        f'={value!r}: expected one of {", ".join(sorted(registry))} or'
+        ' "package.module:attribute"' + (f'; did you mean {hint!r}?' if hint else ''),
       )
-  return problems
 
 
 def _data_problems(config):

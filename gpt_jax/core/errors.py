@@ -5,6 +5,9 @@ else that escapes is a bug of ours (exit code 1).
 """
 
 
+import typing
+
+
 class UserError(ValueError):
   """Base of all errors whose message tells the user what to change."""
 
@@ -13,6 +16,23 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
   """A config or command line that cannot be run."""
+
+
+class Problem(typing.NamedTuple):
+  """One thing that is wrong with a config, told after the name of its field."""
+
+  field: str
+  text: str
+  """Begins with `=value: ` or `: `; names the other fields that it depends on."""
+
+  def __str__(self):
+    return self.field + self.text
+
+
+def require_none(problems):
+  """Raises a ConfigError of all `problems`, if there are any."""
+  if problems:
+    raise ConfigError('\n'.join(f'{problem}.' for problem in problems))
 
 
 class DataError(UserError):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.objectives.causal_lm import input_segments
 from gpt_jax.objectives.example import Example, Objective
 
@@ -20,11 +20,7 @@ def make(cfg, *, vocab, seq_len):
   """
   del seq_len
   split = cfg.mask_split
-  if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
-    raise ConfigError(
-      f'objective.mask_split={split}: expected three shares ([MASK], random, kept)'
-      ' that sum to 1, such as (0.8, 0.1, 0.1).'
-    )
+  require_none(problems(cfg))
   if not cfg.mask_rate:
     raise ConfigError('objective.mask_rate=0.0: nothing to predict; try 0.15.')
 
@@ -53,3 +49,12 @@ def make(cfg, *, vocab, seq_len):
     )
 
   return Objective(build, extra_tokens=1, visibility='bidirectional')
+
+
+def problems(cfg):
+  """Returns the Problems of an ObjectiveConfig's `mask_split`."""
+  split = cfg.mask_split
+  if len(split) == 3 and min(split) >= 0 and abs(sum(split) - 1) <= 1e-6:
+    return []
+  text = f'={split}: expected three shares ([MASK], random, kept) that sum to 1'
+  return [Problem('objective.mask_split', f'{text}, such as (0.8, 0.1, 0.1)')]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import Problem, require_none
 from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
 from gpt_jax.objectives.example import Example, Objective, split
 
@@ -21,11 +21,7 @@ def make(cfg, *, vocab, seq_len):
   Raises ConfigError when `prefix_min` is above `prefix_max`.
   """
   del vocab, seq_len
-  if cfg.prefix_min > cfg.prefix_max:
-    raise ConfigError(
-      f'objective.prefix_min={cfg.prefix_min}: above objective.prefix_max='
-      f'{cfg.prefix_max}; swap them.'
-    )
+  require_none(problems(cfg))
 
   def build(batch, rng):
     inputs_BT, targets_BT = split(batch['tokens'])
@@ -42,6 +38,14 @@ def make(cfg, *, vocab, seq_len):
     )
 
   return Objective(build, visibility='prefix')
+
+
+def problems(cfg):
+  """Returns the Problems of an ObjectiveConfig's bounds of the prefix."""
+  if cfg.prefix_min <= cfg.prefix_max:
+    return []
+  text = f'={cfg.prefix_min}: above objective.prefix_max={cfg.prefix_max}; swap them'
+  return [Problem('objective.prefix_min', text)]
 
 
 def _prefix_lengths(cfg, batch, rng):

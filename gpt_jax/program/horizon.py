@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import Problem, require_none
 
 MAX_RAMP_SIZES = 8
 """Batch sizes below the full one that a ramp may use: each compiles its own step."""
@@ -74,36 +74,35 @@ def make_horizon(train, seq_len):
 
   A budget in tokens is rounded up to whole steps. Raises ConfigError as `problems`.
   """
-  if found := problems(train):
-    raise ConfigError(f'{found[0]}.')
+  require_none(problems(train))
   stages = _stages(train, seq_len)
   steps = train.steps or _step_at(stages, seq_len, train.tokens)
   return Horizon(seq_len, steps, tuple(stages))
 
 
 def problems(train):
-  """Returns a line for each rule of budgets and batch sizes that `train` breaks."""
+  """Returns the Problems of the budget and the batch sizes of a TrainConfig."""
   start, full, parts = train.ramp_start_batch_size, train.batch_size, train.grad_accum
   found = []
   if (train.steps is None) == (train.tokens is None):
-    found.append(
-      f'train.steps={train.steps}, train.tokens={train.tokens}: give exactly one, the'
-      ' other None'
+    text = (
+      f'={train.steps}, train.tokens={train.tokens}: give exactly one, the other None'
     )
+    found.append(Problem('train.steps', text))
   if full % parts:
-    found.append(
-      f'train.grad_accum={parts}: expected a divisor of train.batch_size={full}'
-    )
+    text = f'={parts}: expected a divisor of train.batch_size={full}'
+    found.append(Problem('train.grad_accum', text))
   if (start is None) != (train.ramp_tokens is None):
-    found.append(
-      f'train.ramp_start_batch_size={start}, train.ramp_tokens={train.ramp_tokens}: a'
-      ' batch-size ramp needs both'
+    text = (
+      f'={start}, train.ramp_tokens={train.ramp_tokens}: a batch-size ramp needs both'
     )
+    found.append(Problem('train.ramp_start_batch_size', text))
   if start and (full % start or start % parts):
-    found.append(
-      f'train.ramp_start_batch_size={start}: expected a divisor of train.batch_size='
-      f'{full} and a multiple of train.grad_accum={parts}'
+    text = (
+      f'={start}: expected a divisor of train.batch_size={full} and a multiple of'
+      f' train.grad_accum={parts}'
     )
+    found.append(Problem('train.ramp_start_batch_size', text))
   return found
 
 

@@ -6,11 +6,11 @@ from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, tokenizers
+from gpt_jax.objectives import masked_lm, prefix_lm
 from gpt_jax.optimizers import schedules
 from gpt_jax.parallel import multihost, sharding, sync
-from gpt_jax.program import device_memory
+from gpt_jax.program import device_memory, horizon
 from gpt_jax.program.build import build_program
-from gpt_jax.program.horizon import make_horizon
 from gpt_jax.workdir.paths import Workdir
 
 REGISTRIES = {
@@ -24,6 +24,19 @@ REGISTRIES = {
 }
 """Every registry of plug-ins by the config field that picks from it."""
 
+RULES = (
+  lambda config: horizon.problems(config.train),
+  lambda config: masked_lm.problems(config.objective),
+  lambda config: prefix_lm.problems(config.objective),
+  lambda config: attention.problems(config),
+)
+"""What the subjects have to say about a Config; beside `config.checks.CHECKS`."""
+
+
+def resolve(values, overrides=None):
+  """Returns the Config of a ConfigDict or dict plus overrides; see `load.resolve`."""
+  return load.resolve(values, overrides, REGISTRIES, RULES)
+
 
 def read_config(workdir):
   """Returns the Config of a run's folder; CheckpointError where there is none."""
@@ -33,7 +46,7 @@ def read_config(workdir):
       f'{workdir}: no config.json there, so no run; expected a folder that `gpt-jax'
       ' train --config=configs/tiny.py --workdir=...` has written.'
     )
-  return load.resolve(saved, tables=REGISTRIES)
+  return resolve(saved)
 
 
 def check_plan(config):
@@ -41,8 +54,8 @@ def check_plan(config):
 
   Arithmetic on the config alone: no data is read and no device touched.
   """
-  horizon = make_horizon(config.train, config.data.seq_len)
-  schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  length = horizon.make_horizon(config.train, config.data.seq_len)
+  schedules.make_schedule(config.schedule, length, peak=1.0)
   objective = objectives.describe(config)
   if config.logging.sample_every_steps and objective.visibility == 'bidirectional':
     raise ConfigError(

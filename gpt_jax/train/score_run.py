@@ -7,7 +7,6 @@ import numpy as np
 
 from gpt_jax import objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.evaluation import baselines
 from gpt_jax.parallel.mesh import make_mesh
@@ -40,7 +39,7 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   setup.read_config(workdir)
   # Nothing is saved here, so no set has to give the figure of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
-  config = load.resolve(workdir.read_config(), overrides, setup.REGISTRIES)
+  config = setup.resolve(workdir.read_config(), overrides)
   if with_baselines:
     _require_text(config)
   tokenizer = setup.open_tokenizer(config, workdir)

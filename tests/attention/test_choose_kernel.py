@@ -1,12 +1,23 @@
 """Which kernel a config gets, and what is bound to it."""
 
+import functools
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.attention import KERNELS, bind, choose_kernel, dense, ring
+from gpt_jax.attention import (
+  CANNOT,
+  KERNELS,
+  SHARDED_KERNELS,
+  bind,
+  choose_kernel,
+  dense,
+  masks,
+  ring,
+)
 from gpt_jax.core.errors import ConfigError
 from tests import small_models as small
 
@@ -112,3 +123,18 @@ def test_a_sharded_kernel_is_bound_to_its_rules():
   _, attend = choose_kernel(small.resolve(attention__kernel='ring'), rules=rules)
   assert attend.func is ring.attend
   assert attend.keywords['rules'] is rules
+
+
+@pytest.mark.parametrize('feature', ['softcap', 'dropout'])
+@pytest.mark.parametrize('name', sorted(KERNELS | SHARDED_KERNELS))
+def test_kernels_refuse_what_config_loading_refuses(name, feature):
+  row_BHTK = jnp.zeros((1, 1, 128, 8))
+  asked = {'softcap': 0.0, 'dropout': None}
+  asked[feature] = {'softcap': 1.0, 'dropout': lambda weights: weights}[feature]
+  attend = (KERNELS | SHARDED_KERNELS)[name]
+  run = functools.partial(attend, row_BHTK, row_BHTK, row_BHTK, masks.causal(), scale=1)
+  if feature not in CANNOT.get(name, ()):
+    assert run(**asked).shape == row_BHTK.shape
+    return
+  with pytest.raises(ConfigError, match=feature):
+    run(**asked)

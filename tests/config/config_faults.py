@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 import traceback
 
-from gpt_jax.config import load
+from gpt_jax.config.files import load_file
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import DivergedError, UserError
 from gpt_jax.program import setup
@@ -88,11 +88,11 @@ def _inside(folder, below):
 
 def shipped():
   """Returns `{spec: nested values}` of all configs."""
-  return {spec: load.load_file(f'configs/{spec}').to_dict() for spec in SPECS}
+  return {spec: load_file(spec).to_dict() for spec in SPECS}
 
 
 def _resolve(values, field, value):
-  config = load.resolve(values, {field: value}, setup.REGISTRIES)
+  config = setup.resolve(values, {field: value})
   setup.check_plan(config)
 
 

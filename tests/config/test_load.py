@@ -1,4 +1,4 @@
-"""The door: files and overrides in, one frozen Config or all problems together out."""
+"""A config and overrides in, one frozen Config or all its problems out."""
 
 import json
 
@@ -15,66 +15,6 @@ def problem(**overrides):
   with pytest.raises(ConfigError) as caught:
     small.resolve(**overrides)
   return str(caught.value)
-
-
-# Reading files
-
-
-def write(tmp_path, body):
-  path = tmp_path / 'my_config.py'
-  path.write_text(body)
-  return str(path)
-
-
-def test_a_file_elsewhere_may_start_from_the_shipped_base(tmp_path):
-  path = write(
-    tmp_path,
-    'from configs import base\n'
-    'def get_config(layers="2"):\n'
-    '  config = base.get_config()\n'
-    '  config.model.num_layers = int(layers)\n'
-    '  return config\n',
-  )
-  assert load.load_file(path).model.num_layers == 2
-  assert load.load_file(path + ':6').model.num_layers == 6
-
-
-def test_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  assert load.load_file('configs/base.py').seed == 0
-
-
-def test_a_loaded_config_is_locked():
-  with pytest.raises(AttributeError, match='locked'):
-    load.load_file('configs/base.py').model.num_layer = 3
-
-
-@pytest.mark.parametrize(
-  'body,words',
-  [
-    ('def get_config(:', 'SyntaxError.*line 1'),
-    ('import no_such_module', 'no_such_module.*line 1'),
-    ('x = 1', 'defines no get_config'),
-    ('def get_config():\n  return 1 / 0', r'division by zero \(line 2\)'),
-    ('def get_config():\n  return 3', 'returned int; expected a ConfigDict'),
-    ('def get_config(size):\n  return size', "argument: 'size'"),
-    (
-      'from configs import base\ndef get_config():\n  config = base.get_config()\n'
-      '  config.model.num_layer = 3\n  return config',
-      r'"num_layer" .*Did you mean "num_layers".*line 4',
-    ),
-  ],
-)
-def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, body, words):
-  path = write(tmp_path, body)
-  with pytest.raises(ConfigError, match=f'--config={path}: .*{words}') as caught:
-    load.load_file(path)
-  assert 'Other fields' not in str(caught.value)
-
-
-def test_a_missing_file_is_an_error_with_what_was_asked():
-  with pytest.raises(ConfigError, match='--config=nowhere.py:7b: no such file'):
-    load.load_file('nowhere.py:7b')
 
 
 # Overrides
@@ -214,11 +154,11 @@ def test_an_unknown_field_of_an_eval_set_or_a_mixture_part_is_named():
 
 
 def test_names_of_tables_are_checked_and_may_be_imports():
-  tables = {'attention.kernel': KERNELS}
+  registries = {'attention.kernel': KERNELS}
   with pytest.raises(ConfigError, match="attention.kernel='dens'.*mean 'dense'"):
-    load.resolve(small.base_config(), {'attention.kernel': 'dens'}, tables)
+    load.resolve(small.base_config(), {'attention.kernel': 'dens'}, registries)
   outside = 'my_package.my_file:attend'
-  config = load.resolve(small.base_config(), {'attention.kernel': outside}, tables)
+  config = load.resolve(small.base_config(), {'attention.kernel': outside}, registries)
   assert config.attention.kernel == outside
 
 

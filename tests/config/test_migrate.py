@@ -7,6 +7,7 @@ import pytest
 
 from configs import base
 from gpt_jax.config import load, migrate
+from gpt_jax.config.files import load_file
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models as small
@@ -112,7 +113,7 @@ def test_an_old_name_in_a_config_file_says_the_new(tmp_path, old, use):
     'def get_config():\n'
     f'  base.get_config().{section}{use.format(section, name)}\n'
   )
-  text = refusal(lambda: load.load_file(str(path)))
+  text = refusal(lambda: load_file(str(path)))
   assert text == f'--config={path}: {old}: renamed; it is {NEW[old]} now (line 3)'
 
 

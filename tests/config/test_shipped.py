@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from gpt_jax import data
-from gpt_jax.config import load as config_door
+from gpt_jax.config.files import load_file
+from gpt_jax.config.load import data_section
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import flops
@@ -37,9 +38,7 @@ SPECS = FILES + [
 
 
 def load(spec, **overrides):
-  return config_door.resolve(
-    config_door.load_file(f'configs/{spec}'), overrides, setup.REGISTRIES
-  )
+  return setup.resolve(load_file(f'configs/{spec}'), overrides)
 
 
 @pytest.mark.parametrize('spec', SPECS)
@@ -144,7 +143,7 @@ def test_shakespeare_settings_are_those_of_nanogpt(setting, numbers):
 def test_nanogpts_validation_text_is_the_last_tenth_of_shakespeare(shared_tfds):
   config = load('shakespeare_char.py', **{'data.data_dir': str(shared_tfds)})
   fields = config.eval.sets['nanogpt_validation']
-  part = config_door.data_section(config.data, fields, 'eval.sets')
+  part = data_section(config.data, fields, 'eval.sets')
   made = [data.make_source(section) for section in (config.data, part)]
   lengths = [sum(len(one[i]['text']) for i in range(len(one))) for one in made]
   assert lengths == [1_003_854, 111_540]

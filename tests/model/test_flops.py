@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from gpt_jax.config import load
+from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
 from gpt_jax.model import flops
 from gpt_jax.model.gpt import GPT
@@ -34,7 +35,7 @@ PUBLISHED = {
 
 def shipped(spec, **model_fields):
   """Returns the ModelConfig of a shipped config, its vocabulary not padded."""
-  config = load.resolve(load.load_file(f'configs/{spec}'))
+  config = load.resolve(load_file(f'configs/{spec}'))
   return dataclasses.replace(config.model, **model_fields)
 
 

@@ -1,4 +1,4 @@
-"""AdamW, Lion and SGD on a steady gradient, by hand."""
+"""Optimizers whose first steps can be written down."""
 
 import dataclasses
 

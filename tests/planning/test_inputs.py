@@ -3,7 +3,6 @@
 import pytest
 
 from configs import base
-from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizer import known_size
 from gpt_jax.planning import inputs
@@ -32,7 +31,7 @@ def make_syllables(cfg, texts):
 )
 def test_a_vocabulary_is_known_without_reading_text(overrides, size):
   overrides = {'data.source': 'text', 'data.path': 'nowhere/*.txt'} | overrides
-  resolved = load.resolve(base.get_config(), overrides, setup.REGISTRIES)
+  resolved = setup.resolve(base.get_config(), overrides)
   assert inputs.vocabulary(resolved).size == size
 
 

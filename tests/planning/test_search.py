@@ -6,7 +6,6 @@ import types
 import pytest
 
 from configs import base
-from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel import chips
 from gpt_jax.planning import search, topologies
@@ -111,7 +110,7 @@ def big(**overrides):
     'model.vocab_size': 50304, 'data.seq_len': 1024, 'model.dtype': 'bfloat16',
     'train.batch_size': 32,
   }  # fmt: skip
-  return load.resolve(base.get_config(), settings | overrides, setup.REGISTRIES)
+  return setup.resolve(base.get_config(), settings | overrides)
 
 
 class Chips:

@@ -17,7 +17,6 @@ import pytest
 
 import gpt_jax
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.config import load
 from gpt_jax.program import setup
 from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
@@ -56,7 +55,7 @@ def runs(saved, tmp_path_factory):
   resumed, whole = (tmp_path_factory.mktemp('runs') / name for name in ('old', 'new'))
   tiny_runs.copy(saved, resumed)
   values = Workdir(resumed).read_config()
-  config = load.resolve(values, {'train.steps': STEPS}, setup.REGISTRIES)
+  config = setup.resolve(values, {'train.steps': STEPS})
   for workdir in (resumed, whole):
     loop.train(config, workdir, quiet=True)
   return resumed, whole

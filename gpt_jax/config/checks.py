@@ -152,7 +152,7 @@ def _data(config):
         yield Problem(f'{field}.{key}', f'={part!r}: expected a dict of data fields')
   for key, part in data.mixture.items():
     weight = part.get('weight') if isinstance(part, dict) else 1
-    if type(weight) not in (int, float) or not 0 < weight < float('inf'):
+    if not _is_weight(weight):
       yield Problem(
         f'data.mixture.{key}.weight', f'={weight!r}: expected a number above 0'
       )

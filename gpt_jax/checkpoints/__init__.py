@@ -1,4 +1,4 @@
-"""Saved steps of a run: whole or absent, written in the background, verified before use.
+"""Saved steps of a run: whole or absent, written in the background, verified first.
 
 Read `manager.py` first (saving), then `reader.py`. `handler.py` is the way to Orbax;
 `digests.py`, `manifest.py` and `integrity.py` find damage, `ocdbt.py` names the arrays

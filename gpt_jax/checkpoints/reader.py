@@ -122,9 +122,9 @@ class CheckpointReader:
     """Returns the items named in `abstract_items`, placed as their leaves say.
 
     Each leaf is a ShapeDtypeStruct with its sharding; other items of the step are not
-    read. Nothing is cast, cropped or left out. Raises CheckpointError before an array is
-    loaded: listing every array that differs, as saved and as wanted, and when the step
-    is damaged or does not fit into this machine.
+    read. Nothing is cast, cropped or left out. Raises CheckpointError, before an array
+    is loaded, when arrays differ (each is listed, as saved and as wanted), the step is
+    damaged, or the memory of this machine does not suffice.
     """
     self.require_valid(step)
     found = []

@@ -261,7 +261,7 @@ def _lock(workdir):
     fix = f'delete {path} if nothing runs in this workdir'
     return [Finding('lock', WARN, f'{path} names no owner that can be read', fix)]
   try:
-    lock.refuse_owned(workdir.path)
+    lock.require_unlocked(workdir.path)
   except UserError:
     fix = 'while that process runs, start no other there'
     return [Finding('lock', WARN, f'held by {owner}', fix)]

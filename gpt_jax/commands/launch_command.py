@@ -111,7 +111,7 @@ def _require_free(workdir):
   from gpt_jax.workdir import files, lock
 
   files.check_writable_early(workdir)
-  lock.refuse_owned(workdir)
+  lock.require_unlocked(workdir)
 
 
 def _launch(command, workdir, args):

@@ -1,4 +1,4 @@
-"""Files that grow line by line, beside a run that a full disk must not end."""
+"""Files that grow line by line; a full disk delays their lines and ends no run."""
 
 import contextlib
 import errno
@@ -8,16 +8,15 @@ import sys
 from gpt_jax.core.errors import StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Disk, quota, largest size of a file: what somebody may mend while we go on."""
+"""Disk full, quota used up, file too large: can be fixed while the run continues."""
 MAX_WAITING_BYTES = 1 << 26
 
 
 class Appender:
-  """Appends to `path`; while its disk is full, what is to be appended waits.
+  """Appends to `path`; while its disk is full, content waits in memory.
 
-  It waits in memory, in order, and goes to the file at the next call that finds room.
-  Raises StorageError for other failures, when 64 MiB wait, and when `close` leaves
-  something behind.
+  It is written, in order, at the next call that finds space. Raises StorageError for
+  other failures, when more than 64 MiB wait, and when `close` cannot write the rest.
   """
 
   def __init__(self, path):
@@ -27,7 +26,7 @@ class Appender:
       self._file = open(self._path, 'ab', buffering=0)
 
   def append(self, content):
-    """Appends bytes; whoever follows the file sees them at once."""
+    """Appends bytes, unbuffered: readers of the file see them at once."""
     self._waiting += content
     try:
       self._drain()
@@ -36,7 +35,7 @@ class Appender:
       if error.errno not in FULL or len(self._waiting) > MAX_WAITING_BYTES:
         raise self._failed(error) from error
       if not self._is_full:
-        _say(f'{self._path}: {error.strerror}; what follows waits in memory for room.')
+        _say(f'{self._path}: {error.strerror}; what follows waits in memory for space.')
       self._is_full = True
 
   def close(self):
@@ -61,10 +60,10 @@ class Appender:
     return StorageError(
       f'cannot write {self._path} ({error.strerror or error}),'
       f' {len(self._waiting)} bytes of it are lost; expected a folder that can be'
-      ' written, with room on its disk.'
+      ' written, with space on its disk.'
     )
 
 
 def _say(text):
-  with contextlib.suppress(OSError):  # its own output may go to the same disk
+  with contextlib.suppress(OSError):  # standard error may go to the same disk
     print(text, file=sys.stderr)

@@ -1,9 +1,7 @@
-"""What training says on the screen: a live line on a terminal, plain lines elsewhere.
+"""Progress of a run on the console: a live line on a terminal, plain lines elsewhere.
 
-The same values go to both. A plain line appears at the first step, every
-`plain_seconds` and at the last step, so that logs of long runs stay short. Time comes
-from `clock`, in seconds; the estimate of what is left starts after the first step,
-which holds the compilation.
+Both show the same values. A plain line appears at the first step, every `plain_seconds`
+and at the last step. Time comes from `clock`, in seconds.
 """
 
 import contextlib
@@ -34,7 +32,7 @@ class TrainConsole:
     self._console = console or make_console(quiet=not enabled)
     self._clock = clock
     self._plain_seconds = plain_seconds
-    self._first = None  # (step, time) of the first update
+    self._first = None  # (step, time) of the first update: the step that compiles
     self._printed_at = None
     self._is_live = self._console.is_terminal and not self._console.quiet
     self._bar = rich.progress.Progress(
@@ -57,7 +55,7 @@ class TrainConsole:
     self._bar.stop()
 
   def update(self, step, *, loss, learning_rate, tokens_per_second, mfu=None):
-    """Shows the state after `step`; `mfu` is a share of the peak, None if unknown."""
+    """Shows the state after `step`; `mfu` is a fraction, None if unknown."""
     now = self._clock()
     if self._first is None:
       self._first = (step, now)
@@ -75,18 +73,18 @@ class TrainConsole:
       self._printed_at = now
       self.note(line)
 
-  def evaluated(self, step, name, metrics):
-    """Prints the figures of one evaluation set, a dict of numbers by name."""
+  def show_evaluation(self, step, name, metrics):
+    """Prints the metrics of one evaluation set, a dict of numbers by name."""
     shown = [f'{key} {number(value)}' for key, value in metrics.items()]
     self.note(_join(f'step {step}', f'eval {name}', *shown))
 
   def note(self, text):
-    """Prints a line above the live one; where output has no room, it is left out."""
-    with contextlib.suppress(OSError):  # a file on a disk that is full
+    """Prints a line above the live one; skips it when its disk is full."""
+    with contextlib.suppress(OSError):
       self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
   def progress(self, iterable, description, total=None):
-    """Yields from `iterable` with a second bar under the live line, then removes it."""
+    """Yields from `iterable` with a second bar below the live line."""
     task = self._bar.add_task(description, total=total)
     try:
       for item in iterable:
@@ -96,11 +94,11 @@ class TrainConsole:
       self._bar.remove_task(task)
 
   def _eta(self, step, now, first_step, first_time):
-    """Returns the time left at the mean pace since the first update, or None."""
+    """Returns the time left at the mean step time since the first update, or None."""
     if step <= first_step:
       return None
-    pace = (now - first_time) / (step - first_step)
-    return f'eta {duration(pace * (self._total_steps - step))}'
+    step_seconds = (now - first_time) / (step - first_step)
+    return f'eta {duration(step_seconds * (self._total_steps - step))}'
 
   def _is_due(self, step, now):
     is_edge = self._printed_at is None or step >= self._total_steps
@@ -116,9 +114,9 @@ def progress(
   clock=time.monotonic,
   plain_seconds=PLAIN_SECONDS,
 ):
-  """Yields from `iterable` and shows how far it is: a bar, or a line now and then.
+  """Yields from `iterable` with a progress bar, or a line every `plain_seconds`.
 
-  `total` is the number of items when `len(iterable)` does not tell it.
+  `total` is the number of items where `iterable` has no length.
   """
   console = console or make_console()
   if total is None and hasattr(iterable, '__len__'):
@@ -137,7 +135,7 @@ def progress(
 
 
 def table(title, columns, rows, *, console=None):
-  """Prints a table; numbers are aligned to the right and rounded by `number`."""
+  """Prints a table; numbers are right-aligned and rounded by `number`."""
   grid = rich.table.Table(title=title, title_justify='left', box=rich.box.SIMPLE_HEAD)
   numeric = [
     bool(rows) and all(isinstance(row[i], int | float) for row in rows)
@@ -152,13 +150,13 @@ def table(title, columns, rows, *, console=None):
 
 
 def make_console(**settings):
-  """Returns a console on standard output; 120 wide when that is no terminal."""
+  """Returns a console on standard output, 120 wide when that is no terminal."""
   console = rich.console.Console(**settings)
   return console if console.is_terminal else rich.console.Console(width=120, **settings)
 
 
 def number(value):
-  """Returns a number in at most four decimals, with separators if whole; text as is."""
+  """Returns a float with four decimals, an int with separators, text as it is."""
   if isinstance(value, str):
     return value
   return f'{value:,}' if isinstance(value, int) else f'{value:,.4f}'

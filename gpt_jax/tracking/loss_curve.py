@@ -13,12 +13,12 @@ TRAIN_COLOR = '#1f4e79'
 EVAL_COLORS = ('#d1495b', '#2e8b57', '#8e5ea2', '#c98a00', '#3a9fbf')
 
 
-def loss_curve(metrics_path, out_path, *, reference_lines=(), title=''):
+def save(metrics_path, out_path, *, reference_lines=(), title=''):
   """Returns `out_path` after drawing the losses, and the learning rate below them.
 
-  The training loss appears as it was logged (faint) and smoothed; each evaluation set
-  with its points and last value; each of `reference_lines`, pairs (label, nats per
-  token), as a dotted level. What the file does not hold yet is left out.
+  The training loss is drawn as logged (faint) and smoothed; each evaluation set with
+  its points and last value; each of `reference_lines`, pairs (label, nats per token),
+  as a dotted line. Metrics that the file does not hold yet are left out.
   """
   figure = draw(metrics_file.read(metrics_path), reference_lines, title)
   pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +53,9 @@ def draw(series, reference_lines=(), title=''):
 
 
 def smooth(values):
-  """Returns the mean of `values` in a window around each: 1/20 of their number wide.
+  """Returns the moving average of `values` over 1/20 of their number.
 
-  The window is symmetric and shrinks towards both ends, so a steep start has no lag.
+  The window is centred and shrinks towards both ends, so a steep start has no lag.
   """
   sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
   index = np.arange(len(values))
@@ -64,10 +64,8 @@ def smooth(values):
 
 
 def _axes(*, has_rate):
-  """Returns (figure, axes): the loss panel and, with `has_rate`, a low one below it.
-
-  Made without pyplot, which keeps every figure alive and looks for a display.
-  """
+  """Returns (figure, axes): the loss panel and, with `has_rate`, a low one below it."""
+  # Without pyplot, which keeps every figure alive and looks for a display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -107,7 +105,7 @@ def _draw_evals(axis, series):
 
 
 def _draw_references(axis, reference_lines):
-  """Draws dotted levels with their labels to the right of the panel, kept apart."""
+  """Draws dotted lines with their labels to the right of the panel, kept apart."""
   low, high = axis.get_ylim()
   gap = 0.045 * (high - low)
   label_at = -np.inf
@@ -129,7 +127,7 @@ def _draw_references(axis, reference_lines):
 
 
 def _set_loss_range(axis, series, reference_lines):
-  """Shows all levels and curves, but not the peaks of the first steps."""
+  """Sets the range to all reference lines and curves, without the first peaks."""
   points = [v for n in series if n.endswith(EVAL_SUFFIX) for _, v in series[n]]
   levels = [level for _, level in reference_lines]
   if points or levels:

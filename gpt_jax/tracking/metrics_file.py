@@ -1,9 +1,8 @@
-"""The figures of a run as `metrics.jsonl`: written as they come, read back by anyone.
+"""The metrics of a run as `metrics.jsonl`: one JSON object a line, written at once.
 
-One JSON object a line: `step`, `tokens` (seen so far), `time` (seconds since 1970) and
-flat names such as `train/loss` or `validation/loss`. What is not a finite number is
-null, so that every line is valid JSON. A step may have two lines, one with what
-training measured and one with what evaluation did; `read` brings them together.
+`step`, `tokens` (seen so far), `time` (seconds since 1970) and flat names such as
+`train/loss` or `validation/loss`; null for what is not a finite number. A step may have
+two lines, one of training and one of evaluation; `read` merges them.
 """
 
 import json
@@ -19,8 +18,8 @@ from gpt_jax.workdir import files
 class MetricsFile:
   """Appends lines to `path`, after those of the steps up to `restored_step`.
 
-  A run that resumes repeats the steps after its checkpoint: their old lines, and a last
-  line that a crash left unfinished, are dropped, so that the file tells one story.
+  A run that resumes repeats the steps after its checkpoint: their old lines are
+  dropped, and so is a last line that a crash left unfinished.
   """
 
   def __init__(self, path, restored_step=0):
@@ -47,9 +46,9 @@ class MetricsFile:
 
 
 def read_lines(path):
-  """Returns the file's objects in order, without a line that is not finished."""
+  """Returns the file's objects in order, without unfinished lines."""
   records = []
-  # A power cut can leave bytes that are no text: their line is dropped like a torn one.
+  # A power cut can leave bytes that are not UTF-8: their line is dropped as well.
   with open(path, encoding='utf-8', errors='replace') as file:
     for line in file:
       try:
@@ -64,7 +63,7 @@ def read_lines(path):
 def read(path):
   """Returns `{name: [(step, value), ...]}` by rising step, later lines over earlier.
 
-  `tokens` and `time` are names like the metrics'. Nulls are left out.
+  `tokens` and `time` count as metrics. Nulls are left out.
   """
   columns = {}
   for record in read_lines(path):

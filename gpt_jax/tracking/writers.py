@@ -1,4 +1,4 @@
-"""Where a run's figures go: `metrics.jsonl`, TensorBoard, Weights & Biases.
+"""Where a run's metrics go: `metrics.jsonl`, TensorBoard, Weights & Biases.
 
 A writer has `write(step, values, tokens=, time=)` and `close()`. A new one is a class
 and a line in WRITERS; its `open` returns None when the config does not ask for it.
@@ -23,8 +23,7 @@ from gpt_jax.workdir.paths import Workdir
 class TensorBoard:
   """Writes scalars as TensorBoard events, named like the metrics.
 
-  tensorboardX has a writer, but its thread dies on a full disk, and whoever writes
-  then waits for ever.
+  Not by tensorboardX's writer: its thread dies on a full disk, and then `write` blocks.
   """
 
   def __init__(self, folder, restored_step=0):
@@ -51,15 +50,15 @@ class TensorBoard:
     from tensorboardX.proto import event_pb2
     from tensorboardX.record_writer import masked_crc32c
 
-    make: Any = vars(event_pb2)['Event']  # made at import: type checkers know it not
-    content = make(**event).SerializeToString()
+    event_class: Any = vars(event_pb2)['Event']  # generated at import
+    content = event_class(**event).SerializeToString()
     length = struct.pack('<Q', len(content))
-    sums = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
-    self._file.append(length + sums[0] + content + sums[1])
+    crcs = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
+    self._file.append(length + crcs[0] + content + crcs[1])
 
 
 class WandB:
-  """Writes to Weights & Biases; a resumed run goes on under the same id.
+  """Writes to Weights & Biases; a resumed run continues under the same id.
 
   WANDB_MODE=offline keeps everything in `WORKDIR/wandb`, without network or account.
   """
@@ -77,14 +76,14 @@ class WandB:
       project=project,
       dir=str(folder),
       name=folder.resolve().name,
-      id=_kept_id(folder / 'wandb' / 'run_id'),
+      id=_persistent_id(folder / 'wandb' / 'run_id'),
       config=run_config,
       resume='allow',
     )
 
   def write(self, step, values, *, tokens, time):
-    # Without step=: W&B drops what lies behind its own counter, and a resumed run
-    # repeats the steps after its checkpoint. `step` is an axis like `tokens`.
+    # Without step=: W&B drops steps below its own counter, and a resumed run repeats
+    # the steps after its checkpoint. `step` is an axis like `tokens`.
     self._run.log(values | {'step': step, 'tokens': tokens})
 
   def close(self):
@@ -114,16 +113,16 @@ WRITERS = {
 
 
 class Tracker:
-  """Hands each record to all of its writers, as plain numbers."""
+  """Writes each record with all of its writers, as plain numbers."""
 
   def __init__(self, writers, clock=time.time):
     self._writers = list(writers)
     self._clock = clock
 
   def write(self, step, values, *, tokens):
-    """Records `values`, a dict of scalars by flat name; `tokens` is how many were seen.
+    """Records `values`, a dict of scalars by flat name; `tokens`: seen so far.
 
-    Arrays are fetched from the device, so pass those of a step that is done.
+    Arrays are fetched from the device: pass those of a step that is done.
     """
     if self._writers:
       now = self._clock()
@@ -139,7 +138,7 @@ class Tracker:
     return self
 
   def __exit__(self, kind, *exception):
-    # What ends the run is told, not what cannot be written any more because of it.
+    # The error that ends the run is raised, not what can no longer be written.
     with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():
       self.close()
 
@@ -147,9 +146,8 @@ class Tracker:
 def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
   """Returns a Tracker with the writers that `logging` (LoggingConfig) asks for.
 
-  Only the first process writes; the others get a Tracker without writers. Records
-  beyond `restored_step` of an earlier life of the run are dropped. `run_config` is the
-  config as a plain dict, for services that show it.
+  Only the first process writes; the others get a Tracker without writers. Earlier
+  records beyond `restored_step` are dropped. `run_config`: the config as a plain dict.
   """
   if jax.process_index() != 0:
     return Tracker([])
@@ -166,8 +164,8 @@ def _number(value):
   return value.item() if hasattr(value, 'item') else value
 
 
-def _kept_id(path):
-  """Returns the id in the file `path`, made up the first time."""
+def _persistent_id(path):
+  """Returns the id in the file `path`, drawn the first time."""
   if not path.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(uuid.uuid4().hex[:12])

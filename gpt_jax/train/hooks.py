@@ -40,7 +40,7 @@ def evaluate(run):
     run.program, run.state.averaged, run.eval_sets, run.console.progress
   )
   for name, metrics in scored:
-    run.console.evaluated(run.step, name, metrics)
+    run.console.show_evaluation(run.step, name, metrics)
     named = {f'{name}/{key}': value for key, value in metrics.items()}
     run.scores |= named
     run.track(named)
@@ -113,7 +113,7 @@ def draw_figures(run):
     for name, dataset in run.eval_sets.items()
     if dataset.entropy is not None and run.program.objective.predicts_text
   }
-  loss_curve.loss_curve(
+  loss_curve.save(
     run.workdir.metrics,
     run.workdir.figures / 'loss.png',
     reference_lines=sorted(floors.items()),

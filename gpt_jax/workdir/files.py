@@ -1,7 +1,6 @@
-"""Small files that are whole or absent, and the proof that a folder can be written.
+"""Small files that are whole or absent, and the check that a folder can be written.
 
-Everything here is about local (or mounted) POSIX file systems, where a rename within a
-folder is atomic.
+For local (or mounted) POSIX file systems, where a rename within a folder is atomic.
 """
 
 import contextlib
@@ -17,11 +16,9 @@ from gpt_jax.core.errors import StorageError
 
 
 def check_writable(directory):
-  """Returns `directory` as an absolute path after writing to a file in it.
+  """Returns `directory` as an absolute path after creating it and writing a file in it.
 
-  The file has no name there: a process that is killed meanwhile leaves none. Creates
-  the folder when it is missing. Raises StorageError naming the folder, the system's
-  reason and the way out, so that a run stops before it has cost anything.
+  Raises StorageError naming the folder, the system's reason and what to do.
   """
   if '://' in str(directory):
     raise StorageError(
@@ -31,6 +28,7 @@ def check_writable(directory):
   directory = pathlib.Path(directory).expanduser().absolute()
   try:
     directory.mkdir(parents=True, exist_ok=True)
+    # A file without a name: a process that is killed meanwhile leaves none.
     with tempfile.TemporaryFile(dir=directory) as file:
       file.write(b'x' * 4096)
       file.flush()
@@ -44,29 +42,29 @@ def check_writable(directory):
 
 
 def check_writable_early(directory):
-  """Raises StorageError where `check_writable` is sure to fail; writes and makes nothing.
+  """Raises StorageError where `check_writable` is sure to fail; writes nothing.
 
-  For the first moment of a program, before it has imported what takes seconds.
+  For the start of a program, before the imports that take seconds.
   """
-  place = pathlib.Path(directory).expanduser().absolute()
+  existing = pathlib.Path(directory).expanduser().absolute()
   try:
-    while not place.exists():
-      place = place.parent
-    if not place.is_dir():
+    while not existing.exists():
+      existing = existing.parent
+    if not existing.is_dir():
       raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+    is_read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
     code = errno.EROFS if is_read_only else errno.EACCES
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
       raise OSError(code, os.strerror(code))
   except OSError as error:
     raise StorageError(
-      f'cannot write in {directory} ({error.strerror or error}: {place}); make it'
+      f'cannot write in {directory} ({error.strerror or error}: {existing}); make it'
       ' writable, or give another folder.'
     ) from error
 
 
 def write_text(path, text):
-  """Replaces `path` by `text` in one step: readers see the old file or the new one.
+  """Replaces `path` by `text` atomically: readers see the old file or the new one.
 
   The text is on the disk when this returns. Raises StorageError naming `path`.
   """
@@ -97,10 +95,7 @@ def write_json(path, value):
 
 
 def read_json(path):
-  """Returns the value that the JSON file `path` holds.
-
-  Raises StorageError when the file cannot be read or is not JSON.
-  """
+  """Returns the value in the JSON file `path`; StorageError when it cannot be read."""
   try:
     return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
   except OSError as error:
@@ -112,7 +107,7 @@ def read_json(path):
 
 
 def free_megabytes(directory):
-  """Returns the space that is free for `directory`, as `123.4 MB`, or `unknown`."""
+  """Returns the free space for `directory`, as `123.4 MB`, or `unknown`."""
   try:
     return f'{shutil.disk_usage(directory).free / 1e6:.1f} MB'
   except OSError:
@@ -120,7 +115,7 @@ def free_megabytes(directory):
 
 
 def sync_folder(folder):
-  """Makes a rename in `folder` survive a power cut, where the system offers it."""
+  """Makes a rename in `folder` survive a power cut, where the system supports it."""
   handle = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(handle)

@@ -1,9 +1,9 @@
-"""One writer in a workdir: a file that names its owner, and is gone when he is.
+"""One writer in a workdir: a lock file that names its owner.
 
-The file appears in one step with its content (a hard link), so that of two starts one
+The file appears atomically with its content (a hard link), so that of two starts one
 wins, on any file system with atomic links: also between hosts on NFS. A dead owner is
-recognised on his own host only, by his process id and start time; taking his place is
-guarded by a lock of the kernel, which holds within one host.
+recognised on its own host only, by process id and start time; replacing its lock is
+guarded by flock, which holds within one host.
 """
 
 import contextlib
@@ -25,50 +25,46 @@ FILE = 'lock.json'
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-  """A process that writes in a workdir.
-
-  `boot` names the uptime of its host, `space` the container whose process ids it has,
-  `born` the tick it began in, which tells it from a later process of its id.
-  """
+  """A process that writes in a workdir, as lock.json has it."""
 
   host: str
-  boot: str
-  space: str
+  boot: str  # id of the host's boot
+  space: str  # PID namespace: a container has process ids of its own
   pid: int
-  born: str
+  born: str  # clock tick of its start: a later process may have the same id
   since: str
   token: str
 
   def __str__(self):
     return f'process {self.pid} on {self.host}, which started at {self.since}'
 
-  def is_gone(self, me):
-    """Returns whether it has surely ended, as far as process `me` can tell."""
+  def has_ended(self, me):
+    """Returns whether process `me` can be sure that it has ended."""
     if self.host != me.host:
       return False
     if self.boot != me.boot:
-      return True  # the host went down since
-    return self.space == me.space and _born(self.pid) != self.born
+      return True  # the host has rebooted since
+    return self.space == me.space and _start_tick(self.pid) != self.born
 
 
 @contextlib.contextmanager
-def held(workdir, say=None):
+def held(workdir, report=None):
   """Holds the lock of `workdir` (a folder that exists) while the block runs.
 
-  `say(text)` hears of the lock of a dead process that was taken over; default: standard
-  error. Raises StorageError naming the owner when somebody else writes there.
+  `report(text)` is called when the lock of a dead process was taken over (default:
+  standard error). Raises StorageError naming the process that writes there now.
   """
   path = pathlib.Path(workdir) / FILE
-  me = _myself()
+  me = _this_process()
   previous = _acquire(path, me)
   if previous:
-    (say or _print)(
-      f'{path}: took over the lock of {previous}; it is gone and left it behind.'
+    (report or _print)(
+      f'{path}: took over the lock of {previous}; that process has ended.'
     )
   try:
     yield me
   finally:
-    if _read(path) == me:  # not one that somebody has put there by hand
+    if _read(path) == me:  # not one that was put there by hand
       with contextlib.suppress(OSError):
         path.unlink()
 
@@ -78,15 +74,15 @@ def owner(workdir):
   return _read(pathlib.Path(workdir) / FILE)
 
 
-def refuse_owned(workdir):
-  """Raises StorageError naming the owner when somebody is at work in `workdir`.
+def require_unlocked(workdir):
+  """Raises StorageError naming the owner when a process writes in `workdir`.
 
   Writes nothing; the lock of a dead process passes.
   """
-  path, me = pathlib.Path(workdir) / FILE, _myself()
-  there = _read(path)
-  if (there is None and path.exists()) or (there and not there.is_gone(me)):
-    raise _refusal(path, there, me)
+  path, me = pathlib.Path(workdir) / FILE, _this_process()
+  other = _read(path)
+  if (other is None and path.exists()) or (other and not other.has_ended(me)):
+    raise _refusal(path, other, me)
 
 
 def _acquire(path, me):
@@ -100,14 +96,14 @@ def _acquire(path, me):
         return None
       except FileExistsError:
         pass
-      with _guard(path.parent):
-        there = _read(path)
-        if there is None and not path.exists():
+      with _flock(path.parent):
+        other = _read(path)
+        if other is None and not path.exists():
           continue  # released this very moment
-        if there is None or not there.is_gone(me):
-          raise _refusal(path, there, me)
+        if other is None or not other.has_ended(me):
+          raise _refusal(path, other, me)
         os.replace(scratch, path)
-        return there
+        return other
   except OSError as error:
     raise StorageError(
       f'cannot lock {path.parent} ({error.strerror or error}); a workdir needs a file'
@@ -118,24 +114,24 @@ def _acquire(path, me):
       scratch.unlink()
 
 
-def _refusal(path, there, me):
-  if there is None:
-    reason = 'a lock that cannot be read stands there'
-  elif (there.host, there.boot, there.space) == (me.host, me.boot, me.space):
-    reason = f'{there} is at work there'
+def _refusal(path, other, me):
+  if other is None:
+    reason = 'its lock cannot be read'
+  elif (other.host, other.boot, other.space) == (me.host, me.boot, me.space):
+    reason = f'{other} is at work there'
   else:
     reason = (
-      f'{there} is at work there, or ended without a word: from here ({me.host}, or'
-      ' another container of it) nobody can tell'
+      f'{other} is at work there, or was killed: from here ({me.host}, or another'
+      ' container of it) it cannot be determined'
     )
   return StorageError(
     f'{path.parent}: {reason}. Use another --workdir, or wait for it to end or stop it;'
-    f' when you are sure that nobody writes there, remove {path} and start again.'
+    f' when you are sure that nothing writes there, remove {path} and start again.'
   )
 
 
 @contextlib.contextmanager
-def _guard(folder):
+def _flock(folder):
   """Lets one process of this host at a time replace a lock in `folder`."""
   handle = os.open(folder, os.O_RDONLY)
   try:
@@ -153,32 +149,32 @@ def _read(path):
     return None
 
 
-def _myself():
+def _this_process():
   pid = os.getpid()
   since = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   return Owner(
     host=socket.gethostname(),
     boot=_line('/proc/sys/kernel/random/boot_id'),
-    space=_container(),
+    space=_pid_namespace(),
     pid=pid,
-    born=_born(pid),
+    born=_start_tick(pid),
     since=since,
     token=uuid.uuid4().hex,
   )
 
 
-def _born(pid):
-  """Returns the tick in which process `pid` began, '' when there is none.
+def _start_tick(pid):
+  """Returns the clock tick in which process `pid` began, '' when there is none.
 
-  Where there is no /proc, only whether it is there.
+  Without /proc: 'there' for a process that exists.
   """
   if not pathlib.Path('/proc/self/stat').exists():
-    return _answers(pid)
+    return 'there' if _exists(pid) else ''
   fields = _line(f'/proc/{pid}/stat').rpartition(')')[2].split()
-  return '' if not fields or fields[0] in 'ZX' else fields[19]
+  return '' if not fields or fields[0] in 'ZX' else fields[19]  # zombie, dead
 
 
-def _container():
+def _pid_namespace():
   try:
     return os.readlink('/proc/self/ns/pid')
   except OSError:
@@ -192,14 +188,14 @@ def _line(path):
     return ''
 
 
-def _answers(pid):
+def _exists(pid):
   try:
     os.kill(pid, 0)
   except ProcessLookupError:
-    return ''
+    return False
   except PermissionError:
-    pass  # somebody else's, and there
-  return 'there'
+    pass  # another user's process
+  return True
 
 
 def _print(text):

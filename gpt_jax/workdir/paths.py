@@ -23,7 +23,7 @@ from gpt_jax.workdir import lock as workdir_lock
 
 
 class Workdir:
-  """The paths of a run's folder. Building one touches nothing; `create` writes."""
+  """The paths of a run's folder. Making one touches no disk; `create` does."""
 
   def __init__(self, path):
     self.path = pathlib.Path(path).expanduser().absolute()
@@ -48,24 +48,21 @@ class Workdir:
     return str(self.path)
 
   def create(self):
-    """Returns self after making the folder and proving that it can be written.
-
-    Raises StorageError naming the folder, the reason and the way out.
-    """
+    """Returns self after creating the folder; StorageError if it cannot be written."""
     files.check_writable(self.path)
     return self
 
   @contextlib.contextmanager
   def lock(self):
-    """Returns a context manager: no other run writes here while its block runs.
+    """Keeps other runs from writing here while the block runs.
 
-    The first process of a run holds it. Raises StorageError naming who writes here now,
-    on all processes.
+    The first process of a run holds the lock. Raises StorageError on all processes,
+    naming the run that writes here now.
     """
-    is_ours = jax.process_index() == 0
-    holder = workdir_lock.held(self.path) if is_ours else contextlib.nullcontext()
+    is_first = jax.process_index() == 0
+    lock = workdir_lock.held(self.path) if is_first else contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
-      sync.raise_on_all(lambda: stack.enter_context(holder))
+      sync.raise_on_all(lambda: stack.enter_context(lock))
       yield
 
   def write_config(self, config):

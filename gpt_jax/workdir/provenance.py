@@ -49,8 +49,7 @@ def _update(workdir, **entries):
 def collect(*, now, argv=None):
   """Returns code, versions, devices and command line of this process as JSON values.
 
-  `now` is an aware datetime, the moment of the start; `argv` defaults to the command
-  line of this process. Asks jax for its devices, so distributed set-up comes before.
+  `now`: an aware datetime. Call it after the distributed set-up: it lists the devices.
   """
   devices = jax.devices()
   return dict(
@@ -71,17 +70,17 @@ def collect(*, now, argv=None):
 def git_state(folder):
   """Returns `{commit, dirty, patch, untracked}` of the code in `folder`, or None.
 
-  None: installed from a package, or no git here. A folder that merely lies inside
-  somebody's repository (an environment in a project) does not count as its code.
-  `patch` is the diff from `commit`; only the names of untracked files are kept.
+  None: no repository tracks the folder, or there is no git. `patch` is the diff from
+  `commit`; only the names of untracked files are kept.
   """
+  # An environment inside somebody's repository is not code of that repository.
   if not _git(folder, 'ls-files', '--', '.'):
     return None
   root = _git(folder, 'rev-parse', '--show-toplevel').strip()
   patch = _git(root, 'diff', 'HEAD', '--no-color', '--no-ext-diff')
   untracked = _git(root, 'ls-files', '--others', '--exclude-standard').splitlines()
   if len(patch) > MAX_PATCH_CHARS:
-    patch = patch[:MAX_PATCH_CHARS] + f'\n... cut: {len(patch)} characters in all\n'
+    patch = patch[:MAX_PATCH_CHARS] + f'\n... the first of {len(patch)} characters\n'
   return dict(
     commit=_git(root, 'rev-parse', 'HEAD').strip(),
     dirty=bool(patch or untracked),

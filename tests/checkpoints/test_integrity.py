@@ -1,4 +1,4 @@
-"""Damaged steps go aside under a name that says so; the newest sound one is used."""
+"""Damaged steps are quarantined; the newest valid one is used."""
 
 import contextlib
 import json
@@ -37,18 +37,18 @@ def test_damaged_steps_are_quarantined_and_nothing_is_deleted(folder):
   files = {p.relative_to(folder / '3') for p in flips.files_of(folder / '3')}
   damage(folder, 3)
   damage(folder, 2)
-  said = []
+  reports = []
   with flips.open_folder(folder) as store:
-    assert store.latest_valid_step(said.append) == 1
+    assert store.latest_valid_step(reports.append) == 1
     assert store.steps() == [1] and store.latest_step() == 1
     store.save(3, flips.arrays(3), {'again': True})  # its name is free
     assert store.latest_valid_step() == 3
   assert [p.name for p in integrity.quarantined_steps(folder)] == [
     '2.damaged', '3.damaged',
   ]  # fmt: skip
-  aside = folder / '3.damaged'
-  assert {p.relative_to(aside) for p in flips.files_of(aside)} == files
-  assert 'meta/metadata: expected ' in said[0] and '3.damaged' in said[0]
+  moved = folder / '3.damaged'
+  assert {p.relative_to(moved) for p in flips.files_of(moved)} == files
+  assert 'meta/metadata: expected ' in reports[0] and '3.damaged' in reports[0]
 
 
 def test_a_step_quarantined_twice_gets_a_name_of_its_own(folder):
@@ -61,12 +61,12 @@ def test_a_step_quarantined_twice_gets_a_name_of_its_own(folder):
 
 def test_a_reader_passes_over_damage_and_changes_nothing(folder):
   damage(folder, 3)
-  said = []
+  reports = []
   with CheckpointReader(folder) as store:
-    assert store.latest_valid_step(said.append) == 2
+    assert store.latest_valid_step(reports.append) == 2
     with pytest.raises(CheckpointError, match=r'3 is damaged:\n.*\n.*steps \[1, 2\]'):
       flips.restore(store, 3)
-  assert 'passed over' in said[0] and (folder / '3').is_dir()
+  assert 'passed over' in reports[0] and (folder / '3').is_dir()
 
 
 def test_nothing_is_used_when_every_step_is_damaged(folder):
@@ -87,11 +87,11 @@ def test_a_step_saved_before_digests_is_used_and_reported(folder):
   record = folder / '3' / 'meta' / 'metadata'
   record.write_text(json.dumps({'meta': {'next_sample': 3}, 'metrics': {}}))
   (folder / '3' / manifest.FILE).unlink()
-  said = []
+  reports = []
   with flips.open_folder(folder) as store:
-    assert store.latest_valid_step(said.append) == 3
+    assert store.latest_valid_step(reports.append) == 3
     assert flips.same(flips.restore(store, 3), flips.arrays(3))
-  assert 'saved without digests' in said[0]
+  assert 'saved without digests' in reports[0]
   # But not when it has links, and not when it was saved with digests.
   record.rename(folder / 'elsewhere')
   record.symlink_to(folder / 'elsewhere')
@@ -108,7 +108,7 @@ def test_chunks_larger_than_their_array_are_refused_unread(tmp_path):
   layouts = ts.KvStore.open(spec).result()
   layout = json.loads(layouts['w/.zarray'])
   layouts['w/.zarray'] = json.dumps(layout | {'chunks': [1 << 34]})
-  digests.write_manifest(tmp_path / '1')  # whoever made it can write digests, too
+  digests.write_manifest(tmp_path / '1')  # an attacker can write digests, too
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   wanted = jax.ShapeDtypeStruct((8,), jnp.float32, sharding=here)
   with CheckpointReader(tmp_path) as store:
@@ -167,11 +167,11 @@ LOADER = 'import pickle, sys; pickle.load(open(sys.argv[1], "rb"))'
 
 
 def test_no_file_of_a_step_is_executed(folder, tmp_path):
-  sung, canary = tmp_path / 'sung', tmp_path / 'canary'
-  canary.write_text(CANARY.format(sung))
+  marker, canary = tmp_path / 'marker', tmp_path / 'canary'
+  canary.write_text(CANARY.format(marker))
   subprocess.run([sys.executable, '-c', LOADER, canary], check=True)
-  assert sung.exists()  # it does sing
-  sung.unlink()
+  assert marker.exists()  # loaded, it runs
+  marker.unlink()
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   newest, opened = folder / '3', 0
   for path in flips.files_of(newest):
@@ -180,7 +180,7 @@ def test_no_file_of_a_step_is_executed(folder, tmp_path):
     for name in ('state.pkl', 'params/array.npy'):
       shutil.copy(canary, newest / name)
     if path.name != manifest.FILE:
-      with contextlib.suppress(Exception):  # whoever made it signs what he can
+      with contextlib.suppress(Exception):  # an attacker can write digests, too
         digests.write_manifest(newest)
     with CheckpointReader(folder) as store, contextlib.suppress(CheckpointError):
       for item in store.items(3):
@@ -189,5 +189,5 @@ def test_no_file_of_a_step_is_executed(folder, tmp_path):
           opened += 1
       store.read_meta(3)
     path.write_bytes(content)
-    assert not sung.exists(), path
+    assert not marker.exists(), path
   assert opened  # some passed the digests and were read

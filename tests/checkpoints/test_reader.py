@@ -1,5 +1,7 @@
 """What a saved step holds is read as it was saved, or refused by name."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +46,22 @@ def test_a_reader_sees_the_steps_that_a_writer_adds(tmp_path):
       assert found.steps() == [1]
       save_steps(saved, [3.0], first=2)
       assert found.latest_step() == 2 and found.best_step() == 2
+
+
+def test_a_step_that_is_pruned_meanwhile_is_skipped(tmp_path, monkeypatch):
+  with open_all(tmp_path) as saved:
+    save_steps(saved, [None, None])
+  reports = []
+  with CheckpointReader(tmp_path) as found:
+    find_damage = found.integrity.find_damage
+
+    def prune_and_find(step):
+      shutil.rmtree(tmp_path / '2', ignore_errors=True)
+      return find_damage(step)
+
+    monkeypatch.setattr(found.integrity, 'find_damage', prune_and_find)
+    assert found.latest_valid_step(reports.append) == 1
+  assert reports == []
 
 
 def refuse(saved, items, match):

@@ -20,7 +20,7 @@ def limit():
   resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_run_goes_on_beside_files_that_may_not_grow_and_ends_the_same(
+def test_a_run_survives_a_full_disk_and_ends_bit_equal(
   tmp_path, monkeypatch, capsys, limit
 ):
   config = tiny_runs.tiny_config(
@@ -94,7 +94,7 @@ assert (folder / 'lines').read_text() == 'one ' + 5000 * 'two ' + 'three'
 @pytest.mark.skipif(
   disk.namespace() is None, reason='needs root or user namespaces for a tmpfs'
 )
-def test_small_files_are_whole_and_lines_wait_on_a_disk_that_is_full(tmp_path):
+def test_small_files_are_whole_and_lines_wait_on_a_full_disk(tmp_path):
   command = [*disk.namespace(), sys.executable, '-c', ON_A_FULL_DISK]
   environment = os.environ | {'PYTHONPATH': str(tiny_runs.ROOT)}
   done = subprocess.run(

@@ -13,7 +13,7 @@ def template(tmp_path_factory):
   return flips.make_steps(tmp_path_factory.mktemp('steps') / 'whole')
 
 
-def test_each_file_is_noticed_or_matters_to_nothing(template, tmp_path):
+def test_damage_to_each_file_is_noticed_or_harmless(template, tmp_path):
   rng = random.Random(0)
   newest = template / str(flips.STEPS[-1])
   for number, path in enumerate(flips.files_of(newest)):
@@ -32,7 +32,7 @@ def test_a_row_of_the_fault_table_counts_its_tries():
   assert row['nothing_lost'] and 'is damaged' in row['message']
 
 
-def test_the_check_itself_sees_what_goes_unnoticed(template, tmp_path, monkeypatch):
+def test_the_lane_reports_damage_that_goes_unnoticed(template, tmp_path, monkeypatch):
   monkeypatch.setattr(digests, 'verify', lambda *_, **__: [])
   name = template / '3' / 'params' / '_METADATA'
   file, rng = name.relative_to(template / '3'), random.Random(0)

@@ -1,4 +1,4 @@
-"""Lines that find no room wait; what cannot be mended is an error."""
+"""Lines wait while the disk is full; other failures are errors."""
 
 import errno
 
@@ -9,16 +9,16 @@ from gpt_jax.tracking import append_file
 
 
 class Disk:
-  """A file that takes `room` more bytes and then raises `error`."""
+  """A file that takes `free` more bytes and then raises `error`."""
 
-  def __init__(self, room, error=errno.ENOSPC):
-    self.room, self.error, self.content = room, error, b''
+  def __init__(self, free, error=errno.ENOSPC):
+    self.free, self.error, self.content = free, error, b''
 
   def write(self, content):
-    if not self.room:
-      raise OSError(self.error, 'no room')
-    taken = bytes(content[: self.room])
-    self.room -= len(taken)
+    if not self.free:
+      raise OSError(self.error, 'failed')
+    taken = bytes(content[: self.free])
+    self.free -= len(taken)
     self.content += taken
     return len(taken)
 
@@ -31,7 +31,7 @@ def file(tmp_path):
   return append_file.Appender(tmp_path / 'new' / 'lines')
 
 
-def test_appends_are_there_at_once_and_after_what_was_there(tmp_path):
+def test_appended_bytes_are_visible_at_once_after_earlier_ones(tmp_path):
   for text in (b'one\n', b'two\n'):
     file = append_file.Appender(tmp_path / 'lines')
     file.append(text)
@@ -40,19 +40,19 @@ def test_appends_are_there_at_once_and_after_what_was_there(tmp_path):
   assert (tmp_path / 'lines').read_bytes() == b'one\ntwo\n'
 
 
-def test_what_finds_no_room_is_written_first_when_there_is_some(file, capsys):
+def test_lines_wait_while_the_disk_is_full_and_keep_their_order(file, capsys):
   file._file = disk = Disk(6)
   for line in (b'one\n', b'two\n', b'three\n'):
     file.append(line)
   assert disk.content == b'one\ntw'
   assert capsys.readouterr().err.count('waits in memory') == 1
-  disk.room = 100
+  disk.free = 100
   file.append(b'four\n')
   assert disk.content == b'one\ntwo\nthree\nfour\n'
   file.close()
 
 
-def test_what_is_left_at_the_end_or_too_much_is_an_error(file, monkeypatch):
+def test_unwritten_bytes_at_the_end_or_too_many_are_an_error(file, monkeypatch):
   file._file = Disk(0)
   file.append(b'one\n')
   with pytest.raises(StorageError, match='lines.*4 bytes of it are lost'):

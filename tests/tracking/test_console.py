@@ -1,4 +1,4 @@
-"""The same figures reach a terminal as a live line and a log as plain lines."""
+"""The same metrics reach a terminal as a live line and a log as plain lines."""
 
 import io
 
@@ -30,14 +30,14 @@ def screen(*, is_terminal):
 
 
 def run(display, clock, steps, seconds_per_step):
-  """Shows `steps` steps at an even pace."""
+  """Shows `steps` at a constant speed."""
   with display:
     for step in steps:
       clock.now += seconds_per_step
       display.update(step, **NUMBERS)
 
 
-def test_log_gets_a_line_at_the_first_step_every_ten_seconds_and_at_the_end(clock):
+def test_a_log_gets_first_and_last_step_and_one_every_10_seconds(clock):
   out = screen(is_terminal=False)
   display = console.TrainConsole(9, console=out, clock=clock)
   run(display, clock, range(1, 10), seconds_per_step=4.0)
@@ -57,7 +57,7 @@ def test_line_names_loss_rate_speed_utilization_and_time_left(clock):
   assert second.endswith('12.3k tok/s  MFU 31.2%  eta 2:58')
 
 
-def test_time_left_of_a_resumed_run_comes_from_its_own_pace(clock):
+def test_time_left_of_a_resumed_run_uses_its_own_speed(clock):
   out = screen(is_terminal=False)
   display = console.TrainConsole(100, console=out, clock=clock, plain_seconds=0.0)
   run(display, clock, [91, 92], seconds_per_step=3.0)
@@ -75,7 +75,7 @@ def test_terminal_gets_a_live_line_that_ends_complete(clock):
 def test_evaluation_prints_one_line_per_set(clock):
   out = screen(is_terminal=False)
   display = console.TrainConsole(5, console=out, clock=clock)
-  display.evaluated(3, 'validation', {'loss': 1.23456, 'tokens': 54_321})
+  display.show_evaluation(3, 'validation', {'loss': 1.23456, 'tokens': 54_321})
   assert out.file.getvalue() == 'step 3  eval validation  loss 1.2346  tokens 54,321\n'
 
 
@@ -97,17 +97,13 @@ def test_a_process_that_is_not_enabled_prints_nothing(clock, capsys):
 @pytest.mark.parametrize('is_terminal', [False, True])
 def test_progress_yields_every_item_with_and_without_a_terminal(clock, is_terminal):
   out = screen(is_terminal=is_terminal)
-  assert list(console.progress(range(4), 'reading', console=out, clock=clock)) == [
-    0,
-    1,
-    2,
-    3,
-  ]
+  items = console.progress(range(4), 'reading', console=out, clock=clock)
+  assert list(items) == [0, 1, 2, 3]
   with console.TrainConsole(5, console=out, clock=clock) as display:
     assert list(display.progress(iter('abc'), 'evaluating', total=3)) == list('abc')
 
 
-def test_progress_in_a_log_says_how_far_it_is_when_it_takes_long(clock):
+def test_slow_progress_prints_lines_in_a_log(clock):
   out = screen(is_terminal=False)
   for _ in console.progress(range(5), 'reading', console=out, clock=clock):
     clock.now += 6.0

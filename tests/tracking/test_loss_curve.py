@@ -1,4 +1,4 @@
-"""The loss curve is drawn from whatever part of metrics.jsonl is there."""
+"""The loss curve is drawn from any part of a metrics.jsonl."""
 
 import numpy as np
 import pytest
@@ -47,32 +47,30 @@ def test_without_a_learning_rate_there_is_one_panel(tmp_path):
 
 
 @pytest.mark.parametrize('steps', [0, 1, 2])
-def test_a_run_that_has_hardly_begun_is_drawn(tmp_path, steps):
+def test_a_run_of_few_steps_is_drawn(tmp_path, steps):
   path = write_run(tmp_path / 'metrics.jsonl', steps)
-  out = loss_curve.loss_curve(
-    path, tmp_path / 'a.png', reference_lines=[('table', 2.0)]
-  )
+  out = loss_curve.save(path, tmp_path / 'a.png', reference_lines=[('table', 2.0)])
   assert ink(out) > 0
 
 
-def test_a_line_that_is_not_finished_and_a_loss_that_is_no_number_are_left_out(
+def test_unfinished_lines_and_null_losses_are_left_out(
   tmp_path,
 ):
   path = write_run(tmp_path / 'metrics.jsonl', 20)
-  whole = loss_curve.loss_curve(path, tmp_path / 'whole.png')
+  complete = loss_curve.save(path, tmp_path / 'complete.png')
   with open(path, 'a') as file:
     file.write('{"step": 21, "tokens": 21, "time": 21, "train/loss": null}\n')
     file.write('{"step": 22, "tok')
-  partial = loss_curve.loss_curve(path, tmp_path / 'partial.png')
-  assert partial.read_bytes() == whole.read_bytes()
+  partial = loss_curve.save(path, tmp_path / 'partial.png')
+  assert partial.read_bytes() == complete.read_bytes()
 
 
-def test_smoothing_leaves_a_straight_line_as_it_is():
+def test_smoothing_keeps_a_straight_line():
   line = np.linspace(3.0, 1.0, 200)
   np.testing.assert_allclose(loss_curve.smooth(line), line, rtol=1e-12)
 
 
-def test_smoothing_takes_the_noise_of_a_constant_away():
+def test_smoothing_reduces_noise():
   noisy = 2.0 + np.random.default_rng(0).normal(0.0, 0.1, 400)
   # The window holds 21 values: the spread falls by sqrt(21), away from the ends.
   assert np.std(loss_curve.smooth(noisy)[20:-20]) < 0.1 / 4

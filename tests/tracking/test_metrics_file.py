@@ -1,4 +1,4 @@
-"""metrics.jsonl is valid JSON line by line and tells one story across restarts."""
+"""Each line of metrics.jsonl is valid JSON; a resumed run replaces repeated steps."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def write(path, steps, loss, restored_step=0):
   file.close()
 
 
-def test_each_line_is_an_object_with_step_tokens_time_and_flat_names(path):
+def test_each_line_has_step_tokens_time_and_flat_names(path):
   write(path, [1], 2.5)
   assert json.loads(path.read_text()) == {
     'step': 1,
@@ -59,16 +59,13 @@ def test_resuming_drops_the_lines_after_the_restored_step(path):
   assert losses == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0)]
 
 
-def test_resuming_drops_a_line_that_a_crash_cut_off(path):
+def test_resuming_drops_a_line_that_a_crash_truncated(path):
   write(path, [1, 2], loss=1.0)
-  whole = path.read_text()
-  path.write_bytes(whole.encode() + bytes(64) + b'\xff\n' + whole.encode()[:20])
+  content = path.read_bytes()
+  path.write_bytes(content + bytes(64) + b'\xff\n' + content[:20])
   write(path, [3], loss=2.0, restored_step=2)
-  assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [
-    1,
-    2,
-    3,
-  ]
+  lines = path.read_text().splitlines()
+  assert [json.loads(line)['step'] for line in lines] == [1, 2, 3]
 
 
 def test_a_run_from_step_zero_replaces_what_an_earlier_one_left(path):
@@ -77,14 +74,14 @@ def test_a_run_from_step_zero_replaces_what_an_earlier_one_left(path):
   assert metrics_file.read(path)['train/loss'] == [(1, 2.0)]
 
 
-def test_lines_are_seen_before_the_file_is_closed(path):
+def test_lines_are_visible_before_the_file_is_closed(path):
   file = metrics_file.MetricsFile(path)
   file.write(1, {'train/loss': 1.0}, tokens=1, time=0)
   assert len(metrics_file.read_lines(path)) == 1
   file.close()
 
 
-def test_reading_brings_the_lines_of_a_step_together(path):
+def test_reading_merges_the_lines_of_a_step(path):
   write(path, [2, 1], loss=1.0)
   file = metrics_file.MetricsFile(path, restored_step=2)
   file.write(2, {'validation/loss': 3.0}, tokens=20, time=103.0)

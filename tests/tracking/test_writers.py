@@ -57,7 +57,7 @@ def test_all_writers_get_the_same_plain_numbers_and_are_closed():
     assert writer.is_closed
 
 
-def test_config_decides_which_files_appear(tmp_path, logging):
+def test_the_config_decides_which_files_are_written(tmp_path, logging):
   quiet = dataclasses.replace(logging, tensorboard=False)
   for name, section in (('both', logging), ('one', quiet)):
     with tracking.open_tracker(section, tmp_path / name) as tracker:
@@ -78,7 +78,7 @@ def test_tensorboard_holds_the_scalars_under_the_same_names(tmp_path, logging):
   ]
 
 
-def test_a_resumed_run_continues_the_file_after_the_restored_step(tmp_path, logging):
+def test_a_resumed_run_appends_after_the_restored_step(tmp_path, logging):
   for restored_step, steps in ((0, [1, 2, 3]), (2, [3, 4])):
     tracker = tracking.open_tracker(logging, tmp_path, restored_step=restored_step)
     for step in steps:

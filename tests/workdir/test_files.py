@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders proved writable."""
+"""Files are written whole or not at all; folders are checked to be writable."""
 
 import json
 import os
@@ -10,27 +10,27 @@ from gpt_jax.core.errors import StorageError
 from gpt_jax.workdir import files
 
 
-def test_probe_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
+def test_the_check_creates_the_folder_and_leaves_it_empty(tmp_path):
   folder = files.check_writable(tmp_path / 'a' / 'b')
   assert folder.is_dir()
   assert list(folder.iterdir()) == []
 
 
-def test_a_process_killed_in_a_probe_leaves_nothing(tmp_path, monkeypatch):
+def test_a_process_killed_in_the_check_leaves_nothing(tmp_path, monkeypatch):
   seen = []
   monkeypatch.setattr(os, 'fsync', lambda _: seen.append(os.listdir(tmp_path)))
   files.check_writable(tmp_path)
   assert seen == [[]]
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named_with_a_remedy(tmp_path):
   (tmp_path / 'file').write_text('in the way')
   with pytest.raises(StorageError, match=r'file/run.*another folder') as error:
     files.check_writable(tmp_path / 'file' / 'run')
   assert error.value.exit_code == 5
 
 
-def test_a_bucket_address_is_refused_with_the_way_out():
+def test_a_bucket_address_is_refused_with_a_remedy():
   with pytest.raises(StorageError, match=r'gs://bucket.*mount'):
     files.check_writable('gs://bucket/run')
 
@@ -44,13 +44,13 @@ def full_disk():
   resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_noticed_by_the_probe(tmp_path, full_disk):
+def test_a_full_disk_is_noticed_by_the_check(tmp_path, full_disk):
   with pytest.raises(StorageError, match='cannot write in'):
     files.check_writable(tmp_path)
   assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, full_disk):
+def test_a_failed_write_keeps_the_old_file(tmp_path, full_disk):
   path = tmp_path / 'run.json'
   files.write_json(path, [1])
   with pytest.raises(StorageError, match='run.json'):
@@ -59,13 +59,13 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, full_disk):
   assert os.listdir(tmp_path) == ['run.json']
 
 
-def test_json_comes_back_as_it_was_written(tmp_path):
+def test_json_is_read_as_it_was_written(tmp_path):
   value = {'a': [1, 2.5, None, True], 'ü': {'nested': 'text'}}
   files.write_json(tmp_path / 'x.json', value)
   assert files.read_json(tmp_path / 'x.json') == value
 
 
-def test_what_is_not_json_is_refused_before_the_file_is_touched(tmp_path):
+def test_nan_is_refused_before_the_file_is_touched(tmp_path):
   with pytest.raises(ValueError):
     files.write_json(tmp_path / 'x.json', {'loss': float('nan')})
   assert list(tmp_path.iterdir()) == []
@@ -77,14 +77,12 @@ def test_a_damaged_json_file_is_named(tmp_path):
     files.read_json(tmp_path / 'x.json')
 
 
-def test_free_space_is_told_where_it_can_be(tmp_path):
+def test_free_space_is_unknown_for_a_missing_folder(tmp_path):
   assert files.free_megabytes(tmp_path).endswith(' MB')
   assert files.free_megabytes(tmp_path / 'nowhere') == 'unknown'
 
 
-def test_a_place_that_cannot_be_written_is_refused_without_a_trace(
-  tmp_path, monkeypatch
-):
+def test_the_early_check_refuses_and_creates_nothing(tmp_path, monkeypatch):
   files.check_writable_early(tmp_path / 'new' / 'run')
   assert list(tmp_path.iterdir()) == []
   (tmp_path / 'file').write_text('')

@@ -1,4 +1,4 @@
-"""One writer a workdir, by real processes; the lock of a dead one is taken over."""
+"""One writer per workdir, by real processes; the lock of a dead one is taken over."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from gpt_jax.core.errors import StorageError
 print('ready', flush=True)
 sys.stdin.readline()
 try:
-  with lock.held(sys.argv[1], say=lambda text: print('took over', flush=True)):
+  with lock.held(sys.argv[1], report=lambda text: print('took over', flush=True)):
     print('holds', flush=True)
     sys.stdin.readline()
 except StorageError as error:
@@ -32,7 +32,7 @@ except StorageError as error:
 
 
 class Contender:
-  """A process that tries to hold the lock of `folder` once it is told to `go`."""
+  """A process that tries to hold the lock of `folder` once `go` is called."""
 
   def __init__(self, folder):
     self.process = subprocess.Popen(
@@ -52,7 +52,7 @@ class Contender:
     return self.process.stdout.readline().strip()
 
   def verdict(self):
-    """Returns all it said about the lock, the last word first."""
+    """Returns what it printed about the lock, the last line first."""
     lines = [self.read()]
     while lines[-1] == 'took over':
       lines.append(self.read())
@@ -74,7 +74,7 @@ def leave_a_dead_lock(folder):
 
 
 @pytest.mark.parametrize('is_stale', [False, True], ids=['free', 'stale'])
-def test_of_many_starts_at_once_exactly_one_wins(tmp_path, is_stale):
+def test_of_many_simultaneous_starts_exactly_one_wins(tmp_path, is_stale):
   if is_stale:
     leave_a_dead_lock(tmp_path)
   contenders = [Contender(tmp_path) for _ in range(5)]
@@ -94,7 +94,7 @@ def test_of_many_starts_at_once_exactly_one_wins(tmp_path, is_stale):
   assert list(tmp_path.iterdir()) == []  # released, nothing left behind
 
 
-def test_a_killed_owner_is_named_when_its_lock_is_taken_over(tmp_path):
+def test_taking_over_a_lock_names_the_killed_owner(tmp_path):
   leave_a_dead_lock(tmp_path)
   dead = lock.owner(tmp_path)
   said = []
@@ -104,7 +104,7 @@ def test_a_killed_owner_is_named_when_its_lock_is_taken_over(tmp_path):
   assert lock.owner(tmp_path) is None
 
 
-def test_a_living_owner_is_refused_with_the_way_out(tmp_path):
+def test_a_lock_of_a_living_process_is_refused_with_a_remedy(tmp_path):
   with lock.held(tmp_path) as me:
     with pytest.raises(StorageError) as error:
       with lock.held(tmp_path):
@@ -135,7 +135,7 @@ def test_only_an_owner_that_has_surely_ended_is_replaced(tmp_path, other, is_tak
       pass
     assert not path.exists()
   else:
-    with pytest.raises(StorageError, match=f'{owner.host}.*nobody can tell'):
+    with pytest.raises(StorageError, match=f'{owner.host}.*cannot be determined'):
       with lock.held(tmp_path):
         raise AssertionError
     assert lock.owner(tmp_path) == owner
@@ -148,7 +148,7 @@ def test_a_lock_that_cannot_be_read_is_respected(tmp_path):
       raise AssertionError
 
 
-def test_the_lock_is_released_on_every_way_out(tmp_path):
+def test_the_lock_is_released_after_an_exception(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     with lock.held(tmp_path):
       raise KeyboardInterrupt
@@ -157,7 +157,7 @@ def test_the_lock_is_released_on_every_way_out(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_somebody_else_put_there_is_left_to_him(tmp_path):
+def test_a_lock_of_another_owner_is_not_released(tmp_path):
   with lock.held(tmp_path) as me:
     other = dataclasses.replace(me, token='other')
     text = json.dumps(dataclasses.asdict(other))

@@ -21,7 +21,7 @@ def test_every_start_of_a_run_stays_in_its_history(tmp_path):
   assert provenance.read_starts(run) == json.loads(run.run.read_text())['starts']
 
 
-def test_provenance_says_what_ran_where_and_with_which_versions():
+def test_provenance_has_command_devices_and_versions():
   record = provenance.collect(now=NOW, argv=['gpt-jax', 'train'])
   assert record == json.loads(json.dumps(record))
   assert record['time'] == '2026-01-02T03:04:05+00:00'
@@ -45,7 +45,7 @@ def repository(tmp_path):
   return tmp_path
 
 
-def test_a_clean_tree_is_told_by_its_commit_alone(repository):
+def test_a_clean_tree_has_a_commit_and_no_patch(repository):
   state = provenance.git_state(repository / 'code')
   assert len(state['commit']) == 40
   assert (state['dirty'], state['patch'], state['untracked']) == (False, '', [])

@@ -18,6 +18,7 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.model.gpt import GPT
 from gpt_jax.program import restore, setup
@@ -38,13 +39,13 @@ class Run:
   step: int
 
   @functools.cached_property
-  def _writer(self):
-    # Made at the first use: the form of the parameters that decodes fast is a copy.
+  def _generator(self):
+    # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
     return TextGenerator(self.config, self.params, self.tokenizer)
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
-    return self._writer.engine.logits(tokens_BT)
+    return self._generator.engine.logits(tokens_BT)
 
   def generate(
     self, prompts, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
@@ -52,27 +53,28 @@ class Run:
     """Returns what follows the prompt, without the prompt: str for str, else a list.
 
     Args:
-      max_new_tokens: None: inference.max_new_tokens of the config, or what has room.
+      max_new_tokens: None: inference.max_new_tokens of the config, or as many as the
+        model has positions for.
       temperature: 0 takes the likeliest token each time.
       top_k: draw from the k likeliest tokens; 0 is all of them.
       top_p: draw from the likeliest tokens that hold this share of probability.
-      seed: the same seed gives a prompt the same text, in any company; a prompt that
-        stands in the list twice gets two texts.
+      seed: the same seed gives a prompt the same text, whatever else is in the list; a
+        prompt that stands in the list twice gets two texts.
     Raises ConfigError for settings or lengths that the model cannot do.
     """
-    return self._writer.generate(
-      prompts, max_new_tokens, temperature, top_k, top_p, seed
-    )
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    return self._generator.generate(prompts, max_new_tokens, sampling, seed)
 
-  def stream(
-    self, prompt, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
-  ):
-    """Yields the text of `generate` as it is written, in whole characters."""
-    return self._writer.stream(prompt, max_new_tokens, temperature, top_k, top_p, seed)
+  def stream(self, prompt, max_new_tokens=None, *, seed=0, **sampling):
+    """Yields the text of `generate`, which has the same settings, while it is written.
+
+    In complete characters.
+    """
+    return self._generator.stream(prompt, max_new_tokens, Sampling(**sampling), seed)
 
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats."""
-    return self._writer.score(context, continuation)
+    return self._generator.score(context, continuation)
 
 
 def load(path, step=None):

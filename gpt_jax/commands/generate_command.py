@@ -15,7 +15,7 @@ from gpt_jax.commands import flags
 
 def add_arguments(parser):
   flags.add_workdir(parser)
-  parser.add_argument('--prompt', default='', help='text to go on from; may be empty')
+  parser.add_argument('--prompt', default='', help='text to continue; may be empty')
   parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
   parser.add_argument('--num_samples', type=int, default=1, metavar='N')
   parser.add_argument('--max_new_tokens', type=int, metavar='N')
@@ -30,21 +30,19 @@ def run(args, overrides):
   flags.enable_compilation_cache()
   import gpt_jax
 
-  source = gpt_jax.load(args.workdir, step=args.step)
-  defaults = source.config.inference
-  settings = {
-    name: getattr(defaults, name)
-    if getattr(args, name) is None
-    else getattr(args, name)
-    for name in ('temperature', 'top_k', 'top_p')
-  }
-  # Left out, the number is the config's as far as the model has room.
+  trained = gpt_jax.load(args.workdir, step=args.step)
+  defaults = trained.config.inference
+  settings = {}
+  for name in ('temperature', 'top_k', 'top_p'):
+    given = getattr(args, name)
+    settings[name] = getattr(defaults, name) if given is None else given
+  # None: the number of the config, as far as the model has positions.
   settings['max_new_tokens'] = args.max_new_tokens
   for sample in range(args.num_samples):
     if args.num_samples > 1:
       print(f'--- sample {sample + 1} of {args.num_samples}, seed {args.seed + sample}')
     sys.stdout.write(args.prompt)
-    for piece in source.stream(args.prompt, seed=args.seed + sample, **settings):
+    for piece in trained.stream(args.prompt, seed=args.seed + sample, **settings):
       sys.stdout.write(piece)
       sys.stdout.flush()
     sys.stdout.write('\n')

@@ -21,7 +21,12 @@ class Sampling:
   """Only the likeliest tokens that together hold this share of what top_k left; at
   least one. arXiv:1904.09751, section 3.1; 1 is off."""
   vocab_limit: int | None = None
-  """Ids from here on only pad the table and are never chosen; None: all are real."""
+  """Ids from here on only pad the embedding: never chosen. None: all are real."""
+
+  @classmethod
+  def of(cls, cfg):
+    """Returns the settings of an InferenceConfig."""
+    return cls(temperature=cfg.temperature, top_k=cfg.top_k, top_p=cfg.top_p)
 
   def __post_init__(self):
     if not 0 <= self.temperature < math.inf:
@@ -35,6 +40,9 @@ class Sampling:
       )
     if not 0 <= self.top_p <= 1:
       raise ConfigError(f'top_p={self.top_p}: expected a share from 0 to 1 (off).')
+
+
+GREEDY = Sampling()
 
 
 def sample(logits_BV, rng_B, cfg):
@@ -52,7 +60,7 @@ def sample(logits_BV, rng_B, cfg):
 
 
 def real_logits(logits_BV, vocab_limit):
-  """Returns `logits_BV` [..., V] with -inf where an id only pads the table."""
+  """Returns `logits_BV` [..., V] with -inf where an id only pads the embedding."""
   if vocab_limit is None or vocab_limit == logits_BV.shape[-1]:
     return logits_BV
   is_real_V = jnp.arange(logits_BV.shape[-1]) < vocab_limit

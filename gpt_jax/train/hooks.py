@@ -14,6 +14,7 @@ import jax
 
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.evaluation import evaluate as evaluation
+from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking import loss_curve
@@ -67,7 +68,7 @@ class Samples:
   """
 
   def __init__(self, run):
-    self._writer = None  # made at the first use, then given newer parameters
+    self._generator = None  # made at the first use, then given newer parameters
     # Ids of a synthetic language are no text: let it begin by itself.
     is_text = bool(run.tokenizer.byte_lengths.any())
     self._prompts = run.config.logging.sample_prompts if is_text else ('',)
@@ -79,22 +80,19 @@ class Samples:
 
   def __call__(self, run):
     params = run.state.averaged
-    if self._writer is None:
-      self._writer = TextGenerator(run.program.config, params, run.tokenizer)
+    if self._generator is None:
+      self._generator = TextGenerator(run.program.config, params, run.tokenizer)
     else:
-      self._writer.engine.set_params(params)
+      self._generator.engine.set_params(params)
     prompts = self._prompts
-    settings, max_new_tokens = run.config.inference, run.config.logging.sample_tokens
-    room = self._writer.room(prompts)
-    texts = self._writer.generate(
+    wanted = run.config.logging.sample_tokens
+    texts = self._generator.generate(
       list(prompts),
-      max_new_tokens if room is None else min(max_new_tokens, room),
-      settings.temperature,
-      settings.top_k,
-      settings.top_p,
+      self._generator.max_new_tokens_for(prompts, wanted),
+      Sampling.of(run.config.inference),
       seed=run.config.seed,
     )
-    self._writer.engine.release()  # its copy of the parameters must not stay
+    self._generator.engine.release()  # its copy of the parameters must not stay
     if run.is_primary:
       parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
       with (

@@ -1,6 +1,7 @@
-"""Decoding with the cache says what the whole model says, for every kind of model."""
+"""Decoding with the cache equals the full forward pass, for every kind of model."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def make(variant='learned', seed=0, **options):
 
 @functools.cache
 def full_logits(variant='learned'):
-  """Returns `(tokens, mask=None) -> logits [T, V]` by the whole model, no cache."""
+  """Returns `(tokens, mask=None) -> logits [T, V]` by a full forward pass, no cache."""
   config, params, _ = make(variant)
   apply = small.logits_of(small.make(config))
 
@@ -62,7 +63,7 @@ def full_logits(variant='learned'):
 
 
 def greedy(prompt, num_new, variant='learned', mask=None, limit=None):
-  """Returns the argmax of the whole model, step by step."""
+  """Returns greedy ids, each by a full forward pass."""
   ids = list(prompt)
   for _ in range(num_new):
     ids.append(int(full_logits(variant)(ids, mask)[-1, :limit].argmax()))
@@ -77,7 +78,7 @@ def test_cached_decoding_matches_the_full_forward(variant):
 
 
 @pytest.mark.parametrize('sampling', [Sampling(), DRAW])
-def test_a_prompt_gets_the_same_text_alone_and_in_any_company(sampling):
+def test_a_text_does_not_depend_on_other_prompts(sampling):
   _, _, engine = make()
   generate = functools.partial(
     engine.generate, max_new_tokens=NUM_NEW, sampling=sampling, seed=7
@@ -134,14 +135,14 @@ def test_a_shorter_text_is_the_beginning_of_a_longer_one():
   assert [list(ids) for ids in short] == [list(ids[:30]) for ids in long]
 
 
-def test_nothing_asked_gives_nothing():
+def test_no_prompts_or_no_tokens_give_empty_results():
   _, _, engine = make()
   assert engine.generate([], max_new_tokens=5) == []
   (ids,) = engine.generate([PROMPTS[0]], max_new_tokens=0)
   assert ids.shape == (0,) and ids.dtype == np.int32
 
 
-def test_the_score_is_the_sum_of_full_forward_log_probabilities():
+def test_the_score_is_the_sum_of_the_log_probabilities():
   _, _, engine = make()
   context, continuation = PROMPTS[0], np.array([2, 6, 5])
   logits_TV = full_logits()(np.concatenate([context, continuation]))
@@ -154,7 +155,7 @@ def test_the_score_is_the_sum_of_full_forward_log_probabilities():
   assert engine.score(context, continuation) == pytest.approx(expected, abs=1e-5)
 
 
-def test_scores_of_all_continuations_sum_to_one_without_padding_ids():
+def test_probabilities_of_the_real_ids_sum_to_one():
   engine = make(vocab_limit=13)[2]
   total = sum(np.exp(engine.score(PROMPTS[0], [i])) for i in range(13))
   assert total == pytest.approx(1.0, abs=1e-5)
@@ -202,19 +203,19 @@ def test_a_bidirectional_model_gives_logits_but_no_text():
     engine.score(PROMPTS[0], PROMPTS[1])
 
 
-def test_parameters_cast_once_give_the_very_same_logits():
+def test_casting_parameters_once_leaves_logits_bit_equal():
   config = small.resolve(model__dtype='bfloat16', model__qk_norm='rmsnorm')
   model = small.make(config)
   params = small.random_params(model)
   engine = Engine(config.model, params)
   tokens_BT = small.random_tokens(2, 8)
   logits_BTV = engine.logits(tokens_BT)
-  assert engine._params['embed']['embedding'].dtype == jnp.bfloat16
-  engine._params = jax.jit(stacking.unstack)(params)
+  assert engine.params['embed']['embedding'].dtype == jnp.bfloat16
+  engine.params = jax.jit(stacking.unstack)(params)
   np.testing.assert_array_equal(logits_BTV, engine.logits(tokens_BT))
 
 
-def test_other_parameters_take_effect_without_a_new_program():
+def test_new_parameters_take_effect_without_compilation():
   config, params, _ = make()
   engine = Engine(config.model, params)
   before = engine.logits(PROMPTS[0][None])
@@ -227,22 +228,22 @@ def test_other_parameters_take_effect_without_a_new_program():
   assert engine._forward._cache_size() == 1
 
 
-def test_parameters_cut_over_a_mesh_write_the_same_text():
+def test_sharded_parameters_write_the_same_text():
   config, params, engine = make()
   rules = make_sharding_rules(
     config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
   )
   _, shardings = shapes_and_shardings(config, rules)
-  cut = Engine(config.model, jax.device_put(params, shardings))
+  sharded = Engine(config.model, jax.device_put(params, shardings))
   expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
-  found = cut.generate(PROMPTS, max_new_tokens=NUM_NEW)
+  found = sharded.generate(PROMPTS, max_new_tokens=NUM_NEW)
   assert [list(ids) for ids in found] == [list(ids) for ids in expected]
 
 
-def test_the_learned_table_is_an_error_that_names_the_limits():
+def test_running_out_of_learned_positions_names_the_limits():
   _, _, engine = make()
   prompt = np.zeros(60, np.int32)
-  assert engine.room(60) == 4
+  assert engine.max_new_tokens_for(60) == 4
   assert len(engine.generate([prompt], max_new_tokens=4)[0]) == 4
   with pytest.raises(ConfigError, match=r'60 .*65.*model.max_seq_len=64.*at most 4'):
     engine.generate([prompt], max_new_tokens=5)
@@ -252,9 +253,9 @@ def test_the_learned_table_is_an_error_that_names_the_limits():
     engine.score(prompt, prompt)
 
 
-def test_models_without_a_table_write_past_their_training_length():
+def test_other_positions_reach_past_the_training_length():
   _, _, engine = make('alibi, parallel')
-  assert engine.room(60) is None
+  assert engine.max_new_tokens_for(60) == math.inf
   assert len(engine.generate([np.zeros(60, np.int32)], max_new_tokens=12)[0]) == 12
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
+from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
 from tests import small_models as small
 
@@ -17,7 +18,7 @@ ABC = CharTokenizer('abc')  # no end token, so nothing stops a text
 
 @functools.cache
 def make(tokenizer=None, **overrides):
-  """Returns the TextGenerator of a small random model, table padded as for a mesh."""
+  """Returns the TextGenerator of a small random model with a padded embedding."""
   tokenizer = tokenizer or ByteTokenizer()
   fields = dict(data__seq_len=SEQ_LEN, model__vocab_size=tokenizer.vocab_size + 23)
   config = small.resolve(**(fields | overrides))
@@ -31,44 +32,44 @@ def test_one_prompt_gives_a_text_and_a_list_gives_a_list():
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_streamed_pieces_make_the_text_and_break_no_character(seed):
-  settings = dict(max_new_tokens=12, temperature=3.0, seed=seed)
+def test_streamed_pieces_join_to_the_text(seed):
+  settings = dict(max_new_tokens=12, sampling=Sampling(temperature=3.0), seed=seed)
   pieces = list(make().stream('π', **settings))
   assert ''.join(pieces) == make().generate('π', **settings)
   assert all(pieces)
 
 
 def test_a_character_of_several_tokens_is_one_piece():
-  writer = make()
+  generator = make()
   ids = np.frombuffer('aπ€b'.encode(), np.uint8)
-  assert list(writer._pieces(ids)) == ['a', 'π', '€', 'b']
+  assert list(generator._pieces(ids)) == ['a', 'π', '€', 'b']
 
 
-def test_an_empty_prompt_starts_after_the_end_token_as_documents_do():
-  writer = make()
-  (ids,) = writer.engine.generate([np.array([256])], max_new_tokens=12, stop_ids=[256])
-  assert writer.generate('', max_new_tokens=12) == writer._tokenizer.decode(ids)
+def test_an_empty_prompt_starts_after_the_end_token():
+  generator = make()
+  (ids,) = generator.engine.generate(
+    [np.array([256])], max_new_tokens=12, stop_ids=[256]
+  )
+  assert generator.generate('', max_new_tokens=12) == generator._tokenizer.decode(ids)
 
 
 @pytest.mark.parametrize(
   'tokenizer, start', [(CharTokenizer('ab\n'), '\n'), (ABC, 'a')]
 )
-def test_without_an_end_token_it_starts_after_a_newline_or_the_first_id(
-  tokenizer, start
-):
-  writer = make(tokenizer)
-  generate = functools.partial(writer.generate, max_new_tokens=12)
+def test_without_an_end_token_it_starts_after_a_newline_or_id_0(tokenizer, start):
+  generator = make(tokenizer)
+  generate = functools.partial(generator.generate, max_new_tokens=12)
   assert generate('') == generate(start)
   assert set(generate('')) <= set(tokenizer.characters)
 
 
-def test_without_a_number_of_tokens_it_writes_what_has_room():
-  writer = make(ABC)
-  assert len(writer.generate('ab')) == SEQ_LEN - 2
+def test_without_a_number_it_writes_as_much_as_is_possible():
+  generator = make(ABC)
+  assert len(generator.generate('ab')) == SEQ_LEN - 2
   with pytest.raises(ConfigError, match=f'model.max_seq_len={SEQ_LEN}'):
-    writer.generate('a' * SEQ_LEN)
+    generator.generate('a' * SEQ_LEN)
   with pytest.raises(ConfigError, match='at most 30'):
-    writer.generate('ab', max_new_tokens=31)
+    generator.generate('ab', max_new_tokens=31)
   free = make(ABC, model__position='rope', inference__max_new_tokens=40)
   assert len(free.generate('ab')) == 40
 
@@ -76,29 +77,33 @@ def test_without_a_number_of_tokens_it_writes_what_has_room():
 def test_the_end_token_ends_a_text_and_is_not_part_of_it():
   tokenizer = CharTokenizer('ab')
   tokenizer.eos_id = 1  # as if b were the end
-  text = make(tokenizer).generate(['a'] * 8, max_new_tokens=24, temperature=2.0)
+  text = make(tokenizer).generate(
+    ['a'] * 8, max_new_tokens=24, sampling=Sampling(temperature=2.0)
+  )
   assert set(''.join(text)) <= {'a'}
   assert min(map(len, text)) < 24
 
 
 def test_scores_add_up_along_a_text():
-  writer = make()
-  whole = writer.score('ab', 'cdé')
-  assert whole == pytest.approx(writer.score('ab', 'c') + writer.score('abc', 'dé'))
+  generator = make()
+  whole = generator.score('ab', 'cdé')
+  assert whole == pytest.approx(
+    generator.score('ab', 'c') + generator.score('abc', 'dé')
+  )
   assert whole < 0
 
 
-def test_the_score_of_what_cannot_be_anything_else_is_zero():
+def test_the_only_possible_continuation_scores_zero():
   assert make(CharTokenizer('a')).score('a', 'aaa') == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_score_without_a_context_starts_as_documents_do():
-  writer = make()
-  expected = writer.engine.score([256], [97, 98])
-  assert writer.score('', 'ab') == pytest.approx(expected)
+  generator = make()
+  expected = generator.engine.score([256], [97, 98])
+  assert generator.score('', 'ab') == pytest.approx(expected)
 
 
-def test_scores_read_context_and_continuation_as_one_text():
+def test_scores_tokenize_context_and_continuation_as_one_text():
   class Pairs(CharTokenizer):
     """Reads 'xy' as one token, as byte pairs would."""
 
@@ -109,37 +114,40 @@ def test_scores_read_context_and_continuation_as_one_text():
     def encode(self, text):
       return super().encode(text.replace('xy', 'z'))
 
-  writer = make(Pairs())
+  generator = make(Pairs())
   # The border between a and xy is one between tokens.
-  assert writer.score('a', 'xy') == pytest.approx(writer.engine.score([0], [3]))
+  assert generator.score('a', 'xy') == pytest.approx(generator.engine.score([0], [3]))
   # That between x and y is not: there is no way but to read them apart.
-  assert writer.score('ax', 'y') == pytest.approx(writer.engine.score([0, 1], [2]))
+  assert generator.score('ax', 'y') == pytest.approx(
+    generator.engine.score([0, 1], [2])
+  )
 
 
-def test_the_own_tokens_of_an_objective_have_logits_but_are_never_written():
-  writer = make(objective__name='span_corruption')
-  num_ids = writer.engine.vocab_limit
+def test_tokens_of_the_objective_have_logits_but_stay_unwritten():
+  generator = make(objective__name='span_corruption')
+  num_ids = generator.engine.vocab_limit
   assert num_ids > 257
-  assert writer.engine.logits(np.array([[num_ids - 1]])).shape == (1, 1, num_ids)
+  assert generator.engine.logits(np.array([[num_ids - 1]])).shape == (1, 1, num_ids)
+  hot = Sampling(temperature=50.0)
   for seed in range(3):
-    writer.generate(['a'] * 4, max_new_tokens=16, temperature=50.0, seed=seed)
+    generator.generate(['a'] * 4, max_new_tokens=16, sampling=hot, seed=seed)
 
 
-def test_a_masked_language_model_says_that_it_writes_no_text():
+def test_a_masked_language_model_writes_no_text():
   with pytest.raises(ConfigError, match='masked_lm'):
     make(objective__name='masked_lm').generate('ab')
 
 
-def test_a_prompt_that_the_vocabulary_lacks_is_named():
+def test_characters_outside_the_vocabulary_are_named():
   with pytest.raises(DataError, match="'z'"):
     make(ABC).generate('az')
 
 
-def test_uniform_logits_score_log_of_the_vocabulary():
-  writer = make()
-  zero = small.pytree.map_named(lambda name, leaf: leaf * 0, writer.engine._params)
-  writer = TextGenerator(*_uniform(zero))
-  assert writer.score('ab', 'cd') == pytest.approx(-2 * math.log(257), abs=1e-5)
+def test_uniform_logits_score_log_of_the_vocabulary_size():
+  generator = make()
+  zero = small.pytree.map_named(lambda name, leaf: leaf * 0, generator.engine.params)
+  generator = TextGenerator(*_uniform(zero))
+  assert generator.score('ab', 'cd') == pytest.approx(-2 * math.log(257), abs=1e-5)
 
 
 def _uniform(params):

@@ -86,7 +86,7 @@ def test_generate_and_score_refuse_it(run, capfd):
 def test_it_can_be_planned(text_file):
   config = tiny_runs.tiny_config(overrides('hide_every_fourth', text_file))
   plan = planning.make_plan(config, topologies.parse('cpu'))
-  assert plan.matmul_flops_per_chip > 0
+  assert plan.time.matmul_flops_per_chip > 0
 
 
 def test_a_mask_that_differs_from_the_declared_one_is_refused(text_file, tmp_path):

@@ -18,7 +18,9 @@ def test_any_number_of_devices_goes_on_with_the_losses_of_any_other(tmp_path):
   config = tiny_runs.tiny_config(overrides)
   vocab = objectives.Vocab(size=16, eos_id=None)
   programs = {
-    n: build_program(config, vocab=vocab, mesh=make_mesh({'data': n}, jax.devices()[:n]))
+    n: build_program(
+      config, vocab=vocab, mesh=make_mesh({'data': n}, jax.devices()[:n])
+    )
     for n in (1, 2, 4, 8)
   }
   batch = {'tokens': np.random.default_rng(0).integers(0, 16, (8, 17), np.int32)}

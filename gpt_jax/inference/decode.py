@@ -1,0 +1,124 @@
+"""The pure functions of decoding, which `engine.py` compiles: state in, state out."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.attention import masks
+from gpt_jax.core.pytree import map_named
+from gpt_jax.core.types import Array, PyTree
+from gpt_jax.inference.sampling import real_logits, sample
+from gpt_jax.model import stacking
+from gpt_jax.model.cache import empty_cache
+
+CHUNK = 32
+"""Tokens per row that one call of `decode` can make."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DecodeState:
+  """A batch of texts being written; a pytree."""
+
+  cache: PyTree
+  """Keys and values of all tokens before `token_B`."""
+  token_B: Array
+  """The last token of each row, which the model has not read yet."""
+  rng_B: Array
+  is_done_B: Array
+  count: Array
+  """New tokens so far."""
+
+
+def prepare_params(params, *, dtype):
+  """Returns unrolled parameters, cast once where each use would cast them anyway."""
+
+  def cast(name, leaf):
+    # Norms compute in float32 from what is stored: a cast would change their result.
+    return leaf if '_norm' in name else leaf.astype(dtype)
+
+  return map_named(cast, stacking.unstack(params))
+
+
+def prefill(
+  params, tokens_BT, length_B, seed, identity_B2, *, model, cache_len, visibility
+):
+  """Returns the DecodeState that has read padded prompts of `length_B` tokens."""
+  B = len(tokens_BT)
+  mask = masks.prefix(length_B) if visibility == 'prefix' else masks.causal()
+  _, cache = model.apply(
+    {'params': params}, tokens_BT, mask, cache=empty_cache(model.cfg, B, cache_len)
+  )
+
+  def row_key(identity_2):
+    key = jax.random.fold_in(jax.random.key(seed), identity_2[0])
+    return jax.random.fold_in(key, identity_2[1])
+
+  last_B1 = length_B[:, None] - 1
+  return DecodeState(
+    # Not the padded length; the first step of decoding writes the last row again.
+    cache=cache | {'length_B': length_B - 1},
+    token_B=jnp.take_along_axis(tokens_BT, last_B1, axis=1)[:, 0],
+    rng_B=jax.vmap(row_key)(identity_B2),
+    is_done_B=jnp.zeros(B, bool),
+    count=jnp.zeros((), jnp.int32),
+  )
+
+
+def decode(params, state, limit, stop_I, *, model, sampling):
+  """Returns (state, ids_BC, whether all rows have stopped) after `limit` more tokens.
+
+  At most CHUNK. The loop runs on the device: between tokens nothing waits for the host.
+  """
+
+  def is_unfinished(carry):
+    i, state, _ = carry
+    return (i < limit) & ~jnp.all(state.is_done_B)
+
+  def step(carry):
+    i, state, ids_BC = carry
+    logits_BTV, cache = model.apply(
+      {'params': params}, state.token_B[:, None], cache=state.cache
+    )
+    rng_B = jax.vmap(jax.random.fold_in, (0, None))(state.rng_B, state.count)
+    token_B = sample(logits_BTV[:, 0], rng_B, sampling)
+    state = DecodeState(
+      cache=cache,
+      token_B=token_B,
+      rng_B=state.rng_B,
+      is_done_B=state.is_done_B | jnp.isin(token_B, stop_I),
+      count=state.count + 1,
+    )
+    return i + 1, state, ids_BC.at[:, i].set(token_B)
+
+  ids_BC = jnp.zeros((len(state.token_B), CHUNK), jnp.int32)
+  _, state, ids_BC = jax.lax.while_loop(is_unfinished, step, (0, state, ids_BC))
+  return state, ids_BC, jnp.all(state.is_done_B)
+
+
+def forward(params, tokens_BT, length_B, *, model, visibility, vocab_limit, prefix_B=0):
+  """Returns logits float32 [B, T, V], -inf from `vocab_limit` on.
+
+  Of each row `length_B` tokens are real; no token sees the padding after them.
+  """
+  mask = masks.causal()
+  if visibility == 'prefix':
+    mask = masks.prefix(jnp.broadcast_to(prefix_B, length_B.shape))
+  if visibility == 'bidirectional':
+    is_real_BT = jnp.arange(tokens_BT.shape[1])[None] < length_B[:, None]
+    mask = masks.bidirectional(is_real_BT.astype(jnp.int32))
+  logits_BTV, _ = model.apply({'params': params}, tokens_BT, mask)
+  return real_logits(logits_BTV, vocab_limit)
+
+
+def log_probs(params, tokens_BN, prefix_B, *, model, visibility, vocab_limit):
+  """Returns the log-probability of each token given those before it, [B, N - 1]."""
+  inputs_BT, targets_BT = tokens_BN[:, :-1], tokens_BN[:, 1:]
+  length_B = jnp.full(len(tokens_BN), inputs_BT.shape[1])
+  logits_BTV = forward(
+    params, inputs_BT, length_B, model=model, visibility=visibility,
+    vocab_limit=vocab_limit, prefix_B=prefix_B,
+  )  # fmt: skip
+  log_probs_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
+  return jnp.take_along_axis(log_probs_BTV, targets_BT[..., None], axis=-1)[..., 0]

@@ -60,7 +60,6 @@ class _Records(Corpus):
       ) from error
 
   def _first_is_json(self):
-    """Returns whether the first readable record is JSON with the text field."""
     for i in range(min(len(self), _MAX_UNREADABLE)):
       try:
         return _has_field(self._read(i), self._field)

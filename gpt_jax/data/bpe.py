@@ -39,8 +39,7 @@ class LibraryTokenizer(Tokenizer):
 
   @functools.cached_property
   def token_bytes(self):
-    """As in the base class; b'' for unused ids too."""
-    pieces = [b''] * self.vocab_size
+    pieces = [b''] * self.vocab_size  # special tokens and unused ids remain so
     to_bytes = _byte_level_bytes if self._is_byte_level else _surface_bytes
     added = self._model.get_added_tokens_decoder()
     for token, token_id in self._ids.items():

@@ -14,10 +14,9 @@ from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
 
 
 class DyckLanguage:
-  """Dyck language of bounded depth.
+  """`entropy` is the mean over all tokens of a document but its first.
 
-  `entropy` is the mean over all tokens of a document but its first, for a model that
-  sees the document from its start. Documents are cut at their length at any depth.
+  Documents are cut at their length, at any depth.
   """
 
   fields = ('vocab_size', 'max_depth')
@@ -28,25 +27,22 @@ class DyckLanguage:
     self.entropy = self._mean_entropy(document_len)
 
   def _mean_entropy(self, length):
-    """Returns the mean entropy of tokens 2 .. length, by the Markov chain of depths.
-
-    The kinds on the stack do not change the entropy of a step, so it is exact.
-    """
+    # By the Markov chain of depths, exactly: the kinds on the stack do not change the
+    # entropy of a step.
     depths = self.max_depth + 1
     step_entropy = np.full(depths, math.log(2) + 0.5 * math.log(self.kinds))
     step_entropy[0], step_entropy[-1] = math.log(self.kinds), 0.0
     move = np.zeros((depths, depths))
     for depth in range(depths):
-      move[depth, min(depth + 1, self.max_depth)] += self._opening(depth)
-      move[depth, max(depth - 1, 0)] += 1 - self._opening(depth)
+      move[depth, min(depth + 1, self.max_depth)] += self._opening_probability(depth)
+      move[depth, max(depth - 1, 0)] += 1 - self._opening_probability(depth)
     at_depth, total = np.eye(depths)[0], 0.0
     for t in range(length):
       total += at_depth @ step_entropy if t else 0.0
       at_depth = at_depth @ move
     return total / (length - 1)
 
-  def _opening(self, depth):
-    """Returns the probability that a bracket opens at `depth`."""
+  def _opening_probability(self, depth):
     return np.where(depth == 0, 1.0, np.where(depth == self.max_depth, 0.0, 0.5))
 
   def draw(self, rng, count, length):
@@ -54,7 +50,7 @@ class DyckLanguage:
     stack = np.zeros((count, self.max_depth + 1), np.int64)
     depth, rows = np.zeros(count, np.int64), np.arange(count)
     for t in range(length):
-      opens = rng.random(count) < self._opening(depth)
+      opens = rng.random(count) < self._opening_probability(depth)
       kinds = rng.integers(self.kinds, size=count)
       top = stack[rows, np.maximum(depth - 1, 0)]
       tokens[:, t] = np.where(opens, kinds, self.kinds + top)
@@ -65,7 +61,7 @@ class DyckLanguage:
   def log_probs(self, tokens_N):
     result, stack = np.full(len(tokens_N), -math.inf), []
     for t, token in enumerate(tokens_N):
-      opening = float(self._opening(len(stack)))
+      opening = float(self._opening_probability(len(stack)))
       if token < self.kinds:
         probability = opening / self.kinds
         stack.append(int(token))

@@ -18,10 +18,9 @@ _SAMPLED_BLOCKS = 64
 def find(data, suffixes):
   """Returns the sorted non-empty files that `data.path` names.
 
-  A relative path is looked up in `data.data_dir`, then in the folder GPT_JAX_DATA, then
-  in the working directory. A folder stands for all files below it with one of
-  `suffixes` (or that plus .gz), a glob for its matches. Raises DataError where there is
-  none, or where all are empty.
+  Relative paths are looked up in `data.data_dir`, $GPT_JAX_DATA and the working
+  directory, in this order. A folder stands for the files below it with one of
+  `suffixes` (or that plus .gz). Raises DataError where all are empty or none exists.
   """
   if not data.path:
     raise DataError(

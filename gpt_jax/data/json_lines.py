@@ -50,10 +50,7 @@ def _line_starts(buffer):
 
 
 def text_of(record, text_field, place):
-  """Returns the text of a JSON object given as bytes; `place` is for the message.
-
-  Raises DataError when it is no JSON object or has no text in `text_field`.
-  """
+  """Returns the text in `text_field` of a JSON object; `place` is for the error."""
   try:
     fields = json.loads(record)
   except ValueError as error:

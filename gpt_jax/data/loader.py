@@ -70,9 +70,8 @@ def evaluation_batches(
 ):
   """Returns an iterator over one pass of a dataset opened with `for_eval=True`.
 
-  The last batch is padded with rows whose `segments` are 0, so that all have
-  `batch_size` rows over all hosts and every host gets the same number of batches.
-  `max_batches` 0: the whole pass.
+  The last batch is padded with rows whose `segments` are 0, so that every host gets the
+  same number of batches of `batch_size` global rows. `max_batches` 0: all.
   """
   assert dataset.fingerprint['for_eval'], 'a training dataset has no end to stop at'
   if batch_size % process_count:
@@ -167,12 +166,10 @@ class _Prefetch:
         warn_at = now + status.warn_after_seconds
 
   def _stack(self):
-    """Returns the innermost calls of the thread, or nothing when it has just ended."""
     frame = sys._current_frames().get(self._thread.ident or 0)
     return ''.join(traceback.format_stack(frame)[-3:]) if frame else ''
 
   def close(self):
-    """Stops the thread and waits for it, unless it hangs."""
     self._stopped.set()
     self._thread.join(min(_CLOSE_SECONDS, self._status.timeout_seconds))
 

@@ -57,10 +57,8 @@ def _topics():
 
 @functools.cache
 def _docs():
-  """Returns `((name, bytes), ...)` of all topics and of each module's docstrings.
-
-  A module's docstrings are one document, so near-copies within it stay in one split.
-  """
+  """Returns `((name, bytes), ...)` of all topics and of each module's docstrings."""
+  # A module's docstrings are one document, so near-copies within it stay in one split.
   found = [(f'topic {name}', text.strip() + '\n') for name, text in _topics()]
   for name, content in _modules():
     try:

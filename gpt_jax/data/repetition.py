@@ -28,11 +28,8 @@ class RepeatingLanguage:
     self.entropy = (total - math.log(vocab_size)) / (document_len - 1)
 
   def _document_entropy(self, length):
-    """Returns the entropy of a document in nats, exactly.
-
-    A word of at least two longest periods has only the multiples of its shortest period
-    as periods (Fine and Wilf 1965), so words of each probability can be counted.
-    """
+    # Exact: a word of at least two longest periods has only multiples of its shortest
+    # period as periods (Fine and Wilf 1965), so words of each probability are counted.
     if len(self.periods) == 1:
       return min(self.periods[0], length) * math.log(self.vocab_size)
     total = 0.0

@@ -23,7 +23,6 @@ _FILE_WORDS = {
 
 
 def check(split):
-  """Raises ConfigError when `split` is not train, validation, test or all."""
   if split not in BOUNDS:
     hint = nearest(split, BOUNDS)
     raise ConfigError(
@@ -52,10 +51,9 @@ def _character_start(document, fraction):
 
 
 def by_file_name(paths, split):
-  """Returns the `paths` named after `split`; None unless all are named after splits.
+  """Returns the `paths` named after `split` (`train.txt`, `wiki.test.tokens`).
 
-  Examples: `train.txt valid.txt test.txt`, `wiki.test.tokens`. Raises DataError when
-  all are named after other splits.
+  None unless all are named after splits. Raises DataError when all are of others.
   """
   named = {path: word for path in paths if (word := _split_word(path.name))}
   if split == 'all' or len(paths) < 2 or len(named) < len(paths):

@@ -7,8 +7,8 @@ from gpt_jax.data import splits
 from gpt_jax.data.source import Source
 
 _PIECE_BYTES = 1 << 20
-# No pre-tokenizer of the GPT family has a token that spans this position, so a text cut
-# here has the same tokens as the whole.
+# No pre-tokenizer of the GPT family has a token that spans this position, so the parts
+# of a text that is cut here have the tokens of the text.
 _SAFE_CUT = re.compile(r'\w(?=[ \n])')
 
 
@@ -35,7 +35,6 @@ class TextSource(Source):
     return self._rule != 'all' and len(self._corpus) < splits.MANY_DOCUMENTS
 
   def _documents(self):
-    """Returns the numbers in the corpus of this split's documents."""
     if self._indices is None:
       self._indices = range(len(self._corpus))
       if self._rule != 'all' and not self._is_cut:
@@ -58,8 +57,8 @@ class TextSource(Source):
   def pieces(self, i):
     """Yields document `i` as strings of about a million characters.
 
-    Tokenized one by one by a byte, character or byte-level BPE tokenizer they give the
-    same tokens as the whole. Raises DataError for bytes that are not UTF-8.
+    Tokenized one by one (bytes, characters, byte-level BPE) they give the tokens of the
+    document. Raises DataError for bytes that are not UTF-8.
     """
     index = self._documents()[i]
     document = self._corpus.document(index)

@@ -2,8 +2,7 @@
 
 `CACHE/tokens-KEY/` holds `tokens.bin` (uint16, or uint32 for large vocabularies),
 `offsets.bin` (int64: where each document starts, then the total), `checks.bin` (the
-CRC-32 of each block of tokens) and `meta.json`. The folder is written under another
-name and renamed when complete, so two processes may build the same one at once.
+CRC-32 of each block of tokens) and `meta.json`.
 """
 
 import array
@@ -151,6 +150,7 @@ def _key(source, tokenizer, append_eos):
 
 
 def _build(source, tokenizer, append_eos, folder, show_progress):
+  # Under another name, then renamed: two processes may build the same folder at once.
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   try:
     fresh.mkdir(parents=True)
@@ -168,7 +168,6 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
 
 
 def _write(source, tokenizer, append_eos, folder, show_progress):
-  """Writes the files, with a few MB of text in memory at a time."""
   dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
   end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
   end = np.array(end, dtype)
@@ -214,7 +213,6 @@ def _write(source, tokenizer, append_eos, folder, show_progress):
 
 
 def _sums(path):
-  """Returns the CRC-32 of each block of a file, uint32 [blocks]."""
   with open(path, 'rb') as file:
     blocks = iter(lambda: file.read(_BLOCK_BYTES), b'')
     return np.array([zlib.crc32(block) for block in blocks], np.uint32)
@@ -236,7 +234,6 @@ def _check_range(ids, tokenizer, source, document, position):
 
 
 def _encoded(source, tokenizer, advance):
-  """Yields (document, whether its last part, ids) in order."""
   for parts in _batches(source):
     texts = [part for _, _, part in parts if isinstance(part, str)]
     try:

@@ -10,8 +10,7 @@ import numpy as np
 
 from gpt_jax.core.errors import DataError
 
-DEFINITION = 'definition.json'
-"""The file of a saved tokenizer that says all but its model file."""
+DEFINITION = 'definition.json'  # all of a saved tokenizer but its model file
 
 
 class Tokenizer:
@@ -20,8 +19,7 @@ class Tokenizer:
   name: str
   vocab_size: int
   eos_id: int | None = None
-  token_bytes: list[bytes]
-  """The UTF-8 bytes that each id stands for; b'' for special tokens."""
+  token_bytes: list[bytes]  # UTF-8 that each id stands for; b'' for special tokens
   model_file: str | None = None
 
   def encode(self, text):
@@ -29,7 +27,6 @@ class Tokenizer:
     raise NotImplementedError
 
   def encode_batch(self, texts):
-    """Returns the ids of each of `texts`."""
     return [self.encode(text) for text in texts]
 
   def decode(self, ids):

@@ -114,13 +114,10 @@ TOKENIZERS = {
 
 
 def build(cfg, texts, workdir=None):
-  """Returns the tokenizer that a TokenizerConfig asks for.
+  """Returns the tokenizer in `workdir/tokenizer`; else a new one, saved there.
 
-  Args:
-    texts: `() -> iterable` of the texts to train on (char, bpe).
-    workdir: the tokenizer in `workdir/tokenizer` is returned where there is one; else a
-      new one is saved there. None: nothing is saved.
-  Raises ConfigError when the saved one is not what `cfg` asks for.
+  `texts() -> iterable` gives the texts to train on (char, bpe). Without a workdir
+  nothing is saved. Raises ConfigError when the saved one is not what `cfg` asks for.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
   if workdir is None or cfg.name not in TOKENIZERS:
@@ -175,10 +172,7 @@ def _read_definition(folder):
 
 
 def load(folder):
-  """Returns the tokenizer saved in `folder`, or that of a bare `tokenizer.json` there.
-
-  Raises DataError when there is none or it is damaged.
-  """
+  """Returns the tokenizer saved in `folder`, or that of a lone `tokenizer.json`."""
   folder = pathlib.Path(folder)
   if not (folder / DEFINITION).exists() and (folder / 'tokenizer.json').exists():
     return bpe.from_json_file(folder / 'tokenizer.json')

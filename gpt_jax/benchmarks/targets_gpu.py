@@ -1,43 +1,40 @@
-"""What one GPU reaches, against the bars of the project: run it once a GPU is at hand.
+"""What one GPU reaches, against the performance targets of the project.
 
     python -m gpt_jax.benchmarks.targets_gpu
     python -m gpt_jax.benchmarks.targets_gpu --rounds 9 --json
 
 Attention: cuDNN (`fused`) beside `blockwise` and `dense`, causal, bfloat16, forward and
 backward, heads of 64 and 128, 1024 to 16384 tokens. Training: GPT-2 with 124M and 1.5B
-parameters, tokens a second, MFU, memory. Decoding: 1.5B in bfloat16, one text, against
-the bandwidth of the memory. Everything is timed by `gpt_jax.benchmarks`, the functions
-of `gpt-jax bench`. Without a GPU it says so and ends with 0; `--tiny` runs all of it in
-sizes for a CPU, whose figures mean nothing.
+parameters, tokens a second, MFU, memory. Decoding: 1.5B in bfloat16, one text, as a
+share of the memory bandwidth. Everything is timed by the functions of `gpt-jax bench`.
+Without a GPU it says so and exits with 0; `--tiny` runs all of it in sizes for a CPU,
+whose numbers mean nothing.
 """
 
 import argparse
 import dataclasses
 import functools
 import json
-import pathlib
 import sys
 import tempfile
 
 from gpt_jax.parallel import chips
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 KERNELS = ('fused', 'blockwise', 'dense')
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """How large everything is."""
+  """Sizes of all cases."""
 
   lengths: tuple[int, ...]
   heads: int
   head_dims: tuple[int, ...]
   training: dict[str, dict]
-  """Name -> overrides of configs/gpt2.py:NAME."""
+  """Name -> overrides of the config gpt2:NAME."""
   decoding: str
-  product: tuple[int, int] | None
-  """As `peaks.cases` takes it."""
+  peak: tuple[int, int] | None
+  """As of `peaks.cases`."""
 
 
 FULL = Sizes(
@@ -49,7 +46,7 @@ FULL = Sizes(
     '1558m': {'train.batch_size': 16, 'train.grad_accum': 1},
   },
   decoding='1558m',
-  product=None,
+  peak=None,
 )
 _SMALL = {
   'model.num_layers': 1, 'model.d_model': 16, 'model.num_heads': 2,
@@ -62,19 +59,19 @@ TINY = Sizes(
   head_dims=(8,),
   training={'124m': _SMALL, '1558m': _SMALL},
   decoding='1558m',
-  product=(64, 4096),
+  peak=(64, 4096),
 )
 
-BARS = {
+TARGETS = {
   '124m tokens/s': 350_000,
   '1558m MFU of the published peak': 0.45,
   'decode share of the published bandwidth': 0.70,
 }
-"""What the project aims at on one H200."""
+"""Minima for one H200."""
 
 
 def main(argv=None):
-  """Returns 0 after printing the tables, or the reason why there are none."""
+  """Prints the tables, or why there are none; returns 0."""
   options = _parse(argv)
   import jax
 
@@ -85,7 +82,7 @@ def main(argv=None):
     )
     return 0
   sizes = TINY if options.tiny else FULL
-  # Attention last: its largest cases would count as everybody's peak of memory.
+  # Attention last: its largest cases would set the peak of memory of the others.
   result = {
     'device': jax.devices()[0].device_kind,
     'training': {
@@ -94,15 +91,15 @@ def main(argv=None):
     'decoding': decoding(sizes, options.rounds),
     'attention': attention(sizes, options.rounds),
   }
-  result['bars'] = verdicts(result)
-  _show_bars(result)
+  result['targets'] = compare(result)
+  _show_targets(result)
   if options.json:
     print(json.dumps(result))
   return 0
 
 
 def attention(sizes, rounds):
-  """Returns `{case: TFLOP/s or the reason why there is none}`, and prints a table."""
+  """Returns `{case: TFLOP/s, or why it was skipped}`, and prints a table."""
   from gpt_jax.benchmarks import kernels, timing
 
   found = {}
@@ -127,40 +124,41 @@ def attention(sizes, rounds):
 
 
 def training(name, sizes, rounds):
-  """Returns the figures of the training step of configs/gpt2.py:NAME on one device."""
+  """Returns the metrics of the training step of gpt2:NAME on one device."""
   from gpt_jax.benchmarks import training as cases
 
   return _bench(name, sizes, {'step': cases.step}, 'step', rounds)
 
 
 def decoding(sizes, rounds):
-  """Returns the figures of one text that the largest model writes."""
+  """Returns the metrics of decoding one text with the largest model."""
   from gpt_jax.benchmarks import decoding as cases
 
   entry = functools.partial(cases.cases, batch_sizes=(1,))
   return _bench(sizes.decoding, sizes, {'decode': entry}, 'decode_1', rounds)
 
 
-def verdicts(result):
-  """Returns `{bar: (value or None, aim)}` from the results of the parts."""
+def compare(result):
+  """Returns `{metric: (value or None, target)}` from the results of the parts."""
   small, large = result['training']['124m'], result['training']['1558m']
   published = large.get('published_tflops')
   mfu = large['tflops'] / published if published and 'tflops' in large else None
   chip = chips.of_kind(result['device'])
   bandwidth = chip and chip.hbm_bandwidth
-  pace = result['decoding'].get('gb_per_second')
+  rate = result['decoding'].get('gb_per_second')
   values = (
     small.get('tokens_per_second'),
     mfu,
-    1e9 * pace / bandwidth if bandwidth and pace else None,
+    1e9 * rate / bandwidth if bandwidth and rate else None,
   )
   return {
-    bar: (value, aim) for (bar, aim), value in zip(BARS.items(), values, strict=True)
+    metric: (value, target)
+    for (metric, target), value in zip(TARGETS.items(), values, strict=True)
   }
 
 
 def _bench(name, sizes, entries, case, rounds):
-  """Returns the figures of `case` and of its run, and prints them."""
+  """Returns the metrics of `case` and of its run, and prints them."""
   import jax
 
   from gpt_jax.benchmarks import session, timing
@@ -185,10 +183,10 @@ def _bench(name, sizes, entries, case, rounds):
         num_ids=vocab.size,
         workdir=folder,
         rounds=rounds,
-        peak_size=sizes.product,
+        peak_size=sizes.peak,
         progress=_progress,
       )
-  except RuntimeError as error:  # not even the parameters have room
+  except RuntimeError as error:  # not even the parameters fit
     print(f'gpt2 {name}: {case}: skipped: {timing.out_of_memory(error)}')
     return {'skipped': timing.out_of_memory(error)}
   if case not in report.cases:
@@ -202,14 +200,14 @@ def _bench(name, sizes, entries, case, rounds):
     for key, value in found.items()
     if value is not None
   ]
-  console.table(f'gpt2 {name}: {case}', ('figure', 'value'), shown)
+  console.table(f'gpt2 {name}: {case}', ('metric', 'value'), shown)
   return found
 
 
-def _progress(turns):
+def _progress(cases):
   from gpt_jax.tracking import console
 
-  return console.progress(turns, 'measuring')
+  return console.progress(cases, 'measuring')
 
 
 def _show_attention(sizes, head_dim, found):
@@ -226,19 +224,18 @@ def _show_attention(sizes, head_dim, found):
   )
 
 
-def _show_bars(result):
+def _show_targets(result):
   from gpt_jax.tracking import console
 
-  def verdict(value, aim):
-    if value is None:
-      return 'not known'
-    return 'met' if value >= aim else f'missed: {value / aim:.2f} of it'
-
-  rows = [
-    (bar, 'none' if value is None else f'{value:,.4g}', f'{aim:,}', verdict(value, aim))
-    for bar, (value, aim) in result['bars'].items()
-  ]
-  console.table(f'bars, on {result["device"]}', ('bar', 'here', 'aim', ''), rows)
+  rows = []
+  for metric, (value, target) in result['targets'].items():
+    outcome = 'unknown'
+    if value is not None:
+      outcome = 'met' if value >= target else f'missed: {value / target:.2f} of it'
+    shown = 'none' if value is None else f'{value:,.4g}'
+    rows.append((metric, shown, f'{target:,}', outcome))
+  columns = ('metric', 'value', 'target', '')
+  console.table(f'performance targets on {result["device"]}', columns, rows)
 
 
 def _parse(argv):

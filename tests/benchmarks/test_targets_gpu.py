@@ -1,30 +1,31 @@
-"""The script for a GPU, rehearsed on a CPU so that it works on the day it is needed."""
+"""The program for a GPU, rehearsed on a CPU."""
 
 import json
-import runpy
 
 import jax
 import pytest
 
-from gpt_jax.benchmarks import timing
-from tests import tiny_runs
+from gpt_jax.benchmarks import targets_gpu, timing
 
 
-@pytest.fixture
-def script():
-  return runpy.run_path(str(tiny_runs.ROOT / 'launch' / 'gpu_bars.py'))
-
-
-def test_without_a_gpu_it_says_so(script, capsys):
+def test_without_a_gpu_it_says_so(capsys):
   if jax.default_backend() == 'gpu':
     pytest.skip('there is a GPU')
-  assert script['main']([]) == 0
+  assert targets_gpu.main([]) == 0
   assert 'skipped: no GPU here' in capsys.readouterr().out
 
 
-def test_the_rehearsal_makes_every_figure(script, capsys, monkeypatch):
+def test_a_training_step_is_measured(capsys, monkeypatch):
   monkeypatch.setattr(timing, 'MIN_SECONDS', 0.0)
-  assert script['main'](['--tiny', '--rounds=1', '--json']) == 0
+  found = targets_gpu.training('124m', targets_gpu.TINY, rounds=1)
+  assert found['tokens_per_second'] > 0
+  assert 'gpt2 124m: step' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_rehearsal_measures_every_metric(capsys, monkeypatch):
+  monkeypatch.setattr(timing, 'MIN_SECONDS', 0.0)
+  assert targets_gpu.main(['--tiny', '--rounds=1', '--json']) == 0
   out = capsys.readouterr().out
   found = json.loads(out.splitlines()[-1])
   assert found['training']['124m']['tokens_per_second'] > 0
@@ -32,18 +33,18 @@ def test_the_rehearsal_makes_every_figure(script, capsys, monkeypatch):
   assert found['decoding']['gb_per_second'] > 0
   for kernel in ('fused', 'blockwise', 'dense'):
     assert found['attention'][f'8/attention/{kernel}/32/both'] > 0
-  assert set(found['bars']) == set(script['BARS'])
+  assert set(found['targets']) == set(targets_gpu.TARGETS)
   assert 'heads of 8' in out
 
 
-def test_the_full_sizes_are_those_of_the_bars(script):
-  full = script['FULL']
+def test_the_full_sizes_are_those_of_the_targets():
+  full = targets_gpu.FULL
   assert full.lengths == (1024, 2048, 4096, 8192, 16384)
   assert full.head_dims == (64, 128)
   assert set(full.training) == {'124m', '1558m'}
 
 
-def test_bars_are_read_off_the_results(script):
+def test_targets_are_compared_with_the_results():
   result = dict(
     device='NVIDIA H200',
     training={
@@ -52,11 +53,11 @@ def test_bars_are_read_off_the_results(script):
     },
     decoding={'gb_per_second': 3600.0},
   )
-  assert [value for value, _ in script['verdicts'](result).values()] == [
+  assert [value for value, _ in targets_gpu.compare(result).values()] == [
     400_000.0, 0.5, 0.75,
   ]  # fmt: skip
   nothing = dict(
     device='cpu', training={'124m': {'skipped': ''}, '1558m': {'skipped': ''}},
     decoding={'skipped': ''},
   )  # fmt: skip
-  assert [value for value, _ in script['verdicts'](nothing).values()] == [None] * 3
+  assert [value for value, _ in targets_gpu.compare(nothing).values()] == [None] * 3

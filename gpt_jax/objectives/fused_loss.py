@@ -1,16 +1,17 @@
 """Cross-entropy over a large vocabulary without an array of all logits.
 
 The plain loss keeps B x T x V logits and their gradient: 13 GB each in float32 for 64
-rows of 1024 tokens over 50k ids. Here a scan walks over chunks of time. Each makes its
-logits, its sums and, in the same pass, its gradients; the backward pass only scales
-them, so no product is computed twice. What is kept grows with the table (V x D) and the
-stream (B x T x D), no longer with B x T x V.
-
-A leading P and S stand for the devices along batch and time: each has chunks of its own
-tokens and its own sum of the table's gradient. So the table is gathered once before the
-scan, its gradient reduced once after it, and nothing in between waits for another
-device. Only a vocabulary that is cut itself (over `tensor`) needs sums inside.
+rows of 1024 tokens over 50k ids. Here a scan over chunks of time computes logits, sums
+and gradients of a chunk together; the backward pass only scales the gradients, so no
+matmul runs twice. What is kept grows with the embedding (V x D) and the hidden states
+(B x T x D) only.
 """
+
+# A leading P and S in names stand for the devices along batch and time: each has chunks
+# of its own tokens and its own sum of the embedding's gradient. So the embedding is
+# gathered once before the scan, its gradient reduced once after it, and nothing in
+# between waits for another device. Only a vocabulary that is sharded itself (over
+# `tensor`) needs sums inside.
 
 import dataclasses
 import functools
@@ -26,23 +27,23 @@ from gpt_jax.parallel.sharded_matmul import sum_over_batch
 from gpt_jax.parallel.sharding import ShardingRules
 
 FUSE_FROM = 2**28
-"""Float32 logits of a device from which on 'auto' fuses."""
+"""Bytes of float32 logits on a device above which 'auto' fuses."""
 
 LOGITS_BYTES = 2**29
 """Float32 logits that a device makes at once, at most. Not less, since each chunk reads
-and writes the table's whole gradient: for GPT-2 124M on a TPU v5e its products take
-5.2 ms in 4 chunks of 2048 tokens and 7.6 in 8, of a step of 82."""
+and writes the embedding's complete gradient: for GPT-2 124M on a TPU v5e its matmuls
+take 5.2 ms in 4 chunks of 2048 tokens and 7.6 in 8, of a step of 82."""
 
 
 def choose(name, num_bytes):
-  """Returns 'plain' or 'fused': `objective.loss`, where 'auto' goes by `num_bytes`."""
+  """Returns 'plain' or 'fused' for `objective.loss`; 'auto' depends on `num_bytes`."""
   if name != 'auto':
     return name
   return 'fused' if num_bytes > FUSE_FROM else 'plain'
 
 
 def logits_bytes(shape_BTV, shards_BTV):
-  """Returns the size of one device's float32 logits when cut into `shards_BTV`."""
+  """Returns the size of one device's float32 logits sharded into `shards_BTV`."""
   pairs = zip(shape_BTV, shards_BTV, strict=True)
   return 4 * math.prod(-(-size // parts) for size, parts in pairs)
 
@@ -53,29 +54,29 @@ def fused_cross_entropy(
   targets_BT,
   weights_BT,
   *,
-  finish=lambda logits_BTV: logits_BTV,
+  transform=lambda logits_BTV: logits_BTV,
   chunks=None,
   rules=None,
   **options,
 ):
-  """Returns the LossSums that `losses.cross_entropy` has for `x_BTD` times `head_VD`.
+  """Returns the LossSums of `losses.cross_entropy` on logits `x_BTD` @ `head_VD`.T.
 
-  Only `objective_sum` has a derivative, by `x_BTD` and `head_VD`. The other sums are
-  constants to autodiff, as after stop_gradient, and so are the weights. What is not
-  differentiated (evaluation) computes no gradient.
+  Only `objective_sum` is differentiable, with respect to `x_BTD` and `head_VD`; the
+  other sums and the weights are constants. Without differentiation (evaluation) no
+  gradient is computed.
 
   Args:
-    x_BTD: final hidden states, in the dtype in which products read their inputs.
-    head_VD: the table as it is stored; its gradient is added up in float32.
-    finish: what the model does to raw float32 logits, element by element.
-    chunks: into how many parts each device cuts its time; None: as LOGITS_BYTES asks.
+    x_BTD: final hidden states, in the dtype of matmul inputs.
+    head_VD: the output embedding as stored; its gradient is summed in float32.
+    transform: elementwise, from raw float32 logits to those of the model.
+    chunks: number of chunks of each device's time; None: as LOGITS_BYTES requires.
     rules: where axes live on a mesh (`ShardingRules`); None: on one device.
     options: `label_smoothing`, `z_loss`, `vocab_limit` of `losses.cross_entropy`.
   """
   rows, time = targets_BT.shape
   shards_BTV = num_shards(rules)
-  # Few tokens of a wide model: the gradients of all their logits, in the type of
-  # `x_BTD`, are smaller than one float32 gradient of the table.
+  # Few tokens of a wide model: the gradients of all their logits, in the dtype of
+  # `x_BTD`, are smaller than one float32 gradient of the embedding.
   tokens = rows * time // math.prod(shards_BTV[:2])
   keeps = tokens * x_BTD.dtype.itemsize <= 4 * x_BTD.shape[-1]
   if chunks is None:
@@ -84,7 +85,9 @@ def fused_cross_entropy(
     chunks = _num_chunks(time // shards_BTV[1], -(-size // most))
 
   def loss(logits_BTV, targets_BT, weights_BT):
-    return losses.cross_entropy(finish(logits_BTV), targets_BT, weights_BT, **options)
+    return losses.cross_entropy(
+      transform(logits_BTV), targets_BT, weights_BT, **options
+    )
 
   plan = _Plan(loss, chunks, keeps, rules, shards_BTV[:2], head_VD.dtype)
   with jax.named_scope('fused_loss'):
@@ -92,16 +95,16 @@ def fused_cross_entropy(
 
 
 def num_shards(rules):
-  """Returns over how many devices batch, time and vocabulary of logits are cut."""
+  """Returns over how many devices batch, time and vocabulary of logits are sharded."""
   if rules is None:
     return 1, 1, 1
   return tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab')))
 
 
 def _num_chunks(time, needed):
-  """Returns the first number of chunks from `needed` on that needs no padding.
+  """Returns the smallest number of chunks from `needed` on that needs no padding.
 
-  Unless that is twice as many: then padding is the lesser cost.
+  Unless that is more than twice as many: then padding costs less.
   """
   divisors = (n for n in range(needed, min(2 * needed, time + 1)) if time % n == 0)
   return next(divisors, needed)
@@ -109,12 +112,12 @@ def _num_chunks(time, needed):
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-  """What is static: the loss of a chunk's logits, and how tokens are laid out."""
+  """What is static: the loss of a chunk's logits, and where tokens are."""
 
   loss: Callable
   chunks: int
   keeps_gradients: bool
-  """Of all logits, for one product at the end; else chunks add to the table's."""
+  """Of all logits, for one matmul at the end; else each chunk adds to `d_head`."""
   rules: ShardingRules | None
   devices_PS: tuple[int, int]
   head_dtype: jnp.dtype
@@ -122,7 +125,7 @@ class _Plan:
   def shard(self, x, *names):
     return x if self.rules is None else self.rules.constrain(x, *names)
 
-  def cut(self, a_BT):
+  def split(self, a_BT):
     """Returns [B, T, ...] as [chunk, P, S, B / P, T / S / chunks, ...]."""
     rows, time, *rest = a_BT.shape
     P, S = self.devices_PS
@@ -133,8 +136,8 @@ class _Plan:
     a = a.transpose(3, 0, 2, 1, 4, *range(5, a.ndim))
     return self.shard(a, None, 'batch', 'time', *[None] * (a.ndim - 3))
 
-  def join(self, a, shape_BTD):
-    """Returns what `cut` made of an array of `shape_BTD`, put together again."""
+  def merge(self, a, shape_BTD):
+    """Returns the array of `shape_BTD` that `split` made `a` of."""
     rows, time, width = shape_BTD
     P, S = self.devices_PS
     a = a.transpose(1, 3, 2, 0, 4, 5).reshape(P, rows // P, S, -1, width)
@@ -142,93 +145,93 @@ class _Plan:
     return self.shard(a, 'batch', 'time', 'act_embed')
 
   def gather(self, head_VD, dtype):
-    """Returns the table as products read it, whole in D on every device."""
-    # Rounded while still cut, so that half the bytes travel.
+    """Returns the embedding in `dtype`, each row complete on every device."""
+    # Rounded while still sharded, so that half the bytes travel.
     head_VD = self.shard(head_VD.astype(dtype), 'vocab', 'embed')
     return self.shard(head_VD, 'act_vocab', None)
 
-  def reduce(self, d_table_PSVD, dtype):
-    """Returns the sum over all devices, cut as the table is stored.
+  def reduce(self, d_head_PSVD, dtype):
+    """Returns the sum over all devices, sharded as the embedding is stored.
 
     It travels rounded to `dtype`, as the gradients of all weights do.
     """
-    parts_PVD = d_table_PSVD.sum(1).astype(dtype)
+    parts_PVD = d_head_PSVD.sum(1).astype(dtype)
     return sum_over_batch(self.rules, parts_PVD, ('vocab', 'embed'))
 
-  def start(self):
-    """Returns sums of nothing, [P, S] each."""
+  def zero_sums(self):
+    """Returns LossSums of zeros, [P, S] each."""
     names = [field.name for field in dataclasses.fields(losses.LossSums)]
     zeros_PS = self.shard(jnp.zeros(self.devices_PS, jnp.float32), 'batch', 'time')
     return losses.LossSums(**{name: zeros_PS for name in names})
 
-  def on_each_device(self, function, table_VD, chunk):
-    """Returns `function(loss, table_VD, *chunk)` mapped over P and S of the chunk."""
+  def on_each_device(self, function, gathered_VD, chunk):
+    """Returns `function(loss, gathered_VD, *chunk)` mapped over P and S of the chunk."""
     mapped = functools.partial(function, self.loss)
     for _ in self.devices_PS:
       mapped = jax.vmap(mapped, in_axes=(None, 0, 0, 0))
-    return mapped(table_VD, *chunk)
+    return mapped(gathered_VD, *chunk)
 
 
-def _chunk_sums(loss, table_VD, x_BTD, targets_BT, weights_BT):
-  logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+def _chunk_sums(loss, gathered_VD, x_BTD, targets_BT, weights_BT):
+  logits_BTV = einsum('BTD,VD->BTV', x_BTD, gathered_VD, jnp.float32)
   return loss(logits_BTV, targets_BT, weights_BT)
 
 
-def _chunk_gradients(loss, table_VD, x_BTD, targets_BT, weights_BT):
+def _chunk_gradients(loss, gathered_VD, x_BTD, targets_BT, weights_BT):
   """Returns (sums, dx_BTD, d_logits_BTV) of one device's tokens of a chunk."""
 
   def objective(logits_BTV):
     sums = loss(logits_BTV, targets_BT, weights_BT)
     return sums.objective_sum, sums
 
-  logits_BTV = einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32)
+  logits_BTV = einsum('BTD,VD->BTV', x_BTD, gathered_VD, jnp.float32)
   d_logits_BTV, sums = jax.grad(objective, has_aux=True)(logits_BTV)
   d_logits_BTV = d_logits_BTV.astype(x_BTD.dtype)
-  dx_BTD = einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
+  dx_BTD = einsum('BTV,VD->BTD', d_logits_BTV, gathered_VD)
   return sums, dx_BTD, d_logits_BTV
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _sums(plan, x_BTD, head_VD, targets_BT, weights_BT):
-  table_VD = plan.gather(head_VD, x_BTD.dtype)
+  gathered_VD = plan.gather(head_VD, x_BTD.dtype)
 
   def add(total, chunk):
-    sums = plan.on_each_device(_chunk_sums, table_VD, chunk)
+    sums = plan.on_each_device(_chunk_sums, gathered_VD, chunk)
     return jax.tree.map(jnp.add, total, sums), None
 
-  chunks = tuple(map(plan.cut, (x_BTD, targets_BT, weights_BT)))
-  total, _ = jax.lax.scan(add, plan.start(), chunks)
+  chunks = tuple(map(plan.split, (x_BTD, targets_BT, weights_BT)))
+  total, _ = jax.lax.scan(add, plan.zero_sums(), chunks)
   return jax.tree.map(jnp.sum, total)
 
 
 def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
-  table_VD = plan.gather(head_VD, x_BTD.dtype)
+  gathered_VD = plan.gather(head_VD, x_BTD.dtype)
 
   def part(d_logits, x):
-    """Returns each device's share of the table's gradient, from one chunk or all."""
+    """Returns each device's part of the head's gradient, from one chunk or all."""
     letters = 'CPSBT'[-(d_logits.ndim - 1) :]
     equation = f'{letters}V,{letters}D->PSVD'
     part_PSVD = contract(equation, d_logits, x, jnp.float32)
     return plan.shard(part_PSVD, 'batch', 'time', 'act_vocab', None)
 
   def add(carry, chunk):
-    total, d_table_PSVD = carry
-    sums, dx, d_logits = plan.on_each_device(_chunk_gradients, table_VD, chunk)
+    total, d_head_PSVD = carry
+    sums, dx, d_logits = plan.on_each_device(_chunk_gradients, gathered_VD, chunk)
     total = jax.tree.map(jnp.add, total, sums)
     if plan.keeps_gradients:
       return (total, None), (dx, d_logits)
-    return (total, d_table_PSVD + part(d_logits, chunk[0])), (dx, None)
+    return (total, d_head_PSVD + part(d_logits, chunk[0])), (dx, None)
 
-  chunks = tuple(map(plan.cut, (x_BTD, targets_BT, weights_BT)))
+  chunks = tuple(map(plan.split, (x_BTD, targets_BT, weights_BT)))
   zeros_PSVD = None
   if not plan.keeps_gradients:
     zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
     zeros_PSVD = plan.shard(zeros_PSVD, 'batch', 'time', 'act_vocab', None)
-  start = plan.start(), zeros_PSVD
-  (total, d_table_PSVD), (dx, d_logits) = jax.lax.scan(add, start, chunks)
+  start = plan.zero_sums(), zeros_PSVD
+  (total, d_head_PSVD), (dx, d_logits) = jax.lax.scan(add, start, chunks)
   if plan.keeps_gradients:
-    d_table_PSVD = part(d_logits, chunks[0])
-  gradients = plan.join(dx, x_BTD.shape), plan.reduce(d_table_PSVD, x_BTD.dtype)
+    d_head_PSVD = part(d_logits, chunks[0])
+  gradients = plan.merge(dx, x_BTD.shape), plan.reduce(d_head_PSVD, x_BTD.dtype)
   return jax.tree.map(jnp.sum, total), gradients
 
 

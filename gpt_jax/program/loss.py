@@ -25,7 +25,7 @@ def make(config, model, rules, horizon, *, vocab_limit):
   if name == 'plain':
     return name, functools.partial(_plain, model=model, options=options)
   options |= dict(
-    finish=functools.partial(scale_and_cap_logits, config.model), rules=rules
+    transform=functools.partial(scale_and_cap_logits, config.model), rules=rules
   )
   return name, functools.partial(_fused, model=model, options=options)
 

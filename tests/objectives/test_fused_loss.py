@@ -40,9 +40,9 @@ def inputs(dtype='float32', shape=(B, T, D, V)):
   )
 
 
-def plain(x_BTD, head_VD, targets_BT, weights_BT, finish=lambda x: x, **options):
-  table_VD = head_VD.astype(x_BTD.dtype)
-  logits_BTV = finish(einsum('BTD,VD->BTV', x_BTD, table_VD, jnp.float32))
+def plain(x_BTD, head_VD, targets_BT, weights_BT, transform=lambda x: x, **options):
+  rounded_VD = head_VD.astype(x_BTD.dtype)
+  logits_BTV = transform(einsum('BTD,VD->BTV', x_BTD, rounded_VD, jnp.float32))
   return losses.cross_entropy(logits_BTV, targets_BT, weights_BT, **options)
 
 
@@ -78,7 +78,7 @@ def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
 @pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-5), ('bfloat16', 0.02)])
 @pytest.mark.parametrize('chunks', [1, 3, 5])
 def test_few_tokens_of_a_wide_model_have_the_same_gradients(chunks, dtype, tolerance):
-  # Fewer tokens than numbers in a row of the table: their logits' gradients are kept.
+  # Fewer tokens than the embedding is wide: the gradients of their logits are kept.
   options = dict(label_smoothing=0.1, z_loss=0.01)
   arguments = inputs(dtype, (B, T, 4 * B * T, V))
   arguments = (arguments[0] / 8, *arguments[1:])
@@ -91,12 +91,12 @@ def test_few_tokens_of_a_wide_model_have_the_same_gradients(chunks, dtype, toler
     assert error < tolerance * jnp.linalg.norm(wanted.astype(jnp.float32))
 
 
-def test_scaled_and_capped_logits_are_honoured():
-  for finish in (soft_cap, lambda logits: 0.25 * logits):
+def test_a_transform_of_the_logits_is_differentiated():
+  for transform in (soft_cap, lambda logits: 0.25 * logits):
     got = value_and_gradients(
-      fused_loss.fused_cross_entropy, inputs(), chunks=3, finish=finish
+      fused_loss.fused_cross_entropy, inputs(), chunks=3, transform=transform
     )
-    want = value_and_gradients(plain, inputs(), finish=finish)
+    want = value_and_gradients(plain, inputs(), transform=transform)
     assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
@@ -111,9 +111,9 @@ def test_bfloat16_reads_rounded_inputs_and_sums_in_float32():
     fused_loss.fused_cross_entropy, (x_BTD, head_VD, *rest), chunks=5, **options
   )
   assert dx_BTD.dtype == jnp.bfloat16 and d_head_VD.dtype == jnp.float32
-  # Products of two bfloat16 are exact in float32, so the sums are those of float32.
+  # The product of two bfloat16 is exact in float32, so the sums are those of float32.
   assert_close(sums, exact[0], rtol=1e-5)
-  # The logits' gradient is rounded to 8 bits before both products, dx after its own:
+  # The logits' gradient is rounded to 8 bits before both matmuls, dx after its own:
   # at most 2**-9 of a value each time.
   for got, want in zip((dx_BTD, d_head_VD), exact[1], strict=True):
     got = np.asarray(got, np.float32)
@@ -125,8 +125,8 @@ def test_evaluation_gives_the_same_sums_and_makes_no_gradient(chunks):
   arguments = inputs()
   loss = functools.partial(fused_loss.fused_cross_entropy, chunks=chunks, z_loss=0.1)
   assert_close(jax.jit(loss)(*arguments), plain(*arguments, z_loss=0.1), rtol=1e-5)
-  products = [e for e in eqns(jax.make_jaxpr(loss)(*arguments)) if 'dot' in e]
-  assert len(products) == 1
+  matmuls = [e for e in eqns(jax.make_jaxpr(loss)(*arguments)) if 'dot' in e]
+  assert len(matmuls) == 1
 
 
 def eqns(jaxpr):
@@ -150,7 +150,7 @@ def test_only_the_objective_has_a_derivative():
   assert not np.any(jax.grad(others)(x_BTD))
 
 
-def test_no_product_is_computed_twice():
+def test_no_matmul_is_computed_twice():
   arguments = inputs()
 
   def objective(x_BTD, head_VD):
@@ -167,7 +167,7 @@ def test_auto_goes_by_the_size_of_the_logits():
   assert fused_loss.choose('auto', limit + 1) == 'fused'
   assert fused_loss.choose('plain', limit + 1) == 'plain'
   assert fused_loss.choose('fused', 1) == 'fused'
-  # GPT-2's table, 8 rows a device.
+  # GPT-2's vocabulary, 8 rows a device.
   size = fused_loss.logits_bytes((32, 1024, 50304), (4, 1, 1))
   assert size == 4 * 8 * 1024 * 50304
   assert fused_loss.logits_bytes((32, 1024, 50304), (4, 2, 8)) == size / 16
@@ -240,17 +240,17 @@ def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
   assert outside
 
 
-def test_the_table_is_gathered_once_and_its_gradient_scattered_once():
+def test_the_head_is_gathered_once_and_its_gradient_once_reduced():
   _, outside = collectives(sharded('fsdp', (16, 64, 64, 512))[0].as_text())
-  tables = [(kind, shape) for shape, kind in outside if '512' in shape]
-  kinds, shapes = zip(*tables, strict=True)
+  of_head = [(kind, shape) for shape, kind in outside if '512' in shape]
+  kinds, shapes = zip(*of_head, strict=True)
   assert sorted(kinds) == ['all-gather', 'all-reduce', 'reduce-scatter']
   # Over fsdp by pieces; only what is left, a quarter, is added up over data.
   assert '[512,16]' in shapes[kinds.index('all-reduce')]
 
 
 @pytest.mark.parametrize('preset', ['fsdp_tensor', 'sequence'])
-def test_a_cut_vocabulary_adds_up_the_stream_inside_the_chunks_and_no_table(preset):
+def test_a_sharded_vocabulary_reduces_only_dx_inside_the_chunks(preset):
   inside, _ = collectives(sharded(preset, (16, 64, 64, 512))[0].as_text())
   assert {kind for _, kind in inside} == {'all-reduce'}
   shapes = re.findall(r'\[([\d,]+)\]', ' '.join(shape for shape, _ in inside))

@@ -44,7 +44,7 @@ def timed(tmp_path):
   return make_timed(tmp_path)
 
 
-def test_the_batch_has_the_shapes_of_training_and_ids_that_exist(timed):
+def test_the_batch_has_shapes_of_training_and_valid_ids(timed):
   shapes = inputs.abstract_batch(timed.program)
   assert {n: x.shape for n, x in timed.batch.items()} == {
     n: s.shape for n, s in shapes.items()
@@ -55,7 +55,7 @@ def test_the_batch_has_the_shapes_of_training_and_ids_that_exist(timed):
   assert (timed.rows, timed.tokens) == (8, 8 * 16)
 
 
-def test_a_batch_of_documents_kept_apart_has_one_in_each_row():
+def test_a_batch_with_segments_has_one_document_a_row():
   shape = jax.ShapeDtypeStruct((2, 5), jnp.int32)
   names = ('tokens', 'segments', 'positions')
   batch = workload.random_batch(dict.fromkeys(names, shape), 7)
@@ -63,7 +63,7 @@ def test_a_batch_of_documents_kept_apart_has_one_in_each_row():
   np.testing.assert_array_equal(batch['positions'], [range(5), range(5)])
 
 
-def test_the_step_is_that_of_the_program_and_goes_on(timed):
+def test_the_step_is_the_programs_and_updates_the_state(timed):
   expected = timed.program.init(timed.config.seed)
   for _ in range(3):
     expected, metrics = timed.program.step(expected, timed.batch)
@@ -79,7 +79,7 @@ def test_the_step_is_that_of_the_program_and_goes_on(timed):
   assert case.memory_gib > 0
 
 
-def test_the_forward_pass_moves_nothing_and_has_a_third_of_the_flops(timed):
+def test_the_forward_pass_keeps_the_state(timed):
   (step_case,), (case,) = training.step(timed), training.forward(timed)
   case.run(2)
   assert int(timed.state.step) == 0
@@ -88,7 +88,7 @@ def test_the_forward_pass_moves_nothing_and_has_a_third_of_the_flops(timed):
   assert case.flops == step_case.flops / 3
 
 
-def test_decoding_is_the_engines_and_subtracts_its_prompt(timed, monkeypatch):
+def test_decoding_uses_the_engine_and_subtracts_prefill(timed, monkeypatch):
   asked = []
   usual = Engine.generate
 
@@ -111,12 +111,12 @@ def test_decoding_is_the_engines_and_subtracts_its_prompt(timed, monkeypatch):
 
 
 @pytest.mark.parametrize('seq_len, half', [(1024, 128), (256, 128), (200, 64), (16, 8)])
-def test_prompt_and_text_are_equal_powers_of_two_that_fit(seq_len, half):
+def test_prompt_and_continuation_fit_the_sequence(seq_len, half):
   assert decoding.prompt_length(seq_len) == half
   assert 2 * half <= seq_len
 
 
-def test_the_bytes_of_a_token_are_weights_and_cache(timed):
+def test_a_token_reads_the_weights_and_the_cache(timed):
   (_, decode) = decoding.cases(timed, batch_sizes=(1,))
   model = timed.config.model
   weights = sum(x.nbytes for x in jax.tree.leaves(timed.state.params))  # tied, rope
@@ -124,7 +124,7 @@ def test_the_bytes_of_a_token_are_weights_and_cache(timed):
   assert decode.bytes == 7 * (weights + 12 * cache)
 
 
-def test_a_table_of_which_rows_are_picked_is_not_read(tmp_path):
+def test_embeddings_that_are_looked_up_are_not_read(tmp_path):
   overrides = {'model.position': 'learned', 'model.tie_embeddings': False}
   timed = make_timed(tmp_path, overrides)
   params = timed.state.params
@@ -134,7 +134,7 @@ def test_a_table_of_which_rows_are_picked_is_not_read(tmp_path):
   assert read == everything - tables
 
 
-def test_a_model_that_cannot_write_is_refused(tmp_path):
+def test_a_bidirectional_model_is_refused(tmp_path):
   timed = make_timed(tmp_path, {'objective.name': 'masked_lm'})
   with pytest.raises(ConfigError, match='leave decode out of --what'):
     decoding.cases(timed)
@@ -156,7 +156,7 @@ def test_the_loader_reads_new_batches_of_the_runs_data(timed, monkeypatch):
   assert case.tokens == 8 * 16
 
 
-def test_kernels_are_called_as_the_model_calls_them(monkeypatch):
+def test_kernels_are_called_as_in_the_model(monkeypatch):
   seen = []
 
   def probe(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
@@ -175,7 +175,7 @@ def test_kernels_are_called_as_the_model_calls_them(monkeypatch):
     case.run(1)
 
 
-def test_a_kernel_that_refuses_or_finds_no_memory_is_skipped(monkeypatch):
+def test_a_kernel_that_fails_is_skipped(monkeypatch):
   def refuses(*inputs, **options):
     raise ConfigError('needs a TPU')
 
@@ -197,12 +197,12 @@ def test_causal_flops_are_half_of_the_square():
   assert ratio == 3.5
 
 
-def test_every_kernel_of_the_table_is_swept(timed):
+def test_every_registered_kernel_is_timed(timed):
   shown = {case.name.split('/')[1] for case in kernels.cases(timed)}
   assert shown == set(attention.KERNELS)
 
 
-def test_the_peaks_count_the_product_and_both_ways_of_the_walk():
+def test_the_copy_counts_reads_and_writes():
   matmul, copy = peaks.cases('bfloat16', TINY_PEAK)
   matmul.run(2)
   copy.run(2)
@@ -223,7 +223,7 @@ def run_session(program, entries, workdir, monkeypatch):
   )
 
 
-def test_a_session_times_all_entries_beside_the_peaks(tmp_path, monkeypatch):
+def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   monkeypatch.setattr(attention, 'KERNELS', {'dense': dense.attend})
   report = run_session(make_program(), benchmarks.CASES, tmp_path, monkeypatch)
   assert set(report.cases) == {
@@ -239,7 +239,7 @@ def refuse(timed):
   raise ConfigError('cannot be timed')
 
 
-def test_one_entry_that_refuses_is_skipped_among_others(tmp_path, monkeypatch):
+def test_an_entry_that_refuses_is_skipped_among_others(tmp_path, monkeypatch):
   entries = {'forward': training.forward, 'odd': refuse}
   report = run_session(make_program(), entries, tmp_path, monkeypatch)
   assert report.skipped == {'odd': 'cannot be timed'}

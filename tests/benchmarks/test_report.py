@@ -45,7 +45,7 @@ def made():
   )  # fmt: skip
 
 
-def test_figures_are_those_of_the_median():
+def test_metrics_are_those_of_the_median():
   step = made().cases['step']
   assert (step.median_ms, step.low_ms, step.high_ms) == (2000, 1500, 3000)
   assert step.rounds_ms == (1000, 4000, 2000)
@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_median():
   assert (step.compile_s, step.memory_gib) == (3.0, 0.5)
 
 
-def test_a_peak_is_its_best_round_and_shares_are_of_it():
+def test_shares_are_of_the_best_round_of_a_peak():
   found = made()
   assert found.peaks == dict(
     matmul_tflops=8.0, copy_gb_per_second=4.0, published_tflops=197.0
@@ -73,17 +73,17 @@ def test_without_peaks_there_are_no_shares():
   assert found.peaks['matmul_tflops'] is None
 
 
-def test_ratios_are_paired_and_only_of_what_both_have():
+def test_ratios_are_paired_for_common_cases():
   assert made().ratios == {'step': dict(median=1.0, low=0.75, high=1.5)}
 
 
-def test_the_bound_of_a_plan_is_set_against_the_median():
+def test_the_median_is_compared_with_the_bound_of_a_plan():
   found = report.with_plan(made(), 'cpu:1', 500.0)
   assert found.plan == dict(topology='cpu:1', step_ms_bound=500.0, ratio=4.0)
   assert made().plan is None
 
 
-def test_memory_is_the_allocators_or_else_the_largest_programs(monkeypatch):
+def test_peak_memory_is_the_allocators_else_the_programs(monkeypatch):
   assert report.peak_memory(CASES) == (0.75, 'memory_analysis')  # CPUs keep no account
   assert report.peak_memory([]) == (None, 'memory_analysis')
 
@@ -95,7 +95,7 @@ def test_memory_is_the_allocators_or_else_the_largest_programs(monkeypatch):
   assert report.peak_memory(CASES) == (3.0, 'memory_stats')
 
 
-def test_the_report_is_json_with_the_keys_that_the_page_explains():
+def test_every_key_of_the_report_is_documented():
   found = json.loads(json.dumps(made().to_dict()))
   assert found['skipped'] == {'loader': 'no data'}
   page = (tiny_runs.ROOT / 'docs' / 'bench.md').read_text()
@@ -105,7 +105,7 @@ def test_the_report_is_json_with_the_keys_that_the_page_explains():
   assert set(found['peaks']) - explained == set()
 
 
-def test_the_device_is_described_with_what_others_do_on_the_host():
+def test_the_device_comes_with_the_load_of_the_host():
   described = report.describe_device('float32')
   assert described.keys() == DEVICE.keys()
   assert described['platform'] == 'cpu'
@@ -126,7 +126,7 @@ def test_the_figure_has_a_panel_for_each_kind_of_result(tmp_path):
   assert path.read_bytes()[:4] == b'\x89PNG'
 
 
-def test_a_figure_of_nothing_but_peaks_is_empty(tmp_path):
+def test_a_figure_of_peaks_alone_has_no_panel(tmp_path):
   seconds = {'matmul': [1.0], 'copy': [1.0]}
   found = report.make_report(
     CASES, seconds, [], rounds=1, device=DEVICE, run=RUN, first_loss={}

@@ -41,13 +41,13 @@ def test_minimal_flops_are_those_of_the_matrices():
   assert cost['minimal_compute_ms'] == pytest.approx(1e3 * expected / 197e12)
 
 
-def test_collectives_in_the_loop_over_the_loss_are_counted():
+def test_collectives_in_the_loss_loop_are_counted():
   assert targets_tpu.count_in_loss_loop(LOSS_LOOP) == 1
   without = LOSS_LOOP.replace('fused_loss', 'other')
   assert targets_tpu.count_in_loss_loop(without) == math.inf
 
 
-def test_only_gathers_that_nothing_overlaps_are_synchronous():
+def test_the_synchronous_share_is_of_gathered_bytes():
   gathers = [
     dict(kind='all-gather', wire_bytes=3.0, asynchronous=True),
     dict(kind='all-gather by sum', wire_bytes=1.0, asynchronous=False),

@@ -37,13 +37,13 @@ def measure(clock, cases, rounds=3, min_seconds=0.0):
   return timing.measure(cases, rounds, clock=clock, min_seconds=min_seconds)
 
 
-def test_every_round_measures_every_case_and_goes_back_in_odd_ones():
+def test_odd_rounds_run_the_cases_in_reverse():
   clock = Clock()
   measure(clock, [clock.case('a', 1.0), clock.case('b', 1.0), clock.case('c', 1.0)])
   assert ''.join(clock.order) == 'aabbcc' + 'abc' + 'cba' + 'abc'
 
 
-def test_seconds_are_those_of_each_round_without_warming_up():
+def test_seconds_leave_out_the_warm_up():
   clock = Clock()
   seconds, skipped = measure(clock, [clock.case('a', 90.0, 50.0, 1.0, 2.0, 4.0)])
   assert seconds == {'a': [1.0, 2.0, 4.0]}
@@ -61,31 +61,31 @@ def test_short_cases_are_repeated_and_divided():
   assert seconds == {'a': [0.25, 0.25]}
 
 
-def test_repeats_have_an_end():
+def test_repeats_are_limited():
   clock = Clock()
   runs = []
   timing.measure([timing.Case('nothing', runs.append)], 1, clock=clock, min_seconds=1.0)
   assert runs[-1] == timing.MAX_REPEATS
 
 
-def test_a_spread_has_half_of_the_rounds_inside():
+def test_a_spread_is_median_and_quartiles():
   spread = timing.spread([5.0, 1.0, 3.0, 2.0, 4.0])
   assert (spread.low, spread.median, spread.high) == (2.0, 3.0, 4.0)
 
 
-def test_a_ratio_is_the_median_of_pairs_and_not_the_ratio_of_medians():
+def test_a_ratio_is_the_median_of_pairs():
   ours, theirs = [1.0, 4.0, 10.0], [2.0, 16.0, 5.0]
   assert timing.paired_ratio(ours, theirs).median == 0.5
   assert np.median(ours) / np.median(theirs) == 0.8
 
 
-def test_a_ratio_survives_a_machine_that_slows_down():
+def test_a_ratio_is_robust_to_drift():
   slower = [1.0, 7.0, 2.0, 30.0]
   ratio = timing.paired_ratio([3 * s for s in slower], [2 * s for s in slower])
   assert ratio.low == ratio.median == ratio.high == 1.5
 
 
-def test_what_a_case_subtracts_is_of_the_same_round():
+def test_subtracted_time_is_of_the_same_round():
   clock = Clock()
   cases = [
     clock.case('prefill', 1.0, 1.0, 1.0, 5.0),
@@ -102,7 +102,7 @@ def test_a_difference_is_never_negative():
   assert 0 < seconds['decode'][0] < 1e-6
 
 
-def test_a_case_without_memory_is_skipped_with_what_subtracts_it():
+def test_a_case_without_memory_is_skipped():
   def run(times):
     raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory while trying to allocate')
 
@@ -120,7 +120,7 @@ def test_a_case_without_memory_is_skipped_with_what_subtracts_it():
   assert reasons['decode'] == 'prefill was skipped'
 
 
-def test_another_error_is_not_hidden():
+def test_other_errors_are_raised():
   def run(times):
     raise RuntimeError('INTERNAL: something broke')
 
@@ -128,7 +128,7 @@ def test_another_error_is_not_hidden():
     timing.measure([timing.Case('a', run)], 1)
 
 
-def test_a_peer_stands_right_behind_its_like():
+def test_a_peers_case_comes_right_after_ours():
   names = ['peer/b', 'peer/a', 'a', 'b', 'c', 'peer/alone']
   cases = [
     timing.Case(name, lambda times: None) for name in names if 'alone' not in name
@@ -138,7 +138,7 @@ def test_a_peer_stands_right_behind_its_like():
   assert ordered == ['a', 'peer/a', 'b', 'peer/b', 'c', 'peer/alone']
 
 
-def test_the_progress_sees_every_measurement_of_the_rounds():
+def test_progress_sees_every_measurement():
   clock, seen = Clock(), []
 
   def progress(turns):
@@ -150,13 +150,13 @@ def test_the_progress_sees_every_measurement_of_the_rounds():
   assert seen == [6]
 
 
-def test_repeat_calls_as_often_as_it_is_told():
+def test_repeat_calls_as_often_as_asked():
   calls = []
   timing.repeat(lambda: calls.append(1) or jnp.zeros(()), 5)
   assert len(calls) == 5
 
 
-def test_compiling_tells_the_memory_of_arguments_and_results():
+def test_compiled_memory_counts_arguments_and_results():
   x = jnp.zeros((256, 1024), jnp.float32)
   run, seconds, gib = timing.compiled(jax.jit(lambda x: x * 2).lower(x))
   np.testing.assert_array_equal(run(x), x)
@@ -171,5 +171,5 @@ def test_a_donated_argument_counts_once():
   assert gib == pytest.approx(x.nbytes / 2**30)
 
 
-def test_a_first_run_is_longer_by_what_it_compiles():
+def test_the_first_run_is_longer_by_its_compilation():
   assert timing.first_run_seconds(lambda times: None) >= 0

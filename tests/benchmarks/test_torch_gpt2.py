@@ -76,7 +76,7 @@ def test_both_take_the_same_step(peer_packages, tmp_path, overrides):
 
 
 @pytest.mark.extra
-def test_autocast_is_the_same_loss_up_to_half_precision(peer_packages, tmp_path):
+def test_autocast_gives_the_same_loss_to_half_precision(peer_packages, tmp_path):
   timed = make_timed(tmp_path, {'model.dtype': 'bfloat16'})
   peer = torch_gpt2.TorchGPT2(timed, 'bfloat16')
   sums = timed.program.evaluate(timed.state.params, timed.batch, 0)
@@ -98,7 +98,7 @@ def test_both_write_the_same_text(peer_packages, tmp_path):
 
 
 @pytest.mark.extra
-def test_the_cases_have_likes_on_our_side(peer_packages, tmp_path):
+def test_the_peers_cases_match_ours(peer_packages, tmp_path):
   timed = make_timed(tmp_path)
   cases = torch_gpt2.cases(timed, ['step', 'forward', 'decode', 'loader'], 'float32')
   ours = ['step', 'forward', 'prefill_1', 'decode_1', 'prefill_8', 'decode_8']
@@ -118,7 +118,7 @@ def test_both_sides_have_the_same_threads(peer_packages, tmp_path):
 
 
 @pytest.mark.extra
-def test_half_precision_that_needs_scaling_is_refused(peer_packages, tmp_path):
+def test_float16_is_refused(peer_packages, tmp_path):
   with pytest.raises(ConfigError, match='--vs_dtype=float16: expected one of float32'):
     torch_gpt2.TorchGPT2(make_timed(tmp_path), 'float16')
 
@@ -147,14 +147,14 @@ def test_without_the_packages_the_extra_is_named(monkeypatch):
     ({'data.mask_documents': True}, '--config.data.mask_documents=False'),
   ],
 )
-def test_another_model_is_refused_with_field_value_and_way_out(overrides, named):
+def test_another_model_is_refused_with_field_and_fix(overrides, named):
   gpt2_shape.check(tiny_runs.tiny_config(GPT2))
   with pytest.raises(ConfigError) as caught:
     gpt2_shape.check(tiny_runs.tiny_config(GPT2 | overrides))
   assert named in str(caught.value)
 
 
-def test_all_differences_are_told_at_once():
+def test_all_differences_are_listed_at_once():
   with pytest.raises(ConfigError) as caught:
     gpt2_shape.check(tiny_runs.tiny_config())
   for field in ('model.position', 'model.norm', 'model.bias'):

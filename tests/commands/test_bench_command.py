@@ -42,7 +42,7 @@ def test_without_a_step_there_is_nothing_to_plan(capsys):
   assert json.loads(out.splitlines()[-1])['plan'] is None
 
 
-def test_what_has_no_data_is_skipped_with_its_reason(capsys):
+def test_a_loader_without_data_is_skipped(capsys):
   out = bench(
     capsys,
     '--what=forward,loader',
@@ -53,7 +53,7 @@ def test_what_has_no_data_is_skipped_with_its_reason(capsys):
   assert '/nowhere/*.txt' in out
 
 
-def test_a_busy_machine_is_told(capsys, monkeypatch):
+def test_a_busy_machine_is_a_warning(capsys, monkeypatch):
   from gpt_jax.benchmarks import report
 
   monkeypatch.setattr(report.os, 'getloadavg', lambda: (9.0, 0.0, 0.0))
@@ -63,7 +63,7 @@ def test_a_busy_machine_is_told(capsys, monkeypatch):
 
 
 @pytest.mark.extra
-def test_the_peer_is_set_beside(capsys):
+def test_the_peer_is_timed_too(capsys):
   reason = "needs the extra 'compare': pip install -e '.[compare]'"
   pytest.importorskip('torch', reason=reason)
   pytest.importorskip('transformers', reason=reason)
@@ -90,7 +90,7 @@ def test_the_peer_is_set_beside(capsys):
     (['--what=forward', '--figure=/proc/bench.png'], 5, '--figure=/proc/bench.png'),
   ],
 )
-def test_bad_input_ends_in_its_exit_code(flags, code, expected, capsys):
+def test_bad_input_has_its_exit_code(flags, code, expected, capsys):
   assert cli.main(['bench', *CONFIG, *flags]) == code
   assert expected in capsys.readouterr().err
 

@@ -50,12 +50,12 @@ def test_a_plan_is_printed_and_given_as_json(tmp_path, capsys):
     (['--compare=model.remat=dot'], 2, "did you mean 'dots'?"),
   ],
 )
-def test_bad_input_ends_in_its_exit_code(flags, code, expected, capsys):
+def test_bad_input_has_its_exit_code(flags, code, expected, capsys):
   assert cli.main(['plan', *CONFIG, *flags]) == code
   assert expected in capsys.readouterr().err
 
 
-def test_a_search_prints_what_to_copy_and_every_row_as_json(capsys):
+def test_a_search_prints_flags_and_every_row_as_json(capsys):
   flags = ['--search=remat', '--max_compiles=1', '--json']
   assert cli.main(['plan', *CONFIG, *flags]) == 0
   out = capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_a_search_prints_what_to_copy_and_every_row_as_json(capsys):
 
 
 @pytest.mark.parametrize('other', ['cpu:1', 'model.remat=full,train.grad_accum=2'])
-def test_two_plans_stand_side_by_side(other, capsys):
+def test_two_plans_are_compared(other, capsys):
   assert cli.main(['plan', *CONFIG, f'--compare={other}', '--json']) == 0
   out = capsys.readouterr().out
   assert 'second / first' in out

@@ -62,26 +62,26 @@ def read(name):
     ('of_part', {'all-reduce': WHOLE}),  # four halves are no gather
   ],
 )
-def test_the_payload_is_the_whole_array(name, payloads):
+def test_the_payload_is_the_replicated_array(name, payloads):
   found = read(name)
   assert {each.kind: each.payload_bytes for each in found} == payloads
   assert all(each.group == (0, 1, 2, 3) and each.count == 1 for each in found)
   assert all(each.asynchronous == (name == 'start') for each in found)
 
 
-def test_a_gather_by_sum_brings_twice_the_bytes_of_a_gather():
+def test_a_gather_by_sum_sends_twice_the_bytes():
   (gather,), (by_sum,) = read('gather'), read('by_sum')
   assert gather.wire_bytes == WHOLE * 3 / 4
   assert by_sum.wire_bytes == 2 * WHOLE * 3 / 4
 
 
-def test_a_reduction_of_which_a_slice_is_kept_is_a_scatter_and_a_gather_stays_one():
+def test_only_an_all_reduce_becomes_a_reduce_scatter():
   (reduce,), (gather,) = read('reduce'), read('gather')
   assert collectives.as_reduce_scatter(reduce).kind == 'reduce-scatter'
   assert collectives.as_reduce_scatter(gather) == gather
 
 
-def test_what_comes_from_the_host_comes_from_other_slices():
+def test_a_recv_from_the_host_is_a_slice_exchange():
   text = (
     'HloModule m\n\nENTRY %main () -> bf16[] {\n'
     '  %token = token[] after-all()\n'

@@ -18,7 +18,7 @@ def measured(function, *arguments, **settings):
   return hlo_costs.measure(compiled.as_text())
 
 
-def test_a_loop_of_products_costs_its_turns():
+def test_matmuls_in_a_loop_count_each_iteration():
   x = jnp.ones((32, 64))
   w = jnp.ones((16, 64, 64))
   costs = measured(lambda x, w: jax.lax.scan(lambda x, w: (x @ w, None), x, w)[0], x, w)
@@ -28,7 +28,7 @@ def test_a_loop_of_products_costs_its_turns():
   assert costs.collectives == ()
 
 
-def test_gradients_of_loops_in_loops_cost_three_times_the_forward_pass():
+def test_nested_loops_with_gradients_cost_three_forward_passes():
   x, w = jnp.ones((8, 16)), jnp.ones((3, 5, 16, 16))
 
   def inner(x, w):
@@ -43,7 +43,7 @@ def test_gradients_of_loops_in_loops_cost_three_times_the_forward_pass():
   assert costs.unknown_trip_counts == 0
 
 
-def test_batched_products_count_batch_and_sum():
+def test_batched_matmuls_count_every_multiplication():
   a, b = jnp.ones((3, 4, 5, 6)), jnp.ones((3, 7, 5, 6))
   costs = measured(functools.partial(jnp.einsum, 'abcd,aecd->abe'), a, b)
   assert costs.matmul_flops == 2 * 3 * 4 * 7 * 5 * 6
@@ -55,7 +55,7 @@ def on_mesh(shape, *spec):
   return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place), mesh
 
 
-def test_a_sum_over_eight_devices_is_an_all_reduce_of_its_bytes():
+def test_a_sum_over_devices_is_an_all_reduce_of_its_bytes():
   x, mesh = on_mesh((8, 256), ('data', 'fsdp'))
   replicated = NamedSharding(mesh, PartitionSpec())
   costs = measured(lambda x: x.sum(0), x, out_shardings=replicated)
@@ -67,7 +67,7 @@ def test_a_sum_over_eight_devices_is_an_all_reduce_of_its_bytes():
   assert collective.wire_bytes == 2 * 256 * 4 * 7 / 8
 
 
-def test_a_gather_over_one_axis_counts_what_comes_out():
+def test_a_gather_over_one_axis_counts_its_result():
   x, mesh = on_mesh((64, 16), 'fsdp')
   sharded = PartitionSpec('fsdp')
 
@@ -83,7 +83,7 @@ def test_a_gather_over_one_axis_counts_what_comes_out():
   assert collective.wire_bytes == 64 * 16 * 4 * 3 / 4
 
 
-def test_collectives_in_loops_count_each_turn():
+def test_collectives_in_loops_count_each_iteration():
   x, mesh = on_mesh((8, 8), 'fsdp')
 
   @functools.partial(
@@ -145,7 +145,7 @@ def loop_of(turns):
   )
 
 
-def test_cycles_count_turns_and_no_fusion_twice():
+def test_cycles_count_iterations_and_each_fusion_once():
   costs = hlo_costs.measure(loop_of(12))
   assert costs.estimated_cycles == 11 + 12 * 100
   ((kernel, calls),) = costs.kernels
@@ -154,13 +154,13 @@ def test_cycles_count_turns_and_no_fusion_twice():
   assert costs.unknown_trip_counts == 0
 
 
-def test_a_loop_without_a_known_end_counts_once_and_is_reported():
+def test_an_unknown_trip_count_is_one_and_reported():
   costs = hlo_costs.measure(loop_of(None))
   assert costs.estimated_cycles == 11 + 100
   assert costs.unknown_trip_counts == 1
 
 
-def test_an_all_reduce_of_which_a_slice_is_kept_is_a_reduce_scatter():
+def test_an_all_reduce_with_a_slice_is_a_reduce_scatter():
   scatter = """\
 %all-reduce-scatter.3 (input: bf16[4,8]) -> bf16[4,2] {
   %input = bf16[4,8] parameter(0)
@@ -189,7 +189,7 @@ def fused_gather(name, target, opcode='custom-call'):
 """  # noqa: E501
 
 
-def test_an_asynchronous_collective_counts_once_where_it_begins():
+def test_an_asynchronous_collective_counts_at_its_start():
   parts = fused_gather('starts', 'AsyncCollectiveStart')
   parts += fused_gather('async_collective_fusion.2', 'Matmul')
   parts += fused_gather('ends', 'AsyncCollectiveDone')
@@ -208,7 +208,7 @@ def test_an_asynchronous_collective_counts_once_where_it_begins():
   assert collective.payload_bytes == 4 * 32 * 2
 
 
-def test_what_runs_between_start_and_end_is_told_by_class():
+def test_ops_between_start_and_end_overlap_by_class():
   pair = '(bf16[4,8], bf16[4,8], u32[]{:S(2)}, u32[]{:S(2)})'
   text = entry(
     '%early = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"1000"}',
@@ -223,7 +223,7 @@ def test_what_runs_between_start_and_end_is_told_by_class():
   assert collective.overlapped_cycles == (('data movement', 4), ('elementwise', 30))
 
 
-def test_collectives_on_other_cores_are_found_and_their_cycles_left_out():
+def test_cycles_of_sparse_cores_are_left_out():
   computations = """\
 %held (part: bf16[4,8]) -> bf16[4,32] {
   %part = bf16[4,8] parameter(0)
@@ -251,7 +251,7 @@ def test_collectives_on_other_cores_are_found_and_their_cycles_left_out():
   assert liveness.analyze(parser.parse(text), text).arguments
 
 
-def test_kernels_count_with_the_cycles_of_a_model():
+def test_kernels_have_the_cycles_and_flops_of_a_model():
   costs = hlo_costs.measure(loop_of(12), kernel_cost=lambda kernel: (5, 70))
   assert costs.estimated_cycles == 11 + 12 * 100  # of XLA alone
   assert sum(n * op.cycles for op, n in costs.ops if op.kernel) == 12 * 5
@@ -259,7 +259,7 @@ def test_kernels_count_with_the_cycles_of_a_model():
   assert costs.matmul_flops == 0
 
 
-def test_one_that_only_goes_on_is_not_forgotten():
+def test_a_collective_without_a_start_counts_once():
   text = entry(
     'ROOT %out = bf16[4,32] fusion(%x), calls=%async_collective_fusion.2',
     computations=fused_gather('async_collective_fusion.2', 'Matmul'),
@@ -268,7 +268,7 @@ def test_one_that_only_goes_on_is_not_forgotten():
   assert (collective.count, collective.asynchronous) == (1, True)
 
 
-def test_a_permutation_brings_its_array_once_while_others_run():
+def test_a_permute_sends_its_array_once():
   pair = '(bf16[4,8], bf16[4,8], u32[]{:S(2)}, u32[]{:S(2)})'
   text = entry(
     f'%go = {pair} collective-permute-start(%x), channel_id=2,'
@@ -281,7 +281,7 @@ def test_a_permutation_brings_its_array_once_while_others_run():
   assert collective.wire_bytes == collective.payload_bytes == 64
 
 
-def test_an_exchange_between_slices_counts_what_arrives():
+def test_a_slice_exchange_counts_what_is_received():
   handles = '(bf16[4,8], u32[], token[])'
   through_host = 'channel_id=3, is_host_transfer=true'
   text = entry(
@@ -296,7 +296,7 @@ def test_an_exchange_between_slices_counts_what_arrives():
   assert collective.wire_bytes == collective.payload_bytes == 64
 
 
-def test_the_dearest_branch_of_a_condition_counts():
+def test_the_costliest_branch_of_a_conditional_counts():
   branches = ''.join(
     f'%{name} (p.{name}: bf16[4,8]) -> bf16[4,8] {{\n'
     f'  %p.{name} = bf16[4,8] parameter(0)\n'
@@ -324,7 +324,7 @@ def test_the_dearest_branch_of_a_condition_counts():
     (8, 8, dict(padding=[(7, 7)], window_strides=(8,), lhs_dilation=(7,))),
   ],
 )
-def test_convolutions_count_the_products_that_are_there(size, window, settings):
+def test_convolutions_count_no_taps_outside_the_input(size, window, settings):
   settings = dict(window_strides=(1,)) | settings
   lhs, rhs = jnp.ones((2, 4, size)), jnp.ones((6, 4, window))
   out = jax.lax.conv_general_dilated(lhs, rhs, **settings)
@@ -345,7 +345,7 @@ def test_convolutions_count_the_products_that_are_there(size, window, settings):
   assert hlo_costs.measure(text).matmul_flops == 2 * int(np.sum(out))
 
 
-def test_convolutions_that_are_products_cost_as_products():
+def test_a_matmul_written_as_a_convolution_costs_the_same():
   plain = entry(
     '%a = bf16[16,64,32] parameter(1)',
     '%b = bf16[16,48,32] parameter(2)',
@@ -355,7 +355,7 @@ def test_convolutions_that_are_products_cost_as_products():
   assert hlo_costs.measure(plain).matmul_flops == 2 * 16 * 64 * 48 * 32
 
 
-def test_groups_of_features_and_batches_divide_the_work():
+def test_feature_and_batch_groups_divide_the_flops():
   features = entry(
     '%a = f32[2,8,9] parameter(1)',
     '%b = f32[8,4,1] parameter(2)',
@@ -372,7 +372,7 @@ def test_groups_of_features_and_batches_divide_the_work():
   assert hlo_costs.measure(batches).matmul_flops == 2 * 3 * 8 * 9 * 4
 
 
-def test_fusions_are_descended_into_for_products():
+def test_matmuls_inside_fusions_are_counted():
   inner = """\
 %fused (a: f32[4,8], b: f32[8,2]) -> f32[4,2] {
   %a = f32[4,8] parameter(0)
@@ -391,7 +391,7 @@ def test_fusions_are_descended_into_for_products():
   assert hlo_costs.measure(text).matmul_flops == 2 * (2 * 4 * 2 * 8)
 
 
-def test_text_without_a_program_is_refused():
+def test_text_that_is_no_program_is_an_error():
   with pytest.raises(ValueError, match='compiled HLO'):
     hlo_costs.measure('nothing')
   assert parser.parse(entry('ROOT %y = bf16[4,8] copy(%x)')).num_partitions == 4

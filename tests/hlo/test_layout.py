@@ -18,13 +18,13 @@ from gpt_jax.hlo import layout
     ('(f32[2]{0}, (bf16[4]{0}, u32[]{:S(2)}), /*index=2*/f32[2]{0:S(1)})', 8 + 8),
   ],
 )
-def test_bytes_in_hbm_count_padding_and_leave_out_other_memories(text, size):
+def test_bytes_in_hbm_include_the_padding_of_tiles(text, size):
   assert layout.hbm_bytes(text) == size
   leaves = layout.leaves(layout.tree(text))
   assert sum(leaf.bytes for leaf in leaves if leaf.in_hbm) == size
 
 
-def test_a_type_keeps_its_nesting():
+def test_tuple_types_keep_their_nesting():
   first, (second, third), last = layout.tree(
     '(f32[2]{0}, (bf16[4,2]{1,0:T(8,128)}, token[]), /*index=2*/s32[])'
   )
@@ -32,6 +32,6 @@ def test_a_type_keeps_its_nesting():
   assert third.bytes == 0
 
 
-def test_what_is_no_type_is_refused():
+def test_text_that_is_no_type_is_an_error():
   with pytest.raises(ValueError, match='expected an HLO type'):
     layout.tree('?')

@@ -69,18 +69,18 @@ def live():
   return liveness.analyze(parser.parse(text), text)
 
 
-def test_the_peak_holds_what_lives_together(live):
+def test_the_peak_is_the_sum_of_live_arrays(live):
   # In the loop: its carry of 256 and 1024, which the caller made, and the wide row.
   assert live.peak_bytes == WORD * (256 + 1024 + 512)
   assert {buffer.name for buffer in live.at_peak} == {'cast', 'space', 'wide'}
 
 
-def test_what_the_backward_pass_takes_is_saved(live):
+def test_arrays_that_the_backward_pass_uses_are_saved(live):
   assert {buffer.name for buffer in live.saved} == {'space', 'loss'}
   assert live.saved_bytes == WORD * (1024 + 256)
 
 
-def test_buffers_are_named_after_model_and_source(live):
+def test_buffers_have_a_path_in_the_model_and_a_source_line(live):
   (argument,) = live.arguments
   assert argument.origin == 'params/mlp/kernel'
   by_name = {buffer.name: buffer for buffer in live.at_peak}
@@ -92,7 +92,7 @@ def test_buffers_are_named_after_model_and_source(live):
   assert by_name['wide'].type == 'f32[512]'
 
 
-def test_the_sum_agrees_with_xla_where_it_tells():
+def test_the_peak_agrees_with_memory_analysis():
   def f(x):
     def turn(x, _):
       return jnp.tanh(x @ x), x

@@ -73,5 +73,5 @@ def bytes_of(line, computations=''):
     ),
   ],
 )
-def test_bytes_are_those_that_are_touched(line, computations, expected):
+def test_bytes_are_those_that_are_read_and_written(line, computations, expected):
   assert bytes_of(line, computations) == expected

@@ -69,11 +69,11 @@ def loop(start=0, step=1, limit=12, direction='LT', dtype='s32'):
     (3, dict(step=4, direction='NE')),
   ],
 )
-def test_turns_are_counted_from_start_step_and_limit(expected, fields):
+def test_trip_counts_follow_from_start_step_and_limit(expected, fields):
   assert trips(loop(**fields)) == expected
 
 
-def test_what_xla_knows_of_a_loop_comes_first():
+def test_a_known_trip_count_is_used():
   known = 'body=%body, backend_config={"known_trip_count":{"n":"3"}}'
   assert trips(loop().replace('body=%body', known)) == 3
 
@@ -89,12 +89,12 @@ def test_what_xla_knows_of_a_loop_comes_first():
     ('direction=LT', 'direction=GT'),
   ],
 )
-def test_a_loop_that_cannot_be_read_is_unknown(old, new):
+def test_other_loops_have_no_trip_count(old, new):
   assert old in loop()
   assert trips(loop().replace(old, new)) is None
 
 
-def test_loops_of_real_programs_are_counted():
+def test_trip_counts_of_compiled_loops_are_read():
   def program(x):
     def turn(state):
       i, x = state
@@ -112,7 +112,7 @@ def test_loops_of_real_programs_are_counted():
   assert found == [4]
 
 
-def test_metadata_on_several_lines_does_not_cut_a_computation_short():
+def test_metadata_may_span_several_lines():
   kernel = (
     '  %kernel = f32[8,8] custom-call(%x), custom_call_target="tpu_custom_call",'
     ' backend_config={"kernel_metadata={\n{\n "name": "attend"\n}}"}\n'
@@ -124,7 +124,7 @@ def test_metadata_on_several_lines_does_not_cut_a_computation_short():
   assert entry.root.name == 'out'
 
 
-def test_types_are_read_as_arrays_and_bytes():
+def test_types_are_parsed_into_arrays_and_bytes():
   layout = '(bf16[2,3]{1,0:T(8,128)(2,1)S(1)}, /*index=1*/f32[]{:T(128)}, token[])'
   assert parser.arrays(layout)[:2] == [('bf16', (2, 3)), ('f32', ())]
   assert parser.num_bytes(layout) == 2 * 6 + 4
@@ -145,7 +145,7 @@ def test_types_are_read_as_arrays_and_bytes():
     ('source_target_pairs={{0,0},{1,2},{2,1}}', (1, 2)),
   ],
 )
-def test_the_first_group_of_a_collective_is_read_in_every_spelling(groups, expected):
+def test_replica_groups_are_parsed_in_every_format(groups, expected):
   text = loop().replace(
     '%start =', f'%sum = f32[8,8] all-reduce(%x), {groups}\n  %start ='
   )
@@ -154,7 +154,7 @@ def test_the_first_group_of_a_collective_is_read_in_every_spelling(groups, expec
 
 
 @pytest.mark.parametrize('text', ['', 'not HLO', loop().rsplit('}', 1)[0]])
-def test_other_text_is_an_error(text):
+def test_incomplete_text_is_an_error(text):
   with pytest.raises(ValueError, match='compiled HLO'):
     parser.parse(text)
 
@@ -181,5 +181,5 @@ def test_other_text_is_an_error(text):
     ("state.opt_state[1].mu['w']", 'opt_state/1/mu/w'),
   ],
 )
-def test_names_of_operations_are_told_for_readers(op_name, expected):
+def test_op_names_are_shortened_for_readers(op_name, expected):
   assert parser.label(op_name) == expected

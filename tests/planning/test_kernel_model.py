@@ -41,14 +41,14 @@ def ms(call, chip=V5E, calls=12, **settings):
   return 1e3 * calls * work.seconds
 
 
-def test_the_estimate_that_it_is_fitted_to_comes_out():
+def test_the_model_gives_the_times_it_is_fitted_to():
   assert ms(kernel('fwd')) == pytest.approx(3.7, rel=0.02)
   assert ms(kernel('dkv', fused=True)) == pytest.approx(9.3, rel=0.02)
   split = ms(kernel('dq')) + ms(kernel('dkv'))
   assert split == pytest.approx(13.0, rel=0.02)
 
 
-def test_narrow_heads_take_the_time_of_the_lanes_they_leave_idle():
+def test_narrow_heads_cost_as_much_as_full_lanes():
   assert ms(kernel(width=64)) == pytest.approx(ms(kernel(width=128)))
   assert ms(kernel(width=256)) > ms(kernel(width=128))
   v6e = chips.TPUS['v6e']
@@ -62,18 +62,18 @@ def test_time_grows_with_visible_blocks():
   assert window / ms(kernel(length=4096)) == pytest.approx(15 / 36)
 
 
-def test_the_window_is_asked_for_by_the_place_in_the_model():
+def test_the_window_is_looked_up_by_op_name():
   asked = []
   ms(kernel(), window_of=asked.append)
   assert asked == ['jit(f)/layers/block_1/attention/pallas_call']
 
 
-def test_bytes_bound_it_where_they_take_longer():
+def test_memory_bound_kernels_take_the_time_of_their_bytes():
   heavy = dataclasses.replace(kernel(), hbm_bytes=10**12)
   assert ms(heavy, calls=1) >= 1e3 * 10**12 / V5E.hbm_bandwidth
 
 
-def test_other_kernels_are_not_guessed_at():
+def test_unknown_kernels_have_no_model():
   other = dataclasses.replace(kernel(), name='my_kernel.1')
   assert kernel_model.work(other, V5E, causal=True) is None
   silent = dataclasses.replace(kernel(), metadata='')
@@ -83,7 +83,7 @@ def test_other_kernels_are_not_guessed_at():
 @pytest.mark.parametrize('causal', [True, False])
 @pytest.mark.parametrize('window', [None, 1, 3, 5, 100])
 @pytest.mark.parametrize('blocks', [(4, 4), (2, 6), (6, 2)])
-def test_visible_blocks_are_those_of_the_matrix(causal, window, blocks):
+def test_visible_blocks_are_those_of_the_full_mask(causal, window, blocks):
   size, (block_q, block_k) = 24, blocks
   row, column = np.indices((size, size))
   allowed = np.ones((size, size), bool)
@@ -99,7 +99,7 @@ def test_visible_blocks_are_those_of_the_matrix(causal, window, blocks):
   assert found == expected
 
 
-def test_rows_cut_over_devices_share_the_work():
+def test_sharded_queries_cost_their_share():
   whole = kernel(length=4096)
   cut = dataclasses.replace(
     whole,
@@ -114,7 +114,7 @@ def test_rows_cut_over_devices_share_the_work():
   reason="needs libtpu: pip install -e '.[plan]'",
 )
 @pytest.mark.parametrize('fused', [True, False])
-def test_real_calls_of_splash_attention_are_read(fused):
+def test_compiled_splash_attention_is_recognized(fused):
   from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel as splash,
   )

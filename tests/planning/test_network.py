@@ -39,7 +39,7 @@ def seconds(kind, group, payload, shape, slices=1, count=1):
   return network.seconds(collective, mesh, topology)
 
 
-def test_a_group_spans_the_mesh_axes_along_which_its_members_differ():
+def test_a_group_spans_the_mesh_axes_it_differs_along():
   _, mesh = grid((4, 2), slices=2)
   assert network.mesh_axes((0, 1), mesh) == ('tensor',)
   assert network.mesh_axes((0, 2, 4, 6), mesh) == ('fsdp',)
@@ -48,36 +48,36 @@ def test_a_group_spans_the_mesh_axes_along_which_its_members_differ():
   assert network.mesh_axes((3,), mesh) == ()
 
 
-def test_a_gather_along_a_row_takes_both_of_its_links():
+def test_a_gather_along_a_ring_uses_both_links():
   expected = (64 * MIB * 3 / 4) / (2 * V5E.link_bandwidth)
   expected += 2 * network.ICI_HOP_SECONDS
   assert seconds('all-gather', range(4), 64 * MIB, (1, 4)) == pytest.approx(expected)
 
 
-def test_two_chips_share_one_link_and_one_hop():
+def test_two_chips_have_one_link_and_one_hop():
   expected = (64 * MIB / 2) / V5E.link_bandwidth + network.ICI_HOP_SECONDS
   assert seconds('all-gather', (0, 1), 64 * MIB, (1, 4)) == pytest.approx(expected)
 
 
-def test_a_square_has_the_links_of_both_axes():
+def test_a_square_uses_the_links_of_both_axes():
   square = seconds('all-reduce', range(16), 1024 * MIB, (4, 4))
   row = seconds('all-reduce', range(16), 1024 * MIB, (1, 16))
   assert square == pytest.approx(row / 2, rel=1e-3)
 
 
-def test_a_reduction_to_everyone_costs_two_gathers():
+def test_an_all_reduce_costs_two_gathers():
   gather = seconds('all-gather', range(4), 1024 * MIB, (1, 4))
   assert seconds('all-reduce', range(4), 1024 * MIB, (1, 4)) == pytest.approx(
     2 * gather, rel=1e-2
   )
 
 
-def test_small_messages_cost_their_hops():
+def test_small_messages_cost_their_latency():
   many = seconds('all-gather', range(4), 1000, (1, 4), count=1000)
   assert many == pytest.approx(1000 * 2 * network.ICI_HOP_SECONDS, rel=1e-2)
 
 
-def test_slices_are_joined_by_the_slower_network():
+def test_groups_across_slices_use_the_slower_network():
   inside = seconds('all-reduce', range(8), 64 * MIB, (2, 4))
   across = seconds('all-reduce', (0, 8), 64 * MIB, (2, 4), slices=2)
   assert across > 10 * inside
@@ -86,13 +86,13 @@ def test_slices_are_joined_by_the_slower_network():
   assert everyone < across
 
 
-def test_what_leaves_the_slice_takes_the_network_between_slices():
+def test_a_slice_exchange_uses_the_network_between_slices():
   expected = 64 * MIB / V5E.dcn_bandwidth + network.DCN_HOP_SECONDS
   exchange = seconds(hlo_types.BETWEEN_SLICES, (), 64 * MIB, (2, 4), slices=2)
   assert exchange == pytest.approx(expected)
 
 
-def test_devices_without_figures_and_groups_of_one_cost_nothing():
+def test_unknown_chips_and_single_devices_cost_nothing():
   assert seconds('all-reduce', (0,), MIB, (1, 4)) == 0.0
   topology, mesh = grid((1, 4))
   cpu = topologies.Topology('cpu:4', topology.devices, None)

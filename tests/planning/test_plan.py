@@ -38,7 +38,7 @@ def plan():
   return planning.make_plan(config(SHARDED), topologies.parse('cpu:8'))
 
 
-def test_flops_of_the_compiled_step_are_the_analytic_ones(tmp_path):
+def test_compiled_flops_equal_the_analytic_ones(tmp_path):
   cfg, path = config({'model.scan_layers': True}), tmp_path / 'step.hlo'
   arrays = len(jax.live_arrays())
   one = planning.make_plan(cfg, topologies.parse('cpu'), dump_hlo=path)
@@ -68,7 +68,7 @@ def test_memory_of_a_device_is_its_share(plan):
   assert plan.memory.short_gib == 0
 
 
-def test_activations_are_what_recomputation_saves():
+def test_full_remat_saves_most_activations():
   layers = {'model.num_layers': 4, 'model.scan_layers': True, 'data.seq_len': 64}
   plans = {
     remat: planning.make_plan(
@@ -86,7 +86,7 @@ def test_activations_are_what_recomputation_saves():
   assert any(b.kind == 'activation' and b.source for b in largest)
 
 
-def test_a_program_that_jax_cannot_read_comes_from_the_dump(tmp_path):
+def test_text_that_jax_cannot_parse_comes_from_the_dump(tmp_path):
   class Executable:
     def as_text(self):
       raise jax.errors.JaxRuntimeError('INTERNAL: 1 operands but sees 2')
@@ -96,7 +96,7 @@ def test_a_program_that_jax_cannot_read_comes_from_the_dump(tmp_path):
   assert plans._text(Executable(), tmp_path) == 'HloModule f'
 
 
-def test_collectives_are_told_by_kind_and_axis(plan):
+def test_collectives_have_a_kind_and_mesh_axes(plan):
   assert {axis for each in plan.network.collectives for axis in each.axes} >= {'fsdp'}
   assert set(plan.network.collective_bytes) == {
     each.kind for each in plan.network.collectives
@@ -141,11 +141,11 @@ def test_a_plan_is_json(plan):
     ('Used 512.0M of 0.25G hbm.', 0.25, 0.5),
   ],
 )
-def test_the_size_of_a_refusal_is_read_from_it(message, short, needed):
+def test_missing_memory_is_read_from_the_error(message, short, needed):
   assert memory.shortage(message) == pytest.approx((short, needed))
 
 
-def test_a_refusal_without_figures_leaves_them_open():
+def test_an_error_without_numbers_gives_none():
   assert memory.shortage('RESOURCE_EXHAUSTED: no more') == (None, None)
 
 
@@ -155,7 +155,7 @@ def test_a_refusal_without_figures_leaves_them_open():
   reason="needs libtpu: pip install -e '.[plan]'",
 )
 class TestWithLibtpu:
-  def test_a_slice_that_is_not_here_is_planned(self):
+  def test_an_absent_slice_is_planned(self):
     cfg = config({'parallel.mesh': dict(fsdp=-1), 'model.scan_layers': True})
     plan = planning.make_plan(cfg, topologies.parse('v5e:2x2'))
     assert plan.memory.fits
@@ -173,7 +173,7 @@ class TestWithLibtpu:
     share = 2**30 * plan.memory.gib_by_class['parameters']
     assert plan.network.collective_bytes[types.BETWEEN_SLICES] >= share / 2
 
-  def test_what_does_not_fit_says_by_how_much(self):
+  def test_a_step_that_does_not_fit_has_a_shortage(self):
     cfg = config({'train.batch_size': 2**21, 'eval.batch_size': 8})
     plan = planning.make_plan(cfg, topologies.parse('v5e:1x1'))
     assert not plan.memory.fits

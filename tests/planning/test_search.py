@@ -40,7 +40,7 @@ def rows():
   return found
 
 
-def test_no_more_than_asked_for_is_compiled_and_the_fastest_stands_first(rows):
+def test_max_compiles_holds_and_the_fastest_comes_first(rows):
   compiled = [row for row in rows if row.plan]
   assert len(compiled) == 2
   rates = [row.plan.time.tokens_per_second_bound for row in compiled]
@@ -49,7 +49,7 @@ def test_no_more_than_asked_for_is_compiled_and_the_fastest_stands_first(rows):
   assert any(row.outcome == 'not compiled' for row in rows)
 
 
-def test_what_cannot_be_is_a_row_with_its_reason(rows):
+def test_an_impossible_candidate_is_a_row_with_its_reason(rows):
   reasons = {row.reason for row in rows if row.outcome == 'ruled out'}
   assert any('do not divide over 8 data shards' in reason for reason in reasons)
 
@@ -64,13 +64,13 @@ def test_flags_of_a_row_give_its_config(rows):
   assert json.loads(json.dumps(row.to_dict()))['outcome'] == 'fits'
 
 
-def test_every_combination_is_accounted_for(rows):
+def test_every_combination_has_a_row(rows):
   config, topology = resolver()({}), topologies.parse('cpu:8')
   sizes = [len(search.AXES[axis](config, topology)) for axis in ('batch', 'mesh')]
   assert len(rows) == sizes[0] * sizes[1]
 
 
-def test_meshes_cut_all_devices_and_keep_the_one_that_is_given():
+def test_meshes_use_all_devices_and_start_with_the_config():
   config = resolver(**{'parallel.mesh': dict(data=2, fsdp=2, tensor=2)})({})
   found = [
     each['parallel.mesh'] for each in search.meshes(config, topologies.parse('cpu:8'))
@@ -81,7 +81,7 @@ def test_meshes_cut_all_devices_and_keep_the_one_that_is_given():
   assert len({tuple(mesh.items()) for mesh in found}) == len(found)
 
 
-def test_a_config_that_is_refused_is_a_row():
+def test_an_invalid_config_is_a_row():
   def resolve(more):
     if more.get('model.remat') == 'full':
       raise ConfigError('2 problem(s):\n  one\n  model.remat: not today')
@@ -132,7 +132,7 @@ def test_arithmetic_rules_out_what_cannot_fit():
   )
 
 
-def test_what_is_larger_than_what_did_not_fit_is_not_compiled(monkeypatch):
+def test_batches_larger_than_a_failed_one_are_skipped(monkeypatch):
   tried = []
 
   def short(config, topology):
@@ -151,7 +151,7 @@ def test_what_is_larger_than_what_did_not_fit_is_not_compiled(monkeypatch):
   assert found[0].reason == 'short by 2.50 GiB or more'
 
 
-def test_less_traffic_is_tried_first():
+def test_less_communication_has_a_better_estimate():
   plain = search.estimate(big(), Chips(4))
   cut = search.estimate(big(**{'parallel.mesh': dict(data=1, tensor=4)}), Chips(4))
   assert plain > cut

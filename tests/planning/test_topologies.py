@@ -34,7 +34,7 @@ needs_libtpu = [
     ('cpu:99', 'has 8 CPU devices already'),
   ],
 )
-def test_a_name_that_means_nothing_is_an_error_that_says_what_would(name, message):
+def test_an_invalid_topology_is_an_error_with_a_hint(name, message):
   with pytest.raises(ConfigError, match=message):
     topologies.parse(name)
 
@@ -65,7 +65,7 @@ def test_without_libtpu_the_error_names_the_extra(monkeypatch):
     pytest.param('tpu7x:2x2x1', 8, 4, 'TPU7x', marks=needs_libtpu),
   ],
 )
-def test_tpus_that_are_not_here_can_be_meshed(name, devices, chips, kind):
+def test_absent_tpus_make_a_mesh(name, devices, chips, kind):
   topology = topologies.parse(name)
   assert len(topology.devices) == devices
   assert topology.num_chips == chips
@@ -81,12 +81,12 @@ def test_tpus_that_are_not_here_can_be_meshed(name, devices, chips, kind):
   reason="needs libtpu: pip install -e '.[plan]'",
 )
 class TestWithLibtpu:
-  def test_an_axis_of_the_mesh_may_split_one_of_the_torus(self):
+  def test_a_mesh_axis_may_split_a_torus_axis(self):
     devices = topologies.parse('v5e:16x16').devices
     mesh = meshes.make_mesh(dict(fsdp=64, tensor=4), devices)
     assert (mesh.shape['fsdp'], mesh.shape['tensor']) == (64, 4)
 
-  def test_slices_stand_one_after_the_other_along_the_outer_axis(self):
+  def test_slices_are_ordered_along_the_outer_mesh_axis(self):
     topology = topologies.parse('2xv5e:4x4')
     assert topology.num_slices == 2
     numbers = [topology.slice_of(device) for device in topology.devices]
@@ -96,6 +96,6 @@ class TestWithLibtpu:
       placed = [topology.slice_of(device) for device in mesh.devices.flat]
       assert placed == numbers
 
-  def test_a_slice_that_cannot_be_is_refused_with_the_usual_shapes(self):
+  def test_an_impossible_slice_is_an_error_with_usual_shapes(self):
     with pytest.raises(ConfigError, match='no such slice.*2x2, 4x4, 8x8 or 16x16'):
       topologies.parse('v5e:3x5')

@@ -4,8 +4,6 @@ Here are those of fields that no single package owns; the rules of a subject sta
 beside it and are collected in `program/setup.py`.
 """
 
-import re
-
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.core.axes import LOGICAL_AXES, MESH_AXES
 from gpt_jax.core.errors import Problem
@@ -164,56 +162,11 @@ def _data(config):
     )
 
 
-def _schedule(config):
-  schedule = config.schedule
-  for what in ('warmup', 'decay'):
-    steps = getattr(schedule, f'{what}_steps')
-    tokens = getattr(schedule, f'{what}_tokens')
-    if steps is not None and tokens is not None:
-      yield Problem(
-        f'schedule.{what}_steps',
-        f'={steps}: schedule.{what}_tokens={tokens} is given too; keep one and set the'
-        ' other to None',
-      )
-
-
-def _groups(config):
-  allowed = {'match', 'learning_rate_scale', 'weight_decay', 'freeze'}
-  for i, group in enumerate(config.optimizer.groups):
-    field = f'optimizer.groups[{i}]'
-    if not isinstance(group, dict) or 'match' not in group or set(group) - allowed:
-      yield Problem(
-        field,
-        f'={group!r}: expected a dict with "match" and any of'
-        f' {", ".join(sorted(allowed - {"match"}))}',
-      )
-      continue
-    if not _is_pattern(group['match']):
-      yield Problem(
-        f'{field}.match', f'={group["match"]!r}: expected a regular expression on names'
-      )
-    for name in ('learning_rate_scale', 'weight_decay'):
-      if name in group and not (group[name] == 0 or _is_weight(group[name])):
-        yield Problem(
-          f'{field}.{name}', f'={group[name]!r}: expected a number of at least 0'
-        )
-    if type(group.get('freeze', False)) is not bool:
-      yield Problem(f'{field}.freeze', f'={group["freeze"]!r}: expected True or False')
-
-
 def _is_weight(value):
   return type(value) in (int, float) and 0 < value < float('inf')
 
 
-def _is_pattern(text):
-  try:
-    re.compile(text)
-  except (re.error, TypeError):
-    return False
-  return isinstance(text, str)
-
-
 CHECKS = (
-  _heads, _positions, _layers, _checkpoint, _mesh, _overrides, _data, _schedule, _groups,
+  _heads, _positions, _layers, _checkpoint, _mesh, _overrides, _data,
 )  # fmt: skip
 """Each `check(config)` yields the Problems of a frozen Config."""

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.core.registry import nearest
 
 # Last parts of the names that decay_mask='matrices' selects; not `scale` and `bias`.
@@ -35,6 +35,7 @@ def resolve(cfg, names):
   overrides the mask. Raises ConfigError for unknown keys, values out of range, and
   regular expressions that match nothing an earlier group has left.
   """
+  require_none(problems(cfg))
   decays = _decaying(cfg.decay_mask, names)
   settings = {
     name: Setting(1.0, cfg.weight_decay if name in decays else 0.0, False)
@@ -42,14 +43,13 @@ def resolve(cfg, names):
   }
   unassigned = list(names)
   for i, group in enumerate(cfg.groups):
-    field = f'optimizer.groups[{i}]'
-    fields = _checked(field, dict(group))
+    field, fields = f'optimizer.groups[{i}].match', dict(group)
     pattern = fields.pop('match')
-    matching = _matching(f'{field}.match', pattern, names)
+    matching = _matching(field, pattern, names)
     members = [name for name in matching if name in unassigned]
     if not members:
       raise ConfigError(
-        f'{field}.match={pattern!r}: every parameter it matches belongs to an earlier'
+        f'{field}={pattern!r}: every parameter it matches belongs to an earlier'
         ' group; put this group before.'
       )
     for name in members:
@@ -72,15 +72,9 @@ def _decaying(decay_mask, names):
 
 def _matching(field, pattern, names):
   """Returns the names that the regular expression `pattern` matches; at least one."""
-  try:
-    compiled = re.compile(pattern)
-  except (re.error, TypeError) as error:
-    raise ConfigError(
-      f'{field}={pattern!r}: expected a regular expression ({error}).'
-    ) from error
-  matching = [name for name in names if compiled.search(name)]
+  matching = [name for name in names if re.search(pattern, name)]
   if not matching:
-    close = difflib.get_close_matches(str(pattern), names, n=3, cutoff=0.0)
+    close = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
     raise ConfigError(
       f'{field}={pattern!r}: matches no parameter name; the nearest are'
       f' {", ".join(close)}.'
@@ -88,23 +82,39 @@ def _matching(field, pattern, names):
   return matching
 
 
-def _checked(field, group):
-  """Returns `group`; raises ConfigError for its keys and values."""
-  for key in group:
+def problems(cfg):
+  """Returns the Problems of `groups` and `decay_mask`, whatever the parameters are."""
+  found = _pattern_problems('optimizer.decay_mask', cfg.decay_mask)
+  for i, group in enumerate(cfg.groups):
+    found += _group_problems(f'optimizer.groups[{i}]', group)
+  return found
+
+
+def _group_problems(field, group):
+  if not isinstance(group, dict) or 'match' not in group or len(group) == 1:
+    text = f'={group!r}: expected "match" and at least one of {", ".join(_KEYS)}'
+    return [Problem(field, text)]
+  found = _pattern_problems(f'{field}.match', group['match'])
+  for key, value in group.items():
     if key not in ('match', *_KEYS):
       hint = nearest(key, ('match', *_KEYS))
-      known = (
-        f'did you mean {hint!r}?' if hint else f'expected match, {", ".join(_KEYS)}.'
+      known = f'did you mean {hint!r}?' if hint else f'expected {", ".join(_KEYS)}'
+      found.append(Problem(f'{field}.{key}', f': unknown key; {known}'))
+    elif key == 'freeze' and type(value) is not bool:
+      found.append(Problem(f'{field}.{key}', f'={value!r}: expected True or False'))
+    elif key in ('learning_rate_scale', 'weight_decay') and (
+      type(value) not in (int, float) or not 0 <= value < math.inf
+    ):
+      found.append(
+        Problem(f'{field}.{key}', f'={value!r}: expected a number, 0 or more')
       )
-      raise ConfigError(f'{field}.{key}: unknown key; {known}')
-  if 'match' not in group or len(group) == 1:
-    raise ConfigError(
-      f'{field}={group!r}: expected "match" and at least one of {", ".join(_KEYS)}.'
-    )
-  for key in ('learning_rate_scale', 'weight_decay'):
-    value = group.get(key, 0.0)
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
-      raise ConfigError(f'{field}.{key}={value!r}: expected a number, 0 or more.')
-  if type(group.get('freeze', False)) is not bool:
-    raise ConfigError(f'{field}.freeze={group["freeze"]!r}: expected True or False.')
-  return group
+  return found
+
+
+def _pattern_problems(field, pattern):
+  try:
+    re.compile(pattern)
+  except (re.error, TypeError) as error:
+    text = f'={pattern!r}: expected a regular expression ({error})'
+    return [Problem(field, text)]
+  return []

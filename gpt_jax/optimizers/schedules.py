@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gpt_jax.core import registry
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, Problem, require_none
 
 
 def cosine(cfg, start, end):
@@ -75,6 +75,7 @@ def make_schedule(schedule, horizon, peak):
   ramps, else in steps. Raises ConfigError for lengths that contradict each other.
   """
   shape = registry.lookup(SCHEDULES, schedule.name, 'schedule.name')
+  require_none(problems(schedule))
   warmup, warmup_in_tokens = _length(schedule, 'warmup')
   end, decay_in_tokens = _length(schedule, 'decay')
   if end is None:
@@ -102,15 +103,22 @@ def make_schedule(schedule, horizon, peak):
   return learning_rate
 
 
+def problems(schedule):
+  """Returns a Problem for each length of a ScheduleConfig that is given twice."""
+  found = []
+  for what in ('warmup', 'decay'):
+    steps = getattr(schedule, f'{what}_steps')
+    tokens = getattr(schedule, f'{what}_tokens')
+    if steps is not None and tokens is not None:
+      text = f'schedule.{what}_tokens={tokens} is given too; set one of the two to None'
+      found.append(Problem(f'schedule.{what}_steps', f'={steps}: {text}'))
+  return found
+
+
 def _length(schedule, what):
   """Returns (length or None, whether it is in tokens) of 'warmup' or 'decay'."""
   steps = getattr(schedule, f'{what}_steps')
   tokens = getattr(schedule, f'{what}_tokens')
-  if steps is not None and tokens is not None:
-    raise ConfigError(
-      f'schedule.{what}_steps={steps}: schedule.{what}_tokens={tokens} is given too;'
-      ' keep one and set the other to None.'
-    )
   return (steps, False) if tokens is None else (tokens, True)
 
 

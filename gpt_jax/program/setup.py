@@ -7,7 +7,7 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.objectives import masked_lm, prefix_lm
-from gpt_jax.optimizers import schedules
+from gpt_jax.optimizers import groups, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.program import device_memory, horizon
 from gpt_jax.program.build import build_program
@@ -28,7 +28,9 @@ RULES = (
   lambda config: horizon.problems(config.train),
   lambda config: masked_lm.problems(config.objective),
   lambda config: prefix_lm.problems(config.objective),
-  lambda config: attention.problems(config),
+  lambda config: schedules.problems(config.schedule),
+  lambda config: groups.problems(config.optimizer),
+  attention.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS`."""
 

@@ -163,13 +163,22 @@ CONFLICTS = {
     dict(optimizer__groups=({'match': 'embed', 'freeze': True},)),
   ),
   'a group with a typo': (
-    dict(optimizer__groups=({'match': 'a'}, {'match': 'a', 'frozen': True})),
+    dict(
+      optimizer__groups=(
+        {'match': 'a', 'freeze': True}, {'match': 'a', 'frozen': True}
+      )
+    ),
     ['optimizer.groups[1]', 'freeze'],
-    dict(optimizer__groups=({'match': 'a'}, {'match': 'a', 'freeze': True})),
+    dict(
+      optimizer__groups=(
+        {'match': 'a', 'freeze': True}, {'match': 'a', 'freeze': True}
+      )
+    ),
   ),
   'a broken pattern': (
-    dict(optimizer__groups=({'match': '('},)), ['optimizer.groups[0].match', 'regular'],
-    dict(optimizer__groups=({'match': r'\('},)),
+    dict(optimizer__groups=({'match': '(', 'freeze': True},)),
+    ['optimizer.groups[0].match', 'regular'],
+    dict(optimizer__groups=({'match': r'\(', 'freeze': True},)),
   ),
   'a decay that is no number': (
     dict(optimizer__groups=({'match': 'a', 'weight_decay': 'no'},)),

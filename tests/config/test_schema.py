@@ -5,9 +5,9 @@ import typing
 
 import pytest
 
-from gpt_jax.config import load
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.program import setup
 from tests import small_models as small
 
 
@@ -30,7 +30,7 @@ NUMBERS = [f for f in FIELDS if f[1] in (int, float, int | None, float | None)]
 def problem_of(dotted, value):
   """Returns the ConfigError's text for one override, or None when it is accepted."""
   try:
-    load.resolve(small.base_values(), small.SMALL | {dotted: value})
+    setup.resolve(small.base_values(), small.SMALL | {dotted: value})
   except ConfigError as error:
     return str(error)
   return None

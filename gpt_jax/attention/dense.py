@@ -1,4 +1,4 @@
-"""Attention by its definition: the whole score matrix, float32 softmax. The oracle."""
+"""Attention by its definition, with the whole score matrix: the oracle."""
 
 import functools
 
@@ -13,17 +13,17 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """Returns attention's output, [B, H, T, K] in the dtype of `q_BHTK`.
 
   Args:
-    mask: `masks.Mask`; all of its rules are honoured.
-    scale: multiplies queries before the product.
-    softcap: c > 0 turns scores s into c tanh(s / c). Gemma 2, arXiv:2408.00118.
-    dropout: maps attention weights to thinned-out ones, or None.
+    mask: `masks.Mask`.
+    scale: multiplies queries before the matmul.
+    softcap: c > 0 maps scores s to c tanh(s / c). Gemma 2, arXiv:2408.00118.
+    dropout: function applied to attention weights, or None.
   Attention Is All You Need, arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245.
   """
   B, H, T, K = q_BHTK.shape
   G, S = k_BGSK.shape[1:3]
-  # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
   # In float32: 1/sqrt(K) rounded to bfloat16 would stretch all scores by up to 0.2 %.
   q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
+  # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
   q_BGRTK = q_BHTK.reshape(B, G, H // G, T, K)
   scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, sum_dtype(q_BHTK))
   if softcap:
@@ -42,10 +42,9 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def softmax(scores_TS, dtype):
-  """Returns the softmax over the last axis, computed in the type of its input and
-  rounded to `dtype`.
+  """Returns the softmax over the last axis, rounded to `dtype`.
 
-  Differentiated from the rounded weights: nothing of full precision is kept for the
+  Its derivative reads the rounded weights: nothing of full precision is saved for the
   backward pass, and no division is done twice.
   """
   return jax.nn.softmax(scores_TS, axis=-1).astype(dtype)

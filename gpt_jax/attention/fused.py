@@ -10,8 +10,8 @@ from gpt_jax.core.errors import ConfigError
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 
-  On a GPU in half precision cuDNN is used, elsewhere XLA's own lowering. Raises
-  ConfigError for what the library cannot do: soft-caps and dropout.
+  cuDNN runs on GPUs in half precision, XLA's own lowering elsewhere. Raises ConfigError
+  for soft-caps and dropout.
   """
   if softcap or dropout is not None:
     what = f'attention.softcap={softcap}' if softcap else 'model.attention_dropout'
@@ -26,8 +26,8 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     rules['is_causal'] = True
     rules['local_window_size'] = None if window is None else (window - 1, 0)
   else:
-    # The lowest float32 is -inf in half precision, where it turns rows without any key
-    # (padding) into NaN.
+    # The lowest float32 is -inf in half precision: rows without any key (padding)
+    # would become NaN.
     lowest = jnp.finfo(q_BHTK.dtype).min
     bias_BHTS = jnp.maximum(mask.dense(T, S), lowest).astype(q_BHTK.dtype)
     shape_BHTS = (q_BHTK.shape[0], q_BHTK.shape[1], T, S)

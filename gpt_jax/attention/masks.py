@@ -1,10 +1,9 @@
-"""What may attend to what, as data: kernels read the parts, oracles the dense matrix.
+"""Attention masks as data: kernels read the parts, oracles the dense matrix.
 
-A query sees a key when all of these hold:
-  same segment and not padding; key not later than the query (causal) or inside the
-  row's visible prefix; key less than `window` away, to either side. Positions are row
-  indices: query t of a decoding step stands at `query_start_B + t` among the cache's S
-  keys.
+A query sees a key when all of these hold: same segment, and not padding; key not later
+than the query (causal), or inside the row's visible prefix; key less than `window`
+away, to either side. Positions are row indices: query t of a decoding step has the
+index `query_start_B + t` among the S keys of the cache.
 """
 
 import dataclasses
@@ -23,13 +22,13 @@ class Mask:
   causal: bool = dataclasses.field(default=True, metadata=dict(static=True))
   window: int | None = dataclasses.field(default=None, metadata=dict(static=True))
   prefix_B: Array | None = None
-  """Keys before this index are seen by every query (prefix LM)."""
+  """Keys before this index are visible to every query (prefix LM)."""
   segments_BT: Array | None = None
   """Segment of each query; 0 is padding."""
   segments_BS: Array | None = None
   """Segment of each key; None: the queries' own."""
   query_start_B: Array | None = None
-  """Index of each row's first query among the keys (decoding with a cache)."""
+  """Index of each row's first query among the keys (decoding)."""
   slopes_H: Array | None = None
   """ALiBi: scores lose `slope * distance`. arXiv:2108.12409, section 3."""
 
@@ -44,9 +43,9 @@ class Mask:
     return dataclasses.replace(self, slopes_H=slopes_H)
 
   def pad(self, queries, keys):
-    """Returns this mask with room for so many more queries and keys.
+    """Returns this mask for so many more queries and keys, which belong to no segment.
 
-    Where there are segments, what is new belongs to none; else nothing changes.
+    Without segments nothing changes.
     """
     if self.segments_BT is None:
       return self
@@ -60,9 +59,10 @@ class Mask:
   def tile(self, query, key, num_queries, num_keys):
     """Returns the mask of the queries from index `query` on and keys from `key` on.
 
-    The indices may be traced. A tile is a mask like any other: one whose first query
-    stands at `query - key`, which may be negative, among the tile's own keys.
+    The indices may be traced.
     """
+    # The tile's first query has the index `query - key`, which may be negative, among
+    # the tile's own keys.
     start_B = jnp.zeros(1, jnp.int32)
     if self.query_start_B is not None:
       start_B = self.query_start_B
@@ -71,9 +71,9 @@ class Mask:
       parts['prefix_B'] = self.prefix_B - key
     if self.segments_BT is not None:
       keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
-      cut = jax.lax.dynamic_slice_in_dim
-      parts['segments_BT'] = cut(self.segments_BT, query, num_queries, 1)
-      parts['segments_BS'] = cut(keys_BS, key, num_keys, 1)
+      slice_in_dim = jax.lax.dynamic_slice_in_dim
+      parts['segments_BT'] = slice_in_dim(self.segments_BT, query, num_queries, 1)
+      parts['segments_BS'] = slice_in_dim(keys_BS, key, num_keys, 1)
     return dataclasses.replace(self, **parts)
 
   def distance(self, num_queries, num_keys):
@@ -111,11 +111,9 @@ class Mask:
     return -self.slopes_H[None, :, None, None] * distance_BTS[:, None]
 
   def dense(self, num_queries, num_keys):
-    """Returns the additive float32 matrix [B or 1, H or 1, T, S] that says it all.
-
-    Forbidden entries hold the lowest float32 instead of -inf: a row with nothing to see
-    (padding) becomes a mean over values and not NaN.
-    """
+    """Returns what to add to scores, float32 [B or 1, H or 1, T, S]."""
+    # Hidden keys get the lowest float32 and not -inf: a row that sees nothing (padding)
+    # becomes a mean over values and not NaN.
     lowest = jnp.finfo(jnp.float32).min
     allowed_BHTS = self.allowed(num_queries, num_keys)[:, None]
     bias_BHTS = self.bias(num_queries, num_keys)
@@ -128,10 +126,10 @@ def causal(segments_BT=None):
 
 
 def bidirectional(segments_BT=None):
-  """Returns the mask of encoders: every token of a segment sees all of it."""
+  """Returns the mask of encoders: tokens see all of their segment."""
   return Mask(causal=False, segments_BT=segments_BT)
 
 
 def prefix(prefix_B, segments_BT=None):
-  """Returns a causal mask whose first `prefix_B` keys are seen by all queries."""
+  """Returns a causal mask whose first `prefix_B` keys are visible to all queries."""
   return Mask(causal=True, prefix_B=prefix_B, segments_BT=segments_BT)

@@ -1,8 +1,7 @@
 """Attention by splash, jax's Pallas kernel for TPUs: blocks stay in fast memory.
 
-The kernel knows one row of one device, so it is mapped over the batch and placed on the
-mesh by `shard_map`. Blocks that a mask hides are left out of its grid; one kernel makes
-all three gradients. Keys and values of a group are read in place, not repeated.
+The kernel takes one row, so it runs under `vmap` over the batch and `shard_map` over
+the mesh. Hidden blocks are skipped; keys and values of a group are not repeated.
 """
 
 import functools
@@ -13,20 +12,19 @@ from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
 from jax.sharding import PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.parallel.sharding import ShardingRules
+from gpt_jax.parallel.sharding import ShardingRules, activation_axes
 
 LANES = 128
-"""A TPU's vector registers hold so many numbers side by side: the unit of blocks."""
+"""Width of a TPU's vector registers: the unit of blocks."""
 
 BLOCK = 512
 """Tokens of a block at most: its scores in float32 are 1 MiB of fast memory."""
 
-
 GRADIENT_BLOCK = 2048
-"""Keys of a block of the backward kernel at most. Each block writes its share of the
-queries' gradients, to be added up: with two blocks that sum alone took 6 % of a GPT-2
-124M step on a TPU v5e. Products are still cut by BLOCK; that some hidden ones are not
-skipped costs less (docs/performance.md)."""
+"""Keys of a block of the backward kernel at most. Each block writes partial sums of the
+queries' gradients: with two blocks their sum alone took 6 % of a GPT-2 124M step on a
+TPU v5e. Matmuls still have the size of BLOCK; that some hidden ones are not skipped
+costs less (docs/performance.md)."""
 
 
 def attend(
@@ -42,58 +40,48 @@ def attend(
 ):
   """Returns attention's output as `dense.attend` does; see there for the arguments.
 
-  Args:
-    rules: where heads and rows live on a mesh of TPUs; None: on one device. On CPUs the
-      kernel is interpreted: for tests, slowly.
-  What padding sees is unspecified. Raises ConfigError for dropout, ALiBi, prefixes, a
-  cache, GPUs, tokens that do not fill blocks and time that lies on several devices.
+  What padding sees is unspecified. On CPUs the kernel is interpreted: for tests, slow.
+  Raises ConfigError for dropout, ALiBi, prefixes, a cache, GPUs, sharded time and rows
+  that do not fill blocks. `rules` None: one device.
   """
   T, S = q_BHTK.shape[2], k_BGSK.shape[2]
   refusal = _refusal(T, S, mask, dropout, rules)
   if refusal:
     raise ConfigError(f'{refusal[0]}: the splash kernel {refusal[1]}')
-  # In the queries' own precision: a detour through float32 is another pass over them on
-  # TPUs, 4 % of a GPT-2 124M step. Exact for powers of two, as for heads of 64.
+  # In the queries' own dtype: through float32 it is another pass over them on TPUs, 4 %
+  # of a GPT-2 124M step. Exact for powers of two, as for heads of 64.
   q_BHTK = q_BHTK * jnp.asarray(scale, q_BHTK.dtype)
   run = functools.partial(
     _run, mask=mask, softcap=softcap, interpret=_platform(rules) != 'tpu'
   )
   operands = (q_BHTK, k_BGSK, v_BGSK)
-  heads = ('act_heads', 'act_kv_heads', 'act_kv_heads')
-  names = [('batch', axis, 'time', 'head_dim') for axis in heads]
+  names = [activation_axes(letters) for letters in ('BHTK', 'BGTK', 'BGTK')]
   if mask.segments_BT is not None:
     keys_BS = mask.segments_BT if mask.segments_BS is None else mask.segments_BS
     operands += (mask.segments_BT, keys_BS)
-    names += [('batch', 'time')] * 2
+    names += [activation_axes('BT')] * 2
   if rules is None:
     return run(*operands)
   specs = tuple(map(rules.spec, names))
   specs = tuple(
-    _whole_rows(spec) if len(array) == 1 else spec
+    PartitionSpec(None, *spec[1:]) if len(array) == 1 else spec  # one row for all
     for array, spec in zip(operands, specs, strict=True)
   )
-  # The kernel's results do not say along which axes they vary: nothing to check.
+  # The kernel's results do not say along which mesh axes they vary.
   return jax.shard_map(
     run, mesh=rules.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
   )(*operands)
 
 
 def can_take(seq_len, head_dim):
-  """Returns whether rows of `seq_len` tokens fill its blocks, and heads half its lanes.
-
-  It takes smaller heads too, at the price of large ones: with heads of 32 on a v5e and
-  40 on a v6e the blockwise kernel plans faster (docs/performance.md).
-  """
+  """Returns whether rows of `seq_len` tokens fill blocks, and heads half the lanes."""
+  # It takes smaller heads too, at the price of large ones: with heads of 32 on a v5e
+  # and 40 on a v6e the blockwise kernel plans faster (docs/performance.md).
   return seq_len % LANES == 0 and head_dim >= LANES // 2
 
 
-def _whole_rows(spec):
-  """Returns `spec` for an array of a single row, which no axis of the mesh can cut."""
-  return PartitionSpec(None, *spec[1:])
-
-
 def _refusal(T, S, mask, dropout, rules):
-  """Returns (what is asked, why not and what to do instead), or None."""
+  """Returns (field, why it cannot and what to use instead), or None."""
   use = 'use attention.kernel="{}".'.format
   if dropout is not None:
     return 'model.attention_dropout', 'cannot drop scores; ' + use('dense')
@@ -104,10 +92,10 @@ def _refusal(T, S, mask, dropout, rules):
   if mask.query_start_B is not None:
     return 'a cache', 'does not decode; ' + use('blockwise')
   if T % LANES or S % LANES:
-    why = f'cuts rows of {T} queries and {S} keys into blocks of {LANES}; '
+    why = f'splits rows of {T} queries and {S} keys into blocks of {LANES}; '
     return 'data.seq_len', why + use('blockwise')
   if rules is not None and rules.num_shards('time') > 1:
-    return 'parallel.preset', 'needs whole rows on a device; ' + use('ring')
+    return 'parallel.preset', 'needs whole rows on each device; ' + use('ring')
   if _platform(rules) not in ('tpu', 'cpu'):
     return 'attention.kernel="splash"', 'runs on TPUs; ' + use('fused')
   return None
@@ -122,12 +110,12 @@ def _platform(rules):
 def _run(
   q_BHTK, k_BGSK, v_BGSK, queries_BT=None, keys_BS=None, *, mask, softcap, interpret
 ):
-  """Returns the output for what one device holds; `q_BHTK` is scaled."""
+  """Returns the output for one device's shards; `q_BHTK` is scaled already."""
   H, T = q_BHTK.shape[1:3]
   S = k_BGSK.shape[2]
   query_size, key_size = _block(T, BLOCK), _block(S, BLOCK)
   kernel = pallas_splash.make_splash_mha(
-    pallas_splash.MultiHeadMask([_rule(mask, T, S)] * H),
+    pallas_splash.MultiHeadMask([_splash_mask(mask, T, S)] * H),
     head_shards=1,
     q_seq_shards=1,
     block_sizes=pallas_splash.BlockSizes(
@@ -140,7 +128,7 @@ def _run(
       use_fused_bwd_kernel=True,
     ),
     attn_logits_soft_cap=softcap or None,
-    # So that a remat policy can save it and spare the second forward pass.
+    # A remat policy that saves it spares the second forward pass.
     residual_checkpoint_name='attended',
     interpret=interpret,
   )
@@ -150,14 +138,14 @@ def _run(
   return jax.vmap(kernel)(q_BHTK, k_BGSK, v_BGSK, segments)
 
 
-def _block(length, most):
-  """Returns the largest size of equal blocks in whole lanes, up to `most` tokens."""
-  sizes = range(most, 0, -LANES)
+def _block(length, largest):
+  """Returns the largest divisor of `length` in whole lanes, up to `largest`."""
+  sizes = range(largest, 0, -LANES)
   return next(size for size in sizes if length % size == 0)
 
 
-def _rule(mask, T, S):
-  """Returns what indices alone say of `mask`, in the kernel's own terms."""
+def _splash_mask(mask, T, S):
+  """Returns the kernel's mask of those parts of `mask` that are known while tracing."""
   if mask.window is not None:
     past = mask.window - 1
     return pallas_splash.LocalMask((T, S), (past, 0 if mask.causal else past), 0)

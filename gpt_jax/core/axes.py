@@ -1,4 +1,4 @@
-"""Names of mesh axes, and of the logical axes that `parallel.sharding` maps to them."""
+"""Names of the mesh axes, and of the logical axes that presets map to them."""
 
 MESH_AXES = ('data', 'fsdp', 'sequence', 'tensor', 'expert')
 """The axes of every mesh, outermost (slowest network) first."""
@@ -11,4 +11,4 @@ LOGICAL_AXES = (
   'batch', 'time', 'stream_time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp',
   'act_vocab',
 )  # fmt: skip
-"""The names that model code gives to dimensions; `parallel.sharding` places them."""
+"""Names that model code gives to dimensions; `parallel.sharding` maps them."""

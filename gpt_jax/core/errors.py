@@ -1,7 +1,7 @@
-"""Errors that are the user's to mend, each with the exit code of its class.
+"""Errors that a user can fix, each class with its exit code.
 
-The command line prints their message as one block without a traceback. Everything
-else that escapes is a bug of ours (exit code 1).
+The command line prints their message without a traceback. Any other exception is a bug
+of ours (exit code 1).
 """
 
 
@@ -36,7 +36,7 @@ def require_none(problems):
 
 
 class DataError(UserError):
-  """Data that is missing, empty, unreadable or not what the run was started with."""
+  """Data that is missing, empty, unreadable or not that of the run's start."""
 
   exit_code = 3
 
@@ -54,15 +54,15 @@ class StorageError(UserError):
 
 
 class DivergedError(UserError):
-  """A run whose steps no longer move it: losses that are no numbers, or spikes."""
+  """A run that no longer makes progress: losses that are not finite, or spikes."""
 
   exit_code = 6
 
 
 class Interrupted(Exception):
-  """A run that was asked to stop and did, in order: nothing of it is lost.
+  """A run that stopped in order when asked to; the same command resumes it.
 
-  No mistake of anybody's. EX_TEMPFAIL of sysexits.h: the same command goes on.
+  No error: EX_TEMPFAIL of sysexits.h.
   """
 
   exit_code = 75

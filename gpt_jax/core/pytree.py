@@ -26,7 +26,7 @@ def map_named(function, tree, *rest):
 
 
 def matches(tree, pattern):
-  """Returns a tree of bools: whether `pattern` is found in each leaf's name."""
+  """Returns a tree of bools: whether each leaf's name contains `pattern`."""
   compiled = re.compile(pattern)
   return map_named(lambda name, _: compiled.search(name) is not None, tree)
 

@@ -1,4 +1,4 @@
-"""Tables of plug-ins: a dict per folder, or `"my_pkg.my_file:make"` from outside."""
+"""Registries of plug-ins: one dict each, or `"my_pkg.my_file:make"` from outside."""
 
 import difflib
 import importlib
@@ -13,42 +13,42 @@ def nearest(name, known):
   return found[0] if found else None
 
 
-def choose(table, name, field):
-  """Returns `table[name]`; raises ConfigError with the choices and the nearest name."""
-  if name in table:
-    return table[name]
-  hint = nearest(name, table)
-  raise ConfigError(
-    f'{field}={name!r}: expected one of {", ".join(table)}'
-    + (f'; did you mean {hint!r}?' if hint else '.')
-  )
+def choose(registry, name, field):
+  """Returns `registry[name]`; raises ConfigError with choices and the nearest name."""
+  if name in registry:
+    return registry[name]
+  raise _unknown(registry, name, field, ', '.join(registry))
 
 
-def lookup(table, name, field):
-  """Returns `table[name]`, or imports `name` when it is written `package.module:attr`.
+def lookup(registry, name, field):
+  """Returns `registry[name]`, or imports a `name` such as `package.module:attribute`.
 
-  Raises ConfigError naming `field`, the value, what is known and the nearest name, and
-  for modules of Python itself, which hold no plug-ins but much that does harm.
+  Raises ConfigError with the choices and the nearest name.
   """
-  if name in table:
-    return table[name]
-  if ':' in str(name):
-    module_name, _, attribute = name.partition(':')
-    # A config.json from elsewhere names plug-ins too, and `os:system` is none.
-    if module_name.partition('.')[0] in sys.stdlib_module_names:
-      raise ConfigError(
-        f"{field}={name!r}: {module_name} is Python's own; expected"
-        ' "package.module:attribute" of a plug-in.'
-      )
-    try:
-      return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-      raise ConfigError(
-        f'{field}={name!r}: cannot import it ({error}); expected'
-        ' "package.module:attribute" importable from here.'
-      ) from error
-  hint = nearest(name, table)
-  raise ConfigError(
-    f'{field}={name!r}: expected one of {sorted(table)} or "package.module:attribute"'
+  if name in registry:
+    return registry[name]
+  if ':' not in str(name):
+    expected = f'{sorted(registry)} or "package.module:attribute"'
+    raise _unknown(registry, name, field, expected)
+  module_name, _, attribute = name.partition(':')
+  # A config.json from elsewhere may name `os:system`.
+  if module_name.partition('.')[0] in sys.stdlib_module_names:
+    raise ConfigError(
+      f"{field}={name!r}: {module_name} is Python's own; expected"
+      ' "package.module:attribute" of a plug-in.'
+    )
+  try:
+    return getattr(importlib.import_module(module_name), attribute)
+  except (ImportError, AttributeError, ValueError) as error:
+    raise ConfigError(
+      f'{field}={name!r}: cannot import it ({error}); expected'
+      ' "package.module:attribute" importable from here.'
+    ) from error
+
+
+def _unknown(registry, name, field, expected):
+  hint = nearest(name, registry)
+  return ConfigError(
+    f'{field}={name!r}: expected one of {expected}'
     + (f'; did you mean {hint!r}?' if hint else '.')
   )

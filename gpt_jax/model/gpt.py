@@ -1,7 +1,7 @@
 """The GPT: read this file first.
 
-tokens -> embedding (+ positions) -> blocks -> norm -> logits. Shape letters are those of
-`core.types`. All that a block does by config is visible in `Block`; parameters' shapes
+tokens -> embedding (+ positions) -> blocks -> norm -> logits. Shape letters are those
+of `core.types`. What a block does by config is visible in `Block`; parameters' shapes
 are in `layers.py` and `attention.py`, how they start in `initializers.py`.
 """
 

@@ -1,20 +1,20 @@
-"""What XLA is asked to do differently from its defaults, chip by chip, with reasons."""
+"""XLA options that differ from the defaults, chip by chip, with reasons."""
 
 _NEVER = 1_000_000  # MiB
 
-# XLA turns gathers of weights into loops of small products and permutes ("windowed
-# einsum") to hide the network. For weights cut along `fsdp` that costs more cycles than
-# it hides: 18 % of a GPT-2 124M step, 19 % of a 175B one, and the gathers are
-# asynchronous anyway (docs/performance.md). The second keeps gathers of small shards
-# from becoming sums of shards in arrays of zeros, at twice the bytes and while nothing
-# else runs: on 64 chips 5 % of the bound on a step of GPT-3 350M.
+# XLA turns all-gathers of weights into loops of small matmuls and permutes ("windowed
+# einsum") to hide the network. For weights sharded over `fsdp` that costs more cycles
+# than it hides: 18 % of a GPT-2 124M step, 19 % of a 175B one, and the all-gathers are
+# asynchronous anyway (docs/performance.md). The second keeps all-gathers of small
+# shards from becoming all-reduces of zero-padded shards, at twice the bytes and while
+# nothing else runs: on 64 chips 5 % of the bound on a step of GPT-3 350M.
 _TPU = {
   'xla_jf_spmd_threshold_for_windowed_einsum_mib': str(_NEVER),
   'xla_tpu_prefer_async_allgather_to_allreduce': 'true',
 }
 
-# The cores of the chip that are made for sparse work fetch the next weights while the
-# others multiply; one flag for each number of axes of the torus that a gather spans.
+# SparseCores gather the next weights while TensorCores multiply; one flag for each
+# number of torus axes that an all-gather spans.
 _SPARSE_CORES_GATHER = {
   'xla_tpu_enable_sparse_core_collective_offload_all_gather': 'true',
   'xla_tpu_enable_sparse_core_collective_offload_2d_all_gather': 'true',
@@ -22,23 +22,22 @@ _SPARSE_CORES_GATHER = {
   'xla_tpu_enable_sparse_core_collective_offload_reduce_scatter': 'true',
 }
 
-# A v5e gathers while it multiplies, without being asked for. The first flag lets it
-# gather beside element-wise work too, such as the norm before the first product of a
-# turn of the loop over layers, which no other product stands before. With it, the pass
-# that lets a gather reach into a loop crashes the compiler (6.7B on two slices of 256
-# chips); the second leaves that pass out, which costs nothing. Only where layers are
-# recomputed whole: it also ties gathers to the writes that keep activations, and those
-# become slower (2 % of the cycles of GPT-2 124M, 10 % with dense attention).
-_GATHERS_BESIDE_SUMS = {
+# By default a v5e gathers beside matmuls. The first flag lets it gather beside
+# element-wise work too, such as the norm that begins an iteration over layers. With it,
+# the pass that lets a gather reach into a loop crashes the compiler (6.7B on two slices
+# of 256 chips); the second flag leaves that pass out, which costs nothing. Only with
+# full remat: it also ties gathers to the writes that save activations, and those become
+# slower (2 % of the cycles of GPT-2 124M, 10 % with dense attention).
+_GATHERS_BESIDE_ELEMENTWISE = {
   'xla_tpu_enable_async_collective_fusion_fuse_kloop_fusions': 'true',
   'xla_tpu_enable_async_collective_fusion_while_loops': 'false',
 }
 
 _GATHERS_START_EARLY = {'xla_enable_async_all_gather': 'true'}
 
-# Without it XLA keeps moments and parameters from before the update beside those after,
-# since the guard may choose either, and copies them: 0.4 of 1.25 GiB of temporaries and
-# a sixth of the time of a GPT-2 124M step (docs/performance.md).
+# Without it XLA copies moments and parameters before the update, since the guard may
+# choose either version: 0.4 of 1.25 GiB of temporaries and a sixth of the time of a
+# GPT-2 124M step (docs/performance.md).
 _CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 
 OPTIONS = {
@@ -50,22 +49,18 @@ OPTIONS = {
   'TPU v6': _TPU | _SPARSE_CORES_GATHER,
   'TPU': _TPU,
 }
-"""How jax's `device_kind` begins -> options; the first that fits counts."""
+"""Prefix of jax's `device_kind` -> options; the first match counts."""
 
 WITH_FULL_REMAT = {
-  'TPU v5 lite': _GATHERS_BESIDE_SUMS,
-  'TPU v5e': _GATHERS_BESIDE_SUMS,
+  'TPU v5 lite': _GATHERS_BESIDE_ELEMENTWISE,
+  'TPU v5e': _GATHERS_BESIDE_ELEMENTWISE,
 }
-"""Those that are added where `model.remat` is full."""
+"""Options added where `model.remat` is full."""
 
 
 def options_for(mesh, remat):
-  """Returns the compiler options of a step on `mesh`, as jax.jit takes them.
-
-  Args:
-    remat: `model.remat`, resolved.
-  """
+  """Returns jax.jit's `compiler_options` of a step; `remat` is resolved."""
   kind = mesh.devices.flat[0].device_kind
-  begin = next((begin for begin in OPTIONS if kind.startswith(begin)), kind)
-  more = WITH_FULL_REMAT.get(begin, {}) if remat == 'full' else {}
-  return OPTIONS.get(begin, {}) | more
+  prefix = next((prefix for prefix in OPTIONS if kind.startswith(prefix)), kind)
+  more = WITH_FULL_REMAT.get(prefix, {}) if remat == 'full' else {}
+  return OPTIONS.get(prefix, {}) | more

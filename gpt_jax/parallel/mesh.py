@@ -1,4 +1,4 @@
-"""The device mesh: which physical devices stand along which axis of parallelism."""
+"""The device mesh: which devices lie along which axis of parallelism."""
 
 import math
 
@@ -14,10 +14,9 @@ from gpt_jax.core.errors import ConfigError
 def axis_sizes(requested, num_devices, num_slices=1):
   """Returns `{axis: size}` over MESH_AXES with -1 resolved to the devices left.
 
-  Where data and another axis are -1, data takes the slices and the other what is left
-  in each, so that weights do not travel between slices.
-
-  Raises ConfigError when the sizes do not multiply to `num_devices`.
+  With data and another axis -1, data takes the slices and the other what is left in
+  each, so that weights do not travel between slices. Raises ConfigError when the sizes
+  do not multiply to `num_devices`.
   """
   sizes = {axis: requested.get(axis, 1) for axis in MESH_AXES}
   shown = ', '.join(f'{axis}={size}' for axis, size in sizes.items())
@@ -30,13 +29,13 @@ def axis_sizes(requested, num_devices, num_slices=1):
   if free and num_devices % fixed == 0:
     sizes[free[0]] = num_devices // fixed
   elif free or fixed != num_devices:
-    way_out = 'change the sizes or set one axis to -1'
+    fix = 'change the sizes or set one axis to -1'
     if data_is_slices:
       shown = shown.replace('data=-1', f'data=-1 (the {num_slices} slices)')
-      way_out = 'change the sizes, or set data=1 to cut weights across slices'
+      fix = 'change the sizes, or set data=1 to shard weights across slices'
     raise ConfigError(
       f'parallel.mesh: {shown} needs {"a multiple of " if free else ""}{fixed} devices,'
-      f' and there are {num_devices}; {way_out}.'
+      f' and there are {num_devices}; {fix}.'
     )
   return sizes
 
@@ -52,8 +51,8 @@ def slices_of(devices):
 def make_mesh(requested, devices=None):
   """Returns a Mesh over `devices` (default: all) with the axes of MESH_AXES.
 
-  Slices of a multi-slice TPU lie along the outermost axis that their number divides, so
-  that the slow network carries only that axis' traffic.
+  TPU slices lie along the outermost axis that their number divides, so that the slow
+  network between them carries only that axis' traffic.
   """
   devices = list(jax.devices() if devices is None else devices)
   slices = slices_of(devices)

@@ -1,7 +1,7 @@
-"""Several processes as one program: when they join, who speaks, whose rows are whose.
+"""Several processes as one program: joining them, and sharing a batch's rows.
 
-Nothing is started without evidence, and evidence that leads nowhere is an error: a pod
-whose hosts each train alone, in silence, is the dearest mistake there is.
+A process joins others only where it finds evidence of them, and a join that fails is an
+error: a pod whose hosts each train alone, in silence, is a costly mistake.
 """
 
 import os
@@ -27,13 +27,13 @@ def initialize(
   timeout_seconds=300,
   heartbeat_seconds=100,
 ):
-  """Joins this process to its run and returns what told so, or None when it is alone.
+  """Joins this process to its run; returns the evidence for one, or None.
 
-  Looked at in this order: the arguments (`coordinator` is host:port of process 0), the
-  variables in VARIABLES that our launchers set, then each cluster of CLUSTERS. Touches
-  no device, and must come before anything that does. Raises UserError when the evidence
-  is incomplete or contradictory or process 0 cannot be reached in time; when another
-  process stays away that long, XLA ends this one with its own message.
+  Searched in this order: the arguments (`coordinator` is host:port of process 0), the
+  environment variables in VARIABLES that our launchers set, then each of CLUSTERS. Must
+  come before anything that touches a device. Raises UserError when the evidence is
+  incomplete or contradictory or process 0 cannot be reached in time; when another
+  process does not come in time, XLA ends this one with its own message.
   """
   if jax.distributed.is_initialized():
     return 'jax.distributed, already running'
@@ -56,7 +56,7 @@ def initialize(
       initialization_timeout=timeout_seconds,
       heartbeat_timeout_seconds=heartbeat_seconds,
     )
-  except Exception as error:  # every kind, by what is missing; none may pass in silence
+  except Exception as error:  # of many kinds, and none may pass in silence
     found = f'{arguments}' if given else CLUSTERS[evidence][1]
     raise UserError(
       f'this process belongs to a run of several ({found}), but joining it failed:'
@@ -82,7 +82,7 @@ def is_primary():
 
 
 def barrier(name):
-  """Returns once every process of the run has come to the barrier of this `name`."""
+  """Returns once every process of the run has reached the barrier `name`."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)
 
@@ -91,9 +91,9 @@ def local_rows(sharding, batch_size):
   """Returns the slice of a global batch's rows that this process has to load.
 
   Processes that share rows (tensor parallelism across hosts) get the same slice.
-  Raises ConfigError when the rows of this process do not lie side by side.
+  Raises ConfigError when the rows of this process are not contiguous.
   """
-  # Further dimensions only have to be divisible, so any multiple of the devices does.
+  # Further dimensions only have to be divisible: any multiple of the devices will do.
   columns = [sharding.mesh.size] * (len(sharding.spec) - 1)
   indices = sharding.addressable_devices_indices_map((batch_size, *columns)).values()
   ranges = sorted({index[0].indices(batch_size)[:2] for index in indices})
@@ -110,9 +110,9 @@ def local_rows(sharding, batch_size):
 def global_batch(local_batch, sharding):
   """Returns a dict of global jax.Arrays from each process's own rows.
 
-  `local_batch` maps names to numpy arrays that hold the rows of `local_rows`, whole in
-  all further dimensions. An array with fewer dimensions than `sharding` has takes the
-  first ones of it. Every process calls this with rows of the same shape.
+  `local_batch` maps names to numpy arrays with the rows of `local_rows`, all further
+  dimensions in full; those with fewer dimensions than `sharding` take its first ones.
+  Every process calls this with rows of the same shape.
   """
   mine = local_rows(sharding, sharding.mesh.size)
   batch = {}
@@ -127,26 +127,26 @@ def global_batch(local_batch, sharding):
 def _given(
   coordinator, num_processes, process_id
 ) -> dict[str, Any] | Literal['alone'] | None:
-  """Returns jax.distributed's arguments if we were told them, 'alone', or None."""
-  told: dict[str, Any] = dict(
+  """Returns jax.distributed's arguments where given, 'alone', or None."""
+  given: dict[str, Any] = dict(
     zip(VARIABLES, (coordinator, num_processes, process_id), strict=True)
   )
-  for variable, value in told.items():
+  for variable, value in given.items():
     if value is None:
-      told[variable] = os.environ.get(variable) or None
+      given[variable] = os.environ.get(variable) or None
   for variable in VARIABLES[1:]:
-    told[variable] = _integer(variable, told[variable])
-  coordinator, count, index = told.values()
+    given[variable] = _integer(variable, given[variable])
+  coordinator, count, index = given.values()
   if count == 1:
     return 'alone'
-  missing = [variable for variable, value in told.items() if value is None]
+  missing = [variable for variable, value in given.items() if value is None]
   if len(missing) == len(VARIABLES):
     return None
   if missing:
     raise UserError(
       f'{missing} not given, but'
-      f' { {v: told[v] for v in VARIABLES if told[v] is not None} } is; a process of a'
-      f' run of several needs all three; {ALONE}.'
+      f' { {v: given[v] for v in VARIABLES if given[v] is not None} } is; a process of'
+      f' a run of several needs all three; {ALONE}.'
     )
   host, _, port = coordinator.rpartition(':')
   if not host or not port.isdecimal():
@@ -158,7 +158,7 @@ def _given(
     raise UserError(
       f'{VARIABLES[2]}={index}: expected 0 to {count - 1}, as {VARIABLES[1]}={count}.'
     )
-  # By default jax listens on every interface, without asking who is calling.
+  # By default jax listens on every interface, without authentication.
   local = dict(coordinator_bind_address=coordinator) if _is_loopback(host) else {}
   return dict(
     coordinator_address=coordinator,
@@ -172,7 +172,7 @@ def _given(
 def _reach(coordinator_address, process_id, *, timeout_seconds, **_):
   """Returns once the coordinator's port is free (process 0) or open (the others).
 
-  Raises OSError otherwise. XLA would end the whole process, with a stack trace.
+  Raises OSError otherwise, where XLA would end the process with a stack trace.
   """
   host, _, port = coordinator_address.rpartition(':')
   address = (host.strip('[]'), int(port))
@@ -239,8 +239,8 @@ def _in_gke_pod():
 
 
 def _on_tpu_vm():
-  # The metadata server knows how many hosts there are: jax asks it. Where TPU_WORKER_
-  # HOSTNAMES is set (GKE), that was the answer already.
+  # jax asks the metadata server how many hosts there are. Where TPU_WORKER_HOSTNAMES is
+  # set (GKE), that answers it already.
   hosts = ('TPU_PROCESS_ADDRESSES', 'TPU_WORKER_HOSTNAMES', 'TPU_SKIP_MDS_QUERY')
   return _uses_tpu() and not any(variable in os.environ for variable in hosts)
 

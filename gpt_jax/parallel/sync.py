@@ -1,7 +1,7 @@
-"""What the processes of a run settle among themselves: all call, all get one answer.
+"""What the processes of a run agree on: all call, all get the same answer.
 
-Each question is a collective, so it waits for the steps under way: ask at a start and
-at a save, not at every step. Alone, a process asks nobody.
+Each function is a collective that waits for the steps in flight: call it at a start or
+a save, not at every step. A single process does not communicate.
 """
 
 import jax
@@ -19,26 +19,26 @@ CLASSES = {
 """Exit code -> class of error."""
 
 
-def any_process(is_so):
-  """Returns whether `is_so` holds on any process."""
+def any_process(flag):
+  """Returns whether `flag` is true on any process."""
   if jax.process_count() == 1:
-    return bool(is_so)
-  return bool(np.any(multihost_utils.process_allgather(np.array(bool(is_so)))))
+    return bool(flag)
+  return bool(np.any(multihost_utils.process_allgather(np.array(bool(flag)))))
 
 
 def broadcast_from_primary(value):
-  """Returns what the first process gives as `value`, a bool."""
+  """Returns the first process's `value`, a bool."""
   if jax.process_count() == 1:
     return bool(value)
   return bool(multihost_utils.broadcast_one_to_all(np.array(bool(value))))
 
 
 def raise_on_all(action):
-  """Returns what `action()` does, or raises on all processes where it fails on one.
+  """Returns `action()`, or raises on all processes where it fails on one.
 
-  The others raise the same class of UserError (RuntimeError where it is none) with that
-  one's message, so that all end alike and nobody waits for the dead. Of several the
-  last counts: what stops the first may be that the part of another is missing.
+  The others raise the same class of UserError (RuntimeError for other exceptions) with
+  that process's message, so that none waits for one that has ended. Of several failures
+  the last process's counts: the first may only miss a part that another did not write.
   """
   try:
     result = action()
@@ -46,19 +46,19 @@ def raise_on_all(action):
     mine = f'{getattr(error, "exit_code", 0)} {type(error).__name__}: {error}'
     found = _last_problem(mine)
     if found and found[0] != jax.process_index():
-      raise _told(*found) from error
+      raise _error_of(*found) from error
     raise
   if found := _last_problem(''):
-    raise _told(*found)
+    raise _error_of(*found)
   return result
 
 
-def _told(process, text):
-  """Returns the error that another process has told of."""
-  code, _, said = text.partition(' ')
+def _error_of(process, text):
+  """Returns the error that `process` has reported as `text`."""
+  code, _, message = text.partition(' ')
   if kind := CLASSES.get(int(code)):
-    return kind(f'process {process}: {said.partition(": ")[2]}')
-  return RuntimeError(f'process {process}: {said}')
+    return kind(f'process {process}: {message.partition(": ")[2]}')
+  return RuntimeError(f'process {process}: {message}')
 
 
 def _last_problem(text):
@@ -69,5 +69,5 @@ def _last_problem(text):
   content = np.frombuffer(text.encode()[:PROBLEM_BYTES], np.uint8)
   mine[: len(content)] = content
   rows = multihost_utils.process_allgather(mine)
-  given = [bytes(row).rstrip(b'\0').decode(errors='replace') for row in rows]
-  return next(((n, t) for n, t in reversed([*enumerate(given)]) if t), None)
+  texts = [bytes(row).rstrip(b'\0').decode(errors='replace') for row in rows]
+  return next(((n, t) for n, t in reversed([*enumerate(texts)]) if t), None)

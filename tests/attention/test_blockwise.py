@@ -51,7 +51,7 @@ def test_in_float64_it_is_dense_attention_to_the_last_digits(case):
   ids=['causal', 'window', 'bidirectional', 'window both sides', 'prefix'],
 )
 @pytest.mark.parametrize('T,S', [(32, 32), (30, 30), (9, 30), (30, 9)])
-def test_a_pair_of_blocks_is_visited_when_a_query_may_see_a_key(mask, T, S):
+def test_a_pair_is_visited_when_a_query_may_see_a_key(mask, T, S):
   """A prefix may be of any length when the program runs: then all keys are possible."""
   blocks = blockwise.Blocks(T, S, 4, 8)
   known = mask if mask.prefix_B is None else masks.bidirectional(None)
@@ -75,19 +75,19 @@ def test_blocks_hidden_by_the_mask_cost_nothing():
   assert flops(masks.causal().with_window(512), 4096) == whole * 15 / 8**2
 
 
-def test_the_compiled_loops_make_one_turn_per_visited_pair():
+def test_compiled_loops_iterate_once_per_visited_pair():
   text = compiled(blockwise.attend, 1024).as_text()
   turns = [int(n) for n in re.findall(r'known_trip_count[^}]*?"n":"(\d+)"', text)]
   assert turns == [10, 10]  # 4 + 3 + 2 + 1 blocks of 256, forward and backward
 
 
-def test_memory_grows_with_the_length_and_not_with_its_square():
+def test_memory_is_linear_in_the_length():
   """Temporary bytes of forward and backward pass, as the compiler counts them."""
   assert slope_of_memory(blockwise.attend) <= 1.2
   assert slope_of_memory(dense.attend) >= 1.7
 
 
-def test_rows_that_see_nothing_are_zero_and_take_no_gradient():
+def test_rows_that_see_nothing_are_zero_without_gradient():
   x_BHTK = np.random.default_rng(0).normal(size=(1, 2, 8, 4)).astype(np.float32)
   mask = masks.causal(jnp.array([[1, 1, 1, 0, 0, 0, 0, 0]]))
   run = small.jit(forward_and_backward(blocks_of(3), mask))
@@ -114,7 +114,7 @@ def test_rows_and_heads_stay_on_their_devices():
   assert not re.findall(r'all-gather|all-reduce|all-to-all|collective-permute', text)
 
 
-def test_one_token_at_a_time_is_left_to_the_dense_kernel():
+def test_one_token_goes_to_the_dense_kernel():
   q_BHTK, k_BHSK = jnp.ones((2, 2, 1, 4)), jnp.ones((2, 2, 64, 4))
   mask = masks.Mask(query_start_B=jnp.array([3, 9]))
 
@@ -126,7 +126,7 @@ def test_one_token_at_a_time_is_left_to_the_dense_kernel():
 
 
 @pytest.mark.parametrize('names,num_scans', [(('attended',), 2), ((), 3)])
-def test_a_remat_policy_that_saves_its_results_spares_a_second_forward_pass(
+def test_saving_its_results_spares_a_second_forward_pass(
   names, num_scans
 ):
   policy = jax.checkpoint_policies.save_only_these_names(*names)
@@ -140,7 +140,7 @@ def test_a_remat_policy_that_saves_its_results_spares_a_second_forward_pass(
   assert sum(eqn.primitive.name == 'scan' for eqn, _ in equations(jaxpr)) == num_scans
 
 
-def test_it_refuses_dropout_and_names_the_kernel_that_can():
+def test_dropout_is_refused_with_the_kernel_that_can():
   q_BHTK = jnp.ones((1, 1, 4, 4))
   with pytest.raises(ConfigError, match=r'model.attention_dropout.*kernel="dense"'):
     blockwise.attend(

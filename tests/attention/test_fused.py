@@ -15,19 +15,19 @@ def heads(dtype='float32'):
   return jnp.asarray(values, dtype)
 
 
-def test_it_refuses_a_soft_cap_and_names_the_kernel_that_can():
+def test_a_soft_cap_is_refused_with_the_kernel_that_can():
   q_BHTK = heads()
   with pytest.raises(ConfigError, match=r'attention.softcap=2.0.*kernel="dense"'):
     fused.attend(q_BHTK, q_BHTK, q_BHTK, masks.causal(), scale=1.0, softcap=2.0)
 
 
-def test_it_refuses_dropout_and_names_the_kernel_that_can():
+def test_dropout_is_refused_with_the_kernel_that_can():
   q_BHTK = heads()
   with pytest.raises(ConfigError, match=r'model.attention_dropout.*kernel="dense"'):
     fused.attend(q_BHTK, q_BHTK, q_BHTK, masks.causal(), scale=1.0, dropout=lambda x: x)
 
 
-def test_the_config_door_refuses_both_before_anything_is_built():
+def test_loading_a_config_refuses_both():
   with pytest.raises(ConfigError, match=r'attention.softcap=2.0.*dense'):
     small.resolve(attention__kernel='fused', attention__softcap=2.0)
   with pytest.raises(ConfigError, match=r'model.attention_dropout=0.1.*dense'):
@@ -37,7 +37,7 @@ def test_the_config_door_refuses_both_before_anything_is_built():
   )
 
 
-def test_padding_in_half_precision_is_finite_forward_and_backward():
+def test_padding_in_half_precision_is_finite_both_ways():
   q_BHTK = heads('bfloat16')
   mask = masks.causal(jnp.array([[1, 1, 0, 0]]))
 

@@ -58,7 +58,7 @@ CASES = {
 
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('name', sorted(set(VARIANTS) - {'dense'}))
-def test_values_and_gradients_equal_those_of_the_dense_kernel(name, case):
+def test_values_and_gradients_equal_the_dense_kernels(name, case):
   for array, expected in zip(
     unless_refused(name, case, 'float32'), from_dense(case), strict=True
   ):
@@ -67,7 +67,7 @@ def test_values_and_gradients_equal_those_of_the_dense_kernel(name, case):
 
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('name', sorted(VARIANTS))
-def test_half_precision_costs_its_rounding_and_no_more(name, case):
+def test_half_precision_costs_only_its_rounding(name, case):
   for array, expected in zip(
     unless_refused(name, case, 'bfloat16'), from_dense(case), strict=True
   ):
@@ -78,7 +78,7 @@ def test_half_precision_costs_its_rounding_and_no_more(name, case):
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('name', sorted(KERNELS))
-def test_the_output_has_shape_and_type_of_the_queries(name, dtype):
+def test_the_output_has_shape_and_dtype_of_the_queries(name, dtype):
   q_BHTK, k_BGSK, v_BGSK, _ = (x.astype(dtype) for x in operands(T, 2))
   out_BHTK = jax.eval_shape(
     lambda *qkv: KERNELS[name](*qkv, masks.causal(), scale=0.4), q_BHTK, k_BGSK, v_BGSK

@@ -41,7 +41,7 @@ def test_no_window_changes_nothing():
   assert mask.with_window(None) is mask
 
 
-def test_a_prefix_is_seen_by_every_query_of_its_row():
+def test_a_prefix_is_visible_to_every_query_of_its_row():
   seen_BTS = seen(masks.prefix(jnp.array([0, 3, 6])))
   np.testing.assert_array_equal(seen_BTS[0], np.tril(np.ones((T, T))))
   assert seen_BTS[1, :, :3].all()
@@ -64,7 +64,7 @@ def test_a_window_limits_the_prefix_too():
   )
 
 
-def test_segments_do_not_see_each_other_and_padding_is_seen_by_nobody():
+def test_segments_are_apart_and_padding_is_hidden():
   seen_TS = seen(masks.causal(jnp.array([[1, 1, 2, 2, 0, 0]])))[0]
   np.testing.assert_array_equal(
     seen_TS,
@@ -80,7 +80,7 @@ def test_segments_do_not_see_each_other_and_padding_is_seen_by_nobody():
 
 
 @pytest.mark.parametrize('window', [None, 2])
-def test_decoding_step_by_step_sees_the_rows_of_the_whole_matrix(window):
+def test_decoding_sees_the_rows_of_the_full_matrix(window):
   whole_TS = seen(masks.causal().with_window(window))[0]
   for start, length in itertools.product(range(T), (1, 2)):
     if start + length > T:
@@ -91,14 +91,14 @@ def test_decoding_step_by_step_sees_the_rows_of_the_whole_matrix(window):
     np.testing.assert_array_equal(step_BTS[1], whole_TS[:length])
 
 
-def test_key_segments_may_differ_from_those_of_the_queries():
+def test_key_segments_may_differ_from_query_segments():
   mask = masks.Mask(
     causal=False, segments_BT=jnp.array([[2]]), segments_BS=jnp.array([[1, 2, 2, 0]])
   )
   np.testing.assert_array_equal(seen(mask, 1, 4), [[[0, 1, 1, 0]]])
 
 
-def test_the_dense_matrix_is_alibi_where_seen_and_the_lowest_number_elsewhere():
+def test_the_dense_matrix_is_alibi_where_visible_else_lowest():
   slopes_H = jnp.array([0.5, 0.25])
   dense_BHTS = np.asarray(masks.causal().with_slopes(slopes_H).dense(3, 3))
   low = np.finfo(np.float32).min
@@ -114,7 +114,7 @@ def test_alibi_of_an_encoder_is_symmetric():
   np.testing.assert_array_equal(bias_BHTS, np.swapaxes(bias_BHTS, 2, 3))
 
 
-def test_a_row_with_nothing_to_see_stays_finite_in_the_softmax():
+def test_a_row_without_visible_keys_stays_finite():
   dense_BHTS = masks.causal(jnp.zeros((1, T), jnp.int32)).dense(T, T)
   assert np.isfinite(dense_BHTS).all()
   assert np.isfinite(jax.nn.softmax(dense_BHTS - 50.0)).all()
@@ -138,7 +138,7 @@ RULES = {
 
 
 @pytest.mark.parametrize('mask', RULES.values(), ids=RULES.keys())
-def test_a_tile_says_what_its_part_of_the_matrix_says(mask):
+def test_a_tile_equals_its_part_of_the_matrix(mask):
   matrix_BHTS = np.asarray(mask.dense(T, T))
 
   @jax.jit
@@ -150,7 +150,7 @@ def test_a_tile_says_what_its_part_of_the_matrix_says(mask):
     np.testing.assert_array_equal(tile(query, key), part_BHTS)
 
 
-def test_padding_a_mask_adds_tokens_that_nobody_sees():
+def test_padding_a_mask_adds_hidden_tokens():
   mask = masks.bidirectional(jnp.array([[1, 1, 2, 2, 2, 2]]))
   seen_TS = seen(mask.pad(1, 2), T + 1, T + 2)[0]
   np.testing.assert_array_equal(seen_TS[:T, :T], seen(mask)[0])

@@ -41,14 +41,14 @@ def on_devices(block=2, **sizes):
 
 
 @pytest.mark.parametrize('case', sorted(set(CASES) - UNEVEN))
-def test_four_devices_give_values_and_gradients_of_the_dense_kernel(case):
+def test_four_devices_equal_the_dense_kernel(case):
   got = out_and_grads(on_devices(sequence=4), case, 'float32')
   for array, expected in zip(got, from_dense(case), strict=True):
     np.testing.assert_allclose(array, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize('case', sorted(set(CASES) - UNEVEN - {'multi-query'}))
-def test_half_precision_beside_other_axes_costs_its_rounding_and_no_more(case):
+def test_half_precision_beside_other_axes_costs_only_rounding(case):
   attend = on_devices(data=2, sequence=2, tensor=2)
   got = out_and_grads(attend, case, 'bfloat16')
   for array, expected in zip(got, from_dense(case), strict=True):
@@ -57,7 +57,7 @@ def test_half_precision_beside_other_axes_costs_its_rounding_and_no_more(case):
 
 
 @pytest.mark.parametrize('case', ['groups with everything', 'window both sides'])
-def test_in_float64_eight_devices_give_dense_attention_to_the_last_digits(case):
+def test_in_float64_8_devices_equal_dense_to_the_last_digits(case):
   with jax.enable_x64():
     got = out_and_grads(on_devices(sequence=8, block=1), case, 'float64')
     expected = out_and_grads(dense.attend, case, 'float64')
@@ -66,7 +66,7 @@ def test_in_float64_eight_devices_give_dense_attention_to_the_last_digits(case):
     np.testing.assert_allclose(array, wanted, atol=1e-13)
 
 
-def test_time_may_lie_along_several_axes_of_the_mesh():
+def test_time_may_be_sharded_over_several_mesh_axes():
   overrides = (('time', ('data', 'sequence')), ('batch', None))
   rules = rules_of('sequence', overrides, data=2, sequence=2)
   attend = functools.partial(ring.attend, rules=rules, block=2)
@@ -109,7 +109,7 @@ def forward_and_backward(rules, mask, block=None):
   return run
 
 
-def test_each_device_computes_its_share_and_not_a_product_more():
+def test_each_device_computes_its_share_of_the_flops():
   whole = hlo_costs.measure(compiled(1).as_text()).matmul_flops
   for devices in (2, 4, 8):
     costs = hlo_costs.measure(compiled(devices).as_text())
@@ -125,7 +125,7 @@ def test_memory_falls_with_the_number_of_devices():
   assert sizes[8] < 0.6 * sizes[4] < 0.6**2 * sizes[2]
 
 
-def test_the_wire_carries_keys_and_values_round_and_their_gradients_behind():
+def test_bytes_sent_are_keys_values_and_their_gradients():
   devices, share = 4, 4096 // 4
   # In float32: XLA's CPU backend sends bfloat16 as float32 anyway.
   program = compiled(devices, dtype=jnp.float32)
@@ -142,14 +142,14 @@ def test_the_wire_carries_keys_and_values_round_and_their_gradients_behind():
   assert sent == forward + backward + exchanged - shared
 
 
-def test_no_device_sees_a_whole_row_or_its_scores():
+def test_no_device_holds_a_full_row_or_its_scores():
   text = compiled(4).as_text()
   assert '[1,4,1024,64]' in text
   assert '4096' not in text.replace('[1,4,4096,64]', '').split('ENTRY')[0]
   assert 'all-gather' not in text and 'all-reduce' not in text
 
 
-def test_keys_leave_before_the_products_that_do_not_need_them():
+def test_keys_are_sent_before_the_matmuls():
   """In the order of the program, which is all that the compiler has to respect."""
   run = forward_and_backward(rules_of(sequence=4), masks.causal(), block=2)
   x_BHTK = jax.ShapeDtypeStruct((1, 2, 32, 4), jnp.float32)
@@ -180,7 +180,7 @@ def test_keys_leave_before_the_products_that_do_not_need_them():
   ],
   ids=['fsdp, microbatches, prefix', 'tensor, local, ALiBi'],
 )  # fmt: skip
-def test_a_step_is_that_of_the_dense_kernel_on_one_device(overrides):
+def test_a_step_equals_the_dense_kernels_on_one_device(overrides):
   # eps keeps Adam from magnifying gradients that are rounding only.
   same = {'optimizer.eps': 1e-3, 'data.seq_len': 16, 'model.vocab_size': 64}
   same |= {k: v for k, v in overrides.items() if 'mesh' not in k}
@@ -205,7 +205,7 @@ def test_a_step_is_that_of_the_dense_kernel_on_one_device(overrides):
   tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5, atol=1e-5)
 
 
-def test_a_run_trains_scores_and_writes_with_time_cut(tmp_path):
+def test_a_run_with_sharded_time_trains_scores_and_samples(tmp_path):
   corpus = tmp_path / 'words.txt'
   corpus.write_text(tiny_runs.words(4000))
   losses, scores = [], []
@@ -232,7 +232,7 @@ def test_a_run_trains_scores_and_writes_with_time_cut(tmp_path):
   assert samples[0] == samples[1] != ''
 
 
-def test_a_remat_policy_that_saves_its_results_spares_a_second_forward_pass():
+def test_saving_its_results_spares_a_second_forward_pass():
   names = jax.checkpoint_policies.save_only_these_names('attended')
 
   def num_rings(policy):
@@ -260,7 +260,7 @@ def test_a_remat_policy_that_saves_its_results_spares_a_second_forward_pass():
     (4 * 1031, 1, 1, dict(sequence=2), (), r'data\.seq_len=4124: .* multiple of 256'),
   ],
 )  # fmt: skip
-def test_what_the_mesh_cannot_share_out_is_refused(
+def test_shapes_that_do_not_divide_are_refused(
   length, heads, kv_heads, sizes, overrides, expected
 ):
   rules = rules_of('sequence', overrides, **sizes)
@@ -271,7 +271,7 @@ def test_what_the_mesh_cannot_share_out_is_refused(
     jax.eval_shape(attend, q_BHTK, k_BGSK, k_BGSK)
 
 
-def test_it_refuses_dropout_and_names_the_kernel_that_can():
+def test_dropout_is_refused_with_the_kernel_that_can():
   x_BHTK = jnp.ones((1, 1, 4, 4))
   with pytest.raises(ConfigError, match=r'model.attention_dropout.*kernel="dense"'):
     ring.attend(x_BHTK, x_BHTK, x_BHTK, masks.causal(), scale=1.0, dropout=abs)

@@ -87,7 +87,7 @@ def rules_of(preset, **mesh):
   return make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
 
 
-def test_on_a_mesh_each_device_attends_for_its_rows_and_heads():
+def test_on_a_mesh_each_device_has_its_rows_and_heads():
   rules = rules_of('fsdp_tensor', data=4, tensor=2)
   arrays = [jnp.concatenate([array] * 2) for array in operands()]
   segments_BT = np.concatenate([SEGMENTS_BT] * 2)
@@ -99,7 +99,7 @@ def test_on_a_mesh_each_device_attends_for_its_rows_and_heads():
 
 
 @pytest.mark.parametrize('case', REFUSED)
-def test_what_it_cannot_do_is_refused_with_a_kernel_that_can(case):
+def test_what_it_cannot_do_is_refused_with_one_that_can(case):
   options = dict(mask=masks.causal()) | REFUSED[case]
   arrays = operands(T=options.pop('T', T))
   mask = options.pop('mask')
@@ -107,7 +107,7 @@ def test_what_it_cannot_do_is_refused_with_a_kernel_that_can(case):
     splash.attend(*arrays, mask, scale=1.0, **options)
 
 
-def test_time_on_several_devices_is_refused():
+def test_sharded_time_is_refused():
   with pytest.raises(ConfigError, match='whole rows'):
     splash.attend(
       *operands(), masks.causal(), scale=1.0, rules=rules_of('sequence', sequence=8)

@@ -33,7 +33,7 @@ SIZES = {
   ('kernel', 'loss', 'scan_layers'),
   [('dense', 'plain', False), ('blockwise', 'plain', True), ('dense', 'fused', True)],
 )
-def test_products_of_a_step_read_bfloat16_and_sum_float32(kernel, loss, scan_layers):
+def test_matmuls_of_a_step_read_bfloat16_and_sum_float32(kernel, loss, scan_layers):
   options = {
     'attention.kernel': kernel,
     'objective.loss': loss,
@@ -43,7 +43,7 @@ def test_products_of_a_step_read_bfloat16_and_sum_float32(kernel, loss, scan_lay
   assert flops[FAST] >= 0.95 * sum(flops.values()), flops
 
 
-def test_float32_products_would_be_seen():
+def test_float32_matmuls_would_be_noticed():
   flops = flops_by_types(compiled_step(SIZES | {'model.dtype': 'float32'}))
   assert flops[FAST] == 0 < flops['f32', 'f32', 'f32']
 

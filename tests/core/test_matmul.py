@@ -85,12 +85,12 @@ def test_bfloat16_runs_here_on_operands_that_other_work_produces(equation, num_t
   )
 
 
-def test_sums_of_low_precision_products_are_float32():
+def test_low_precision_matmuls_sum_in_float32():
   ones_1D = jnp.ones((1, 4096), jnp.bfloat16)  # bfloat16 sums get stuck at 256
   assert einsum('TD,TD->T', ones_1D, ones_1D) == 4096
 
 
-def test_the_result_has_the_type_asked_for_and_gradients_those_of_the_operands():
+def test_the_result_has_the_dtype_asked_gradients_their_own():
   a, b, _ = (x.astype(jnp.bfloat16) for x in operands('BTD,VD->BTV'))
   out, vjp = jax.vjp(lambda a, b: einsum('BTD,VD->BTV', a, b, jnp.float32), a, b)
   assert out.dtype == jnp.float32
@@ -98,7 +98,7 @@ def test_the_result_has_the_type_asked_for_and_gradients_those_of_the_operands()
 
 
 @pytest.mark.parametrize('out_dtype', ['bfloat16', 'float32'])
-def test_all_three_products_read_bfloat16_and_write_float32(out_dtype):
+def test_all_three_matmuls_read_bfloat16_and_write_float32(out_dtype):
   a, b, _ = (x.astype(jnp.bfloat16) for x in operands('BTD,DF->BTF'))
 
   def gradients(a, b):
@@ -114,7 +114,7 @@ def test_all_three_products_read_bfloat16_and_write_float32(out_dtype):
 
 
 @pytest.mark.parametrize('multiply', [contract, weight_gradient])
-def test_a_float32_cpu_gradient_of_a_weight_does_not_turn_the_tokens_around(multiply):
+def test_a_float32_cpu_weight_gradient_transposes_no_tokens(multiply):
   # A turned copy would compute again, number by number, what made the operand.
   equation = 'BTF,BTD->FD'
   x_BTF, d_out_BTD, _ = operands(equation, T=256, F=96)

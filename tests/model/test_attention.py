@@ -50,7 +50,7 @@ def run(attention, params, x_BTD, mask=None, start=0, deterministic=True, rngs=N
   return out_BTD
 
 
-def test_grouped_heads_equal_all_heads_with_repeated_keys_and_values():
+def test_grouped_heads_equal_repeated_keys_and_values():
   grouped, full = layer(num_kv_heads=2), layer()
   params = params_of(grouped)
   repeated = params | {
@@ -157,7 +157,7 @@ def test_a_kernel_is_asked_for_dropout_only_when_there_is_some():
 
 
 @pytest.mark.parametrize('init,scale', [('gpt2', 0.5), ('fan_in', 0.5), ('mup', 0.25)])
-def test_scores_are_scaled_by_the_root_of_the_head_width_or_by_it_under_mup(
+def test_scores_are_scaled_by_1_over_sqrt_k_or_under_mup_by_k(
   init, scale
 ):
   scales = []

@@ -82,7 +82,7 @@ def test_rows_of_different_lengths_decode_as_if_alone():
     np.testing.assert_allclose(logits_BTV[:, 0], expected_BV, atol=1e-4)
 
 
-def test_a_prefix_reads_itself_on_both_sides_and_decodes_from_there():
+def test_a_prefix_sees_itself_both_ways_and_decodes_causally():
   model = small.make(small.resolve(model__position='rope'))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   mask = masks.prefix(jnp.array([4, 4]))

@@ -80,7 +80,7 @@ def test_a_bidirectional_mask_sees_the_future():
   assert _seen(config, 'dense', masks.bidirectional()).all()
 
 
-def test_a_prefix_is_seen_by_all_and_nothing_else_is_seen_early():
+def test_a_prefix_is_visible_to_all_and_the_rest_is_causal():
   config = small.resolve(**_model(dict(tie_embeddings=False)))
   seen_TT = _seen(config, 'dense', masks.prefix(jnp.array([3])))
   expected_TT = np.tril(np.ones_like(seen_TT))
@@ -88,7 +88,7 @@ def test_a_prefix_is_seen_by_all_and_nothing_else_is_seen_early():
   np.testing.assert_array_equal(seen_TT, expected_TT)
 
 
-def test_local_layers_see_their_window_and_two_of_them_twice_as_far():
+def test_two_local_layers_see_twice_as_far_as_one():
   overrides = dict(layer_pattern=('local:3',), tie_embeddings=False)
   index = np.arange(8)
   distance_TT = index[:, None] - index[None]
@@ -112,7 +112,7 @@ def test_packed_documents_give_the_logits_of_separate_ones(position):
     np.testing.assert_allclose(packed_TV[start:end], alone_TV[: end - start], atol=1e-5)
 
 
-def test_padding_does_not_change_what_an_encoder_says():
+def test_padding_does_not_change_an_encoders_logits():
   overrides = dict(norm_position='post', activation='gelu_exact')
   model = small.make(small.resolve(**_model(overrides)))
   params, logits = small.random_params(model), small.logits_of(model)
@@ -163,7 +163,7 @@ def test_rematerialising_changes_neither_loss_nor_gradients(remat, scan_layers):
 @pytest.mark.parametrize(
   'scan_layers,barriers', [(True, ['False', 'True']), (False, ['True'] * 4)]
 )
-def test_a_scan_recomputes_the_last_block_of_its_pattern_without_a_barrier(
+def test_a_scan_recomputes_its_last_block_without_a_barrier(
   scan_layers, barriers
 ):
   """In the order of the backward pass: the last block comes first."""
@@ -209,7 +209,7 @@ def test_a_tied_head_has_no_matrix_of_its_own():
   assert shapes[False]['head']['kernel'].shape == (16, 16)
 
 
-def test_bfloat16_activations_stay_close_to_float32_and_logits_are_float32():
+def test_bfloat16_stays_close_to_float32_and_logits_are_float32():
   overrides = dict(position='rope', norm='rmsnorm', activation='swiglu', num_kv_heads=2)
   low = small.make(small.resolve(**_model(overrides, dtype='bfloat16')))
   full = small.make(small.resolve(**_model(overrides)))
@@ -227,7 +227,7 @@ def test_bfloat16_activations_stay_close_to_float32_and_logits_are_float32():
   assert low_P @ full_P / np.linalg.norm(low_P) / np.linalg.norm(full_P) > 0.99
 
 
-def test_every_matrix_product_of_a_bfloat16_step_sums_in_float32():
+def test_every_matmul_of_a_bfloat16_step_sums_in_float32():
   config = small.resolve(**_model(dict(dtype='bfloat16', activation='swiglu')))
   model = small.make(config)
   shapes = nn.unbox(small.boxed_shapes(model))

@@ -99,7 +99,7 @@ def test_dropping_out_keeps_the_mean_of_the_stream(field):
   assert error < 5 * spread / np.sqrt(2000)  # five standard errors
 
 
-def test_stochastic_depth_drops_whole_branches_of_a_row_and_deeper_ones_more_often():
+def test_stochastic_depth_drops_deeper_branches_more_often():
   overrides = dict(stochastic_depth=0.8, num_layers=4, scan_layers=False)
   model = small.make(small.resolve(**_model(overrides)))
 

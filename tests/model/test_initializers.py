@@ -46,7 +46,7 @@ def expected_std(init, name):
 
 
 @pytest.mark.parametrize('init', ['gpt2', 'fan_in', 'mup'])
-def test_every_tensor_has_the_deviation_of_its_rule(init):
+def test_every_tensor_has_the_standard_deviation_of_its_rule(init):
   for name, leaf in initial(model__init=init, model__mup_base_width=16).items():
     leaf, wanted = np.asarray(leaf), expected_std(init, name)
     if wanted == 0.0:
@@ -58,7 +58,7 @@ def test_every_tensor_has_the_deviation_of_its_rule(init):
       assert abs(leaf.mean()) < 5 * wanted / math.sqrt(leaf.size), name
 
 
-def test_fan_in_is_cut_at_two_sigma_and_still_has_the_deviation_asked_for():
+def test_fan_in_is_truncated_with_the_standard_deviation_asked():
   draw = initializers.truncated_normal(0.5)(jax.random.key(0), (200_000,), 'float32')
   assert np.abs(draw).max() <= 2 * 0.5 / 0.8796 + 1e-6
   assert np.std(draw) == pytest.approx(0.5, rel=0.01)
@@ -69,7 +69,7 @@ def test_layers_of_the_scan_start_differently():
   assert np.abs(leaf[0] - leaf[1]).max() > 0.01
 
 
-def test_the_stream_keeps_its_size_with_depth_by_gpt2s_rule():
+def test_gpt2s_rule_keeps_the_streams_variance_with_depth():
   """RMS after 2 and after 16 layers: alike with 1/sqrt(2L), growing without it."""
   scaled, unscaled = {}, {}
   for num_layers in (2, 16):

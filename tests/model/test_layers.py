@@ -1,4 +1,4 @@
-"""Layers with parameters: linear maps, embeddings, norms, the MLP and its activations."""
+"""Layers with parameters: linear maps, embeddings, norms, the MLP, activations."""
 
 import flax.linen as nn
 import jax

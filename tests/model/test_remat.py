@@ -75,7 +75,7 @@ def test_the_backward_pass_reads_weights_after_the_loss(case, on_slices):
 
 
 @pytest.mark.parametrize('remat', ['none', 'names', 'dots'])
-def test_where_activations_are_kept_nothing_waits(remat, on_slices):
+def test_where_activations_are_saved_nothing_waits(remat, on_slices):
   on_slices()
   assert not waits(gradients(remat)[1])
 

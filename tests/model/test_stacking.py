@@ -23,7 +23,7 @@ def test_unstacking_and_stacking_again_changes_nothing():
   small.assert_trees_close(stacking.stack(stacking.unstack(stacked)), stacked, atol=0)
 
 
-def test_layer_i_is_slice_i_also_past_the_tenth():
+def test_layer_i_is_slice_i_beyond_the_tenth_too():
   stacked = params(num_layers=12)
   unrolled = stacking.unstack(stacked)
   kernel = stacked['layers']['block_0']['mlp']['up']['kernel']
@@ -34,7 +34,7 @@ def test_layer_i_is_slice_i_also_past_the_tenth():
   small.assert_trees_close(stacking.stack(unrolled), stacked, atol=0)
 
 
-def test_the_unrolled_model_has_the_names_and_shapes_of_unstacked_parameters():
+def test_unstacked_parameters_are_those_of_the_unrolled_model():
   unrolled = params(scan_layers=False)
   small.assert_trees_close(
     pytree.map_named(lambda _, leaf: leaf * 0, stacking.unstack(params())),
@@ -42,7 +42,7 @@ def test_the_unrolled_model_has_the_names_and_shapes_of_unstacked_parameters():
   )
 
 
-def test_what_is_in_the_form_already_is_left_alone():
+def test_a_tree_in_the_form_asked_is_left_alone():
   unrolled, stacked = params(scan_layers=False), params()
   assert stacking.unstack(unrolled) is unrolled
   assert stacking.stack(stacked) is stacked

@@ -46,7 +46,7 @@ def test_on_every_tpu_gathers_stay_gathers(chip):
   assert int(options['xla_jf_spmd_threshold_for_windowed_einsum_mib']) > 100_000
 
 
-def test_a_v5e_gathers_beside_element_wise_work_where_it_keeps_no_activations():
+def test_a_v5e_gathers_beside_element_wise_work_with_full_remat():
   mesh, flag = mesh_of('TPU v5 lite'), f'{FUSED_GATHERS}_fuse_kloop_fusions'
   assert options_for(mesh, 'full')[flag] == 'true'
   # With that flag alone the compiler crashed on two slices (experiments/LOG.md).

@@ -15,13 +15,13 @@ def test_minus_one_takes_the_devices_that_are_left():
 
 
 @pytest.mark.parametrize('num_slices', [1, 2])
-def test_beside_another_rest_data_takes_the_slices(num_slices):
+def test_with_two_minus_ones_data_takes_the_slices(num_slices):
   sizes = meshes.axis_sizes(dict(data=-1, fsdp=-1, tensor=2), 16, num_slices)
   assert (sizes['data'], sizes['fsdp']) == (num_slices, 8 // num_slices)
   assert meshes.axis_sizes(dict(data=-1, fsdp=4), 16, num_slices)['data'] == 4
 
 
-def test_slices_that_leave_no_room_are_an_error_with_the_way_across_them():
+def test_too_many_slices_are_an_error_that_says_data_1():
   words = r'data=-1 \(the 4 slices\), fsdp=-1,.*a multiple of 64 .* are 32;.* data=1 to'
   with pytest.raises(ConfigError, match=words):
     meshes.axis_sizes(dict(data=-1, fsdp=-1, tensor=16), 32, 4)
@@ -46,14 +46,12 @@ def test_one_device_makes_a_mesh_of_ones():
     (dict(data=16), r'needs 16 devices, and there are 8.*-1'),
   ],
 )
-def test_sizes_that_do_not_make_the_devices_are_an_error_with_both_numbers(
-  requested, message
-):
+def test_wrong_mesh_sizes_are_an_error_with_both_numbers(requested, message):
   with pytest.raises(ConfigError, match=message):
     meshes.axis_sizes(requested, 8)
 
 
-def test_the_mesh_holds_every_device_once_in_the_order_of_the_axes():
+def test_the_mesh_holds_every_device_once_in_axis_order():
   mesh = meshes.make_mesh(dict(data=2, tensor=-1))
   assert mesh.axis_names == MESH_AXES
   assert dict(mesh.shape) == dict(data=2, fsdp=1, sequence=1, tensor=4, expert=1)
@@ -101,12 +99,12 @@ def test_slices_lie_along_the_outermost_axis_that_they_divide(asked):
   assert sizes['fsdp'] == 4
 
 
-def test_slices_are_told_by_tpus_and_are_one_elsewhere():
+def test_tpus_tell_their_slices_other_devices_form_one():
   assert meshes.slices_of(TWO_SLICES) == {0, 1}
   assert meshes.slices_of(jax.devices()) == {0}
 
 
-def test_weights_stay_within_a_slice_where_data_is_left_open(asked):
+def test_weights_stay_within_a_slice_when_data_is_minus_1(asked):
   meshes.make_mesh(dict(data=-1, fsdp=-1), TWO_SLICES)
   assert asked == dict(inside=(1, 4, 1, 1, 1), across=(2, 1, 1, 1, 1))
 

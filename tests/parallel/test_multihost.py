@@ -129,7 +129,7 @@ def test_a_process_that_is_alone_stays_alone(started, monkeypatch, variables):
   assert started == []
 
 
-def test_evidence_that_leads_nowhere_is_an_error_with_the_way_out(monkeypatch):
+def test_a_failed_join_is_an_error_that_says_how_to_run_alone(monkeypatch):
   for variable, value in CLUSTERS['ompi'].items():
     monkeypatch.setenv(variable, value)
 
@@ -142,7 +142,7 @@ def test_evidence_that_leads_nowhere_is_an_error_with_the_way_out(monkeypatch):
   assert 'GPT_JAX_NUM_PROCESSES=1' in str(error.value)
 
 
-def test_a_coordinator_that_does_not_answer_is_an_error_with_its_address():
+def test_a_silent_coordinator_is_an_error_with_its_address():
   address = f'127.0.0.1:{local._free_port()}'
   with pytest.raises(UserError, match=f'{address}.*refused'):
     multihost.initialize(address, 2, 1, timeout_seconds=0.2)
@@ -209,9 +209,7 @@ def launch(*arguments, processes, devices=2, **options):
   return exit_code
 
 
-def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhere(
-  tmp_path, capfd
-):
+def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   run = tmp_path / 'run'
   assert launch('train', run, processes=2, log_dir=tmp_path / 'logs') == 0
   told = 'told by GPT_JAX_COORDINATOR'
@@ -226,6 +224,6 @@ def test_two_processes_save_as_one_fail_as_one_and_their_checkpoint_opens_anywhe
 
 
 @pytest.mark.parametrize(('how', 'code'), [('3', 3), ('kill', 128 + signal.SIGKILL)])
-def test_one_dying_process_ends_the_others_and_gives_the_exit_code(how, code, capfd):
+def test_a_dying_process_ends_the_others_with_its_exit_code(how, code, capfd):
   assert launch('die', how, processes=2, devices=1, stop_seconds=0.5) == code
   assert f'process 1 ended first, exit code {code}' in capfd.readouterr().err

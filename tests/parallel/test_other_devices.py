@@ -13,7 +13,7 @@ from gpt_jax.train import resume
 from tests import tiny_runs
 
 
-def test_any_number_of_devices_goes_on_with_the_losses_of_any_other(tmp_path):
+def test_a_run_resumes_on_any_number_of_devices(tmp_path):
   overrides = {'optimizer.learning_rate': 1e-3, 'model.num_layers': 1}
   config = tiny_runs.tiny_config(overrides)
   vocab = objectives.Vocab(size=16, eos_id=None)

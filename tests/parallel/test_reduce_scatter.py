@@ -28,7 +28,7 @@ def test_a_plane_is_summed_over_columns_and_then_rows():
 
 
 @pytest.mark.parametrize('sizes', [(4, 4), (2, 4), (2, 3, 4), (8, 1, 8)])
-def test_every_two_places_meet_and_every_group_is_a_line(sizes):
+def test_every_two_devices_meet_and_every_group_is_a_line(sizes):
   stages = reduce_scatter.ring_groups(grid(*sizes))
   assert len(stages) == sum(size > 1 for size in sizes)
   reached = [{i} for i in range(len(grid(*sizes)))]
@@ -51,11 +51,11 @@ def test_every_two_places_meet_and_every_group_is_a_line(sizes):
     [(0, 0), (0, 1), (1, 0)],
   ],
 )
-def test_what_is_no_grid_is_one_group(coordinates):
+def test_devices_that_form_no_grid_are_one_group(coordinates):
   assert reduce_scatter.ring_groups(coordinates) == (None,)
 
 
-def test_stages_leave_the_pieces_that_one_sum_over_all_leaves(monkeypatch):
+def test_rings_in_turn_leave_the_shards_of_one_reduce_scatter(monkeypatch):
   mesh = make_mesh({'fsdp': 8})
   x = np.random.default_rng(0).integers(0, 9, (8, 5, 16)).astype(np.float32)
 

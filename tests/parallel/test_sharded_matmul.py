@@ -96,7 +96,7 @@ def collectives(text):
   return {kind: found.count(kind) for kind in sorted(set(found))}
 
 
-def test_a_weight_is_gathered_twice_and_its_gradient_reduced_once():
+def test_weights_are_gathered_twice_and_gradients_reduced_once():
   counts = collectives(compiled('fsdp', 'down'))
   # The shard of the gradient that fsdp leaves is summed over data.
   assert counts == {'all_gather': 2, 'reduce_scatter': 1, 'all_reduce': 1}

@@ -112,7 +112,7 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_each_device_holds_the_share_of_each_parameter_that_it_should(case):
+def test_each_device_holds_its_shard_of_each_parameter(case):
   preset, mesh, overrides = CASES[case]
   rules = rules_of(preset, mesh)
   model = small.make(small.resolve(**overrides))
@@ -145,7 +145,7 @@ def test_every_preset_places_known_names_on_known_axes():
       assert set((axes,) if isinstance(axes, str) else axes) <= set(MESH_AXES)
 
 
-def test_a_dimension_that_does_not_divide_is_an_error_with_both_ways_out():
+def test_an_indivisible_dimension_is_an_error_with_two_fixes():
   rules = rules_of('fsdp_tensor', dict(data=1, fsdp=2, tensor=4))
   rules.check('key/kernel', (16, 4, 8), ('embed', 'kv_heads', 'head_dim'))
   with pytest.raises(ConfigError) as caught:
@@ -155,13 +155,13 @@ def test_a_dimension_that_does_not_divide_is_an_error_with_both_ways_out():
     assert words in str(caught.value)
 
 
-def test_the_way_out_of_an_indivisible_dimension_works():
+def test_replicating_an_indivisible_dimension_works():
   rules = rules_of('fsdp_tensor', dict(data=1, fsdp=2, tensor=4), kv_heads=None)
   rules.check('key/kernel', (16, 2, 8), ('embed', 'kv_heads', 'head_dim'))
   assert rules.num_shards('kv_heads') == 1
 
 
-def test_an_override_moves_one_name_and_no_other():
+def test_an_override_changes_one_name_and_no_other():
   mesh = dict(data=2, fsdp=2, tensor=2)
   plain = rules_of('fsdp_tensor', mesh)
   moved = rules_of('fsdp_tensor', mesh, mlp=('tensor', 'data'))
@@ -173,7 +173,7 @@ def test_an_override_moves_one_name_and_no_other():
     assert plain.mesh_axes_of(name) == moved.mesh_axes_of(name)
 
 
-def test_rows_of_tables_are_cut_in_width_first_and_otherwise_as_the_stream():
+def test_embedding_rows_are_sharded_in_width_then_as_the_stream():
   mesh = dict(data=2, fsdp=2, sequence=2)
   rules = rules_of('sequence', mesh)
   assert rules.spec(EMBED_AXES) == jax.P(('data',), ('sequence', 'tensor'), 'fsdp')
@@ -184,7 +184,7 @@ def test_rows_of_tables_are_cut_in_width_first_and_otherwise_as_the_stream():
 
 
 @pytest.mark.parametrize('norm_position', ['pre', 'post'])
-def test_rows_of_two_tables_are_summed_before_they_travel(norm_position):
+def test_rows_of_two_embeddings_are_summed_before_they_travel(norm_position):
   rules = rules_of('fsdp', dict(data=2, fsdp=4))
   overrides = dict(model__position='learned', model__norm_position=norm_position)
   model = small.make(small.resolve(**overrides), rules=rules)
@@ -197,7 +197,7 @@ def test_rows_of_two_tables_are_summed_before_they_travel(norm_position):
   assert sorted(moved) == [('f32', 'all-to-all'), ('s32', 'all-gather')]
 
 
-def test_one_mesh_axis_cannot_cut_two_dimensions():
+def test_one_mesh_axis_cannot_shard_two_dimensions():
   rules = rules_of('fsdp_tensor', dict(data=2, fsdp=2, tensor=2), embed='tensor')
   with pytest.raises(ConfigError, match="'embed'.*'mlp'.*same mesh axis"):
     rules.sharding(('embed', 'mlp'))
@@ -208,13 +208,13 @@ def test_an_unknown_preset_is_met_with_the_nearest_name():
     rules_of('fsdp_tensr', dict(data=8))
 
 
-def test_batches_are_cut_over_data_and_fsdp_together():
+def test_batches_are_sharded_over_data_and_fsdp_together():
   for preset in PRESETS:
     rules = rules_of(preset, dict(data=2, fsdp=4))
     assert rules.num_shards('batch') == 8
 
 
-def test_names_without_a_place_are_whole():
+def test_names_without_mesh_axes_are_replicated():
   rules = rules_of('replicated', dict(data=8))
   assert rules.spec(('embed', 'mlp')) == jax.P(None, None)
   assert rules.sharding().is_fully_replicated

@@ -31,7 +31,7 @@ def others(monkeypatch):
   return told
 
 
-def test_one_that_says_so_is_enough(others):
+def test_one_process_is_enough_for_any(others):
   others += [False, True]
   assert sync.any_process(False)
   others[1] = False
@@ -56,7 +56,7 @@ def test_all_end_with_the_error_of_the_one_that_failed(others):
     sync.raise_on_all(fail)
 
 
-def test_a_message_that_is_too_long_is_cut(others):
+def test_a_long_message_is_truncated(others):
   others += [b'3 DataError: ' + sync.PROBLEM_BYTES * b'x']
   others[0] = others[0][: sync.PROBLEM_BYTES]
   with pytest.raises(DataError, match='process 1: xxx'):

@@ -22,11 +22,14 @@ from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.data import loader
+from gpt_jax.data.token_cache import TokenStore
+from gpt_jax.model import layers, positions
 from gpt_jax.planning import inputs
 from gpt_jax.program import setup
 from gpt_jax.program.batches import put_batch
 from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
+from tests import small_models
 from tests.test_import_levels import LEVEL_OF
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -316,6 +319,53 @@ def test_the_recipe_for_a_source_splits_without_overlap(my_ideas):
   assert len(texts) == len(set(texts)) == 100 * 100
 
 
+def small_gpt(**fields):
+  """Returns a small GPT with `fields` of ModelConfig, whatever their choices."""
+  config = small_models.resolve()
+  cfg = dataclasses.replace(config.model, **fields)
+  return small_models.make(dataclasses.replace(config, model=cfg))
+
+
+def test_the_recipe_for_positions_depends_on_distances_alone(my_ideas, monkeypatch):
+  entry = recipe('partial_rope').PARTIAL_ROPE
+  monkeypatch.setitem(positions.POSITIONS, 'partial_rope', entry)
+  model = small_gpt(position='partial_rope')
+  params = small_models.random_params(model)
+  logits = small_models.logits_of(model)
+  tokens_BT = small_models.random_tokens()
+  first, later = (
+    logits(params, tokens_BT, None, start + jnp.arange(8)[None]) for start in (0, 100)
+  )
+  np.testing.assert_allclose(first, later, atol=1e-4)
+  apart = logits(params, tokens_BT, None, 3 * jnp.arange(8)[None])
+  assert np.abs(first - apart).max() > 0.01
+  x_BHTK = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 8, 4)), jnp.float32)
+  out_BHTK = entry.rotate(x_BHTK, jnp.ones((1, 8, 1)))
+  np.testing.assert_array_equal(out_BHTK[..., 2:], x_BHTK[..., 2:])
+
+
+def test_the_recipe_for_an_activation_is_mish(my_ideas, monkeypatch):
+  mish = recipe('mish').mish
+  np.testing.assert_allclose(mish(jnp.array([0.0, 1.0])), [0.0, 0.86510], atol=1e-5)
+  monkeypatch.setitem(layers.ACTIVATIONS, 'mish', mish)
+  model = small_gpt(activation='mish')
+  out = small_models.logits_of(model)(
+    small_models.random_params(model), small_models.random_tokens()
+  )
+  assert np.isfinite(out).all()
+
+
+def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):
+  tokens = np.arange(1, 12, dtype=np.uint16)
+  store = TokenStore(tokens, np.array([0, 2, 3, 11]))
+  packed = recipe('truncate').make(store, types.SimpleNamespace(seq_len=3), False)
+  assert [packed.sample(i)['tokens'].tolist() for i in range(len(packed))] == [
+    [1, 2, 0, 0], [4, 5, 6, 7],
+  ]  # fmt: skip
+  assert packed.spans(1) == [(3, 7)]
+  assert packed.sample(0)['segments'].tolist() == [1, 1, 0, 0]
+
+
 def test_the_recipe_for_a_hook_runs_on_a_run(my_ideas, outside_run):
   seen = {}
   run = types.SimpleNamespace(
@@ -341,7 +391,9 @@ def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
 def test_the_recipe_for_a_case_times_the_step(outside_run):
   program = outside_run.program
   shapes = inputs.abstract_batch(program)
-  timed = workload.make_workload(program, shapes, num_ids=16, workdir=outside_run.workdir)
+  timed = workload.make_workload(
+    program, shapes, num_ids=16, workdir=outside_run.workdir
+  )
   (case,) = recipe('norms_case').norms(timed)
   case.run(2)
   assert int(timed.state.step) == 2

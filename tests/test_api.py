@@ -57,7 +57,7 @@ def copy_of(made, tmp_path):
   return Workdir(shutil.copytree(made, tmp_path / 'copy'))
 
 
-def test_a_workdir_comes_back_as_config_model_parameters_and_tokenizer(run):
+def test_a_workdir_loads_as_config_model_params_and_tokenizer(run):
   assert run.config == CONFIG
   assert run.step == 5
   assert run.tokenizer.fingerprint == TOKENIZER.fingerprint
@@ -95,7 +95,7 @@ def test_averaged_parameters_are_preferred(tmp_path):
   small.assert_trees_close(gpt_jax.load(tmp_path).params, params_of(9), rtol=0)
 
 
-def test_the_table_says_the_vocabulary_where_the_config_leaves_it_open(made, tmp_path):
+def test_an_unset_vocab_size_is_that_of_the_saved_embedding(made, tmp_path):
   workdir = copy_of(made, tmp_path)
   saved = workdir.read_config()
   saved['model']['vocab_size'] = None

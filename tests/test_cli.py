@@ -54,7 +54,7 @@ def test_debug_shows_the_traceback(monkeypatch):
     cli.main(['train', '--workdir=x', '--debug'])
 
 
-def test_a_bug_of_ours_is_not_dressed_up_as_a_mistake_of_the_user(monkeypatch):
+def test_a_bug_of_ours_is_not_reported_as_a_user_error(monkeypatch):
   fail(monkeypatch, KeyError('ours'))
   with pytest.raises(KeyError):
     cli.main(['train', '--workdir=x'])
@@ -105,9 +105,7 @@ def test_an_override_without_a_value_says_how_to_give_one(argv):
     ([], 'required: COMMAND'),
   ],
 )
-def test_mistakes_in_the_command_line_name_the_nearest_right_thing(
-  argv, expected, capsys
-):
+def test_command_line_mistakes_name_the_nearest_alternative(argv, expected, capsys):
   assert cli.main(argv) == 2
   text = error_block(capsys)
   assert expected in text
@@ -165,7 +163,7 @@ assert not xla_bridge.backends_are_initialized(), 'a device was touched'
 """
 
 
-def test_mistakes_in_a_config_show_together_before_any_device_is_touched(tmp_path):
+def test_all_config_mistakes_show_before_any_device_is_used(tmp_path):
   workdir = tmp_path / 'run'
   subprocess.run([sys.executable, '-c', EARLY, workdir], check=True, env=environment())
   assert not workdir.exists()

@@ -1,4 +1,4 @@
-"""Predict each next token from those before it."""
+"""Predict each token from those before it."""
 
 import jax.numpy as jnp
 
@@ -7,10 +7,10 @@ from gpt_jax.objectives.example import Example, Objective, split
 
 
 def make(cfg, *, vocab, seq_len):
-  """Returns the left-to-right objective; it draws nothing at random.
+  """Returns the left-to-right objective; it uses no randomness.
 
-  With segments, a token is predicted only from its own document: no loss on padding
-  nor on the first token of a document that follows another in the row.
+  With segments, a token is predicted from its own document only: no loss on padding nor
+  on the first token of a document that follows another in the row.
   """
   del cfg, vocab, seq_len
 

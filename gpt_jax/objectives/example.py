@@ -1,4 +1,4 @@
-"""What an objective makes of a batch: inputs, targets, weights, attention mask."""
+"""What an objective is, and the example that it makes of a batch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gpt_jax.core.types import Array, Batch
 class Example:
   """A batch as the model and the loss need it; a pytree.
 
-  Loss = sum(weights * nll) / sum(weights), both sums over the whole global batch.
+  Loss = sum(weights * nll) / sum(weights), both sums over the global batch.
   """
 
   inputs_BT: Array
@@ -27,35 +27,34 @@ class Example:
 
 
 VISIBILITIES = ('causal', 'prefix', 'bidirectional')
-"""A token sees those before it; the whole prefix as well; the whole text."""
+"""A token attends to those before it; to all of the prefix as well; to all tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocab:
-  """What an objective must know of the tokenizer."""
+  """What an objective needs from the tokenizer."""
 
   size: int
-  """Ids from here on are free for the objective's own tokens."""
+  """The objective's own tokens have ids from here on."""
   eos_id: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """A pure function `(batch, rng) -> Example` with static shapes.
+  """A pure function `(batch, rng) -> Example` with static shapes, and its properties.
 
-  It sees the whole global batch, before that is split into microbatches, so that k of
-  them draw the same random numbers as one.
+  It is called on the global batch, before that is split into microbatches: k of them
+  draw the same random numbers as one.
   """
 
   build: Callable[[Batch, Array], Example]
   extra_tokens: int = 0
-  """Ids that it adds above the tokenizer's; needs only the config and `seq_len`."""
+  """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""
   visibility: str = 'causal'
-  """What the mask of its examples lets a token see, one of VISIBILITIES: decoding,
-  evaluation and plans go by it."""
+  """What its masks let a token see, one of VISIBILITIES; decoding and plans use it."""
   predicts_text: bool = False
-  """Whether the targets are the text itself, each token given all before it: only then
-  is the loss one of bits per byte, to be compared with n-grams and entropy."""
+  """Whether each token of the text is a target, given all before it: only then do bits
+  per byte, n-gram baselines and the entropy of a source mean something."""
 
   def __call__(self, batch, rng):
     return self.build(batch, rng)

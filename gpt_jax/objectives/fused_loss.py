@@ -165,7 +165,7 @@ class _Plan:
     return losses.LossSums(**{name: zeros_PS for name in names})
 
   def on_each_device(self, function, gathered_VD, chunk):
-    """Returns `function(loss, gathered_VD, *chunk)` mapped over P and S of the chunk."""
+    """Returns `function(loss, gathered_VD, *chunk)`, mapped over P and S."""
     mapped = functools.partial(function, self.loss)
     for _ in self.devices_PS:
       mapped = jax.vmap(mapped, in_axes=(None, 0, 0, 0))

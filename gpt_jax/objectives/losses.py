@@ -13,8 +13,8 @@ from gpt_jax.core.types import Array
 class LossSums:
   """Weighted sums over targets, float32 scalars; divide by `weight_sum` for means.
 
-  Two parts of a batch add with `jax.tree.map(jnp.add, a, b)`. Over more than 2**24
-  targets, keep the total in float64 on the host: float32 stops counting there.
+  Over more than 2**24 targets, keep the total in float64 on the host: float32 stops
+  counting there.
   """
 
   objective_sum: Array
@@ -25,7 +25,7 @@ class LossSums:
   """logsumexp(logits) squared."""
   weight_sum: Array
   correct_sum: Array
-  """Targets whose logit is above all others: of equal ones none is the prediction."""
+  """Targets whose logit is above all others; a tie is no prediction."""
 
 
 def cross_entropy(
@@ -42,7 +42,7 @@ def cross_entropy(
   Args:
     label_smoothing: eps; the target distribution is (1 - eps) onehot + eps / V.
     z_loss: weight of logsumexp(logits)^2. arXiv:2204.02311, section 5.
-    vocab_limit: ids from here on only pad the table: they get no probability, no
+    vocab_limit: ids from here on only pad the embedding: they get no probability, no
       gradient and no share of the smoothing. None: all V are real.
   """
   vocab_size = vocab_limit or logits_BTV.shape[-1]
@@ -67,8 +67,8 @@ def cross_entropy(
   z_BT = jnp.square(log_z_BT)
   if z_loss:
     objective_BT = objective_BT + z_loss * z_BT
-  # Counted, not found: argmax would read all logits once more, these sums go along with
-  # the sum of the exponentials, whose maximum is known.
+  # Counted instead of argmax, which would read all logits once more: these sums fuse
+  # with the sum of the exponentials, whose maximum is known.
   top_logit_BT = jnp.max(masked_BTV, axis=-1)
   num_top_BT = jnp.sum(
     jnp.where(masked_BTV == top_logit_BT[..., None], 1.0, 0.0), axis=-1

@@ -1,16 +1,15 @@
-"""Replace random spans by sentinels, then predict the list of what was taken out.
+"""Replace random spans by sentinels, then predict the list of what was removed.
 
-T5's objective (arXiv:1910.10683, section 3.1.4) laid out for a decoder, in one row:
+T5's objective (arXiv:1910.10683, section 3.1.4) for a decoder-only model, in one row:
 
   text    the cat sat on the mat and slept
   row     the <0> on the <1> slept   <0> cat sat <1> mat and <2>
           seen in both directions    predicted from left to right
 
-All shapes are static: a row always holds the same number of text tokens, of tokens
-taken out and of spans; only where the spans lie is random, each way to lay them apart
-being equally likely. (T5's own code ends every text with a span; here short rows, with
-one span, vary too.) A row is read as one stream: borders of documents inside it are
-ignored, padding bears no loss.
+All shapes are static: each row holds the same number of text tokens, of removed tokens
+and of spans; the positions of the spans are uniformly random. (T5's own code ends every
+text with a span; here short rows, with one span, vary too.) Document boundaries inside
+a row are ignored, padding bears no loss.
 """
 
 import dataclasses
@@ -33,12 +32,12 @@ class Layout:
 
   @property
   def prefix_len(self):
-    """Tokens of the corrupted text, sentinels included."""
+    """Length of the corrupted text, sentinels included."""
     return self.num_text - self.num_noise + self.num_spans
 
   @property
   def row_len(self):
-    """Corrupted text, then the list: spans with their sentinels and a closing one."""
+    """Corrupted text, then the list: each sentinel with its span, and a closing one."""
     return self.prefix_len + self.num_noise + self.num_spans + 1
 
   @property
@@ -49,9 +48,9 @@ class Layout:
 def make(cfg, *, vocab, seq_len):
   """Returns the span objective; loss falls on the list after the corrupted text.
 
-  A row holds less text than a sample, since sentinels take room: what is left of the
-  sample goes unused. The row is filled up with at most two tokens that bear no loss.
-  Raises ConfigError when `span_density` or `seq_len` leaves no room for a span.
+  A row holds less text than a sample because of the sentinels: the rest of the sample
+  goes unused. At most two tokens of padding, without loss, complete the row.
+  Raises ConfigError when `span_density` or `seq_len` admits no span.
   """
   layout = make_layout(cfg, seq_len)
 
@@ -94,45 +93,45 @@ def make_layout(cfg, seq_len):
 
 
 def _random_spans(layout, rng, num_rows):
-  """Returns lengths [B, J] of kept and of dropped stretches, J = spans + 1.
+  """Returns lengths [B, J] of kept and of removed pieces, J = spans + 1.
 
-  They alternate; the first and the last kept one may be empty, the last dropped one is.
+  They alternate; the first and last kept one may be empty, the last removed one is.
   """
-  keep_rng, drop_rng = jax.random.split(rng)
+  keep_rng, remove_rng = jax.random.split(rng)
   num_kept = layout.num_text - layout.num_noise
   kept_BJ = _random_parts(keep_rng, num_rows, num_kept + 2, layout.num_spans + 1)
   kept_BJ = kept_BJ.at[:, jnp.array([0, -1])].add(-1)
-  dropped_BI = _random_parts(drop_rng, num_rows, layout.num_noise, layout.num_spans)
-  return kept_BJ, jnp.pad(dropped_BI, ((0, 0), (0, 1)))
+  removed_BI = _random_parts(remove_rng, num_rows, layout.num_noise, layout.num_spans)
+  return kept_BJ, jnp.pad(removed_BI, ((0, 0), (0, 1)))
 
 
 def _random_parts(rng, num_rows, total, num_parts):
-  """Returns uniform random ways to write `total` as `num_parts` positive terms."""
+  """Returns [B, num_parts] positive integers that sum to `total`, uniformly random."""
   inner = jnp.tile(jnp.arange(1, total), (num_rows, 1))
   cuts = jax.random.permutation(rng, inner, axis=1, independent=True)
   cuts = jnp.sort(cuts[:, : num_parts - 1], axis=1)
   return jnp.diff(jnp.pad(cuts, ((0, 0), (1, 0))), append=total, axis=1)
 
 
-def _arrange(layout, kept_BJ, dropped_BJ):
-  """Returns (text index, sentinel number or -1) for each place of the row, [B, M].
+def _arrange(layout, kept_BJ, removed_BJ):
+  """Returns (text index, sentinel number or -1) of each position of the row, [B, M].
 
-  A sentinel's text index is the first token of its span, which tells whether it
-  stands for padding; the closing one's is the last token of the text.
+  A sentinel's text index is the first token of its span, which says whether it stands
+  for padding; the closing one's is the last token of the text.
   """
   index_J = jnp.arange(layout.num_sentinels)
   kept_before_BJ = jnp.cumsum(kept_BJ, axis=1) - kept_BJ
-  dropped_before_BJ = jnp.cumsum(dropped_BJ, axis=1) - dropped_BJ
-  kept_start_BJ = kept_before_BJ + dropped_before_BJ
+  removed_before_BJ = jnp.cumsum(removed_BJ, axis=1) - removed_BJ
+  kept_start_BJ = kept_before_BJ + removed_before_BJ
   span_start_BJ = kept_start_BJ + kept_BJ
 
-  # Corrupted text: each kept stretch, then the sentinel of the span that follows it.
+  # Corrupted text: each kept piece, then the sentinel of the span that follows it.
   part_BP, offset_BP = _locate(kept_before_BJ + index_J, layout.prefix_len)
   is_sentinel_BP = offset_BP == _pick(kept_BJ, part_BP)
   text_BP = _pick(kept_start_BJ, part_BP) + offset_BP
   # List: each sentinel, then its span; the closing sentinel has none.
   list_len = layout.row_len - layout.prefix_len
-  part_BQ, ahead_BQ = _locate(dropped_before_BJ + index_J, list_len)
+  part_BQ, ahead_BQ = _locate(removed_before_BJ + index_J, list_len)
   text_BQ = _pick(span_start_BJ, part_BQ) + jnp.maximum(ahead_BQ - 1, 0)
 
   text_BM = jnp.concatenate([text_BP, text_BQ], axis=1)
@@ -142,12 +141,12 @@ def _arrange(layout, kept_BJ, dropped_BJ):
   return jnp.minimum(text_BM, last), jnp.where(is_sentinel_BM, part_BM, -1)
 
 
-def _locate(begin_BI, num_places):
-  """Returns (part, offset in it) of each place, where part i begins at `begin_BI`."""
-  place_P = jnp.arange(num_places)
-  search = jax.vmap(lambda begin_I: jnp.searchsorted(begin_I, place_P, side='right'))
+def _locate(begin_BI, length):
+  """Returns (part, offset in it) of each position; part i begins at `begin_BI`."""
+  position_P = jnp.arange(length)
+  search = jax.vmap(lambda begin_I: jnp.searchsorted(begin_I, position_P, side='right'))
   part_BP = search(begin_BI) - 1
-  return part_BP, place_P - _pick(begin_BI, part_BP)
+  return part_BP, position_P - _pick(begin_BI, part_BP)
 
 
 def _pick(values_BI, index_BP):
@@ -158,8 +157,8 @@ def _example(layout, seq_len, row_BM, segments_BM):
   padding = ((0, 0), (0, seq_len + 1 - layout.row_len))
   inputs_BT, targets_BT = split(jnp.pad(row_BM, padding))
   # From the last token of the corrupted text to the last but one of the list.
-  place_T = jnp.arange(seq_len)
-  is_list_T = (place_T >= layout.prefix_len - 1) & (place_T < layout.row_len - 1)
+  position_T = jnp.arange(seq_len)
+  is_list_T = (position_T >= layout.prefix_len - 1) & (position_T < layout.row_len - 1)
   weights_BT = jnp.broadcast_to(is_list_T, inputs_BT.shape).astype(jnp.float32)
   segments_BT = None
   if segments_BM is not None:

@@ -68,9 +68,7 @@ def test_verify_compares_every_step_and_changes_nothing(workdir, capsys):
   assert {p: p.stat().st_mtime_ns for p in workdir.rglob('*')} == before
 
 
-def test_verify_names_file_and_array_and_ends_with_the_code_of_bad_checkpoints(
-  damaged, capsys
-):
+def test_verify_names_file_and_array_and_exits_with_4(damaged, capsys):
   code, out, err = call(capsys, 'verify', f'--workdir={damaged}')
   assert code == 4
   assert '3 is damaged' in out and '(params/' in out and 'step 2 is valid' in out

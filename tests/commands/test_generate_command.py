@@ -13,7 +13,7 @@ def generate(run, capsys, *flags):
   return capsys.readouterr().out
 
 
-def test_the_text_goes_on_from_the_prompt_and_depends_on_the_seed(finished_run, capsys):
+def test_the_text_continues_the_prompt_and_depends_on_the_seed(finished_run, capsys):
   first = generate(finished_run, capsys, '--prompt=some words', *SHORT)
   assert first.startswith('some words')
   assert first.endswith('\n')

@@ -58,7 +58,7 @@ def test_top_k_keeps_the_k_likeliest(k):
   assert kept == [set(np.argsort(-logits_V)[:k]) for logits_V in logits_BV]
 
 
-def test_of_equal_logits_top_k_keeps_exactly_k_with_the_lowest_ids():
+def test_top_k_keeps_the_lowest_ids_of_equal_logits():
   assert kept_ids(np.zeros((1, 6), np.float32), Sampling(temperature=1.0, top_k=2)) == [
     {0, 1}
   ]

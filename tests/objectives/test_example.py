@@ -14,10 +14,10 @@ def test_split_shifts_by_one():
   assert inputs_BT.shape == (2, 4)
 
 
-def test_an_example_cuts_into_microbatches_as_a_pytree():
+def test_an_example_splits_into_microbatches_as_a_pytree():
   rows = jnp.arange(8).reshape(4, 2)
   example = Example(rows, rows + 1, jnp.ones((4, 2)), masks.causal(segments_BT=rows))
-  cut = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), example)
-  second = jax.tree.map(lambda x: x[1], cut)
+  split_example = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), example)
+  second = jax.tree.map(lambda x: x[1], split_example)
   np.testing.assert_array_equal(second.mask.segments_BT, rows[2:])
   assert second.mask.causal and second.positions_BT is None

@@ -50,7 +50,7 @@ def test_label_smoothing_equals_soft_targets():
   np.testing.assert_array_equal(got.nll_sum, plain.nll_sum)
 
 
-def test_z_loss_adds_logsumexp_squared_and_leaves_nll_pure():
+def test_z_loss_adds_logsumexp_squared_to_the_objective_only():
   logits, targets, weights = inputs()
   got = cross_entropy(logits, targets, weights, z_loss=0.01)
   z = np.sum(weights * np.square(jax.nn.logsumexp(logits, axis=-1)))
@@ -74,7 +74,7 @@ def test_gradients_agree_with_finite_differences(smoothing, z_loss):
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
-def test_padded_vocabulary_entries_change_nothing_and_get_no_gradient(smoothing):
+def test_padding_ids_change_nothing_and_get_no_gradient(smoothing):
   logits, targets, weights = inputs()
   options = dict(label_smoothing=smoothing, z_loss=0.01)
   want = cross_entropy(logits, targets, weights, **options)
@@ -111,15 +111,17 @@ def test_logits_stay_sharded_over_the_vocabulary():
   assert 'all-reduce' in program and 'all-gather' not in program
 
 
-def test_parts_of_a_batch_add_up_to_the_whole():
+def test_sums_of_microbatches_add_up_to_those_of_the_batch():
   logits, targets, weights = inputs()
-  whole = cross_entropy(logits, targets, weights, z_loss=0.1)
+  expected = cross_entropy(logits, targets, weights, z_loss=0.1)
   parts = [
     cross_entropy(logits[i : i + 1], targets[i : i + 1], weights[i : i + 1], z_loss=0.1)
     for i in range(B)
   ]
   summed = jax.tree.map(lambda *values: sum(values), *parts)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), summed, whole)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), summed, expected
+  )
 
 
 def test_bfloat16_logits_are_summed_in_float32():
@@ -149,7 +151,7 @@ def test_a_tie_is_no_prediction():
   assert level.correct_sum == 0
 
 
-def test_weightless_targets_leave_no_trace():
+def test_targets_of_weight_zero_change_no_sum():
   logits, targets, weights = inputs()
   weights = weights.at[1].set(0.0)
   changed = logits.at[1].set(7.0 * logits[1] + 1.0)

@@ -56,7 +56,7 @@ def test_the_split_is_obeyed_at_its_ends(split, shown):
   np.testing.assert_array_equal(got.inputs_BT, jnp.broadcast_to(want, (8, 64)))
 
 
-def test_packed_documents_are_apart_and_neither_padding_nor_end_tokens_are_hidden():
+def test_neither_padding_nor_end_tokens_are_selected():
   tokens = jnp.array([[1, 2, 999, 3, 4, 999, 0, 0, 0]])
   segments = jnp.array([[1, 1, 1, 2, 2, 2, 0, 0, 0]])
   positions = jnp.array([[0, 1, 2, 0, 1, 2, 0, 0, 0]])

@@ -48,7 +48,7 @@ def test_no_prefix_is_the_causal_objective():
   np.testing.assert_array_equal(got.mask.allowed(8, 8)[0], np.tri(8, dtype=bool))
 
 
-def test_a_share_is_of_the_real_tokens_so_short_rows_keep_a_suffix():
+def test_the_share_is_of_real_tokens_so_padded_rows_have_targets():
   segments = jnp.array([[1] * 4 + [0] * 13])
   got = examples(1, 16, segments, prefix_min=0.5, prefix_max=0.5)
   assert int(got.mask.prefix_B[0]) == 2

@@ -109,7 +109,7 @@ def test_the_only_span_of_a_short_row_lies_anywhere():
   assert starts == set(range(layout.num_text - layout.num_noise + 1))
 
 
-def test_the_corrupted_text_is_seen_whole_and_the_list_from_left_to_right():
+def test_the_corrupted_text_is_a_bidirectional_prefix():
   example, layout = corrupt(text(2, 32))
   p = layout.prefix_len
   allowed = np.asarray(example.mask.allowed(32, 32)[0])

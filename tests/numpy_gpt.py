@@ -1,6 +1,6 @@
-"""The oracle: the model written a second time, in float64 numpy, one head at a time.
+"""The oracle: the same model in float64 NumPy, one head at a time.
 
-It reads the parameters of the unrolled model and shares no code with it.
+It takes the parameters of the model without `scan_layers` and shares no code with it.
 """
 
 import math
@@ -126,7 +126,7 @@ def norm(params, x, kind, eps):
 
 
 def rotate(x_TK, theta):
-  """Returns each pair (i, i + K/2) as a complex number, turned by its position."""
+  """Returns each pair (i, i + K/2), as a complex number, rotated by its position."""
   T, K = x_TK.shape
   z = x_TK[:, : K // 2] + 1j * x_TK[:, K // 2 :]
   angle = np.arange(T)[:, None] / theta ** (np.arange(K // 2) * 2 / K)
@@ -135,12 +135,12 @@ def rotate(x_TK, theta):
 
 
 def sinusoids(length, width):
-  table = np.zeros((length, width))
+  embedding = np.zeros((length, width))
   for t in range(length):
     for i in range(width // 2):
       angle = t / 10_000 ** (2 * i / width)
-      table[t, i], table[t, i + width // 2] = math.sin(angle), math.cos(angle)
-  return table
+      embedding[t, i], embedding[t, i + width // 2] = math.sin(angle), math.cos(angle)
+  return embedding
 
 
 def alibi_slope(head, num_heads):

@@ -1,4 +1,4 @@
-"""Small models with every parameter away from zero, for the tests of the model."""
+"""Small models, all of whose parameters are away from zero."""
 
 import functools
 

@@ -45,7 +45,7 @@ TEXT = {'data.source': 'text', 'eval.batch_size': 64}
 
 
 def everything_on(path):
-  """Returns overrides for a run on the text file `path` that leaves all there is."""
+  """Returns overrides for a run on the text file `path` with every feature on."""
   return TEXT | {
     'data.path': str(path),
     'optimizer.ema_decay': 0.5,
@@ -60,11 +60,11 @@ def everything_on(path):
   }
 
 
-PACE = (
+CLOCK_FIELDS = (
   'time', 'train/tokens_per_second', 'train/mfu', 'train/compile_seconds',
   'train/compile_cache_hit',
 )  # fmt: skip
-"""What two equal runs may differ in."""
+"""Metrics in which two equal runs may differ."""
 
 
 def tiny_config(overrides=None):
@@ -88,9 +88,9 @@ def words(length):
 
 
 def lines(workdir):
-  """Returns the lines of metrics.jsonl without what depends on the clock."""
+  """Returns the records of metrics.jsonl without what depends on the clock."""
   records = metrics_file.read_lines(Workdir(workdir).metrics)
-  return [{k: v for k, v in r.items() if k not in PACE} for r in records]
+  return [{k: v for k, v in r.items() if k not in CLOCK_FIELDS} for r in records]
 
 
 def losses(workdir):
@@ -104,7 +104,7 @@ def start_steps(workdir):
 
 
 def saved_arrays(workdir, step=None):
-  """Returns `{name: numpy array}` of all that the newest (or a given) step holds."""
+  """Returns `{name: numpy array}` of all items of the newest (or a given) step."""
   with CheckpointReader(Workdir(workdir).checkpoints) as store:
     step = store.latest_step() if step is None else step
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -129,7 +129,7 @@ def assert_same(one, other, **tolerance):
 
 
 def copy(run, workdir):
-  """Copies the folder of a finished run, to go on with it."""
+  """Copies the folder of a run, to resume the copy."""
   shutil.copytree(run, workdir)
 
 

@@ -109,14 +109,14 @@ def test_a_missing_folder_is_an_error_that_says_how_to_train(tmp_path):
   assert e.value.exit_code == 4
 
 
-def test_another_kind_of_folder_is_told_what_is_expected(tmp_path):
+def test_another_kind_of_folder_names_what_is_expected(tmp_path):
   (tmp_path / 'config.json').write_text('{"architectures": ["GPT2LMHeadModel"]}')
   with pytest.raises(CheckpointError, match='no checkpoints, tokenizer; expected') as e:
     gpt_jax.load(tmp_path)
   assert 'config.json, checkpoints and tokenizer' in str(e.value)
 
 
-def test_a_run_that_has_saved_nothing_yet_says_so(made, tmp_path):
+def test_a_run_without_a_saved_step_is_named_as_such(made, tmp_path):
   workdir = copy_of(made, tmp_path)
   shutil.rmtree(workdir.checkpoints)
   workdir.checkpoints.mkdir()
@@ -134,7 +134,7 @@ def test_a_config_of_another_version_is_named_with_its_file(made, tmp_path):
     gpt_jax.load(workdir)
 
 
-def test_a_config_that_does_not_fit_the_arrays_lists_them(made, tmp_path):
+def test_a_config_that_does_not_fit_the_arrays_names_them(made, tmp_path):
   workdir = copy_of(made, tmp_path)
   wider = dataclasses.replace(CONFIG.model, d_ff=48)
   workdir.write_config(load.to_dict(dataclasses.replace(CONFIG, model=wider)))
@@ -167,6 +167,6 @@ def test_importing_the_package_starts_no_jax():
   assert version.count('.') == 2 and not has_jax and can_load
 
 
-def test_parameters_carry_no_boxes(run):
+def test_parameters_are_unboxed_arrays(run):
   leaves = jax.tree.leaves(run.params, is_leaf=lambda x: isinstance(x, nn.Partitioned))
   assert all(isinstance(leaf, jax.Array) for leaf in leaves)

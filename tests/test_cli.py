@@ -66,7 +66,7 @@ def test_an_interrupt_says_what_is_kept(monkeypatch, capsys):
   assert 'last saved step is kept' in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_in_order_is_no_error(monkeypatch, capsys):
+def test_a_run_that_was_stopped_and_saved_is_no_error(monkeypatch, capsys):
   fail(monkeypatch, errors.Interrupted('SIGTERM: step 3 is saved'))
   assert cli.main(['train', '--workdir=x']) == 75
   text = capsys.readouterr().err
@@ -83,7 +83,7 @@ def test_a_run_that_was_stopped_in_order_is_no_error(monkeypatch, capsys):
     (['rest', '--config.a=1', '--config.a=2'], {'a': '2'}),
   ],
 )
-def test_overrides_are_told_from_flags(argv, expected):
+def test_overrides_are_separated_from_flags(argv, expected):
   assert cli.split_overrides(argv) == (['rest'], expected)
 
 
@@ -131,7 +131,7 @@ def test_the_overview_lists_the_commands(capsys):
     assert line in ' '.join(text.split())
 
 
-def test_the_version_is_that_of_the_package(capsys):
+def test_version_prints_that_of_the_package(capsys):
   with pytest.raises(SystemExit):
     cli.main(['--version'])
   assert capsys.readouterr().out == f'gpt_jax {gpt_jax.__version__}\n'
@@ -169,7 +169,7 @@ def test_all_config_mistakes_show_before_any_device_is_used(tmp_path):
   assert not workdir.exists()
 
 
-def test_the_module_is_the_command(tmp_path):
+def test_python_m_gpt_jax_is_the_same_command(tmp_path):
   command = [sys.executable, '-m', 'gpt_jax', 'eval', f'--workdir={tmp_path}']
   done = subprocess.run(command, capture_output=True, text=True, env=environment())
   assert done.returncode == 4

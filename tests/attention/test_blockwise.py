@@ -126,9 +126,7 @@ def test_one_token_goes_to_the_dense_kernel():
 
 
 @pytest.mark.parametrize('names,num_scans', [(('attended',), 2), ((), 3)])
-def test_saving_its_results_spares_a_second_forward_pass(
-  names, num_scans
-):
+def test_saving_its_results_spares_a_second_forward_pass(names, num_scans):
   policy = jax.checkpoint_policies.save_only_these_names(*names)
 
   @functools.partial(jax.checkpoint, policy=policy)

@@ -22,7 +22,7 @@ def bench(capsys, *flags):
   return capsys.readouterr().out
 
 
-def test_a_bench_is_printed_drawn_and_given_as_json(tmp_path, capsys):
+def test_a_bench_prints_a_table_a_figure_and_json(tmp_path, capsys):
   path = tmp_path / 'bench.png'
   out = bench(capsys, '--what=step,loader', '--json', f'--figure={path}')
   for line in ('medians of 1 rounds', 'of peak', 'loss of the first step', 'figure: '):
@@ -36,7 +36,7 @@ def test_a_bench_is_printed_drawn_and_given_as_json(tmp_path, capsys):
   assert path.exists()
 
 
-def test_without_a_step_there_is_nothing_to_plan(capsys):
+def test_without_the_step_case_no_plan_is_compiled(capsys):
   out = bench(capsys, '--what=forward', '--json')
   assert 'gpt-jax plan' not in out
   assert json.loads(out.splitlines()[-1])['plan'] is None

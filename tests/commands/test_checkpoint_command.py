@@ -35,7 +35,7 @@ def call(capsys, *words):
   return code, out, err
 
 
-def test_ls_tells_why_each_step_is_there(workdir, capsys):
+def test_ls_shows_why_each_step_is_kept(workdir, capsys):
   code, out, _ = call(capsys, 'ls', f'--workdir={workdir}', '--json')
   assert code == 0
   rows = json.loads(out.splitlines()[-1])
@@ -50,7 +50,7 @@ def test_ls_tells_why_each_step_is_there(workdir, capsys):
   assert rows[0]['bytes'] == sum(path.stat().st_size for path in files)
 
 
-def test_ls_shows_what_is_missing_and_what_was_set_aside(damaged, capsys):
+def test_ls_shows_missing_files_and_quarantined_steps(damaged, capsys):
   (damaged / 'checkpoints' / '2' / 'meta' / 'metadata').unlink()
   (damaged / 'checkpoints' / '3').rename(damaged / 'checkpoints' / '3.damaged')
   code, out, _ = call(capsys, 'ls', f'--workdir={damaged}', '--json')
@@ -77,7 +77,7 @@ def test_verify_names_file_and_array_and_exits_with_4(damaged, capsys):
   assert code == 0 and 'step 3' not in out
 
 
-def test_show_lists_arrays_with_their_figures(workdir, capsys):
+def test_show_lists_arrays_with_their_statistics(workdir, capsys):
   arguments = ('show', f'--workdir={workdir}', '--step=2', '--statistics', '--json')
   code, out, _ = call(capsys, *arguments)
   assert code == 0
@@ -102,6 +102,6 @@ def test_show_lists_arrays_with_their_figures(workdir, capsys):
     (['show', '--workdir={}', '--step=7'], r'it holds steps [1, 2, 3]'),
   ],
 )
-def test_what_is_not_there_is_said(workdir, capsys, words, match):
+def test_a_missing_step_or_folder_is_named(workdir, capsys, words, match):
   code, _, err = call(capsys, *(word.format(workdir) for word in words))
   assert code == 4 and match in err

@@ -22,7 +22,7 @@ def nothing_set(monkeypatch):
     monkeypatch.delenv(variable, raising=False)
 
 
-def test_this_machine_passes_and_every_finding_says_something(nothing_set, tmp_path):
+def test_this_machine_passes_and_every_finding_has_a_detail(nothing_set, tmp_path):
   findings = by_name(diagnostics.examine(cache_dir=tmp_path / 'cache'))
   for name in ('python', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain'):
     assert findings[name].status == diagnostics.OK
@@ -49,7 +49,7 @@ def test_this_machine_passes_and_every_finding_says_something(nothing_set, tmp_p
     ('jax[cuda]>=0.10', diagnostics.OK, jax.__version__),
   ],
 )
-def test_versions_are_compared_with_what_setup_asks_for(requirement, status, said):
+def test_versions_are_compared_with_the_requirements(requirement, status, said):
   finding = diagnostics.package(requirement)
   assert finding.status == status and said in finding.detail
   assert (status == diagnostics.OK) or requirement in finding.fix
@@ -60,7 +60,7 @@ def test_versions_are_compared_as_numbers():
   assert diagnostics.numbers('2.1.0rc1+local') == (2, 1, 0)
 
 
-def test_installed_without_setup_the_metadata_says_the_same(tmp_path, monkeypatch):
+def test_package_metadata_gives_the_same_requirements(tmp_path, monkeypatch):
   lines = ['jax>=0.10', "torch; extra == 'compare'", 'wandb>=1; extra == "wandb"']
   monkeypatch.setattr(diagnostics.importlib.metadata, 'requires', lambda name: lines)
   found = diagnostics.requirements(tmp_path / 'setup.py')
@@ -81,7 +81,7 @@ def test_a_gpu_that_jax_does_not_see_is_a_warning_with_the_extra(monkeypatch):
   assert 'gpt_jax[cuda]' in diagnostics._devices().fix
 
 
-def test_folders_that_are_not_there_fail_or_warn(tmp_path, monkeypatch):
+def test_missing_folders_fail_or_warn(tmp_path, monkeypatch):
   (tmp_path / 'file').write_text('')
   assert diagnostics._cache(tmp_path / 'file').status == diagnostics.WARN
   monkeypatch.setenv('GPT_JAX_DATA', str(tmp_path / 'none'))
@@ -91,7 +91,7 @@ def test_folders_that_are_not_there_fail_or_warn(tmp_path, monkeypatch):
   assert tfds.status == diagnostics.OK and 'file' in tfds.detail
 
 
-def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
+def test_a_run_is_checked_without_being_changed(finished_run, tmp_path):
   before = sorted(p.name for p in finished_run.rglob('*'))
   folder, last = diagnostics._workdir(finished_run)
   assert (folder.status, last.status) == (diagnostics.OK, diagnostics.OK)
@@ -105,7 +105,7 @@ def test_a_run_is_looked_at_without_being_changed(finished_run, tmp_path):
   assert diagnostics._workdir(tmp_path)[0].status == diagnostics.FAIL
 
 
-def test_who_holds_a_workdir_is_told_and_whether_he_is_gone(tmp_path):
+def test_the_owner_of_a_lock_is_named_and_whether_it_is_gone(tmp_path):
   assert diagnostics._lock(Workdir(tmp_path)) == []
   with workdir_lock.held(tmp_path) as me:
     (lock,) = diagnostics._lock(Workdir(tmp_path))

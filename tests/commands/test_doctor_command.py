@@ -16,7 +16,7 @@ def findings(monkeypatch, tmp_path):
   return found
 
 
-def test_a_healthy_machine_gives_zero(findings, capsys):
+def test_a_healthy_machine_exits_with_0(findings, capsys):
   findings.append(diagnostics.Finding('disk', diagnostics.WARN, '1 GiB', 'free some'))
   assert cli.main(['doctor', '--json']) == 0
   lines = capsys.readouterr().out.splitlines()
@@ -25,7 +25,7 @@ def test_a_healthy_machine_gives_zero(findings, capsys):
   assert json.loads(lines[-1])['ok'] is True
 
 
-def test_one_failure_gives_one(findings, capsys):
+def test_a_failed_check_exits_with_1(findings, capsys):
   findings.append(
     diagnostics.Finding('jax', diagnostics.FAIL, 'missing', 'pip install jax')
   )
@@ -34,5 +34,5 @@ def test_one_failure_gives_one(findings, capsys):
   assert not report['ok'] and report['findings'][1]['fix'] == 'pip install jax'
 
 
-def test_fields_of_a_config_are_refused(findings, capsys):
+def test_config_overrides_are_refused(findings, capsys):
   assert cli.main(['doctor', '--config.train.steps=3']) == 2

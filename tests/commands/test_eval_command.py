@@ -15,7 +15,7 @@ def run_copy(finished_run, tmp_path):
   return tmp_path / 'run'
 
 
-def test_figures_come_as_a_table_as_json_and_as_a_file(run_copy, capsys):
+def test_metrics_come_as_a_table_as_json_and_as_a_file(run_copy, capsys):
   before = json.loads(Workdir(run_copy).eval.read_text())
   Workdir(run_copy).eval.unlink()
   assert cli.main(['eval', f'--workdir={run_copy}', '--baselines', '--json']) == 0
@@ -53,7 +53,7 @@ def test_bad_input_ends_in_its_exit_code(flags, code, expected, finished_run, ca
   assert expected in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_run_says_what_would_be(tmp_path, capsys):
+def test_a_folder_without_a_run_says_what_is_expected(tmp_path, capsys):
   assert cli.main(['eval', f'--workdir={tmp_path / "none"}']) == 4
   assert 'gpt-jax train --config=configs/tiny.py' in capsys.readouterr().err
   assert not (tmp_path / 'none').exists()

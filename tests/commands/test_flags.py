@@ -46,19 +46,19 @@ def cache_folder():
   return jax.config.values['jax_compilation_cache_dir']
 
 
-def test_compiled_programs_are_kept_in_the_users_cache(no_cache, monkeypatch):
+def test_compiled_programs_are_cached_in_the_home_folder(no_cache, monkeypatch):
   monkeypatch.delenv('GPT_JAX_CACHE', raising=False)
   monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
   assert cache_folder() == str(pathlib.Path.home() / '.cache' / 'gpt_jax' / 'xla')
 
 
-def test_the_cache_goes_where_the_user_says(no_cache, monkeypatch, tmp_path):
+def test_the_cache_folder_can_be_chosen(no_cache, monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
   monkeypatch.setenv('GPT_JAX_CACHE', str(tmp_path / 'own'))
   assert cache_folder() == str(tmp_path / 'own')
 
 
-def test_a_cache_that_jax_has_already_is_left_alone(monkeypatch, tmp_path):
+def test_a_cache_that_jax_already_has_is_kept(monkeypatch, tmp_path):
   before = jax.config.values['jax_compilation_cache_dir']
   monkeypatch.setenv('GPT_JAX_CACHE', str(tmp_path / 'own'))
   assert before is not None

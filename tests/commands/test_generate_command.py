@@ -22,7 +22,7 @@ def test_the_text_continues_the_prompt_and_depends_on_the_seed(finished_run, cap
   assert other != first
 
 
-def test_several_samples_are_those_of_seeds_one_after_another(finished_run, capsys):
+def test_several_samples_have_consecutive_seeds(finished_run, capsys):
   flags = ['--prompt=ab', *SHORT]
   both = generate(finished_run, capsys, '--num_samples=2', '--seed=3', *flags)
   assert '--- sample 1 of 2, seed 3\n' in both
@@ -36,7 +36,7 @@ def test_greedy_text_has_no_seed(finished_run, capsys):
   assert first == generate(finished_run, capsys, '--seed=2', *flags)
 
 
-def test_no_prompt_is_a_prompt(finished_run, capsys):
+def test_the_prompt_may_be_empty(finished_run, capsys):
   assert generate(finished_run, capsys, *SHORT)
 
 
@@ -57,6 +57,6 @@ def test_bad_input_ends_in_its_exit_code(flags, code, expected, finished_run, ca
   assert 'Traceback' not in text
 
 
-def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path, capsys):
+def test_a_folder_without_a_run_says_how_to_make_one(tmp_path, capsys):
   assert cli.main(['generate', f'--workdir={tmp_path / "none"}']) == 4
   assert 'gpt-jax train --config=configs/tiny.py' in capsys.readouterr().err

@@ -48,7 +48,7 @@ def _only_with_glibc():
     pytest.skip('malloc is not that of glibc')
 
 
-def test_a_large_block_is_written_again_without_new_pages():
+def test_freed_blocks_are_reused_without_page_faults():
   (without,) = run('leave')
   said, kept = run('keep')
   assert said == 'kept'
@@ -57,11 +57,11 @@ def test_a_large_block_is_written_again_without_new_pages():
 
 
 @pytest.mark.parametrize('variable', ['MALLOC_ARENA_MAX', 'MALLOC_TRIM_THRESHOLD_'])
-def test_what_the_environment_says_of_malloc_is_left_alone(variable):
+def test_malloc_settings_of_the_environment_are_kept(variable):
   assert run('keep', **{variable: '1000000'})[0] == 'not kept'
 
 
-def test_memory_is_given_back_where_an_accelerator_does_the_work(monkeypatch):
+def test_malloc_is_not_tuned_where_an_accelerator_computes(monkeypatch):
   for variable in ('JAX_PLATFORMS', *host.MALLOC_VARIABLES):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setattr(host, 'accelerator', lambda: ('cuda', 'an NVIDIA GPU'))

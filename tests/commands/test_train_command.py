@@ -14,7 +14,7 @@ def train(workdir, overrides=None, *more):
   return cli.main(['train', *tiny_runs.flags(overrides), f'--workdir={workdir}', *more])
 
 
-def test_a_run_says_what_it_is_how_it_goes_and_what_comes_next(tmp_path, capsys):
+def test_a_run_prints_its_setup_its_progress_and_the_next_step(tmp_path, capsys):
   assert train(tmp_path / 'run') == 0
   out = capsys.readouterr().out
   assert '25,248 parameters, 16,384 training tokens, 6 steps' in out
@@ -26,7 +26,7 @@ def test_a_run_says_what_it_is_how_it_goes_and_what_comes_next(tmp_path, capsys)
   assert f'next: gpt-jax eval --workdir={tmp_path / "run"}' in out
 
 
-def test_values_may_follow_their_flag(tmp_path):
+def test_values_may_follow_their_flag_after_a_space(tmp_path):
   more = ['--config.train.steps', '2', '--config.eval.every_steps', '0']
   assert train(tmp_path / 'run', {}, *more) == 0
   assert list(tiny_runs.losses(tmp_path / 'run')) == [1, 2]
@@ -43,7 +43,7 @@ def test_a_new_run_needs_a_config(tmp_path, capsys):
   assert '--config=configs/tiny.py' in capsys.readouterr().err
 
 
-def test_another_config_is_refused_or_allowed(finished_run, tmp_path, capsys):
+def test_a_changed_config_is_refused_unless_allowed(finished_run, tmp_path, capsys):
   tiny_runs.copy(finished_run, tmp_path / 'run')
   flags = ['train', f'--workdir={tmp_path / "run"}', '--config.optimizer.b2=0.5']
   assert cli.main(flags) == 4
@@ -74,7 +74,7 @@ def test_another_config_is_refused_or_allowed(finished_run, tmp_path, capsys):
     ({'parallel.mesh.fsdp': 3}, 2, 'there are 8'),
   ],
 )
-def test_bad_input_ends_in_its_exit_code_with_the_way_out(
+def test_bad_input_gives_its_exit_code_and_the_way_out(
   overrides, code, expected, tmp_path, capsys
 ):
   (tmp_path / 'empty.txt').touch()

@@ -178,7 +178,7 @@ def test_padding_ids_are_never_written():
   assert list(ids) == greedy([3], NUM_NEW, limit=5)
 
 
-def test_a_prefix_model_sees_its_whole_prompt():
+def test_a_prefix_model_attends_to_its_prompt_bidirectionally():
   config, params, _ = make()
   engine = Engine(config.model, params, visibility='prefix')
   texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)

@@ -76,7 +76,7 @@ def test_top_p_keeps_the_smallest_set_with_that_mass(p, temperature):
     assert ids == set(order[:smallest])
 
 
-def test_top_p_measures_mass_among_what_top_k_left():
+def test_top_p_is_a_share_of_what_top_k_kept():
   logits_BV = np.log(np.array([[0.4, 0.2, 0.2, 0.1, 0.1]], np.float32))
   # Of the two left, the first holds 2/3: enough for 0.6 though it was 0.4 of all.
   cfg = Sampling(temperature=1.0, top_k=2, top_p=0.6)
@@ -93,7 +93,7 @@ def test_top_p_measures_mass_among_what_top_k_left():
     Sampling(temperature=9.0, top_p=0.99, vocab_limit=7),
   ],
 )
-def test_ids_that_pad_the_table_are_never_drawn(cfg):
+def test_padding_ids_are_never_drawn(cfg):
   logits_BV = random_logits(500, 10)
   logits_BV[:, 7:] += 20
   assert SAMPLE(logits_BV, keys(500), cfg).max() == 6
@@ -107,7 +107,7 @@ def test_ids_that_pad_the_table_are_never_drawn(cfg):
     Sampling(temperature=0.8, top_p=0.9),
   ],
 )
-def test_frequencies_follow_the_softmax_of_what_is_kept(cfg):
+def test_frequencies_follow_the_softmax_of_the_kept_logits(cfg):
   rows, logits_V = 20_000, random_logits(1, 8)[0]
   ids_B = SAMPLE(np.tile(logits_V, (rows, 1)), keys(rows), cfg)
   (kept,) = kept_ids(logits_V[None], cfg)
@@ -123,7 +123,7 @@ def test_frequencies_follow_the_softmax_of_what_is_kept(cfg):
   assert chi_square < (len(ids) - 1) + 4 * (2 * (len(ids) - 1)) ** 0.5
 
 
-def test_a_row_draws_alike_in_any_company():
+def test_a_draw_does_not_depend_on_other_rows():
   logits_BV, rng_B = random_logits(6, 20), keys(6)
   cfg = Sampling(temperature=1.0)
   together_B = SAMPLE(logits_BV, rng_B, cfg)

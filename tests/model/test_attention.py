@@ -157,9 +157,7 @@ def test_a_kernel_is_asked_for_dropout_only_when_there_is_some():
 
 
 @pytest.mark.parametrize('init,scale', [('gpt2', 0.5), ('fan_in', 0.5), ('mup', 0.25)])
-def test_scores_are_scaled_by_1_over_sqrt_k_or_under_mup_by_k(
-  init, scale
-):
+def test_scores_are_scaled_by_1_over_sqrt_k_or_under_mup_by_k(init, scale):
   scales = []
 
   def spy(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, **_):

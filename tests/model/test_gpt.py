@@ -163,9 +163,7 @@ def test_rematerialising_changes_neither_loss_nor_gradients(remat, scan_layers):
 @pytest.mark.parametrize(
   'scan_layers,barriers', [(True, ['False', 'True']), (False, ['True'] * 4)]
 )
-def test_a_scan_recomputes_its_last_block_without_a_barrier(
-  scan_layers, barriers
-):
+def test_a_scan_recomputes_its_last_block_without_a_barrier(scan_layers, barriers):
   """In the order of the backward pass: the last block comes first."""
   overrides = dict(
     num_layers=4, layer_pattern=('global', 'local:4'), remat='full',

@@ -27,7 +27,7 @@ def text(rows=400, seq_len=256):
   return dict(tokens=np.random.default_rng(1).integers(0, 500, shape).astype(np.int32))
 
 
-def test_shares_of_selected_masked_random_and_kept_tokens():
+def test_selected_masked_random_and_kept_shares_are_as_given():
   batch = text()
   got = examples(batch)
   original = np.asarray(batch['tokens'][:, :-1])
@@ -48,7 +48,7 @@ def test_shares_of_selected_masked_random_and_kept_tokens():
 @pytest.mark.parametrize(
   'split, shown', [((1.0, 0.0, 0.0), 'mask'), ((0.0, 0.0, 1.0), 'itself')]
 )
-def test_the_split_is_obeyed_at_its_ends(split, shown):
+def test_a_split_of_one_share_treats_all_selected_tokens_alike(split, shown):
   batch = text(8, 64)
   got = examples(batch, mask_rate=1.0, mask_split=split)
   assert np.all(np.asarray(got.weights_BT) == 1)

@@ -42,7 +42,7 @@ def batch(rows=8, padding=0):
 
 
 @EVERY
-def test_shapes_are_those_of_the_sample_under_jit(name):
+def test_examples_have_the_shape_of_the_batch(name):
   example = compiled(name)(batch(), jax.random.key(0))
   for array in (example.inputs_BT, example.targets_BT, example.weights_BT):
     assert array.shape == (8, SEQ_LEN)
@@ -67,7 +67,7 @@ def test_ids_stay_below_the_tokenizer_and_the_extra_tokens(name):
 
 
 @EVERY
-def test_the_rng_decides_alone_however_the_batch_is_sharded(name):
+def test_randomness_depends_on_the_rng_and_not_on_the_sharding(name):
   mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
   sharded = jax.device_put(batch(), jax.NamedSharding(mesh, jax.P('data')))
   first = compiled(name)(batch(), jax.random.key(3))

@@ -24,7 +24,7 @@ def examples(rows, seq_len, segments=None, **fields):
   return jax.jit(objective)(batch, jax.random.key(0))
 
 
-def test_lengths_are_uniform_between_the_two_shares():
+def test_prefix_lengths_are_uniform_between_min_and_max():
   got = examples(4000, 100, prefix_min=0.2, prefix_max=0.6)
   lengths = np.asarray(got.mask.prefix_B)
   assert lengths.min() == 20 and lengths.max() == 60
@@ -33,7 +33,7 @@ def test_lengths_are_uniform_between_the_two_shares():
   assert abs(lengths.std() - 40 / 12**0.5) < 0.5
 
 
-def test_loss_falls_exactly_on_what_follows_the_prefix():
+def test_the_targets_are_exactly_the_tokens_after_the_prefix():
   got = examples(1, 8, prefix_min=0.375, prefix_max=0.375)
   # Prefix = tokens 0 to 2; token 2 predicts token 3, the first of the suffix.
   np.testing.assert_array_equal(got.weights_BT, [[0, 0, 1, 1, 1, 1, 1, 1]])
@@ -42,7 +42,7 @@ def test_loss_falls_exactly_on_what_follows_the_prefix():
   np.testing.assert_array_equal(allowed[:, 3:], np.tri(8, dtype=bool)[:, 3:])
 
 
-def test_no_prefix_is_the_causal_objective():
+def test_a_prefix_of_zero_is_the_causal_objective():
   got = examples(2, 8, prefix_min=0.0, prefix_max=0.0)
   np.testing.assert_array_equal(got.weights_BT, np.ones((2, 8)))
   np.testing.assert_array_equal(got.mask.allowed(8, 8)[0], np.tri(8, dtype=bool))
@@ -55,6 +55,6 @@ def test_the_share_is_of_real_tokens_so_padded_rows_have_targets():
   np.testing.assert_array_equal(np.flatnonzero(got.weights_BT[0]), [1, 2])
 
 
-def test_shares_the_wrong_way_round_are_refused():
+def test_a_min_above_the_max_is_refused():
   with pytest.raises(ConfigError, match='prefix_min=0.9: above'):
     examples(1, 8, prefix_min=0.9, prefix_max=0.1)

@@ -137,6 +137,6 @@ def test_only_sentinels_and_spans_of_real_text_bear_loss():
   'seq_len, density, field',
   [(3, 0.15, 'data.seq_len=3'), (64, 1.0, 'span_density=1.0')],
 )
-def test_rows_without_room_for_a_span_are_refused(seq_len, density, field):
+def test_rows_too_short_for_a_span_are_refused(seq_len, density, field):
   with pytest.raises(ConfigError, match=field):
     span_corruption.make_layout(dataclasses.replace(CFG, span_density=density), seq_len)

@@ -1,9 +1,7 @@
 """Prefill and decoding, with the engine that `generate` uses.
 
-Prompt and continuation have the same length, a power of two, so that the KV cache is as
-long for one new token as for all. `prefill` runs the prompt and samples one token.
-`decode` samples all, less the time of `prefill` in the same round: the cost of the
-tokens after the first.
+`prefill` runs the prompt and samples one token. `decode` samples as many as the prompt
+has, less the time of `prefill` in the same round: the cost of tokens after the first.
 """
 
 import jax
@@ -16,8 +14,7 @@ from gpt_jax.inference import text
 from gpt_jax.model import flops
 
 BATCH_SIZES = (1, 8)
-LONGEST = 256
-"""Tokens of prompt and continuation together, at most."""
+LONGEST = 256  # tokens of prompt and continuation together
 
 
 def cases(workload, batch_sizes=BATCH_SIZES):
@@ -51,15 +48,14 @@ def prompts(workload, batch_sizes=BATCH_SIZES):
 
 
 def prompt_length(seq_len):
-  """Returns how many tokens a prompt has; the continuation has as many."""
+  # A power of two for both, so that the KV cache is as long for one token as for all.
   return max(1, min(1 << (seq_len.bit_length() - 1), LONGEST) // 2)
 
 
 def token_bytes(config, engine_params, rows, cached):
-  """Returns the bytes that one more token of each of `rows` has to read from memory.
+  """Returns the bytes to read for one more token of each of `rows`.
 
-  All weights, but not embeddings of which single rows are looked up; and the keys and
-  values of the `cached` tokens before.
+  All weights but embeddings, which are looked up; keys and values of `cached` tokens.
   """
   model = config.model
   looked_up = ['position/'] if model.tie_embeddings else ['position/', 'embed/']

@@ -50,7 +50,6 @@ def _title(report):
 
 
 def _shares(report):
-  """Returns `[(case, share, of what)]`."""
   rows = []
   for name, case in report.cases.items():
     if name in ('matmul', 'copy') or name.startswith('attention/'):

@@ -14,8 +14,7 @@ from gpt_jax.attention import masks
 from gpt_jax.benchmarks import timing
 from gpt_jax.core.errors import ConfigError
 
-BACKWARD = 2.5
-"""FLOPs of the backward pass over those of the forward pass."""
+BACKWARD = 2.5  # FLOPs of the backward pass over those of the forward pass
 SHORTEST = 16
 PASSES = ('forward', 'both')
 
@@ -35,8 +34,6 @@ def cases(workload):
 def sweep(lengths, *, heads, kv_heads, head_dim, dtype, kernels=None, passes=PASSES):
   """Returns `attention/KERNEL/T/forward` and `.../both`, with the backward pass.
 
-  Args:
-    kernels: names in attention.KERNELS; None: all.
   Every length has as many tokens in all as one row of the longest.
   """
   found = []

@@ -16,8 +16,7 @@ class CaseMetrics:
   """One case over all rounds; None: unknown, or meaningless for this case."""
 
   median_ms: float
-  low_ms: float
-  """The lower quartile over rounds, as `high_ms` is the upper."""
+  low_ms: float  # the lower quartile over rounds, as `high_ms` is the upper
   high_ms: float
   rounds_ms: tuple[float, ...]
   compile_s: float | None
@@ -25,23 +24,19 @@ class CaseMetrics:
   tokens_per_second: float | None
   tflops: float | None
   gb_per_second: float | None
-  mfu: float | None
-  """`tflops` over those of `matmul` of the same bench."""
+  mfu: float | None  # `tflops` over those of `matmul` of the same bench
   bandwidth_share: float | None
   """`gb_per_second` over those of `copy` of the same bench."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchReport:
-  """The results of a bench."""
-
   device: dict[str, Any]
   run: dict[str, Any]
   rounds: int
   peaks: dict[str, float | None]
   cases: dict[str, CaseMetrics]
   peer: dict[str, str] | None
-  """Name, dtype and versions of what was timed for comparison."""
   ratios: dict[str, dict[str, float]]
   """Case -> our time over the peer's, paired by round: below 1 ours is faster."""
   plan: dict[str, Any] | None
@@ -52,17 +47,14 @@ class BenchReport:
   skipped: dict[str, str]
 
   def to_dict(self):
-    """Returns everything as plain dicts and lists, for JSON."""
     return dataclasses.asdict(self)
 
 
 def make_report(cases, seconds, skipped, *, rounds, device, run, first_loss, peer=None):
   """Returns the BenchReport of what `timing.measure` returned for `cases`.
 
-  Args:
-    device, run: `describe_device` and `describe_run`.
-    first_loss: of the first step, by side.
-    peer: `torch_gpt2.describe`, where there is one.
+  `device`, `run` and `peer` are of `describe_device`, `describe_run` and
+  `torch_gpt2.describe`.
   """
   measured = [c for c in cases if getattr(c, 'name', None) in seconds]
   peaks = _peaks(measured, seconds, device)
@@ -92,11 +84,7 @@ def with_plan(report, topology, bound_ms):
 
 
 def describe_device(dtype):
-  """Returns kind, platform and number of devices, and cores and load of the host.
-
-  `load` is the mean number of running processes in the last minute, so this is to be
-  called before anything is timed.
-  """
+  """Returns the devices, and cores and load of the host before anything is timed."""
   device = jax.devices()[0]
   published = chips.peak_flops(device.device_kind, dtype)
   return dict(
@@ -104,7 +92,7 @@ def describe_device(dtype):
     platform=device.platform,
     count=jax.device_count(),
     cores=torch_gpt2.threads(),
-    load=os.getloadavg()[0],
+    load=os.getloadavg()[0],  # mean number of running processes in the last minute
     published_tflops=None if published is None else published / 1e12,
   )
 
@@ -128,11 +116,9 @@ def describe_run(workload):
 
 
 def peak_memory(cases):
-  """Returns `(GiB, source)`: the most that a device held, or that a program needs.
+  """Returns `(GiB, source)`: the most that a device held over all cases.
 
-  'memory_stats': the allocator's peak since the process began, over all cases.
-  'memory_analysis': the largest of the compiled programs, where the device has no
-  statistics (CPU).
+  Where the device has no statistics (CPU): the most that one of the programs needs.
   """
   stats = jax.local_devices()[0].memory_stats() or {}
   if 'peak_bytes_in_use' in stats:
@@ -142,7 +128,7 @@ def peak_memory(cases):
 
 
 def _peaks(cases, seconds, device):
-  """Returns the best rounds of `matmul` and `copy`: a peak is what can be reached."""
+  # The best round, for a peak is what can be reached.
   by_name = {case.name: case for case in cases}
   found: dict[str, float | None] = dict(matmul_tflops=None, copy_gb_per_second=None)
   if 'matmul' in by_name:

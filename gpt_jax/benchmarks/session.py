@@ -15,8 +15,7 @@ def run(
     shapes: its batch as ShapeDtypeStructs by name.
     entries: `{name: entry}` as in benchmarks.CASES. One that refuses the config is
       skipped with its reason; if it is the only one, the error is raised.
-    num_ids, workdir: as in Workload.
-    peer_dtype: also times transformers' GPT-2 in that dtype; None: no peer.
+    peer_dtype: also times transformers' GPT-2 in that dtype.
     peak_size, progress: as of `peaks.cases` and `timing.measure`.
   """
   dtype = program.config.model.dtype

@@ -25,16 +25,12 @@ KERNELS = ('fused', 'blockwise', 'dense')
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Sizes of all cases."""
-
   lengths: tuple[int, ...]
   heads: int
   head_dims: tuple[int, ...]
-  training: dict[str, dict]
-  """Name -> overrides of the config gpt2:NAME."""
+  training: dict[str, dict]  # name -> overrides of the config gpt2:NAME
   decoding: str
-  peak: tuple[int, int] | None
-  """As of `peaks.cases`."""
+  peak: tuple[int, int] | None  # as of `peaks.cases`
 
 
 FULL = Sizes(
@@ -62,16 +58,14 @@ TINY = Sizes(
   peak=(64, 4096),
 )
 
-TARGETS = {
+TARGETS = {  # minima for one H200
   '124m tokens/s': 350_000,
   '1558m MFU of the published peak': 0.45,
   'decode share of the published bandwidth': 0.70,
 }
-"""Minima for one H200."""
 
 
 def main(argv=None):
-  """Prints the tables, or why there are none; returns 0."""
   options = _parse(argv)
   import jax
 
@@ -131,7 +125,6 @@ def training(name, sizes, rounds):
 
 
 def decoding(sizes, rounds):
-  """Returns the metrics of decoding one text with the largest model."""
   from gpt_jax.benchmarks import decoding as cases
 
   entry = functools.partial(cases.cases, batch_sizes=(1,))

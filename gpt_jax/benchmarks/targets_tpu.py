@@ -31,15 +31,12 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """A plan to be made: config, topology, and fields of the config."""
-
   config: str
   topology: str
   fields: tuple[str, ...] = ()
 
   @property
   def flags(self):
-    """Returns the flags of `gpt-jax plan`."""
     fields = [f'--config.{field}' for field in self.fields]
     return [f'--config={self.config}', f'--topology={self.topology}', *fields]
 
@@ -204,7 +201,6 @@ class Plans(dict):
 
 
 def make_plan(run):
-  """Returns the JSON of a Run's plan with minimal FLOPs and metrics of its text."""
   with tempfile.TemporaryDirectory() as folder:
     dump = pathlib.Path(folder, 'step.hlo')
     command = [sys.executable, '-m', 'gpt_jax', 'plan', *run.flags, '--json']

@@ -15,28 +15,21 @@ import jax
 import numpy as np
 
 MIN_SECONDS = 0.2
-"""A short case is repeated until its part of a round takes about that long ..."""
 MAX_REPEATS = 1000
-"""... but not more often than that."""
+"""A short case is repeated in a round to take MIN_SECONDS, at most so many times."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """One thing to time."""
-
   name: str
   run: Callable[[int], Any]
   """`run(n)` does it n times and returns when the last one is done."""
   compile_seconds: float | None = None
   memory_gib: float | None = None
-  """Arguments, results and temporaries of the program on a device, by XLA."""
-  tokens: float | None = None
-  """Of one run, as are the two below."""
+  tokens: float | None = None  # of one run, as are the two below
   flops: float | None = None
-  bytes: float | None = None
-  """Least memory traffic, where that is the bottleneck."""
-  minus: str | None = None
-  """A case whose time in the same round is subtracted."""
+  bytes: float | None = None  # least memory traffic, where that is the bottleneck
+  minus: str | None = None  # a case whose time in the same round is subtracted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +42,6 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-  """Median and quartiles over rounds."""
-
   median: float
   low: float
   high: float
@@ -63,7 +54,6 @@ def spread(values):
 
 
 def paired_ratio(ours, theirs):
-  """Returns the Spread of `ours[r] / theirs[r]` over rounds r."""
   return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
@@ -87,8 +77,6 @@ def measure(
   Args:
     cases: Case and Skipped, mixed.
     progress: takes the list of measurements to come and yields from it.
-    clock: returns seconds.
-    min_seconds: see MIN_SECONDS.
   Odd rounds run the cases in reverse, so that none is always the first. A case that the
   device has no memory for is skipped, as is what subtracts it.
   """
@@ -159,8 +147,7 @@ def first_run_seconds(run):
 
 
 def _repeats(case, clock, min_seconds):
-  """Returns how often `case` runs in a round; its first run warms up."""
-  case.run(1)
+  case.run(1)  # warms up
   begin = clock()
   case.run(1)
   once = max(clock() - begin, 1e-9)

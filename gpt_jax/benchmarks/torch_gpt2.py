@@ -24,14 +24,12 @@ DTYPES = ('float32', 'bfloat16')
 
 
 def require_packages():
-  """Raises ConfigError without torch or transformers."""
   for package in ('torch', 'transformers'):
     if importlib.util.find_spec(package) is None:
       raise ConfigError(f'--vs=transformers {require_extra("compare", package)}.')
 
 
 def describe(dtype):
-  """Returns name, dtype and versions of the peer."""
   import torch
   import transformers
 
@@ -100,7 +98,6 @@ class TorchGPT2:
     return total
 
   def loss(self, tokens_BN):
-    """Returns the mean next-token loss of the rows."""
     import torch
 
     with self._autocast():
@@ -110,7 +107,6 @@ class TorchGPT2:
     )
 
   def forward(self):
-    """Returns the loss of the batch without gradients or dropout."""
     import torch
 
     self.model.eval()
@@ -120,7 +116,7 @@ class TorchGPT2:
     return loss
 
   def generator(self, prompts):
-    """Returns `generate(n)`, greedy, with weights in the dtype of the comparison."""
+    # Greedy, with weights in the dtype of the comparison.
     import copy
 
     import torch
@@ -139,7 +135,6 @@ class TorchGPT2:
     return generate
 
   def wait(self):
-    """Returns when the device is idle."""
     import torch
 
     if self.device.type == 'cuda':

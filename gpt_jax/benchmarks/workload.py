@@ -17,10 +17,8 @@ class Workload:
   program: Program
   state: TrainState
   batch: dict[str, Any]
-  num_ids: int
-  """Ids that a text may have."""
-  workdir: str
-  """A folder for tokenizer and token cache."""
+  num_ids: int  # ids that a text may have
+  workdir: str  # a folder for tokenizer and token cache
   first_loss: dict[str, float] = dataclasses.field(default_factory=dict)
   """Of the first step, by side: equal if the models are."""
 
@@ -30,7 +28,6 @@ class Workload:
 
   @property
   def rows(self):
-    """Returns the sequences of a step."""
     return len(self.batch['tokens'])
 
   @property
@@ -47,7 +44,7 @@ def make_workload(program, shapes, *, num_ids, workdir):
 
 
 def random_batch(shapes, num_ids):
-  """Returns a batch of uniform ids, one document a row, the same at every call."""
+  # One document a row, the same at every call.
   rng = np.random.default_rng(0)
   rows, length = shapes['tokens'].shape
   batch = {

@@ -52,7 +52,7 @@ def _payload(kind, operands, group):
 
 
 def _is_shard(value, num_devices, computation, module):
-  """Returns whether `value` is a constant array with a device's shard written in."""
+  # That is, a constant array with the device's shard written in.
   fusion = value if value.opcode == 'fusion' else None
   inner = module.computations[value.called] if fusion else computation
   update = inner.root if fusion else value

@@ -55,12 +55,10 @@ class Costs:
 
   @property
   def kernels(self):
-    """Returns [(Kernel, calls)] of Pallas kernels on TPU."""
     return [(op.kernel, count) for op, count in self.ops if op.kernel]
 
   @property
   def kernel_calls(self):
-    """Returns how often kernels are called."""
     return sum(count for _, count in self.kernels)
 
 
@@ -118,8 +116,6 @@ def _sum_overlaps(members):
 
 @dataclasses.dataclass
 class _Sums:
-  """Costs of a computation so far."""
-
   ops: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   cycles: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   """By class of op."""
@@ -181,7 +177,6 @@ class _Walker:
     self._known = {}
 
   def walk(self, name, asynchronous=False):
-    """Returns the _Sums of one run of the computation `name`."""
     if (name, asynchronous) not in self._known:
       sums = _Sums()
       computation = self._module.computations[name]
@@ -301,7 +296,6 @@ class _Walker:
         sums.end(channel)
 
   def _calls(self, computation, target):
-    """Returns whether a custom call of `computation` has the `target`."""
     return any(
       instruction.opcode == 'custom-call' and f'"{target}"' in instruction.attributes
       for instruction in computation.instructions.values()
@@ -329,7 +323,6 @@ def _op_name(instruction):
 
 
 def _branches(conditional):
-  """Returns the names of the computations that a conditional chooses from."""
   several = conditional.attribute(r'branch_computations=\{([^}]*)\}')
   if several:
     return [name.strip(' %') for name in several.split(',')]

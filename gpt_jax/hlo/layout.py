@@ -19,12 +19,9 @@ _BETWEEN = re.compile(r'(?:,|\s|/\*.*?\*/)*')
 
 @dataclasses.dataclass(frozen=True)
 class ArrayType:
-  """One array of a type."""
-
   dtype: str
   dims: tuple[int, ...]
-  bytes: int
-  """With the padding of its tiles."""
+  bytes: int  # with the padding of its tiles
   in_hbm: bool
 
   def __str__(self):
@@ -51,7 +48,6 @@ def hbm_bytes(type_text):
 
 
 def _tree(text, position):
-  """Returns (tree, end) of the type at `position` of `text`."""
   if text.startswith('(', position):
     parts, position = [], position + 1
     while not text.startswith(')', position):
@@ -66,7 +62,6 @@ def _tree(text, position):
 
 
 def _skip(text, position):
-  """Returns the position of the next part of a tuple."""
   found = _BETWEEN.match(text, position)
   return found.end() if found else position
 

@@ -1,9 +1,8 @@
 """Liveness analysis: which arrays a compiled program holds at its peak of memory.
 
-The instructions of a scheduled module run in the order of the text. An array is live
-from the instruction that defines it to the last that uses it or an alias of it. XLA's
-buffer assignment, which it does not print for TPUs, also places arrays; what its total
-has beyond the sum here is fragmentation and padding.
+Instructions of a scheduled module run in the order of the text. An array is live from
+its definition to the last use of it or of an alias. XLA's total, by a buffer assignment
+that it does not print for TPUs, also has fragmentation and padding.
 """
 
 import collections
@@ -14,33 +13,23 @@ from gpt_jax.hlo import layout, parser
 
 _ALIASES = ('bitcast', 'optimization-barrier', 'while', 'dynamic-update-slice')
 _NO_USE = ('tuple', 'get-tuple-element', 'bitcast')
-BACKWARD = 'transpose('
-"""What jax writes into the names of operations of the backward pass."""
-_FORWARD = 'jvp('
+# What jax writes into the op_names of the two passes.
+_FORWARD, BACKWARD = 'jvp(', 'transpose('
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # by identity
 class Buffer:
-  """One array in HBM."""
-
-  name: str
-  """Of the instruction that makes it."""
-  origin: str
-  """Path of a parameter, or of the operation in the model."""
-  source: str
-  """FILE:LINE, or '' where the text has none."""
+  name: str  # of the instruction that makes it
+  origin: str  # path of a parameter, or of the operation in the model
+  source: str  # FILE:LINE, or '' where the text has none
   type: str
-  bytes: int
-  """With the padding of tiles."""
+  bytes: int  # with the padding of tiles
 
 
 @dataclasses.dataclass(frozen=True)
 class LiveArrays:
-  """Memory of a program on one device."""
-
   arguments: tuple[Buffer, ...]
-  at_peak: tuple[Buffer, ...]
-  """The temporaries that are live together at the peak."""
+  at_peak: tuple[Buffer, ...]  # the temporaries that are live together at the peak
   saved: tuple[Buffer, ...]
   """Temporaries of the forward pass that the backward pass uses."""
 
@@ -61,11 +50,7 @@ def analyze(module, text):
 
 
 def sources(text):
-  """Returns {stack_frame_id: 'file.py:line'} from the tables before the program.
-
-  The innermost frame outside of installed packages, and of matmul.py, which all matmuls
-  go through.
-  """
+  """Returns {stack_frame_id: 'file.py:line'} from the tables before the program."""
   files = dict(re.findall(r'^(\d+) "([^"]*)"$', _table(text, 'FileNames'), re.M))
   places = {
     number: (files.get(file, ''), line)
@@ -96,6 +81,7 @@ def _own_frame(number, frames):
     if number not in frames:
       return ''
     (path, line), parent = frames[number]
+    # Not in installed packages, nor in matmul.py, which all matmuls go through.
     if not re.search(r'/site-packages/|^<|/matmul(_cpu)?\.py$', path):
       return f'{"/".join(path.split("/")[-2:])}:{line}'
     number = parent
@@ -104,23 +90,19 @@ def _own_frame(number, frames):
 
 @dataclasses.dataclass
 class _Peak:
-  """Memory of a computation beyond its parameters and its result."""
-
+  # Beyond parameters and result.
   bytes: int
   live: list
   saved: list
 
 
 class _Analysis:
-  """Follows the arrays of each computation, once."""
-
   def __init__(self, module, frames):
     self._module = module
     self._frames = frames
     self._known = {}
 
   def arguments(self):
-    """Returns the Buffers of the entry's parameters."""
     instructions = self._module.computations[self._module.entry].instructions
     return tuple(
       self._buffer(each, leaf)
@@ -234,10 +216,7 @@ class _Analysis:
     )
 
   def _in_place(self, fusion):
-    """Returns {index in the result: operand} of what a fusion updates or forwards.
-
-    None instead of an operand: the array is another part of the result.
-    """
+    """Returns {index in the result: operand or None} of what a fusion forwards."""
     inner = self._module.computations[fusion.called]
     root = inner.root
     results = root.operands if root.opcode == 'tuple' else [root.name]
@@ -302,10 +281,8 @@ def _op_name(instruction):
 
 
 def _backward_start(instructions):
-  """Returns the index where the backward pass begins, or None.
-
-  Schedules mix the passes a little: the index has the most of each on its side.
-  """
+  """Returns the index where the backward pass begins, or None."""
+  # Schedules mix the passes a little: the index with the most of each on its side.
   forward = [
     _FORWARD in i.attributes and BACKWARD not in i.attributes for i in instructions
   ]
@@ -329,14 +306,12 @@ def _operand(operands, index):
 
 
 def _part(value, index):
-  """Returns part `index` of a tuple; a value that is none, or None, as it is."""
   if not isinstance(value, tuple):
     return value
   return value[index] if index < len(value) else None
 
 
 def _flat(value):
-  """Returns the Buffers in nested tuples."""
   if isinstance(value, tuple | list):
     return [buffer for part in value for buffer in _flat(part)]
   return [] if value is None else [value]

@@ -25,7 +25,6 @@ def flops(instruction, computation):
 
 
 def dot_flops(dot, computation):
-  """Returns the FLOPs of a dot instruction."""
   lhs = computation.instructions[dot.operands[0]].dims
   summed = dot.attribute(r'lhs_contracting_dims=\{([\d,]*)\}') or ''
   depth = math.prod(lhs[int(axis)] for axis in summed.split(',') if axis)
@@ -33,11 +32,9 @@ def dot_flops(dot, computation):
 
 
 def convolution_flops(convolution, computation):
-  """Returns the FLOPs of a convolution, without the taps that meet padding or holes.
-
-  XLA:TPU writes matmuls as convolutions, batched ones with dilations and strides that
-  put most positions of the window between or beside the inputs; those are not computed.
-  """
+  """Returns the FLOPs of a convolution, without the taps that meet padding or holes."""
+  # XLA:TPU writes batched matmuls as convolutions whose dilations and strides put most
+  # positions of the window between the inputs, where nothing is computed.
   lhs, rhs = (computation.instructions[o].dims for o in convolution.operands[:2])
   labels = convolution.attribute(r'dim_labels=(\w+->\w+)')
   left, right, out = labels.replace('->', '_').split('_')
@@ -73,11 +70,7 @@ def _num_taps(num_in, num_out, size=1, stride=1, pad=0, lhs_dilate=1, rhs_dilate
 
 
 def hbm_bytes(instruction, computation, module):
-  """Returns the bytes that `instruction` of `computation` reads and writes in HBM.
-
-  Of an operand that a fusion only slices, the slices count; of one that it updates in
-  place, the update.
-  """
+  """Returns the bytes that `instruction` of `computation` reads and writes in HBM."""
   if instruction.opcode == 'fusion':
     return _fusion_bytes(instruction, computation, module)
   operands = [computation.instructions[name] for name in instruction.operands]
@@ -148,7 +141,6 @@ def _written(name, computation, module, result):
 
 
 def _parameter(computation, number):
-  """Returns the name of a computation's parameter."""
   for name, instruction in computation.instructions.items():
     if instruction.opcode == 'parameter' and int(instruction.literal) == number:
       return name

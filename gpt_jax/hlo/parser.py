@@ -41,13 +41,11 @@ class Instruction:
   type: str
   opcode: str
   operands: tuple[str, ...]
-  literal: str
-  """Between the parentheses: the value of a constant, or the operands."""
+  literal: str  # between the parentheses: the value of a constant, or the operands
   attributes: str
 
   @property
   def dims(self):
-    """Returns the dimensions of its first array."""
     return arrays(self.type)[0][1]
 
   def attribute(self, pattern):
@@ -79,10 +77,9 @@ class Module:
   num_partitions: int
 
   def trip_count(self, loop, computation):
-    """Returns the iterations of the while instruction `loop` of `computation`, or None.
+    """Returns the iterations of the while instruction `loop`, None if unknown.
 
-    XLA's own count where it wrote one; else from start, step and limit of the counter,
-    of any integer type and any step.
+    XLA's own count, or that of a counter with constant start, step and limit.
     """
     known = loop.attribute(r'"known_trip_count":\{"n":"(\d+)"')
     if known is not None:
@@ -126,7 +123,6 @@ class Module:
     return max(0, trips)
 
   def _comparison(self, computation, arguments=None):
-    """Returns (left, right, direction) of a loop's condition; sides as of `_affine`."""
     root = computation.root
     if root.opcode == 'fusion':
       inner = [self._affine(name, computation, arguments) for name in root.operands]
@@ -139,8 +135,7 @@ class Module:
   def _affine(self, name, computation, arguments=None):
     """Returns (slot of the loop's tuple or None, constant): the value is their sum.
 
-    Args:
-      arguments: the parameters of a fused computation, in that form.
+    `arguments` are the parameters of a fused computation, in that form.
     """
     instruction = computation.instructions[name]
     follow = functools.partial(
@@ -175,7 +170,7 @@ class Module:
 
 
 class _NotAffine(Exception):
-  """A value that is not a loop counter plus a constant."""
+  pass
 
 
 def parse(text):
@@ -267,10 +262,7 @@ def label(op_name):
 
 
 def replica_group(instruction, num_devices):
-  """Returns the ids of a collective's first group of devices; all have one size.
-
-  For a permutation: a source and its target.
-  """
+  """Returns the ids of a collective's first group; of a permute, source and target."""
   text = instruction.attributes
   if found := re.search(r'source_target_pairs=\{(\{[\d,{}]*\})\}', text):
     pairs = [pair.split(',') for pair in re.findall(r'\{([\d,]+)\}', found.group(1))]

@@ -22,19 +22,13 @@ and reductions; copies, slices and changes of layout."""
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """A call of a Pallas kernel."""
-
   name: str
-  op_name: str
-  """Its path in the model."""
-  operands: tuple[tuple[str, tuple[int, ...]], ...]
-  """(dtype, dimensions) of each."""
+  op_name: str  # its path in the model
+  operands: tuple[tuple[str, tuple[int, ...]], ...]  # (dtype, dimensions) of each
   results: tuple[tuple[str, tuple[int, ...]], ...]
-  metadata: str
-  """JSON by the kernel's author, quoted as in the text."""
+  metadata: str  # JSON by the kernel's author, quoted as in the text
   declared_flops: int
-  hbm_bytes: int
-  """Of operands and results, each once."""
+  hbm_bytes: int  # of operands and results, each once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +37,8 @@ class Op:
 
   name: str
   op_name: str
-  kind: str
-  """MATMUL, KERNEL, ELEMENTWISE or DATA_MOVEMENT."""
-  flops: int
-  """Of matmuls, two per multiply-add; of kernels by a model."""
+  kind: str  # MATMUL, KERNEL, ELEMENTWISE or DATA_MOVEMENT
+  flops: int  # of matmuls, two per multiply-add; of kernels by a model
   cycles: int
   hbm_bytes: int
   kernel: Kernel | None = None
@@ -59,8 +51,7 @@ class Collective:
   kind: str
   group: tuple[int, ...]
   """The partitions that the first of them joins; () between slices."""
-  asynchronous: bool
-  """Whether XLA lets other instructions run meanwhile."""
+  asynchronous: bool  # whether XLA lets other instructions run meanwhile
   count: int
   payload_bytes: int
   """Size of the replicated array: what a gather returns, what a reduction takes."""
@@ -72,8 +63,7 @@ class Collective:
   def wire_bytes(self):
     """Returns what each device receives on a ring: (n - 1)/n of the payload.
 
-    An all-reduce is a reduce-scatter and a gather, so twice that; a permutation and a
-    broadcast send the array as it is.
+    Twice that for an all-reduce: a reduce-scatter and a gather.
     """
     if self.kind in ('collective-permute', 'collective-broadcast', BETWEEN_SLICES):
       return float(self.payload_bytes)

@@ -11,10 +11,8 @@ class Chip:
   """One jax device of a kind; FLOP/s and bytes/s are published peaks."""
 
   name: str
-  device_kinds: tuple[str, ...]
-  """What `jax.Device.device_kind` contains."""
-  peak_flops: float
-  """Dense, of 16-bit inputs, without sparsity."""
+  device_kinds: tuple[str, ...]  # what `jax.Device.device_kind` contains
+  peak_flops: float  # dense, of 16-bit inputs, without sparsity
   float32_flops: float
   """At jax's default precision: one bfloat16 pass on TPUs, TF32 on GPUs."""
   hbm_bandwidth: float | None
@@ -24,19 +22,16 @@ class Chip:
 class TPU(Chip):
   """What a plan needs besides. A TPU7x chip is two devices: its row has half of it."""
 
-  dims: int
-  """Axes of the torus: how many sizes a slice has."""
+  dims: int  # axes of the torus: how many sizes a slice has
   hbm_gib: float
   hbm_bandwidth: float
   clock_hz: float
   links: int
-  link_bandwidth: float
-  """Of one link to a neighbour, in one direction."""
+  link_bandwidth: float  # of one link to a neighbour, in one direction
   dcn_bandwidth: float
   """Of the network between slices, one direction, shared out over the devices."""
   devices_per_chip: int = 1
-  cores: int = 1
-  """Each with a vector unit of 8 x 128 lanes."""
+  cores: int = 1  # each with a vector unit of 8 x 128 lanes
   matrix_lanes: int = 128
   """Rows and columns of a matrix unit: narrower matmuls leave lanes idle."""
 

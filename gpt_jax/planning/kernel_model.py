@@ -18,16 +18,13 @@ _HEAD_DIM_MINOR = 1  # in the kernel's metadata; 2 has the sequence innermost
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-  """One of splash attention's kernels."""
-
   matmuls: int
-  vector_cycles: float
-  """Per 1024 scores."""
+  vector_cycles: float  # per 1024 scores
   blocks: tuple[str, str]
   """Names of the block sizes of queries and keys in the kernel's metadata."""
-  streams_queries: bool
-  """Queries are loaded again for each block of keys; False: keys and values for each
-  block of queries."""
+  streams_queries: (
+    bool  # for each block of keys; else keys and values for each of queries
+  )
 
 
 # Vector cycles are fitted to an estimate, not to a measurement: 12 layers of 12 heads
@@ -43,21 +40,15 @@ PHASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """Time and FLOPs of one call."""
-
   phase: str
   seconds: float
-  flops: int
-  """Of its matmuls, unpadded, in the blocks that the mask allows."""
+  flops: int  # of its matmuls, unpadded, in the blocks that the mask allows
 
 
 def work(kernel, chip, *, causal, window_of=lambda op_name: None):
-  """Returns the Work of an hlo.types.Kernel on a chips.TPU, or None.
+  """Returns the Work of an hlo.types.Kernel on a chips.TPU; None: no splash attention.
 
-  Args:
-    causal: whether later keys are hidden.
-    window_of: op_name -> how many keys back the layer sees; None: all.
-  None for other kernels than splash attention, whose shapes are not known.
+  `window_of`: op_name -> how many keys back the layer sees; None: all.
   """
   found = re.match(r'splash_m[hq]a_(fwd|dq|dkv)', kernel.name)
   arrays = [dims for dtype, dims in kernel.operands if 'f' in dtype and len(dims) >= 3]
@@ -102,7 +93,6 @@ def visible_blocks(num_queries, num_keys, block_q, block_k, *, causal, window):
 
 
 def _sequence_last(dims, layout):
-  """Returns (length, width) of queries or keys."""
   return dims[-2:] if layout == _HEAD_DIM_MINOR else dims[:-3:-1]
 
 

@@ -16,14 +16,10 @@ _UNITS = {'K': 2**-20, 'M': 2**-10, 'G': 1.0, 'T': 2**10}  # in GiB
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-  """One array of a step at its peak."""
-
   gib: float
   type: str
-  kind: str
-  """'argument', 'activation' or 'temporary'."""
-  origin: str
-  """Path of a parameter, or of the operation in the model."""
+  kind: str  # 'argument', 'activation' or 'temporary'
+  origin: str  # path of a parameter, or of the operation in the model
   source: str
   instruction: str
 
@@ -45,11 +41,8 @@ class Memory:
 
 
 def of_compiled(executable, text, arguments, topology):
-  """Returns the Memory of a compiled step; `arguments` is `of_arguments`.
-
-  The total is XLA's own. Activations, what the forward pass keeps for the backward
-  pass, are read from the schedule in `text`.
-  """
+  """Returns the Memory of a compiled step; `arguments` is `of_arguments`."""
+  # The total is XLA's own; activations are read from the schedule in `text`.
   live = liveness.analyze(parser.parse(text), text)
   xla = executable.memory_analysis()
   saved = min(live.saved_bytes, xla.temp_size_in_bytes)
@@ -74,10 +67,7 @@ def of_compiled(executable, text, arguments, topology):
 
 
 def of_error(error, arguments, topology):
-  """Returns the Memory of a step that XLA did not compile as memory was short.
-
-  None for other errors.
-  """
+  """Returns the Memory of a step that XLA did not compile, None for other errors."""
   message = str(error)
   if 'RESOURCE_EXHAUSTED' not in message and 'Hbm' not in message:
     return None
@@ -136,7 +126,6 @@ def _hbm_gib(topology):
 
 
 def _gib_per_device(tree):
-  """Returns what one device holds of a tree of sharded ShapeDtypeStructs."""
   return sum(
     math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
     for leaf in jax.tree.leaves(tree)

@@ -1,10 +1,9 @@
 """Time of collectives on a TPU's network: an alpha-beta model, not a measurement.
 
-time = hops x alpha + bytes / bandwidth, with the bytes of a ring (`wire_bytes`). Chips
-of a group receive over the links along each axis of the torus that the group spans: one
-link of two chips in a row, two of more, as if every axis closed to a ring, which on
-parts of a pod is optimistic. A group that spans slices is bound by the network between
-them. Contention, between collectives or between jobs, is not modelled.
+time = hops x alpha + bytes / bandwidth, with the bytes of a ring (`wire_bytes`) and the
+links along the torus axes that a group spans: one link for two chips, two for more, as
+if every axis closed to a ring (on parts of a pod that is optimistic). Groups across
+slices are bound by the network between them. Contention is not modelled.
 """
 
 import dataclasses
@@ -20,17 +19,15 @@ DCN_HOP_SECONDS = 20e-6  # assumed: a round trip through hosts and switches
 
 @dataclasses.dataclass(frozen=True)
 class CollectiveStats:
-  """Collectives of one kind along the same mesh axes, in a step, for one device."""
+  """Collectives of one kind and group in a step, for one device."""
 
   kind: str
   axes: tuple[str, ...]
   group_size: int
   asynchronous: bool
   count: int
-  bytes: int
-  """Payload: size of the replicated arrays."""
-  wire_bytes: float
-  """Received by a device, if collectives run as rings."""
+  bytes: int  # payload: size of the replicated arrays
+  wire_bytes: float  # received by a device, if collectives run as rings
   model_ms: float
   overlaps_ms: dict[str, float] | None
   """Time by class of the ops between start and end; empty: nothing overlaps. None: the
@@ -38,7 +35,7 @@ class CollectiveStats:
 
   @property
   def exposed_ms(self):
-    """Returns the time that no op hides, even at best."""
+    # What overlaps is assumed to hide it fully.
     if not self.asynchronous:
       return self.model_ms
     if self.overlaps_ms is None:
@@ -48,11 +45,8 @@ class CollectiveStats:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-  """All collectives of a step, for one device."""
-
   collectives: tuple[CollectiveStats, ...]
-  collective_bytes: dict[str, int]
-  """Payload by kind."""
+  collective_bytes: dict[str, int]  # payload by kind
   wire_bytes: dict[str, float]
   asynchronous_wire_share: float | None
   network_ms: float
@@ -93,10 +87,7 @@ def _stats(collective, mesh, topology):
 
 
 def mesh_axes(group, mesh):
-  """Returns the names of the mesh axes along which the partitions of `group` differ.
-
-  Partition i is device i of the mesh in row-major order.
-  """
+  """Returns the mesh axes along which the row-major partitions of `group` differ."""
   if not group:
     return ()
   places = np.unravel_index(list(group), tuple(mesh.shape.values()))
@@ -108,10 +99,7 @@ def mesh_axes(group, mesh):
 
 
 def seconds(collective, mesh, topology):
-  """Returns the time of all runs of a Collective, one after the other.
-
-  0 without a TPU's numbers (CPUs and GPUs) and for groups of one device.
-  """
+  """Returns the time of all runs of a Collective in sequence; 0 on CPUs and GPUs."""
   chip = topology.chip
   if chip is None:
     return 0.0

@@ -28,11 +28,8 @@ NOT_MODELLED = (
 
 @dataclasses.dataclass(frozen=True)
 class CompileCost:
-  """What it took to make a plan."""
-
   compile_seconds: float
-  host_gib: float
-  """Most memory that this process has held."""
+  host_gib: float  # most memory that this process has held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +54,7 @@ class Plan:
   not_modelled: tuple[str, ...] = NOT_MODELLED
 
   def to_dict(self):
-    """Returns everything in one flat dict for JSON; None for what is not known.
-
-    Keys are the fields' names, but those of `memory` say whose memory it is.
-    """
+    """Returns one flat dict for JSON: field -> value, None where it is not known."""
     values = dataclasses.asdict(self)
     sizes = values.pop('memory')
     for short, key in _MEMORY_KEYS.items():
@@ -84,19 +78,14 @@ _MEMORY_KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-  """A plan, the ops it was added up from, and the text that lists them."""
-
   plan: Plan
-  costs: Costs | None
-  """None for a step that does not fit."""
+  costs: Costs | None  # None for a step that does not fit
   text: str = ''
 
 
 def make_plan(config, topology, *, dump_hlo=None):
-  """Returns the Plan of `config` on a topologies.Topology.
+  """Returns the Plan of `config` on a Topology; writes the text to `dump_hlo`.
 
-  Args:
-    dump_hlo: a path; the compiled text is written there.
   Raises ConfigError where `train` would refuse the config, and where only building the
   tokenizer would show the size of the vocabulary.
   """
@@ -132,14 +121,12 @@ def compile_plan(config, topology):
 
 
 def _text(executable, folder):
-  """Returns the text of a compiled step; `folder` holds what the compiler dumped.
-
-  libtpu may be newer than the jax beside it and use instructions that this one cannot
-  parse (collectives of sparse cores): then its own dump is read.
-  """
+  """Returns the text of a compiled step, `folder` being that of the compiler's dump."""
   try:
     return executable.as_text()
   except jax.errors.JaxRuntimeError:
+    # libtpu may be newer than the jax beside it and use instructions that jax cannot
+    # parse (collectives of sparse cores); the dump has them.
     dumps = sorted(pathlib.Path(folder).glob('*.after_codegen.txt'))
     if not dumps:
       raise
@@ -147,7 +134,7 @@ def _text(executable, folder):
 
 
 def _compile(lowered, folder):
-  """Returns the compiled step, past the cache: absent devices load nothing from it."""
+  # Past the compilation cache: absent devices cannot load from it.
   enabled = jax.config.values['jax_enable_compilation_cache']
   jax.config.update('jax_enable_compilation_cache', False)
   try:

@@ -25,11 +25,7 @@ _LABELLED = 4
 
 
 def draw(compiled, topology, path):
-  """Draws a plan.Compiled to the PNG at `path`.
-
-  Raises ConfigError for CPUs and GPUs, whose compilers estimate no times, and for steps
-  that do not fit.
-  """
+  """Draws a plan.Compiled as a PNG; ConfigError where no times are estimated."""
   if topology.chip is None:
     raise ConfigError(
       f'--figure: the compiler of {topology.name} estimates no times; plan for a TPU.'
@@ -54,10 +50,7 @@ def draw(compiled, topology, path):
 
 
 def points(costs, chip):
-  """Returns (label, class, FLOPs per byte, FLOP/s, ms in a step) of matmuls, kernels.
-
-  The one that takes longest comes first.
-  """
+  """Returns (label, class, FLOPs per byte, FLOP/s, ms in a step), longest first."""
   found = []
   for op, count in costs.ops:
     if op.flops and op.cycles:

@@ -27,12 +27,8 @@ _GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One candidate and its outcome."""
-
-  overrides: dict[str, Any]
-  """Fields of the config, dotted."""
-  outcome: str
-  """'fits', 'does not fit', 'refused', 'ruled out' or 'not compiled'."""
+  overrides: dict[str, Any]  # fields of the config, dotted
+  outcome: str  # 'fits', 'does not fit', 'refused', 'ruled out' or 'not compiled'
   reason: str = ''
   plan: Plan | None = None
 
@@ -47,7 +43,6 @@ class Row:
     return ' '.join(words)
 
   def to_dict(self):
-    """Returns the row as plain values, ready for JSON."""
     return dict(
       flags=self.flags,
       overrides=self.overrides,
@@ -65,18 +60,16 @@ def batches(config, topology):
 
 
 def remats(config, topology):
-  """Returns the remat policies."""
   return [{'model.remat': name} for name in ('none', *remat.POLICIES)]
 
 
 def meshes(config, topology):
   """Returns the config's mesh, and splits of all devices over data, fsdp and tensor."""
   devices, slices = len(topology.devices), topology.num_slices
-  asked = config.parallel.mesh
-  kept = axis_sizes(asked, devices, slices)
-  if kept['sequence'] * kept['expert'] > 1:
-    return [{'parallel.mesh': kept}]
-  found = [kept]
+  given = axis_sizes(config.parallel.mesh, devices, slices)
+  if given['sequence'] * given['expert'] > 1:
+    return [{'parallel.mesh': given}]
+  found = [given]
   for tensor in (1, 2, 4, 8):
     if devices % tensor or config.model.num_heads % tensor:
       continue
@@ -89,12 +82,11 @@ def meshes(config, topology):
 
 
 def losses(config, topology):
-  """Returns the two ways to compute the loss."""
   return [{'objective.loss': name} for name in ('fused', 'plain')]
 
 
 def scans(config, topology):
-  """Returns layers as a loop and, where it compiles in minutes, unrolled."""
+  # Unrolled as well where that compiles in minutes.
   found = [{'model.scan_layers': True}]
   if config.model.num_layers <= 12:
     found.append({'model.scan_layers': False})
@@ -117,7 +109,6 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
 
   Args:
     resolve: overrides -> frozen Config; raises ConfigError.
-    axes: names of AXES.
     progress: (iterable of compiled rows, how many) -> iterable.
   """
   config = resolve({})
@@ -144,11 +135,7 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
 
 
 def impossible(config, topology):
-  """Returns why `config` cannot run on `topology`, by arithmetic, or ''.
-
-  Memory is a lower bound: parameters, two moments and a gradient, and the inputs of the
-  layers; without remat also the inputs of their matmuls.
-  """
+  """Returns why `config` cannot run on `topology`, by arithmetic, or ''."""
   model, mesh = config.model, _sizes(config, topology)
   shards = mesh['data'] * mesh['fsdp']
   rows = config.train.batch_size // config.train.grad_accum
@@ -171,6 +158,8 @@ def _sizes(config, topology):
 
 
 def _min_gib(config, mesh, rows):
+  # Parameters, two moments and a gradient, and the inputs of the layers; without remat
+  # also the inputs of their matmuls.
   model = config.model
   each = 12 if config.optimizer.name == 'adamw' else 4  # bytes, float32
   state = each * _parameters(config) / (mesh['fsdp'] * mesh['tensor'])
@@ -226,8 +215,6 @@ def _by_promise(candidates, topology):
 
 
 class _Attempts:
-  """Compiles candidates one after the other until enough are done."""
-
   def __init__(self, candidates, topology, max_compiles):
     self._candidates = candidates
     self._topology = topology
@@ -235,7 +222,6 @@ class _Attempts:
     self.skipped = []  # rows of those that were not compiled
 
   def rows(self):
-    """Yields a Row for each candidate that is compiled."""
     done, too_large = 0, {}
     for overrides, config in self._candidates:
       batch = config.train.batch_size // config.train.grad_accum

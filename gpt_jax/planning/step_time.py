@@ -16,8 +16,6 @@ _SECONDS_PER_DAY = 86400
 
 @dataclasses.dataclass(frozen=True)
 class KernelTime:
-  """Calls of one attention kernel in a step."""
-
   phase: str
   calls: int
   ms: float
@@ -30,8 +28,7 @@ class OpClass:
   kind: str
   ms: float
   tflops: float
-  hbm_gib: float
-  """Read from and written to HBM."""
+  hbm_gib: float  # read from and written to HBM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +36,10 @@ class StepTime:
   """Bounds on the time of a step; per chip means per jax device."""
 
   matmul_flops_per_chip: int
-  analytic_flops_per_chip: float
-  """6 N + 12 L H Q T a token (PaLM), shared out."""
+  analytic_flops_per_chip: float  # 6 N + 12 L H Q T a token (PaLM), shared out
   compute_ms: float
   kernel_calls: int
-  kernel_calls_per_layer: float
-  """Of a forward and backward pass over one microbatch."""
+  kernel_calls_per_layer: float  # of a forward and backward pass over one microbatch
   kernel_ms: float
   kernels: tuple[KernelTime, ...]
   classes: tuple[OpClass, ...]
@@ -52,8 +47,7 @@ class StepTime:
   tokens_per_second_bound: float
   tokens_per_day_bound: float
   mfu_bound: float
-  days_bound: float
-  """For the tokens of the run, at the batch size of its last stage."""
+  days_bound: float  # for the tokens of the run, at the batch size of its last stage
   chip_hours_bound: float
   unknown_trip_counts: int
 
@@ -109,7 +103,7 @@ def measure(program, topology, text):
 
 
 def _kernel_work(program, chip):
-  """Returns a cached function: hlo Kernel -> kernel_model.Work or None."""
+  # Cached: hlo Kernel -> kernel_model.Work or None.
 
   def window(op_name):
     for part in op_name.split('/'):
@@ -137,7 +131,6 @@ _measured = functools.cache(throughput.measured_matmul_flops)
 
 
 def _kernels(costs, work_of, ms_per_cycle):
-  """Returns the KernelTimes of a step, by phase of the attention kernel."""
   calls, cycles = collections.Counter(), collections.Counter()
   for op, count in costs.ops:
     if op.kernel:

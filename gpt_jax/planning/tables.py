@@ -8,7 +8,6 @@ _WIDTH = 44
 
 
 def show(plan):
-  """Prints one Plan."""
   title = f'{plan.topology}: {plan.num_devices} devices, {plan.device_kind}'
   console.table(
     title,
@@ -37,11 +36,7 @@ def show(plan):
 
 
 def show_search(rows, config, overrides):
-  """Prints the Rows of a search and the flags of the best.
-
-  Args:
-    config, overrides: as given on the command line; a row's overrides win over them.
-  """
+  """Prints the Rows of a search, and all flags of a command for the best of them."""
   found = [row for row in rows if row.plan]
   if found:
     cells = [_candidate(i, row) for i, row in enumerate(found[:SHOWN_ROWS], start=1)]
@@ -84,7 +79,6 @@ def show_comparison(first, second, names):
 
 
 def mesh_text(plan):
-  """Returns the axes of a plan's mesh that are longer than one."""
   long = [f'{axis}={size}' for axis, size in plan.mesh.items() if size > 1]
   return ' '.join(long) or 'one device'
 
@@ -111,13 +105,12 @@ def _show_buffers(memory):
 
 
 def _shortened(buffer):
-  """Returns what a buffer is, short enough to leave room for the next column."""
   text = buffer.origin or buffer.instruction
   return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + '...'
 
 
 def _show_ops(time):
-  """Prints the classes of ops; time only where the compiler estimates it."""
+  # Only TPUs' compiler estimates times.
   if any(each.ms for each in time.classes):
     console.table(
       'ops of a device by class',

@@ -1,8 +1,7 @@
-"""Devices to compile for: TPU slices that are not here; CPUs and GPUs that are.
+"""Devices to compile for: absent TPU slices; CPUs and GPUs of this machine.
 
-`parse('v5p:8x8x8')` gives devices that a Mesh takes and that programs compile for; they
-have no memory and run nothing. The compiler is libtpu's own (extra `plan`), and no TPU
-is touched, not even one that is present.
+Absent devices make a Mesh that programs compile for, with libtpu's own compiler (extra
+`plan`). They run nothing, and no TPU is touched, not even one that is present.
 """
 
 import contextlib
@@ -17,8 +16,8 @@ from gpt_jax.parallel.chips import TPU, TPUS
 
 _SHAPES = {2: '2x2, 4x4, 8x8 or 16x16', 3: '2x2x1, 4x4x4, 8x8x8 or 8x8x16'}
 
-# Without them libtpu asks a metadata server who it is, locks other processes out and
-# fills the screen. Any accelerator type will do: the topology says what to compile for.
+# Without them libtpu queries a metadata server, locks other processes out, logs much.
+# Any accelerator type will do: the topology is what is compiled for.
 _ENVIRONMENT = {
   'TPU_SKIP_MDS_QUERY': '1',
   'TPU_WORKER_HOSTNAMES': 'localhost',
@@ -30,10 +29,9 @@ _ENVIRONMENT = {
 
 
 def set_environment(name=''):
-  """Sets what libtpu reads when it loads; keeps jax off the accelerators of this host.
+  """Sets what libtpu reads when it loads, and keeps jax on CPUs unless `name` is GPUs.
 
-  To be called before the first device is asked for, best before jax is imported. Where
-  `name` is a topology of GPUs it does nothing: they are wanted.
+  To be called before jax makes its devices, best before jax is imported.
   """
   if name.split(':')[0] == 'gpu':
     return
@@ -49,12 +47,9 @@ def set_environment(name=''):
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A set of devices to compile for."""
-
   name: str
   devices: tuple
-  chip: TPU | None
-  """None for CPUs and GPUs of this machine: their compilers estimate no cycles."""
+  chip: TPU | None  # None: CPUs and GPUs, whose compilers estimate no cycles
   num_slices: int = 1
 
   @property
@@ -64,21 +59,17 @@ class Topology:
 
   @property
   def num_chips(self):
-    """Returns how many chips are paid for."""
     return len(self.devices) // (self.chip.devices_per_chip if self.chip else 1)
 
   def slice_of(self, device):
-    """Returns the number of the slice that `device` belongs to."""
     return getattr(device, 'slice_index', None) or 0
 
 
 def parse(text):
-  """Returns the Topology that `text` names.
+  """Returns the Topology of `v5e:16x16`, `2xv5e:16x16` (two slices), `cpu:8` or `gpu`.
 
-  `v5e:16x16` is a slice of 256 chips, `2xv5e:16x16` two of them, joined by the slower
-  network between slices; `cpu` and `cpu:8`, `gpu` and `gpu:8` are devices of this
-  machine. Raises ConfigError for names and shapes that do not exist, for GPUs that are
-  not here, and without libtpu.
+  Raises ConfigError for names and shapes that do not exist, for absent GPUs, and
+  without libtpu.
   """
   if (here := text.split(':')[0]) in _HERE:
     return _HERE[here](text, _count(text))
@@ -97,7 +88,7 @@ def parse(text):
       f' {kind}:{_SHAPES[chip.dims].split(",")[0]}; others are {_SHAPES[chip.dims]}.'
     )
   devices = _tpu_devices(text, kind, sizes, slices)
-  # Slices one after the other, each in the order of libtpu.
+  # By slice, each in the order of libtpu.
   ordered = sorted(devices, key=lambda d: (getattr(d, 'slice_index', None) or 0, d.id))
   return Topology(text, tuple(ordered), chip, slices)
 
@@ -112,7 +103,7 @@ def _tpu_devices(text, kind, sizes, slices):
   settings = {}
   if kind == 'v4':
     settings['chip_config_name'] = 'megacore'  # one jax device for the chip's two cores
-  if min(sizes[:2]) < 2:  # less than a host: libtpu takes hosts of 2x2 for granted
+  if min(sizes[:2]) < 2:  # less than a host, which has 2x2 by default
     bounds = [min(size, 2) for size in sizes[:2]] + [1]
     settings['chips_per_host_bounds'] = tuple(bounds)
   if slices > 1:
@@ -131,7 +122,6 @@ def _tpu_devices(text, kind, sizes, slices):
 
 
 def _count(text):
-  """Returns how many devices `cpu`, `cpu:8` or `gpu:8` asks for."""
   kind, colon, count = text.partition(':')
   if colon and not (count.isdecimal() and int(count)):
     raise ConfigError(f'--topology={text}: expected {kind} or {kind}:N, N devices.')

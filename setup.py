@@ -1,6 +1,14 @@
-"""Packaging: what `pip install -e .` brings, and what each extra adds."""
+"""Packaging: what `pip install` brings, and what each extra adds.
+
+A wheel also holds the files of `configs/`, as `gpt_jax.configs`: a gpt-jax without a
+clone finds them by name.
+"""
+
+import pathlib
+import re
 
 import setuptools
+from setuptools.command.build_py import build_py
 
 BASE = [
   'absl-py',
@@ -36,13 +44,32 @@ EXTRAS = {
   'lint': ['pyright[nodejs]', 'ruff'],
 }
 
+
+
+class BuildWithConfigs(build_py):
+  """Copies the shipped configs; an editable install reads them where they are."""
+
+  def run(self):
+    super().run()
+    if not self.editable_mode:
+      for path in sorted(pathlib.Path('configs').glob('*.py')):
+        self.copy_file(str(path), f'{self.build_lib}/gpt_jax/configs/{path.name}')
+
+
+def version():
+  """Returns the version that `gpt_jax/__init__.py` states, without importing it."""
+  text = pathlib.Path('gpt_jax/__init__.py').read_text(encoding='utf-8')
+  return re.search(r"^__version__ = '(.+)'$", text, flags=re.MULTILINE)[1]
+
+
 setuptools.setup(
   name='gpt_jax',
-  version='0.1.0',
+  version=version(),
   description='A functional Flax GPT, driven by one config and compiled by XLA once.',
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['gpt_jax', 'gpt_jax.*']),
+  cmdclass={'build_py': BuildWithConfigs},
   install_requires=BASE,
   extras_require=EXTRAS,
   entry_points={'console_scripts': ['gpt-jax = gpt_jax.cli:main']},

@@ -18,7 +18,7 @@ scores of downstream tasks, which this file does not run; no loss is quoted, and
 at this size has been done here. BERT's count and recipe are from memory of the paper.
 """
 
-from configs import base
+from gpt_jax.configs import base
 
 
 def get_config():

@@ -23,7 +23,7 @@ models of like size (Brown et al. 2020, table 2.1). Unlike nanoGPT's run, biases
 kept, as in GPT-2.
 """
 
-from configs import base
+from gpt_jax.configs import base
 from gpt_jax.core.registry import choose
 
 SIZES = {

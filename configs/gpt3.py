@@ -41,7 +41,7 @@ Choices where the paper is silent:
   * no dropout.
 """
 
-from configs import base
+from gpt_jax.configs import base
 from gpt_jax.core.registry import choose
 
 BAND = 256

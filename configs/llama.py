@@ -17,7 +17,7 @@ and were not checked against them again; no loss is quoted, and no run has been 
 here.
 """
 
-from configs import base
+from gpt_jax.configs import base
 from gpt_jax.core.registry import choose
 
 SIZES = {

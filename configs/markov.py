@@ -9,7 +9,7 @@ drop, and at 600 steps an excess of at most 0.06 nats; below -0.005 would mean t
 model sees what it predicts. Measured figures stand in experiments/LOG.md.
 """
 
-from configs import base
+from gpt_jax.configs import base
 
 
 def get_config():

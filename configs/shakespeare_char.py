@@ -22,7 +22,7 @@ scale: a 7-gram table reaches 1.517, so the cpu setting is the smaller model, no
 better one.
 """
 
-from configs import base
+from gpt_jax.configs import base
 from gpt_jax.core.registry import choose
 
 SETTINGS = {

@@ -9,7 +9,7 @@ held-out bits per byte than the unigram and bigram tables that `eval` prints bes
 The text varies with the Python version, so no figure is promised.
 """
 
-from configs import base
+from gpt_jax.configs import base
 
 
 def get_config():

@@ -20,7 +20,7 @@ from gpt_jax import api, cli
 from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
-from gpt_jax.config.files import load_file
+from gpt_jax.config.files import find, load_file
 from gpt_jax.data import loader
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.model import layers, positions
@@ -178,7 +178,7 @@ def test_commands_are_known_to_the_parser_and_the_config(words):
     return
   arguments = cli._parser().parse_args(argv)
   spec = getattr(arguments, 'config', None)
-  is_ours = spec and (ROOT / spec.split(':')[0]).exists()
+  is_ours = spec and find(spec.split(':')[0])
   values = load_file(spec) if is_ours else base.get_config()
   if arguments.command == 'eval':
     overrides |= {'checkpoint.keep_best': 0}  # as train/score_run.py does

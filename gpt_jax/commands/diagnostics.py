@@ -4,7 +4,6 @@ Each check gives `Finding`s and none raises: what a check cannot find out is a f
 too. Nothing is installed or downloaded; the only writes are probes that are taken back.
 """
 
-import ast
 import dataclasses
 import importlib.metadata
 import os
@@ -14,6 +13,7 @@ import re
 import shutil
 import sys
 
+from gpt_jax import __version__
 from gpt_jax.commands import host
 from gpt_jax.core.errors import UserError
 from gpt_jax.workdir import files, lock
@@ -28,7 +28,6 @@ PARTS = {
 OLDEST_PYTHON = (3, 11)
 LOW_DISK_GIB, LOW_MEMORY_GIB = 5.0, 2.0
 GIB = 1 << 30
-SETUP = pathlib.Path(__file__).parents[2] / 'setup.py'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Finding:
 
 def examine(*, cache_dir, workdir=None):
   """Returns the findings of all checks, in the order in which they are read."""
-  findings = [_python()]
   base, extras = requirements()
+  findings = [_python(), _installation(base)]
   findings += [package(requirement) for requirement in ['jaxlib', *base]]
   findings += [_extra(name, needed) for name, needed in extras.items()]
   findings += [_devices(), _product(), _cache(cache_dir), *_data_sets()]
@@ -52,19 +51,11 @@ def examine(*, cache_dir, workdir=None):
   return findings + (_workdir(workdir) if workdir else [])
 
 
-def requirements(setup=SETUP):
-  """Returns `(base, extras)` as setup.py states them: lists of 'name>=version'.
+def requirements():
+  """Returns `(base, extras)` of the installed package: lists of 'name>=version'.
 
-  Where the package was installed without its setup.py, its metadata says the same.
+  Both are empty for a clone that runs without having been installed.
   """
-  if setup.exists():
-    tree = ast.parse(setup.read_text(encoding='utf-8'))
-    values = {
-      node.targets[0].id: ast.literal_eval(node.value)
-      for node in tree.body
-      if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    return values['BASE'], values['EXTRAS']
   try:
     lines = importlib.metadata.requires('gpt_jax') or []
   except importlib.metadata.PackageNotFoundError:
@@ -110,6 +101,13 @@ def _python():
   wanted = '.'.join(map(str, OLDEST_PYTHON))
   fix = f'install Python {wanted} or newer and make a new environment with it'
   return Finding('python', FAIL, f'{found}; expected {wanted} or newer', fix)
+
+
+def _installation(base):
+  if base:
+    return Finding('gpt_jax', OK, __version__)
+  detail = f'{__version__}, not installed: what it needs is not checked'
+  return Finding('gpt_jax', WARN, detail, 'in the clone: pip install -e .')
 
 
 def _extra(name, needed):

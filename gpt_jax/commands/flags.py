@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from gpt_jax import configs
 from gpt_jax.core.errors import ConfigError
 
 
@@ -15,8 +16,9 @@ def add_workdir(parser):
 def add_config(parser):
   parser.add_argument(
     '--config',
-    metavar='FILE.py[:ARG]',
-    help='a config file, such as configs/tiny.py or configs/gpt2.py:124m',
+    metavar='CONFIG[:ARG]',
+    help='a config file, mine.py, or the name of a shipped one, such as gpt2:124m:'
+    f' {", ".join(configs.names())}',
   )
   _add_override_help(parser)
 

@@ -138,6 +138,7 @@ def _search(args, overrides, resolve, topology):
 
 def _compare(args, overrides, config, topology):
   from gpt_jax import planning
+  from gpt_jax.config.files import is_config
   from gpt_jax.planning import tables, topologies
 
   other_config, other_topology = config, topology
@@ -145,13 +146,13 @@ def _compare(args, overrides, config, topology):
     pairs = [part.partition('=') for part in args.compare.split(',')]
     more = {field.removeprefix('--config.'): value for field, _, value in pairs}
     other_config = _resolver(args.config, overrides)(more)
-  elif '.py' in args.compare:
+  elif is_config(args.compare):
     other_config = _resolver(args.compare, overrides)({})
   else:
     other_topology = topologies.parse(args.compare)
   first = planning.make_plan(config, topology)
   second = planning.make_plan(other_config, other_topology)
-  name = args.config if '.py' in args.compare else topology.name
+  name = args.config if is_config(args.compare) else topology.name
   tables.show_comparison(first, second, (name, args.compare))
   return dict(first=first.to_dict(), second=second.to_dict())
 

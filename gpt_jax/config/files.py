@@ -60,6 +60,12 @@ def find(name):
   return name if os.path.isfile(name) else None
 
 
+def is_config(spec):
+  """Returns whether `spec` is a shipped config or looks like a config file."""
+  name = spec.split(':', 1)[0]
+  return name.endswith('.py') or find(name) is not None
+
+
 def _unknown(name):
   hint = nearest(pathlib.PurePath(name).stem, configs.names())
   return (

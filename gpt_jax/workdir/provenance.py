@@ -14,7 +14,9 @@ import jax
 
 from gpt_jax.workdir import files
 
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+PACKAGES = (
+  'gpt_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy',
+)  # fmt: skip
 MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
 
 

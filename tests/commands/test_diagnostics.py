@@ -1,6 +1,7 @@
 """The doctor: versions, devices, folders; a fix with all that is not in order."""
 
 import dataclasses
+import importlib.metadata
 import json
 
 import jax
@@ -60,11 +61,21 @@ def test_versions_are_compared_as_numbers():
   assert diagnostics.numbers('2.1.0rc1+local') == (2, 1, 0)
 
 
-def test_package_metadata_gives_the_same_requirements(tmp_path, monkeypatch):
+def test_requirements_come_from_the_installed_package(monkeypatch):
   lines = ['jax>=0.10', "torch; extra == 'compare'", 'wandb>=1; extra == "wandb"']
   monkeypatch.setattr(diagnostics.importlib.metadata, 'requires', lambda name: lines)
-  found = diagnostics.requirements(tmp_path / 'setup.py')
+  found = diagnostics.requirements()
   assert found == (['jax>=0.10'], {'compare': ['torch'], 'wandb': ['wandb>=1']})
+
+
+def test_a_clone_that_is_not_installed_is_a_warning(monkeypatch):
+  def requires(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+  monkeypatch.setattr(diagnostics.importlib.metadata, 'requires', requires)
+  assert diagnostics.requirements() == ([], {})
+  assert diagnostics._installation([]).status == diagnostics.WARN
+  assert diagnostics._installation(['jax']).status == diagnostics.OK
 
 
 def test_a_device_that_computes_wrong_fails(monkeypatch):

@@ -43,8 +43,8 @@ def run(args, overrides):
     rows = [(key, console.number(value)) for key, value in figures.items()]
     console.table(f'{name} at step {report.step}', ('figure', 'value'), rows)
   for name, rows in report.baselines.items():
-    columns = ('reader', 'nats/token', 'bits/byte')
-    console.table(f'{name}: the model beside honest baselines', columns, rows)
+    columns = ('predictor', 'nats/token', 'bits/byte')
+    console.table(f'{name}: the model and baselines', columns, rows)
   result = evaluate.by_set(report.flat(), report.step)
   files.write_json(Workdir(args.workdir).eval, result)
   if args.json:

@@ -73,7 +73,7 @@ def mesh_of(config):
 
 
 def baseline_rows(train, dataset, tokenizer, figures):
-  """Returns table rows of the model and every baseline, the best reader first."""
+  """Returns table rows of the model and every baseline, the best first."""
   train_N, eval_N = _tokens(train), _tokens(dataset)
   num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
   rows = baselines.ngram_baselines(

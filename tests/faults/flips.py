@@ -1,7 +1,7 @@
-"""Damages files of saved steps, one at a time, and looks whether a run would notice.
+"""Damages files of saved steps, one at a time, and checks that a run would notice.
 
-`run_flips(count, seed)` is one row of the fault table; the short tests call it with a
-few tries, the long lane with a thousand.
+`run_flips(count, seed)` returns a row; the tests call it with a few tries, the lane
+with a thousand.
 """
 
 import collections
@@ -16,13 +16,14 @@ import numpy as np
 
 from gpt_jax.checkpoints import digests, manager, ocdbt
 from gpt_jax.core.errors import CheckpointError
+from tests.faults import runs
 
-FAULT = 'one bit flipped, a file cut or deleted, anywhere in the newest step'
+FAULT = 'one bit flipped, a file truncated or deleted, anywhere in the latest step'
 STEPS = (1, 2, 3)
 
 
 def arrays(step):
-  """Returns the items of a small state, other numbers in each step."""
+  """Returns the items of a small state, with different numbers in each step."""
   key = jax.random.key(step)
   return {
     'params': {
@@ -72,7 +73,7 @@ def flip_parameter(step_folder):
   return path
 
 
-def cut(path, rng):
+def truncate(path, rng):
   content = path.read_bytes()
   path.write_bytes(content[: rng.randrange(len(content))])
 
@@ -81,7 +82,7 @@ def delete(path, _):
   path.unlink()
 
 
-DAMAGES = {'flipped': flip, 'cut': cut, 'deleted': delete}
+DAMAGES = {'flipped': flip, 'truncated': truncate, 'deleted': delete}
 
 
 def files_of(step_folder):
@@ -90,28 +91,28 @@ def files_of(step_folder):
 
 
 def outcome(template, scratch, file, damage, rng):
-  """Returns (what became of a damaged copy of `template`, what was said).
+  """Returns (what became of a damaged copy of `template`, what was reported).
 
-  'noticed': the file was named, the step set aside, the one before restored.
+  'noticed': the file was named, the step quarantined, the one before restored.
   'harmless': not named, and restored bit for bit. 'LOST': anything else.
   """
   shutil.rmtree(scratch, ignore_errors=True)
   shutil.copytree(template, scratch)
-  newest = STEPS[-1]
-  DAMAGES[damage](scratch / str(newest) / file, rng)
-  said = []
+  latest = STEPS[-1]
+  DAMAGES[damage](scratch / str(latest) / file, rng)
+  reports = []
   with open_folder(scratch) as store:
     try:
-      step = store.latest_valid_step(said.append)
+      step = store.latest_valid_step(reports.append)
       got = restore(store, step)
     except CheckpointError as error:
       return 'LOST', str(error)
     is_equal = same(got, arrays(step)) and store.read_meta(step)['next_sample'] == step
-  text = '\n'.join(said)
-  if step == newest and is_equal and not said:
+  text = '\n'.join(reports)
+  if step == latest and is_equal and not reports:
     return 'harmless', text
-  aside = scratch / f'{newest}.damaged'
-  noticed = step == STEPS[-2] and is_equal and aside.is_dir() and str(file) in text
+  is_moved = (scratch / f'{latest}.damaged').is_dir()
+  noticed = step == STEPS[-2] and is_equal and is_moved and str(file) in text
   return ('noticed' if noticed else 'LOST'), text
 
 
@@ -129,17 +130,17 @@ def same(got, wanted):
 def run_flips(count, seed):
   """Returns the row of `count` damages to random files, a third of each kind.
 
-  A file is drawn by its size for flips, so that large ones get more, and evenly for the
-  rest. `nothing_lost`: no try ended as LOST, and only the files that Orbax adds after
+  Half of the flips draw a file by its size, so that large ones get more; all else draws
+  evenly. `nothing_lost`: no try ended as LOST, and only the files that Orbax adds after
   the digests (`digests.LATE`) were harmless.
   """
   rng = random.Random(seed)
   outcomes, message, lost = collections.Counter(), '', []
   with tempfile.TemporaryDirectory() as folder:
-    template = make_steps(pathlib.Path(folder) / 'whole')
-    newest = template / str(STEPS[-1])
-    files = [path.relative_to(newest) for path in files_of(newest)]
-    sizes = [(newest / file).stat().st_size for file in files]
+    template = make_steps(pathlib.Path(folder) / 'undamaged')
+    latest = template / str(STEPS[-1])
+    files = [path.relative_to(latest) for path in files_of(latest)]
+    sizes = [(latest / file).stat().st_size for file in files]
     for number in range(count):
       damage = list(DAMAGES)[number % len(DAMAGES)]
       weights = sizes if damage == 'flipped' and number % 2 else None
@@ -151,10 +152,4 @@ def run_flips(count, seed):
       if result == 'LOST' or (result == 'harmless' and not is_late):
         lost.append(f'{damage} {file}: {result} {text}')
       message = message or text.replace(str(scratch), 'checkpoints')
-  return dict(
-    fault=FAULT,
-    tries=count,
-    outcomes=dict(sorted(outcomes.items())),
-    nothing_lost=not lost,
-    message='\n'.join(lost) or message,
-  )
+  return runs.row(FAULT, outcomes, not lost, '\n'.join(lost) or message)

@@ -1,12 +1,11 @@
-"""Kills a process that saves without pause, and looks at what is left on the disk.
+"""Kills a process that saves without pause, and checks what is left on the disk.
 
-`run_kills(count, seed)` is one row of the fault table; the short tests call it with a
-few kills, the long lane with two hundred. The kills meet saves, digests, commits,
-prunes and the clean-up at the next start, as they come.
+`run_kills(count, seed)` returns a row; the tests call it with a few kills, the lane
+with two hundred. They hit saves, digests, commits, prunes and the clean-up at the next
+start.
 """
 
 import collections
-import os
 import pathlib
 import random
 import signal
@@ -20,24 +19,24 @@ import numpy as np
 
 from gpt_jax.checkpoints import manager
 from gpt_jax.checkpoints.reader import CheckpointReader
-from tests.faults import save_until_killed
+from tests import tiny_runs
+from tests.faults import runs, save_until_killed
 
 FAULT = 'SIGKILL at a random moment of saving, committing, pruning, cleaning up'
-SAVER = pathlib.Path(__file__).parent / 'save_until_killed.py'
-LONGEST_SECONDS = 0.6
+MAX_DELAY_SECONDS = 0.6
 
 
 def start(folder, *arguments):
   return subprocess.Popen(
-    [sys.executable, SAVER, folder, *map(str, arguments)],
+    [sys.executable, '-m', save_until_killed.__name__, folder, *map(str, arguments)],
     stdout=subprocess.PIPE,
     text=True,
-    env=os.environ | {'PYTHONPATH': str(SAVER.parents[2])},
+    cwd=tiny_runs.ROOT,
   )
 
 
 def kill_once(folder, delay, keep_last):
-  """Returns (step that a saver went on from, newest one it called committed)."""
+  """Returns (step that a saver resumed from, latest one it reported as committed)."""
   program = start(folder, keep_last)
   first = int(program.stdout.readline())  # the loop has begun
   time.sleep(delay)
@@ -62,7 +61,7 @@ def problems(folder, committed):
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for step in steps:
       if store.integrity.find_damage(step) or store.integrity.predates_digests(step):
-        found.append(f'step {step} is not sound')
+        found.append(f'step {step} is not valid')
         continue
       target = {'params': store.abstract(step, 'params', here)}
       values = np.asarray(store.restore(step, target)['params']['w'])
@@ -73,7 +72,7 @@ def problems(folder, committed):
 
 
 def left_behind(folder):
-  """Returns what kind of unfinished business a kill left in `folder`."""
+  """Returns what a kill has interrupted, by the names in `folder`."""
   names = [path.name for path in folder.iterdir()]
   if any('orbax-checkpoint-tmp' in name for name in names):
     return 'a save under way'
@@ -84,40 +83,35 @@ def left_behind(folder):
 def run_kills(count, seed):
   """Returns the row of `count` kills of one run that starts again each time.
 
-  Keeps one step in every other start, two in the rest, so that prunes are met as well.
-  A last start ends by itself: nothing but its newest steps may be left, with the bits
-  that a saver without interruptions has.
+  Keeps one step in every other start, two in the rest, so that prunes are hit as well.
+  A last start ends by itself: only its latest steps may be left, with the bits that a
+  saver without interruptions has.
   """
   rng = random.Random(seed)
   outcomes, lost, committed = collections.Counter(), [], 0
   with tempfile.TemporaryDirectory() as parent:
     folder = pathlib.Path(parent) / 'run'
     for number in range(count):
-      delay = rng.uniform(0.0, LONGEST_SECONDS)
-      newest = newest_of(folder)
+      delay = rng.uniform(0.0, MAX_DELAY_SECONDS)
+      latest = latest_of(folder)
       first, last = kill_once(folder, delay, 1 + number % 2)
-      if first != newest:
-        lost.append(f'kill {number}: went on from {first}, there was {newest}')
+      if first != latest:
+        lost.append(f'kill {number}: resumed from {first}, there was {latest}')
       committed = max(committed, last)
       outcomes[f'left {left_behind(folder)}'] += 1
       lost += [f'kill {number}: {problem}' for problem in problems(folder, committed)]
-    end = newest_of(folder) + 3
+    end = latest_of(folder) + 3
     with start(folder, 2, end) as program:
       program.communicate()
     lost += problems(folder, end)
     names = sorted(path.name for path in folder.iterdir())
     if program.returncode or names != sorted([str(end - 1), str(end)]):
       lost.append(f'at the end: exit code {program.returncode}, left {names}')
-  return dict(
-    fault=FAULT,
-    tries=count,
-    outcomes=dict(sorted(outcomes.items())),
-    nothing_lost=not lost,
-    message='\n'.join(lost) or f'{end} steps, none lost, the end bit-equal',
-  )
+  good = f'{end} steps, none lost, the end bit-equal'
+  return runs.row(FAULT, outcomes, not lost, '\n'.join(lost) or good)
 
 
-def newest_of(folder):
-  """Returns the newest step whose folder has its name, 0 without one."""
+def latest_of(folder):
+  """Returns the latest step whose folder has its name, 0 without one."""
   names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
   return max((int(name) for name in names if name.isdecimal()), default=0)

@@ -13,30 +13,29 @@ from gpt_jax.launchers import supervise
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
-ROOT = pathlib.Path(__file__).parents[2]
-TRAIN = [sys.executable, '-m', 'gpt_jax']
+GPT_JAX = [sys.executable, '-m', 'gpt_jax']
 STEPS, SAVE_EVERY = 400, 5
-ENDS_AT = [float('inf')]  # of time.monotonic(): lanes of processes try no more then
-SHOWN = 300  # characters of a message of a row that is as it should be
+DEADLINE = [float('inf')]  # of time.monotonic(): after it lanes of processes end
+MAX_MESSAGE = 300  # characters, of a row without a loss
 
 
 def row(fault, outcomes, is_good, message=''):
-  """Returns a row of the matrix; `outcomes` counts what each try came to."""
+  """Returns a row of the table; `outcomes` counts what each try came to."""
   return dict(
     fault=fault,
     tries=sum(outcomes.values()),
     outcomes=dict(outcomes),
     nothing_lost=bool(is_good),
-    message=message.strip()[: SHOWN if is_good else 20 * SHOWN],
+    message=message.strip()[: MAX_MESSAGE if is_good else 20 * MAX_MESSAGE],
   )
 
 
-def is_late():
+def is_over():
   """Returns whether the time for all tries is over."""
-  return time.monotonic() > ENDS_AT[0]
+  return time.monotonic() > DEADLINE[0]
 
 
-def text_in(folder):
+def write_text(folder):
   """Writes the text that the runs train on; returns its path."""
   path = folder / 'words.txt'
   path.write_text(tiny_runs.words(40_000))
@@ -53,57 +52,54 @@ def train_command(workdir, text, **fields):
 
 
 def finish(command):
-  """Runs a command line to its end; fails when it does not end well."""
+  """Runs a command line to its end; fails when its exit code is not 0."""
   done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode == 0, done.stdout + done.stderr
   return done
 
 
-class Started:
-  """A command line that runs; all that it says goes to a file."""
+class Command:
+  """A running command line whose output goes to a file."""
 
   def __init__(self, command, log, environment=None):
-    self.log = pathlib.Path(log)
-    with open(self.log, 'w') as file:
-      self.process = subprocess.Popen(
+    self._log = pathlib.Path(log)
+    with open(self._log, 'w') as file:
+      self._process = subprocess.Popen(
         command, stdout=file, stderr=subprocess.STDOUT, env=environment
       )
+    self.pid = self._process.pid
 
-  @property
-  def pid(self):
-    return self.process.pid
+  def is_running(self):
+    return self._process.poll() is None
 
-  def is_on(self):
-    return self.process.poll() is None
-
-  def wait_until(self, is_so, seconds=180, every=0.002):
-    """Returns whether `is_so()` came true before the end; stops waiting in time."""
+  def wait_until(self, condition, seconds=180, every=0.002):
+    """Returns whether `condition()` came true before the end and within `seconds`."""
     deadline = time.monotonic() + seconds
-    while self.is_on() and time.monotonic() < deadline:
-      if is_so():
+    while self.is_running() and time.monotonic() < deadline:
+      if condition():
         return True
       time.sleep(every)
     return False
 
   def end(self, number=None, seconds=240):
-    """Returns the exit code after a signal (or without one)."""
-    if number is not None and self.is_on():
-      self.process.send_signal(number)
-    return self.process.wait(seconds)
+    """Returns the exit code after signal `number`, or without one."""
+    if number is not None and self.is_running():
+      self._process.send_signal(number)
+    return self._process.wait(seconds)
 
-  def said(self):
-    return self.log.read_text(errors='replace')
+  def output(self):
+    return self._log.read_text(errors='replace')
 
 
 @dataclasses.dataclass(frozen=True)
-class Left:
-  """What a run has left: its newest saved step, its last step with figures."""
+class Progress:
+  """The latest saved step of a run, and its last step with metrics; 0 without."""
 
   saved: int
   step: int
 
   @classmethod
-  def in_(cls, run):
+  def of(cls, run):
     reached = supervise.Reached.of(run)
     return cls(reached.saved or 0, reached.step or 0)
 
@@ -114,13 +110,12 @@ def damaged_steps(run):
   if not folder.is_dir():
     return []
   with CheckpointReader(folder) as store:
-    return [
-      text for step in store.steps() if (text := store.integrity.find_damage(step))
-    ]
+    found = [store.integrity.find_damage(step) for step in store.steps()]
+  return [text for text in found if text]
 
 
-def same_end(one, other):
-  """Returns whether two runs ended in the same bits, and made the same losses."""
+def is_same_end(one, other):
+  """Returns whether two runs ended with the same bits and losses."""
   try:
     tiny_runs.assert_same(tiny_runs.saved_arrays(one), tiny_runs.saved_arrays(other))
   except AssertionError:
@@ -128,21 +123,21 @@ def same_end(one, other):
   return tiny_runs.losses(one) == tiny_runs.losses(other)
 
 
-def same_so_far(run, whole):
+def is_same_so_far(run, reference):
   """Returns whether a run's losses are those of a longer one, without a gap."""
   losses = tiny_runs.losses(run) if Workdir(run).metrics.exists() else {}
-  expected = tiny_runs.losses(whole)
+  expected = tiny_runs.losses(reference)
   return losses == {step: expected.get(step) for step in range(1, len(losses) + 1)}
 
 
 @contextlib.contextmanager
-def within(seconds):
+def time_limit(seconds):
   """Raises TimeoutError in the block, where Python runs, when it takes longer."""
 
-  def late(number, frame):
-    raise TimeoutError(f'still at it after {seconds} s')
+  def expire(number, frame):
+    raise TimeoutError(f'took more than {seconds} s')
 
-  former = signal.signal(signal.SIGALRM, late)
+  former = signal.signal(signal.SIGALRM, expire)
   signal.setitimer(signal.ITIMER_REAL, seconds)
   try:
     yield

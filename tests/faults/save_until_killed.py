@@ -1,8 +1,8 @@
 """Saves as fast as it can until it is killed, and prints each committed step.
 
-Goes on from the newest sound step, as a run does: the numbers of a step are made from
+Resumes from the latest valid step, as a run does: the numbers of a step follow from
 those of the one before. Ends by itself at the step of its third argument, if there is
-one. Started by fault_kills.py.
+one. Started by kills.py.
 """
 
 import os
@@ -16,11 +16,11 @@ import jax.numpy as jnp  # noqa: E402
 from gpt_jax.checkpoints.manager import Checkpoints  # noqa: E402
 
 SIZE = 1 << 16
-FACTOR = 1664525  # odd: a product modulo 2^32 that can be undone, so no two are equal
+FACTOR = 1664525  # odd, so invertible modulo 2^32: no two steps are equal
 
 
 def first():
-  """Returns the numbers of step 0: all odd and different."""
+  """Returns the numbers of step 0: odd and distinct."""
   return jnp.arange(SIZE, dtype='uint32') * 2 + 1
 
 

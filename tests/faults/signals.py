@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C at random moments, to one process, a launcher, one of two.
 
-Each try goes on from where the one before stopped, so the end of a run has the bits of
-an uninterrupted one only when no stop lost or changed anything.
+Each try resumes where the one before stopped, so a run ends with the bits of an
+uninterrupted one only when no stop lost or changed anything.
 """
 
 import collections
@@ -11,26 +11,24 @@ import os
 import pathlib
 import re
 import signal
-import sys
 import time
 
 from gpt_jax.workdir.paths import Workdir
-from tests.faults import runs
-from tests.faults.runs import Left
+from tests.faults import processes, runs
+from tests.faults.runs import Command, Progress
 
-STEPS, EVERY_SAVE, EVERY_EVALUATION = 200, 7, 10
+STEPS, SAVE_EVERY, EVALUATE_EVERY = 200, 7, 10
 PREEMPTED, AT_ONCE = 75, 130
-LAUNCHER = [sys.executable, '-m', 'gpt_jax', 'launch']
-LAUNCHER += ['--processes=2', '--devices_per_process=1', '--']
+LAUNCH = [*runs.GPT_JAX, 'launch', '--processes=2', '--devices_per_process=1', '--']
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A signal to `target` while it is `moment`, maybe a second one."""
+  """A signal to `target` while it is in `phase`, maybe a second one."""
 
   target: str  # 'one process', 'the launcher of two', 'one of two'
   number: signal.Signals
-  moment: str
+  phase: str
   twice: bool = False
   victim: int = 0  # which of two
 
@@ -46,35 +44,35 @@ class Case:
 def _cases():
   one, pair, either = 'one process', 'the launcher of two', 'one of two'
   term, ctrl_c = signal.SIGTERM, signal.SIGINT
-  moments = ('training', 'compiling', 'evaluating', 'saving', 'starting')
-  found = [Case(one, term, m, twice) for twice in (False, True) for m in moments]
-  found += [Case(one, ctrl_c, m) for m in ('training', 'compiling', 'starting')]
-  found += [Case(one, ctrl_c, m, True) for m in ('training', 'evaluating', 'saving')]
-  found += [Case(pair, term, m, m in ('training', 'saving')) for m in moments]
-  # One that leaves while the other waits for it is a loss, and has a lane of its own.
+  phases = ('training', 'compiling', 'evaluating', 'saving', 'starting')
+  found = [Case(one, term, p, twice) for twice in (False, True) for p in phases]
+  found += [Case(one, ctrl_c, p) for p in ('training', 'compiling', 'starting')]
+  found += [Case(one, ctrl_c, p, True) for p in ('training', 'evaluating', 'saving')]
+  found += [Case(pair, term, p, p in ('training', 'saving')) for p in phases]
+  # A process that dies while the other waits for it is in the lane `processes`.
   steps = ('training', 'compiling', 'evaluating', 'saving', 'training')
-  found += [Case(either, term, m, victim=n % 2) for n, m in enumerate(steps)]
-  found += [Case(pair, ctrl_c, m) for m in ('training', 'evaluating')]
-  found += [Case(pair, ctrl_c, m, True) for m in ('training', 'saving')]
+  found += [Case(either, term, p, victim=n % 2) for n, p in enumerate(steps)]
+  found += [Case(pair, ctrl_c, p) for p in ('training', 'evaluating')]
+  found += [Case(pair, ctrl_c, p, True) for p in ('training', 'saving')]
   return found
 
 
-def signals(count, rng, folder):
-  """Sends `count` signals (30 make all cases) and returns a row of faults.py."""
-  cases = _cases()
-  chosen = [case for _ in range(count // len(cases)) for case in cases]
-  chosen += rng.sample(cases, count % len(cases))
+def send_signals(count, rng, folder):
+  """Sends `count` signals (30 make all cases) and returns the row."""
+  all_cases = _cases()
+  chosen = all_cases * (count // len(all_cases))
+  chosen += rng.sample(all_cases, count % len(all_cases))
   outcomes, wrong, slowest, resumed = collections.Counter(), [], 0.0, 0
   for is_pair in (False, True):
-    ours = [case for case in chosen if case.is_pair == is_pair]
-    if ours:
-      place = folder / ('pair' if is_pair else 'one')
-      place.mkdir()
-      chain = Chain(place, is_pair, rng)
-      for case in ours:
-        found, problems, seconds = chain.hit(case)
-        outcomes[f'{case}: {found}'] += 1
-        wrong += [f'{case} while {case.moment}: {problem}' for problem in problems]
+    cases = [case for case in chosen if case.is_pair == is_pair]
+    if cases:
+      below = folder / ('pair' if is_pair else 'one')
+      below.mkdir()
+      chain = Chain(below, is_pair, rng)
+      for case in cases:
+        outcome, problems, seconds = chain.hit(case)
+        outcomes[f'{case}: {outcome}'] += 1
+        wrong += [f'{case} while {case.phase}: {problem}' for problem in problems]
         slowest = max(slowest, seconds)
       wrong += chain.end()
       resumed += chain.runs
@@ -86,24 +84,24 @@ def signals(count, rng, folder):
 
 
 class Chain:
-  """A run that is stopped and gone on with, again and again, and then a new one."""
+  """A run that is stopped and resumed, again and again, and then a new one."""
 
   def __init__(self, folder, is_pair, rng):
     self._folder, self._rng = folder, rng
-    self._text = runs.text_in(folder)
-    self._head = LAUNCHER if is_pair else runs.TRAIN
-    self._whole = folder / 'whole'
+    self._text = runs.write_text(folder)
+    self._head = LAUNCH if is_pair else runs.GPT_JAX
+    self._reference = folder / 'reference'
     self.runs, self._caches = 0, 0
-    runs.finish(self._command(self._whole))
+    runs.finish(self._command(self._reference))
     self._begin()
 
   def hit(self, case):
-    """Returns (exit code and what it means, what is wrong, seconds to the end)."""
+    """Returns (exit code and its meaning, what is wrong, seconds to the end)."""
     while True:
-      before = Left.in_(self._run)
+      before = Progress.of(self._run)
       program = self._start(case)
-      is_there = _await(case, program, self._run, before, self._rng)
-      if is_there and program.is_on():
+      has_come = _await(case, program, self._run, before, self._rng)
+      if has_come and program.is_running():
         break
       problems = self._close(program)
       if problems:
@@ -114,14 +112,14 @@ class Chain:
     if code == 0:  # it came to its end at that moment: no try
       problems = self._close(program)
       return ('had ended', problems, 0.0) if problems else self.hit(case)
-    found, problems = self._judge(case, code, before, program.said())
-    return found, problems, seconds
+    outcome, problems = self._judge(case, code, before, program.output())
+    return outcome, problems, seconds
 
   def end(self):
     """Runs to the end; returns what is wrong there."""
     runs.finish(self._command(self._run))
     self.runs += 1
-    is_same = runs.same_end(self._run, self._whole)
+    is_same = runs.is_same_end(self._run, self._reference)
     return [] if is_same else [f'{self._run}: the end differs']
 
   def _begin(self):
@@ -129,84 +127,81 @@ class Chain:
 
   def _close(self, program):
     """After a start that ended by itself: checks the end, begins a new run."""
-    code, said = program.end(seconds=240), program.said()
-    problems = [f'ended with {code}: {said[-600:]}'] if code else self.end()
+    code, output = program.end(seconds=240), program.output()
+    problems = [f'ended with {code}: {output[-600:]}'] if code else self.end()
     self._begin()
     return problems
 
   def _start(self, case):
     environment = os.environ | {'PYTHONUNBUFFERED': '1'}
-    if case.moment == 'compiling':
+    if case.phase == 'compiling':
       self._caches += 1  # nothing is found there, so all is compiled
       environment['GPT_JAX_CACHE'] = str(self._folder / f'cache_{self._caches}')
     log = self._folder / 'output.txt'
-    return runs.Started(self._command(self._run), log, environment)
+    return Command(self._command(self._run), log, environment)
 
   def _command(self, run):
     fields = {
-      'train.steps': STEPS, 'checkpoint.every_steps': EVERY_SAVE,
-      'eval.every_steps': EVERY_EVALUATION, 'eval.batch_size': 2,
+      'train.steps': STEPS, 'checkpoint.every_steps': SAVE_EVERY,
+      'eval.every_steps': EVALUATE_EVERY, 'eval.batch_size': 2,
       'eval.sets': {'validation': {}}, 'eval.max_batches': 20,
     }  # fmt: skip
     return [*self._head, *runs.train_command(run, self._text, **fields)]
 
-  def _judge(self, case, code, before, said):
-    """Returns (what it came to, what is wrong) after a start that was hit."""
-    now, wrong = Left.in_(self._run), []
+  def _judge(self, case, code, before, output):
+    """Returns (outcome, what is wrong) after a start that was hit."""
+    now, wrong = Progress.of(self._run), []
     at_once = case.number == signal.SIGINT and case.twice and code == AT_ONCE
-    is_early = 'nothing is lost' in said
+    is_early = 'nothing is lost' in output
     if code != PREEMPTED and not at_once:
-      wrong.append(f'exit code {code}: {said[-600:]}')
-    elif not at_once and not is_early and 'is done and saved in' not in said:
-      wrong.append(f'no message: {said[-600:]}')
-    if 'Traceback' in said or 'error:' in said:
-      wrong.append(f'an error is shown: {said[-1200:]}')
+      wrong.append(f'exit code {code}: {output[-600:]}')
+    elif not at_once and not is_early and 'is done and saved in' not in output:
+      wrong.append(f'no message: {output[-600:]}')
+    if 'Traceback' in output or 'error:' in output:
+      wrong.append(f'an error is shown: {output[-1200:]}')
     if is_early and now.saved != before.saved:
       wrong.append(f'says that it made no step: {before} -> {now}')
     if not at_once and not is_early and now.saved != now.step:
       wrong.append(f'{now.step - now.saved} steps lost: {now}')
-    if now.saved < before.saved or now.step - now.saved > 2 * EVERY_SAVE:
+    if now.saved < before.saved or now.step - now.saved > 2 * SAVE_EVERY:
       wrong.append(f'lost: {before} -> {now}')
-    found = re.search(r'resumed from step (\d+)|(fresh) parameters', said)
-    if found and int(found[1] or 0) != before.saved:
-      wrong.append(f'{found[0]!r}, but step {before.saved} had been saved')
-    wrong += runs.damaged_steps(self._run)
-    if not runs.same_so_far(self._run, self._whole):
+    wrong += processes.wrong_start(output, before) + runs.damaged_steps(self._run)
+    if not runs.is_same_so_far(self._run, self._reference):
       wrong.append(f'other losses than an uninterrupted run, up to step {now.step}')
     left = [p.name for p in Workdir(self._run).checkpoints.glob('*[!0-9]*')]
     if left and not at_once:
       wrong.append(f'left in checkpoints/: {left}')
-    what = 'at once' if at_once else 'before a step' if is_early else 'saved'
-    return f'{code}, {what}', wrong
+    outcome = 'at once' if at_once else 'before a step' if is_early else 'saved'
+    return f'{code}, {outcome}', wrong
 
 
 def _await(case, program, run, before, rng):
-  """Returns whether the moment of `case` came before the program's end."""
+  """Returns whether the phase of `case` came before the program's end."""
   workdir = Workdir(run)
   pids = [program.pid]
   if case.is_pair:
     program.wait_until(lambda: len(_children(program.pid)) == 2)
     pids = _children(program.pid)
-  if not program.wait_until(lambda: all(_listens(pid) for pid in pids)):
+  if not program.wait_until(lambda: all(_handles_sigterm(pid) for pid in pids)):
     return False
-  if case.moment == 'starting':
+  if case.phase == 'starting':
     time.sleep(rng.uniform(0, 3))
     return True
   began = _starts(workdir)
-  if case.moment == 'compiling':
-    is_there = program.wait_until(lambda: _starts(workdir) > began)
+  if case.phase == 'compiling':
+    has_come = program.wait_until(lambda: _starts(workdir) > began)
     time.sleep(rng.uniform(0, 0.5))
-    return is_there
+    return has_come
   if not program.wait_until(lambda: _starts(workdir) > began):
     return False
-  first = Left.in_(run).step
-  if not program.wait_until(lambda: Left.in_(run).step > max(first, before.saved)):
+  first = Progress.of(run).step
+  if not program.wait_until(lambda: Progress.of(run).step > max(first, before.saved)):
     return False
   time.sleep(rng.uniform(0, 0.3))
-  if case.moment == 'training':
+  if case.phase == 'training':
     return True
-  is_there = {'saving': _is_saving, 'evaluating': _is_evaluating}[case.moment]
-  return program.wait_until(lambda: is_there(workdir))
+  has_come = {'saving': processes.is_saving, 'evaluating': _is_evaluating}[case.phase]
+  return program.wait_until(lambda: has_come(run))
 
 
 def _send(case, program, rng):
@@ -217,35 +212,31 @@ def _send(case, program, rng):
   if not case.twice:
     return
   if case.number == signal.SIGINT:
-    program.wait_until(lambda: 'SIGINT: this step is finished' in program.said(), 20)
+    program.wait_until(lambda: 'SIGINT: this step is finished' in program.output(), 20)
   else:
     time.sleep(rng.uniform(0, 0.5))
-  if program.is_on():
+  if program.is_running():
     os.kill(pid, case.number)
 
 
 def _starts(workdir):
-  """Returns how many starts run.json lists: the newest is about to make its steps."""
+  """Returns how many starts run.json lists: the last is about to make its steps."""
   try:
     return len(json.loads(workdir.run.read_text())['starts'])
   except (OSError, ValueError, KeyError):
     return 0
 
 
-def _is_saving(workdir):
-  return any('tmp' in path.name for path in workdir.checkpoints.glob('*'))
-
-
-def _is_evaluating(workdir):
-  """Returns whether the last line is of a step that is evaluated, and not yet done."""
-  with open(workdir.metrics, 'rb') as file:
+def _is_evaluating(run):
+  """Returns whether the last line is of a step whose evaluation is not yet done."""
+  with open(Workdir(run).metrics, 'rb') as file:
     file.seek(max(0, os.fstat(file.fileno()).st_size - 1000))
     last = file.read().rpartition(b'\n')[0].rpartition(b'\n')[2]
   try:
     line = json.loads(last)
   except ValueError:
     return False
-  return line['step'] % EVERY_EVALUATION == 0 and 'train/loss' in line
+  return line['step'] % EVALUATE_EVERY == 0 and 'train/loss' in line
 
 
 def _children(pid):
@@ -253,7 +244,7 @@ def _children(pid):
   return [int(child) for child in found]
 
 
-def _listens(pid):
+def _handles_sigterm(pid):
   """Returns whether a process has a handler for SIGTERM: its command has begun."""
   try:
     status = pathlib.Path(f'/proc/{pid}/status').read_text()

@@ -1,4 +1,4 @@
-"""A long run in one process: memory, descriptors and threads have to stay flat."""
+"""A long run in one process: memory, descriptors and threads must not grow."""
 
 import gc
 import os
@@ -9,6 +9,7 @@ import numpy as np
 
 from gpt_jax.train import hooks, loop
 from tests import tiny_runs
+from tests.faults import runs
 
 SAVES, EVALUATIONS, SAMPLES = 50, 20, 40
 WARM_UP = 0.25  # of the run: programs are compiled, pools filled
@@ -17,12 +18,11 @@ MAX_EXTRA = 2.0  # descriptors, threads: a pool fills late, a leak adds one per 
 
 
 def soak(steps, rng, folder):
-  """Trains `steps` steps with 50 saves and 20 evaluations; returns a row of faults.py.
+  """Trains `steps` steps with 50 saves and 20 evaluations; returns the row.
 
   Growth is the slope of a line through the samples after the warm-up, times its length.
   """
-  path = folder / 'words.txt'
-  path.write_text(tiny_runs.words(40_000))
+  path = runs.write_text(folder)
   config = tiny_runs.tiny_config(
     tiny_runs.TEXT
     | {
@@ -31,20 +31,20 @@ def soak(steps, rng, folder):
       'checkpoint.every_steps': max(1, steps // SAVES), 'checkpoint.keep_last': 3,
     }
   )  # fmt: skip
-  samples, usual = [], loop._hooks
+  samples, run_hooks = [], loop._hooks
 
   def sample(run):
     run.store.wait()  # threads and files of a save under way are no leak
     samples.append(measure())
 
   def with_sampling(run):
-    return [*usual(run), hooks.Every(max(1, steps // SAMPLES), sample)]
+    return [*run_hooks(run), hooks.Every(max(1, steps // SAMPLES), sample)]
 
   loop._hooks = with_sampling
   try:
     loop.train(config, folder / 'run', quiet=True)
   finally:
-    loop._hooks = usual
+    loop._hooks = run_hooks
   return report(samples, steps)
 
 
@@ -59,22 +59,21 @@ def measure():
 
 
 def report(samples, steps):
-  """Returns the row: growth of each figure over the part after the warm-up."""
+  """Returns the row: growth of each measurement after the warm-up."""
   kept = np.array(samples[int(len(samples) * WARM_UP) :], float)
   slopes = np.polyfit(np.arange(len(kept)), kept, 1)[0] * (len(kept) - 1)
   first, last = kept[0], kept[-1]
-  share, a_save = slopes[0] / first[0], slopes[3] / (SAVES * (1 - WARM_UP))
-  is_flat = share < MAX_GROWTH and (slopes[1:3] <= MAX_EXTRA).all()
+  growth, per_save = slopes[0] / first[0], slopes[3] / (SAVES * (1 - WARM_UP))
+  is_flat = growth < MAX_GROWTH and (slopes[1:3] <= MAX_EXTRA).all()
   message = (
     f'after the first {WARM_UP:.0%}: memory {first[0]:.0f} -> {last[0]:.0f} MiB (line'
-    f' through all samples {share:+.1%}, bar {MAX_GROWTH:.0%}), descriptors'
-    f' {first[1]:.0f} -> {last[1]:.0f}, threads {first[2]:.0f} -> {last[2]:.0f} (bar'
-    f' {MAX_EXTRA:+.0f}), {a_save:.0f} objects of Python a save'
+    f' through all samples {growth:+.1%}, limit {MAX_GROWTH:.0%}), descriptors'
+    f' {first[1]:.0f} -> {last[1]:.0f}, threads {first[2]:.0f} -> {last[2]:.0f} (limit'
+    f' {MAX_EXTRA:+.0f}), {per_save:.0f} objects of Python a save'
   )
-  return dict(
-    fault=f'soak: {steps} steps, {SAVES} saves, {EVALUATIONS} evaluations',
-    tries=1,
-    outcomes={'flat' if is_flat else 'GROWS': 1},
-    nothing_lost=bool(is_flat),
-    message=message,
+  return runs.row(
+    f'soak: {steps} steps, {SAVES} saves, {EVALUATIONS} evaluations',
+    {'flat' if is_flat else 'GROWS': 1},
+    is_flat,
+    message,
   )

@@ -10,17 +10,17 @@ from tests.faults import flips
 
 @pytest.fixture(scope='module')
 def template(tmp_path_factory):
-  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'whole')
+  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'undamaged')
 
 
 def test_damage_to_each_file_is_noticed_or_harmless(template, tmp_path):
   rng = random.Random(0)
-  newest = template / str(flips.STEPS[-1])
-  for number, path in enumerate(flips.files_of(newest)):
-    file = path.relative_to(newest)
+  latest = template / str(flips.STEPS[-1])
+  for number, path in enumerate(flips.files_of(latest)):
+    file = path.relative_to(latest)
     damages = list(flips.DAMAGES)
     is_late = str(file) in digests.LATE
-    # The plain comparison of all three is in test_checkpoint_digests.
+    # tests/checkpoints/test_digests.py compares all three, without restoring.
     for damage in damages if is_late else [damages[number % len(damages)]]:
       result, text = flips.outcome(template, tmp_path / 'it', file, damage, rng)
       assert result == ('harmless' if is_late else 'noticed'), (file, damage, text)

@@ -1,0 +1,24 @@
+"""The registry of fault lanes."""
+
+from tests.faults import disk, flips, inputs, kills, processes, signals, soak
+
+
+def _with_seed(lane):
+  """Returns a lane from one that takes a seed and makes its own folder."""
+  return lambda count, rng, folder: lane(count, rng.randrange(999))
+
+
+LANES = {
+  'kills': (processes.kill_trainings, 200),
+  'saves': (_with_seed(kills.run_kills), 200),
+  'processes': (processes.lose_one_of_two, 20),
+  'signals': (signals.send_signals, 30),
+  'flips': (_with_seed(flips.run_flips), 1000),
+  'tokens': (inputs.flip_tokens, 1000),
+  'disk': (_with_seed(disk.run_disk), 20),
+  'configs': (inputs.load_hostile_values, 1.0),
+  'values': (inputs.train_hostile_values, 1.0),
+  'soak': (soak.soak, 2000),
+}
+"""Name -> (lane, its full size): `lane(size, rng, folder)` returns a row, or None where
+it cannot run; the size is a number of tries, a fraction of the fields, or of steps."""

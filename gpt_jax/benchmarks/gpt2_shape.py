@@ -1,6 +1,7 @@
 """Which fields a config must have to be GPT-2's published architecture."""
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.data.packing import has_segments
 
 ACTIVATIONS = {
   'gelu': 'gelu_new',
@@ -51,9 +52,7 @@ def check(config):
     if getattr(getattr(config, section), field) != wanted
   ]
   problems += _model_problems(config)
-  data = config.data
-  separate = data.packing in ('first_fit', 'pad') or data.mask_documents
-  if separate or data.mixture:
+  if has_segments(config.data) or config.data.mixture:
     problems.append(
       'data: documents are masked or mixed here; set --config.data.packing=concat'
       ' --config.data.mask_documents=False and no data.mixture'

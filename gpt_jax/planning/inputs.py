@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from gpt_jax import objectives
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import SOURCES, pipeline
+from gpt_jax.data import SOURCES, packing, pipeline
 from gpt_jax.data.tokenizers import TOKENIZERS
 
 
@@ -43,9 +43,7 @@ def abstract_batch(program):
   data = program.config.data
   rows = program.horizon.stages[-1].batch_size
   parts = [part for part, _ in pipeline.members(data).values()]
-  has_segments = any(
-    p.packing in ('first_fit', 'pad') or p.mask_documents for p in parts
-  )
+  has_segments = any(map(packing.has_segments, parts))
   names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)
   shape = jax.ShapeDtypeStruct(
     (rows, data.seq_len + 1), jnp.int32, sharding=program.batch_sharding

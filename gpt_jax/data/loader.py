@@ -44,12 +44,7 @@ class Loader:
 
   def _read(self, ranges):
     for start, size in ranges:
-      if size % self._count:
-        raise ConfigError(
-          f'train.batch_size={size}: does not divide over {self._count} processes; try'
-          f' {max(1, round(size / self._count)) * self._count}.'
-        )
-      rows = size // self._count
+      rows = _rows('train.batch_size', size, self._count)
       first = start + self._index * rows
       self._status.activity = f'reading samples {first} to {first + rows - 1}'
       try:
@@ -74,12 +69,7 @@ def evaluation_batches(
   same number of batches of `batch_size` global rows. `max_batches` 0: all.
   """
   assert dataset.fingerprint['for_eval'], 'a training dataset has no end to stop at'
-  if batch_size % process_count:
-    raise ConfigError(
-      f'eval.batch_size={batch_size}: does not divide over {process_count} processes;'
-      f' try {max(1, round(batch_size / process_count)) * process_count}.'
-    )
-  rows = batch_size // process_count
+  rows = _rows('eval.batch_size', batch_size, process_count)
   status = ReadStatus(dataset.warn_after_seconds, dataset.timeout_seconds)
 
   def read():
@@ -94,6 +84,15 @@ def evaluation_batches(
       yield _stack(samples + [empty] * (rows - len(samples)))
 
   return _Prefetch(read(), dataset.prefetch_batches, status)
+
+
+def _rows(field, size, process_count):
+  if size % process_count:
+    raise ConfigError(
+      f'{field}={size}: does not divide over {process_count} processes; try'
+      f' {max(1, round(size / process_count)) * process_count}.'
+    )
+  return size // process_count
 
 
 def _stack(samples):

@@ -1,18 +1,22 @@
-"""How large a model is and what a token costs, counted exactly.
+"""How many parameters a model has and what a token costs, counted exactly.
 
-All functions take a resolved ModelConfig whose `vocab_size` is the number of rows of
-the table, padding included. Only matrix products are counted as FLOPs, two per
-multiply-add.
+All functions take a resolved ModelConfig, whose `vocab_size` includes padding. Only
+matmuls count as FLOPs, two per multiply-add.
 """
+
+import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gpt_jax.config.schema import parse_layer
+from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
 
 
+@functools.cache
 def abstract_params(cfg):
   """Returns the parameter tree of `cfg` as ShapeDtypeStructs; nothing is allocated."""
   model = GPT(cfg)
@@ -22,38 +26,25 @@ def abstract_params(cfg):
 
 
 def parameter_count(cfg):
-  """Returns how many parameters `cfg` has, by arithmetic; an exact int."""
-  D, V = cfg.d_model, cfg.vocab_size
-  H, G, K = cfg.num_heads, cfg.num_kv_heads, cfg.head_dim
-  mlp_inputs = 2 if cfg.is_gated else 1
-
-  biases = (H + 2 * G) * K + D + mlp_inputs * cfg.d_ff + D if cfg.bias else 0
-  norms = _norms_per_block(cfg) * _norm(cfg.norm, D, cfg)
-  block = _block_matrices(cfg) + biases + norms
-  if cfg.qk_norm != 'none':
-    block += 2 * _norm(cfg.qk_norm, K, cfg)
-
-  positions = cfg.max_seq_len * D if cfg.position == 'learned' else 0
-  head = 0 if cfg.tie_embeddings else V * D
-  # One more norm after the last block; post-norm models have it after the embedding.
-  return V * D + positions + cfg.num_layers * block + _norm(cfg.norm, D, cfg) + head
+  """Returns how many parameters `cfg` has, an exact int."""
+  return pytree.count(_scanned_params(cfg))
 
 
 def matmul_parameters(cfg):
-  """Returns how many parameters each token is multiplied with: matrices and the head.
+  """Returns how many parameters each token is multiplied with: kernels and the head.
 
-  A tied table counts once, as the head; reading a row of a table is no product.
+  A tied embedding counts once, as the head: reading its rows is no matmul.
   """
-  return cfg.num_layers * _block_matrices(cfg) + cfg.vocab_size * cfg.d_model
+  named = pytree.named_leaves(_scanned_params(cfg))
+  kernels = sum(pytree.count(leaf) for name, leaf in named if name.endswith('/kernel'))
+  return kernels + (cfg.vocab_size * cfg.d_model if cfg.tie_embeddings else 0)
 
 
 def forward_flops(cfg, seq_len, causal=False):
   """Returns the FLOPs of one sequence's forward pass, an exact int.
 
-  Args:
-    causal: False counts each query with all `seq_len` keys, as is usual in reports and
-      as a dense kernel computes; True counts the pairs that causality and local windows
-      leave, which is the least that a kernel has to do.
+  `causal` False counts each query with all `seq_len` keys, as reports and a dense
+  kernel do; True counts the pairs that causality and local windows leave.
   """
   width = cfg.num_heads * cfg.head_dim
   pairs = sum(
@@ -73,30 +64,19 @@ def flops_per_token(cfg, seq_len, causal=False):
 
 
 def palm_flops_per_token(cfg, seq_len):
-  """Returns `6 N + 12 L H Q T`, the cost that published MFU figures divide by.
+  """Returns `6 N + 12 L H Q T`, the cost by which published MFUs are defined.
 
-  PaLM, arXiv:2204.02311, appendix B. N leaves out the position table, which is only
-  read; it keeps norms, biases and both tables of an untied model.
+  PaLM, arXiv:2204.02311, appendix B. N leaves out the position embedding, which is only
+  read; it keeps norms, biases and both matrices of an untied model.
   """
   positions = cfg.max_seq_len * cfg.d_model if cfg.position == 'learned' else 0
   attention = 12 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
   return 6 * (parameter_count(cfg) - positions) + attention
 
 
-def _block_matrices(cfg):
-  heads = 2 * cfg.num_heads + 2 * cfg.num_kv_heads  # query and out, key and value
-  mlp = 3 if cfg.is_gated else 2
-  return cfg.d_model * (heads * cfg.head_dim + mlp * cfg.d_ff)
-
-
-def _norms_per_block(cfg):
-  if cfg.block == 'parallel':
-    return 1
-  return 4 if cfg.norm_position == 'sandwich' else 2
-
-
-def _norm(kind, width, cfg):
-  return width * (2 if kind == 'layernorm' and cfg.norm_bias else 1)
+def _scanned_params(cfg):
+  # The same parameters in one trace of a block, also for 96 unrolled layers.
+  return abstract_params(dataclasses.replace(cfg, scan_layers=True, remat='none'))
 
 
 def _pairs(window, seq_len):

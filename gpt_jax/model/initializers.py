@@ -1,4 +1,4 @@
-"""How each kind of parameter starts: GPT-2's rule, truncated fan-in, muP."""
+"""How each kind of parameter is initialized: GPT-2's rule, truncated fan-in, muP."""
 
 import math
 from collections.abc import Callable
@@ -9,11 +9,8 @@ import jax
 
 
 def with_axes(initializer, *names) -> Callable[..., Any]:
-  """Returns `initializer` whose parameters carry logical axis `names`.
-
-  Its boxes are seen by `init` alone: `Module.param` hands out the array inside, which
-  is why the result is not annotated as flax has it.
-  """
+  """Returns `initializer` whose parameters carry logical axis `names`."""
+  # Not annotated as in flax: `Module.param` returns the array inside the box.
   return nn.with_logical_partitioning(initializer, names)
 
 
@@ -27,7 +24,7 @@ def hidden(cfg, fan_in):
 def residual(cfg, fan_in):
   """Returns the initializer of a matrix that writes to the residual stream.
 
-  GPT-2 divides by sqrt(2 L), so that the stream's variance does not grow with depth
+  GPT-2 divides by sqrt(2 L), which keeps the stream's variance constant with depth
   (Radford et al. 2019, section 2.3).
   """
   if cfg.init == 'fan_in':
@@ -41,7 +38,7 @@ def query(cfg, fan_in):
 
 
 def embedding(cfg):
-  """Returns the initializer of token and position tables."""
+  """Returns the initializer of token and position embeddings."""
   if cfg.init == 'fan_in':
     return nn.initializers.normal(1 / math.sqrt(cfg.d_model))
   return nn.initializers.normal(cfg.init_std)
@@ -58,15 +55,15 @@ def output_multiplier(cfg):
 
 
 def truncated_normal(std):
-  """Returns a normal initializer cut at two sigma whose standard deviation is `std`."""
-  # Cutting at two sigma narrows the deviation to 0.8796 of the parent's.
+  """Returns a normal initializer truncated at two sigma, with deviation `std`."""
+  # Truncation narrows the standard deviation to 0.8796 of the normal's.
   return lambda key, shape, dtype: (
     jax.random.truncated_normal(key, -2, 2, shape, dtype) * (std / 0.87962566)
   )
 
 
 def _width_std(cfg):
-  """Returns init_std, narrowed with width under muP: variance ~ 1 / fan-in."""
+  """Returns init_std, under muP scaled so that the variance is ~ 1 / fan-in."""
   if cfg.init == 'mup':
     return cfg.init_std * math.sqrt(cfg.mup_base_width / cfg.d_model)
   return cfg.init_std

@@ -1,15 +1,12 @@
-"""Parameters of scanned layers as parameters of unrolled ones, and back."""
+"""Parameters of scanned layers as those of unrolled ones, and back."""
 
 import jax
 import jax.numpy as jnp
 
 
 def unstack(params):
-  """Returns `params` with `layers` [L, ...] cut into `layers_0`, `layers_1`, ...
-
-  Decoding reads unrolled parameters: slicing the stack inside the token loop costs more
-  than half the speed.
-  """
+  """Returns `params` with `layers` [L, ...] split into `layers_0`, `layers_1`, ..."""
+  # For decoding: slicing the stack in the loop over tokens costs half its speed.
   if 'layers' not in params:
     return params
   rest = {name: tree for name, tree in params.items() if name != 'layers'}

@@ -67,18 +67,18 @@ def test_a_pair_is_visited_when_a_query_may_see_a_key(mask, T, S):
 
 def test_blocks_hidden_by_the_mask_cost_nothing():
   """A causal mask leaves n (n + 1) / 2 of n^2 blocks, a window of one block 2 n - 1."""
-  whole = flops(masks.bidirectional(), 4096)
-  # 7 products, each of 2 K FLOPs a pair and head.
-  assert whole == 7 * 2 * 64 * 4096**2 * 2
-  assert flops(masks.causal(), 4096) == whole * (8 * 9 / 2) / 8**2
+  full = flops(masks.bidirectional(), 4096)
+  # 7 matmuls, each of 2 K FLOPs a pair and head.
+  assert full == 7 * 2 * 64 * 4096**2 * 2
+  assert flops(masks.causal(), 4096) == full * (8 * 9 / 2) / 8**2
   assert flops(masks.causal(), 16384) / flops(masks.bidirectional(), 16384) < 0.52
-  assert flops(masks.causal().with_window(512), 4096) == whole * 15 / 8**2
+  assert flops(masks.causal().with_window(512), 4096) == full * 15 / 8**2
 
 
 def test_compiled_loops_iterate_once_per_visited_pair():
   text = compiled(blockwise.attend, 1024).as_text()
-  turns = [int(n) for n in re.findall(r'known_trip_count[^}]*?"n":"(\d+)"', text)]
-  assert turns == [10, 10]  # 4 + 3 + 2 + 1 blocks of 256, forward and backward
+  iterations = [int(n) for n in re.findall(r'known_trip_count[^}]*?"n":"(\d+)"', text)]
+  assert iterations == [10, 10]  # 4 + 3 + 2 + 1 blocks of 256, forward and backward
 
 
 def test_memory_is_linear_in_the_length():
@@ -178,22 +178,22 @@ def slope_of_memory(attend):
 
 
 def flops(mask, length):
-  """Returns the FLOPs of all products, those in a scan once per turn."""
+  """Returns the FLOPs of all matmuls, those in a scan once per iteration."""
   shape = jax.ShapeDtypeStruct((1, 2, length, 64), jnp.bfloat16)
   run = forward_and_backward(blockwise.attend, mask)
   total = 0
-  for eqn, turns in equations(jax.make_jaxpr(run)(*[shape] * 4)):
+  for eqn, iterations in equations(jax.make_jaxpr(run)(*[shape] * 4)):
     if eqn.primitive.name == 'dot_general':
       (over, _), _ = eqn.params['dimension_numbers']
       summed = np.prod([eqn.invars[0].aval.shape[axis] for axis in over])
-      total += turns * 2 * eqn.outvars[0].aval.size * summed
+      total += iterations * 2 * eqn.outvars[0].aval.size * summed
   return total
 
 
-def equations(jaxpr, turns=1):
+def equations(jaxpr, iterations=1):
   """Yields (equation, how often it runs) of a jaxpr and all that it calls."""
   for eqn in jaxpr.eqns:
-    yield eqn, turns
-    more = turns * eqn.params['length'] if eqn.primitive.name == 'scan' else turns
+    yield eqn, iterations
+    repeats = eqn.params['length'] if eqn.primitive.name == 'scan' else 1
     for inner in jax.extend.core.jaxprs_in_params(eqn.params):
-      yield from equations(inner, more)
+      yield from equations(inner, iterations * repeats)

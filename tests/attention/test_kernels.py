@@ -1,4 +1,4 @@
-"""The common test of attention kernels: every entry of the table, every mask.
+"""The common test of attention kernels: every registered kernel, every mask.
 
 A kernel gives the dense one's values and gradients, or raises ConfigError with a fix.
 """
@@ -87,7 +87,7 @@ def test_the_output_has_shape_and_dtype_of_the_queries(name, dtype):
 
 
 def unless_refused(name, case, dtype):
-  """Returns `out_and_grads` of a kernel; a refusal that names a way out is as good."""
+  """Returns `out_and_grads` of a kernel; a refusal that names a fix is as good."""
   try:
     return out_and_grads(VARIANTS[name], case, dtype)
   except ConfigError as refusal:

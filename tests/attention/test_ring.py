@@ -27,6 +27,16 @@ from tests.attention.test_kernels import CASES, from_dense, out_and_grads
 UNEVEN = {'reading on', 'reading a prefix on', 'fewer queries', 'more queries'}
 """7 and 23 queries divide over nothing."""
 
+QUICK = {'causal', 'prefix', 'segments in a window', 'groups with everything'}
+
+
+def even_cases(*excluded):
+  """Returns the cases that divide over devices, all but QUICK marked slow."""
+  return [
+    case if case in QUICK else pytest.param(case, marks=pytest.mark.slow)
+    for case in sorted(set(CASES) - UNEVEN - set(excluded))
+  ]
+
 
 @functools.cache
 def rules_of(preset='sequence', overrides=(), **sizes):
@@ -40,14 +50,14 @@ def on_devices(block=2, **sizes):
   return functools.partial(ring.attend, rules=rules_of(**sizes), block=block)
 
 
-@pytest.mark.parametrize('case', sorted(set(CASES) - UNEVEN))
+@pytest.mark.parametrize('case', even_cases())
 def test_four_devices_equal_the_dense_kernel(case):
   got = out_and_grads(on_devices(sequence=4), case, 'float32')
   for array, expected in zip(got, from_dense(case), strict=True):
     np.testing.assert_allclose(array, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize('case', sorted(set(CASES) - UNEVEN - {'multi-query'}))
+@pytest.mark.parametrize('case', even_cases('multi-query'))
 def test_half_precision_beside_other_axes_costs_only_rounding(case):
   attend = on_devices(data=2, sequence=2, tensor=2)
   got = out_and_grads(attend, case, 'bfloat16')
@@ -82,8 +92,8 @@ def test_one_device_or_one_token_is_no_ring(devices):
   attend = functools.partial(
     ring.attend, mask=masks.causal(), scale=1.0, rules=rules_of(sequence=devices)
   )
-  whole = str(jax.make_jaxpr(attend)(q_BHTK, k_BHSK, k_BHSK))
-  assert ('shard_map' in whole) == (devices == 2)
+  ring_of_two = str(jax.make_jaxpr(attend)(q_BHTK, k_BHSK, k_BHSK))
+  assert ('shard_map' in ring_of_two) == (devices == 2)
   attend.keywords['mask'] = masks.Mask(query_start_B=jnp.array([3, 5]))
   one_token = str(jax.make_jaxpr(attend)(q_BHTK[:, :, :1], k_BHSK, k_BHSK))
   assert 'shard_map' not in one_token
@@ -110,10 +120,10 @@ def forward_and_backward(rules, mask, block=None):
 
 
 def test_each_device_computes_its_share_of_the_flops():
-  whole = hlo_costs.measure(compiled(1).as_text()).matmul_flops
+  full = hlo_costs.measure(compiled(1).as_text()).matmul_flops
   for devices in (2, 4, 8):
     costs = hlo_costs.measure(compiled(devices).as_text())
-    assert costs.matmul_flops == whole / devices
+    assert costs.matmul_flops == full / devices
 
 
 def test_memory_falls_with_the_number_of_devices():
@@ -159,28 +169,42 @@ def test_keys_are_sent_before_the_matmuls():
     if eqn.primitive.name == 'shard_map'
   )
   for share in (forward, backward):
-    (turn,) = (
+    (loop,) = (
       eqn.params['jaxpr'].jaxpr
       for eqn in share.eqns
       if eqn.primitive.name == 'scan' and eqn.params['length'] == 2
     )
-    names = [eqn.primitive.name for eqn in turn.eqns]
+    names = [eqn.primitive.name for eqn in loop.eqns]
     first_loop = names.index('scan')
     assert 'ppermute' in names[:first_loop] and 'ppermute' not in names[first_loop:]
 
 
+STEPS = {
+  'one layer': {
+    'parallel.mesh.sequence': 2, 'parallel.mesh.fsdp': 4, 'model.num_layers': 1,
+    'model.scan_layers': False,
+  },
+  'fsdp, microbatches, prefix': {
+    'parallel.mesh.sequence': 2, 'parallel.mesh.fsdp': 2, 'train.grad_accum': 2,
+    'model.remat': 'names', 'objective.name': 'prefix_lm', 'model.num_layers': 1,
+  },
+  'tensor, local, ALiBi': {
+    'parallel.mesh.sequence': 4, 'parallel.mesh.tensor': 2, 'model.remat': 'full',
+    'model.num_heads': 4, 'model.num_kv_heads': 2, 'model.position': 'alibi',
+    'model.layer_pattern': ('local:6', 'global'), 'attention.softcap': 3.0,
+  },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-  'overrides',
+  'case',
   [
-    {'parallel.mesh.sequence': 2, 'parallel.mesh.fsdp': 2, 'train.grad_accum': 2,
-     'model.remat': 'names', 'objective.name': 'prefix_lm', 'model.num_layers': 1},
-    {'parallel.mesh.sequence': 4, 'parallel.mesh.tensor': 2, 'model.remat': 'full',
-     'model.num_heads': 4, 'model.num_kv_heads': 2, 'model.position': 'alibi',
-     'model.layer_pattern': ('local:6', 'global'), 'attention.softcap': 3.0},
+    case if case == 'one layer' else pytest.param(case, marks=pytest.mark.slow)
+    for case in STEPS
   ],
-  ids=['fsdp, microbatches, prefix', 'tensor, local, ALiBi'],
-)  # fmt: skip
-def test_a_step_equals_the_dense_kernels_on_one_device(overrides):
+)
+def test_a_step_equals_the_dense_kernels_on_one_device(case):
+  overrides = STEPS[case]
   # eps keeps Adam from magnifying gradients that are rounding only.
   same = {'optimizer.eps': 1e-3, 'data.seq_len': 16, 'model.vocab_size': 64}
   same |= {k: v for k, v in overrides.items() if 'mesh' not in k}
@@ -205,6 +229,7 @@ def test_a_step_equals_the_dense_kernels_on_one_device(overrides):
   tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_with_sharded_time_trains_scores_and_samples(tmp_path):
   corpus = tmp_path / 'words.txt'
   corpus.write_text(tiny_runs.words(4000))

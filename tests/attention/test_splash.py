@@ -39,7 +39,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def several_blocks(monkeypatch):
-  """Cuts rows into blocks small enough that some of them are skipped."""
+  """Splits rows into blocks small enough that some of them are skipped."""
   monkeypatch.setattr(splash, 'BLOCK', 128)
   monkeypatch.setattr(splash, 'GRADIENT_BLOCK', 128)
 

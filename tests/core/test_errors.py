@@ -14,7 +14,7 @@ def test_exit_codes_are_those_of_the_documentation():
   }
   assert {cls: cls.exit_code for cls in codes} == codes
   assert all(issubclass(cls, ValueError) for cls in codes)
-  # Stopped in order, nothing to mend: no error of the user's.
+  # Stopped in order: no error of the user's.
   assert errors.Interrupted.exit_code == 75
   assert not issubclass(errors.Interrupted, errors.UserError)
 

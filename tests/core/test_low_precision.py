@@ -1,8 +1,8 @@
-"""The compiled bfloat16 step: its products read bfloat16 and sum in float32.
+"""The compiled bfloat16 step: its matmuls read bfloat16 and sum in float32.
 
 That form reaches the matrix units of every backend; on x86 others run 5 to 10 times
 slower. Counted in what XLA made of the step, not in what it was given: XLA:CPU turns
-products that it cannot multiply in bfloat16 into float32 ones.
+matmuls that it cannot multiply in bfloat16 into float32 ones.
 """
 
 import collections
@@ -65,17 +65,17 @@ def flops_by_types(text):
     sums = collections.Counter()
     computation = module.computations[name]
     for instruction in computation.instructions.values():
-      called, turns = instruction.called, 1
+      called, iterations = instruction.called, 1
       if instruction.opcode == 'while':
         called = instruction.attribute(r'body=%?([\w.\-]+)')
-        turns = module.trip_count(instruction, computation)
+        iterations = module.trip_count(instruction, computation)
       if instruction.opcode == 'dot':
         operands = [computation.instructions[name] for name in instruction.operands]
         types = tuple(parser.arrays(x.type)[0][0] for x in (*operands, instruction))
         sums[types] += op_costs.dot_flops(instruction, computation)
       elif called and instruction.opcode in ('while', 'fusion', 'call'):
         for types, flops in walk(called).items():
-          sums[types] += turns * flops
+          sums[types] += iterations * flops
     return sums
 
   sums = walk(module.entry)

@@ -1,4 +1,4 @@
-"""The matrix product of every layer: values, gradients and the types inside."""
+"""The matmul of every layer: values, gradients and the dtypes inside."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ EQUATIONS = {
 
 
 def operands(equation, **sizes):
-  """Returns the two operands and a cotangent of their product, float32."""
+  """Returns the two operands and a cotangent of their einsum, float32."""
   rng, sizes = np.random.default_rng(0), SIZES | sizes
   terms, out = equation.split('->')
   return [
@@ -68,11 +68,11 @@ def test_bfloat16_runs_here_on_operands_that_other_work_produces(equation, num_t
 
   @jax.jit  # optimized as in a run: the trouble lay there
   def run(a, b, cotangent):
-    def product(a, b):
+    def multiply(a, b):
       masters = jnp.sin(b.astype(jnp.float32))
       return einsum(equation, jnp.roll(a, 1, -1) * 2, masters.astype(jnp.bfloat16))
 
-    out, vjp = jax.vjp(product, a, b)
+    out, vjp = jax.vjp(multiply, a, b)
     return out, *vjp(cotangent * 3)
 
   out, grad_a, grad_b = run(a, b, cotangent)
@@ -115,7 +115,7 @@ def test_all_three_matmuls_read_bfloat16_and_write_float32(out_dtype):
 
 @pytest.mark.parametrize('multiply', [contract, weight_gradient])
 def test_a_float32_cpu_weight_gradient_transposes_no_tokens(multiply):
-  # A turned copy would compute again, number by number, what made the operand.
+  # A transposed copy would recompute, one by one, what made the operand.
   equation = 'BTF,BTD->FD'
   x_BTF, d_out_BTD, _ = operands(equation, T=256, F=96)
 

@@ -54,7 +54,7 @@ def test_patterns_are_searched_in_whole_names(pattern, number):
 
 def test_counts_and_sizes_are_exact_beyond_int64():
   assert pytree.count(TREE) == 6 + 3 + 1 + 4
-  huge = {'table': jax.ShapeDtypeStruct((2**40, 2**30), jnp.bfloat16)}
+  huge = {'embedding': jax.ShapeDtypeStruct((2**40, 2**30), jnp.bfloat16)}
   assert pytree.count(huge) == 2**70
   assert pytree.size_bytes(huge) == 2**71
   assert pytree.size_bytes({'x': np.zeros(3, np.float64)}) == 24

@@ -1,4 +1,4 @@
-"""Tables of plug-ins: names, imports from outside, and the nearest name."""
+"""Registries of plug-ins: names, imports from outside, and the nearest name."""
 
 import numpy as np
 import pytest

@@ -105,9 +105,9 @@ def test_attention_without_positions_does_not_know_the_order():
 
 def test_a_window_as_long_as_the_text_is_no_window():
   params = params_of(layer())
-  whole = run(layer(), params, inputs())
-  np.testing.assert_array_equal(run(layer(window=T), params, inputs()), whole)
-  assert np.abs(run(layer(window=2), params, inputs()) - whole).max() > 0.1
+  full = run(layer(), params, inputs())
+  np.testing.assert_array_equal(run(layer(window=T), params, inputs()), full)
+  assert np.abs(run(layer(window=2), params, inputs()) - full).max() > 0.1
 
 
 def test_zero_queries_average_the_values_they_see():

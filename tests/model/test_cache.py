@@ -73,7 +73,7 @@ def test_rows_of_different_lengths_decode_as_if_alone():
   full_BTV = small.logits_of(model)(params, tokens_BT)
   step = decoder(model)
   _, cache = step(params, tokens_BT[:, :6], empty_cache(model.cfg, 2, 10))
-  lengths_B = np.array([4, 2])  # what lies behind them is forgotten and written over
+  lengths_B = np.array([4, 2])  # what follows them is overwritten
   cache = cache | {'length_B': jnp.asarray(lengths_B)}
   for more in range(2):
     next_B1 = tokens_BT[np.arange(2), lengths_B + more][:, None]

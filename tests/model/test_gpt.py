@@ -281,8 +281,8 @@ def _logits_and_grads(model):
 def _seen(config, kernel, mask=None):
   """Returns whether logits at t depend on the token at s, bool [T, T], by gradients.
 
-  Token s is the only one to read row s of the table, so the gradient with respect to
-  that row is the gradient with respect to token s's embedding.
+  Token s is the only one to read row s of the embedding, so the gradient with respect
+  to that row is the gradient with respect to token s's embedding.
   """
   model = small.make(config, KERNELS[kernel])
   params = small.random_params(model)
@@ -290,8 +290,8 @@ def _seen(config, kernel, mask=None):
 
   @small.jit
   @jax.jacrev
-  def influence_TVD(table_VD):
-    changed = params | {'embed': {'embedding': table_VD}}
+  def influence_TVD(embedding_VD):
+    changed = params | {'embed': {'embedding': embedding_VD}}
     logits_BTV, _ = model.apply({'params': changed}, tokens_BT, mask)
     # Any direction does, but not the sum: shifts of all logits may cancel.
     return logits_BTV[0] @ jnp.sin(jnp.arange(logits_BTV.shape[-1]))

@@ -116,7 +116,7 @@ def test_stochastic_depth_drops_deeper_branches_more_often():
   unchanged = []
   for before, after in zip(streams, streams[1:], strict=False):
     is_same_BT = np.asarray(before == after).all(-1)
-    assert (is_same_BT.all(1) == is_same_BT.any(1)).all()  # a row goes as a whole
+    assert (is_same_BT.all(1) == is_same_BT.any(1)).all()  # all of a row or none
     unchanged.append(is_same_BT[:, 0].mean())
   # Both branches of layers 2, 3, 4 are dropped with rates 0.4^2, 0.6^2, 0.8^2.
   np.testing.assert_allclose(unchanged, [0.16, 0.36, 0.64], atol=0.2)

@@ -53,10 +53,10 @@ def test_rope_scores_depend_only_on_the_distance():
 
 def test_rope_keeps_norms_dtype_and_position_zero():
   x_BHTK = jnp.asarray(random_heads(1, 1, 3, K), jnp.bfloat16)
-  turned = positions.rotate(x_BHTK, angles([[0, 1, 2]]))
-  assert turned.dtype == jnp.bfloat16
-  np.testing.assert_array_equal(turned[:, :, 0], x_BHTK[:, :, 0])
-  lengths = [np.linalg.norm(y.astype(jnp.float32), axis=-1) for y in (turned, x_BHTK)]
+  rotated = positions.rotate(x_BHTK, angles([[0, 1, 2]]))
+  assert rotated.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(rotated[:, :, 0], x_BHTK[:, :, 0])
+  lengths = [np.linalg.norm(y.astype(jnp.float32), axis=-1) for y in (rotated, x_BHTK)]
   np.testing.assert_allclose(*lengths, rtol=1e-2)
 
 
@@ -83,8 +83,8 @@ def test_llama3_scaling_divides_only_low_frequencies():
   scaled_K2 = np.asarray(angles([[1]], **options))[0, 0]
   for i in range(K // 2):
     frequency = 500_000.0 ** (-2 * i / K)
-    turns = 64 * frequency / (2 * math.pi)
-    share = min(max((turns - 1) / 3, 0), 1)  # high and low frequency factors 4 and 1
+    periods = 64 * frequency / (2 * math.pi)
+    share = min(max((periods - 1) / 3, 0), 1)  # high and low frequency factors 4 and 1
     expected = frequency * (share + (1 - share) / 8)
     assert scaled_K2[i] == pytest.approx(expected, rel=1e-5)
   assert scaled_K2[0] == 1.0

@@ -51,7 +51,7 @@ def gradients(remat='full', capture=False, **overrides):
 
 
 def waits(text):
-  """Returns whether a stack of weights stands in a barrier: `down` [L, F, D]."""
+  """Returns whether a stack of weights passes a barrier: `down` [L, F, D]."""
   config = small.resolve().model
   shape = f'{config.num_layers}x{config.d_ff}x{config.d_model}'
   groups = f'{config.num_layers // 2}x{config.d_ff}x{config.d_model}'
@@ -60,7 +60,7 @@ def waits(text):
 
 @pytest.fixture
 def on_slices(monkeypatch):
-  """Returns a function that makes every mesh lie in several TPU slices."""
+  """Returns a function that makes every mesh span several TPU slices."""
   return lambda: monkeypatch.setattr(ShardingRules, 'spans_slices', True)
 
 

@@ -85,11 +85,12 @@ def fail(directory):
 
       setattr(digests, function, full_disk)
       saved.save(2, items, {})
-      said = refused(saved.wait, StorageError)
+      message = refused(saved.wait, StorageError)
       setattr(digests, function, usual)
-      assert 'step 2 could not be saved' in said and 'No space left' in said, said
+      assert 'step 2 could not be saved' in message, message
+      assert 'No space left' in message, message
       who = '' if multihost.process_index() == victim else f'process {victim}: OSError'
-      assert who in said and saved.steps() == [1], said
+      assert who in message and saved.steps() == [1], message
     saved.save(2, items, {})
     for _ in range(10_000):  # all see it at the same call
       saved.check()
@@ -97,10 +98,10 @@ def fail(directory):
         break
       time.sleep(0.001)
     assert saved.steps() == [2] and saved.integrity.find_damage(2) is None
-  said = refused(lambda: Workdir(directory).lock().__enter__(), StorageError)
-  assert 'is at work there' in said
-  said = refused(lambda: sync.raise_on_all(broken), DataError)
-  assert said.endswith('token 7 is bad')
+  message = refused(lambda: Workdir(directory).lock().__enter__(), StorageError)
+  assert 'is at work there' in message
+  message = refused(lambda: sync.raise_on_all(broken), DataError)
+  assert message.endswith('token 7 is bad')
 
 
 def broken():
@@ -130,11 +131,11 @@ def open_all(directory):
 
 
 if __name__ == '__main__':
-  told = multihost.initialize(timeout_seconds=60)
+  evidence = multihost.initialize(timeout_seconds=60)
   modes = {'train': train, 'restore': restore, 'fail': fail, 'die': die}
   modes[sys.argv[1]](sys.argv[2])
   multihost.barrier('end')
   print(
     f'done: process {multihost.process_index()} of {multihost.process_count()},'
-    f' {jax.device_count()} devices, told by {told}'
+    f' {jax.device_count()} devices, joined by {evidence}'
   )

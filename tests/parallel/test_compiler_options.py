@@ -65,7 +65,7 @@ def test_a_step_on_a_cpu_keeps_no_copy_of_what_it_updates():
   program = build_program(config, vocab=Vocab(size=257), mesh=mesh)
   lowered = program.step.lower(program.abstract_state, inputs.abstract_batch(program))
   without = dict.fromkeys(OPTIONS['cpu'], False)
-  table = jax.tree.leaves(program.abstract_state.params['embed'])[0]
-  copies = rf'= f32\[{",".join(map(str, table.shape))}\]\S* copy\('
+  embedding = jax.tree.leaves(program.abstract_state.params['embed'])[0]
+  copies = rf'= f32\[{",".join(map(str, embedding.shape))}\]\S* copy\('
   assert re.search(copies, lowered.compile(without).as_text())
   assert not re.search(copies, lowered.compile().as_text())

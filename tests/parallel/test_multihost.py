@@ -43,8 +43,8 @@ def test_without_evidence_nothing_is_started(started):
 
 
 def test_arguments_and_variables_say_the_same(started, monkeypatch):
-  told = ('10.0.0.1:1234', '2', '1')
-  for variable, value in zip(multihost.VARIABLES, told, strict=True):
+  given = ('10.0.0.1:1234', '2', '1')
+  for variable, value in zip(multihost.VARIABLES, given, strict=True):
     monkeypatch.setenv(variable, value)
   multihost.initialize()
   monkeypatch.undo()
@@ -70,7 +70,7 @@ def test_a_run_on_one_machine_listens_on_that_machine_alone(started):
 
 
 @pytest.mark.parametrize(
-  ('told', 'message'),
+  ('given', 'message'),
   [
     (('h:1', 2, None), r"\['GPT_JAX_PROCESS_ID'\] not given"),
     ((None, None, 0), 'GPT_JAX_COORDINATOR.*GPT_JAX_NUM_PROCESSES.*not given'),
@@ -79,9 +79,9 @@ def test_a_run_on_one_machine_listens_on_that_machine_alone(started):
     (('h:1', 'two', 0), "GPT_JAX_NUM_PROCESSES='two': expected a whole number"),
   ],
 )
-def test_incomplete_or_contradictory_evidence_is_refused(started, told, message):
+def test_incomplete_or_contradictory_evidence_is_refused(started, given, message):
   with pytest.raises(UserError, match=message):
-    multihost.initialize(*told)
+    multihost.initialize(*given)
   assert started == []
 
 
@@ -212,15 +212,15 @@ def launch(*arguments, processes, devices=2, **options):
 def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   run = tmp_path / 'run'
   assert launch('train', run, processes=2, log_dir=tmp_path / 'logs') == 0
-  told = 'told by GPT_JAX_COORDINATOR'
-  assert f'done: process 0 of 2, 4 devices, {told}' in capfd.readouterr().out
+  evidence = 'joined by GPT_JAX_COORDINATOR'
+  assert f'done: process 0 of 2, 4 devices, {evidence}' in capfd.readouterr().out
   log = (tmp_path / 'logs' / 'process_1.log').read_text()
-  assert f'done: process 1 of 2, 4 devices, {told}' in log
+  assert f'done: process 1 of 2, 4 devices, {evidence}' in log
   with Workdir(run).lock():
     assert launch('fail', run, processes=2, devices=1) == 0
   assert '[1] done: process 1 of 2, 2 devices' in capfd.readouterr().err
   assert launch('restore', run, processes=1, devices=4) == 0
-  assert 'done: process 0 of 1, 4 devices, told by None' in capfd.readouterr().out
+  assert 'done: process 0 of 1, 4 devices, joined by None' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(('how', 'code'), [('3', 3), ('kill', 128 + signal.SIGKILL)])

@@ -1,4 +1,4 @@
-"""A run goes on on fewer or more devices with the losses that it would have had."""
+"""A run resumes on fewer or more devices with the losses it would have had."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Sharding by logical names: every preset gives the same numbers, and cuts."""
+"""Sharding by logical names: every preset gives the same numbers on shards."""
 
 import re
 
@@ -20,7 +20,7 @@ from gpt_jax.parallel.sharding import (
 )
 from tests import small_models as small
 
-# Every kind of parameter: tables, grouped heads, gate, biases, norms per head, a head.
+# Every kind of parameter: embeddings, grouped heads, gate, biases, QK norms, a head.
 RICH = dict(
   model__num_kv_heads=2, model__activation='swiglu', model__qk_norm='rmsnorm',
   model__tie_embeddings=False,
@@ -35,8 +35,8 @@ CASES = {
   'sequence': ('sequence', dict(fsdp=2, sequence=2, tensor=2), RICH),
 }
 
-# Which mesh axis cuts which dimension of the stacked [L, ...] or flat parameter.
-CUTS = {
+# Which mesh axis shards which dimension of the stacked [L, ...] or flat parameter.
+SHARDED_BY = {
   'embed/embedding': ('tensor', 'fsdp'),
   'position/embedding': (None, 'fsdp'),
   'head/kernel': ('fsdp', 'tensor'),
@@ -125,23 +125,23 @@ def test_each_device_holds_its_shard_of_each_parameter(case):
   checked = set()
   for name, leaf in pytree.named_leaves(params):
     tail = '/'.join(name.split('/')[-2:])
-    if tail not in CUTS:
+    if tail not in SHARDED_BY:
       continue
     checked.add(tail)
     share = tuple(
       size // sizes.get(axis, 1)
-      for size, axis in zip(leaf.shape, CUTS[tail], strict=True)
+      for size, axis in zip(leaf.shape, SHARDED_BY[tail], strict=True)
     )
     shards = {shard.data.shape for shard in leaf.addressable_shards}
     assert shards == {share}, name
     assert len(leaf.addressable_shards) == 8
-  assert checked == set(CUTS) or overrides is TIED
+  assert checked == set(SHARDED_BY) or overrides is TIED
 
 
 def test_every_preset_places_known_names_on_known_axes():
-  for table in PRESETS.values():
-    assert set(table) <= set(LOGICAL_AXES)
-    for axes in table.values():
+  for preset in PRESETS.values():
+    assert set(preset) <= set(LOGICAL_AXES)
+    for axes in preset.values():
       assert set((axes,) if isinstance(axes, str) else axes) <= set(MESH_AXES)
 
 

@@ -18,17 +18,17 @@ def test_alone_a_process_answers_itself():
 @pytest.fixture
 def others(monkeypatch):
   """Makes this process 0 of several; the list gets what the others would tell."""
-  told = []
+  others = []
 
   def allgather(mine):
     if mine.dtype == bool:
-      return np.array([mine, *told])
-    rows = [np.frombuffer(text.ljust(len(mine), b'\0'), np.uint8) for text in told]
+      return np.array([mine, *others])
+    rows = [np.frombuffer(text.ljust(len(mine), b'\0'), np.uint8) for text in others]
     return np.stack([mine, *rows])
 
-  monkeypatch.setattr(jax, 'process_count', lambda: 1 + len(told))
+  monkeypatch.setattr(jax, 'process_count', lambda: 1 + len(others))
   monkeypatch.setattr(sync.multihost_utils, 'process_allgather', allgather)
-  return told
+  return others
 
 
 def test_one_process_is_enough_for_any(others):

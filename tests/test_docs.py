@@ -368,16 +368,18 @@ def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):
 
 def test_the_recipe_for_a_hook_runs_on_a_run(my_ideas, outside_run):
   seen = {}
-  run = types.SimpleNamespace(
-    state=outside_run.state, step=1, program=outside_run.program, track=seen.update,
+  session = types.SimpleNamespace(
+    program=outside_run.program,
+    track=lambda step, values: seen.update(values, step=step),
     console=types.SimpleNamespace(note=lambda line: seen.update(line=line)),
-  )  # fmt: skip
+  )
+  progress = types.SimpleNamespace(state=outside_run.state, step=1)
   hook = hooks.Every(1, recipe('watch').largest_parameter)
-  assert hook.is_due(run)
-  hook.action(run)
-  largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(run.state.params))
-  assert seen['largest_parameter'] == largest
-  assert 'largest parameter' in seen['line']
+  assert hook.is_due(session, progress)
+  hook.action(session, progress)
+  params = jax.tree.leaves(progress.state.params)
+  assert seen['largest_parameter'] == max(float(jnp.abs(x).max()) for x in params)
+  assert seen['step'] == 1 and 'largest parameter' in seen['line']
 
 
 def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):

@@ -50,11 +50,8 @@ TESTED_TOGETHER = {
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
   'planning/test_plan': ['planning/inputs', 'planning/memory', 'planning/step_time'],
-  'program/test_guard': [
-    'train/divergence', 'train/postmortem', 'train/rollback',
-    'train/step_metrics',
-  ],
   'test_house': ['core/axes', 'core/types'],  # names only
+  'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],
 }  # fmt: skip
 TESTED_ELSEWHERE = {

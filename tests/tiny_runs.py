@@ -134,14 +134,14 @@ def copy(run, workdir):
 
 
 def after_step(monkeypatch, step, action):
-  """Makes every later `loop.train` call `action(run)` once `step` is done and saved."""
-  usual = loop._hooks
+  """Makes later runs call `action(session, progress)` once `step` is done and saved."""
+  usual = loop.default_hooks
 
-  def with_action(run):
-    def act(run):
-      if run.step == step:
-        action(run)
+  def with_action(session, saver):
+    def act(session, progress):
+      if progress.step == step:
+        action(session, progress)
 
-    return [*usual(run), hooks.Every(1, act)]
+    return [*usual(session, saver), hooks.Every(1, act)]
 
-  monkeypatch.setattr(loop, '_hooks', with_action)
+  monkeypatch.setattr(loop, 'default_hooks', with_action)

@@ -1,114 +1,182 @@
-"""Bad steps as the host sees them: counted, written down, and ended when too many.
+"""Bad steps as the host sees them: counted, recorded, and ended when too many.
 
-What `guard.py` decided on the device is read with the other metrics, a step late.
+What `program/guard.py` decided on the device is read with the other metrics, a step
+late. A run that ends leaves postmortem.json.
 """
 
 import collections
+import contextlib
 import dataclasses
 import math
 
-from gpt_jax.core.errors import DivergedError
-from gpt_jax.train import postmortem, rollback
-from gpt_jax.train.rollback import RollBack
+import jax.numpy as jnp
+
+from gpt_jax.core.errors import DivergedError, StorageError
+from gpt_jax.data.loader import Loader
+from gpt_jax.parallel import multihost, sync
+from gpt_jax.program import norms
+from gpt_jax.program.batches import process_shard, put_batch
+from gpt_jax.train import rollback
+from gpt_jax.train.session import add_event, write_events
+from gpt_jax.workdir import files
 
 HISTORY_STEPS = 256  # of losses in a post-mortem
 
 
-@dataclasses.dataclass
-class SkipCounts:
-  """What the run knows of its bad steps; comes back from a checkpoint's record."""
+class Monitor:
+  """Counts bad steps, records them, and says when the run has to end or roll back."""
 
-  skipped: int = 0
-  """Steps without an update since step 0."""
-  in_a_row: int = 0
-
-
-class Guard:
-  """Counts bad steps, writes them down, and ends or rolls back a run when it must."""
-
-  def __init__(self, run):
-    self._run = run
+  def __init__(self, session, progress):
+    self._session, self._progress = session, progress
     self._history = collections.deque(maxlen=HISTORY_STEPS)
 
-  def observe(self, step, values):
-    """Takes the fetched metrics of `step`, on every process, in order.
+  def observe(self, step, metrics):
+    """Returns the Spike to roll back from, or None; every process calls it, in order.
 
-    Raises DivergedError after guard.max_bad_steps in a row, RollBack at a spike when
-    the policy is to roll back.
+    Raises DivergedError after guard.max_bad_steps in a row.
     """
-    run, loss, grad_norm = self._run, float(values['loss']), float(values['grad_norm'])
-    is_bad = bool(values['skipped'])
+    loss, grad_norm = float(metrics['loss']), float(metrics['grad_norm'])
+    is_bad = bool(metrics['skipped'])
     self._history.append(
       dict(step=step, loss=loss, grad_norm=grad_norm, skipped=is_bad)
     )
-    tally = run.tally
+    session, progress = self._session, self._progress
+    cfg, skips = session.config.guard, progress.skips
     if not is_bad:
-      tally.in_a_row = 0
-      return
-    tally.skipped += 1
-    tally.in_a_row += 1
+      skips.in_a_row = 0
+      return None
+    skips.skipped += 1
+    skips.in_a_row += 1
     is_spike = math.isfinite(loss) and math.isfinite(grad_norm)
-    first, last = run.detours.samples_of(step)
+    first, last = progress.rollbacks.samples_of(step)
     event = dict(
       kind='spike' if is_spike else 'not finite', step=step,
-      loss=postmortem.number(loss), grad_norm=postmortem.number(grad_norm),
+      loss=_number(loss), grad_norm=_number(grad_norm),
       first_sample=first, last_sample=last,
     )  # fmt: skip
     if is_spike:
-      event['highest_loss'] = float(values['highest_loss'])
-    run.console.note(
-      f'step {step}: {_said(event)}; no update. Samples {first} to {last}:'
-      f' gpt-jax replay --workdir={run.workdir} --step={step}'
+      event['highest_loss'] = float(metrics['highest_loss'])
+    session.console.note(
+      f'step {step}: {_describe(event)}; no update. Samples {first} to {last}:'
+      f' {_replay_command(session, step)}'
     )
-    policy = run.config.guard.spikes
-    if is_spike and policy == 'rollback':
-      raise RollBack(step, event, list(self._history))
-    run.add_event(event)
-    if tally.in_a_row >= run.config.guard.max_bad_steps:
+    if is_spike and cfg.spikes == 'rollback':
+      return rollback.Spike(step, event, list(self._history))
+    add_event(session, progress, event)
+    if skips.in_a_row >= cfg.max_bad_steps:
       self._end(step, loss, grad_norm)
+    return None
 
   def _end(self, step, loss, grad_norm):
     """Raises DivergedError and leaves postmortem.json."""
-    run = self._run
     name, value = ('loss', loss)
     if math.isfinite(loss) and not math.isfinite(grad_norm):
       name, value = 'grad_norm', grad_norm
-    bad = [entry['step'] for entry in self._history if entry['skipped']]
-    bad = bad[-run.tally.in_a_row :]
-    where = postmortem.write(run, bad, list(self._history))
+    in_a_row = self._progress.skips.in_a_row
+    bad = [entry['step'] for entry in self._history if entry['skipped']][-in_a_row:]
+    path = write_postmortem(self._session, self._progress, bad, list(self._history))
     raise DivergedError(
-      f'train/{name}={value} at step {step}: {run.tally.in_a_row} steps in a row'
-      ' (guard.max_bad_steps) made no update; the run has diverged. '
-      + _what_to_do(where)
+      f'train/{name}={value} at step {step}: {in_a_row} steps in a row'
+      f' (guard.max_bad_steps) made no update; the run has diverged. {_advice(path)}'
     )
 
 
-def roll_back(run, found):
-  """Returns the Detours that answer the RollBack `found`; every process calls it.
+def roll_back(session, progress, spike):
+  """Returns the Rollback that answers `spike`; every process calls it.
 
-  Raises DivergedError after guard.max_rollbacks and leaves postmortem.json.
+  It stands in `progress.events` and in run.json then. Raises DivergedError after
+  guard.max_rollbacks and leaves postmortem.json.
   """
+  _finish_saves(session)
+  cfg, steps = session.config.guard, session.store.steps()
   try:
-    return rollback.decide(run.detours, found, run.store.steps(), run.config.guard)
+    taken = rollback.decide(progress.rollbacks, spike, steps, cfg).taken
   except DivergedError as error:
-    run.add_event(found.event)
-    where = postmortem.write(run, [found.step], found.history)
+    add_event(session, progress, spike.event)
+    path = write_postmortem(session, progress, [spike.step], spike.history)
     raise DivergedError(
-      f'{error} {_what_to_do(where)} guard.rollback_steps, guard.rollback_extra_steps'
-      ' and guard.max_rollbacks go back further, leave out more, and try more often.'
+      f'{error} {_advice(path)} guard.rollback_steps, guard.rollback_extra_steps and'
+      ' guard.max_rollbacks go back further, skip more, and try more often.'
     ) from None
+  event = spike.event | dict(kind='rollback') | dataclasses.asdict(taken[-1])
+  session.console.note(rollback.describe(event))
+  progress.events.append(event)
+  sync.raise_on_all(lambda: write_events(session, progress))
+  return taken[-1]
 
 
-def _what_to_do(where):
+def write_postmortem(session, progress, bad_steps, history):
+  """Returns the path of postmortem.json. Every process calls it; the first one writes.
+
+  It holds the last steps without an update (`bad_steps`, counted from 1) and their
+  samples, the losses of `history`, and norms by layer of the last of them, which is
+  computed once more and uses the state up.
+  """
+  _finish_saves(session)
+  after = int(progress.state.step)
+  content = dict(
+    step=bad_steps[-1],
+    bad_steps=[_bad_step(session, progress, step) for step in bad_steps],
+    history=[{k: _number(v) for k, v in entry.items()} for entry in history],
+    norms=_norms(session, progress, bad_steps[-1]),
+    norms_with_parameters_after_step=after,
+    checkpoints=session.store.steps(),
+  )
+  path = session.workdir.postmortem
+  with session.warn_if_unwritable(progress.step, path):
+    if multihost.is_primary():
+      files.write_json(path, content)
+  return path
+
+
+def _bad_step(session, progress, step):
+  first, last = progress.rollbacks.samples_of(step)
+  command = _replay_command(session, step)
+  return dict(step=step, first_sample=first, last_sample=last, replay=command)
+
+
+def _norms(session, progress, step):
+  """Returns `{kind/name: norm}` of parameters, gradients and updates at `step`."""
+  program, state = session.program, progress.state
+  first, last = progress.rollbacks.samples_of(step)
+  try:
+    loader = Loader(session.dataset, **process_shard(program))
+    with loader.read([(first, last - first + 1)]) as batches:
+      batch = put_batch(program, next(batches))
+    # The same step draws the same dropout and the same hidden tokens.
+    state = state.replace(step=jnp.full_like(state.step, step - 1))
+    _, metrics = program.step_with_norms(state, batch)
+    flat = norms.flatten(metrics['norms'])
+  except Exception as error:  # a full device, perhaps: what is known must not be lost
+    return {'error': f'{type(error).__name__}: {error}'}
+  return {name: _number(value) for name, value in flat.items()}
+
+
+def _finish_saves(session):
+  """Waits for the save under way; if it fails, that no longer matters."""
+  with contextlib.suppress(StorageError):
+    session.store.wait()
+
+
+def _number(value):
+  """Returns `value`, or its name where JSON has none: 'nan', 'inf', '-inf'."""
+  return value if math.isfinite(value) else str(value)
+
+
+def _replay_command(session, step):
+  return f'gpt-jax replay --workdir={session.workdir} --step={step}'
+
+
+def _advice(path):
   return (
-    f'{where} has the losses before, the norms by layer and how to look at the batches.'
+    f'{path} has the losses before, the norms by layer and how to look at the batches.'
     ' Lower optimizer.learning_rate or optimizer.clip_norm, or lengthen'
-    ' schedule.warmup_steps; then start in a new workdir, or go on from the last'
+    ' schedule.warmup_steps; then start in a new workdir, or resume from the last'
     ' checkpoint with --allow_changes.'
   )
 
 
-def _said(event):
+def _describe(event):
   if event['kind'] == 'spike':
     return f'loss {event["loss"]:.4f} is a spike (above {event["highest_loss"]:.4f})'
   return f'loss {event["loss"]}, gradient norm {event["grad_norm"]}'

@@ -5,89 +5,31 @@ fetched after the next one has been dispatched, checkpoints are written behind.
 """
 
 import contextlib
-import dataclasses
-from typing import Any
+import datetime
+import functools
 
 from gpt_jax.checkpoints import manager
 from gpt_jax.config import load
 from gpt_jax.core.errors import Interrupted
-from gpt_jax.data import loader as data_loader
-from gpt_jax.data import pipeline
+from gpt_jax.data.loader import Loader
 from gpt_jax.model import flops
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, setup
 from gpt_jax.program.batches import process_shard, put_batch
-from gpt_jax.program.build import Program
-from gpt_jax.program.state import TrainState
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
-from gpt_jax.train import divergence, hooks, preemption, resume, rollback, save
-from gpt_jax.train.step_metrics import Report
+from gpt_jax.train import divergence, hooks, preemption, resume
+from gpt_jax.train.save import Saver
+from gpt_jax.train.session import Session, flush_events, write_events
+from gpt_jax.train.step_metrics import StepMetrics
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
 
-@dataclasses.dataclass
-class Run:
-  """Everything that hooks may look at; `state` and `step` move."""
-
-  config: load.Config
-  workdir: Workdir
-  tokenizer: Any
-  program: Program
-  dataset: pipeline.Dataset
-  eval_sets: dict[str, pipeline.Dataset]
-  fingerprints: dict[str, Any]
-  store: manager.Checkpoints
-  signals: preemption.Watch
-  console: TrainConsole
-  tracker: writers.Tracker
-  state: TrainState
-  step: int
-  scores: dict[str, float]
-  """The last figures of each eval set, of the state after `scored_step`."""
-  scored_step: int
-  detours: rollback.Detours
-  """The rollbacks so far: with the step, they say what it reads."""
-  tally: divergence.SkipCounts
-  events: list[dict]
-  """Those of run.json."""
-  events_unsaved: bool = False
-  """Whether run.json lacks some of them, as its disk was full."""
-  debt: save.PendingSave = dataclasses.field(default_factory=save.PendingSave)
-  """The save that failed, or came due after a bad step, and is to be made up for."""
-
-  @property
-  def is_primary(self):
-    return multihost.is_primary()
-
-  @property
-  def saved_config(self):
-    return load.to_dict(self.program.config)
-
-  def track(self, values):
-    """Records `values` at the present step."""
-    self.tracker.write(
-      self.step, values, tokens=self.program.horizon.tokens_at(self.step)
-    )
-
-  def add_event(self, event):
-    """Writes `event` into run.json; all processes know it, the first one writes."""
-    self.events.append(event)
-    self.write_events()
-
-  def write_events(self):
-    """Brings run.json up to date, as soon as its disk has room."""
-    self.events_unsaved = True
-    with hooks.warn_if_unwritable(self, self.workdir.run):
-      _write_events(self.workdir, self.events)
-      self.events_unsaved = False
-
-
 def train(config, workdir, *, allow_changes=False, quiet=False):
-  """Trains `config` in `workdir` to its end and returns the last figures by name.
+  """Trains `config` in `workdir` to its end and returns the last metrics by name.
 
-  Goes on from the workdir's newest checkpoint by itself. Raises UserError subclasses
+  Resumes from the workdir's newest checkpoint by itself. Raises UserError subclasses
   for whatever the user can mend, before the first step where possible, and Interrupted
   after SIGTERM or Ctrl-C, once the step that was under way is saved.
   """
@@ -104,191 +46,180 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       asynchronous=settings.asynchronous,
     ) as store,
   ):
-    latest = store.latest_valid_step()
-    meta = None if latest is None else store.read_meta(latest)
-    if meta:
-      config = resume.same_run(meta['config'], config, workdir, allow_changes)
-    tokenizer = setup.open_tokenizer(config, workdir)
-    dataset, eval_sets = sync.raise_on_all(
-      lambda: (
-        setup.open_training_data(config, tokenizer, workdir),
-        setup.open_eval_sets(config, tokenizer, workdir),
-      )
-    )
-    fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
-    if meta:
-      resume.check_same_data(meta, fingerprints, workdir, allow_changes)
-    parts = dict(
-      config=config,
-      workdir=workdir,
-      tokenizer=tokenizer,
-      program=setup.open_program(
-        config, tokenizer, embedding_rows=config.model.vocab_size if meta else None
-      ),
-      dataset=dataset,
-      eval_sets=eval_sets,
-      fingerprints=fingerprints,
-      store=store,
-      signals=signals,
-      events=provenance.read_events(workdir),
-    )
+    program, session_with = _prepare(config, workdir, store, signals, allow_changes)
+    events = provenance.read_events(workdir)
     while True:
-      try:
-        return _from_checkpoint(parts, quiet)
-      except rollback.RollBack as found:
-        event = found.event
-      # The exception is gone, and with its frames the state that it left.
-      parts['events'].append(event)
-      sync.raise_on_all(lambda: _write_events(workdir, parts['events']))
+      progress, origin = resume.restore_progress(program, store, events)
+      with (
+        TrainConsole(
+          program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
+        ) as console,
+        _open_tracker(program, workdir, progress.step) as tracker,
+      ):
+        session = session_with(console=console, tracker=tracker)
+        if _run(session, progress, origin) is None:
+          return progress.scores
+      events = progress.events
+      del progress  # its state has to be gone before the next one is restored
 
 
-def _write_events(workdir, events):
-  if multihost.is_primary():
-    provenance.write_events(workdir, events)
+def _prepare(config, workdir, store, signals, allow_changes):
+  """Returns (program, Session but for its console and tracker).
 
-
-def _from_checkpoint(parts, quiet):
-  """Trains from the newest checkpoint on the run's way to the end; returns the scores.
-
-  Raises RollBack, with an event to write down, when it has to be done once more.
+  Raises CheckpointError where config, tokenizer or data are not those of the newest
+  checkpoint.
   """
-  program, store, workdir = parts['program'], parts['store'], parts['workdir']
-  way = rollback.Detours.read(program.horizon, parts['events'])
-  resume.delete_abandoned_checkpoints(store, way)
-  store.latest_valid_step()  # a rollback may have come to one that is damaged
-  state, step, origin = resume.starting_state(program, store, parts['config'])
-  meta = store.read_meta(step) if step else {}
-  # What happened after the checkpoint will happen again; rollbacks are the way itself.
-  parts['events'][:] = rollback.until(step, parts['events'])
-  with (
-    TrainConsole(
-      program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
-    ) as console,
-    sync.raise_on_all(
-      lambda: writers.open_tracker(
-        parts['config'].logging,
-        workdir,
-        restored_step=step,
-        run_config=load.to_dict(program.config),
-      )
-    ) as tracker,
-  ):
-    run = Run(
-      **parts, console=console, tracker=tracker, state=state, step=step,
-      scores=store.read_metrics(step) if step else {}, scored_step=step,
-      detours=way, tally=divergence.SkipCounts(**meta.get('tally', {})),
-    )  # fmt: skip
-    del state  # the first step gives its memory away
-    _introduce(run, origin)
-    try:
-      _steps(run)
-    except rollback.RollBack as found:
-      save.commit_pending(run)
-      after = divergence.roll_back(run, found)
-      found.event |= dict(kind='rollback', **after.as_json()[-1])
-      console.note(rollback.said(found.event))
-      raise
-    save.save_and_wait(run)
-    if run.events_unsaved:
-      _write_events(run.workdir, run.events)
-  return run.scores
+  latest = store.latest_valid_step()
+  meta = None if latest is None else store.read_meta(latest)
+  if meta:
+    config = resume.same_run(meta['config'], config, workdir, allow_changes)
+  tokenizer = setup.open_tokenizer(config, workdir)
+  dataset, eval_sets = sync.raise_on_all(
+    lambda: (
+      setup.open_training_data(config, tokenizer, workdir),
+      setup.open_eval_sets(config, tokenizer, workdir),
+    )
+  )
+  fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
+  if meta:
+    resume.check_same_data(meta, fingerprints, workdir, allow_changes)
+  program = setup.open_program(
+    config, tokenizer, embedding_rows=config.model.vocab_size if meta else None
+  )
+  return program, functools.partial(
+    Session,
+    workdir=workdir,
+    tokenizer=tokenizer,
+    program=program,
+    dataset=dataset,
+    eval_sets=eval_sets,
+    fingerprints=fingerprints,
+    store=store,
+    signals=signals,
+  )
 
 
-def _introduce(run, origin):
-  """Writes down what this start is made of, and says it in a line."""
-  program = run.program
-  sync.raise_on_all(lambda: _write_start(run))
+def _open_tracker(program, workdir, step):
+  return sync.raise_on_all(
+    lambda: writers.open_tracker(
+      program.config.logging,
+      workdir,
+      restored_step=step,
+      run_config=load.to_dict(program.config),
+    )
+  )
+
+
+def _run(session, progress, origin):
+  """Trains to the end and returns None, or up to a spike and returns its Rollback."""
+  sync.raise_on_all(lambda: _record_start(session, progress))
+  _introduce(session, origin)
+  saver = Saver()
+  spike = _run_steps(session, progress, saver)
+  if spike is not None:
+    return divergence.roll_back(session, progress, spike)
+  if session.config.logging.figures:
+    hooks.draw_loss_curve(session, progress)
+  saver.save_and_wait(session, progress)
+  if progress.events_unsaved:
+    write_events(session, progress)
+  return None
+
+
+def _record_start(session, progress):
+  """Writes down what this start is made of: config.json and run.json."""
+  if multihost.is_primary():
+    workdir = session.workdir
+    workdir.write_config(load.to_dict(session.config))
+    start = provenance.collect(now=datetime.datetime.now(datetime.UTC))
+    mesh = dict(session.program.rules.mesh.shape)
+    start |= dict(step=progress.step, mesh=mesh, data=session.fingerprints)
+    provenance.add_start(workdir, start)
+    provenance.write_events(workdir, progress.events)
+
+
+def _introduce(session, origin):
+  """Says in a line what runs here; `origin`: where its parameters come from."""
+  program = session.program
   num_params = flops.parameter_count(program.config.model)
   mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
-  run.console.note(
-    f'{num_params:,} parameters, {run.dataset.num_tokens:,} training tokens,'
+  session.console.note(
+    f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
     f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
   )
-  run.console.note(compilation.describe_cache())
+  session.console.note(compilation.describe_cache())
 
 
-def _write_start(run):
-  if run.is_primary:
-    run.workdir.write_config(run.saved_config)
-    start = provenance.collect(now=hooks.now())
-    mesh = dict(run.program.rules.mesh.shape)
-    start |= dict(step=run.step, mesh=mesh, data=run.fingerprints)
-    provenance.add_start(run.workdir, start)
-    provenance.write_events(run.workdir, run.events)
-
-
-def _hooks(run):
-  config = run.config
+def default_hooks(session, saver):
+  """Returns the hooks of every run, in the order in which they are called."""
+  config = session.config
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
-    hooks.Every(config.checkpoint.every_steps, save.save, at_end=True),
+    hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True),
   ]
   # A bidirectional model writes no text from left to right.
-  writes_text = run.program.objective.visibility != 'bidirectional'
+  writes_text = session.program.objective.visibility != 'bidirectional'
   if config.logging.sample_prompts and writes_text:
     every = config.logging.sample_every_steps
-    actions.append(hooks.Every(every, hooks.Samples(run), at_end=True))
+    actions.append(hooks.Every(every, hooks.Samples(session), at_end=True))
   return actions
 
 
-def _steps(run):
-  """Runs the steps that are left, then what belongs at the end of a run."""
-  config, program = run.config, run.program
-  horizon, first = program.horizon, run.step
-  actions = _hooks(run)
-  report = Report(run)
-  loader = data_loader.Loader(
-    run.dataset,
-    prefetch_batches=config.data.prefetch_batches,
+def _run_steps(session, progress, saver):
+  """Runs the steps that are left; returns the Spike to roll back from, or None."""
+  program, logging = session.program, session.config.logging
+  first = progress.step
+  actions = default_hooks(session, saver)
+  step_metrics = StepMetrics(session, progress)
+  loader = Loader(
+    session.dataset,
+    prefetch_batches=session.config.data.prefetch_batches,
     **process_shard(program),
   )
-  profile = hooks.Profile(
-    run.workdir.profile,
-    first + config.logging.profile_start_step,
-    config.logging.profile_steps,
-  )
-  norms_every = config.logging.layer_norms_every_steps
-  run.signals.begin()
-  with profile, loader.read(run.detours.batches(first)) as batches:
-    for step in range(first, horizon.total_steps):
+  start = first + logging.profile_start_step
+  profile = hooks.Profile(session.workdir.profile, start, logging.profile_steps)
+  norms_every = logging.layer_norms_every_steps
+  session.signals.begin()
+  with profile, loader.read(progress.rollbacks.batches(first)) as batches:
+    for step in range(first, program.horizon.total_steps):
       profile.before(step)
       batch = put_batch(program, next(batches))
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
       with compilation.watch() if step == first else contextlib.nullcontext() as made:
-        run.state, metrics = advance(run.state, batch)
+        progress.state, metrics = advance(progress.state, batch)
       if made:
-        report.compiled(made)
-      report.settle()
-      run.step = step + 1
-      report.hold(metrics)
-      must_stop = run.signals.must_stop()
-      save.poll(run)
-      due = [hook for hook in actions if hook.is_due(run)]
-      owes_save = run.debt.is_owed and save.may_try(run)
-      if due or must_stop or owes_save:
-        report.settle()
+        step_metrics.add_compilation(made)
+      if spike := step_metrics.settle():
+        return spike
+      progress.step = step + 1
+      step_metrics.hold(metrics)
+      must_stop = session.signals.must_stop()
+      saver.poll(session, progress)
+      due = [hook for hook in actions if hook.is_due(session, progress)]
+      must_save = saver.is_pending and saver.may_try()
+      if due or must_stop or must_save:
+        if spike := step_metrics.settle():
+          return spike
       for hook in due:
-        hook.action(run)
-      if owes_save and run.debt.is_owed:  # no hook has made up for it
-        save.save(run)
-      if run.events_unsaved and not run.debt.failures:
-        run.write_events()
+        hook.action(session, progress)
+      if must_save and saver.is_pending:  # no hook has saved
+        saver.save(session, progress)
+      if progress.events_unsaved and not saver.failures:
+        flush_events(session, progress)
       if must_stop:
-        _stop(run)
+        _stop(session, progress, saver)
       if due:
-        report.restart_clock()
-  if config.logging.figures:
-    with hooks.warn_if_unwritable(run, run.workdir.figures):
-      hooks.draw_figures(run)
+        step_metrics.restart_clock()
+  return None
 
 
-def _stop(run):
+def _stop(session, progress, saver):
   """Saves the present step and raises Interrupted."""
-  save.save_and_wait(run)
+  saver.save_and_wait(session, progress)
   raise Interrupted(
-    f'{run.signals.signal or "SIGTERM"}: step {run.step} of'
-    f' {run.program.horizon.total_steps} is done and saved in {run.workdir};'
-    ' the same command goes on from there.'
+    f'{session.signals.signal or "SIGTERM"}: step {progress.step} of'
+    f' {session.program.horizon.total_steps} is done and saved in {session.workdir};'
+    ' the same command resumes there.'
   )

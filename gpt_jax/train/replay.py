@@ -19,7 +19,7 @@ from gpt_jax.objectives import make as make_objective
 from gpt_jax.program import loss as microbatch_loss
 from gpt_jax.program import restore, setup
 from gpt_jax.train import score_run
-from gpt_jax.train.rollback import Detours
+from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
@@ -74,7 +74,9 @@ def replay(workdir, step, *, with_loss=True):
   horizon = program.horizon
   if not 1 <= step <= horizon.total_steps:
     raise ConfigError(f'--step={step}: expected 1 to {horizon.total_steps}.')
-  first, last = Detours.read(horizon, provenance.read_events(workdir)).samples_of(step)
+  first, last = Rollbacks.read(horizon, provenance.read_events(workdir)).samples_of(
+    step
+  )
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
   if with_loss and workdir.checkpoints.is_dir():

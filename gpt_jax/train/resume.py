@@ -20,6 +20,8 @@ from gpt_jax.config import load, migrate
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.program import restore
+from gpt_jax.train.rollback import Rollbacks
+from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
@@ -85,22 +87,42 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
     )
 
 
-def delete_abandoned_checkpoints(store, detours):
-  """Deletes the checkpoints that a rollback went back behind, as it was to do.
+def restore_progress(program, store, events):
+  """Returns (Progress, sentence saying where it came from), by the events of run.json.
 
-  They were trained on samples that the rollback leaves out. A step whose record is
-  damaged is set aside: nobody can tell which way it lies on.
+  Call it without a state in memory: it makes another one.
+  """
+  rollbacks = Rollbacks.read(program.horizon, events)
+  delete_abandoned_checkpoints(store, rollbacks)
+  step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
+  state, origin = _starting_state(program, store, step)
+  step = step or 0
+  return Progress(
+    state=state,
+    step=step,
+    scores=store.read_metrics(step) if step else {},
+    scored_step=step,
+    rollbacks=rollbacks,
+    skips=SkipCounts(**(store.read_meta(step).get('tally', {}) if step else {})),
+    events=events_up_to(step, events),
+  ), origin
+
+
+def delete_abandoned_checkpoints(store, rollbacks):
+  """Deletes the checkpoints that were trained on data which a rollback skips.
+
+  A step whose record is damaged is quarantined: nobody can tell what it was trained on.
   """
   for step in store.steps():
     if not store.has_valid_record(step):
       continue
-    if not detours.is_on_branch(step, store.read_meta(step).get('detours', [])):
+    if not rollbacks.is_on_branch(step, store.read_meta(step).get('detours', [])):
       store.delete(step)
 
 
-def starting_state(program, store, config):
-  """Returns `(state, step, sentence saying where it came from)`."""
-  step = store.latest_step()
+def _starting_state(program, store, step):
+  """Returns (state, origin), from the checkpoint of `step` if there is one."""
+  config = program.config
   if step is not None:
     wanted = program.abstract_state.as_items()
     # Whoever switches guard.spikes on, or changes guard.spike_window, begins anew.
@@ -113,14 +135,14 @@ def starting_state(program, store, config):
         lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
       )
     state = type(program.abstract_state).from_items(items)
-    return state, step, f'resumed from step {step}' + _other_mesh(program, store, step)
+    return state, f'resumed from step {step}' + _other_mesh(program, store, step)
   state = program.init(config.seed)
   if not config.init_from:
-    return state, 0, 'fresh parameters'
+    return state, 'fresh parameters'
   params, source_step = _read_params(program, config.init_from)
   ema = None if state.ema is None else optimizers.ema_init(params)
   state = dataclasses.replace(state, params=params, ema=ema)
-  return state, 0, f'parameters of {config.init_from}, step {source_step}'
+  return state, f'parameters of {config.init_from}, step {source_step}'
 
 
 def _other_mesh(program, store, step):

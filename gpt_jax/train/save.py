@@ -1,138 +1,131 @@
-"""Saves: what a step is saved with, and what happens when the disk is full.
+"""Saves: what a checkpoint holds, and what happens when the disk is full.
 
 A save that fails is tried again after each of `checkpoint.retry_seconds`, since most
-full disks are mended by somebody; training goes on meanwhile, and the state of the
-moment is saved. It runs behind the steps, so its failure shows at a later one. Several
-processes fail and try again together (see `Checkpoints`), by the clock of the first.
+full disks are mended by somebody. Training goes on meanwhile, and the state of the
+moment is saved. Saves run behind the steps, so a failure shows at a later one. Several
+processes fail and retry together (see `Checkpoints`), by the clock of the first.
 """
 
 import contextlib
 import dataclasses
 import time
 
+from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel import sync
 
 
 @dataclasses.dataclass
-class PendingSave:
-  """A save that is owed: it came due after a bad step, or failed."""
+class Saver:
+  """Saves a run; remembers what failed, or came due after a bad step."""
 
-  is_owed: bool = False
+  is_pending: bool = False
+  """Whether a save is still to be made."""
   failures: int = 0
   """In a row."""
-  try_at: float = 0.0
-  """Not before this moment, in seconds of a clock that never goes back."""
-  kept: tuple[int, ...] = ()
-  """The steps that were there when the last one failed."""
+  retry_at: float = 0.0
+  """No earlier than this, in seconds of a monotonic clock."""
+  steps_at_failure: tuple[int, ...] = ()
+  """Those on the disk when the last save failed."""
 
+  def save(self, session, progress):
+    """Starts to save the present step; returns once its arrays are copied.
 
-def save(run):
-  """Saves the state, the data position and what the run was made of as one step.
+    After a bad step it is pending until a good one: the state may be beyond saving, and
+    must not push a valid checkpoint out. So it is before `retry_at`. Nothing is done
+    for a step on the disk. Raises StorageError when all tries have failed.
+    """
+    self.is_pending = True
+    if progress.skips.in_a_row == 0 and self.may_try():
+      with self._counting_failures(session, progress):
+        _start(session, progress)
+        self.is_pending = False
 
-  Returns once the arrays are copied; nothing is done for a step that is there already.
-  A state whose last step was bad may be past saving: it waits for a good one, so that
-  it takes no sound checkpoint's place. While an earlier failure's wait lasts the save
-  is owed. Raises StorageError when all tries have failed.
-  """
-  run.debt.is_owed = True
-  if run.tally.in_a_row == 0 and may_try(run):
-    with _counted(run):
-      _start(run)
-      run.debt.is_owed = False
+  def poll(self, session, progress):
+    """Notices a save that has failed or is done; never waits for one.
 
+    Call it once a step. Raises StorageError when all tries have failed.
+    """
+    with self._counting_failures(session, progress):
+      session.store.check()
+    self._clear_failures(session)
 
-def poll(run):
-  """Takes note of a save that has failed or got through; never waits for one.
+  def may_try(self):
+    """Returns whether a save may start now, the same on every process."""
+    return not self.failures or sync.broadcast_from_primary(
+      time.monotonic() >= self.retry_at
+    )
 
-  Call it once a step. Raises StorageError when all tries have failed.
-  """
-  with _counted(run):
-    run.store.check()
-  _clear_failures(run)
+  def save_and_wait(self, session, progress):
+    """Returns once the present step is on the disk, and every save before it.
 
+    No step follows, so this waits between tries.
+    """
+    waits = session.config.checkpoint.retry_seconds
+    for attempt, wait in enumerate((*waits, None), start=1):
+      try:
+        session.store.wait()
+        _start(session, progress)
+        session.store.wait()
+        return self._clear_failures(session)
+      except StorageError as error:
+        if wait is None:
+          _add_what_is_left(session, progress, error, attempt)
+          raise
+        session.console.note(_describe(error, attempt, waits))
+        time.sleep(wait)
 
-def may_try(run):
-  """Returns whether a save may be made now, the same on every process."""
-  debt = run.debt
-  return not debt.failures or sync.broadcast_from_primary(
-    time.monotonic() >= debt.try_at
-  )
+  def _clear_failures(self, session):
+    steps = session.store.steps()
+    if self.failures and tuple(steps) != self.steps_at_failure:
+      session.console.note(f'saving works again: step {steps[-1]} is on the disk')
+      self.failures, self.retry_at, self.steps_at_failure = 0, 0.0, ()
 
-
-def save_and_wait(run):
-  """Returns once the present step is on the disk, and every save before it.
-
-  No step follows, so this waits between tries.
-  """
-  waits = run.config.checkpoint.retry_seconds
-  for number, wait in enumerate((*waits, None), start=1):
+  @contextlib.contextmanager
+  def _counting_failures(self, session, progress):
+    """Makes a failed save pending; the last one allowed is raised."""
     try:
-      run.store.wait()
-      _start(run)
-      run.store.wait()
-      return _clear_failures(run)
+      yield
     except StorageError as error:
-      if wait is None:
-        _add_what_is_left(run, error, number)
+      waits = session.config.checkpoint.retry_seconds
+      self.is_pending = True
+      self.failures += 1
+      self.steps_at_failure = tuple(session.store.steps())
+      if self.failures > len(waits):
+        _add_what_is_left(session, progress, error, self.failures)
         raise
-      run.console.note(_said(error, number, waits))
-      time.sleep(wait)
+      self.retry_at = time.monotonic() + waits[self.failures - 1]
+      session.console.note(
+        _describe(error, self.failures, waits) + ' Training goes on.'
+      )
 
 
-def commit_pending(run):
-  """Returns once no save is under way; what cannot be saved no longer matters."""
-  with contextlib.suppress(StorageError):
-    run.store.wait()
-
-
-def _clear_failures(run):
-  if run.debt.failures and tuple(run.store.steps()) != run.debt.kept:
-    run.console.note(f'saving works again: step {run.store.steps()[-1]} is on the disk')
-    run.debt = PendingSave(run.debt.is_owed)
-
-
-def _start(run):
-  if run.step in run.store.steps():
+def _start(session, progress):
+  step, program = progress.step, session.program
+  if step in session.store.steps():
     return
   meta = dict(
-    next_sample=run.detours.first_sample(run.step),
-    tokens=run.program.horizon.tokens_at(run.step),
-    detours=run.detours.as_json(),
-    tally=dataclasses.asdict(run.tally),
-    config=run.saved_config,
-    fingerprints=run.fingerprints,
-    mesh=dict(run.program.rules.mesh.shape),
+    next_sample=progress.rollbacks.first_sample(step),
+    tokens=program.horizon.tokens_at(step),
+    # The names of the first edition, which reads these records too.
+    detours=progress.rollbacks.as_json(),
+    tally=dataclasses.asdict(progress.skips),
+    config=load.to_dict(session.config),
+    fingerprints=session.fingerprints,
+    mesh=dict(program.rules.mesh.shape),
   )
-  # Figures of an older state say nothing about how good this one is.
-  scores = run.scores if run.scored_step == run.step else {}
-  run.store.save(run.step, run.state.as_items(), meta, metrics=scores)
+  # Metrics of an older state say nothing about how good this one is.
+  scores = progress.scores if progress.scored_step == step else {}
+  session.store.save(step, progress.state.as_items(), meta, metrics=scores)
 
 
-@contextlib.contextmanager
-def _counted(run):
-  """Turns a failure into a debt, the last one that is allowed into a StorageError."""
-  try:
-    yield
-  except StorageError as error:
-    debt, waits = run.debt, run.config.checkpoint.retry_seconds
-    debt.is_owed = True
-    debt.failures += 1
-    debt.kept = tuple(run.store.steps())
-    if debt.failures > len(waits):
-      _add_what_is_left(run, error, debt.failures)
-      raise
-    debt.try_at = time.monotonic() + waits[debt.failures - 1]
-    run.console.note(_said(error, debt.failures, waits) + ' Training goes on.')
-
-
-def _said(error, number, waits):
+def _describe(error, attempt, waits):
   return (
-    f'{error}\nTry {number} of {len(waits) + 1}; the next in {waits[number - 1]:g} s.'
+    f'{error}\nTry {attempt} of {len(waits) + 1}; the next in {waits[attempt - 1]:g} s.'
   )
 
 
-def _add_what_is_left(run, error, attempts):
-  newest = max(run.store.steps(), default=None)
+def _add_what_is_left(session, progress, error, attempts):
+  newest = max(session.store.steps(), default=None)
   good = 'no step is saved' if newest is None else f'the last good step is {newest}'
-  error.add_note(f'Gave up at step {run.step}, tries: {attempts}; {good}.')
+  error.add_note(f'Gave up at step {progress.step}, tries: {attempts}; {good}.')

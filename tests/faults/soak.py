@@ -31,20 +31,20 @@ def soak(steps, rng, folder):
       'checkpoint.every_steps': max(1, steps // SAVES), 'checkpoint.keep_last': 3,
     }
   )  # fmt: skip
-  samples, run_hooks = [], loop._hooks
+  samples, run_hooks = [], loop.default_hooks
 
-  def sample(run):
-    run.store.wait()  # threads and files of a save under way are no leak
+  def sample(session, progress):
+    session.store.wait()  # threads and files of a save under way are no leak
     samples.append(measure())
 
-  def with_sampling(run):
-    return [*run_hooks(run), hooks.Every(max(1, steps // SAMPLES), sample)]
+  def with_sampling(session, saver):
+    return [*run_hooks(session, saver), hooks.Every(max(1, steps // SAMPLES), sample)]
 
-  loop._hooks = with_sampling
+  loop.default_hooks = with_sampling
   try:
     loop.train(config, folder / 'run', quiet=True)
   finally:
-    loop._hooks = run_hooks
+    loop.default_hooks = run_hooks
   return report(samples, steps)
 
 

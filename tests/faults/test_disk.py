@@ -30,21 +30,21 @@ def test_a_run_survives_a_full_disk_and_ends_bit_equal(
     }
   )  # fmt: skip
   loop.train(config, tmp_path / 'whole', quiet=True)
-  usual = loop._hooks
+  usual = loop.default_hooks
 
-  def with_a_full_disk(run):
-    def act(run):
-      if run.step == 5:
-        run.store.wait()
+  def with_a_full_disk(session, saver):
+    def act(session, progress):
+      if progress.step == 5:
+        session.store.wait()
         limit(1)
-      if 6 <= run.step < 12:  # what was saved before stays
-        assert run.store.steps() == [4]
-      if run.step == 12:
+      if 6 <= progress.step < 12:  # what was saved before stays
+        assert session.store.steps() == [4]
+      if progress.step == 12:
         limit(resource.RLIM_INFINITY)
 
-    return [*usual(run), hooks.Every(1, act)]
+    return [*usual(session, saver), hooks.Every(1, act)]
 
-  monkeypatch.setattr(loop, '_hooks', with_a_full_disk)
+  monkeypatch.setattr(loop, 'default_hooks', with_a_full_disk)
   loop.train(config, tmp_path / 'run')
   said = capsys.readouterr().out
   assert 'step 6 could not be saved in' in said and 'It takes up to' in said

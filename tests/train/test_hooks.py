@@ -10,12 +10,9 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.data.tokenizers import CharTokenizer
 from gpt_jax.train import hooks
 
-
-def run_at(step, total=10):
-  horizon = types.SimpleNamespace(total_steps=total)
-  return types.SimpleNamespace(
-    step=step, program=types.SimpleNamespace(horizon=horizon)
-  )
+SESSION = types.SimpleNamespace(
+  program=types.SimpleNamespace(horizon=types.SimpleNamespace(total_steps=10))
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +24,8 @@ def test_a_hook_is_due_every_so_many_steps_and_maybe_at_the_end(
   every, at_end, expected
 ):
   hook = hooks.Every(every, print, at_end=at_end)
-  assert [step for step in range(1, 11) if hook.is_due(run_at(step))] == expected
+  steps = [types.SimpleNamespace(step=step) for step in range(1, 11)]
+  assert [at.step for at in steps if hook.is_due(SESSION, at)] == expected
 
 
 def test_a_profile_covers_the_steps_that_were_asked_for(tmp_path, monkeypatch):
@@ -58,11 +56,11 @@ def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
 
 
 def test_a_prompt_that_cannot_be_read_shows_before_training_does():
-  run = types.SimpleNamespace(
+  session = types.SimpleNamespace(
     tokenizer=CharTokenizer('abc'),
     config=types.SimpleNamespace(
       logging=types.SimpleNamespace(sample_prompts=('abba', 'abX'))
     ),
   )
   with pytest.raises(DataError, match="logging.sample_prompts: character 'X'"):
-    hooks.Samples(run)
+    hooks.Samples(session)

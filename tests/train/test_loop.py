@@ -178,7 +178,7 @@ def test_a_checkpoint_is_ranked_by_figures_of_its_own_state(tmp_path):
 
 
 def test_an_interrupted_run_has_closed_what_it_opened(tmp_path, monkeypatch):
-  def interrupt(run):
+  def interrupt(session, progress):
     raise KeyboardInterrupt
 
   tiny_runs.after_step(monkeypatch, 4, interrupt)

@@ -13,7 +13,8 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.program import setup
 from gpt_jax.tracking import metrics_file
-from gpt_jax.train import loop, preemption, save
+from gpt_jax.train import loop, preemption
+from gpt_jax.train.save import Saver
 from gpt_jax.workdir import lock
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -25,8 +26,8 @@ import pytest
 from tests import conftest, tiny_runs
 from gpt_jax import cli
 
-def pause(run):
-  (run.workdir.path / 'reached').touch()
+def pause(session, progress):
+  (session.workdir.path / 'reached').touch()
   time.sleep(1)
 
 tiny_runs.after_step(pytest.MonkeyPatch(), 4, pause)
@@ -110,7 +111,7 @@ def test_a_run_that_gets_sigterm_saves_and_goes_on_bit_for_bit(tmp_path):
 def test_ctrl_c_is_taken_like_sigterm(tmp_path, monkeypatch, capsys):
   before = signal.getsignal(signal.SIGINT)  # in a background job it is ignored
 
-  def interrupt(run):
+  def interrupt(session, progress):
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.2)
 
@@ -149,13 +150,13 @@ def test_a_signal_before_the_first_step_breaks_off_and_leaves_no_lock(
 
 
 def test_a_signal_in_the_last_commit_does_not_cost_it(tmp_path, monkeypatch):
-  usual = save.save_and_wait
+  usual = Saver.save_and_wait
 
-  def commit(run):
+  def commit(*args):
     os.kill(os.getpid(), signal.SIGTERM)
-    usual(run)
+    usual(*args)
 
-  monkeypatch.setattr(save, 'save_and_wait', commit)
+  monkeypatch.setattr(Saver, 'save_and_wait', commit)
   loop.train(
     tiny_runs.tiny_config({'train.steps': 2, 'eval.every_steps': 0, 'eval.sets': {}}),
     tmp_path,

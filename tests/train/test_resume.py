@@ -39,8 +39,8 @@ class Crash(BaseException):
   """Ends a run as a lost machine would: nothing of the program handles it."""
 
 
-def crash(run):
-  run.store.wait()  # the checkpoint behind was written
+def crash(session, progress):
+  session.store.wait()  # the checkpoint behind was written
   raise Crash
 
 
@@ -113,9 +113,9 @@ import pytest
 from tests import conftest, tiny_runs
 from gpt_jax import cli
 
-def hang(run):
-  run.store.wait()
-  (run.workdir.path / 'reached').touch()
+def hang(session, progress):
+  session.store.wait()
+  (session.workdir.path / 'reached').touch()
   time.sleep(600)
 
 tiny_runs.after_step(pytest.MonkeyPatch(), 5, hang)

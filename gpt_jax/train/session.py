@@ -1,0 +1,114 @@
+"""What the host trains with: the `Session` stays, every step moves the `Progress`.
+
+Hooks and all other parts of the loop are functions of these two.
+"""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+from gpt_jax.checkpoints import manager
+from gpt_jax.core.errors import StorageError
+from gpt_jax.data import pipeline
+from gpt_jax.data.tokenizers import Tokenizer
+from gpt_jax.parallel import multihost
+from gpt_jax.program.build import Program
+from gpt_jax.program.state import TrainState
+from gpt_jax.tracking import writers
+from gpt_jax.tracking.console import TrainConsole
+from gpt_jax.train import preemption
+from gpt_jax.train.rollback import Rollbacks
+from gpt_jax.workdir import provenance
+from gpt_jax.workdir.paths import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+  """The parts of a run, from one start of it to its end."""
+
+  workdir: Workdir
+  tokenizer: Tokenizer
+  program: Program
+  dataset: pipeline.Dataset
+  eval_sets: dict[str, pipeline.Dataset]
+  fingerprints: dict[str, Any]
+  """Of the tokenizer and of the data."""
+  store: manager.Checkpoints
+  signals: preemption.Watch
+  console: TrainConsole
+  tracker: writers.Tracker
+  """Opened at a checkpoint: what was recorded after it is gone."""
+
+  @property
+  def config(self):
+    return self.program.config
+
+  def track(self, step, values):
+    """Records `values`, numbers by name, at `step`."""
+    self.tracker.write(step, values, tokens=self.program.horizon.tokens_at(step))
+
+  @contextlib.contextmanager
+  def warn_if_unwritable(self, step, path):
+    """Says that `path` was not written, in place of ending the training for it."""
+    try:
+      yield
+    except (OSError, StorageError) as error:
+      self.console.note(f'step {step}: {path} was not written: {error}')
+
+
+@dataclasses.dataclass
+class SkipCounts:
+  """Steps without an update; a part of each checkpoint's record."""
+
+  skipped: int = 0
+  """Since step 0."""
+  in_a_row: int = 0
+
+
+@dataclasses.dataclass
+class Progress:
+  """How far a run is."""
+
+  state: TrainState
+  """Donated by the next step: keep no reference to it."""
+  step: int
+  """Steps done."""
+  scores: dict[str, float]
+  """The last metrics of each eval set, of the state after `scored_step`."""
+  scored_step: int
+  rollbacks: Rollbacks
+  """With the step, they say what it reads."""
+  skips: SkipCounts
+  events: list[dict]
+  """Those of run.json, on every process."""
+  events_unsaved: bool = False
+  """Whether run.json lacks some of them, as its disk was full."""
+
+
+def add_event(session, progress, event):
+  """Adds `event` to run.json, now or as soon as its disk has room."""
+  progress.events.append(event)
+  flush_events(session, progress)
+
+
+def flush_events(session, progress):
+  """Brings run.json up to date, or warns that it is not."""
+  progress.events_unsaved = True
+  with session.warn_if_unwritable(progress.step, session.workdir.run):
+    write_events(session, progress)
+
+
+def write_events(session, progress):
+  """Brings run.json up to date; raises StorageError where it cannot."""
+  if multihost.is_primary():
+    provenance.write_events(session.workdir, progress.events)
+  progress.events_unsaved = False
+
+
+def events_up_to(step, events):
+  """Returns the events up to `step`, and all rollbacks.
+
+  What happened after a checkpoint will happen again, except for rollbacks: they decide
+  which data the steps read.
+  """
+  return [e for e in events if e['kind'] == 'rollback' or e['step'] <= step]

@@ -1,0 +1,106 @@
+"""Bad steps: counted, recorded, and too many of them end the run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core.errors import CheckpointError, DivergedError
+from gpt_jax.train import loop
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+from tests.train import bad_batches
+
+
+def test_a_batch_of_nan_is_left_out_counted_and_named(tmp_path, monkeypatch, capsys):
+  bad_batches.serve_nan(monkeypatch, 48, 55)  # step 7
+  config = tiny_runs.tiny_config(
+    bad_batches.RUN | {'checkpoint.every_steps': 1} | bad_batches.NOT_FINITE
+  )
+  loop.train(config, tmp_path)
+  before, after = (tiny_runs.saved_arrays(tmp_path, n) for n in (6, 8))
+  assert all(np.isfinite(values).all() for values in after.values())
+  (event,) = bad_batches.events(tmp_path)
+  assert (event['kind'], event['step'], event['loss']) == ('not finite', 7, 'nan')
+  assert (event['first_sample'], event['last_sample']) == (48, 55)
+  assert f'replay --workdir={tmp_path} --step=7' in capsys.readouterr().out
+  counts = [line['train/skipped'] for line in tiny_runs.lines(tmp_path)]
+  assert counts == 6 * [0] + 10 * [1]
+  # No step is saved while the last one was bad: 7 waits and 8 follows.
+  with CheckpointReader(tmp_path / 'checkpoints') as store:
+    assert 7 not in store.steps() and 8 in store.steps()
+    assert store.read_meta(16)['tally'] == {'skipped': 1, 'in_a_row': 0}
+  assert before["['train']['step']"] == 6
+
+
+def test_k_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
+  bad_batches.serve_nan(monkeypatch, 48)  # from step 7 on
+  config = tiny_runs.tiny_config(
+    bad_batches.RUN | bad_batches.NOT_FINITE | {'guard.max_bad_steps': 3}
+  )
+  with pytest.raises(DivergedError, match='train/loss=nan at step 9: 3 steps in a row'):
+    loop.train(config, tmp_path, quiet=True)
+  found = json.loads(Workdir(tmp_path).postmortem.read_text())
+  assert found['step'] == 9
+  assert [bad['step'] for bad in found['bad_steps']] == [7, 8, 9]
+  assert found['bad_steps'][0]['first_sample'] == 48
+  assert found['history'][0]['loss'] > 0 and found['history'][-1]['loss'] == 'nan'
+  assert found['norms']['grad/embed/embedding'] == 'nan'
+  assert found['norms']['param/embed/embedding'] > 0
+  assert found['checkpoints'] == [4]
+
+
+def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypatch):
+  bad_batches.serve_a_spike(monkeypatch)
+  config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'skip'})
+  loop.train(config, tmp_path / 'whole', quiet=True)
+  (event,) = bad_batches.events(tmp_path / 'whole')
+  assert (event['kind'], event['step']) == ('spike', 12)
+  assert event['loss'] > event['highest_loss'] > 0
+
+  class Crash(BaseException):
+    pass
+
+  def crash(session, progress):
+    session.store.wait()
+    raise Crash
+
+  with monkeypatch.context() as patch, pytest.raises(Crash):
+    tiny_runs.after_step(patch, 13, crash)
+    loop.train(config, tmp_path / 'cut', quiet=True)
+  loop.train(config, tmp_path / 'cut', quiet=True)
+  assert bad_batches.events(tmp_path / 'cut') == bad_batches.events(tmp_path / 'whole')
+  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'cut'), tiny_runs.saved_arrays(tmp_path / 'whole')
+  )
+  # Another window begins anew, and only on request.
+  wider = tiny_runs.tiny_config(
+    bad_batches.SPIKES
+    | {'guard.spikes': 'skip', 'guard.spike_window': 9, 'train.steps': 17}
+  )
+  with pytest.raises(CheckpointError, match='guard.spike_window: 8 -> 9'):
+    loop.train(wider, tmp_path / 'cut', quiet=True)
+  loop.train(wider, tmp_path / 'cut', quiet=True, allow_changes=True)
+  assert tiny_runs.saved_arrays(tmp_path / 'cut')["['window']['count']"] == 1
+
+
+def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
+  # The samples of step 12, and after a rollback to step 8 those of step 13.
+  bad_batches.serve(monkeypatch, lambda n: None if 88 <= n <= 95 or n >= 136 else 3)
+  overrides = {'guard.spikes': 'rollback', 'guard.max_rollbacks': 1}
+  config = tiny_runs.tiny_config(bad_batches.SPIKES | overrides)
+  with pytest.raises(DivergedError, match='after 1 rollbacks') as error:
+    loop.train(config, tmp_path, quiet=True)
+  found = json.loads(Workdir(tmp_path).postmortem.read_text())
+  assert (found['step'], found['checkpoints'][-1]) == (13, 12)
+  assert found['bad_steps'][0]['first_sample'] == 136
+  assert found['history'][-1]['loss'] > 1 and found['history'][-1]['skipped']
+  assert found['norms']['param/embed/embedding'] > 0
+  assert [event['kind'] for event in bad_batches.events(tmp_path)] == [
+    'rollback',
+    'spike',
+  ]
+  for part in ('postmortem.json', 'optimizer.learning_rate', 'guard.max_rollbacks'):
+    assert part in str(error.value)

@@ -43,13 +43,13 @@ def error_block(capsys):
   ],
 )
 def test_each_kind_of_error_has_its_exit_code(error, code, monkeypatch, capsys):
-  fail(monkeypatch, error('what to mend'))
+  fail(monkeypatch, error('what to fix'))
   assert cli.main(['train', '--workdir=x']) == code
-  assert error_block(capsys) == '\ngpt-jax: error: what to mend\n'
+  assert error_block(capsys) == '\ngpt-jax: error: what to fix\n'
 
 
 def test_debug_shows_the_traceback(monkeypatch):
-  fail(monkeypatch, errors.DataError('what to mend'))
+  fail(monkeypatch, errors.DataError('what to fix'))
   with pytest.raises(errors.DataError):
     cli.main(['train', '--workdir=x', '--debug'])
 

@@ -1,17 +1,18 @@
-"""One file per subcommand: `add_arguments(parser)` and `run(args, overrides)`.
+"""The subcommands, one file each: `add_arguments(parser)` and `run(args, overrides)`.
 
-The module docstring is the command's help. Heavy imports stand inside `run`, so that
-`--help` is quick.
+A module's docstring is the help of its command; heavy imports stand inside `run`, so
+that `--help` is quick. `train_command.py` is the one to read first. A new command is a
+file `NAME_command.py` and a line in COMMANDS.
 """
 
 COMMANDS = {
-  'train': 'pretrain or fine-tune; goes on by itself where a run left off',
+  'train': 'pretrain or fine-tune; resumes a run from its last checkpoint',
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'bench': 'how fast is a run on this device, and beside PyTorch?',
-  'checkpoint': 'list, verify or look into the saved steps of a run',
-  'replay': 'the exact batch of a step: documents, tokens, loss of each',
-  'doctor': 'is this machine, this installation, this run in order?',
+  'checkpoint': 'list, verify or inspect the saved steps of a run',
+  'replay': 'the exact batch of a step: its documents, tokens and losses',
+  'doctor': 'check this machine, this installation and a run',
   'launch': 'start a run as several processes, and again when one dies',
   'generate': 'write text with a run, streamed to the terminal',
 }

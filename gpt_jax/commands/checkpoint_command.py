@@ -1,9 +1,9 @@
-"""Lists, verifies or looks into the saved steps of a run, on any machine.
+"""Lists, verifies or inspects the saved steps of a run, on any machine.
 
-ls      each step: date, size, figures, why it is kept, whether its files are there
-verify  compares every byte with the digests it was saved with; exit code 4 on damage
-show    the arrays of a step, with their mean and deviation when asked
-Nothing is changed, and no accelerator is touched: it works beside a running training.
+ls      each step: date, size, metric, why it is kept, whether its files are complete
+verify  compares every byte with the digests that were saved; exit code 4 on damage
+show    the arrays of a step; with --statistics their mean and standard deviation
+Nothing is changed, and no accelerator is used: it works while a training runs.
 
 examples:
   gpt-jax checkpoint ls --workdir=runs/tiny
@@ -56,7 +56,7 @@ def run(args, overrides):
 
 
 def _table(title, columns, rows):
-  """Prints a table that is as wide as it has to be: figures are not cut."""
+  """Prints a table as wide as its content: numbers are not truncated."""
   import rich.console
 
   from gpt_jax.tracking import console
@@ -83,14 +83,17 @@ def _ls(args, store, keeping):
     )
     for row in rows
   ]
-  columns = ('step', 'saved', 'size', metric or 'figure', 'kept because', 'files')
+  columns = ('step', 'saved', 'size', metric or 'metric', 'kept because', 'files')
   _table(str(store.directory), columns, shown)
   if args.json:
     print(json.dumps(rows))
 
 
 def _overview(store, keeping):
-  """Returns a dict a step, quarantined ones last; `keeping`: the config's section."""
+  """Returns a dict for each step, quarantined ones last.
+
+  `keeping`: the section `checkpoint` of the run's config.
+  """
   from gpt_jax.checkpoints import integrity, retention
 
   best = retention.BestSteps(
@@ -115,7 +118,7 @@ def _overview(store, keeping):
 
 
 def _files(folder, predates_digests) -> dict[str, Any]:
-  """Returns date, size and state of a step's folder by its names and sizes alone."""
+  """Returns date, size and state of a step's folder, by file names and sizes only."""
   from gpt_jax.checkpoints import digests
 
   sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
@@ -130,7 +133,7 @@ def _files(folder, predates_digests) -> dict[str, Any]:
 
 
 def _verify(args, store):
-  """Returns exit code 4 when a step is damaged, after having looked at all."""
+  """Raises CheckpointError when a step is damaged, once all are compared."""
   from gpt_jax.tracking import console
 
   steps = store.steps() if args.step is None else [args.step]
@@ -142,28 +145,28 @@ def _verify(args, store):
       print(problem)
     else:
       is_old = store.integrity.predates_digests(step)
-      how = 'has no digests (saved before there were any)' if is_old else 'is valid'
-      console.make_console().print(f'step {step} {how}', highlight=False)
+      state = 'has no digests (saved by an older version)' if is_old else 'is valid'
+      console.make_console().print(f'step {step} {state}', highlight=False)
   if args.json:
     print(json.dumps({str(step): problems.get(step) for step in steps}))
   if problems:
     raise CheckpointError(
       f'{len(problems)} of {len(steps)} steps are damaged: {sorted(problems)}. The next'
       ' start of the run quarantines them and resumes from the newest valid one. Check'
-      ' the disk, or bring a copy back.'
+      ' the disk, or restore them from a copy.'
     )
   return 0
 
 
 def _verify_step(store, step):
-  """Returns the problem of a step or None, with a bar of the bytes compared."""
+  """Returns the problem of a step or None; a bar shows the bytes compared."""
   import threading
 
   import rich.progress
 
   from gpt_jax.tracking import console
 
-  store.items(step)  # says which steps there are when this is none
+  store.items(step)  # raises for a step that is not there, naming those that are
 
   lock = threading.Lock()
   with rich.progress.Progress(
@@ -197,13 +200,13 @@ def _show(args, store):
   if step is None:
     raise CheckpointError(f'{store.directory} holds no finished step.')
   rows = _arrays(store, step, args.statistics)
-  figures = ('mean', 'std') if args.statistics else ()
+  statistics = ('mean', 'std') if args.statistics else ()
   shown = [
     (row['array'], row['dtype'], str(row['shape']), f'{row["bytes"]:,}')
-    + tuple(f'{row[figure]:.4g}' for figure in figures)
+    + tuple(f'{row[name]:.4g}' for name in statistics)
     for row in rows
   ]
-  columns = ('array', 'type', 'shape', 'bytes', *figures)
+  columns = ('array', 'type', 'shape', 'bytes', *statistics)
   total = sum(row['bytes'] for row in rows)
   _table(f'step {step}: {len(rows)} arrays, {total:,} bytes', columns, shown)
   if args.json:
@@ -211,7 +214,7 @@ def _show(args, store):
 
 
 def _arrays(store, step, with_statistics):
-  """Returns a dict an array of `step`: name, type, shape, bytes and figures."""
+  """Returns a dict for each array of `step`: name, dtype, shape, bytes, statistics."""
   import jax
   import numpy as np
 
@@ -240,7 +243,7 @@ def _arrays(store, step, with_statistics):
 
 
 def _finite(value):
-  """Returns `value` with null for what is no number: JSON has none."""
+  """Returns `value` with None for NaN and infinity, which JSON does not have."""
   if isinstance(value, dict):
     return {key: _finite(inner) for key, inner in value.items()}
   if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Checks of the machine and the installation: what is there, what is wrong, the fix.
+"""Checks of the machine, the installation and a run: what is wrong, and the fix.
 
-Each check gives `Finding`s and none raises: what a check cannot find out is a finding
-too. Nothing is installed or downloaded; the only writes are probes that are taken back.
+Each check returns `Finding`s and none raises: what cannot be determined is a finding
+too. Nothing is installed or downloaded; files written to test a folder are removed.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ PARTS = {
   'jax[cuda]': ('jax-cuda12-plugin', 'jax-cuda13-plugin'),
   'jax[tpu]': ('libtpu',),
 }
-"""What `name[part]` brings besides `name`: any one of these packages."""
+"""What `name[part]` installs besides `name`: any one of these packages."""
 OLDEST_PYTHON = (3, 11)
 LOW_DISK_GIB, LOW_MEMORY_GIB = 5.0, 2.0
 GIB = 1 << 30
@@ -32,7 +32,7 @@ GIB = 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """A line of the report; `fix` is empty where nothing is to be done."""
+  """A line of the report; `fix` is empty where there is none."""
 
   name: str
   status: str
@@ -41,12 +41,12 @@ class Finding:
 
 
 def examine(*, cache_dir, workdir=None):
-  """Returns the findings of all checks, in the order in which they are read."""
+  """Returns the findings of all checks, in the order of the report."""
   base, extras = requirements()
   findings = [_python(), _installation(base)]
   findings += [package(requirement) for requirement in ['jaxlib', *base]]
   findings += [_extra(name, needed) for name, needed in extras.items()]
-  findings += [_devices(), _product(), _cache(cache_dir), *_data_sets()]
+  findings += [_devices(), _matmul(), _cache(cache_dir), *_data_sets()]
   findings += [_disk(workdir or '.'), _memory()]
   return findings + (_workdir(workdir) if workdir else [])
 
@@ -70,7 +70,7 @@ def requirements():
 
 
 def package(requirement):
-  """Returns whether what 'name[parts]>=version' asks for is installed."""
+  """Returns the Finding whether 'name[parts]>=version' is installed."""
   name, wanted = split_requirement(requirement)
   fix = f"pip install --upgrade '{requirement}'"
   try:
@@ -106,12 +106,12 @@ def _python():
 def _installation(base):
   if base:
     return Finding('gpt_jax', OK, __version__)
-  detail = f'{__version__}, not installed: what it needs is not checked'
+  detail = f'{__version__}, not installed: its requirements are not checked'
   return Finding('gpt_jax', WARN, detail, 'in the clone: pip install -e .')
 
 
 def _extra(name, needed):
-  """An extra is a choice: what it lacks is no failure."""
+  """Returns a Finding that never fails: extras are optional."""
   lacks = [r.split('>')[0] for r in needed if not _is_complete(r)]
   if not lacks:
     return Finding(f'extra [{name}]', OK, ', '.join(needed))
@@ -139,7 +139,7 @@ def _devices():
       'devices',
       FAIL,
       _line(error),
-      'set JAX_PLATFORMS=cpu, or mend the driver it names',
+      'set JAX_PLATFORMS=cpu, or repair the driver that it names',
     )
   kinds = {device.device_kind for device in devices}
   detail = f'{len(devices)} {devices[0].platform} ({", ".join(sorted(kinds))})'
@@ -152,8 +152,8 @@ def _devices():
   return Finding('devices', OK, detail)
 
 
-def _product():
-  """A product of matrices of ones on every device, whose result is known."""
+def _matmul():
+  """Multiplies matrices of ones, whose result is known, on every device."""
   import jax
   import numpy as np
 
@@ -163,11 +163,11 @@ def _product():
       result = np.asarray(jax.jit(lambda x: x @ x)(ones_NN))
       if not (result == 64).all():
         fix = f'take {device} out of service: it computes wrong numbers'
-        return Finding('matrix product', FAIL, f'wrong result on {device}', fix)
-  except Exception as error:  # of whatever kind the driver raises
-    fix = 'mend the driver, or set JAX_PLATFORMS=cpu'
-    return Finding('matrix product', FAIL, _line(error), fix)
-  return Finding('matrix product', OK, 'exact on every device')
+        return Finding('matmul', FAIL, f'wrong result on {device}', fix)
+  except Exception as error:  # drivers raise errors of any class
+    fix = 'repair the driver, or set JAX_PLATFORMS=cpu'
+    return Finding('matmul', FAIL, _line(error), fix)
+  return Finding('matmul', OK, 'exact on every device')
 
 
 def _cache(folder):
@@ -181,7 +181,7 @@ def _cache(folder):
 
 
 def _data_sets():
-  """What lies under GPT_JAX_DATA and TFDS_DATA_DIR; neither has to be set."""
+  """Returns what GPT_JAX_DATA and TFDS_DATA_DIR hold; neither has to be set."""
   findings = []
   for variable, what in (
     ('GPT_JAX_DATA', 'data.path'),
@@ -189,7 +189,7 @@ def _data_sets():
   ):
     folder = os.environ.get(variable)
     if not folder:
-      detail = f'not set; {what} needs whole paths then'
+      detail = f'not set; {what} needs absolute paths then'
       findings.append(Finding(variable, OK, detail))
       continue
     try:
@@ -224,15 +224,17 @@ def _memory():
     available = next((line for line in lines if line.startswith('MemAvailable')), None)
     free = int(available.split()[1]) * 1024 if available else pages
   except (OSError, ValueError, AttributeError):
-    return Finding('memory', OK, 'this system does not tell')
+    return Finding('memory', OK, 'not reported by this system')
   detail = f'{free / GIB:.1f} GiB available, {os.cpu_count()} cores'
   if free / GIB >= LOW_MEMORY_GIB:
     return Finding('memory', OK, detail)
-  return Finding('memory', WARN, detail, 'end other programs, or take a smaller model')
+  return Finding(
+    'memory', WARN, detail, 'end other programs, or choose a smaller model'
+  )
 
 
 def _workdir(path):
-  """Whether a run's folder can be read and written, and where the run stands."""
+  """Checks that a run's folder can be read and written, and which step it reached."""
   workdir = Workdir(path)
   if not workdir.path.exists():
     detail, fix = f'{workdir}: no such folder', 'check the path; train makes a new one'
@@ -241,7 +243,7 @@ def _workdir(path):
     files.check_writable(workdir.path)
     has_config = workdir.read_config() is not None
   except UserError as error:
-    return [Finding('workdir', FAIL, _line(error), 'see there; docs/reliability.md')]
+    return [Finding('workdir', FAIL, _line(error), 'see docs/reliability.md')]
   if not has_config:
     fix = 'check the path, or start a run there'
     return [Finding('workdir', WARN, f'{workdir}: no run yet', fix)]
@@ -250,20 +252,24 @@ def _workdir(path):
 
 
 def _lock(workdir):
-  """Says who writes there, if a lock does."""
+  """Returns who holds the lock of the workdir, if there is one."""
   path = workdir.path / lock.FILE
   if not path.exists():
     return []
   owner = lock.owner(workdir.path)
   if owner is None:
     fix = f'delete {path} if nothing runs in this workdir'
-    return [Finding('lock', WARN, f'{path} names no owner that can be read', fix)]
+    return [Finding('lock', WARN, f'{path} names no readable owner', fix)]
   try:
     lock.require_unlocked(workdir.path)
   except UserError:
-    fix = 'while that process runs, start no other there'
+    fix = 'do not start another process there while that one runs'
     return [Finding('lock', WARN, f'held by {owner}', fix)]
-  return [Finding('lock', OK, f'left by {owner}; it is gone, the next start takes it')]
+  return [
+    Finding(
+      'lock', OK, f'left by {owner}, which has ended; the next start takes the lock'
+    )
+  ]
 
 
 def _last_step(workdir):
@@ -279,9 +285,9 @@ def _last_step(workdir):
         return Finding('last step', WARN, 'no finished checkpoint', fix)
       store.read_meta(step)
   except UserError as error:
-    fix = f'move {workdir.checkpoints} aside, or its newest folder, to go on before it'
+    fix = f'move its newest folder out of {workdir.checkpoints} to resume before it'
     return Finding('last step', FAIL, _line(error), fix)
-  return Finding('last step', OK, f'{step}, and its record can be read')
+  return Finding('last step', OK, f'{step}, with readable metadata')
 
 
 def _line(error):

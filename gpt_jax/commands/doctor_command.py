@@ -1,8 +1,8 @@
 """Checks this machine and installation, and a run's folder if one is given.
 
-Versions against what gpt_jax asks for, devices and a small product on each, extras, the
-compilation cache, data sets, disk, memory. Each line is ok, warn or fail, with what to
-do. The exit code is 1 when a line says fail. Nothing is installed or downloaded.
+Versions against those that gpt_jax requires, devices and a small matmul on each,
+extras, the compilation cache, data sets, disk, memory. Each line is ok, warn or fail,
+with the fix. The exit code is 1 after a fail. Nothing is installed or downloaded.
 
 examples:
   gpt-jax doctor --workdir=runs/tiny
@@ -18,7 +18,7 @@ FAILED = 1
 
 
 def add_arguments(parser):
-  parser.add_argument('--workdir', metavar='DIR', help='look at this run too')
+  parser.add_argument('--workdir', metavar='DIR', help='check this run too')
   flags.add_json(parser)
 
 

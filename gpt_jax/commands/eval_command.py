@@ -1,8 +1,8 @@
-"""Scores a run's newest parameters on whole held-out splits.
+"""Scores a run's newest parameters on complete held-out splits.
 
-Prints a table and keeps it as WORKDIR/eval.json. `loss` is nats per token; bits
-per byte sets the same nats against the bytes of raw text, so that tokenizers compare.
---baselines adds what count tables and compressors reach on the same split.
+Prints a table and saves it as WORKDIR/eval.json. `loss` is nats per token; bits per
+byte divides by the bytes of raw text, so that models with different tokenizers compare.
+--baselines adds n-gram models and compressors on the same split.
 
 examples:
   gpt-jax eval --workdir=runs/tiny --baselines
@@ -22,7 +22,7 @@ def add_arguments(parser):
   parser.add_argument(
     '--baselines',
     action='store_true',
-    help='beside them: n-gram tables and compressors trained on the training split',
+    help='add n-gram models and compressors fitted to the training split',
   )
   flags.add_json(parser)
 
@@ -39,9 +39,9 @@ def run(args, overrides):
   report = score_run.score_run(
     args.workdir, overrides, step=args.step, with_baselines=args.baselines
   )
-  for name, figures in report.sets.items():
-    rows = [(key, console.number(value)) for key, value in figures.items()]
-    console.table(f'{name} at step {report.step}', ('figure', 'value'), rows)
+  for name, metrics in report.sets.items():
+    rows = [(key, console.number(value)) for key, value in metrics.items()]
+    console.table(f'{name} at step {report.step}', ('metric', 'value'), rows)
   for name, rows in report.baselines.items():
     columns = ('predictor', 'nats/token', 'bits/byte')
     console.table(f'{name}: the model and baselines', columns, rows)

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what is set up before a device is touched."""
+"""Flags that several commands share, and the compilation cache."""
 
 import os
 import pathlib
@@ -25,7 +25,7 @@ def add_config(parser):
 
 def add_processes(parser):
   group = parser.add_argument_group(
-    'several processes', 'found by themselves on TPU pods, SLURM and GKE'
+    'several processes', 'detected on TPU pods, SLURM, Open MPI and GKE'
   )
   group.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
   group.add_argument('--num_processes', type=int, metavar='N')
@@ -60,11 +60,11 @@ def add_config_overrides(parser):
 
 
 def refuse_overrides(overrides):
-  """Raises ConfigError where a command has no use for `--config.` flags."""
+  """Raises ConfigError for `--config.` flags of a command that takes none."""
   if overrides:
     raise ConfigError(
-      f'--config.{next(iter(overrides))}: this command reads the config of the run and'
-      ' changes nothing in it; see its --help for flags.'
+      f'--config.{next(iter(overrides))}: this command uses the config of the run as it'
+      ' is; see its --help for flags.'
     )
 
 

@@ -1,18 +1,11 @@
-"""The machine that this process runs on, without jax: accelerators, and its malloc.
-
-Where a step runs on the cores of the machine, XLA asks for all its temporary memory
-when it begins and frees it when it ends. glibc gives blocks of that size back to the
-system, which clears each page again when the next step first writes to it: 220,000 page
-faults, an eighth of the time of a GPT-2 124M step of 2 x 256 tokens
-(docs/performance.md).
-"""
+"""The host of this process, without jax: its accelerator and its malloc."""
 
 import ctypes
 import os
 import platform
 
-# From glibc's malloc.h. One arena, because the others map large blocks whatever they
-# are told; no mapping of single blocks; nothing trimmed from the end of the heap.
+# From glibc's malloc.h. One arena, because the others map large blocks whatever the
+# settings; no mapping of single blocks; nothing trimmed from the end of the heap.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _SETTINGS = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}
 
@@ -26,16 +19,20 @@ MALLOC_VARIABLES = (
   'MALLOC_TOP_PAD_',
   'MALLOC_TRIM_THRESHOLD_',
 )
-"""Where somebody may have said how malloc should behave."""
+"""Settings of malloc that a user may have chosen."""
 
 
 def tune_malloc():
-  """Lets glibc keep what is freed, for the next step; returns whether it will.
+  """Makes glibc keep freed memory for the next step; returns whether it will.
 
-  To be called before jax is imported: threads that have allocated keep their arenas.
-  The process then stays as large as it ever was. Nothing happens where an accelerator
-  does the work, where malloc is not glibc's, and where one of MALLOC_VARIABLES is set.
+  Call it before jax is imported: threads that have allocated keep their arenas. The
+  process then never shrinks. Nothing happens where an accelerator computes, where
+  malloc is not glibc's, and where one of MALLOC_VARIABLES is set.
   """
+  # Where a step runs on CPU cores, XLA allocates all its temporary memory at the start
+  # and frees it at the end. glibc returns such blocks to the system, which clears each
+  # page again at its next first write: 220,000 page faults, an eighth of the time of a
+  # GPT-2 124M step of 2 x 256 tokens (docs/performance.md).
   if accelerator() and not os.environ.get('JAX_PLATFORMS', '').startswith('cpu'):
     return False
   if platform.libc_ver()[0] != 'glibc' or any(map(os.environ.get, MALLOC_VARIABLES)):

@@ -1,7 +1,7 @@
 """Shows the exact batch of a step: its documents, their tokens and their loss.
 
-The batch is made again from the config, the data and the rollbacks in run.json. The
-loss of each document is that of the newest checkpoint before the step, if one is left.
+The batch is rebuilt from the config, the data and the rollbacks in run.json. The loss
+of each document is that of the newest checkpoint before the step, if one is kept.
 Steps count from 1, as in metrics.jsonl.
 
 examples:

@@ -1,8 +1,8 @@
-"""Trains what a config says, in a folder of its own.
+"""Trains the model of a config, in a workdir of its own.
 
-A workdir that holds checkpoints is gone on with from the newest one; its config may be
-left out then. The folder ends up with config.json, run.json (who, what, where),
-metrics.jsonl, tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png.
+A workdir that holds checkpoints is resumed from the newest one; --config may be omitted
+then. The workdir gets config.json, run.json (versions, machine, data), metrics.jsonl,
+tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png.
 
 examples:
   gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
@@ -41,11 +41,11 @@ def run(args, overrides):
 
 @contextlib.contextmanager
 def _leaving_at_once():
-  """SIGTERM and Ctrl-C end the process, with 75, where there is nothing to save.
+  """SIGTERM and Ctrl-C end the process with 75 while there is nothing to save.
 
-  So while jax is imported and processes meet; then `loop.train` and, in a run of
-  several, jax have handlers of their own. An exception would not do: some imports go on
-  after one.
+  That is while jax is imported and processes join; after that `loop.train` and, in a
+  run of several, jax have handlers of their own. Not an exception: some imports catch
+  them and continue.
   """
   former = {}
   if threading.current_thread() is threading.main_thread():
@@ -60,14 +60,14 @@ def _leaving_at_once():
 
 def _leave(number, frame):
   name = signal.Signals(number).name
-  text = 'stopped outside the steps; nothing is lost, the same command goes on.'
-  os.write(2, f'\ngpt-jax: {name}: {text}\n'.encode())  # print may be at work
+  text = 'stopped outside the steps; nothing is lost, the same command resumes.'
+  os.write(2, f'\ngpt-jax: {name}: {text}\n'.encode())  # print is not reentrant
   os._exit(Interrupted.exit_code)
 
 
 def _train(args, overrides):
-  # Before jax is imported for real: a folder that cannot be written shows at once, and
-  # so do a config's mistakes.
+  # Before devices are initialized, which takes seconds: an unwritable folder and
+  # mistakes in the config show at once.
   files.check_writable_early(args.workdir)
   from gpt_jax.config.files import load_file
   from gpt_jax.workdir.paths import Workdir

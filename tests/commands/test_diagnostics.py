@@ -29,7 +29,7 @@ def test_this_machine_passes_and_every_finding_has_a_detail(nothing_set, tmp_pat
     assert findings[name].status == diagnostics.OK
   assert findings['jax'].detail.startswith(jax.__version__)
   assert findings['devices'].detail.startswith('8 cpu')
-  assert findings['matrix product'].status == diagnostics.OK
+  assert findings['matmul'].status == diagnostics.OK
   assert {'extra [cuda]', 'extra [test]', 'disk', 'memory'} <= findings.keys()
   for finding in findings.values():
     assert finding.detail and finding.status in (
@@ -80,7 +80,7 @@ def test_a_clone_that_is_not_installed_is_a_warning(monkeypatch):
 
 def test_a_device_that_computes_wrong_fails(monkeypatch):
   monkeypatch.setattr(jax, 'jit', lambda f: lambda x: f(x) + 1)
-  finding = diagnostics._product()
+  finding = diagnostics._matmul()
   assert finding.status == diagnostics.FAIL and 'wrong' in finding.detail
 
 

@@ -26,7 +26,7 @@ def test_flags_are_parsed_into_their_names():
 
 def test_commands_that_change_no_config_refuse_overrides():
   flags.refuse_overrides({})
-  with pytest.raises(ConfigError, match='--config.model.dropout: this command reads'):
+  with pytest.raises(ConfigError, match='--config.model.dropout: this command uses'):
     flags.refuse_overrides({'model.dropout': '0.1'})
 
 

@@ -47,7 +47,7 @@ def test_the_prompt_may_be_empty(finished_run, capsys):
     (['--top_p=2'], 2, 'top_p=2.0'),
     (['--max_new_tokens=-3'], 2, 'max_new_tokens=-3'),
     (['--step=99'], 4, 'it holds steps [3, 6]'),
-    (['--config.seed=3'], 2, '--config.seed: this command reads the config'),
+    (['--config.seed=3'], 2, '--config.seed: this command uses the config'),
   ],
 )
 def test_bad_input_ends_in_its_exit_code(flags, code, expected, finished_run, capsys):

@@ -15,7 +15,7 @@ from tests import tiny_runs
 
 def resolver(**fixed):
   def resolve(more):
-    return tiny_runs.tiny_config(fixed | more)
+    return tiny_runs.tiny_config({'model.num_layers': 1} | fixed | more)
 
   return resolve
 

@@ -1,35 +1,18 @@
-"""What the documents say holds: commands parse, links and paths exist, recipes run."""
+"""What the documents say holds: commands parse, links and paths exist."""
 
 import ast
 import dataclasses
-import importlib
 import pathlib
 import re
 import shlex
-import sys
-import types
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import gpt_jax
 from configs import base
 from gpt_jax import api, cli
-from gpt_jax.attention import dense, masks
-from gpt_jax.benchmarks import workload
-from gpt_jax.config import load
 from gpt_jax.config.files import find, load_file
-from gpt_jax.data import loader
-from gpt_jax.data.token_cache import TokenStore
-from gpt_jax.model import layers, positions
-from gpt_jax.planning import inputs
 from gpt_jax.program import setup
-from gpt_jax.program.batches import put_batch
-from gpt_jax.train import hooks
-from gpt_jax.workdir.paths import Workdir
-from tests import small_models
 from tests.test_import_levels import LEVEL_OF
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -40,7 +23,6 @@ PAGES = sorted(
 )
 README = ROOT / 'README.md'
 ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
-EXTENDING = ROOT / 'docs' / 'extending.md'
 # Folders that a reader makes; and what a run leaves in its workdir.
 MADE_BY_USERS = ('my_ideas', 'runs', 'build')
 PLACES = ('', 'gpt_jax')  # where a path in the text may begin
@@ -224,186 +206,3 @@ def test_make_targets_and_extras_exist(page):
       assert [t for t in targets if f'\n{t}:' not in makefile] == []
     for named in re.findall(r'\.\[([\w,]+)\]', ' '.join(words)):
       assert set(named.split(',')) <= set(extras)
-
-
-# The recipes of docs/extending.md, all together
-
-
-@pytest.fixture(scope='module')
-def my_ideas(tmp_path_factory):
-  """Returns the folder into which the recipes were written, importable."""
-  folder = tmp_path_factory.mktemp('outside')
-  for block in blocks(EXTENDING, 'python'):
-    name = re.match(r'# (my_ideas/\w+\.py)\n', block)
-    assert name, f'its first line says which file it is: {block[:60]!r}'
-    path = folder / name.group(1)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(block)
-  sys.path.insert(0, str(folder))
-  yield folder
-  sys.path.remove(str(folder))
-
-
-def recipe(name):
-  return importlib.import_module(f'my_ideas.{name}')
-
-
-@pytest.fixture(scope='module')
-def outside_run(my_ideas, tmp_path_factory):
-  """Returns (config, program, state after a step, metrics) with every recipe in it."""
-  overrides = {
-    'attention.kernel': 'my_ideas.by_group:attend',
-    'objective.name': 'my_ideas.second_half:make',
-    'optimizer.name': 'my_ideas.belief:make',
-    'schedule.name': 'my_ideas.falling:sqrt',
-    'data.source': 'my_ideas.sums:make',
-    'tokenizer.name': 'my_ideas.digits:make',
-    'parallel.preset': 'my_ideas.rules:EVERY_AXIS',
-    'tokenizer.vocab_size': 280,
-    'data.seq_len': 16,
-    'model.num_layers': 1,
-    'model.d_model': 16,
-    'train.batch_size': 8,
-    'eval.batch_size': 8,
-  }
-  values = load_file(str(my_ideas / 'my_ideas' / 'grouped.py'))
-  config = setup.resolve(values, overrides)
-  workdir = tmp_path_factory.mktemp('run')
-  tokenizer = setup.open_tokenizer(config, workdir)
-  dataset = setup.open_training_data(config, tokenizer, workdir)
-  program = setup.open_program(config, tokenizer)
-  with loader.Loader(dataset).batches(0, [8]) as batches:
-    batch = put_batch(program, next(batches))
-  state, metrics = program.step(program.init(0), batch)
-  return types.SimpleNamespace(
-    config=program.config, program=program, state=state, metrics=metrics,
-    tokenizer=tokenizer, dataset=dataset, workdir=workdir,
-  )  # fmt: skip
-
-
-def test_one_program_made_of_all_recipes_takes_a_step(outside_run):
-  assert np.isfinite(float(outside_run.metrics['loss']))
-  assert int(outside_run.state.step) == 1
-  assert outside_run.config.model.num_kv_heads == 2
-  # The objective's second half of 8 rows of 16 tokens.
-  assert float(outside_run.metrics['targets']) == 8 * 8
-
-
-def test_the_recipe_for_a_kernel_agrees_with_the_oracle(my_ideas):
-  rng = np.random.default_rng(0)
-  q_BHTK, k_BGSK, v_BGSK = (
-    jnp.asarray(rng.normal(size=(2, heads, 5, 4)), jnp.float32) for heads in (4, 2, 2)
-  )
-  mask = masks.causal(jnp.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])).with_window(2)
-  given = dict(scale=0.5, softcap=3.0)
-  out_BHTK = recipe('by_group').attend(q_BHTK, k_BGSK, v_BGSK, mask, **given)
-  expected_BHTK = dense.attend(q_BHTK, k_BGSK, v_BGSK, mask, **given)
-  np.testing.assert_allclose(out_BHTK, expected_BHTK, atol=1e-6)
-
-
-def test_the_recipe_for_a_tokenizer_loses_nothing_and_comes_back(outside_run):
-  tokenizer = outside_run.tokenizer
-  assert tokenizer.decode(tokenizer.encode('12 + 34 = 46\n')) == '12 + 34 = 46\n'
-  digits = [tokenizer.bytes_of(i) for i in tokenizer.encode('12')]
-  assert digits == [b'1', b'2']
-  again = setup.open_tokenizer(outside_run.config, outside_run.workdir)
-  assert again.fingerprint == tokenizer.fingerprint
-
-
-def test_the_recipe_for_a_source_splits_without_overlap(my_ideas):
-  parts = [
-    recipe('sums').make(types.SimpleNamespace(source='sums', split=split))
-    for split in ('train', 'validation', 'test')
-  ]
-  texts = [part[i]['text'] for part in parts for i in range(len(part))]
-  assert len(texts) == len(set(texts)) == 100 * 100
-
-
-def small_gpt(**fields):
-  """Returns a small GPT with `fields` of ModelConfig, whatever their choices."""
-  config = small_models.resolve()
-  cfg = dataclasses.replace(config.model, **fields)
-  return small_models.make(dataclasses.replace(config, model=cfg))
-
-
-def test_the_recipe_for_positions_depends_on_distances_alone(my_ideas, monkeypatch):
-  entry = recipe('partial_rope').PARTIAL_ROPE
-  monkeypatch.setitem(positions.POSITIONS, 'partial_rope', entry)
-  model = small_gpt(position='partial_rope')
-  params = small_models.random_params(model)
-  logits = small_models.logits_of(model)
-  tokens_BT = small_models.random_tokens()
-  first, later = (
-    logits(params, tokens_BT, None, start + jnp.arange(8)[None]) for start in (0, 100)
-  )
-  np.testing.assert_allclose(first, later, atol=1e-4)
-  apart = logits(params, tokens_BT, None, 3 * jnp.arange(8)[None])
-  assert np.abs(first - apart).max() > 0.01
-  x_BHTK = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 8, 4)), jnp.float32)
-  out_BHTK = entry.rotate(x_BHTK, jnp.ones((1, 8, 1)))
-  np.testing.assert_array_equal(out_BHTK[..., 2:], x_BHTK[..., 2:])
-
-
-def test_the_recipe_for_an_activation_is_mish(my_ideas, monkeypatch):
-  mish = recipe('mish').mish
-  np.testing.assert_allclose(mish(jnp.array([0.0, 1.0])), [0.0, 0.86510], atol=1e-5)
-  monkeypatch.setitem(layers.ACTIVATIONS, 'mish', mish)
-  model = small_gpt(activation='mish')
-  out = small_models.logits_of(model)(
-    small_models.random_params(model), small_models.random_tokens()
-  )
-  assert np.isfinite(out).all()
-
-
-def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):
-  tokens = np.arange(1, 12, dtype=np.uint16)
-  store = TokenStore(tokens, np.array([0, 2, 3, 11]))
-  packed = recipe('truncate').make(store, types.SimpleNamespace(seq_len=3), False)
-  assert [packed.sample(i)['tokens'].tolist() for i in range(len(packed))] == [
-    [1, 2, 0, 0], [4, 5, 6, 7],
-  ]  # fmt: skip
-  assert packed.spans(1) == [(3, 7)]
-  assert packed.sample(0)['segments'].tolist() == [1, 1, 0, 0]
-
-
-def test_the_recipe_for_a_hook_runs_on_a_run(my_ideas, outside_run):
-  seen = {}
-  session = types.SimpleNamespace(
-    program=outside_run.program,
-    track=lambda step, values: seen.update(values, step=step),
-    console=types.SimpleNamespace(note=lambda line: seen.update(line=line)),
-  )
-  progress = types.SimpleNamespace(state=outside_run.state, step=1)
-  hook = hooks.Every(1, recipe('watch').largest_parameter)
-  assert hook.is_due(session, progress)
-  hook.action(session, progress)
-  params = jax.tree.leaves(progress.state.params)
-  assert seen['largest_parameter'] == max(float(jnp.abs(x).max()) for x in params)
-  assert seen['step'] == 1 and 'largest parameter' in seen['line']
-
-
-def test_the_recipe_for_a_writer_writes_the_loss(my_ideas, tmp_path):
-  writer = recipe('loss_file').open_loss_file(None, Workdir(tmp_path), 0, {})
-  writer.write(3, {'train/loss': 1.5}, tokens=10, time=0.0)
-  writer.write(4, {'validation/loss': 1.0}, tokens=10, time=0.0)
-  writer.close()
-  assert (tmp_path / 'loss.txt').read_text() == '3 1.5\n'
-
-
-def test_the_recipe_for_a_case_times_the_step(outside_run):
-  program = outside_run.program
-  shapes = inputs.abstract_batch(program)
-  timed = workload.make_workload(
-    program, shapes, num_ids=16, workdir=outside_run.workdir
-  )
-  (case,) = recipe('norms_case').norms(timed)
-  case.run(2)
-  assert int(timed.state.step) == 2
-
-
-def test_the_recipe_for_a_command_lists_the_parameters(outside_run, tmp_path, capsys):
-  config = load.resolve(base.get_config(), {'model.vocab_size': 32, 'data.seq_len': 8})
-  Workdir(tmp_path).write_config(load.to_dict(config))
-  arguments = types.SimpleNamespace(workdir=str(tmp_path))
-  recipe('shapes_command').run(arguments, {})
-  assert 'embed/embedding (32, 128)' in capsys.readouterr().out

@@ -1,10 +1,4 @@
-"""The barriers of a save, which a process that fails still reaches.
-
-Orbax lets the processes of a run wait for each other twice in each save: before the
-commit and after it. One that fails in between would never come, and the others would
-wait for twenty minutes. Here a thread of it joins the remaining barriers, and the first
-process commits nothing that lacks a part.
-"""
+"""The barriers of a save, which a process whose save failed joins all the same."""
 
 import threading
 
@@ -16,8 +10,10 @@ TIMEOUT_MS = 20 * 60 * 1000  # as Orbax's own
 class SaveBarrier:
   """The `barrier_sync_fn` of a CheckpointManager; call `begin` before each save."""
 
+  # What Orbax calls its two barriers, before the commit and after it. A process that
+  # failed would never come, and the others would wait for twenty minutes: a thread of
+  # it joins them instead, and the first process commits nothing that lacks a part.
   POINTS: tuple[str, ...] = ('async_write_complete', 'async_commit_complete')
-  """What Orbax calls the two barriers, in order."""
 
   def __init__(self):
     self._wait = ocp.multihost.get_barrier_sync_fn()

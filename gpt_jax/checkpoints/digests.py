@@ -1,8 +1,6 @@
 """Digests of a step's files: written with the step, compared before it is used.
 
-The digests are those of the bytes on the disk right after they were written: whatever
-changes afterwards is noticed. They are no signature: whoever can write the manifest can
-also write other arrays.
+They find accidents, not attacks: whoever can write arrays can also write the manifest.
 """
 
 import concurrent.futures
@@ -74,18 +72,14 @@ def require_parts(item_folder, processes):
 
 
 def write_manifest(step_folder):
-  """Writes the manifest of a step that is complete but not committed yet.
-
-  Files that a process has digested are not read again. All files and folders are on the
-  disk, not only in its cache, when this returns.
-  """
+  """Writes the manifest of a complete step; all of it is on the disk afterwards."""
   step_folder = pathlib.Path(step_folder)
   entries = {}
   for part in sorted(step_folder.glob(f'*/{PART.format("*")}')):
     for name, entry in storage.read_json(part).items():
       entries[f'{part.parent.name}/{name}'] = entry
     part.unlink()
-  known = {manifest.FILE, *LATE, *entries}
+  known = {manifest.FILE, *LATE, *entries}  # what a process digested is not read again
   rest = [p for p in _files(step_folder) if _name(p, step_folder) not in known]
   entries |= _digest(step_folder, rest)
   storage.write_text(step_folder / manifest.FILE, manifest.dumps(entries))
@@ -113,11 +107,8 @@ def _digest(folder, paths):
 def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   """Returns the list of Damage of a step, [] when it is as it was written.
 
-  Args:
-    share: (i, n): compare each n-th file from the i-th on; presence counts for all.
-    quick: compare names and sizes only.
-    item: compare the files of this item only; names count for all.
-    on_bytes: called with the number of bytes just compared, from several threads.
+  Compares each n-th file from the i-th on for `share` (i, n), those of one `item`, only
+  sizes if `quick`; names of all. Threads call `on_bytes(count)` as they go.
   """
   step_folder = pathlib.Path(step_folder)
   try:
@@ -154,7 +145,6 @@ def links(step_folder):
 
 
 def _unlisted(step_folder, listed):
-  """Returns Damage for listed paths that lead out of a step, and for added files."""
   found = [
     Damage(name, 'a path that leads out of the folder; do not use this checkpoint')
     for name in listed
@@ -169,7 +159,6 @@ def _unlisted(step_folder, listed):
 
 
 def _compare(path, name, file, quick, on_bytes):
-  """Returns the Damage of one file, a block at a time."""
   try:
     handle = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb')
   except OSError as error:
@@ -197,11 +186,8 @@ def _compare(path, name, file, quick, on_bytes):
 
 
 def _with_arrays(step_folder, damages):
-  """Returns `damages` with the arrays that their bytes hold, as far as can be read.
-
-  Only now, since the database that knows may itself be damaged, and since TensorStore
-  0.1.86 leaks about 2 kB for each shard that it lists.
-  """
+  """Returns `damages` with the arrays that their bytes hold, as far as can be read."""
+  # Not at each save: TensorStore 0.1.86 leaks about 2 kB for each shard that it lists.
   chunks = {}
 
   def named(damage):
@@ -228,11 +214,9 @@ def _listed(arrays):
 
 
 def _hash(handle, offset, length):
-  """Returns the hex digest of a range of an open file, shorter where that ends.
-
-  SHA-256 runs at 1.5 GB/s a core where the processor has instructions for it (0.7
-  without); CRC-32, at 2.3, would not do for published files.
-  """
+  """Returns the hex digest of a range of an open file, shorter where that ends."""
+  # 1.5 GB/s a core with the processor's SHA instructions, 0.7 without. CRC-32, at 2.3,
+  # would not do for published files.
   digest = hashlib.sha256()
   handle.seek(offset)
   while length > 0 and (content := handle.read(min(length, READ_BYTES))):

@@ -1,8 +1,4 @@
-"""How Orbax is set up, and how it writes and reads the items of a step.
-
-Orbax writes an item (a tree of arrays) in the background; here each process also
-digests the files that it wrote. Damaged files raise whatever Orbax raises for them.
-"""
+"""How Orbax is set up, and how it writes and reads an item, a tree of arrays."""
 
 import dataclasses
 from collections.abc import Callable
@@ -101,9 +97,10 @@ def require_arrays(items):
 
 
 def read_tree(item_folder):
-  """Returns Orbax's metadata of an item, read without its arrays: shapes and dtypes.
+  """Returns Orbax's metadata of an item, with shapes and dtypes; reads no array.
 
-  Raises CheckpointError for names and sizes that no run of gpt_jax has written.
+  Raises CheckpointError for names and chunks that are unsafe, and for damaged files
+  whatever Orbax does.
   """
   ocdbt.require_safe_names(item_folder)
   path = epath.Path(item_folder)

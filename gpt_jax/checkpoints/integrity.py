@@ -13,20 +13,17 @@ DAMAGED = '.damaged'  # ends the folder names of quarantined steps
 
 
 class Integrity:
-  """What is known of the steps in `directory`; all processes make the same calls.
-
-  A step that was found valid is not read again by this object.
-  """
+  """What is known of the steps in `directory`; all processes make the same calls."""
 
   def __init__(self, directory):
     self._directory = pathlib.Path(directory)
-    self._valid = set()
+    self._valid = set()  # steps that are not read again
 
   def find_damage(self, step, on_bytes=None, item=None):
     """Returns None for a valid step, else lines that name it and its damaged files.
 
-    Every process compares a share of the files and names what it saw. `item`: only the
-    files of that one are compared; names and sizes count for all.
+    Each process compares a share of the files (those of `item`, if given), and names
+    the damage that it saw.
     """
     if step in self._valid:
       return None
@@ -54,7 +51,6 @@ class Integrity:
       return False
 
   def invalidate(self, step):
-    """Makes the next look at `step` a fresh one: it is being written anew."""
     self._valid.discard(step)
 
   def quarantine(self, step):

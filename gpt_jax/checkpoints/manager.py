@@ -1,8 +1,7 @@
 """Checkpoints: trees of arrays plus a JSON record, whole or absent, one folder a step.
 
 A step is one Orbax Composite, committed by a rename: `params`, `train`, ... hold
-arrays, `meta` holds the record (data position, config, fingerprints) and the metrics.
-Readers never see a half-written or half-deleted step.
+arrays, `meta` the record (data position, config, fingerprints) and the metrics.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ SCRATCH = '*.orbax-checkpoint-tmp*'  # steps on their way in: renamed last
 
 @dataclasses.dataclass
 class _UnderWay:
-  """The save that is being written in the background."""
+  """The save that is being written."""
 
   step: int
   items: tuple[str, ...]
@@ -64,22 +63,17 @@ class Checkpoints(CheckpointReader):
     )
 
   def steps(self):
-    """Returns the committed steps, ascending.
-
-    One that is still being written counts once `wait`, `check` or the next `save` has
-    seen it done, at the same call on every process.
-    """
+    """Returns the committed steps, ascending, the same on every process."""
+    # One that is being written counts once `wait`, `check` or `save` has seen it done.
     return list(self._steps)
 
   def save(self, step, items, meta, metrics=None, force=False):
     """Saves trees of jax.Arrays `items` and the JSON record `meta` as one step.
 
-    Waits for the save before, so a StorageError raised here may name that earlier step;
-    calling again then saves this one. It is raised in all processes when one of them
-    failed. `metrics` are floats by name, equal on all processes; those that are not
-    finite are left out and never count as best. `force` allows a step older than the
-    newest. Raises CheckpointError when the step exists or is too old, StorageError when
-    it cannot be written.
+    `metrics` are floats by name, equal on all processes; those that are not finite are
+    left out. `force` allows a step older than the newest. Raises CheckpointError when
+    the step exists or is too old; StorageError, on all processes, when it or the save
+    before (whose step it names) could not be written.
     """
     handler.require_arrays(items)
     assert META not in items, f'{META!r} is the name of the JSON record'
@@ -119,12 +113,9 @@ class Checkpoints(CheckpointReader):
     self._sweep()
 
   def check(self):
-    """Raises StorageError if the save in the background has failed; waits for none.
-
-    Cheap enough for every step, so that a failure shows soon and not at the next save.
-    Several processes have to ask each other: they do so at the first, second, fourth,
-    eighth, ... call after a save began, and all of them must make these calls.
-    """
+    """Raises StorageError if the save in the background has failed; waits for none."""
+    # Called after every step, so that a failure shows soon. Several processes ask each
+    # other, at the first, second, fourth, eighth, ... call after a save began.
     if self._save is None:
       return
     self._save.checks += 1
@@ -173,7 +164,6 @@ class Checkpoints(CheckpointReader):
       )
 
   def _write_manifest(self):
-    """Writes the digests of the step under way, just before it is committed."""
     assert self._save
     (folder,) = self.directory.glob(f'{self._save.step}.orbax-checkpoint-tmp*')
     for item in self._save.items:

@@ -1,4 +1,4 @@
-"""The list of a step's files with their digests, `digests.json`, and its two versions.
+"""The list of a step's files with their digests, `digests.json`.
 
 Version 2 has a digest of each block of BLOCK_BYTES of a file. Version 1, written up to
 commit 602ca07, has one of each shard of an array, with the name of that array.
@@ -42,20 +42,14 @@ class File:
 
 
 def dumps(entries):
-  """Returns the text of a manifest, of version 2.
-
-  `entries`: `{path in the step: {bytes, blocks: [digest of each]}}`.
-  """
+  """Returns the JSON text of `entries`, `{path: {bytes, blocks: [digest]}}`."""
   return _with_own_digest(
     dict(version=2, algorithm=ALGORITHM, block_bytes=BLOCK_BYTES, files=entries)
   )
 
 
 def read(step_folder):
-  """Returns `{path in the step: File}` of the manifest in `step_folder`.
-
-  Raises CheckpointError when it is missing or not what was written.
-  """
+  """Returns `{path: File}`; CheckpointError when it is not what was written."""
   path = pathlib.Path(step_folder) / FILE
   try:
     if path.is_symlink() or path.stat().st_size > MAX_MANIFEST_BYTES:

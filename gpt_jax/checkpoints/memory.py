@@ -1,7 +1,4 @@
-"""Whether the arrays of a checkpoint fit into memory, checked before they are read.
-
-A file of some kilobytes can declare an array of any size: zeros compress well.
-"""
+"""Whether the arrays of a checkpoint fit into memory, checked before they are read."""
 
 import collections
 import math
@@ -16,9 +13,9 @@ MEMINFO = pathlib.Path('/proc/meminfo')
 def require_fit(abstract_items, source):
   """Raises CheckpointError naming the largest arrays when a device lacks the memory.
 
-  Leaves are ShapeDtypeStructs with their sharding; `source` is for the message. A
-  device whose free memory is unknown passes.
+  Leaves are ShapeDtypeStructs with their sharding; `source` is for the message.
   """
+  # A file of some kilobytes can declare an array of any size: zeros compress well.
   need = collections.Counter()
   sizes = {}
   for item, tree in abstract_items.items():
@@ -33,7 +30,7 @@ def require_fit(abstract_items, source):
     if device.platform != 'cpu':
       checks.append((wanted, device_bytes(device), str(device)))
   for wanted, free, place in checks:
-    if free is not None and wanted > free:
+    if free is not None and wanted > free:  # unknown: passes
       largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
       listed = ', '.join(f'{name} {sizes[name] / 1e9:.3g} GB' for name in largest)
       raise CheckpointError(
@@ -44,11 +41,8 @@ def require_fit(abstract_items, source):
 
 
 def refuse_large_chunks(saved, source):
-  """Raises CheckpointError for an array that is stored in chunks larger than itself.
-
-  A chunk is decompressed whole, so it could need any amount of memory. `saved` is
-  Orbax's metadata of an item, `source` its folder.
-  """
+  """Raises CheckpointError for an array of `saved` (metadata) with larger chunks."""
+  # A chunk is decompressed whole: it could need any amount of memory.
   for name, leaf in pytree.named_leaves(saved):
     storage = getattr(leaf, 'storage', None)
     chunk = (storage and storage.chunk_shape) or ()

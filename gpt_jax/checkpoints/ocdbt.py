@@ -1,8 +1,8 @@
 """Which bytes of a saved item's files belong to which array.
 
 Orbax keeps the arrays of an item in OCDBT databases (TensorStore), one of each process
-and one that refers to all: trees of nodes that point at byte ranges of data files, one
-range a shard of an array. Arrays below a kilobyte stand in the nodes themselves.
+and one that refers to all: trees whose leaves point at byte ranges of data files, one a
+shard of an array. Arrays below a kilobyte are in the nodes themselves.
 """
 
 import collections
@@ -28,14 +28,10 @@ class Chunk:
 
 
 def readable_chunks(item_folder):
-  """Returns `{file below item_folder: [Chunk]}` of the databases that can be read.
-
-  Arrays have their path with slashes, or what TensorStore calls them where Orbax's
-  metadata is damaged as well.
-  """
+  """Returns `{file below item_folder: [Chunk]}` of the databases that can be read."""
   item_folder = pathlib.Path(item_folder)
   found, paths = collections.defaultdict(list), {}
-  with contextlib.suppress(Exception):  # by what is damaged: KeyError, ValueError, ...
+  with contextlib.suppress(Exception):  # damaged, in any way: then dotted names stay
     paths = names(item_folder)
   for manifest in sorted(item_folder.rglob(MANIFEST)):
     database = manifest.parent.relative_to(item_folder)
@@ -49,10 +45,7 @@ def readable_chunks(item_folder):
 
 
 def chunks(folder):
-  """Returns `{file below folder: [Chunk]}` of the database in `folder`, or {}.
-
-  Arrays have the names that TensorStore knows: their path joined by dots.
-  """
+  """Returns `{file: [Chunk]}` of the database in `folder`, arrays by dotted path."""
   folder = pathlib.Path(folder)
   if not (folder / MANIFEST).exists():
     return {}

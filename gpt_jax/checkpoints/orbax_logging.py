@@ -10,12 +10,9 @@ import absl.logging
 
 
 def silence():
-  """Hides Orbax's log lines and the tracebacks that its failures leave behind.
-
-  A failed save or restore raises in the caller; Orbax logs it several times more, and
-  each chunk that was under way prints a traceback of its own. absl's `--verbosity=1`
-  shows the log lines again.
-  """
+  """Hides Orbax's log lines (shown by absl's `--verbosity=1`) and left tracebacks."""
+  # A failed save or restore raises in the caller; Orbax logs it several times more, and
+  # each chunk that was under way prints a traceback of its own.
   logging.getLogger('absl').addFilter(_is_shown)
   logging.getLogger('asyncio').addFilter(_is_not_of_orbax)
   if not isinstance(sys.unraisablehook, _SkipOrbax):

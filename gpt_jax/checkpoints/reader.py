@@ -1,9 +1,4 @@
-"""The checkpoints of a run, to read: which steps there are, and what they hold.
-
-A step is restored only after its files were compared with their digests
-(`integrity.py`), and the names, shapes and sizes of its arrays with the wanted ones
-(`tree_diff.py`, `memory.py`).
-"""
+"""The checkpoints of a run, to read: which steps there are, and what they hold."""
 
 import contextlib
 import pathlib
@@ -19,10 +14,7 @@ from gpt_jax.core.errors import CheckpointError
 
 
 class CheckpointReader:
-  """The steps in a folder, beside a run or after it; never writes there.
-
-  A context manager. Every process makes the same calls.
-  """
+  """The steps in a folder, to read only. Every process makes the same calls."""
 
   def __init__(self, directory, best_metric='', keep_best=0):
     orbax_logging.silence()
@@ -46,7 +38,6 @@ class CheckpointReader:
   # Steps
 
   def steps(self):
-    """Returns the committed steps, ascending."""
     return committed(self.directory)
 
   def latest_step(self):
@@ -61,9 +52,8 @@ class CheckpointReader:
   def latest_valid_step(self, report=None):
     """Returns the newest step whose files are as they were saved, None without steps.
 
-    `report(text)` is called for each damaged step above it, which is passed over, and
-    for a step that was not checked; default: standard error. Raises CheckpointError
-    when there are steps and none of them is valid.
+    `report(text)` is called for each damaged step above it (default: standard error).
+    Raises CheckpointError when there are steps and none of them is valid.
     """
     report, damaged = report or print_warning, []
     while (step := max(set(self.steps()) - set(damaged), default=None)) is not None:
@@ -108,10 +98,9 @@ class CheckpointReader:
     return self._read_record(step, 'metrics')
 
   def abstract(self, step, item, sharding=None):
-    """Returns an item's tree of ShapeDtypeStructs, read without loading any array.
+    """Returns an item's tree of ShapeDtypeStructs, in dicts and lists; loads nothing.
 
-    Containers come back as dicts and lists. Give a `sharding` to get a target that
-    `restore` takes, for example to read somebody's parameters as they are.
+    With a `sharding` it is a target for `restore`.
     """
     return jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -121,10 +110,9 @@ class CheckpointReader:
   def restore(self, step, abstract_items):
     """Returns the items named in `abstract_items`, placed as their leaves say.
 
-    Each leaf is a ShapeDtypeStruct with its sharding; other items of the step are not
-    read. Nothing is cast, cropped or left out. Raises CheckpointError, before an array
-    is loaded, when arrays differ (each is listed, as saved and as wanted), the step is
-    damaged, or the memory of this machine does not suffice.
+    Each leaf is a ShapeDtypeStruct with its sharding; nothing is cast or cropped.
+    Raises CheckpointError, before an array is loaded, when arrays differ (each is
+    listed, as saved and as wanted), the step is damaged, or memory does not suffice.
     """
     self.require_valid(step)
     found = []
@@ -159,7 +147,6 @@ class CheckpointReader:
     return listed([other for other in self.steps() if other != step])
 
   def _saved_tree(self, step, item):
-    """Returns Orbax's metadata of `item`: leaves with shape and dtype."""
     if item not in self.items(step):
       raise CheckpointError(
         f'{self._folder(step)} has no item {item!r}; it has {self.items(step)}.'

@@ -11,11 +11,10 @@ from gpt_jax.core.registry import nearest
 
 @dataclasses.dataclass
 class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
-  """Keeps the `count` steps with the lowest `metric`; of equals the later one.
+  """Keeps the `count` steps with the lowest `metric`; of equals the later one."""
 
-  Orbax has BestN, but it reads each step's metrics at start, where one damaged file
-  would close the whole folder, and it ranks NaN.
-  """
+  # Orbax's BestN reads each step's metrics at start, where one damaged file would close
+  # the whole folder, and it ranks NaN.
 
   metric: str
   count: int
@@ -49,10 +48,7 @@ class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
 
 
 def why_kept(steps, best):
-  """Returns `{step: reason}` for people to read; `steps` ascend.
-
-  `best` is the BestSteps that knows their scores.
-  """
+  """Returns `{step: reason}` of ascending `steps`; `best` is their BestSteps."""
   reasons = {step: [] for step in steps}
   if steps:
     reasons[steps[-1]].append('newest')

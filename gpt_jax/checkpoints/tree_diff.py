@@ -14,8 +14,8 @@ MAX_LISTED = 40  # differences that an error lists before it counts the rest
 def differences(saved, wanted, item):
   """Returns a line for each array of `item` in which two abstract trees differ.
 
-  Leaves have `shape` and `dtype`; those of `wanted` also the `sharding` to restore them
-  with, which must divide them.
+  Leaves have `shape` and `dtype`, those of `wanted` also a `sharding`, which must
+  divide them.
   """
   lines = _indivisible(wanted, item)
   saved, wanted = _specs(saved, item), _specs(wanted, item)

@@ -7,16 +7,16 @@ import sys
 
 from gpt_jax.core.errors import StorageError
 
+# Disk full, quota used up, file too large: can be fixed while the run continues.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Disk full, quota used up, file too large: can be fixed while the run continues."""
 MAX_WAITING_BYTES = 1 << 26
 
 
 class Appender:
-  """Appends to `path`; while its disk is full, content waits in memory.
+  """Appends to `path`; while its disk is full, content waits in memory, in order.
 
-  It is written, in order, at the next call that finds space. Raises StorageError for
-  other failures, when more than 64 MiB wait, and when `close` cannot write the rest.
+  Raises StorageError for other failures, when too much waits, and when `close` cannot
+  write the rest.
   """
 
   def __init__(self, path):
@@ -26,7 +26,7 @@ class Appender:
       self._file = open(self._path, 'ab', buffering=0)
 
   def append(self, content):
-    """Appends bytes, unbuffered: readers of the file see them at once."""
+    """Appends bytes, which readers of the file see at once."""
     self._waiting += content
     try:
       self._drain()

@@ -1,7 +1,6 @@
 """Progress of a run on the console: a live line on a terminal, plain lines elsewhere.
 
-Both show the same values. A plain line appears at the first step, every `plain_seconds`
-and at the last step. Time comes from `clock`, in seconds.
+A plain line appears at the first step, every `plain_seconds` and at the last step.
 """
 
 import contextlib
@@ -114,10 +113,7 @@ def progress(
   clock=time.monotonic,
   plain_seconds=PLAIN_SECONDS,
 ):
-  """Yields from `iterable` with a progress bar, or a line every `plain_seconds`.
-
-  `total` is the number of items where `iterable` has no length.
-  """
+  """Yields from `iterable` with a progress bar, or a line every `plain_seconds`."""
   console = console or make_console()
   if total is None and hasattr(iterable, '__len__'):
     total = len(iterable)

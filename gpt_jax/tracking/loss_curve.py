@@ -16,9 +16,8 @@ EVAL_COLORS = ('#d1495b', '#2e8b57', '#8e5ea2', '#c98a00', '#3a9fbf')
 def save(metrics_path, out_path, *, reference_lines=(), title=''):
   """Returns `out_path` after drawing the losses, and the learning rate below them.
 
-  The training loss is drawn as logged (faint) and smoothed; each evaluation set with
-  its points and last value; each of `reference_lines`, pairs (label, nats per token),
-  as a dotted line. Metrics that the file does not hold yet are left out.
+  `reference_lines`, pairs (label, nats per token), are drawn dotted. Metrics that the
+  file does not hold yet are left out.
   """
   figure = draw(metrics_file.read(metrics_path), reference_lines, title)
   pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +52,8 @@ def draw(series, reference_lines=(), title=''):
 
 
 def smooth(values):
-  """Returns the moving average of `values` over 1/20 of their number.
-
-  The window is centred and shrinks towards both ends, so a steep start has no lag.
-  """
+  """Returns the moving average of `values` over 1/20 of their number."""
+  # The window is centred and shrinks towards both ends, so a steep start has no lag.
   sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
   index = np.arange(len(values))
   reach = np.minimum(len(values) // 40, np.minimum(index, index[::-1]))

@@ -16,14 +16,12 @@ from gpt_jax.workdir import files
 
 
 class MetricsFile:
-  """Appends lines to `path`, after those of the steps up to `restored_step`.
-
-  A run that resumes repeats the steps after its checkpoint: their old lines are
-  dropped, and so is a last line that a crash left unfinished.
-  """
+  """Appends lines to `path`, after those of the steps up to `restored_step`."""
 
   def __init__(self, path, restored_step=0):
     path = pathlib.Path(path)
+    # A run that resumes repeats the steps after its checkpoint: their old lines are
+    # dropped, and so is a last line that a crash left unfinished.
     if os.path.exists(path):
       try:
         kept = [r for r in read_lines(path) if r['step'] <= restored_step]
@@ -36,7 +34,6 @@ class MetricsFile:
     self._file = append_file.Appender(path)
 
   def write(self, step, values, *, tokens, time):
-    """Appends one line, which waits in memory while the disk is full."""
     record = {'step': int(step), 'tokens': int(tokens), 'time': round(float(time), 3)}
     record |= {name: _number(value) for name, value in values.items()}
     self._file.append((json.dumps(record, allow_nan=False) + '\n').encode())
@@ -61,9 +58,9 @@ def read_lines(path):
 
 
 def read(path):
-  """Returns `{name: [(step, value), ...]}` by rising step, later lines over earlier.
+  """Returns `{name: [(step, value), ...]}` by rising step; the last line counts.
 
-  `tokens` and `time` count as metrics. Nulls are left out.
+  `tokens` and `time` are names, too. Nulls are left out.
   """
   columns = {}
   for record in read_lines(path):

@@ -21,10 +21,9 @@ from gpt_jax.workdir.paths import Workdir
 
 
 class TensorBoard:
-  """Writes scalars as TensorBoard events, named like the metrics.
+  """Writes scalars as TensorBoard events, named like the metrics."""
 
-  Not by tensorboardX's writer: its thread dies on a full disk, and then `write` blocks.
-  """
+  # Not by tensorboardX's writer: its thread dies on a full disk, and `write` blocks.
 
   def __init__(self, folder, restored_step=0):
     # TensorBoard reads the files of a folder by name, so the name is the time.
@@ -58,10 +57,7 @@ class TensorBoard:
 
 
 class WandB:
-  """Writes to Weights & Biases; a resumed run continues under the same id.
-
-  WANDB_MODE=offline keeps everything in `WORKDIR/wandb`, without network or account.
-  """
+  """Writes to Weights & Biases; a resumed run continues under the same id."""
 
   def __init__(self, project, folder, run_config):
     try:
@@ -120,12 +116,10 @@ class Tracker:
     self._clock = clock
 
   def write(self, step, values, *, tokens):
-    """Records `values`, a dict of scalars by flat name; `tokens`: seen so far.
-
-    Arrays are fetched from the device: pass those of a step that is done.
-    """
+    """Records `values`, scalars by flat name, and how many `tokens` were seen."""
     if self._writers:
       now = self._clock()
+      # Waits for the step that computes them: pass those of one that is done.
       numbers = {name: _number(value) for name, value in values.items()}
       for writer in self._writers:
         writer.write(int(step), numbers, tokens=int(tokens), time=now)
@@ -144,10 +138,9 @@ class Tracker:
 
 
 def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
-  """Returns a Tracker with the writers that `logging` (LoggingConfig) asks for.
+  """Returns a Tracker with the writers that `logging` asks for; none but on process 0.
 
-  Only the first process writes; the others get a Tracker without writers. Earlier
-  records beyond `restored_step` are dropped. `run_config`: the config as a plain dict.
+  Earlier records beyond `restored_step` are dropped. `run_config` is a nested dict.
   """
   if jax.process_index() != 0:
     return Tracker([])
@@ -160,7 +153,6 @@ def open_tracker(logging, workdir, *, restored_step=0, run_config=None):
 
 
 def _number(value):
-  """Returns a Python number from a Python, NumPy or JAX scalar."""
   return value.item() if hasattr(value, 'item') else value
 
 

@@ -1,6 +1,6 @@
 """Small files that are whole or absent, and the check that a folder can be written.
 
-For local (or mounted) POSIX file systems, where a rename within a folder is atomic.
+Failures raise StorageError naming the path, the reason and what to do.
 """
 
 import contextlib
@@ -16,10 +16,7 @@ from gpt_jax.core.errors import StorageError
 
 
 def check_writable(directory):
-  """Returns `directory` as an absolute path after creating it and writing a file in it.
-
-  Raises StorageError naming the folder, the system's reason and what to do.
-  """
+  """Returns `directory` as an absolute path, created; StorageError if not writable."""
   if '://' in str(directory):
     raise StorageError(
       f'{directory}: expected a folder of a mounted file system; mount the bucket'
@@ -42,10 +39,7 @@ def check_writable(directory):
 
 
 def check_writable_early(directory):
-  """Raises StorageError where `check_writable` is sure to fail; writes nothing.
-
-  For the start of a program, before the imports that take seconds.
-  """
+  """Raises StorageError where `check_writable` is sure to fail; writes nothing."""
   existing = pathlib.Path(directory).expanduser().absolute()
   try:
     while not existing.exists():
@@ -64,10 +58,7 @@ def check_writable_early(directory):
 
 
 def write_text(path, text):
-  """Replaces `path` by `text` atomically: readers see the old file or the new one.
-
-  The text is on the disk when this returns. Raises StorageError naming `path`.
-  """
+  """Replaces `path` by `text` atomically; it is on the disk when this returns."""
   path = pathlib.Path(path)
   scratch = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
   try:
@@ -87,10 +78,7 @@ def write_text(path, text):
 
 
 def write_json(path, value):
-  """Replaces `path` by `value` as indented JSON, see `write_text`.
-
-  Raises ValueError when `value` holds NaN or infinity: they are not JSON.
-  """
+  """Replaces `path` by `value` as JSON; ValueError when it holds NaN or infinity."""
   write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
 
 

@@ -1,10 +1,4 @@
-"""One writer in a workdir: a lock file that names its owner.
-
-The file appears atomically with its content (a hard link), so that of two starts one
-wins, on any file system with atomic links: also between hosts on NFS. A dead owner is
-recognised on its own host only, by process id and start time; replacing its lock is
-guarded by flock, which holds within one host.
-"""
+"""One writer in a workdir: a lock file that names its owner."""
 
 import contextlib
 import dataclasses
@@ -49,10 +43,10 @@ class Owner:
 
 @contextlib.contextmanager
 def held(workdir, report=None):
-  """Holds the lock of `workdir` (a folder that exists) while the block runs.
+  """Holds the lock of `workdir`, an existing folder, while the block runs.
 
-  `report(text)` is called when the lock of a dead process was taken over (default:
-  standard error). Raises StorageError naming the process that writes there now.
+  `report(text)` is called when a dead process' lock was taken over (default: standard
+  error). Raises StorageError naming the process that writes there now.
   """
   path = pathlib.Path(workdir) / FILE
   me = _this_process()
@@ -75,10 +69,7 @@ def owner(workdir):
 
 
 def require_unlocked(workdir):
-  """Raises StorageError naming the owner when a process writes in `workdir`.
-
-  Writes nothing; the lock of a dead process passes.
-  """
+  """Raises StorageError naming the process that writes in `workdir`, if it may live."""
   path, me = pathlib.Path(workdir) / FILE, _this_process()
   other = _read(path)
   if (other is None and path.exists()) or (other and not other.has_ended(me)):
@@ -87,6 +78,9 @@ def require_unlocked(workdir):
 
 def _acquire(path, me):
   """Returns the dead Owner whose lock was replaced, or None; raises StorageError."""
+  # A hard link appears atomically with its content, also on NFS: of two starts one
+  # wins. A dead owner is recognised on its own host only, where flock guards the
+  # replacement of its lock.
   scratch = path.with_name(f'.{FILE}.{me.token}')
   try:
     files.write_text(scratch, json.dumps(dataclasses.asdict(me), indent=2) + '\n')
@@ -132,7 +126,6 @@ def _refusal(path, other, me):
 
 @contextlib.contextmanager
 def _flock(folder):
-  """Lets one process of this host at a time replace a lock in `folder`."""
   handle = os.open(folder, os.O_RDONLY)
   try:
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -164,10 +157,7 @@ def _this_process():
 
 
 def _start_tick(pid):
-  """Returns the clock tick in which process `pid` began, '' when there is none.
-
-  Without /proc: 'there' for a process that exists.
-  """
+  """Returns the clock tick in which process `pid` began, '' when there is none."""
   if not pathlib.Path('/proc/self/stat').exists():
     return 'there' if _exists(pid) else ''
   fields = _line(f'/proc/{pid}/stat').rpartition(')')[2].split()

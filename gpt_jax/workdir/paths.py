@@ -54,11 +54,7 @@ class Workdir:
 
   @contextlib.contextmanager
   def lock(self):
-    """Keeps other runs from writing here while the block runs.
-
-    The first process of a run holds the lock. Raises StorageError on all processes,
-    naming the run that writes here now.
-    """
+    """Keeps other runs from writing here; StorageError, on all processes, names one."""
     is_first = jax.process_index() == 0
     lock = workdir_lock.held(self.path) if is_first else contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
@@ -70,11 +66,7 @@ class Workdir:
     files.write_json(self.config, config)
 
   def read_config(self):
-    """Returns config.json as nested dicts, or None where no run has started yet.
-
-    Fields have today's names, whichever version saved them (`config.migrate`). Raises
-    CheckpointError when it cannot be read.
-    """
+    """Returns config.json as nested dicts, None without a run; or CheckpointError."""
     if not self.config.exists():
       return None
     try:
@@ -83,4 +75,4 @@ class Workdir:
       raise CheckpointError(str(error)) from error
     if not isinstance(saved, dict):
       raise CheckpointError(f'{self.config} holds no config; restore it from a copy.')
-    return migrate.read_saved(saved, self.path)
+    return migrate.read_saved(saved, self.path)  # under today's field names

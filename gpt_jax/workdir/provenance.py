@@ -1,4 +1,4 @@
-"""What run.json keeps: each start of a run, with its code and machine, and its events.
+"""run.json: the starts of a run, each with its code and machine, and its events.
 
 An event is a step without an update or a rollback (`train/divergence.py`).
 """
@@ -26,17 +26,14 @@ def add_start(workdir, entry):
 
 
 def read_starts(workdir):
-  """Returns the starts of a run, the oldest first."""
   return _read(workdir).get('starts', [])
 
 
 def write_events(workdir, events):
-  """Replaces the events in run.json by `events`, a list of dicts."""
   _update(workdir, events=list(events))
 
 
 def read_events(workdir):
-  """Returns the events of a run, the oldest first."""
   return _read(workdir).get('events', [])
 
 
@@ -49,9 +46,9 @@ def _update(workdir, **entries):
 
 
 def collect(*, now, argv=None):
-  """Returns code, versions, devices and command line of this process as JSON values.
+  """Returns code, versions, devices and command line as JSON values.
 
-  `now`: an aware datetime. Call it after the distributed set-up: it lists the devices.
+  `now`: an aware datetime. Lists the devices, so distributed set-up comes before.
   """
   devices = jax.devices()
   return dict(

@@ -90,7 +90,8 @@ def _own_frame(number, frames):
 
 @dataclasses.dataclass
 class _Peak:
-  # Beyond parameters and result.
+  """Memory of a computation beyond its parameters and its result."""
+
   bytes: int
   live: list
   saved: list
@@ -157,14 +158,14 @@ class _Analysis:
     ]
     if peak_time in inner:
       live += inner[peak_time].live
-    turn = _backward_start(instructions)
-    if turn is None:
+    backward = _backward_start(instructions)
+    if backward is None:
       saved = max((peak.saved for peak in inner.values()), key=_size, default=[])
     else:
       saved = [
         self._named(buffer, uses)
         for buffer, (first, last) in ranges.items()
-        if first < turn <= last
+        if first < backward <= last
         and any(BACKWARD in use.attributes for use in uses[buffer])
       ]
     return _Peak(peak_bytes, live, saved)

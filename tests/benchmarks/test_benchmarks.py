@@ -1,4 +1,4 @@
-"""The cases of a bench run the real things: steps, engine, loader, kernels."""
+"""The cases of a bench run the step, engine, loader and kernels of real runs."""
 
 import jax
 import jax.numpy as jnp
@@ -89,19 +89,19 @@ def test_the_forward_pass_keeps_the_state(timed):
 
 
 def test_decoding_uses_the_engine_and_subtracts_prefill(timed, monkeypatch):
-  asked = []
+  calls = []
   usual = Engine.generate
 
   def generate(self, prompts_ids, *, max_new_tokens, **settings):
-    asked.append((len(prompts_ids), len(prompts_ids[0]), max_new_tokens))
+    calls.append((len(prompts_ids), len(prompts_ids[0]), max_new_tokens))
     return usual(self, prompts_ids, max_new_tokens=max_new_tokens, **settings)
 
   monkeypatch.setattr(Engine, 'generate', generate)
   prefill, decode = decoding.cases(timed, batch_sizes=(2,))
-  asked.clear()
+  calls.clear()
   prefill.run(1)
   decode.run(1)
-  assert asked == [(2, 8, 1), (2, 8, 8)]
+  assert calls == [(2, 8, 1), (2, 8, 8)]
   assert (prefill.name, decode.name, decode.minus) == (
     'prefill_2',
     'decode_2',
@@ -129,9 +129,11 @@ def test_embeddings_that_are_looked_up_are_not_read(tmp_path):
   timed = make_timed(tmp_path, overrides)
   params = timed.state.params
   everything = sum(x.nbytes for x in jax.tree.leaves(params))
-  tables = params['embed']['embedding'].nbytes + params['position']['embedding'].nbytes
+  embeddings = (
+    params['embed']['embedding'].nbytes + params['position']['embedding'].nbytes
+  )
   read = decoding.token_bytes(timed.config, params, rows=1, cached=0)
-  assert read == everything - tables
+  assert read == everything - embeddings
 
 
 def test_a_bidirectional_model_is_refused(tmp_path):

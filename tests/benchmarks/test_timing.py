@@ -1,4 +1,4 @@
-"""Rounds, medians and pairs, on a clock that the cases themselves move."""
+"""Interleaved timing, on a clock that the cases advance."""
 
 import itertools
 
@@ -20,7 +20,7 @@ class Clock:
     return self.now
 
   def case(self, name, *seconds, **fields):
-    """Returns a case whose runs take `seconds` in turn, the last for ever after.
+    """Returns a case whose runs take each of `seconds`, then always the last.
 
     The first two are those of warming up.
     """
@@ -141,9 +141,9 @@ def test_a_peers_case_comes_right_after_ours():
 def test_progress_sees_every_measurement():
   clock, seen = Clock(), []
 
-  def progress(turns):
-    seen.append(len(turns))
-    return turns
+  def progress(cases):
+    seen.append(len(cases))
+    return cases
 
   cases = [clock.case('a', 1.0), clock.case('b', 1.0)]
   timing.measure(cases, 3, progress=progress, clock=clock, min_seconds=0.0)

@@ -1,4 +1,4 @@
-"""The peer is the same model: same loss, same logits, same update; or it is refused."""
+"""The peer is the same model: same loss, logits and update; else it is refused."""
 
 import jax
 import numpy as np

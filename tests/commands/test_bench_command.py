@@ -1,4 +1,4 @@
-"""`gpt-jax bench`: tables for people, one JSON object for programs, refusals."""
+"""`gpt-jax bench`: tables, one JSON object, errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`gpt-jax plan`: tables for people, one JSON object for programs, exit codes."""
+"""`gpt-jax plan`: tables, one JSON object, exit codes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Collectives in hand-written HLO: what an instruction sends, under which name."""
+"""Collectives in hand-written HLO: kind, group and bytes of an instruction."""
 
 import pytest
 
@@ -36,7 +36,7 @@ LINES = f"""\
   %of_part = bf16[16,8] all-reduce(%part), {GROUP}, to_apply=%add
   %start = bf16[16,8] all-reduce-start(%shard), {GROUP}, to_apply=%add
 """
-X, WHOLE = 4 * 8 * 2, 16 * 8 * 2  # bytes
+X, FULL = 4 * 8 * 2, 16 * 8 * 2  # bytes
 
 
 def read(name):
@@ -52,14 +52,14 @@ def read(name):
 @pytest.mark.parametrize(
   ('name', 'payloads'),
   [
-    ('gather', {'all-gather': WHOLE}),
+    ('gather', {'all-gather': FULL}),
     ('reduce', {'all-reduce': X}),
-    ('by_sum', {GATHER_BY_SUM: WHOLE}),
-    ('both', {GATHER_BY_SUM: WHOLE, 'all-reduce': X}),
-    ('of_fusion', {GATHER_BY_SUM: WHOLE}),
-    ('start', {GATHER_BY_SUM: WHOLE}),
-    ('of_cache', {'all-reduce': WHOLE}),  # written into what was there
-    ('of_part', {'all-reduce': WHOLE}),  # four halves are no gather
+    ('by_sum', {GATHER_BY_SUM: FULL}),
+    ('both', {GATHER_BY_SUM: FULL, 'all-reduce': X}),
+    ('of_fusion', {GATHER_BY_SUM: FULL}),
+    ('start', {GATHER_BY_SUM: FULL}),
+    ('of_cache', {'all-reduce': FULL}),  # written into what was there
+    ('of_part', {'all-reduce': FULL}),  # four halves are no gather
   ],
 )
 def test_the_payload_is_the_replicated_array(name, payloads):
@@ -71,8 +71,8 @@ def test_the_payload_is_the_replicated_array(name, payloads):
 
 def test_a_gather_by_sum_sends_twice_the_bytes():
   (gather,), (by_sum,) = read('gather'), read('by_sum')
-  assert gather.wire_bytes == WHOLE * 3 / 4
-  assert by_sum.wire_bytes == 2 * WHOLE * 3 / 4
+  assert gather.wire_bytes == FULL * 3 / 4
+  assert by_sum.wire_bytes == 2 * FULL * 3 / 4
 
 
 def test_only_an_all_reduce_becomes_a_reduce_scatter():

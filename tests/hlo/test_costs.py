@@ -1,4 +1,4 @@
-"""Costs: parser against arithmetic on real programs, and TPU's own forms by hand."""
+"""Costs: arithmetic on compiled programs, and XLA:TPU's forms written by hand."""
 
 import functools
 
@@ -90,10 +90,10 @@ def test_collectives_in_loops_count_each_iteration():
     jax.shard_map, mesh=mesh, in_specs=PartitionSpec('fsdp'), out_specs=PartitionSpec()
   )
   def five_sums(x):
-    def turn(carry, _):
+    def body(carry, _):
       return carry + jax.lax.psum(x * carry.sum(), 'fsdp'), None
 
-    return jax.lax.scan(turn, jnp.ones((2, 8)), length=5)[0]
+    return jax.lax.scan(body, jnp.ones((2, 8)), length=5)[0]
 
   costs = measured(five_sums, x)
   assert sum(each.count for each in costs.collectives) == 5
@@ -133,8 +133,8 @@ BODY = """\
 """  # noqa: E501
 
 
-def loop_of(turns):
-  known = f', backend_config={{"known_trip_count":{{"n":"{turns}"}}}}' if turns else ''
+def loop_of(trips):
+  known = f', backend_config={{"known_trip_count":{{"n":"{trips}"}}}}' if trips else ''
   return entry(
     '%begin = (s32[], bf16[4,8]) custom-call(%x), custom_call_target="Begin"',
     '%copy = bf16[4,8] copy(%x), backend_config={"estimated_cycles":"11"}',
@@ -214,7 +214,7 @@ def test_ops_between_start_and_end_overlap_by_class():
     '%early = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"1000"}',
     f'%go = {pair} collective-permute-start(%x), channel_id=2,'
     ' source_target_pairs={{0,1},{1,0}}',
-    '%beside = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
+    '%overlapped = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
     '%moved = bf16[4,8] copy(%x), backend_config={"estimated_cycles":"4"}',
     '%there = bf16[4,8] collective-permute-done(%go)',
     'ROOT %late = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"500"}',
@@ -239,7 +239,7 @@ def test_cycles_of_sparse_cores_are_left_out():
     '%go = ((), (), u32[]) async-start(), async_execution_thread="sparsecore",'
     ' calls=%wrapped',
     '%on = ((bf16[4,8]), bf16[4,32], u32[]) async-update(%go, %x)',
-    '%beside = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
+    '%overlapped = bf16[4,8] negate(%x), backend_config={"estimated_cycles":"30"}',
     'ROOT %there = bf16[4,32] async-done(%on)',
     computations=computations,
   )
@@ -302,11 +302,11 @@ def test_the_costliest_branch_of_a_conditional_counts():
     f'  %p.{name} = bf16[4,8] parameter(0)\n'
     f'  ROOT %r.{name} = bf16[4,8] copy(%p.{name}),'
     f' backend_config={{"estimated_cycles":"{cycles}"}}\n}}\n\n'
-    for name, cycles in (('cheap', 3), ('dear', 50))
+    for name, cycles in (('cheap', 3), ('costly', 50))
   )
   for listed in (
-    'branch_computations={%cheap, %dear}',
-    'true_computation=%dear, false_computation=%cheap',
+    'branch_computations={%cheap, %costly}',
+    'true_computation=%costly, false_computation=%cheap',
   ):
     line = f'ROOT %out = bf16[4,8] conditional(%x, %x, %x), {listed}'
     costs = hlo_costs.measure(entry(line, computations=branches))
@@ -341,7 +341,7 @@ def test_convolutions_count_no_taps_outside_the_input(size, window, settings):
     f'ROOT %out = f32[2,6,{out.shape[-1]}] convolution(%lhs, %rhs),'
     f' window={{size={window} {listed}}}, dim_labels=bf0_oi0->bf0',
   )
-  # Of ones, each output is the number of products in it.
+  # Of ones, each output is the number of multiplications in it.
   assert hlo_costs.measure(text).matmul_flops == 2 * int(np.sum(out))
 
 
@@ -384,8 +384,8 @@ def test_matmuls_inside_fusions_are_counted():
   text = entry(
     '%y = f32[8,2] parameter(1)',
     '%one = f32[4,2] fusion(%x, %y), kind=kOutput, calls=%fused',
-    '%begun = ((f32[4,8]), f32[4,2]) async-start(%x, %y), calls=%fused',
-    'ROOT %two = f32[4,2] async-done(%begun)',
+    '%started = ((f32[4,8]), f32[4,2]) async-start(%x, %y), calls=%fused',
+    'ROOT %two = f32[4,2] async-done(%started)',
     computations=inner,
   )
   assert hlo_costs.measure(text).matmul_flops == 2 * (2 * 4 * 2 * 8)

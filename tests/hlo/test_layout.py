@@ -1,4 +1,4 @@
-"""Types of HLO: where arrays lie, and what tiles add to them."""
+"""HLO types: the memory space of arrays, and the padding of tiles."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Buffers: alive from the instruction that makes them to the last that takes them."""
+"""Liveness: arrays are live from their definition to their last use."""
 
 import jax
 import jax.numpy as jnp
@@ -94,10 +94,10 @@ def test_buffers_have_a_path_in_the_model_and_a_source_line(live):
 
 def test_the_peak_agrees_with_memory_analysis():
   def f(x):
-    def turn(x, _):
+    def body(x, _):
       return jnp.tanh(x @ x), x
 
-    y, xs = jax.lax.scan(turn, x, length=6)
+    y, xs = jax.lax.scan(body, x, length=6)
     return jnp.sum(xs) + jnp.sum(y)
 
   compiled = jax.jit(jax.grad(f)).lower(jnp.ones((128, 128))).compile()

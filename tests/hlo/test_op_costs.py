@@ -1,4 +1,4 @@
-"""Bytes that instructions move: slices count as slices, updates as updates."""
+"""HBM bytes of instructions: slices count as slices, updates as updates."""
 
 import pytest
 
@@ -69,7 +69,7 @@ def bytes_of(line, computations=''):
       '(f32[8,8], f32[2,8], f32[8,8]) fusion(%x, %part, %x),'
       ' calls=%async_collective_fusion',
       PASSES,
-      2 * ONE,  # the product's own arrays, not those of the gather on its way
+      2 * ONE,  # arrays of the matmul, not those of the gather that it overlaps
     ),
   ],
 )

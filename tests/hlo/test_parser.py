@@ -1,4 +1,4 @@
-"""Reading HLO: every shape, operand and loop of a text that a person can check."""
+"""The HLO parser: shapes, operands and trip counts of a small text."""
 
 import jax
 import jax.numpy as jnp
@@ -96,11 +96,11 @@ def test_other_loops_have_no_trip_count(old, new):
 
 def test_trip_counts_of_compiled_loops_are_read():
   def program(x):
-    def turn(state):
+    def body(state):
       i, x = state
       return i + 2, x @ x
 
-    return jax.lax.while_loop(lambda state: state[0] < 9, turn, (1, x))
+    return jax.lax.while_loop(lambda state: state[0] < 9, body, (1, x))
 
   module = parser.parse(jax.jit(program).lower(jnp.ones((4, 4))).compile().as_text())
   found = [

@@ -63,9 +63,9 @@ def test_time_grows_with_visible_blocks():
 
 
 def test_the_window_is_looked_up_by_op_name():
-  asked = []
-  ms(kernel(), window_of=asked.append)
-  assert asked == ['jit(f)/layers/block_1/attention/pallas_call']
+  looked_up = []
+  ms(kernel(), window_of=looked_up.append)
+  assert looked_up == ['jit(f)/layers/block_1/attention/pallas_call']
 
 
 def test_memory_bound_kernels_take_the_time_of_their_bytes():
@@ -100,12 +100,12 @@ def test_visible_blocks_are_those_of_the_full_mask(causal, window, blocks):
 
 
 def test_sharded_queries_cost_their_share():
-  whole = kernel(length=4096)
-  cut = dataclasses.replace(
-    whole,
-    operands=(*whole.operands[:2], ('bf16', (8, 12, 1024, 64)), *whole.operands[3:]),
+  full = kernel(length=4096)
+  sharded = dataclasses.replace(
+    full,
+    operands=(*full.operands[:2], ('bf16', (8, 12, 1024, 64)), *full.operands[3:]),
   )
-  assert ms(cut) == pytest.approx(ms(whole) / 4)
+  assert ms(sharded) == pytest.approx(ms(full) / 4)
 
 
 @pytest.mark.extra

@@ -1,4 +1,4 @@
-"""The model of the network: by hand for small groups, monotone in what it should be."""
+"""The model of the network, against arithmetic for small groups."""
 
 import dataclasses
 import types

@@ -1,4 +1,4 @@
-"""Plans: exact where they count, honest where they model, for devices near and far."""
+"""Plans: exact memory and FLOPs, and bounds on time, for local and absent devices."""
 
 import dataclasses
 import importlib.util
@@ -45,7 +45,7 @@ def test_compiled_flops_equal_the_analytic_ones(tmp_path):
   assert one.time.matmul_flops_per_chip == analytic_flops(cfg, one)
   assert one.time.unknown_trip_counts == 0
   assert one.network.collectives == ()
-  # Anyone can check the figures with the text.
+  # Anyone can check the numbers with the text.
   costs = hlo_costs.measure(path.read_text())
   assert costs.matmul_flops == one.time.matmul_flops_per_chip
   # Nothing of the run was put on a device; two matrices measured the peak.
@@ -56,9 +56,9 @@ def test_memory_of_a_device_is_its_share(plan):
   classes = plan.memory.gib_by_class
   expected_batch = 8 * 17 * 4 / 8 / 2**30
   assert classes['batch'] == pytest.approx(expected_batch)
-  # Matrices are cut into four, norms are whole: a little above a quarter.
-  whole = plan.parameters * 4 / 2**30
-  assert whole / 4 <= classes['parameters'] < whole / 3.5
+  # Matrices are sharded over four, norms are replicated: a little above a quarter.
+  total = plan.parameters * 4 / 2**30
+  assert total / 4 <= classes['parameters'] < total / 3.5
   assert classes['optimizer'] == pytest.approx(2 * classes['parameters'], rel=1e-2)
   assert classes['average'] == 0
   assert plan.memory.total_gib == pytest.approx(

@@ -1,4 +1,4 @@
-"""Searching: cheap sums first, then compilations, and a reason for every failure."""
+"""Search: arithmetic first, then compilations, and a reason for every failure."""
 
 import json
 import types
@@ -141,7 +141,7 @@ def test_batches_larger_than_a_failed_one_are_skipped(monkeypatch):
     return types.SimpleNamespace(memory=memory, time=None, to_dict=dict)
 
   monkeypatch.setattr(search, 'make_plan', short)
-  # The estimate of a CPU does not tell sizes apart: they come in order.
+  # The estimate of a CPU is the same for all sizes: they keep their order.
   found = search.search(
     resolver(), topologies.parse('cpu'), axes=('batch',), max_compiles=9
   )
@@ -152,7 +152,7 @@ def test_batches_larger_than_a_failed_one_are_skipped(monkeypatch):
 
 
 def test_less_communication_has_a_better_estimate():
-  plain = search.estimate(big(), Chips(4))
-  cut = search.estimate(big(**{'parallel.mesh': dict(data=1, tensor=4)}), Chips(4))
-  assert plain > cut
-  assert plain > search.estimate(big(**{'model.remat': 'full'}), Chips(4))
+  replicated = search.estimate(big(), Chips(4))
+  sharded = search.estimate(big(**{'parallel.mesh': dict(data=1, tensor=4)}), Chips(4))
+  assert replicated > sharded
+  assert replicated > search.estimate(big(**{'model.remat': 'full'}), Chips(4))

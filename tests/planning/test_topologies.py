@@ -1,4 +1,4 @@
-"""Topologies: names become devices to compile for, or an error says what would."""
+"""Topologies: names become devices to compile for, or an error with a hint."""
 
 import importlib.util
 

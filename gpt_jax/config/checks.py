@@ -1,7 +1,7 @@
-"""Combinations of config fields that cannot be run, each with a way out.
+"""Combinations of config fields that cannot run, each with a remedy.
 
-Here are those of fields that no single package owns; the rules of a subject stand
-beside it and are collected in `program/setup.py`.
+The rules of a subject stand beside it (`program/setup.py` lists them); here are those
+of fields that no single package owns.
 """
 
 from gpt_jax.config.schema import parse_layer
@@ -90,7 +90,6 @@ def _layers(config):
 
 
 def _checkpoint(config):
-  """The best step is chosen by a metric that some eval set has to give."""
   checkpoint, sets = config.checkpoint, config.eval.sets
   name = checkpoint.best_metric.rpartition('/')[0]
   if checkpoint.keep_best and sets and name not in sets:

@@ -1,7 +1,6 @@
-"""From a ConfigDict and overrides to a frozen Config, or all its problems in one error.
+"""From a ConfigDict and overrides to a frozen Config, or one error with all problems.
 
-Each problem says field, value, expectation and the nearest valid name. No device is
-touched before that.
+A problem names field, value, expectation and the nearest valid name.
 """
 
 import ast
@@ -29,7 +28,7 @@ def resolve(config, overrides=None, registries=None, rules=()):
     config: a ConfigDict with every section of `configs/base.py`.
     overrides: `{'model.num_layers': 2}`; a string value is read by the field's type.
     registries: `{'attention.kernel': KERNELS}`: names that a field may take.
-    rules: more checks like `checks.CHECKS`; `program/setup.py` has those of the library.
+    rules: checks beside `checks.CHECKS`: `setup.RULES`.
   Raises ConfigError listing every problem found.
   """
   values = _plain(config.to_dict() if isinstance(config, ConfigDict) else config)
@@ -81,7 +80,7 @@ def _plain(value, sequence: type = tuple) -> typing.Any:
 
 
 def _override(values, key, value, problems, cls: type = Config, prefix=''):
-  """Puts one dotted override into `values` in place, or notes why it cannot."""
+  """Puts one dotted override into `values`, or adds to `problems` why it cannot."""
   *parents, last = key.split('.')
   node, dotted = values, ''
   for part in parents:
@@ -100,7 +99,7 @@ def _override(values, key, value, problems, cls: type = Config, prefix=''):
 
 
 def _unknown(dotted, name, node, section=''):
-  """Returns the problem of a name that is not in `node`, the fields of `section`."""
+  """Returns the Problem of a name that `node`, the fields of `section`, lacks."""
   if new := RENAMED_FIELDS.get(section + name if section else dotted):
     return Problem(dotted, f': renamed; it is {new.removeprefix(section)} now')
   hint = nearest(name, node)
@@ -118,7 +117,7 @@ def _annotation(cls, key):
 
 
 def _parse(text, annotation):
-  """Returns `text` from the command line as a value of `annotation` if it is one."""
+  """Returns `text` of the command line as a value of `annotation`, if it is one."""
   allowed = _alternatives(annotation)
   if type(None) in allowed and text in ('None', 'none', ''):
     return None

@@ -1,17 +1,14 @@
-"""The config's schema: one frozen dataclass per section, without defaults.
+"""Types and ranges of all config fields: a frozen dataclass for each section.
 
-Values and their explanations live once, in `configs/base.py`; here stand only types and
-the ranges a value must lie in. Upper ends of sizes are far above what any run takes:
-they keep slips and hostile files from asking for arrays that nothing can hold.
-`config_door.py` turns a ConfigDict into a `Config`. Where a field may be None, the
-comment says what is put in its place.
+Defaults and meanings stand in `configs/base.py`. Upper limits of sizes are far above
+what any run takes: they keep mistakes and hostile files from asking for huge arrays.
 """
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
-# A number that may be None in a config file but stands in every resolved config (for
-# `vocab_size`: once the tokenizer is open). The door checks by the wider type; type
+# A number that may be None in a config file and is filled in by `load.resolve` (a
+# `vocab_size` once the tokenizer is open). Loading checks by the wider type; type
 # checkers see the narrower one, as the library reads nothing but resolved configs.
 if TYPE_CHECKING:
   FilledInt = int
@@ -35,8 +32,7 @@ def between(low, high):
   return dataclasses.field(metadata={'at_least': low, 'at_most': high})
 
 
-def share():
-  """A number in [0, 1): at 1 nothing would be left to keep, or to learn from."""
+def rate():  # a dropout of 1 keeps nothing, a decay of 1 learns nothing
   return dataclasses.field(metadata={'at_least': 0.0, 'below': 1.0})
 
 
@@ -51,26 +47,24 @@ def one_of(*choices):
 @dataclass_transform(
   kw_only_default=True,
   frozen_default=True,
-  field_specifiers=(at_least, above, between, share, a_seed, one_of),
+  field_specifiers=(at_least, above, between, rate, a_seed, one_of),
 )
 def section(cls):
-  """Returns `cls` as the frozen dataclass of a section; all fields go by name."""
+  """Returns `cls` as a frozen dataclass with keyword arguments only."""
   return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 @section
 class ModelConfig:
-  vocab_size: FilledInt = between(
-    1, 2**24
-  )  # None: the tokenizer's, plus the objective's
+  vocab_size: FilledInt = between(1, 2**24)
   pad_vocab_to_multiple_of: int = between(1, 2**20)
   num_layers: int = between(1, 10_000)
   d_model: int = between(1, 2**20)
   num_heads: int = between(1, 2**16)
-  num_kv_heads: FilledInt = between(1, 2**16)  # None: num_heads
-  head_dim: FilledInt = between(1, 2**16)  # None: d_model / num_heads
-  d_ff: FilledInt = between(1, 2**22)  # None: 4 d_model, or 8/3 d_model when gated
-  max_seq_len: FilledInt = between(1, 2**28)  # None: data.seq_len
+  num_kv_heads: FilledInt = between(1, 2**16)
+  head_dim: FilledInt = between(1, 2**16)
+  d_ff: FilledInt = between(1, 2**22)
+  max_seq_len: FilledInt = between(1, 2**28)
   layer_pattern: tuple[str, ...]
   block: str = one_of('serial', 'parallel')
   position: str = one_of('learned', 'sinusoidal', 'rope', 'alibi', 'none')
@@ -90,11 +84,11 @@ class ModelConfig:
   tie_embeddings: bool
   scale_embeddings: bool
   logit_softcap: float = at_least(0.0)
-  dropout: float = share()
-  embed_dropout: FilledFloat = share()  # None: dropout
-  attention_dropout: FilledFloat = share()  # None: dropout
-  residual_dropout: FilledFloat = share()  # None: dropout
-  stochastic_depth: float = share()
+  dropout: float = rate()
+  embed_dropout: FilledFloat = rate()
+  attention_dropout: FilledFloat = rate()
+  residual_dropout: FilledFloat = rate()
+  stochastic_depth: float = rate()
   init: str = one_of('gpt2', 'fan_in', 'mup')
   init_std: float = above(0.0)
   mup_base_width: int = between(1, 2**20)
@@ -125,7 +119,7 @@ def parse_layer(layer):
 class AttentionConfig:
   kernel: str
   softcap: float = at_least(0.0)
-  scale: float | None = above(0.0)  # None: 1/sqrt(head_dim); 1/head_dim under muP
+  scale: float | None = above(0.0)
 
 
 @section
@@ -162,7 +156,7 @@ class DataConfig:
   mask_documents: bool
   append_eos: bool
   shuffle: bool
-  seed: int | None = a_seed()  # None: seed
+  seed: int | None = a_seed()
   cache_dir: str
   prefetch_batches: int = between(1, 1024)
   max_corrupt_records: int = at_least(0)
@@ -181,7 +175,7 @@ class TokenizerConfig:
 @section
 class ObjectiveConfig:
   name: str
-  label_smoothing: float = share()
+  label_smoothing: float = rate()
   z_loss: float = at_least(0.0)
   loss: str = one_of('auto', 'plain', 'fused')
   mask_rate: float = between(0.0, 1.0)
@@ -196,26 +190,26 @@ class ObjectiveConfig:
 class OptimizerConfig:
   name: str
   learning_rate: float = above(0.0)
-  b1: float = share()
-  b2: float = share()
+  b1: float = rate()
+  b2: float = rate()
   eps: float = above(0.0)
-  momentum: float = share()
+  momentum: float = rate()
   nesterov: bool
   weight_decay: float = at_least(0.0)
   weight_decay_mode: str = one_of('coupled', 'independent')
   decay_mask: str
   clip_norm: float = at_least(0.0)
   muon_learning_rate: float = above(0.0)
-  ema_decay: float = share()
+  ema_decay: float = rate()
   groups: tuple[Any, ...]
 
 
 @section
 class ScheduleConfig:
   name: str
-  warmup_steps: int | None = at_least(0)  # None: warmup_tokens, or no warm-up
+  warmup_steps: int | None = at_least(0)
   warmup_tokens: int | None = at_least(0)
-  decay_steps: int | None = at_least(1)  # None: decay_tokens, or the end of training
+  decay_steps: int | None = at_least(1)
   decay_tokens: int | None = at_least(1)
   final_fraction: float = between(0.0, 1.0)
   cooldown_fraction: float = between(0.0, 1.0)
@@ -223,11 +217,11 @@ class ScheduleConfig:
 
 @section
 class TrainConfig:
-  steps: int | None = between(1, 2**31 - 1)  # exactly one of steps and tokens is given
+  steps: int | None = between(1, 2**31 - 1)  # or tokens, exactly one
   tokens: int | None = at_least(1)
   batch_size: int = between(1, 2**24)
   grad_accum: int = between(1, 2**24)
-  ramp_start_batch_size: int | None = at_least(1)  # None: no batch-size ramp
+  ramp_start_batch_size: int | None = at_least(1)
   ramp_tokens: int | None = at_least(1)
 
 
@@ -246,7 +240,7 @@ class GuardConfig:
 class EvalConfig:
   every_steps: int = at_least(0)
   sets: dict[str, Any]
-  batch_size: int | None = between(1, 2**24)  # None: train.batch_size
+  batch_size: int | None = between(1, 2**24)
   max_batches: int = at_least(0)
 
 
@@ -284,7 +278,7 @@ class InferenceConfig:
 
 @section
 class Config:
-  """A whole run. Built by `config_door.resolve`, never by hand in library code."""
+  """A whole run, as `load.resolve` makes it."""
 
   seed: int = a_seed()
   init_from: str

@@ -1,8 +1,8 @@
 """Hostile values for every field of every shipped config, and what comes of them.
 
-`door(spec, field, value)` goes as far as the config alone decides, `run(field, value)`
-trains a step. Both give an outcome: 'refused' (an error for the user that names the
-field), 'unnamed' (one that does not), 'diverged', 'passed', 'trained' or 'bug'.
+`validate(values, field, value)` resolves the config, `run(field, value)` trains a step.
+Both return an outcome: 'refused' (a UserError that names the field), 'unnamed' (one that
+does not), 'diverged', 'passed', 'trained' or 'bug'.
 """
 
 import contextlib
@@ -46,14 +46,14 @@ def fields(cls=Config, prefix=''):
   return names
 
 
-def door(values, field, value):
+def validate(values, field, value):
   """Returns (outcome, message) of a config's `values` with `field` set to `value`."""
   return _outcome(field, lambda: _resolve(values, field, value), 'passed')
 
 
 def run(field, value):
   """Returns (outcome, message) of training the small run of the tests for a step."""
-  # What passes at a door is no reason to wait for two days, or for all of a disk.
+  # A valid value is no reason to train for two days, or to fill a disk.
   short = {'train.steps': 1, 'eval.max_batches': 1, 'logging.sample_tokens': 1}
   short = {name: number for name, number in short.items() if name != field}
 

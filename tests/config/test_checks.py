@@ -1,4 +1,4 @@
-"""Combinations that cannot be run: each is refused, and each way out works."""
+"""Combinations that cannot run: each is refused, and each remedy is accepted."""
 
 import pytest
 
@@ -28,7 +28,7 @@ CONFLICTS = {
     dict(model__max_seq_len=7), ['model.max_seq_len=7', 'data.seq_len=8'],
     dict(model__max_seq_len=8),
   ),
-  'scaling what is not rotary': (
+  'rope scaling without rope': (
     dict(model__rope_scaling='linear'), ['model.rope_scaling', "'learned'"],
     dict(model__position='rope'),
   ),
@@ -53,7 +53,7 @@ CONFLICTS = {
     dict(attention__kernel='blockwise', model__attention_dropout=0.1),
     ['model.attention_dropout=0.1', 'blockwise'], dict(attention__kernel='dense'),
   ),
-  'waits without end': (
+  'negative waits': (
     dict(checkpoint__retry_seconds=(1.0, -1.0)),
     ['checkpoint.retry_seconds=(1.0, -1.0)', '0 to 86400 seconds'],
     dict(checkpoint__retry_seconds=()),
@@ -62,7 +62,7 @@ CONFLICTS = {
     dict(model__layer_pattern=()), ['model.layer_pattern=()'],
     dict(model__layer_pattern=('global',)),
   ),
-  'strange layer': (
+  'unknown layer': (
     dict(model__layer_pattern=('sparse',)), ["'sparse'", 'local:256'],
     dict(model__layer_pattern=('local:256',)),
   ),
@@ -124,11 +124,11 @@ CONFLICTS = {
     dict(parallel__mesh={'tensor': 0}), ['parallel.mesh.tensor=0', '-1'],
     dict(parallel__mesh={'tensor': -1}),
   ),
-  'a truth on an axis': (
+  'a bool as the size of an axis': (
     dict(parallel__mesh={'tensor': True}), ['parallel.mesh.tensor=True'],
     dict(parallel__mesh={'tensor': 1}),
   ),
-  'two rests': (
+  'two axes of unknown size': (
     dict(parallel__mesh={'tensor': -1, 'fsdp': -1}),
     ['only one axis may be -1, or data', 'all but one of tensor, fsdp'],
     dict(parallel__mesh={'tensor': -1, 'data': -1}),
@@ -137,7 +137,7 @@ CONFLICTS = {
     dict(parallel__overrides={'mpl': None}), ["parallel.overrides.mpl", "'mlp'"],
     dict(parallel__overrides={'mlp': None}),
   ),
-  'a place that is no axis': (
+  'an override to an unknown axis': (
     dict(parallel__overrides={'mlp': 'tensr'}), ["parallel.overrides.mlp='tensr'"],
     dict(parallel__overrides={'mlp': ('tensor', 'data')}),
   ),
@@ -150,7 +150,7 @@ CONFLICTS = {
     dict(data__mixture={'a': {'source': 'uniform'}}), ['data.mixture.a.weight=None'],
     dict(data__mixture={'a': {'source': 'uniform', 'weight': 1}}),
   ),
-  'a part of no weight': (
+  'a part with a bad weight': (
     dict(data__mixture={'a': {'weight': float('nan')}}), ['data.mixture.a.weight=nan'],
     dict(data__mixture={'a': {'weight': 0.5}}),
   ),
@@ -185,7 +185,7 @@ CONFLICTS = {
     ["optimizer.groups[0].weight_decay='no'"],
     dict(optimizer__groups=({'match': 'a', 'weight_decay': 0},)),
   ),
-  'a freeze that is no truth': (
+  'a freeze that is no bool': (
     dict(optimizer__groups=({'match': 'a', 'freeze': 1},)),
     ['optimizer.groups[0].freeze=1'],
     dict(optimizer__groups=({'match': 'a', 'freeze': False},)),
@@ -194,7 +194,7 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize('name', CONFLICTS)
-def test_an_impossible_combination_is_named_and_its_way_out_is_accepted(name):
+def test_an_invalid_combination_is_named_and_its_remedy_accepted(name):
   asked, words, change = CONFLICTS[name]
   with pytest.raises(ConfigError) as caught:
     small.resolve(**asked)
@@ -204,7 +204,7 @@ def test_an_impossible_combination_is_named_and_its_way_out_is_accepted(name):
   small.resolve(**asked | change)
 
 
-def test_layers_are_read_as_windows_in_tokens():
+def test_layers_parse_to_attention_spans_in_tokens():
   assert parse_layer('global') is None
   assert parse_layer('local:256') == 256
 
@@ -212,6 +212,6 @@ def test_layers_are_read_as_windows_in_tokens():
 @pytest.mark.parametrize(
   'layer', ['', 'local', 'local:', 'local:0', 'local:-1', 'loc:2']
 )
-def test_what_is_not_a_layer_is_refused(layer):
+def test_an_invalid_layer_is_refused(layer):
   with pytest.raises(ValueError):
     parse_layer(layer)

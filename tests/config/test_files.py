@@ -69,7 +69,7 @@ def test_a_loaded_config_is_locked():
     ),
   ],
 )
-def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, body, words):
+def test_errors_in_a_config_file_name_their_line(tmp_path, body, words):
   path = write(tmp_path, body)
   with pytest.raises(ConfigError, match=f'--config={path}: .*{words}') as caught:
     load_file(path)

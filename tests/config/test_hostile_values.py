@@ -13,13 +13,13 @@ def values():
 
 
 @pytest.mark.parametrize('kind', config_faults.VALUES)
-def test_every_field_refuses_or_takes_it(kind, values):
+def test_every_field_refuses_or_accepts_a_hostile_value(kind, values):
   value = config_faults.VALUES[kind]
   wrong = []
   for number, field in enumerate(config_faults.fields()):
     # As a Python value or as a word of the command line, in turn; the fault lane: both.
     form = str(value) if number % 2 else value
-    outcome, message = config_faults.door(values, field, form)
+    outcome, message = config_faults.validate(values, field, form)
     if outcome in config_faults.BUGS:
       wrong.append(f'{field}: {outcome}\n{message}')
   assert not wrong, '\n'.join(wrong)
@@ -38,6 +38,6 @@ def test_every_field_refuses_or_takes_it(kind, values):
     ('model.d_ff', 2**23, 'refused'),
   ],
 )
-def test_what_passes_the_door_trains_or_is_refused_by_name(field, value, outcome):
+def test_a_hostile_value_that_validates_trains_or_is_refused(field, value, outcome):
   found, message = config_faults.run(field, value)
   assert found == outcome, message

@@ -43,19 +43,19 @@ def problem(**overrides):
     ('schedule.decay_steps', '', None),
   ],
 )
-def test_texts_are_read_by_the_type_of_their_field(dotted, text, value):
+def test_override_text_is_parsed_by_the_type_of_its_field(dotted, text, value):
   config = small.resolve(**{dotted.replace('.', '__'): text})
   section, _, name = dotted.partition('.')
   got = getattr(getattr(config, section), name)
   assert got == value and type(got) is type(value)
 
 
-def test_tokens_instead_of_steps_can_be_given_in_powers_of_ten():
+def test_token_budgets_may_be_written_as_powers_of_ten():
   config = small.resolve(train__steps='None', train__tokens='1e9')
   assert (config.train.steps, config.train.tokens) == (None, 1_000_000_000)
 
 
-def test_lists_are_taken_for_tuples():
+def test_lists_become_tuples():
   assert small.resolve(model__layer_pattern=['global']).model.layer_pattern == (
     'global',
   )
@@ -81,7 +81,7 @@ def test_dicts_can_be_overridden_whole_or_by_key():
   }
 
 
-def test_overriding_leaves_the_given_config_as_it_was():
+def test_overrides_do_not_change_the_given_config():
   config = small.base_config()
   before = config.to_json()
   load.resolve(config, {'model.num_layers': 3, 'parallel.mesh.tensor': 2})
@@ -114,11 +114,11 @@ def test_conflicts_are_reported_together_too():
   assert text.startswith('4 problem(s)')
 
 
-def test_a_key_that_looks_like_nothing_known_lists_what_is():
+def test_an_unknown_key_without_a_near_name_lists_all():
   assert 'known here: ' in problem(checkpoint__zzz=1)
 
 
-def test_values_under_a_leaf_are_unknown_keys():
+def test_a_field_below_a_field_is_an_unknown_key():
   assert 'model.num_layers' in problem(model__num_layers__x=1)
 
 
@@ -132,7 +132,7 @@ def config_error(overrides):
   return str(caught.value)
 
 
-def test_a_missing_field_or_section_says_where_configs_start():
+def test_a_missing_field_or_section_points_to_base():
   config = small.base_config().to_dict()
   del config['schedule']
   del config['model']['norm']
@@ -142,7 +142,7 @@ def test_a_missing_field_or_section_says_where_configs_start():
   assert 'model.norm: missing' in str(caught.value)
 
 
-def test_an_unknown_field_of_an_eval_set_or_a_mixture_part_is_named():
+def test_unknown_fields_of_eval_sets_and_mixtures_are_named():
   text = config_error(
     {
       'eval.sets': {'mine': {'splt': 'test'}},
@@ -153,7 +153,7 @@ def test_an_unknown_field_of_an_eval_set_or_a_mixture_part_is_named():
   assert 'data.mixture.a.seq_len=-1: expected at least 1' in text
 
 
-def test_names_of_tables_are_checked_and_may_be_imports():
+def test_names_of_plugins_are_checked_and_may_be_imports():
   registries = {'attention.kernel': KERNELS}
   with pytest.raises(ConfigError, match="attention.kernel='dens'.*mean 'dense'"):
     load.resolve(small.base_config(), {'attention.kernel': 'dens'}, registries)
@@ -165,7 +165,7 @@ def test_names_of_tables_are_checked_and_may_be_imports():
 # What comes out
 
 
-def test_what_other_fields_decide_is_filled_in():
+def test_none_is_filled_in_from_other_fields():
   config = small.resolve(model__dropout=0.1, model__residual_dropout=0.0, seed=7)
   model = config.model
   assert (model.num_kv_heads, model.head_dim, model.d_ff) == (4, 4, 64)
@@ -176,7 +176,7 @@ def test_what_other_fields_decide_is_filled_in():
   assert config.eval.batch_size == config.train.batch_size
 
 
-def test_what_is_given_is_not_filled_in():
+def test_given_values_are_kept():
   config = small.resolve(
     model__num_kv_heads=2, model__head_dim=10, model__d_ff=7, model__max_seq_len=99,
     data__seed=3, eval__batch_size=5,
@@ -187,7 +187,7 @@ def test_what_is_given_is_not_filled_in():
 
 
 @pytest.mark.parametrize('d_model,d_ff', [(48, 128), (64, 176), (4096, 10928)])
-def test_a_gated_mlp_is_two_thirds_as_wide_rounded_up_to_eight(d_model, d_ff):
+def test_a_gated_mlp_is_two_thirds_as_wide(d_model, d_ff):
   cfg = small.model_config(d_model=d_model, activation='swiglu')
   assert cfg.d_ff == d_ff
   assert 0 <= cfg.d_ff - 8 / 3 * d_model < 8
@@ -204,7 +204,7 @@ def test_a_config_survives_json_and_comes_back_equal():
   assert load.resolve(ConfigDict(json.loads(text))) == config
 
 
-def test_a_part_of_the_data_section_changes_what_it_names_only():
+def test_a_data_override_changes_only_what_it_names():
   data = small.resolve().data
   part = load.data_section(
     data, {'split': 'test', 'weight': 3.0, 'generator.order': 1}, 'eval.sets.test'
@@ -215,7 +215,7 @@ def test_a_part_of_the_data_section_changes_what_it_names_only():
     load.data_section(data, {'splt': 'test'}, 'eval.sets.test')
 
 
-def test_wrong_values_hide_no_conflict_of_other_fields_and_invent_none():
+def test_a_wrong_value_hides_only_conflicts_it_is_part_of():
   message = problem(
     **{
       'train.batch_size': '2.5',

@@ -36,7 +36,7 @@ def problem_of(dotted, value):
   return None
 
 
-def test_base_gives_a_value_to_every_field_and_knows_no_other():
+def test_base_gives_a_value_to_every_field_and_no_other():
   def names(values, prefix=''):
     found = []
     for key, value in values.items():
@@ -49,7 +49,7 @@ def test_base_gives_a_value_to_every_field_and_knows_no_other():
   assert set(names(small.base_config().to_dict())) == leaves
 
 
-def test_every_field_is_of_a_kind_that_the_door_can_check():
+def test_every_field_has_a_type_that_loading_can_check():
   known = (bool, int, float, str, int | None, float | None)
   for dotted, annotation, _ in FIELDS:
     is_plain = annotation in known
@@ -82,7 +82,7 @@ BAD_FOR_ANY = (
 
 
 @pytest.mark.parametrize('dotted', [dotted for dotted, _, _ in FIELDS])
-def test_no_strange_value_passes_or_ends_in_another_error(dotted):
+def test_a_value_of_another_type_is_a_named_config_error(dotted):
   """Fuzz: each field times values of the wrong kind; the error names the field."""
   for value in BAD_FOR_ANY:
     problem = problem_of(dotted, value)
@@ -92,7 +92,7 @@ def test_no_strange_value_passes_or_ends_in_another_error(dotted):
 
 @pytest.mark.parametrize('text', ['{[]: 1}', '(' * 500, '\0', '1e', '--', '"', '[1,'])
 @pytest.mark.parametrize('dotted', ['model.num_layers', 'optimizer.eps', 'model.bias'])
-def test_no_text_from_the_command_line_ends_in_another_error(dotted, text):
+def test_malformed_override_text_is_a_named_config_error(dotted, text):
   assert dotted in problem_of(dotted, text)
 
 

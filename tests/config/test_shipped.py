@@ -1,4 +1,4 @@
-"""Every shipped config: it passes the door, has shapes, a schedule and a docstring."""
+"""Every shipped config resolves, has shapes, a schedule and a docstring."""
 
 import ast
 import dataclasses
@@ -42,7 +42,7 @@ def load(spec, **overrides):
 
 
 @pytest.mark.parametrize('spec', SPECS)
-def test_it_passes_the_door_and_has_shapes(spec):
+def test_every_shipped_config_resolves_and_has_shapes(spec):
   config = load(spec)
   cfg = dataclasses.replace(config.model, vocab_size=config.model.vocab_size or 256)
   shapes = flops.abstract_params(cfg)
@@ -80,7 +80,7 @@ def test_a_wrong_argument_lists_the_choices(name):
 
 
 @pytest.mark.parametrize('name', FILES)
-def test_its_docstring_says_what_and_how_and_names_every_size(name):
+def test_its_docstring_has_the_command_and_every_size(name):
   doc = ast.get_docstring(ast.parse((ROOT / 'configs' / name).read_text()))
   assert doc
   if name == 'base.py':
@@ -103,7 +103,7 @@ def test_gpt3_follows_the_papers_optimizer(spec):
   assert config.model.layer_pattern == ('global', 'local:256')
 
 
-def test_gpt3_175b_divides_over_the_pod_of_the_design_document():
+def test_gpt3_175b_divides_over_an_8x8x16_pod():
   config = load('gpt3.py:175b')
   sizes = axis_sizes(config.parallel.mesh, 8 * 8 * 16)
   assert (sizes['fsdp'], sizes['tensor']) == (128, 8)
@@ -140,7 +140,7 @@ def test_shakespeare_settings_are_those_of_nanogpt(setting, numbers):
 
 
 @pytest.mark.shared
-def test_nanogpts_validation_text_is_the_last_tenth_of_shakespeare(shared_tfds):
+def test_nanogpts_validation_text_is_the_last_tenth(shared_tfds):
   config = load('shakespeare_char.py', **{'data.data_dir': str(shared_tfds)})
   fields = config.eval.sets['nanogpt_validation']
   part = data_section(config.data, fields, 'eval.sets')

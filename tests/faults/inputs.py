@@ -54,7 +54,7 @@ def load_hostile_values(fraction, rng, folder):
           continue
         for name, value in config_faults.VALUES.items():
           for form in (value, str(value)):
-            outcome = config_faults.door(values, field, form)
+            outcome = config_faults.validate(values, field, form)
             yield f'{spec}: {field}={name}', *outcome
 
   return _row('hostile values when a config is loaded', tries())
@@ -68,7 +68,7 @@ def train_hostile_values(fraction, rng, folder):
     for field in config_faults.fields():
       jax.clear_caches()  # each value makes programs of its own
       for name, value in (config_faults.VALUES | {'link': 'link'}).items():
-        accepted = config_faults.door(base, field, value)[0] == 'passed'
+        accepted = config_faults.validate(base, field, value)[0] == 'passed'
         if not accepted or rng.random() >= fraction:
           continue
         with runs.time_limit(MAX_VALUE_SECONDS):

@@ -20,8 +20,8 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
 from gpt_jax.workdir import files
 
-PRUNED = 'pruned'  # steps on their way out: renamed first, so that none is half there
-SCRATCH = '*.orbax-checkpoint-tmp*'  # steps on their way in: renamed last
+PRUNED = 'pruned'  # steps that are deleted are moved here first: none is half there
+SCRATCH = '*.orbax-checkpoint-tmp*'  # steps that are written get their name last
 
 
 @dataclasses.dataclass
@@ -133,7 +133,7 @@ class Checkpoints(CheckpointReader):
     self._sweep()
 
   def close(self):
-    """Waits for the last save and closes the folder. Call it on every way out."""
+    """Waits for the last save and closes the folder. Call it in any case."""
     try:
       self.wait()
     finally:

@@ -55,7 +55,7 @@ def chunks(folder):
   pending = [(v['root']['location'], b'') for v in newest if 'location' in v['root']]
   while pending:
     location, prefix = pending.pop()
-    if location in seen:  # a tree that somebody made could lead back to itself
+    if location in seen:  # a crafted tree could contain a cycle
       continue
     seen.add(location)
     node = ts.ocdbt.dump(store, location).result()

@@ -45,8 +45,8 @@ class Owner:
 def held(workdir, report=None):
   """Holds the lock of `workdir`, an existing folder, while the block runs.
 
-  `report(text)` is called when a dead process' lock was taken over (default: standard
-  error). Raises StorageError naming the process that writes there now.
+  `report(text)` is called when the lock of a dead process was taken over (default:
+  standard error). Raises StorageError naming the process that writes there now.
   """
   path = pathlib.Path(workdir) / FILE
   me = _this_process()
@@ -159,7 +159,7 @@ def _this_process():
 def _start_tick(pid):
   """Returns the clock tick in which process `pid` began, '' when there is none."""
   if not pathlib.Path('/proc/self/stat').exists():
-    return 'there' if _exists(pid) else ''
+    return 'exists' if _exists(pid) else ''
   fields = _line(f'/proc/{pid}/stat').rpartition(')')[2].split()
   return '' if not fields or fields[0] in 'ZX' else fields[19]  # zombie, dead
 

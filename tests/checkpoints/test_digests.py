@@ -12,7 +12,7 @@ from tests.faults import flips
 
 @pytest.fixture(scope='module')
 def template(tmp_path_factory):
-  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'whole')
+  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'undamaged')
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def step(template, tmp_path):
 
 @pytest.mark.parametrize('damage', flips.DAMAGES)
 def test_damage_to_any_file_is_noticed_and_named(template, tmp_path, damage):
-  """Without loading anything; `test_fault_flips` goes the whole way."""
+  """By the files alone; tests/faults/test_flips.py restores as well."""
   rng = random.Random(damage)
   for file in flips.files_of(template / '3'):
     name = file.relative_to(template / '3').as_posix()
@@ -123,5 +123,5 @@ def test_paths_that_lead_out_of_the_folder_are_refused_unopened(step, path):
 
 
 def test_long_lists_of_damage_are_shortened():
-  damages = [digests.Damage(str(n), 'gone') for n in range(12)]
-  assert digests.describe(damages).endswith('9: gone\n  ... and 2 more')
+  damages = [digests.Damage(str(n), 'missing') for n in range(12)]
+  assert digests.describe(damages).endswith('9: missing\n  ... and 2 more')

@@ -21,7 +21,7 @@ from tests.faults import flips
 
 @pytest.fixture(scope='module')
 def template(tmp_path_factory):
-  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'whole')
+  return flips.make_steps(tmp_path_factory.mktemp('steps') / 'undamaged')
 
 
 @pytest.fixture

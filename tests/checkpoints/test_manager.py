@@ -201,7 +201,7 @@ def test_a_failed_save_is_reported_under_its_own_step(
     assert 'steps [1]' in str(error.value) and 'MB' in str(error.value)
     assert saved.steps() == [1]  # it was to be replaced, and is still there
     saved.check()
-    save_steps(saved, [None], first=3)  # goes on once there is space
+    save_steps(saved, [None], first=3)  # works again once there is space
     saved.wait()
     assert saved.steps() == [3]
   assert sorted(p.name for p in tmp_path.iterdir()) == ['3']

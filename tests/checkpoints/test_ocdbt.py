@@ -1,4 +1,4 @@
-"""Bytes of data files are told apart by the array they hold."""
+"""Which bytes of data files hold which array."""
 
 import json
 

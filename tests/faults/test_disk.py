@@ -1,4 +1,4 @@
-"""A disk that is full for a while costs a run nothing; the kernel refuses for real."""
+"""A run survives a full disk, which the kernel enforces (RLIMIT_FSIZE, a small tmpfs)."""
 
 import os
 import resource
@@ -29,8 +29,8 @@ def test_a_run_survives_a_full_disk_and_ends_bit_equal(
       'checkpoint.retry_seconds': 50 * (0.01,), 'logging.tensorboard': True,
     }
   )  # fmt: skip
-  loop.train(config, tmp_path / 'whole', quiet=True)
-  usual = loop.default_hooks
+  loop.train(config, tmp_path / 'reference', quiet=True)
+  run_hooks = loop.default_hooks
 
   def with_a_full_disk(session, saver):
     def act(session, progress):
@@ -42,14 +42,14 @@ def test_a_run_survives_a_full_disk_and_ends_bit_equal(
       if progress.step == 12:
         limit(resource.RLIM_INFINITY)
 
-    return [*usual(session, saver), hooks.Every(1, act)]
+    return [*run_hooks(session, saver), hooks.Every(1, act)]
 
   monkeypatch.setattr(loop, 'default_hooks', with_a_full_disk)
   loop.train(config, tmp_path / 'run')
-  said = capsys.readouterr().out
-  assert 'step 6 could not be saved in' in said and 'It takes up to' in said
-  assert 'eval.json was not written' in said and 'saving works again' in said
-  runs = [tmp_path / 'run', tmp_path / 'whole']
+  output = capsys.readouterr().out
+  assert 'step 6 could not be saved in' in output and 'It takes up to' in output
+  assert 'eval.json was not written' in output and 'saving works again' in output
+  runs = [tmp_path / 'run', tmp_path / 'reference']
   assert tiny_runs.lines(runs[0]) == tiny_runs.lines(runs[1])
   tiny_runs.assert_same(*(tiny_runs.saved_arrays(run) for run in runs))
   assert [path.name for path in (runs[0] / 'checkpoints').iterdir()] == ['16']

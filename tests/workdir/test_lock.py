@@ -97,10 +97,10 @@ def test_of_many_simultaneous_starts_exactly_one_wins(tmp_path, is_stale):
 def test_taking_over_a_lock_names_the_killed_owner(tmp_path):
   leave_a_dead_lock(tmp_path)
   dead = lock.owner(tmp_path)
-  said = []
-  with lock.held(tmp_path, said.append) as me:
+  reports = []
+  with lock.held(tmp_path, reports.append) as me:
     assert lock.owner(tmp_path) == me
-  assert len(said) == 1 and f'took over the lock of process {dead.pid}' in said[0]
+  assert len(reports) == 1 and f'took over the lock of process {dead.pid}' in reports[0]
   assert lock.owner(tmp_path) is None
 
 

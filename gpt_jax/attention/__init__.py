@@ -1,13 +1,9 @@
-"""Attention as pure functions: masks, positions, a KV cache, and one file per kernel.
+"""Attention as pure functions: masks as data, and one file per kernel.
 
-Read `masks` (a mask is data) and `dense` (the definition) first. A new kernel is one
-file with an `attend` and one line in KERNELS:
-
-  attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) -> out_BHTK
-
-It does exactly what is asked or raises ConfigError saying what it cannot do. What a
-remat policy may save, above all its output, it names `attended`
-(`jax.ad_checkpoint.checkpoint_name`).
+Read `masks` and `dense` (the definition) first. A new kernel is a file and a line in
+KERNELS: `attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap, dropout) -> out_BHTK`.
+It does exactly what is asked or raises ConfigError; what remat may save, its output
+above all, it names 'attended' (`jax.ad_checkpoint.checkpoint_name`).
 """
 
 import functools
@@ -25,27 +21,25 @@ KERNELS = {
   'fused': fused.attend,
 }
 
+# Kernels that place themselves on a mesh: their `attend` takes `rules` as well.
 SHARDED_KERNELS = {
   'ring': ring.attend,
   'splash': splash.attend,
 }
-"""Kernels that place themselves on a mesh: their `attend` takes `rules` as well."""
 
+# Kernel -> what its `attend` refuses; kernels that are not here do everything.
 CANNOT = {
   'blockwise': ('dropout',),
   'fused': ('softcap', 'dropout'),
   'ring': ('dropout',),
   'splash': ('dropout',),
 }
-"""Kernel -> features that its `attend` refuses. A kernel that is not here has all."""
 
+# Tokens from which on the blockwise kernel is faster, forward and backward. Against the
+# dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a loaded CPU 0.52 of
+# the time at 512 tokens, 0.39 at 1024 and 0.21 at 2048; 0.49 of the cycles of a TPU v5e
+# at 1024. At 256 the two are level within the noise.
 BLOCKWISE_FROM = 512
-"""Tokens from which on the blockwise kernel is faster everywhere, forward and backward.
-
-Against the dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a loaded
-CPU 0.52 of the time at 512 tokens, 0.39 at 1024 and 0.21 at 2048; 0.49 of the cycles of
-a TPU v5e at 1024. At 256 the two are level within the noise.
-"""
 
 
 def problems(config):
@@ -68,14 +62,10 @@ def problems(config):
 
 
 def choose_kernel(config, *, rules=None, has_prefix=False):
-  """Returns `(kernel name, attend)` for a Config, with scale and soft-cap bound.
+  """Returns `(kernel name, attend(q_BHTK, k_BGSK, v_BGSK, mask, dropout=None))`.
 
-  `attend(q_BHTK, k_BGSK, v_BGSK, mask, dropout=None)` is all that the model sees.
-
-  Args:
-    rules: `sharding.ShardingRules` of a training step. None when decoding: nothing is
-      dropped then, and a name of SHARDED_KERNELS counts as 'auto'.
-    has_prefix: whether masks show a prefix to all queries.
+  `rules` None means decoding: nothing is dropped, and a name of SHARDED_KERNELS counts
+  as 'auto'. `has_prefix`: whether masks show a prefix to all queries.
   """
   name = config.attention.kernel
   if name in SHARDED_KERNELS and rules is None:
@@ -103,7 +93,6 @@ def bind(kernel, cfg, attention=None):
 
 
 def _choose(config, rules, has_prefix):
-  """Returns the name that 'auto' stands for."""
   model, seq_len = config.model, config.data.seq_len
   if rules is None:
     platform = jax.default_backend()

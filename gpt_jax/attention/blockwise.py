@@ -20,10 +20,9 @@ from gpt_jax.core.matmul import sum_dtype
 def attend(
   q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None, block=None
 ):
-  """Returns attention's output as `dense.attend` does; see there for the arguments.
+  """Returns attention's output as `dense.attend` does, but zeros for padding.
 
-  Queries that see no key (padding) give zeros. ALiBi's slopes get no gradient. `block`
-  is at most how many tokens a block has; None: `online_softmax.block_size`. Raises
+  ALiBi's slopes get no gradient. `block`: tokens in a block, at most. Raises
   ConfigError for dropout.
   """
   if dropout is not None:
@@ -66,17 +65,14 @@ class Blocks:
   key_size: int
 
   def tiles(self, softcap):
-    """Returns the `online_softmax.Tiles`."""
     is_padded = self.num_keys % self.key_size  # the last block of keys ends in padding
     num_keys = self.num_keys if is_padded else None
     return online_softmax.Tiles(self.query_size, self.key_size, softcap, num_keys)
 
   def pairs(self, mask):
-    """Returns the first query and first key of each pair to visit, int32 [N, 2].
-
-    Left out are those that `online_softmax.is_visible` rules out while tracing: so the
-    program is as small for 16,384 tokens as for 512, and its FLOPs can be counted.
-    """
+    """Returns the first query and first key of each pair to visit, int32 [N, 2]."""
+    # Known while tracing: the program is as small for 16,384 tokens as for 512, and its
+    # FLOPs can be counted.
     first_t = np.arange(0, self.num_queries, self.query_size)[:, None]
     first_s = np.arange(0, self.num_keys, self.key_size)[None]
     last_t = np.minimum(first_t + self.query_size, self.num_queries) - 1
@@ -87,7 +83,7 @@ class Blocks:
 
 
 def _even(length, block):
-  """Returns the size of equal blocks, as few as `block` tokens in each allow."""
+  # The size of equal blocks, as few as `block` tokens in each allow.
   return -(-length // -(-length // block))
 
 
@@ -133,6 +129,6 @@ _attend.defvjp(_forward, _backward)
 
 
 def _pairs(blocks, mask):
-  """Returns the pairs for `online_softmax`: arrays and mask have the same indices."""
+  # Here indices in the arrays are those in the mask.
   t, s = blocks.pairs(mask).T
   return t, s, t, s

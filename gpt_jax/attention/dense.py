@@ -12,12 +12,9 @@ from gpt_jax.core.matmul import einsum, sum_dtype
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """Returns attention's output, [B, H, T, K] in the dtype of `q_BHTK`.
 
-  Args:
-    mask: `masks.Mask`.
-    scale: multiplies queries before the matmul.
-    softcap: c > 0 maps scores s to c tanh(s / c). Gemma 2, arXiv:2408.00118.
-    dropout: function applied to attention weights, or None.
-  Attention Is All You Need, arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245.
+  arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245. `scale` multiplies queries;
+  `softcap` c > 0 maps scores s to c tanh(s / c) (Gemma 2, arXiv:2408.00118); `dropout`
+  is a function applied to attention weights.
   """
   B, H, T, K = q_BHTK.shape
   G, S = k_BGSK.shape[1:3]
@@ -42,11 +39,9 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def softmax(scores_TS, dtype):
-  """Returns the softmax over the last axis, rounded to `dtype`.
-
-  Its derivative reads the rounded weights: nothing of full precision is saved for the
-  backward pass, and no division is done twice.
-  """
+  """Returns the softmax over the last axis, rounded to `dtype`."""
+  # Its derivative reads the rounded weights: nothing of full precision is saved for the
+  # backward pass, and no division is done twice.
   return jax.nn.softmax(scores_TS, axis=-1).astype(dtype)
 
 

@@ -8,11 +8,7 @@ from gpt_jax.core.errors import ConfigError
 
 
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
-  """Returns attention's output as `dense.attend` does; see there for the arguments.
-
-  cuDNN runs on GPUs in half precision, XLA's own lowering elsewhere. Raises ConfigError
-  for soft-caps and dropout.
-  """
+  """Returns what `dense.attend` does; raises ConfigError for soft-caps and dropout."""
   if softcap or dropout is not None:
     what = f'attention.softcap={softcap}' if softcap else 'model.attention_dropout'
     raise ConfigError(
@@ -32,6 +28,7 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     bias_BHTS = jnp.maximum(mask.dense(T, S), lowest).astype(q_BHTK.dtype)
     shape_BHTS = (q_BHTK.shape[0], q_BHTK.shape[1], T, S)
     rules['bias'] = jnp.broadcast_to(bias_BHTS, shape_BHTS)
+  # Elsewhere XLA's own lowering.
   on_gpu = jax.default_backend() == 'gpu' and q_BHTK.dtype != jnp.float32
   out_BTHK = jax.nn.dot_product_attention(
     *(x.swapaxes(1, 2) for x in (q_BHTK, k_BGSK, v_BGSK)),

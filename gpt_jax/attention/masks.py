@@ -17,20 +17,16 @@ from gpt_jax.core.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mask:
-  """A structured attention mask; None means that the rule is absent."""
+  """A structured attention mask; a part that is None has no effect."""
 
   causal: bool = dataclasses.field(default=True, metadata=dict(static=True))
   window: int | None = dataclasses.field(default=None, metadata=dict(static=True))
+  # Keys before this index are visible to every query (prefix LM).
   prefix_B: Array | None = None
-  """Keys before this index are visible to every query (prefix LM)."""
-  segments_BT: Array | None = None
-  """Segment of each query; 0 is padding."""
-  segments_BS: Array | None = None
-  """Segment of each key; None: the queries' own."""
-  query_start_B: Array | None = None
-  """Index of each row's first query among the keys (decoding)."""
-  slopes_H: Array | None = None
-  """ALiBi: scores lose `slope * distance`. arXiv:2108.12409, section 3."""
+  segments_BT: Array | None = None  # of each query; 0 is padding
+  segments_BS: Array | None = None  # of each key; None: the queries' own
+  query_start_B: Array | None = None  # index of the first query among the keys
+  slopes_H: Array | None = None  # ALiBi: scores lose slope * distance (2108.12409)
 
   def with_window(self, window):
     """Returns this mask limited to keys less than `window` away; None: itself."""
@@ -43,10 +39,7 @@ class Mask:
     return dataclasses.replace(self, slopes_H=slopes_H)
 
   def pad(self, queries, keys):
-    """Returns this mask for so many more queries and keys, which belong to no segment.
-
-    Without segments nothing changes.
-    """
+    """Returns this mask for so many more queries and keys of no segment."""
     if self.segments_BT is None:
       return self
     keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
@@ -57,10 +50,7 @@ class Mask:
     )
 
   def tile(self, query, key, num_queries, num_keys):
-    """Returns the mask of the queries from index `query` on and keys from `key` on.
-
-    The indices may be traced.
-    """
+    """Returns the mask of queries from `query` on and keys from `key` on."""
     # The tile's first query has the index `query - key`, which may be negative, among
     # the tile's own keys.
     start_B = jnp.zeros(1, jnp.int32)

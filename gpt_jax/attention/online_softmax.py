@@ -1,9 +1,7 @@
-"""FlashAttention over pairs of blocks in plain XLA: forward, then recomputed backward.
+"""FlashAttention (arXiv:2205.14135, section 3.1) over pairs of blocks in plain XLA.
 
 Softmax is online (arXiv:1805.02867): the state of a query (output, row_sum, row_max)
-takes blocks of keys in any order. The backward pass needs the output and a log-sum-exp
-per query, and recomputes scores (FlashAttention, arXiv:2205.14135, section 3.1). Which
-pairs there are, and where their blocks come from, is up to `blockwise` and `ring`.
+takes blocks of keys in any order. `blockwise` and `ring` say which pairs there are.
 """
 
 import dataclasses
@@ -15,17 +13,16 @@ import numpy as np
 
 from gpt_jax.core.matmul import einsum, sum_dtype
 
-LOWEST = float(np.finfo(np.float32).min)
-"""What `masks` adds to scores of hidden keys."""
+LOWEST = float(np.finfo(np.float32).min)  # as `masks` adds to scores of hidden keys
 
 
 def is_visible(mask, first_t, last_t, first_s, last_s):
   """Returns whether a query of first_t..last_t may see a key of first_s..last_s, bool.
 
-  The bounds are NumPy arrays of indices, inclusive, and broadcast. False only where
-  indices alone say so: a visible prefix and the position of a query in a cache are
-  known when the program runs.
+  Bounds are inclusive NumPy arrays, and broadcast.
   """
+  # False only where indices alone say so: a visible prefix and the position of a query
+  # in a cache are known when the program runs.
   visible = np.ones(np.broadcast_shapes(first_t.shape, first_s.shape), bool)
   if mask.query_start_B is None:
     if mask.causal and mask.prefix_B is None:
@@ -36,12 +33,10 @@ def is_visible(mask, first_t, last_t, first_s, last_s):
 
 
 def block_size(length):
-  """Returns how many tokens a block of a sequence of `length` has at most.
-
-  256 keeps a tile of scores in fast memory at usual batch sizes and skips 37 % of the
-  pairs of 1024 tokens. Long sequences come in small batches, whose tiles are too small
-  to fill a TPU's matrix unit: at 8192 tokens 512 needs 0.62 of the cycles of 256.
-  """
+  """Returns how many tokens a block of a sequence of `length` has at most."""
+  # 256 keeps a tile of scores in fast memory at usual batch sizes and skips 37 % of the
+  # pairs of 1024 tokens. Long sequences come in small batches, whose tiles are too
+  # small to fill a TPU's matrix unit: at 8192 tokens 512 needs 0.62 of the cycles.
   return 256 if length < 4096 else 512
 
 
@@ -52,8 +47,7 @@ class Tiles:
   query_size: int
   key_size: int
   softcap: float
-  num_keys: int | None = None
-  """Keys from this index on are padding; None: none are."""
+  num_keys: int | None = None  # keys from this index on are padding
 
   def bias(self, mask, t, s, shape_BGRTK):
     """Returns the mask of one pair, to add to scores, [B or 1, G or 1, R, T, S]."""
@@ -66,7 +60,6 @@ class Tiles:
     return bias_BHTS.reshape(-1, *shape_BGRTK[1:3], T, S)
 
   def scores(self, q_BGRTK, k_BGSK):
-    """Returns the scores of queries and keys, soft-capped, float32."""
     scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, sum_dtype(q_BGRTK))
     if not self.softcap:
       return scores_BGRTS
@@ -116,12 +109,10 @@ def update(tiles, state, q_BGRTK, k_BGSK, v_BGSK, mask, pairs):
 
 
 def finalize(state, dtype):
-  """Returns the output in `dtype` and the log-sum-exp of each query's scores, float32.
-
-  A query that saw no key gets zeros, and a log-sum-exp so large that its weights are 0
-  in the backward pass too.
-  """
+  """Returns the output in `dtype`, and each query's log-sum-exp of scores, float32."""
   out_BGRTK, row_sum_BGRT, row_max_BGRT = state
+  # A query that saw no key gets zeros, and a log-sum-exp so large that its weights are
+  # 0 in the backward pass too.
   is_empty_BGRT = row_max_BGRT <= LOWEST / 2
   out_BGRTK = out_BGRTK / jnp.where(is_empty_BGRT, jnp.inf, row_sum_BGRT)[..., None]
   lse_BGRT = jnp.where(is_empty_BGRT, -LOWEST, row_max_BGRT + jnp.log(row_sum_BGRT))
@@ -137,10 +128,7 @@ def delta(out_BGRTK, d_out_BGRTK):
 def add_gradients(
   tiles, grads, q_BGRTK, k_BGSK, v_BGSK, mask, lse_BGRT, delta_BGRT, d_out_BGRTK, pairs
 ):
-  """Returns `grads`, of queries, keys and values in float32, plus those of the pairs.
-
-  `lse_BGRT` is of `finalize` after all pairs, `delta_BGRT` of `delta`.
-  """
+  """Returns `grads` (of queries, keys and values, float32) plus those of the pairs."""
   dtype = sum_dtype(q_BGRTK)
 
   def visit(grads, pair):
@@ -172,7 +160,6 @@ def add_gradients(
 
 
 def _sum_over_queries(x_BGRTS, y_BGRTK, dtype):
-  """Returns the sum over all queries of a group, [B, G, S, K]."""
   return einsum('BGRTS,BGRTK->BGSK', x_BGRTS, y_BGRTK, dtype)
 
 

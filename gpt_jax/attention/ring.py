@@ -1,13 +1,8 @@
-"""Ring attention: rows sharded in time, keys and values passed from device to device.
+"""Ring Attention (arXiv:2310.01889): time is sharded, keys and values go round.
 
-Each device keeps its queries and works on one shard of keys at a time, while the next
-one is on its way from its neighbour: Ring Attention, arXiv:2310.01889, on the pairs of
-blocks of `online_softmax`. No device ever holds a whole row of keys. The backward pass
-passes keys and values round again, their float32 gradients one step behind them.
-
-Callers see tokens in order. Under a causal mask the kernel redistributes chunks to give
-all devices equal work at every step (`ring_schedule`); that costs one exchange of
-queries, keys, values and outputs.
+Each device works on one shard of keys at a time, while its neighbour sends the next.
+The backward pass sends keys and values again, their float32 gradients one step behind.
+Under a causal mask chunks are redistributed inside the kernel (`ring_schedule`).
 """
 
 import dataclasses
@@ -25,7 +20,7 @@ from gpt_jax.core.matmul import sum_dtype
 from gpt_jax.parallel.sharding import ShardingRules, activation_axes
 
 QUERIES, KEYS = activation_axes('BHTK'), activation_axes('BGTK')
-MASK = {
+MASK = {  # the logical axes of each array of a Mask
   'prefix_B': ('batch',),
   'query_start_B': ('batch',),
   # Replicated in time: one integer a token, beside hundreds in keys and values.
@@ -33,22 +28,15 @@ MASK = {
   'segments_BS': ('batch', None),
   'slopes_H': ('act_heads',),
 }
-"""Logical axes of each array of a Mask."""
 
 
 def attend(
   q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None, rules=None,
   block=None,
 ):  # fmt: skip
-  """Returns attention's output as `dense.attend` does; see there for the arguments.
+  """Returns what `blockwise.attend` does, and is it where `rules` do not shard time.
 
-  Queries that see no key (padding) give zeros. ALiBi's slopes get no gradient. Raises
-  ConfigError for dropout, and for sizes that do not divide over the mesh.
-
-  Args:
-    rules: `sharding.ShardingRules`; the ring runs along 'time'. Without rules, or with
-      time replicated, this is the blockwise kernel.
-    block: tokens in a block, at most; None: `online_softmax.block_size`.
+  Raises ConfigError for dropout, and for sizes that do not divide over the mesh.
   """
   if dropout is not None:
     raise ConfigError(
@@ -73,7 +61,6 @@ def attend(
 
 
 def _check(rules, shape_BHTK, shape_BGSK):
-  """Raises ConfigError for shapes that do not divide over the mesh."""
   heads, kv_heads = map(rules.mesh_axes.get, ('act_heads', 'act_kv_heads'))
   if heads != kv_heads:
     raise ConfigError(
@@ -123,7 +110,6 @@ class Ring:
 
   @property
   def axis(self) -> Any:
-    """The mesh axis, or several, that the ring runs along."""
     return self.rules.mesh_axes['time']
 
   @property
@@ -131,10 +117,7 @@ class Ring:
     return online_softmax.Tiles(*self.schedule.sizes, self.softcap)
 
   def shard_map(self, function, arrays, mask, out_names):
-    """Returns `function(self, *shards, mask)` run on every device.
-
-    `arrays` are (array, logical axes), `out_names` the logical axes of the results.
-    """
+    """Returns `function(self, *shards, mask)` of all devices; arrays come with axes."""
     mask_specs = {
       name: self._mask_spec(getattr(mask, name), names)
       for name, names in MASK.items()
@@ -190,18 +173,15 @@ class Ring:
     return carry
 
   def redistribute(self, arrays, axis, back=False):
-    """Returns shards in the order of the schedule, or `back` in that of the row.
-
-    The two chunks of a shard are adjacent along `axis`. One has an even index in the
-    row, one an odd one, in both orders: each device sends and receives one of each.
-    """
+    """Returns shards in the order of the schedule, or `back` in that of the row."""
+    # A shard's two chunks are adjacent along `axis`. One has an even index in the row,
+    # one an odd one, in both orders: each device sends and receives one of each.
     shards = self.schedule.queries
     if not shards.zigzag:
       return arrays
     is_even = jax.lax.axis_index(self.axis) % 2 == 0
 
-    def cross(pair):
-      """Maps (early, late) to (even, odd) and back; late is odd on even devices."""
+    def cross(pair):  # (early, late) to (even, odd) and back
       first, second = pair
       return jnp.where(is_even, first, second), jnp.where(is_even, second, first)
 
@@ -298,7 +278,7 @@ def _backward_shard(ring, q_BHTK, k_BGSK, v_BGSK, lse_BHT, delta_BHT, d_out_BHTK
 
 
 def _grouped(x_BHT, k_BGSK):
-  """Returns heads as [G, R]: K and V are not repeated for R = H / G query heads."""
+  # Heads as [G, R]: K and V are not repeated for R = H / G query heads.
   B, H, *rest = x_BHT.shape
   G = k_BGSK.shape[1]
   return x_BHT.reshape(B, G, H // G, *rest)

@@ -23,14 +23,14 @@ from gpt_jax.attention import online_softmax
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-  """Which tokens of a row each device holds: two chunks of `chunk` tokens."""
+  """Which tokens of a row each device holds: two chunks."""
 
   num_devices: int
-  chunk: int
+  chunk: int  # tokens
   zigzag: bool
 
   def index(self, device, t):
-    """Returns the index in the row of token `t` of a device's shard, traced or not."""
+    """Returns the index in the row of token `t` of a device's shard."""
     half = t // self.chunk  # 0 or 1
     if self.zigzag:
       chunk = device + half * (2 * self.num_devices - 1 - 2 * device)
@@ -49,10 +49,9 @@ class Stage:
 
   first: int
   num_steps: int
+  # Lists of pairs, int32: first query and first key of the blocks in the shards.
   patterns_PN2: np.ndarray
-  """Lists of pairs, int32: first query and first key of the blocks in the shards."""
-  pattern_RD: np.ndarray
-  """Which list each device follows at each step of this stage."""
+  pattern_RD: np.ndarray  # which list each device follows at each step of this stage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,12 +60,9 @@ class Schedule:
 
   queries: Shards
   keys: Shards
-  sizes: tuple[int, int]
-  """Tokens in a block of queries and of keys."""
-  visits_RDN2: tuple[np.ndarray, ...]
-  """For each step the pairs of each device, int32 [D, N, 2]."""
-  visible_RD: np.ndarray
-  """How many of them are visible; the others pad shorter lists."""
+  sizes: tuple[int, int]  # tokens in a block of queries and of keys
+  visits_RDN2: tuple[np.ndarray, ...]  # for each step the pairs of each device
+  visible_RD: np.ndarray  # how many of them are visible; the others are padding
 
   @property
   def num_steps(self):
@@ -78,10 +74,8 @@ class Schedule:
     return self.visible_RD.max(1).sum(), self.num_steps
 
   def stages(self):
-    """Returns the Stages in order; the first and the last step are their own stages.
-
-    Nothing is received before the first and nothing sent after the last.
-    """
+    """Returns the Stages in order; the first and the last step are their own stages."""
+    # Nothing is received before the first and nothing sent after the last.
     counts = [visits.shape[1] for visits in self.visits_RDN2]
     changes = {r for r in range(1, len(counts)) if counts[r] != counts[r - 1]}
     borders = sorted(changes | {0, 1, len(counts) - 1, len(counts)})
@@ -101,11 +95,7 @@ class Schedule:
 
 
 def make_schedule(mask, num_devices, num_queries, num_keys, sizes):
-  """Returns the Schedule of a row whose tokens divide into 2N chunks.
-
-  `sizes` of blocks divide the chunks. Pairs that `mask` hides by indices alone are left
-  out.
-  """
+  """Returns the Schedule of a row in 2N chunks, which the `sizes` of blocks divide."""
   candidates = [_schedule(mask, num_devices, num_queries, num_keys, sizes, False)]
   if num_queries == num_keys:
     candidates.append(_schedule(mask, num_devices, num_queries, num_keys, sizes, True))

@@ -1,7 +1,6 @@
 """Attention by splash, jax's Pallas kernel for TPUs: blocks stay in fast memory.
 
-The kernel takes one row, so it runs under `vmap` over the batch and `shard_map` over
-the mesh. Hidden blocks are skipped; keys and values of a group are not repeated.
+Hidden blocks are skipped; keys and values of a group are not repeated.
 """
 
 import functools
@@ -14,17 +13,16 @@ from jax.sharding import PartitionSpec
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel.sharding import ShardingRules, activation_axes
 
-LANES = 128
-"""Width of a TPU's vector registers: the unit of blocks."""
+LANES = 128  # width of a TPU's vector registers: the unit of blocks
 
+# Tokens of a block at most: its scores in float32 are 1 MiB of fast memory.
 BLOCK = 512
-"""Tokens of a block at most: its scores in float32 are 1 MiB of fast memory."""
 
+# Keys of a block of the backward kernel at most. Each block writes partial sums of the
+# queries' gradients: with two blocks their sum alone took 6 % of a GPT-2 124M step on a
+# TPU v5e. Matmuls still have the size of BLOCK; that some hidden ones are not skipped
+# costs less (docs/performance.md).
 GRADIENT_BLOCK = 2048
-"""Keys of a block of the backward kernel at most. Each block writes partial sums of the
-queries' gradients: with two blocks their sum alone took 6 % of a GPT-2 124M step on a
-TPU v5e. Matmuls still have the size of BLOCK; that some hidden ones are not skipped
-costs less (docs/performance.md)."""
 
 
 def attend(
@@ -38,11 +36,10 @@ def attend(
   dropout=None,
   rules: ShardingRules | None = None,
 ):
-  """Returns attention's output as `dense.attend` does; see there for the arguments.
+  """Returns attention's output as `dense.attend` does, unspecified for padding.
 
-  What padding sees is unspecified. On CPUs the kernel is interpreted: for tests, slow.
   Raises ConfigError for dropout, ALiBi, prefixes, a cache, GPUs, sharded time and rows
-  that do not fill blocks. `rules` None: one device.
+  that do not fill blocks. On CPUs the kernel is interpreted: for tests, slow.
   """
   T, S = q_BHTK.shape[2], k_BGSK.shape[2]
   refusal = _refusal(T, S, mask, dropout, rules)
@@ -110,7 +107,6 @@ def _platform(rules):
 def _run(
   q_BHTK, k_BGSK, v_BGSK, queries_BT=None, keys_BS=None, *, mask, softcap, interpret
 ):
-  """Returns the output for one device's shards; `q_BHTK` is scaled already."""
   H, T = q_BHTK.shape[1:3]
   S = k_BGSK.shape[2]
   query_size, key_size = _block(T, BLOCK), _block(S, BLOCK)

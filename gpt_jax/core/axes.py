@@ -1,7 +1,7 @@
 """Names of the mesh axes, and of the logical axes that presets map to them."""
 
+# Outermost (slowest network) first.
 MESH_AXES = ('data', 'fsdp', 'sequence', 'tensor', 'expert')
-"""The axes of every mesh, outermost (slowest network) first."""
 
 LOGICAL_AXES = (
   # parameters
@@ -11,4 +11,3 @@ LOGICAL_AXES = (
   'batch', 'time', 'stream_time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp',
   'act_vocab',
 )  # fmt: skip
-"""Names that model code gives to dimensions; `parallel.sharding` maps them."""

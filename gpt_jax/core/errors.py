@@ -4,7 +4,6 @@ The command line prints their message without a traceback. Any other exception i
 of ours (exit code 1).
 """
 
-
 import typing
 
 

@@ -1,10 +1,4 @@
-"""Matmuls with low-precision inputs and float32 sums, in the backward pass too.
-
-Autodiff of `einsum(..., preferred_element_type=float32)` multiplies float32 cotangents
-with bfloat16 operands. Such mixed matmuls miss the matrix units of every backend (on
-x86 AMX they run 5-10 times slower), so both backward matmuls are written out here:
-cotangents are rounded to the operands' dtype first, sums stay in float32.
-"""
+"""Matmuls with low-precision inputs and float32 sums, in the backward pass too."""
 
 import functools
 
@@ -15,17 +9,15 @@ from gpt_jax.core import matmul_cpu
 
 
 def einsum(equation, a, b, out_dtype=None) -> jax.Array:
-  """Returns the two-operand einsum of `a` and `b`, summed in float32.
+  """Returns the einsum of `a` and `b` in `out_dtype` (None: of `a`), summed in float32.
 
-  The result has `out_dtype`, by default the dtype of `a`. Each letter of `equation`
-  has to stand in two of its three terms, as in matmuls.
+  Each letter of `equation` has to be in two of its three terms, as in matmuls.
   """
   return _einsum(equation, a, b, out_dtype or a.dtype)
 
 
 def sum_dtype(x):
-  """Returns the dtype in which matmuls of `x` are summed: float32, or float64 for
-  float64, so that float64 oracles are exact throughout."""
+  """Returns the dtype in which matmuls of `x` are summed: float32, or float64."""
   return jnp.promote_types(x.dtype, jnp.float32)
 
 
@@ -59,6 +51,9 @@ def _forward(equation, a, b, dtype):
 
 
 def _backward(equation, dtype, operands, cotangent):
+  # Autodiff of `einsum(..., preferred_element_type=float32)` multiplies float32
+  # cotangents with bfloat16 operands. Such mixed matmuls miss the matrix units of every
+  # backend (on x86 AMX they run 5-10 times slower): cotangents are rounded first.
   a, b = operands
   terms, out = equation.split('->')
   left, right = terms.split(',')

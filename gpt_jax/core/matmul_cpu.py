@@ -6,12 +6,10 @@ import jax.numpy as jnp
 
 
 def unswapped_output(equation):
-  """Returns the output letters of `equation` in the order in which a dot makes them.
-
-  Asked for another order, jnp.einsum swaps the operands. For heads [B, H, T, K] out of
-  [B, T, D] and [D, H, K] XLA:CPU then transposes weights and tokens, which takes a
-  sixth of a float32 step.
-  """
+  """Returns the output letters of `equation` in the order in which a dot makes them."""
+  # Asked for another order, jnp.einsum swaps the operands. For heads [B, H, T, K] out
+  # of [B, T, D] and [D, H, K] XLA:CPU then transposes weights and tokens, which takes a
+  # sixth of a float32 step.
   left, right, out = _terms(equation)
   batch = [letter for letter in left if letter in right and letter in out]
   rows, columns = (
@@ -23,19 +21,17 @@ def unswapped_output(equation):
 
 
 def is_batched(equation):
-  """Returns whether `equation` stands for many matmuls: a letter is in all terms."""
+  """Returns whether a letter of `equation` is in all three terms."""
   left, right, out = _terms(equation)
   return bool(set(left) & set(right) & set(out))
 
 
 def weight_gradient(equation, dtype, a, b):
-  """Returns the einsum of `equation`, computed as one product of two matrices.
-
-  Given more than two dimensions, XLA:CPU would transpose `a` to put the summed
-  dimension innermost and, fused into that, without vector instructions, recompute the
-  activation or norm that made `a`. (Rows that are sharded in time on a mesh of CPUs
-  are gathered for it: tests have such meshes, runs do not.)
-  """
+  """Returns the einsum of `equation`, computed as a matmul of two matrices."""
+  # Given more than two dimensions, XLA:CPU would transpose `a` to put the summed
+  # dimension innermost and, fused into that, without vector instructions, recompute the
+  # activation or norm that made `a`. (Rows that are sharded in time on a mesh of CPUs
+  # are gathered for it: tests have such meshes, runs do not.)
   left, right, out = _terms(equation)
   if out and out[0] in right:
     left, right, a, b = right, left, b, a

@@ -1,8 +1,5 @@
-"""The Transformer as Flax Linen modules.
+"""The Transformer as Flax Linen modules; read `gpt` first.
 
-Read `gpt` first: it shows a block from top to bottom. `attention` and `layers` hold the
-parameters, `initializers` how they start, `positions` everything about position
-encodings (a new one is one entry in POSITIONS), `remat` what the backward pass
-recomputes, `cache` and `stacking` what decoding needs, `flops` what a token costs. An
-activation function is one entry in `layers.ACTIVATIONS`.
+A position encoding is an entry in `positions.POSITIONS`, an activation function one in
+`layers.ACTIVATIONS`; a new kind of block is a file beside `gpt`.
 """

@@ -31,10 +31,9 @@ class KVCache:
 
 
 def empty_cache(cfg, batch, length):
-  """Returns the cache of a GPT for `batch` rows of up to `length` tokens.
+  """Returns the cache of a GPT: a KVCache for each block, and `length_B` tokens read.
 
-  `layers` holds a KVCache for each block, stacked where layers are scanned; `length_B`
-  counts the tokens that each row has read.
+  Caches of scanned layers are stacked.
   """
 
   def zeros():

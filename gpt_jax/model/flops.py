@@ -31,12 +31,10 @@ def parameter_count(cfg):
 
 
 def matmul_parameters(cfg):
-  """Returns how many parameters each token is multiplied with: kernels and the head.
-
-  A tied embedding counts once, as the head: reading its rows is no matmul.
-  """
+  """Returns how many parameters each token is multiplied with: kernels and the head."""
   named = pytree.named_leaves(_scanned_params(cfg))
   kernels = sum(pytree.count(leaf) for name, leaf in named if name.endswith('/kernel'))
+  # A tied embedding counts once, as the head: reading its rows is no matmul.
   return kernels + (cfg.vocab_size * cfg.d_model if cfg.tie_embeddings else 0)
 
 
@@ -56,10 +54,7 @@ def forward_flops(cfg, seq_len, causal=False):
 
 
 def flops_per_token(cfg, seq_len, causal=False):
-  """Returns the FLOPs to train on one token: forward, and twice that backward.
-
-  Recomputation (`model.remat`) is not counted. For `causal` see `forward_flops`.
-  """
+  """Returns the FLOPs to train on one token, 3 times forward, recomputation aside."""
   return 3 * forward_flops(cfg, seq_len, causal) / seq_len
 
 
@@ -80,6 +75,5 @@ def _scanned_params(cfg):
 
 
 def _pairs(window, seq_len):
-  """Returns how many (query, key) pairs a causal layer of `window` keys has."""
   window = min(window or seq_len, seq_len)
   return window * (window + 1) // 2 + (seq_len - window) * window

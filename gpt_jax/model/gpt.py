@@ -115,10 +115,9 @@ class Group(nn.Module):
 
 
 class GPT(nn.Module):
-  """A Transformer over tokens; `cfg` is resolved: no field is None.
+  """A Transformer over tokens; `attend` is that of `attention.choose_kernel`.
 
-  `attend` is that of `attention.choose_kernel`. None, the dense kernel without a
-  soft-cap, is enough for shapes and initial parameters.
+  `attend` None, the dense kernel without a soft-cap, is enough for shapes and init.
   """
 
   cfg: ModelConfig
@@ -128,14 +127,10 @@ class GPT(nn.Module):
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
   ):
-    """Returns `(logits_BTV float32, cache)`.
+    """Returns `(logits_BTV float32, cache)` for int32 ids.
 
-    Args:
-      tokens_BT: int32 ids.
-      mask: `masks.Mask`; None is causal.
-      positions_BT: of each token; None counts from 0, or from the cache's end.
-      cache: from `cache.empty_cache`, extended by these tokens; None: no decoding.
-      deterministic: False applies dropout, with the 'dropout' random stream.
+    None: a causal `masks.Mask`, positions from 0 or the cache's end, and no `cache` (of
+    `cache.empty_cache`) to extend. `deterministic` False applies dropout.
     """
     x_BTD, head_VD, cache = self.hidden(
       tokens_BT, mask, positions_BT, cache, deterministic=deterministic
@@ -148,10 +143,9 @@ class GPT(nn.Module):
   def hidden(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
   ):
-    """Returns `(x_BTD, head_VD, cache)`, whose matmul x_BTD, head_VD is raw logits.
+    """Returns `(x_BTD, head_VD, cache)`: the matmul of the first two is raw logits.
 
-    `head_VD` is as stored. For losses that never hold all logits; arguments as of
-    `__call__`.
+    For losses that never hold all logits. `head_VD` is as stored.
     """
     cfg = self.cfg
     mask = masks.causal() if mask is None else mask

@@ -22,13 +22,11 @@ def hidden(cfg, fan_in):
 
 
 def residual(cfg, fan_in):
-  """Returns the initializer of a matrix that writes to the residual stream.
-
-  GPT-2 divides by sqrt(2 L), which keeps the stream's variance constant with depth
-  (Radford et al. 2019, section 2.3).
-  """
+  """Returns the initializer of a matrix that writes to the residual stream."""
   if cfg.init == 'fan_in':
     return truncated_normal(1 / math.sqrt(fan_in))
+  # Divided by sqrt(2 L), which keeps the stream's variance constant with depth: Radford
+  # et al. 2019 (GPT-2), section 2.3.
   return nn.initializers.normal(_width_std(cfg) / math.sqrt(2 * cfg.num_layers))
 
 

@@ -24,19 +24,16 @@ from gpt_jax.parallel.sharding import (
 class Linear(nn.Module):
   """`x` times a kernel by an einsum such as 'BTD,DHK->BHTK', plus a bias.
 
-  The letters of the kernel and of its bias (those of the output) stand for sizes in
-  `cfg` and for logical axes (`sharding.PARAMETER_AXES`).
+  Letters stand for sizes in `cfg` and for logical axes (`sharding.PARAMETER_AXES`).
   """
 
   cfg: ModelConfig
   rules: ShardingRules | None
   equation: str
-  initializer: Callable
-  """(cfg, fan_in) -> initializer of the kernel, such as `initializers.hidden`."""
+  initializer: Callable  # (cfg, fan_in) -> initializer, as `initializers.hidden`
 
   @property
   def spec(self):
-    """The MatmulSpec."""
     return MatmulSpec(self.equation)
 
   def setup(self):
@@ -59,7 +56,6 @@ class Linear(nn.Module):
     return shared_input_linears([self], x)[0]
 
   def add_bias(self, y):
-    """Returns `y` plus the bias, broadcast over dimensions that the kernel lacks."""
     if not self.cfg.bias:
       return y
     _, letters, out = self.spec.letters
@@ -76,14 +72,11 @@ class Linear(nn.Module):
 
 @jax.custom_vjp
 def _add_broadcast(y, bias):
-  """Returns `y` plus `bias` in the dtype of `y`.
-
-  The gradient of `bias` is summed in float32: over all tokens, bfloat16 gets stuck.
-  """
   return y + bias.astype(y.dtype)
 
 
 def _bias_gradient(bias, cotangent):
+  # In float32: over all tokens a sum in bfloat16 gets stuck.
   broadcast = [axis for axis, size in enumerate(bias.shape) if size == 1]
   total = cotangent.sum(broadcast, keepdims=True, dtype=sum_dtype(cotangent))
   return cotangent, total.astype(bias.dtype)
@@ -101,10 +94,7 @@ def shared_input_linears(linears, x):
 
 
 class Embed(nn.Module):
-  """An embedding [rows, D] whose rows have the logical axis `axis`.
-
-  `embed(ids_BT)` reads rows; `embed.embedding` is also the tied output head.
-  """
+  """An embedding [rows, D], rows along the logical `axis`; may be the output head."""
 
   cfg: ModelConfig
   rows: int
@@ -140,10 +130,8 @@ class Norm(nn.Module):
   """
 
   cfg: ModelConfig
-  kind: str
-  """'layernorm' or 'rmsnorm'."""
-  axis: str = 'embed_vector'
-  """Logical axis of scale and bias."""
+  kind: str  # 'layernorm' or 'rmsnorm'
+  axis: str = 'embed_vector'  # the logical axis of scale and bias
 
   @nn.compact
   def __call__(self, x):
@@ -174,11 +162,9 @@ ACTIVATIONS = {
 
 
 def _in_float32(activation):
-  """Returns `activation` computed in float32 and rounded once, forward and backward.
-
-  In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Saved
-  for the backward pass is the input alone, in its own dtype.
-  """
+  """Returns `activation` computed in float32 and rounded once, forward and backward."""
+  # In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Saved
+  # for the backward pass is the input alone, in its own dtype.
 
   def rounded(x):
     return activation(x.astype(sum_dtype(x))).astype(x.dtype)

@@ -1,7 +1,6 @@
 """Position encodings: learned, sinusoidal, rotary (RoPE) and ALiBi.
 
-A new encoding is its functions here, one entry in POSITIONS and its name in
-`config.schema.ModelConfig.position`.
+A new one is an entry in POSITIONS and its name in `ModelConfig.position`.
 """
 
 import dataclasses
@@ -17,14 +16,14 @@ from gpt_jax.model.layers import Embed
 class Position:
   """Where an encoding enters the model; None: not there."""
 
+  # (cfg, positions_BT) -> [B, T, D], added to the token embeddings
   embed: Callable | None = None
-  """(cfg, positions_BT) -> [B, T, D], added to the token embeddings."""
+  # (cfg, positions_BT) -> what `rotate` reads, computed once for all layers
   angles: Callable | None = None
-  """(cfg, positions_BT) -> what `rotate` reads, computed once for all layers."""
+  # (x_BHTK, angles) -> x_BHTK, applied to queries and keys
   rotate: Callable | None = None
-  """(x_BHTK, angles) -> x_BHTK, applied to queries and keys."""
+  # (cfg) -> [H]; scores lose slope times distance
   slopes: Callable | None = None
-  """(cfg) -> [H]; scores lose slope times distance (`masks.Mask.slopes_H`)."""
 
 
 def learned(cfg, positions_BT):
@@ -42,8 +41,7 @@ def sinusoids(cfg, positions_BT):
 def rotate(x_BHTK, angles_BTK2):
   """Returns `x_BHTK` with the pair (i, i + K/2) of each head rotated by `angles_BTK2`.
 
-  Computed in float32; the output keeps the dtype of `x_BHTK`. RoFormer,
-  arXiv:2104.09864, eq. 34, in the half-split order that Llama checkpoints use.
+  RoFormer, arXiv:2104.09864, eq. 34, in the half-split order of Llama checkpoints.
   """
   cos_BHTK2 = jnp.cos(angles_BTK2)[:, None]
   sin_BHTK2 = jnp.sin(angles_BTK2)[:, None]
@@ -56,33 +54,26 @@ def rotate(x_BHTK, angles_BTK2):
 
 
 def rope_angles(cfg, positions_BT):
-  """Returns the rotation of each position and pair, float32 [B, T, K / 2] in radians.
-
-  `cfg.rope_scaling` is 'none'; 'linear', which divides positions by `rope_factor`
-  (arXiv:2306.15595); 'ntk', which raises theta instead; or 'llama3', which divides only
-  frequencies whose wavelength is long against `rope_original_len` (Llama 3.1's
-  published rule, factors 1 and 4).
-  """
+  """Returns the angle of each position and pair, float32 [B, T, K / 2] in radians."""
   K, theta, factor = cfg.head_dim, cfg.rope_theta, cfg.rope_factor
   frequency_K2 = _frequencies(K, theta)
-  if cfg.rope_scaling == 'linear':
+  if cfg.rope_scaling == 'linear':  # arXiv:2306.15595
     frequency_K2 = frequency_K2 / factor
   elif cfg.rope_scaling == 'ntk':
     frequency_K2 = _frequencies(K, theta * factor ** (K / (K - 2)))
   elif cfg.rope_scaling == 'llama3':
     periods_K2 = cfg.rope_original_len * frequency_K2 / (2 * math.pi)
-    # 0 below one period in the original length, 1 above four.
+    # Llama 3.1's rule stretches only long wavelengths. 0 below one period in the
+    # original length, 1 above four.
     keep_K2 = jnp.clip((periods_K2 - 1) / (4 - 1), 0, 1)
     frequency_K2 = frequency_K2 * (keep_K2 + (1 - keep_K2) / factor)
   return positions_BT[..., None].astype(jnp.float32) * frequency_K2
 
 
 def alibi_slopes(cfg):
-  """Returns ALiBi's slope per head, float32 [H]. arXiv:2108.12409, section 3.
-
-  For a number of heads that is no power of two, the slopes of the power below are
-  followed by every second slope of the power above, as the authors' code does.
-  """
+  """Returns ALiBi's slope per head, float32 [H]. arXiv:2108.12409, section 3."""
+  # As in the authors' code: where H is no power of two, the slopes of the power below
+  # are followed by every second slope of the power above.
   below = 2 ** math.floor(math.log2(cfg.num_heads))
   slopes = [2 ** (-8 * (i + 1) / below) for i in range(below)]
   above = [2 ** (-8 * (i + 1) / (2 * below)) for i in range(0, 2 * below, 2)]

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 
+# Value of `model.remat` -> what is saved: nothing, matmul results, named arrays.
 POLICIES = {
   'full': None,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -10,7 +11,6 @@ POLICIES = {
     'query', 'key', 'value', 'attended', 'mlp_up', 'mlp_gate'
   ),
 }
-"""Value of `model.remat` -> what is saved: nothing, matmul results, named arrays."""
 
 
 def remat_block(block_class, cfg, i):
@@ -28,9 +28,8 @@ def remat_block(block_class, cfg, i):
 def apply_scanned(model, layers, x_BTD, caches, *rest):
   """Returns `layers(x_BTD, caches, *rest)` of a GPT whose layers are scanned.
 
-  Across TPU slices with remat full, the backward pass reads nothing before the loss has
-  its gradient: there, where there is dropout, gradients have to be taken inside a jit
-  or scan, not around one, since flax closes over its key.
+  Across TPU slices with remat full, gradients through dropout have to be taken inside a
+  jit or scan, not around one, since flax closes over its key.
   """
   # Other remat policies lose by it (experiments/LOG.md), and flax would drop gradients
   # through captured intermediates.

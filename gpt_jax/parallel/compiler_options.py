@@ -40,6 +40,7 @@ _GATHERS_START_EARLY = {'xla_enable_async_all_gather': 'true'}
 # GPT-2 124M step (docs/performance.md).
 _CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 
+# Prefix of jax's `device_kind` -> options; the first match counts.
 OPTIONS = {
   'cpu': _CPU,
   'TPU v4': _TPU | _GATHERS_START_EARLY,
@@ -49,13 +50,12 @@ OPTIONS = {
   'TPU v6': _TPU | _SPARSE_CORES_GATHER,
   'TPU': _TPU,
 }
-"""Prefix of jax's `device_kind` -> options; the first match counts."""
 
+# Options added where `model.remat` is full.
 WITH_FULL_REMAT = {
   'TPU v5 lite': _GATHERS_BESIDE_ELEMENTWISE,
   'TPU v5e': _GATHERS_BESIDE_ELEMENTWISE,
 }
-"""Options added where `model.remat` is full."""
 
 
 def options_for(mesh, remat):

@@ -14,13 +14,13 @@ from gpt_jax.core.errors import ConfigError
 def axis_sizes(requested, num_devices, num_slices=1):
   """Returns `{axis: size}` over MESH_AXES with -1 resolved to the devices left.
 
-  With data and another axis -1, data takes the slices and the other what is left in
-  each, so that weights do not travel between slices. Raises ConfigError when the sizes
-  do not multiply to `num_devices`.
+  Raises ConfigError when the sizes do not multiply to `num_devices`.
   """
   sizes = {axis: requested.get(axis, 1) for axis in MESH_AXES}
   shown = ', '.join(f'{axis}={size}' for axis, size in sizes.items())
   free = [axis for axis, size in sizes.items() if size == -1]
+  # With data and another axis -1, data takes the slices and the other what is left in
+  # each, so that weights do not travel between slices.
   data_is_slices = len(free) > 1 and 'data' in free
   if data_is_slices:
     sizes['data'] = num_slices
@@ -49,11 +49,7 @@ def slices_of(devices):
 
 
 def make_mesh(requested, devices=None):
-  """Returns a Mesh over `devices` (default: all) with the axes of MESH_AXES.
-
-  TPU slices lie along the outermost axis that their number divides, so that the slow
-  network between them carries only that axis' traffic.
-  """
+  """Returns a Mesh over `devices` (default: all) with the axes of MESH_AXES."""
   devices = list(jax.devices() if devices is None else devices)
   slices = slices_of(devices)
   shape = tuple(axis_sizes(requested, len(devices), len(slices)).values())
@@ -62,6 +58,8 @@ def make_mesh(requested, devices=None):
   if len(slices) == 1:
     grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     return Mesh(grid, MESH_AXES)
+  # Slices lie along the outermost axis that their number divides: the slow network
+  # between them carries only that axis' traffic.
   outer = next((i for i, size in enumerate(shape) if size % len(slices) == 0), None)
   if outer is None:
     raise ConfigError(

@@ -30,10 +30,9 @@ def initialize(
   """Joins this process to its run; returns the evidence for one, or None.
 
   Searched in this order: the arguments (`coordinator` is host:port of process 0), the
-  environment variables in VARIABLES that our launchers set, then each of CLUSTERS. Must
-  come before anything that touches a device. Raises UserError when the evidence is
-  incomplete or contradictory or process 0 cannot be reached in time; when another
-  process does not come in time, XLA ends this one with its own message.
+  variables in VARIABLES that our launchers set, then CLUSTERS. To be called before any
+  device is touched. Raises UserError when evidence is incomplete or contradictory or
+  process 0 is not reached in time; for any other process XLA ends this one.
   """
   if jax.distributed.is_initialized():
     return 'jax.distributed, already running'
@@ -108,11 +107,10 @@ def local_rows(sharding, batch_size):
 
 
 def global_batch(local_batch, sharding):
-  """Returns a dict of global jax.Arrays from each process's own rows.
+  """Returns a dict of global jax.Arrays from a dict of numpy arrays of `local_rows`.
 
-  `local_batch` maps names to numpy arrays with the rows of `local_rows`, all further
-  dimensions in full; those with fewer dimensions than `sharding` take its first ones.
-  Every process calls this with rows of the same shape.
+  Arrays with fewer dimensions than `sharding` take its first ones. Every process calls
+  this with rows of the same shape.
   """
   mine = local_rows(sharding, sharding.mesh.size)
   batch = {}
@@ -203,7 +201,6 @@ def _is_loopback(host):
 
 
 def _cluster():
-  """Returns jax's name of the cluster that started this process as one of several."""
   return next((name for name, (is_here, _) in CLUSTERS.items() if is_here()), None)
 
 

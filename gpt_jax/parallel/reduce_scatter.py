@@ -7,10 +7,7 @@ import jax
 
 
 def reduce_scatter(x, mesh, axes, dim):
-  """Returns this device's shard, along `dim`, of the sum of `x` over the mesh `axes`.
-
-  For use inside `jax.shard_map`.
-  """
+  """Returns this device's shard, along `dim`, of the sum of `x` over mesh `axes`."""
   if len(axes) > 1:  # axis_index_groups exist for one mesh axis only
     return jax.lax.psum_scatter(x, axes, scatter_dimension=dim, tiled=True)
   # XLA:TPU has a reduce-scatter for one ring of a torus; for a plane it makes an
@@ -32,11 +29,10 @@ def _ring_groups_of(mesh, axis):
 
 
 def ring_groups(coordinates):
-  """Returns one tuple of groups of device indices for each torus axis of a mesh axis.
+  """Returns one `axis_index_groups` for each torus axis that a mesh axis spans.
 
-  Each is an `axis_index_groups`; outermost first, so that reduce-scatters over them in
-  turn leave shards in the order of `coordinates`. (None,), one group of all, where
-  devices have no coordinates, lie on one ring, or are in no such order.
+  Outermost first: reduce-scatters over them in turn leave shards in the order of
+  `coordinates`. (None,), one group of all, where devices form no such grid.
   """
   if any(position is None for position in coordinates):
     return (None,)
@@ -56,12 +52,12 @@ def ring_groups(coordinates):
 
 
 def _groups(n, size, stride):
-  """Returns groups of `size` indices below `n` that are `stride` apart."""
+  # Groups of `size` indices below `n` that are `stride` apart.
   starts = [i for i in range(n) if i // stride % size == 0]
   return tuple(tuple(start + stride * k for k in range(size)) for start in starts)
 
 
 def _is_line(coordinates, group):
-  """Returns whether the devices of `group` differ in one coordinate only."""
+  # Whether the devices of `group` differ in one coordinate only.
   positions = [coordinates[i] for i in group]
   return sum(len(set(values)) > 1 for values in zip(*positions, strict=True)) == 1

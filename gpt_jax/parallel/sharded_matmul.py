@@ -1,10 +1,7 @@
-"""Matmuls on a mesh, with the collectives written out.
+"""Matmuls on a mesh, with the collectives of ZeRO-3 and Megatron-LM written out.
 
-One rule covers ZeRO-3 (arXiv:1910.02054) and Megatron's tensor and sequence parallelism
-(arXiv:2205.05198): what is sharded but needed in full is all-gathered before a matmul,
-partial sums are reduce-scattered to where their shards live, forward and backward, in
-the dtype of the matmul. Left to itself, XLA sums some gradients in float32 and
-all-reduces others, most of which each device then discards.
+What is sharded but needed in full is all-gathered before a matmul, partial sums are
+reduce-scattered to where their shards live: arXiv:1910.02054, arXiv:2205.05198.
 """
 
 import dataclasses
@@ -19,23 +16,18 @@ from gpt_jax.parallel.sharding import ShardingRules, activation_axes, parameter_
 
 @dataclasses.dataclass(frozen=True)
 class MatmulSpec:
-  """An einsum of an activation and a kernel, such as 'BTD,DF->BTF'.
+  """An einsum of an activation and a kernel whose letters give logical axes."""
 
-  Its letters say which logical axes the arrays have: `sharding.PARAMETER_AXES` and
-  `sharding.ACTIVATION_AXES`.
-  """
-
-  equation: str
+  equation: str  # such as 'BTD,DF->BTF'
 
   @property
   def letters(self):
-    """The letters of x, of the kernel and of the output."""
+    # Of x, of the kernel and of the output, as below.
     terms, out = self.equation.split('->')
     return (*terms.split(','), out)
 
   @property
   def axes(self):
-    """The logical axes of x, of the kernel and of the output."""
     x, kernel, out = self.letters
     return activation_axes(x), parameter_axes(kernel), activation_axes(out)
 
@@ -44,12 +36,10 @@ def sharded_matmul(rules, specs, x, kernels):
   """Returns the einsums of `x` and each of `kernels` as a list, in the dtype of `x`.
 
   Several kernels (query, key, value) share one gather of `x` and one sum of its
-  gradient. Shardings that the rule does not cover are left to XLA.
-
-  Args:
-    rules: `sharding.ShardingRules`; None: one device.
-    specs: a MatmulSpec for each kernel; the first dimension of `x` is the batch.
+  gradient. The first dimension of `x` is the batch; `rules` None: one device.
   """
+  # Left to itself, XLA sums some gradients in float32 and all-reduces others, most of
+  # which each device then discards.
   plans = tuple(_plan(rules, spec) for spec in specs)
   if all(plan is None for plan in plans):
     return [
@@ -68,10 +58,10 @@ def sharded_matmul(rules, specs, x, kernels):
 class _Collectives:
   """What it takes to get one array from its shards to the matmul, and back."""
 
+  # (dimension, mesh axes) to all-gather before the matmul.
   gathered: tuple[tuple[int, tuple[str, ...]], ...]
-  """(dimension, mesh axes) to all-gather before the matmul."""
+  # Mesh axes that hold partial sums of this array, or of its gradient.
   summed: tuple[str, ...]
-  """Mesh axes that hold partial sums of this array, or of its gradient."""
 
   def gather(self, array):
     for dim, axes in self.gathered:
@@ -87,12 +77,10 @@ class _Collectives:
     return jax.lax.psum(array, replicated) if replicated else array
 
   def reduced_matmul(self, equation, x, y, dtype, mesh):
-    """Returns `reduce` of a matmul, computed with the scattered dimension in front.
-
-    A TPU pads the innermost dimension to 128 lanes, and a scan over layers keeps shards
-    as they come: the few columns of `down` on each of 256 devices took eight times
-    their bytes.
-    """
+    """Returns `reduce` of a matmul, computed with the scattered dimension in front."""
+    # A TPU pads the innermost dimension to 128 lanes, and a scan over layers keeps
+    # shards as they come: the few columns of `down` on each of 256 devices took eight
+    # times their bytes.
     if len(self.gathered) != 1:
       return self.reduce(matmul.contract(equation, x, y, dtype), mesh)
     terms, letters = equation.split('->')
@@ -105,19 +93,14 @@ class _Collectives:
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-  """The collectives of one matmul."""
-
   x: _Collectives
   kernel: _Collectives
   out: _Collectives
 
 
 def _plan(rules: ShardingRules | None, spec):
-  """Returns the _Plan of a MatmulSpec; None where it is left to XLA.
-
-  That is where nothing is sharded, and where an array would have to be sliced, not
-  gathered.
-  """
+  """Returns the _Plan of a MatmulSpec; None where it is left to XLA."""
+  # That is where nothing is sharded, and where an array would have to be sliced.
   if rules is None:
     return None
   x, kernel, out = spec.letters
@@ -223,10 +206,8 @@ _sharded_matmul.defvjp(_forward, _backward)
 
 
 def sum_over_batch(rules, parts, names):
-  """Returns the sum of `parts` over their first dimension, sharded as `names` say.
-
-  That dimension stands for the devices over which the batch is sharded.
-  """
+  """Returns the sum over the first dimension of `parts`, sharded as `names` say."""
+  # That dimension stands for the devices over which the batch is sharded.
   total = parts.sum(0)
   if rules is None:
     return total

@@ -1,8 +1,4 @@
-"""Which mesh axes shard which dimension: logical axis names and presets for them.
-
-Model code names dimensions ('batch', 'embed', 'heads'), a preset says over which mesh
-axes each name is sharded. A new way to parallelise is a new entry in PRESETS.
-"""
+"""Which mesh axes shard which dimension: logical axis names, and presets for them."""
 
 import dataclasses
 import math
@@ -41,23 +37,23 @@ PRESETS = {
   | {'time': 'sequence', 'stream_time': ('sequence', 'tensor')},
 }
 
+# Letter of a kernel's dimension -> logical axis.
 PARAMETER_AXES = {
   'D': 'embed', 'F': 'mlp', 'H': 'heads', 'G': 'kv_heads', 'K': 'head_dim',
 }  # fmt: skip
-"""Letter of a kernel's dimension -> logical axis."""
 
+# Those of activations inside a layer.
 ACTIVATION_AXES = {
   'B': 'batch', 'T': 'time', 'F': 'act_mlp', 'H': 'act_heads', 'G': 'act_kv_heads',
   'K': 'head_dim',
 }  # fmt: skip
-"""Letter of an activation's dimension -> logical axis, inside a layer."""
 
+# The residual stream, BTD: between layers time is sharded further.
 RESIDUAL_AXES = ('batch', 'stream_time', 'act_embed')
-"""Logical axes of the residual stream, BTD: between layers time is sharded further."""
 
+# Rows just read from an embedding, BTD: sharded in width as the embedding is, and like
+# the stream along the mesh axes that this leaves.
 EMBED_AXES = ('read_batch', 'read_time', 'embed')
-"""Logical axes of rows just read from an embedding, BTD: sharded in width as the
-embedding is, and like the stream along the mesh axes that this leaves."""
 
 
 def parameter_axes(letters):
@@ -77,8 +73,8 @@ class ShardingRules:
   """Where each logical axis lives on one mesh."""
 
   mesh: Mesh
+  # Logical axis -> the mesh axes it is sharded over; absent or None: replicated.
   mesh_axes: dict[str, str | tuple[str, ...] | None]
-  """Logical axis -> the mesh axes it is sharded over; absent or None: replicated."""
 
   def spec(self, names):
     """Returns the PartitionSpec of an array whose dimensions have logical `names`."""
@@ -128,7 +124,6 @@ class ShardingRules:
 
 
 def _divisors(size, largest):
-  """Returns the divisors of `size` up to `largest`, as text."""
   found = [n for n in range(1, min(size, largest) + 1) if size % n == 0]
   return ', '.join(map(str, found))
 

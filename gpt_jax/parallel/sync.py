@@ -1,7 +1,6 @@
 """What the processes of a run agree on: all call, all get the same answer.
 
-Each function is a collective that waits for the steps in flight: call it at a start or
-a save, not at every step. A single process does not communicate.
+These are collectives that wait for the steps in flight: not for every step.
 """
 
 import jax
@@ -11,12 +10,11 @@ from jax.experimental import multihost_utils
 from gpt_jax.core import errors
 
 PROBLEM_BYTES = 4096
-CLASSES = {
+CLASSES = {  # exit code -> class of error
   kind.exit_code: kind
   for kind in vars(errors).values()
   if isinstance(kind, type) and issubclass(kind, errors.UserError)
 }
-"""Exit code -> class of error."""
 
 
 def any_process(flag):
@@ -36,10 +34,10 @@ def broadcast_from_primary(value):
 def raise_on_all(action):
   """Returns `action()`, or raises on all processes where it fails on one.
 
-  The others raise the same class of UserError (RuntimeError for other exceptions) with
-  that process's message, so that none waits for one that has ended. Of several failures
-  the last process's counts: the first may only miss a part that another did not write.
+  The others raise the same class of UserError, or RuntimeError, with its message.
   """
+  # Of several failures the last process's counts: the first may only miss a part that
+  # another did not write.
   try:
     result = action()
   except Exception as error:
@@ -54,7 +52,6 @@ def raise_on_all(action):
 
 
 def _error_of(process, text):
-  """Returns the error that `process` has reported as `text`."""
   code, _, message = text.partition(' ')
   if kind := CLASSES.get(int(code)):
     return kind(f'process {process}: {message.partition(": ")[2]}')

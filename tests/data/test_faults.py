@@ -1,4 +1,4 @@
-"""Damaged records and token files, dead and hanging readers, changed hosts."""
+"""Damaged records and token files, dead and hanging reader threads, changed data."""
 
 import ctypes
 import logging
@@ -87,7 +87,7 @@ def test_a_damaged_record_stops_the_run_and_is_named(shards, tmp_path):
   assert 'data.max_corrupt_records' in str(found.value)
 
 
-def test_damaged_records_are_left_out_as_far_as_allowed_and_listed(shards, tmp_path):
+def test_damaged_records_are_skipped_up_to_the_limit_and_listed(shards, tmp_path):
   records = [damaged_record(path) for path in shards]
   found = dataset(tmp_path, max_corrupt_records=2)
   assert len(found.stores[''].skipped) == 2
@@ -97,7 +97,7 @@ def test_damaged_records_are_left_out_as_far_as_allowed_and_listed(shards, tmp_p
   text = bytes(t for t in found.stores[''].tokens.tolist() if t < 256)
   left = [r for i, r in enumerate(RECORDS) if i not in (records[0], 15 + records[1])]
   assert text == b''.join(left)
-  # Kept tokens are no way around the limit, and the list is the same from them.
+  # Cached tokens do not evade the limit, and their list is the same.
   assert dataset(tmp_path, max_corrupt_records=2).fingerprint == found.fingerprint
   with pytest.raises(DataError, match='data.max_corrupt_records=1.*2 damaged'):
     dataset(tmp_path, max_corrupt_records=1)
@@ -111,13 +111,13 @@ def test_more_damaged_records_than_allowed_are_all_named(shards, tmp_path):
   assert all(f'{path}, record ' in str(found.value) for path in shards)
 
 
-def test_a_file_that_is_cut_off_is_named(shards, tmp_path):
+def test_a_truncated_file_is_named(shards, tmp_path):
   shards[1].write_bytes(shards[1].read_bytes()[:100])
   with pytest.raises(DataError, match=str(shards[1])):
     dataset(tmp_path)
 
 
-def test_bad_lines_and_bytes_can_be_left_out_too(tmp_path):
+def test_bad_lines_and_bytes_can_be_skipped_too(tmp_path):
   lines = [b'{"text": "%d good words"}' % i for i in range(20)]
   lines[3], lines[7] = b'{"text": "torn', b'{"text": 5}'
   (tmp_path / 'a.jsonl').write_bytes(b'\n'.join(lines))
@@ -132,10 +132,10 @@ def test_without_damage_the_limit_changes_no_fingerprint(shards, tmp_path):
   assert one.fingerprint == other.fingerprint
 
 
-# The kept tokens
+# The token cache
 
 
-def test_any_flipped_byte_of_kept_tokens_is_noticed_before_it_is_used(shards, tmp_path):
+def test_any_flipped_byte_of_the_token_cache_is_detected(shards, tmp_path):
   good = dataset(tmp_path)
   samples = [good.sample(n)['tokens'] for n in range(len(good))]
   (folder,) = (tmp_path / 'cache').iterdir()
@@ -154,7 +154,7 @@ def test_any_flipped_byte_of_kept_tokens_is_noticed_before_it_is_used(shards, tm
         np.testing.assert_array_equal(samples, again)
       path.write_bytes(whole)
     path.write_bytes(whole[:-3])
-    for _ in ('cut', 'gone'):
+    for _ in ('truncated', 'missing'):
       with pytest.raises(DataError, match=str(path)):
         dataset(tmp_path)
       path.unlink(missing_ok=True)
@@ -178,7 +178,7 @@ class Slow:
     return {'tokens': np.full(4, n)}
 
 
-def test_a_hanging_reader_is_announced_then_given_up_with_its_place(caplog):
+def test_a_hanging_reader_is_warned_about_then_times_out(caplog):
   release = threading.Event()
   with loader.Loader(Slow(release.wait)).batches(0, [1] * 9) as batches:
     for _ in range(3):
@@ -199,14 +199,14 @@ def test_a_slow_reader_is_waited_for():
     assert [int(batch['tokens'][0, 0]) for batch in batches] == [0, 1, 2, 3, 4]
 
 
-def test_a_reader_that_dies_without_a_word_is_an_error(monkeypatch):
+def test_a_reader_thread_that_dies_silently_is_an_error(monkeypatch):
   monkeypatch.setattr(loader, '_put', lambda item, ready, stopped: False)
   with loader.Loader(Slow(print)).batches(0, [1] * 5) as batches:
     with pytest.raises(DataError, match='has died while'):
       next(batches)
 
 
-def test_an_error_thrown_into_the_thread_reaches_the_step():
+def test_an_error_thrown_into_the_thread_reaches_the_consumer():
   waiting = threading.Event()
 
   def wait():
@@ -224,7 +224,7 @@ def test_an_error_thrown_into_the_thread_reaches_the_step():
       next(batches)
 
 
-# What may change when a run goes on, and what may not
+# What may change when a run resumes, and what may not
 
 
 @pytest.fixture(scope='module')
@@ -272,7 +272,7 @@ def test_other_files_are_refused_by_their_content(trained, tmp_path):
     )
 
 
-def test_the_flag_goes_on_with_other_data_all_the_same(trained, tmp_path):
+def test_allow_changes_resumes_with_other_data(trained, tmp_path):
   workdir, overrides = trained
   tiny_runs.copy(workdir, tmp_path / 'run')
   flags = tiny_runs.flags(overrides | {'data.seed': 9, 'train.steps': 4})
@@ -281,7 +281,7 @@ def test_the_flag_goes_on_with_other_data_all_the_same(trained, tmp_path):
   assert cli.main([*line, '--allow_changes']) == 0
 
 
-def test_any_number_of_readers_and_of_batches_ahead_gives_the_same_rows(trained):
+def test_rows_are_the_same_for_any_hosts_and_prefetching(trained):
   workdir, overrides = trained
   config = tiny_runs.tiny_config(overrides)
   tokenizer = setup.open_tokenizer(config, workdir)
@@ -301,11 +301,11 @@ def test_any_number_of_readers_and_of_batches_ahead_gives_the_same_rows(trained)
     np.testing.assert_array_equal(rows(count, ahead, 24), expected)
 
 
-def test_a_run_goes_on_with_another_number_of_batches_ahead(trained, tmp_path):
+def test_a_run_resumes_with_another_prefetch_depth(trained, tmp_path):
   workdir, overrides = trained
   tiny_runs.copy(workdir, tmp_path / 'run')
   longer = overrides | {'train.steps': 5}
   ahead = longer | {'data.prefetch_batches': 5, 'data.timeout_seconds': 99.0}
   loop.train(tiny_runs.tiny_config(ahead), tmp_path / 'run', quiet=True)
-  loop.train(tiny_runs.tiny_config(longer), tmp_path / 'whole', quiet=True)
-  assert tiny_runs.losses(tmp_path / 'run') == tiny_runs.losses(tmp_path / 'whole')
+  loop.train(tiny_runs.tiny_config(longer), tmp_path / 'straight', quiet=True)
+  assert tiny_runs.losses(tmp_path / 'run') == tiny_runs.losses(tmp_path / 'straight')

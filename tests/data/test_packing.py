@@ -1,4 +1,4 @@
-"""Packing: every token predicted once, documents kept apart, nothing lost."""
+"""Packing: every token predicted once, documents separated, nothing lost."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def test_evaluation_predicts_every_token_but_the_first_once(name, seq_len):
 
 
 @pytest.mark.parametrize('name', sorted(PACKED))
-def test_segments_are_whole_and_positions_count_in_them(name):
+def test_segments_are_contiguous_and_positions_count_within_them(name):
   for sample in samples(
     packing.pack(store(), config(seq_len=9, **PACKED[name]), for_eval=True)
   ):
@@ -83,7 +83,7 @@ def test_segments_are_whole_and_positions_count_in_them(name):
     assert (np.diff(sample['tokens'][:filled])[same] == 1).all()
 
 
-def test_documents_apart_never_share_a_segment():
+def test_masked_documents_never_share_a_segment():
   data = config(seq_len=9, packing='concat', mask_documents=True)
   document_of = np.repeat(np.arange(len(LENGTHS)), LENGTHS)
   for sample in samples(packing.pack(store(), data)):
@@ -92,13 +92,13 @@ def test_documents_apart_never_share_a_segment():
     np.testing.assert_array_equal(same_segment, owners[1:] == owners[:-1])
 
 
-def test_training_by_concatenation_drops_the_incomplete_end_and_is_bare():
+def test_concatenation_drops_the_incomplete_last_sample():
   found = samples(packing.pack(store(), config(seq_len=9)))
   assert len(found) == 74 // 9 and all(set(sample) == {'tokens'} for sample in found)
   np.testing.assert_array_equal(found[1]['tokens'], np.arange(10, 20))
 
 
-def test_first_fit_keeps_short_documents_whole_and_fills_its_bins():
+def test_first_fit_does_not_cut_short_documents_and_fills_bins():
   rng = np.random.default_rng(0)
   lengths = rng.integers(2, 40, size=2000).tolist()
   big = TokenStore(np.ones(sum(lengths), np.uint16), np.cumsum([0, *lengths]))
@@ -125,12 +125,12 @@ def test_a_sequence_longer_than_the_data_is_refused(name):
   assert len(packing.pack(store(), fits)) > 0
 
 
-def test_documents_of_one_token_cannot_be_packed_apart():
+def test_documents_of_one_token_cannot_be_packed_alone():
   with pytest.raises(DataError, match='only documents of one token'):
     packing.pack(store([1] * 20), config(seq_len=4, packing='pad'))
 
 
-def test_windows_begin_at_every_token_and_hold_what_follows():
+def test_windows_begin_at_every_token():
   packed = packing.pack(store(), config(seq_len=4, packing='windows'))
   assert len(packed) == 75 - 4
   for i, sample in enumerate(samples(packed)):

@@ -69,7 +69,7 @@ def test_the_stream_is_the_same_for_all_hosts_and_microbatches(make, packing):
   np.testing.assert_array_equal(read(dataset, [4, 8, 12, 4], 0, 4), stream[:28])
 
 
-def test_each_epoch_has_every_sample_once_in_an_order_of_its_own(make):
+def test_each_epoch_has_every_sample_once_in_its_own_order(make):
   dataset = make()
   epoch = len(dataset)
   first, second = (
@@ -93,7 +93,7 @@ def test_neighbouring_seeds_do_not_share_orders(make):
   assert order(1, 0) == order(1, 0)
 
 
-def test_evaluation_reads_each_token_once_and_fills_up_the_last_batch(make):
+def test_evaluation_reads_each_token_once_and_pads_its_end(make):
   dataset = make(for_eval=True)
   for hosts in (1, 2, 4):
     per_host = [
@@ -112,7 +112,7 @@ def test_evaluation_reads_each_token_once_and_fills_up_the_last_batch(make):
   assert len(list(loader.evaluation_batches(dataset, 8, max_batches=2))) == 2
 
 
-def test_mixtures_follow_their_weights_and_stay_a_function_of_the_index(make, tmp_path):
+def test_mixtures_follow_their_weights_at_any_start(make, tmp_path):
   for name in 'xy':
     (tmp_path / f'{name}.txt').write_text(name * 2000)
   mixture = {
@@ -131,7 +131,7 @@ def test_mixtures_follow_their_weights_and_stay_a_function_of_the_index(make, tm
   assert sum((b['segments'][:, 1:] > 0).sum() for b in found) == 4000
 
 
-def test_mixtures_of_unlike_members_are_refused(make, tmp_path):
+def test_mixtures_of_incompatible_members_are_refused(make, tmp_path):
   part = dict(source='jsonl', path=str(tmp_path), weight=1.0)
   with pytest.raises(
     ConfigError, match='data.mixture: some members keep documents apart'
@@ -152,7 +152,7 @@ def test_the_fingerprint_is_flat_and_names_what_changed(make):
   assert changed == {'data.seq_len', 'data.append_eos', 'data.seed'}
 
 
-def test_a_synthetic_source_brings_entropy_and_an_ids_tokenizer(make):
+def test_a_synthetic_source_has_entropy_and_the_ids_tokenizer(make):
   dataset = make(source='markov', path='', split='train')
   assert 1.2 < dataset.entropy < 2.2 and dataset.sample(0)['tokens'].max() < 16
   assert make().entropy is None
@@ -188,7 +188,7 @@ class Broken:
     return {'tokens': np.full(4, n)}
 
 
-def test_errors_of_the_reading_thread_reach_the_consumer_with_their_place():
+def test_errors_of_the_thread_reach_the_consumer():
   batches = loader.Loader(Broken()).batches(0, [2] * 10)
   assert [batch['tokens'][0, 0] for batch in itertools.islice(batches, 2)] == [0, 2]
   with pytest.raises(DataError, match='record 5 is damaged') as caught:
@@ -198,7 +198,7 @@ def test_errors_of_the_reading_thread_reach_the_consumer_with_their_place():
     next(batches)
 
 
-def test_closing_stops_the_thread_and_endless_sizes_are_fine(make):
+def test_closing_or_dropping_an_endless_reader_stops_its_thread(make):
   dataset = make()
   before = threading.active_count()
   with loader.Loader(dataset).batches(0, itertools.repeat(4)) as batches:

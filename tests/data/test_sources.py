@@ -1,6 +1,7 @@
-"""Text sources: what is found, how it is split, what identifies it, what is refused."""
+"""Text sources: files, splits, fingerprints, refusals; the interface of all sources."""
 
 import dataclasses
+import functools
 import gzip
 import json
 
@@ -11,7 +12,7 @@ from configs import base
 from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.data import splits, text_source
+from gpt_jax.data import python_library, splits, text_source
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -43,7 +44,7 @@ def write_array_records(path, records):
   writer.close()
 
 
-def test_one_file_is_cut_90_5_5_by_position(tmp_path):
+def test_one_file_is_split_90_5_5_by_position(tmp_path):
   content = ''.join(f'line {i}\n' for i in range(1000))
   (tmp_path / 'book.txt').write_text(content)
   parts = [
@@ -65,7 +66,7 @@ def test_a_bound_never_cuts_a_character(tmp_path):
     assert ''.join(part[0] for part in parts) == content
 
 
-def test_many_documents_go_whole_to_a_split_by_their_content(tmp_path):
+def test_many_documents_are_split_by_a_hash_of_their_content(tmp_path):
   records = [{'text': f'document {i}'} for i in range(1000)]
   write_json_lines(tmp_path / 'a.jsonl', records + records[:100])
   parts = {s: texts(source='jsonl', path=str(tmp_path), split=s) for s in SPLITS}
@@ -101,9 +102,7 @@ def test_gz_glob_folder_and_byte_order_mark_give_the_same_text(tmp_path):
   assert texts(source='text', path=str(tmp_path), split='all') == [content] * 2
 
 
-def test_relative_paths_are_looked_up_in_data_dir_then_environment(
-  tmp_path, monkeypatch
-):
+def test_relative_paths_are_found_in_data_dir_then_environment(tmp_path, monkeypatch):
   for name in ('one', 'two'):
     (tmp_path / name).mkdir()
     (tmp_path / name / 'a.txt').write_text(name)
@@ -113,7 +112,7 @@ def test_relative_paths_are_looked_up_in_data_dir_then_environment(
   assert texts(**here, data_dir=str(tmp_path / 'one')) == ['one']
 
 
-def test_pieces_of_a_large_document_join_to_it_and_cut_before_spaces(tmp_path):
+def test_pieces_join_to_the_document_and_are_cut_before_spaces(tmp_path):
   content = 'Ein schöner 语 Tag, \n\n und   mehr.\n' * 100_000
   (tmp_path / 'big.txt').write_text(content, encoding='utf-8')
   source = sources.make_source(config(source='text', path=str(tmp_path), split='all'))
@@ -140,7 +139,7 @@ def test_array_records_hold_text_or_json_objects(tmp_path):
   assert texts(**here, path=str(tmp_path / 'b*')) == ['one', '2']
 
 
-def test_fingerprint_follows_content_and_split_not_the_place(tmp_path):
+def test_fingerprints_depend_on_content_and_split_not_on_paths(tmp_path):
   for folder in ('x', 'y'):
     (tmp_path / folder).mkdir()
     (tmp_path / folder / 'a.txt').write_text('same')
@@ -159,6 +158,7 @@ def test_fingerprint_follows_content_and_split_not_the_place(tmp_path):
   assert changed != one and test.fingerprint != one
 
 
+@pytest.mark.slow  # it parses the standard library
 def test_python_docs_is_english_prose_split_without_overlap():
   made = {s: sources.make_source(config(source='python_docs', split=s)) for s in SPLITS}
   sizes = {s: sum(map(len, texts_of(source))) for s, source in made.items()}
@@ -227,7 +227,7 @@ def test_tfds_gives_records_splits_and_slices(shared_tfds):
 
 
 @pytest.mark.shared
-def test_a_text_file_is_cut_where_tfds_cut_tiny_shakespeare(shared_data, shared_tfds):
+def test_a_text_file_is_split_where_tfds_splits_it(shared_data, shared_tfds):
   path = str(shared_data / 'tiny_shakespeare' / 'input.txt')
   for split in SPLITS:
     there = texts(
@@ -245,12 +245,23 @@ def test_a_plug_in_that_is_no_source_is_refused():
     sources.make_source(config(source=f'{__name__}:make_bare'))
 
 
+@pytest.fixture
+def few_modules(monkeypatch):
+  """Makes the Python library appear to have 20 modules."""
+  modules = python_library._modules()[:20]
+  docs = functools.cache(python_library._docs.__wrapped__)
+  monkeypatch.setattr(python_library, '_modules', lambda: modules)
+  monkeypatch.setattr(python_library, '_docs', docs)
+
+
 @pytest.mark.parametrize('name', sorted(sources.SOURCES))
-def test_every_source_keeps_the_contract(name, tmp_path, request):
+def test_every_source_has_the_interface_of_the_base_class(name, tmp_path, request):
   (tmp_path / 'a.txt').write_text('some text ' * 50)
   write_json_lines(tmp_path / 'a.jsonl', [{'text': 'some text ' * 50}])
   write_array_records(tmp_path / 'a.array_record', [b'some text ' * 50])
   fields = dict(source=name, path=str(tmp_path))
+  if name == 'python_docs':  # parsing all modules takes seconds
+    request.getfixturevalue('few_modules')
   if name == 'tfds':
     folder = request.getfixturevalue('shared_tfds')
     fields = dict(source=name, name='c4_demo', data_dir=str(folder))
@@ -267,7 +278,7 @@ def test_every_source_keeps_the_contract(name, tmp_path, request):
   assert made.fingerprint['source'] == name and made.fingerprint['split'] == 'train'
 
 
-def test_shares_cover_the_unit_interval():
+def test_split_bounds_cover_the_unit_interval():
   bounds = [splits.BOUNDS[split] for split in SPLITS]
   assert bounds[0][0] == 0 and bounds[-1][1] == 1
   assert all(a[1] == b[0] for a, b in zip(bounds, bounds[1:], strict=False))

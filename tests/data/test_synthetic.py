@@ -28,7 +28,7 @@ def costs(source):
 
 
 @pytest.mark.parametrize('name', LANGUAGES)
-def test_the_true_model_costs_the_entropy(name):
+def test_the_true_model_attains_the_entropy(name):
   source = make(name, document_len=96, max_period=16)
   per_token = costs(source)
   # Markov's is the rate: of tokens with a full context behind them.
@@ -75,7 +75,7 @@ def test_entropy_equals_the_sum_over_all_words(name):
     assert source.entropy == pytest.approx(nats / (length - 1), abs=1e-9)
 
 
-def test_markov_rate_is_that_of_growing_blocks():
+def test_the_markov_rate_equals_that_of_growing_blocks():
   # H(X_1..X_n) - H(X_1..X_{n-1}) equals the rate for every n above the order.
   language = make('markov', vocab_size=3, order=2, concentration=0.5).language
 
@@ -115,7 +115,7 @@ def test_copies_repeat_and_inductions_tile():
   assert make('copy').entropy == pytest.approx(31 * math.log(8) / 63)
 
 
-def test_brackets_close_the_last_open_one_within_the_depth():
+def test_brackets_are_nested_within_the_maximum_depth():
   source = make('dyck', vocab_size=6, max_depth=3)
   deepest = 0
   for i in range(50):
@@ -131,7 +131,7 @@ def test_brackets_close_the_last_open_one_within_the_depth():
   assert dyck.DyckLanguage(6, 1, 101).entropy == pytest.approx(50 * math.log(3) / 100)
 
 
-def test_no_prediction_of_an_impossible_token():
+def test_impossible_tokens_have_probability_zero():
   language = repetition.RepeatingLanguage(4, [2], 4, ('vocab_size',))
   assert language.log_probs(np.array([1, 2, 1, 3]))[-1] == -math.inf
   assert dyck.DyckLanguage(4, 2, 8).log_probs(np.array([0, 3]))[-1] == -math.inf

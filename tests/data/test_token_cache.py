@@ -38,7 +38,7 @@ def open_tokens(source, folder, tokenizer=None, append_eos=True):
   )
 
 
-def test_documents_follow_each_other_with_end_tokens_and_offsets(tmp_path):
+def test_documents_are_concatenated_with_end_tokens_and_offsets(tmp_path):
   store = open_tokens(Texts('ab', '', 'c'), tmp_path)
   assert store.tokens.tolist() == [97, 98, 256, 99, 256]
   assert store.offsets.tolist() == [0, 3, 5]  # the empty document is left out
@@ -56,7 +56,7 @@ def test_small_batches_of_text_give_the_same_store(tmp_path, monkeypatch):
   np.testing.assert_array_equal(whole.offsets, parts.offsets)
 
 
-def test_tokens_are_made_once_and_again_when_anything_changes(tmp_path):
+def test_tokens_are_built_once_and_again_when_anything_changes(tmp_path):
   source = Texts('abc', 'de')
   open_tokens(source, tmp_path)
   reads = source.reads
@@ -82,7 +82,7 @@ def test_large_vocabularies_take_four_bytes(tmp_path):
 
 
 @pytest.mark.parametrize('bad', [-1, 12])
-def test_ids_outside_the_vocabulary_are_refused_with_their_place(tmp_path, bad):
+def test_ids_outside_the_vocabulary_are_located(tmp_path, bad):
   source = Ids([1, 2, 3], [4, 5, bad])
   with pytest.raises(DataError, match=f'token {bad} at position 2 of document 1'):
     open_tokens(source, tmp_path, IdsTokenizer(12))
@@ -94,7 +94,7 @@ def test_a_split_without_text_is_refused(tmp_path):
     open_tokens(Texts('', ''), tmp_path)
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+def test_an_unwritable_cache_folder_is_refused(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(StorageError, match='data.cache_dir'):
     open_tokens(Texts('a'), tmp_path / 'file')

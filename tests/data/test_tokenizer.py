@@ -1,4 +1,4 @@
-"""The base of all tokenizers, on one of four ids: bytes, prints, files, streams."""
+"""The base class of tokenizers: bytes, fingerprints, files, streaming."""
 
 import json
 
@@ -30,7 +30,7 @@ class Halves(Tokenizer):
     return self.model
 
 
-def test_text_is_the_joined_bytes_of_its_ids():
+def test_decoding_joins_the_bytes_of_the_ids():
   tokenizer = Halves()
   assert tokenizer.decode(tokenizer.encode('a\u00e9a')) == 'a\u00e9a'
   assert tokenizer.decode([2, 0, 3, 2]) == 'a\ufffda'
@@ -48,7 +48,7 @@ def test_an_id_outside_the_vocabulary_is_refused(token_id):
     Halves().bytes_of(token_id)
 
 
-def test_the_fingerprint_tells_what_decides_the_ids():
+def test_the_fingerprint_depends_on_all_that_decides_the_ids():
   prints = {
     Halves().fingerprint,
     Halves(model=b'other').fingerprint,
@@ -57,7 +57,7 @@ def test_the_fingerprint_tells_what_decides_the_ids():
   assert len(prints) == 3 and Halves().fingerprint in prints
 
 
-def test_it_is_kept_as_a_definition_and_a_model_file(tmp_path):
+def test_it_is_saved_as_a_definition_and_a_model_file(tmp_path):
   Halves(note='n').save(tmp_path / 'new' / 'folder', request={'name': 'halves'})
   folder = tmp_path / 'new' / 'folder'
   assert json.loads((folder / DEFINITION).read_text()) == {
@@ -74,7 +74,7 @@ def test_a_stream_waits_for_the_second_half_of_a_character():
   assert stream.finish() == ''
 
 
-def test_half_a_character_at_the_end_is_shown_as_broken():
+def test_half_a_character_at_the_end_becomes_u_fffd():
   stream = StreamDecoder(Halves())
   assert stream.push(2) + stream.push(0) == 'a'
   assert stream.finish() == '\ufffd'

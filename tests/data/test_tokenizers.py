@@ -1,4 +1,4 @@
-"""Tokenizers: round trips, bytes per token, learning, keeping, streaming, refusals."""
+"""Tokenizers: round trips, bytes per token, training, saving, streaming, refusals."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def tokenizer(request, tmp_path):
   return build(request.param, vocab_size=300)
 
 
-def test_text_comes_back_and_bytes_are_counted(tokenizer):
+def test_decoding_inverts_encoding_and_bytes_are_counted(tokenizer):
   for text, ids in zip(TEXTS, tokenizer.encode_batch(TEXTS), strict=True):
     assert ids.dtype == np.int32 and ids.max() < tokenizer.vocab_size
     np.testing.assert_array_equal(ids, tokenizer.encode(text))
@@ -44,7 +44,7 @@ def test_text_comes_back_and_bytes_are_counted(tokenizer):
   assert len(tokenizer.encode('')) == 0
 
 
-def test_the_end_token_is_no_text_and_no_text_is_the_end_token(tokenizer):
+def test_text_that_looks_like_the_end_token_is_plain_text(tokenizer):
   assert tokenizer.eos_id not in tokenizer.encode('<|endoftext|>')
   if tokenizer.eos_id is not None:
     assert tokenizer.byte_lengths[tokenizer.eos_id] == 0
@@ -58,9 +58,9 @@ def test_streams_never_show_half_a_character(tokenizer):
   assert ''.join(shown) + stream.finish() == TEXTS[0]
 
 
-def test_saved_and_loaded_is_the_same(tokenizer, tmp_path):
-  tokenizer.save(tmp_path / 'kept')
-  loaded = tokenizers.load(tmp_path / 'kept')
+def test_a_saved_tokenizer_loads_unchanged(tokenizer, tmp_path):
+  tokenizer.save(tmp_path / 'saved')
+  loaded = tokenizers.load(tmp_path / 'saved')
   assert loaded.fingerprint == tokenizer.fingerprint
   assert (loaded.name, loaded.vocab_size, loaded.eos_id) == (
     tokenizer.name,
@@ -84,12 +84,12 @@ def test_byte_and_char_vocabularies():
   assert char.encode('dabc').tolist() == [3, 0, 1, 2]
 
 
-def test_a_character_outside_the_corpus_is_named_with_its_position():
+def test_an_unknown_character_is_named_with_its_position():
   with pytest.raises(DataError, match=r"'ß' \(U\+00DF\) at position 3.*tokenizer.name"):
     build('char', texts=['abc']).encode('abcß')
 
 
-def test_bpe_learns_the_asked_number_of_tokens_and_shortens_text():
+def test_bpe_trains_the_requested_vocabulary_and_shortens_text():
   tokenizer = build('bpe', vocab_size=300)
   assert tokenizer.vocab_size == 300
   assert len(tokenizer.encode(TEXTS[1])) < len(TEXTS[1]) / 2
@@ -98,7 +98,7 @@ def test_bpe_learns_the_asked_number_of_tokens_and_shortens_text():
     build('bpe', vocab_size=256)
 
 
-def test_bpe_of_safe_pieces_is_bpe_of_the_whole(tmp_path, monkeypatch):
+def test_bpe_of_pieces_equals_bpe_of_the_document(tmp_path, monkeypatch):
   from gpt_jax import data as sources
   from gpt_jax.data import text_source
 
@@ -113,7 +113,7 @@ def test_bpe_of_safe_pieces_is_bpe_of_the_whole(tmp_path, monkeypatch):
   np.testing.assert_array_equal(joined, tokenizer.encode(''.join(TEXTS)))
 
 
-def test_a_workdir_keeps_its_tokenizer(tmp_path):
+def test_a_workdir_returns_its_saved_tokenizer(tmp_path):
   first = build('bpe', tmp_path, vocab_size=300)
   again = build('bpe', tmp_path, texts=['other words entirely'], vocab_size=300)
   assert again.fingerprint == first.fingerprint
@@ -133,7 +133,7 @@ def test_ids_are_shown_as_numbers():
     tokenizer.encode('12')
 
 
-def test_a_wordpiece_json_counts_surfaces_and_ends_with_its_named_token(tmp_path):
+def test_a_wordpiece_json_counts_bytes_and_finds_its_eos_token(tmp_path):
   import tokenizers as library
 
   vocab = {'[UNK]': 0, '[SEP]': 1, 'play': 2, '##ing': 3}
@@ -163,7 +163,7 @@ def test_a_missing_file_is_named(name, message, tmp_path):
     build(name, path=str(tmp_path / 'nothing'))
 
 
-def test_a_damaged_kept_tokenizer_is_named(tmp_path):
+def test_a_damaged_saved_tokenizer_is_named(tmp_path):
   build('byte', tmp_path)
   (tmp_path / 'tokenizer' / 'definition.json').write_text('{"name": ')
   with pytest.raises(DataError, match='definition.json cannot be read'):
@@ -175,7 +175,7 @@ def make_outside(cfg, texts):
   return tokenizers.IdsTokenizer(7)
 
 
-def test_one_from_outside_is_made_by_its_maker(tmp_path):
+def test_a_plug_in_tokenizer_must_derive_from_the_base_class(tmp_path):
   outside = dataclasses.replace(config('byte'), name=f'{__name__}:make_outside')
   assert tokenizers.build(outside, list, tmp_path).vocab_size == 7
   with pytest.raises(ConfigError, match='returns a list; derive'):
@@ -187,7 +187,7 @@ def make_list(cfg, texts):
   return []
 
 
-def test_unknown_names_are_answered_with_the_nearest():
+def test_an_unknown_tokenizer_names_the_nearest():
   with pytest.raises(ConfigError, match="did you mean 'byte'"):
     tokenizers.build(dataclasses.replace(config('byte'), name='bite'), list)
 

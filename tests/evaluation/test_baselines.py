@@ -1,4 +1,4 @@
-"""The baselines are proper distributions, blind to the evaluation text."""
+"""Baselines are proper distributions that do not train on the evaluation text."""
 
 import bz2
 import math
@@ -57,7 +57,7 @@ def test_probabilities_of_all_next_tokens_sum_to_one(tiny_tokens, context):
   np.testing.assert_allclose(np.exp(-nats_VO).sum(0), 1.0, rtol=1e-12)
 
 
-def test_probabilities_follow_the_published_formula_on_a_text_done_by_hand():
+def test_ngram_probabilities_follow_the_published_formula():
   # abababc: ab 3 times, ba 2, bc 1, so that n1 = n2 = n3 = 1 and n4 = 0.
   train_N = np.array([0, 1, 0, 1, 0, 1, 2])
   nats_ON = baselines.ngram_nats(train_N, [1, 2], 4, max_order=2)
@@ -76,13 +76,13 @@ def test_evaluation_text_does_not_change_the_counts(tiny_tokens):
   np.testing.assert_allclose(whole_ON[:, :6], half_ON, rtol=1e-12)
 
 
-def test_no_token_costs_infinity_not_even_after_regular_text():
+def test_no_token_costs_infinity_even_after_regular_text():
   train_N = np.tile([0, 1], 50)
   nats_ON = baselines.ngram_nats(train_N, [0, 1, 1, 2, 2, 0], 3, max_order=ORDERS)
   assert np.isfinite(nats_ON).all()
 
 
-def test_uniform_row_is_the_log_of_the_vocabulary(tiny_tokens):
+def test_the_uniform_baseline_is_the_log_of_the_vocabulary(tiny_tokens):
   train_N, vocab_size = tiny_tokens
   row = baselines.ngram_baselines(train_N, train_N, vocab_size, bytes_in_eval=600)[0]
   assert row.name == 'uniform'
@@ -91,7 +91,7 @@ def test_uniform_row_is_the_log_of_the_vocabulary(tiny_tokens):
   assert row.bits_per_byte == pytest.approx(math.log2(5) / 2)
 
 
-def test_table_comes_near_the_entropy_of_a_markov_chain_and_never_below(markov):
+def test_ngrams_approach_the_entropy_of_a_markov_chain(markov):
   train_N, eval_N, vocab_size, entropy = markov
   rows = baselines.ngram_baselines(
     train_N, eval_N, vocab_size, bytes_in_eval=eval_N.size, max_order=5
@@ -105,14 +105,14 @@ def test_table_comes_near_the_entropy_of_a_markov_chain_and_never_below(markov):
   assert excess['5-gram'] < 0.05
 
 
-def test_rows_do_not_depend_on_how_many_orders_are_asked_for(tiny_tokens):
+def test_ngram_costs_do_not_depend_on_the_maximum_order(tiny_tokens):
   train_N, vocab_size = tiny_tokens
   low_ON = baselines.ngram_nats(train_N, train_N[:50], vocab_size, max_order=2)
   high_ON = baselines.ngram_nats(train_N, train_N[:50], vocab_size, max_order=4)
   np.testing.assert_allclose(low_ON, high_ON[:3], rtol=1e-12)
 
 
-def test_compressors_charge_less_for_text_like_the_training_text():
+def test_compressors_exploit_the_training_text():
   words = [bytes(random.Random(i).choices(b'abcdefghij', k=7)) for i in range(40)]
   text = b' '.join(random.Random(1).choices(words, k=4000))
   alone = 8 * len(bz2.compress(text[-4000:])) / 4000
@@ -145,13 +145,13 @@ def test_bz2_uses_the_nearest_text_that_fits_into_its_block():
     ([0, 1, 1], [], 'eval_tokens has shape'),
   ],
 )
-def test_unusable_tokens_are_named(train, evaluation, message):
+def test_unusable_tokens_are_refused(train, evaluation, message):
   with pytest.raises(ValueError, match=message):
     baselines.ngram_nats(train, evaluation, 4, max_order=2)
 
 
 @pytest.mark.shared
-def test_shakespeare_table_has_the_known_unigram_and_beats_plain_discounting(
+def test_shakespeare_ngrams_match_and_beat_published_counts(
   shared_data,
 ):
   text = (shared_data / 'tiny_shakespeare' / 'input.txt').read_bytes()

@@ -1,4 +1,4 @@
-"""Held-out figures: every target once, bits per byte by hand, batch size no matter."""
+"""Held-out metrics: every target once for any batch size; bits per byte by hand."""
 
 import math
 
@@ -14,7 +14,7 @@ NATS = np.linspace(0.1, 2.0, 64)
 
 
 class Split:
-  """A dataset of 45 tokens in windows of 8: five whole ones and a rest."""
+  """A dataset of 45 tokens in windows of 8: five complete ones and a rest."""
 
   entropy = None
   prefetch_batches, warn_after_seconds, timeout_seconds = 1, 60.0, 60.0
@@ -52,41 +52,41 @@ def evaluate(dataset, **settings):
 @pytest.mark.parametrize('batch_size', [1, 2, 4, 5, 6, 7, 100])
 def test_each_target_counts_once_whatever_the_batch_size(batch_size):
   split = Split()
-  figures = evaluate(split, batch_size=batch_size)
+  metrics = evaluate(split, batch_size=batch_size)
   targets = split.tokens[1:]  # all but the first are predicted
-  assert figures['tokens'] == 44
-  assert figures['loss'] == pytest.approx(NATS[targets].mean())
-  assert figures['accuracy'] == pytest.approx(np.mean(targets % 2 == 0))
+  assert metrics['tokens'] == 44
+  assert metrics['loss'] == pytest.approx(NATS[targets].mean())
+  assert metrics['accuracy'] == pytest.approx(np.mean(targets % 2 == 0))
 
 
 def test_bits_per_byte_are_the_nats_over_the_bytes_of_the_text():
-  figures = evaluate(Split())
-  total = figures['loss'] * figures['tokens']
-  assert figures['bits_per_byte'] == pytest.approx(total / math.log(2) / (3 * 44))
-  assert figures['perplexity'] == pytest.approx(math.exp(figures['loss']))
+  metrics = evaluate(Split())
+  total = metrics['loss'] * metrics['tokens']
+  assert metrics['bits_per_byte'] == pytest.approx(total / math.log(2) / (3 * 44))
+  assert metrics['perplexity'] == pytest.approx(math.exp(metrics['loss']))
 
 
-def test_targets_that_are_not_the_text_have_neither_its_bytes_nor_its_entropy():
+def test_targets_other_than_text_have_no_bytes_and_no_entropy():
   split = Split()
   split.entropy = 0.5
-  figures = evaluate(split, predicts_text=False)
-  assert figures.keys() == {'loss', 'perplexity', 'accuracy', 'tokens'}
+  metrics = evaluate(split, predicts_text=False)
+  assert metrics.keys() == {'loss', 'perplexity', 'accuracy', 'tokens'}
 
 
 def test_a_language_of_known_entropy_gives_the_excess_over_it():
   split = Split()
   split.entropy = 0.5
-  figures = evaluate(split)
-  assert figures['entropy'] == 0.5
-  assert figures['excess'] == pytest.approx(figures['loss'] - 0.5)
+  metrics = evaluate(split)
+  assert metrics['entropy'] == 0.5
+  assert metrics['excess'] == pytest.approx(metrics['loss'] - 0.5)
   assert 'excess' not in evaluate(Split())
 
 
-def test_a_look_at_the_first_batches_is_only_that():
+def test_max_batches_limits_the_evaluation():
   assert evaluate(Split(), max_batches=2)['tokens'] == 2 * 2 * 8
 
 
-def test_hosts_sum_to_the_whole():
+def test_hosts_score_disjoint_parts_of_the_split():
   split = Split()
   parts = [
     evaluate(split, batch_size=4, process_index=i, process_count=2) for i in range(2)
@@ -94,31 +94,31 @@ def test_hosts_sum_to_the_whole():
   assert sum(part['tokens'] for part in parts) == 44
 
 
-def test_the_progress_is_told_how_many_batches_come():
-  told = []
+def test_progress_receives_the_number_of_batches():
+  totals = []
 
   def progress(batches, total):
-    told.append(total)
+    totals.append(total)
     yield from batches
 
   evaluate(Split(), batch_size=4, progress=progress)
   evaluate(Split(), batch_size=4, progress=progress, max_batches=1)
-  assert told == [2, 1]
+  assert totals == [2, 1]
 
 
-def test_a_hopeless_loss_has_a_finite_perplexity():
-  figures = evaluation.metrics_from_sums({'nll': 1e6, 'targets': 1.0, 'correct': 0.0})
-  assert math.isfinite(figures['perplexity'])
+def test_a_huge_loss_has_a_finite_perplexity():
+  metrics = evaluation.metrics_from_sums({'nll': 1e6, 'targets': 1.0, 'correct': 0.0})
+  assert math.isfinite(metrics['perplexity'])
 
 
-def test_an_empty_split_divides_by_nothing():
+def test_an_empty_split_has_loss_zero():
   assert (
     evaluation.metrics_from_sums({'nll': 0.0, 'targets': 0.0, 'correct': 0.0})['loss']
     == 0
   )
 
 
-def test_flat_scores_become_figures_by_set():
+def test_flat_scores_are_grouped_by_set():
   flat = {'a/loss': 1.0, 'a/accuracy': 0.5, 'b/loss': 2.0}
   assert evaluation.by_set(flat, 7) == {
     'step': 7,
@@ -127,7 +127,7 @@ def test_flat_scores_become_figures_by_set():
   }
 
 
-def test_bits_per_byte_of_a_model_that_knows_nothing_are_those_of_its_table():
+def test_bits_per_byte_of_a_uniform_model_match_a_count_by_hand():
   # By hand: the byte tokenizer has 257 ids, so an even guess costs log2(257) bits for
   # each byte, and the end token costs the same without standing for a byte.
   from gpt_jax.data.tokenizers import ByteTokenizer
@@ -135,7 +135,7 @@ def test_bits_per_byte_of_a_model_that_knows_nothing_are_those_of_its_table():
   lengths = ByteTokenizer().byte_lengths
   targets = np.array([*b'twelve bytes', 256])
   nll = len(targets) * math.log(257)
-  figures = evaluation.metrics_from_sums(
+  metrics = evaluation.metrics_from_sums(
     {'nll': nll, 'targets': 13.0, 'correct': 0.0, 'bytes': lengths[targets].sum()}
   )
-  assert figures['bits_per_byte'] == pytest.approx(13 * math.log2(257) / 12)
+  assert metrics['bits_per_byte'] == pytest.approx(13 * math.log2(257) / 12)

@@ -1,4 +1,4 @@
-"""Adafactor's memory and its steps, layer by layer."""
+"""Adafactor: factored state and relative steps, per layer."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ def first_update(direction, gradients, params):
   return direction.update(gradients, direction.init(params), params)[0]
 
 
-def test_state_is_a_row_and_a_column_per_layer():
+def test_the_state_is_a_row_and_a_column_per_layer():
   shapes = {'layers': {'up': {'kernel': jax.ShapeDtypeStruct((300, 128, 256), 'f4')}}}
   direction, rates = adafactor.make(CFG, ['layers/up/kernel'])
   assert rates == {'layers/up/kernel': CFG.learning_rate}
@@ -29,7 +29,7 @@ def test_state_is_a_row_and_a_column_per_layer():
   assert sum(leaf.size for leaf in jax.tree.leaves(state)) == 300 * (128 + 256 + 2) + 1
 
 
-def test_a_step_is_relative_to_each_layers_own_size():
+def test_a_step_is_relative_to_the_rms_of_each_layer():
   rng = np.random.default_rng(0)
   params = {'layers': {'up': {'kernel': jnp.asarray(rng.normal(size=(2, 4, 4)))}}}
   params = jax.tree.map(lambda p: p * jnp.array([1.0, 100.0])[:, None, None], params)
@@ -49,7 +49,7 @@ def test_per_layer_is_one_transformation_for_each_layer():
   assert transform.update({}, transform.init({}), {})[0] == {}
 
 
-def test_moments_of_adam_are_not_used():
+def test_adam_settings_are_not_used():
   other = dataclasses.replace(CFG, b1=0.5, b2=0.5, eps=0.1)
   params = {'final_norm': {'scale': jnp.arange(1.0, 5.0)}}
   for cfg in (CFG, other):

@@ -1,4 +1,4 @@
-"""Optimizers whose first steps can be written down."""
+"""AdamW, Lion and SGD on a steady gradient, by hand."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The averaged parameters."""
+"""The exponential moving average of the parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 from gpt_jax.optimizers import ema_init, ema_update
 
 
-def test_the_average_starts_as_a_float32_copy_where_the_parameters_lie():
+def test_the_average_is_float32_sharded_as_the_parameters():
   mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
   sharding = jax.NamedSharding(mesh, jax.P('data'))
   params = {'w': jax.device_put(jnp.arange(16, dtype=jnp.bfloat16), sharding)}
@@ -32,7 +32,7 @@ def test_late_steps_average_with_the_given_decay():
   np.testing.assert_allclose(ema['w'], (1 - 0.9**3) * np.array([1, 2]), rtol=1e-6)
 
 
-def test_early_steps_forget_the_initial_parameters_quickly():
+def test_early_steps_forget_the_initial_parameters():
   ema = ema_update({'w': jnp.zeros(1)}, {'w': jnp.ones(1)}, 0.999, step=0)
   np.testing.assert_allclose(ema['w'], 0.9, rtol=1e-6)
   # Decays (1 + t) / (10 + t) leave 1/10 * 2/11 * 3/12 * ... of the start.

@@ -1,4 +1,4 @@
-"""Which parameter decays, which group has it, and what is refused."""
+"""Decay masks and parameter groups, and what is refused."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def decaying(settings):
   return {name for name, setting in settings.items() if setting.weight_decay}
 
 
-def test_matrices_are_kernels_and_embeddings_whatever_their_shape():
+def test_the_matrices_mask_is_kernels_and_embeddings_by_name():
   matrices = {name for name in NAMES if name.endswith(('kernel', 'embedding'))}
   assert decaying(resolve(decay_mask='matrices')) == matrices
 
@@ -47,7 +47,7 @@ def test_decay_may_be_all_none_or_a_regular_expression():
   }
 
 
-def test_the_first_group_that_matches_wins():
+def test_the_first_matching_group_applies():
   settings = resolve(
     dict(match='query', learning_rate_scale=0.5),
     dict(match='kernel$', learning_rate_scale=2, weight_decay=0.3),
@@ -60,7 +60,7 @@ def test_the_first_group_that_matches_wins():
   assert settings['final_norm/scale'] == groups.Setting(1.0, 0.0, False)
 
 
-def test_a_group_that_states_its_decay_overrides_the_mask():
+def test_the_weight_decay_of_a_group_overrides_the_mask():
   settings = resolve(dict(match='bias$', weight_decay=0.5), decay_mask='matrices')
   assert settings['layers/block_0/mlp_norm/bias'].weight_decay == 0.5
   assert settings['final_norm/scale'].weight_decay == 0.0
@@ -81,7 +81,7 @@ def test_a_group_that_states_its_decay_overrides_the_mask():
     (dict(match='.', freeze=True), 'nothing would train'),
   ],
 )
-def test_groups_that_cannot_be_meant_are_refused(group, message):
+def test_invalid_groups_are_refused(group, message):
   with pytest.raises(ConfigError, match=message) as error:
     resolve(group)
   assert 'optimizer.groups' in str(error.value)
@@ -94,6 +94,6 @@ def test_a_group_whose_parameters_are_all_taken_is_refused():
     )
 
 
-def test_a_decay_that_finds_nothing_is_refused():
+def test_a_decay_mask_that_matches_nothing_is_refused():
   with pytest.raises(ConfigError, match="optimizer.decay_mask='matrixes'"):
     resolve(decay_mask='matrixes')

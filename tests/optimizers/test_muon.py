@@ -1,4 +1,4 @@
-"""Hidden matrices become orthogonal, each layer and expert for itself."""
+"""Updates of layer kernels are orthogonal, each layer and expert on its own."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ def first_update(flat):
 
 
 @pytest.mark.parametrize('name', sorted(KERNELS))
-def test_updates_of_hidden_matrices_have_singular_values_near_one(name):
+def test_updates_of_layer_kernels_have_singular_values_near_one(name):
   shape, as_matrix = KERNELS[name]
   update = first_update(gradients({name: shape}))[name] / -CFG.muon_learning_rate
   _, fan_in, fan_out = as_matrix
@@ -73,7 +73,7 @@ def test_updates_of_hidden_matrices_have_singular_values_near_one(name):
   assert 0.5 < float(values.min()) and float(values.max()) < 1.5
 
 
-def test_each_matrix_of_a_stack_is_treated_as_if_alone():
+def test_each_matrix_of_a_stack_is_orthogonalized_on_its_own():
   stacked = 'layers/block_0/attention/out/kernel'
   alone = 'layers_0/block_0/attention/out/kernel'
   both = gradients({stacked: (3, 4, 5, 16)})
@@ -83,7 +83,7 @@ def test_each_matrix_of_a_stack_is_treated_as_if_alone():
     np.testing.assert_allclose(got[i], want, atol=1e-4)
 
 
-def test_everything_else_gets_adamw_with_its_own_rate():
+def test_other_parameters_get_adamw_with_its_own_rate():
   flat = gradients(OTHERS | {'layers/block_0/mlp/up/kernel': (3, 16, 24)})
   updates = first_update(flat)
   for name in OTHERS:
@@ -94,7 +94,7 @@ def test_everything_else_gets_adamw_with_its_own_rate():
 
 
 @pytest.mark.parametrize('scan_layers', [True, False])
-def test_every_kernel_of_the_model_has_the_matrix_that_its_layer_applies(scan_layers):
+def test_rows_and_columns_are_those_that_the_layer_contracts(scan_layers):
   config = load.resolve(
     base.get_config(),
     {

@@ -1,4 +1,4 @@
-"""What every entry of OPTIMIZERS promises, and the steps they share."""
+"""The contract of every entry of OPTIMIZERS: clipping, decay, groups, stacking."""
 
 import dataclasses
 
@@ -98,7 +98,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize('name', sorted(PLAIN))
-def test_without_extras_it_is_the_plain_optimizer_of_optax(name):
+def test_without_extras_it_equals_the_optimizer_of_optax(name):
   """Two plain layers: one matrix each, which Muon and Adafactor treat as optax does."""
   rng = np.random.default_rng(0)
   params = {
@@ -152,7 +152,7 @@ def test_the_loss_of_a_quadratic_falls(name):
 
 
 @EVERY
-def test_state_has_shapes_before_devices_and_can_be_donated(name):
+def test_the_state_has_abstract_shapes_and_can_be_donated(name):
   params = tree()
   abstract = jax.eval_shape(lambda: params)
   frozen = dict(match='embed', freeze=True)
@@ -240,7 +240,7 @@ def test_independent_decay_shrinks_by_the_schedule_alone():
   assert_close(got, jax.tree.map(lambda leaf: shrunk * leaf, params))
 
 
-def test_clipping_is_by_the_norm_of_all_gradients():
+def test_clipping_is_by_the_global_norm():
   params = tree()
   cfg = config('sgd', momentum=0.0, learning_rate=1.0, clip_norm=0.5)
   transform = optimizers.make_optimizer(cfg, lambda step: 1.0, params)

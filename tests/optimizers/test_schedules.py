@@ -74,7 +74,7 @@ def test_cosine_equals_optax_when_everything_is_in_steps():
 
 
 @pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
-def test_every_schedule_climbs_to_its_peak_and_never_again(name):
+def test_every_schedule_rises_to_its_peak_and_only_falls_after(name):
   got = rates(name, horizon(steps=100), 2.0, warmup_steps=10)
   np.testing.assert_allclose(got[:11], 0.2 * np.arange(11), rtol=1e-6)
   assert np.all(np.diff(got[10:]) <= 0)
@@ -90,7 +90,7 @@ def test_lengths_in_tokens_equal_lengths_in_steps_without_a_ramp(name):
 
 
 @pytest.mark.parametrize('name', ['cosine', 'linear', 'wsd'])
-def test_decaying_schedules_end_at_the_floor_of_the_whole_run(name):
+def test_decaying_schedules_end_at_the_final_fraction(name):
   got = rates(name, horizon(steps=100), warmup_steps=5, final_fraction=0.25)
   np.testing.assert_allclose(got[100], 0.25, rtol=1e-6)
   assert got[99] > 0.25
@@ -105,7 +105,7 @@ def test_decaying_schedules_end_at_the_floor_of_the_whole_run(name):
     dict(warmup_steps=10),
   ],
 )
-def test_during_a_batch_ramp_each_length_follows_its_own_clock(lengths):
+def test_in_a_batch_ramp_lengths_follow_steps_or_tokens_as_given(lengths):
   run = horizon(steps=50, batch_size=8, ramp_start_batch_size=1, ramp_tokens=800)
   got = rates('linear', run, steps=np.arange(51), final_fraction=0.0, **lengths)
   tokens = np.array([run.tokens_at(step) for step in range(51)])
@@ -154,7 +154,7 @@ def test_without_warmup_the_first_step_has_the_peak():
     (dict(name='cosin'), "did you mean 'cosine'"),
   ],
 )
-def test_impossible_schedules_are_refused_with_a_way_out(fields, message):
+def test_impossible_schedules_are_refused_with_a_remedy(fields, message):
   cfg = dataclasses.replace(CONFIG.schedule, **fields)
   with pytest.raises(ConfigError, match=message):
     schedules.make_schedule(cfg, horizon(steps=10), 1.0)

@@ -1,6 +1,4 @@
-"""One place that puts model, objective and optimizer together, and applies jit,
-shardings and donation. `train`, `plan` and `bench` run the Program that comes of it.
-"""
+"""Model, objective and optimizer put together: jit, shardings, donation are here."""
 
 import dataclasses
 import functools
@@ -22,8 +20,8 @@ from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import guard, step
-from gpt_jax.program import loss as losses
 from gpt_jax.program.horizon import Horizon, make_horizon
+from gpt_jax.program.loss import make_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
 
 
@@ -31,26 +29,22 @@ from gpt_jax.program.state import TrainState, shardings_like, with_shardings
 class Program:
   """What the device runs for a config; every function compiles at its first call."""
 
-  config: Config
-  """As given, with `model.vocab_size` and `model.remat` resolved."""
+  config: Config  # as given, with model.vocab_size and model.remat resolved
   model: GPT
   rules: ShardingRules
   horizon: Horizon
   attention_kernel: str
   objective: objectives.Objective
-  loss: str
-  """'plain' or 'fused': whether all logits of a microbatch exist at once."""
-  abstract_state: TrainState
-  """Shapes, dtypes and shardings of the state."""
+  loss: str  # 'plain' or 'fused': whether all logits of a microbatch exist at once
+  abstract_state: TrainState  # ShapeDtypeStructs with shardings
   batch_sharding: jax.sharding.NamedSharding
-  init: Callable[[int], TrainState]
-  """`seed -> state`."""
+  init: Callable[[int], TrainState]  # of a seed
+  # (state, batch) -> (state, metrics); donates the state. Metrics are float32 scalars.
   step: Callable[[TrainState, Any], tuple[TrainState, dict]]
-  """`(state, batch) -> (state, metrics)`; donates the state; metrics are float32."""
+  # As `step`, with metrics['norms']: of parameters, gradients and updates, by name.
   step_with_norms: Callable[[TrainState, Any], tuple[TrainState, dict]]
-  """As `step`, with metrics['norms']: parameter, gradient and update norms by name."""
+  # (params, batch, index of the batch) -> sums over the batch, without dropout.
   evaluate: Callable[[Any, Any, int], dict]
-  """(params, batch, batch index) -> sums over the batch, without dropout."""
 
 
 def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
@@ -79,7 +73,7 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
     config, rules=rules, has_prefix=objective.visibility == 'prefix'
   )
   model = GPT(config.model, attend, rules)
-  loss_name, loss = losses.make(config, model, rules, horizon, vocab_limit=num_ids)
+  loss_name, loss = make_loss(config, model, rules, horizon, vocab_limit=num_ids)
   params, param_shardings = shapes_and_shardings(config, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
@@ -212,14 +206,12 @@ def _with_vocab(config, rules, num_ids, embedding_rows):
 
 
 def _with_remat(config, mesh):
-  """Returns the config with model.remat='auto' decided.
-
-  On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them
-  again (84 ms) than when it stacks up what the backward pass reads (110 ms), at a sixth
-  of the memory: docs/performance.md.
-  """
+  """Returns the config with model.remat='auto' decided."""
   if config.model.remat != 'auto':
     return config
+  # On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them
+  # again (84 ms) than when it stacks up what the backward pass reads (110 ms), at a
+  # sixth of the memory: docs/performance.md.
   on_tpu = mesh.devices.flat[0].platform == 'tpu'
   remat = 'full' if on_tpu and config.model.scan_layers else 'none'
   model = dataclasses.replace(config.model, remat=remat)

@@ -1,4 +1,4 @@
-"""Whether the state of a run can be held at all, asked before anything is allocated."""
+"""Whether the devices can hold the state of a run, before anything is allocated."""
 
 import collections
 import math
@@ -14,8 +14,7 @@ GIB = 1 << 30
 def check_fits(abstract_state):
   """Raises ConfigError when parameters and optimizer state exceed a device's memory.
 
-  Shapes and shardings are enough: nothing is allocated. Activations come on top, so
-  passing is no promise; `gpt-jax plan` tells what a step takes.
+  Activations come on top, so passing is no promise: see `gpt-jax plan`.
   """
   needed = bytes_by_device(abstract_state)
   # The virtual devices of a CPU share its memory.
@@ -28,13 +27,13 @@ def check_fits(abstract_state):
       raise ConfigError(
         f'model.num_layers, model.d_model, model.d_ff, model.vocab_size: parameters and'
         f' optimizer state take {wanted / GIB:,.1f} GiB on {min(group, key=str)}, which'
-        f' has {room / GIB:,.1f} GiB; make the model smaller, or cut it over more'
+        f' has {room / GIB:,.1f} GiB; make the model smaller, or shard it over more'
         ' devices (parallel.mesh). gpt-jax plan says what fits where.'
       )
 
 
 def bytes_by_device(abstract):
-  """Returns `{device of this process: bytes}` that a tree of placed shapes takes."""
+  """Returns `{device of this process: bytes}` of abstract arrays with shardings."""
   totals = collections.Counter()
   for leaf in jax.tree_util.tree_leaves(abstract):
     if leaf.sharding is None:
@@ -46,7 +45,7 @@ def bytes_by_device(abstract):
 
 
 def memory_of(device):
-  """Returns the bytes that `device` can hold; None where nobody tells."""
+  """Returns the bytes that `device` can hold; None where that is unknown."""
   stats = device.memory_stats() or {}
   if 'bytes_limit' in stats:
     return stats['bytes_limit']

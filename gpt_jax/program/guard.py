@@ -12,10 +12,10 @@ import optax
 
 from gpt_jax.core.types import Array
 
+# Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+# Of the median: where losses hardly differ, their rounding must not be a spike.
 MIN_SPREAD = 1e-3
-"""Of the median: where losses hardly differ, their rounding must not be a spike."""
 
 
 @flax.struct.dataclass
@@ -25,10 +25,8 @@ class LossHistory:
   Part of the train state: a resumed run judges as the uninterrupted one would have.
   """
 
-  losses_W: Array
-  """float32; zeros until the first W steps are accepted."""
-  count: Array
-  """Steps accepted so far, int32."""
+  losses_W: Array  # float32; zeros until W steps are accepted
+  count: Array  # of accepted steps, int32
 
 
 def empty_history(size):

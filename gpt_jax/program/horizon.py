@@ -7,8 +7,8 @@ import numpy as np
 
 from gpt_jax.core.errors import Problem, require_none
 
+# Batch sizes below the full one that a ramp may use: each compiles its own step.
 MAX_RAMP_SIZES = 8
-"""Batch sizes below the full one that a ramp may use: each compiles its own step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,7 @@ class BatchStage:
 
 @dataclasses.dataclass(frozen=True)
 class Horizon:
-  """The whole run; all counts are exact ints.
-
-  Steps after the end have the batch size of the last stage.
-  """
+  """The whole run in exact ints; steps after its end belong to the last stage."""
 
   seq_len: int
   total_steps: int

@@ -1,4 +1,4 @@
-"""From parameters and an example to sums of its loss: with all logits, or in chunks."""
+"""The sums of the loss of an example: with all logits at once, or in chunks."""
 
 import functools
 
@@ -6,12 +6,11 @@ from gpt_jax.model.gpt import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
 
 
-def make(config, model, rules, horizon, *, vocab_limit):
-  """Returns `(name, loss)`; 'auto' of `objective.loss` is decided here, once, for good.
+def make_loss(config, model, rules, horizon, *, vocab_limit):
+  """Returns (name, `(params, example, dropout rng or None) -> LossSums`).
 
-  `loss(params, example, dropout_rng) -> LossSums`; no rng turns dropout off. Both
-  losses are the same sums up to rounding. Auto fuses when the logits of the largest
-  microbatch of training take more than fused_loss.FUSE_FROM on a device.
+  'plain' and 'fused' agree to rounding. objective.loss='auto' fuses when the logits of
+  the largest microbatch take more than fused_loss.FUSE_FROM on a device.
   """
   rows = max(stage.batch_size for stage in horizon.stages) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)

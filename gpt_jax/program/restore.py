@@ -1,4 +1,4 @@
-"""Parameters out of a run's checkpoints: which step, which tokenizer, averaged or not."""
+"""Parameters from the checkpoints of a run: which step, averaged or not."""
 
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.workdir.paths import Workdir
@@ -19,11 +19,10 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
   """Returns (parameters, step) from the checkpoints `store` of a run.
 
   Args:
-    abstract_params: ShapeDtypeStructs with shardings: what is wanted, and where.
+    abstract_params: ShapeDtypeStructs with shardings.
     step: default: the newest valid one.
     tokenizer: has to be that of the checkpoint; None: not compared.
     averaged: prefer the exponential moving average, where the run keeps one.
-  Raises CheckpointError for a step, tokenizer or shape that is not there.
   """
   step = choose_step(store, step)
   if tokenizer is not None:
@@ -45,5 +44,5 @@ def check_tokenizer(store, step, tokenizer):
 
 
 def embedding_rows(store, step):
-  """Returns the rows of the embedding saved at `step`: ids in use, and padding."""
+  """Returns the rows of the embedding saved at `step`, padding included."""
   return store.abstract(step, 'params')['embed']['embedding'].shape[0]

@@ -9,6 +9,7 @@ from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.objectives import masked_lm, prefix_lm
 from gpt_jax.optimizers import groups, schedules
 from gpt_jax.parallel import multihost, sharding, sync
+from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, horizon
 from gpt_jax.program.build import build_program
 from gpt_jax.workdir.paths import Workdir
@@ -68,10 +69,7 @@ def check_plan(config):
 
 
 def open_tokenizer(config, workdir):
-  """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one.
-
-  The first process builds and keeps it, the others read what it kept.
-  """
+  """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one."""
   workdir = Workdir(workdir)
 
   def read():
@@ -92,7 +90,7 @@ def open_tokenizer(config, workdir):
         tokenizers.load(kept).save(workdir.tokenizer)
     return read()
 
-  built = sync.raise_on_all(build)
+  built = sync.raise_on_all(build)  # the other processes read what the first one kept
   return read() if built is None else built
 
 
@@ -119,26 +117,36 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None):
 
 def open_training_data(config, tokenizer, workdir):
   """Returns the Dataset that training reads."""
-  return pipeline.open_dataset(
-    config.data,
-    tokenizer,
-    seed=config.data.seed,
-    cache_dir=config.data.cache_dir or Workdir(workdir).cache,
-  )
+  return _open_dataset(config, config.data, tokenizer, workdir)
+
+
+def open_saved_program(config, tokenizer):
+  """Returns the Program of a saved config on its mesh, or on the devices that are here.
+
+  A run that was trained on a pod can be scored on a laptop: the metrics are the same.
+  """
+  try:
+    mesh = make_mesh(config.parallel.mesh)
+  except ConfigError:
+    mesh = make_mesh(dict(data=-1))
+  return open_program(config, tokenizer, mesh, config.model.vocab_size)
 
 
 def open_eval_sets(config, tokenizer, workdir):
   """Returns `{name: Dataset}` of eval.sets: data fields over those of training."""
   return {
-    name: pipeline.open_dataset(
-      _eval_data(config, name),
-      tokenizer,
-      seed=config.data.seed,
-      cache_dir=config.data.cache_dir or Workdir(workdir).cache,
-      for_eval=True,
+    name: _open_dataset(
+      config, _eval_data(config, name), tokenizer, workdir, for_eval=True
     )
     for name in config.eval.sets
   }
+
+
+def _open_dataset(config, data, tokenizer, workdir, **options):
+  cache_dir = config.data.cache_dir or Workdir(workdir).cache
+  return pipeline.open_dataset(
+    data, tokenizer, seed=config.data.seed, cache_dir=cache_dir, **options
+  )
 
 
 def _eval_data(config, name):

@@ -11,16 +11,12 @@ from gpt_jax.core.types import Array, PyTree
 class TrainState:
   """A whole run between two steps; the data position is arithmetic on `step`."""
 
-  step: Array
-  """Steps done, int32."""
-  seed: Array
-  """Root of all randomness, int32: step n draws from fold_in(key(seed), n)."""
+  step: Array  # done, int32
+  seed: Array  # int32; `step.random_keys` has what a step draws from it
   params: PyTree
   opt_state: PyTree
-  ema: PyTree | None = None
-  """Averaged parameters, when optimizer.ema_decay > 0."""
-  loss_history: PyTree | None = None
-  """guard.LossHistory, when guard.spikes is on."""
+  ema: PyTree | None = None  # averaged parameters, when optimizer.ema_decay > 0
+  loss_history: PyTree | None = None  # guard.LossHistory, when guard.spikes is on
 
   @property
   def averaged(self):

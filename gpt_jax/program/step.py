@@ -16,23 +16,19 @@ from gpt_jax.program import guard, norms
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainStep:
-  """The update of a global batch; the loss is the weighted mean over all its targets,
+  """The update of a global batch. The loss is the weighted mean over all its targets,
   so `grad_accum` microbatches give the update of one big batch.
   """
 
-  loss: Callable
-  """`(params, example, dropout rng) -> LossSums`."""
+  loss: Callable  # (params, example, dropout rng) -> LossSums
   objective: Objective
   optimizer: optax.GradientTransformation
-  learning_rate: Callable
-  """`step -> peak learning rate at that step`, for the metrics."""
-  frozen: frozenset[str]
-  """Names of parameters that have no gradient."""
+  learning_rate: Callable  # of a step, for the metrics
+  frozen: frozenset[str]  # names of parameters without gradient
   grad_accum: int
   ema_decay: float
   spike_threshold: float
-  constrain: Callable
-  """`ShardingRules.constrain`."""
+  constrain: Callable  # ShardingRules.constrain
 
   def update(self, state, batch, *, with_norms=False):
     """Returns `(state after this batch, metrics)`.
@@ -40,8 +36,7 @@ class TrainStep:
     A bad step (see `guard`) counts and changes nothing else; metrics['skipped'] is 1
     then. Gradients, and so their norm, are those of trainable parameters.
     """
-    rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
-    objective_rng, dropout_rng = jax.random.split(rng)
+    objective_rng, dropout_rng = random_keys(state.seed, state.step)
     example = self.objective(batch, objective_rng)
     total_weight = jnp.maximum(jnp.sum(example.weights_BT), 1.0)
     sums, grads = self.gradients(state.params, example, dropout_rng, total_weight)
@@ -101,6 +96,11 @@ class TrainStep:
       (_, sums), grads = grad_fn(trainable, example, rng)
       return sums, grads
     return accumulate(grad_fn, trainable, example, rng, self.grad_accum, self.constrain)
+
+
+def random_keys(seed, step):
+  """Returns the keys (of the objective, of dropout) of a step, counted from 0."""
+  return jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
 
 
 def accumulate(grad_fn, params, example, rng, count, constrain):

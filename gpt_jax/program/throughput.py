@@ -12,14 +12,12 @@ from gpt_jax.parallel import chips
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-  """A pace: tokens per second over all devices; `mfu` is a share, or None."""
-
-  tokens_per_second: float
-  mfu: float | None
+  tokens_per_second: float  # over all devices
+  mfu: float | None  # a share of the peak
 
 
 class Meter:
-  """Measures the pace between reports. Times are seconds of any monotonic clock."""
+  """Measures throughput between reports; times are seconds of any monotonic clock."""
 
   def __init__(self, *, flops_per_token, peak):
     self._flops_per_token = flops_per_token
@@ -32,17 +30,17 @@ class Meter:
 
   def measure(self, tokens, now):
     """Returns the Speed since the last call, and begins anew."""
-    pace = (tokens - self._tokens) / max(now - self._time, 1e-9)
+    rate = (tokens - self._tokens) / max(now - self._time, 1e-9)
     self.start(tokens, now)
-    mfu = pace * self._flops_per_token / self._peak if self._peak else None
-    return Speed(pace, mfu)
+    mfu = rate * self._flops_per_token / self._peak if self._peak else None
+    return Speed(rate, mfu)
 
 
 def total_peak_flops(dtype):
   """Returns the peak FLOP/s of all devices together, published or measured.
 
-  A device without a published figure (a CPU) is measured with one matrix product;
-  virtual devices of one CPU share its cores, so they count once.
+  A device without published peak (a CPU) is measured with one matmul; virtual devices
+  of one CPU share its cores, so they count once.
   """
   device = jax.devices()[0]
   published = chips.peak_flops(device.device_kind, dtype)
@@ -53,14 +51,14 @@ def total_peak_flops(dtype):
 
 
 def measured_matmul_flops(dtype, size=1024, rounds=3):
-  """Returns the FLOP/s of a square matrix product, the best of `rounds`."""
+  """Returns the FLOP/s of a square matmul, the best of `rounds`."""
   a = jnp.ones((1, size, size), dtype)
   b = jnp.ones((size, size), dtype)
-  product = jax.jit(lambda a, b: einsum('BTD,DF->BTF', a, b))
-  jax.block_until_ready(product(a, b))
+  matmul = jax.jit(lambda a, b: einsum('BTD,DF->BTF', a, b))
+  jax.block_until_ready(matmul(a, b))
   seconds = []
   for _ in range(rounds):
     begin = time.perf_counter()
-    jax.block_until_ready(product(a, b))
+    jax.block_until_ready(matmul(a, b))
     seconds.append(time.perf_counter() - begin)
   return 2 * size**3 / min(seconds)

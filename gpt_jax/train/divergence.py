@@ -1,8 +1,4 @@
-"""Bad steps as the host sees them: counted, recorded, and ended when too many.
-
-What `program/guard.py` decided on the device is read with the other metrics, a step
-late. A run that ends leaves postmortem.json.
-"""
+"""Bad steps (`program/guard.py`) on the host: counted, recorded, refused when many."""
 
 import collections
 import contextlib
@@ -84,8 +80,7 @@ class Monitor:
 def roll_back(session, progress, spike):
   """Returns the Rollback that answers `spike`; every process calls it.
 
-  It stands in `progress.events` and in run.json then. Raises DivergedError after
-  guard.max_rollbacks and leaves postmortem.json.
+  It is in run.json then. Raises DivergedError after guard.max_rollbacks.
   """
   _finish_saves(session)
   cfg, steps = session.config.guard, session.store.steps()
@@ -106,11 +101,10 @@ def roll_back(session, progress, spike):
 
 
 def write_postmortem(session, progress, bad_steps, history):
-  """Returns the path of postmortem.json. Every process calls it; the first one writes.
+  """Returns the path of postmortem.json; every process calls it.
 
-  It holds the last steps without an update (`bad_steps`, counted from 1) and their
-  samples, the losses of `history`, and norms by layer of the last of them, which is
-  computed once more and uses the state up.
+  It holds `bad_steps`, counted from 1, and their samples, the losses of `history`, and
+  norms by layer of the last step, computed once more: that donates the state.
   """
   _finish_saves(session)
   after = int(progress.state.step)

@@ -60,7 +60,7 @@ def evaluate(session, progress):
 class Samples:
   """Appends what the model writes after each prompt to samples.md.
 
-  Raises DataError at once, not after hours, for a prompt that cannot be read.
+  Raises DataError when made, before training, for a prompt that cannot be encoded.
   """
 
   def __init__(self, session):

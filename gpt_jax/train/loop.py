@@ -27,11 +27,10 @@ from gpt_jax.workdir.paths import Workdir
 
 
 def train(config, workdir, *, allow_changes=False, quiet=False):
-  """Trains `config` in `workdir` to its end and returns the last metrics by name.
+  """Returns the last metrics by name, once `config` is trained in `workdir` to its end.
 
-  Resumes from the workdir's newest checkpoint by itself. Raises UserError subclasses
-  for whatever the user can mend, before the first step where possible, and Interrupted
-  after SIGTERM or Ctrl-C, once the step that was under way is saved.
+  Resumes from the newest checkpoint. Raises UserErrors, before the first step where
+  possible, and Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
   """
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint

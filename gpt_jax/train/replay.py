@@ -1,8 +1,7 @@
 """The exact batch of one step of a run: its documents, their tokens, their loss.
 
-What a step read follows from the config, the data and the rollbacks in run.json, so
-nothing about batches is ever recorded. Steps count from 1, as in metrics.jsonl. A run
-that was gone on with under other settings (--allow_changes) is shown under its last.
+What a step read follows from the last config, the data and the rollbacks in run.json,
+so no batch is ever recorded. Steps count from 1, as in metrics.jsonl.
 """
 
 import dataclasses
@@ -15,10 +14,9 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import pipeline
 from gpt_jax.objectives import losses
-from gpt_jax.objectives import make as make_objective
-from gpt_jax.program import loss as microbatch_loss
 from gpt_jax.program import restore, setup
-from gpt_jax.train import score_run
+from gpt_jax.program.loss import logits
+from gpt_jax.program.step import random_keys
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -32,19 +30,14 @@ class Part:
 
   row: int
   sample: int
-  member: str
-  """Name in the mixture, '' where there is none."""
-  document: int
-  """Its number among the documents of the source that have text."""
-  place: str
-  """File and record; '' for a synthetic language."""
-  first_token: int
-  """Where in the document the part begins."""
+  member: str  # name in the mixture, '' where there is none
+  document: int  # number among the documents of the source that have text
+  place: str  # file and record; '' for a synthetic language
+  first_token: int  # where in the document the part begins
   tokens: list[int]
-  text: str
-  """The beginning, one line; '' for a synthetic language."""
+  text: str  # the beginning, one line; '' for a synthetic language
+  # Mean nats over its targets, or over those of the row where targets are no text.
   loss: float | None = None
-  """Mean nats over its targets, or over the row's where targets are no text."""
   targets: int = 0
 
 
@@ -54,29 +47,25 @@ class Replay:
   first_sample: int
   last_sample: int
   parts: list[Part]
-  parameters_after_step: int | None
-  """Whose parameters gave the losses: the checkpoint after this step. None: no loss."""
+  parameters_after_step: int | None  # of the checkpoint that gave the losses
 
 
 def replay(workdir, step, *, with_loss=True):
   """Returns the Replay of `step` (from 1) of the run in `workdir`.
 
-  The loss is that of the newest checkpoint before the step, without dropout; None when
-  none is left. Raises ConfigError for a step that the run does not have.
+  The loss is that of the newest checkpoint before the step, without dropout; None
+  without one. Raises ConfigError for a step that the run does not have.
   """
   workdir = Workdir(workdir)
   config = setup.read_config(workdir)
   tokenizer = setup.open_tokenizer(config, workdir)
   dataset = setup.open_training_data(config, tokenizer, workdir)
-  program = setup.open_program(
-    config, tokenizer, score_run.mesh_of(config), embedding_rows=config.model.vocab_size
-  )
+  program = setup.open_saved_program(config, tokenizer)
   horizon = program.horizon
   if not 1 <= step <= horizon.total_steps:
     raise ConfigError(f'--step={step}: expected 1 to {horizon.total_steps}.')
-  first, last = Rollbacks.read(horizon, provenance.read_events(workdir)).samples_of(
-    step
-  )
+  rollbacks = Rollbacks.read(horizon, provenance.read_events(workdir))
+  first, last = rollbacks.samples_of(step)
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
   if with_loss and workdir.checkpoints.is_dir():
@@ -145,28 +134,25 @@ class _Documents:
 
 def _add_losses(found, program, tokenizer, dataset, params):
   """Fills in the loss of each Part, with the random draws of the step itself."""
-  config = program.config
   samples = [
     dataset.sample(n) for n in range(found.first_sample, found.last_sample + 1)
   ]
   batch = {name: np.stack([one[name] for one in samples]) for name in samples[0]}
-  vocab = setup.vocab_of(tokenizer)
-  objective = make_objective(config.objective, vocab=vocab, seq_len=config.data.seq_len)
-  rng = jax.random.fold_in(jax.random.key(config.seed), found.step - 1)
-  example = objective(batch, jax.random.split(rng)[0])
-  limit = vocab.size + objective.extra_tokens
+  objective_rng, _ = random_keys(program.config.seed, found.step - 1)
+  example = program.objective(batch, objective_rng)
+  num_ids = tokenizer.vocab_size + program.objective.extra_tokens
 
   @jax.jit
   def nll(params, example):
-    logits_BTV = microbatch_loss.logits(program.model, params, example)
+    logits_BTV = logits(program.model, params, example)
 
     def total(weights_BT):
       sums = losses.cross_entropy(
-        logits_BTV, example.targets_BT, weights_BT, vocab_limit=limit
+        logits_BTV, example.targets_BT, weights_BT, vocab_limit=num_ids
       )
       return sums.nll_sum
 
-    # The sum is linear in the weights: its gradient is the cost of each target.
+    # The sum is linear in the weights: its gradient is the loss of each target.
     return jax.grad(total)(example.weights_BT)
 
   # A few rows at a time: all their logits exist at once.
@@ -181,7 +167,7 @@ def _add_losses(found, program, tokenizer, dataset, params):
   for row in range(len(samples)):
     column = 0
     for part in (part for part in found.parts if part.row == row):
-      # Target t is token t + 1; the first token of a row is nobody's.
+      # Target t is token t + 1; the first token of a row is no target.
       span = slice(max(column - 1, 0), column + len(part.tokens) - 1)
       column += len(part.tokens)
       weights = weights_BT[row][span] if is_text else weights_BT[row]

@@ -1,8 +1,5 @@
-"""Where a run starts: its newest checkpoint, another run's parameters, or fresh ones.
+"""Where a run starts: its newest checkpoint, parameters of `init_from`, or fresh ones.
 
-1. The workdir has checkpoints: go on from the newest one.
-2. `init_from` names another workdir: take its parameters, nothing else.
-3. Neither: fresh parameters from the seed.
 A workdir belongs to one config. What may change between starts is listed here; any
 other difference is refused, field by field.
 """
@@ -35,19 +32,19 @@ CHANGEABLE_FIELDS = (
 
 
 def same_run(saved, config, workdir, allow_changes=False):
-  """Returns `config` with the size of the saved table; `saved` is a checkpoint's.
+  """Returns `config` with the embedding rows of `saved`, the config of a checkpoint.
 
   Raises CheckpointError listing the fields in which `config` is another run.
   """
   saved = migrate.read_saved(saved, workdir)
-  config = _with_saved_table(saved, config)
+  config = _with_saved_rows(saved, config)
   found = changes(saved, config)
   if found and not allow_changes:
     raise CheckpointError(
       f'{workdir} was trained with another config:\n'
-      + _table(found)
+      + _listed(found)
       + '\nUse a new --workdir, restore the old values, or pass --allow_changes to'
-      ' go on with the new ones from the last checkpoint.'
+      ' resume with the new ones from the last checkpoint.'
     )
   return config
 
@@ -63,12 +60,9 @@ def changes(saved, config):
   ]
 
 
-def _with_saved_table(saved, config):
-  """Returns `config` with `model.vocab_size` as saved, where that holds what it asks.
-
-  The saved size is that of the table, rounded up; rows above the ids in use change no
-  number, and the tokenizer is compared apart.
-  """
+def _with_saved_rows(saved, config):
+  """Returns `config` with `model.vocab_size` as saved, where that is large enough."""
+  # Rows that pad the embedding change no number; the tokenizer is compared apart.
   rows = saved['model']['vocab_size']
   if (config.model.vocab_size or 0) > rows:
     return config
@@ -82,16 +76,13 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
   if found and not allow_changes:
     raise CheckpointError(
       f'{workdir}: its checkpoint was trained on other data:\n'
-      + _table(found)
+      + _listed(found)
       + '\nBring the old data back, use a new --workdir, or pass --allow_changes.'
     )
 
 
 def restore_progress(program, store, events):
-  """Returns (Progress, sentence saying where it came from), by the events of run.json.
-
-  Call it without a state in memory: it makes another one.
-  """
+  """Returns (Progress, where it came from in words), by the `events` of run.json."""
   rollbacks = Rollbacks.read(program.horizon, events)
   delete_abandoned_checkpoints(store, rollbacks)
   step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
@@ -109,10 +100,7 @@ def restore_progress(program, store, events):
 
 
 def delete_abandoned_checkpoints(store, rollbacks):
-  """Deletes the checkpoints that were trained on data which a rollback skips.
-
-  A step whose record is damaged is quarantined: nobody can tell what it was trained on.
-  """
+  """Deletes checkpoints trained on what a rollback skips; quarantines damaged ones."""
   for step in store.steps():
     if not store.has_valid_record(step):
       continue
@@ -146,14 +134,14 @@ def _starting_state(program, store, step):
 
 
 def _other_mesh(program, store, step):
-  """Returns what is to be said when a checkpoint comes from another mesh, else ''."""
+  """Returns the note that a checkpoint comes from another mesh, or ''."""
   new = dict(program.rules.mesh.shape)
   old = store.read_meta(step).get('mesh', new)
   if old == new:
     return ''
   return (
     f', saved on the mesh {_sizes(old)}, now {_sizes(new)}: sums are taken in another'
-    ' order, so figures agree with those of the old mesh to rounding, not bit for bit'
+    ' order, so metrics agree with those of the old mesh to rounding, not bit for bit'
   )
 
 
@@ -169,7 +157,7 @@ def _has_history(store, step, wanted):
 
 
 def _read_params(program, path):
-  """Returns another run's newest parameters, placed as this program wants them."""
+  """Returns (parameters, step) of another run, sharded as in `program`."""
   folder = Workdir(path).checkpoints
   if not os.path.isdir(folder):
     raise CheckpointError(
@@ -179,5 +167,5 @@ def _read_params(program, path):
     return restore.load_params(store, program.abstract_state.params, averaged=False)
 
 
-def _table(rows):
+def _listed(rows):
   return '\n'.join(f'  {field}: {old!r} -> {new!r}' for field, old, new in rows)

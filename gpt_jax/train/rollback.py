@@ -1,9 +1,7 @@
 """Which samples a step reads: arithmetic on the step, and the rollbacks before it.
 
-A rollback at step s returns to the checkpoint of step c and skips the samples that the
-steps after c had read, and some more. It stands in run.json before anything else
-happens, and in the record of every later checkpoint: from the rollbacks alone follows
-what each step reads, so a resumed run reads the same.
+A rollback from step s to c skips what the steps after c had read, and some more. It is
+in run.json before anything else happens: a resumed run reads the same.
 """
 
 import dataclasses
@@ -16,19 +14,16 @@ from gpt_jax.core.errors import DivergedError
 class Spike:
   """A loss to be answered by a rollback."""
 
-  step: int
-  event: dict
-  """Its entry in run.json."""
-  history: list[dict]
-  """Losses of the steps before, for a post-mortem."""
+  step: int  # counted from 1
+  event: dict  # its entry in run.json
+  history: list[dict]  # losses of the steps before, for a post-mortem
 
 
 @dataclasses.dataclass(frozen=True)
 class Rollback:
   """From now on, steps after `to` read `samples` later than they would have."""
 
-  step: int
-  """The step of the spike, counted from 1."""
+  step: int  # that of the spike
   to: int
   samples: int
 
@@ -114,7 +109,7 @@ def decide(rollbacks, spike, saved_steps, cfg):
 
 
 def describe(event):
-  """Returns a rollback's event as a sentence."""
+  """Returns the event of a rollback as a sentence."""
   return (
     f'step {event["step"]}: loss {event["loss"]:.4f} is a spike (above'
     f' {event["highest_loss"]:.4f}); back to step {event["to"]}, skipping'

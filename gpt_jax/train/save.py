@@ -1,9 +1,8 @@
 """Saves: what a checkpoint holds, and what happens when the disk is full.
 
-A save that fails is tried again after each of `checkpoint.retry_seconds`, since most
-full disks are mended by somebody. Training goes on meanwhile, and the state of the
-moment is saved. Saves run behind the steps, so a failure shows at a later one. Several
-processes fail and retry together (see `Checkpoints`), by the clock of the first.
+A failed save is tried again after each of `checkpoint.retry_seconds`, with the state of
+the moment, while training goes on. Saves run behind the steps, so a failure shows at a
+later one; several processes fail and retry together, by the clock of the first.
 """
 
 import contextlib
@@ -19,32 +18,28 @@ from gpt_jax.parallel import sync
 class Saver:
   """Saves a run; remembers what failed, or came due after a bad step."""
 
-  is_pending: bool = False
-  """Whether a save is still to be made."""
-  failures: int = 0
-  """In a row."""
-  retry_at: float = 0.0
-  """No earlier than this, in seconds of a monotonic clock."""
-  steps_at_failure: tuple[int, ...] = ()
-  """Those on the disk when the last save failed."""
+  is_pending: bool = False  # whether a save is still to be made
+  failures: int = 0  # in a row
+  retry_at: float = 0.0  # no earlier, in seconds of a monotonic clock
+  steps_at_failure: tuple[int, ...] = ()  # on the disk when the last save failed
 
   def save(self, session, progress):
     """Starts to save the present step; returns once its arrays are copied.
 
-    After a bad step it is pending until a good one: the state may be beyond saving, and
-    must not push a valid checkpoint out. So it is before `retry_at`. Nothing is done
-    for a step on the disk. Raises StorageError when all tries have failed.
+    Pending instead before `retry_at` and after a bad step. Nothing is done for a step
+    on the disk. Raises StorageError when all tries have failed.
     """
     self.is_pending = True
+    # After a bad step the state may be worthless, and would push a valid one out.
     if progress.skips.in_a_row == 0 and self.may_try():
       with self._counting_failures(session, progress):
         _start(session, progress)
         self.is_pending = False
 
   def poll(self, session, progress):
-    """Notices a save that has failed or is done; never waits for one.
+    """Notices a save that has failed or is done, without waiting; call it every step.
 
-    Call it once a step. Raises StorageError when all tries have failed.
+    Raises StorageError when all tries have failed.
     """
     with self._counting_failures(session, progress):
       session.store.check()
@@ -57,10 +52,7 @@ class Saver:
     )
 
   def save_and_wait(self, session, progress):
-    """Returns once the present step is on the disk, and every save before it.
-
-    No step follows, so this waits between tries.
-    """
+    """Returns once the present step is on the disk; waits between tries."""
     waits = session.config.checkpoint.retry_seconds
     for attempt, wait in enumerate((*waits, None), start=1):
       try:

@@ -9,7 +9,6 @@ from gpt_jax import objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.evaluation import baselines
-from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import restore, setup
 from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking.console import progress
@@ -17,63 +16,49 @@ from gpt_jax.workdir.paths import Workdir
 
 
 @dataclasses.dataclass
-class Report:
-  """Figures of each eval set at `step`; baselines as rows (name, nats, bits)."""
+class Scores:
+  """Metrics of a run's eval sets."""
 
   step: int
   sets: dict[str, dict[str, float]]
-  baselines: dict[str, list[tuple[str, str, str]]]
+  baselines: dict[str, list[tuple[str, str, str]]]  # rows (name, nats, bits)
 
   def flat(self):
-    """Returns `{set/figure: value}`."""
+    """Returns `{set/metric: value}`."""
     return {
       f'{name}/{key}': value
-      for name, figures in self.sets.items()
-      for key, value in figures.items()
+      for name, metrics in self.sets.items()
+      for key, value in metrics.items()
     }
 
 
 def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
-  """Returns the Report of a workdir's parameters (the averaged ones, if kept)."""
+  """Returns the Scores of a workdir's parameters (the averaged ones, if kept)."""
   workdir = Workdir(workdir)
   setup.read_config(workdir)
-  # Nothing is saved here, so no set has to give the figure of the best checkpoint.
+  # Nothing is saved here, so no set has to give the metric of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = setup.resolve(workdir.read_config(), overrides)
   if with_baselines:
     _require_text(config)
   tokenizer = setup.open_tokenizer(config, workdir)
-  program = setup.open_program(
-    config, tokenizer, mesh_of(config), embedding_rows=config.model.vocab_size
-  )
+  program = setup.open_saved_program(config, tokenizer)
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with CheckpointReader(workdir.checkpoints) as store:
     params, step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )
   sets = dict(evaluate_sets(program, params, eval_sets, progress))
-  tables = {}
+  rows = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
     for name, dataset in eval_sets.items():
-      rows = baseline_rows(train, dataset, tokenizer, sets[name])
-      tables[name] = rows
-  return Report(step, sets, tables)
+      rows[name] = baseline_rows(train, dataset, tokenizer, sets[name])
+  return Scores(step, sets, rows)
 
 
-def mesh_of(config):
-  """Returns the config's mesh, or data parallelism over the devices that are here.
-
-  A run that was trained on a pod can be scored on a laptop: the figures are the same.
-  """
-  try:
-    return make_mesh(config.parallel.mesh)
-  except ConfigError:
-    return make_mesh(dict(data=-1))
-
-
-def baseline_rows(train, dataset, tokenizer, figures):
-  """Returns table rows of the model and every baseline, the best first."""
+def baseline_rows(train, dataset, tokenizer, metrics):
+  """Returns rows of the model and every baseline, the best first."""
   train_N, eval_N = _tokens(train), _tokens(dataset)
   num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
   rows = baselines.ngram_baselines(
@@ -85,8 +70,8 @@ def baseline_rows(train, dataset, tokenizer, figures):
       tokenizer.decode(eval_N).encode(),
       num_eval_tokens=len(eval_N),
     )
-  bits = figures.get('bits_per_byte', math.inf)
-  rows.append(baselines.Baseline('this model', figures['loss'], bits))
+  bits = metrics.get('bits_per_byte', math.inf)
+  rows.append(baselines.Baseline('this model', metrics['loss'], bits))
   rows.sort(key=lambda row: row.nats_per_token)
   return [(row.name, f'{row.nats_per_token:.4f}', _bits(row)) for row in rows]
 

@@ -31,13 +31,11 @@ class Session:
   program: Program
   dataset: pipeline.Dataset
   eval_sets: dict[str, pipeline.Dataset]
-  fingerprints: dict[str, Any]
-  """Of the tokenizer and of the data."""
+  fingerprints: dict[str, Any]  # of the tokenizer and of the data
   store: manager.Checkpoints
   signals: preemption.Watch
   console: TrainConsole
   tracker: writers.Tracker
-  """Opened at a checkpoint: what was recorded after it is gone."""
 
   @property
   def config(self):
@@ -60,8 +58,7 @@ class Session:
 class SkipCounts:
   """Steps without an update; a part of each checkpoint's record."""
 
-  skipped: int = 0
-  """Since step 0."""
+  skipped: int = 0  # since step 0
   in_a_row: int = 0
 
 
@@ -69,20 +66,14 @@ class SkipCounts:
 class Progress:
   """How far a run is."""
 
-  state: TrainState
-  """Donated by the next step: keep no reference to it."""
-  step: int
-  """Steps done."""
-  scores: dict[str, float]
-  """The last metrics of each eval set, of the state after `scored_step`."""
+  state: TrainState  # donated by the next step: keep no reference
+  step: int  # steps done
+  scores: dict[str, float]  # metrics of the eval sets, after `scored_step`
   scored_step: int
-  rollbacks: Rollbacks
-  """With the step, they say what it reads."""
+  rollbacks: Rollbacks  # with the step, they say what it reads
   skips: SkipCounts
-  events: list[dict]
-  """Those of run.json, on every process."""
-  events_unsaved: bool = False
-  """Whether run.json lacks some of them, as its disk was full."""
+  events: list[dict]  # those of run.json, on every process
+  events_unsaved: bool = False  # whether run.json lacks some: its disk was full
 
 
 def add_event(session, progress, event):
@@ -106,9 +97,6 @@ def write_events(session, progress):
 
 
 def events_up_to(step, events):
-  """Returns the events up to `step`, and all rollbacks.
-
-  What happened after a checkpoint will happen again, except for rollbacks: they decide
-  which data the steps read.
-  """
+  """Returns the events up to `step`, and all rollbacks."""
+  # Later ones will happen again; rollbacks decide what the steps read.
   return [e for e in events if e['kind'] == 'rollback' or e['step'] <= step]

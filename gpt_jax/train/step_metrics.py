@@ -8,8 +8,7 @@ from gpt_jax.model import flops
 from gpt_jax.program import norms, throughput
 from gpt_jax.train import divergence
 
-_JUDGED = ('loss', 'grad_norm', 'skipped')
-"""Read at every step; all others when they are due."""
+_ALWAYS_FETCHED = ('loss', 'grad_norm', 'skipped')
 
 
 class StepMetrics:
@@ -28,7 +27,7 @@ class StepMetrics:
     self.restart_clock()
 
   def restart_clock(self):
-    """Measures throughput from now on: what came before was no training."""
+    """Measures throughput from now on, without what the hooks took."""
     tokens = self._session.program.horizon.tokens_at(self._progress.step)
     self._meter.start(tokens, time.monotonic())
 
@@ -42,11 +41,10 @@ class StepMetrics:
     self._held = (self._progress.step, metrics)
 
   def settle(self):
-    """Waits for the step that is held, if one is, and reports it.
+    """Reports the step that is held, if any; returns the Spike to roll back from.
 
-    Returns the Spike to roll back from, or None. Hooks come after it and act on what is
-    known: a checkpoint has every bad step of its past in its record, and
-    `metrics.jsonl` every step that it counts as done.
+    Call it before hooks: a checkpoint's record has every bad step of its past, and
+    `metrics.jsonl` every step that counts as done.
     """
     if self._held is None:
       return None
@@ -54,7 +52,7 @@ class StepMetrics:
     # One step runs and one is queued, never more: batches would pile up, and XLA's CPU
     # backend dies of a deadlock when many steps of several devices are under way.
     jax.block_until_ready(metrics)
-    values = jax.device_get({name: metrics[name] for name in _JUDGED})
+    values = jax.device_get({name: metrics[name] for name in _ALWAYS_FETCHED})
     every = self._session.config.logging.every_steps
     is_due = step % every == 0 or step == self._session.program.horizon.total_steps
     if is_due or step == 1 or 'norms' in metrics or values['skipped']:

@@ -134,13 +134,17 @@ def _measure(config, names, args, folder):
 def _cold_compilations():
   """Turns the compilation cache off, whose hits would pass for compile times."""
   import jax
+  from jax.experimental.compilation_cache import compilation_cache
 
   enabled = jax.config.values['jax_enable_compilation_cache']
   jax.config.update('jax_enable_compilation_cache', False)
+  # jax asks only once in a process whether the cache is on, and then remembers.
+  compilation_cache.reset_cache()
   try:
     yield
   finally:
     jax.config.update('jax_enable_compilation_cache', enabled)
+    compilation_cache.reset_cache()
 
 
 def _plan(config):

@@ -1,4 +1,4 @@
-"""The Python door: a trained run as an object that writes, scores and gives logits.
+"""The Python interface: a trained run as an object that writes, scores, gives logits.
 
 run = gpt_jax.load('runs/tiny')
 print(run.generate('The function returns', max_new_tokens=64))
@@ -29,12 +29,12 @@ HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """A trained model with everything it takes to use it."""
+  """A trained model with all that is needed to use it."""
 
   config: Config
   model: GPT
   params: PyTree
-  """As training has them; the averaged ones where the run keeps an average."""
+  """Stacked as in training; the moving average where the run keeps one."""
   tokenizer: Tokenizer
   step: int
 
@@ -80,8 +80,7 @@ class Run:
 def load(path, step=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
-  Raises CheckpointError for a folder that holds none, and for parts that do not belong
-  together.
+  Raises CheckpointError for a folder without one, and for parts of different runs.
   """
   workdir = Workdir(path)
   _require_run(workdir)
@@ -99,7 +98,7 @@ def load(path, step=None):
 
 
 def _require_run(workdir):
-  """Raises CheckpointError saying what a folder that is no workdir lacks."""
+  """Raises CheckpointError that names what `workdir` lacks to be one."""
   missing = [
     path.name
     for path in (workdir.config, workdir.checkpoints, workdir.tokenizer)

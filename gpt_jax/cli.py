@@ -1,4 +1,4 @@
-"""The command line: finds the subcommand, reads flags, turns errors into exit codes.
+"""The command line: finds the subcommand, parses flags, turns errors into exit codes.
 
 Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
 6 diverged, 75 stopped by a signal and saved, 130 interrupted, 1 a bug of ours.
@@ -26,11 +26,11 @@ def main(argv=None):
       return _run(list(argv))
     return _run(sys.argv[1:], at_end=_ignore_signals)
   finally:
-    _let_go_of_output()
+    _flush_output()
 
 
 def _ignore_signals():
-  """What is left is to say why and to go: a signal must not change the exit code."""
+  """Only the message is left to print: a signal must not change the exit code."""
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 
@@ -65,7 +65,8 @@ def _command(argv):
     parser.error(f'-- {command_line[0]}: only launch takes a command after --')
   args.command_line = command_line
   _quiet_libraries()
-  # A console script does not look here for "my_pkg.my_file:make", python -m does.
+  # For plug-ins, "my_pkg.my_file:make": python -m finds them here, a console script
+  # does not.
   if os.getcwd() not in sys.path and '' not in sys.path:
     sys.path.insert(0, os.getcwd())
   return _module(args.command).run(args, overrides) or 0
@@ -80,7 +81,7 @@ def split_command(argv):
 def split_overrides(argv):
   """Returns `(argv without them, {dotted field: text})` of `--config.a.b=value` flags.
 
-  `--config.a.b value` is understood as well. Raises UserError for one without a value.
+  `--config.a.b value` is accepted too. Raises UserError for one without a value.
   """
   rest, overrides = [], {}
   words = iter(argv)
@@ -98,7 +99,7 @@ def split_overrides(argv):
 
 
 class _Parser(argparse.ArgumentParser):
-  """argparse, with the nearest name for a misspelt one and our exit code."""
+  """argparse with our exit code, and the nearest name for a misspelt one."""
 
   def error(self, message):
     raise UserError(f'{message}\nSee {self.prog} --help.')
@@ -108,9 +109,9 @@ class _Parser(argparse.ArgumentParser):
     return [flag for action in self._actions for flag in action.option_strings]
 
   def refuse_typos(self, argv):
-    """Raises UserError for the first unknown command or flag, with the nearest one.
+    """Raises UserError for the first unknown command or flag, naming the nearest one.
 
-    Before argparse, which would rather complain of what the typo left out.
+    Call it before `parse_args`, which would complain of what the typo left out.
     """
     (found,) = (a.choices for a in self._actions if a.dest == 'command')
     commands: dict[str, Any] = dict(found or {})  # type checkers know no mapping there
@@ -161,8 +162,8 @@ def _module(name):
   return importlib.import_module(f'gpt_jax.commands.{name}_command')
 
 
-def _let_go_of_output():
-  """Keeps the exit code where output cannot be written: Python would make it 120."""
+def _flush_output():
+  """Keeps the exit code where output cannot be written: Python would exit with 120."""
   for stream in (sys.stdout, sys.stderr):
     try:
       stream.flush()
@@ -171,6 +172,6 @@ def _let_go_of_output():
 
 
 def _quiet_libraries():
-  """Keeps XLA's and absl's start-up chatter off the screen, unless asked for."""
+  """Silences the start-up messages of XLA and absl, unless the user set a level."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('ABSL_MIN_LOG_LEVEL', '2')

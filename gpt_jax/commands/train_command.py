@@ -35,12 +35,12 @@ def add_arguments(parser):
 
 def run(args, overrides):
   host.tune_malloc()
-  with _leaving_at_once():
+  with _exit_on_signals():
     _train(args, overrides)
 
 
 @contextlib.contextmanager
-def _leaving_at_once():
+def _exit_on_signals():
   """SIGTERM and Ctrl-C end the process with 75 while there is nothing to save.
 
   That is while jax is imported and processes join; after that `loop.train` and, in a
@@ -50,7 +50,7 @@ def _leaving_at_once():
   former = {}
   if threading.current_thread() is threading.main_thread():
     for number in (signal.SIGTERM, signal.SIGINT):
-      former[number] = signal.signal(number, _leave)
+      former[number] = signal.signal(number, _exit_at_once)
   try:
     yield
   finally:
@@ -58,7 +58,7 @@ def _leaving_at_once():
       signal.signal(number, handler)
 
 
-def _leave(number, frame):
+def _exit_at_once(number, frame):
   name = signal.Signals(number).name
   text = 'stopped outside the steps; nothing is lost, the same command resumes.'
   os.write(2, f'\ngpt-jax: {name}: {text}\n'.encode())  # print is not reentrant

@@ -17,7 +17,7 @@ def make_engine(config, params, vocab_size):
 
   `vocab_size` is the tokenizer's; the ids of the objective come on top.
   """
-  objective = objectives.make(
+  objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
   _, attend = attention.choose_kernel(config)

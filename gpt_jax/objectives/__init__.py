@@ -22,7 +22,7 @@ OBJECTIVES = {
 """Each entry: `make(cfg, *, vocab, seq_len) -> Objective`."""
 
 
-def make(cfg, *, vocab, seq_len):
+def make_objective(cfg, *, vocab, seq_len):
   """Returns the `Objective` of an ObjectiveConfig on sequences of `seq_len` tokens.
 
   Raises ConfigError where its mask shows something else than its `visibility` says.
@@ -56,5 +56,6 @@ def _entry(cfg):
 
 
 __all__ = [
-  'OBJECTIVES', 'VISIBILITIES', 'Example', 'Objective', 'Vocab', 'describe', 'make',
+  'OBJECTIVES', 'VISIBILITIES', 'Example', 'Objective', 'Vocab', 'describe',
+  'make_objective',
 ]  # fmt: skip

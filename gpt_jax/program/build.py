@@ -60,7 +60,7 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
   rules = make_sharding_rules(config.parallel, mesh)
-  objective = objectives.make(
+  objective = objectives.make_objective(
     config.objective, vocab=vocab, seq_len=config.data.seq_len
   )
   num_ids = vocab.size + objective.extra_tokens

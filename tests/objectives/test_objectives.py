@@ -21,7 +21,7 @@ EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
 
 def build(name):
   cfg = dataclasses.replace(CFG, name=name)
-  return objectives.make(cfg, vocab=VOCAB, seq_len=SEQ_LEN)
+  return objectives.make_objective(cfg, vocab=VOCAB, seq_len=SEQ_LEN)
 
 
 @functools.cache
@@ -108,7 +108,9 @@ def test_no_target_is_visible_to_the_query_that_predicts_it(name):
   """Follows each text token by a unique id: where it is predicted, it is not seen."""
   tokens = np.arange(100, 100 + SEQ_LEN + 1)[None].repeat(8, 0)
   cfg = dataclasses.replace(CFG, name=name, mask_split=(1.0, 0.0, 0.0))
-  objective = objectives.make(cfg, vocab=objectives.Vocab(1000), seq_len=SEQ_LEN)
+  objective = objectives.make_objective(
+    cfg, vocab=objectives.Vocab(1000), seq_len=SEQ_LEN
+  )
   example = jax.jit(objective)(dict(tokens=tokens), jax.random.key(0))
   allowed = np.broadcast_to(
     example.mask.allowed(SEQ_LEN, SEQ_LEN), (8, SEQ_LEN, SEQ_LEN)

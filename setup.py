@@ -45,7 +45,6 @@ EXTRAS = {
 }
 
 
-
 class BuildWithConfigs(build_py):
   """Copies the shipped configs; an editable install reads them where they are."""
 

@@ -10,8 +10,8 @@ tokens, is learned from it; BERT's own WordPiece goes in with
 Twelve layers of width 768, norm after each sum, exact GELU, learned positions:
 108,890,112 parameters with 30522 rows, one more row for our [MASK]. That is BERT-base's
 published 109,482,240 less its two token types (1,536) and its pooler (590,592). What
-else differs: no next-sentence task and so no sentence pairs; the output is the tied
-table alone, without the extra dense layer, norm and bias of BERT's masked-LM head.
+else differs: no next-sentence task and so no sentence pairs; the output layer is the
+tied embedding alone, without the dense layer, norm and bias of BERT's masked-LM head.
 
 Cost: 131 billion tokens in a million steps, 9e19 FLOP. Published for BERT-base are
 scores of downstream tasks, which this file does not run; no loss is quoted, and no run

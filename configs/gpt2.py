@@ -5,7 +5,7 @@
 
 To be given: `data.path`, text as file, glob or folder, and `tokenizer.path`, the folder
 of GPT-2's encoder.json and vocab.bpe. A single small device also wants a higher
-`train.grad_accum` (a divisor of 480); where activations have no room,
+`train.grad_accum` (a divisor of 480); where activations do not fit,
 `model.remat='names'` keeps about a quarter of them.
 
 | size | layers, width, heads | parameters | FLOP | OpenWebText loss |

@@ -28,7 +28,7 @@ here.
 Two rows of the table do not fit together as printed. XL has 24 heads of 128 on a width
 of 2048; 16 heads give the 1.3 billion of its name. 13B has width 5140, but 40 heads of
 128 make 5120. Public reproductions take 16 and 5120, and so do `1.3b` and `13b`; the
-rows with `_as_printed` keep the table's figures.
+rows with `_as_printed` keep the table's numbers.
 
 Choices where the paper is silent:
   * layers alternate dense and locally banded attention; the band is 256 tokens;
@@ -103,7 +103,7 @@ def get_config(size='125m'):
   tensor = TENSOR[size] if size in TENSOR else 1
   config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=tensor, expert=1)
   if size == '175b':
-    # Its logits are cut over `tensor`; fused, a step plans 2 GiB more a chip.
+    # Its logits are sharded over `tensor`; fused, a step plans 2 GiB more a chip.
     config.objective.loss = 'plain'
   config.eval.every_steps = 1000
   config.eval.max_batches = 20

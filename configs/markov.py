@@ -1,12 +1,12 @@
-"""A language whose entropy is known exactly: does a small GPT reach the floor?
+"""A language of known entropy: does the loss of a small GPT come down to it?
 
   gpt-jax train --config=configs/markov.py --workdir=runs/markov
 
-Order-2 Markov chain over 16 symbols, Dirichlet(0.2) rows; the floor is the chain's
-entropy rate, which the loss curve shows as a line and `eval` subtracts (`excess`).
-About a minute on two idle CPU cores. Expected: a plateau near the order-1 entropy, a
-drop, and at 600 steps an excess of at most 0.06 nats; below -0.005 would mean that the
-model sees what it predicts. Measured figures stand in experiments/LOG.md.
+Order-2 Markov chain over 16 symbols, Dirichlet(0.2) rows. The least possible loss is
+the chain's entropy rate, which the loss curve shows as a line and `eval` subtracts
+(`excess`). About a minute on two idle CPU cores. Expected: a plateau near the order-1
+entropy, a drop, and at 600 steps an excess of at most 0.06 nats; below -0.005 would
+mean that the model sees what it predicts. experiments/LOG.md has measured losses.
 """
 
 from gpt_jax.configs import base

@@ -4,8 +4,8 @@
   gpt-jax train --config=configs/shakespeare_char.py:gpu --workdir=runs/shakespeare_gpu
 
 The set has to be prepared once; its folder is --config.data.data_dir or TFDS_DATA_DIR.
-TFDS cuts the text 90 / 5 / 5, nanoGPT 90 / 10: TFDS's validation and test together are
-nanoGPT's validation text. Both are scored, whole: `validation` and
+TFDS splits the text 90 / 5 / 5, nanoGPT 90 / 10: TFDS's validation and test together
+are nanoGPT's validation text. Both are scored, whole: `validation` and
 `nanogpt_validation`.
 
 | setting | parameters | cost | validation loss, nats per character |
@@ -17,9 +17,8 @@ Published numbers: nanoGPT's README. Its 1.88 is a mean over 20 random batches (
 about 0.02) and took 3 minutes on a laptop; its 1.4697 took 3 minutes on one A100. An
 independent copy of the cpu setting in plain JAX measured 1.8995 on the whole split.
 This config measured 1.8871 on `validation` and 1.9027 on `nanogpt_validation` with seed
-0; experiments/LOG.md has the spread. The gpu setting has not been reproduced here. For
-scale: a 7-gram table reaches 1.517, so the cpu setting is the smaller model, not the
-better one.
+0; experiments/LOG.md has the spread. The gpu setting has not been reproduced here. A
+7-gram model reaches 1.517: the cpu setting is small, not good.
 """
 
 from gpt_jax.configs import base

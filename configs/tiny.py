@@ -1,12 +1,12 @@
-"""A small GPT on the text that every Python carries: the demo, for a laptop CPU.
+"""A small GPT on text that comes with Python: the demo, for a laptop CPU.
 
   gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
 
 Trains 4 layers of width 128 on the interpreter's own reference topics and docstrings
 (data.source=python_docs, about 2.3 million characters), with a BPE of 1024 tokens
 learned from the training split. About two minutes on two CPU cores. Expected: fewer
-held-out bits per byte than the unigram and bigram tables that `eval` prints beside it.
-The text varies with the Python version, so no figure is promised.
+held-out bits per byte than the unigram and bigram models that `eval` prints beside it.
+The text depends on the Python version, so no loss is promised.
 """
 
 from gpt_jax.configs import base
@@ -26,7 +26,7 @@ def get_config():
   config.model.position = 'rope'
   config.model.norm = 'rmsnorm'
   config.model.bias = False
-  config.model.dtype = 'bfloat16'  # x86 AMX: 1.6 times the pace of float32
+  config.model.dtype = 'bfloat16'  # x86 AMX: 1.6 times as fast as float32
   config.model.scan_layers = False  # four layers compile fast, and run faster unrolled
 
   config.optimizer.learning_rate = 3e-3

@@ -91,17 +91,21 @@ def _override(values, key, value, problems, cls: type = Config, prefix=''):
     node, dotted = node[part], dotted + '.'
   is_free = any(key.startswith(name + '.') for name in _NESTED_DICTS) and cls is Config
   if last not in node and not is_free:
-    problems.append(_unknown(prefix + key, last, node, 'data.' * bool(prefix)))
+    problems.append(
+      _unknown(prefix + key, last, node, f'data.{key}' if prefix else key)
+    )
     return
   if isinstance(value, str):
     value = _parse(value, _annotation(cls, key))
   node[last] = _plain(value)
 
 
-def _unknown(dotted, name, node, section=''):
-  """Returns the Problem of a name that `node`, the fields of `section`, lacks."""
-  if new := RENAMED_FIELDS.get(section + name if section else dotted):
-    return Problem(dotted, f': renamed; it is {new.removeprefix(section)} now')
+def _unknown(dotted, name, node, field=None):
+  """Returns the Problem of a name that `node` lacks; `field`: the same in `data`."""
+  if new := RENAMED_FIELDS.get(field or dotted):
+    is_part = field not in (None, dotted)  # there, data fields go without the `data.`
+    new = new.removeprefix('data.') if is_part else new
+    return Problem(dotted, f': renamed; it is {new} now')
   hint = nearest(name, node)
   known = (
     f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'

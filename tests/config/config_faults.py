@@ -1,8 +1,8 @@
 """Hostile values for every field of every shipped config, and what comes of them.
 
 `validate(values, field, value)` resolves the config, `run(field, value)` trains a step.
-Both return an outcome: 'refused' (a UserError that names the field), 'unnamed' (one that
-does not), 'diverged', 'passed', 'trained' or 'bug'.
+Both return an outcome: 'refused' (a UserError that names the field), 'unnamed' (one
+that does not), 'diverged', 'passed', 'trained' or 'bug'.
 """
 
 import contextlib

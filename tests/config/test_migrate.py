@@ -117,6 +117,13 @@ def test_an_old_name_in_a_config_file_says_the_new(tmp_path, old, use):
   assert text == f'--config={path}: {old}: renamed; it is {NEW[old]} now (line 3)'
 
 
+def test_an_old_field_of_a_dict_says_the_new():
+  values = load.to_dict(small.resolve())
+  values['data']['skip_corrupt'] = 3
+  text = refusal(lambda: load.resolve(values))
+  assert 'data.skip_corrupt: renamed; it is data.max_corrupt_records now' in text
+
+
 def test_an_old_name_in_an_eval_set_says_the_new():
   sets = {'eval.sets': {'mine': {'skip_corrupt': 1}}}
   text = refusal(lambda: load.resolve(base.get_config(), sets))

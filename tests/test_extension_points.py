@@ -124,8 +124,8 @@ def test_base_config_names_each_entry(field):
   lines = (tiny_runs.ROOT / 'configs' / 'base.py').read_text().splitlines()
   (first,) = (i for i, line in enumerate(lines) if line.startswith(f'  {field} = '))
   comment = lines[first]
-  for line in itertools.takewhile(lambda line: line[:3] == '  #', lines[first + 1 :]):
-    comment += line
+  for near in (reversed(lines[:first]), lines[first + 1 :]):
+    comment += ' '.join(itertools.takewhile(lambda line: line[:3] == '  #', near))
   missing = {name for name in REGISTRIES[field] if name not in comment}
   assert missing - {'ids'} == set()  # which synthetic sources set themselves
 

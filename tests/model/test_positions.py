@@ -1,5 +1,6 @@
 """Encodings of positions against the formulas and properties of their papers."""
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -118,3 +119,24 @@ def test_12_heads_take_8_slopes_and_every_second_of_16():
 def test_the_config_offers_every_encoding():
   fields = ModelConfig.__dataclass_fields__
   assert set(fields['position'].metadata['choices']) == set(positions.POSITIONS)
+
+
+def test_a_new_encoding_is_one_entry(monkeypatch):
+  """Partial RoPE: only the first half of each head is rotated."""
+
+  def rotate(x_BHTK, angles_BTK2):
+    first, rest = jnp.split(x_BHTK, 2, axis=-1)
+    rotated = positions.rotate(first, angles_BTK2[..., : K // 4])
+    return jnp.concatenate([rotated, rest], axis=-1)
+
+  partial = positions.Position(angles=positions.rope_angles, rotate=rotate)
+  monkeypatch.setitem(positions.POSITIONS, 'partial', partial)
+  config = small.resolve(model__position='rope', model__head_dim=K)
+  params, logits = small.random_params(small.make(config)), {}
+  for name in ('none', 'partial', 'rope'):
+    cfg = dataclasses.replace(config.model, position=name)
+    model = small.make(dataclasses.replace(config, model=cfg))
+    logits[name] = small.logits_of(model)(params, small.random_tokens())
+  np.testing.assert_allclose(logits['partial'][:, 0], logits['rope'][:, 0], atol=1e-5)
+  for other in ('none', 'rope'):
+    assert np.abs(logits['partial'] - logits[other]).max() > 1e-2

@@ -7,6 +7,7 @@ index `query_start_B + t` among the S keys of the cache.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,11 @@ class Mask:
   query_start_B: Array | None = None  # index of the first query among the keys
   slopes_H: Array | None = None  # ALiBi: scores lose slope * distance (2108.12409)
 
+  @property
+  def key_segments_BS(self) -> Any:
+    """The segment of each key, or None."""
+    return self.segments_BT if self.segments_BS is None else self.segments_BS
+
   def with_window(self, window):
     """Returns this mask limited to keys less than `window` away; None: itself."""
     if window is None:
@@ -42,11 +48,10 @@ class Mask:
     """Returns this mask for so many more queries and keys of no segment."""
     if self.segments_BT is None:
       return self
-    keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
     return dataclasses.replace(
       self,
       segments_BT=jnp.pad(self.segments_BT, ((0, 0), (0, queries))),
-      segments_BS=jnp.pad(keys_BS, ((0, 0), (0, keys))),
+      segments_BS=jnp.pad(self.key_segments_BS, ((0, 0), (0, keys))),
     )
 
   def tile(self, query, key, num_queries, num_keys):
@@ -60,10 +65,9 @@ class Mask:
     if self.prefix_B is not None:
       parts['prefix_B'] = self.prefix_B - key
     if self.segments_BT is not None:
-      keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
       slice_in_dim = jax.lax.dynamic_slice_in_dim
       parts['segments_BT'] = slice_in_dim(self.segments_BT, query, num_queries, 1)
-      parts['segments_BS'] = slice_in_dim(keys_BS, key, num_keys, 1)
+      parts['segments_BS'] = slice_in_dim(self.key_segments_BS, key, num_keys, 1)
     return dataclasses.replace(self, **parts)
 
   def distance(self, num_queries, num_keys):
@@ -88,7 +92,7 @@ class Mask:
     if self.window is not None:
       allowed_BTS &= jnp.abs(distance_BTS) < self.window
     if self.segments_BT is not None:
-      keys_BS = self.segments_BT if self.segments_BS is None else self.segments_BS
+      keys_BS = self.key_segments_BS
       same_BTS = self.segments_BT[:, :, None] == keys_BS[:, None, :]
       allowed_BTS &= same_BTS & (keys_BS != 0)[:, None, :]
     return allowed_BTS

@@ -54,8 +54,7 @@ def attend(
   operands = (q_BHTK, k_BGSK, v_BGSK)
   names = [activation_axes(letters) for letters in ('BHTK', 'BGTK', 'BGTK')]
   if mask.segments_BT is not None:
-    keys_BS = mask.segments_BT if mask.segments_BS is None else mask.segments_BS
-    operands += (mask.segments_BT, keys_BS)
+    operands += (mask.segments_BT, mask.key_segments_BS)
     names += [activation_axes('BT')] * 2
   if rules is None:
     return run(*operands)

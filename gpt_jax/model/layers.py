@@ -55,6 +55,10 @@ class Linear(nn.Module):
   def __call__(self, x):
     return shared_input_linears([self], x)[0]
 
+  def matmul_kernel(self):
+    """Returns the kernel as matmuls read it: where adapters or quantizers hook in."""
+    return self.kernel.astype(self.cfg.dtype)
+
   def add_bias(self, y):
     if not self.cfg.bias:
       return y
@@ -87,7 +91,7 @@ _add_broadcast.defvjp(lambda y, bias: (_add_broadcast(y, bias), bias), _bias_gra
 
 def shared_input_linears(linears, x):
   """Returns the outputs of `linears` for the same `x`; see `sharded_matmul`."""
-  kernels = [linear.kernel.astype(linear.cfg.dtype) for linear in linears]
+  kernels = [linear.matmul_kernel() for linear in linears]
   specs = [linear.spec for linear in linears]
   ys = sharded_matmul(linears[0].rules, specs, x, kernels)
   return [linear.add_bias(y) for linear, y in zip(linears, ys, strict=True)]

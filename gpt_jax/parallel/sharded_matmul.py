@@ -22,7 +22,7 @@ class MatmulSpec:
 
   @property
   def letters(self):
-    # Of x, of the kernel and of the output, as below.
+    """The letters of x, of the kernel and of the output."""
     terms, out = self.equation.split('->')
     return (*terms.split(','), out)
 

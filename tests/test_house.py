@@ -31,14 +31,10 @@ UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load
 
 TESTED_TOGETHER = {
   'test_cli': ['__init__', '__main__'],
-  'benchmarks/test_benchmarks': [
-    'benchmarks/decoding', 'benchmarks/kernels', 'benchmarks/loading',
-    'benchmarks/peaks', 'benchmarks/session', 'benchmarks/workload',
-    'benchmarks/training',
-  ],
   'benchmarks/test_report': ['benchmarks/figure'],
+  'benchmarks/test_session': ['benchmarks/peaks'],
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],
-  'commands/test_plan_command': ['planning/tables', 'benchmarks/targets_tpu'],
+  'commands/test_plan_command': ['planning/tables'],
   'data/test_faults': ['data/corpus'],
   'data/test_pipeline': ['data/loader'],
   'data/test_sources': [
@@ -49,7 +45,6 @@ TESTED_TOGETHER = {
   'data/test_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
-  'planning/test_plan': ['planning/inputs', 'planning/memory', 'planning/step_time'],
   'test_house': ['core/axes', 'core/types'],  # names only
   'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],

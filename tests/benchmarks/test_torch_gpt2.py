@@ -4,12 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from gpt_jax.benchmarks import decoding, gpt2_shape, torch_gpt2, training, workload
+from gpt_jax.benchmarks import decoding, gpt2_shape, torch_gpt2, training
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.planning import inputs
-from gpt_jax.program.build import build_program
 from tests import tiny_runs
+from tests.benchmarks.small_workloads import make_timed
 
 GPT2 = {
   'model.position': 'learned',
@@ -18,12 +16,9 @@ GPT2 = {
 }
 
 
-def make_timed(workdir, overrides=None):
-  config = tiny_runs.tiny_config(GPT2 | (overrides or {}))
-  mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
-  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
-  shapes = inputs.abstract_batch(program)
-  return workload.make_workload(program, shapes, num_ids=16, workdir=workdir)
+def make_gpt2(workdir, overrides=None):
+  layers = {'model.num_layers': tiny_runs.tiny_config().model.num_layers}
+  return make_timed(workdir, layers | GPT2 | (overrides or {}))
 
 
 @pytest.fixture
@@ -37,7 +32,7 @@ def peer_packages():
 def test_both_compute_the_same_logits(peer_packages, tmp_path):
   import torch
 
-  timed = make_timed(tmp_path, {'model.scan_layers': True})
+  timed = make_gpt2(tmp_path, {'model.scan_layers': True})
   peer = torch_gpt2.TorchGPT2(timed, 'float32')
   tokens_BT = np.asarray(timed.batch['tokens'])[:, :-1]
   expected_BTV, _ = timed.program.model.apply({'params': timed.state.params}, tokens_BT)
@@ -58,7 +53,7 @@ def test_both_compute_the_same_logits(peer_packages, tmp_path):
   ids=['plain', 'microbatches', 'clipped and decayed', 'all decay'],
 )
 def test_both_take_the_same_step(peer_packages, tmp_path, overrides):
-  timed = make_timed(tmp_path, overrides)
+  timed = make_gpt2(tmp_path, overrides)
   theirs, again = (torch_gpt2.TorchGPT2(timed, 'float32') for _ in range(2))
   (case,) = training.step(timed)
   case.run(2)
@@ -77,7 +72,7 @@ def test_both_take_the_same_step(peer_packages, tmp_path, overrides):
 
 @pytest.mark.extra
 def test_autocast_gives_the_same_loss_to_half_precision(peer_packages, tmp_path):
-  timed = make_timed(tmp_path, {'model.dtype': 'bfloat16'})
+  timed = make_gpt2(tmp_path, {'model.dtype': 'bfloat16'})
   peer = torch_gpt2.TorchGPT2(timed, 'bfloat16')
   sums = timed.program.evaluate(timed.state.params, timed.batch, 0)
   expected = float(sums['nll'] / sums['targets'])
@@ -86,7 +81,7 @@ def test_autocast_gives_the_same_loss_to_half_precision(peer_packages, tmp_path)
 
 @pytest.mark.extra
 def test_both_write_the_same_text(peer_packages, tmp_path):
-  timed = make_timed(tmp_path)
+  timed = make_gpt2(tmp_path)
   peer = torch_gpt2.TorchGPT2(timed, 'float32')
   prompts = decoding.prompts(timed, (2,))[2]
   written = peer.generator(prompts)(8).numpy()
@@ -99,7 +94,7 @@ def test_both_write_the_same_text(peer_packages, tmp_path):
 
 @pytest.mark.extra
 def test_the_peers_cases_match_ours(peer_packages, tmp_path):
-  timed = make_timed(tmp_path)
+  timed = make_gpt2(tmp_path)
   cases = torch_gpt2.cases(timed, ['step', 'forward', 'decode', 'loader'], 'float32')
   ours = ['step', 'forward', 'prefill_1', 'decode_1', 'prefill_8', 'decode_8']
   assert [case.name for case in cases] == [f'transformers/{name}' for name in ours]
@@ -113,14 +108,14 @@ def test_the_peers_cases_match_ours(peer_packages, tmp_path):
 def test_both_sides_have_the_same_threads(peer_packages, tmp_path):
   import torch
 
-  torch_gpt2.TorchGPT2(make_timed(tmp_path), 'float32')
+  torch_gpt2.TorchGPT2(make_gpt2(tmp_path), 'float32')
   assert torch.get_num_threads() == torch_gpt2.threads()
 
 
 @pytest.mark.extra
 def test_float16_is_refused(peer_packages, tmp_path):
   with pytest.raises(ConfigError, match='--vs_dtype=float16: expected one of float32'):
-    torch_gpt2.TorchGPT2(make_timed(tmp_path), 'float16')
+    torch_gpt2.TorchGPT2(make_gpt2(tmp_path), 'float16')
 
 
 def test_without_the_packages_the_extra_is_named(monkeypatch):

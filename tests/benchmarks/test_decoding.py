@@ -1,0 +1,63 @@
+"""Decoding is timed with the engine of `generate`, against the bytes it reads."""
+
+import jax
+import pytest
+
+from gpt_jax.benchmarks import decoding
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.inference.engine import Engine
+from tests.benchmarks.small_workloads import make_timed
+
+
+def test_decoding_uses_the_engine_and_subtracts_prefill(timed, monkeypatch):
+  calls = []
+  usual = Engine.generate
+
+  def generate(self, prompts_ids, *, max_new_tokens, **settings):
+    calls.append((len(prompts_ids), len(prompts_ids[0]), max_new_tokens))
+    return usual(self, prompts_ids, max_new_tokens=max_new_tokens, **settings)
+
+  monkeypatch.setattr(Engine, 'generate', generate)
+  prefill, decode = decoding.cases(timed, batch_sizes=(2,))
+  calls.clear()
+  prefill.run(1)
+  decode.run(1)
+  assert calls == [(2, 8, 1), (2, 8, 8)]
+  assert (prefill.name, decode.name, decode.minus) == (
+    'prefill_2',
+    'decode_2',
+    'prefill_2',
+  )
+  assert (prefill.tokens, decode.tokens) == (2 * 8, 2 * 7)
+
+
+@pytest.mark.parametrize('seq_len, half', [(1024, 128), (256, 128), (200, 64), (16, 8)])
+def test_prompt_and_continuation_fit_the_sequence(seq_len, half):
+  assert decoding.prompt_length(seq_len) == half
+  assert 2 * half <= seq_len
+
+
+def test_a_token_reads_the_weights_and_the_cache(timed):
+  (_, decode) = decoding.cases(timed, batch_sizes=(1,))
+  model = timed.config.model
+  weights = sum(x.nbytes for x in jax.tree.leaves(timed.state.params))  # tied, rope
+  cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * 4
+  assert decode.bytes == 7 * (weights + 12 * cache)
+
+
+def test_embeddings_that_are_looked_up_are_not_read(tmp_path):
+  overrides = {'model.position': 'learned', 'model.tie_embeddings': False}
+  timed = make_timed(tmp_path, overrides)
+  params = timed.state.params
+  everything = sum(x.nbytes for x in jax.tree.leaves(params))
+  embeddings = (
+    params['embed']['embedding'].nbytes + params['position']['embedding'].nbytes
+  )
+  read = decoding.token_bytes(timed.config, params, rows=1, cached=0)
+  assert read == everything - embeddings
+
+
+def test_a_bidirectional_model_is_refused(tmp_path):
+  timed = make_timed(tmp_path, {'objective.name': 'masked_lm'})
+  with pytest.raises(ConfigError, match='leave decode out of --what'):
+    decoding.cases(timed)

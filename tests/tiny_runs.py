@@ -5,6 +5,7 @@ import shutil
 
 import jax
 import numpy as np
+import pytest
 
 from configs import base
 from gpt_jax.checkpoints.reader import CheckpointReader
@@ -145,3 +146,19 @@ def after_step(monkeypatch, step, action):
     return [*usual(session, saver), hooks.Every(1, act)]
 
   monkeypatch.setattr(loop, 'default_hooks', with_action)
+
+
+class Crash(BaseException):
+  """Ends a run as a lost machine would: nothing of the program handles it."""
+
+
+def train_until_crash(config, workdir, step):
+  """Trains in `workdir` and crashes after `step`, with its last checkpoint on disk."""
+
+  def crash(session, progress):
+    session.store.wait()
+    raise Crash
+
+  with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
+    after_step(patch, step, crash)
+    loop.train(config, workdir, quiet=True)

@@ -71,7 +71,7 @@ def test_after_watching_nothing_is_counted(cache):
   assert seen.seconds == seconds
 
 
-def test_the_place_of_the_cache_is_told(cache, tmp_path):
+def test_the_cache_folder_is_described(cache, tmp_path):
   cache()
   assert compilation.describe_cache() == f'compilation cache in {tmp_path}'
   cache(enabled=False)

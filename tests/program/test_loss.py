@@ -94,7 +94,7 @@ def test_a_fused_step_over_eight_devices_is_the_plain_step(rules):
   assert_same_step(MESHES[rules] | {'parallel.preset': rules}, devices=8)
 
 
-def test_no_device_waits_for_another_between_chunks_of_a_whole_step():
+def test_chunks_of_the_loss_need_no_collective_between_them():
   program = build('fused', MESHES['fsdp'] | {'parallel.preset': 'fsdp'}, devices=8)
   compiled = program.step.lower(program.abstract_state, batch()).compile()
   inside, outside = collectives(compiled.as_text(), scope='fused_loss')
@@ -115,7 +115,7 @@ def test_auto_is_decided_by_what_a_device_holds_of_a_microbatch(monkeypatch):
     assert build('auto', overrides, devices).loss == expected
 
 
-def test_configs_as_large_as_gpt2_are_fused_and_small_ones_are_not(monkeypatch):
+def test_large_configs_use_the_fused_loss_and_small_ones_do_not(monkeypatch):
   monkeypatch.undo()
   assert build('auto', {}).loss == 'plain'
   large = {'model.vocab_size': 50304, 'data.seq_len': 1024, 'train.batch_size': 8}

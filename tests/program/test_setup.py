@@ -82,7 +82,7 @@ def test_bidirectional_models_are_asked_for_no_samples():
   setup.check_plan(tiny_runs.tiny_config(asked | {'logging.sample_every_steps': 0}))
 
 
-def test_every_field_that_picks_from_a_table_is_checked_at_the_door():
+def test_unknown_names_are_refused_in_every_registry():
   for field in setup.REGISTRIES:
     with pytest.raises(ConfigError, match=f"{field}='nonsense': expected one of"):
       tiny_runs.tiny_config({field: 'nonsense'})

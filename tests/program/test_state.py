@@ -33,7 +33,7 @@ def test_a_state_comes_back_from_its_checkpoint_items():
     assert jax.tree.leaves(back)[0] is jax.tree.leaves(one)[0]
 
 
-def test_parameters_are_an_item_of_their_own_so_that_readers_load_nothing_else():
+def test_parameters_are_a_checkpoint_item_of_their_own():
   assert state().as_items().keys() == {'params', 'train'}
   assert state(ema=PARAMS).as_items().keys() == {'params', 'train', 'ema'}
 
@@ -44,7 +44,7 @@ def test_the_average_is_what_counts_where_there_is_one():
   assert state(ema=average).averaged is average
 
 
-def test_moments_live_with_their_parameters_and_counts_everywhere():
+def test_moments_are_sharded_like_their_parameters():
   opt_state = optax.adam(1.0).init(PARAMS)
   places = shardings_like(opt_state, PARAMS, PLACES, place())
   assert places[0].mu == PLACES
@@ -52,14 +52,14 @@ def test_moments_live_with_their_parameters_and_counts_everywhere():
   assert places[0].count == place()
 
 
-def test_a_leaf_of_another_shape_than_its_parameter_lives_everywhere():
+def test_a_leaf_unlike_its_parameter_in_shape_is_replicated():
   factored = {'layers': {'kernel': np.zeros((2, 4))}, 'norm': {'scale': np.ones(4)}}
   places = shardings_like({'v_row': factored}, PARAMS, PLACES, place())
   assert places['v_row']['layers']['kernel'] == place()
   assert places['v_row']['norm']['scale'] == place('a')
 
 
-def test_abstract_leaves_carry_their_sharding():
+def test_abstract_leaves_have_their_sharding():
   (kernel, scale) = jax.tree.leaves(with_shardings(PARAMS, PLACES))
   assert (kernel.shape, kernel.dtype) == ((2, 4, 8), np.float32)
   assert kernel.sharding == place(None, 'a', 'b')

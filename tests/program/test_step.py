@@ -220,7 +220,7 @@ def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
   tiny_runs.assert_same(tiny_runs.named(metrics), unsharded[1], rtol=1e-5, atol=1e-5)
 
 
-def test_rows_that_pad_the_table_get_no_probability_and_no_gradient():
+def test_padding_rows_get_no_probability_and_no_gradient():
   few, many = build(), build({'model.pad_vocab_to_multiple_of': 64})
   expected, its_metrics = one_step(few, plain_batch())
   state = many.init(0)
@@ -250,7 +250,7 @@ def test_a_step_depends_on_nothing_but_its_arguments():
   tiny_runs.assert_same(first, second)
 
 
-def test_dropout_draws_anew_at_each_step_and_not_at_all_in_evaluation():
+def test_dropout_differs_by_step_and_is_off_in_evaluation():
   program = build(DROPOUT)
   state, first = program.step(program.init(0), plain_batch())
   state, second = program.step(state, plain_batch())
@@ -270,14 +270,14 @@ def test_measuring_norms_changes_nothing_else():
   np.testing.assert_allclose(jnp.sqrt(squares), metrics['grad_norm'], rtol=1e-5)
 
 
-def test_the_state_is_given_away():
+def test_the_state_is_donated():
   program = build()
   state = program.init(0)
   program.step(state, plain_batch())
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
 
 
-def test_metrics_report_the_likelihood_and_what_is_minimised_apart():
+def test_metrics_separate_likelihood_from_what_is_minimised():
   program = build({'objective.z_loss': 0.1, 'objective.label_smoothing': 0.2})
   _, metrics = program.step(program.init(0), plain_batch())
   sums = program.evaluate(program.init(0).params, plain_batch(), 0)

@@ -35,7 +35,7 @@ def test_a_clock_that_stands_still_divides_by_nothing():
   assert meter.measure(10, now=1.0).tokens_per_second > 0
 
 
-def test_a_cpu_is_measured_once_whatever_devices_it_plays(monkeypatch):
+def test_a_cpu_is_measured_once_for_all_its_virtual_devices(monkeypatch):
   monkeypatch.setattr(throughput, 'measured_matmul_flops', lambda dtype: 5e9)
   assert len(jax.devices()) == 8
   assert throughput.total_peak_flops('float32') == 5e9
@@ -46,5 +46,5 @@ def test_published_peaks_count_for_each_device(monkeypatch):
   assert throughput.total_peak_flops('bfloat16') == 8e12
 
 
-def test_a_measured_product_is_a_positive_rate():
+def test_a_measured_matmul_has_a_positive_rate():
   assert throughput.measured_matmul_flops('float32', size=64, rounds=1) > 1e6

@@ -13,7 +13,7 @@ from tests import tiny_runs
 from tests.train import bad_batches
 
 
-def test_a_batch_of_nan_is_left_out_counted_and_named(tmp_path, monkeypatch, capsys):
+def test_a_batch_of_nan_is_skipped_counted_and_named(tmp_path, monkeypatch, capsys):
   bad_batches.serve_nan(monkeypatch, 48, 55)  # step 7
   config = tiny_runs.tiny_config(
     bad_batches.RUN | {'checkpoint.every_steps': 1} | bad_batches.NOT_FINITE
@@ -34,7 +34,7 @@ def test_a_batch_of_nan_is_left_out_counted_and_named(tmp_path, monkeypatch, cap
   assert before["['train']['step']"] == 6
 
 
-def test_k_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
+def test_bad_steps_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
   bad_batches.serve_nan(monkeypatch, 48)  # from step 7 on
   config = tiny_runs.tiny_config(
     bad_batches.RUN | bad_batches.NOT_FINITE | {'guard.max_bad_steps': 3}
@@ -59,31 +59,24 @@ def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypat
   assert (event['kind'], event['step']) == ('spike', 12)
   assert event['loss'] > event['highest_loss'] > 0
 
-  class Crash(BaseException):
-    pass
-
-  def crash(session, progress):
-    session.store.wait()
-    raise Crash
-
-  with monkeypatch.context() as patch, pytest.raises(Crash):
-    tiny_runs.after_step(patch, 13, crash)
-    loop.train(config, tmp_path / 'cut', quiet=True)
+  tiny_runs.train_until_crash(config, tmp_path / 'cut', 13)
   loop.train(config, tmp_path / 'cut', quiet=True)
   assert bad_batches.events(tmp_path / 'cut') == bad_batches.events(tmp_path / 'whole')
   assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(tmp_path / 'cut'), tiny_runs.saved_arrays(tmp_path / 'whole')
   )
-  # Another window begins anew, and only on request.
-  wider = tiny_runs.tiny_config(
-    bad_batches.SPIKES
-    | {'guard.spikes': 'skip', 'guard.spike_window': 9, 'train.steps': 17}
-  )
+
+
+def test_another_spike_window_begins_anew_on_request_only(tmp_path, monkeypatch):
+  bad_batches.serve_a_spike(monkeypatch)
+  overrides = bad_batches.SPIKES | {'guard.spikes': 'skip', 'train.steps': 2}
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path, quiet=True)
+  wider = tiny_runs.tiny_config(overrides | {'guard.spike_window': 9, 'train.steps': 3})
   with pytest.raises(CheckpointError, match='guard.spike_window: 8 -> 9'):
-    loop.train(wider, tmp_path / 'cut', quiet=True)
-  loop.train(wider, tmp_path / 'cut', quiet=True, allow_changes=True)
-  assert tiny_runs.saved_arrays(tmp_path / 'cut')["['window']['count']"] == 1
+    loop.train(wider, tmp_path, quiet=True)
+  loop.train(wider, tmp_path, quiet=True, allow_changes=True)
+  assert tiny_runs.saved_arrays(tmp_path)["['window']['count']"] == 1
 
 
 def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):

@@ -20,9 +20,7 @@ SESSION = types.SimpleNamespace(
   [(4, False, [4, 8]), (4, True, [4, 8, 10]), (5, True, [5, 10]), (0, True, [10]),
    (0, False, [])],
 )  # fmt: skip
-def test_a_hook_is_due_every_so_many_steps_and_maybe_at_the_end(
-  every, at_end, expected
-):
+def test_a_hook_is_due_every_n_steps_and_maybe_at_the_end(every, at_end, expected):
   hook = hooks.Every(every, print, at_end=at_end)
   steps = [types.SimpleNamespace(step=step) for step in range(1, 11)]
   assert [at.step for at in steps if hook.is_due(SESSION, at)] == expected
@@ -39,7 +37,7 @@ def test_a_profile_covers_the_steps_that_were_asked_for(tmp_path, monkeypatch):
   assert calls == [0, 1, 'start', 2, 3, 4, 'stop', 5, 6, 7]
 
 
-def test_a_profile_that_nobody_wants_never_starts(tmp_path, monkeypatch):
+def test_a_profile_of_no_steps_never_starts(tmp_path, monkeypatch):
   monkeypatch.setattr(jax.profiler, 'start_trace', lambda path: pytest.fail('started'))
   with hooks.Profile(tmp_path, 2, 0) as profile:
     for step in range(8):
@@ -55,7 +53,7 @@ def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
   assert list(tmp_path.rglob('*.xplane.pb'))
 
 
-def test_a_prompt_that_cannot_be_read_shows_before_training_does():
+def test_a_prompt_that_cannot_be_encoded_fails_before_training():
   session = types.SimpleNamespace(
     tokenizer=CharTokenizer('abc'),
     config=types.SimpleNamespace(

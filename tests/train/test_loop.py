@@ -30,7 +30,7 @@ def test_a_run_leaves_all_that_its_folder_promises(finished_run):
   assert not (finished_run / 'wandb').exists()  # off unless asked for
 
 
-def test_samples_go_on_from_the_prompts_of_the_config(finished_run):
+def test_samples_continue_the_prompts_of_the_config(finished_run):
   text = Workdir(finished_run).samples.read_text()
   assert text.startswith('## Step 6\n\n```text\nsome words')
 
@@ -59,7 +59,7 @@ def test_steps_are_recorded_once_and_when_due(finished_run):
   assert [r['step'] for r in evaluated] == [3, 6]
 
 
-def test_the_first_line_says_what_compiling_took_and_no_other(finished_run):
+def test_only_the_first_line_has_the_compile_time(finished_run):
   lines = metrics_file.read_lines(Workdir(finished_run).metrics)
   told = [line for line in lines if 'train/compile_seconds' in line]
   assert [line['step'] for line in told] == [1]
@@ -67,7 +67,7 @@ def test_the_first_line_says_what_compiling_took_and_no_other(finished_run):
   assert told[0]['train/compile_cache_hit'] in (0, 1)
 
 
-def test_a_line_has_the_figures_of_its_own_step(finished_run):
+def test_a_line_has_the_metrics_of_its_own_step(finished_run):
   last = [r for r in tiny_runs.lines(finished_run) if 'train/loss' in r][-1]
   assert last['tokens'] == 6 * 8 * 16
   assert last['train/targets'] == 8 * 16
@@ -154,21 +154,21 @@ HOT = {
 }
 
 
-def test_a_diverged_run_stops_with_the_way_out_and_saves_nothing_bad(tmp_path):
+def test_a_diverged_run_ends_and_saves_nothing_bad(tmp_path):
   with pytest.raises(DivergedError, match=r'train/\w+=nan at step \d.*learning_rate'):
     loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
   with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == []
 
 
-def test_a_run_that_saved_nothing_may_start_with_another_config(tmp_path):
+def test_a_run_that_saved_nothing_may_change_its_config(tmp_path):
   with pytest.raises(DivergedError):
     loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
   loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
   assert sorted(tiny_runs.losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_checkpoint_is_ranked_by_figures_of_its_own_state(tmp_path):
+def test_a_checkpoint_is_ranked_by_metrics_of_its_own_state(tmp_path):
   apart = {'eval.every_steps': 4, 'checkpoint.every_steps': 2}
   loop.train(tiny_runs.tiny_config(apart), tmp_path, quiet=True)
   with CheckpointReader(tmp_path / 'checkpoints', 'validation/loss') as store:

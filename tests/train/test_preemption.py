@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C lose nothing: a step is finished, saved, and gone on from."""
+"""SIGTERM and Ctrl-C lose nothing: a step is finished, saved, and resumed from."""
 
 import os
 import signal
@@ -82,7 +82,8 @@ def wait_for(is_so, process, seconds=240):
     time.sleep(0.05)
 
 
-def test_a_run_that_gets_sigterm_saves_and_goes_on_bit_for_bit(tmp_path):
+@pytest.mark.slow
+def test_a_run_stopped_by_sigterm_resumes_bit_equal(tmp_path):
   config = tiny_runs.tiny_config({'checkpoint.every_steps': 0, 'model.dropout': 0.1})
   loop.train(config, tmp_path / 'whole', quiet=True)
   script = tmp_path / 'pausing.py'
@@ -108,7 +109,7 @@ def test_a_run_that_gets_sigterm_saves_and_goes_on_bit_for_bit(tmp_path):
   )
 
 
-def test_ctrl_c_is_taken_like_sigterm(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_stops_a_run_like_sigterm(tmp_path, monkeypatch, capsys):
   before = signal.getsignal(signal.SIGINT)  # in a background job it is ignored
 
   def interrupt(session, progress):
@@ -132,9 +133,7 @@ def test_a_second_ctrl_c_ends_at_once():
   assert 'second Ctrl-C: ended at once' in done.stderr
 
 
-def test_a_signal_before_the_first_step_breaks_off_and_leaves_no_lock(
-  tmp_path, monkeypatch
-):
+def test_a_signal_before_the_first_step_leaves_no_lock(tmp_path, monkeypatch):
   def interrupted(*_):
     try:
       os.kill(os.getpid(), signal.SIGTERM)
@@ -149,7 +148,7 @@ def test_a_signal_before_the_first_step_breaks_off_and_leaves_no_lock(
   assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_signal_in_the_last_commit_does_not_cost_it(tmp_path, monkeypatch):
+def test_a_signal_during_the_last_save_does_not_abort_it(tmp_path, monkeypatch):
   usual = Saver.save_and_wait
 
   def commit(*args):
@@ -175,7 +174,7 @@ def test_outside_the_steps_a_signal_costs_no_exit_code(program, code):
   assert 'Traceback' not in done.stderr
 
 
-def test_handlers_come_back_and_other_threads_are_left_alone():
+def test_signal_handlers_are_restored_and_need_the_main_thread():
   former = signal.getsignal(signal.SIGTERM)
   with preemption.Watch() as watch:
     assert signal.getsignal(signal.SIGTERM) is not former
@@ -213,14 +212,13 @@ def launch(workdir, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sent', [signal.SIGTERM])  # SIGINT took the same way
-def test_two_processes_stop_at_the_same_step_and_go_on_bit_for_bit(sent, tmp_path):
+def test_two_processes_stop_at_one_step_and_resume_bit_equal(tmp_path):
   metrics = Workdir(tmp_path / 'cut').metrics
   with launch(tmp_path / 'cut', 5000) as group:
     wait_for(
       lambda: metrics.exists() and len(tiny_runs.lines(metrics.parent)) > 3, group
     )
-    group.send_signal(sent)
+    group.send_signal(signal.SIGTERM)
     assert group.wait(timeout=120) == 75
   with CheckpointReader(tmp_path / 'cut' / 'checkpoints') as store:
     (step,) = store.steps()

@@ -35,15 +35,6 @@ EVERYTHING = {
 """What has a state or draws at random: all of it must come back."""
 
 
-class Crash(BaseException):
-  """Ends a run as a lost machine would: nothing of the program handles it."""
-
-
-def crash(session, progress):
-  session.store.wait()  # the checkpoint behind was written
-  raise Crash
-
-
 @pytest.fixture(scope='module')
 def short_run(tmp_path_factory):
   """Returns the workdir of the plain run, six steps long. Copy it to write in it."""
@@ -79,7 +70,13 @@ def record_batches(monkeypatch):
   return seen
 
 
-@pytest.mark.parametrize('overrides', [{}, EVERYTHING], ids=['plain', 'everything'])
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    pytest.param({}, id='plain'),
+    pytest.param(EVERYTHING, id='everything', marks=pytest.mark.slow),
+  ],
+)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
   overrides, tmp_path, monkeypatch
 ):
@@ -88,9 +85,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
   loop.train(config, tmp_path / 'whole', quiet=True)
   expected = list(batches)
 
-  with monkeypatch.context() as patch, pytest.raises(Crash):
-    tiny_runs.after_step(patch, 5, crash)
-    loop.train(config, tmp_path / 'cut', quiet=True)
+  tiny_runs.train_until_crash(config, tmp_path / 'cut', 5)
   assert list(tiny_runs.losses(tmp_path / 'cut')) == [1, 2, 3, 4, 5]
   batches.clear()
   loop.train(config, tmp_path / 'cut', quiet=True)
@@ -123,7 +118,8 @@ cli.main(sys.argv[1:])
 """
 
 
-def test_a_killed_run_goes_on_where_its_last_checkpoint_was(long_run, tmp_path):
+@pytest.mark.slow
+def test_a_killed_run_resumes_from_its_last_checkpoint(long_run, tmp_path):
   steps = {'train.steps': 8}
   script = tmp_path / 'killed.py'
   script.write_text(HANGING.format(tests=str(tiny_runs.ROOT)))
@@ -180,28 +176,28 @@ def flat(tree, prefix=''):
       yield f'{prefix}{name}', value
 
 
-TABLE = {'model.vocab_size': 16}  # a run saves how many rows its table has
-FIELDS = dict(flat(load.to_dict(tiny_runs.tiny_config(TABLE))))
+SAVED_ROWS = {'model.vocab_size': 16}  # a run saves the rows of its embedding
+FIELDS = dict(flat(load.to_dict(tiny_runs.tiny_config(SAVED_ROWS))))
 
 
-@pytest.mark.parametrize('field', FIELDS)
-def test_each_field_that_was_another_is_named_or_changes_no_number(field, tmp_path):
-  config = tiny_runs.tiny_config(TABLE)
-  saved = load.to_dict(config)
-  *path, name = field.split('.')
-  section = saved
-  for part in path:
-    section = section[part]
-  # A table may have more rows than are asked for, never fewer.
-  section[name] = old = 1 if field == 'model.vocab_size' else 123_456_789
-  if any(f'{field}.'.startswith(f'{free}.') for free in resume.CHANGEABLE_FIELDS):
-    assert path != ['model'] or name == 'remat'
-    assert resume.same_run(saved, config, tmp_path) == config
-    return
-  with pytest.raises(CheckpointError) as error:
-    resume.same_run(saved, config, tmp_path)
-  new = list(FIELDS[field]) if isinstance(FIELDS[field], tuple) else FIELDS[field]
-  assert f'  {field}: {old!r} -> {new!r}' in str(error.value).splitlines()
+def test_each_changed_field_is_named_or_changes_no_number(tmp_path):
+  config = tiny_runs.tiny_config(SAVED_ROWS)
+  for field, value in FIELDS.items():
+    saved = load.to_dict(config)
+    *path, name = field.split('.')
+    section = saved
+    for part in path:
+      section = section[part]
+    # An embedding may have more rows than are asked for, never fewer.
+    section[name] = old = 1 if field == 'model.vocab_size' else 123_456_789
+    if any(f'{field}.'.startswith(f'{free}.') for free in resume.CHANGEABLE_FIELDS):
+      assert path != ['model'] or name == 'remat'
+      assert resume.same_run(saved, config, tmp_path) == config, field
+      continue
+    with pytest.raises(CheckpointError) as error:
+      resume.same_run(saved, config, tmp_path)
+    new = list(value) if isinstance(value, tuple) else value
+    assert f'  {field}: {old!r} -> {new!r}' in str(error.value).splitlines()
 
 
 def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeypatch):
@@ -268,10 +264,13 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
   'mesh',
   [
     {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
-    {'parallel.mesh.sequence': 2, 'parallel.preset': 'sequence'},
+    pytest.param(
+      {'parallel.mesh.sequence': 2, 'parallel.preset': 'sequence'},
+      marks=pytest.mark.slow,
+    ),
   ],
 )
-def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run, capsys):
+def test_a_run_resumes_on_another_mesh(mesh, run_copy, long_run, capsys):
   longer = tiny_runs.tiny_config({'train.steps': 8} | mesh)
   loop.train(longer, run_copy)
   said = capsys.readouterr().out
@@ -282,7 +281,7 @@ def test_a_run_goes_on_on_another_mesh(mesh, run_copy, long_run, capsys):
   )
 
 
-def test_a_table_that_the_new_mesh_does_not_divide_stays_whole(
+def test_an_embedding_that_does_not_divide_is_replicated(
   finished_run, text_file, tmp_path
 ):
   tiny_runs.copy(finished_run, tmp_path / 'run')
@@ -298,7 +297,7 @@ def test_a_table_that_the_new_mesh_does_not_divide_stays_whole(
   assert 7 in tiny_runs.losses(tmp_path / 'run')
 
 
-def test_a_table_that_was_rounded_up_is_no_change_of_config(short_run):
+def test_a_padded_embedding_is_no_change_of_config(short_run):
   saved = Workdir(short_run).read_config()
   for asked in (None, 10, 16):
     config = tiny_runs.tiny_config({'model.vocab_size': asked})
@@ -343,9 +342,7 @@ def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
     loop.train(config, tmp_path / 'run', quiet=True)
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
-  run_copy, long_run, capfd
-):
+def test_a_run_with_a_damaged_checkpoint_ends_the_same(run_copy, long_run, capfd):
   folder = run_copy / 'checkpoints'
   data = flips.flip_parameter(folder / '6')
   loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
@@ -360,14 +357,14 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_is_the_same(
   )
 
 
-def test_a_run_whose_steps_are_all_damaged_does_not_start_from_scratch(run_copy):
+def test_a_run_with_only_damaged_steps_does_not_start_anew(run_copy):
   for saved in (3, 6):
     (run_copy / 'checkpoints' / str(saved) / 'meta' / 'metadata').write_text('not json')
   with pytest.raises(CheckpointError, match=r'every step is damaged, \[6, 3\]'):
     loop.train(tiny_runs.tiny_config(), run_copy, quiet=True)
 
 
-def test_a_second_run_in_the_workdir_of_a_living_one_is_refused(run_copy):
+def test_a_second_run_in_a_workdir_in_use_is_refused(run_copy):
   before = sorted(run_copy.rglob('*'))
   with Workdir(run_copy).lock():
     with pytest.raises(StorageError, match=r'process \d+ on .* is at work there'):
@@ -375,7 +372,7 @@ def test_a_second_run_in_the_workdir_of_a_living_one_is_refused(run_copy):
   assert sorted(run_copy.rglob('*')) == before
 
 
-def test_init_from_a_damaged_run_takes_its_newest_sound_step(run_copy, tmp_path, capfd):
+def test_init_from_a_damaged_run_takes_its_newest_valid_step(run_copy, tmp_path, capfd):
   (run_copy / 'checkpoints' / '6' / 'params' / '_METADATA').unlink()
   config = tiny_runs.tiny_config({'init_from': str(run_copy), 'train.steps': 1})
   loop.train(config, tmp_path / 'more', quiet=True)

@@ -25,14 +25,10 @@ def rolled_back(tmp_path_factory):
   return workdir
 
 
-def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
-  rolled_back, tmp_path, monkeypatch
-):
-  bad_batches.serve_a_spike(monkeypatch)
-  config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'rollback'})
+def test_a_rollback_skips_the_data_since_and_some_more(rolled_back):
   (event,) = bad_batches.events(rolled_back)
   assert (event['kind'], event['step'], event['to']) == ('rollback', 12, 8)
-  # Batches 9 to 12 and one more: the poison is among them.
+  # Batches 9 to 12 and one more: those of the spike are among them.
   assert event['samples'] == 5 * 8
   assert [line['step'] for line in tiny_runs.lines(rolled_back)] == [*range(1, 17)]
   with CheckpointReader(rolled_back / 'checkpoints') as store:
@@ -40,24 +36,17 @@ def test_a_rollback_goes_back_leaves_the_data_out_and_is_the_same_when_resumed(
     assert store.read_meta(8)['next_sample'] == 64
     assert store.read_meta(16)['next_sample'] == 128 + 40
 
-  class Crash(BaseException):
-    pass
 
-  def crash(session, progress):
-    session.store.wait()
-    raise Crash
-
-  for at in (10, 14):  # before and after the spike that is at 12
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-      tiny_runs.after_step(patch, at, crash)
-      loop.train(config, tmp_path / f'cut{at}', quiet=True)
-    loop.train(config, tmp_path / f'cut{at}', quiet=True)
-    assert bad_batches.events(tmp_path / f'cut{at}') == [event]
-    assert tiny_runs.lines(tmp_path / f'cut{at}') == tiny_runs.lines(rolled_back)
-    tiny_runs.assert_same(
-      tiny_runs.saved_arrays(tmp_path / f'cut{at}'),
-      tiny_runs.saved_arrays(rolled_back),
-    )
+@pytest.mark.parametrize('crash', [pytest.param(10, marks=pytest.mark.slow), 14])
+def test_a_resumed_run_rolls_back_alike(crash, rolled_back, tmp_path, monkeypatch):
+  bad_batches.serve_a_spike(monkeypatch)  # at step 12
+  config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'rollback'})
+  tiny_runs.train_until_crash(config, tmp_path, crash)
+  loop.train(config, tmp_path, quiet=True)
+  assert bad_batches.events(tmp_path) == bad_batches.events(rolled_back)
+  assert tiny_runs.lines(tmp_path) == tiny_runs.lines(rolled_back)
+  ours, expected = (tiny_runs.saved_arrays(run) for run in (tmp_path, rolled_back))
+  tiny_runs.assert_same(ours, expected)
 
 
 def test_a_rollback_to_a_damaged_step_goes_further_back(
@@ -81,7 +70,7 @@ def test_a_rollback_to_a_damaged_step_goes_further_back(
   assert tiny_runs.lines(tmp_path) == tiny_runs.lines(rolled_back)
 
 
-def test_an_older_step_whose_record_is_damaged_is_set_aside(rolled_back, tmp_path):
+def test_an_older_step_with_a_damaged_record_is_quarantined(rolled_back, tmp_path):
   tiny_runs.copy(rolled_back, tmp_path / 'run')
   folder = tmp_path / 'run' / 'checkpoints'
   (folder / '4' / 'meta' / 'metadata').write_text('{}')
@@ -91,29 +80,27 @@ def test_an_older_step_whose_record_is_damaged_is_set_aside(rolled_back, tmp_pat
   ) as store:
     resume.delete_abandoned_checkpoints(store, rollbacks)
     assert store.steps() == [8, 12, 16]
-    resume.delete_abandoned_checkpoints(
-      store, rollbacks.after(14, 8, 0)
-    )  # deletes what lies behind it
+    resume.delete_abandoned_checkpoints(store, rollbacks.after(14, 8, 0))
     assert store.steps() == [8]
   assert (folder / '4.damaged').is_dir()
 
 
-def test_rollbacks_end_at_their_limit_and_at_the_start_where_nothing_is_saved():
+def test_rollbacks_end_at_their_limit():
   config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.max_rollbacks': 1})
-  found = Spike(12, {'loss': 9.0}, [])
+  spike = Spike(12, {'loss': 9.0}, [])
   none = Rollbacks(HORIZON)
-  assert decide(none, found, [4, 8, 10], config.guard).taken[0].to == 8
-  assert decide(none, found, [10, 11], config.guard).taken[0].to == 10
-  once = decide(none, found, [], config.guard)
+  assert decide(none, spike, [4, 8, 10], config.guard).taken[0].to == 8
+  assert decide(none, spike, [10, 11], config.guard).taken[0].to == 10
+  once = decide(none, spike, [], config.guard)
   assert once.taken == (Rollback(12, 0, 13 * 8),)
   with pytest.raises(DivergedError, match=r'after 1 rollbacks \(guard.max_rollbacks\)'):
-    decide(once, found, [], config.guard)
+    decide(once, spike, [], config.guard)
 
 
-def test_what_a_step_read_follows_from_the_rollbacks_behind_which_it_lies():
+def test_rollbacks_decide_which_samples_a_step_reads():
   rollbacks = Rollbacks(HORIZON)
   assert rollbacks.first_sample(7) == 56
-  rollbacks = rollbacks.after(120, 100, 10)  # data of steps 101 to 130 left out
+  rollbacks = rollbacks.after(120, 100, 10)  # data of steps 101 to 130 skipped
   assert rollbacks.samples_of(100) == (99 * 8, 100 * 8 - 1)
   assert rollbacks.samples_of(101) == (130 * 8, 131 * 8 - 1)
   further = rollbacks.after(110, 50, 0)  # by then the data of step 140 was read

@@ -23,7 +23,7 @@ def test_a_run_scores_as_it_did_at_its_end(report, finished_run):
   assert report.flat()['validation/loss'] == report.sets['validation']['loss']
 
 
-def test_the_batch_size_changes_no_figure(report, finished_run):
+def test_the_batch_size_changes_no_metric(report, finished_run):
   other = score_run.score_run(finished_run, {'eval.batch_size': '24'})
   assert other.sets['validation'] == pytest.approx(report.sets['validation'], rel=1e-5)
 
@@ -40,7 +40,7 @@ def test_bits_per_byte_count_the_bytes_of_the_split(report, text_file):
   assert figures['bits_per_byte'] == pytest.approx(expected)
 
 
-def test_baselines_stand_beside_the_model_with_the_best_reader_first(report):
+def test_baselines_and_the_model_are_ranked_best_first(report):
   rows = report.baselines['validation']
   names = [name for name, *_ in rows]
   assert {'this model', 'uniform', '1-gram', '2-gram', 'bz2'} <= set(names)
@@ -73,7 +73,7 @@ def test_a_run_of_many_devices_is_scored_on_those_that_are_here(finished_run, tm
   assert here.sets['validation']['tokens'] > 0
 
 
-def test_baselines_of_targets_that_are_not_the_text_are_refused_at_once(finished_run):
+def test_baselines_are_refused_where_targets_are_not_the_text(finished_run):
   overrides = {'objective.name': 'masked_lm', 'data.path': 'not/even/looked/at'}
   with pytest.raises(ConfigError, match="--baselines: .*objective.name='masked_lm'"):
     score_run.score_run(finished_run, overrides, with_baselines=True)
@@ -84,9 +84,7 @@ def test_ids_of_a_synthetic_language_have_no_bits_per_byte(tmp_path):
   assert rows == '-'
 
 
-def test_another_tokenizer_than_that_of_the_checkpoint_is_refused(
-  finished_run, tmp_path
-):
+def test_a_tokenizer_unlike_the_checkpoint_is_refused(finished_run, tmp_path):
   tiny_runs.copy(finished_run, tmp_path / 'run')
   definition = tmp_path / 'run' / 'tokenizer' / 'definition.json'
   definition.write_text(json.dumps({'name': 'char', 'characters': ' abcdefghijklmno'}))
@@ -97,7 +95,7 @@ def test_another_tokenizer_than_that_of_the_checkpoint_is_refused(
     score_run.score_run(tmp_path / 'run')
 
 
-def test_another_vocabulary_than_that_of_the_checkpoint_is_refused(finished_run):
+def test_a_vocabulary_unlike_the_checkpoint_is_refused(finished_run):
   with pytest.raises(CheckpointError, match=r'saved float32\[257, 32\], wanted'):
     score_run.score_run(finished_run, {'model.vocab_size': 300})
 

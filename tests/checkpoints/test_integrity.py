@@ -16,6 +16,7 @@ import tensorstore as ts
 from gpt_jax.checkpoints import digests, integrity, manifest
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
+from tests.checkpoints.states import open_all
 from tests.faults import flips
 
 
@@ -38,7 +39,7 @@ def test_damaged_steps_are_quarantined_and_nothing_is_deleted(folder):
   damage(folder, 3)
   damage(folder, 2)
   reports = []
-  with flips.open_folder(folder) as store:
+  with open_all(folder) as store:
     assert store.latest_valid_step(reports.append) == 1
     assert store.steps() == [1] and store.latest_step() == 1
     store.save(3, flips.arrays(3), {'again': True})  # its name is free
@@ -54,7 +55,7 @@ def test_damaged_steps_are_quarantined_and_nothing_is_deleted(folder):
 def test_a_step_quarantined_twice_gets_a_name_of_its_own(folder):
   (folder / '3.damaged').mkdir()
   damage(folder, 3)
-  with flips.open_folder(folder) as store:
+  with open_all(folder) as store:
     store.latest_valid_step(lambda _: None)
   assert (folder / '3.damaged-2' / 'meta').is_dir()
 
@@ -72,14 +73,14 @@ def test_a_reader_passes_over_damage_and_changes_nothing(folder):
 def test_nothing_is_used_when_every_step_is_damaged(folder):
   for step in (1, 2, 3):
     damage(folder, step)
-  with flips.open_folder(folder) as store:
+  with open_all(folder) as store:
     with pytest.raises(CheckpointError, match='every step is damaged') as error:
       store.latest_valid_step(lambda _: None)
   assert error.value.exit_code == 4
 
 
 def test_a_folder_without_steps_has_no_valid_one(tmp_path):
-  with flips.open_folder(tmp_path) as store:
+  with open_all(tmp_path) as store:
     assert store.latest_valid_step() is None
 
 
@@ -88,7 +89,7 @@ def test_a_step_saved_before_digests_is_used_and_reported(folder):
   record.write_text(json.dumps({'meta': {'next_sample': 3}, 'metrics': {}}))
   (folder / '3' / manifest.FILE).unlink()
   reports = []
-  with flips.open_folder(folder) as store:
+  with open_all(folder) as store:
     assert store.latest_valid_step(reports.append) == 3
     assert flips.same(flips.restore(store, 3), flips.arrays(3))
   assert 'saved without digests' in reports[0]
@@ -101,7 +102,7 @@ def test_a_step_saved_before_digests_is_used_and_reported(folder):
 
 
 def test_chunks_larger_than_their_array_are_refused_unread(tmp_path):
-  with flips.open_folder(tmp_path) as store:
+  with open_all(tmp_path) as store:
     store.save(1, {'params': {'w': jnp.arange(8.0)}}, {})
   item = tmp_path / '1' / 'params'
   spec = {'driver': 'ocdbt', 'base': f'file://{item}/'}
@@ -118,7 +119,7 @@ def test_chunks_larger_than_their_array_are_refused_unread(tmp_path):
 
 def test_a_small_file_that_declares_a_huge_array_is_refused(tmp_path):
   zeros = jnp.zeros((1 << 22,))
-  with flips.open_folder(tmp_path) as store:
+  with open_all(tmp_path) as store:
     store.save(1, {'params': {'w': zeros}}, {})
     assert sum(p.stat().st_size for p in flips.files_of(tmp_path)) < 50_000
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -131,7 +132,7 @@ def test_a_small_file_that_declares_a_huge_array_is_refused(tmp_path):
 
 
 def test_a_file_of_zeros_is_refused_before_decompression(tmp_path):
-  with flips.open_folder(tmp_path) as store:
+  with open_all(tmp_path) as store:
     store.save(1, {'params': {'w': jnp.zeros((1 << 26,))}}, {})
   assert sum(p.stat().st_size for p in flips.files_of(tmp_path)) < 1_000_000
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])

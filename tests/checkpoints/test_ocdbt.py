@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.checkpoints import ocdbt
 from gpt_jax.core.errors import CheckpointError
-from tests.faults import flips
+from tests.checkpoints.states import open_all
 
 
 def test_each_shard_of_an_array_is_a_chunk(tmp_path):
@@ -19,7 +19,7 @@ def test_each_shard_of_an_array_is_a_chunk(tmp_path):
   rows = NamedSharding(mesh, PartitionSpec('data'))
   wide = jax.random.normal(jax.random.key(0), (64, 64))
   params = {'wide': jax.device_put(wide, rows), 'tiny': jnp.ones(3)}
-  with flips.open_folder(tmp_path) as store:
+  with open_all(tmp_path) as store:
     store.save(1, {'params': params}, {})
   found = ocdbt.chunks(tmp_path / '1' / 'params')
   chunks = [chunk for chunks in found.values() for chunk in chunks]

@@ -7,13 +7,14 @@ import pytest
 
 from gpt_jax import cli
 from gpt_jax.workdir import files as storage
+from tests.checkpoints.states import open_all
 from tests.faults import flips
 
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'run'
-  with flips.open_folder(folder / 'checkpoints') as store:
+  with open_all(folder / 'checkpoints') as store:
     for step in flips.STEPS:
       metrics = {'validation/loss': 5.0 - step % 3}
       store.save(step, flips.arrays(step), {'next_sample': step}, metrics)

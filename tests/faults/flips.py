@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.checkpoints import digests, manager, ocdbt
+from gpt_jax.checkpoints import digests, ocdbt
 from gpt_jax.core.errors import CheckpointError
+from tests.checkpoints.states import open_all
 from tests.faults import runs
 
 FAULT = 'one bit flipped, a file truncated or deleted, anywhere in the latest step'
@@ -34,15 +35,9 @@ def arrays(step):
   }
 
 
-def open_folder(folder):
-  return manager.Checkpoints(
-    folder, keep_last=9, keep_best=0, best_metric='', asynchronous=False
-  )
-
-
 def make_steps(folder):
   """Saves STEPS in `folder` and returns it."""
-  with open_folder(folder) as store:
+  with open_all(folder) as store:
     for step in STEPS:
       store.save(step, arrays(step), {'next_sample': step})
   return pathlib.Path(folder)
@@ -101,7 +96,7 @@ def outcome(template, scratch, file, damage, rng):
   latest = STEPS[-1]
   DAMAGES[damage](scratch / str(latest) / file, rng)
   reports = []
-  with open_folder(scratch) as store:
+  with open_all(scratch) as store:
     try:
       step = store.latest_valid_step(reports.append)
       got = restore(store, step)

@@ -94,11 +94,7 @@ def _surface_bytes(token):
 
 
 def train(texts, vocab_size):
-  """Returns a byte-level BPE of `vocab_size` tokens, the end token among them.
-
-  Fewer where `texts` have no more pairs to merge. Deterministic. Raises ConfigError
-  below 257: 256 bytes and the end token.
-  """
+  """Returns a byte-level BPE of at most `vocab_size` tokens, trained on `texts`."""
   if vocab_size < 257:
     raise ConfigError(
       f'tokenizer.vocab_size={vocab_size}: byte-level BPE needs at least 257 (the 256'

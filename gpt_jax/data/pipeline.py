@@ -68,7 +68,6 @@ def members(data):
 
 
 def _check_same_fields(data, parts):
-  """Raises ConfigError when members of a mixture give samples of different shapes."""
   for name, part in parts.items():
     if part.seq_len != data.seq_len:
       raise ConfigError(

@@ -72,7 +72,6 @@ def _docs():
 
 
 def _docstrings(node):
-  """Yields the docstrings of `node` and its descendants, in the file's order."""
   if isinstance(node, _DOCUMENTED):
     yield (ast.get_docstring(node) or '').strip()
   for child in ast.iter_child_nodes(node):

@@ -14,8 +14,8 @@ from gpt_jax.data.tokenizer import known_size
 _BLOCK = 256  # documents drawn at once; part of what defines the documents
 _STREAMS = {'train': 0, 'validation': 1, 'test': 2}
 
+# Decorates the `make(data)` of each language.
 sized_by_generator = known_size(lambda data: data.generator.vocab_size)
-"""Decorates the `make(data)` of each language."""
 
 
 class SyntheticSource(Source):

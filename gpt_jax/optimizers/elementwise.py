@@ -9,10 +9,7 @@ def adamw(cfg, names):
 
 
 def lion(cfg, names):
-  """Returns Lion's direction, a sign: rates 3 to 10 times below AdamW's fit.
-
-  arXiv:2302.06675.
-  """
+  """Returns Lion's signs, for rates 3 to 10 times below AdamW's. arXiv:2302.06675."""
   return optax.scale_by_lion(cfg.b1, cfg.b2), one_rate(cfg, names)
 
 

@@ -132,7 +132,6 @@ def _check_order(cfg, start, end):
 
 
 def _given(cfg, what):
-  """Returns the field that gives the length of 'warmup' or 'decay', with its value."""
   for unit in ('tokens', 'steps'):
     if (length := getattr(cfg, f'{what}_{unit}')) is not None:
       return f'schedule.{what}_{unit}={length}'

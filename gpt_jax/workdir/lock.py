@@ -159,7 +159,7 @@ def _this_process():
 def _start_tick(pid):
   """Returns the clock tick in which process `pid` began, '' when there is none."""
   if not pathlib.Path('/proc/self/stat').exists():
-    return 'exists' if _exists(pid) else ''
+    return 'there' if _exists(pid) else ''  # no ticks, as on macOS
   fields = _line(f'/proc/{pid}/stat').rpartition(')')[2].split()
   return '' if not fields or fields[0] in 'ZX' else fields[19]  # zombie, dead
 

@@ -1,3 +1,5 @@
+"""Fixtures of the benchmarks' tests."""
+
 import pytest
 
 from tests.benchmarks.small_workloads import make_timed

@@ -12,10 +12,8 @@ def put_batch(program, batch):
 
 
 def process_shard(program):
-  """Returns which part of each batch this process reads, as keyword arguments.
-
-  Processes whose devices hold the same rows (tensor parallelism) read the same part.
-  """
+  """Returns which part of each batch this process reads, as keyword arguments."""
+  # Processes whose devices hold the same rows (tensor parallelism) read the same part.
   size = program.batch_sharding.mesh.size
   rows = multihost.local_rows(program.batch_sharding, size)
   length = rows.stop - rows.start
@@ -23,9 +21,9 @@ def process_shard(program):
 
 
 def evaluate_sets(program, params, sets, progress=None):
-  """Yields (name, metrics) of `sets`, `{name: Dataset}`, as set after set is done.
+  """Yields (name, metrics) of `{name: Dataset}`, one set after the other.
 
-  `progress`: `(batches, label, number of batches) -> batches`, shown on the way.
+  `progress`: `(batches, label, number of batches) -> batches`, for the screen.
   """
   cfg = program.config.eval
   for name, dataset in sets.items():

@@ -52,8 +52,7 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
 
   Args:
     mesh: default: all devices, by parallel.mesh.
-    byte_lengths: int [vocab.size], bytes of text each token stands for; without them
-      `evaluate` counts no bytes.
+    byte_lengths: int [vocab.size], bytes of text each token stands for, for `evaluate`.
     embedding_rows: of a checkpoint's embedding; None: model.vocab_size or the ids
       needed, rounded up to model.pad_vocab_to_multiple_of and to the mesh.
   Nothing is allocated. Raises ConfigError for what does not fit together or the mesh.
@@ -150,10 +149,7 @@ def _state_shardings(shapes, params, param_shardings, rules):
 
 
 def shapes_and_shardings(config, rules):
-  """Returns (shapes, shardings) of the parameters; no device is touched.
-
-  Raises ConfigError for a dimension that does not divide over its mesh axes.
-  """
+  """Returns (shapes, shardings) of the parameters; ConfigError if they do not divide."""
   boxed = jax.eval_shape(functools.partial(_init_params, config=config), 0)
   names = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
   params = nn.meta.unbox(boxed)

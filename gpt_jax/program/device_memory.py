@@ -12,10 +12,8 @@ GIB = 1 << 30
 
 
 def check_fits(abstract_state):
-  """Raises ConfigError when parameters and optimizer state exceed a device's memory.
-
-  Activations come on top, so passing is no promise: see `gpt-jax plan`.
-  """
+  """Raises ConfigError when parameters and optimizer state exceed a device's memory."""
+  # Activations come on top: `gpt-jax plan` counts them.
   needed = bytes_by_device(abstract_state)
   # The virtual devices of a CPU share its memory.
   hosts = {device for device in needed if device.platform == 'cpu'}

@@ -20,10 +20,7 @@ MIN_SPREAD = 1e-3
 
 @flax.struct.dataclass
 class LossHistory:
-  """The losses of the last accepted steps, a ring buffer of W entries.
-
-  Part of the train state: a resumed run judges as the uninterrupted one would have.
-  """
+  """The losses of the last accepted steps, a ring buffer; a part of the train state."""
 
   losses_W: Array  # float32; zeros until W steps are accepted
   count: Array  # of accepted steps, int32
@@ -42,10 +39,10 @@ def initial_history(cfg):
 def highest_loss(history, threshold):
   """Returns the loss above which the next step is a spike; inf until W are known.
 
-  That is the median by `threshold` robust standard deviations, 1.4826 times the median
-  absolute deviation (Rousseeuw and Croux 1993, doi:10.1080/01621459.1993.10476408).
-  Unlike mean and standard deviation, the two do not move with the spikes themselves.
+  The median and `threshold` robust standard deviations, by the median absolute
+  deviation: Rousseeuw and Croux 1993, doi:10.1080/01621459.1993.10476408.
   """
+  # Unlike mean and standard deviation, these do not move with the spikes themselves.
   median = jnp.median(history.losses_W)
   deviation = jnp.median(jnp.abs(history.losses_W - median))
   spread = jnp.maximum(MAD_TO_SIGMA * deviation, MIN_SPREAD * median)
@@ -68,14 +65,11 @@ def is_good_step(loss, grad_norm, history, threshold):
 
 
 def select(is_good, after, before):
-  """Returns the tree `after` a good step, else `before`.
-
-  A schedule's counter is taken from `after` always: the rate belongs to the step.
-  """
+  """Returns the tree `after` a good step, else `before`."""
 
   def pick(new, old):
     if isinstance(new, optax.ScaleByScheduleState):
-      return new
+      return new  # the learning rate belongs to the step
     return jnp.where(is_good, new, old)
 
   return jax.tree.map(

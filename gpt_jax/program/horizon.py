@@ -50,10 +50,8 @@ class Horizon:
     return self.samples_at(step) * self.seq_len
 
   def traced_tokens_at(self, step):
-    """Returns `tokens_at` for a traced int32 `step`, as float32.
-
-    Off by at most 1e-7 of its value: a 32-bit int would overflow at 2.1e9 tokens.
-    """
+    """Returns `tokens_at` for a traced int32 `step`, float32, to 1e-7 of its value."""
+    # A 32-bit int would overflow at 2.1e9 tokens.
     first_step = np.array([s.first_step for s in self.stages], np.int32)
     first_token = [float(s.first_sample * self.seq_len) for s in self.stages]
     tokens_per_step = [float(s.batch_size * self.seq_len) for s in self.stages]
@@ -67,10 +65,7 @@ class Horizon:
 
 
 def make_horizon(train, seq_len):
-  """Returns the `Horizon` of a TrainConfig on sequences of `seq_len` tokens.
-
-  A budget in tokens is rounded up to whole steps. Raises ConfigError as `problems`.
-  """
+  """Returns the `Horizon` of a TrainConfig; tokens are rounded up to whole steps."""
   require_none(problems(train))
   stages = _stages(train, seq_len)
   steps = train.steps or _step_at(stages, seq_len, train.tokens)

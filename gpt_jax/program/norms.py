@@ -6,10 +6,7 @@ from gpt_jax.core import pytree
 
 
 def by_layer(trees):
-  """Returns `{kind/name: norm}`, float32; stacked leaves give a norm per layer, [L].
-
-  `trees` maps a kind ('grad', 'param', ...) to a tree of that kind.
-  """
+  """Returns `{kind/name: norm}` of `{kind: tree}`; stacked leaves have one a layer."""
   return {
     f'{kind}/{name}': _norm(name, leaf)
     for kind, tree in trees.items()

@@ -53,10 +53,7 @@ def read_config(workdir):
 
 
 def check_plan(config):
-  """Raises ConfigError where steps, batches, schedule or objective cannot be.
-
-  Arithmetic on the config alone: no data is read and no device touched.
-  """
+  """Raises ConfigError where steps, schedule or objective cannot be; reads no data."""
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   objective = objectives.describe(config)
@@ -100,10 +97,7 @@ def vocab_of(tokenizer):
 
 
 def open_program(config, tokenizer, mesh=None, embedding_rows=None):
-  """Returns the Program of `config` for the ids and bytes of `tokenizer`.
-
-  `embedding_rows`: those of the embedding in the run's checkpoints, if it has any.
-  """
+  """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
   program = build_program(
     config,
     vocab=vocab_of(tokenizer),
@@ -121,10 +115,8 @@ def open_training_data(config, tokenizer, workdir):
 
 
 def open_saved_program(config, tokenizer):
-  """Returns the Program of a saved config on its mesh, or on the devices that are here.
-
-  A run that was trained on a pod can be scored on a laptop: the metrics are the same.
-  """
+  """Returns the Program of a saved config on its mesh, or on the devices at hand."""
+  # A run that was trained on a pod can be scored on a laptop: the metrics are the same.
   try:
     mesh = make_mesh(config.parallel.mesh)
   except ConfigError:

@@ -38,11 +38,9 @@ class TrainState:
 
 
 def shardings_like(tree, params, param_shardings, replicated):
-  """Returns a sharding per leaf of `tree`, an optimizer state made from `params`.
-
-  A leaf that has the name and shape of a parameter (Adam's moments) is sharded like it;
-  everything else (counts, Adafactor's rows and columns) is replicated.
-  """
+  """Returns a sharding per leaf of `tree`, an optimizer state made from `params`."""
+  # A leaf that has the name and shape of a parameter (Adam's moments) is sharded like
+  # it; everything else (counts, Adafactor's rows and columns) is replicated.
   shapes = {name: leaf.shape for name, leaf in pytree.named_leaves(params)}
   shardings = dict(pytree.named_leaves(param_shardings))
 

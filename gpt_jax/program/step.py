@@ -104,10 +104,7 @@ def random_keys(seed, step):
 
 
 def accumulate(grad_fn, params, example, rng, count, constrain):
-  """Returns (sums, gradients) added up over `count` microbatches by a scan.
-
-  The sums are float32: half-precision parameters have gradients too coarse to add up.
-  """
+  """Returns (sums, gradients) added up in float32 over `count` microbatches."""
 
   def split(leaf):
     # Microbatch i takes rows i, i + count, ...: each device keeps its own rows.
@@ -124,6 +121,7 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
 
   parts = (jnp.arange(count), jax.tree.map(split, example))
   shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts[1]), rng)
+  # Gradients of half-precision parameters are too coarse to add up.
   (_, sums), grads = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
   (sums, grads), _ = jax.lax.scan(add, (sums, grads), parts)
   return sums, jax.tree.map(lambda grad, p: grad.astype(p.dtype), grads, params)
@@ -144,10 +142,8 @@ def _is_none(leaf):
 
 
 def evaluate(params, batch, index, *, loss, objective, byte_lengths):
-  """Returns `{nll, targets, correct, bytes}` summed over a batch, float32.
-
-  What an objective hides at random depends only on the batch's `index` in its set.
-  """
+  """Returns `{nll, targets, correct, bytes}` summed over a batch, float32."""
+  # What an objective masks at random depends only on the batch's index in its set.
   example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
   sums = loss(params, example, None)
   result = {

@@ -37,15 +37,12 @@ class Meter:
 
 
 def total_peak_flops(dtype):
-  """Returns the peak FLOP/s of all devices together, published or measured.
-
-  A device without published peak (a CPU) is measured with one matmul; virtual devices
-  of one CPU share its cores, so they count once.
-  """
+  """Returns the peak FLOP/s of all devices together, published or measured."""
   device = jax.devices()[0]
   published = chips.peak_flops(device.device_kind, dtype)
   if published is not None:
     return published * jax.device_count()
+  # Virtual devices of one CPU share its cores, so they count once.
   shares = jax.process_count() if device.platform == 'cpu' else jax.device_count()
   return measured_matmul_flops(dtype) * shares
 

@@ -27,10 +27,7 @@ class Monitor:
     self._history = collections.deque(maxlen=HISTORY_STEPS)
 
   def observe(self, step, metrics):
-    """Returns the Spike to roll back from, or None; every process calls it, in order.
-
-    Raises DivergedError after guard.max_bad_steps in a row.
-    """
+    """Returns the Spike to roll back from, or None; DivergedError ends the run."""
     loss, grad_norm = float(metrics['loss']), float(metrics['grad_norm'])
     is_bad = bool(metrics['skipped'])
     self._history.append(
@@ -78,10 +75,7 @@ class Monitor:
 
 
 def roll_back(session, progress, spike):
-  """Returns the Rollback that answers `spike`; every process calls it.
-
-  It is in run.json then. Raises DivergedError after guard.max_rollbacks.
-  """
+  """Returns the Rollback that answers `spike`, once it is in run.json; collective."""
   _finish_saves(session)
   cfg, steps = session.config.guard, session.store.steps()
   try:
@@ -101,10 +95,10 @@ def roll_back(session, progress, spike):
 
 
 def write_postmortem(session, progress, bad_steps, history):
-  """Returns the path of postmortem.json; every process calls it.
+  """Returns the path of postmortem.json; collective, and donates the state.
 
-  It holds `bad_steps`, counted from 1, and their samples, the losses of `history`, and
-  norms by layer of the last step, computed once more: that donates the state.
+  It holds `bad_steps` with their samples, the losses of `history`, and norms by layer
+  of the last bad step, which is computed once more.
   """
   _finish_saves(session)
   after = int(progress.state.step)

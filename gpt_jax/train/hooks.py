@@ -58,17 +58,14 @@ def evaluate(session, progress):
 
 
 class Samples:
-  """Appends what the model writes after each prompt to samples.md.
-
-  Raises DataError when made, before training, for a prompt that cannot be encoded.
-  """
+  """Appends what the model writes after each prompt to samples.md."""
 
   def __init__(self, session):
     self._generator = None  # made at the first use, then given newer parameters
     # Ids of a synthetic language are no text: let it begin by itself.
     is_text = bool(session.tokenizer.byte_lengths.any())
     self._prompts = session.config.logging.sample_prompts if is_text else ('',)
-    for prompt in self._prompts:
+    for prompt in self._prompts:  # a mistake has to show before training
       try:
         session.tokenizer.encode(prompt)
       except DataError as error:
@@ -119,10 +116,7 @@ def draw_loss_curve(session, progress):
 
 
 class Profile:
-  """A profiler trace of `steps` steps from `start` on, for TensorBoard or Perfetto.
-
-  Leaving this context manager ends a trace that is still on, whatever happened.
-  """
+  """A context manager: a profiler trace, for TensorBoard or Perfetto, of some steps."""
 
   def __init__(self, folder, start, steps):
     self._folder, self._start, self._stop = str(folder), start, start + steps

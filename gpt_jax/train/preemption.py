@@ -1,7 +1,4 @@
-"""SIGTERM and Ctrl-C: the run finishes its step, saves, and ends with exit code 75.
-
-Before the first step there is nothing to save: the start is aborted, with 75 as well.
-"""
+"""SIGTERM and Ctrl-C: the run finishes its step, saves, and ends with exit code 75."""
 
 import os
 import signal
@@ -17,6 +14,8 @@ from gpt_jax.core.errors import Interrupted
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
+# Before the first step there is nothing to save: the start is aborted, with 75 as well.
+#
 # A single process handles both signals. A thread reads them from a pipe that Python's C
 # handler writes to, so they are noticed during a compilation too, when no Python runs.
 #

@@ -35,10 +35,8 @@ class Rollbacks:
     self._horizon, self.taken = horizon, tuple(taken)
 
   def first_sample(self, step):
-    """Returns the first sample that is read once `step` steps are done.
-
-    Those rollbacks count that returned to `step` or before, and all before them.
-    """
+    """Returns the first sample that is read once `step` steps are done."""
+    # Those rollbacks count that returned to `step` or before, and all before them.
     taken = self.taken
     while taken and taken[-1].to > step:
       taken = taken[:-1]
@@ -55,20 +53,14 @@ class Rollbacks:
       yield self.first_sample(step), self._horizon.batch_size_at(step)
 
   def after(self, step, to, extra_steps):
-    """Returns these and a rollback from `step` to the state after step `to`.
-
-    It skips what the steps from `to` on had read, and `extra_steps` batches more.
-    """
+    """Returns these and one that skips all data read so far and `extra_steps` more."""
     horizon = self._horizon
     samples = horizon.samples_at(step + extra_steps) - horizon.samples_at(to)
     return Rollbacks(horizon, [*self.taken, Rollback(step, to, samples)])
 
   def is_on_branch(self, step, record):
-    """Returns whether a checkpoint of `step` was trained on what this run reads.
-
-    `record`: its rollbacks, as `as_json` gave them. A checkpoint beyond the step that a
-    later rollback returned to was trained on what that one skips.
-    """
+    """Returns whether a checkpoint with `record` (`as_json`) read what this run reads."""
+    # One beyond the step that a later rollback returned to read what that one skips.
     mine = self.as_json()
     is_start = mine[: len(record)] == record
     return is_start and all(later['to'] >= step for later in mine[len(record) :])

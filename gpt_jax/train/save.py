@@ -24,10 +24,10 @@ class Saver:
   steps_at_failure: tuple[int, ...] = ()  # on the disk when the last save failed
 
   def save(self, session, progress):
-    """Starts to save the present step; returns once its arrays are copied.
+    """Starts to save the present step, unless it is on the disk.
 
-    Pending instead before `retry_at` and after a bad step. Nothing is done for a step
-    on the disk. Raises StorageError when all tries have failed.
+    Pending instead before `retry_at` and after a bad step. Raises StorageError when all
+    tries have failed.
     """
     self.is_pending = True
     # After a bad step the state may be worthless, and would push a valid one out.
@@ -37,10 +37,7 @@ class Saver:
         self.is_pending = False
 
   def poll(self, session, progress):
-    """Notices a save that has failed or is done, without waiting; call it every step.
-
-    Raises StorageError when all tries have failed.
-    """
+    """Notices, without waiting, that a save has failed or is done; call it every step."""
     with self._counting_failures(session, progress):
       session.store.check()
     self._clear_failures(session)

@@ -1,7 +1,4 @@
-"""What the host trains with: the `Session` stays, every step moves the `Progress`.
-
-Hooks and all other parts of the loop are functions of these two.
-"""
+"""What hooks and the loop work on: the `Session` stays, steps move the `Progress`."""
 
 import contextlib
 import dataclasses

@@ -41,11 +41,9 @@ class StepMetrics:
     self._held = (self._progress.step, metrics)
 
   def settle(self):
-    """Reports the step that is held, if any; returns the Spike to roll back from.
-
-    Call it before hooks: a checkpoint's record has every bad step of its past, and
-    `metrics.jsonl` every step that counts as done.
-    """
+    """Reports the step that is held, if any; returns the Spike to roll back from."""
+    # Called before hooks: a checkpoint's record has every bad step of its past, and
+    # metrics.jsonl every step that counts as done.
     if self._held is None:
       return None
     (step, metrics), self._held = self._held, None

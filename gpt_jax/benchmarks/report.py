@@ -165,7 +165,6 @@ def _share(value, peak):
 
 
 def _ratios(seconds):
-  """Returns our time over the peer's for each case that both sides have."""
   found = {}
   for name in seconds:
     peer = torch_gpt2.PREFIX + name

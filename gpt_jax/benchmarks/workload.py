@@ -32,7 +32,6 @@ class Workload:
 
   @property
   def tokens(self):
-    """Returns the tokens that a step predicts from."""
     return self.rows * self.config.data.seq_len
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser):
     '--what',
     default=ALL,
     metavar='NAMES',
-    help='step, forward, decode, loader, attention, with commas between; default: all',
+    help='of step, forward, decode, loader, attention, comma-separated; default: all',
   )
   parser.add_argument(
     '--rounds', type=int, default=7, metavar='N', help='default: 7; odd is best'

@@ -53,23 +53,19 @@ class Run:
     """Returns what follows the prompt, without the prompt: str for str, else a list.
 
     Args:
-      max_new_tokens: None: inference.max_new_tokens of the config, or as many as the
-        model has positions for.
+      max_new_tokens: None: inference.max_new_tokens, or what positions allow.
       temperature: 0 takes the likeliest token each time.
       top_k: draw from the k likeliest tokens; 0 is all of them.
       top_p: draw from the likeliest tokens that hold this share of probability.
-      seed: the same seed gives a prompt the same text, whatever else is in the list; a
-        prompt that stands in the list twice gets two texts.
+      seed: decides the text of a prompt, whatever else is in the list; a prompt that
+        stands in the list twice gets two texts.
     Raises ConfigError for settings or lengths that the model cannot do.
     """
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     return self._generator.generate(prompts, max_new_tokens, sampling, seed)
 
   def stream(self, prompt, max_new_tokens=None, *, seed=0, **sampling):
-    """Yields the text of `generate`, which has the same settings, while it is written.
-
-    In complete characters.
-    """
+    """Yields the text of `generate` while it is written, in complete characters."""
     return self._generator.stream(prompt, max_new_tokens, Sampling(**sampling), seed)
 
   def score(self, context, continuation):

@@ -30,7 +30,7 @@ def main(argv=None):
 
 
 def _ignore_signals():
-  """Only the message is left to print: a signal must not change the exit code."""
+  # Only the message is left to print: a signal must not change the exit code.
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 
@@ -105,7 +105,6 @@ class _Parser(argparse.ArgumentParser):
     raise UserError(f'{message}\nSee {self.prog} --help.')
 
   def flags(self):
-    """Returns all flags, such as --workdir."""
     return [flag for action in self._actions for flag in action.option_strings]
 
   def refuse_typos(self, argv):
@@ -163,7 +162,7 @@ def _module(name):
 
 
 def _flush_output():
-  """Keeps the exit code where output cannot be written: Python would exit with 120."""
+  # Keeps the exit code where output cannot be written: Python would exit with 120.
   for stream in (sys.stdout, sys.stderr):
     try:
       stream.flush()
@@ -172,6 +171,6 @@ def _flush_output():
 
 
 def _quiet_libraries():
-  """Silences the start-up messages of XLA and absl, unless the user set a level."""
+  # The start-up messages of XLA and absl.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('ABSL_MIN_LOG_LEVEL', '2')

@@ -90,10 +90,7 @@ def _ls(args, store, keeping):
 
 
 def _overview(store, keeping):
-  """Returns a dict for each step, quarantined ones last.
-
-  `keeping`: the section `checkpoint` of the run's config.
-  """
+  """Returns a dict for each step, quarantined ones last."""
   from gpt_jax.checkpoints import integrity, retention
 
   best = retention.BestSteps(
@@ -118,7 +115,7 @@ def _overview(store, keeping):
 
 
 def _files(folder, predates_digests) -> dict[str, Any]:
-  """Returns date, size and state of a step's folder, by file names and sizes only."""
+  """Returns date, size and state of a step's folder, without reading its files."""
   from gpt_jax.checkpoints import digests
 
   sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
@@ -133,7 +130,6 @@ def _files(folder, predates_digests) -> dict[str, Any]:
 
 
 def _verify(args, store):
-  """Raises CheckpointError when a step is damaged, once all are compared."""
   from gpt_jax.tracking import console
 
   steps = store.steps() if args.step is None else [args.step]

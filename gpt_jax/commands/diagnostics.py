@@ -111,7 +111,7 @@ def _installation(base):
 
 
 def _extra(name, needed):
-  """Returns a Finding that never fails: extras are optional."""
+  # Never a failure: extras are optional.
   lacks = [r.split('>')[0] for r in needed if not _is_complete(r)]
   if not lacks:
     return Finding(f'extra [{name}]', OK, ', '.join(needed))
@@ -153,7 +153,6 @@ def _devices():
 
 
 def _matmul():
-  """Multiplies matrices of ones, whose result is known, on every device."""
   import jax
   import numpy as np
 
@@ -181,7 +180,6 @@ def _cache(folder):
 
 
 def _data_sets():
-  """Returns what GPT_JAX_DATA and TFDS_DATA_DIR hold; neither has to be set."""
   findings = []
   for variable, what in (
     ('GPT_JAX_DATA', 'data.path'),
@@ -234,7 +232,6 @@ def _memory():
 
 
 def _workdir(path):
-  """Checks that a run's folder can be read and written, and which step it reached."""
   workdir = Workdir(path)
   if not workdir.path.exists():
     detail, fix = f'{workdir}: no such folder', 'check the path; train makes a new one'
@@ -252,7 +249,6 @@ def _workdir(path):
 
 
 def _lock(workdir):
-  """Returns who holds the lock of the workdir, if there is one."""
   path = workdir.path / lock.FILE
   if not path.exists():
     return []

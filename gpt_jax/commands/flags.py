@@ -20,7 +20,7 @@ def add_config(parser):
     help='a config file, mine.py, or the name of a shipped one, such as gpt2:124m:'
     f' {", ".join(configs.names())}',
   )
-  _add_override_help(parser)
+  add_config_overrides(parser)
 
 
 def add_processes(parser):
@@ -54,11 +54,6 @@ def enable_compilation_cache():
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
 
 
-def add_config_overrides(parser):
-  """As `add_config`, for commands that read the config from the workdir."""
-  _add_override_help(parser)
-
-
 def refuse_overrides(overrides):
   """Raises ConfigError for `--config.` flags of a command that takes none."""
   if overrides:
@@ -68,7 +63,7 @@ def refuse_overrides(overrides):
     )
 
 
-def _add_override_help(parser):
+def add_config_overrides(parser):
   group = parser.add_argument_group('any field of the config')
   group.add_argument(
     '--config.SECTION.FIELD=VALUE',

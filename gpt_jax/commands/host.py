@@ -25,9 +25,8 @@ MALLOC_VARIABLES = (
 def tune_malloc():
   """Makes glibc keep freed memory for the next step; returns whether it will.
 
-  Call it before jax is imported: threads that have allocated keep their arenas. The
-  process then never shrinks. Nothing happens where an accelerator computes, where
-  malloc is not glibc's, and where one of MALLOC_VARIABLES is set.
+  Call it before jax is imported: threads that have allocated keep their arenas. It does
+  nothing where an accelerator computes, and where one of MALLOC_VARIABLES is set.
   """
   # Where a step runs on CPU cores, XLA allocates all its temporary memory at the start
   # and frees it at the end. glibc returns such blocks to the system, which clears each

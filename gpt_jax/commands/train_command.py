@@ -41,12 +41,10 @@ def run(args, overrides):
 
 @contextlib.contextmanager
 def _exit_on_signals():
-  """SIGTERM and Ctrl-C end the process with 75 while there is nothing to save.
-
-  That is while jax is imported and processes join; after that `loop.train` and, in a
-  run of several, jax have handlers of their own. Not an exception: some imports catch
-  them and continue.
-  """
+  """SIGTERM and Ctrl-C end the process with 75 while there is nothing to save."""
+  # That is while jax is imported and processes join; after that `loop.train` and, in a
+  # run of several, jax have handlers of their own. Not an exception: some imports catch
+  # them and continue.
   former = {}
   if threading.current_thread() is threading.main_thread():
     for number in (signal.SIGTERM, signal.SIGINT):

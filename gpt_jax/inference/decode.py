@@ -67,10 +67,8 @@ def prefill(
 
 
 def decode(params, state, limit, stop_I, *, model, sampling):
-  """Returns (state, ids_BC, whether all rows have stopped) after `limit` more tokens.
-
-  At most CHUNK. The loop runs on the device: between tokens nothing waits for the host.
-  """
+  """Returns (state, ids_BC, have all rows stopped) `limit` <= CHUNK tokens later."""
+  # The loop runs on the device: between tokens nothing waits for the host.
 
   def is_unfinished(carry):
     i, state, _ = carry

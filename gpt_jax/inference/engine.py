@@ -1,10 +1,4 @@
-"""Text from a model as ids, token by token, with a cache of keys and values.
-
-Prompts of any lengths run as one batch, padded on the right: the cache row of a pad is
-never seen, since the row's next token overwrites it first. Lengths are rounded up to
-powers of two, so few programs are compiled. The first step of decoding reads the
-prompt's last token again, so that one program makes every new token.
-"""
+"""Text from a model as ids, token by token, with a cache of keys and values."""
 
 import collections
 import dataclasses
@@ -28,7 +22,12 @@ MIN_BUCKET = 16
 
 
 class Engine:
-  """Decodes, scores and gives logits with one model. Compiles at the first call."""
+  """Decodes, scores and gives logits with one model; compiles at the first call."""
+
+  # Prompts of any lengths run as one batch, padded on the right: the cache row of a pad
+  # is never seen, since the row's next token overwrites it first. Lengths are rounded
+  # up to powers of two, so few programs are compiled. The first step of decoding reads
+  # the prompt's last token again, so that one program makes every new token.
 
   def __init__(
     self, cfg, params, *, attend=None, rules=None,
@@ -82,8 +81,7 @@ class Engine:
     """Returns the new ids of each prompt, int32 arrays, up to and without a stop id.
 
     A text depends on `seed`, its prompt and how often that prompt stands before it in
-    the list, never on other prompts. Raises ConfigError for an empty prompt, an id out
-    of range, and more tokens than there are learned positions.
+    the list, never on other prompts. Raises ConfigError for what the model cannot read.
     """
     if not prompts_ids:
       return []
@@ -96,12 +94,10 @@ class Engine:
     return [_before_stop(ids_N, stop_ids) for ids_N in ids_BN]
 
   def stream(self, prompt_ids, *, max_new_tokens, sampling=GREEDY, seed=0, stop_ids=()):
-    """Yields the ids that `generate` returns for this prompt, while it is written.
-
-    The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
-    device's loop costs about as much as a token.
-    """
+    """Yields the ids that `generate` returns for this prompt, while it is written."""
     stop_ids = tuple(stop_ids)
+    # The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
+    # device's loop costs about as much as a token.
     chunks = self._chunks(
       [prompt_ids], max_new_tokens, sampling, seed, stop_ids,
       size=1, largest=STREAM_CHUNK,
@@ -124,10 +120,7 @@ class Engine:
     return float(scored_T.sum(dtype=np.float64))
 
   def logits(self, tokens_BT):
-    """Returns float32 [B, T, V], V without padding, for rows of equal length.
-
-    Prefix models see no prefix here: every token sees those before it.
-    """
+    """Returns float32 [B, T, V], V without padding; of prefix models with no prefix."""
     tokens_BT = np.asarray(tokens_BT)
     if tokens_BT.ndim != 2:
       raise ConfigError(
@@ -150,11 +143,8 @@ class Engine:
   def _chunks(
     self, prompts_ids, max_new_tokens, sampling, seed, stop_ids, *, size, largest
   ):
-    """Yields ids [B, n] until there are enough or all rows have stopped.
-
-    n starts as `size` and doubles up to `largest`. After a row's stop id its ids mean
-    nothing.
-    """
+    """Yields ids [B, n], n from `size` doubling up to `largest`; ignore what follows a
+    row's stop id."""
     self._require_left_to_right()
     prompts_ids = [_as_ids(ids) for ids in prompts_ids]
     self._check(prompts_ids, max_new_tokens, 'max_new_tokens')
@@ -175,7 +165,6 @@ class Engine:
       missing, size = missing - n, min(2 * size, largest)
 
   def _start(self, prompts_ids, max_new_tokens, seed):
-    """Returns the DecodeState of `prompts_ids` before its first new token."""
     longest = max(map(len, prompts_ids))
     return self._prefill(
       self.params,
@@ -235,11 +224,9 @@ def _pad(rows, length):
 
 
 def _identities(prompts_ids):
-  """Returns for each row a hash of its prompt and how often that came before it.
-
-  They seed the row's random stream: a prompt gets the same text whatever else is in the
-  batch, and given twice, two texts.
-  """
+  """Returns for each row a hash of its prompt and how often that came before it."""
+  # They seed the row's random stream: a prompt gets the same text whatever else is in
+  # the batch, and given twice, two texts.
   seen = collections.Counter()
   identity_B2 = np.zeros((len(prompts_ids), 2), np.uint32)
   for i, ids in enumerate(prompts_ids):

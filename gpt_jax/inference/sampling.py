@@ -1,4 +1,4 @@
-"""The choice of the next token: greedy, or drawn by temperature, top-k and nucleus."""
+"""Chooses the next token: greedy, or drawn by temperature, top-k and nucleus."""
 
 import dataclasses
 import math
@@ -18,8 +18,8 @@ class Sampling:
   top_k: int = 0
   """Only the k likeliest tokens; 0 is off."""
   top_p: float = 1.0
-  """Only the likeliest tokens that together hold this share of what top_k left; at
-  least one. arXiv:1904.09751, section 3.1; 1 is off."""
+  """Nucleus: only the likeliest tokens with this share of what top_k kept, at least
+  one; 1 is off. arXiv:1904.09751, section 3.1."""
   vocab_limit: int | None = None
   """Ids from here on only pad the embedding: never chosen. None: all are real."""
 
@@ -46,11 +46,7 @@ GREEDY = Sampling()
 
 
 def sample(logits_BV, rng_B, cfg):
-  """Returns one token id per row, int32 [B].
-
-  Each row draws with its own key of `rng_B`, so its choice does not depend on the rows
-  beside it.
-  """
+  """Returns one token id per row, int32 [B], drawn with the row's own key."""
   logits_BV = real_logits(logits_BV, cfg.vocab_limit)
   if cfg.temperature == 0:
     return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
@@ -68,10 +64,7 @@ def real_logits(logits_BV, vocab_limit):
 
 
 def candidates(logits_BV, cfg):
-  """Returns (logits, ids) [B, C] of the tokens to draw from; -inf marks those cut off.
-
-  With a cut the likeliest stand first, and of equal logits the lowest id.
-  """
+  """Returns (logits, ids) [B, C] of the tokens to draw from, -inf where excluded."""
   B, V = logits_BV.shape
   # Shifted before the division: a tiny temperature gives -inf, never inf - inf.
   logits_BV = logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True)

@@ -13,10 +13,7 @@ from gpt_jax.inference.sampling import GREEDY
 
 
 def make_engine(config, params, vocab_size):
-  """Returns the Engine of a Config with its `model.vocab_size`.
-
-  `vocab_size` is the tokenizer's; the ids of the objective come on top.
-  """
+  """Returns the Engine of a resolved Config; `vocab_size` is the tokenizer's."""
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
@@ -31,10 +28,7 @@ def make_engine(config, params, vocab_size):
 
 
 class TextGenerator:
-  """Writes and scores text with the parameters of one run.
-
-  `api.Run` gives it to users, training writes its samples with it.
-  """
+  """Writes and scores text: for `api.Run`, and for the samples of a training."""
 
   def __init__(self, config, params, tokenizer):
     """Takes a Config with its `model.vocab_size`, parameters stacked or unrolled."""
@@ -65,10 +59,8 @@ class TextGenerator:
     return min(wanted, self.engine.max_new_tokens_for(longest))
 
   def score(self, context, continuation):
-    """Returns the log-likelihood of `continuation` after `context`, in nats.
-
-    Both are read as one text if a token ends at the boundary between them.
-    """
+    """Returns the log-likelihood of `continuation` after `context`, in nats."""
+    # Tokenized as one text if a token ends at the boundary between them.
     context_ids = self._tokenizer.encode(context)
     text_ids = self._tokenizer.encode(context + continuation)
     if np.array_equal(text_ids[: len(context_ids)], context_ids):
@@ -78,8 +70,8 @@ class TextGenerator:
     return self.engine.score(self._encode(context), continuation_ids)
 
   def _encode(self, prompt):
-    """Returns the ids of `prompt`; an empty one begins after an end token, as documents
-    do, or without one in the vocabulary after a newline, or after id 0."""
+    # An empty prompt begins after an end token, as documents do; where the vocabulary
+    # has none, after a newline, else after id 0.
     ids = self._tokenizer.encode(prompt)
     return ids if len(ids) else np.array([self._first_id], np.int32)
 

@@ -1,7 +1,6 @@
 """Starts a command as several processes on this machine, the way a pod would start it.
 
-The processes find each other through the GPT_JAX_... variables of
-`parallel/multihost.py`, on 127.0.0.1 only.
+They find each other by the GPT_JAX_... variables of `parallel/multihost.py`.
 """
 
 import itertools
@@ -59,7 +58,7 @@ def run(
 
 
 def say(text):
-  """Prints a message of the launcher, which tells it from those of the processes."""
+  """Prints a message of the launcher, not of a process."""
   print(f'launch: {text}', file=sys.stderr, flush=True)
 
 
@@ -87,16 +86,13 @@ class _Group:
     self._processes.append(process)
 
   def pids(self):
-    """Returns the process ids, process 0 first."""
     return [process.pid for process in self._processes]
 
   def forward(self, number):
-    """Passes on a signal that the launcher got, and remembers that it did."""
     self.was_stopped = True
     self.send(number)
 
   def send(self, number):
-    """Sends a signal to every process that still runs."""
     for process in self._processes:
       if process.poll() is None:
         process.send_signal(number)
@@ -114,7 +110,7 @@ class _Group:
       if failed:
         self.send(signal.SIGTERM)
         self._await_end()
-        index, code = max(failed, key=_is_cause)
+        index, code = max(failed, key=_cause_key)
         self._report(index, _exit_code(code))
         return _exit_code(code)
       if all(code == 0 for code in codes):
@@ -167,7 +163,6 @@ def _start(command, environment, output=None):
 
 
 def _environment(coordinator, processes, index, devices_per_process):
-  """Returns the environment of process `index`."""
   environment = os.environ | {
     'GPT_JAX_COORDINATOR': coordinator,
     'GPT_JAX_NUM_PROCESSES': str(processes),
@@ -189,7 +184,7 @@ def _exit_code(code):
 def _free_port():
   """Returns a free port out of those that Linux assigns only on request.
 
-  So it stays free until process 0 has loaded jax and takes it.
+  It stays free until process 0 has loaded jax and takes it.
   """
   for port in random.sample(range(20_000, 32_000), 100):  # ephemeral: 32768 and up
     try:
@@ -200,11 +195,9 @@ def _free_port():
   raise OSError('none of 100 ports from 20000 to 31999 is free')
 
 
-def _is_cause(failed):
-  """Orders (index, return code) of processes that ended together, the cause last.
-
-  When a process is lost, its peers abort (134) or end with a traceback (1).
-  """
+def _cause_key(failed):
+  """Returns a key that sorts failed (index, return code), the cause last."""
+  # When a process is lost, its peers abort (134) or end with a traceback (1).
   code = _exit_code(failed[1])
   return code not in (1, 134), code
 

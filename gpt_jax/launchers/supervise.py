@@ -1,8 +1,4 @@
-"""Restarts a run that crashes, hangs or is preempted, until it ends or cannot recover.
-
-What a run has reached is read from its workdir: finished steps in `checkpoints/`, the
-last line of `metrics.jsonl`. Of processes nothing is known here.
-"""
+"""Restarts a run that crashes, hangs or is preempted, by what its workdir shows."""
 
 import dataclasses
 import json
@@ -28,14 +24,13 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-  """How far a run has come: its newest finished save, its last line of metrics."""
+  """The last saved step of a run, and that of its last line of metrics."""
 
   saved: int | None
   step: int | None
 
   @classmethod
   def of(cls, workdir):
-    """Reads it from `workdir`; None where there is nothing yet."""
     workdir = pathlib.Path(workdir)
     folders = (workdir / 'checkpoints').glob('*')
     saved = [int(folder.name) for folder in folders if folder.name.isdigit()]
@@ -59,7 +54,7 @@ class Watch:
     return bool(self._seconds) and self._clock() - self._since > self._seconds
 
   def _stamps(self):
-    """Returns sizes and times of what training, evaluation and tokenizing write."""
+    """Returns size and time of what training, evaluation and tokenizing write."""
     places = [
       self._workdir / name for name in ('metrics.jsonl', 'eval.json', 'run.json')
     ]
@@ -72,13 +67,8 @@ class Watch:
 def supervise(attempt, workdir, policy, say, sleep=time.sleep):
   """Returns the exit code of the run, started again as often as `policy` allows.
 
-  It ends with a code of FINAL, after a signal to the launcher, after `max_restarts`,
-  and after `same_step_crashes` crashes in a row without a new save.
-
-  Args:
-    attempt: starts the run and returns what `local.run` does once it has ended, which
-      is soon after the function that it takes has returned True: the run hangs.
-    say: prints a message.
+  `attempt(is_hung)` is `local.run` of the run, `say` prints a message. It ends with a
+  code of FINAL, after a signal to the launcher, and when `policy` is used up.
   """
   restarts, crashes = 0, []
   before = Reached.of(workdir)

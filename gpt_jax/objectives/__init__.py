@@ -1,8 +1,7 @@
 """Training objectives: what to hide, what to predict, what may be seen.
 
-`example.py` says what an objective is and makes; read it first. `causal_lm` is the
-simplest one. `losses` scores the predictions, `fused_loss` without all logits at once.
-A new objective is a file with `make` and a line in OBJECTIVES.
+Read `example.py` first, then `causal_lm.py`. `losses` scores predictions, `fused_loss`
+without all logits at once. A new objective is a file with `make`, a line in OBJECTIVES.
 """
 
 import jax

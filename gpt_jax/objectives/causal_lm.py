@@ -7,11 +7,7 @@ from gpt_jax.objectives.example import Example, Objective, split
 
 
 def make(cfg, *, vocab, seq_len):
-  """Returns the left-to-right objective; it uses no randomness.
-
-  With segments, a token is predicted from its own document only: no loss on padding nor
-  on the first token of a document that follows another in the row.
-  """
+  """Returns the left-to-right objective; a token is predicted from its own document."""
   del cfg, vocab, seq_len
 
   def build(batch, rng):

@@ -14,7 +14,7 @@ from gpt_jax.core.types import Array, Batch
 class Example:
   """A batch as the model and the loss need it; a pytree.
 
-  Loss = sum(weights * nll) / sum(weights), both sums over the global batch.
+  Loss = sum(weights * nll) / sum(weights) over the global batch.
   """
 
   inputs_BT: Array
@@ -41,12 +41,10 @@ class Vocab:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """A pure function `(batch, rng) -> Example` with static shapes, and its properties.
+  """A pure function `(batch, rng) -> Example`, shapes static, and its properties."""
 
-  It is called on the global batch, before that is split into microbatches: k of them
-  draw the same random numbers as one.
-  """
-
+  # Called on the global batch, before that is split into microbatches: k of them draw
+  # the same random numbers as one.
   build: Callable[[Batch, Array], Example]
   extra_tokens: int = 0
   """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""

@@ -1,12 +1,11 @@
-"""Cross-entropy over a large vocabulary without an array of all logits.
+"""Cross-entropy over a large vocabulary without an array of all logits."""
 
-The plain loss keeps B x T x V logits and their gradient: 13 GB each in float32 for 64
-rows of 1024 tokens over 50k ids. Here a scan over chunks of time computes logits, sums
-and gradients of a chunk together; the backward pass only scales the gradients, so no
-matmul runs twice. What is kept grows with the embedding (V x D) and the hidden states
-(B x T x D) only.
-"""
-
+# The plain loss keeps B x T x V logits and their gradient: 13 GB each in float32 for 64
+# rows of 1024 tokens over 50k ids. Here a scan over chunks of time computes logits,
+# sums and gradients of a chunk together; the backward pass only scales the gradients,
+# so no matmul runs twice. What is kept grows with the embedding (V x D) and the hidden
+# states (B x T x D) only.
+#
 # A leading P and S in names stand for the devices along batch and time: each has chunks
 # of its own tokens and its own sum of the embedding's gradient. So the embedding is
 # gathered once before the scan, its gradient reduced once after it, and nothing in
@@ -30,9 +29,10 @@ FUSE_FROM = 2**28
 """Bytes of float32 logits on a device above which 'auto' fuses."""
 
 LOGITS_BYTES = 2**29
-"""Float32 logits that a device makes at once, at most. Not less, since each chunk reads
-and writes the embedding's complete gradient: for GPT-2 124M on a TPU v5e its matmuls
-take 5.2 ms in 4 chunks of 2048 tokens and 7.6 in 8, of a step of 82."""
+"""Float32 logits that a device makes at once, at most."""
+# Not less, since each chunk reads and writes the embedding's complete gradient: for
+# GPT-2 124M on a TPU v5e its matmuls take 5.2 ms in 4 chunks of 2048 tokens and 7.6 in
+# 8, of a step of 82.
 
 
 def choose(name, num_bytes):
@@ -61,9 +61,7 @@ def fused_cross_entropy(
 ):
   """Returns the LossSums of `losses.cross_entropy` on logits `x_BTD` @ `head_VD`.T.
 
-  Only `objective_sum` is differentiable, with respect to `x_BTD` and `head_VD`; the
-  other sums and the weights are constants. Without differentiation (evaluation) no
-  gradient is computed.
+  Only `objective_sum` is differentiable, with respect to `x_BTD` and `head_VD`.
 
   Args:
     x_BTD: final hidden states, in the dtype of matmul inputs.
@@ -95,24 +93,21 @@ def fused_cross_entropy(
 
 
 def num_shards(rules):
-  """Returns over how many devices batch, time and vocabulary of logits are sharded."""
+  """Returns over how many devices batch, time and vocabulary are sharded."""
   if rules is None:
     return 1, 1, 1
   return tuple(map(rules.num_shards, ('batch', 'time', 'act_vocab')))
 
 
 def _num_chunks(time, needed):
-  """Returns the smallest number of chunks from `needed` on that needs no padding.
-
-  Unless that is more than twice as many: then padding costs less.
-  """
+  """Returns how many chunks, `needed` or up to twice as many to avoid padding."""
   divisors = (n for n in range(needed, min(2 * needed, time + 1)) if time % n == 0)
   return next(divisors, needed)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-  """What is static: the loss of a chunk's logits, and where tokens are."""
+  """The static part: the loss of a chunk's logits, and where tokens are."""
 
   loss: Callable
   chunks: int
@@ -137,7 +132,7 @@ class _Plan:
     return self.shard(a, None, 'batch', 'time', *[None] * (a.ndim - 3))
 
   def merge(self, a, shape_BTD):
-    """Returns the array of `shape_BTD` that `split` made `a` of."""
+    """Inverts `split`."""
     rows, time, width = shape_BTD
     P, S = self.devices_PS
     a = a.transpose(1, 3, 2, 0, 4, 5).reshape(P, rows // P, S, -1, width)
@@ -151,15 +146,12 @@ class _Plan:
     return self.shard(head_VD, 'act_vocab', None)
 
   def reduce(self, d_head_PSVD, dtype):
-    """Returns the sum over all devices, sharded as the embedding is stored.
-
-    It travels rounded to `dtype`, as the gradients of all weights do.
-    """
+    """Returns the sum over all devices, sharded as the embedding is stored."""
+    # Reduced in `dtype`, as the gradients of all weights are.
     parts_PVD = d_head_PSVD.sum(1).astype(dtype)
     return sum_over_batch(self.rules, parts_PVD, ('vocab', 'embed'))
 
   def zero_sums(self):
-    """Returns LossSums of zeros, [P, S] each."""
     names = [field.name for field in dataclasses.fields(losses.LossSums)]
     zeros_PS = self.shard(jnp.zeros(self.devices_PS, jnp.float32), 'batch', 'time')
     return losses.LossSums(**{name: zeros_PS for name in names})

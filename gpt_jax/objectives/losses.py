@@ -11,12 +11,10 @@ from gpt_jax.core.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LossSums:
-  """Weighted sums over targets, float32 scalars; divide by `weight_sum` for means.
+  """Weighted sums over targets, float32 scalars; divide by `weight_sum` for means."""
 
-  Over more than 2**24 targets, keep the total in float64 on the host: float32 stops
-  counting there.
-  """
-
+  # Over more than 2**24 targets, keep the total in float64 on the host: float32 stops
+  # counting there.
   objective_sum: Array
   """What is minimised: smoothed cross-entropy plus `z_loss` times `z_sum`."""
   nll_sum: Array

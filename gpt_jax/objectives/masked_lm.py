@@ -12,11 +12,9 @@ from gpt_jax.objectives.example import Example, Objective
 def make(cfg, *, vocab, seq_len):
   """Returns the masked objective; loss falls on the selected tokens only.
 
-  Each token is selected with probability `mask_rate`, padding and the end token never.
-  `mask_split` says what a selected token becomes: [MASK] (id `vocab.size`), a token
-  drawn from [0, vocab.size), or itself. The sample's last token, there for shifted
-  targets, goes unused.
-  Raises ConfigError unless the split is three shares that sum to 1.
+  Each token is selected with probability `mask_rate`, padding and the end token never,
+  and becomes [MASK] (id `vocab.size`), a token drawn from [0, vocab.size), or stays, by
+  `mask_split`. Raises ConfigError unless that is three shares that sum to 1.
   """
   del seq_len
   split = cfg.mask_split
@@ -25,7 +23,7 @@ def make(cfg, *, vocab, seq_len):
     raise ConfigError('objective.mask_rate=0.0: nothing to predict; try 0.15.')
 
   def build(batch, rng):
-    tokens_BT = batch['tokens'][:, :-1]
+    tokens_BT = batch['tokens'][:, :-1]  # the last one is there for shifted targets
     segments_BT = input_segments(batch)
     select_rng, split_rng, token_rng = jax.random.split(rng, 3)
     is_selected_BT = jax.random.bernoulli(select_rng, cfg.mask_rate, tokens_BT.shape)

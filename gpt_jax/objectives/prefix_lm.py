@@ -1,7 +1,4 @@
-"""Read a prefix in both directions, then predict the rest from left to right.
-
-"Prefix LM" of the T5 study, arXiv:1910.10683, section 3.2.
-"""
+"""Read a prefix bidirectionally, predict the rest. arXiv:1910.10683, section 3.2."""
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +12,8 @@ from gpt_jax.objectives.example import Example, Objective, split
 def make(cfg, *, vocab, seq_len):
   """Returns the prefix objective; loss falls on the tokens after the prefix only.
 
-  The prefix of a row is a share of its real tokens, uniform in
-  [`prefix_min`, `prefix_max`]. In a row of several documents it is one prefix for the
-  row: documents inside it bear no loss, the mask still keeps all of them apart.
+  The prefix of a row is a share of its real tokens, uniform in [`prefix_min`,
+  `prefix_max`]; documents inside it bear no loss, and the mask keeps documents apart.
   Raises ConfigError when `prefix_min` is above `prefix_max`.
   """
   del vocab, seq_len

@@ -6,10 +6,8 @@ T5's objective (arXiv:1910.10683, section 3.1.4) for a decoder-only model, in on
   row     the <0> on the <1> slept   <0> cat sat <1> mat and <2>
           seen in both directions    predicted from left to right
 
-All shapes are static: each row holds the same number of text tokens, of removed tokens
-and of spans; the positions of the spans are uniformly random. (T5's own code ends every
-text with a span; here short rows, with one span, vary too.) Document boundaries inside
-a row are ignored, padding bears no loss.
+Shapes are static, the positions of the spans uniformly random. Document boundaries in a
+row are ignored, padding bears no loss.
 """
 
 import dataclasses
@@ -24,7 +22,7 @@ from gpt_jax.objectives.example import Example, Objective, split
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Static lengths of a row, in tokens. Sentinel i has id `vocab.size + i`."""
+  """Lengths of every row, in tokens. Sentinel i has id `vocab.size + i`."""
 
   num_text: int
   num_noise: int
@@ -48,8 +46,7 @@ class Layout:
 def make(cfg, *, vocab, seq_len):
   """Returns the span objective; loss falls on the list after the corrupted text.
 
-  A row holds less text than a sample because of the sentinels: the rest of the sample
-  goes unused. At most two tokens of padding, without loss, complete the row.
+  A row holds less text than a sample because of the sentinels: the rest goes unused.
   Raises ConfigError when `span_density` or `seq_len` admits no span.
   """
   layout = make_layout(cfg, seq_len)
@@ -93,10 +90,9 @@ def make_layout(cfg, seq_len):
 
 
 def _random_spans(layout, rng, num_rows):
-  """Returns lengths [B, J] of kept and of removed pieces, J = spans + 1.
-
-  They alternate; the first and last kept one may be empty, the last removed one is.
-  """
+  """Returns lengths [B, spans + 1] of the kept and the removed pieces, alternating."""
+  # The first and last kept piece may be empty, the last removed one is. (T5's own code
+  # ends every text with a span; here short rows, with one span, vary too.)
   keep_rng, remove_rng = jax.random.split(rng)
   num_kept = layout.num_text - layout.num_noise
   kept_BJ = _random_parts(keep_rng, num_rows, num_kept + 2, layout.num_spans + 1)
@@ -114,11 +110,9 @@ def _random_parts(rng, num_rows, total, num_parts):
 
 
 def _arrange(layout, kept_BJ, removed_BJ):
-  """Returns (text index, sentinel number or -1) of each position of the row, [B, M].
-
-  A sentinel's text index is the first token of its span, which says whether it stands
-  for padding; the closing one's is the last token of the text.
-  """
+  """Returns (text index, sentinel number or -1) of each position of the row, [B, M]."""
+  # A sentinel's text index is the first token of its span, which says whether it stands
+  # for padding; the closing one's is the last token of the text.
   index_J = jnp.arange(layout.num_sentinels)
   kept_before_BJ = jnp.cumsum(kept_BJ, axis=1) - kept_BJ
   removed_before_BJ = jnp.cumsum(removed_BJ, axis=1) - removed_BJ

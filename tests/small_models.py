@@ -66,7 +66,7 @@ def model_config(**overrides):
   return resolve(**{f'model__{name}': value for name, value in overrides.items()}).model
 
 
-def make(config, kernel=dense.attend, rules=None):
+def make_gpt(config, kernel=dense.attend, rules=None):
   """Returns the GPT of a frozen Config."""
   return GPT(config.model, bind(kernel, config.model, config.attention), rules)
 

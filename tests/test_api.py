@@ -25,7 +25,7 @@ META = dict(fingerprints=dict(tokenizer=TOKENIZER.fingerprint, data={}))
 
 
 def params_of(seed):
-  return small.random_params(small.make(CONFIG), seed)
+  return small.random_params(small.make_gpt(CONFIG), seed)
 
 
 def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER):

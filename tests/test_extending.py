@@ -124,7 +124,7 @@ def small_gpt(**fields):
   """Returns a small GPT with `fields` of ModelConfig, whatever their choices."""
   config = small_models.resolve()
   cfg = dataclasses.replace(config.model, **fields)
-  return small_models.make(dataclasses.replace(config, model=cfg))
+  return small_models.make_gpt(dataclasses.replace(config, model=cfg))
 
 
 def test_the_recipe_for_positions_depends_on_distances_alone(my_ideas, monkeypatch):

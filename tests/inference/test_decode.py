@@ -11,7 +11,7 @@ from gpt_jax.inference.sampling import Sampling
 from tests import small_models as small
 
 CONFIG = small.resolve(model__max_seq_len=64, model__scan_layers=False)
-MODEL = small.make(CONFIG)
+MODEL = small.make_gpt(CONFIG)
 
 
 @functools.cache

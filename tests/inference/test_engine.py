@@ -43,7 +43,7 @@ def make(variant='learned', seed=0, **options):
   """Returns (config, params, engine) of a small model."""
   fields = {f'model__{k}': v for k, v in VARIANTS[variant].items()}
   config = small.resolve(model__max_seq_len=MAX_LEN, **fields)
-  params = small.random_params(small.make(config), seed)
+  params = small.random_params(small.make_gpt(config), seed)
   return config, params, Engine(config.model, params, **options)
 
 
@@ -51,7 +51,7 @@ def make(variant='learned', seed=0, **options):
 def full_logits(variant='learned'):
   """Returns `(tokens, mask=None) -> logits [T, V]` by a full forward pass, no cache."""
   config, params, _ = make(variant)
-  apply = small.logits_of(small.make(config))
+  apply = small.logits_of(small.make_gpt(config))
 
   def logits(ids, mask=None):
     # Padded to one length for one compilation; causal, so pads change nothing before.
@@ -195,7 +195,9 @@ def test_a_bidirectional_model_gives_logits_but_no_text():
   config, params, _ = make()
   engine = Engine(config.model, params, visibility='bidirectional')
   tokens_BT = small.random_tokens(1, 9, 16)
-  whole = small.logits_of(small.make(config))(params, tokens_BT, masks.bidirectional())
+  whole = small.logits_of(small.make_gpt(config))(
+    params, tokens_BT, masks.bidirectional()
+  )
   np.testing.assert_allclose(engine.logits(tokens_BT), whole, atol=1e-5)
   with pytest.raises(ConfigError, match='masked_lm'):
     engine.generate(PROMPTS, max_new_tokens=3)
@@ -205,7 +207,7 @@ def test_a_bidirectional_model_gives_logits_but_no_text():
 
 def test_casting_parameters_once_leaves_logits_bit_equal():
   config = small.resolve(model__dtype='bfloat16', model__qk_norm='rmsnorm')
-  model = small.make(config)
+  model = small.make_gpt(config)
   params = small.random_params(model)
   engine = Engine(config.model, params)
   tokens_BT = small.random_tokens(2, 8)

@@ -22,7 +22,7 @@ def make(tokenizer=None, **overrides):
   tokenizer = tokenizer or ByteTokenizer()
   fields = dict(data__seq_len=SEQ_LEN, model__vocab_size=tokenizer.vocab_size + 23)
   config = small.resolve(**(fields | overrides))
-  return TextGenerator(config, small.random_params(small.make(config)), tokenizer)
+  return TextGenerator(config, small.random_params(small.make_gpt(config)), tokenizer)
 
 
 def test_one_prompt_gives_a_text_and_a_list_gives_a_list():

@@ -38,7 +38,7 @@ def test_a_cache_keeps_its_dtype():
 
 @pytest.mark.parametrize('name', DECODERS)
 def test_cached_decoding_matches_the_full_forward_pass(name):
-  model = small.make(
+  model = small.make_gpt(
     small.resolve(**{f'model__{k}': v for k, v in DECODERS[name].items()})
   )
   params, tokens_BT = small.random_params(model), small.random_tokens()
@@ -55,7 +55,7 @@ def test_cached_decoding_matches_the_full_forward_pass(name):
 
 
 def test_bfloat16_decoding_stays_close_to_the_full_forward_pass():
-  model = small.make(small.resolve(model__dtype='bfloat16', model__position='rope'))
+  model = small.make_gpt(small.resolve(model__dtype='bfloat16', model__position='rope'))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   full_BTV = small.logits_of(model)(params, tokens_BT)
   step = jax.jit(model.apply)  # optimized as in a run
@@ -68,7 +68,7 @@ def test_bfloat16_decoding_stays_close_to_the_full_forward_pass():
 
 
 def test_rows_of_different_lengths_decode_as_if_alone():
-  model = small.make(small.resolve(model__position='rope'))
+  model = small.make_gpt(small.resolve(model__position='rope'))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   full_BTV = small.logits_of(model)(params, tokens_BT)
   step = decoder(model)
@@ -83,7 +83,7 @@ def test_rows_of_different_lengths_decode_as_if_alone():
 
 
 def test_a_prefix_sees_itself_both_ways_and_decodes_causally():
-  model = small.make(small.resolve(model__position='rope'))
+  model = small.make_gpt(small.resolve(model__position='rope'))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   mask = masks.prefix(jnp.array([4, 4]))
   full_BTV = small.logits_of(model)(params, tokens_BT, mask)
@@ -96,7 +96,7 @@ def test_a_prefix_sees_itself_both_ways_and_decodes_causally():
 
 
 def test_stacked_and_unrolled_models_decode_alike():
-  scanned = small.make(small.resolve())
+  scanned = small.make_gpt(small.resolve())
   cfg = dataclasses.replace(scanned.cfg, scan_layers=False)
   unrolled = scanned.clone(cfg=cfg)
   params, tokens_BT = small.random_params(scanned), small.random_tokens()

@@ -54,7 +54,7 @@ def test_logits_equal_a_second_implementation_in_float64(name):
       scale=0.3 if name == 'gemma' else None,
     ),
   )
-  model = small.make(config)
+  model = small.make_gpt(config)
   params = small.random_params(model)
   tokens_BT = small.random_tokens()
   logits_BTV = small.logits_of(model)(params, tokens_BT)
@@ -98,7 +98,7 @@ def test_two_local_layers_see_twice_as_far_as_one():
 
 @pytest.mark.parametrize('position', ['learned', 'rope', 'alibi'])
 def test_packed_documents_give_the_logits_of_separate_ones(position):
-  model = small.make(small.resolve(**_model(dict(position=position))))
+  model = small.make_gpt(small.resolve(**_model(dict(position=position))))
   params, logits = small.random_params(model), small.logits_of(model)
   tokens_T = small.random_tokens(1)[0]
   segments_BT = jnp.array([[1, 1, 1, 2, 2, 2, 2, 0]])
@@ -114,7 +114,7 @@ def test_packed_documents_give_the_logits_of_separate_ones(position):
 
 def test_padding_does_not_change_an_encoders_logits():
   overrides = dict(norm_position='post', activation='gelu_exact')
-  model = small.make(small.resolve(**_model(overrides)))
+  model = small.make_gpt(small.resolve(**_model(overrides)))
   params, logits = small.random_params(model), small.logits_of(model)
   tokens_BT = small.random_tokens(1)
   is_real_BT = jnp.array([[1, 1, 1, 1, 1, 0, 0, 0]])
@@ -128,7 +128,7 @@ def test_scanned_and_unrolled_layers_are_the_same_function():
     num_layers=4, layer_pattern=('global', 'local:3'), position='rope', num_kv_heads=2
   )
   scanned, unrolled = (
-    small.make(small.resolve(**_model(overrides, scan_layers=scan)))
+    small.make_gpt(small.resolve(**_model(overrides, scan_layers=scan)))
     for scan in (True, False)
   )
   params, tokens_BT = small.random_params(scanned), small.random_tokens()
@@ -141,7 +141,7 @@ def test_scanned_and_unrolled_layers_are_the_same_function():
 
 @functools.cache
 def _without_remat():
-  model = small.make(small.resolve(model__activation='swiglu'))
+  model = small.make_gpt(small.resolve(model__activation='swiglu'))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   return params, tokens_BT, *_loss_and_grads(model)(params, tokens_BT)
 
@@ -151,7 +151,7 @@ def _without_remat():
 )
 def test_rematerialising_changes_neither_loss_nor_gradients(remat, scan_layers):
   overrides = dict(activation='swiglu', scan_layers=scan_layers, remat=remat)
-  model = small.make(small.resolve(**_model(overrides)))
+  model = small.make_gpt(small.resolve(**_model(overrides)))
   params, tokens_BT, loss, grads = _without_remat()
   if not scan_layers:
     params, grads = stacking.unstack(params), stacking.unstack(grads)
@@ -169,7 +169,7 @@ def test_a_scan_recomputes_its_last_block_without_a_barrier(scan_layers, barrier
     num_layers=4, layer_pattern=('global', 'local:4'), remat='full',
     scan_layers=scan_layers,
   )  # fmt: skip
-  model = small.make(small.resolve(**_model(overrides)))
+  model = small.make_gpt(small.resolve(**_model(overrides)))
   params, tokens_BT = small.random_params(model), small.random_tokens()
   program = str(jax.make_jaxpr(jax.grad(small.nats(model)))(params, tokens_BT))
   pattern = 'differentiated=True.*?prevent_cse=(True|False)'
@@ -180,7 +180,7 @@ def test_remat_policies_keep_fewer_numbers_for_the_backward_pass():
   """full < names and dots < none, counted in what the forward pass hands over."""
   kept = {}
   for remat in ('none', 'full', 'names', 'dots'):
-    model = small.make(small.resolve(**_model(dict(remat=remat))))
+    model = small.make_gpt(small.resolve(**_model(dict(remat=remat))))
     params, tokens_BT = small.random_params(model), small.random_tokens()
     _, vjp = jax.eval_shape(
       lambda p, m=model, t=tokens_BT: jax.vjp(lambda p: small.nats(m)(p, t), p), params
@@ -191,14 +191,14 @@ def test_remat_policies_keep_fewer_numbers_for_the_backward_pass():
 
 
 def test_a_soft_cap_bounds_the_logits():
-  model = small.make(small.resolve(**_model(dict(logit_softcap=0.5))))
+  model = small.make_gpt(small.resolve(**_model(dict(logit_softcap=0.5))))
   logits_BTV = small.logits_of(model)(small.random_params(model), small.random_tokens())
   assert np.abs(logits_BTV).max() < 0.5
 
 
 def test_a_tied_head_has_no_matrix_of_its_own():
   shapes = {
-    tie: nn.unbox(small.boxed_shapes(small.make(small.resolve(**_model(
+    tie: nn.unbox(small.boxed_shapes(small.make_gpt(small.resolve(**_model(
       dict(tie_embeddings=tie)
     )))))
     for tie in (True, False)
@@ -209,8 +209,8 @@ def test_a_tied_head_has_no_matrix_of_its_own():
 
 def test_bfloat16_stays_close_to_float32_and_logits_are_float32():
   overrides = dict(position='rope', norm='rmsnorm', activation='swiglu', num_kv_heads=2)
-  low = small.make(small.resolve(**_model(overrides, dtype='bfloat16')))
-  full = small.make(small.resolve(**_model(overrides)))
+  low = small.make_gpt(small.resolve(**_model(overrides, dtype='bfloat16')))
+  full = small.make_gpt(small.resolve(**_model(overrides)))
   params, tokens_BT = small.random_params(full), small.random_tokens()
   low_BTV, low_grads = _logits_and_grads(low)(params, tokens_BT)
   full_BTV, full_grads = _logits_and_grads(full)(params, tokens_BT)
@@ -227,7 +227,7 @@ def test_bfloat16_stays_close_to_float32_and_logits_are_float32():
 
 def test_every_matmul_of_a_bfloat16_step_sums_in_float32():
   config = small.resolve(**_model(dict(dtype='bfloat16', activation='swiglu')))
-  model = small.make(config)
+  model = small.make_gpt(config)
   shapes = nn.unbox(small.boxed_shapes(model))
   tokens_BT = jax.ShapeDtypeStruct((2, 9), jnp.int32)
   text = small.jit(jax.grad(small.nats(model))).lower(shapes, tokens_BT).as_text()
@@ -241,7 +241,7 @@ def test_every_matmul_of_a_bfloat16_step_sums_in_float32():
 
 def test_every_parameter_names_its_axes():
   for overrides in VARIANTS.values():
-    model = small.make(small.resolve(**_model(overrides)))
+    model = small.make_gpt(small.resolve(**_model(overrides)))
     boxed = small.boxed_shapes(model)
     specs = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
     for name, leaf in pytree.named_leaves(nn.unbox(boxed)):
@@ -251,7 +251,7 @@ def test_every_parameter_names_its_axes():
 
 
 def test_positions_count_from_zero_when_none_are_given():
-  model = small.make(small.resolve(**_model({})))
+  model = small.make_gpt(small.resolve(**_model({})))
   params, logits = small.random_params(model), small.logits_of(model)
   tokens_BT = small.random_tokens()
   given_BTV = logits(params, tokens_BT, None, jnp.arange(8)[None])
@@ -284,7 +284,7 @@ def _seen(config, kernel, mask=None):
   Token s is the only one to read row s of the embedding, so the gradient with respect
   to that row is the gradient with respect to token s's embedding.
   """
-  model = small.make(config, KERNELS[kernel])
+  model = small.make_gpt(config, KERNELS[kernel])
   params = small.random_params(model)
   tokens_BT = jnp.arange(8)[None]
 

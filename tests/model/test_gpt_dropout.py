@@ -13,8 +13,8 @@ from tests import small_models as small
 
 def test_dropout_is_off_when_deterministic_and_random_otherwise():
   config = small.resolve(**_model(dict(dropout=0.5, stochastic_depth=0.5)))
-  plain = small.make(small.resolve(**_model({})))
-  model, params = small.make(config), small.random_params(plain)
+  plain = small.make_gpt(small.resolve(**_model({})))
+  model, params = small.make_gpt(config), small.random_params(plain)
   tokens_BT = small.random_tokens()
   np.testing.assert_array_equal(
     small.logits_of(model)(params, tokens_BT), small.logits_of(plain)(params, tokens_BT)
@@ -32,7 +32,7 @@ def test_dropout_is_off_when_deterministic_and_random_otherwise():
 
 
 def test_layers_and_branches_draw_different_masks():
-  model = small.make(small.resolve(**_model(dict(residual_dropout=0.5))))
+  model = small.make_gpt(small.resolve(**_model(dict(residual_dropout=0.5))))
   params, tokens_BT = small.random_params(model), small.random_tokens()
 
   @small.jit
@@ -57,7 +57,7 @@ def test_rematerialising_draws_the_same_dropout_again():
   overrides = dict(dropout=0.3, stochastic_depth=0.2, num_layers=1)
   outputs = []
   for remat in ('none', 'full'):
-    model = small.make(small.resolve(**_model(overrides, remat=remat)))
+    model = small.make_gpt(small.resolve(**_model(overrides, remat=remat)))
     params, tokens_BT = small.random_params(model), small.random_tokens()
 
     def loss(params, model=model, tokens_BT=tokens_BT):
@@ -78,7 +78,7 @@ def test_dropping_out_keeps_the_mean_of_the_stream(field):
   # Where nothing curved comes after the dropout, means of outputs are outputs of means.
   after = ('down', 'out') if field == 'embed_dropout' else ('down',)
   config = small.resolve(**_model({field: 0.5}, num_layers=1))
-  model = small.make(config)
+  model = small.make_gpt(config)
   params = _silenced(small.random_params(model), *after)
   tokens_BT = small.random_tokens()
 
@@ -101,7 +101,7 @@ def test_dropping_out_keeps_the_mean_of_the_stream(field):
 
 def test_stochastic_depth_drops_deeper_branches_more_often():
   overrides = dict(stochastic_depth=0.8, num_layers=4, scan_layers=False)
-  model = small.make(small.resolve(**_model(overrides)))
+  model = small.make_gpt(small.resolve(**_model(overrides)))
 
   @small.jit
   def intermediates(params, tokens_BT):

@@ -24,7 +24,7 @@ HIDDEN = ('key/kernel', 'value/kernel', 'up/kernel', 'gate/kernel')
 
 def initial(**overrides):
   """Returns `{name: leaf}` of the freshly initialized wide model."""
-  model = small.make(small.resolve(**WIDE | overrides))
+  model = small.make_gpt(small.resolve(**WIDE | overrides))
   init = small.jit(lambda key: model.init(key, jnp.zeros((1, 1), jnp.int32))['params'])
   return dict(pytree.named_leaves(nn.unbox(init(jax.random.key(0)))))
 
@@ -76,7 +76,7 @@ def test_gpt2s_rule_keeps_the_streams_variance_with_depth():
     config = small.resolve(**WIDE | dict(
       model__num_layers=num_layers, model__init_std=0.1, model__activation='gelu',
     ))  # fmt: skip
-    model = small.make(config)
+    model = small.make_gpt(config)
     tokens_BT = small.random_tokens(2, 8, V)
 
     @small.jit
@@ -99,7 +99,7 @@ def test_gpt2s_rule_keeps_the_streams_variance_with_depth():
 
 
 def test_logits_start_near_uniform():
-  model = small.make(small.resolve(**WIDE))
+  model = small.make_gpt(small.resolve(**WIDE))
   tokens_BT = small.random_tokens(1, 8, V)
   logits_BTV, _ = small.jit(model.init_with_output)(jax.random.key(0), tokens_BT)[0]
   assert np.abs(logits_BTV).max() < 1

@@ -132,10 +132,10 @@ def test_a_new_encoding_is_one_entry(monkeypatch):
   partial = positions.Position(angles=positions.rope_angles, rotate=rotate)
   monkeypatch.setitem(positions.POSITIONS, 'partial', partial)
   config = small.resolve(model__position='rope', model__head_dim=K)
-  params, logits = small.random_params(small.make(config)), {}
+  params, logits = small.random_params(small.make_gpt(config)), {}
   for name in ('none', 'partial', 'rope'):
     cfg = dataclasses.replace(config.model, position=name)
-    model = small.make(dataclasses.replace(config, model=cfg))
+    model = small.make_gpt(dataclasses.replace(config, model=cfg))
     logits[name] = small.logits_of(model)(params, small.random_tokens())
   np.testing.assert_allclose(logits['partial'][:, 0], logits['rope'][:, 0], atol=1e-5)
   for other in ('none', 'rope'):

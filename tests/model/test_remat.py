@@ -30,7 +30,7 @@ def gradients(remat='full', capture=False, **overrides):
   overrides = dict(parallel__mesh=dict(fsdp=8), model__remat=remat) | overrides
   config = small.resolve(parallel__preset='fsdp', **overrides)
   mesh = make_mesh(config.parallel.mesh)
-  model = small.make(config, rules=make_sharding_rules(config.parallel, mesh))
+  model = small.make_gpt(config, rules=make_sharding_rules(config.parallel, mesh))
 
   def loss(params, segments_BT):
     (logits_BTV, _), captured = model.apply(

@@ -9,7 +9,7 @@ from tests import small_models as small
 
 def params(num_layers=2, **overrides):
   return small.random_params(
-    small.make(
+    small.make_gpt(
       small.resolve(
         model__num_layers=num_layers,
         **{f'model__{name}': value for name, value in overrides.items()},

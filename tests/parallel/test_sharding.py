@@ -88,7 +88,7 @@ def unsharded():
   """Returns `{overrides id: (params, tokens, logits, grads)}` of one device."""
   found = {}
   for overrides in (RICH, TIED):
-    model = small.make(small.resolve(**overrides))
+    model = small.make_gpt(small.resolve(**overrides))
     params, tokens_BT = small.random_params(model), small.random_tokens(8)
     outputs = logits_and_grads(model)(params, tokens_BT)
     found[id(overrides)] = (params, tokens_BT, *outputs)
@@ -100,7 +100,7 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
   preset, mesh, overrides = CASES[case]
   params, tokens_BT, expected_BTV, expected_grads = unsharded[id(overrides)]
   rules = rules_of(preset, mesh)
-  model = small.make(small.resolve(**overrides), rules=rules)
+  model = small.make_gpt(small.resolve(**overrides), rules=rules)
   sharded = placed(params, model, rules)
   tokens_BT = jax.device_put(tokens_BT, rules.sharding(('batch', None)))
   logits_BTV, grads = logits_and_grads(model)(sharded, tokens_BT)
@@ -115,7 +115,7 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
 def test_each_device_holds_its_shard_of_each_parameter(case):
   preset, mesh, overrides = CASES[case]
   rules = rules_of(preset, mesh)
-  model = small.make(small.resolve(**overrides))
+  model = small.make_gpt(small.resolve(**overrides))
   params = placed(small.random_params(model), model, rules)
   sizes = {axis: mesh.get(axis, 1) for axis in MESH_AXES}
   if preset == 'replicated':
@@ -187,7 +187,7 @@ def test_embedding_rows_are_sharded_in_width_then_as_the_stream():
 def test_rows_of_two_embeddings_are_summed_before_they_travel(norm_position):
   rules = rules_of('fsdp', dict(data=2, fsdp=4))
   overrides = dict(model__position='learned', model__norm_position=norm_position)
-  model = small.make(small.resolve(**overrides), rules=rules)
+  model = small.make_gpt(small.resolve(**overrides), rules=rules)
   params = placed(small.random_params(model), model, rules)
   tokens_BT = jax.device_put(small.random_tokens(8), rules.sharding(('batch', None)))
   text = small.jit(model.apply).lower({'params': params}, tokens_BT).compile().as_text()

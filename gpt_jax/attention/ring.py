@@ -34,7 +34,7 @@ def attend(
   q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None, rules=None,
   block=None,
 ):  # fmt: skip
-  """Returns what `blockwise.attend` does, and is it where `rules` do not shard time.
+  """Returns what `blockwise.attend` does, and calls it where time is not sharded.
 
   Raises ConfigError for dropout, and for sizes that do not divide over the mesh.
   """

@@ -26,7 +26,7 @@ LENGTHS = (512, 2048, 4096, 16384)
   [
     'groups with everything',
     'window both sides',
-    'reading a prefix on',
+    'cached, prefix',
     'more queries',
   ],
 )

@@ -35,11 +35,13 @@ CASES = {
   'alibi': dict(mask=masks.causal().with_slopes(SLOPES_H)),
   'prefix in a window': dict(mask=masks.prefix(jnp.array([0, 7])).with_window(4)),
   'decoding': dict(mask=masks.Mask(query_start_B=jnp.array([3, 15])), num_queries=1),
-  'reading on': dict(mask=masks.Mask(query_start_B=jnp.array([2, 9])), num_queries=7),
-  'reading half a row on': dict(
+  'cached, 7 queries': dict(
+    mask=masks.Mask(query_start_B=jnp.array([2, 9])), num_queries=7
+  ),
+  'cached, 8 queries': dict(
     mask=masks.Mask(query_start_B=jnp.array([2, 8])), num_queries=8
   ),
-  'reading a prefix on': dict(
+  'cached, prefix': dict(
     mask=masks.Mask(query_start_B=jnp.array([2, 9]), prefix_B=jnp.array([0, 12])),
     num_queries=7,
   ),
@@ -106,7 +108,7 @@ def out_and_grads(attend, case, dtype):
   arrays = operands(options['num_queries'], options['num_kv_heads'])
   q_BHTK, k_BGSK, v_BGSK, cotangent_BHTK = (x.astype(dtype) for x in arrays)
   mask = options['mask']
-  if mask.segments_BT is not None:  # what padding attends to is nobody's business
+  if mask.segments_BT is not None:  # what padding attends to is unspecified
     cotangent_BHTK = cotangent_BHTK * (mask.segments_BT != 0)[:, None, :, None]
 
   @small.jit

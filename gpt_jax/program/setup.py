@@ -91,16 +91,11 @@ def open_tokenizer(config, workdir):
   return read() if built is None else built
 
 
-def vocab_of(tokenizer):
-  """Returns what objectives have to know of `tokenizer`."""
-  return objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
-
-
 def open_program(config, tokenizer, mesh=None, embedding_rows=None):
   """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
   program = build_program(
     config,
-    vocab=vocab_of(tokenizer),
+    vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,

@@ -40,9 +40,8 @@ class TrainStep:
     example = self.objective(batch, objective_rng)
     total_weight = jnp.maximum(jnp.sum(example.weights_BT), 1.0)
     sums, grads = self.gradients(state.params, example, dropout_rng, total_weight)
-    updates, opt_state = self.optimizer.update(
-      _zeros_where_frozen(grads, state.params), state.opt_state, state.params
-    )
+    all_grads = _fill(grads, state.params, jnp.zeros_like)
+    updates, opt_state = self.optimizer.update(all_grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
     if ema is not None:
@@ -82,13 +81,7 @@ class TrainStep:
 
     def mean_loss(trainable, example, rng):
       # The frozen ones are constants here: nothing is computed for their gradients.
-      merged = jax.tree.map(
-        lambda new, old: old if new is None else new,
-        trainable,
-        params,
-        is_leaf=_is_none,
-      )
-      sums = self.loss(merged, example, rng)
+      sums = self.loss(_fill(trainable, params), example, rng)
       return sums.objective_sum / total_weight, sums
 
     grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
@@ -127,18 +120,14 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
   return sums, jax.tree.map(lambda grad, p: grad.astype(p.dtype), grads, params)
 
 
-def _zeros_where_frozen(grads, params):
-  """Returns gradients for all of `params`, as optax wants them."""
+def _fill(tree, params, make=lambda param: param):
+  """Returns `tree` with `make(param)` in place of each None."""
   return jax.tree.map(
-    lambda grad, param: jnp.zeros_like(param) if grad is None else grad,
-    grads,
+    lambda leaf, param: make(param) if leaf is None else leaf,
+    tree,
     params,
-    is_leaf=_is_none,
+    is_leaf=lambda leaf: leaf is None,
   )
-
-
-def _is_none(leaf):
-  return leaf is None
 
 
 def evaluate(params, batch, index, *, loss, objective, byte_lengths):

@@ -63,7 +63,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
 
 
 def _prepare(config, workdir, store, signals, allow_changes):
-  """Returns (program, Session but for its console and tracker), as at the last start."""
+  """Returns (program, Session without console and tracker), as at the last start."""
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
   if meta:

@@ -59,7 +59,7 @@ class Rollbacks:
     return Rollbacks(horizon, [*self.taken, Rollback(step, to, samples)])
 
   def is_on_branch(self, step, record):
-    """Returns whether a checkpoint with `record` (`as_json`) read what this run reads."""
+    """Returns whether a checkpoint with this `record` read what this run reads."""
     # One beyond the step that a later rollback returned to read what that one skips.
     mine = self.as_json()
     is_start = mine[: len(record)] == record

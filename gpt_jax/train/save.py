@@ -37,7 +37,7 @@ class Saver:
         self.is_pending = False
 
   def poll(self, session, progress):
-    """Notices, without waiting, that a save has failed or is done; call it every step."""
+    """Notices, without waiting, that a save has failed or is done; once a step."""
     with self._counting_failures(session, progress):
       session.store.check()
     self._clear_failures(session)

@@ -41,7 +41,7 @@ def test_this_machine_passes_and_every_finding_has_a_detail(nothing_set, tmp_pat
 
 
 @pytest.mark.parametrize(
-  ('requirement', 'status', 'said'),
+  ('requirement', 'status', 'detail'),
   [
     ('numpy', diagnostics.OK, np.__version__),
     ('numpy>=1.0', diagnostics.OK, 'expected 1.0 or newer'),
@@ -50,9 +50,9 @@ def test_this_machine_passes_and_every_finding_has_a_detail(nothing_set, tmp_pat
     ('jax[cuda]>=0.10', diagnostics.OK, jax.__version__),
   ],
 )
-def test_versions_are_compared_with_the_requirements(requirement, status, said):
+def test_versions_are_compared_with_the_requirements(requirement, status, detail):
   finding = diagnostics.package(requirement)
-  assert finding.status == status and said in finding.detail
+  assert finding.status == status and detail in finding.detail
   assert (status == diagnostics.OK) or requirement in finding.fix
 
 

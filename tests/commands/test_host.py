@@ -50,8 +50,8 @@ def _only_with_glibc():
 
 def test_freed_blocks_are_reused_without_page_faults():
   (without,) = run('leave')
-  said, kept = run('keep')
-  assert said == 'kept'
+  printed, kept = run('keep')
+  assert printed == 'kept'
   # Each page faults again where the system gives out small ones, each 512th elsewhere.
   assert int(kept) < int(without) / 2
 

@@ -120,11 +120,12 @@ def test_a_stop_id_ends_its_own_text_only():
   _, _, engine = make()
   free = [list(ids) for ids in engine.generate(PROMPTS, max_new_tokens=NUM_NEW)]
   stop = free[0][3]
-  cut = [ids[: ids.index(stop)] if stop in ids else ids for ids in free]
+  expected = [ids[: ids.index(stop)] if stop in ids else ids for ids in free]
   stopped = engine.generate(PROMPTS, max_new_tokens=NUM_NEW, stop_ids=[stop])
-  assert [list(ids) for ids in stopped] == cut
+  assert [list(ids) for ids in stopped] == expected
   assert (
-    list(engine.stream(PROMPTS[0], max_new_tokens=NUM_NEW, stop_ids=[stop])) == cut[0]
+    list(engine.stream(PROMPTS[0], max_new_tokens=NUM_NEW, stop_ids=[stop]))
+    == expected[0]
   )
 
 
@@ -195,10 +196,10 @@ def test_a_bidirectional_model_gives_logits_but_no_text():
   config, params, _ = make()
   engine = Engine(config.model, params, visibility='bidirectional')
   tokens_BT = small.random_tokens(1, 9, 16)
-  whole = small.logits_of(small.make_gpt(config))(
+  expected = small.logits_of(small.make_gpt(config))(
     params, tokens_BT, masks.bidirectional()
   )
-  np.testing.assert_allclose(engine.logits(tokens_BT), whole, atol=1e-5)
+  np.testing.assert_allclose(engine.logits(tokens_BT), expected, atol=1e-5)
   with pytest.raises(ConfigError, match='masked_lm'):
     engine.generate(PROMPTS, max_new_tokens=3)
   with pytest.raises(ConfigError, match='masked_lm'):

@@ -86,11 +86,11 @@ def test_the_end_token_ends_a_text_and_is_not_part_of_it():
 
 def test_scores_add_up_along_a_text():
   generator = make()
-  whole = generator.score('ab', 'cdé')
-  assert whole == pytest.approx(
+  total = generator.score('ab', 'cdé')
+  assert total == pytest.approx(
     generator.score('ab', 'c') + generator.score('abc', 'dé')
   )
-  assert whole < 0
+  assert total < 0
 
 
 def test_the_only_possible_continuation_scores_zero():

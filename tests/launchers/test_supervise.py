@@ -43,9 +43,9 @@ def supervised(workdir, ends):
 
 
 def test_a_killed_run_is_started_again(tmp_path):
-  code, attempts, said, waits = supervised(tmp_path, [(137, 7, 5), (0, 20, 20)])
+  code, attempts, messages, waits = supervised(tmp_path, [(137, 7, 5), (0, 20, 20)])
   assert (code, attempts, waits) == (0, 2, [3.0])
-  assert 'killed by signal 9' in said[0] and 'last save of step 5' in said[0]
+  assert 'killed by signal 9' in messages[0] and 'last save of step 5' in messages[0]
 
 
 @pytest.mark.parametrize('code', [0, 2, 3, 4, 5, 6, 130])
@@ -64,16 +64,16 @@ def test_preemptions_are_no_crash_loop(tmp_path):
 
 def test_restarts_are_capped(tmp_path):
   ends = [(137, step, step) for step in range(1, 9)]
-  code, attempts, said, _ = supervised(tmp_path, ends)
+  code, attempts, messages, _ = supervised(tmp_path, ends)
   assert (code, attempts) == (137, 5)
-  assert '--max_restarts=4' in said[-1]
+  assert '--max_restarts=4' in messages[-1]
 
 
 def test_a_crash_loop_ends_and_its_step_is_named(tmp_path):
-  code, attempts, said, _ = supervised(tmp_path, [(1, 7, 5)] + [(1, 7, None)] * 5)
+  code, attempts, messages, _ = supervised(tmp_path, [(1, 7, 5)] + [(1, 7, None)] * 5)
   assert (code, attempts) == (1, 3)
-  assert '3 crashes without a new save, each time after step 7' in said[-1]
-  assert 'the last save is of step 5' in said[-1]
+  assert '3 crashes without a new save, each time after step 7' in messages[-1]
+  assert 'the last save is of step 5' in messages[-1]
 
 
 def test_a_new_save_resets_the_count_of_crashes(tmp_path):
@@ -117,13 +117,13 @@ def started(command):
   )
 
 
-def next_pids(launcher, said):
-  """Returns the process ids of the next start; what came before goes to `said`."""
+def next_pids(launcher, output):
+  """Returns the process ids of the next start; what came before goes to `output`."""
   for line in launcher.stderr:
-    said.append(line)
+    output.append(line)
     if found := re.search(r'launch: process ids ([\d ]+)', line):
       return [int(pid) for pid in found[1].split()]
-  raise AssertionError(''.join(said))
+  raise AssertionError(''.join(output))
 
 
 def wait_for(condition, seconds=120):
@@ -139,18 +139,17 @@ def test_a_run_that_loses_a_worker_ends_with_the_same_losses(text_file, tmp_path
     'data.path': str(text_file), 'train.steps': 60, 'checkpoint.every_steps': 10,
     'eval.every_steps': 0, 'eval.sets': {},
   }  # fmt: skip
-  run, said = tmp_path / 'run', []
+  run, output = tmp_path / 'run', []
   launcher = started(
     ['--processes=2', '--', 'train', *tiny_runs.flags(overrides), f'--workdir={run}']
   )
-  pids = next_pids(launcher, said)
+  pids = next_pids(launcher, output)
   wait_for(lambda: (supervise.Reached.of(run).saved or 0) >= 10)
   os.kill(pids[1], signal.SIGKILL)
-  said += launcher.communicate(timeout=240)[1].splitlines(keepends=True)
-  assert launcher.returncode == 0, ''.join(said)
-  assert 'killed by signal 9' in ''.join(said) and 'Restart 1 of at most 10' in ''.join(
-    said
-  )
+  output += launcher.communicate(timeout=240)[1].splitlines(keepends=True)
+  assert launcher.returncode == 0, ''.join(output)
+  assert 'killed by signal 9' in ''.join(output)
+  assert 'Restart 1 of at most 10' in ''.join(output)
 
   loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'one', quiet=True)
   ours, expected = tiny_runs.losses(run), tiny_runs.losses(tmp_path / 'one')

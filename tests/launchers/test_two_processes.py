@@ -11,7 +11,7 @@ from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
-# Two devices a process, cut both ways: rows over processes, width within them.
+# Two devices a process: rows are sharded over processes, width within them.
 MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
 
 
@@ -59,7 +59,7 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   assert (start['processes'], start['mesh']['data'], start['mesh']['fsdp']) == (2, 2, 2)
   assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
 
-  # What two saved one goes on with, and the other way round.
+  # One process resumes what two have saved, and two what one has saved.
   longer = overrides | {'train.steps': 8}
   damage_a_file_of(tmp_path / 'two' / 'checkpoints' / '6', process=1)
   damage_a_file_of(tmp_path / 'one' / 'checkpoints' / '6', process=0)

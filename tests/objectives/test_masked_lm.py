@@ -41,7 +41,7 @@ def test_selected_masked_random_and_kept_shares_are_as_given():
   assert abs(is_mask.mean() - 0.8) < 0.015
   assert abs(is_kept.mean() - 0.1) < 0.015
   drawn = inputs[selected][~is_mask & ~is_kept]
-  # Text uses ids below 500; replacements come from the whole vocabulary.
+  # Text uses ids below 500; replacements come from all of the vocabulary.
   assert abs((drawn >= 500).mean() - 0.5) < 0.07 and drawn.max() < VOCAB.size
 
 

@@ -82,7 +82,7 @@ def test_randomness_depends_on_the_rng_and_not_on_the_sharding(name):
 def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
   padding = 12
   padded = batch(8, padding)
-  # Places of text are told apart from padding by an id that text does not have.
+  # Padding has an id that text does not have.
   marked = padded | dict(tokens=np.where(padded['segments'] == 0, 49, 7))
   example = compiled(name)(marked, jax.random.key(0))
   is_padding = np.asarray(example.targets_BT) == 49

@@ -93,8 +93,8 @@ def _digest(folder, paths):
   def digest(path):
     with open(path, 'rb') as handle:
       size = os.fstat(handle.fileno()).st_size
-      starts = manifest.block_starts(size, manifest.BLOCK_BYTES)
-      blocks = [_hash(handle, start, manifest.BLOCK_BYTES) for start in starts]
+      spans = manifest.block_ranges(size, manifest.BLOCK_BYTES)
+      blocks = [_hash(handle, start, length) for start, length in spans]
       os.fsync(handle.fileno())  # Orbax does not, for its JSON files
     return _name(path, folder), dict(bytes=size, blocks=blocks)
 
@@ -219,6 +219,7 @@ def _hash(handle, offset, length):
   # would not do for published files.
   digest = hashlib.sha256()
   handle.seek(offset)
+  # No more than there is: `read` allocates what it is asked for, in a thread's arena.
   while length > 0 and (content := handle.read(min(length, READ_BYTES))):
     digest.update(content)
     length -= len(content)

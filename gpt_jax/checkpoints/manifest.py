@@ -74,9 +74,10 @@ def total_bytes(step_folder):
   return sum(file.size for file in read(step_folder).values())
 
 
-def block_starts(size, block_bytes):
-  """Returns where the blocks of a file of `size` bytes begin; an empty file has one."""
-  return range(0, max(size, 1), block_bytes)
+def block_ranges(size, block_bytes):
+  """Yields (start, length) of the blocks of a file of `size` bytes; at least one."""
+  for start in range(0, max(size, 1), block_bytes):
+    yield start, min(block_bytes, size - start)
 
 
 def _with_own_digest(content):
@@ -89,10 +90,8 @@ def _parse_version_2(content):
   block_bytes, files = content['block_bytes'], {}
   for name, entry in content['files'].items():
     size = entry['bytes']
-    blocks = zip(block_starts(size, block_bytes), entry['blocks'], strict=True)
-    files[name] = File(
-      size, tuple(Block(at, min(block_bytes, size - at), d) for at, d in blocks)
-    )
+    blocks = zip(block_ranges(size, block_bytes), entry['blocks'], strict=True)
+    files[name] = File(size, tuple(Block(*span, digest) for span, digest in blocks))
   return files
 
 

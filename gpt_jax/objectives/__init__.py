@@ -44,7 +44,7 @@ def make_objective(cfg, *, vocab, seq_len):
 def describe(config):
   """Returns the Objective of a Config to read its fields, not to build examples.
 
-  It takes no tokenizer and no device: config loading asks before jax starts.
+  It needs no tokenizer and starts no device: config validation comes before both.
   """
   cfg = config.objective
   return _entry(cfg)(cfg, vocab=Vocab(size=1), seq_len=config.data.seq_len)

@@ -1,4 +1,4 @@
-"""The compilation cache: hit or miss, told from what jax itself reports."""
+"""The compilation cache: hit or miss, by what jax itself reports."""
 
 import re
 

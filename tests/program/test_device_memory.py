@@ -20,8 +20,8 @@ def abstract(shape, axes=()):
 
 def test_bytes_are_counted_where_they_lie():
   assert set(device_memory.bytes_by_device(abstract((16, 3))).values()) == {192}
-  cut = device_memory.bytes_by_device(abstract((16, 3), ('data',)))
-  assert (len(cut), set(cut.values())) == (8, {24})
+  sharded = device_memory.bytes_by_device(abstract((16, 3), ('data',)))
+  assert (len(sharded), set(sharded.values())) == (8, {24})
 
 
 def test_virtual_devices_share_the_memory_of_their_host(monkeypatch):

@@ -26,7 +26,7 @@ SMALL_CHUNKS = 2048
 """Bytes of logits at once: two or more chunks for every mesh below."""
 
 CASES = {
-  'tied, smoothed, z-loss, padded table': {
+  'tied, smoothed, z-loss, padded embedding': {
     'objective.label_smoothing': 0.1, 'objective.z_loss': 0.01,
     'model.pad_vocab_to_multiple_of': 64,
   },

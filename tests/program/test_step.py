@@ -1,4 +1,4 @@
-"""The train step: what cutting, packing and sharding a batch must not change."""
+"""The train step: microbatches, packing and sharding change nothing of it."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ MESHES = {
   'fsdp_tensor': {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
   'sequence': {'parallel.mesh.fsdp': 2, 'parallel.mesh.sequence': 2},
 }
-"""A mesh of 8 devices on which each preset cuts something."""
+"""A mesh of 8 devices on which each preset shards something."""
 
 
 PROGRAMS = {}
@@ -84,10 +84,10 @@ def one_step(program, batch):
   ids=['causal', 'causal packed', 'masked', 'prefix packed'],
 )
 def test_microbatches_make_the_step_of_one_big_batch(objective, batch):
-  whole, its_metrics = one_step(build({'objective.name': objective}), batch)
+  big, its_metrics = one_step(build({'objective.name': objective}), batch)
   program = build({'objective.name': objective, 'train.grad_accum': 4})
   parts, metrics = one_step(program, batch)
-  tiny_runs.assert_same(parts, whole, atol=1e-6)
+  tiny_runs.assert_same(parts, big, atol=1e-6)
   tiny_runs.assert_same(metrics, its_metrics, rtol=1e-5, atol=1e-6)
 
 
@@ -166,7 +166,7 @@ def test_gradients_of_frozen_parameters_are_not_computed():
 
   forward = 8 * 64 * (4 * (24 * 128**2 + 4 * 64 * 128) + 2 * 257 * 128)
   assert flops({}) == pytest.approx(3 * forward)  # 2.718e9
-  # The way from the loss to the only trainable parameter passes the head alone.
+  # Between the loss and the only trainable parameter lies the head alone.
   head = 8 * 64 * 2 * 257 * 128
   assert flops({'optimizer.groups': ONLY_THE_NORM}) == pytest.approx(forward + head)
 
@@ -211,7 +211,7 @@ def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
   for leaf in jax.tree.leaves((state, metrics)):
     assert isinstance(leaf.sharding, jax.sharding.NamedSharding)
     assert leaf.sharding.mesh.size == 8
-  # The table may have rows more, to divide over its axis; the real ones are equal.
+  # The embedding may be padded to divide over its axis; the real rows are equal.
   sharded = tiny_runs.named(state)
   for name, values in sharded.items():
     if 'embed' in name:
@@ -224,12 +224,12 @@ def test_padding_rows_get_no_probability_and_no_gradient():
   few, many = build(), build({'model.pad_vocab_to_multiple_of': 64})
   expected, its_metrics = one_step(few, plain_batch())
   state = many.init(0)
-  # The first rows of a larger table start as those of a smaller one; the others may
+  # The first rows of a padded embedding are those of a smaller one; the others may
   # look as likely as they want.
-  table = state.params['embed']['embedding'].at[257:].set(9.0)
-  assert table.shape == (320, 32)
-  before = np.asarray(table)
-  state.params['embed']['embedding'] = table
+  embedding = state.params['embed']['embedding'].at[257:].set(9.0)
+  assert embedding.shape == (320, 32)
+  before = np.asarray(embedding)
+  state.params['embed']['embedding'] = embedding
   state, metrics = many.step(state, plain_batch())
   after = np.asarray(state.params['embed']['embedding'])
   np.testing.assert_array_equal(after[257:], before[257:])

@@ -54,17 +54,22 @@ def test_bad_steps_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch
 def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypatch):
   bad_batches.serve_a_spike(monkeypatch)
   config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'skip'})
-  loop.train(config, tmp_path / 'whole', quiet=True)
-  (event,) = bad_batches.events(tmp_path / 'whole')
+  loop.train(config, tmp_path / 'uninterrupted', quiet=True)
+  (event,) = bad_batches.events(tmp_path / 'uninterrupted')
   assert (event['kind'], event['step']) == ('spike', 12)
   assert event['loss'] > event['highest_loss'] > 0
 
-  tiny_runs.train_until_crash(config, tmp_path / 'cut', 13)
-  loop.train(config, tmp_path / 'cut', quiet=True)
-  assert bad_batches.events(tmp_path / 'cut') == bad_batches.events(tmp_path / 'whole')
-  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  tiny_runs.train_until_crash(config, tmp_path / 'resumed', 13)
+  loop.train(config, tmp_path / 'resumed', quiet=True)
+  assert bad_batches.events(tmp_path / 'resumed') == bad_batches.events(
+    tmp_path / 'uninterrupted'
+  )
+  assert tiny_runs.lines(tmp_path / 'resumed') == tiny_runs.lines(
+    tmp_path / 'uninterrupted'
+  )
   tiny_runs.assert_same(
-    tiny_runs.saved_arrays(tmp_path / 'cut'), tiny_runs.saved_arrays(tmp_path / 'whole')
+    tiny_runs.saved_arrays(tmp_path / 'resumed'),
+    tiny_runs.saved_arrays(tmp_path / 'uninterrupted'),
   )
 
 

@@ -1,4 +1,4 @@
-"""A whole run: what it leaves behind, what it measures, and how it fails."""
+"""A run from start to end: what it leaves, what it measures, and how it fails."""
 
 import json
 
@@ -61,10 +61,10 @@ def test_steps_are_recorded_once_and_when_due(finished_run):
 
 def test_only_the_first_line_has_the_compile_time(finished_run):
   lines = metrics_file.read_lines(Workdir(finished_run).metrics)
-  told = [line for line in lines if 'train/compile_seconds' in line]
-  assert [line['step'] for line in told] == [1]
-  assert told[0]['train/compile_seconds'] > 0
-  assert told[0]['train/compile_cache_hit'] in (0, 1)
+  found = [line for line in lines if 'train/compile_seconds' in line]
+  assert [line['step'] for line in found] == [1]
+  assert found[0]['train/compile_seconds'] > 0
+  assert found[0]['train/compile_cache_hit'] in (0, 1)
 
 
 def test_a_line_has_the_metrics_of_its_own_step(finished_run):

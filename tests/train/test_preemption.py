@@ -85,27 +85,35 @@ def wait_for(is_so, process, seconds=240):
 @pytest.mark.slow
 def test_a_run_stopped_by_sigterm_resumes_bit_equal(tmp_path):
   config = tiny_runs.tiny_config({'checkpoint.every_steps': 0, 'model.dropout': 0.1})
-  loop.train(config, tmp_path / 'whole', quiet=True)
+  loop.train(config, tmp_path / 'uninterrupted', quiet=True)
   script = tmp_path / 'pausing.py'
   script.write_text(PAUSING.format(tests=str(tiny_runs.ROOT)))
   flags = tiny_runs.flags({'checkpoint.every_steps': 0, 'model.dropout': 0.1})
-  command = [sys.executable, script, 'train', *flags, f'--workdir={tmp_path / "cut"}']
+  command = [
+    sys.executable,
+    script,
+    'train',
+    *flags,
+    f'--workdir={tmp_path / "resumed"}',
+  ]
   with subprocess.Popen(
     command, env=environment(), stderr=subprocess.PIPE, text=True
   ) as process:
-    wait_for((tmp_path / 'cut' / 'reached').exists, process)
+    wait_for((tmp_path / 'resumed' / 'reached').exists, process)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
-  assert process.returncode == 75, said
-  assert 'SIGTERM: step 5 of 6 is done and saved in' in said
-  assert 'Traceback' not in said and 'error' not in said
-  with CheckpointReader(tmp_path / 'cut' / 'checkpoints') as store:
+    _, errors = process.communicate(timeout=120)
+  assert process.returncode == 75, errors
+  assert 'SIGTERM: step 5 of 6 is done and saved in' in errors
+  assert 'Traceback' not in errors and 'error' not in errors
+  with CheckpointReader(tmp_path / 'resumed' / 'checkpoints') as store:
     assert store.steps() == [5]
-  loop.train(config, tmp_path / 'cut', quiet=True)
-  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  loop.train(config, tmp_path / 'resumed', quiet=True)
+  assert tiny_runs.lines(tmp_path / 'resumed') == tiny_runs.lines(
+    tmp_path / 'uninterrupted'
+  )
   tiny_runs.assert_same(
-    tiny_runs.saved_arrays(tmp_path / 'cut', 6),
-    tiny_runs.saved_arrays(tmp_path / 'whole', 6),
+    tiny_runs.saved_arrays(tmp_path / 'resumed', 6),
+    tiny_runs.saved_arrays(tmp_path / 'uninterrupted', 6),
   )
 
 
@@ -213,22 +221,24 @@ def launch(workdir, steps):
 
 @pytest.mark.slow
 def test_two_processes_stop_at_one_step_and_resume_bit_equal(tmp_path):
-  metrics = Workdir(tmp_path / 'cut').metrics
-  with launch(tmp_path / 'cut', 5000) as group:
+  metrics = Workdir(tmp_path / 'resumed').metrics
+  with launch(tmp_path / 'resumed', 5000) as group:
     wait_for(
       lambda: metrics.exists() and len(tiny_runs.lines(metrics.parent)) > 3, group
     )
     group.send_signal(signal.SIGTERM)
     assert group.wait(timeout=120) == 75
-  with CheckpointReader(tmp_path / 'cut' / 'checkpoints') as store:
+  with CheckpointReader(tmp_path / 'resumed' / 'checkpoints') as store:
     (step,) = store.steps()
   assert 3 < step < 5000
   assert metrics_file.read_lines(metrics)[-1]['step'] == step
-  for name in ('cut', 'whole'):
+  for name in ('resumed', 'uninterrupted'):
     with launch(tmp_path / name, step + 3) as group:
       assert group.wait(timeout=300) == 0
-  assert tiny_runs.losses(tmp_path / 'cut') == tiny_runs.losses(tmp_path / 'whole')
+  assert tiny_runs.losses(tmp_path / 'resumed') == tiny_runs.losses(
+    tmp_path / 'uninterrupted'
+  )
   tiny_runs.assert_same(
-    tiny_runs.saved_arrays(tmp_path / 'cut', step + 3),
-    tiny_runs.saved_arrays(tmp_path / 'whole', step + 3),
+    tiny_runs.saved_arrays(tmp_path / 'resumed', step + 3),
+    tiny_runs.saved_arrays(tmp_path / 'uninterrupted', step + 3),
   )

@@ -82,23 +82,25 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
 ):
   config = tiny_runs.tiny_config(overrides)
   batches = record_batches(monkeypatch)
-  loop.train(config, tmp_path / 'whole', quiet=True)
+  loop.train(config, tmp_path / 'uninterrupted', quiet=True)
   expected = list(batches)
 
-  tiny_runs.train_until_crash(config, tmp_path / 'cut', 5)
-  assert list(tiny_runs.losses(tmp_path / 'cut')) == [1, 2, 3, 4, 5]
+  tiny_runs.train_until_crash(config, tmp_path / 'resumed', 5)
+  assert list(tiny_runs.losses(tmp_path / 'resumed')) == [1, 2, 3, 4, 5]
   batches.clear()
-  loop.train(config, tmp_path / 'cut', quiet=True)
+  loop.train(config, tmp_path / 'resumed', quiet=True)
 
   assert batches == expected[-len(batches) :]
-  assert tiny_runs.lines(tmp_path / 'cut') == tiny_runs.lines(tmp_path / 'whole')
+  assert tiny_runs.lines(tmp_path / 'resumed') == tiny_runs.lines(
+    tmp_path / 'uninterrupted'
+  )
   last = config.train.steps
   for saved in (last - 3, last):
     tiny_runs.assert_same(
-      tiny_runs.saved_arrays(tmp_path / 'cut', saved),
-      tiny_runs.saved_arrays(tmp_path / 'whole', saved),
+      tiny_runs.saved_arrays(tmp_path / 'resumed', saved),
+      tiny_runs.saved_arrays(tmp_path / 'uninterrupted', saved),
     )
-  assert tiny_runs.start_steps(tmp_path / 'cut') == [0, 3]
+  assert tiny_runs.start_steps(tmp_path / 'resumed') == [0, 3]
 
 
 HANGING = """
@@ -273,8 +275,8 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
 def test_a_run_resumes_on_another_mesh(mesh, run_copy, long_run, capsys):
   longer = tiny_runs.tiny_config({'train.steps': 8} | mesh)
   loop.train(longer, run_copy)
-  said = capsys.readouterr().out
-  assert 'saved on the mesh data=8, now data=' in said and 'not bit for bit' in said
+  output = capsys.readouterr().out
+  assert 'saved on the mesh data=8, now data=' in output and 'not bit for bit' in output
   # Not bit for bit: other sums are taken first.
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(run_copy), tiny_runs.saved_arrays(long_run), atol=2e-4
@@ -346,9 +348,9 @@ def test_a_run_with_a_damaged_checkpoint_ends_the_same(run_copy, long_run, capfd
   folder = run_copy / 'checkpoints'
   data = flips.flip_parameter(folder / '6')
   loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
-  said = capfd.readouterr().err
-  assert 'checkpoints/6 is damaged' in said and data.name in said
-  assert '(params/' in said and 'expected sha256' in said and '6.damaged' in said
+  output = capfd.readouterr().err
+  assert 'checkpoints/6 is damaged' in output and data.name in output
+  assert '(params/' in output and 'expected sha256' in output and '6.damaged' in output
   assert (folder / '6.damaged').is_dir()
   assert tiny_runs.start_steps(run_copy) == [0, 3]
   assert tiny_runs.lines(run_copy) == tiny_runs.lines(long_run)

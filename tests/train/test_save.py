@@ -61,16 +61,16 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def session(clock):
-  """Returns the Session of a run on a Store; `said` is its console's text."""
-  said = io.StringIO()
+  """Returns the Session of a run on a Store; `output` is its console's text."""
+  output = io.StringIO()
   rules = types.SimpleNamespace(mesh=types.SimpleNamespace(shape={'data': 2}))
   return types.SimpleNamespace(
     store=Store(),
     program=types.SimpleNamespace(horizon=HORIZON, rules=rules),
     config=CONFIG,
     fingerprints={'data': 'd'},
-    said=said,
-    console=TrainConsole(100, console=rich.console.Console(file=said)),
+    output=output,
+    console=TrainConsole(100, console=rich.console.Console(file=output)),
   )
 
 
@@ -127,14 +127,14 @@ def test_a_failed_save_is_retried_while_training_goes_on(session, progress, cloc
   session.store.failures = 2
   saver.save(session, progress)
   assert saver.is_pending
-  assert 'Try 1 of 4; the next in 1 s.' in session.said.getvalue()
+  assert 'Try 1 of 4; the next in 1 s.' in session.output.getvalue()
   progress.step = 6
   assert not saver.may_try()
   saver.save(session, progress)  # one comes due while the wait lasts
   assert saver.failures == 1
   clock[0] += 1
   saver.save(session, progress)
-  assert 'Try 2 of 4; the next in 5 s.' in session.said.getvalue()
+  assert 'Try 2 of 4; the next in 5 s.' in session.output.getvalue()
   clock[0] += 4
   assert not saver.may_try()
   clock[0] += 1
@@ -142,7 +142,7 @@ def test_a_failed_save_is_retried_while_training_goes_on(session, progress, cloc
   saver.save(session, progress)
   saver.poll(session, progress)
   assert list(session.store.saved) == [9] and saver == Saver()
-  assert 'saving works again: step 9' in session.said.getvalue()
+  assert 'saving works again: step 9' in session.output.getvalue()
 
 
 def test_failures_behind_the_steps_count_until_a_commit(session, progress, clock):
@@ -167,8 +167,8 @@ def test_the_end_waits_for_the_disk_as_no_step_follows(session, progress, clock)
   session.store.failures = 3
   Saver().save_and_wait(session, progress)
   assert 5 in session.store.saved and clock[0] == 136
-  said = session.said.getvalue()
-  assert said.count('disk full') == 3 and 'Training goes on' not in said
+  output = session.output.getvalue()
+  assert output.count('disk full') == 3 and 'Training goes on' not in output
 
 
 def test_a_disk_that_stays_full_ends_the_run(session, progress):

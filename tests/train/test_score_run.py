@@ -33,11 +33,11 @@ def test_bits_per_byte_count_the_bytes_of_the_split(report, text_file):
   # the end token that stands after it is no byte.
   text = text_file.read_bytes()
   split = text[int(len(text) * 0.9) : int(len(text) * 0.95)]
-  figures = report.sets['validation']
-  assert figures['tokens'] == len(split)
-  nats = figures['loss'] * figures['tokens']
+  metrics = report.sets['validation']
+  assert metrics['tokens'] == len(split)
+  nats = metrics['loss'] * metrics['tokens']
   expected = nats / 0.6931471805599453 / (len(split) - 1)
-  assert figures['bits_per_byte'] == pytest.approx(expected)
+  assert metrics['bits_per_byte'] == pytest.approx(expected)
 
 
 def test_baselines_and_the_model_are_ranked_best_first(report):

@@ -180,11 +180,11 @@ def test_the_config_of_the_readme_can_be_used(tmp_path):
   setup.resolve(values)
 
 
-def test_the_python_door_of_the_readme_has_what_is_shown():
-  (door,) = [text for text in blocks(README, 'python') if 'gpt_jax.load' in text]
+def test_the_python_snippet_of_the_readme_uses_what_exists():
+  (snippet,) = [text for text in blocks(README, 'python') if 'gpt_jax.load' in text]
   used = {
     node.attr
-    for node in ast.walk(ast.parse(door))
+    for node in ast.walk(ast.parse(snippet))
     if isinstance(node, ast.Attribute) and getattr(node.value, 'id', '') == 'run'
   }
   known = {*dir(api.Run), *(field.name for field in dataclasses.fields(api.Run))}

@@ -20,28 +20,30 @@ def process_shard(program):
   return dict(process_index=rows.start // length, process_count=size // length)
 
 
-def evaluate_sets(program, params, sets, progress=None):
+def _silent(batches, label, total):
+  return batches
+
+
+def evaluate_sets(program, params, sets, progress=_silent):
   """Yields (name, metrics) of `{name: Dataset}`, one set after the other.
 
   `progress`: `(batches, label, number of batches) -> batches`, for the screen.
   """
   cfg = program.config.eval
   for name, dataset in sets.items():
-    yield (
-      name,
-      evaluate(
-        program.evaluate,
-        params,
-        dataset,
-        batch_size=cfg.batch_size,
-        place=functools.partial(put_batch, program),
-        max_batches=cfg.max_batches,
-        predicts_text=program.objective.predicts_text,
-        progress=progress and _labelled(progress, f'eval {name}'),
-        **process_shard(program),
-      ),
+
+    def labelled(batches, total, label=f'eval {name}'):
+      return progress(batches, label, total)
+
+    metrics = evaluate(
+      program.evaluate,
+      params,
+      dataset,
+      batch_size=cfg.batch_size,
+      place=functools.partial(put_batch, program),
+      max_batches=cfg.max_batches,
+      predicts_text=program.objective.predicts_text,
+      progress=labelled,
+      **process_shard(program),
     )
-
-
-def _labelled(progress, label):
-  return lambda batches, total: progress(batches, label, total)
+    yield name, metrics

@@ -137,11 +137,11 @@ def _introduce(session, origin):
   """Says in a line what runs here; `origin`: where its parameters come from."""
   program = session.program
   num_params = flops.parameter_count(program.config.model)
-  mesh = ' '.join(f'{a}={n}' for a, n in program.rules.mesh.shape.items() if n > 1)
   session.console.note(
     f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
-    f' loss {program.loss}, mesh {mesh or "1 device"}; {origin}'
+    f' loss {program.loss}, mesh {resume.describe_mesh(program.rules.mesh.shape)};'
+    f' {origin}'
   )
   session.console.note(compilation.describe_cache())
 

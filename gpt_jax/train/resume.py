@@ -140,12 +140,14 @@ def _other_mesh(program, store, step):
   if old == new:
     return ''
   return (
-    f', saved on the mesh {_sizes(old)}, now {_sizes(new)}: sums are taken in another'
-    ' order, so metrics agree with those of the old mesh to rounding, not bit for bit'
+    f', saved on the mesh {describe_mesh(old)}, now {describe_mesh(new)}: sums are'
+    ' taken in another order, so metrics agree with those of the old mesh to rounding,'
+    ' not bit for bit'
   )
 
 
-def _sizes(mesh):
+def describe_mesh(mesh):
+  """Returns the axes of `{axis: size}` that shard anything, in words."""
   return ' '.join(f'{axis}={n}' for axis, n in mesh.items() if n > 1) or '1 device'
 
 

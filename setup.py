@@ -41,7 +41,7 @@ EXTRAS = {
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': ['pytest', 'pytest-xdist'],
-  'lint': ['pyright[nodejs]', 'ruff'],
+  'lint': ['build', 'pyright[nodejs]', 'ruff'],
 }
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -15,7 +16,19 @@ SCRIPTS = [
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80
+MAX_TEST_NAME = 60
 THE_LIST_OF_KNOBS = 'configs/base.py'
+
+FIRST_EDITION = (
+  r'config_door|microbatch_loss|hlo_(text|records)|\b[dD]etours?\b|\btally\b'
+  r'|\bassembly\b|gone on with|set aside|\bthe door\b|parallel\.rules|\brooms?\b'
+  r'|skip_corrupt|slow_seconds|stall_seconds|vocab_multiple\b'
+)
+"""Words that had a meaning here only; decision 0009 says what replaced them."""
+OLD_NAMES_ON_DISK = (
+  'gpt_jax/config/migrate.py', 'gpt_jax/train/resume.py', 'gpt_jax/train/save.py',
+)  # fmt: skip
+"""Modules that read or write records under names that first-edition runs have."""
 
 UNSAFE_MODULES = {
   'pickle',
@@ -35,6 +48,7 @@ TESTED_TOGETHER = {
   'benchmarks/test_session': ['benchmarks/peaks'],
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],
   'commands/test_plan_command': ['planning/tables'],
+  'core/test_matmul': ['core/matmul_cpu'],
   'data/test_faults': ['data/corpus'],
   'data/test_pipeline': ['data/loader'],
   'data/test_sources': [
@@ -132,6 +146,26 @@ def test_no_file_runs_code_that_comes_as_data():
     relative(p): unsafe_parts(ast.parse(p.read_text())) for p in PACKAGE + SCRIPTS
   }
   assert {name: parts for name, parts in unsafe.items() if parts} == {}
+
+
+def test_test_names_are_short_enough_to_read():
+  long = [
+    f'{relative(path)} {node.name}'
+    for path in sorted((ROOT / 'tests').rglob('test_*.py'))
+    for node in functions_of(ast.parse(path.read_text()))
+    if node.name.startswith('test_') and len(node.name) > MAX_TEST_NAME
+  ]
+  assert not long, '\n'.join(long)
+
+
+def test_names_of_the_first_edition_stay_out():
+  found = [
+    f'{relative(path)}:{number}: {line.strip()}'
+    for path in PACKAGE + sorted((ROOT / 'configs').glob('*.py'))
+    for number, line in enumerate(path.read_text().splitlines(), start=1)
+    if re.search(FIRST_EDITION, line) and relative(path) not in OLD_NAMES_ON_DISK
+  ]
+  assert not found, '\n'.join(found)
 
 
 def test_every_module_has_its_test_file():

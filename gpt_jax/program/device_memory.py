@@ -20,12 +20,12 @@ def check_fits(abstract_state):
   groups = [hosts] if hosts else [{device} for device in needed]
   for group in groups:
     wanted = sum(needed[device] for device in group)
-    room = memory_of(next(iter(group)))
-    if room and wanted > room:
+    available = memory_of(next(iter(group)))
+    if available and wanted > available:
       raise ConfigError(
         f'model.num_layers, model.d_model, model.d_ff, model.vocab_size: parameters and'
         f' optimizer state take {wanted / GIB:,.1f} GiB on {min(group, key=str)}, which'
-        f' has {room / GIB:,.1f} GiB; make the model smaller, or shard it over more'
+        f' has {available / GIB:,.1f} GiB; make the model smaller, or shard it over more'
         ' devices (parallel.mesh). gpt-jax plan says what fits where.'
       )
 

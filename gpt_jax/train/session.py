@@ -74,7 +74,7 @@ class Progress:
 
 
 def add_event(session, progress, event):
-  """Adds `event` to run.json, now or as soon as its disk has room."""
+  """Adds `event` to run.json, now or as soon as its disk has space."""
   progress.events.append(event)
   flush_events(session, progress)
 

@@ -1,4 +1,4 @@
-"""A run survives a full disk, which the kernel enforces (RLIMIT_FSIZE, a small tmpfs)."""
+"""A run survives a full disk, enforced by the kernel (RLIMIT_FSIZE, a small tmpfs)."""
 
 import os
 import resource

@@ -25,8 +25,8 @@ def check_fits(abstract_state):
       raise ConfigError(
         f'model.num_layers, model.d_model, model.d_ff, model.vocab_size: parameters and'
         f' optimizer state take {wanted / GIB:,.1f} GiB on {min(group, key=str)}, which'
-        f' has {available / GIB:,.1f} GiB; make the model smaller, or shard it over more'
-        ' devices (parallel.mesh). gpt-jax plan says what fits where.'
+        f' has {available / GIB:,.1f} GiB; make the model smaller, or shard it over'
+        ' more devices (parallel.mesh). gpt-jax plan says what fits where.'
       )
 
 

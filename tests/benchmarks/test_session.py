@@ -23,6 +23,7 @@ def run_session(program, entries, workdir, monkeypatch):
   )
 
 
+@pytest.mark.slow
 def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   monkeypatch.setattr(attention, 'KERNELS', {'dense': dense.attend})
   report = run_session(make_program(), benchmarks.CASES, tmp_path, monkeypatch)

@@ -15,6 +15,7 @@ def test_without_a_gpu_it_says_so(capsys):
   assert 'skipped: no GPU here' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_training_step_is_measured(capsys, monkeypatch):
   monkeypatch.setattr(timing, 'MIN_SECONDS', 0.0)
   found = targets_gpu.training('124m', targets_gpu.TINY, rounds=1)

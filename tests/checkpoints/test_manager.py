@@ -216,6 +216,7 @@ def test_a_save_prints_nothing(tmp_path, capfd):
   assert capfd.readouterr() == ('', '')
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_committed_step():
   """Three kills here; the fault lane has hundreds."""
   row = kills.run_kills(3, seed=0)

@@ -22,6 +22,7 @@ def bench(capsys, *flags):
   return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_bench_prints_a_table_a_figure_and_json(tmp_path, capsys):
   path = tmp_path / 'bench.png'
   out = bench(capsys, '--what=step,loader', '--json', f'--figure={path}')

@@ -20,6 +20,7 @@ def limit():
   resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_a_run_survives_a_full_disk_and_ends_bit_equal(
   tmp_path, monkeypatch, capsys, limit
 ):

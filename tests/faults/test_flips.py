@@ -13,6 +13,7 @@ def template(tmp_path_factory):
   return flips.make_steps(tmp_path_factory.mktemp('steps') / 'undamaged')
 
 
+@pytest.mark.slow
 def test_damage_to_each_file_is_noticed_or_harmless(template, tmp_path):
   rng = random.Random(0)
   latest = template / str(flips.STEPS[-1])

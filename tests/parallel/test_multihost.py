@@ -209,6 +209,7 @@ def launch(*arguments, processes, devices=2, **options):
   return exit_code
 
 
+@pytest.mark.slow
 def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   run = tmp_path / 'run'
   assert launch('train', run, processes=2, log_dir=tmp_path / 'logs') == 0

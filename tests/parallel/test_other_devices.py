@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import numpy as np
+import pytest
 
 from gpt_jax import objectives
 from gpt_jax.checkpoints import manager
@@ -13,6 +14,7 @@ from gpt_jax.train import resume
 from tests import tiny_runs
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_any_number_of_devices(tmp_path):
   overrides = {'optimizer.learning_rate': 1e-3, 'model.num_layers': 1}
   config = tiny_runs.tiny_config(overrides)

@@ -122,6 +122,7 @@ def test_large_configs_use_the_fused_loss_and_small_ones_do_not(monkeypatch):
   assert build('auto', large).loss == 'fused'
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_as_the_vocabulary_grows(monkeypatch):
   monkeypatch.undo()
   sizes = {}

@@ -51,6 +51,7 @@ def test_bad_steps_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch
   assert found['checkpoints'] == [4]
 
 
+@pytest.mark.slow
 def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypatch):
   bad_batches.serve_a_spike(monkeypatch)
   config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'skip'})
@@ -73,6 +74,7 @@ def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypat
   )
 
 
+@pytest.mark.slow
 def test_another_spike_window_begins_anew_on_request_only(tmp_path, monkeypatch):
   bad_batches.serve_a_spike(monkeypatch)
   overrides = bad_batches.SPIKES | {'guard.spikes': 'skip', 'train.steps': 2}
@@ -84,6 +86,7 @@ def test_another_spike_window_begins_anew_on_request_only(tmp_path, monkeypatch)
   assert tiny_runs.saved_arrays(tmp_path)["['window']['count']"] == 1
 
 
+@pytest.mark.slow
 def test_used_up_rollbacks_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
   # The samples of step 12, and after a rollback to step 8 those of step 13.
   bad_batches.serve(monkeypatch, lambda n: None if 88 <= n <= 95 or n >= 136 else 3)

@@ -67,6 +67,7 @@ def test_its_arrays_are_restored_bit_for_bit(saved):
   assert digests == RECORD['arrays']
 
 
+@pytest.mark.slow
 def test_it_resumes_to_the_arrays_of_an_uninterrupted_run(runs):
   resumed, whole = (tiny_runs.saved_arrays(run, STEPS) for run in runs)
   tiny_runs.assert_same(resumed, whole, **{} if is_where_it_was_made() else ELSEWHERE)

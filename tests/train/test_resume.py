@@ -231,6 +231,7 @@ def test_a_finished_run_can_be_extended(run_copy, long_run):
   )
 
 
+@pytest.mark.slow
 def test_changes_can_be_allowed_and_are_then_the_run(run_copy):
   changed = tiny_runs.tiny_config({'train.steps': 8, 'optimizer.learning_rate': 0.02})
   with pytest.raises(CheckpointError, match='optimizer.learning_rate: 0.01 -> 0.02'):
@@ -283,6 +284,7 @@ def test_a_run_resumes_on_another_mesh(mesh, run_copy, long_run, capsys):
   )
 
 
+@pytest.mark.slow
 def test_an_embedding_that_does_not_divide_is_replicated(
   finished_run, text_file, tmp_path
 ):

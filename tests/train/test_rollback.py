@@ -49,6 +49,7 @@ def test_a_resumed_run_rolls_back_alike(crash, rolled_back, tmp_path, monkeypatc
   tiny_runs.assert_same(ours, expected)
 
 
+@pytest.mark.slow
 def test_a_rollback_to_a_damaged_step_goes_further_back(
   rolled_back, tmp_path, monkeypatch, capsys
 ):

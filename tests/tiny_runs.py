@@ -54,11 +54,15 @@ def everything_on(path):
     'logging.figures': True,
     'logging.every_steps': 2,
     'logging.layer_norms_every_steps': 3,
-    'logging.profile_start_step': 1,
-    'logging.profile_steps': 1,
     'logging.sample_prompts': ('some words',),
     'logging.sample_tokens': 8,
   }
+
+
+def mostly_slow(cases, *fast):
+  """Returns `cases` for parametrize: those that are not `fast` are marked slow."""
+  marks = {True: (), False: pytest.mark.slow}
+  return [pytest.param(case, marks=marks[case in fast], id=str(case)) for case in cases]
 
 
 CLOCK_FIELDS = (

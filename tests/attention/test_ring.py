@@ -126,6 +126,7 @@ def test_each_device_computes_its_share_of_the_flops():
     assert costs.matmul_flops == full / devices
 
 
+@pytest.mark.slow
 def test_memory_falls_with_the_number_of_devices():
   """Twice the devices, half the temporary bytes, up to those of a tile of scores."""
   sizes = {

@@ -54,6 +54,7 @@ def test_a_loader_without_data_is_skipped(capsys):
   assert '/nowhere/*.txt' in out
 
 
+@pytest.mark.slow
 def test_a_busy_machine_is_a_warning(capsys, monkeypatch):
   from gpt_jax.benchmarks import report
 

@@ -98,6 +98,7 @@ def test_a_damaged_config_of_the_run_is_a_checkpoint_error(tmp_path, capsys):
   assert 'config.json is not valid JSON' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys):
   hot = {'optimizer.learning_rate': 1e38, 'optimizer.clip_norm': 0.0}
   assert train(tmp_path / 'run', hot | {'model.norm': 'layernorm'}) == 6

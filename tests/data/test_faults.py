@@ -301,6 +301,7 @@ def test_rows_are_the_same_for_any_hosts_and_prefetching(trained):
     np.testing.assert_array_equal(rows(count, ahead, 24), expected)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_another_prefetch_depth(trained, tmp_path):
   workdir, overrides = trained
   tiny_runs.copy(workdir, tmp_path / 'run')

@@ -17,6 +17,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
 from gpt_jax.program.build import shapes_and_shardings
 from tests import small_models as small
+from tests import tiny_runs
 
 MAX_LEN = 64
 NUM_NEW = CHUNK + 5  # crosses the border of a chunk
@@ -70,7 +71,10 @@ def greedy(prompt, num_new, variant='learned', mask=None, limit=None):
   return ids[len(prompt) :]
 
 
-@pytest.mark.parametrize('variant', sorted(VARIANTS))
+FAST = ('gqa, untied', 'rope, sandwich, mqa', 'unrolled')
+
+
+@pytest.mark.parametrize('variant', tiny_runs.mostly_slow(VARIANTS, *FAST))
 def test_cached_decoding_matches_the_full_forward(variant):
   _, _, engine = make(variant)
   texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)

@@ -11,6 +11,7 @@ from gpt_jax.attention import masks
 from gpt_jax.model import stacking
 from gpt_jax.model.cache import KVCache, empty_cache
 from tests import small_models as small
+from tests import tiny_runs
 
 DECODERS = {
   'gpt2': {},
@@ -36,7 +37,9 @@ def test_a_cache_keeps_its_dtype():
   assert cache.write(new_BGTK, new_BGTK, jnp.array([0])).k_BGSK.dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize('name', DECODERS)
+@pytest.mark.parametrize(
+  'name', tiny_runs.mostly_slow(DECODERS, 'grouped rotary', 'local layers')
+)
 def test_cached_decoding_matches_the_full_forward_pass(name):
   model = small.make_gpt(
     small.resolve(**{f'model__{k}': v for k, v in DECODERS[name].items()})

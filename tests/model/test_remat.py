@@ -10,6 +10,7 @@ from gpt_jax.attention import masks
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from tests import small_models as small
+from tests import tiny_runs
 
 CASES = {
   'learned positions': {},
@@ -64,7 +65,7 @@ def on_slices(monkeypatch):
   return lambda: monkeypatch.setattr(ShardingRules, 'spans_slices', True)
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', tiny_runs.mostly_slow(CASES, 'ALiBi, pairs of layers'))
 def test_the_backward_pass_reads_weights_after_the_loss(case, on_slices):
   expected, text = gradients(**CASES[case])
   assert not waits(text)

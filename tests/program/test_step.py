@@ -76,12 +76,11 @@ def one_step(program, batch):
 @pytest.mark.parametrize(
   'objective, batch',
   [
-    ('causal_lm', plain_batch()),
-    ('causal_lm', padded_batch()),
-    ('masked_lm', plain_batch()),
-    ('prefix_lm', padded_batch()),
+    pytest.param('causal_lm', plain_batch(), id='causal', marks=pytest.mark.slow),
+    pytest.param('causal_lm', padded_batch(), id='causal packed'),
+    pytest.param('masked_lm', plain_batch(), id='masked', marks=pytest.mark.slow),
+    pytest.param('prefix_lm', padded_batch(), id='prefix', marks=pytest.mark.slow),
   ],
-  ids=['causal', 'causal packed', 'masked', 'prefix packed'],
 )
 def test_microbatches_make_the_step_of_one_big_batch(objective, batch):
   big, its_metrics = one_step(build({'objective.name': objective}), batch)
@@ -203,7 +202,9 @@ def test_presets_shard_the_parameters(rules):
   assert share == pytest.approx(expected[rules], rel=0.1)  # norms are replicated
 
 
-@pytest.mark.parametrize('rules', sorted(PRESETS))
+@pytest.mark.parametrize(
+  'rules', tiny_runs.mostly_slow(PRESETS, 'fsdp_tensor', 'sequence')
+)
 def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
   program = build(ADAM | MESHES[rules] | {'parallel.preset': rules}, devices=8)
   batch = jax.device_put(padded_batch(), program.batch_sharding)

@@ -73,12 +73,14 @@ def test_it_resumes_to_the_arrays_of_an_uninterrupted_run(runs):
   tiny_runs.assert_same(resumed, whole, **{} if is_where_it_was_made() else ELSEWHERE)
 
 
+@pytest.mark.slow
 def test_its_losses_are_those_of_an_uninterrupted_run(runs):
   resumed, whole = (tiny_runs.losses(run) for run in runs)
   assert list(resumed) == list(range(1, STEPS + 1))
   assert resumed == (whole if is_where_it_was_made() else pytest.approx(whole, 1e-3))
 
 
+@pytest.mark.slow
 def test_it_resumes_at_the_same_place_in_the_data(runs):
   metas = []
   for run in runs:
@@ -88,6 +90,7 @@ def test_it_resumes_at_the_same_place_in_the_data(runs):
     assert metas[0][part] == metas[1][part], part
 
 
+@pytest.mark.slow
 def test_its_config_is_saved_under_todays_names(runs):
   resumed, whole = (json.loads(Workdir(run).config.read_text()) for run in runs)
   assert resumed == whole

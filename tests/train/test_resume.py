@@ -346,6 +346,7 @@ def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
     loop.train(config, tmp_path / 'run', quiet=True)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_damaged_checkpoint_ends_the_same(run_copy, long_run, capfd):
   folder = run_copy / 'checkpoints'
   data = flips.flip_parameter(folder / '6')

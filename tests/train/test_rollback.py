@@ -37,7 +37,8 @@ def test_a_rollback_skips_the_data_since_and_some_more(rolled_back):
     assert store.read_meta(16)['next_sample'] == 128 + 40
 
 
-@pytest.mark.parametrize('crash', [pytest.param(10, marks=pytest.mark.slow), 14])
+@pytest.mark.slow
+@pytest.mark.parametrize('crash', [10, 14])
 def test_a_resumed_run_rolls_back_alike(crash, rolled_back, tmp_path, monkeypatch):
   bad_batches.serve_a_spike(monkeypatch)  # at step 12
   config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'rollback'})

@@ -30,7 +30,7 @@ GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class PlanRun:
   config: str
   topology: str
   fields: tuple[str, ...] = ()
@@ -50,35 +50,35 @@ _GLOBAL = ("model.layer_pattern=('global',)",)
 _SMALL, _LARGE = 'gpt2:124m', 'gpt3:6.7b'
 
 RUNS = {
-  '124M': Run(_SMALL, 'v5e:2x2', _BATCH_32),
-  '124M no remat': Run(_SMALL, 'v5e:2x2', (*_BATCH_32, 'model.remat=none')),
-  '124M unrolled': Run(_SMALL, 'v5e:2x2', (*_BATCH_32, 'model.scan_layers=False')),
-  '124M 8k': Run(_SMALL, 'v5e:2x2', _LONG),
-  '124M blockwise': Run(
+  '124M': PlanRun(_SMALL, 'v5e:2x2', _BATCH_32),
+  '124M no remat': PlanRun(_SMALL, 'v5e:2x2', (*_BATCH_32, 'model.remat=none')),
+  '124M unrolled': PlanRun(_SMALL, 'v5e:2x2', (*_BATCH_32, 'model.scan_layers=False')),
+  '124M 8k': PlanRun(_SMALL, 'v5e:2x2', _LONG),
+  '124M blockwise': PlanRun(
     _SMALL, 'v5e:2x2', (*_BATCH_32, 'attention.kernel=blockwise')
   ),
-  '124M dense': Run(_SMALL, 'v5e:2x2', (*_BATCH_32, 'attention.kernel=dense')),
-  '124M 8k blockwise': Run(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=blockwise')),
-  '124M 8k dense': Run(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=dense')),
-  '6.7B': Run(_LARGE, 'v5e:16x16', ('train.batch_size=256', *_GLOBAL, *_NO_RAMP)),
-  '175B': Run('gpt3:175b', 'v5p:8x8x8', ('train.batch_size=512', *_NO_RAMP)),
-  'v4': Run(_SMALL, 'v4:2x2x1', _BATCH_32),
-  'v5p': Run(_SMALL, 'v5p:2x2x1', _BATCH_32),
-  'v6e': Run(_SMALL, 'v6e:2x2', _BATCH_32),
-  'tpu7x': Run(_SMALL, 'tpu7x:2x2x1', _BATCH_32),
-  'two slices': Run(
+  '124M dense': PlanRun(_SMALL, 'v5e:2x2', (*_BATCH_32, 'attention.kernel=dense')),
+  '124M 8k blockwise': PlanRun(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=blockwise')),
+  '124M 8k dense': PlanRun(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=dense')),
+  '6.7B': PlanRun(_LARGE, 'v5e:16x16', ('train.batch_size=256', *_GLOBAL, *_NO_RAMP)),
+  '175B': PlanRun('gpt3:175b', 'v5p:8x8x8', ('train.batch_size=512', *_NO_RAMP)),
+  'v4': PlanRun(_SMALL, 'v4:2x2x1', _BATCH_32),
+  'v5p': PlanRun(_SMALL, 'v5p:2x2x1', _BATCH_32),
+  'v6e': PlanRun(_SMALL, 'v6e:2x2', _BATCH_32),
+  'tpu7x': PlanRun(_SMALL, 'tpu7x:2x2x1', _BATCH_32),
+  'two slices': PlanRun(
     _SMALL, '2xv5e:4x4', ('train.batch_size=256', 'train.grad_accum=1')
   ),
-  'two slices of 4': Run(_SMALL, '2xv5e:2x2', _BATCH_32),
-  'two slices, as shipped': Run(_SMALL, '2xv5e:4x4'),
+  'two slices of 4': PlanRun(_SMALL, '2xv5e:2x2', _BATCH_32),
+  'two slices, as shipped': PlanRun(_SMALL, '2xv5e:4x4'),
   # As shipped: small weights on many chips; a global and a local layer an iteration.
-  '350M, 64 chips': Run(
+  '350M, 64 chips': PlanRun(
     'gpt3:350m', 'v5e:8x8', ('train.batch_size=256', *_NO_RAMP)
   ),
-  '6.7B, local layers': Run(
+  '6.7B, local layers': PlanRun(
     _LARGE, 'v5e:16x16', ('train.batch_size=256', *_NO_RAMP)
   ),
-  '6.7B, two slices': Run(
+  '6.7B, two slices': PlanRun(
     _LARGE, '2xv5e:16x16', ('train.batch_size=512', *_GLOBAL, *_NO_RAMP)
   ),
 }  # fmt: skip

@@ -32,7 +32,7 @@ def test_runs_name_a_config_and_a_known_chip():
 
 
 def test_minimal_flops_are_those_of_the_matrices():
-  run = targets_tpu.Run('gpt2:124m', 'v5e:2x2')
+  run = targets_tpu.PlanRun('gpt2:124m', 'v5e:2x2')
   plan = dict(tokens_per_step=4 * 1024, num_devices=4)
   cost = targets_tpu.minimal_cost(run, plan)
   matrices = 12 * 12 * 768**2 + 50304 * 768

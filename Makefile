@@ -17,7 +17,7 @@ PROMPT ?= The list
 # Config overrides for the demo: DEMO_FLAGS='--config.train.steps=60'
 DEMO_FLAGS ?=
 # Test flags: TEST_FLAGS='-n 0 tests/config/test_schema.py' runs one file in one process.
-TEST_FLAGS ?= -n 2
+TEST_FLAGS ?= -n 2 --dist worksteal
 # Fault injection: FAULT_FLAGS='--scale=0.05 --only=kills,soak --json=faults.json'
 FAULT_FLAGS ?=
 

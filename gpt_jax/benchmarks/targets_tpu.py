@@ -58,7 +58,9 @@ RUNS = {
     _SMALL, 'v5e:2x2', (*_BATCH_32, 'attention.kernel=blockwise')
   ),
   '124M dense': PlanRun(_SMALL, 'v5e:2x2', (*_BATCH_32, 'attention.kernel=dense')),
-  '124M 8k blockwise': PlanRun(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=blockwise')),
+  '124M 8k blockwise': PlanRun(
+    _SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=blockwise')
+  ),
   '124M 8k dense': PlanRun(_SMALL, 'v5e:2x2', (*_LONG, 'attention.kernel=dense')),
   '6.7B': PlanRun(_LARGE, 'v5e:16x16', ('train.batch_size=256', *_GLOBAL, *_NO_RAMP)),
   '175B': PlanRun('gpt3:175b', 'v5p:8x8x8', ('train.batch_size=512', *_NO_RAMP)),

@@ -119,6 +119,7 @@ def forward_and_backward(rules, mask, block=None):
   return run
 
 
+@pytest.mark.slow
 def test_each_device_computes_its_share_of_the_flops():
   full = hlo_costs.measure(compiled(1).as_text()).matmul_flops
   for devices in (2, 4, 8):

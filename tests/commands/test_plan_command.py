@@ -66,7 +66,13 @@ def test_a_search_prints_flags_and_every_row_as_json(capsys):
   assert rows[0]['plan']['fits'] is True
 
 
-@pytest.mark.parametrize('other', ['cpu:1', 'model.remat=full,train.grad_accum=2'])
+@pytest.mark.parametrize(
+  'other',
+  [
+    pytest.param('cpu:1', marks=pytest.mark.slow),
+    'model.remat=full,train.grad_accum=2',
+  ],
+)
 def test_two_plans_are_compared(other, capsys):
   assert cli.main(['plan', *CONFIG, f'--compare={other}', '--json']) == 0
   out = capsys.readouterr().out

@@ -53,6 +53,7 @@ def test_layers_and_branches_draw_different_masks():
     assert 0.3 < (one == other).mean() < 0.7  # independent halves agree in half
 
 
+@pytest.mark.slow
 def test_rematerialising_draws_the_same_dropout_again():
   overrides = dict(dropout=0.3, stochastic_depth=0.2, num_layers=1)
   outputs = []
@@ -99,6 +100,7 @@ def test_dropping_out_keeps_the_mean_of_the_stream(field):
   assert error < 5 * spread / np.sqrt(2000)  # five standard errors
 
 
+@pytest.mark.slow
 def test_stochastic_depth_drops_deeper_branches_more_often():
   overrides = dict(stochastic_depth=0.8, num_layers=4, scan_layers=False)
   model = small.make_gpt(small.resolve(**_model(overrides)))

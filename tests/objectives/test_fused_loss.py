@@ -11,6 +11,7 @@ import pytest
 from gpt_jax.core.matmul import einsum
 from gpt_jax.objectives import fused_loss, losses
 from gpt_jax.parallel.sharding import PRESETS, ShardingRules
+from tests import tiny_runs
 from tests.hlo.texts import collectives
 
 B, T, D, V = 4, 10, 8, 32
@@ -64,7 +65,9 @@ def assert_close(tree, expected, **tolerance):
   )
 
 
-@pytest.mark.parametrize('chunks', [1, 3, 5, 16])  # 3 and 16 do not divide T
+@pytest.mark.parametrize(
+  'chunks', tiny_runs.mostly_slow([1, 3, 5, 16], 3, 5)
+)  # 3 and 16 do not divide T
 @pytest.mark.parametrize('options', OPTIONS.values(), ids=OPTIONS.keys())
 def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
   arguments = inputs()
@@ -219,7 +222,9 @@ def sharded(preset, shape, dtype='float32', chunks=4):
   return step.lower(*arguments).compile(), placing
 
 
-@pytest.mark.parametrize('width', [8, 128])  # tokens of a device: more, and fewer
+@pytest.mark.parametrize(
+  'width', tiny_runs.mostly_slow([8, 128], 8)
+)  # tokens of a device: more, and fewer
 @pytest.mark.parametrize('preset', sorted(MESHES))
 def test_sharded_over_eight_devices_it_is_the_same_loss(preset, width):
   shape = (8, 12, width, 32)

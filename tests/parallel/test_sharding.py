@@ -19,6 +19,7 @@ from gpt_jax.parallel.sharding import (
   make_sharding_rules,
 )
 from tests import small_models as small
+from tests import tiny_runs
 
 # Every kind of parameter: embeddings, grouped heads, gate, biases, QK norms, a head.
 RICH = dict(
@@ -95,7 +96,9 @@ def unsharded():
   return found
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize(
+  'case', tiny_runs.mostly_slow(CASES, 'fsdp_tensor, tied', 'sequence')
+)
 def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
   preset, mesh, overrides = CASES[case]
   params, tokens_BT, expected_BTV, expected_grads = unsharded[id(overrides)]

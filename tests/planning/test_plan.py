@@ -68,6 +68,7 @@ def test_memory_of_a_device_is_its_share(plan):
   assert plan.memory.short_gib == 0
 
 
+@pytest.mark.slow
 def test_full_remat_saves_most_activations():
   layers = {'model.num_layers': 4, 'model.scan_layers': True, 'data.seq_len': 64}
   plans = {

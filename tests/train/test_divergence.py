@@ -13,6 +13,7 @@ from tests import tiny_runs
 from tests.train import bad_batches
 
 
+@pytest.mark.slow
 def test_a_batch_of_nan_is_skipped_counted_and_named(tmp_path, monkeypatch, capsys):
   bad_batches.serve_nan(monkeypatch, 48, 55)  # step 7
   config = tiny_runs.tiny_config(

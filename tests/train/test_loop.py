@@ -154,6 +154,7 @@ HOT = {
 }
 
 
+@pytest.mark.slow
 def test_a_diverged_run_ends_and_saves_nothing_bad(tmp_path):
   with pytest.raises(DivergedError, match=r'train/\w+=nan at step \d.*learning_rate'):
     loop.train(tiny_runs.tiny_config(HOT), tmp_path, quiet=True)
@@ -169,6 +170,7 @@ def test_a_run_that_saved_nothing_may_change_its_config(tmp_path):
   assert sorted(tiny_runs.losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_ranked_by_metrics_of_its_own_state(tmp_path):
   apart = {'eval.every_steps': 4, 'checkpoint.every_steps': 2}
   loop.train(tiny_runs.tiny_config(apart), tmp_path, quiet=True)

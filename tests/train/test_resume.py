@@ -263,14 +263,12 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
     resume.check_same_data(meta, new, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'mesh',
   [
     {'parallel.mesh.fsdp': 2, 'parallel.mesh.tensor': 2},
-    pytest.param(
-      {'parallel.mesh.sequence': 2, 'parallel.preset': 'sequence'},
-      marks=pytest.mark.slow,
-    ),
+    {'parallel.mesh.sequence': 2, 'parallel.preset': 'sequence'},
   ],
 )
 def test_a_run_resumes_on_another_mesh(mesh, run_copy, long_run, capsys):

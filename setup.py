@@ -40,7 +40,7 @@ EXTRAS = {
   'sentencepiece': ['sentencepiece'],
   'wandb': ['wandb'],
   # What the people who change the code need.
-  'test': ['pytest', 'pytest-xdist'],
+  'test': ['pytest', 'pytest-xdist', 'setuptools'],
   'lint': ['build', 'pyright[nodejs]', 'ruff'],
 }
 

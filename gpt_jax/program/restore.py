@@ -1,5 +1,8 @@
 """Parameters from the checkpoints of a run: which step, averaged or not."""
 
+import jax
+import jax.numpy as jnp
+
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.workdir.paths import Workdir
 
@@ -28,6 +31,13 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
   if tokenizer is not None:
     check_tokenizer(store, step, tokenizer)
   item = 'ema' if averaged and 'ema' in store.items(step) else 'params'
+  if item == 'ema':  # float32, whatever the parameters are (optimizers.ema_init)
+    abstract_params = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, jnp.float32, sharding=leaf.sharding
+      ),
+      abstract_params,
+    )
   return store.restore(step, {item: abstract_params})[item], step
 
 

@@ -1,6 +1,7 @@
 """Parameters of a run: the step, the tokenizer and the tree that are asked for."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -28,6 +29,15 @@ def test_the_newest_average_is_preferred(store):
   expected = store.restore(6, {'ema': wanted(store, 6, 'ema')})['ema']
   assert step == 6
   tiny_runs.assert_same(tiny_runs.named(params), tiny_runs.named(expected))
+
+
+def test_the_average_of_bfloat16_parameters_is_float32(store):
+  half = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16, sharding=x.sharding),
+    wanted(store, 6),
+  )
+  params, _ = restore.load_params(store, half)
+  assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype('float32')}
 
 
 def test_parameters_of_a_given_step_come_without_averaging(store):

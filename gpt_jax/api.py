@@ -64,9 +64,12 @@ class Run:
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     return self._generator.generate(prompts, max_new_tokens, sampling, seed)
 
-  def stream(self, prompt, max_new_tokens=None, *, seed=0, **sampling):
+  def stream(
+    self, prompt, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
+  ):
     """Yields the text of `generate` while it is written, in complete characters."""
-    return self._generator.stream(prompt, max_new_tokens, Sampling(**sampling), seed)
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    return self._generator.stream(prompt, max_new_tokens, sampling, seed)
 
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats."""

@@ -44,6 +44,7 @@ class TextGenerator:
     """
     if isinstance(prompts, str):
       return self.generate([prompts], max_new_tokens, sampling, seed)[0]
+    prompts = list(prompts)  # read more than once
     settings = self._settings(prompts, max_new_tokens, sampling, seed)
     texts_ids = self.engine.generate([*map(self._encode, prompts)], **settings)
     return [''.join(self._pieces(ids)) for ids in texts_ids]

@@ -31,6 +31,10 @@ def test_one_prompt_gives_a_text_and_a_list_gives_a_list():
   assert make().generate([]) == []
 
 
+def test_an_iterator_of_prompts_gives_a_text_for_each():
+  assert make().generate(iter(['ab', 'c'])) == make().generate(['ab', 'c'])
+
+
 @pytest.mark.parametrize('seed', range(3))
 def test_streamed_pieces_join_to_the_text(seed):
   settings = dict(max_new_tokens=12, sampling=Sampling(temperature=3.0), seed=seed)

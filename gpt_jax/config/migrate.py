@@ -41,12 +41,7 @@ def read_saved(values, place):
       changes.append(f'{old} -> {new}')
   for field in ('eval.sets', 'data.mixture'):
     parts, _ = _section(values, f'{field}.')
-    for part, fields in parts.items():
-      fields = fields if isinstance(fields, dict) else {}
-      for key in [key for key in fields if f'data.{key}' in RENAMED_FIELDS]:
-        new = RENAMED_FIELDS[f'data.{key}'].removeprefix('data.')
-        fields[new] = fields.pop(key)
-        changes.append(f'{field}.{part}.{key} -> {new}')
+    changes += _rename_in_parts(parts, field)
   for (field, old), new in RENAMED_VALUES.items():
     section, name = _section(values, field)
     value = section.get(name)
@@ -67,6 +62,21 @@ def read_saved(values, place):
       '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])
     )
   return values
+
+
+def _rename_in_parts(parts, field):
+  """Renames data fields of eval sets or of a mixture; returns what was changed."""
+  changes = []
+  for part, fields in parts.items():
+    fields = fields if isinstance(fields, dict) else {}
+    for key in [key for key in fields if f'data.{key}' in RENAMED_FIELDS]:
+      new = RENAMED_FIELDS[f'data.{key}'].removeprefix('data.')
+      fields[new] = fields.pop(key)
+      changes.append(f'{field}.{part}.{key} -> {new}')
+    mixture = fields.get('mixture')  # an eval set may have one of its own
+    if isinstance(mixture, dict):
+      changes += _rename_in_parts(mixture, f'{field}.{part}.mixture')
+  return changes
 
 
 def _section(values, field, make=False):

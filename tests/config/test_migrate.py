@@ -38,6 +38,13 @@ def test_a_saved_config_is_read_under_new_names():
   assert config.optimizer.decay_mask == 'matrices'
 
 
+def test_the_mixture_of_an_eval_set_is_read_under_new_names():
+  part = {'weight': 1, 'stall_seconds': 9.0}
+  saved = {'eval': {'sets': {'v': {'mixture': {'a': part, 'b': 3}}}}}
+  mixture = migrate.read_saved(saved, 'runs/f')['eval']['sets']['v']['mixture']
+  assert mixture == {'a': {'weight': 1, 'timeout_seconds': 9.0}, 'b': 3}
+
+
 def test_every_change_is_printed_once(capsys):
   for _ in range(2):
     migrate.read_saved(old_values(), 'runs/b')

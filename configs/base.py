@@ -159,9 +159,7 @@ def get_config():
   config.guard = guard = ConfigDict()
   guard.max_bad_steps = 5  # in a row; then the run ends with exit code 6
   guard.spikes = 'off'  # skip: no update; rollback: to a checkpoint, other data
-  guard.spike_window = (
-    128  # a spike is a loss above the median of so many last ones ...
-  )
+  guard.spike_window = 128  # spike: a loss above the median of the last so many ...
   guard.spike_threshold = 6.0  # ... by so many robust deviations
   guard.rollback_steps = 100  # to the newest checkpoint at least so long before
   guard.rollback_extra_steps = 100  # batches to leave out beyond those done since then

@@ -31,7 +31,7 @@ of 2048; 16 heads give the 1.3 billion of its name. 13B has width 5140, but 40 h
 rows with `_as_printed` keep the table's numbers.
 
 Choices where the paper is silent:
-  * layers alternate dense and locally banded attention; the band is 256 tokens;
+  * global ("dense") and locally banded layers alternate; the band is 256 tokens;
   * batches of 0.5M, 1M, 2M and 3.2M tokens are 256, 512, 1024 and 1536 sequences, the
     last being 3.1M, which more meshes divide;
   * the batch grows over 4, 6, 8 and 12 billion tokens, in the order of the four batch

@@ -13,7 +13,7 @@ import stat
 
 from gpt_jax.checkpoints import manifest, ocdbt
 from gpt_jax.core.errors import CheckpointError, StorageError
-from gpt_jax.workdir import files as storage
+from gpt_jax.workdir import files
 
 PART = 'digests.process_{}.json'  # of the files that one process wrote of an item
 LATE = ('_CHECKPOINT_METADATA', 'commit_success.txt')
@@ -58,7 +58,7 @@ def write_part(item_folder, process):
       for part in path.relative_to(item_folder).parts
     )
   ]
-  storage.write_json(item_folder / PART.format(process), _digest(item_folder, own))
+  files.write_json(item_folder / PART.format(process), _digest(item_folder, own))
 
 
 def require_parts(item_folder, processes):
@@ -76,15 +76,15 @@ def write_manifest(step_folder):
   step_folder = pathlib.Path(step_folder)
   entries = {}
   for part in sorted(step_folder.glob(f'*/{PART.format("*")}')):
-    for name, entry in storage.read_json(part).items():
+    for name, entry in files.read_json(part).items():
       entries[f'{part.parent.name}/{name}'] = entry
     part.unlink()
   known = {manifest.FILE, *LATE, *entries}  # what a process digested is not read again
   rest = [p for p in _files(step_folder) if _name(p, step_folder) not in known]
   entries |= _digest(step_folder, rest)
-  storage.write_text(step_folder / manifest.FILE, manifest.dumps(entries))
+  files.write_text(step_folder / manifest.FILE, manifest.dumps(entries))
   for folder in sorted({path.parent for path in _files(step_folder)}):
-    storage.sync_folder(folder)
+    files.sync_folder(folder)
 
 
 def _digest(folder, paths):

@@ -6,7 +6,7 @@ file `NAME_command.py` and a line in COMMANDS.
 """
 
 COMMANDS = {
-  'train': 'pretrain or fine-tune; resumes a run from its last checkpoint',
+  'train': 'train the model of a config; resumes from the last checkpoint',
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'bench': 'how fast is a run on this device, and beside PyTorch?',

@@ -9,7 +9,7 @@ from gpt_jax.core.errors import ConfigError
 
 def add_workdir(parser):
   parser.add_argument(
-    '--workdir', required=True, metavar='DIR', help="the run's folder; made if needed"
+    '--workdir', required=True, metavar='DIR', help="the run's folder; `train` makes it"
   )
 
 

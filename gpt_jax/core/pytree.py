@@ -7,7 +7,7 @@ import numpy as np
 
 
 def path_name(path):
-  """Returns a jax key path as `layers/block_0/attention/q/kernel`."""
+  """Returns a jax key path as `layers/block_0/attention/query/kernel`."""
   return '/'.join(
     str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path
   )

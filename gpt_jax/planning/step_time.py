@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 from gpt_jax.config.schema import parse_layer
-from gpt_jax.hlo import costs as hlo_costs
+from gpt_jax.hlo import costs
 from gpt_jax.model import flops
 from gpt_jax.parallel import chips
 from gpt_jax.planning import inputs, kernel_model, network
@@ -66,15 +66,15 @@ def measure(program, topology, text):
       return flops / chip.peak_flops * chip.clock_hz, flops
     return work.seconds * chip.clock_hz, work.flops
 
-  costs = hlo_costs.measure(text, kernel_cost)
+  total = costs.measure(text, kernel_cost)
   peak = chip.peak_flops if chip else _local_peak(topology, config.model.dtype)
   if chip:
-    compute_ms = topology.ms_per_cycle * costs.estimated_cycles
+    compute_ms = topology.ms_per_cycle * total.estimated_cycles
   else:
-    compute_ms = 1e3 * costs.matmul_flops / peak
-  kernels = _kernels(costs, work_of, topology.ms_per_cycle)
+    compute_ms = 1e3 * total.matmul_flops / peak
+  kernels = _kernels(total.ops, work_of, topology.ms_per_cycle)
   kernel_ms = sum(each.ms for each in kernels)
-  net = network.measure(costs.collectives, program.rules.mesh, topology)
+  net = network.measure(total.collectives, program.rules.mesh, topology)
   hidden_ms = net.network_ms - net.exposed_network_ms
   step_ms = net.exposed_network_ms + max(compute_ms + kernel_ms, hidden_ms)
   tokens = inputs.tokens_per_step(program)
@@ -83,23 +83,23 @@ def measure(program, topology, text):
   days = program.horizon.total_tokens / tokens * step_ms / 1e3 / _SECONDS_PER_DAY
   passes = config.model.num_layers * config.train.grad_accum
   time = StepTime(
-    matmul_flops_per_chip=costs.matmul_flops,
+    matmul_flops_per_chip=total.matmul_flops,
     analytic_flops_per_chip=analytic,
     compute_ms=compute_ms,
-    kernel_calls=costs.kernel_calls,
-    kernel_calls_per_layer=costs.kernel_calls / passes,
+    kernel_calls=total.kernel_calls,
+    kernel_calls_per_layer=total.kernel_calls / passes,
     kernel_ms=kernel_ms,
     kernels=kernels,
-    classes=_classes(costs, topology.ms_per_cycle),
+    classes=_classes(total.ops, topology.ms_per_cycle),
     step_ms_bound=step_ms,
     tokens_per_second_bound=tokens / step_ms * 1e3,
     tokens_per_day_bound=tokens / step_ms * 1e3 * _SECONDS_PER_DAY,
     mfu_bound=analytic / peak / step_ms * 1e3,
     days_bound=days,
     chip_hours_bound=days * 24 * topology.num_chips,
-    unknown_trip_counts=costs.unknown_trip_counts,
+    unknown_trip_counts=total.unknown_trip_counts,
   )
-  return time, net, costs
+  return time, net, total
 
 
 def _kernel_work(program, chip):
@@ -130,9 +130,9 @@ def _local_peak(topology, dtype):
 _measured = functools.cache(throughput.measured_matmul_flops)
 
 
-def _kernels(costs, work_of, ms_per_cycle):
+def _kernels(ops, work_of, ms_per_cycle):
   calls, cycles = collections.Counter(), collections.Counter()
-  for op, count in costs.ops:
+  for op, count in ops:
     if op.kernel:
       work = work_of(op.kernel)
       name = work.phase if work else f'{op.kernel.name} (declared FLOPs)'
@@ -143,9 +143,9 @@ def _kernels(costs, work_of, ms_per_cycle):
   )
 
 
-def _classes(costs, ms_per_cycle):
+def _classes(ops, ms_per_cycle):
   sums = collections.defaultdict(collections.Counter)
-  for op, count in costs.ops:
+  for op, count in ops:
     sums[op.kind].update(
       cycles=count * op.cycles, flops=count * op.flops, bytes=count * op.hbm_bytes
     )

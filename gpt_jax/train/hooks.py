@@ -100,7 +100,7 @@ def draw_loss_curve(session, progress):
   """Draws figures/loss.png from metrics.jsonl, with the exact entropy where known."""
   if not multihost.is_primary():
     return
-  floors = {
+  entropies = {
     f'entropy ({name})': dataset.entropy
     for name, dataset in session.eval_sets.items()
     if dataset.entropy is not None and session.program.objective.predicts_text
@@ -110,7 +110,7 @@ def draw_loss_curve(session, progress):
     loss_curve.save(
       workdir.metrics,
       workdir.figures / 'loss.png',
-      reference_lines=sorted(floors.items()),
+      reference_lines=sorted(entropies.items()),
       title=workdir.path.name,
     )
 

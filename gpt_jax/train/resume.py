@@ -55,7 +55,7 @@ def changes(saved, config):
     (field, old, new)
     for field, old, new in diff(saved, load.to_dict(config))
     if not any(
-      field == free or field.startswith(free + '.') for free in CHANGEABLE_FIELDS
+      field == name or field.startswith(name + '.') for name in CHANGEABLE_FIELDS
     )
   ]
 

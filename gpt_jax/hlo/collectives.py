@@ -39,7 +39,7 @@ def between_slices(recv):
 
 
 def as_reduce_scatter(collective):
-  """Returns `collective`, an all-reduce of which one slice is kept as what it is."""
+  """Returns an all-reduce of which each device keeps one slice as a reduce-scatter."""
   is_reduction = collective.kind == 'all-reduce'
   return dataclasses.replace(
     collective, kind='reduce-scatter' if is_reduction else collective.kind

@@ -149,7 +149,7 @@ def _state_shardings(shapes, params, param_shardings, rules):
 
 
 def shapes_and_shardings(config, rules):
-  """Returns (shapes, shardings) of the parameters; ConfigError if they cannot be."""
+  """Returns (shapes, shardings) of the parameters; ConfigError if the mesh forbids."""
   boxed = jax.eval_shape(functools.partial(_init_params, config=config), 0)
   names = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
   params = nn.meta.unbox(boxed)

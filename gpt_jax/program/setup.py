@@ -53,7 +53,7 @@ def read_config(workdir):
 
 
 def check_plan(config):
-  """Raises ConfigError where steps, schedule or objective cannot be; reads no data."""
+  """Raises ConfigError where steps, schedule or objective cannot run; reads no data."""
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   objective = objectives.describe(config)

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS
-from gpt_jax.core.errors import Interrupted, UserError
+from gpt_jax.core.errors import AbortedStart, Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -24,7 +24,7 @@ def main(argv=None):
   try:
     if argv is not None:
       return _run(list(argv))
-    return _run(sys.argv[1:], at_end=_ignore_signals)
+    return _run(sys.argv[1:], is_process=True)
   finally:
     _flush_output()
 
@@ -35,12 +35,13 @@ def _ignore_signals():
     signal.signal(number, signal.SIG_IGN)
 
 
-def _run(argv, at_end=lambda: None):
+def _run(argv, is_process=False):
   try:
     try:
       return _command(argv)
     finally:
-      at_end()
+      if is_process:
+        _ignore_signals()
   except UserError as error:
     if '--debug' in argv:
       raise
@@ -49,6 +50,11 @@ def _run(argv, at_end=lambda: None):
     return error.exit_code
   except Interrupted as stop:
     print(f'\ngpt-jax: {stop}', file=sys.stderr)
+    if is_process and isinstance(stop, AbortedStart):
+      # Threads of XLA and TensorStore may be at work still: one start in twelve would
+      # crash (SIGSEGV) while the interpreter shuts down, and lose the exit code.
+      _flush_output()
+      os._exit(stop.exit_code)
     return stop.exit_code
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)

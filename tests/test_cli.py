@@ -73,6 +73,17 @@ def test_a_run_that_was_stopped_and_saved_is_no_error(monkeypatch, capsys):
   assert text == '\ngpt-jax: SIGTERM: step 3 is saved\n'
 
 
+def test_an_aborted_start_leaves_without_shutting_down(monkeypatch, capsys):
+  fail(monkeypatch, errors.AbortedStart('SIGINT: stopped before the first step'))
+  monkeypatch.setattr(cli, '_ignore_signals', lambda: None)
+  monkeypatch.setattr(sys, 'argv', ['gpt-jax', 'train', '--workdir=x'])
+  left = []
+  monkeypatch.setattr(cli.os, '_exit', left.append)
+  cli.main()
+  assert left == [75]
+  assert 'stopped before the first step' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
   'argv, expected',
   [

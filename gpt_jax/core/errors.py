@@ -67,6 +67,10 @@ class Interrupted(Exception):
   exit_code = 75
 
 
+class AbortedStart(Interrupted):
+  """A start that was asked to stop before its first step: nothing was to be saved."""
+
+
 def require_extra(extra, package):
   """Returns the ImportError message for an optional `package` of `[extra]`."""
   return (

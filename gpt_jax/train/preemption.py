@@ -9,7 +9,7 @@ import threading
 import jax
 from jax.experimental import multihost_utils
 
-from gpt_jax.core.errors import Interrupted
+from gpt_jax.core.errors import AbortedStart
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -54,7 +54,7 @@ class Watch:
       self._restore_handlers()
     # Libraries may have made another error of the interruption.
     if self._was_aborted and kind is not None:
-      raise Interrupted(
+      raise AbortedStart(
         f'{self.signal or "a signal"}: stopped before the first step of this start;'
         ' nothing is lost, the same command resumes.'
       ) from error

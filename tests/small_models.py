@@ -125,3 +125,17 @@ def assert_trees_close(tree, expected, **tolerance):
   assert [name for name, _ in leaves] == [name for name, _ in expected]
   for (name, leaf), (_, wanted) in zip(leaves, expected, strict=True):
     np.testing.assert_allclose(leaf, wanted, err_msg=name, **tolerance)
+
+
+def logits_and_grads(model):
+  """Returns `(params, tokens_BT) -> (logits_BTV, gradients of a loss of them)`."""
+
+  def loss(params, tokens_BT):
+    logits_BTV, _ = model.apply({'params': params}, tokens_BT)
+    return jax.nn.logsumexp(logits_BTV, -1).mean(), logits_BTV
+
+  def run(params, tokens_BT):
+    (_, logits_BTV), grads = jax.value_and_grad(loss, has_aux=True)(params, tokens_BT)
+    return logits_BTV, grads
+
+  return jit(run)

@@ -186,7 +186,7 @@ def _run_steps(session, progress, saver):
         progress.state, metrics = advance(progress.state, batch)
       if made:
         step_metrics.add_compilation(made)
-      if spike := step_metrics.settle():
+      if spike := step_metrics.flush():
         return spike
       progress.step = step + 1
       step_metrics.hold(metrics)
@@ -195,7 +195,7 @@ def _run_steps(session, progress, saver):
       due = [hook for hook in actions if hook.is_due(session, progress)]
       must_save = saver.is_pending and saver.may_try()
       if due or must_stop or must_save:
-        if spike := step_metrics.settle():
+        if spike := step_metrics.flush():
           return spike
       for hook in due:
         hook.action(session, progress)

@@ -40,7 +40,7 @@ class StepMetrics:
     """Keeps the metrics of the step that was just dispatched."""
     self._held = (self._progress.step, metrics)
 
-  def settle(self):
+  def flush(self):
     """Reports the step that is held, if any; returns the Spike to roll back from."""
     # Called before hooks: a checkpoint's record has every bad step of its past, and
     # metrics.jsonl every step that counts as done.

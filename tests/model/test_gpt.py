@@ -212,8 +212,8 @@ def test_bfloat16_stays_close_to_float32_and_logits_are_float32():
   low = small.make_gpt(small.resolve(**_model(overrides, dtype='bfloat16')))
   full = small.make_gpt(small.resolve(**_model(overrides)))
   params, tokens_BT = small.random_params(full), small.random_tokens()
-  low_BTV, low_grads = _logits_and_grads(low)(params, tokens_BT)
-  full_BTV, full_grads = _logits_and_grads(full)(params, tokens_BT)
+  low_BTV, low_grads = small.logits_and_grads(low)(params, tokens_BT)
+  full_BTV, full_grads = small.logits_and_grads(full)(params, tokens_BT)
   assert low_BTV.dtype == jnp.float32
   # bfloat16 keeps 8 bits: 0.4 % of logits of order 5, several roundings deep.
   np.testing.assert_allclose(low_BTV, full_BTV, atol=0.3)
@@ -264,18 +264,6 @@ def _model(overrides, **more):
 
 def _loss_and_grads(model):
   return small.jit(jax.value_and_grad(small.nats(model)))
-
-
-def _logits_and_grads(model):
-  def loss(params, tokens_BT):
-    logits_BTV, _ = model.apply({'params': params}, tokens_BT)
-    return jax.nn.logsumexp(logits_BTV, -1).mean(), logits_BTV
-
-  def swapped(params, tokens_BT):
-    (_, logits_BTV), grads = jax.value_and_grad(loss, has_aux=True)(params, tokens_BT)
-    return logits_BTV, grads
-
-  return small.jit(swapped)
 
 
 def _seen(config, kernel, mask=None):

@@ -72,18 +72,6 @@ def placed(params, model, rules):
   )
 
 
-def logits_and_grads(model):
-  def loss(params, tokens_BT):
-    logits_BTV, _ = model.apply({'params': params}, tokens_BT)
-    return jax.nn.logsumexp(logits_BTV, -1).mean(), logits_BTV
-
-  def run(params, tokens_BT):
-    (_, logits_BTV), grads = jax.value_and_grad(loss, has_aux=True)(params, tokens_BT)
-    return logits_BTV, grads
-
-  return small.jit(run)
-
-
 @pytest.fixture(scope='module')
 def unsharded():
   """Returns `{overrides id: (params, tokens, logits, grads)}` of one device."""
@@ -91,7 +79,7 @@ def unsharded():
   for overrides in (RICH, TIED):
     model = small.make_gpt(small.resolve(**overrides))
     params, tokens_BT = small.random_params(model), small.random_tokens(8)
-    outputs = logits_and_grads(model)(params, tokens_BT)
+    outputs = small.logits_and_grads(model)(params, tokens_BT)
     found[id(overrides)] = (params, tokens_BT, *outputs)
   return found
 
@@ -106,7 +94,7 @@ def test_every_preset_gives_the_unsharded_logits_and_gradients(unsharded, case):
   model = small.make_gpt(small.resolve(**overrides), rules=rules)
   sharded = placed(params, model, rules)
   tokens_BT = jax.device_put(tokens_BT, rules.sharding(('batch', None)))
-  logits_BTV, grads = logits_and_grads(model)(sharded, tokens_BT)
+  logits_BTV, grads = small.logits_and_grads(model)(sharded, tokens_BT)
   np.testing.assert_allclose(logits_BTV, expected_BTV, atol=1e-5)
   small.assert_trees_close(grads, expected_grads, atol=1e-5)
   # The pin on the logits holds: each device keeps its rows, times and vocabulary.

@@ -1,7 +1,9 @@
 """The learning rate at each step of a run: a warm-up, then a decay by name.
 
 Warm-up and decay may each be given in steps or in tokens. The two differ while the
-batch size ramps up: a length in tokens then follows the tokens seen.
+batch size ramps up: a length in tokens then follows the tokens seen. Both count from
+the start of the run; the warm-up counts the step itself as well, so that every step
+learns: `warmup_steps` n makes the rates 1/n, 2/n, ... 1 of the peak.
 """
 
 import jax.numpy as jnp
@@ -70,9 +72,10 @@ tokens. The fraction is 1 at x = 0 and never rises."""
 def make_schedule(schedule, horizon, peak):
   """Returns `step -> learning rate`, traceable in `step`; float32.
 
-  The rate rises linearly from 0 at step 0 to `peak` at the end of the warm-up, then
-  follows `schedule.name`; by default to the end of the run, in tokens if the batch size
-  ramps, else in steps. Raises ConfigError for lengths that contradict each other.
+  The rate rises linearly, by the share of the warm-up done when a step is, to `peak` at
+  its last step, then follows `schedule.name`; by default to the end of the run, in
+  tokens if the batch size ramps, else in steps. Raises ConfigError for lengths that
+  contradict each other.
   """
   shape = registry.lookup(SCHEDULES, schedule.name, 'schedule.name')
   require_none(problems(schedule))
@@ -91,12 +94,13 @@ def make_schedule(schedule, horizon, peak):
 
   def learning_rate(step):
     step = jnp.asarray(step, jnp.int32)
-    tokens = horizon.traced_tokens_at(step)
-    steps = step.astype(jnp.float32)
-    warm = (tokens if warmup_in_tokens else steps) / max(float(warmup), 1.0)
+    steps, tokens = step.astype(jnp.float32), horizon.traced_tokens_at(step)
     since = (tokens if decay_in_tokens else steps) - float(start)
     fraction = decay(jnp.maximum(since, 0.0))
     if warmup:
+      # With this step: the share of the steps before it would make step 0 idle.
+      done = horizon.traced_tokens_at(step + 1) if warmup_in_tokens else steps + 1.0
+      warm = done / float(warmup)
       fraction = jnp.where(warm < 1, warm, fraction)
     return jnp.asarray(peak * fraction, jnp.float32)
 

@@ -57,7 +57,7 @@ def test_its_run_has_a_length_and_its_rate_rises_and_falls(spec):
   last = horizon.total_steps - 1
   warm = rate(jnp.int32(last // 20))
   if spec != 'base.py':  # the list of knobs has no warm-up
-    assert 0 <= rate(jnp.int32(0)) < warm <= 1
+    assert 0 < rate(jnp.int32(0)) < warm <= 1
   assert rate(jnp.int32(last)) <= max(0.11, config.schedule.final_fraction) < warm
   for stage in horizon.stages:
     assert stage.batch_size % config.train.grad_accum == 0

@@ -48,6 +48,7 @@ def test_gpt3_schedule_in_tokens():
   at += [260_000_000_000, 299_000_000_000]
   steps = [run.step_at_tokens(tokens) for tokens in at]
   seen = np.array([run.tokens_at(step) for step in steps], float)
+  after = np.array([run.tokens_at(step + 1) for step in steps], float)
   got = rates(
     'cosine',
     run,
@@ -58,16 +59,22 @@ def test_gpt3_schedule_in_tokens():
   )
   progress = np.clip((seen - 375e6) / (260e9 - 375e6), 0, 1)
   want = 0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * progress))
-  want = 0.6e-4 * np.where(seen < 375e6, seen / 375e6, want)
+  want = 0.6e-4 * np.where(after < 375e6, after / 375e6, want)
   np.testing.assert_allclose(got, want, rtol=2e-6)
-  # The landmarks of the paper: 0, half way up, peak, half way down, and 10 % twice.
-  np.testing.assert_allclose(
-    got / 0.6e-4, [0, 0.5, 1, 0.55, 0.1, 0.1], rtol=2e-3, atol=1e-6
-  )
+  # The landmarks of the paper: near 0, half way up, peak, half way down, 10 % twice.
+  first = 16 * 2048 / 375e6
+  np.testing.assert_allclose(got / 0.6e-4, [first, 0.5, 1, 0.55, 0.1, 0.1], rtol=2e-3)
 
 
 def test_cosine_equals_optax_when_everything_is_in_steps():
-  oracle = optax.warmup_cosine_decay_schedule(0.0, 3e-4, 10, 80, 3e-5)
+  # From one step's share of the peak in nine steps to the peak; then optax's decay.
+  oracle = optax.join_schedules(
+    [
+      optax.linear_schedule(3e-5, 3e-4, 9),
+      optax.cosine_decay_schedule(3e-4, 80 - 10, 0.1),
+    ],
+    [10],
+  )
   got = rates('cosine', horizon(steps=100), 3e-4, warmup_steps=10, decay_steps=80)
   want = jax.vmap(oracle)(jnp.arange(101))
   np.testing.assert_allclose(got, want, rtol=1e-5)
@@ -76,7 +83,8 @@ def test_cosine_equals_optax_when_everything_is_in_steps():
 @pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
 def test_every_schedule_rises_to_its_peak_and_only_falls_after(name):
   got = rates(name, horizon(steps=100), 2.0, warmup_steps=10)
-  np.testing.assert_allclose(got[:11], 0.2 * np.arange(11), rtol=1e-6)
+  np.testing.assert_allclose(got[:10], 0.2 * np.arange(1, 11), rtol=1e-6)
+  assert got[10] == 2.0
   assert np.all(np.diff(got[10:]) <= 0)
   assert got[-1] >= 2.0 * CONFIG.schedule.final_fraction * (1 - 1e-6)
 
@@ -111,13 +119,16 @@ def test_in_a_batch_ramp_lengths_follow_steps_or_tokens_as_given(lengths):
   tokens = np.array([run.tokens_at(step) for step in range(51)])
   steps = np.arange(51)
   warm_clock, warm = (tokens, 200) if 'warmup_tokens' in lengths else (steps, 10)
+  after_clock = steps + 1
+  if 'warmup_tokens' in lengths:
+    after_clock = np.array([run.tokens_at(step + 1) for step in range(51)])
   peak_step = int(np.argmax(warm_clock >= warm))
   # Without a length the decay spans the run in tokens, as the batch size changes.
   clock = steps if 'decay_steps' in lengths else tokens
   end = lengths.get('decay_steps') or lengths.get('decay_tokens') or run.total_tokens
   start = 200 if 'warmup_tokens' in lengths and clock is tokens else clock[peak_step]
   after = 1 - np.clip((clock - start) / (end - start), 0, 1)
-  want = np.where(warm_clock < warm, warm_clock / warm, after)
+  want = np.where(after_clock < warm, after_clock / warm, after)
   np.testing.assert_allclose(got, want, atol=1e-6)
 
 
@@ -130,6 +141,21 @@ def test_wsd_holds_its_peak_until_the_cooldown():
   got = rates('wsd', horizon(steps=100), warmup_steps=10, cooldown_fraction=0.2)
   np.testing.assert_array_equal(got[10:81], 1.0)
   np.testing.assert_allclose(got[90], 0.55, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
+@pytest.mark.parametrize(
+  'warmup',
+  [dict(warmup_steps=1), dict(warmup_steps=7), dict(warmup_tokens=1), dict(warmup_tokens=100)],
+)  # fmt: skip
+def test_every_step_of_a_run_has_a_rate_above_zero(name, warmup):
+  run = horizon(steps=40, batch_size=8, ramp_start_batch_size=1, ramp_tokens=400)
+  got = rates(name, run, steps=np.arange(40), final_fraction=0.0, **warmup)
+  assert got.min() > 0
+  # Nothing is above the peak, which the warm-up itself reaches.
+  length, in_tokens = next(iter(warmup.values())), 'warmup_tokens' in warmup
+  last = run.step_at_tokens(length) - 1 if in_tokens else length - 1
+  assert got[last] == got.max() == 1
 
 
 def test_without_warmup_the_first_step_has_the_peak():

@@ -137,6 +137,9 @@ def get_config():
   # Dicts of match (a regex) and any of learning_rate_scale, weight_decay, freeze; a
   # parameter belongs to the first group that matches its name.
   optimizer.groups = ()
+  # After each update: keep_zeros (of kernels and embeddings: a pruned model trains on)
+  # or "my_package.my_file:make"; '': nothing.
+  optimizer.post_update = ''
 
   config.schedule = schedule = ConfigDict()
   schedule.name = 'cosine'  # linear inverse_sqrt wsd constant

@@ -16,6 +16,7 @@ from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
+from gpt_jax.core import pytree
 from gpt_jax.data import loader
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.model import layers, positions
@@ -56,6 +57,7 @@ def outside_run(my_ideas, tmp_path_factory):
     'attention.kernel': 'my_ideas.by_group:attend',
     'objective.name': 'my_ideas.second_half:make',
     'optimizer.name': 'my_ideas.belief:make',
+    'optimizer.post_update': 'my_ideas.block_diagonal:make',
     'schedule.name': 'my_ideas.falling:sqrt',
     'data.source': 'my_ideas.sums:make',
     'tokenizer.name': 'my_ideas.digits:make',
@@ -88,6 +90,14 @@ def test_one_program_made_of_all_recipes_takes_a_step(outside_run):
   assert outside_run.config.model.num_kv_heads == 2
   # The objective's second half of 8 rows of 16 tokens.
   assert float(outside_run.metrics['targets']) == 8 * 8
+
+
+def test_the_recipe_for_what_follows_an_update_masks(outside_run):
+  leaves = dict(pytree.named_leaves(outside_run.state.params))
+  (kernel,) = (leaf for name, leaf in leaves.items() if name.endswith('up/kernel'))
+  blocks = np.asarray(kernel).reshape(4, 4, 4, 16).swapaxes(1, 2)
+  is_zero = (blocks == 0).all((2, 3))
+  np.testing.assert_array_equal(is_zero, ~np.eye(4, dtype=bool))
 
 
 def test_the_recipe_for_a_kernel_agrees_with_the_oracle(my_ideas):

@@ -22,7 +22,7 @@ RENAMED_FIELDS = {
 RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
 """(Field under its new name, old value or item) -> new one."""
 
-ADDED_FIELDS = {}
+ADDED_FIELDS = {'optimizer.post_update': ''}
 """New field -> the value that means what was done before the field existed."""
 
 

@@ -202,6 +202,7 @@ class OptimizerConfig:
   muon_learning_rate: float = above(0.0)
   ema_decay: float = rate()
   groups: tuple[Any, ...]
+  post_update: str
 
 
 @section

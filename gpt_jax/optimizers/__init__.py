@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from gpt_jax.core import pytree, registry
-from gpt_jax.optimizers import adafactor, elementwise, groups, muon
+from gpt_jax.optimizers import adafactor, elementwise, groups, muon, trainable
 from gpt_jax.optimizers.ema import ema_init, ema_update
 
 OPTIMIZERS = {
@@ -31,9 +31,9 @@ treats a stack of layers (`layers/...`, a leading axis) as it would each layer."
 def make_optimizer(cfg, schedule, params):
   """Returns the optax transformation of an OptimizerConfig.
 
-  `schedule` is `step -> fraction of the peak`; `params` may be shapes. Frozen
-  parameters have no state and do not move. Raises ConfigError for an unknown name, and
-  for masks and groups that match no parameter.
+  `schedule` is `step -> fraction of the peak`; `params`, all of them, may be shapes.
+  The transformation itself sees those that train (`trainable.select`). Raises
+  ConfigError for an unknown name, and for masks and groups that match no parameter.
   """
   names = [name for name, _ in pytree.named_leaves(params)]
   settings = groups.resolve(cfg, names)
@@ -48,14 +48,7 @@ def make_optimizer(cfg, schedule, params):
   )
   if not any(setting.freeze for setting in settings.values()):
     return transform
-
-  def label(name, _):
-    return 'frozen' if settings[name].freeze else 'trained'
-
-  return optax.partition(
-    {'trained': transform, 'frozen': optax.set_to_zero()},
-    lambda tree: pytree.map_named(label, tree),
-  )
+  return trainable.as_partition(transform)
 
 
 def _clip(limit):

@@ -15,7 +15,7 @@ from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model.gpt import GPT
-from gpt_jax.optimizers import groups, schedules
+from gpt_jax.optimizers import groups, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
@@ -36,6 +36,7 @@ class Program:
   attention_kernel: str
   objective: objectives.Objective
   loss: str  # 'plain' or 'fused': whether all logits of a microbatch exist at once
+  frozen: frozenset[str]  # names of the parameters that do not train
   abstract_state: TrainState  # ShapeDtypeStructs with shardings
   batch_sharding: jax.sharding.NamedSharding
   init: Callable[[int], TrainState]  # of a seed
@@ -76,12 +77,14 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
   params, param_shardings = shapes_and_shardings(config, rules)
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
+  frozen = _frozen_names(config, params)
   train_step = step.TrainStep(
     loss=loss,
     objective=objective,
     optimizer=optimizer,
     learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
-    frozen=_frozen_names(config, params),
+    frozen=frozen,
+    post_update=post_update.make_post_update(config, params),
     grad_accum=config.train.grad_accum,
     ema_decay=config.optimizer.ema_decay,
     spike_threshold=config.guard.spike_threshold,
@@ -98,13 +101,14 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
     attention_kernel=kernel_name,
     objective=objective,
     loss=loss_name,
+    frozen=frozen,
     **_compiled(config, rules, train_step, evaluate, params, param_shardings),
   )
 
 
 def _compiled(config, rules, train_step, evaluate, params, param_shardings):
   """Returns the fields of a Program that jit and shardings make."""
-  init = functools.partial(_init, config=config, optimizer=train_step.optimizer)
+  init = functools.partial(_init, config=config, train_step=train_step)
   shapes = jax.eval_shape(init, 0)
   shardings = _state_shardings(shapes, params, param_shardings, rules)
   batch_sharding, replicated = rules.sharding(('batch', None)), rules.sharding()
@@ -162,13 +166,14 @@ def shapes_and_shardings(config, rules):
   return params, pytree.map_named(sharding_of, params)
 
 
-def _init(seed, *, config, optimizer):
+def _init(seed, *, config, train_step):
   params = nn.meta.unbox(_init_params(seed, config=config))
+  trained = trainable.select(params, train_step.frozen)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     seed=jnp.asarray(seed, jnp.int32),
     params=params,
-    opt_state=optimizer.init(params),
+    opt_state=train_step.optimizer.init(trained),
     ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
     loss_history=guard.initial_history(config.guard),
   )

@@ -7,7 +7,7 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, tokenizers
 from gpt_jax.objectives import masked_lm, prefix_lm
-from gpt_jax.optimizers import groups, schedules
+from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, horizon
@@ -19,6 +19,7 @@ REGISTRIES = {
   'data.source': SOURCES,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,
+  'optimizer.post_update': {'': None} | post_update.POST_UPDATES,
   'parallel.preset': sharding.PRESETS,
   'schedule.name': schedules.SCHEDULES,
   'tokenizer.name': tokenizers.TOKENIZERS,

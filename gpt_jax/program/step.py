@@ -9,8 +9,8 @@ import numpy as np
 import optax
 
 from gpt_jax import optimizers
-from gpt_jax.core import pytree
 from gpt_jax.objectives import Objective
+from gpt_jax.optimizers import trainable
 from gpt_jax.program import guard, norms
 
 
@@ -22,9 +22,10 @@ class TrainStep:
 
   loss: Callable  # (params, example, dropout rng) -> LossSums
   objective: Objective
-  optimizer: optax.GradientTransformation
+  optimizer: optax.GradientTransformation  # of the trainable parameters
   learning_rate: Callable  # of a step, for the metrics
   frozen: frozenset[str]  # names of parameters without gradient
+  post_update: Callable | None  # (params, those before, step) -> params
   grad_accum: int
   ema_decay: float
   spike_threshold: float
@@ -40,12 +41,7 @@ class TrainStep:
     example = self.objective(batch, objective_rng)
     total_weight = jnp.maximum(jnp.sum(example.weights_BT), 1.0)
     sums, grads = self.gradients(state.params, example, dropout_rng, total_weight)
-    all_grads = _fill(grads, state.params, jnp.zeros_like)
-    updates, opt_state = self.optimizer.update(all_grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema = state.ema
-    if ema is not None:
-      ema = optimizers.ema_update(ema, params, self.ema_decay, state.step)
+    after, updates = self.apply(grads, state)
     loss, grad_norm = sums.nll_sum / total_weight, optax.tree.norm(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
@@ -63,9 +59,7 @@ class TrainStep:
     if history is not None:
       metrics['highest_loss'] = guard.highest_loss(history, self.spike_threshold)
       history = guard.append(history, loss)
-    after = state.replace(
-      params=params, opt_state=opt_state, ema=ema, loss_history=history
-    )
+    after = after.replace(loss_history=history)
     state = guard.select(is_good, after, state)
     if with_norms:
       metrics['norms'] = norms.by_layer(
@@ -75,20 +69,37 @@ class TrainStep:
 
   def gradients(self, params, example, rng, total_weight):
     """Returns (LossSums of the batch, gradients); None in place of frozen ones."""
-    trainable = pytree.map_named(
-      lambda name, leaf: None if name in self.frozen else leaf, params
-    )
 
-    def mean_loss(trainable, example, rng):
+    def mean_loss(trained, example, rng):
       # The frozen ones are constants here: nothing is computed for their gradients.
-      sums = self.loss(_fill(trainable, params), example, rng)
+      sums = self.loss(trainable.merge(trained, params), example, rng)
       return sums.objective_sum / total_weight, sums
 
     grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
+    trained = trainable.select(params, self.frozen)
     if self.grad_accum == 1:
-      (_, sums), grads = grad_fn(trainable, example, rng)
+      (_, sums), grads = grad_fn(trained, example, rng)
       return sums, grads
-    return accumulate(grad_fn, trainable, example, rng, self.grad_accum, self.constrain)
+    return accumulate(grad_fn, trained, example, rng, self.grad_accum, self.constrain)
+
+  def apply(self, grads, state):
+    """Returns (`state` after an update by `grads`, the updates); step is not counted.
+
+    Frozen parameters, and their averages, are passed on and keep every bit.
+    """
+    trained = trainable.select(state.params, self.frozen)
+    updates, opt_state = self.optimizer.update(grads, state.opt_state, trained)
+    trained = optax.apply_updates(trained, updates)
+    if self.post_update is not None:
+      params = trainable.merge(trained, state.params)
+      params = self.post_update(params, state.params, state.step)
+      trained = trainable.select(params, self.frozen)
+    params, ema = trainable.merge(trained, state.params), state.ema
+    if ema is not None:
+      averaged = trainable.select(ema, self.frozen)
+      averaged = optimizers.ema_update(averaged, trained, self.ema_decay, state.step)
+      ema = trainable.merge(averaged, ema)
+    return state.replace(params=params, opt_state=opt_state, ema=ema), updates
 
 
 def random_keys(seed, step):
@@ -118,16 +129,6 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
   (_, sums), grads = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.float32), shapes)
   (sums, grads), _ = jax.lax.scan(add, (sums, grads), parts)
   return sums, jax.tree.map(lambda grad, p: grad.astype(p.dtype), grads, params)
-
-
-def _fill(tree, params, make=lambda param: param):
-  """Returns `tree` with `make(param)` in place of each None."""
-  return jax.tree.map(
-    lambda leaf, param: make(param) if leaf is None else leaf,
-    tree,
-    params,
-    is_leaf=lambda leaf: leaf is None,
-  )
 
 
 def evaluate(params, batch, index, *, loss, objective, byte_lengths):

@@ -10,9 +10,11 @@ import functools
 
 from gpt_jax.checkpoints import manager
 from gpt_jax.config import load
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
 from gpt_jax.model import flops
+from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, setup
 from gpt_jax.program.batches import process_shard, put_batch
@@ -143,7 +145,21 @@ def _introduce(session, origin):
     f' loss {program.loss}, mesh {resume.describe_mesh(program.rules.mesh.shape)};'
     f' {origin}'
   )
+  if program.frozen:
+    session.console.note(_what_trains(program))
   session.console.note(compilation.describe_cache())
+
+
+def _what_trains(program):
+  """Returns in words what of `program` trains, and what its optimizer keeps for it."""
+  state = program.abstract_state
+  trained = pytree.count(trainable.select(state.params, program.frozen))
+  mib = pytree.size_bytes(state.opt_state) / 2**20
+  return (
+    f'trains {trained:,} of {pytree.count(state.params):,} parameters'
+    f' (optimizer.groups freeze {len(program.frozen)} arrays); optimizer state'
+    f' {mib:,.1f} MiB'
+  )
 
 
 def default_hooks(session, saver):

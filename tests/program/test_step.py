@@ -1,11 +1,13 @@
 """The train step: microbatches, packing and sharding change nothing of it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax import objectives
+from gpt_jax import objectives, optimizers
 from gpt_jax.data import packing
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.hlo import costs
@@ -124,6 +126,59 @@ def test_packed_documents_make_the_step_of_padded_ones():
 
 
 ONLY_THE_NORM = ({'match': '^(?!final_norm)', 'freeze': True},)
+
+
+EVERYTHING_ON = {
+  'optimizer.name': 'adamw',
+  'optimizer.weight_decay': 0.1,
+  'optimizer.decay_mask': 'all',
+  'optimizer.ema_decay': 0.9,
+  'optimizer.clip_norm': 1.0,
+  'optimizer.groups': ({'match': 'embed|attention', 'freeze': True},),
+  'guard.spikes': 'skip',
+  'guard.spike_window': 8,
+  'train.grad_accum': 2,
+  'parallel.mesh.fsdp': 2,
+}
+
+
+def test_frozen_parameters_and_averages_keep_every_bit():
+  program = build(EVERYTHING_ON, devices=4)
+  state = program.init(0)
+  # -0.0 + 0.0 is 0.0, and an average of equal numbers need not be equal to them.
+  embedding = state.params['embed']['embedding'].at[0].set(-0.0)
+  state.params['embed']['embedding'] = embedding
+  state = state.replace(ema=optimizers.ema_init(state.params))
+  before = bits(state)
+  for _ in range(3):
+    state, metrics = program.step(state, plain_batch())
+  assert metrics['skipped'] == 0
+  after = bits(state)
+  for name in [name for name in before if 'params' in name or 'ema' in name]:
+    is_frozen = 'embed' in name or 'attention' in name
+    assert np.array_equal(after[name], before[name]) == is_frozen, name
+  moments = [name for name in after if re.search(r'\.(mu|nu)\[', name)]
+  assert len(moments) == 2 * len([n for n in after if re.search('ema.*(mlp|final)', n)])
+
+
+def bits(state):
+  """Returns the float32 arrays of `state` by name, as integers."""
+  named = tiny_runs.named(state)
+  return {k: v.view(np.uint32) for k, v in named.items() if v.dtype == np.float32}
+
+
+def test_zeros_that_are_kept_stay_and_others_move():
+  program = build({'optimizer.post_update': 'keep_zeros', 'optimizer.ema_decay': 0.9})
+  state = program.init(0)
+  up = state.params['layers']['block_0']['mlp']['up']
+  up['kernel'] = up['kernel'].at[..., ::3].set(0)
+  state = state.replace(ema=optimizers.ema_init(state.params))
+  for _ in range(2):
+    state, _ = program.step(state, plain_batch())
+  for params in (state.params, state.ema):
+    kernel = np.asarray(params['layers']['block_0']['mlp']['up']['kernel'])
+    assert (kernel[..., ::3] == 0).all()
+    assert (kernel[..., 1::3] != 0).all()
 
 
 def test_frozen_parameters_keep_every_bit_and_have_no_gradient():

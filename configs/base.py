@@ -78,7 +78,12 @@ def get_config():
   data.name = ''  # tfds: name or name:version
   data.split = 'train'  # validation, test, all; tfds also takes slices: train[:10%]
   data.data_dir = ''  # of relative paths; '': GPT_JAX_DATA, for tfds TFDS_DATA_DIR
-  data.text_field = 'text'  # field of a record that holds the text
+  data.text_field = 'text'  # field of a record that holds the text; or ...
+  data.prompt_field = ''  # ... the part without loss, and ...
+  data.response_field = ''  # ... the part with loss, end token included
+  data.label_field = ''  # field of a record that holds its class; '': none
+  data.label_names = ()  # classes that are text, in the order of their ids
+  data.num_labels = None  # classes that are numbers from 0; tfds knows by itself
   data.mixture = dict()  # name -> {weight, any data field}; empty: one source, as above
   data.seq_len = 256  # tokens of a row
   data.packing = 'concat'  # concat: consecutive rows of all documents joined; windows:

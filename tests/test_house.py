@@ -49,6 +49,7 @@ TESTED_TOGETHER = {
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],
   'commands/test_plan_command': ['planning/tables'],
   'core/test_matmul': ['core/matmul_cpu'],
+  'data/test_documents': ['data/fields'],
   'data/test_faults': ['data/corpus'],
   'data/test_pipeline': ['data/loader'],
   'data/test_sources': [
@@ -57,6 +58,7 @@ TESTED_TOGETHER = {
     'data/tfds_sets',
   ],
   'data/test_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
+  'data/test_token_cache': ['data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
   'test_house': ['core/axes', 'core/types'],  # names only

@@ -51,4 +51,4 @@ def random_batch(shapes, num_ids):
     'segments': np.ones((rows, length), np.int32),
     'positions': np.tile(np.arange(length, dtype=np.int32), (rows, 1)),
   }
-  return {name: batch[name] for name in shapes}
+  return {name: batch.get(name, np.ones((rows, length), np.int32)) for name in shapes}

@@ -22,7 +22,14 @@ RENAMED_FIELDS = {
 RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
 """(Field under its new name, old value or item) -> new one."""
 
-ADDED_FIELDS = {'optimizer.post_update': ''}
+ADDED_FIELDS = {
+  'optimizer.post_update': '',
+  'data.prompt_field': '',
+  'data.response_field': '',
+  'data.label_field': '',
+  'data.label_names': [],
+  'data.num_labels': None,
+}
 """New field -> the value that means what was done before the field existed."""
 
 

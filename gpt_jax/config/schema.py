@@ -150,6 +150,11 @@ class DataConfig:
   split: str
   data_dir: str
   text_field: str
+  prompt_field: str
+  response_field: str
+  label_field: str
+  label_names: tuple[str, ...]
+  num_labels: int | None = between(1, 2**24)
   mixture: dict[str, Any]
   seq_len: int = between(1, 2**28)
   packing: str = one_of('concat', 'windows', 'first_fit', 'pad')

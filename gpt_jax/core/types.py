@@ -15,5 +15,6 @@ import numpy as np
 Array = jax.Array | np.ndarray
 PyTree = Any
 # What the loader yields: `tokens` [B, N] int32; with documents kept apart also
-# `segments` [B, N] (0 is padding) and `positions` [B, N] (from 0 in each segment).
+# `segments` [B, N] (0 is padding) and `positions` [B, N] (from 0 in each segment); and
+# [B, N] int32 for each field of the data (`data/fields.py`): `loss_mask`, `labels`.
 Batch = dict[str, Array]

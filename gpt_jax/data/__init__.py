@@ -14,6 +14,7 @@ from gpt_jax.data import (
   json_lines,
   markov,
   python_library,
+  records,
   repetition,
   text_files,
   tfds_sets,
@@ -46,4 +47,5 @@ def make_source(data: DataConfig) -> Source:
       f'data.source={data.source!r}: returns a {type(source).__name__}; derive that'
       ' class from gpt_jax.data.source.Source, which has the defaults.'
     )
+  records.check_has_records(data, source)
   return source

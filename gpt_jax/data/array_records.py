@@ -1,7 +1,8 @@
-"""ArrayRecord files whose records are UTF-8 text, or JSON objects with a text field.
+"""ArrayRecord files whose records are UTF-8 text, or JSON objects with fields.
 
 The first record decides which: when it is a JSON object that has `data.text_field`, all
-have to be. Sets written by TFDS hold protocol buffers instead: data.source=tfds.
+have to be. Where other fields are asked for, all are JSON objects (`records.py`). Sets
+written by TFDS hold protocol buffers instead: data.source=tfds.
 """
 
 import json
@@ -9,19 +10,20 @@ import json
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import files
+from gpt_jax.data import files, records
 from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, locate
-from gpt_jax.data.json_lines import text_of
+from gpt_jax.data.fields import known_fields
+from gpt_jax.data.json_lines import json_object
 from gpt_jax.data.text_files import open_files
 
 _MAX_UNREADABLE = 100  # records at the start that may be damaged
 
 
 class _Records(Corpus):
-  def __init__(self, paths, text_field):
+  def __init__(self, paths, record):
     from array_record.python import array_record_data_source
 
-    self._paths, self._field, self._shards = paths, text_field, []
+    self._paths, self._record, self._shards = paths, record, []
     for path in paths:  # one by one, so that an error can name its file
       try:
         self._shards.append(array_record_data_source.ArrayRecordDataSource([str(path)]))
@@ -31,8 +33,9 @@ class _Records(Corpus):
           ' it again from where it came from, or leave it out of data.path.'
         ) from error
     self._ends = np.cumsum([len(shard) for shard in self._shards])
-    self._is_json = self._first_is_json()
-    self.fingerprint = {**files.fingerprint(paths), 'text_field': text_field}
+    self.fields, self.num_labels = record.fields, record.num_labels
+    self._is_json = bool(self.fields) or self._first_is_json()
+    self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):
@@ -42,7 +45,12 @@ class _Records(Corpus):
     record = self._read(i)
     if not self._is_json:
       return record
-    return text_of(record, self._field, self.place(i)).encode()
+    place = self.place(i)
+    return self._record.first_text(json_object(record, place), place).encode()
+
+  def record(self, i):
+    place = self.place(i)
+    return self._record.document(json_object(self._read(i), place), place)
 
   def place(self, i):
     shard, record = locate(self._ends, i)
@@ -62,7 +70,7 @@ class _Records(Corpus):
   def _first_is_json(self):
     for i in range(min(len(self), _MAX_UNREADABLE)):
       try:
-        return _has_field(self._read(i), self._field)
+        return _has_field(self._read(i), self._record.first_field)
       except DataError:
         continue
     return False
@@ -76,7 +84,9 @@ def _has_field(record, text_field):
   return isinstance(fields, dict) and text_field in fields
 
 
+@known_fields(records.declared_fields)
 def make(data):
   """Returns the source of the records of `data.path` at `data.split`."""
   suffixes = ('.array_record', '.arrayrecord')
-  return open_files(data, suffixes, lambda paths: _Records(paths, data.text_field))
+  record = records.Record(data)
+  return open_files(data, suffixes, lambda paths: _Records(paths, record))

@@ -8,9 +8,8 @@ import numpy as np
 import tokenizers as library
 
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.data.tokenizer import Tokenizer
+from gpt_jax.data.tokenizer import END, Tokenizer
 
-END = '<|endoftext|>'
 GPT2_VOCAB_SIZE = 50257
 _ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')
 _SPACE = '\u2581'  # SentencePiece's space marker
@@ -33,6 +32,8 @@ class LibraryTokenizer(Tokenizer):
     self._ids = model.get_vocab(with_added_tokens=True)
     self.vocab_size = max(self._ids.values()) + 1
     self.eos_id = None if eos_token is None else self._ids.get(eos_token)
+    added = model.get_added_tokens_decoder().items()
+    self.special_tokens = {token.content: i for i, token in added if token.special}
     self._is_byte_level = '"ByteLevel"' in json.dumps(
       json.loads(model.to_str())['decoder']
     )

@@ -18,13 +18,22 @@ class Corpus:
 
   fingerprint: dict[str, Any]
   num_bytes: int  # about; for progress bars
+  fields: tuple[str, ...] = ()  # as in `Source`
+  num_labels: int | None = None
   skipped: Mapping[int, str] = MappingProxyType({})  # damaged record -> reason
 
   def __len__(self) -> int:
     raise NotImplementedError
 
   def document(self, i):
-    """Returns UTF-8 bytes; a memory map will do. Raises DataError for damage."""
+    """Returns UTF-8 bytes; a memory map will do. Raises DataError for damage.
+
+    With `fields` these are what decides the split of document i: its text or prompt.
+    """
+    raise NotImplementedError
+
+  def record(self, i) -> dict[str, Any]:
+    """Returns document i with its `fields`, as `documents.py` lists them."""
     raise NotImplementedError
 
   def place(self, i) -> str:
@@ -42,6 +51,7 @@ class SkippingCorpus(Corpus):
     self._corpus, self._limit = corpus, limit
     self.skipped: dict[int, str] = {}
     self.fingerprint, self.num_bytes = corpus.fingerprint, corpus.num_bytes
+    self.fields, self.num_labels = corpus.fields, corpus.num_labels
     self.place = corpus.place
 
   def __len__(self):
@@ -53,6 +63,8 @@ class SkippingCorpus(Corpus):
     try:
       document = self._corpus.document(i)
       str(document, 'utf-8')
+      if self.fields:
+        self._corpus.record(i)  # so that every split leaves out the same
       return document
     except UnicodeDecodeError as error:
       self._skip(
@@ -61,6 +73,9 @@ class SkippingCorpus(Corpus):
     except DataError as error:
       self._skip(i, str(error))
     return b''
+
+  def record(self, i):
+    return self._corpus.record(i) if self.document(i) else {'text': ''}
 
   def _skip(self, i, reason):
     self.skipped[i] = reason

@@ -1,22 +1,24 @@
-"""JSON lines: one object a line, its text in the field `data.text_field`; .gz too."""
+"""JSON lines: one object a line, whose fields `records.py` reads; .gz too."""
 
 import json
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import files
+from gpt_jax.data import files, records
 from gpt_jax.data.corpus import Corpus, locate
+from gpt_jax.data.fields import known_fields
 from gpt_jax.data.text_files import open_files
 
 
 class _Lines(Corpus):
-  def __init__(self, paths, text_field):
-    self._paths, self._field = paths, text_field
+  def __init__(self, paths, record):
+    self._paths, self._record = paths, record
     self._buffers = [files.read_bytes(path) for path in paths]
     self._rows = [_line_starts(buffer) for buffer in self._buffers]
     self._ends = np.cumsum([len(rows) for rows in self._rows])
-    self.fingerprint = {**files.fingerprint(paths), 'text_field': text_field}
+    self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
+    self.fields, self.num_labels = record.fields, record.num_labels
     self.num_bytes = sum(len(buffer) for buffer in self._buffers)
     if not len(self):
       raise DataError(f'data.path: {paths[0]} has no records, only blank lines.')
@@ -25,11 +27,17 @@ class _Lines(Corpus):
     return int(self._ends[-1])
 
   def document(self, i):
+    return self._record.first_text(self._read(i), self.place(i)).encode()
+
+  def record(self, i):
+    return self._record.document(self._read(i), self.place(i))
+
+  def _read(self, i):
     file, row = locate(self._ends, i)
     buffer, start = self._buffers[file], int(self._rows[file][row])
     end = buffer.find(b'\n', start)
     line = buffer[start : end if end >= 0 else len(buffer)]
-    return text_of(line, self._field, self.place(i)).encode()
+    return json_object(line, self.place(i))
 
   def place(self, i):
     file, row = locate(self._ends, i)
@@ -49,29 +57,20 @@ def _line_starts(buffer):
   return np.array(starts, np.int64)
 
 
-def text_of(record, text_field, place):
-  """Returns the text in `text_field` of a JSON object; `place` is for the error."""
+def json_object(record, place):
+  """Returns the dict of a JSON object; `place` is for the error."""
   try:
     fields = json.loads(record)
   except ValueError as error:
     raise DataError(f'{place}: not JSON ({error}).') from error
   if not isinstance(fields, dict):
     raise DataError(f'{place}: expected a JSON object, not {type(fields).__name__}.')
-  if text_field not in fields:
-    raise DataError(
-      f'{place}: no field {text_field!r}; it has {", ".join(sorted(fields))}: set'
-      ' data.text_field to one of them.'
-    )
-  text = fields[text_field]
-  if not isinstance(text, str):
-    raise DataError(
-      f'{place}: data.text_field={text_field!r} is {type(text).__name__}, expected'
-      ' text.'
-    )
-  return text
+  return fields
 
 
+@known_fields(records.declared_fields)
 def make(data):
   """Returns the source of the lines of `data.path` at `data.split`."""
   suffixes = ('.jsonl', '.ndjson')
-  return open_files(data, suffixes, lambda paths: _Lines(paths, data.text_field))
+  record = records.Record(data)
+  return open_files(data, suffixes, lambda paths: _Lines(paths, record))

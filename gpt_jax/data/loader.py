@@ -11,6 +11,7 @@ import traceback
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.data import fields
 
 _END = object()
 _POLL_SECONDS = 0.5  # the queue wakes the consumer at once; this is for a dead thread
@@ -80,7 +81,7 @@ def evaluation_batches(
       status.activity = f'reading samples from {first} on of an evaluation'
       samples = [dataset.sample(n) for n in numbers]
       template = samples[0] if samples else dataset.sample(0)
-      empty = {name: np.zeros_like(value) for name, value in template.items()}
+      empty = {n: np.full_like(v, fields.padding(n)) for n, v in template.items()}
       yield _stack(samples + [empty] * (rows - len(samples)))
 
   return _Prefetch(read(), dataset.prefetch_batches, status)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from gpt_jax.core.errors import DataError
+from gpt_jax.data import fields
 
 _OPEN_BINS = 128
 
@@ -17,7 +18,8 @@ class Packing(Protocol):
   """Numbered samples, and the (start, stop) in the token stream of each one's parts.
 
   A sample has `tokens` and, where documents or padding are marked, `segments` (from 1;
-  0 is padding) and `positions` (from 0 in each segment), all int32 [N].
+  0 is padding) and `positions` (from 0 in each segment); also the store's fields, with
+  their own padding (`fields.py`). All are int32 [N].
   """
 
   def __len__(self) -> int: ...
@@ -48,16 +50,15 @@ class Concat:
     return [(start, min(start + self._seq_len + 1, self._store.num_tokens))]
 
   def sample(self, i):
-    ((start, stop),) = self.spans(i)
-    tokens = np.zeros(self._seq_len + 1, np.int32)
-    tokens[: stop - start] = self._store.read(start, stop)
+    ((start, stop),) = spans = self.spans(i)
+    row = read_row(self._store, spans, self._seq_len + 1)
     if not (self._mask_documents or self._keep_rest):
-      return {'tokens': tokens}
+      return row
     lengths = np.array([stop - start])
     if self._mask_documents:
       lengths = self._document_lengths(start, stop)
     segments, positions = _layout(lengths, self._seq_len + 1)
-    return {'tokens': tokens, 'segments': segments, 'positions': positions}
+    return row | {'segments': segments, 'positions': positions}
 
   def _document_lengths(self, start, stop):
     first, last = np.searchsorted(self._store.offsets, [start, stop - 1], side='right')
@@ -79,8 +80,7 @@ class Windows:
     return [(i, i + self._width)]
 
   def sample(self, i):
-    tokens = self._store.read(i, i + self._width)
-    return {'tokens': np.asarray(tokens, np.int32)}
+    return read_row(self._store, self.spans(i), self._width)
 
 
 class _Bins:
@@ -108,14 +108,10 @@ class _Bins:
 
   def sample(self, i):
     spans = self.spans(i)
-    tokens = np.zeros(self._width, np.int32)
-    filled = 0
-    for start, stop in spans:
-      tokens[filled : filled + stop - start] = self._store.read(start, stop)
-      filled += stop - start
     lengths = np.array([stop - start for start, stop in spans])
     segments, positions = _layout(lengths, self._width)
-    return {'tokens': tokens, 'segments': segments, 'positions': positions}
+    row = read_row(self._store, spans, self._width)
+    return row | {'segments': segments, 'positions': positions}
 
 
 class FirstFit(_Bins):
@@ -144,6 +140,18 @@ class Pad(_Bins):
 
   def _assign(self, lengths):
     return np.arange(len(lengths))
+
+
+def read_row(store, spans, width):
+  """Returns tokens and fields of `spans` side by side, padded to `width`."""
+  row = {}
+  for name, column in {'tokens': store, **store.fields}.items():
+    row[name] = values = np.full(width, fields.padding(name), np.int32)
+    filled = 0
+    for start, stop in spans:
+      values[filled : filled + stop - start] = column.read(start, stop)
+      filled += stop - start
+  return row
 
 
 def has_segments(data):

@@ -12,7 +12,8 @@ import numpy as np
 from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import packing, tokenizers
+from gpt_jax.core.registry import lookup
+from gpt_jax.data import documents, packing, tokenizers
 from gpt_jax.data.token_cache import TokenStore, open_tokens
 
 
@@ -25,6 +26,8 @@ class Dataset:
   num_samples: int  # of an epoch, which ends when the first of the mixed sources does
   num_tokens: int
   stores: dict[str, TokenStore]  # by name in the mixture; '' without one
+  fields: tuple[str, ...]  # of every sample, beside the tokens
+  num_labels: int | None  # classes of field `labels`
   entropy: float | None  # of the source; None in a mixture
   fingerprint: dict[str, str | int | float | bool]  # all that decides what sample n is
   prefetch_batches: int
@@ -83,6 +86,47 @@ def _check_same_fields(data, parts):
     )
 
 
+def declared_fields(data):
+  """Returns the fields of the samples of a DataConfig, sorted; reads no data.
+
+  Those that the entries of its sources declare by `fields.known_fields`.
+  """
+  found = set()
+  for part, _ in members(data).values():
+    make = lookup(sources.SOURCES, part.source, 'data.source')
+    found.update(getattr(make, 'fields', lambda part: ())(part))
+  return tuple(sorted(found))
+
+
+def _with_all_fields(stores, parts):
+  """Returns (fields, stores that have all of them); a mixture's members may lack some.
+
+  Without a `loss_mask` all tokens of a member bear loss, without `labels` none has one.
+  """
+  names = tuple(sorted({name for store in stores.values() for name in store.fields}))
+  filled = {name: store.with_fields(names) for name, store in stores.items()}
+  for name, store in filled.items():
+    if store is None:
+      lacking = sorted(set(names) - set(stores[name].fields))
+      raise ConfigError(
+        f'data.mixture.{name}.source={parts[name].source!r}: has no fields'
+        f' {", ".join(lacking)}, which other members have and which have no default.'
+      )
+  return names, filled
+
+
+def _num_labels(made):
+  """Returns the classes of all sources, None without; they have to agree."""
+  found = {name: one.num_labels for name, one in made.items() if one.num_labels}
+  if len(set(found.values())) > 1:
+    listed = ', '.join(f'{name} {count}' for name, count in found.items())
+    raise ConfigError(
+      f'data.mixture: members have different numbers of classes ({listed}); give all'
+      ' the same data.label_names or data.num_labels.'
+    )
+  return next(iter(found.values()), None)
+
+
 def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   """Returns the `Dataset` of a DataConfig.
 
@@ -93,30 +137,32 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       mixture one after another.
   """
   data = dataclasses.replace(data, seed=seed if data.seed is None else data.seed)
-  packings, weights, stores, entropies = [], [], {}, []
+  stores, made = {}, {}
   fingerprint = _settings(data, tokenizer, for_eval)
   parts = members(data)
   _check_same_fields(data, {name: part for name, (part, _) in parts.items()})
   for name, (part, weight) in parts.items():
-    source = sources.make_source(part)
+    made[name] = source = sources.make_source(part)
     _check_vocabulary(source, tokenizer, part)
-    store = open_tokens(
+    stores[name] = store = open_tokens(
       source,
       tokenizer,
       append_eos=part.append_eos,
       cache_dir=part.cache_dir or cache_dir,
       max_corrupt_records=part.max_corrupt_records,
     )
-    packings.append(packing.pack(store, part, for_eval=for_eval))
-    weights.append(weight)
-    stores[name] = store
-    entropies.append(source.entropy)
     fingerprint |= _member_fingerprint(name, part, source, weight)
     if store.skipped:
       fingerprint |= {_prefix(name) + '.skipped': '; '.join(store.skipped)}
+  fields, stores = _with_all_fields(stores, {name: parts[name][0] for name in parts})
+  packings = [
+    packing.pack(stores[name], part, for_eval=for_eval)
+    for name, (part, _) in parts.items()
+  ]
   if for_eval:
     order = grain.MapDataset.range(sum(map(len, packings)))
   else:
+    weights = [weight for _, weight in parts.values()]
     shuffled = [part.shuffle for part, _ in parts.values()]
     order = _training_order(packings, weights, shuffled, data.seed)
   return Dataset(
@@ -125,7 +171,9 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     num_samples=len(order),
     num_tokens=sum(store.num_tokens for store in stores.values()),
     stores=stores,
-    entropy=entropies[0] if len(entropies) == 1 else None,
+    fields=fields,
+    num_labels=_num_labels(made),
+    entropy=next(iter(made.values())).entropy if len(made) == 1 else None,
     fingerprint=fingerprint,
     prefetch_batches=data.prefetch_batches,
     warn_after_seconds=data.warn_after_seconds,
@@ -170,6 +218,8 @@ def _member_fingerprint(name, part, source, weight):
     described[f'{prefix}.weight'] = weight
     for field in ('packing', 'mask_documents', 'append_eos', 'shuffle'):
       described[f'{prefix}.{field}'] = getattr(part, field)
+  if source.fields:
+    described[f'{prefix}.fields'] = ', '.join(source.fields)
   return described
 
 
@@ -209,6 +259,6 @@ def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
   def texts():
     for source in made:
       for i in range(len(source)):
-        yield from source.pieces(i)
+        yield from documents.texts(source, i)
 
   return tokenizers.build(tokenizer_config, texts, workdir)

@@ -34,6 +34,8 @@ class SentencePieceTokenizer(Tokenizer):
       ) from error
     self.vocab_size = self._model.vocab_size()
     self.eos_id = self._model.eos_id() if self._model.eos_id() >= 0 else None
+    control = filter(self._model.is_control, range(self.vocab_size))
+    self.special_tokens = {self._model.id_to_piece(i): i for i in control}
     self.token_bytes = [self._piece_bytes(i) for i in range(self.vocab_size)]
 
   def _piece_bytes(self, i):

@@ -10,12 +10,15 @@ import numpy as np
 class Source:
   """One split of a corpus: `source[i]` is document i of `len(source)`.
 
-  A document is `{'text': str}`, or `{'tokens': int32 [n]}` in a synthetic language.
-  Subclasses set `fingerprint` and define `__len__` and `__getitem__`.
+  A document is `{'text': str}`, or `{'tokens': int32 [n]}` in a synthetic language;
+  `documents.py` lists what it may be where `fields` are declared. Subclasses set
+  `fingerprint` and define `__len__` and `__getitem__`.
   """
 
   # Flat, with at least `source` and `split`; changes whenever the content does.
   fingerprint: dict[str, Any]
+  fields: tuple[str, ...] = ()  # arrays beside the tokens, see `fields.py`
+  num_labels: int | None = None  # classes of field `labels`
   vocab_size: int | None = None  # documents are ids below it; None: they are text
   entropy: float | None = None  # nats per token that no model can beat, where known
   num_bytes: int | None = None  # of all documents, about; for progress bars
@@ -28,7 +31,7 @@ class Source:
     raise NotImplementedError
 
   def pieces(self, i) -> Iterator[str | np.ndarray]:
-    """Yields document `i` in parts that are tokenized one by one."""
+    """Yields document `i` in parts that are tokenized one by one; without `fields`."""
     document = self[i]
     yield document['tokens'] if 'tokens' in document else document['text']
 

@@ -18,6 +18,7 @@ class TextSource(Source):
   def __init__(self, corpus, split, name, *, is_presplit=False):
     self._corpus = corpus
     self.fingerprint = {'source': name, 'split': split, **corpus.fingerprint}
+    self.fields, self.num_labels = corpus.fields, corpus.num_labels
     self._rule = 'all' if is_presplit else split
     self._indices = None
 
@@ -32,7 +33,8 @@ class TextSource(Source):
 
   @property
   def _is_cut(self):
-    return self._rule != 'all' and len(self._corpus) < splits.MANY_DOCUMENTS
+    is_few = len(self._corpus) < splits.MANY_DOCUMENTS
+    return self._rule != 'all' and is_few and not self.fields
 
   def _documents(self):
     if self._indices is None:
@@ -49,6 +51,8 @@ class TextSource(Source):
     return len(self._documents())
 
   def __getitem__(self, i):
+    if self.fields:
+      return self._corpus.record(self._documents()[i])
     return {'text': ''.join(self.pieces(i))}
 
   def place(self, i):

@@ -12,19 +12,22 @@ from typing import Any
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.core.registry import nearest
+from gpt_jax.data import records
 from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, skip_damaged
+from gpt_jax.data.fields import known_fields
 from gpt_jax.data.text_source import TextSource
 
 
 class _Examples(Corpus):
-  def __init__(self, builder, split, text_field):
+  def __init__(self, builder, split, record):
     self._examples = builder.as_data_source(split=split)
-    self._name, self._field = builder.name, text_field
+    self._name, self._record = builder.name, record
+    self.fields, self.num_labels = record.fields, record.num_labels
     self.fingerprint = {
       'name': builder.name,
       'version': str(builder.version),
       'examples': len(self._examples),
-      'text_field': text_field,
+      **record.fingerprint,
       'files': _shard_digest(builder.info.splits[split].filepaths),
     }
     whole = builder.info.splits.values()
@@ -35,14 +38,19 @@ class _Examples(Corpus):
     return len(self._examples)
 
   def document(self, i):
+    return self._record.first_text(self._read(i), self.place(i)).encode()
+
+  def record(self, i):
+    return self._record.document(self._read(i), self.place(i))
+
+  def _read(self, i):
     try:
-      text = self._examples[i][self._field]
+      return self._examples[i]
     except READ_ERRORS as error:
       raise DataError(
         f'{self.place(i)} (from 0) is damaged ({first_line(error)}); prepare the set'
         ' again, or allow data.max_corrupt_records records to be left out.'
       ) from error
-    return text.encode() if isinstance(text, str) else text
 
   def place(self, i):
     return f'TFDS set {self._name}, example {i}'
@@ -54,6 +62,7 @@ def _shard_digest(paths):
   return hashlib.sha256(repr(sorted(listed)).encode()).hexdigest()[:16]
 
 
+@known_fields(records.declared_fields)
 def make(data):
   """Returns the source of the prepared set `data.name` at `data.split`.
 
@@ -64,14 +73,9 @@ def make(data):
       'data.name is empty: data.source="tfds" needs NAME or NAME:VERSION.'
     )
   builder = _prepared_builder(data)
-  features: Any = builder.info.features  # a dict of them in every set that has fields
-  if data.text_field not in features:
-    raise DataError(
-      f'data.text_field={data.text_field!r}: {data.name} has the fields'
-      f' {", ".join(sorted(features))}; set data.text_field to the one with the text.'
-    )
+  record = _record(data, builder.info.features)
   try:
-    corpus = _Examples(builder, data.split, data.text_field)
+    corpus = _Examples(builder, data.split, record)
   except ValueError as error:
     raise DataError(
       f'data.split={data.split!r}: {data.name} has {", ".join(builder.info.splits)};'
@@ -81,6 +85,27 @@ def make(data):
     raise DataError(f'data.split={data.split!r}: no examples of {data.name} lie in it.')
   corpus = skip_damaged(corpus, data)
   return TextSource(corpus, data.split, data.source, is_presplit=True)
+
+
+def _record(data, features: Any):  # a dict of them in every set that has fields
+  options = ('prompt_field', 'response_field') if data.prompt_field else ('text_field',)
+  for option in (*options, *(('label_field',) if data.label_field else ())):
+    name = getattr(data, option)
+    if name not in features:
+      raise DataError(
+        f'data.{option}={name!r}: {data.name} has the fields'
+        f' {", ".join(sorted(features))}; set data.{option} to one of them.'
+      )
+  if not data.label_field:
+    return records.Record(data)
+  label = features[data.label_field]
+  num_labels = getattr(label, 'num_classes', data.num_labels)
+  if num_labels is None and not data.label_names:
+    raise DataError(
+      f'data.label_field={data.label_field!r}: {data.name} does not say how many'
+      ' classes it has; set data.num_labels or data.label_names.'
+    )
+  return records.Record(data, getattr(label, 'names', ()), num_labels)
 
 
 def _prepared_builder(data):

@@ -2,48 +2,72 @@
 
 `CACHE/tokens-KEY/` holds `tokens.bin` (uint16, or uint32 for large vocabularies),
 `offsets.bin` (int64: where each document starts, then the total), `checks.bin` (the
-CRC-32 of each block of tokens) and `meta.json`.
+CRC-32 of each block of tokens), a `FIELD.bin` with a `FIELD.checks.bin` for each field
+of the source, and `meta.json`. `token_build.py` writes them.
 """
 
-import array
-import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import pathlib
 import shutil
-import sys
-import time
 import uuid
 import zlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError, StorageError
+from gpt_jax.data import fields, token_build
+from gpt_jax.data.checksums import BLOCK_BYTES, BlockChecksums, damaged
 
 _FORMAT = 2
-_BLOCK_BYTES = 1 << 16  # of tokens.bin, for one checksum
-_BATCH_CHARS = 8 << 20  # text in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """The values of one field of all tokens."""
+
+  values: np.ndarray  # [total]
+  checksums: BlockChecksums | None = None  # None: values that came from no file
+
+  def read(self, start, stop):
+    """Returns values `start` to `stop`; DataError where they are not as written."""
+    if self.checksums is not None:
+      self.checksums.verify(start, stop)
+    return self.values[start:stop]
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenStore:
-  """Tokens of one split of one source, documents one after another."""
+  """Tokens of one split of one source, documents one after another, and its fields."""
 
   tokens: np.ndarray  # uint16 or uint32 [total], memory-mapped
   offsets: np.ndarray  # int64 [documents + 1]
-  checksums: 'BlockChecksums | None' = None  # None: tokens that came from no file
+  checksums: BlockChecksums | None = None  # None: tokens that came from no file
   skipped: tuple[str, ...] = ()  # place and reason of each record left out
+  fields: Mapping[str, Column] = dataclasses.field(default_factory=dict)
 
   def read(self, start, stop):
     """Returns tokens `start` to `stop`; DataError where they are not as written."""
     if self.checksums is not None:
       self.checksums.verify(start, stop)
     return self.tokens[start:stop]
+
+  def with_fields(self, names):
+    """Returns a store that has all of `names`; None where one has no default.
+
+    A field that is not there has its value `absent` everywhere.
+    """
+    added = {}
+    for name in names:
+      if name not in self.fields:
+        value = fields.field(name).absent
+        if value is None:
+          return None
+        added[name] = Column(np.broadcast_to(np.int32(value), len(self.tokens)))
+    return dataclasses.replace(self, fields={**self.fields, **added})
 
   @property
   def num_tokens(self):
@@ -52,38 +76,6 @@ class TokenStore:
   @property
   def num_documents(self):
     return len(self.offsets) - 1
-
-
-class BlockChecksums:
-  """CRC-32 of the blocks of a token file; each is compared once, at its first use."""
-
-  def __init__(self, path, tokens, sums):
-    self._path, self._sums = path, sums
-    self._bytes, self._width = tokens.view(np.uint8), tokens.itemsize
-    self._is_verified = np.zeros(len(sums), bool)
-
-  def verify(self, start, stop):
-    first = start * self._width // _BLOCK_BYTES
-    last = -(-stop * self._width // _BLOCK_BYTES)
-    if self._is_verified[first:last].all():
-      return
-    for block in range(first, last):
-      begin = block * _BLOCK_BYTES
-      content = self._bytes[begin : begin + _BLOCK_BYTES]
-      if zlib.crc32(content) != self._sums[block]:
-        raise _damaged(
-          self._path,
-          f'tokens {begin // self._width} to'
-          f' {(begin + len(content)) // self._width - 1} are not as written',
-        )
-      self._is_verified[block] = True  # idempotent, so threads need no lock
-
-
-def _damaged(path, what):
-  return DataError(
-    f'{path}: {what}. It is a copy of the source: delete {path.parent}, and the next'
-    ' start builds it again.'
-  )
 
 
 def open_tokens(
@@ -108,29 +100,39 @@ def open_tokens(
       f' {len(skipped)} damaged record(s):\n{listed}\nAllow as many, or replace these'
       ' files by good copies.'
     )
-  tokens = _mapped(folder / 'tokens.bin', meta['dtype'], meta['tokens'])
   offsets = _mapped(folder / 'offsets.bin', np.int64, meta['documents'] + 1)
-  blocks = -(-tokens.nbytes // _BLOCK_BYTES)
-  sums = _mapped(folder / 'checks.bin', np.uint32, blocks)
-  for name, values in (('offsets.bin', offsets), ('checks.bin', sums)):
-    if zlib.crc32(values.tobytes()) != meta['crc32'][name]:
-      raise _damaged(folder / name, 'is not as written')
-  checksums = BlockChecksums(folder / 'tokens.bin', tokens, sums)
-  return TokenStore(tokens, offsets, checksums, skipped)
+  _check_crc32(folder / 'offsets.bin', offsets, meta)
+  columns = {
+    name: Column(*_checked(folder, name, f'{name}.checks.bin', dtype, meta))
+    for name, dtype in meta.get('fields', {}).items()
+  }
+  tokens, checksums = _checked(folder, 'tokens', 'checks.bin', meta['dtype'], meta)
+  return TokenStore(tokens, offsets, checksums, skipped, columns)
+
+
+def _checked(folder, name, sums_name, dtype, meta):
+  """Returns (values, BlockChecksums) of `NAME.bin`, one value a token."""
+  path = folder / f'{name}.bin'
+  values = _mapped(path, dtype, meta['tokens'])
+  blocks = -(-values.nbytes // BLOCK_BYTES)
+  sums = _mapped(folder / sums_name, np.uint32, blocks)
+  _check_crc32(folder / sums_name, sums, meta)
+  return values, BlockChecksums(path, values, sums)
+
+
+def _check_crc32(path, values, meta):
+  if zlib.crc32(values.tobytes()) != meta['crc32'][path.name]:
+    raise damaged(path, 'is not as written')
 
 
 def _read_meta(path):
   try:
     meta = json.loads(path.read_text())
-    if meta.pop('self_crc32') == _crc32_of(meta):
+    if meta.pop('self_crc32') == token_build.crc32_of(meta):
       return meta
   except (OSError, ValueError, KeyError, AttributeError):
     pass
-  raise _damaged(path, 'is not as written')
-
-
-def _crc32_of(meta):
-  return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+  raise damaged(path, 'is not as written')
 
 
 def _mapped(path, dtype, length):
@@ -138,14 +140,16 @@ def _mapped(path, dtype, length):
     # A plain array over the map: slicing np.memmap itself takes several times as long.
     values = np.memmap(path, dtype, 'r').view(np.ndarray)
   except (OSError, ValueError) as error:
-    raise _damaged(path, f'cannot be read ({error})') from error
+    raise damaged(path, f'cannot be read ({error})') from error
   if len(values) != length:
-    raise _damaged(path, f'has {len(values)} values instead of {length}')
+    raise damaged(path, f'has {len(values)} values instead of {length}')
   return values
 
 
 def _key(source, tokenizer, append_eos):
   described = [_FORMAT, source.fingerprint, tokenizer.fingerprint, append_eos]
+  if source.fields:
+    described.append(list(source.fields))
   return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -154,7 +158,7 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   try:
     fresh.mkdir(parents=True)
-    _write(source, tokenizer, append_eos, fresh, show_progress)
+    token_build.write(source, tokenizer, append_eos, fresh, show_progress)
     fresh.rename(folder)
   except OSError as error:
     # Another process may have been first: then its files are the same as ours.
@@ -165,120 +169,3 @@ def _build(source, tokenizer, append_eos, folder, show_progress):
       ) from error
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _write(source, tokenizer, append_eos, folder, show_progress):
-  dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-  end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
-  end = np.array(end, dtype)
-  offsets, total, started = array.array('q', [0]), 0, time.monotonic()
-  with (
-    open(folder / 'tokens.bin', 'wb') as file,
-    _progress(source, show_progress) as advance,
-  ):
-    for document, is_last, ids in _encoded(source, tokenizer, advance):
-      _check_range(ids, tokenizer, source, document, total - offsets[-1])
-      file.write(ids.astype(dtype).tobytes())
-      total += len(ids)
-      if is_last and total > offsets[-1]:
-        file.write(end.tobytes())
-        total += len(end)
-        offsets.append(total)
-  if not total:
-    raise DataError(
-      f'{_named(source)}: no tokens; the documents of this split are empty.'
-    )
-  (folder / 'offsets.bin').write_bytes(offsets.tobytes())
-  sums = _sums(folder / 'tokens.bin')
-  (folder / 'checks.bin').write_bytes(sums.tobytes())
-  meta = {
-    'dtype': np.dtype(dtype).name,
-    'tokens': total,
-    'documents': len(offsets) - 1,
-    'source': source.fingerprint,
-    'tokenizer': tokenizer.fingerprint,
-    'append_eos': append_eos,
-    'skipped': list(source.skipped.values()),
-    'crc32': {
-      'offsets.bin': zlib.crc32(offsets.tobytes()),
-      'checks.bin': zlib.crc32(sums.tobytes()),
-    },
-  }
-  meta['self_crc32'] = _crc32_of(meta)
-  (folder / 'meta.json').write_text(json.dumps(meta, indent=2))
-  logging.info(
-    'tokenized %s: %d documents, %d tokens, %.1f s',
-    *(_named(source), len(offsets) - 1, total, time.monotonic() - started),
-  )
-
-
-def _sums(path):
-  with open(path, 'rb') as file:
-    blocks = iter(lambda: file.read(_BLOCK_BYTES), b'')
-    return np.array([zlib.crc32(block) for block in blocks], np.uint32)
-
-
-def _named(source):
-  fields = source.fingerprint
-  return f'data.source={fields["source"]!r} data.split={fields["split"]!r}'
-
-
-def _check_range(ids, tokenizer, source, document, position):
-  bad = (ids < 0) | (ids >= tokenizer.vocab_size)
-  if bad.any():
-    where = int(np.argmax(bad))
-    raise DataError(
-      f'{_named(source)}: token {int(ids[where])} at position {position + where} of'
-      f' document {document} is outside the vocabulary (0..{tokenizer.vocab_size - 1}).'
-    )
-
-
-def _encoded(source, tokenizer, advance):
-  for parts in _batches(source):
-    texts = [part for _, _, part in parts if isinstance(part, str)]
-    try:
-      encoded = iter(tokenizer.encode_batch(texts))
-    except DataError as error:
-      raise DataError(
-        f'{_named(source)}, documents from {parts[0][0]}: {error}'
-      ) from error
-    for document, is_last, part in parts:
-      yield document, is_last, next(encoded) if isinstance(part, str) else part
-      advance(part)
-
-
-def _batches(source):
-  """Yields lists of (document, whether its last part, text or ids) of about 8 MB."""
-  batch, size = [], 0
-  for document, is_last, part in _parts(source):
-    batch.append((document, is_last, part))
-    size += len(part)
-    if size >= _BATCH_CHARS:
-      yield batch
-      batch, size = [], 0
-  if batch:
-    yield batch
-
-
-def _parts(source) -> Iterator[tuple[int, bool, Any]]:
-  for document in range(len(source)):
-    pieces = source.pieces(document)
-    waiting = next(pieces, None)
-    for piece in pieces:
-      yield document, False, waiting
-      waiting = piece
-    if waiting is not None:
-      yield document, True, waiting
-
-
-@contextlib.contextmanager
-def _progress(source, show):
-  """Yields `advance(part)`, which moves a bar on a terminal, nothing elsewhere."""
-  from rich.console import Console
-  from rich.progress import Progress
-
-  is_shown = show and sys.stderr.isatty()
-  bar = Progress(console=Console(stderr=True), transient=True, disable=not is_shown)
-  task = bar.add_task(f'tokenizing {_named(source)}', total=source.num_bytes)
-  with bar:
-    yield lambda part: bar.advance(task, len(part))

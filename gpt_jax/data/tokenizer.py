@@ -5,12 +5,15 @@ import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError
 
 DEFINITION = 'definition.json'  # all of a saved tokenizer but its model file
+END = '<|endoftext|>'
 
 
 class Tokenizer:
@@ -21,6 +24,17 @@ class Tokenizer:
   eos_id: int | None = None
   token_bytes: list[bytes]  # UTF-8 that each id stands for; b'' for special tokens
   model_file: str | None = None
+  # Name -> id of the tokens that no text is encoded as.
+  special_tokens: Mapping[str, int] = MappingProxyType({})
+
+  def special_id(self, name):
+    """Returns the id of a special token. Raises DataError for an unknown name."""
+    if name not in self.special_tokens:
+      raise DataError(
+        f'special token {name!r}: the {self.name} tokenizer has'
+        f' {", ".join(sorted(self.special_tokens)) or "none"}.'
+      )
+    return self.special_tokens[name]
 
   def encode(self, text):
     """Returns int32 [n], without special tokens, whatever the text looks like."""

@@ -16,7 +16,7 @@ import numpy as np
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import bpe, sentencepieces
-from gpt_jax.data.tokenizer import DEFINITION, Tokenizer, known_size
+from gpt_jax.data.tokenizer import DEFINITION, END, Tokenizer, known_size
 
 
 class ByteTokenizer(Tokenizer):
@@ -24,6 +24,7 @@ class ByteTokenizer(Tokenizer):
 
   name, vocab_size, eos_id = 'byte', 257, 256
   token_bytes = [bytes([i]) for i in range(256)] + [b'']
+  special_tokens = {END: 256}
 
   def encode(self, text):
     return np.frombuffer(text.encode(), np.uint8).astype(np.int32)

@@ -32,9 +32,15 @@ def input_segments(batch):
 
 
 def next_token_weights(batch):
-  """Returns 1.0 where a token and its successor share a document, float32 [B, T]."""
-  if 'segments' not in batch:
-    return jnp.ones_like(batch['tokens'][:, 1:], jnp.float32)
-  segments_BT, next_segments_BT = split(batch['segments'])
-  is_same_BT = (segments_BT == next_segments_BT) & (next_segments_BT != 0)
-  return is_same_BT.astype(jnp.float32)
+  """Returns 1.0 where a token and its successor share a document, float32 [B, T].
+
+  0.0 where the `loss_mask` of the successor is 0: such tokens are only read.
+  """
+  weights_BT = jnp.ones_like(batch['tokens'][:, 1:], jnp.float32)
+  if 'segments' in batch:
+    segments_BT, next_segments_BT = split(batch['segments'])
+    is_same_BT = (segments_BT == next_segments_BT) & (next_segments_BT != 0)
+    weights_BT = is_same_BT.astype(jnp.float32)
+  if 'loss_mask' in batch:
+    weights_BT *= batch['loss_mask'][:, 1:]
+  return weights_BT

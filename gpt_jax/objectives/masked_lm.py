@@ -12,9 +12,10 @@ from gpt_jax.objectives.example import Example, Objective
 def make(cfg, *, vocab, seq_len):
   """Returns the masked objective; loss falls on the selected tokens only.
 
-  Each token is selected with probability `mask_rate`, padding and the end token never,
-  and becomes [MASK] (id `vocab.size`), a token drawn from [0, vocab.size), or stays, by
-  `mask_split`. Raises ConfigError unless that is three shares that sum to 1.
+  Each token is selected with probability `mask_rate`, padding, the end token and those
+  whose `loss_mask` is 0 never, and becomes [MASK] (id `vocab.size`), a token drawn from
+  [0, vocab.size), or stays, by `mask_split`. Raises ConfigError unless that is three
+  shares that sum to 1.
   """
   del seq_len
   split = cfg.mask_split
@@ -29,6 +30,8 @@ def make(cfg, *, vocab, seq_len):
     is_selected_BT = jax.random.bernoulli(select_rng, cfg.mask_rate, tokens_BT.shape)
     if segments_BT is not None:
       is_selected_BT &= segments_BT != 0
+    if 'loss_mask' in batch:
+      is_selected_BT &= batch['loss_mask'][:, :-1] != 0
     if vocab.eos_id is not None:
       is_selected_BT &= tokens_BT != vocab.eos_id
     draw_BT = jax.random.uniform(split_rng, tokens_BT.shape)

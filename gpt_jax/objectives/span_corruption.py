@@ -53,6 +53,11 @@ def make(cfg, *, vocab, seq_len):
 
   def build(batch, rng):
     tokens_BN = batch['tokens']
+    if 'loss_mask' in batch:
+      raise ConfigError(
+        'objective.name="span_corruption": removes spans anywhere and cannot spare the'
+        ' tokens without loss (data.prompt_field); use prefix_lm or causal_lm.'
+      )
     source_BM, sentinel_BM = _arrange(
       layout, *_random_spans(layout, rng, len(tokens_BN))
     )

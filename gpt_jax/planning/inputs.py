@@ -45,6 +45,7 @@ def abstract_batch(program):
   parts = [part for part, _ in pipeline.members(data).values()]
   has_segments = any(map(packing.has_segments, parts))
   names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)
+  names += pipeline.declared_fields(data)
   shape = jax.ShapeDtypeStruct(
     (rows, data.seq_len + 1), jnp.int32, sharding=program.batch_sharding
   )

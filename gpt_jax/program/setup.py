@@ -5,7 +5,7 @@ import os
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.data import SOURCES, pipeline, tokenizers
+from gpt_jax.data import SOURCES, pipeline, records, tokenizers
 from gpt_jax.objectives import masked_lm, prefix_lm
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
@@ -32,6 +32,7 @@ RULES = (
   lambda config: prefix_lm.problems(config.objective),
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
+  lambda config: records.problems(config.data),
   attention.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS`."""

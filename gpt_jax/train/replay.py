@@ -12,7 +12,7 @@ import numpy as np
 from gpt_jax import data as sources
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import pipeline
+from gpt_jax.data import documents, pipeline
 from gpt_jax.objectives import losses
 from gpt_jax.program import restore, setup
 from gpt_jax.program.loss import logits
@@ -127,7 +127,7 @@ class _Documents:
       return document
     if member not in self._numbers:
       self._numbers[member] = [
-        i for i in range(len(source)) if any(map(len, source.pieces(i)))
+        i for i in range(len(source)) if not documents.is_empty(source, i)
       ]
     return self._numbers[member][document]
 

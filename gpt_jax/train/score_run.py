@@ -8,6 +8,7 @@ import numpy as np
 from gpt_jax import objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
 from gpt_jax.program import restore, setup
 from gpt_jax.program.batches import evaluate_sets
@@ -89,9 +90,11 @@ def _tokens(dataset):
 
 
 def _require_text(config):
-  if not objectives.describe(config).predicts_text or config.data.mixture:
+  has_mask = 'loss_mask' in pipeline.declared_fields(config.data)
+  if not objectives.describe(config).predicts_text or config.data.mixture or has_mask:
     raise ConfigError(
-      '--baselines: counts need one source of text read left to right; this run has'
-      f' objective.name={config.objective.name!r}'
-      + (' and a mixture.' if config.data.mixture else '.')
+      '--baselines: counts need one source of text read left to right, all of it'
+      f' scored; this run has objective.name={config.objective.name!r}'
+      + (', a mixture' if config.data.mixture else '')
+      + (', tokens without loss (data.prompt_field).' if has_mask else '.')
     )

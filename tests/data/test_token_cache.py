@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import DataError, StorageError
-from gpt_jax.data import token_cache
+from gpt_jax.data import token_build, token_cache
 from gpt_jax.data.source import Source
 from gpt_jax.data.tokenizers import ByteTokenizer, IdsTokenizer
 
@@ -50,7 +50,7 @@ def test_documents_are_concatenated_with_end_tokens_and_offsets(tmp_path):
 def test_small_batches_of_text_give_the_same_store(tmp_path, monkeypatch):
   source = Texts('abc', 'de', 'fghij', 'k')
   whole = open_tokens(source, tmp_path / 'whole')
-  monkeypatch.setattr(token_cache, '_BATCH_CHARS', 1)
+  monkeypatch.setattr(token_build, '_BATCH_CHARS', 1)
   parts = open_tokens(source, tmp_path / 'parts')
   np.testing.assert_array_equal(whole.tokens, parts.tokens)
   np.testing.assert_array_equal(whole.offsets, parts.offsets)

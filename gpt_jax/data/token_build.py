@@ -1,0 +1,173 @@
+"""Writes the files of the token cache: documents tokenized in batches of texts."""
+
+import array
+import contextlib
+import json
+import logging
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.data import checksums, documents, fields
+
+_BATCH_CHARS = 8 << 20  # text in memory at once
+
+
+def write(source, tokenizer, append_eos, folder, show_progress):
+  """Writes tokens, offsets, fields, their checksums and meta.json into `folder`."""
+  fields.check(source.fields)
+  dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+  end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
+  offsets, started = array.array('q', [0]), time.monotonic()
+  with (
+    _progress(source, show_progress) as advance,
+    _Files(folder, dtype, source.fields) as files,
+  ):
+    lengths = []  # of the pieces of the present document
+    for number, is_last, piece, ids in _encoded(source, tokenizer, advance):
+      position = files.num_tokens - offsets[-1]
+      _check_range(ids, tokenizer, source, number, position)
+      files.add_tokens(ids)
+      lengths.append((piece, len(ids)))
+      if is_last and files.num_tokens > offsets[-1]:
+        files.add_tokens(np.array(end, dtype))
+        files.add_fields(lengths, bool(end))
+        offsets.append(files.num_tokens)
+      if is_last:
+        lengths = []
+  if not files.num_tokens:
+    raise DataError(
+      f'{_named(source)}: no tokens; the documents of this split are empty.'
+    )
+  (folder / 'offsets.bin').write_bytes(offsets.tobytes())
+  meta = {
+    'dtype': np.dtype(dtype).name,
+    'tokens': files.num_tokens,
+    'documents': len(offsets) - 1,
+    'source': source.fingerprint,
+    'tokenizer': tokenizer.fingerprint,
+    'append_eos': append_eos,
+    'skipped': list(source.skipped.values()),
+    'fields': {name: fields.field(name).dtype.__name__ for name in source.fields},
+    'crc32': {'offsets.bin': zlib.crc32(offsets.tobytes()), **files.write_checksums()},
+  }
+  meta['self_crc32'] = crc32_of(meta)
+  (folder / 'meta.json').write_text(json.dumps(meta, indent=2))
+  logging.info(
+    'tokenized %s: %d documents, %d tokens, %.1f s',
+    *(_named(source), len(offsets) - 1, files.num_tokens, time.monotonic() - started),
+  )
+
+
+def crc32_of(meta):
+  """Returns the checksum of the content of meta.json."""
+  return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+
+
+class _Files:
+  """The files of tokens and fields, open for writing; a context manager."""
+
+  def __init__(self, folder, dtype, names):
+    self._folder, self._dtype, self._stack = folder, dtype, contextlib.ExitStack()
+    self._files = {
+      name: self._stack.enter_context(open(folder / f'{name}.bin', 'wb'))
+      for name in ('tokens', *names)
+    }
+    self.num_tokens = 0
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self._stack.close()
+
+  def add_tokens(self, ids):
+    self._files['tokens'].write(ids.astype(self._dtype).tobytes())
+    self.num_tokens += len(ids)
+
+  def add_fields(self, lengths, has_end):
+    for name in self._files.keys() - {'tokens'}:
+      values = documents.aligned(name, lengths, has_end)
+      self._files[name].write(values.tobytes())
+
+  def write_checksums(self):
+    """Writes the sums of each file's blocks; returns {their file: its crc32}."""
+    result = {}
+    for name in self._files:
+      sums = checksums.of_file(self._folder / f'{name}.bin').tobytes()
+      sums_name = 'checks.bin' if name == 'tokens' else f'{name}.checks.bin'
+      (self._folder / sums_name).write_bytes(sums)
+      result[sums_name] = zlib.crc32(sums)
+    return result
+
+
+def _named(source):
+  fields = source.fingerprint
+  return f'data.source={fields["source"]!r} data.split={fields["split"]!r}'
+
+
+def _check_range(ids, tokenizer, source, document, position):
+  bad = (ids < 0) | (ids >= tokenizer.vocab_size)
+  if bad.any():
+    where = int(np.argmax(bad))
+    raise DataError(
+      f'{_named(source)}: token {int(ids[where])} at position {position + where} of'
+      f' document {document} is outside the vocabulary (0..{tokenizer.vocab_size - 1}).'
+    )
+
+
+def _encoded(source, tokenizer, advance):
+  """Yields (document, whether its last piece, Piece, ids)."""
+  for batch in _batches(source, tokenizer):
+    texts = [p.content for _, _, p in batch if isinstance(p.content, str)]
+    try:
+      encoded = iter(tokenizer.encode_batch(texts))
+    except DataError as error:
+      raise DataError(
+        f'{_named(source)}, documents from {batch[0][0]}: {error}'
+      ) from error
+    for document, is_last, piece in batch:
+      ids = piece.content
+      yield document, is_last, piece, next(encoded) if isinstance(ids, str) else ids
+      advance(piece.content)
+
+
+def _batches(source, tokenizer):
+  """Yields lists of (document, whether its last piece, Piece) of about 8 MB."""
+  batch, size = [], 0
+  for document, is_last, piece in _pieces(source, tokenizer):
+    batch.append((document, is_last, piece))
+    size += len(piece.content)
+    if size >= _BATCH_CHARS:
+      yield batch
+      batch, size = [], 0
+  if batch:
+    yield batch
+
+
+def _pieces(source, tokenizer) -> Iterator[tuple[int, bool, documents.Piece]]:
+  for document in range(len(source)):
+    waiting = None
+    for piece in documents.pieces(source, document, tokenizer):
+      if waiting is not None:
+        yield document, False, waiting
+      waiting = piece
+    if waiting is not None:
+      yield document, True, waiting
+
+
+@contextlib.contextmanager
+def _progress(source, show):
+  """Yields `advance(part)`, which moves a bar on a terminal, nothing elsewhere."""
+  from rich.console import Console
+  from rich.progress import Progress
+
+  is_shown = show and sys.stderr.isatty()
+  bar = Progress(console=Console(stderr=True), transient=True, disable=not is_shown)
+  task = bar.add_task(f'tokenizing {_named(source)}', total=source.num_bytes)
+  with bar:
+    yield lambda part: bar.advance(task, len(part))

@@ -130,6 +130,37 @@ def test_the_recipe_for_a_source_splits_without_overlap(my_ideas):
   assert len(texts) == len(set(texts)) == 100 * 100
 
 
+def test_the_recipe_for_fields_masks_prompts_and_labels(my_ideas, tmp_path):
+  overrides = {
+    'data.source': 'my_ideas.sorting:make',
+    'data.packing': 'pad',
+    'data.seq_len': 16,
+  }
+  config = setup.resolve(base.get_config(), overrides)
+  tokenizer = setup.open_tokenizer(config, tmp_path)
+  dataset = setup.open_training_data(config, tokenizer, tmp_path)
+  assert dataset.num_labels == 2 and dataset.fields == ('labels', 'loss_mask')
+  seen = set()
+  for n in range(len(dataset)):
+    row = dataset.sample(n)
+    number = tokenizer.decode(row['tokens'][:9])[5:8]
+    bears_loss = row['tokens'][row['loss_mask'] == 1]
+    assert tokenizer.decode(bears_loss) == ''.join(sorted(number))
+    labels = row['labels'][row['labels'] >= 0].tolist()
+    assert labels == [number == ''.join(sorted(number))]
+    seen.update(labels)
+  assert seen == {0, 1}
+  program = types.SimpleNamespace(
+    config=config, horizon=horizon_of(8), batch_sharding=None
+  )
+  assert {'loss_mask', 'labels'} < set(inputs.abstract_batch(program))
+
+
+def horizon_of(batch_size):
+  stage = types.SimpleNamespace(batch_size=batch_size)
+  return types.SimpleNamespace(stages=[stage])
+
+
 def small_gpt(**fields):
   """Returns a small GPT with `fields` of ModelConfig, whatever their choices."""
   config = small_models.resolve()

@@ -50,7 +50,7 @@ def pieces(source, i, tokenizer):
     return
   document = source[i]
   where = source.place(i) or f'document {i}'
-  _check(document, source.fields, where)
+  _check(document, source.fields, source.num_labels, where)
   given = {name: document[name] for name in source.fields if name in document}
   for part, bears_loss in _parts(document):
     if isinstance(part, Special):
@@ -88,7 +88,7 @@ def _parts(document):
   return [(document['tokens'] if 'tokens' in document else document['text'], True)]
 
 
-def _check(document, names, where):
+def _check(document, names, num_labels, where):
   kinds = [kind for kind in _KINDS if kind in document]
   if len(kinds) != 1 or ('prompt' in document) != ('response' in document):
     raise DataError(
@@ -101,6 +101,10 @@ def _check(document, names, where):
     )
   if 'label' in document and 'labels' not in names:
     raise DataError(f"{where}: has 'label', but fields={names} lack 'labels'.")
+  label = document.get('label', 0)
+  if label < 0 or (num_labels and label >= num_labels):
+    known = f'0 to {num_labels - 1}' if num_labels else '0 or more'
+    raise DataError(f'{where}: label={label}; expected {known}.')
   for name in names:
     if name in document:
       if 'tokens' not in document or len(document[name]) != len(document['tokens']):

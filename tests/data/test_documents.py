@@ -160,10 +160,19 @@ def test_fields_given_beside_ids_are_kept_as_they_are(tmp_path):
     ({'tokens': np.array([1])}, "no field 'hardness'"),
     ({'text': 'a', 'label': 1, 'hardness': [1]}, "has 'label'.*lack 'labels'"),
     ({'prompt': 'a'}, 'expected one of text, tokens'),
+    ({'text': 'a'}, "no field 'hardness'"),
   ):
     bad = Documents(document, fields=('hardness',))
     with pytest.raises(DataError, match=f'document 0.*{message}'):
       open_tokens(bad, tmp_path / 'bad', IdsTokenizer(8))
+
+
+@pytest.mark.parametrize('label, known', [(2, '0 to 1'), (-1, '0 to 1')])
+def test_a_label_outside_the_classes_is_refused(label, known, tmp_path):
+  source = Documents({'text': 'a', 'label': label})
+  source.num_labels = 2
+  with pytest.raises(DataError, match=f'document 0: label={label}; expected {known}'):
+    open_tokens(source, tmp_path)
 
 
 def test_a_prompt_without_a_declared_mask_is_refused(tmp_path):

@@ -26,6 +26,7 @@ def get_config():
   model.layer_pattern = ('global',)  # repeated over layers; 'local:W': last W keys only
   model.block = 'serial'  # parallel: attention and MLP after one norm (PaLM, GPT-J)
   model.position = 'learned'  # sinusoidal, rope, alibi, none
+  model.position_options = dict()  # of the encoding, for one that declares any
   model.rope_theta = 10_000.0  # base of the wavelengths
   model.rope_scaling = 'none'  # linear (interpolation), ntk, llama3
   model.rope_factor = 1.0  # how many times the context of the original training
@@ -62,6 +63,7 @@ def get_config():
   attention.kernel = 'auto'  # by devices, model and row length; the choice is logged
   attention.softcap = 0.0  # c: scores -> c tanh(scores / c); 0: off
   attention.scale = None  # of q.k; None: 1/sqrt(head_dim), under muP 1/head_dim
+  attention.options = dict()  # of the kernel, for one that declares any
 
   config.parallel = parallel = ConfigDict()
   # Devices along each mesh axis; -1: those that are left. With another -1, data=-1 is
@@ -107,11 +109,13 @@ def get_config():
   generator.max_depth = 4  # dyck: open brackets
   generator.min_period = 8  # induction: length of the repeated segment, from ...
   generator.max_period = 32  # ... to
+  data.options = dict()  # of the source, for one that declares any
 
   config.tokenizer = tokenizer = ConfigDict()
   tokenizer.name = 'byte'  # char bpe gpt2 sentencepiece json
   tokenizer.path = ''  # gpt2: folder of encoder.json and vocab.bpe; else the file
   tokenizer.vocab_size = 1024  # bpe: tokens to learn from the training split
+  tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
   objective.name = 'causal_lm'  # prefix_lm masked_lm span_corruption
@@ -124,6 +128,7 @@ def get_config():
   objective.span_mean = 3.0  # span_corruption: mean span length
   objective.prefix_min = 0.25  # prefix_lm: fraction of the row, uniform from ...
   objective.prefix_max = 0.75  # ... to
+  objective.options = dict()  # of the objective, for one that declares any
 
   config.optimizer = optimizer = ConfigDict()
   optimizer.name = 'adamw'  # adafactor lion muon sgd
@@ -145,6 +150,7 @@ def get_config():
   # After each update: keep_zeros (of kernels and embeddings: a pruned model trains on)
   # or "my_package.my_file:make"; '': nothing.
   optimizer.post_update = ''
+  optimizer.options = dict()  # of the optimizer, for one that declares any
 
   config.schedule = schedule = ConfigDict()
   schedule.name = 'cosine'  # linear inverse_sqrt wsd constant
@@ -154,6 +160,7 @@ def get_config():
   schedule.decay_tokens = None  # ... in tokens; both None: end of the run
   schedule.final_fraction = 0.1  # of the peak, after the decay
   schedule.cooldown_fraction = 0.2  # wsd: last fraction of the run, which decays
+  schedule.options = dict()  # of the schedule, for one that declares any
 
   config.train = train = ConfigDict()
   train.steps = 1000  # length of the run, in steps or ...

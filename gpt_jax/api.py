@@ -20,6 +20,7 @@ from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
+from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.program import restore, setup
 from gpt_jax.workdir.paths import Workdir
@@ -121,7 +122,9 @@ def _read_config(workdir):
 
 def _abstract_model(config):
   """Returns (model, its parameters as shapes on one device)."""
-  _, attend = attention.choose_kernel(config)
+  _, attend = attention.choose_kernel(
+    config, has_slopes=positions.has_slopes(config.model)
+  )
   model = GPT(config.model, attend)
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))

@@ -1,6 +1,5 @@
 """The recipes of docs/extending.md: one program of all plug-ins, and each alone."""
 
-import dataclasses
 import importlib
 import re
 import sys
@@ -17,9 +16,9 @@ from gpt_jax.benchmarks import workload
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import loader
 from gpt_jax.data.token_cache import TokenStore
-from gpt_jax.model import layers, positions
 from gpt_jax.planning import inputs
 from gpt_jax.program import setup
 from gpt_jax.program.batches import put_batch
@@ -55,6 +54,8 @@ def outside_run(my_ideas, tmp_path_factory):
   """Returns (config, program, state after a step, metrics) with every recipe in it."""
   overrides = {
     'attention.kernel': 'my_ideas.by_group:attend',
+    'model.position': 'my_ideas.partial_rope:PARTIAL_ROPE',
+    'model.activation': 'my_ideas.mish:mish',
     'objective.name': 'my_ideas.second_half:make',
     'optimizer.name': 'my_ideas.belief:make',
     'optimizer.post_update': 'my_ideas.block_diagonal:make',
@@ -161,40 +162,60 @@ def horizon_of(batch_size):
   return types.SimpleNamespace(stages=[stage])
 
 
-def small_gpt(**fields):
-  """Returns a small GPT with `fields` of ModelConfig, whatever their choices."""
-  config = small_models.resolve()
-  cfg = dataclasses.replace(config.model, **fields)
-  return small_models.make_gpt(dataclasses.replace(config, model=cfg))
-
-
-def test_the_recipe_for_positions_depends_on_distances_alone(my_ideas, monkeypatch):
-  entry = recipe('partial_rope').PARTIAL_ROPE
-  monkeypatch.setitem(positions.POSITIONS, 'partial_rope', entry)
-  model = small_gpt(position='partial_rope')
+def logits_with(**overrides):
+  """Returns `(logits, positions -> logits)` of a small model with random parameters."""
+  model = small_models.make_gpt(small_models.resolve(**overrides))
   params = small_models.random_params(model)
-  logits = small_models.logits_of(model)
-  tokens_BT = small_models.random_tokens()
-  first, later = (
-    logits(params, tokens_BT, None, start + jnp.arange(8)[None]) for start in (0, 100)
-  )
+  logits, tokens_BT = small_models.logits_of(model), small_models.random_tokens()
+  return lambda positions_T: logits(params, tokens_BT, None, positions_T[None])
+
+
+def test_the_recipe_for_positions_depends_on_distances_alone(my_ideas):
+  logits = logits_with(model__position='my_ideas.partial_rope:PARTIAL_ROPE')
+  first, later = (logits(start + jnp.arange(8)) for start in (0, 100))
   np.testing.assert_allclose(first, later, atol=1e-4)
-  apart = logits(params, tokens_BT, None, 3 * jnp.arange(8)[None])
-  assert np.abs(first - apart).max() > 0.01
+  assert np.abs(first - logits(3 * jnp.arange(8))).max() > 0.01
+  entry = recipe('partial_rope').PARTIAL_ROPE
   x_BHTK = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 8, 4)), jnp.float32)
   out_BHTK = entry.rotate(x_BHTK, jnp.ones((1, 8, 1)))
   np.testing.assert_array_equal(out_BHTK[..., 2:], x_BHTK[..., 2:])
+  with pytest.raises(ConfigError, match='model.head_dim=6: expected a multiple of 4'):
+    logits_with(model__position='my_ideas.partial_rope:PARTIAL_ROPE', model__head_dim=6)
 
 
-def test_the_recipe_for_an_activation_is_mish(my_ideas, monkeypatch):
+def test_the_recipe_for_an_activation_is_mish(my_ideas):
   mish = recipe('mish').mish
   np.testing.assert_allclose(mish(jnp.array([0.0, 1.0])), [0.0, 0.86510], atol=1e-5)
-  monkeypatch.setitem(layers.ACTIVATIONS, 'mish', mish)
-  model = small_gpt(activation='mish')
-  out = small_models.logits_of(model)(
-    small_models.random_params(model), small_models.random_tokens()
-  )
-  assert np.isfinite(out).all()
+  logits = logits_with(model__activation='my_ideas.mish:mish')
+  assert np.isfinite(logits(jnp.arange(8))).all()
+
+
+def late_objective(**overrides):
+  """Returns the section of the recipe with options of its own."""
+  name = 'my_ideas.late:make'
+  return small_models.resolve(objective__name=name, **overrides).objective
+
+
+def test_the_recipe_with_a_section_reads_its_options(my_ideas):
+  batch = {'tokens': small_models.random_tokens()}
+  for start, weights in (('0.25', [0] + [1] * 6), ('0.5', [0] * 3 + [1] * 4)):
+    cfg = late_objective(objective__options__start=start)
+    objective = recipe('late').make(cfg, vocab=None, seq_len=7)
+    example = objective(batch, jax.random.key(0))
+    np.testing.assert_array_equal(example.weights_BT[0], weights)
+  assert late_objective().options.start == 0.5
+
+
+def test_the_recipe_with_a_section_refuses_what_it_cannot_do(my_ideas):
+  for start, expected in (
+    ('1.0', r'options.start=1.0: leaves no target in rows of data.seq_len=8'),
+    ('1.5', r'options.start=1.5: expected at most 1.0'),
+    ('half', r"options.start='half': expected float"),
+  ):
+    with pytest.raises(ConfigError, match=expected):
+      late_objective(objective__options__start=start)
+  with pytest.raises(ConfigError, match="options.strat: .* did you mean 'start'"):
+    late_objective(objective__options__strat='0.1')
 
 
 def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):

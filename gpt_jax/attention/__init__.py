@@ -14,6 +14,7 @@ import jax
 from gpt_jax.attention import blockwise, dense, fused, ring, splash
 from gpt_jax.core.errors import Problem
 from gpt_jax.core.registry import lookup
+from gpt_jax.core.sections import NoOptions
 
 KERNELS = {
   'blockwise': blockwise.attend,
@@ -61,22 +62,25 @@ def problems(config):
   ]
 
 
-def choose_kernel(config, *, rules=None, has_prefix=False):
+def choose_kernel(config, *, has_slopes, rules=None, has_prefix=False):
   """Returns `(kernel name, attend(q_BHTK, k_BGSK, v_BGSK, mask, dropout=None))`.
 
   `rules` None means decoding: nothing is dropped, and a name of SHARDED_KERNELS counts
-  as 'auto'. `has_prefix`: whether masks show a prefix to all queries.
+  as 'auto'. `has_slopes`: whether the position encoding biases scores, as ALiBi does;
+  `has_prefix`: whether masks show a prefix to all queries.
   """
   name = config.attention.kernel
   if name in SHARDED_KERNELS and rules is None:
     name = 'auto'
   if name == 'auto':
-    name = _choose(config, rules, has_prefix)
+    name = _choose(config, rules, has_prefix, has_slopes)
   if name == 'ring':
     ring.check_length(config.data.seq_len, rules)
   kernel = lookup(KERNELS | SHARDED_KERNELS, name, 'attention.kernel')
   if name in SHARDED_KERNELS:
     kernel = functools.partial(kernel, rules=rules)
+  if config.attention.options != NoOptions():
+    kernel = functools.partial(kernel, options=config.attention.options)
   return name, bind(kernel, config.model, config.attention)
 
 
@@ -92,7 +96,7 @@ def bind(kernel, cfg, attention=None):
   return functools.partial(kernel, scale=scale, softcap=softcap)
 
 
-def _choose(config, rules, has_prefix):
+def _choose(config, rules, has_prefix, has_slopes):
   model, seq_len = config.model, config.data.seq_len
   if rules is None:
     platform = jax.default_backend()
@@ -103,14 +107,13 @@ def _choose(config, rules, has_prefix):
     # Any other kernel would gather all keys on each device.
     if rules.num_shards('time') > 1:
       return 'ring'
-  has_bias = model.position == 'alibi'
   if (
     platform == 'tpu'
     and rules is not None
     and splash.can_take(seq_len, model.head_dim)
-    and not (has_bias or has_prefix)
+    and not (has_slopes or has_prefix)
   ):
     return 'splash'
-  if platform == 'gpu' and not has_bias and not config.attention.softcap:
+  if platform == 'gpu' and not has_slopes and not config.attention.softcap:
     return 'fused'
   return 'blockwise' if seq_len >= BLOCKWISE_FROM else 'dense'

@@ -230,11 +230,11 @@ def minimal_cost(run, plan):
 
   N is 12 L D^2 + V D: matrices only, as for the peers that the targets come from.
   """
-  from gpt_jax.config import load
   from gpt_jax.config.files import load_file
+  from gpt_jax.program import setup
 
   fields = dict(field.split('=', 1) for field in run.fields)
-  config = load.resolve(load_file(run.config), fields)
+  config = setup.resolve(load_file(run.config), fields)
   model, multiple = config.model, config.model.pad_vocab_to_multiple_of
   vocab = -(-model.vocab_size // multiple) * multiple
   layers, width = model.num_layers, model.d_model

@@ -28,29 +28,8 @@ def _heads(config):
     )
 
 
-def _positions(config):
+def _max_seq_len(config):
   model = config.model
-  head_dim = model.head_dim or model.d_model // model.num_heads
-  if model.position == 'rope' and head_dim % 2:
-    yield Problem(
-      'model.position', f'="rope": expected an even model.head_dim, not {head_dim}'
-    )
-  if model.rope_scaling == 'ntk' and head_dim < 4:
-    yield Problem(
-      'model.rope_scaling',
-      f'="ntk": stretches all pairs but the first, and head_dim={head_dim} has one;'
-      ' set model.head_dim to 4 or more',
-    )
-  if model.rope_scaling != 'none' and model.position != 'rope':
-    yield Problem(
-      'model.rope_scaling',
-      f'={model.rope_scaling!r}: needs model.position="rope", not {model.position!r}',
-    )
-  if model.position == 'sinusoidal' and model.d_model % 2:
-    yield Problem(
-      'model.position',
-      f'="sinusoidal": needs an even model.d_model, not {model.d_model}',
-    )
   if model.max_seq_len and model.max_seq_len < config.data.seq_len:
     yield Problem(
       'model.max_seq_len',
@@ -166,6 +145,6 @@ def _is_weight(value):
 
 
 CHECKS = (
-  _heads, _positions, _layers, _checkpoint, _mesh, _overrides, _data,
+  _heads, _max_seq_len, _layers, _checkpoint, _mesh, _overrides, _data,
 )  # fmt: skip
 """Each `check(config)` yields the Problems of a frozen Config."""

@@ -29,6 +29,13 @@ ADDED_FIELDS = {
   'data.label_field': '',
   'data.label_names': [],
   'data.num_labels': None,
+  'attention.options': {},
+  'data.options': {},
+  'model.position_options': {},
+  'objective.options': {},
+  'optimizer.options': {},
+  'schedule.options': {},
+  'tokenizer.options': {},
 }
 """New field -> the value that means what was done before the field existed."""
 
@@ -62,8 +69,9 @@ def read_saved(values, place):
   for field, value in ADDED_FIELDS.items():
     section, name = _section(values, field, make=True)
     if name not in section:
-      section[name] = value
-      changes.append(f'{field} = {value!r} (there was no such field)')
+      section[name] = copy.deepcopy(value)
+      if value != {}:  # options of entries that had none
+        changes.append(f'{field} = {value!r} (there was no such field)')
   if changes:
     _note(
       '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])

@@ -1,11 +1,21 @@
 """Types and ranges of all config fields: a frozen dataclass for each section.
 
-Defaults and meanings stand in `configs/base.py`. Upper limits of sizes are far above
-what any run takes: they keep mistakes and hostile files from asking for huge arrays.
+Defaults and meanings stand in `configs/base.py`. What `options` hold, the entry that a
+section picks declares (`options.py`). Upper limits of sizes are far above what any run
+takes: they keep mistakes and hostile files from asking for huge arrays.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any
+
+from gpt_jax.core.sections import (
+  a_seed,
+  above,
+  at_least,
+  between,
+  one_of,
+  rate,
+  section,
+)
 
 # A number that may be None in a config file and is filled in by `load.resolve` (a
 # `vocab_size` once the tokenizer is open). Loading checks by the wider type; type
@@ -18,40 +28,6 @@ else:
   FilledFloat = float | None
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-
-
-def at_least(low):
-  return dataclasses.field(metadata={'at_least': low})
-
-
-def above(low):
-  return dataclasses.field(metadata={'above': low})
-
-
-def between(low, high):
-  return dataclasses.field(metadata={'at_least': low, 'at_most': high})
-
-
-def rate():  # a dropout of 1 keeps nothing, a decay of 1 learns nothing
-  return dataclasses.field(metadata={'at_least': 0.0, 'below': 1.0})
-
-
-def a_seed():
-  return between(0, 2**31 - 1)  # jax keys are made from 32-bit integers
-
-
-def one_of(*choices):
-  return dataclasses.field(metadata={'choices': choices})
-
-
-@dataclass_transform(
-  kw_only_default=True,
-  frozen_default=True,
-  field_specifiers=(at_least, above, between, rate, a_seed, one_of),
-)
-def section(cls):
-  """Returns `cls` as a frozen dataclass with keyword arguments only."""
-  return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 @section
@@ -67,7 +43,8 @@ class ModelConfig:
   max_seq_len: FilledInt = between(1, 2**28)
   layer_pattern: tuple[str, ...]
   block: str = one_of('serial', 'parallel')
-  position: str = one_of('learned', 'sinusoidal', 'rope', 'alibi', 'none')
+  position: str
+  position_options: Any
   rope_theta: float = above(0.0)
   rope_scaling: str = one_of('none', 'linear', 'ntk', 'llama3')
   rope_factor: float = at_least(1.0)
@@ -78,9 +55,7 @@ class ModelConfig:
   norm_eps: float = above(0.0)
   qk_norm: str = one_of('none', 'layernorm', 'rmsnorm')
   bias: bool
-  activation: str = one_of(
-    'gelu', 'gelu_exact', 'relu', 'silu', 'relu2', 'swiglu', 'geglu', 'reglu'
-  )
+  activation: str
   tie_embeddings: bool
   scale_embeddings: bool
   logit_softcap: float = at_least(0.0)
@@ -96,10 +71,6 @@ class ModelConfig:
   scan_layers: bool
   dtype: str = one_of(*DTYPES)
   param_dtype: str = one_of(*DTYPES)
-
-  @property
-  def is_gated(self):
-    return self.activation in ('swiglu', 'geglu', 'reglu')
 
 
 def parse_layer(layer):
@@ -120,6 +91,7 @@ class AttentionConfig:
   kernel: str
   softcap: float = at_least(0.0)
   scale: float | None = above(0.0)
+  options: Any
 
 
 @section
@@ -168,6 +140,7 @@ class DataConfig:
   warn_after_seconds: float = above(0.0)
   timeout_seconds: float = above(0.0)
   generator: GeneratorConfig
+  options: Any
 
 
 @section
@@ -175,6 +148,7 @@ class TokenizerConfig:
   name: str
   path: str
   vocab_size: int = between(1, 2**24)
+  options: Any
 
 
 @section
@@ -189,6 +163,7 @@ class ObjectiveConfig:
   span_mean: float = at_least(1.0)
   prefix_min: float = between(0.0, 1.0)
   prefix_max: float = between(0.0, 1.0)
+  options: Any
 
 
 @section
@@ -208,6 +183,7 @@ class OptimizerConfig:
   ema_decay: float = rate()
   groups: tuple[Any, ...]
   post_update: str
+  options: Any
 
 
 @section
@@ -219,6 +195,7 @@ class ScheduleConfig:
   decay_tokens: int | None = at_least(1)
   final_fraction: float = between(0.0, 1.0)
   cooldown_fraction: float = between(0.0, 1.0)
+  options: Any
 
 
 @section

@@ -2,9 +2,12 @@
 
 import difflib
 import importlib
+import os
 import sys
+import traceback
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.sections import NoOptions
 
 
 def nearest(name, known):
@@ -20,29 +23,74 @@ def choose(registry, name, field):
   raise _unknown(registry, name, field, ', '.join(registry))
 
 
+def entry(*, options=NoOptions, problems=None):
+  """Returns a decorator for an entry with config fields or rules of its own.
+
+  Args:
+    options: a `sections.section`; its fields stand in the `options` of the config
+      section that picks the entry, which reads them as `cfg.options.NAME`.
+    problems: a function from a Config, before its Nones are filled in, to the
+      `errors.Problem`s that the entry has with it.
+  """
+
+  def declare(make):
+    make.options, make.problems = options, problems
+    return make
+
+  return declare
+
+
 def lookup(registry, name, field):
   """Returns `registry[name]`, or imports a `name` such as `package.module:attribute`.
 
-  Raises ConfigError with the choices and the nearest name.
+  Raises ConfigError with the choices and the nearest name, or with what failed.
   """
   if name in registry:
     return registry[name]
   if ':' not in str(name):
-    expected = f'{sorted(registry)} or "package.module:attribute"'
+    expected = f'{", ".join(sorted(registry))} or {_PLUGIN}'
     raise _unknown(registry, name, field, expected)
   module_name, _, attribute = name.partition(':')
+  if not module_name:
+    raise ConfigError(f'{field}={name!r}: names no module; expected {_PLUGIN}.')
   # A config.json from elsewhere may name `os:system`.
   if module_name.partition('.')[0] in sys.stdlib_module_names:
     raise ConfigError(
-      f"{field}={name!r}: {module_name} is Python's own; expected"
-      ' "package.module:attribute" of a plug-in.'
+      f"{field}={name!r}: {module_name} is Python's own; expected {_PLUGIN} of a"
+      ' plug-in.'
     )
+  module = _import(module_name, f'{field}={name!r}')
   try:
-    return getattr(importlib.import_module(module_name), attribute)
-  except (ImportError, AttributeError, ValueError) as error:
+    return getattr(module, attribute)
+  except AttributeError:
+    own = [key for key in vars(module) if not key.startswith('_')]
+    hint = nearest(attribute, own)
     raise ConfigError(
-      f'{field}={name!r}: cannot import it ({error}); expected'
-      ' "package.module:attribute" importable from here.'
+      f'{field}={name!r}: expected {_PLUGIN}, but {module.__file__} has no'
+      f' {attribute!r}' + (f'; did you mean {hint!r}?' if hint else '.')
+    ) from None
+
+
+_PLUGIN = '"package.module:attribute"'
+
+
+def _import(name, setting):
+  try:
+    return importlib.import_module(name)
+  except ModuleNotFoundError as error:
+    if error.name is None or not f'{name}.'.startswith(f'{error.name}.'):
+      raise ConfigError(
+        f'{setting}: {name} needs the module {error.name!r}, which is not installed.'
+      ) from error
+    raise ConfigError(
+      f'{setting}: no module {error.name!r} here; expected {_PLUGIN} with the module in'
+      f' {os.getcwd()}, or in a folder of PYTHONPATH.'
+    ) from error
+  except Exception as error:  # whatever the plug-in's own code raises is for its author
+    frames = traceback.extract_tb(error.__traceback__)
+    raise ConfigError(
+      f'{setting}: cannot import it: {type(error).__name__}: {error}'
+      f' ({frames[-1].filename}, line {frames[-1].lineno}).'
     ) from error
 
 

@@ -63,7 +63,7 @@ def members(data):
   alone = dataclasses.replace(data, mixture={})
   return {
     name: (
-      load.data_section(alone, dict(part), f'data.mixture.{name}'),
+      load.data_section(alone, dict(part), f'data.mixture.{name}', sources.SOURCES),
       float(part['weight']),
     )
     for name, part in sorted(data.mixture.items())

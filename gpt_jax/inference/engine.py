@@ -14,6 +14,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference import decode
 from gpt_jax.inference.decode import CHUNK
 from gpt_jax.inference.sampling import GREEDY
+from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
 
@@ -136,9 +137,8 @@ class Engine:
 
   def max_new_tokens_for(self, prompt_len):
     """Returns how many tokens may follow a prompt of that length; inf: any number."""
-    if self.cfg.position != 'learned':
-      return math.inf
-    return max(self.cfg.max_seq_len - prompt_len, 0)
+    limit = positions.max_positions(self.cfg)
+    return math.inf if limit is None else max(limit - prompt_len, 0)
 
   def _chunks(
     self, prompts_ids, max_new_tokens, sampling, seed, stop_ids, *, size, largest
@@ -198,11 +198,11 @@ class Engine:
           f' {self.vocab_limit - 1}.'
         )
     longest = max(map(len, rows))
-    limit = self.cfg.max_seq_len
-    if self.cfg.position == 'learned' and longest + num_more > limit:
+    limit = positions.max_positions(self.cfg)
+    if limit is not None and longest + num_more > limit:
       raise ConfigError(
         f'{field}: {longest} tokens and {num_more} after them are {longest + num_more},'
-        f' but learned positions end at model.max_seq_len={limit}; '
+        f' but {self.cfg.position} positions end at model.max_seq_len={limit}; '
         + (f'ask for at most {limit - longest}.' if longest < limit else 'shorten it.')
       )
 

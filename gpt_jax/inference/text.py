@@ -10,6 +10,7 @@ from gpt_jax import attention, objectives
 from gpt_jax.data.tokenizer import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.sampling import GREEDY
+from gpt_jax.model import positions
 
 
 def make_engine(config, params, vocab_size):
@@ -17,7 +18,9 @@ def make_engine(config, params, vocab_size):
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
-  _, attend = attention.choose_kernel(config)
+  _, attend = attention.choose_kernel(
+    config, has_slopes=positions.has_slopes(config.model)
+  )
   return Engine(
     config.model,
     params,

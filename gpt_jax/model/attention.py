@@ -7,9 +7,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.attention import bind, dense
 from gpt_jax.config.schema import ModelConfig
-from gpt_jax.model import initializers
+from gpt_jax.model import initializers, positions
 from gpt_jax.model.layers import Linear, Norm, shared_input_linears
-from gpt_jax.model.positions import POSITIONS
 from gpt_jax.parallel.sharding import ShardingRules, activation_axes, constrain
 
 
@@ -24,7 +23,7 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x_BTD, mask, angles, cache, start_B, deterministic):
     """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None."""
-    cfg, position = self.cfg, POSITIONS[self.cfg.position]
+    cfg, position = self.cfg, positions.lookup(self.cfg)
     # Projections emit heads before time, the layout that kernels read.
     q_BHTK, k_BGTK, v_BGTK = shared_input_linears(
       [

@@ -64,7 +64,11 @@ def palm_flops_per_token(cfg, seq_len):
   PaLM, arXiv:2204.02311, appendix B. N leaves out the position embedding, which is only
   read; it keeps norms, biases and both matrices of an untied model.
   """
-  positions = cfg.max_seq_len * cfg.d_model if cfg.position == 'learned' else 0
+  positions = sum(
+    pytree.count(leaf)
+    for name, leaf in pytree.named_leaves(_scanned_params(cfg))
+    if name.startswith('position/') and name.endswith('/embedding')
+  )
   attention = 12 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
   return 6 * (parameter_count(cfg) - positions) + attention
 

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import initializers, remat
+from gpt_jax.model import initializers, positions, remat
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.layers import MLP, Embed, Head, Norm
-from gpt_jax.model.positions import POSITIONS
 from gpt_jax.parallel.sharding import (
   EMBED_AXES,
   RESIDUAL_AXES,
@@ -162,7 +161,7 @@ class GPT(nn.Module):
 
     embed = Embed(cfg, cfg.vocab_size, 'vocab', name='embed')
     x_BTD = self._embed(embed, tokens_BT, positions_BT, deterministic)
-    position = POSITIONS[cfg.position]
+    position = positions.lookup(cfg)
     angles = position.angles(cfg, positions_BT) if position.angles else None
     x_BTD, caches = self._blocks(x_BTD, caches, mask, angles, start_B, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
@@ -173,7 +172,7 @@ class GPT(nn.Module):
     return x_BTD, head_VD, cache
 
   def _embed(self, embed, tokens_BT, positions_BT, deterministic):
-    cfg, position = self.cfg, POSITIONS[self.cfg.position]
+    cfg, position = self.cfg, positions.lookup(self.cfg)
     x_BTD = embed(tokens_BT)
     if cfg.scale_embeddings:
       x_BTD = x_BTD * jnp.asarray(cfg.d_model**0.5, x_BTD.dtype)

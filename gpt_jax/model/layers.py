@@ -10,7 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.matmul import sum_dtype
-from gpt_jax.model import initializers
+from gpt_jax.model import activations, initializers
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul
 from gpt_jax.parallel.sharding import (
@@ -152,19 +152,6 @@ class Norm(nn.Module):
     return y.astype(x.dtype)
 
 
-ACTIVATIONS = {
-  'gelu': nn.gelu,  # the tanh form, as in GPT-2
-  'gelu_exact': lambda x: nn.gelu(x, approximate=False),
-  'relu': nn.relu,
-  'silu': nn.silu,
-  'relu2': lambda x: jnp.square(nn.relu(x)),  # arXiv:2109.08668
-  # Gated: the function of the gate. arXiv:2002.05202
-  'swiglu': nn.silu,
-  'geglu': nn.gelu,
-  'reglu': nn.relu,
-}
-
-
 def _in_float32(activation):
   """Returns `activation` computed in float32 and rounded once, forward and backward."""
   # In bfloat16 XLA:CPU rounds after each of its steps, which takes twice as long. Saved
@@ -194,16 +181,18 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x_BTD):
     cfg, rules = self.cfg, self.rules
+    activation = activations.lookup(cfg)
+    is_gated = activations.is_gated(activation)
     up_BTF, *gates_BTF = shared_input_linears(
       [
         Linear(cfg, rules, 'BTD,DF->BTF', initializers.hidden, name=name)
-        for name in (['up', 'gate'] if cfg.is_gated else ['up'])
+        for name in (['up', 'gate'] if is_gated else ['up'])
       ],
       x_BTD,
     )
     up_BTF = checkpoint_name(up_BTF, 'mlp_up')
-    activation = _in_float32(ACTIVATIONS[cfg.activation])
-    if cfg.is_gated:
+    activation = _in_float32(activation)
+    if is_gated:
       hidden_BTF = activation(checkpoint_name(gates_BTF[0], 'mlp_gate')) * up_BTF
     else:
       hidden_BTF = activation(up_BTF)

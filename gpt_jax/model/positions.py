@@ -1,6 +1,7 @@
 """Position encodings: learned, sinusoidal, rotary (RoPE) and ALiBi.
 
-A new one is an entry in POSITIONS and its name in `ModelConfig.position`.
+A new one is an entry in POSITIONS. It says all there is to know about it: nothing else
+asks for an encoding by its name.
 """
 
 import dataclasses
@@ -9,6 +10,9 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from gpt_jax.core import registry
+from gpt_jax.core.errors import ConfigError, Problem
+from gpt_jax.core.sections import NoOptions
 from gpt_jax.model.layers import Embed
 
 
@@ -16,7 +20,8 @@ from gpt_jax.model.layers import Embed
 class Position:
   """Where an encoding enters the model; None: not there."""
 
-  # (cfg, positions_BT) -> [B, T, D], added to the token embeddings
+  # (cfg, positions_BT) -> [B, T, D], added to the token embeddings. Parameters of its
+  # own are in modules named `position`.
   embed: Callable | None = None
   # (cfg, positions_BT) -> what `rotate` reads, computed once for all layers
   angles: Callable | None = None
@@ -24,6 +29,11 @@ class Position:
   rotate: Callable | None = None
   # (cfg) -> [H]; scores lose slope times distance
   slopes: Callable | None = None
+  # whether there are positions below `max_seq_len` only
+  ends_at_max_seq_len: bool = False
+  # the section and the rules of an encoding with config fields; see `registry.entry`
+  options: type = NoOptions
+  problems: Callable | None = None
 
 
 def learned(cfg, positions_BT):
@@ -84,10 +94,64 @@ def _frequencies(dim, theta):
   return theta ** (-jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
 
 
+def _rope_problems(config):
+  model = config.model
+  head_dim = model.head_dim or model.d_model // model.num_heads
+  if head_dim % 2:
+    yield Problem(
+      'model.position', f'="rope": expected an even model.head_dim, not {head_dim}'
+    )
+  if model.rope_scaling == 'ntk' and head_dim < 4:
+    yield Problem(
+      'model.rope_scaling',
+      f'="ntk": stretches all pairs but the first, and head_dim={head_dim} has one;'
+      ' set model.head_dim to 4 or more',
+    )
+
+
+def _sinusoid_problems(config):
+  if config.model.d_model % 2:
+    yield Problem(
+      'model.position',
+      f'="sinusoidal": needs an even model.d_model, not {config.model.d_model}',
+    )
+
+
 POSITIONS = {
-  'learned': Position(embed=learned),
-  'sinusoidal': Position(embed=sinusoids),
-  'rope': Position(angles=rope_angles, rotate=rotate),
+  'learned': Position(embed=learned, ends_at_max_seq_len=True),
+  'sinusoidal': Position(embed=sinusoids, problems=_sinusoid_problems),
+  'rope': Position(angles=rope_angles, rotate=rotate, problems=_rope_problems),
   'alibi': Position(slopes=alibi_slopes),
   'none': Position(),
 }
+
+
+def lookup(cfg) -> Position:
+  """Returns the encoding of a ModelConfig; ConfigError where it names none."""
+  found = registry.lookup(POSITIONS, cfg.position, 'model.position')
+  if not isinstance(found, Position):
+    raise ConfigError(
+      f'model.position={cfg.position!r}: a {type(found).__name__}; expected a Position'
+      ' (gpt_jax/model/positions.py).'
+    )
+  return found
+
+
+def has_slopes(cfg):
+  """Returns whether a ModelConfig's encoding is a bias on scores, as ALiBi."""
+  return lookup(cfg).slopes is not None
+
+
+def max_positions(cfg):
+  """Returns how many positions a ModelConfig's encoding has, None for any number."""
+  return cfg.max_seq_len if lookup(cfg).ends_at_max_seq_len else None
+
+
+def problems(config):
+  """Yields the Problems of a Config's rotary fields with an encoding without angles."""
+  model = config.model
+  if model.rope_scaling != 'none' and lookup(model).angles is None:
+    yield Problem(
+      'model.rope_scaling',
+      f'={model.rope_scaling!r}: needs model.position="rope", not {model.position!r}',
+    )

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
+from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.objectives.causal_lm import input_segments
 from gpt_jax.objectives.example import Example, Objective
 
 
+@registry.entry(problems=lambda config: problems(config.objective))
 def make(cfg, *, vocab, seq_len):
   """Returns the masked objective; loss falls on the selected tokens only.
 

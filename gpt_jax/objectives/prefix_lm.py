@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
+from gpt_jax.core import registry
 from gpt_jax.core.errors import Problem, require_none
 from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
 from gpt_jax.objectives.example import Example, Objective, split
 
 
+@registry.entry(problems=lambda config: problems(config.objective))
 def make(cfg, *, vocab, seq_len):
   """Returns the prefix objective; loss falls on the tokens after the prefix only.
 

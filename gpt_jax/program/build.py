@@ -14,6 +14,7 @@ from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.optimizers import groups, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
@@ -70,7 +71,10 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
   kernel_name, attend = attention.choose_kernel(
-    config, rules=rules, has_prefix=objective.visibility == 'prefix'
+    config,
+    rules=rules,
+    has_prefix=objective.visibility == 'prefix',
+    has_slopes=positions.has_slopes(config.model),
   )
   model = GPT(config.model, attend, rules)
   loss_name, loss = make_loss(config, model, rules, horizon, vocab_limit=num_ids)

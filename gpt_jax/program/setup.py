@@ -6,7 +6,7 @@ from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, pipeline, records, tokenizers
-from gpt_jax.objectives import masked_lm, prefix_lm
+from gpt_jax.model import activations, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
@@ -17,6 +17,8 @@ from gpt_jax.workdir.paths import Workdir
 REGISTRIES = {
   'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
   'data.source': SOURCES,
+  'model.activation': activations.ACTIVATIONS,
+  'model.position': positions.POSITIONS,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,
   'optimizer.post_update': {'': None} | post_update.POST_UPDATES,
@@ -28,19 +30,19 @@ REGISTRIES = {
 
 RULES = (
   lambda config: horizon.problems(config.train),
-  lambda config: masked_lm.problems(config.objective),
-  lambda config: prefix_lm.problems(config.objective),
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
   lambda config: records.problems(config.data),
   attention.problems,
+  positions.problems,
 )
-"""What the subjects have to say about a Config; beside `config.checks.CHECKS`."""
+"""What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
+rules that entries declare (`registry.entry`)."""
 
 
-def resolve(values, overrides=None):
+def resolve(values, overrides=None, must_import=True):
   """Returns the Config of a ConfigDict or dict plus overrides; see `load.resolve`."""
-  return load.resolve(values, overrides, REGISTRIES, RULES)
+  return load.resolve(values, overrides, REGISTRIES, RULES, must_import)
 
 
 def read_config(workdir):
@@ -51,7 +53,7 @@ def read_config(workdir):
       f'{workdir}: no config.json there, so no run; expected a folder that `gpt-jax'
       ' train --config=configs/tiny.py --workdir=...` has written.'
     )
-  return resolve(saved)
+  return resolve(saved, must_import=False)
 
 
 def check_plan(config):
@@ -140,4 +142,4 @@ def _open_dataset(config, data, tokenizer, workdir, **options):
 
 def _eval_data(config, name):
   fields = config.eval.sets[name]
-  return load.data_section(config.data, fields, f'eval.sets.{name}')
+  return load.data_section(config.data, fields, f'eval.sets.{name}', SOURCES)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from gpt_jax import optimizers
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.config import load, migrate
+from gpt_jax.config import load, migrate, options
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.program import restore
@@ -37,6 +37,7 @@ def same_run(saved, config, workdir, allow_changes=False):
   Raises CheckpointError listing the fields in which `config` is another run.
   """
   saved = migrate.read_saved(saved, workdir)
+  options.fill_absent(saved, config)
   config = _with_saved_rows(saved, config)
   found = changes(saved, config)
   if found and not allow_changes:

@@ -19,6 +19,7 @@ from gpt_jax.attention import (
   ring,
 )
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.model import positions
 from tests import small_models as small
 
 
@@ -35,7 +36,10 @@ def rules_on(platform, time_shards=1):
 def chosen(rules=None, has_prefix=False, **overrides):
   """Returns the name of the kernel for a small model with `overrides`."""
   config = small.resolve(**overrides)
-  return choose_kernel(config, rules=rules, has_prefix=has_prefix)[0]
+  has_slopes = positions.has_slopes(config.model)
+  return choose_kernel(
+    config, rules=rules, has_prefix=has_prefix, has_slopes=has_slopes
+  )[0]
 
 
 LONG = dict(data__seq_len=1024, model__head_dim=128)
@@ -109,18 +113,19 @@ def test_a_misspelt_kernel_gets_the_nearest_name():
 @pytest.mark.parametrize('init, scale', [('gpt2', 1 / 4), ('mup', 1 / 16)])
 def test_scale_follows_the_head_width_unless_set(init, scale):
   config = small.resolve(model__head_dim=16, model__init=init, attention__softcap=3.0)
-  _, attend = choose_kernel(config)
+  _, attend = choose_kernel(config, has_slopes=False)
   assert attend.func is dense.attend
   assert attend.keywords == {'scale': scale, 'softcap': 3.0}
   config = small.resolve(model__init=init, attention__scale=0.7)
-  assert choose_kernel(config)[1].keywords['scale'] == 0.7
+  assert choose_kernel(config, has_slopes=False)[1].keywords['scale'] == 0.7
   unset = bind(dense.attend, small.model_config(head_dim=16, init=init))
   assert unset.keywords == {'scale': scale, 'softcap': 0.0}
 
 
 def test_a_sharded_kernel_is_bound_to_its_rules():
   rules = rules_on('cpu', time_shards=2)
-  _, attend = choose_kernel(small.resolve(attention__kernel='ring'), rules=rules)
+  config = small.resolve(attention__kernel='ring')
+  _, attend = choose_kernel(config, rules=rules, has_slopes=False)
   assert attend.func is ring.attend
   assert attend.keywords['rules'] is rules
 

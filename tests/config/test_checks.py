@@ -71,15 +71,18 @@ CONFLICTS = {
     dict(model__num_layers=6),
   ),
   'shares above 1': (
-    dict(objective__mask_split=(0.8, 0.1, 0.2)), ['objective.mask_split', 'sum to 1'],
+    dict(objective__name='masked_lm', objective__mask_split=(0.8, 0.1, 0.2)),
+    ['objective.mask_split', 'sum to 1'],
     dict(objective__mask_split=(0.8, 0.1, 0.1)),
   ),
   'two shares': (
-    dict(objective__mask_split=(0.8, 0.2)), ['objective.mask_split', 'three'],
+    dict(objective__name='masked_lm', objective__mask_split=(0.8, 0.2)),
+    ['objective.mask_split', 'three'],
     dict(objective__mask_split=(0.8, 0.2, 0.0)),
   ),
   'prefix bounds': (
-    dict(objective__prefix_min=0.9), ['objective.prefix_min=0.9', 'prefix_max=0.75'],
+    dict(objective__name='prefix_lm', objective__prefix_min=0.9),
+    ['objective.prefix_min=0.9', 'prefix_max=0.75'],
     dict(objective__prefix_max=0.95),
   ),
   'warm-up twice': (

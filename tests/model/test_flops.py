@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import pytest
 
-from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
 from gpt_jax.model import flops
 from gpt_jax.model.gpt import GPT
+from gpt_jax.program import setup
 from tests import small_models as small
 from tests.model.test_gpt import VARIANTS
 
@@ -35,7 +35,7 @@ PUBLISHED = {
 
 def shipped(spec, **model_fields):
   """Returns the ModelConfig of a shipped config, its vocabulary not padded."""
-  config = load.resolve(load_file(f'configs/{spec}'))
+  config = setup.resolve(load_file(f'configs/{spec}'))
   return dataclasses.replace(config.model, **model_fields)
 
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.config.schema import ModelConfig
 from gpt_jax.model import positions
 from tests import numpy_gpt
 from tests import small_models as small
@@ -114,11 +113,6 @@ def test_12_heads_take_8_slopes_and_every_second_of_16():
   between_H = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
   expected_H = [*slopes(8), *between_H]
   np.testing.assert_allclose(slopes_H, expected_H, rtol=1e-6)
-
-
-def test_the_config_offers_every_encoding():
-  fields = ModelConfig.__dataclass_fields__
-  assert set(fields['position'].metadata['choices']) == set(positions.POSITIONS)
 
 
 def test_a_new_encoding_is_one_entry(monkeypatch):

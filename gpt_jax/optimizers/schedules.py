@@ -45,6 +45,8 @@ def wsd(cfg, start, end):
       f'schedule.cooldown_fraction={cfg.cooldown_fraction}: the cool-down would begin'
       f' before the warm-up ends; lower it, or {_given(cfg, "warmup")}.'
     )
+  if not cooldown:  # of no length, which optax takes for none at all
+    return lambda x: jnp.where(x < end - start, 1.0, cfg.final_fraction)
   return optax.linear_schedule(
     1.0, cfg.final_fraction, cooldown, transition_begin=end - cooldown - start
   )
@@ -82,7 +84,7 @@ def make_schedule(schedule, horizon, peak):
   warmup, warmup_in_tokens = _length(schedule, 'warmup')
   end, decay_in_tokens = _length(schedule, 'decay')
   if end is None:
-    decay_in_tokens = len(horizon.stages) > 1
+    decay_in_tokens = horizon.ramps
     end = horizon.total_tokens if decay_in_tokens else horizon.total_steps
   warmup = warmup or 0
   start = warmup

@@ -21,7 +21,7 @@ from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import guard, step
-from gpt_jax.program.horizon import Horizon, make_horizon
+from gpt_jax.program.horizon import START, Horizon, make_horizon
 from gpt_jax.program.loss import make_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
 
@@ -49,7 +49,9 @@ class Program:
   evaluate: Callable[[Any, Any, int], dict]
 
 
-def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None):
+def build_program(
+  config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None, past=START
+):
   """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
 
   Args:
@@ -57,6 +59,7 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
     byte_lengths: int [vocab.size], bytes of text each token stands for, for `evaluate`.
     embedding_rows: of a checkpoint's embedding; None: model.vocab_size or the ids
       needed, rounded up to model.pad_vocab_to_multiple_of and to the mesh.
+    past: what a run had consumed before its batches changed (`horizon.Past`).
   Nothing is allocated. Raises ConfigError for what does not fit together or the mesh.
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
@@ -67,7 +70,7 @@ def build_program(config, *, vocab, mesh=None, byte_lengths=None, embedding_rows
   num_ids = vocab.size + objective.extra_tokens
   config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
   config = _with_remat(config, mesh)
-  horizon = make_horizon(config.train, config.data.seq_len)
+  horizon = make_horizon(config.train, config.data.seq_len, past)
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
   kernel_name, attend = attention.choose_kernel(
@@ -226,7 +229,7 @@ def _with_remat(config, mesh):
 def _check_batches(config, horizon, rules):
   """Raises ConfigError for a (micro)batch that does not divide over the data shards."""
   shards, parts = rules.num_shards('batch'), config.train.grad_accum
-  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.stages]
+  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.present]
   for field, size, parts in [*sizes, ('eval.batch_size', config.eval.batch_size, 1)]:
     unit = shards * parts
     if size % unit:

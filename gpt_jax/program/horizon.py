@@ -1,4 +1,8 @@
-"""How long a run is: what step N has consumed, in samples and tokens, by arithmetic."""
+"""How long a run is: what step N has consumed, in samples and tokens, by arithmetic.
+
+A run that went on with other batches (--allow_changes) has a `Past`: its stages up to
+the step of the change, where the new ones begin.
+"""
 
 import dataclasses
 
@@ -13,20 +17,45 @@ MAX_RAMP_SIZES = 8
 
 @dataclasses.dataclass(frozen=True)
 class BatchStage:
-  """Consecutive steps with one batch size, in sequences."""
+  """Consecutive steps with one batch size, in sequences of `seq_len` tokens."""
 
   first_step: int
   first_sample: int
+  first_token: int
   batch_size: int
+  seq_len: int
+
+  @property
+  def step_tokens(self):
+    return self.batch_size * self.seq_len
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+  """What a run had consumed when its batches changed, before `step`."""
+
+  step: int
+  sample: int
+  token: int
+  stages: tuple[BatchStage, ...]  # of the steps before
+
+
+START = Past(0, 0, 0, ())
 
 
 @dataclasses.dataclass(frozen=True)
 class Horizon:
   """The whole run in exact ints; steps after its end belong to the last stage."""
 
-  seq_len: int
   total_steps: int
   stages: tuple[BatchStage, ...]
+  ramps: bool  # whether the config has a batch-size ramp of more than one size
+  first_step: int = 0  # of the stages that the present config made
+
+  @property
+  def present(self):
+    """Returns the stages that the present config made: the others are past."""
+    return tuple(stage for stage in self.stages if stage.first_step >= self.first_step)
 
   @property
   def total_tokens(self):
@@ -47,29 +76,40 @@ class Horizon:
 
   def tokens_at(self, step):
     """Returns the tokens consumed before `step`, exact; `step` is a python int."""
-    return self.samples_at(step) * self.seq_len
+    stage = self.stage_at(step)
+    return stage.first_token + (step - stage.first_step) * stage.step_tokens
 
   def traced_tokens_at(self, step):
     """Returns `tokens_at` for a traced int32 `step`, float32, to 1e-7 of its value."""
     # A 32-bit int would overflow at 2.1e9 tokens.
     first_step = np.array([s.first_step for s in self.stages], np.int32)
-    first_token = [float(s.first_sample * self.seq_len) for s in self.stages]
-    tokens_per_step = [float(s.batch_size * self.seq_len) for s in self.stages]
+    first_token = [float(s.first_token) for s in self.stages]
+    tokens_per_step = [float(s.step_tokens) for s in self.stages]
     i = jnp.searchsorted(first_step, step, side='right') - 1
     steps = (step - jnp.asarray(first_step)[i]).astype(jnp.float32)
     return jnp.asarray(first_token)[i] + steps * jnp.asarray(tokens_per_step)[i]
 
   def step_at_tokens(self, tokens):
     """Returns the first step before which at least `tokens` have been consumed."""
-    return _step_at(self.stages, self.seq_len, tokens)
+    return _step_at(self.stages, tokens)
+
+  def past_at(self, step):
+    """Returns the Past of a run that leaves this horizon before `step`."""
+    stages = tuple(stage for stage in self.stages if stage.first_step < step)
+    return Past(step, self.samples_at(step), self.tokens_at(step), stages)
 
 
-def make_horizon(train, seq_len):
-  """Returns the `Horizon` of a TrainConfig; tokens are rounded up to whole steps."""
+def make_horizon(train, seq_len, past=START):
+  """Returns the `Horizon` of a TrainConfig; tokens are rounded up to whole steps.
+
+  Steps, tokens and the tokens of a ramp count from the start of the run, whatever its
+  `past` is.
+  """
   require_none(problems(train))
-  stages = _stages(train, seq_len)
-  steps = train.steps or _step_at(stages, seq_len, train.tokens)
-  return Horizon(seq_len, steps, tuple(stages))
+  stages = [*past.stages, *_stages(train, seq_len, past)]
+  ramps = len(_stages(train, seq_len, START)) > 1
+  steps = train.steps or _step_at(stages, train.tokens)
+  return Horizon(steps, tuple(stages), ramps, past.step)
 
 
 def problems(train):
@@ -98,36 +138,38 @@ def problems(train):
   return found
 
 
-def _stages(train, seq_len):
-  """Returns the stages of the batch-size ramp; one stage without a ramp.
+def _stages(train, seq_len, past):
+  """Returns the stages of the batch-size ramp from `past` on; one without a ramp.
 
   The size rises in steps below the line from `ramp_start_batch_size` to `batch_size`
   over `ramp_tokens`, through at most MAX_RAMP_SIZES multiples of the first: what
   divides the first (microbatches, hosts, mesh axes) divides all.
   """
   start, full = train.ramp_start_batch_size, train.batch_size
+  begin = (past.step, past.sample, past.token)
   if start is None:
-    return [BatchStage(0, 0, full)]
+    return [BatchStage(*begin, full, seq_len)]
   ratio = full // start
   num_sizes = min(ratio - 1, MAX_RAMP_SIZES)
   stages = []
   for i in range(num_sizes + 1):
     multiple = ratio if i == num_sizes else 1 + (ratio - 1) * i // num_sizes
-    begin = train.ramp_tokens * i // max(num_sizes, 1)
-    step = _step_at(stages, seq_len, begin) if stages else 0
-    sample = 0
+    from_token = train.ramp_tokens * i // max(num_sizes, 1)
     if stages:
-      last = stages[-1]
-      sample = last.first_sample + (step - last.first_step) * last.batch_size
-      if step == last.first_step:  # the ramp is shorter than a step of this size
+      last, step = stages[-1], _step_at(stages, from_token)
+      steps = step - last.first_step
+      begin = (
+        step,
+        last.first_sample + steps * last.batch_size,
+        last.first_token + steps * last.step_tokens,
+      )
+      if not steps:  # the ramp is shorter than a step of this size, or past it
         stages.pop()
-    stages.append(BatchStage(step, sample, start * multiple))
+    stages.append(BatchStage(*begin, start * multiple, seq_len))
   return stages
 
 
-def _step_at(stages, seq_len, tokens):
-  stage = next(
-    (s for s in reversed(stages) if s.first_sample * seq_len < tokens), stages[0]
-  )
-  missing = max(0, tokens - stage.first_sample * seq_len)
-  return stage.first_step - (-missing // (stage.batch_size * seq_len))
+def _step_at(stages, tokens):
+  stage = next((s for s in reversed(stages) if s.first_token < tokens), stages[0])
+  missing = max(0, tokens - stage.first_token)
+  return stage.first_step - (-missing // stage.step_tokens)

@@ -12,7 +12,7 @@ def make_loss(config, model, rules, horizon, *, vocab_limit):
   'plain' and 'fused' agree to rounding. objective.loss='auto' fuses when the logits of
   the largest microbatch take more than fused_loss.FUSE_FROM on a device.
   """
-  rows = max(stage.batch_size for stage in horizon.stages) // config.train.grad_accum
+  rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
   size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(rules))
   name = fused_loss.choose(config.objective.loss, size)

@@ -12,6 +12,7 @@ from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, horizon
 from gpt_jax.program.build import build_program
+from gpt_jax.program.horizon import START
 from gpt_jax.workdir.paths import Workdir
 
 REGISTRIES = {
@@ -95,7 +96,7 @@ def open_tokenizer(config, workdir):
   return read() if built is None else built
 
 
-def open_program(config, tokenizer, mesh=None, embedding_rows=None):
+def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
   program = build_program(
     config,
@@ -103,6 +104,7 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None):
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,
+    past=past,
   )
   device_memory.check_fits(program.abstract_state)
   return program

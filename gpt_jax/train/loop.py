@@ -20,7 +20,7 @@ from gpt_jax.program import compilation, setup
 from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
-from gpt_jax.train import divergence, hooks, preemption, resume
+from gpt_jax.train import changes, divergence, hooks, preemption, resume
 from gpt_jax.train.save import Saver
 from gpt_jax.train.session import Session, flush_events, write_events
 from gpt_jax.train.step_metrics import StepMetrics
@@ -47,8 +47,9 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
       asynchronous=settings.asynchronous,
     ) as store,
   ):
-    program, session_with = _prepare(config, workdir, store, signals, allow_changes)
-    events = provenance.read_events(workdir)
+    program, session_with, events, notes = _prepare(
+      config, workdir, store, signals, allow_changes
+    )
     while True:
       progress, origin = resume.restore_progress(program, store, events)
       with (
@@ -58,18 +59,20 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         _open_tracker(program, workdir, progress.step) as tracker,
       ):
         session = session_with(console=console, tracker=tracker)
-        if _run(session, progress, origin) is None:
+        if _run(session, progress, [origin, *notes]) is None:
           return progress.scores
-      events = progress.events
+      events, notes = progress.events, []
       del progress  # its state has to be gone before the next one is restored
 
 
 def _prepare(config, workdir, store, signals, allow_changes):
-  """Returns (program, Session without console and tracker), as at the last start."""
+  """Returns (program, Session without console and tracker, events, notes)."""
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
+  events, notes = provenance.read_events(workdir), []
   if meta:
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
+    events, notes = resume.with_changes(meta['config'], config, latest, events)
   tokenizer = setup.open_tokenizer(config, workdir)
   dataset, eval_sets = sync.raise_on_all(
     lambda: (
@@ -79,11 +82,14 @@ def _prepare(config, workdir, store, signals, allow_changes):
   )
   fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
   if meta:
-    resume.check_same_data(meta, fingerprints, workdir, allow_changes)
+    notes += resume.check_same_data(meta, fingerprints, workdir, allow_changes)
   program = setup.open_program(
-    config, tokenizer, embedding_rows=config.model.vocab_size if meta else None
+    config,
+    tokenizer,
+    embedding_rows=config.model.vocab_size if meta else None,
+    past=changes.past_of(events),
   )
-  return program, functools.partial(
+  session_with = functools.partial(
     Session,
     workdir=workdir,
     tokenizer=tokenizer,
@@ -94,6 +100,7 @@ def _prepare(config, workdir, store, signals, allow_changes):
     store=store,
     signals=signals,
   )
+  return program, session_with, events, notes
 
 
 def _open_tracker(program, workdir, step):
@@ -107,10 +114,10 @@ def _open_tracker(program, workdir, step):
   )
 
 
-def _run(session, progress, origin):
+def _run(session, progress, notes):
   """Trains to the end and returns None, or up to a spike and returns its Rollback."""
   sync.raise_on_all(lambda: _record_start(session, progress))
-  _introduce(session, origin)
+  _introduce(session, *notes)
   saver = Saver()
   spike = _run_steps(session, progress, saver)
   if spike is not None:
@@ -135,8 +142,8 @@ def _record_start(session, progress):
     provenance.write_events(workdir, progress.events)
 
 
-def _introduce(session, origin):
-  """Says in a line what runs here; `origin`: where its parameters come from."""
+def _introduce(session, origin, *notes):
+  """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
   num_params = flops.parameter_count(program.config.model)
   session.console.note(
@@ -145,6 +152,8 @@ def _introduce(session, origin):
     f' loss {program.loss}, mesh {resume.describe_mesh(program.rules.mesh.shape)};'
     f' {origin}'
   )
+  for note in notes:
+    session.console.note(note)
   if program.frozen:
     session.console.note(_what_trains(program))
   session.console.note(compilation.describe_cache())

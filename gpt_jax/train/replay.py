@@ -1,7 +1,7 @@
 """The exact batch of one step of a run: its documents, their tokens, their loss.
 
-What a step read follows from the last config, the data and the rollbacks in run.json,
-so no batch is ever recorded. Steps count from 1, as in metrics.jsonl.
+What a step read follows from the config that held then, the data and the rollbacks in
+run.json, so no batch is ever recorded. Steps count from 1, as in metrics.jsonl.
 """
 
 import dataclasses
@@ -15,8 +15,10 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import documents, pipeline
 from gpt_jax.objectives import losses
 from gpt_jax.program import restore, setup
+from gpt_jax.program.horizon import make_horizon
 from gpt_jax.program.loss import logits
 from gpt_jax.program.step import random_keys
+from gpt_jax.train import changes
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -57,15 +59,15 @@ def replay(workdir, step, *, with_loss=True):
   without one. Raises ConfigError for a step that the run does not have.
   """
   workdir = Workdir(workdir)
-  config = setup.read_config(workdir)
+  now, events = setup.read_config(workdir), provenance.read_events(workdir)
+  horizon = make_horizon(now.train, now.data.seq_len, changes.past_of(events))
+  if not 1 <= step <= horizon.total_steps:
+    raise ConfigError(f'--step={step}: expected 1 to {horizon.total_steps}.')
+  config = setup.resolve(changes.config_at(workdir.read_config(), events, step))
   tokenizer = setup.open_tokenizer(config, workdir)
   dataset = setup.open_training_data(config, tokenizer, workdir)
   program = setup.open_saved_program(config, tokenizer)
-  horizon = program.horizon
-  if not 1 <= step <= horizon.total_steps:
-    raise ConfigError(f'--step={step}: expected 1 to {horizon.total_steps}.')
-  rollbacks = Rollbacks.read(horizon, provenance.read_events(workdir))
-  first, last = rollbacks.samples_of(step)
+  first, last = Rollbacks.read(horizon, events).samples_of(step)
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
   if with_loss and workdir.checkpoints.is_dir():

@@ -16,7 +16,9 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load, migrate, options
 from gpt_jax.config.diff import diff
 from gpt_jax.core.errors import CheckpointError
-from gpt_jax.program import restore
+from gpt_jax.program import restore, setup
+from gpt_jax.program.horizon import make_horizon
+from gpt_jax.train import changes, rate_jump
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 from gpt_jax.workdir.paths import Workdir
@@ -39,7 +41,7 @@ def same_run(saved, config, workdir, allow_changes=False):
   saved = migrate.read_saved(saved, workdir)
   options.fill_absent(saved, config)
   config = _with_saved_rows(saved, config)
-  found = changes(saved, config)
+  found = differences(saved, config)
   if found and not allow_changes:
     raise CheckpointError(
       f'{workdir} was trained with another config:\n'
@@ -50,15 +52,19 @@ def same_run(saved, config, workdir, allow_changes=False):
   return config
 
 
-def changes(saved, config):
+def differences(saved, config):
   """Returns [(field, old, new)] of what matters between saved dict and Config."""
-  return [
+  found = [
     (field, old, new)
     for field, old, new in diff(saved, load.to_dict(config))
     if not any(
       field == name or field.startswith(name + '.') for name in CHANGEABLE_FIELDS
     )
   ]
+  if found and {field for field, *_ in found} <= rate_jump.DECAY_FIELDS:
+    # What schedule.decay_* leaves out, it may say later: the old end of the run.
+    return [] if rate_jump.keeps_decay(saved, config) else found
+  return found
 
 
 def _with_saved_rows(saved, config):
@@ -71,8 +77,30 @@ def _with_saved_rows(saved, config):
   return dataclasses.replace(config, model=model)
 
 
+def with_changes(saved, config, step, events):
+  """Returns (events of run.json, notes) of a run that goes on with `config`.
+
+  `saved` is the config of the checkpoint at `step`; `same_run` has allowed the
+  differences, among which may be some that change no number.
+  """
+  events, notes = events_up_to(step, events), []
+  saved = migrate.read_saved(saved, 'the checkpoint')
+  if not diff(saved, load.to_dict(config)):
+    return events, notes
+  old, past = setup.resolve(saved), changes.past_of(events)
+  if changed := differences(saved, config):
+    events, notes = changes.record(events, step, changed, old, config)
+  before = make_horizon(old.train, old.data.seq_len, past)
+  after = make_horizon(config.train, config.data.seq_len, changes.past_of(events))
+  note = rate_jump.describe(old, before, config, after, step)
+  return events, [*notes, note] if note else notes
+
+
 def check_same_data(meta, fingerprints, workdir, allow_changes=False):
-  """Raises CheckpointError when tokenizer or data are not those of the checkpoint."""
+  """Returns notes on what differs from the tokenizer and data of the checkpoint.
+
+  Raises CheckpointError instead unless `allow_changes`.
+  """
   found = diff(meta['fingerprints'], fingerprints)
   if found and not allow_changes:
     raise CheckpointError(
@@ -80,11 +108,18 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
       + _listed(found)
       + '\nBring the old data back, use a new --workdir, or pass --allow_changes.'
     )
+  if not found:
+    return []
+  fields = ', '.join(field for field, *_ in found)
+  return [
+    f'other data ({fields}): the numbers of samples go on, what they stand for not'
+  ]
 
 
 def restore_progress(program, store, events):
   """Returns (Progress, where it came from in words), by the `events` of run.json."""
   rollbacks = Rollbacks.read(program.horizon, events)
+  changes.require_present(store.latest_valid_step() or 0, program.horizon)
   delete_abandoned_checkpoints(store, rollbacks)
   step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
   state, origin = _starting_state(program, store, step)

@@ -34,6 +34,11 @@ class Rollbacks:
   def __init__(self, horizon, taken=()):
     self._horizon, self.taken = horizon, tuple(taken)
 
+  @property
+  def first_step(self):
+    """Returns the step from which on batches are those of the present config."""
+    return self._horizon.first_step
+
   def first_sample(self, step):
     """Returns the first sample that is read once `step` steps are done."""
     # Those rollbacks count that returned to `step` or before, and all before them.
@@ -86,7 +91,8 @@ def decide(rollbacks, spike, saved_steps, cfg):
   """Returns `rollbacks` and the one that answers `spike`; `cfg` is a GuardConfig.
 
   It returns to the newest checkpoint at least guard.rollback_steps back, else to the
-  oldest, else to the start. Raises DivergedError after guard.max_rollbacks.
+  oldest, else to the start of the run or of its present batches. Raises DivergedError
+  after guard.max_rollbacks.
   """
   if len(rollbacks.taken) >= cfg.max_rollbacks:
     raise DivergedError(
@@ -94,9 +100,11 @@ def decide(rollbacks, spike, saved_steps, cfg):
       f' after {len(rollbacks.taken)} rollbacks (guard.max_rollbacks): the run has'
       ' diverged.'
     )
-  before = [step for step in saved_steps if step < spike.step]
+  # Those before had other batches, which this program does not make (`horizon.Past`).
+  first = rollbacks.first_step
+  before = [step for step in saved_steps if first <= step < spike.step]
   far = [step for step in before if step <= spike.step - cfg.rollback_steps]
-  to = max(far) if far else min(before, default=0)
+  to = max(far) if far else min(before, default=first)
   return rollbacks.after(spike.step, to, cfg.rollback_extra_steps)
 
 

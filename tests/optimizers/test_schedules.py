@@ -143,6 +143,15 @@ def test_wsd_holds_its_peak_until_the_cooldown():
   np.testing.assert_allclose(got[90], 0.55, rtol=1e-5)
 
 
+@pytest.mark.parametrize('cooldown', [0.0, 0.01, 0.5, 1.0])
+def test_wsd_is_at_its_end_whatever_the_cooldown(cooldown):
+  fields = dict(decay_steps=50, final_fraction=0.25, cooldown_fraction=cooldown)
+  got = rates('wsd', horizon(steps=100), **fields)
+  begin = 50 - round(50 * cooldown)
+  np.testing.assert_array_equal(got[: begin + 1][:50], 1.0)
+  np.testing.assert_allclose(got[50:], 0.25, rtol=1e-6)
+
+
 @pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
 @pytest.mark.parametrize(
   'warmup',

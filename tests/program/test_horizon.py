@@ -69,8 +69,59 @@ def test_a_ramp_shorter_than_one_step_leaves_no_empty_stage():
   firsts = [stage.first_step for stage in run.stages]
   assert firsts == sorted(set(firsts)) and run.batch_size_at(9) == 8
   assert horizon(steps=1, ramp_start_batch_size=4, ramp_tokens=9).stages == (
-    BatchStage(0, 0, 4),
+    BatchStage(0, 0, 0, 4, 8),
   )
+
+
+RAMP = dict(batch_size=12, ramp_start_batch_size=2, ramp_tokens=1000)
+
+
+@pytest.mark.parametrize('step', [1, 7, 20, 45])
+@pytest.mark.parametrize(
+  'old, new',
+  [
+    (dict(), dict(batch_size=12)),
+    (RAMP, RAMP),
+    (RAMP, dict(batch_size=4)),
+    (dict(), RAMP),
+    (RAMP, RAMP | dict(ramp_tokens=3000)),
+  ],
+)
+def test_other_batches_begin_where_the_old_ones_end(old, new, step):
+  before = horizon(steps=60, **old)
+  after = make_horizon(
+    dataclasses.replace(TRAIN, steps=60, grad_accum=1, **new), 8, before.past_at(step)
+  )
+  sizes = [after.batch_size_at(i) for i in range(60)]
+  assert sizes[:step] == [before.batch_size_at(i) for i in range(step)]
+  for i in range(step, 60):
+    assert sizes[i] == size_at(after.tokens_at(i), **new)
+  read = np.concatenate([[0], np.cumsum(sizes)])
+  assert [after.samples_at(i) for i in range(61)] == read.tolist()
+  assert [after.tokens_at(i) for i in range(61)] == (8 * read).tolist()
+  assert after.present[0].first_step == after.first_step == step
+  if old == new:
+    assert sizes == [before.batch_size_at(i) for i in range(60)]
+
+
+def size_at(tokens, batch_size=4, ramp_start_batch_size=None, ramp_tokens=None):
+  """Returns the batch size of a ramp through 2, 4, ... 12, by the tokens seen."""
+  if ramp_tokens is None:
+    return batch_size
+  reached = [2 * (1 + i) for i in range(6) if ramp_tokens * i // 5 <= tokens]
+  return reached[-1]
+
+
+def test_rows_of_another_length_count_tokens_on():
+  past = horizon(8, steps=60).past_at(10)
+  after = make_horizon(
+    dataclasses.replace(TRAIN, steps=None, tokens=1000, batch_size=4), 16, past
+  )
+  assert [after.tokens_at(step) for step in (9, 10, 11)] == [288, 320, 384]
+  assert after.total_steps == 10 + 11  # 680 tokens are left, 64 a step
+  assert after.step_at_tokens(300) == 10 and after.step_at_tokens(290) == 10
+  traced = jax.jit(jax.vmap(after.traced_tokens_at))(jnp.arange(21))
+  np.testing.assert_array_equal(traced, [after.tokens_at(i) for i in range(21)])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gpt_jax.train.rollback import Rollback, Rollbacks, Spike, decide
 from tests import tiny_runs
 from tests.train import bad_batches
 
-HORIZON = Horizon(16, 1000, (BatchStage(0, 0, 8),))
+HORIZON = Horizon(1000, (BatchStage(0, 0, 0, 8, 16),), ramps=False)
 
 
 @pytest.fixture(scope='module')

@@ -20,7 +20,7 @@ from gpt_jax.train.save import Saver
 from gpt_jax.train.session import SkipCounts
 from tests import tiny_runs
 
-HORIZON = Horizon(16, 100, (BatchStage(0, 0, 8),))
+HORIZON = Horizon(100, (BatchStage(0, 0, 0, 8, 16),), ramps=False)
 CONFIG = tiny_runs.tiny_config({'checkpoint.retry_seconds': (1.0, 5.0, 30.0)})
 
 

@@ -155,8 +155,13 @@ def test_wsd_is_at_its_end_whatever_the_cooldown(cooldown):
 @pytest.mark.parametrize('name', sorted(schedules.SCHEDULES))
 @pytest.mark.parametrize(
   'warmup',
-  [dict(warmup_steps=1), dict(warmup_steps=7), dict(warmup_tokens=1), dict(warmup_tokens=100)],
-)  # fmt: skip
+  [
+    dict(warmup_steps=1),
+    dict(warmup_steps=7),
+    dict(warmup_tokens=1),
+    dict(warmup_tokens=100),
+  ],
+)
 def test_every_step_of_a_run_has_a_rate_above_zero(name, warmup):
   run = horizon(steps=40, batch_size=8, ramp_start_batch_size=1, ramp_tokens=400)
   got = rates(name, run, steps=np.arange(40), final_fraction=0.0, **warmup)

@@ -79,6 +79,9 @@ def get_config():
   data.path = ''  # text, jsonl, array_record: file, glob or folder
   data.name = ''  # tfds: name or name:version
   data.split = 'train'  # validation, test, all; tfds also takes slices: train[:10%]
+  # Which files are of a split: names (train.txt, valid/), content (90/5/5 % of all
+  # documents, those of less than 100 each cut by position); auto: names where they say.
+  data.split_by = 'auto'
   data.data_dir = ''  # of relative paths; '': GPT_JAX_DATA, for tfds TFDS_DATA_DIR
   data.text_field = 'text'  # field of a record that holds the text; or ...
   data.prompt_field = ''  # ... the part without loss, and ...

@@ -5,8 +5,8 @@ files are written by people: they get an error that says the new name (`load`).
 """
 
 import copy
-import functools
-import sys
+
+from gpt_jax.core.errors import note_once
 
 RENAMED_FIELDS = {
   'data.skip_corrupt': 'data.max_corrupt_records',
@@ -36,6 +36,7 @@ ADDED_FIELDS = {
   'optimizer.options': {},
   'schedule.options': {},
   'tokenizer.options': {},
+  'data.split_by': 'auto',
 }
 """New field -> the value that means what was done before the field existed."""
 
@@ -73,7 +74,7 @@ def read_saved(values, place):
       if value != {}:  # options of entries that had none
         changes.append(f'{field} = {value!r} (there was no such field)')
   if changes:
-    _note(
+    note_once(
       '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])
     )
   return values
@@ -101,8 +102,3 @@ def _section(values, field, make=False):
     inner = values.setdefault(part, {}) if make else values.get(part)
     values = inner if isinstance(inner, dict) else {}
   return values, name
-
-
-@functools.cache  # config.json and each checkpoint have the same to say
-def _note(text):
-  print(text, file=sys.stderr)

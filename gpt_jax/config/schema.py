@@ -120,6 +120,7 @@ class DataConfig:
   path: str
   name: str
   split: str
+  split_by: str = one_of('auto', 'names', 'content')
   data_dir: str
   text_field: str
   prompt_field: str

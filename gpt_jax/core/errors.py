@@ -4,6 +4,8 @@ The command line prints their message without a traceback. Any other exception i
 of ours (exit code 1).
 """
 
+import functools
+import sys
 import typing
 
 
@@ -76,3 +78,9 @@ def require_extra(extra, package):
   return (
     f"needs the package '{package}'; install it with: pip install 'gpt_jax[{extra}]'"
   )
+
+
+@functools.cache
+def note_once(text):
+  """Prints a line on standard error that the user should know of, once a process."""
+  print(text, file=sys.stderr)

@@ -20,7 +20,8 @@ def find(data, suffixes):
 
   Relative paths are looked up in `data.data_dir`, $GPT_JAX_DATA and the working
   directory, in this order. A folder stands for the files below it with one of
-  `suffixes` (or that plus .gz). Raises DataError where all are empty or none exists.
+  `suffixes` (or that plus .gz), without hidden ones (.name). Raises DataError where all
+  are empty or none exists.
   """
   if not data.path:
     raise DataError(
@@ -59,10 +60,18 @@ def _expand(path, suffixes):
   if path.is_dir():
     endings = tuple(suffixes) + tuple(f'{suffix}.gz' for suffix in suffixes)
     return sorted(
-      p for p in path.rglob('*') if p.name.endswith(endings) and p.is_file()
+      p
+      for p in path.rglob('*')
+      if p.name.endswith(endings) and not _is_hidden(p.relative_to(path))
+      if p.is_file()
     )
   matches = glob.glob(str(path), recursive=True)
   return sorted(pathlib.Path(match) for match in matches if os.path.isfile(match))
+
+
+def _is_hidden(path):
+  # Backups and swap files of editors, .git, what macOS puts beside each file.
+  return any(part.startswith('.') for part in path.parts)
 
 
 def read_bytes(path):

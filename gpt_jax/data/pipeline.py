@@ -16,6 +16,9 @@ from gpt_jax.core.registry import lookup
 from gpt_jax.data import documents, packing, tokenizers
 from gpt_jax.data.token_cache import TokenStore, open_tokens
 
+ADDED_TO_FINGERPRINT = ('split_rule',)
+"""Last parts of names in `Dataset.fingerprint` that older runs have not saved."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:

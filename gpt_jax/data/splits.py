@@ -6,20 +6,13 @@ a document never lie on both sides. Fewer documents are each cut by position: th
 """
 
 import hashlib
-import re
 
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 
 BOUNDS = {'train': (0.0, 0.9), 'validation': (0.9, 0.95), 'test': (0.95, 1.0)}
 BOUNDS['all'] = (0.0, 1.0)
 MANY_DOCUMENTS = 100
-
-_FILE_WORDS = {
-  'train': ('train', 'training'),
-  'validation': ('validation', 'valid', 'val', 'dev'),
-  'test': ('test',),
-}
 
 
 def check(split):
@@ -48,29 +41,3 @@ def _character_start(document, fraction):
   while position < len(document) and document[position] & 0xC0 == 0x80:
     position += 1
   return position
-
-
-def by_file_name(paths, split):
-  """Returns the `paths` named after `split` (`train.txt`, `wiki.test.tokens`).
-
-  None unless all are named after splits. Raises DataError when all are of others.
-  """
-  named = {path: word for path in paths if (word := _split_word(path.name))}
-  if split == 'all' or len(paths) < 2 or len(named) < len(paths):
-    return None
-  chosen = [path for path, word in named.items() if word == split]
-  if not chosen:
-    raise DataError(
-      f'data.split={split!r}: the files of data.path are named after other splits ('
-      + ', '.join(f'{path.name} is {word}' for path, word in sorted(named.items())[:6])
-      + f'); choose data.split={sorted(named.values())[0]}, or add a {split} file.'
-    )
-  return chosen
-
-
-def _split_word(name):
-  words = re.split(r'[._\-]+', name.lower())
-  for split, known in _FILE_WORDS.items():
-    if any(word in known for word in words):
-      return split
-  return None

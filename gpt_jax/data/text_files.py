@@ -1,6 +1,7 @@
 """Plain text, a document a file; and how any files of `data.path` become a source."""
 
-from gpt_jax.data import files, splits
+from gpt_jax.core.errors import note_once
+from gpt_jax.data import files, split_files, splits
 from gpt_jax.data.corpus import Corpus, skip_damaged
 from gpt_jax.data.text_source import TextSource
 
@@ -11,14 +12,23 @@ _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 def open_files(data, suffixes, open_corpus):
   """Returns the source of the files of `data.path` at `data.split`.
 
-  Where all files are named after splits (`train.txt valid.txt test.txt`) the names
-  decide, otherwise `splits.py` does. `open_corpus(paths)` returns the `Corpus`.
+  Where files are named after splits (`train.txt valid.txt test.txt`) the names decide
+  (`split_files.py`), otherwise `splits.py` does. `open_corpus(paths)` returns the
+  `Corpus`.
   """
   splits.check(data.split)
-  paths = files.find(data, suffixes)
-  chosen = splits.by_file_name(paths, data.split)
-  corpus = skip_damaged(open_corpus(chosen or paths), data)
-  return TextSource(corpus, data.split, data.source, is_presplit=bool(chosen))
+  chosen, is_presplit = split_files.choose(files.find(data, suffixes), data)
+  corpus = skip_damaged(open_corpus(chosen), data)
+  source = TextSource(
+    corpus, data.split, data.source, is_presplit=is_presplit, is_of_files=True
+  )
+  if source.is_cut:
+    note_once(
+      f'data.path={data.path!r}: {len(corpus)} document(s), fewer than'
+      f' {splits.MANY_DOCUMENTS}: each is cut by position, 90 % train, then 5 %'
+      ' validation, 5 % test (data.split_by)'
+    )
+  return source
 
 
 class _TextFiles(Corpus):

@@ -13,14 +13,21 @@ _SAFE_CUT = re.compile(r'\w(?=[ \n])')
 
 
 class TextSource(Source):
-  """Documents of `split` of a `Corpus`; `is_presplit`: all of them are of `split`."""
+  """Documents of `split` of a `Corpus`; `is_presplit`: all of them are of `split`.
 
-  def __init__(self, corpus, split, name, *, is_presplit=False):
+  `is_of_files`: the same content may be split by one rule or another, so that the rule
+  belongs to the fingerprint.
+  """
+
+  def __init__(self, corpus, split, name, *, is_presplit=False, is_of_files=False):
     self._corpus = corpus
     self.fingerprint = {'source': name, 'split': split, **corpus.fingerprint}
     self.fields, self.num_labels = corpus.fields, corpus.num_labels
     self._rule = 'all' if is_presplit else split
     self._indices = None
+    if is_of_files and split != 'all':
+      by_content = 'position' if self.is_cut else 'hash'
+      self.fingerprint['split_rule'] = 'names' if is_presplit else by_content
 
   @property
   def skipped(self):
@@ -32,14 +39,15 @@ class TextSource(Source):
     return round(self._corpus.num_bytes * (high - low))
 
   @property
-  def _is_cut(self):
+  def is_cut(self):
+    """Whether each document is cut by position instead of belonging to one split."""
     is_few = len(self._corpus) < splits.MANY_DOCUMENTS
     return self._rule != 'all' and is_few and not self.fields
 
   def _documents(self):
     if self._indices is None:
       self._indices = range(len(self._corpus))
-      if self._rule != 'all' and not self._is_cut:
+      if self._rule != 'all' and not self.is_cut:
         self._indices = [
           i
           for i in self._indices
@@ -66,7 +74,7 @@ class TextSource(Source):
     """
     index = self._documents()[i]
     document = self._corpus.document(index)
-    start, end = splits.byte_range(self._rule if self._is_cut else 'all', document)
+    start, end = splits.byte_range(self._rule if self.is_cut else 'all', document)
     position, rest = start, b''
     while position < end:
       block = rest + document[position : min(position + _PIECE_BYTES, end)]

@@ -14,8 +14,9 @@ from gpt_jax import optimizers
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load, migrate, options
-from gpt_jax.config.diff import diff
+from gpt_jax.config.diff import ABSENT, diff
 from gpt_jax.core.errors import CheckpointError
+from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
 from gpt_jax.program import restore, setup
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.train import changes, rate_jump
@@ -25,10 +26,10 @@ from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'data.max_corrupt_records', 'data.warn_after_seconds',
-  'data.timeout_seconds', 'eval', 'guard.max_bad_steps', 'guard.max_rollbacks',
-  'inference', 'logging', 'model.remat', 'objective.loss', 'parallel',
-  'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
+  'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
+  'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
+  'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
+  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""
 
@@ -101,7 +102,11 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
 
   Raises CheckpointError instead unless `allow_changes`.
   """
-  found = diff(meta['fingerprints'], fingerprints)
+  found = [
+    (field, old, new)
+    for field, old, new in diff(meta['fingerprints'], fingerprints)
+    if old != ABSENT or field.rpartition('.')[2] not in ADDED_TO_FINGERPRINT
+  ]
   if found and not allow_changes:
     raise CheckpointError(
       f'{workdir}: its checkpoint was trained on other data:\n'

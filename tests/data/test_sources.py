@@ -87,9 +87,10 @@ def test_file_names_give_the_splits_when_all_carry_one(tmp_path):
   (tmp_path / 'wiki.train.txt').unlink()
   with pytest.raises(DataError, match='named after other splits.*valid'):
     sources.make_source(config(source='text', path=str(tmp_path)))
-  # A file without a split's name: the names decide nothing.
+  # A file without a split's name: only when asked to do the names decide nothing.
   (tmp_path / 'notes.txt').write_text('notes')
-  assert len(sources.make_source(config(source='text', path=str(tmp_path)))) == 3
+  here = dict(source='text', path=str(tmp_path))
+  assert len(sources.make_source(config(**here, split_by='content'))) == 3
 
 
 def test_gz_glob_folder_and_byte_order_mark_give_the_same_text(tmp_path):

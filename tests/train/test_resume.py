@@ -263,6 +263,16 @@ def test_other_data_of_the_same_name_is_refused(text_file, finished_run, tmp_pat
     resume.check_same_data(meta, new, tmp_path)
 
 
+def test_a_split_rule_is_compared_where_it_was_saved(tmp_path):
+  saved = dict(fingerprints={'data': {'data.content': 'same'}, 'tokenizer': 'same'})
+  new = {'data': {'data.content': 'same', 'data.split_rule': 'names'}}
+  new['tokenizer'] = 'same'
+  resume.check_same_data(saved, new, tmp_path)  # of a version that did not save it
+  saved['fingerprints']['data'] |= {'data.split_rule': 'position'}
+  with pytest.raises(CheckpointError, match="split_rule: 'position' -> 'names'"):
+    resume.check_same_data(saved, new, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'mesh',

@@ -89,6 +89,7 @@ def get_config():
   data.label_field = ''  # field of a record that holds its class; '': none
   data.label_names = ()  # classes that are text, in the order of their ids
   data.num_labels = None  # classes that are numbers from 0; tfds knows by itself
+  data.encoding = 'utf-8'  # of the texts: any that Python knows, as gb18030 or cp1252
   data.mixture = dict()  # name -> {weight, any data field}; empty: one source, as above
   data.seq_len = 256  # tokens of a row
   data.packing = 'concat'  # concat: consecutive rows of all documents joined; windows:

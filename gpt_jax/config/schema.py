@@ -123,6 +123,7 @@ class DataConfig:
   split_by: str = one_of('auto', 'names', 'content')
   data_dir: str
   text_field: str
+  encoding: str
   prompt_field: str
   response_field: str
   label_field: str

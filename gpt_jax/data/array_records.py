@@ -5,12 +5,10 @@ have to be. Where other fields are asked for, all are JSON objects (`records.py`
 written by TFDS hold protocol buffers instead: data.source=tfds.
 """
 
-import json
-
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import files, records
+from gpt_jax.data import encodings, files, records
 from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, locate
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.json_lines import json_object
@@ -59,29 +57,28 @@ class _Records(Corpus):
   def _read(self, i):
     shard, record = locate(self._ends, i)
     try:
-      return self._shards[shard][record]
+      content = self._shards[shard][record]
     except READ_ERRORS as error:
       raise DataError(
         f'{self.place(i)} (from 0) is damaged ({first_line(error)}); copy the file'
         ' again from where it came from, or allow data.max_corrupt_records records to'
         ' be left out.'
       ) from error
+    return encodings.to_utf8(content, self._record.encoding, self.place(i))
 
   def _first_is_json(self):
     for i in range(min(len(self), _MAX_UNREADABLE)):
       try:
-        return _has_field(self._read(i), self._record.first_field)
+        return _has_field(self._read(i), self._record.first_field, self.place(i))
       except DataError:
         continue
     return False
 
 
-def _has_field(record, text_field):
-  try:
-    fields = json.loads(record)
-  except ValueError:  # not UTF-8 or not JSON
-    return False
-  return isinstance(fields, dict) and text_field in fields
+def _has_field(record, text_field, place):
+  """Returns whether it is a JSON object with the field; DataError for a broken one."""
+  is_object = record.lstrip().startswith(b'{')
+  return is_object and text_field in json_object(record, place)
 
 
 @known_fields(records.declared_fields)

@@ -8,6 +8,7 @@ import numpy as np
 import tokenizers as library
 
 from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.data import encodings
 from gpt_jax.data.tokenizer import END, Tokenizer
 
 GPT2_VOCAB_SIZE = 50257
@@ -54,8 +55,14 @@ class LibraryTokenizer(Tokenizer):
     return self.encode_batch([text])[0]
 
   def encode_batch(self, texts):
-    encodings = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.array(encoding.ids, np.int32) for encoding in encodings]
+    texts = list(texts)
+    try:
+      found = self._model.encode_batch_fast(texts, add_special_tokens=False)
+    except TypeError:  # what the library says to lone surrogates
+      for text in texts:
+        encodings.encode(text, 'the text')
+      raise
+    return [np.array(one.ids, np.int32) for one in found]
 
   def decode(self, ids):
     if self._is_byte_level:
@@ -163,8 +170,14 @@ def from_json_file(path):
 def _end_token(model, folder):
   beside = folder / 'tokenizer_config.json'
   if beside.is_file():
-    named = json.loads(beside.read_text(encoding='utf-8')).get('eos_token')
-    named = named['content'] if isinstance(named, dict) else named
+    try:
+      named = json.loads(beside.read_text(encoding='utf-8')).get('eos_token')
+      named = named['content'] if isinstance(named, dict) else named
+    except (ValueError, AttributeError, KeyError, RecursionError) as error:
+      raise DataError(
+        f'{beside}: cannot be read ({error!r}); expected a JSON object with an'
+        ' eos_token, or no such file.'
+      ) from error
     if named is not None:
       return named
   return next((end for end in _ENDS if model.token_to_id(end) is not None), None)

@@ -1,5 +1,6 @@
 """A corpus: numbered documents as bytes, before any split; damaged ones left out."""
 
+import functools
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import DataError
+from gpt_jax.data import encodings
 
 # ArrayRecord raises the first two for bad hashes, IndexError past the end.
 READ_ERRORS = (RuntimeError, ValueError, IndexError, OSError)
@@ -62,17 +64,16 @@ class SkippingCorpus(Corpus):
       return b''
     try:
       document = self._corpus.document(i)
-      str(document, 'utf-8')
       if self.fields:
         self._corpus.record(i)  # so that every split leaves out the same
-      return document
-    except UnicodeDecodeError as error:
-      self._skip(
-        i, f'{self.place(i)}: byte {error.start} is not UTF-8 ({error.reason})'
-      )
     except DataError as error:
       self._skip(i, str(error))
-    return b''
+      return b''
+    if found := encodings.first_error(document):
+      position, reason = found
+      self._skip(i, f'{self.place(i)}: byte {position} is not UTF-8 ({reason})')
+      return b''
+    return document
 
   def record(self, i):
     return self._corpus.record(i) if self.document(i) else {'text': ''}
@@ -85,7 +86,12 @@ class SkippingCorpus(Corpus):
         f'data.max_corrupt_records={self._limit}: there are more damaged records:\n'
         f'{listed}\nReplace these files by good copies, or allow more.'
       )
-    logging.warning('left out (data.max_corrupt_records=%d): %s', self._limit, reason)
+    _warn(f'left out (data.max_corrupt_records={self._limit}): {reason}')
+
+
+@functools.cache  # a corpus is opened for the tokenizer, each split and each set
+def _warn(text):
+  logging.warning('%s', text)
 
 
 def skip_damaged(corpus, data):

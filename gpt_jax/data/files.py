@@ -10,6 +10,7 @@ import pathlib
 import zlib
 
 from gpt_jax.core.errors import DataError
+from gpt_jax.data import encodings
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64
@@ -74,17 +75,32 @@ def _is_hidden(path):
   return any(part.startswith('.') for part in path.parts)
 
 
-def read_bytes(path):
-  """Returns a memory map of `path`, or the unpacked bytes of a .gz."""
+def read_utf8(path, encoding='utf-8'):
+  """Returns the text of `path`, unpacked where it is a .gz, as UTF-8: a memory map.
+
+  Bytes of a UTF-8 file are as they are. Raises DataError for a .gz that is damaged, and
+  for text that is not in `encoding`.
+  """
+  if not encodings.is_utf8(encoding):
+    return encodings.transcode(_blocks(path), encoding, path)
   if path.name.endswith('.gz'):
-    try:
-      return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-      raise DataError(
-        f'data.path: {path} is not a readable gzip file: {error}'
-      ) from error
-  with path.open('rb') as file:
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = encodings.unpack(_blocks(path))
+  else:
+    with path.open('rb') as file:
+      content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  encodings.refuse_utf16(content, path)
+  return content
+
+
+def _blocks(path):
+  is_gzip = path.name.endswith('.gz')
+  try:
+    with gzip.open(path) if is_gzip else path.open('rb') as file:
+      while block := file.read(_BLOCK):
+        yield block
+  except (OSError, EOFError, zlib.error) as error:
+    what = 'is not a readable gzip file' if is_gzip else 'cannot be read'
+    raise DataError(f'data.path: {path} {what}: {error}') from error
 
 
 @functools.lru_cache(maxsize=4096)

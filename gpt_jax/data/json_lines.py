@@ -1,11 +1,12 @@
 """JSON lines: one object a line, whose fields `records.py` reads; .gz too."""
 
+import codecs
 import json
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import files, records
+from gpt_jax.data import encodings, files, records
 from gpt_jax.data.corpus import Corpus, locate
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.text_files import open_files
@@ -14,7 +15,7 @@ from gpt_jax.data.text_files import open_files
 class _Lines(Corpus):
   def __init__(self, paths, record):
     self._paths, self._record = paths, record
-    self._buffers = [files.read_bytes(path) for path in paths]
+    self._buffers = [files.read_utf8(path, record.encoding) for path in paths]
     self._rows = [_line_starts(buffer) for buffer in self._buffers]
     self._ends = np.cumsum([len(rows) for rows in self._rows])
     self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
@@ -47,7 +48,7 @@ class _Lines(Corpus):
 
 def _line_starts(buffer):
   """Returns the offsets of the lines of `buffer` that are not blank."""
-  starts, start = [], 0
+  starts, start = [], 3 if buffer[:3] == codecs.BOM_UTF8 else 0
   while start < len(buffer):
     end = buffer.find(b'\n', start)
     end = end if end >= 0 else len(buffer)
@@ -58,9 +59,13 @@ def _line_starts(buffer):
 
 
 def json_object(record, place):
-  """Returns the dict of a JSON object; `place` is for the error."""
+  """Returns the dict of a JSON object in UTF-8; `place` is for the error."""
   try:
-    fields = json.loads(record)
+    fields = json.loads(str(record, 'utf-8'))
+  except UnicodeDecodeError as error:
+    raise encodings.not_utf8(place, error.start, error.reason, record) from error
+  except RecursionError as error:
+    raise DataError(f'{place}: JSON that is nested too deeply to be read.') from error
   except ValueError as error:
     raise DataError(f'{place}: not JSON ({error}).') from error
   if not isinstance(fields, dict):

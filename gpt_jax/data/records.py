@@ -6,6 +6,7 @@ Shared by the sources whose records have named fields (jsonl, array_record, tfds
 from typing import Any
 
 from gpt_jax.core.errors import ConfigError, DataError, Problem, require_none
+from gpt_jax.data import encodings
 
 SOURCES = ('jsonl', 'array_record', 'tfds')
 
@@ -56,7 +57,8 @@ class Record:
 
   def __init__(self, data, label_names=(), num_labels=None):
     require_none(problems(data))
-    self._data = data
+    encodings.check(data)
+    self._data, self.encoding = data, data.encoding
     self.fields = declared_fields(data)
     names = data.label_names or label_names
     self._ids = {name: i for i, name in enumerate(names)}
@@ -64,6 +66,7 @@ class Record:
     self.num_labels = self._count if data.label_field else None
     self.first_field = data.prompt_field or data.text_field
     self.fingerprint = {'text_field': data.text_field}
+    self.fingerprint |= encodings.fingerprint(data.encoding)
     for name in ('prompt_field', 'response_field', 'label_field'):
       if getattr(data, name):
         self.fingerprint[name] = getattr(data, name)
@@ -91,11 +94,13 @@ class Record:
   def _text(self, record, option, place):
     name = getattr(self._data, option)
     text = self._value(record, option, place)
-    text = text.decode() if isinstance(text, bytes) else text  # TFDS has bytes
+    if isinstance(text, bytes):  # TFDS has them
+      return encodings.decode(text, self.encoding, place)
     if not isinstance(text, str):
       raise DataError(
         f'{place}: data.{option}={name!r} is {type(text).__name__}, expected text.'
       )
+    encodings.encode(text, f'{place}: data.{option}={name!r}')  # JSON may not be UTF-8
     return text
 
   def _label(self, record, place):

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from gpt_jax.core.errors import DataError, require_extra
+from gpt_jax.data import encodings
 from gpt_jax.data.tokenizer import Tokenizer
 
 
@@ -48,10 +49,11 @@ class SentencePieceTokenizer(Tokenizer):
     return piece.replace('\u2581', ' ').encode()
 
   def encode(self, text):
-    return np.array(self._model.encode(text), np.int32)
+    return self.encode_batch([text])[0]
 
   def encode_batch(self, texts):
-    encoded = self._model.encode(list(texts), num_threads=os.cpu_count() or 1)
+    contents = [encodings.encode(text, 'the text') for text in texts]
+    encoded = self._model.encode(contents, num_threads=os.cpu_count() or 1)
     return [np.array(ids, np.int32) for ids in encoded]
 
   def decode(self, ids):

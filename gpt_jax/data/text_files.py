@@ -1,12 +1,13 @@
 """Plain text, a document a file; and how any files of `data.path` become a source."""
 
+import codecs
+
 from gpt_jax.core.errors import note_once
-from gpt_jax.data import files, split_files, splits
+from gpt_jax.data import encodings, files, split_files, splits
 from gpt_jax.data.corpus import Corpus, skip_damaged
 from gpt_jax.data.text_source import TextSource
 
 _SUFFIXES = ('.txt', '.text', '.md', '.rst', '.tokens')
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 
 
 def open_files(data, suffixes, open_corpus):
@@ -17,6 +18,7 @@ def open_files(data, suffixes, open_corpus):
   `Corpus`.
   """
   splits.check(data.split)
+  encodings.check(data)
   chosen, is_presplit = split_files.choose(files.find(data, suffixes), data)
   corpus = skip_damaged(open_corpus(chosen), data)
   source = TextSource(
@@ -32,17 +34,18 @@ def open_files(data, suffixes, open_corpus):
 
 
 class _TextFiles(Corpus):
-  def __init__(self, paths):
-    self._paths = paths
-    self.fingerprint = files.fingerprint(paths)
+  def __init__(self, paths, encoding):
+    self._paths, self._encoding = paths, encoding
+    self.fingerprint = files.fingerprint(paths) | encodings.fingerprint(encoding)
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):
     return len(self._paths)
 
   def document(self, i):
-    content = files.read_bytes(self._paths[i])
-    return content[3:] if content[:3] == _BYTE_ORDER_MARK else content
+    content = files.read_utf8(self._paths[i], self._encoding)
+    # A view: a slice of a memory map would be a copy of the file.
+    return memoryview(content)[3:] if content[:3] == codecs.BOM_UTF8 else content
 
   def place(self, i):
     return str(self._paths[i])
@@ -50,4 +53,4 @@ class _TextFiles(Corpus):
 
 def make(data):
   """Returns the source of plain text; a byte-order mark is dropped, nothing else."""
-  return open_files(data, _SUFFIXES, _TextFiles)
+  return open_files(data, _SUFFIXES, lambda paths: _TextFiles(paths, data.encoding))

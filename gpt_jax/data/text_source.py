@@ -2,8 +2,7 @@
 
 import re
 
-from gpt_jax.core.errors import DataError
-from gpt_jax.data import splits
+from gpt_jax.data import encodings, splits
 from gpt_jax.data.source import Source
 
 _PIECE_BYTES = 1 << 20
@@ -96,9 +95,9 @@ class TextSource(Source):
       if is_cut_character and not is_last:
         return str(block[: error.start], 'utf-8'), block[error.start :]
       where = position - len(block) + error.start
-      raise DataError(
-        f'{self._corpus.place(index)}: byte {where} is not UTF-8 ({error.reason});'
-        ' convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW'
+      document = self._corpus.document(index)
+      raise encodings.not_utf8(
+        self._corpus.place(index), where, error.reason, document
       ) from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import lookup
-from gpt_jax.data import bpe, sentencepieces
+from gpt_jax.data import bpe, encodings, sentencepieces
 from gpt_jax.data.tokenizer import DEFINITION, END, Tokenizer, known_size
 
 
@@ -27,7 +27,8 @@ class ByteTokenizer(Tokenizer):
   special_tokens = {END: 256}
 
   def encode(self, text):
-    return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    content = encodings.encode(text, 'the text')
+    return np.frombuffer(content, np.uint8).astype(np.int32)
 
 
 class CharTokenizer(Tokenizer):
@@ -44,6 +45,7 @@ class CharTokenizer(Tokenizer):
   def encode(self, text):
     # An unknown character is an error: an unknown token would make held-out text
     # cheaper than it is, and losses would not compare with published ones.
+    encodings.encode(text, 'the text')
     code_points = np.frombuffer(text.encode('utf-32-le'), np.uint32)
     ids = np.searchsorted(self._code_points, code_points)
     known = self._code_points[np.minimum(ids, self.vocab_size - 1)] == code_points

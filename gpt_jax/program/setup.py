@@ -5,7 +5,7 @@ import os
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.data import SOURCES, pipeline, records, tokenizers
+from gpt_jax.data import SOURCES, encodings, pipeline, records, tokenizers
 from gpt_jax.model import activations, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
@@ -31,6 +31,7 @@ REGISTRIES = {
 
 RULES = (
   lambda config: horizon.problems(config.train),
+  lambda config: encodings.problems(config.data),
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
   lambda config: records.problems(config.data),

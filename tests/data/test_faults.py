@@ -127,6 +127,42 @@ def test_bad_lines_and_bytes_can_be_skipped_too(tmp_path):
   assert len(found.stores[''].skipped) == 2
 
 
+UNREADABLE = {
+  'half a character': (
+    b'{"text": "x\\ud83d"}',
+    r'lone surrogate \\ud83d\) at position 1',
+  ),
+  'its bytes': (b'{"text": "\xed\xa0\xbd"}', 'byte 10 is not UTF-8'),
+  'nested deeply': (b'{"a": ' + b'[' * 100_000 + b'}', 'nested too deeply'),
+  'a long number': (b'{"a": ' + b'9' * 5000 + b'}', 'not JSON'),
+}
+
+
+@pytest.mark.parametrize('kind', UNREADABLE)
+@pytest.mark.parametrize('source', ['jsonl', 'array_record'])
+def test_json_that_cannot_be_read_names_its_record(source, kind, tmp_path):
+  record, reason = UNREADABLE[kind]
+  records = [b'{"text": "one of two"}', record, b'{"text": "two of two"}']
+  if source == 'jsonl':
+    (tmp_path / 'a.jsonl').write_bytes(b'\n'.join(records))
+    place = r'a.jsonl \(record 2'
+  else:
+    write_array_records(tmp_path / 'a.array_record', records)
+    place = 'a.array_record, record 1'
+  with pytest.raises(DataError, match=f'{place}.*{reason}'):
+    dataset(tmp_path, source=source)
+  found = dataset(tmp_path, source=source, max_corrupt_records=1)
+  assert bytes(t for t in found.stores[''].tokens if t < 256) == b'one of twotwo of two'
+  assert len(found.stores[''].skipped) == 1
+
+
+def test_a_damaged_first_record_does_not_make_json_text(tmp_path):
+  records = [UNREADABLE['nested deeply'][0], b'{"text": "one of two words"}']
+  write_array_records(tmp_path / 'a.array_record', records)
+  found = dataset(tmp_path, max_corrupt_records=1)
+  assert bytes(t for t in found.stores[''].tokens if t < 256) == b'one of two words'
+
+
 def test_without_damage_the_limit_changes_no_fingerprint(shards, tmp_path):
   one, other = dataset(tmp_path), dataset(tmp_path, max_corrupt_records=9)
   assert one.fingerprint == other.fingerprint

@@ -51,6 +51,11 @@ def test_text_that_looks_like_the_end_token_is_plain_text(tokenizer):
     assert tokenizer.decode([tokenizer.eos_id]) == ''
 
 
+def test_half_a_character_is_refused(tokenizer):
+  with pytest.raises(DataError, match=r'not UTF-8 \(0xE9\) at position 3'):
+    tokenizer.encode('caf\udce9')
+
+
 def test_streams_never_show_half_a_character(tokenizer):
   stream = StreamDecoder(tokenizer)
   shown = [stream.push(token) for token in tokenizer.encode(TEXTS[0])]

@@ -79,12 +79,22 @@ def write_manifest(step_folder):
     for name, entry in files.read_json(part).items():
       entries[f'{part.parent.name}/{name}'] = entry
     part.unlink()
+  _require_sizes(step_folder, entries)
   known = {manifest.FILE, *LATE, *entries}  # what a process digested is not read again
   rest = [p for p in _files(step_folder) if _name(p, step_folder) not in known]
   entries |= _digest(step_folder, rest)
   files.write_text(step_folder / manifest.FILE, manifest.dumps(entries))
   for folder in sorted({path.parent for path in _files(step_folder)}):
     files.sync_folder(folder)
+
+
+def _require_sizes(step_folder, entries):
+  """Raises StorageError for a file that is not as long as when it was digested."""
+  for name, entry in entries.items():
+    path = step_folder / name
+    size = path.stat().st_size if path.exists() else 'none'
+    if size != entry['bytes']:
+      raise StorageError(f'{name}: {entry["bytes"]} bytes were written, found {size}')
 
 
 def _digest(folder, paths):

@@ -1,6 +1,8 @@
 """How Orbax is set up, and how it writes and reads an item, a tree of arrays."""
 
 import dataclasses
+import glob
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,22 @@ class DigestingHandler(ocp.StandardCheckpointHandler):
     written = await super().async_save(directory, *args, **kwargs)
     folder = getattr(directory, 'path', directory)
     return [_Digested(written or [], folder, kwargs['args'].on_thread)]
+
+  def finalize(self, directory):
+    super().finalize(Literal(directory))
+
+  def restore(self, directory, *args, **kwargs):
+    return super().restore(Literal(directory), *args, **kwargs)
+
+
+class Literal(type(epath.Path())):
+  """A path of which `glob` takes the pattern alone for one, as that of pathlib does."""
+
+  # Orbax 0.12 finds by a glob what processes wrote: in a folder called x[1] nothing,
+  # and it wrote no database over them, without a word.
+  def glob(self, pattern):
+    found = glob.glob(os.path.join(glob.escape(os.fspath(self)), pattern))
+    return map(epath.Path, found)
 
 
 @ocp.args.register_with_handler(DigestingHandler, for_save=True)
@@ -103,7 +121,7 @@ def read_tree(item_folder):
   whatever Orbax does.
   """
   ocdbt.require_safe_names(item_folder)
-  path = epath.Path(item_folder)
+  path = Literal(item_folder)
   found = ocp.StandardCheckpointHandler().metadata(path).tree
   memory.refuse_large_chunks(found, path)
   return found

@@ -12,7 +12,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from gpt_jax.checkpoints import barrier, digests, handler, manifest
+from gpt_jax.checkpoints import barrier, digests, handler, manifest, ocdbt
 from gpt_jax.checkpoints.integrity import META, committed
 from gpt_jax.checkpoints.orbax_logging import first_line
 from gpt_jax.checkpoints.reader import CheckpointReader, listed, print_warning
@@ -168,6 +168,7 @@ class Checkpoints(CheckpointReader):
     (folder,) = self.directory.glob(f'{self._save.step}.orbax-checkpoint-tmp*')
     for item in self._save.items:
       digests.require_parts(folder / item, jax.process_count())
+      ocdbt.require_complete(folder / item)
     digests.write_manifest(folder)
 
   def _finish(self):

@@ -8,14 +8,16 @@ shard of an array. Arrays below a kilobyte are in the nodes themselves.
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import pathlib
 
 import tensorstore as ts
 
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, StorageError
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
+ZARRAY = '.zarray'  # ends the key of an array's shape and chunks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +78,18 @@ def chunks(folder):
 
 
 def names(item_folder):
-  """Returns `{name that TensorStore knows: path with slashes}` of an item's arrays."""
+  """Returns `{name that TensorStore knows: path with slashes}` of an item's leaves."""
   path = pathlib.Path(item_folder) / '_METADATA'
   if not path.exists():
     return {}
-  tree = json.loads(path.read_text())['tree_metadata']
-  paths = [[str(k['key']) for k in leaf['key_metadata']] for leaf in tree.values()]
-  return {'.'.join(keys): '/'.join(keys) for keys in paths}
+  return {'.'.join(keys): '/'.join(keys) for keys, _ in _leaves(path)}
+
+
+def _leaves(path):
+  """Yields ([key, ...], is it an array) of the leaves in an item's _METADATA."""
+  for leaf in json.loads(path.read_text())['tree_metadata'].values():
+    keys = [str(k['key']) for k in leaf['key_metadata']]
+    yield keys, not leaf.get('value_metadata', {}).get('skip_deserialize')
 
 
 def require_safe_names(item_folder):
@@ -93,6 +100,59 @@ def require_safe_names(item_folder):
         f'{item_folder}: an array is called {path!r}; expected a name that stays inside'
         ' the folder. This checkpoint was not written by gpt-jax: do not use it.'
       )
+
+
+def require_complete(item_folder):
+  """Raises StorageError unless every array of a saved item can be read to its end.
+
+  Looks up each chunk and reads its last byte; digests answer for those before it.
+  """
+  item_folder = pathlib.Path(item_folder)
+  if not (item_folder / MANIFEST).exists():
+    raise StorageError(f'{item_folder.name}/{MANIFEST} was not written')
+  try:
+    missing = _missing_keys(item_folder)
+  except ValueError as error:  # TensorStore's, for a file that is missing or too short
+    raise StorageError(f'{item_folder.name} cannot be read back ({error})') from error
+  if missing:
+    raise StorageError(
+      f'{item_folder.name}: {len(missing)} parts of arrays were not written,'
+      f' {missing[0]} among them'
+    )
+
+
+def _missing_keys(item_folder):
+  """Returns the keys that an item lacks, sorted; ValueError where one is unreadable."""
+  base = {'driver': 'file', 'path': f'{item_folder}/'}
+  store = ts.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
+  found = {key.decode() for key in store.list().result()}
+  for tail in [store.read(key, byte_range=slice(-1, None)) for key in found]:
+    tail.result()
+  return sorted(_expected_keys(item_folder, store, found) - found)
+
+
+def _expected_keys(item_folder, store, found):
+  """Returns the keys of all headers and, where those are found, of their chunks."""
+  expected = set()
+  for parts, is_array in _leaves(item_folder / '_METADATA'):
+    array = '.'.join(parts)
+    key = f'{array}/{ZARRAY}'
+    if is_array:
+      expected.add(key)
+      if key in found:
+        expected |= _chunk_keys(array, json.loads(store.read(key).result().value))
+  return expected
+
+
+def _chunk_keys(array, header):
+  """Returns the keys of all chunks of an array with this .zarray."""
+  grid = [
+    range(-(-size // chunk))
+    for size, chunk in zip(header['shape'], header['chunks'], strict=True)
+  ]
+  separator = header.get('dimension_separator', '.')
+  places = (separator.join(map(str, place)) for place in itertools.product(*grid))
+  return {f'{array}/{place or 0}' for place in places}
 
 
 def _parse_location(location):

@@ -11,6 +11,7 @@ from gpt_jax.checkpoints import handler, memory, orbax_logging, tree_diff
 from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.retention import BestSteps
 from gpt_jax.core.errors import CheckpointError
+from gpt_jax.workdir import files
 
 
 class CheckpointReader:
@@ -19,6 +20,7 @@ class CheckpointReader:
   def __init__(self, directory, best_metric='', keep_best=0):
     orbax_logging.silence()
     self.directory = pathlib.Path(directory).expanduser().absolute()
+    files.require_usable_name(self.directory)
     self.integrity = Integrity(self.directory)
     self._best = BestSteps(best_metric, keep_best)
     self._manager = self._open()

@@ -66,7 +66,10 @@ def _expand(path, suffixes):
       if p.name.endswith(endings) and not _is_hidden(p.relative_to(path))
       if p.is_file()
     )
-  matches = glob.glob(str(path), recursive=True)
+  # A folder that is there by its full name is no pattern: x[1] stands for itself.
+  folder = next(parent for parent in path.parents if parent.is_dir())
+  pattern = path.parts[len(folder.parts) :]
+  matches = glob.glob(os.path.join(glob.escape(str(folder)), *pattern), recursive=True)
   return sorted(pathlib.Path(match) for match in matches if os.path.isfile(match))
 
 

@@ -14,6 +14,8 @@ import uuid
 
 from gpt_jax.core.errors import StorageError
 
+BUCKETS = ('gs', 's3', 'az', 'hf')  # folders of the root that Orbax takes for them
+
 
 def check_writable(directory):
   """Returns `directory` as an absolute path, created; StorageError if not writable."""
@@ -23,6 +25,7 @@ def check_writable(directory):
       ' (gcsfuse, s3fs, ...) and give the folder it appears in.'
     )
   directory = pathlib.Path(directory).expanduser().absolute()
+  require_usable_name(directory)
   try:
     directory.mkdir(parents=True, exist_ok=True)
     # A file without a name: a process that is killed meanwhile leaves none.
@@ -41,6 +44,7 @@ def check_writable(directory):
 def check_writable_early(directory):
   """Raises StorageError where `check_writable` is sure to fail; writes nothing."""
   existing = pathlib.Path(directory).expanduser().absolute()
+  require_usable_name(existing)
   try:
     while not existing.exists():
       existing = existing.parent
@@ -55,6 +59,24 @@ def check_writable_early(directory):
       f'cannot write in {directory} ({error.strerror or error}: {existing}); make it'
       ' writable, or give another folder.'
     ) from error
+
+
+def require_usable_name(directory):
+  """Raises StorageError for a folder that the checkpoint libraries take for another."""
+  path = pathlib.Path(directory)
+  bucket = next((name for name in BUCKETS if path.is_relative_to(f'/{name}')), None)
+  if bucket:
+    problem = f'Orbax takes /{bucket}/ for a bucket'
+  elif '\\' in str(path):
+    problem = 'TensorStore takes a backslash for a slash'
+  elif str(path) != str(path).encode(errors='replace').decode():
+    problem = 'TensorStore needs a name in UTF-8'
+  else:
+    return
+  raise StorageError(
+    f'{str(path)!r} cannot hold checkpoints: {problem}; give another folder, or a'
+    ' symbolic link to this one.'
+  )
 
 
 def write_text(path, text):

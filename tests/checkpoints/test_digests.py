@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from gpt_jax.checkpoints import digests, manifest, ocdbt
+from gpt_jax.core.errors import StorageError
 from tests.faults import flips
 
 
@@ -64,6 +65,15 @@ def test_damage_to_the_databases_is_named_by_file_and_bytes(step):
   found = {d.file: d for d in digests.verify(step)}
   damage = found[path.relative_to(step).as_posix()]
   assert damage.arrays == '' and 'in bytes 0 to ' in damage.reason
+
+
+@pytest.mark.parametrize('change', [lambda f: f.unlink(), lambda f: f.write_text('x')])
+def test_a_file_that_shrinks_before_the_commit_fails_the_save(step, change):
+  digests.write_part(step / 'params', 0)
+  file = next((step / 'params' / 'ocdbt.process_0' / 'd').iterdir())
+  change(file)
+  with pytest.raises(StorageError, match=f'{file.name}: .* bytes were written, found'):
+    digests.write_manifest(step)
 
 
 def test_a_longer_file_and_an_added_one_are_noticed(step):

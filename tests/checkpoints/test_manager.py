@@ -1,5 +1,7 @@
 """Steps are saved whole or not at all; the newest and the best are kept."""
 
+import os
+import pathlib
 import resource
 import shutil
 import time
@@ -8,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorstore as ts
 
-from gpt_jax.checkpoints import manager
+from gpt_jax.checkpoints import handler, manager, ocdbt
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
 from tests.checkpoints.states import (
@@ -172,6 +175,62 @@ def test_an_unwritable_folder_is_named_before_anything_is_saved(tmp_path):
   with pytest.raises(StorageError, match='file/checkpoints') as error:
     open_all(tmp_path / 'file' / 'checkpoints')
   assert error.value.exit_code == 5
+
+
+@pytest.mark.parametrize('name', ['x[1]', 'x[!a]*?', '{a,b} #%41:é\n'])
+def test_a_folder_may_have_any_name(tmp_path, name):
+  folder, items = tmp_path / name / 'checkpoints', a_state()
+  with open_all(folder) as saved:
+    saved.save(1, items, {})
+  with open_all(folder) as fresh:
+    assert_bit_equal(fresh.restore(1, abstract(items)), items)
+
+
+def test_a_name_that_the_storage_takes_for_a_glob_finds_no_other(tmp_path):
+  (tmp_path / 'ab').mkdir()
+  (tmp_path / 'ab' / 'd.txt').touch()
+  (tmp_path / 'a*').mkdir()
+  assert list(handler.Literal(tmp_path / 'a*').glob('*.txt')) == []
+
+
+def drop_databases(item):
+  (item / ocdbt.MANIFEST).unlink()
+
+
+def drop_data(item):
+  for file in item.glob('ocdbt.process_0/d/*'):
+    file.unlink()
+
+
+def cut_data(item):
+  for file in item.glob('d/*'):  # the database over those of the processes
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def drop_parts_of_arrays(item):
+  base = {'driver': 'file', 'path': f'{item}/'}
+  store = ts.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
+  store.delete_range(ts.KvStore.KeyRange('w/3', 'w/6')).result()
+
+
+DAMAGES = [drop_databases, drop_data, cut_data, drop_parts_of_arrays]
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_save_that_cannot_be_read_back_is_no_step(tmp_path, monkeypatch, damage):
+  finalize = handler.DigestingHandler.finalize
+
+  def finalize_and_damage(self, directory):
+    finalize(self, directory)
+    damage(pathlib.Path(directory))
+
+  with open_all(tmp_path) as saved:
+    save_steps(saved, [None])
+    monkeypatch.setattr(handler.DigestingHandler, 'finalize', finalize_and_damage)
+    with pytest.raises(StorageError, match='step 2 could not be saved .* params'):
+      save_steps(saved, [None], first=2)
+    assert saved.steps() == [1]
+  assert [path.name for path in tmp_path.iterdir()] == ['1']
 
 
 @pytest.fixture

@@ -103,6 +103,16 @@ def test_gz_glob_folder_and_byte_order_mark_give_the_same_text(tmp_path):
   assert texts(source='text', path=str(tmp_path), split='all') == [content] * 2
 
 
+def test_a_glob_is_found_below_a_folder_with_brackets(tmp_path, monkeypatch):
+  for name in ('x[1]', 'x1'):
+    (tmp_path / name / 'data').mkdir(parents=True)
+    (tmp_path / name / 'data' / 'a.txt').write_text(name)
+  monkeypatch.chdir(tmp_path / 'x[1]')
+  for path in ('data/*.txt', '*/a.txt', str(tmp_path / 'x[1]' / 'data' / '*.txt')):
+    assert texts(source='text', path=path, split='all') == ['x[1]']
+  assert texts(source='text', path=f'{tmp_path}/x[12]/**/*.txt', split='all') == ['x1']
+
+
 def test_relative_paths_are_found_in_data_dir_then_environment(tmp_path, monkeypatch):
   for name in ('one', 'two'):
     (tmp_path / name).mkdir()

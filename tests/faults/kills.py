@@ -23,6 +23,7 @@ from tests import tiny_runs
 from tests.faults import runs, save_until_killed
 
 FAULT = 'SIGKILL at a random moment of saving, committing, pruning, cleaning up'
+FOLDER = 'run [1]*'  # that a glob would not find
 MAX_DELAY_SECONDS = 0.6
 
 
@@ -90,7 +91,7 @@ def run_kills(count, seed):
   rng = random.Random(seed)
   outcomes, lost, committed = collections.Counter(), [], 0
   with tempfile.TemporaryDirectory() as parent:
-    folder = pathlib.Path(parent) / 'run'
+    folder = pathlib.Path(parent) / FOLDER
     for number in range(count):
       delay = rng.uniform(0.0, MAX_DELAY_SECONDS)
       latest = latest_of(folder)

@@ -21,7 +21,7 @@ def kill_trainings(count, rng, folder):
   runs.finish([*runs.GPT_JAX, *runs.train_command(reference, text)])
   outcomes, wrong, most, ended = collections.Counter(), [], 0, 0
   while sum(outcomes.values()) < count and not runs.is_over():
-    run, ended, before = folder / f'run_{ended}', ended + 1, Progress(0, 0)
+    run, ended, before = folder / f'run [{ended}]', ended + 1, Progress(0, 0)
     while sum(outcomes.values()) < count and not runs.is_over():
       moment, now, problems = _kill_once(run, text, before, reference, rng)
       wrong += problems

@@ -35,6 +35,17 @@ def test_a_bucket_address_is_refused_with_a_remedy():
     files.check_writable('gs://bucket/run')
 
 
+@pytest.mark.parametrize(
+  'name, reason',
+  [('/s3/run', 'bucket'), ('a\\b', 'backslash'), ('a\udce9', 'in UTF-8')],
+)
+@pytest.mark.parametrize('check', [files.check_writable, files.check_writable_early])
+def test_a_folder_taken_for_another_is_refused_by_name(tmp_path, check, name, reason):
+  with pytest.raises(StorageError, match=f'{reason}.* symbolic link') as error:
+    check(tmp_path / name)
+  assert repr(name)[1:-1] in str(error.value) and list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def full_disk():
   """Lets no file grow past 1000 bytes."""

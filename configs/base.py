@@ -122,7 +122,8 @@ def get_config():
   tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
-  objective.name = 'causal_lm'  # prefix_lm masked_lm span_corruption
+  objective.name = 'causal_lm'  # prefix_lm masked_lm span_corruption class_labels
+  objective.head = 'linear'  # mlp; of objectives that predict labels, not tokens
   objective.label_smoothing = 0.0
   objective.z_loss = 0.0  # times mean(logsumexp(logits)^2); PaLM: 1e-4
   objective.loss = 'auto'  # plain, fused (never all logits at once); auto: by size
@@ -187,6 +188,8 @@ def get_config():
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
+  # Beside those of the objective: top5_accuracy macro_f1 calibration_error
+  evaluation.metrics = ()
   evaluation.batch_size = None  # None: train.batch_size
   evaluation.max_batches = 0  # 0: the whole split
 

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import attention
+from gpt_jax import attention, objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import CheckpointError, ConfigError
@@ -22,6 +22,7 @@ from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
+from gpt_jax.model.heads import make_head
 from gpt_jax.program import restore, setup
 from gpt_jax.workdir.paths import Workdir
 
@@ -125,7 +126,8 @@ def _abstract_model(config):
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )
-  model = GPT(config.model, attend)
+  head = make_head(config, objectives.describe(config).num_outputs)
+  model = GPT(config.model, attend, task_head=head)
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
   abstract_params = jax.tree.map(

@@ -20,10 +20,10 @@ LONGEST = 256  # tokens of prompt and continuation together
 def cases(workload, batch_sizes=BATCH_SIZES):
   """Returns `prefill_B` and `decode_B` for each batch size B."""
   config = workload.config
-  if workload.program.objective.visibility == 'bidirectional':
+  if not workload.program.objective.writes_text:
     raise ConfigError(
-      f'objective.name={config.objective.name!r}: a bidirectional model writes no text;'
-      ' leave decode out of --what.'
+      f'objective.name={config.objective.name!r}: its model writes no text (it is'
+      ' bidirectional or has a task head); leave decode out of --what.'
     )
   engine = text.make_engine(config, workload.state.params, workload.num_ids)
   half = prompt_length(config.data.seq_len)

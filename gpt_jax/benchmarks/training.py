@@ -39,7 +39,9 @@ def step(workload):
 def forward(workload):
   """Returns the loss without gradients or dropout, as evaluation computes it."""
   program, batch = workload.program, workload.batch
-  lowered = program.evaluate.lower(workload.state.params, batch, 0)
+  state = workload.state
+  references = () if state.references is None else (state.references,)
+  lowered = program.evaluate.lower(state.params, batch, 0, *references)
   try:
     evaluate, seconds, gib = timing.compiled(lowered)
   except RuntimeError as error:
@@ -48,7 +50,7 @@ def forward(workload):
     timing.Case(
       'forward',
       lambda times: timing.repeat(
-        lambda: evaluate(workload.state.params, batch, 0), times
+        lambda: evaluate(workload.state.params, batch, 0, *references), times
       ),
       compile_seconds=seconds,
       memory_gib=gib,

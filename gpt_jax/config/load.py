@@ -98,7 +98,9 @@ def _combined_problems(config, registries, rules, entries, problems):
   are left out, and so is a check that fails on its value.
   """
   own_rules = [
-    entries.declared(field, _value(config, field), 'problems') for field in registries
+    entries.declared(field, name, 'problems')
+    for field in registries
+    for name in _names(config, field)
   ]
   wrong = {problem.field.partition('[')[0] for problem in problems}
   wrong |= entries.problems.keys()
@@ -117,9 +119,11 @@ def _combined_problems(config, registries, rules, entries, problems):
   return [*entries.problems.values(), *found]
 
 
-def _value(config, field):
+def _names(config, field):
+  """Returns the entries that a field picks: one, or several where it is a tuple."""
   section, _, name = field.partition('.')
-  return getattr(getattr(config, section), name)
+  picked = getattr(getattr(config, section), name)
+  return picked if isinstance(picked, tuple) else (picked,)
 
 
 def _data_problems(config, entries):

@@ -38,6 +38,8 @@ ADDED_FIELDS = {
   'schedule.options': {},
   'tokenizer.options': {},
   'data.split_by': 'auto',
+  'eval.metrics': [],
+  'objective.head': 'linear',
 }
 """New field -> the value that means what was done before the field existed."""
 

@@ -156,6 +156,7 @@ class TokenizerConfig:
 @section
 class ObjectiveConfig:
   name: str
+  head: str
   label_smoothing: float = rate()
   z_loss: float = at_least(0.0)
   loss: str = one_of('auto', 'plain', 'fused')
@@ -225,6 +226,7 @@ class GuardConfig:
 class EvalConfig:
   every_steps: int = at_least(0)
   sets: dict[str, Any]
+  metrics: tuple[str, ...]
   batch_size: int | None = between(1, 2**24)
   max_batches: int = at_least(0)
 

@@ -4,7 +4,7 @@ B  batch                 H  query heads           F  feed-forward width
 T  query tokens          G  key-value heads       V  vocabulary
 S  key tokens            K  head dimension        L  layers
 D  model width           N  tokens of a sample (T + 1: inputs and shifted targets)
-E  experts               R  rank of an adapter
+E  experts               R  rank of an adapter     C  classes, outputs of a task head
 """
 
 from typing import Any

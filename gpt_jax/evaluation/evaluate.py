@@ -1,10 +1,12 @@
 """Held-out metrics: loss, perplexity, accuracy, bits per byte, excess over entropy."""
 
 import math
+from types import MappingProxyType
+
+import numpy as np
 
 from gpt_jax.data import loader
-
-MAX_EXPONENT = 700.0  # exp() of more overflows a float64
+from gpt_jax.evaluation import metrics as output_metrics
 
 
 def evaluate(
@@ -14,10 +16,11 @@ def evaluate(
   *,
   batch_size,
   place,
+  objective,
+  metrics=MappingProxyType({}),
   process_index=0,
   process_count=1,
   max_batches=0,
-  predicts_text=True,
   progress=None,
 ):
   """Returns the metrics of one unshuffled pass over `dataset`, plain floats by name.
@@ -26,9 +29,9 @@ def evaluate(
   count.
 
   Args:
-    evaluate_batch: `(params, batch, index) -> {nll, targets, correct, bytes}` sums.
+    evaluate_batch: `(params, batch, index) -> {name: sum}`, as Program.evaluate.
     place: puts the local rows of a host batch on the devices.
-    predicts_text: as in `metrics_from_sums`.
+    objective, metrics: of what the sums are; as in `metrics_from_sums`.
     progress: `(iterable, total) -> iterable` that displays a progress bar.
   """
   batches = loader.evaluation_batches(
@@ -45,31 +48,28 @@ def evaluate(
     _add(sums, pending)
     pending = result
   _add(sums, pending)
-  return metrics_from_sums(sums, dataset.entropy, predicts_text)
+  return metrics_from_sums(sums, objective, metrics, dataset.entropy)
 
 
-def metrics_from_sums(sums, entropy=None, predicts_text=True):
-  """Returns the metrics of summed `nll`, `targets`, `correct` and `bytes`.
+def metrics_from_sums(sums, objective, metrics=MappingProxyType({}), entropy=None):
+  """Returns what an Objective and `{name: Metric}` make of sums over a set.
 
-  `loss` is nats per target; `bits_per_byte` divides the same nats by the bytes of text
-  that the targets stand for; `excess` is the loss over the `entropy` of a synthetic
-  language. Both are left out where targets are not the text itself, left to right
-  (`predicts_text` False).
+  Where the targets are the text itself, left to right (`objective.predicts_text`),
+  `bits_per_byte` divides the nats by the bytes of text that the targets stand for, and
+  `excess` is the loss over the `entropy` of a synthetic language.
   """
-  loss = sums['nll'] / max(sums['targets'], 1.0)
-  result = dict(loss=loss, perplexity=math.exp(min(loss, MAX_EXPONENT)))
-  if predicts_text and sums.get('bytes'):
-    result['bits_per_byte'] = sums['nll'] / math.log(2) / sums['bytes']
-  result['accuracy'] = sums['correct'] / max(sums['targets'], 1.0)
-  result['tokens'] = int(sums['targets'])
-  if predicts_text and entropy is not None:
-    result |= dict(entropy=entropy, excess=loss - entropy)
-  return result
+  result = objective.metrics(sums)
+  if objective.predicts_text and sums.get('bytes'):
+    result['bits_per_byte'] = float(sums['loss'] / math.log(2) / sums['bytes'])
+  if objective.predicts_text and entropy is not None:
+    result |= dict(entropy=entropy, excess=result['loss'] - entropy)
+  return result | output_metrics.finished(metrics, sums)
 
 
 def _add(sums, part):
   for name, value in (part or {}).items():
-    sums[name] = sums.get(name, 0.0) + float(value)
+    value = np.asarray(value, np.float64)
+    sums[name] = sums.get(name, 0.0) + (value if value.ndim else float(value))
 
 
 def by_set(scores, step):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax import attention, objectives
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizer import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.sampling import GREEDY
@@ -18,6 +19,12 @@ def make_engine(config, params, vocab_size):
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
+  if objective.num_outputs:
+    raise ConfigError(
+      f'objective.name={config.objective.name!r}: a model with a task head'
+      f' ({objective.num_outputs} outputs) writes and scores no text; `gpt-jax eval`'
+      ' gives its metrics.'
+    )
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )

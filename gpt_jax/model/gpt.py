@@ -122,11 +122,12 @@ class GPT(nn.Module):
   cfg: ModelConfig
   attend: Callable | None = None
   rules: ShardingRules | None = None
+  task_head: nn.Module | None = None  # of `heads`; None: logits over the vocabulary
 
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
   ):
-    """Returns `(logits_BTV float32, cache)` for int32 ids.
+    """Returns `(logits_BTV, or the task head's outputs, float32; cache)` for int32 ids.
 
     None: a causal `masks.Mask`, positions from 0 or the cache's end, and no `cache` (of
     `cache.empty_cache`) to extend. `deterministic` False applies dropout.
@@ -134,6 +135,8 @@ class GPT(nn.Module):
     x_BTD, head_VD, cache = self.hidden(
       tokens_BT, mask, positions_BT, cache, deterministic=deterministic
     )
+    if self.task_head is not None:
+      return self.task_head(x_BTD), cache
     logits_BTV = einsum('BTD,VD->BTV', x_BTD, head_VD.astype(x_BTD.dtype), jnp.float32)
     logits_BTV = scale_and_cap_logits(self.cfg, logits_BTV)
     return constrain(self.rules, logits_BTV, 'batch', 'time', 'act_vocab'), cache
@@ -144,7 +147,8 @@ class GPT(nn.Module):
   ):
     """Returns `(x_BTD, head_VD, cache)`: the matmul of the first two is raw logits.
 
-    For losses that never hold all logits. `head_VD` is as stored.
+    For losses that never hold all logits, or pool. `head_VD` is as stored, None where
+    there is a task head.
     """
     cfg = self.cfg
     mask = masks.causal() if mask is None else mask
@@ -166,10 +170,17 @@ class GPT(nn.Module):
     x_BTD, caches = self._blocks(x_BTD, caches, mask, angles, start_B, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = Norm(cfg, cfg.norm, name='final_norm')(x_BTD)
-    head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
+    head_VD: Any = None
+    if self.task_head is None:
+      head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
     if cache is not None:
       cache = {'layers': caches, 'length_B': start_B + tokens_BT.shape[1]}
     return x_BTD, head_VD, cache
+
+  def apply_task_head(self, x_BTD):
+    """Returns the task head's outputs for any [..., D], float32 [..., C]."""
+    assert self.task_head is not None
+    return self.task_head(x_BTD)
 
   def _embed(self, embed, tokens_BT, positions_BT, deterministic):
     cfg, position = self.cfg, positions.lookup(self.cfg)
@@ -196,7 +207,7 @@ class GPT(nn.Module):
       in_axes: Any = (0, 0, nn.broadcast, nn.broadcast, nn.broadcast)  # flax says int
       scanned = nn.scan(
         Group,
-        variable_axes={'params': 0, 'intermediates': 0},
+        variable_axes={'params': 0, 'intermediates': 0, 'losses': 0},
         split_rngs={'params': True, 'dropout': True},
         in_axes=in_axes,
         length=num_groups,

@@ -32,8 +32,8 @@ def apply_scanned(model, layers, x_BTD, caches, *rest):
   jit or scan, not around one, since flax closes over its key.
   """
   # Other remat policies lose by it (experiments/LOG.md), and flax would drop gradients
-  # through captured intermediates.
-  captured = model.is_mutable_collection('intermediates')
+  # through captured intermediates and auxiliary losses.
+  captured = any(map(model.is_mutable_collection, ('intermediates', 'losses')))
   across_slices = model.rules is not None and model.rules.spans_slices
   if across_slices and model.cfg.remat == 'full' and caches is None and not captured:
     return _with_late_backward(layers, x_BTD, *rest), None

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.objectives import causal_lm, masked_lm, prefix_lm, span_corruption
+from gpt_jax.objectives import (
+  causal_lm,
+  class_labels,
+  masked_lm,
+  prefix_lm,
+  span_corruption,
+)
 from gpt_jax.objectives.example import VISIBILITIES, Example, Objective, Vocab
 
 OBJECTIVES = {
@@ -17,6 +23,7 @@ OBJECTIVES = {
   'prefix_lm': prefix_lm.make,
   'masked_lm': masked_lm.make,
   'span_corruption': span_corruption.make,
+  'class_labels': class_labels.make,
 }
 """Each entry: `make(cfg, *, vocab, seq_len) -> Objective`."""
 
@@ -27,8 +34,11 @@ def make_objective(cfg, *, vocab, seq_len):
   Raises ConfigError where its mask shows something else than its `visibility` says.
   """
   objective = _entry(cfg)(cfg, vocab=vocab, seq_len=seq_len)
-  row = {'tokens': jax.ShapeDtypeStruct((1, seq_len + 1), jnp.int32)}
-  mask = jax.eval_shape(objective, row, jax.random.key(0)).mask
+  array = jax.ShapeDtypeStruct((2, seq_len + 1), jnp.int32)
+  row = dict.fromkeys(('tokens', 'labels'), array)
+  mask = getattr(jax.eval_shape(objective, row, jax.random.key(0)), 'mask', None)
+  if mask is None:  # not an Example
+    return objective
   found = 'bidirectional'
   if mask.causal:
     found = 'causal' if mask.prefix_B is None else 'prefix'

@@ -1,12 +1,16 @@
 """What an objective is, and the example that it makes of a batch."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gpt_jax.attention.masks import Mask
 from gpt_jax.core.types import Array, Batch
+from gpt_jax.objectives import losses
+from gpt_jax.objectives.losses import LossSums
 
 
 @jax.tree_util.register_dataclass
@@ -39,13 +43,41 @@ class Vocab:
   eos_id: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+def token_weight(example):
+  """Returns the weight of all targets of an Example."""
+  return jnp.sum(example.weights_BT)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Objective:
-  """A pure function `(batch, rng) -> Example`, shapes static, and its properties."""
+  """What a batch is made into, and the loss of that.
+
+  A pure function `(batch, rng) -> example`. With a `loss` of its own, an example may be
+  any pytree whose leaves have the number of examples as first axis: microbatches are
+  parts of it, so sequences that belong together, such as a pair, stand in one row.
+  """
 
   # Called on the global batch, before that is split into microbatches: k of them draw
   # the same random numbers as one.
-  build: Callable[[Batch, Array], Example]
+  build: Callable[[Batch, Array], Any]
+  loss: Callable[[Any, Any], LossSums] | None = None
+  """`(forward: program.forward.Forward, example) -> LossSums`, of one microbatch; None:
+  cross-entropy over the tokens of an Example."""
+  outputs: Callable[[Any, Any], Array] | None = None
+  """`(forward, example)` -> [B, T, C] that predict the targets of an Example, for the
+  usual loss and for eval.metrics; None: those of the model at each position."""
+  weight: Callable[[Any], Array] = token_weight
+  """The weight of an example, by which its loss is divided: its `weight_sum`."""
+  num_outputs: int = 0
+  """Of a task head in place of the language-model head (`objective.head`); 0: none."""
+  step_metrics: tuple[str, ...] = ('loss', 'accuracy')
+  """Scalars among `metric_sums` whose weighted means each step reports."""
+  metrics: Callable[[dict], dict[str, float]] = losses.token_metrics
+  """From summed `metric_sums`, float64, and their `targets` to held-out metrics."""
+  eval_metrics: tuple[str, ...] = ()
+  """Names of evaluation.metrics.METRICS, beside those of eval.metrics."""
+  references: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  """Workdirs of other models, by the name under which `loss` finds them."""
   extra_tokens: int = 0
   """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""
   visibility: str = 'causal'
@@ -53,6 +85,11 @@ class Objective:
   predicts_text: bool = False
   """Whether each token of the text is a target, given all before it: only then do bits
   per byte, n-gram baselines and the entropy of a source mean something."""
+
+  @property
+  def writes_text(self):
+    """Whether a model trained by it can write text from left to right."""
+    return self.visibility != 'bidirectional' and not self.num_outputs
 
   def __call__(self, batch, rng):
     return self.build(batch, rng)

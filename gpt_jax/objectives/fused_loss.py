@@ -152,9 +152,10 @@ class _Plan:
     return sum_over_batch(self.rules, parts_PVD, ('vocab', 'embed'))
 
   def zero_sums(self):
-    names = [field.name for field in dataclasses.fields(losses.LossSums)]
     zeros_PS = self.shard(jnp.zeros(self.devices_PS, jnp.float32), 'batch', 'time')
-    return losses.LossSums(**{name: zeros_PS for name in names})
+    return losses.LossSums(
+      zeros_PS, zeros_PS, dict.fromkeys(losses.TOKEN_METRICS, zeros_PS)
+    )
 
   def on_each_device(self, function, gathered_VD, chunk):
     """Returns `function(loss, gathered_VD, *chunk)`, mapped over P and S."""

@@ -1,29 +1,32 @@
 """Cross-entropy as sums, so that microbatches, hosts and eval batches add up."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 
 from gpt_jax.core.types import Array
 
+MAX_EXPONENT = 700.0  # exp() of more overflows a float64
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LossSums:
-  """Weighted sums over targets, float32 scalars; divide by `weight_sum` for means."""
+  """Weighted sums over targets, float32; divide by `weight_sum` for means."""
 
   # Over more than 2**24 targets, keep the total in float64 on the host: float32 stops
   # counting there.
   objective_sum: Array
-  """What is minimised: smoothed cross-entropy plus `z_loss` times `z_sum`."""
-  nll_sum: Array
-  """Negative log-likelihood in nats, without smoothing or z-loss."""
-  z_sum: Array
-  """logsumexp(logits) squared."""
+  """What is minimised, a scalar."""
   weight_sum: Array
-  correct_sum: Array
-  """Targets whose logit is above all others; a tie is no prediction."""
+  metric_sums: dict[str, Array]
+  """By name: scalars, or arrays such as counts per class."""
+
+
+TOKEN_METRICS = ('loss', 'accuracy', 'log_z_squared')
+"""The `metric_sums` of `cross_entropy`."""
 
 
 def cross_entropy(
@@ -36,6 +39,10 @@ def cross_entropy(
   vocab_limit=None,
 ):
   """Returns the `LossSums` of predictions against target ids, all in float32.
+
+  Its `metric_sums` are TOKEN_METRICS: the negative log-likelihood in nats, without
+  smoothing or z-loss; targets whose logit is above all others (a tie is no prediction);
+  and logsumexp(logits) squared.
 
   Args:
     label_smoothing: eps; the target distribution is (1 - eps) onehot + eps / V.
@@ -77,10 +84,20 @@ def cross_entropy(
   def total(values_BT):
     return jnp.sum(weights_BT * values_BT)
 
+  metrics = zip(TOKEN_METRICS, (nll_BT, is_best_BT, z_BT), strict=True)
   return LossSums(
     objective_sum=total(objective_BT),
-    nll_sum=total(nll_BT),
-    z_sum=total(z_BT),
     weight_sum=jnp.sum(weights_BT),
-    correct_sum=total(is_best_BT),
+    metric_sums={name: total(values_BT) for name, values_BT in metrics},
+  )
+
+
+def token_metrics(sums):
+  """Returns loss (nats per target), perplexity, accuracy and tokens of sums."""
+  loss = sums['loss'] / max(sums['targets'], 1.0)
+  return dict(
+    loss=loss,
+    perplexity=math.exp(min(loss, MAX_EXPONENT)),
+    accuracy=sums['accuracy'] / max(sums['targets'], 1.0),
+    tokens=int(sums['targets']),
   )

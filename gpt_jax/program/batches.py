@@ -24,25 +24,32 @@ def _silent(batches, label, total):
   return batches
 
 
-def evaluate_sets(program, params, sets, progress=_silent):
+def evaluate_sets(program, params, sets, progress=_silent, references=None):
   """Yields (name, metrics) of `{name: Dataset}`, one set after the other.
 
+  `references`: parameters that the objective's loss reads besides, if any.
   `progress`: `(batches, label, number of batches) -> batches`, for the screen.
   """
   cfg = program.config.eval
+  extra = () if references is None else (references,)
+
+  def evaluate_batch(params, batch, index):
+    return program.evaluate(params, batch, index, *extra)
+
   for name, dataset in sets.items():
 
     def labelled(batches, total, label=f'eval {name}'):
       return progress(batches, label, total)
 
     metrics = evaluate(
-      program.evaluate,
+      evaluate_batch,
       params,
       dataset,
       batch_size=cfg.batch_size,
       place=functools.partial(put_batch, program),
       max_batches=cfg.max_batches,
-      predicts_text=program.objective.predicts_text,
+      objective=program.objective,
+      metrics=program.metrics,
       progress=labelled,
       **process_shard(program),
     )

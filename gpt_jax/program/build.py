@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -14,8 +15,11 @@ from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.evaluation import metrics as output_metrics
+from gpt_jax.evaluation.metrics import Metric
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
+from gpt_jax.model.heads import make_head
 from gpt_jax.optimizers import groups, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
@@ -36,7 +40,9 @@ class Program:
   horizon: Horizon
   attention_kernel: str
   objective: objectives.Objective
-  loss: str  # 'plain' or 'fused': whether all logits of a microbatch exist at once
+  metrics: dict[str, Metric]  # of the outputs: eval.metrics and the objective's
+  # 'plain' or 'fused': whether all logits of a microbatch exist at once; or 'custom'.
+  loss: str
   frozen: frozenset[str]  # names of the parameters that do not train
   abstract_state: TrainState  # ShapeDtypeStructs with shardings
   batch_sharding: jax.sharding.NamedSharding
@@ -45,12 +51,20 @@ class Program:
   step: Callable[[TrainState, Any], tuple[TrainState, dict]]
   # As `step`, with metrics['norms']: of parameters, gradients and updates, by name.
   step_with_norms: Callable[[TrainState, Any], tuple[TrainState, dict]]
-  # (params, batch, index of the batch) -> sums over the batch, without dropout.
-  evaluate: Callable[[Any, Any, int], dict]
+  # (params, batch, index of the batch) -> sums over the batch, without dropout; where
+  # the objective has references, their parameters come fourth.
+  evaluate: Callable[..., dict]
 
 
 def build_program(
-  config, *, vocab, mesh=None, byte_lengths=None, embedding_rows=None, past=START
+  config,
+  *,
+  vocab,
+  mesh=None,
+  byte_lengths=None,
+  embedding_rows=None,
+  past=START,
+  reference_configs: Mapping[str, Config] = MappingProxyType({}),
 ):
   """Returns the Program of `config` for a tokenizer's `vocab` (objectives.Vocab).
 
@@ -60,6 +74,7 @@ def build_program(
     embedding_rows: of a checkpoint's embedding; None: model.vocab_size or the ids
       needed, rounded up to model.pad_vocab_to_multiple_of and to the mesh.
     past: what a run had consumed before its batches changed (`horizon.Past`).
+    reference_configs: Configs, resolved, of the objective's references by name.
   Nothing is allocated. Raises ConfigError for what does not fit together or the mesh.
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
@@ -73,15 +88,24 @@ def build_program(
   horizon = make_horizon(config.train, config.data.seq_len, past)
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
-  kernel_name, attend = attention.choose_kernel(
+  kernel_name, model = _make_model(config, objective, rules)
+  # Other models read the same rows, with the same mask.
+  reference_models = {
+    name: _make_model(reference, objectives.describe(reference), rules)[1]
+    for name, reference in reference_configs.items()
+  }
+  variables, _ = shapes_and_shardings(model)
+  params = variables['params']
+  loss = make_loss(
     config,
-    rules=rules,
-    has_prefix=objective.visibility == 'prefix',
-    has_slopes=positions.has_slopes(config.model),
+    objective,
+    model,
+    horizon,
+    vocab_limit=num_ids,
+    has_auxiliary_losses='losses' in variables,
+    reference_models=reference_models,
   )
-  model = GPT(config.model, attend, rules)
-  loss_name, loss = make_loss(config, model, rules, horizon, vocab_limit=num_ids)
-  params, param_shardings = shapes_and_shardings(config, rules)
+  metrics = output_metrics.choose({*config.eval.metrics, *objective.eval_metrics})
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
   frozen = _frozen_names(config, params)
@@ -98,7 +122,11 @@ def build_program(
     constrain=rules.constrain,
   )
   evaluate = functools.partial(
-    step.evaluate, loss=loss, objective=objective, byte_lengths=byte_lengths
+    step.evaluate,
+    loss=loss,
+    objective=objective,
+    metrics=metrics,
+    byte_lengths=byte_lengths,
   )
   return Program(
     config=config,
@@ -107,17 +135,25 @@ def build_program(
     horizon=horizon,
     attention_kernel=kernel_name,
     objective=objective,
-    loss=loss_name,
+    metrics=metrics,
+    loss=loss.name,
     frozen=frozen,
-    **_compiled(config, rules, train_step, evaluate, params, param_shardings),
+    **_compiled(config, model, train_step, evaluate, reference_models),
   )
 
 
-def _compiled(config, rules, train_step, evaluate, params, param_shardings):
+def _compiled(config, model, train_step, evaluate, reference_models):
   """Returns the fields of a Program that jit and shardings make."""
-  init = functools.partial(_init, config=config, train_step=train_step)
+  rules = model.rules
+  init = functools.partial(
+    _init,
+    config=config,
+    model=model,
+    train_step=train_step,
+    reference_models=reference_models,
+  )
   shapes = jax.eval_shape(init, 0)
-  shardings = _state_shardings(shapes, params, param_shardings, rules)
+  shardings = _state_shardings(shapes, model, reference_models)
   batch_sharding, replicated = rules.sharding(('batch', None)), rules.sharding()
   jit_step = functools.partial(
     jax.jit,
@@ -126,6 +162,7 @@ def _compiled(config, rules, train_step, evaluate, params, param_shardings):
     donate_argnums=0,
     compiler_options=options_for(rules.mesh, config.model.remat),
   )
+  references = (shardings.references,) if reference_models else ()
   return dict(
     abstract_state=with_shardings(shapes, shardings),
     batch_sharding=batch_sharding,
@@ -134,7 +171,7 @@ def _compiled(config, rules, train_step, evaluate, params, param_shardings):
     step_with_norms=jit_step(functools.partial(train_step.update, with_norms=True)),
     evaluate=jax.jit(
       evaluate,
-      in_shardings=(param_shardings, batch_sharding, None),
+      in_shardings=(shardings.params, batch_sharding, None, *references),
       out_shardings=replicated,
     ),
   )
@@ -146,35 +183,43 @@ def _frozen_names(config, params):
   return frozenset(name for name in names if settings[name].freeze)
 
 
-def _state_shardings(shapes, params, param_shardings, rules):
+def _state_shardings(shapes, model, reference_models):
   """Returns where each leaf of the TrainState `shapes` lives, as a TrainState."""
-  replicated = rules.sharding()
+  replicated = model.rules.sharding()
+  _, params = shapes_and_shardings(model)
   return TrainState(
     step=replicated,
     seed=replicated,
-    params=param_shardings,
-    opt_state=shardings_like(shapes.opt_state, params, param_shardings, replicated),
-    ema=None if shapes.ema is None else param_shardings,
+    params=params,
+    opt_state=shardings_like(shapes.opt_state, shapes.params, params, replicated),
+    ema=None if shapes.ema is None else params,
     loss_history=jax.tree.map(lambda _: replicated, shapes.loss_history),
+    references={
+      name: shapes_and_shardings(one)[1] for name, one in reference_models.items()
+    }
+    or None,
   )
 
 
-def shapes_and_shardings(config, rules):
-  """Returns (shapes, shardings) of the parameters; ConfigError if the mesh forbids."""
-  boxed = jax.eval_shape(functools.partial(_init_params, config=config), 0)
-  names = dict(pytree.named_leaves(nn.get_partition_spec(boxed)))
-  params = nn.meta.unbox(boxed)
+def shapes_and_shardings(model):
+  """Returns (variables as shapes, shardings of the parameters) of a GPT on a mesh.
+
+  Raises ConfigError if its mesh forbids them.
+  """
+  variables = jax.eval_shape(functools.partial(_init_variables, model=model), 0)
+  names = dict(pytree.named_leaves(nn.get_partition_spec(variables['params'])))
+  variables = nn.meta.unbox(variables)
 
   def sharding_of(name, leaf):
     axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
-    rules.check(name, leaf.shape, axes)
-    return rules.sharding(axes)
+    model.rules.check(name, leaf.shape, axes)
+    return model.rules.sharding(axes)
 
-  return params, pytree.map_named(sharding_of, params)
+  return variables, pytree.map_named(sharding_of, variables['params'])
 
 
-def _init(seed, *, config, train_step):
-  params = nn.meta.unbox(_init_params(seed, config=config))
+def _init(seed, *, config, model, train_step, reference_models):
+  params = _init_params(seed, model)
   trained = trainable.select(params, train_step.frozen)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
@@ -183,15 +228,34 @@ def _init(seed, *, config, train_step):
     opt_state=train_step.optimizer.init(trained),
     ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
     loss_history=guard.initial_history(config.guard),
+    # Of the right shapes only: `restore.load_references` reads them.
+    references={name: _init_params(0, one) for name, one in reference_models.items()}
+    or None,
   )
 
 
-def _init_params(seed, *, config):
-  """Returns fresh parameters boxed with the names of their axes."""
+def _init_params(seed, model):
+  return nn.meta.unbox(_init_variables(seed, model=model)['params'])
+
+
+def _init_variables(seed, *, model):
+  """Returns fresh variables, boxed with the names of their axes."""
   # Dense and unsharded: parameters do not depend on it, and one token suffices.
-  model = GPT(config.model)
+  model = GPT(model.cfg, task_head=model.task_head)
   tokens_BT = jnp.zeros((1, 1), jnp.int32)
-  return model.init(jax.random.key(seed), tokens_BT)['params']
+  return model.init(jax.random.key(seed), tokens_BT)
+
+
+def _make_model(config, objective, rules):
+  """Returns (name of the attention kernel, the GPT of a Config on a mesh)."""
+  kernel_name, attend = attention.choose_kernel(
+    config,
+    rules=rules,
+    has_prefix=objective.visibility == 'prefix',
+    has_slopes=positions.has_slopes(config.model),
+  )
+  head = make_head(config, objective.num_outputs)
+  return kernel_name, GPT(config.model, attend, rules, head)
 
 
 def _with_vocab(config, rules, num_ids, embedding_rows):

@@ -1,60 +1,103 @@
-"""The sums of the loss of an example: with all logits at once, or in chunks."""
+"""The sums of the loss of an example: the objective's own, or over tokens."""
 
+import dataclasses
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from gpt_jax.model.gpt import scale_and_cap_logits
+import jax
+
+from gpt_jax.model.gpt import GPT, scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
+from gpt_jax.program.forward import Forward
 
 
-def make_loss(config, model, rules, horizon, *, vocab_limit):
-  """Returns (name, `(params, example, dropout rng or None) -> LossSums`).
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+  """`loss(params, example, dropout rng or None, references) -> LossSums`.
 
-  'plain' and 'fused' agree to rounding. objective.loss='auto' fuses when the logits of
-  the largest microbatch take more than fused_loss.FUSE_FROM on a device.
+  What modules sow into 'losses' is added once for each unit of weight, so that the mean
+  over the weights has it once (Switch Transformer, arXiv:2101.03961, section 2.2).
   """
-  rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
-  shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
-  size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(rules))
-  name = fused_loss.choose(config.objective.loss, size)
+
+  name: str  # 'plain', 'fused' or, for an objective's own, 'custom'
+  function: Callable[[Forward, Any], Any]  # -> LossSums
+  model: GPT
+  has_auxiliary_losses: bool = False
+  reference_models: Mapping[str, GPT] = dataclasses.field(default_factory=dict)
+
+  def forward(self, params, dropout_rng=None, references=None):
+    """Returns the Forward that losses and metrics of an example call."""
+    return Forward(
+      self.model,
+      params,
+      dropout_rng,
+      self.has_auxiliary_losses,
+      {
+        name: Forward(model, jax.lax.stop_gradient((references or {})[name]))
+        for name, model in self.reference_models.items()
+      },
+    )
+
+  def __call__(self, params, example, dropout_rng=None, references=None):
+    forward = self.forward(params, dropout_rng, references)
+    sums = self.function(forward, example)
+    if not self.has_auxiliary_losses:
+      return sums
+    auxiliary = forward.auxiliary_loss * sums.weight_sum
+    metrics = sums.metric_sums | {'auxiliary_loss': auxiliary}
+    return dataclasses.replace(
+      sums, objective_sum=sums.objective_sum + auxiliary, metric_sums=metrics
+    )
+
+
+def outputs_of(objective, forward, example):
+  """Returns the outputs [B, T, C] that predict the targets of an example."""
+  if objective.outputs is not None:
+    return objective.outputs(forward, example)
+  return forward(example.inputs_BT, example.mask, example.positions_BT)
+
+
+def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
+  """Returns the Loss of an objective; `fields` are the last ones of Loss.
+
+  Over tokens, 'plain' and 'fused' agree to rounding. objective.loss='auto' fuses when
+  the logits of the largest microbatch take more than fused_loss.FUSE_FROM on a device.
+  """
+  if objective.loss is not None:
+    return Loss('custom', objective.loss, model, **fields)
   options = dict(
     label_smoothing=config.objective.label_smoothing,
     z_loss=config.objective.z_loss,
-    vocab_limit=vocab_limit,
   )
+  if objective.num_outputs or objective.outputs is not None:
+    function = functools.partial(_plain, objective=objective, options=options)
+    return Loss('plain', function, model, **fields)
+  rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
+  shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
+  size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(model.rules))
+  name = fused_loss.choose(config.objective.loss, size)
+  options['vocab_limit'] = vocab_limit
   if name == 'plain':
-    return name, functools.partial(_plain, model=model, options=options)
-  options |= dict(
-    transform=functools.partial(scale_and_cap_logits, config.model), rules=rules
-  )
-  return name, functools.partial(_fused, model=model, options=options)
+    function = functools.partial(_plain, objective=objective, options=options)
+  else:
+    options |= dict(
+      transform=functools.partial(scale_and_cap_logits, config.model),
+      rules=model.rules,
+    )
+    function = functools.partial(_fused, options=options)
+  return Loss(name, function, model, **fields)
 
 
-def logits(model, params, example):
-  """Returns the logits of an example, [B, T, V] float32, without dropout."""
-  return _apply(model, params, example, None)[0]
-
-
-def _plain(params, example, dropout_rng, *, model, options):
-  logits_BTV, _ = _apply(model, params, example, dropout_rng)
+def _plain(forward, example, *, objective, options):
+  outputs_BTC = outputs_of(objective, forward, example)
   return losses.cross_entropy(
-    logits_BTV, example.targets_BT, example.weights_BT, **options
+    outputs_BTC, example.targets_BT, example.weights_BT, **options
   )
 
 
-def _fused(params, example, dropout_rng, *, model, options):
-  x_BTD, head_VD, _ = _apply(model, params, example, dropout_rng, method='hidden')
+def _fused(forward, example, *, options):
+  x_BTD, head_VD = forward.hidden(example.inputs_BT, example.mask, example.positions_BT)
   return fused_loss.fused_cross_entropy(
     x_BTD, head_VD, example.targets_BT, example.weights_BT, **options
-  )
-
-
-def _apply(model, params, example, dropout_rng, method='__call__'):
-  return model.apply(
-    {'params': params},
-    example.inputs_BT,
-    example.mask,
-    example.positions_BT,
-    deterministic=dropout_rng is None,
-    rngs=None if dropout_rng is None else {'dropout': dropout_rng},
-    method=method,
   )

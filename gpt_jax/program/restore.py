@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.workdir.paths import Workdir
 
@@ -39,6 +40,21 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
       abstract_params,
     )
   return store.restore(step, {item: abstract_params})[item], step
+
+
+def load_references(program, tokenizer):
+  """Returns the parameters of the objective's references by name, None without any.
+
+  Raises CheckpointError for one that another tokenizer has trained.
+  """
+  paths = program.objective.references
+  if not paths:
+    return None
+  wanted, found = program.abstract_state.references, {}
+  for name, path in paths.items():
+    with CheckpointReader(Workdir(path).checkpoints) as store:
+      found[name], _ = load_params(store, wanted[name], tokenizer=tokenizer)
+  return found
 
 
 def check_tokenizer(store, step, tokenizer):

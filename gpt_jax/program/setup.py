@@ -6,7 +6,8 @@ from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data import SOURCES, encodings, pipeline, records, tokenizers
-from gpt_jax.model import activations, positions
+from gpt_jax.evaluation.metrics import METRICS
+from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
@@ -18,8 +19,10 @@ from gpt_jax.workdir.paths import Workdir
 REGISTRIES = {
   'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
   'data.source': SOURCES,
+  'eval.metrics': METRICS,
   'model.activation': activations.ACTIVATIONS,
   'model.position': positions.POSITIONS,
+  'objective.head': heads.HEADS,
   'objective.name': objectives.OBJECTIVES,
   'optimizer.name': optimizers.OPTIMIZERS,
   'optimizer.post_update': {'': None} | post_update.POST_UPDATES,
@@ -63,11 +66,11 @@ def check_plan(config):
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   objective = objectives.describe(config)
-  if config.logging.sample_every_steps and objective.visibility == 'bidirectional':
+  if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
-      f'logging.sample_every_steps={config.logging.sample_every_steps}: a bidirectional'
-      f' model (objective.name={config.objective.name!r}) writes no text from left to'
-      ' right; set 0.'
+      f'logging.sample_every_steps={config.logging.sample_every_steps}: a model of'
+      f' objective.name={config.objective.name!r} (bidirectional, or with a task head)'
+      ' writes no text from left to right; set 0.'
     )
 
 
@@ -99,6 +102,7 @@ def open_tokenizer(config, workdir):
 
 def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
+  references = objectives.describe(config).references
   program = build_program(
     config,
     vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
@@ -106,6 +110,7 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,
     past=past,
+    reference_configs={name: read_config(path) for name, path in references.items()},
   )
   device_memory.check_fits(program.abstract_state)
   return program
@@ -138,9 +143,18 @@ def open_eval_sets(config, tokenizer, workdir):
 
 def _open_dataset(config, data, tokenizer, workdir, **options):
   cache_dir = config.data.cache_dir or Workdir(workdir).cache
-  return pipeline.open_dataset(
+  dataset = pipeline.open_dataset(
     data, tokenizer, seed=config.data.seed, cache_dir=cache_dir, **options
   )
+  outputs = objectives.describe(config).num_outputs
+  if outputs and dataset.num_labels not in (None, outputs):
+    found = dataset.num_labels
+    raise ConfigError(
+      f'objective.name={config.objective.name!r}: its task head has {outputs}'
+      f' outputs, but the labels of data.source={data.source!r} are {found} classes;'
+      f' set objective.options.num_labels={found}.'
+    )
+  return dataset
 
 
 def _eval_data(config, name):

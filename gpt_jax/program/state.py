@@ -17,6 +17,9 @@ class TrainState:
   opt_state: PyTree
   ema: PyTree | None = None  # averaged parameters, when optimizer.ema_decay > 0
   loss_history: PyTree | None = None  # guard.LossHistory, when guard.spikes is on
+  # Parameters of other models that the loss reads, by name. Not saved: they are read
+  # again from their own workdirs.
+  references: PyTree | None = None
 
   @property
   def averaged(self):

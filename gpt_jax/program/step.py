@@ -9,9 +9,11 @@ import numpy as np
 import optax
 
 from gpt_jax import optimizers
+from gpt_jax.evaluation import metrics as output_metrics
 from gpt_jax.objectives import Objective
 from gpt_jax.optimizers import trainable
 from gpt_jax.program import guard, norms
+from gpt_jax.program.loss import Loss, outputs_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class TrainStep:
   so `grad_accum` microbatches give the update of one big batch.
   """
 
-  loss: Callable  # (params, example, dropout rng) -> LossSums
+  loss: Loss
   objective: Objective
   optimizer: optax.GradientTransformation  # of the trainable parameters
   learning_rate: Callable  # of a step, for the metrics
@@ -39,17 +41,21 @@ class TrainStep:
     """
     objective_rng, dropout_rng = random_keys(state.seed, state.step)
     example = self.objective(batch, objective_rng)
-    total_weight = jnp.maximum(jnp.sum(example.weights_BT), 1.0)
-    sums, grads = self.gradients(state.params, example, dropout_rng, total_weight)
+    total_weight = jnp.maximum(self.objective.weight(example), 1.0)
+    sums, grads = self.gradients(state, example, dropout_rng, total_weight)
     after, updates = self.apply(grads, state)
-    loss, grad_norm = sums.nll_sum / total_weight, optax.tree.norm(grads)
+    means = {
+      name: total / total_weight
+      for name, total in sums.metric_sums.items()
+      if name in self.objective.step_metrics or name == 'auxiliary_loss'
+    }
+    objective = sums.objective_sum / total_weight
+    loss, grad_norm = means.setdefault('loss', objective), optax.tree.norm(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
     )
-    metrics = {
-      'loss': loss,
-      'objective': sums.objective_sum / total_weight,
-      'accuracy': sums.correct_sum / total_weight,
+    metrics = means | {
+      'objective': objective,
       'targets': sums.weight_sum,
       'grad_norm': grad_norm,
       'learning_rate': self.learning_rate(state.step),
@@ -67,12 +73,14 @@ class TrainStep:
       )
     return state.replace(step=state.step + 1), metrics
 
-  def gradients(self, params, example, rng, total_weight):
+  def gradients(self, state, example, rng, total_weight):
     """Returns (LossSums of the batch, gradients); None in place of frozen ones."""
+    params = state.params
 
     def mean_loss(trained, example, rng):
       # The frozen ones are constants here: nothing is computed for their gradients.
-      sums = self.loss(trainable.merge(trained, params), example, rng)
+      merged = trainable.merge(trained, params)
+      sums = self.loss(merged, example, rng, state.references)
       return sums.objective_sum / total_weight, sums
 
     grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
@@ -131,18 +139,30 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
   return sums, jax.tree.map(lambda grad, p: grad.astype(p.dtype), grads, params)
 
 
-def evaluate(params, batch, index, *, loss, objective, byte_lengths):
-  """Returns `{nll, targets, correct, bytes}` summed over a batch, float32."""
+def evaluate(
+  params, batch, index, references=None, *, loss, objective, metrics, byte_lengths
+):
+  """Returns the sums over a batch of all metrics, float32 by name; `targets` too."""
   # What an objective masks at random depends only on the batch's index in its set.
   example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
-  sums = loss(params, example, None)
-  result = {
-    'nll': sums.nll_sum,
-    'targets': sums.weight_sum,
-    'correct': sums.correct_sum,
-  }
-  if byte_lengths is not None:
-    bytes_V = jnp.asarray(np.asarray(byte_lengths, np.float32))
-    bytes_BT = bytes_V[jnp.minimum(example.targets_BT, len(byte_lengths) - 1)]
-    result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
+  sums = loss(params, example, None, references)
+  result = sums.metric_sums | {'targets': sums.weight_sum}
+  if objective.predicts_text:
+    bytes_BT = _bytes_of_targets(batch, example, byte_lengths)
+    if bytes_BT is not None:
+      result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
+  if metrics:
+    outputs_BTC = outputs_of(objective, loss.forward(params, None, references), example)
+    targets = example.targets_BT, example.weights_BT
+    result |= output_metrics.sums_of(metrics, outputs_BTC, *targets)
   return result
+
+
+def _bytes_of_targets(batch, example, byte_lengths):
+  """Returns the bytes of text that each target stands for, float32 [B, T], or None."""
+  if 'bytes' in batch:  # tokens of some tokenizers stand for other bytes in each text
+    return batch['bytes'][:, 1:].astype(jnp.float32)
+  if byte_lengths is None:
+    return None
+  bytes_V = jnp.asarray(np.asarray(byte_lengths, np.float32))
+  return bytes_V[jnp.minimum(example.targets_BT, len(byte_lengths) - 1)]

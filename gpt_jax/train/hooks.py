@@ -43,6 +43,7 @@ def evaluate(session, progress):
     progress.state.averaged,
     session.eval_sets,
     session.console.progress,
+    progress.state.references,
   )
   for name, metrics in scored:
     session.console.show_evaluation(step, name, metrics)

@@ -5,6 +5,7 @@ fetched after the next one has been dispatched, checkpoints are written behind.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 
@@ -16,7 +17,7 @@ from gpt_jax.data.loader import Loader
 from gpt_jax.model import flops
 from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import compilation, setup
+from gpt_jax.program import compilation, restore, setup
 from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
@@ -59,6 +60,8 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         _open_tracker(program, workdir, progress.step) as tracker,
       ):
         session = session_with(console=console, tracker=tracker)
+        references = restore.load_references(program, session.tokenizer)
+        progress.state = dataclasses.replace(progress.state, references=references)
         if _run(session, progress, [origin, *notes]) is None:
           return progress.scores
       events, notes = progress.events, []
@@ -179,7 +182,7 @@ def default_hooks(session, saver):
     hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True),
   ]
   # A bidirectional model writes no text from left to right.
-  writes_text = session.program.objective.visibility != 'bidirectional'
+  writes_text = session.program.objective.writes_text
   if config.logging.sample_prompts and writes_text:
     every = config.logging.sample_every_steps
     actions.append(hooks.Every(every, hooks.Samples(session), at_end=True))

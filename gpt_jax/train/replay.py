@@ -15,8 +15,9 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import documents, pipeline
 from gpt_jax.objectives import losses
 from gpt_jax.program import restore, setup
+from gpt_jax.program.forward import Forward
 from gpt_jax.program.horizon import make_horizon
-from gpt_jax.program.loss import logits
+from gpt_jax.program.loss import outputs_of
 from gpt_jax.program.step import random_keys
 from gpt_jax.train import changes
 from gpt_jax.train.rollback import Rollbacks
@@ -70,7 +71,9 @@ def replay(workdir, step, *, with_loss=True):
   first, last = Rollbacks.read(horizon, events).samples_of(step)
   parts = _Documents(config, dataset, tokenizer).of_samples(range(first, last + 1))
   found = Replay(step, first, last, parts, None)
-  if with_loss and workdir.checkpoints.is_dir():
+  # A custom loss need not be a sum over tokens.
+  can_score = program.objective.loss is None and workdir.checkpoints.is_dir()
+  if with_loss and can_score:
     with CheckpointReader(workdir.checkpoints) as store:
       before = [saved for saved in store.steps() if saved < step]
       if before:
@@ -142,17 +145,21 @@ def _add_losses(found, program, tokenizer, dataset, params):
   batch = {name: np.stack([one[name] for one in samples]) for name in samples[0]}
   objective_rng, _ = random_keys(program.config.seed, found.step - 1)
   example = program.objective(batch, objective_rng)
-  num_ids = tokenizer.vocab_size + program.objective.extra_tokens
+  objective = program.objective
+  num_ids = tokenizer.vocab_size + objective.extra_tokens
 
   @jax.jit
   def nll(params, example):
-    logits_BTV = logits(program.model, params, example)
+    outputs_BTC = outputs_of(objective, Forward(program.model, params), example)
 
     def total(weights_BT):
       sums = losses.cross_entropy(
-        logits_BTV, example.targets_BT, weights_BT, vocab_limit=num_ids
+        outputs_BTC,
+        example.targets_BT,
+        weights_BT,
+        vocab_limit=None if objective.num_outputs else num_ids,
       )
-      return sums.nll_sum
+      return sums.metric_sums['loss']
 
     # The sum is linear in the weights: its gradient is the loss of each target.
     return jax.grad(total)(example.weights_BT)

@@ -49,7 +49,8 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
     params, step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )
-  sets = dict(evaluate_sets(program, params, eval_sets, progress))
+  references = restore.load_references(program, tokenizer)
+  sets = dict(evaluate_sets(program, params, eval_sets, progress, references))
   rows = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)

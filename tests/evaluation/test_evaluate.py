@@ -1,5 +1,6 @@
 """Held-out metrics: every target once for any batch size; bits per byte by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from gpt_jax.data import packing
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.evaluation import evaluate as evaluation
+from gpt_jax.objectives import Objective
 
+TEXT = Objective(lambda batch, rng: batch, predicts_text=True)
 NATS = np.linspace(0.1, 2.0, 64)
 """What a made-up model pays for each token id."""
 
@@ -37,16 +40,17 @@ def sums(params, batch, index):
   targets, segments = batch['tokens'][:, 1:], batch['segments']
   weights = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
   return {
-    'nll': np.sum(NATS[targets] * weights),
+    'loss': np.sum(NATS[targets] * weights),
     'targets': np.sum(weights),
-    'correct': np.sum((targets % 2 == 0) * weights),
+    'accuracy': np.sum((targets % 2 == 0) * weights),
     'bytes': np.sum(3 * weights),
   }
 
 
-def evaluate(dataset, **settings):
+def evaluate(dataset, predicts_text=True, **settings):
+  objective = dataclasses.replace(TEXT, predicts_text=predicts_text)
   settings = dict(batch_size=2, place=lambda batch: batch) | settings
-  return evaluation.evaluate(sums, None, dataset, **settings)
+  return evaluation.evaluate(sums, None, dataset, objective=objective, **settings)
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 4, 5, 6, 7, 100])
@@ -107,15 +111,15 @@ def test_progress_receives_the_number_of_batches():
 
 
 def test_a_huge_loss_has_a_finite_perplexity():
-  metrics = evaluation.metrics_from_sums({'nll': 1e6, 'targets': 1.0, 'correct': 0.0})
+  metrics = evaluation.metrics_from_sums(
+    {'loss': 1e6, 'targets': 1.0, 'accuracy': 0.0}, TEXT
+  )
   assert math.isfinite(metrics['perplexity'])
 
 
 def test_an_empty_split_has_loss_zero():
-  assert (
-    evaluation.metrics_from_sums({'nll': 0.0, 'targets': 0.0, 'correct': 0.0})['loss']
-    == 0
-  )
+  empty = {'loss': 0.0, 'targets': 0.0, 'accuracy': 0.0}
+  assert evaluation.metrics_from_sums(empty, TEXT)['loss'] == 0
 
 
 def test_flat_scores_are_grouped_by_set():
@@ -136,6 +140,7 @@ def test_bits_per_byte_of_a_uniform_model_match_a_count_by_hand():
   targets = np.array([*b'twelve bytes', 256])
   nll = len(targets) * math.log(257)
   metrics = evaluation.metrics_from_sums(
-    {'nll': nll, 'targets': 13.0, 'correct': 0.0, 'bytes': lengths[targets].sum()}
+    {'loss': nll, 'targets': 13.0, 'accuracy': 0.0, 'bytes': lengths[targets].sum()},
+    TEXT,
   )
   assert metrics['bits_per_byte'] == pytest.approx(13 * math.log2(257) / 12)

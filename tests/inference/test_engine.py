@@ -13,6 +13,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.engine import CHUNK, Engine, bucket
 from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import stacking
+from gpt_jax.model.gpt import GPT
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
 from gpt_jax.program.build import shapes_and_shardings
@@ -240,7 +241,7 @@ def test_sharded_parameters_write_the_same_text():
   rules = make_sharding_rules(
     config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
   )
-  _, shardings = shapes_and_shardings(config, rules)
+  _, shardings = shapes_and_shardings(GPT(config.model, rules=rules))
   sharded = Engine(config.model, jax.device_put(params, shardings))
   expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
   found = sharded.generate(PROMPTS, max_new_tokens=NUM_NEW)

@@ -47,15 +47,17 @@ def test_label_smoothing_equals_soft_targets():
   got = cross_entropy(logits, targets, weights, label_smoothing=0.1)
   np.testing.assert_allclose(got.objective_sum, want, rtol=1e-6)
   plain = cross_entropy(logits, targets, weights)
-  np.testing.assert_array_equal(got.nll_sum, plain.nll_sum)
+  np.testing.assert_array_equal(got.metric_sums['loss'], plain.metric_sums['loss'])
 
 
 def test_z_loss_adds_logsumexp_squared_to_the_objective_only():
   logits, targets, weights = inputs()
   got = cross_entropy(logits, targets, weights, z_loss=0.01)
   z = np.sum(weights * np.square(jax.nn.logsumexp(logits, axis=-1)))
-  np.testing.assert_allclose(got.z_sum, z, rtol=1e-6)
-  np.testing.assert_allclose(got.objective_sum, got.nll_sum + 0.01 * z, rtol=1e-6)
+  np.testing.assert_allclose(got.metric_sums['log_z_squared'], z, rtol=1e-6)
+  np.testing.assert_allclose(
+    got.objective_sum, got.metric_sums['loss'] + 0.01 * z, rtol=1e-6
+  )
 
 
 @pytest.mark.parametrize('smoothing, z_loss', [(0.0, 0.3), (0.2, 0.0), (0.1, 0.1)])
@@ -128,15 +130,15 @@ def test_bfloat16_logits_are_summed_in_float32():
   logits, targets, weights = inputs(jnp.bfloat16)
   got = cross_entropy(logits, targets, weights)
   want = cross_entropy(logits.astype(jnp.float32), targets, weights)
-  assert got.nll_sum.dtype == jnp.float32
-  np.testing.assert_array_equal(got.nll_sum, want.nll_sum)
+  assert got.metric_sums['loss'].dtype == jnp.float32
+  np.testing.assert_array_equal(got.metric_sums['loss'], want.metric_sums['loss'])
 
 
 def test_correct_counts_what_argmax_picks():
   logits, targets, weights = inputs()
   want = jnp.sum(weights * (jnp.argmax(logits, axis=-1) == targets))
   got = cross_entropy(logits, targets, weights)
-  np.testing.assert_allclose(got.correct_sum, want, rtol=1e-6)
+  np.testing.assert_allclose(got.metric_sums['accuracy'], want, rtol=1e-6)
 
 
 def test_a_tie_is_no_prediction():
@@ -146,9 +148,9 @@ def test_a_tie_is_no_prediction():
   alone = top_2[..., 0] > top_2[..., 1]
   want = jnp.sum(weights * alone * (jnp.argmax(logits, axis=-1) == targets))
   got = cross_entropy(logits, targets, weights)
-  np.testing.assert_allclose(got.correct_sum, want, rtol=1e-6)
+  np.testing.assert_allclose(got.metric_sums['accuracy'], want, rtol=1e-6)
   level = cross_entropy(jnp.zeros((B, T, V)), targets, jnp.ones((B, T)))
-  assert level.correct_sum == 0
+  assert level.metric_sums['accuracy'] == 0
 
 
 def test_targets_of_weight_zero_change_no_sum():

@@ -313,7 +313,7 @@ def test_dropout_differs_by_step_and_is_off_in_evaluation():
   assert abs(first['loss'] - second['loss']) > 1e-4
   sums = program.evaluate(state.params, plain_batch(), 0)
   _, expected = one_step(build(), plain_batch())
-  np.testing.assert_allclose(sums['nll'] / 128, expected["['loss']"], rtol=1e-5)
+  np.testing.assert_allclose(sums['loss'] / 128, expected["['loss']"], rtol=1e-5)
 
 
 def test_measuring_norms_changes_nothing_else():
@@ -337,7 +337,7 @@ def test_metrics_separate_likelihood_from_what_is_minimised():
   program = build({'objective.z_loss': 0.1, 'objective.label_smoothing': 0.2})
   _, metrics = program.step(program.init(0), plain_batch())
   sums = program.evaluate(program.init(0).params, plain_batch(), 0)
-  mean = float(sums['nll'] / sums['targets'])
+  mean = float(sums['loss'] / sums['targets'])
   assert float(metrics['loss']) == pytest.approx(mean, rel=1e-5)
   assert metrics['objective'] > metrics['loss'] + 1
   assert metrics['targets'] == 8 * 16

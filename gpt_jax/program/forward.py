@@ -1,0 +1,57 @@
+"""A model with its parameters bound: what losses and metrics call."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.core.types import PyTree
+from gpt_jax.model.gpt import GPT
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forward:
+  """`forward(inputs_BT, mask, positions_BT)` returns the model's outputs, float32.
+
+  They are [B, T, V] logits, or the [B, T, C] outputs of the task head.
+  """
+
+  model: GPT
+  params: PyTree
+  dropout_rng: jax.Array | None = None  # None: no dropout
+  has_auxiliary_losses: bool = False
+  references: Mapping[str, 'Forward'] = dataclasses.field(default_factory=dict)
+  """Other models by name, such as a teacher; they get no gradient."""
+  _auxiliary: list = dataclasses.field(default_factory=list)
+
+  def __call__(self, inputs_BT, mask=None, positions_BT=None):
+    return self._apply(inputs_BT, mask, positions_BT)[0]
+
+  def hidden(self, inputs_BT, mask=None, positions_BT=None):
+    """Returns (x_BTD, head_VD): the stream after the last norm, and `GPT.hidden`'s."""
+    return self._apply(inputs_BT, mask, positions_BT, method='hidden')[:2]
+
+  def task_head(self, x):
+    """Returns the task head's outputs for a pooled stream, [..., D] -> [..., C]."""
+    return self.model.apply({'params': self.params}, x, method='apply_task_head')
+
+  @property
+  def auxiliary_loss(self):
+    """The sum of what modules have sown into 'losses' in all calls until now."""
+    return sum(self._auxiliary, 0.0)
+
+  def _apply(self, *inputs, method='__call__'):
+    result = self.model.apply(
+      {'params': self.params},
+      *inputs,
+      deterministic=self.dropout_rng is None,
+      rngs=None if self.dropout_rng is None else {'dropout': self.dropout_rng},
+      mutable=['losses'] if self.has_auxiliary_losses else False,
+      method=method,
+    )
+    if self.has_auxiliary_losses:
+      result, variables = result
+      leaves = jax.tree.leaves(variables)
+      self._auxiliary.append(sum(jnp.sum(leaf) for leaf in leaves))
+    return result

@@ -51,8 +51,8 @@ def make(cfg, *, vocab, seq_len):
     del rng
     if 'labels' not in batch:
       raise DataError(
-        'objective.name=class_labels: the documents have no labels; set data.label_field'
-        ' to the field of the records that has them.'
+        'objective.name=class_labels: the documents have no labels; set'
+        ' data.label_field to the field of the records that has them.'
       )
     inputs_BT, _ = split(batch['tokens'])
     _, labels_BT = split(batch['labels'])

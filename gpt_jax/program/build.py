@@ -106,21 +106,7 @@ def build_program(
     reference_models=reference_models,
   )
   metrics = output_metrics.choose({*config.eval.metrics, *objective.eval_metrics})
-  schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
-  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
-  frozen = _frozen_names(config, params)
-  train_step = step.TrainStep(
-    loss=loss,
-    objective=objective,
-    optimizer=optimizer,
-    learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
-    frozen=frozen,
-    post_update=post_update.make_post_update(config, params),
-    grad_accum=config.train.grad_accum,
-    ema_decay=config.optimizer.ema_decay,
-    spike_threshold=config.guard.spike_threshold,
-    constrain=rules.constrain,
-  )
+  train_step = _make_train_step(config, loss, objective, horizon, params, rules)
   evaluate = functools.partial(
     step.evaluate,
     loss=loss,
@@ -137,8 +123,25 @@ def build_program(
     objective=objective,
     metrics=metrics,
     loss=loss.name,
-    frozen=frozen,
+    frozen=train_step.frozen,
     **_compiled(config, model, train_step, evaluate, reference_models),
+  )
+
+
+def _make_train_step(config, loss, objective, horizon, params, rules):
+  schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
+  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
+  return step.TrainStep(
+    loss=loss,
+    objective=objective,
+    optimizer=optimizer,
+    learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
+    frozen=_frozen_names(config, params),
+    post_update=post_update.make_post_update(config, params),
+    grad_accum=config.train.grad_accum,
+    ema_decay=config.optimizer.ema_decay,
+    spike_threshold=config.guard.spike_threshold,
+    constrain=rules.constrain,
   )
 
 

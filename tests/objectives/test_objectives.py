@@ -8,19 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from gpt_jax import objectives
-from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
+from tests import tiny_runs
 
 SEQ_LEN = 32
 VOCAB = objectives.Vocab(size=50, eos_id=0)
-CFG = load.resolve(base.get_config()).objective
+DRAWS_NOTHING = {'causal_lm', 'class_labels'}
 EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
 
 
+def config_of(name):
+  return tiny_runs.tiny_config({'objective.name': name, 'data.seq_len': SEQ_LEN})
+
+
 def build(name):
-  cfg = dataclasses.replace(CFG, name=name)
+  cfg = config_of(name).objective
   return objectives.make_objective(cfg, vocab=VOCAB, seq_len=SEQ_LEN)
 
 
@@ -34,7 +37,10 @@ def batch(rows=8, padding=0):
   shape = (rows, SEQ_LEN + 1)
   tokens = np.random.default_rng(1).integers(1, VOCAB.size, shape).astype(np.int32)
   is_text = np.broadcast_to(np.arange(SEQ_LEN + 1) < SEQ_LEN + 1 - padding, shape)
-  result = dict(tokens=np.where(is_text, tokens, 0))
+  is_last = np.arange(SEQ_LEN + 1) == SEQ_LEN - padding
+  result = dict(
+    tokens=np.where(is_text, tokens, 0), labels=np.where(is_last, tokens % 2, -1)
+  )
   if padding:
     result['segments'] = is_text.astype(np.int32)
     result['positions'] = np.where(is_text, np.arange(SEQ_LEN + 1, dtype=np.int32), 0)
@@ -59,11 +65,7 @@ def test_ids_stay_below_the_tokenizer_and_the_extra_tokens(name):
   limit = VOCAB.size + extra_tokens
   for ids in (example.inputs_BT, example.targets_BT):
     assert 0 <= int(ids.min()) and int(ids.max()) < limit
-  config = load.resolve(base.get_config(), {'objective.name': name})
-  config = dataclasses.replace(
-    config, data=dataclasses.replace(config.data, seq_len=SEQ_LEN)
-  )
-  assert objectives.describe(config).extra_tokens == extra_tokens
+  assert objectives.describe(config_of(name)).extra_tokens == extra_tokens
 
 
 @EVERY
@@ -75,7 +77,7 @@ def test_randomness_depends_on_the_rng_and_not_on_the_sharding(name):
   jax.tree.map(np.testing.assert_array_equal, first, again)
   other = compiled(name)(batch(), jax.random.key(4))
   same = jax.tree.map(np.array_equal, first, other)
-  assert jax.tree.all(same) == (name == 'causal_lm')
+  assert jax.tree.all(same) == (name in DRAWS_NOTHING)
 
 
 @EVERY
@@ -88,6 +90,8 @@ def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
   is_padding = np.asarray(example.targets_BT) == 49
   if name == 'masked_lm':  # random replacements may draw any id, targets are as marked
     is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
+  elif name == 'class_labels':
+    is_padding = np.asarray(marked['tokens'][:, 1:]) == 49
   assert is_padding.any()
   assert np.all(np.asarray(example.weights_BT)[is_padding] == 0)
   if name != 'masked_lm':
@@ -99,7 +103,8 @@ def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
 @EVERY
 def test_a_row_of_padding_alone_has_no_weight(name):
   rows = batch(8, 1)
-  rows = rows | dict(segments=np.zeros_like(rows['segments']))
+  nothing = np.zeros_like(rows['segments'])
+  rows = rows | dict(segments=nothing, labels=nothing - 1)
   assert float(compiled(name)(rows, jax.random.key(0)).weights_BT.sum()) == 0
 
 
@@ -107,11 +112,11 @@ def test_a_row_of_padding_alone_has_no_weight(name):
 def test_no_target_is_visible_to_the_query_that_predicts_it(name):
   """Follows each text token by a unique id: where it is predicted, it is not seen."""
   tokens = np.arange(100, 100 + SEQ_LEN + 1)[None].repeat(8, 0)
-  cfg = dataclasses.replace(CFG, name=name, mask_split=(1.0, 0.0, 0.0))
+  cfg = dataclasses.replace(config_of(name).objective, mask_split=(1.0, 0.0, 0.0))
   objective = objectives.make_objective(
     cfg, vocab=objectives.Vocab(1000), seq_len=SEQ_LEN
   )
-  example = jax.jit(objective)(dict(tokens=tokens), jax.random.key(0))
+  example = jax.jit(objective)(batch() | dict(tokens=tokens), jax.random.key(0))
   allowed = np.broadcast_to(
     example.mask.allowed(SEQ_LEN, SEQ_LEN), (8, SEQ_LEN, SEQ_LEN)
   )

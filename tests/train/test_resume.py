@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from gpt_jax import optimizers
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, StorageError
@@ -392,20 +391,3 @@ def test_init_from_a_damaged_run_takes_its_newest_valid_step(run_copy, tmp_path,
   loop.train(config, tmp_path / 'more', quiet=True)
   assert '6 is damaged' in capfd.readouterr().err
   assert (run_copy / 'checkpoints' / '6').is_dir()  # only looked at
-
-
-@pytest.mark.slow
-def test_half_precision_moments_of_older_runs_become_float32(tmp_path, monkeypatch):
-  half = {'model.param_dtype': 'bfloat16', 'checkpoint.every_steps': 1}
-  with monkeypatch.context() as patch:
-    patch.setattr(optimizers, 'in_float32', lambda transform: transform)  # as before
-    config = tiny_runs.tiny_config(half | {'train.steps': 1})
-    loop.train(config, tmp_path, quiet=True)
-  loop.train(tiny_runs.tiny_config(half | {'train.steps': 2}), tmp_path, quiet=True)
-  saved, after = (tiny_runs.saved_arrays(tmp_path, step) for step in (1, 2))
-  moments = [name for name in after if "['nu']" in name]
-  assert moments
-  for name in moments:
-    assert (saved[name].dtype, after[name].dtype) == ('bfloat16', 'float32')
-    # The average goes on from what was saved, which only a larger gradient outweighs.
-    assert (after[name] >= 0.95 * saved[name].astype('float32')).all()

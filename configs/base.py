@@ -11,7 +11,13 @@ from ml_collections import ConfigDict
 def get_config():
   config = ConfigDict()
   config.seed = 0  # of initialization, dropout and, by default, the data
-  config.init_from = ''  # workdir of a run whose parameters to start from
+  config.init_from = ''  # workdir of a run whose parameters to start from ...
+  config.init = init = ConfigDict()  # ... and what becomes of them: README.md
+  # rules; matching (what has the same name and shape) or "my_package.my_file:make".
+  init.transform = 'rules'
+  # Dicts of one of skip, fresh, overlap, cast (a regex) or rename (regex, replacement).
+  init.rules = ()
+  init.tokenizer = 'keep'  # that of init_from, which this config has to name; or new
 
   config.model = model = ConfigDict()
   model.vocab_size = None  # None: ids of the tokenizer plus those of the objective
@@ -55,9 +61,7 @@ def get_config():
   model.remat = 'none'
   model.scan_layers = True  # one compiled layer; False: unrolled, faster at few layers
   model.dtype = 'float32'  # of activations and matmuls: bfloat16, float16
-  # Of parameters; optimizer states are float32. In bfloat16 a weight moves by 1/256 of
-  # itself or not at all; float16 reaches from 6e-8 to 65,504, without loss scaling.
-  model.param_dtype = 'float32'
+  model.param_dtype = 'float32'  # of parameters
 
   config.attention = attention = ConfigDict()
   # auto, dense, fused (cuDNN), splash (TPUs), blockwise (long rows, any backend) or
@@ -177,7 +181,7 @@ def get_config():
   train.ramp_start_batch_size = None  # GPT-3's ramp: from here to batch_size ...
   train.ramp_tokens = None  # ... linearly over these tokens
 
-  # A step whose loss, gradient or update is not finite changes nothing: program/guard.py.
+  # A step whose loss or gradient is not finite makes no update; program/guard.py.
   config.guard = guard = ConfigDict()
   guard.max_bad_steps = 5  # in a row; then the run ends with exit code 6
   guard.spikes = 'off'  # skip: no update; rollback: to a checkpoint, other data

@@ -127,6 +127,12 @@ def read_tree(item_folder):
   return found
 
 
+def restore_part(tree):
+  """Returns Orbax's arguments to restore the ShapeDtypeStructs of `tree` alone."""
+  places = ocp.checkpoint_utils.construct_restore_args(tree)
+  return ocp.args.PyTreeRestore(item=tree, restore_args=places, partial_restore=True)
+
+
 def read_record(record_folder):
   """Returns the JSON record of a step: `{meta, metrics, digests}`."""
   return ocp.JsonCheckpointHandler().restore(epath.Path(record_folder))

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from gpt_jax.checkpoints import handler, memory, orbax_logging, tree_diff
 from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.retention import BestSteps
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.workdir import files
 
@@ -127,6 +128,22 @@ class CheckpointReader:
     with self._read_errors(step, '+'.join(abstract_items)):
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
     return {item: restored[item] for item in abstract_items}
+
+  def restore_leaves(self, step, item, leaves):
+    """Returns `{name: array}` of some arrays of an item; the others are not read.
+
+    `leaves`: name -> ShapeDtypeStruct, as for `restore`, which raises the same errors.
+    """
+    self.require_valid(step)
+    saved = dict(pytree.named_leaves(self._saved_tree(step, item)))
+    known = {name: saved[name] for name in leaves if name in saved}
+    if found := tree_diff.differences(known, leaves, item):
+      raise CheckpointError(tree_diff.report(self._folder(step), found))
+    memory.require_fit({item: leaves}, self._folder(step))
+    part = handler.restore_part(pytree.nested(leaves))
+    with self._read_errors(step, item):
+      restored = self._manager.restore(step, args=ocp.args.Composite(**{item: part}))
+    return dict(pytree.named_leaves(restored[item]))
 
   def require_valid(self, step):
     """Raises CheckpointError, on all processes, when a file of `step` is damaged."""

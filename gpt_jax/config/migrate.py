@@ -25,6 +25,9 @@ RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
 ADDED_FIELDS = {
   'data.encoding': 'utf-8',
   'optimizer.post_update': '',
+  'init.transform': 'rules',
+  'init.rules': [],
+  'init.tokenizer': 'keep',
   'data.prompt_field': '',
   'data.response_field': '',
   'data.label_field': '',

@@ -31,6 +31,13 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 @section
+class InitConfig:
+  transform: str
+  rules: tuple[Any, ...]
+  tokenizer: str = one_of('keep', 'new')
+
+
+@section
 class ModelConfig:
   vocab_size: FilledInt = between(1, 2**24)
   pad_vocab_to_multiple_of: int = between(1, 2**20)
@@ -175,7 +182,7 @@ class OptimizerConfig:
   learning_rate: float = above(0.0)
   b1: float = rate()
   b2: float = rate()
-  eps: float = at_least(1e-37)  # less is 0 in float32, and 0 / 0 no number
+  eps: float = above(0.0)
   momentum: float = rate()
   nesterov: bool
   weight_decay: float = at_least(0.0)
@@ -269,6 +276,7 @@ class Config:
 
   seed: int = a_seed()
   init_from: str
+  init: InitConfig
   model: ModelConfig
   attention: AttentionConfig
   parallel: ParallelConfig

@@ -25,6 +25,18 @@ def map_named(function, tree, *rest):
   )
 
 
+def nested(leaves):
+  """Returns the dicts in dicts of `{'a/b': leaf}`."""
+  tree = {}
+  for name, leaf in leaves.items():
+    *parents, last = name.split('/')
+    node = tree
+    for part in parents:
+      node = node.setdefault(part, {})
+    node[last] = leaf
+  return tree
+
+
 def matches(tree, pattern):
   """Returns a tree of bools: whether each leaf's name contains `pattern`."""
   compiled = re.compile(pattern)

@@ -13,7 +13,7 @@ from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import lookup
-from gpt_jax.data import documents, order, packing, tokenizers
+from gpt_jax.data import documents, packing, tokenizers
 from gpt_jax.data.token_cache import TokenStore, open_tokens
 
 ADDED_TO_FINGERPRINT = ('split_rule',)
@@ -163,15 +163,15 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     for name, (part, _) in parts.items()
   ]
   if for_eval:
-    numbers = grain.MapDataset.range(sum(map(len, packings)))
+    order = grain.MapDataset.range(sum(map(len, packings)))
   else:
     weights = [weight for _, weight in parts.values()]
     shuffled = [part.shuffle for part, _ in parts.values()]
-    numbers = _training_order(packings, weights, shuffled, data.seed)
+    order = _training_order(packings, weights, shuffled, data.seed)
   return Dataset(
-    order=numbers if for_eval else numbers.repeat(),
+    order=order if for_eval else order.repeat(),
     packings=tuple(packings),
-    num_samples=len(numbers),
+    num_samples=len(order),
     num_tokens=sum(store.num_tokens for store in stores.values()),
     stores=stores,
     fields=fields,
@@ -192,16 +192,10 @@ def _training_order(packings, weights, shuffled, seed):
   for member, packed in enumerate(packings):
     numbers = grain.MapDataset.range(first, first + len(packed))
     if shuffled[member]:
-      numbers = _shuffle(numbers, first, len(packed), _order_seed(seed, member))
+      numbers = numbers.shuffle(seed=_order_seed(seed, member))
     orders.append(numbers)
     first += len(packed)
   return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
-
-
-def _shuffle(numbers, first, count, seed):
-  if count > order.MAX_COUNT:
-    return numbers.shuffle(seed=seed)
-  return numbers.map_with_index(order.EpochOrder(first, count, seed))
 
 
 def _order_seed(seed, member):
@@ -247,12 +241,14 @@ def _check_vocabulary(source, tokenizer, data):
     )
 
 
-def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
+def open_tokenizer(
+  tokenizer_config, data, *, workdir=None, held_out=(), inherited=None
+):
   """Returns the tokenizer of a run, trained on its data where it has to be.
 
   A synthetic source brings its own vocabulary: ids. `bpe` is trained on `data` alone.
   `char` takes the set of characters of the `held_out` DataConfigs too, so that
-  evaluation knows them.
+  evaluation knows them. `inherited`: as in `tokenizers.build`.
   """
   parts = [part for part, _ in members(data).values()]
   made = [sources.make_source(part) for part in parts]
@@ -270,4 +266,4 @@ def open_tokenizer(tokenizer_config, data, *, workdir=None, held_out=()):
       for i in range(len(source)):
         yield from documents.texts(source, i)
 
-  return tokenizers.build(tokenizer_config, texts, workdir)
+  return tokenizers.build(tokenizer_config, texts, workdir, inherited)

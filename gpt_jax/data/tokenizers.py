@@ -116,11 +116,12 @@ TOKENIZERS = {
 }
 
 
-def build(cfg, texts, workdir=None):
+def build(cfg, texts, workdir=None, inherited=None):
   """Returns the tokenizer in `workdir/tokenizer`; else a new one, saved there.
 
   `texts() -> iterable` gives the texts to train on (char, bpe). Without a workdir
-  nothing is saved. Raises ConfigError when the saved one is not what `cfg` asks for.
+  nothing is saved. `inherited`: the folder of another run's, taken instead of a new
+  one. Raises ConfigError when the saved one is not what `cfg` asks for.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
   if workdir is None or cfg.name not in TOKENIZERS:
@@ -136,7 +137,8 @@ def build(cfg, texts, workdir=None):
   if cfg.name in ('bpe', 'ids'):
     request['vocab_size'] = cfg.vocab_size
   if not (folder / DEFINITION).exists():
-    _save_once(make(cfg, texts), folder, request)
+    made = _inherit(inherited, cfg, request) or make(cfg, texts)
+    _save_once(made, folder, request)
   _check_request(folder, request)
   return load(folder)
 
@@ -153,8 +155,29 @@ def _save_once(tokenizer, folder, request):
       raise
 
 
-def _check_request(folder, request):
-  saved = _read_definition(folder).get('request', {})
+def _inherit(folder, cfg, request):
+  """Returns the tokenizer in another run's `folder`, None where there is none."""
+  if folder is None or not os.path.exists(folder):  # or the name is too long for one
+    return None
+  found = load(folder)
+  advice = (
+    ' That is the tokenizer of init_from, whose parameters mean nothing under other'
+    ' ids: set its values, or init.tokenizer to "new" and settle by init.rules what'
+    ' depends on ids: {"fresh": "embed/embedding"}.'
+  )
+  if (folder / DEFINITION).exists():
+    _check_request(folder, request, advice)
+  if cfg.path and TOKENIZERS[cfg.name](cfg, tuple).fingerprint != found.fingerprint:
+    raise ConfigError(
+      f'tokenizer.path={cfg.path!r}: another tokenizer than {folder}, which comes with'
+      ' init_from. Leave the path empty, or set init.tokenizer to "new".'
+    )
+  return found
+
+
+def _check_request(folder, request, advice=' Set the old value, or use a new workdir.'):
+  definition = _read_definition(folder)
+  saved = {'name': definition.get('name')} | definition.get('request', {})
   changed = [
     f'tokenizer.{key}: {saved[key]!r} -> {request[key]!r}'
     for key in request
@@ -163,7 +186,7 @@ def _check_request(folder, request):
   if changed:
     raise ConfigError(
       f'{folder} holds a tokenizer that differs from the config: {"; ".join(changed)}.'
-      ' Set the old value, or use a new workdir.'
+      + advice
     )
 
 

@@ -1,7 +1,5 @@
 """From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
 
-import os
-
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
@@ -11,7 +9,7 @@ from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import device_memory, horizon
+from gpt_jax.program import device_memory, horizon, init_rules
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.workdir.paths import Workdir
@@ -20,6 +18,7 @@ REGISTRIES = {
   'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
   'data.source': SOURCES,
   'eval.metrics': METRICS,
+  'init.transform': init_rules.INIT_TRANSFORMS,
   'model.activation': activations.ACTIVATIONS,
   'model.position': positions.POSITIONS,
   'objective.head': heads.HEADS,
@@ -38,6 +37,7 @@ RULES = (
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
   lambda config: records.problems(config.data),
+  init_rules.problems,
   attention.problems,
   positions.problems,
 )
@@ -78,23 +78,21 @@ def open_tokenizer(config, workdir):
   """Returns the run's tokenizer: the kept one, that of `init_from`, or a new one."""
   workdir = Workdir(workdir)
 
-  def read():
+  def read(inherited=None):
     return pipeline.open_tokenizer(
       config.tokenizer,
       config.data,
       workdir=workdir.path,
+      inherited=inherited,
       held_out=[_eval_data(config, name) for name in config.eval.sets],
     )
 
   def build():
     if not multihost.is_primary():
       return None
-    if config.init_from and not workdir.tokenizer.exists():
-      # Parameters mean nothing under other ids, so they come with their tokenizer.
-      kept = Workdir(config.init_from).tokenizer
-      if os.path.exists(kept):  # also where the name is too long for a file
-        tokenizers.load(kept).save(workdir.tokenizer)
-    return read()
+    # Parameters mean nothing under other ids, so they come with their tokenizer.
+    keeps = config.init_from and config.init.tokenizer == 'keep'
+    return read(Workdir(config.init_from).tokenizer if keeps else None)
 
   built = sync.raise_on_all(build)  # the other processes read what the first one kept
   return read() if built is None else built

@@ -31,7 +31,6 @@ class TrainStep:
   grad_accum: int
   ema_decay: float
   spike_threshold: float
-  checks_update: bool  # whether new parameters have to be finite; see guard.must_check
   constrain: Callable  # ShardingRules.constrain
 
   def update(self, state, batch, *, with_norms=False):
@@ -51,12 +50,10 @@ class TrainStep:
       if name in self.objective.step_metrics or name == 'auxiliary_loss'
     }
     objective = sums.objective_sum / total_weight
-    loss, grad_norm = means.setdefault('loss', objective), norms.total(grads)
+    loss, grad_norm = means.setdefault('loss', objective), optax.tree.norm(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
     )
-    if self.checks_update:
-      is_good &= guard.is_finite(trainable.select(after.params, self.frozen))
     metrics = means | {
       'objective': objective,
       'targets': sums.weight_sum,

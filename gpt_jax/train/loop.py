@@ -21,7 +21,7 @@ from gpt_jax.program import compilation, restore, setup
 from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
-from gpt_jax.train import changes, divergence, hooks, preemption, resume
+from gpt_jax.train import changes, divergence, hooks, preemption, resume, start
 from gpt_jax.train.save import Saver
 from gpt_jax.train.session import Session, flush_events, write_events
 from gpt_jax.train.step_metrics import StepMetrics
@@ -62,7 +62,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         session = session_with(console=console, tracker=tracker)
         references = restore.load_references(program, session.tokenizer)
         progress.state = dataclasses.replace(progress.state, references=references)
-        if _run(session, progress, [origin, *notes]) is None:
+        if _run(session, progress, origin, notes) is None:
           return progress.scores
       events, notes = progress.events, []
       del progress  # its state has to be gone before the next one is restored
@@ -77,6 +77,8 @@ def _prepare(config, workdir, store, signals, allow_changes):
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
     events, notes = resume.with_changes(meta['config'], config, latest, events)
   tokenizer = setup.open_tokenizer(config, workdir)
+  if config.init_from and meta is None:
+    start.check_tokenizer(config, tokenizer)
   dataset, eval_sets = sync.raise_on_all(
     lambda: (
       setup.open_training_data(config, tokenizer, workdir),
@@ -117,10 +119,10 @@ def _open_tracker(program, workdir, step):
   )
 
 
-def _run(session, progress, notes):
+def _run(session, progress, origin, notes):
   """Trains to the end and returns None, or up to a spike and returns its Rollback."""
-  sync.raise_on_all(lambda: _record_start(session, progress))
-  _introduce(session, *notes)
+  sync.raise_on_all(lambda: _record_start(session, progress, origin))
+  _introduce(session, origin, notes)
   saver = Saver()
   spike = _run_steps(session, progress, saver)
   if spike is not None:
@@ -133,28 +135,33 @@ def _run(session, progress, notes):
   return None
 
 
-def _record_start(session, progress):
+def _record_start(session, progress, origin):
   """Writes down what this start is made of: config.json and run.json."""
   if multihost.is_primary():
     workdir = session.workdir
     workdir.write_config(load.to_dict(session.config))
-    start = provenance.collect(now=datetime.datetime.now(datetime.UTC))
+    entry = provenance.collect(now=datetime.datetime.now(datetime.UTC))
     mesh = dict(session.program.rules.mesh.shape)
-    start |= dict(step=progress.step, mesh=mesh, data=session.fingerprints)
-    provenance.add_start(workdir, start)
+    entry |= dict(step=progress.step, mesh=mesh, data=session.fingerprints)
+    if origin.report:
+      entry['init_from'] = origin.report.as_json()
+    provenance.add_start(workdir, entry)
     provenance.write_events(workdir, progress.events)
 
 
-def _introduce(session, origin, *notes):
+def _introduce(session, origin, notes):
   """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
   num_params = flops.parameter_count(program.config.model)
   session.console.note(
     f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
-    f' loss {program.loss}, mesh {resume.describe_mesh(program.rules.mesh.shape)};'
-    f' {origin}'
+    f' loss {program.loss}, mesh {start.describe_mesh(program.rules.mesh.shape)};'
+    f' {origin.text}'
   )
+  if origin.report and not origin.report.is_whole:
+    for line in origin.report.lines():
+      session.console.note(line)
   for note in notes:
     session.console.note(note)
   if program.frozen:
@@ -200,8 +207,11 @@ def _run_steps(session, progress, saver):
     prefetch_batches=session.config.data.prefetch_batches,
     **process_shard(program),
   )
-  start = first + logging.profile_start_step
-  profile = hooks.Profile(session.workdir.profile, start, logging.profile_steps)
+  profile = hooks.Profile(
+    session.workdir.profile,
+    first + logging.profile_start_step,
+    logging.profile_steps,
+  )
   norms_every = logging.layer_norms_every_steps
   session.signals.begin()
   with profile, loader.read(progress.rollbacks.batches(first)) as batches:

@@ -36,7 +36,7 @@ def describe(old, before, new, after, step):
 
 def keeps_decay(saved, new):
   """Returns whether schedule.decay_* of `new` is where the saved config decayed to."""
-  old = setup.resolve(saved)
+  old = setup.resolve(saved, must_import=False)
   before = make_horizon(old.train, old.data.seq_len)
   if old.schedule.decay_steps or old.schedule.decay_tokens:
     return False

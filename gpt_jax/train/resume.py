@@ -1,35 +1,27 @@
-"""Where a run starts: its newest checkpoint, parameters of `init_from`, or fresh ones.
+"""How a run comes back: the config it may have, and how far it is.
 
 A workdir belongs to one config. What may change between starts is listed here; any
 other difference is refused, field by field.
 """
 
 import dataclasses
-import os
 
-import jax
-import jax.numpy as jnp
-
-from gpt_jax import optimizers
-from gpt_jax.checkpoints import tree_diff
-from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load, migrate, options
 from gpt_jax.config.diff import ABSENT, diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
-from gpt_jax.program import restore, setup
+from gpt_jax.program import setup
 from gpt_jax.program.horizon import make_horizon
-from gpt_jax.train import changes, rate_jump
+from gpt_jax.train import changes, rate_jump, start
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
-from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE_FIELDS = (
   'attention.kernel', 'checkpoint', 'data.cache_dir', 'data.data_dir',
   'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
   'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
   'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
-  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from',
+  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from', 'init',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""
 
@@ -88,7 +80,7 @@ def with_changes(saved, config, step, events):
   saved = migrate.read_saved(saved, 'the checkpoint')
   if not diff(saved, load.to_dict(config)):
     return events, notes
-  old, past = setup.resolve(saved), changes.past_of(events)
+  old, past = setup.resolve(saved, must_import=False), changes.past_of(events)
   if changed := differences(saved, config):
     events, notes = changes.record(events, step, changed, old, config)
   before = make_horizon(old.train, old.data.seq_len, past)
@@ -122,12 +114,12 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
 
 
 def restore_progress(program, store, events):
-  """Returns (Progress, where it came from in words), by the `events` of run.json."""
+  """Returns (Progress, Origin of its state), by the `events` of run.json."""
   rollbacks = Rollbacks.read(program.horizon, events)
   changes.require_present(store.latest_valid_step() or 0, program.horizon)
   delete_abandoned_checkpoints(store, rollbacks)
   step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
-  state, origin = _starting_state(program, store, step)
+  state, origin = start.starting_state(program, store, step)
   step = step or 0
   return Progress(
     state=state,
@@ -147,67 +139,6 @@ def delete_abandoned_checkpoints(store, rollbacks):
       continue
     if not rollbacks.is_on_branch(step, store.read_meta(step).get('detours', [])):
       store.delete(step)
-
-
-def _starting_state(program, store, step):
-  """Returns (state, origin), from the checkpoint of `step` if there is one."""
-  config = program.config
-  if step is not None:
-    wanted = program.abstract_state.as_items()
-    # Whoever switches guard.spikes on, or changes guard.spike_window, begins anew.
-    history = wanted.get('window')
-    if history is not None and not _has_history(store, step, history):
-      del wanted['window']
-    items = restore.load_items(store, step, wanted)
-    if history is not None and 'window' not in items:
-      items['window'] = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
-      )
-    state = type(program.abstract_state).from_items(items)
-    return state, f'resumed from step {step}' + _other_mesh(program, store, step)
-  state = program.init(config.seed)
-  if not config.init_from:
-    return state, 'fresh parameters'
-  params, source_step = _read_params(program, config.init_from)
-  ema = None if state.ema is None else optimizers.ema_init(params)
-  state = dataclasses.replace(state, params=params, ema=ema)
-  return state, f'parameters of {config.init_from}, step {source_step}'
-
-
-def _other_mesh(program, store, step):
-  """Returns the note that a checkpoint comes from another mesh, or ''."""
-  new = dict(program.rules.mesh.shape)
-  old = store.read_meta(step).get('mesh', new)
-  if old == new:
-    return ''
-  return (
-    f', saved on the mesh {describe_mesh(old)}, now {describe_mesh(new)}: sums are'
-    ' taken in another order, so metrics agree with those of the old mesh to rounding,'
-    ' not bit for bit'
-  )
-
-
-def describe_mesh(mesh):
-  """Returns the axes of `{axis: size}` that shard anything, in words."""
-  return ' '.join(f'{axis}={n}' for axis, n in mesh.items() if n > 1) or '1 device'
-
-
-def _has_history(store, step, wanted):
-  if 'window' not in store.items(step):
-    return False
-  saved = store.abstract(step, 'window')
-  return not tree_diff.differences(saved, wanted, 'window')
-
-
-def _read_params(program, path):
-  """Returns (parameters, step) of another run, sharded as in `program`."""
-  folder = Workdir(path).checkpoints
-  if not os.path.isdir(folder):
-    raise CheckpointError(
-      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
-    )
-  with CheckpointReader(folder) as store:
-    return restore.load_params(store, program.abstract_state.params, averaged=False)
 
 
 def _listed(rows):

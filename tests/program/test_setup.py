@@ -1,11 +1,12 @@
 """The parts of a program from its config: config, tokenizer, data, mesh."""
 
+import dataclasses
 import json
 
 import pytest
 
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.data import tokenizers
+from gpt_jax.data import bpe, tokenizers
 from gpt_jax.program import setup
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -59,6 +60,57 @@ def test_parameters_of_another_run_come_with_its_tokenizer(text_file, tmp_path):
   second = setup.open_tokenizer(tiny_runs.tiny_config(more), tmp_path / 'second')
   assert second.fingerprint == first.fingerprint
   assert Workdir(tmp_path / 'second').tokenizer.is_dir()
+
+
+@pytest.mark.parametrize(
+  'asked, message',
+  [
+    ({'tokenizer.name': 'byte'}, "tokenizer.name: 'bpe' -> 'byte'"),
+    ({'tokenizer.name': 'char'}, "tokenizer.name: 'bpe' -> 'char'"),
+    ({'tokenizer.vocab_size': 310}, 'tokenizer.vocab_size: 300 -> 310'),
+  ],
+)
+def test_another_tokenizer_than_that_of_init_from_is_refused(
+  asked, message, text_file, tmp_path
+):
+  learned = tiny_runs.TEXT | {
+    'data.path': str(text_file),
+    'tokenizer.name': 'bpe',
+    'tokenizer.vocab_size': 300,
+  }
+  setup.open_tokenizer(tiny_runs.tiny_config(learned), tmp_path / 'first')
+  more = learned | {'init_from': str(tmp_path / 'first')}
+  # Also of a run that has inherited it.
+  setup.open_tokenizer(tiny_runs.tiny_config(more), tmp_path / 'second')
+  for source in ('first', 'second'):
+    more = learned | asked | {'init_from': str(tmp_path / source)}
+    with pytest.raises(ConfigError, match=message) as caught:
+      setup.open_tokenizer(tiny_runs.tiny_config(more), tmp_path / 'third')
+    assert 'init.tokenizer to "new"' in str(caught.value)
+    assert not Workdir(tmp_path / 'third').tokenizer.exists()
+  new = tiny_runs.tiny_config(more | {'init.tokenizer': 'new'})
+  made = setup.open_tokenizer(new, tmp_path / 'fourth')
+  assert made.name == new.tokenizer.name
+  assert made.name != 'bpe' or made.vocab_size == 310
+
+
+def test_a_file_of_another_tokenizer_is_refused(text_file, tmp_path):
+  files = []
+  for i, text in enumerate((text_file.read_text(), 'abc ' * 100)):
+    bpe.train([text], 270 + i).save(tmp_path / f'{i}')
+    files.append(str(tmp_path / f'{i}' / 'tokenizer.json'))
+  own = tiny_runs.TEXT | {'data.path': str(text_file), 'tokenizer.name': 'json'}
+  first, other = (
+    tiny_runs.tiny_config(own | {'tokenizer.path': path}) for path in files
+  )
+  setup.open_tokenizer(first, tmp_path / 'run')
+  for config, is_same in ((first, True), (other, False)):
+    config = dataclasses.replace(config, init_from=str(tmp_path / 'run'))
+    if is_same:
+      setup.open_tokenizer(config, tmp_path / 'same')
+      continue
+    with pytest.raises(ConfigError, match='tokenizer.path=.*another tokenizer'):
+      setup.open_tokenizer(config, tmp_path / 'other')
 
 
 def test_eval_sets_are_the_training_data_with_other_fields(tmp_path):

@@ -319,41 +319,6 @@ def test_a_padded_embedding_is_no_change_of_config(short_run):
     resume.same_run(saved, config, short_run)
 
 
-def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):
-  overrides = {
-    'init_from': str(short_run),
-    'train.steps': 1,
-    'optimizer.ema_decay': 0.5,
-  }
-  config = tiny_runs.tiny_config(overrides | {'optimizer.learning_rate': 1e-30})
-  loop.train(config, tmp_path / 'more', quiet=True)
-  first, more = (tiny_runs.saved_arrays(w) for w in (short_run, tmp_path / 'more'))
-  params = [name for name in first if name.startswith("['params']")]
-  assert params
-  for name in params:
-    tiny_runs.assert_same({'': first[name]}, {'': more[name]}, atol=1e-7)
-    average = name.replace("['params']", "['ema']")
-    tiny_runs.assert_same({'': first[name]}, {'': more[average]}, atol=1e-7)
-  assert more["['train']['step']"] == 1
-  assert list(tiny_runs.losses(tmp_path / 'more')) == [1]
-
-
-def test_init_from_lists_the_shapes_that_differ(short_run, tmp_path):
-  wide = tiny_runs.tiny_config({'init_from': str(short_run), 'model.d_ff': 64})
-  with pytest.raises(CheckpointError) as error:
-    loop.train(wide, tmp_path, quiet=True)
-  assert 'params/layers/block_0/mlp/up/kernel' in str(error.value)
-  assert 'saved float32[2, 32, 128], wanted float32[2, 32, 64]' in str(error.value)
-
-
-@pytest.mark.parametrize('path', ['no/such/run', '.'])
-def test_init_from_a_folder_that_is_no_run_says_so(path, tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  config = tiny_runs.tiny_config({'init_from': path})
-  with pytest.raises(CheckpointError, match=f"init_from='{path}': no checkpoints"):
-    loop.train(config, tmp_path / 'run', quiet=True)
-
-
 @pytest.mark.slow
 def test_a_run_with_a_damaged_checkpoint_ends_the_same(run_copy, long_run, capfd):
   folder = run_copy / 'checkpoints'
@@ -383,11 +348,3 @@ def test_a_second_run_in_a_workdir_in_use_is_refused(run_copy):
     with pytest.raises(StorageError, match=r'process \d+ on .* is at work there'):
       loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
   assert sorted(run_copy.rglob('*')) == before
-
-
-def test_init_from_a_damaged_run_takes_its_newest_valid_step(run_copy, tmp_path, capfd):
-  (run_copy / 'checkpoints' / '6' / 'params' / '_METADATA').unlink()
-  config = tiny_runs.tiny_config({'init_from': str(run_copy), 'train.steps': 1})
-  loop.train(config, tmp_path / 'more', quiet=True)
-  assert '6 is damaged' in capfd.readouterr().err
-  assert (run_copy / 'checkpoints' / '6').is_dir()  # only looked at

@@ -1,0 +1,174 @@
+"""Which parameters of another run become which of this one: `init.transform`.
+
+An entry is `(config, source, target) -> {target name: Take, source name, or None}`;
+`source` and `target` are `{name: ShapeDtypeStruct}`, of the other run and of this one.
+None is a fresh parameter. A target that is left out, or a Take whose array has another
+shape, is an error of the entry; a source need not be used.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
+from gpt_jax.core.registry import nearest
+
+KEYS = ('skip', 'rename', 'fresh', 'overlap', 'cast')
+MAX_LISTED = 20  # names that an error lists before it counts the rest
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+  """A parameter made of one of the other run, or of several by `make(*arrays)`."""
+
+  names: tuple[str, ...]
+  make: Callable | None = None
+  overlap: bool = False  # only the part that both shapes have; the rest is fresh
+  cast: bool = False  # to the dtype of the target
+
+
+def by_rules(config, source, target):
+  """Returns the mapping of equal names, after `init.rules` in their order.
+
+  skip     sources that are not taken         rename   regex and replacement: re.sub
+  fresh    targets that start as always       cast     targets that may change the dtype
+  overlap  targets that take the part that both shapes have, the rest being fresh
+  Raises CheckpointError for whatever is left over, and ConfigError for a rule that
+  matches nothing.
+  """
+  names = {name: name for name in source}  # of the other run -> renamed
+  chosen = {'fresh': set(), 'overlap': set(), 'cast': set()}
+  for i, rule in enumerate(config.init.rules):
+    ((key, value),) = rule.items()
+    field = f'init.rules[{i}]'
+    if key in chosen:
+      chosen[key] |= _matching(field, key, value, target)
+      continue
+    pattern = value if key == 'skip' else value[0]
+    hit = _matching(field, key, pattern, names.values(), 'saved')
+    for name, renamed in list(names.items()):
+      if renamed in hit and key == 'skip':
+        del names[name]
+      elif renamed in hit:
+        names[name] = re.sub(pattern, value[1], renamed)
+  return _joined(names, source, target, chosen)
+
+
+def matching(config, source, target):
+  """Returns the mapping of what has the same name and shape; the rest is fresh."""
+  del config
+  return {
+    name: Take((name,), cast=True)
+    if name in source and _fits(source[name], leaf)
+    else None
+    for name, leaf in target.items()
+  }
+
+
+INIT_TRANSFORMS = {'rules': by_rules, 'matching': matching}
+"""Each entry: `(config, source, target) -> mapping`, as above."""
+
+
+def _joined(names, source, target, chosen):
+  """Returns the mapping by name, or raises CheckpointError with all that is wrong."""
+  mapping, origin = dict.fromkeys(chosen['fresh']), {}
+  wrong, remedies = [], {}
+  for name, renamed in names.items():
+    if renamed in origin and renamed in target:
+      wrong.append(f'{renamed}: both {origin[renamed]} and {name} would become it')
+    origin[renamed] = name
+  for name, leaf in target.items():
+    if name in mapping:
+      continue
+    if name not in origin:
+      hint = nearest(name, [one for one in origin if one not in target])
+      wrong.append(f'{name}: not saved' + (f' (saved as {hint}?)' if hint else ''))
+      remedies.setdefault('fresh', []).append(name)
+      continue
+    take = Take(
+      (origin[name],), None, name in chosen['overlap'], name in chosen['cast']
+    )
+    saved = source[origin[name]]
+    for remedy in _remedies(saved, leaf, take):
+      wrong.append(f'{name}: saved {_spec(saved)}, wanted {_spec(leaf)}')
+      remedies.setdefault(remedy, []).append(name)
+    mapping[name] = take
+  for name, renamed in names.items():
+    if renamed not in target:
+      wrong.append(f'{name}: saved, not wanted')
+      remedies.setdefault('skip', []).append(renamed)
+  if wrong:
+    raise CheckpointError(_refusal(list(dict.fromkeys(wrong)), remedies))
+  return {name: mapping[name] for name in target}
+
+
+def _remedies(saved, leaf, take):
+  """Yields the rules that settle how `saved` differs from `leaf`."""
+  has_overlap = len(saved.shape) == len(leaf.shape)
+  if not (has_overlap if take.overlap else _fits(saved, leaf)):
+    yield 'overlap' if has_overlap else 'fresh'
+  if saved.dtype != leaf.dtype and not take.cast:
+    yield 'cast'
+
+
+def _refusal(wrong, remedies):
+  rest = len(wrong) - MAX_LISTED
+  lines = [*wrong[:MAX_LISTED], *([f'... and {rest} more'] if rest > 0 else [])]
+  text = (
+    f'init_from holds other parameters than this model has, {len(wrong)} to settle:\n  '
+    + '\n  '.join(lines)
+  )
+  if rest > 0 or not remedies:
+    return f'{text}\nRules of {", ".join(KEYS)} (init.rules) settle them.'
+  rules = [{kind: f'^({"|".join(names)})$'} for kind, names in remedies.items()]
+  return (
+    f'{text}\nOne way: --config.init.rules="{rules}"; fresh and rename settle them in'
+    ' other ways.'
+  )
+
+
+def _fits(saved, leaf):
+  return saved.shape == leaf.shape
+
+
+def _spec(leaf):
+  return f'{leaf.dtype.name}{list(leaf.shape)}'
+
+
+def _matching(field, key, pattern, names, which="this model's"):
+  found = {name for name in names if re.search(pattern, name)}
+  if not found:
+    hint = nearest(pattern, names)
+    raise ConfigError(
+      f'{field}.{key}={pattern!r}: matches none of {which} names'
+      + (f'; the nearest is {hint}.' if hint else '.')
+    )
+  return found
+
+
+def problems(config):
+  """Returns the Problems of init.rules, whatever the parameters are."""
+  found = []
+  for i, rule in enumerate(config.init.rules):
+    field = f'init.rules[{i}]'
+    if not isinstance(rule, dict) or len(rule) != 1 or next(iter(rule)) not in KEYS:
+      text = f'={rule!r}: expected a dict of one of {", ".join(KEYS)}'
+      found.append(Problem(field, text))
+      continue
+    ((key, value),) = rule.items()
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    if is_pair != (key == 'rename'):
+      expected = '(regex, replacement)' if key == 'rename' else 'a regex'
+      found.append(Problem(f'{field}.{key}', f'={value!r}: expected {expected}'))
+      continue
+    try:
+      pattern: Any = value[0] if is_pair else value
+      re.sub(re.compile(pattern), value[1] if is_pair else '', '')
+    except (re.error, TypeError) as error:
+      text = f'={value!r}: expected a regular expression ({error})'
+      found.append(Problem(f'{field}.{key}', text))
+  if config.init.rules and config.init.transform != 'rules':
+    text = f'={config.init.transform!r}: init.rules are those of "rules"; drop one'
+    found.append(Problem('init.transform', text))
+  return found

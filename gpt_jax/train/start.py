@@ -1,0 +1,107 @@
+"""The state that a start begins with: a checkpoint's, another run's, or a fresh one."""
+
+import dataclasses
+import os
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax import optimizers
+from gpt_jax.checkpoints import tree_diff
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.program import init_from, restore
+from gpt_jax.workdir.paths import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """Where a state comes from."""
+
+  text: str
+  report: init_from.Report | None = None  # with init_from: what became of what
+
+
+def starting_state(program, store, step):
+  """Returns (state, Origin), from the checkpoint of `step` if there is one."""
+  config = program.config
+  if step is not None:
+    state = _saved_state(program, store, step)
+    return state, Origin(
+      f'resumed from step {step}' + _other_mesh(program, store, step)
+    )
+  state = program.init(config.seed)
+  if not config.init_from:
+    return state, Origin('fresh parameters')
+  with _open_source(config.init_from) as source:
+    source_step = restore.choose_step(source)
+    params, report = init_from.init_params(config, state.params, source, source_step)
+  ema = None if state.ema is None else optimizers.ema_init(params)
+  state = dataclasses.replace(state, params=params, ema=ema)
+  return state, Origin(f'parameters of {config.init_from}, step {source_step}', report)
+
+
+def check_tokenizer(config, tokenizer):
+  """Raises ConfigError where `init_from` was trained on ids of another tokenizer."""
+  if config.init.tokenizer == 'new':
+    return
+  with _open_source(config.init_from) as source:
+    step = source.latest_step()
+    meta = {} if step is None else source.read_meta(step)
+  theirs = meta.get('fingerprints', {}).get('tokenizer', tokenizer.fingerprint)
+  if theirs != tokenizer.fingerprint:
+    raise ConfigError(
+      f'init_from={config.init_from!r}: trained with another tokenizer than that of'
+      f' tokenizer.name={config.tokenizer.name!r} (fingerprint {theirs[:12]}, here'
+      f' {tokenizer.fingerprint[:12]}): its parameters mean nothing under other ids.'
+      ' Use its tokenizer, or set init.tokenizer to "new" and settle by init.rules'
+      ' what depends on ids: {"fresh": "embed/embedding"}.'
+    )
+
+
+def _open_source(path):
+  folder = Workdir(path).checkpoints
+  if not os.path.isdir(folder):
+    raise CheckpointError(
+      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
+    )
+  return CheckpointReader(folder)
+
+
+def _saved_state(program, store, step):
+  wanted = program.abstract_state.as_items()
+  # Whoever switches guard.spikes on, or changes guard.spike_window, begins anew.
+  history = wanted.get('window')
+  if history is not None and not _has_history(store, step, history):
+    del wanted['window']
+  items = store.restore(step, wanted)
+  if history is not None and 'window' not in items:
+    items['window'] = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
+    )
+  return type(program.abstract_state).from_items(items)
+
+
+def _has_history(store, step, wanted):
+  if 'window' not in store.items(step):
+    return False
+  saved = store.abstract(step, 'window')
+  return not tree_diff.differences(saved, wanted, 'window')
+
+
+def _other_mesh(program, store, step):
+  """Returns the note that a checkpoint comes from another mesh, or ''."""
+  new = dict(program.rules.mesh.shape)
+  old = store.read_meta(step).get('mesh', new)
+  if old == new:
+    return ''
+  return (
+    f', saved on the mesh {describe_mesh(old)}, now {describe_mesh(new)}: sums are'
+    ' taken in another order, so metrics agree with those of the old mesh to rounding,'
+    ' not bit for bit'
+  )
+
+
+def describe_mesh(mesh):
+  """Returns the axes of `{axis: size}` that shard anything, in words."""
+  return ' '.join(f'{axis}={n}' for axis, n in mesh.items() if n > 1) or '1 device'

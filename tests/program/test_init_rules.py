@@ -1,0 +1,121 @@
+"""Which parameters become which: rules in their order, and all that is left over."""
+
+import ast
+import dataclasses
+import re
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.program.init_rules import Take, by_rules, matching
+from tests import small_models
+
+
+def leaves(**shapes):
+  """Returns {name: ShapeDtypeStruct}; `a__b=(2,)` is named `a/b`."""
+  return {
+    name.replace('__', '/'): jax.ShapeDtypeStruct(shape, jnp.float32)
+    for name, shape in shapes.items()
+  }
+
+
+def config(*rules):
+  return types.SimpleNamespace(init=types.SimpleNamespace(rules=rules))
+
+
+SOURCE = leaves(embed=(16, 4), old__kernel=(4, 4), head__kernel=(4, 16))
+
+
+def test_equal_names_are_taken_as_they_are():
+  assert by_rules(config(), SOURCE, SOURCE) == {name: Take((name,)) for name in SOURCE}
+
+
+def test_rules_skip_rename_and_start_afresh():
+  target = leaves(embed=(16, 4), new__kernel=(4, 4), head__kernel=(4, 3))
+  rules = {'rename': ('^old/', 'new/')}, {'skip': '^head'}, {'fresh': '^head'}
+  assert by_rules(config(*rules), SOURCE, target) == {
+    'embed': Take(('embed',)),
+    'new/kernel': Take(('old/kernel',)),
+    'head/kernel': None,
+  }
+
+
+def test_rules_apply_in_their_order():
+  target = leaves(embed=(16, 4), b__kernel=(4, 4), head__kernel=(4, 16))
+  swap = {'rename': (r'^(\w+)/kernel', r'x_\1')}, {'rename': ('x_old', 'b/kernel')}
+  back = {'rename': ('x_head', 'head/kernel')}
+  mapping = by_rules(config(*swap, back), SOURCE, target)
+  assert mapping['b/kernel'] == Take(('old/kernel',))
+  with pytest.raises(
+    ConfigError, match=r"init.rules\[0\].rename='x_old': matches none"
+  ):
+    by_rules(config(*reversed(swap)), SOURCE, target)
+
+
+TARGET = leaves(embed=(20, 4), new__kernel=(4, 4)) | {
+  'head/kernel': jax.ShapeDtypeStruct((4, 16), jnp.bfloat16)
+}
+
+
+def test_what_is_left_over_is_listed_with_rules_that_settle_it():
+  with pytest.raises(CheckpointError) as caught:
+    by_rules(config(), SOURCE, TARGET)
+  text = str(caught.value)
+  assert 'embed: saved float32[16, 4], wanted float32[20, 4]' in text
+  assert 'head/kernel: saved float32[4, 16], wanted bfloat16[4, 16]' in text
+  assert 'new/kernel: not saved (saved as old/kernel?)' in text
+  assert 'old/kernel: saved, not wanted' in text
+  flag = re.search(r'--config.init.rules="(.*)"', text)[1]
+  mapping = by_rules(config(*ast.literal_eval(flag)), SOURCE, TARGET)
+  assert mapping['new/kernel'] is None
+  assert mapping['embed'].overlap and mapping['head/kernel'].cast
+
+
+def test_two_that_would_become_one_are_refused():
+  rules = ({'rename': ('old', 'head')},)
+  with pytest.raises(CheckpointError, match='both old/kernel and head/kernel would'):
+    by_rules(config(*rules), SOURCE, leaves(embed=(16, 4), head__kernel=(4, 16)))
+
+
+def test_many_differences_are_counted():
+  source = leaves(**{f'a{i}': (1,) for i in range(50)})
+  with pytest.raises(CheckpointError, match=r'(?s)50 to settle.*\.\.\. and 30 more'):
+    by_rules(config(), source, {})
+
+
+def test_matching_takes_what_fits_and_starts_the_rest():
+  assert matching(None, SOURCE, TARGET) == {
+    'embed': None,
+    'new/kernel': None,
+    'head/kernel': Take(('head/kernel',), cast=True),
+  }
+
+
+@pytest.mark.parametrize(
+  'rules, message',
+  [
+    (('skip',), "init.rules[0]='skip': expected a dict of one of skip"),
+    (({'skip': 'a', 'fresh': 'b'},), 'init.rules[0]='),
+    (({'drop': 'a'},), 'init.rules[0]='),
+    (({'fresh': 'a'}, {'rename': 'a'}), 'init.rules[1].rename'),
+    (({'skip': ('a', 'b')},), 'init.rules[0].skip'),
+    (({'skip': '('},), 'expected a regular expression'),
+    (({'rename': ('a', r'\2')},), 'expected a regular expression'),
+    (({'overlap': 3},), 'expected a regular expression'),
+  ],
+)
+def test_a_rule_that_is_none_is_refused_by_name(rules, message):
+  with pytest.raises(ConfigError, match=re.escape(message)):
+    small_models.resolve(init__rules=rules)
+
+
+def test_rules_without_the_transform_that_reads_them_are_refused():
+  with pytest.raises(ConfigError, match='init.transform'):
+    small_models.resolve(init__transform='matching', init__rules=({'skip': 'a'},))
+
+
+def test_takes_are_data_that_compare():
+  assert dataclasses.replace(Take(('a',)), overlap=True) != Take(('a',))

@@ -47,8 +47,8 @@ def examine(*, cache_dir, workdir=None):
   findings += [package(requirement) for requirement in ['jaxlib', *base]]
   findings += [_extra(name, needed) for name, needed in extras.items()]
   findings += [_devices(), _matmul(), _cache(cache_dir), *_data_sets()]
-  findings += [_disk(workdir or '.'), _memory()]
-  return findings + (_workdir(workdir) if workdir else [])
+  findings += [_disk('.' if workdir is None else workdir), _memory()]
+  return findings + ([] if workdir is None else _workdir(workdir))
 
 
 def requirements():
@@ -205,7 +205,7 @@ def _data_sets():
 
 
 def _disk(folder):
-  place = pathlib.Path(folder).expanduser().absolute()
+  place = files.as_folder(folder)
   while not place.exists():
     place = place.parent
   free = shutil.disk_usage(place).free / GIB

@@ -18,7 +18,7 @@ FAILED = 1
 
 
 def add_arguments(parser):
-  parser.add_argument('--workdir', metavar='DIR', help='check this run too')
+  flags.add_workdir(parser, help='check this run too', required=False)
   flags.add_json(parser)
 
 

@@ -1,16 +1,25 @@
 """Flags that several commands share, and the compilation cache."""
 
+import argparse
 import os
-import pathlib
 
 from gpt_jax import configs
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.workdir import files
 
 
-def add_workdir(parser):
+def add_workdir(parser, help='the folder of the run', required=True):
   parser.add_argument(
-    '--workdir', required=True, metavar='DIR', help="the run's folder; `train` makes it"
+    '--workdir', required=required, type=_folder, metavar='DIR', help=help
   )
+
+
+def _folder(text):
+  try:
+    files.as_folder(text)
+  except ConfigError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
+  return text
 
 
 def add_config(parser):
@@ -41,8 +50,7 @@ def add_json(parser):
 def cache_folder():
   """Returns where compiled programs are kept: GPT_JAX_CACHE or ~/.cache/gpt_jax/xla."""
   home = os.environ.get('XDG_CACHE_HOME', '~/.cache')
-  folder = os.environ.get('GPT_JAX_CACHE', f'{home}/gpt_jax/xla')
-  return pathlib.Path(folder).expanduser()
+  return files.as_folder(os.environ.get('GPT_JAX_CACHE') or f'{home}/gpt_jax/xla')
 
 
 def enable_compilation_cache():

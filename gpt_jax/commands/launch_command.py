@@ -19,10 +19,10 @@ examples:
 """
 
 import argparse
-import pathlib
 import sys
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.workdir import files
 
 
 def add_arguments(parser):
@@ -108,9 +108,11 @@ def run(args, overrides):
 
 def _require_free(workdir):
   """Raises StorageError where no run can start in `workdir`, before a log is there."""
-  from gpt_jax.workdir import files, lock
+  from gpt_jax.workdir import lock
+  from gpt_jax.workdir.paths import Workdir
 
   files.check_writable_early(workdir)
+  Workdir(workdir).require_run_or_empty()
   lock.require_unlocked(workdir)
 
 
@@ -144,7 +146,7 @@ def _workdir(command):
   parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   parser.add_argument('--workdir')
   workdir = parser.parse_known_args(command)[0].workdir
-  return pathlib.Path(workdir).expanduser() if workdir else None
+  return None if workdir is None else files.as_folder(workdir)
 
 
 def _positive(text):

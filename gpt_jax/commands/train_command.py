@@ -24,7 +24,7 @@ from gpt_jax.workdir import files
 
 def add_arguments(parser):
   flags.add_config(parser)
-  flags.add_workdir(parser)
+  flags.add_workdir(parser, help='the folder of the run; made if it is not there')
   parser.add_argument(
     '--allow_changes',
     action='store_true',
@@ -71,7 +71,9 @@ def _train(args, overrides):
   from gpt_jax.workdir.paths import Workdir
 
   flags.enable_compilation_cache()
-  saved = Workdir(args.workdir).read_config()
+  workdir = Workdir(args.workdir)
+  workdir.require_run_or_empty()
+  saved = workdir.read_config()
   if args.config is None and saved is None:
     raise ConfigError(
       f'--config is missing and {args.workdir} holds no run yet; give one, such as'

@@ -2,7 +2,7 @@
 
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
-from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
 from gpt_jax.data import SOURCES, encodings, pipeline, records, tokenizers
 from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.model import activations, heads, positions
@@ -12,6 +12,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, horizon, init_rules
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
+from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
 
 REGISTRIES = {
@@ -31,7 +32,23 @@ REGISTRIES = {
 }
 """Every registry of plug-ins by the config field that picks from it."""
 
+
+def _folder_problems(config):
+  """Yields the Problems of folders that are none, such as URLs."""
+  for field, value in (
+    ('init_from', config.init_from),
+    ('data.path', config.data.path),
+    ('data.cache_dir', config.data.cache_dir),
+    ('tokenizer.path', config.tokenizer.path),
+  ):
+    try:
+      files.as_folder(value or '.')
+    except ConfigError as error:
+      yield Problem(field, f': {str(error).removesuffix(".")}')
+
+
 RULES = (
+  _folder_problems,
   lambda config: horizon.problems(config.train),
   lambda config: encodings.problems(config.data),
   lambda config: schedules.problems(config.schedule),

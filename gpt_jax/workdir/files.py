@@ -8,23 +8,39 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import uuid
 
-from gpt_jax.core.errors import StorageError
+from gpt_jax.core.errors import ConfigError, StorageError
 
 BUCKETS = ('gs', 's3', 'az', 'hf')  # folders of the root that Orbax takes for them
 
 
+def as_folder(directory):
+  """Returns `directory` as an absolute path; ConfigError unless it names a folder."""
+  text = os.fspath(directory)
+  if not text.strip():
+    raise ConfigError(
+      f'{text!r} names no folder, and no run goes to the current one unasked; give one,'
+      ' such as runs/tiny, or . for the current one.'
+    )
+  if '\0' in text:
+    raise ConfigError(f'{text!r}: a name of a folder has no zero byte.')
+  if scheme := re.match(r'([A-Za-z][A-Za-z0-9+.-]+):/', text):
+    way_out = 'mount the bucket (gcsfuse, s3fs, ...) and give the folder it appears in'
+    if scheme[1] == 'file':
+      way_out = f'give the path alone, /{text[scheme.end() :].lstrip("/")}'
+    raise ConfigError(
+      f'{text}: a URL; expected a folder of a mounted file system: {way_out}.'
+    )
+  return pathlib.Path(text).expanduser().absolute()
+
+
 def check_writable(directory):
   """Returns `directory` as an absolute path, created; StorageError if not writable."""
-  if '://' in str(directory):
-    raise StorageError(
-      f'{directory}: expected a folder of a mounted file system; mount the bucket'
-      ' (gcsfuse, s3fs, ...) and give the folder it appears in.'
-    )
-  directory = pathlib.Path(directory).expanduser().absolute()
+  directory = as_folder(directory)
   require_usable_name(directory)
   try:
     directory.mkdir(parents=True, exist_ok=True)
@@ -43,7 +59,7 @@ def check_writable(directory):
 
 def check_writable_early(directory):
   """Raises StorageError where `check_writable` is sure to fail; writes nothing."""
-  existing = pathlib.Path(directory).expanduser().absolute()
+  existing = as_folder(directory)
   require_usable_name(existing)
   try:
     while not existing.exists():

@@ -11,7 +11,7 @@ postmortem.json  how a run ended that diverged
 """
 
 import contextlib
-import pathlib
+import os
 
 import jax
 
@@ -26,7 +26,7 @@ class Workdir:
   """The paths of a run's folder. Making one touches no disk; `create` does."""
 
   def __init__(self, path):
-    self.path = pathlib.Path(path).expanduser().absolute()
+    self.path = files.as_folder(path)
     self.config = self.path / 'config.json'
     self.run = self.path / 'run.json'
     self.metrics = self.path / 'metrics.jsonl'
@@ -49,8 +49,31 @@ class Workdir:
 
   def create(self):
     """Returns self after creating the folder; StorageError if it cannot be written."""
+    self.require_run_or_empty()
     files.check_writable(self.path)
     return self
+
+  def require_run_or_empty(self):
+    """Raises StorageError for a folder that holds anything but a run's files."""
+    if self.config.exists() or not self.path.is_dir():
+      return
+    mine = {path.name for path in vars(self).values() if path != self.path}
+    mine |= {workdir_lock.FILE, 'wandb', 'lost+found'}
+    try:
+      names = sorted(entry.name for entry in os.scandir(self.path))
+    except OSError:  # `check_writable` says why
+      return
+    others = [
+      name
+      for name in names
+      if name not in mine and not name.startswith(('.', f'{self.tokenizer.name}.'))
+    ]
+    if others:
+      more = f' and {len(others) - 3} more' if len(others) > 3 else ''
+      raise StorageError(
+        f'{self.path}: holds {", ".join(others[:3])}{more}, but no run; a run fills a'
+        f' folder of its own: give a new one, such as {self.path / "run"}.'
+      )
 
   @contextlib.contextmanager
   def lock(self):

@@ -6,6 +6,7 @@ import pathlib
 import jax
 import pytest
 
+from gpt_jax import cli
 from gpt_jax.commands import flags
 from gpt_jax.core.errors import ConfigError
 
@@ -63,3 +64,16 @@ def test_a_cache_that_jax_already_has_is_kept(monkeypatch, tmp_path):
   monkeypatch.setenv('GPT_JAX_CACHE', str(tmp_path / 'own'))
   assert before is not None
   assert cache_folder() == before
+
+
+@pytest.mark.parametrize(
+  'command', ['train', 'eval', 'generate', 'replay --step=1', 'checkpoint ls', 'doctor']
+)
+@pytest.mark.parametrize('name', ['', 'gs://bucket/run'])
+def test_every_command_refuses_a_workdir_that_is_none(
+  command, name, capsys, monkeypatch, tmp_path
+):
+  monkeypatch.chdir(tmp_path)
+  assert cli.main([*command.split(), f'--workdir={name}']) == 2
+  assert f'argument --workdir: {name or repr(name)}' in capsys.readouterr().err
+  assert not list(tmp_path.iterdir())

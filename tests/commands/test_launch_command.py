@@ -63,6 +63,8 @@ def test_a_workdir_of_a_running_process_is_refused(tmp_path, capfd):
 
 def test_the_workdir_is_read_from_the_command():
   found = launch_command._workdir
-  assert found(['train', '--workdir=a/b']) == pathlib.Path('a/b')
-  assert found(['train', '--workdir', 'a', '--config=c']) == pathlib.Path('a')
+  assert found(['train', '--workdir=a/b']) == pathlib.Path('a/b').absolute()
+  assert (
+    found(['train', '--workdir', 'a', '--config=c']) == pathlib.Path('a').absolute()
+  )
   assert found(['train', '--config=c']) is None

@@ -6,8 +6,9 @@ import resource
 
 import pytest
 
-from gpt_jax.core.errors import StorageError
+from gpt_jax.core.errors import ConfigError, StorageError
 from gpt_jax.workdir import files
+from gpt_jax.workdir.paths import Workdir
 
 
 def test_the_check_creates_the_folder_and_leaves_it_empty(tmp_path):
@@ -30,9 +31,33 @@ def test_a_folder_that_cannot_be_created_is_named_with_a_remedy(tmp_path):
   assert error.value.exit_code == 5
 
 
-def test_a_bucket_address_is_refused_with_a_remedy():
-  with pytest.raises(StorageError, match=r'gs://bucket.*mount'):
-    files.check_writable('gs://bucket/run')
+@pytest.mark.parametrize(
+  'name, remedy',
+  [
+    ('', 'such as runs/tiny'),
+    (' ', 'such as runs/tiny'),
+    ('gs://bucket/run', 'mount'),
+    ('s3://bucket/run', 'mount'),
+    ('gs:/bucket/run', 'mount'),  # pathlib's spelling of it
+    ('hdfs://host:9000/run', 'mount'),
+    ('http://host/run', 'mount'),
+    ('file:///data/run', 'the path alone, /data/run'),
+    ('a\0b', 'zero byte'),
+  ],
+)
+def test_what_names_no_folder_is_refused_with_a_remedy(
+  name, remedy, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  for check in (files.check_writable, files.check_writable_early, Workdir):
+    with pytest.raises(ConfigError) as error:
+      check(name)
+    assert repr(name)[1:-1] in str(error.value) and remedy in str(error.value)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_colon_in_the_name_of_a_folder_is_no_url(tmp_path):
+  assert files.as_folder(tmp_path / 'a:b' / 'lr:0.1').name == 'lr:0.1'
 
 
 @pytest.mark.parametrize(

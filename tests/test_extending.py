@@ -13,6 +13,7 @@ import pytest
 from configs import base
 from gpt_jax.attention import dense, masks
 from gpt_jax.benchmarks import workload
+from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
@@ -20,11 +21,12 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import loader
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.planning import inputs
-from gpt_jax.program import setup
+from gpt_jax.program import init_from, setup
 from gpt_jax.program.batches import put_batch
 from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models
+from tests.checkpoints import states
 from tests.test_docs import ROOT, blocks
 
 EXTENDING = ROOT / 'docs' / 'extending.md'
@@ -91,6 +93,22 @@ def test_one_program_made_of_all_recipes_takes_a_step(outside_run):
   assert outside_run.config.model.num_kv_heads == 2
   # The objective's second half of 8 rows of 16 tokens.
   assert float(outside_run.metrics['targets']) == 8 * 8
+
+
+def test_the_recipe_for_an_init_transform_doubles_the_layers(my_ideas, tmp_path):
+  saved = {'embed': jnp.ones((3, 2)), 'layers': {'w': jnp.arange(4.0).reshape(2, 2)}}
+  fresh = {'embed': jnp.zeros((3, 2)), 'layers': {'w': jnp.zeros((4, 2))}}
+  config = small_models.resolve(
+    init_from='runs/a', init__transform='my_ideas.twice_as_deep:transform'
+  )
+  with states.open_all(tmp_path) as store:
+    store.save(1, {'params': saved}, {})
+  with CheckpointReader(tmp_path) as store:
+    params, report = init_from.init_params(config, fresh, store, 1)
+  doubled = np.concatenate(2 * [saved['layers']['w']])
+  np.testing.assert_array_equal(params['layers']['w'], doubled)
+  np.testing.assert_array_equal(params['embed'], saved['embed'])
+  assert report.kinds == {'taken': ['embed'], 'made': ['layers/w']}
 
 
 def test_the_recipe_for_what_follows_an_update_masks(outside_run):

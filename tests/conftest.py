@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import pathlib
+import re
+import sys
 
 os.environ['JAX_PLATFORMS'] = os.environ.get('GPT_JAX_TEST_PLATFORM', 'cpu')
 FLAGS = (
@@ -62,6 +64,26 @@ def text_file(tmp_path_factory):
   path = tmp_path_factory.mktemp('text') / 'words.txt'
   path.write_text(tiny_runs.words(40_000))
   return path
+
+
+@pytest.fixture(scope='session')
+def my_ideas(tmp_path_factory):
+  """Returns the folder into which the recipes of docs/extending.md were written.
+
+  They are plug-ins outside of the repository, importable from now on.
+  """
+  from tests.test_docs import blocks
+
+  folder = tmp_path_factory.mktemp('outside')
+  for block in blocks(ROOT / 'docs' / 'extending.md', 'python'):
+    name = re.match(r'# (my_ideas/\w+\.py)\n', block)
+    assert name, f'its first line says which file it is: {block[:60]!r}'
+    path = folder / name.group(1)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(block)
+  sys.path.insert(0, str(folder))
+  yield folder
+  sys.path.remove(str(folder))
 
 
 @pytest.fixture(scope='session')

@@ -150,7 +150,7 @@ def test_the_architecture_page_gives_each_package_its_level():
 @pytest.mark.parametrize(
   'words', [words for words in COMMANDS if arguments_of_ours(words)], ids=' '.join
 )
-def test_commands_are_known_to_the_parser_and_the_config(words):
+def test_commands_are_known_to_the_parser_and_the_config(words, my_ideas):
   argv, launched = cli.split_command(arguments_of_ours(words))
   if launched:
     assert cli._parser().parse_args(argv).command == 'launch'

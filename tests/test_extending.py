@@ -1,8 +1,6 @@
 """The recipes of docs/extending.md: one program of all plug-ins, and each alone."""
 
 import importlib
-import re
-import sys
 import types
 
 import jax
@@ -27,24 +25,6 @@ from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models
 from tests.checkpoints import states
-from tests.test_docs import ROOT, blocks
-
-EXTENDING = ROOT / 'docs' / 'extending.md'
-
-
-@pytest.fixture(scope='module')
-def my_ideas(tmp_path_factory):
-  """Returns the folder into which the recipes were written, importable."""
-  folder = tmp_path_factory.mktemp('outside')
-  for block in blocks(EXTENDING, 'python'):
-    name = re.match(r'# (my_ideas/\w+\.py)\n', block)
-    assert name, f'its first line says which file it is: {block[:60]!r}'
-    path = folder / name.group(1)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(block)
-  sys.path.insert(0, str(folder))
-  yield folder
-  sys.path.remove(str(folder))
 
 
 def recipe(name):

@@ -8,7 +8,7 @@ import numpy as np
 import tokenizers as library
 
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.data import encodings
+from gpt_jax.data import bpe_training, encodings
 from gpt_jax.data.tokenizer import END, Tokenizer
 
 GPT2_VOCAB_SIZE = 50257
@@ -102,25 +102,21 @@ def _surface_bytes(token):
 
 
 def train(texts, vocab_size):
-  """Returns a byte-level BPE of at most `vocab_size` tokens, trained on `texts`."""
+  """Returns a byte-level BPE of at most `vocab_size` tokens, trained on `texts`.
+
+  Parts that no space or punctuation divides are learned from in parts of 64 characters
+  (`bpe_training.py`).
+  """
   if vocab_size < 257:
     raise ConfigError(
       f'tokenizer.vocab_size={vocab_size}: byte-level BPE needs at least 257 (the 256'
       ' bytes and the end token); or use tokenizer.name=byte.'
     )
-  model = _byte_level(library.models.BPE())
-  trainer = library.trainers.BpeTrainer(
-    vocab_size=vocab_size,
-    special_tokens=[END],
-    initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
-    show_progress=False,
-  )
-  model.train_from_iterator(texts, trainer=trainer)
-  return LibraryTokenizer(model, 'bpe', END)
+  model = bpe_training.learn(texts, vocab_size, [END])
+  return LibraryTokenizer(_as_byte_level(model), 'bpe', END)
 
 
-def _byte_level(bpe):
-  model = library.Tokenizer(bpe)
+def _as_byte_level(model):
   model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
   model.decoder = library.decoders.ByteLevel()
   return model
@@ -132,11 +128,12 @@ def from_gpt2_files(folder):
   vocab = _first_file(folder, ('encoder.json', 'vocab.json'))
   merges = _first_file(folder, ('vocab.bpe', 'merges.txt'))
   try:
-    model = _byte_level(library.models.BPE.from_file(str(vocab), str(merges)))
+    bpe = library.models.BPE.from_file(str(vocab), str(merges))
   except Exception as error:  # the library raises bare Exception
     raise DataError(
       f'tokenizer.path={str(folder)!r}: cannot be read: {error}'
     ) from error
+  model = _as_byte_level(library.Tokenizer(bpe))
   model.add_special_tokens([END])
   return LibraryTokenizer(model, 'gpt2', END)
 

@@ -18,6 +18,8 @@ from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import loader
 from gpt_jax.data.token_cache import TokenStore
+from gpt_jax.evaluation import evaluate as evaluation
+from gpt_jax.model.gpt import GPT
 from gpt_jax.planning import inputs
 from gpt_jax.program import init_from, setup
 from gpt_jax.program.batches import put_batch
@@ -39,6 +41,7 @@ def outside_run(my_ideas, tmp_path_factory):
     'model.position': 'my_ideas.partial_rope:PARTIAL_ROPE',
     'model.activation': 'my_ideas.mish:mish',
     'objective.name': 'my_ideas.second_half:make',
+    'eval.metrics': ('my_ideas.entropy:ENTROPY',),
     'optimizer.name': 'my_ideas.belief:make',
     'optimizer.post_update': 'my_ideas.block_diagonal:make',
     'schedule.name': 'my_ideas.falling:sqrt',
@@ -97,6 +100,53 @@ def test_the_recipe_for_what_follows_an_update_masks(outside_run):
   blocks = np.asarray(kernel).reshape(4, 4, 4, 16).swapaxes(1, 2)
   is_zero = (blocks == 0).all((2, 3))
   np.testing.assert_array_equal(is_zero, ~np.eye(4, dtype=bool))
+
+
+def test_the_recipe_for_a_metric_is_between_zero_and_uniform(outside_run):
+  program = outside_run.program
+  batch = {'tokens': np.ones((8, 17), np.int32)}
+  sums = program.evaluate(outside_run.state.params, batch, 0)
+  sums = {name: np.asarray(value) for name, value in sums.items()}
+  found = evaluation.metrics_from_sums(sums, program.objective, program.metrics)
+  uniform = np.log(program.config.model.vocab_size)
+  assert 0 < found['entropy_of_model'] <= uniform + 1e-5
+
+
+def test_the_recipe_for_a_head_has_so_many_outputs(my_ideas):
+  cfg = small_models.resolve()
+  model = GPT(cfg.model, task_head=recipe('deep_head').DeepHead(cfg.model, 3))
+  tokens_BT = small_models.random_tokens()
+  outputs_BTC, variables = model.init_with_output(jax.random.key(0), tokens_BT)
+  assert outputs_BTC[0].shape == (*tokens_BT.shape, 3)
+  assert variables['params']['task_head'].keys() == {'up', 'out'}
+
+
+def test_the_recipe_for_a_loss_is_least_at_the_teacher(my_ideas):
+  name = 'my_ideas.distilled:make'
+  cfg = small_models.resolve(
+    objective__name=name, objective__options__temperature=2.0
+  ).objective
+  objective = recipe('distilled').make(cfg, vocab=None, seq_len=7)
+  example = objective({'tokens': small_models.random_tokens()}, jax.random.key(0))
+  logits_BTV = jax.random.normal(jax.random.key(1), (*example.inputs_BT.shape, 5))
+
+  class Forward:
+    references = {'teacher': lambda *inputs: logits_BTV}
+
+    def __init__(self, logits_BTV):
+      self.logits_BTV = logits_BTV
+
+    def __call__(self, *inputs):
+      return self.logits_BTV
+
+  def total(logits_BTV):
+    return objective.loss(Forward(logits_BTV), example).objective_sum
+
+  value, gradient = jax.value_and_grad(total)(logits_BTV)
+  shares_BTV = jax.nn.softmax(logits_BTV / 2)
+  entropy = -jnp.sum(shares_BTV * jnp.log(shares_BTV))
+  np.testing.assert_allclose(value, 4 * entropy, rtol=1e-5)
+  np.testing.assert_allclose(gradient, 0, atol=1e-5)
 
 
 def test_the_recipe_for_a_kernel_agrees_with_the_oracle(my_ideas):

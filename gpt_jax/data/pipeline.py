@@ -13,7 +13,7 @@ from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import lookup
-from gpt_jax.data import documents, packing, tokenizers
+from gpt_jax.data import documents, order, packing, tokenizers
 from gpt_jax.data.token_cache import TokenStore, open_tokens
 
 ADDED_TO_FINGERPRINT = ('split_rule',)
@@ -163,15 +163,15 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
     for name, (part, _) in parts.items()
   ]
   if for_eval:
-    order = grain.MapDataset.range(sum(map(len, packings)))
+    numbers = grain.MapDataset.range(sum(map(len, packings)))
   else:
     weights = [weight for _, weight in parts.values()]
     shuffled = [part.shuffle for part, _ in parts.values()]
-    order = _training_order(packings, weights, shuffled, data.seed)
+    numbers = _training_order(packings, weights, shuffled, data.seed)
   return Dataset(
-    order=order if for_eval else order.repeat(),
+    order=numbers if for_eval else numbers.repeat(),
     packings=tuple(packings),
-    num_samples=len(order),
+    num_samples=len(numbers),
     num_tokens=sum(store.num_tokens for store in stores.values()),
     stores=stores,
     fields=fields,
@@ -192,10 +192,16 @@ def _training_order(packings, weights, shuffled, seed):
   for member, packed in enumerate(packings):
     numbers = grain.MapDataset.range(first, first + len(packed))
     if shuffled[member]:
-      numbers = numbers.shuffle(seed=_order_seed(seed, member))
+      numbers = _shuffle(numbers, first, len(packed), _order_seed(seed, member))
     orders.append(numbers)
     first += len(packed)
   return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
+
+
+def _shuffle(numbers, first, count, seed):
+  if count > order.MAX_COUNT:
+    return numbers.shuffle(seed=seed)
+  return numbers.map_with_index(order.EpochOrder(first, count, seed))
 
 
 def _order_seed(seed, member):

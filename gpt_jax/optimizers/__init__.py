@@ -5,7 +5,8 @@
   descend     theta <- theta - s(t) lr (u + wd theta)    weight_decay_mode='coupled'
               theta <- theta - s(t) (lr u + wd theta)    'independent', arXiv:2309.14322
 
-lr and wd of each parameter come from `groups.py`. The modes are the same run when
+All of it in float32 (`precision.py`). lr and wd of each parameter come from
+`groups.py`. The modes are the same run when
 wd(coupled) = wd(independent) / lr. A new optimizer is a file and a line in OPTIMIZERS.
 """
 
@@ -16,6 +17,7 @@ import optax
 from gpt_jax.core import pytree, registry
 from gpt_jax.optimizers import adafactor, elementwise, groups, muon, trainable
 from gpt_jax.optimizers.ema import ema_init, ema_update
+from gpt_jax.optimizers.precision import in_float32
 
 OPTIMIZERS = {
   'adamw': elementwise.adamw,
@@ -40,11 +42,13 @@ def make_optimizer(cfg, schedule, params):
   build = registry.lookup(OPTIMIZERS, cfg.name, 'optimizer.name')
   direction, learning_rates = build(cfg, names)
   clip = _clip(cfg.clip_norm) if cfg.clip_norm else optax.identity()
-  transform = optax.chain(
-    clip,
-    direction,
-    _descend(settings, learning_rates, cfg.weight_decay_mode == 'coupled'),
-    optax.scale_by_schedule(lambda step: -schedule(step)),
+  transform = in_float32(
+    optax.chain(
+      clip,
+      direction,
+      _descend(settings, learning_rates, cfg.weight_decay_mode == 'coupled'),
+      optax.scale_by_schedule(lambda step: -schedule(step)),
+    )
   )
   if not any(setting.freeze for setting in settings.values()):
     return transform

@@ -1,8 +1,8 @@
 """Which steps may update: decided on the device, without a wait for the host.
 
-A bad step, whose loss or gradient norm is not finite or whose loss is a spike, changes
-no parameter, moment or average in any bit. It counts all the same, so that data,
-randomness and learning rate advance. The host learns of it a step late.
+A bad step, whose loss, gradient norm or new parameters are not finite or whose loss is
+a spike, changes no parameter, moment or average in any bit. It counts all the same, so
+that data, randomness and learning rate advance. The host learns of it a step late.
 """
 
 import flax.struct
@@ -62,6 +62,11 @@ def is_good_step(loss, grad_norm, history, threshold):
   if history is None:
     return is_finite
   return is_finite & (loss <= highest_loss(history, threshold))
+
+
+def is_finite(tree):
+  """Returns whether every number in `tree` is finite, bool."""
+  return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def select(is_good, after, before):

@@ -1,8 +1,11 @@
 """Norms of parameters, gradients and updates, by name and by layer, on demand."""
 
+import jax
 import jax.numpy as jnp
+import optax
 
 from gpt_jax.core import pytree
+from gpt_jax.core.matmul import sum_dtype
 
 
 def by_layer(trees):
@@ -12,6 +15,12 @@ def by_layer(trees):
     for kind, tree in trees.items()
     for name, leaf in pytree.named_leaves(tree)
   }
+
+
+def total(tree):
+  """Returns the norm over all leaves of `tree`, summed in float32."""
+  # In float16 the square of 1e-4 is 0, that of 300 infinite.
+  return optax.tree.norm(jax.tree.map(lambda leaf: leaf.astype(sum_dtype(leaf)), tree))
 
 
 def flatten(norms):

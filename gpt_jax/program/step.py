@@ -50,7 +50,7 @@ class TrainStep:
       if name in self.objective.step_metrics or name == 'auxiliary_loss'
     }
     objective = sums.objective_sum / total_weight
-    loss, grad_norm = means.setdefault('loss', objective), optax.tree.norm(grads)
+    loss, grad_norm = means.setdefault('loss', objective), norms.total(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
     )

@@ -182,7 +182,7 @@ class OptimizerConfig:
   learning_rate: float = above(0.0)
   b1: float = rate()
   b2: float = rate()
-  eps: float = above(0.0)
+  eps: float = at_least(1e-37)  # less is 0 in float32, and 0 / 0 no number
   momentum: float = rate()
   nesterov: bool
   weight_decay: float = at_least(0.0)

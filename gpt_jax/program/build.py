@@ -141,6 +141,7 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
     grad_accum=config.train.grad_accum,
     ema_decay=config.optimizer.ema_decay,
     spike_threshold=config.guard.spike_threshold,
+    checks_update=guard.must_check(config),
     constrain=rules.constrain,
   )
 

@@ -1,9 +1,10 @@
-"""Parameters from the checkpoints of a run: which step, averaged or not."""
+"""Parameters and states from the checkpoints of a run: which step, averaged or not."""
 
 import jax
 import jax.numpy as jnp
 
 from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.workdir.paths import Workdir
 
@@ -55,6 +56,29 @@ def load_references(program, tokenizer):
     with CheckpointReader(Workdir(path).checkpoints) as store:
       found[name], _ = load_params(store, wanted[name], tokenizer=tokenizer)
   return found
+
+
+def load_items(store, step, abstract_items):
+  """Returns the items of a train state saved at `step`.
+
+  Optimizer states that are saved in half precision, as they were for parameters in half
+  precision, become float32: the others are restored as they are.
+  """
+  wanted = abstract_items['train']
+  saved = dict(pytree.named_leaves(store.abstract(step, 'train')))
+
+  def as_saved(name, leaf):
+    dtype = saved.get(name, leaf).dtype
+    if leaf.dtype != jnp.float32 or dtype not in (jnp.bfloat16, jnp.float16):
+      return leaf
+    return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
+
+  items = abstract_items | {'train': pytree.map_named(as_saved, wanted)}
+  items = store.restore(step, items)
+  items['train'] = jax.tree.map(
+    lambda leaf, like: leaf.astype(like.dtype), items['train'], wanted
+  )
+  return items
 
 
 def check_tokenizer(store, step, tokenizer):

@@ -31,6 +31,7 @@ class TrainStep:
   grad_accum: int
   ema_decay: float
   spike_threshold: float
+  checks_update: bool  # whether new parameters have to be finite; see guard.must_check
   constrain: Callable  # ShardingRules.constrain
 
   def update(self, state, batch, *, with_norms=False):
@@ -54,6 +55,8 @@ class TrainStep:
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
     )
+    if self.checks_update:
+      is_good &= guard.is_finite(trainable.select(after.params, self.frozen))
     metrics = means | {
       'objective': objective,
       'targets': sums.weight_sum,

@@ -18,6 +18,8 @@ from gpt_jax.workdir import files
 
 HISTORY_STEPS = 256  # of losses in a post-mortem
 
+OVERFLOW = 'parameters that are not finite after the update'
+
 
 class Monitor:
   """Counts bad steps, records them, and says when the run has to end or roll back."""
@@ -40,7 +42,7 @@ class Monitor:
       return None
     skips.skipped += 1
     skips.in_a_row += 1
-    is_spike = math.isfinite(loss) and math.isfinite(grad_norm)
+    is_spike = math.isfinite(grad_norm) and loss > metrics.get('highest_loss', math.inf)
     first, last = progress.rollbacks.samples_of(step)
     event = dict(
       kind='spike' if is_spike else 'not finite', step=step,
@@ -57,19 +59,21 @@ class Monitor:
       return rollback.Spike(step, event, list(self._history))
     add_event(session, progress, event)
     if skips.in_a_row >= cfg.max_bad_steps:
-      self._end(step, loss, grad_norm)
+      self._end(step, loss, grad_norm, is_spike)
     return None
 
-  def _end(self, step, loss, grad_norm):
+  def _end(self, step, loss, grad_norm, is_spike):
     """Raises DivergedError and leaves postmortem.json."""
-    name, value = ('loss', loss)
+    what = f'train/loss={loss} at step {step}'
     if math.isfinite(loss) and not math.isfinite(grad_norm):
-      name, value = 'grad_norm', grad_norm
+      what = f'train/grad_norm={grad_norm} at step {step}'
+    elif math.isfinite(loss) and not is_spike:
+      what = f'{OVERFLOW} at step {step}'
     in_a_row = self._progress.skips.in_a_row
     bad = [entry['step'] for entry in self._history if entry['skipped']][-in_a_row:]
     path = write_postmortem(self._session, self._progress, bad, list(self._history))
     raise DivergedError(
-      f'train/{name}={value} at step {step}: {in_a_row} steps in a row'
+      f'{what}: {in_a_row} steps in a row'
       f' (guard.max_bad_steps) made no update; the run has diverged. {_advice(path)}'
     )
 
@@ -167,4 +171,6 @@ def _advice(path):
 def _describe(event):
   if event['kind'] == 'spike':
     return f'loss {event["loss"]:.4f} is a spike (above {event["highest_loss"]:.4f})'
+  if math.isfinite(float(event['loss'])) and math.isfinite(float(event['grad_norm'])):
+    return f'{OVERFLOW} (loss {event["loss"]:.4f})'
   return f'loss {event["loss"]}, gradient norm {event["grad_norm"]}'

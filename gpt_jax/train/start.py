@@ -74,7 +74,7 @@ def _saved_state(program, store, step):
   history = wanted.get('window')
   if history is not None and not _has_history(store, step, history):
     del wanted['window']
-  items = store.restore(step, wanted)
+  items = restore.load_items(store, step, wanted)
   if history is not None and 'window' not in items:
     items['window'] = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history

@@ -29,6 +29,9 @@ def test_kinds_stand_before_the_names():
 def test_half_precision_does_not_overflow():
   big = {'w': jnp.full((1000,), 300.0, jnp.float16)}
   assert norms.by_layer({'grad': big})['grad/w'] == pytest.approx(300 * 1000**0.5)
+  assert norms.total(big) == pytest.approx(300 * 1000**0.5)
+  small = {'w': jnp.full((1000,), 1e-4, jnp.float16)}
+  assert norms.total(small) == pytest.approx(1e-4 * 1000**0.5, rel=1e-3)
 
 
 def test_flat_norms_are_plain_floats_with_the_layer_at_the_end():

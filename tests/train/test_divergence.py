@@ -53,6 +53,22 @@ def test_bad_steps_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
+def test_an_update_that_overflows_ends_the_run_by_its_name(tmp_path):
+  config = tiny_runs.tiny_config(
+    bad_batches.RUN
+    | {'model.param_dtype': 'float16', 'optimizer.learning_rate': 1e6}
+    | {'guard.max_bad_steps': 2}
+  )
+  with pytest.raises(DivergedError, match='not finite after the update at step 2'):
+    loop.train(config, tmp_path, quiet=True)
+  found = json.loads(Workdir(tmp_path).postmortem.read_text())
+  assert found['history'][-1]['loss'] > 0 and found['history'][-1]['grad_norm'] > 0
+  assert found['norms']['update/embed/embedding'] > 1e5
+  first, second = bad_batches.events(tmp_path)
+  assert first['kind'] == second['kind'] == 'not finite'
+
+
+@pytest.mark.slow
 def test_a_spike_is_skipped_and_a_resumed_run_skips_it_again(tmp_path, monkeypatch):
   bad_batches.serve_a_spike(monkeypatch)
   config = tiny_runs.tiny_config(bad_batches.SPIKES | {'guard.spikes': 'skip'})

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gpt_jax import optimizers
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data import tokenizers
 from gpt_jax.program import restore
+from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -65,3 +67,20 @@ def test_a_run_without_a_step_says_who_saves_one(tmp_path):
 def test_the_saved_embedding_says_how_many_rows_it_has(store):
   assert restore.embedding_rows(store, 6) == 257
   assert np.shape(wanted(store, 6)['embed']['embedding'])[0] == 257
+
+
+@pytest.mark.slow
+def test_half_precision_moments_of_older_runs_become_float32(tmp_path, monkeypatch):
+  half = {'model.param_dtype': 'bfloat16', 'checkpoint.every_steps': 1}
+  with monkeypatch.context() as patch:
+    patch.setattr(optimizers, 'in_float32', lambda transform: transform)  # as before
+    config = tiny_runs.tiny_config(half | {'train.steps': 1})
+    loop.train(config, tmp_path, quiet=True)
+  loop.train(tiny_runs.tiny_config(half | {'train.steps': 2}), tmp_path, quiet=True)
+  saved, after = (tiny_runs.saved_arrays(tmp_path, step) for step in (1, 2))
+  moments = [name for name in after if "['nu']" in name]
+  assert moments
+  for name in moments:
+    assert (saved[name].dtype, after[name].dtype) == ('bfloat16', 'float32')
+    # The average goes on from what was saved, which only a larger gradient outweighs.
+    assert (after[name] >= 0.95 * saved[name].astype('float32')).all()

@@ -26,15 +26,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-all faults lint wheel targets-gpu targets-tpu clean
 
+# The recipes read these from the environment, so that names may hold spaces and quotes.
+export WORKDIR PROMPT
+
 demo: $(VENV)/base.stamp
-	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir=$(WORKDIR) $(DEMO_FLAGS)
-	$(BIN)/gpt-jax eval --workdir=$(WORKDIR) --baselines
-	$(BIN)/gpt-jax generate --workdir=$(WORKDIR) --prompt="$(PROMPT)"
-	@printf '\nThe loss curve:   %s\n' $(WORKDIR)/figures/loss.png
-	@printf 'What to try next:\n'
-	@printf '  %s\n' \
+	$(BIN)/gpt-jax train --config=configs/tiny.py --workdir="$$WORKDIR" $(DEMO_FLAGS)
+	$(BIN)/gpt-jax eval --workdir="$$WORKDIR" --baselines
+	$(BIN)/gpt-jax generate --workdir="$$WORKDIR" --prompt="$$PROMPT"
+	@printf '\nThe loss curve:   %s\n' "$$WORKDIR/figures/loss.png"
+	@quoted=$$($(BIN)/python -c 'import os, shlex; print(shlex.quote(os.environ["WORKDIR"]))'); \
+	printf 'What to try next:\n'; \
+	printf '  %s\n' \
 	  '. $(BIN)/activate' \
-	  'gpt-jax generate --workdir=$(WORKDIR) --prompt="class" --temperature=0.5' \
+	  "gpt-jax generate --workdir=$$quoted --prompt=\"class\" --temperature=0.5" \
 	  'gpt-jax train --config=configs/tiny.py --config.model.num_layers=6 --workdir=runs/deeper' \
 	  'gpt-jax train --help'
 

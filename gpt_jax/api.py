@@ -6,6 +6,7 @@ print(run.generate('The function returns', max_new_tokens=64))
 
 import dataclasses
 import functools
+import shlex
 
 import flax.linen as nn
 import jax
@@ -107,10 +108,12 @@ def _require_run(workdir):
   ]
   if not missing:
     return
-  found = 'no such folder' if not workdir.path.exists() else f'no {", ".join(missing)}'
+  is_new = not workdir.path.exists()
+  place = shlex.quote(str(workdir if is_new else workdir.path / 'run'))
+  found = 'no such folder' if is_new else f'no {", ".join(missing)}'
   raise CheckpointError(
     f'{workdir}: {found}; expected the workdir of a run, with config.json, checkpoints'
-    f' and tokenizer. Train one with: {HOW_TO_TRAIN.format(path=workdir)}'
+    f' and tokenizer. Train one with: {HOW_TO_TRAIN.format(path=place)}'
   )
 
 

@@ -107,8 +107,9 @@ def test_an_unset_vocab_size_is_that_of_the_saved_embedding(made, tmp_path):
 
 def test_a_missing_folder_is_an_error_that_says_how_to_train(tmp_path):
   with pytest.raises(CheckpointError, match='(?s)no such folder.*gpt-jax train') as e:
-    gpt_jax.load(tmp_path / 'nowhere')
+    gpt_jax.load(tmp_path / 'no where')
   assert e.value.exit_code == 4
+  assert str(e.value).endswith(f"--workdir='{tmp_path}/no where'")
 
 
 def test_another_kind_of_folder_names_what_is_expected(tmp_path):

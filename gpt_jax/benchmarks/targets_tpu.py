@@ -18,6 +18,7 @@ import json
 import math
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -197,7 +198,7 @@ class Plans(dict):
   """{name of a run: its plan}, made at the first access."""
 
   def __missing__(self, name):
-    print(f'{name}: gpt-jax plan {" ".join(RUNS[name].flags)}', flush=True)
+    print(f'{name}: gpt-jax plan {shlex.join(RUNS[name].flags)}', flush=True)
     self[name] = make_plan(RUNS[name])
     return self[name]
 

@@ -14,6 +14,7 @@ examples:
 
 import contextlib
 import os
+import shlex
 import signal
 import threading
 
@@ -97,6 +98,6 @@ def _train(args, overrides):
     predicts_text = objectives.describe(config).predicts_text
     can_compare = predicts_text and not config.data.mixture
     print(
-      f'next: gpt-jax eval --workdir={args.workdir}'
+      f'next: gpt-jax eval --workdir={shlex.quote(args.workdir)}'
       + (' --baselines' if can_compare else '')
     )

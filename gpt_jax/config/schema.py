@@ -12,6 +12,7 @@ from gpt_jax.core.sections import (
   above,
   at_least,
   between,
+  comma_separated,
   one_of,
   rate,
   section,
@@ -48,7 +49,7 @@ class ModelConfig:
   head_dim: FilledInt = between(1, 2**16)
   d_ff: FilledInt = between(1, 2**22)
   max_seq_len: FilledInt = between(1, 2**28)
-  layer_pattern: tuple[str, ...]
+  layer_pattern: tuple[str, ...] = comma_separated()
   block: str = one_of('serial', 'parallel')
   position: str
   position_options: Any
@@ -134,7 +135,7 @@ class DataConfig:
   prompt_field: str
   response_field: str
   label_field: str
-  label_names: tuple[str, ...]
+  label_names: tuple[str, ...] = comma_separated()
   num_labels: int | None = between(1, 2**24)
   mixture: dict[str, Any]
   seq_len: int = between(1, 2**28)
@@ -233,7 +234,7 @@ class GuardConfig:
 class EvalConfig:
   every_steps: int = at_least(0)
   sets: dict[str, Any]
-  metrics: tuple[str, ...]
+  metrics: tuple[str, ...] = comma_separated()
   batch_size: int | None = between(1, 2**24)
   max_batches: int = at_least(0)
 

@@ -53,7 +53,7 @@ def override(values, key, value, problems, cls: type = Config, prefix=''):
     problems.append(unknown(prefix + key, last, known, field))
     return
   if isinstance(value, str):
-    value = _parse(value, annotation)
+    value = _parse(value, annotation, _limits(cls, key))
   node[last] = plain(value)
 
 
@@ -75,6 +75,14 @@ def _annotation(cls, key):
   return _hints(cls, parents).get(last)
 
 
+def _limits(cls, key):
+  *parents, last = key.split('.')
+  for part in parents:
+    cls = _hints(cls, ()).get(part)
+  fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+  return next((field.metadata for field in fields if field.name == last), {})
+
+
 def _hints(cls, parents):
   """Returns `{field: type}` of the section below `cls` that `parents` lead to."""
   for part in parents:
@@ -82,8 +90,12 @@ def _hints(cls, parents):
   return typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
 
 
-def _parse(text, annotation):
-  """Returns `text` of the command line as a value of `annotation`, if it is one."""
+def _parse(text, annotation, limits):
+  """Returns `text` of the command line as a value of `annotation`, if it is one.
+
+  For a tuple, a Python list or tuple gives the items. Any other text is one item as it
+  stands, or items between commas where the field says that none holds any.
+  """
   allowed = _alternatives(annotation)
   if type(None) in allowed and text in ('None', 'none', ''):
     return None
@@ -91,17 +103,23 @@ def _parse(text, annotation):
     return text.lower() == 'true'
   if annotation is str:
     return text
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-    if tuple in allowed:
-      return tuple(part.strip() for part in text.split(','))
-    return text
+  value = _literal(text)
+  if tuple in allowed and not isinstance(value, tuple | list):
+    is_of_texts = str in typing.get_args(annotation)
+    if limits.get('is_comma_separated'):
+      return tuple(part.strip() for part in text.split(',')) if text else ()
+    return (text if is_of_texts else value,)
   if int in allowed and isinstance(value, float) and value.is_integer():
     return int(value)  # so that 1e9 tokens can be written as such
-  if tuple in allowed and not isinstance(value, (tuple, list)):
-    return (value,)
   return value
+
+
+def _literal(text):
+  """Returns the Python value that `text` spells, or `text` where it spells none."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    return text
 
 
 def _alternatives(annotation):

@@ -35,6 +35,11 @@ def one_of(*choices, default=_REQUIRED) -> Any:
   return _field(default, choices=choices)
 
 
+def comma_separated(default=_REQUIRED) -> Any:
+  """A tuple of texts without commas: the command line may give it as `a,b`."""
+  return _field(default, is_comma_separated=True)
+
+
 def _field(default, **limits):
   return dataclasses.field(default=default, metadata=limits)
 
@@ -42,7 +47,15 @@ def _field(default, **limits):
 @dataclass_transform(
   kw_only_default=True,
   frozen_default=True,
-  field_specifiers=(at_least, above, between, rate, a_seed, one_of),
+  field_specifiers=(
+    at_least,
+    above,
+    between,
+    rate,
+    a_seed,
+    one_of,
+    comma_separated,
+  ),  # fmt: skip
 )
 def section(cls):
   """Returns `cls` as a frozen dataclass with keyword arguments only."""

@@ -8,6 +8,7 @@ compiled, up to a number of compilations, and ranked by the bounds of their plan
 import collections
 import dataclasses
 import itertools
+import shlex
 from typing import Any
 
 import jax
@@ -40,7 +41,7 @@ class Row:
       pairs = value.items() if isinstance(value, dict) else [(None, value)]
       for key, part in pairs:
         words.append(f'--config.{field}{f".{key}" if key else ""}={part}')
-    return ' '.join(words)
+    return shlex.join(words)
 
   def to_dict(self):
     return dict(

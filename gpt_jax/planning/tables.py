@@ -1,5 +1,7 @@
 """Plans on the screen: tables of the numbers that `--json` prints."""
 
+import shlex
+
 from gpt_jax.planning import compare
 from gpt_jax.tracking import console
 
@@ -59,7 +61,7 @@ def show_search(rows, config, overrides):
       for field, value in overrides.items()
       if not field.startswith(taken)
     ]
-    flags = ' '.join([f'--config={config}', *kept, rows[0].flags])
+    flags = f'{shlex.join([f"--config={config}", *kept])} {rows[0].flags}'
     console.make_console().print(
       f'fastest that fits:\n  {flags}', markup=False, highlight=False, soft_wrap=True
     )

@@ -1,5 +1,7 @@
 """Parameters and states from the checkpoints of a run: which step, averaged or not."""
 
+import shlex
+
 import jax
 import jax.numpy as jnp
 
@@ -13,9 +15,10 @@ def choose_step(store, step=None):
   """Returns `step`, or the newest valid one; CheckpointError where there is none."""
   step = store.latest_valid_step() if step is None else step
   if step is None:
+    workdir = shlex.quote(str(store.directory.parent))
     raise CheckpointError(
       f'{store.directory} holds no finished step. `gpt-jax train` with'
-      f' --workdir={store.directory.parent} saves them, and resumes where it was.'
+      f' --workdir={workdir} saves them, and resumes where it was.'
     )
   return step
 

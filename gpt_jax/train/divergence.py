@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import shlex
 
 import jax.numpy as jnp
 
@@ -156,7 +157,7 @@ def _number(value):
 
 
 def _replay_command(session, step):
-  return f'gpt-jax replay --workdir={session.workdir} --step={step}'
+  return f'gpt-jax replay --workdir={shlex.quote(str(session.workdir))} --step={step}'
 
 
 def _advice(path):

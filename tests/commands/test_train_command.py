@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -15,7 +16,7 @@ def train(workdir, overrides=None, *more):
 
 
 def test_a_run_prints_its_setup_its_progress_and_the_next_step(tmp_path, capsys):
-  assert train(tmp_path / 'run') == 0
+  assert train(tmp_path / "a 'run'") == 0
   out = capsys.readouterr().out
   assert '25,248 parameters, 16,384 training tokens, 6 steps' in out
   assert 'fresh parameters' in out
@@ -23,7 +24,10 @@ def test_a_run_prints_its_setup_its_progress_and_the_next_step(tmp_path, capsys)
   assert re.search(r'step: (from|not in) the compilation cache', out)
   assert 'step 6/6  loss ' in out
   assert 'eval validation' in out
-  assert f'next: gpt-jax eval --workdir={tmp_path / "run"}' in out
+  # A shell reads back what is printed.
+  (line,) = (line for line in out.splitlines() if line.startswith('next: '))
+  workdir = f'--workdir={tmp_path}/a \'run\''
+  assert shlex.split(line)[1:4] == ['gpt-jax', 'eval', workdir]
 
 
 def test_values_may_follow_their_flag_after_a_space(tmp_path):

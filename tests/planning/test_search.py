@@ -1,6 +1,7 @@
 """Search: arithmetic first, then compilations, and a reason for every failure."""
 
 import json
+import shlex
 import types
 
 import pytest
@@ -56,12 +57,20 @@ def test_an_impossible_candidate_is_a_row_with_its_reason(rows):
 
 def test_flags_of_a_row_give_its_config(rows):
   row = rows[0]
-  words = [word.removeprefix('--config.') for word in row.flags.split()]
+  words = [word.removeprefix('--config.') for word in shlex.split(row.flags)]
   overrides = dict(word.split('=') for word in words)
   config = tiny_runs.tiny_config(overrides)
   assert config.train.batch_size == row.plan.batch_size
   assert config.parallel.mesh == row.plan.mesh
   assert json.loads(json.dumps(row.to_dict()))['outcome'] == 'fits'
+
+
+def test_flags_are_quoted_for_a_shell():
+  overrides = {'model.layer_pattern': ('global', 'local:4'), 'data.path': 'a b'}
+  row = search.Row(overrides, outcome='fits')
+  assert shlex.split(row.flags) == [
+    "--config.model.layer_pattern=('global', 'local:4')", '--config.data.path=a b',
+  ]  # fmt: skip
 
 
 def test_every_combination_has_a_row(rows):

@@ -2,12 +2,10 @@
 
 import collections
 import math
-import pathlib
 
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError
-
-MEMINFO = pathlib.Path('/proc/meminfo')
+from gpt_jax.parallel import free_memory
 
 
 def require_fit(abstract_items, source):
@@ -25,10 +23,10 @@ def require_fit(abstract_items, source):
       for device in leaf.sharding.addressable_devices:
         need[device] += math.prod(shard) * leaf.dtype.itemsize
   on_host = sum(n for device, n in need.items() if device.platform == 'cpu')
-  checks = [(on_host, host_bytes(), 'this machine')]
+  checks = [(on_host, free_memory.host_bytes(), 'this machine')]
   for device, wanted in need.items():
     if device.platform != 'cpu':
-      checks.append((wanted, device_bytes(device), str(device)))
+      checks.append((wanted, free_memory.free_on(device), str(device)))
   for wanted, free, place in checks:
     if free is not None and wanted > free:  # unknown: passes
       largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
@@ -52,21 +50,3 @@ def refuse_large_chunks(saved, source):
         f' {list(chunk)}; expected chunks inside the array. Nothing was read. This'
         ' checkpoint was not written by gpt-jax: do not use it.'
       )
-
-
-def host_bytes():
-  """Returns the bytes of memory available on this host, None if unknown."""
-  try:
-    lines = MEMINFO.read_text().splitlines()
-  except OSError:
-    return None
-  kilobytes = [line.split()[1] for line in lines if line.startswith('MemAvailable:')]
-  return int(kilobytes[0]) * 1024 if kilobytes else None
-
-
-def device_bytes(device):
-  """Returns the bytes of memory that an accelerator has free, None if unknown."""
-  stats = device.memory_stats() or {}
-  if 'bytes_limit' not in stats:
-    return None
-  return stats['bytes_limit'] - stats.get('bytes_in_use', 0)

@@ -12,7 +12,7 @@ from gpt_jax.core.errors import ConfigError
 GIB = 1 << 30
 PROC = pathlib.Path('/proc')
 CGROUPS = pathlib.Path('/sys/fs/cgroup')
-_LIMITS = {  # by version of control groups: folder, limit, use, what the kernel can drop
+_LIMITS = {  # of control groups: folder, limit, use, what the kernel can drop of it
   'v2': ('', 'memory.max', 'memory.current', 'inactive_file'),
   'v1': ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes',
          'total_inactive_file'),
@@ -65,7 +65,7 @@ def asked_bytes(error):
 def explained(subject, remedy):
   """Turns a lack of memory in its block into one ConfigError, with both figures.
 
-  `subject` names what was at work; `remedy(asked bytes or None)` says what would fit.
+  `subject()` names what was at work; `remedy(asked bytes or None)` says what would fit.
   """
   try:
     yield
@@ -73,7 +73,7 @@ def explained(subject, remedy):
     if not lacks_memory(error):
       raise
     asked = asked_bytes(error)
-    raise shortage(subject, asked, _least_free(), remedy(asked)) from error
+    raise shortage(subject(), asked, _least_free(), remedy(asked)) from error
 
 
 def shortage(subject, asked, free, remedy):

@@ -116,9 +116,16 @@ def open_tokenizer(config, workdir):
 
 
 def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
+  """Returns `make_program`; ConfigError where its state exceeds the free memory."""
+  program = make_program(config, tokenizer, mesh, embedding_rows, past)
+  device_memory.check_fits(program.abstract_state)
+  return program
+
+
+def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
   references = objectives.describe(config).references
-  program = build_program(
+  return build_program(
     config,
     vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
     mesh=mesh,
@@ -127,8 +134,6 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
     past=past,
     reference_configs={name: read_config(path) for name, path in references.items()},
   )
-  device_memory.check_fits(program.abstract_state)
-  return program
 
 
 def open_training_data(config, tokenizer, workdir):
@@ -143,7 +148,9 @@ def open_saved_program(config, tokenizer):
     mesh = make_mesh(config.parallel.mesh)
   except ConfigError:
     mesh = make_mesh(dict(data=-1))
-  return open_program(config, tokenizer, mesh, config.model.vocab_size)
+  program = make_program(config, tokenizer, mesh, config.model.vocab_size)
+  device_memory.check_fits(program.abstract_state.params, 'parameters')
+  return program
 
 
 def open_eval_sets(config, tokenizer, workdir):

@@ -213,6 +213,7 @@ def _run_steps(session, progress, saver):
     logging.profile_steps,
   )
   norms_every = logging.layer_norms_every_steps
+  begins = {first, *(stage.first_step for stage in program.horizon.stages)}
   session.signals.begin()
   with profile, loader.read(progress.rollbacks.batches(first)) as batches:
     for step in range(first, program.horizon.total_steps):
@@ -221,10 +222,14 @@ def _run_steps(session, progress, saver):
       with_norms = norms_every and (step + 1) % norms_every == 0
       advance = program.step_with_norms if with_norms else program.step
       with compilation.watch() if step == first else contextlib.nullcontext() as made:
-        progress.state, metrics = advance(progress.state, batch)
+        if step in begins:
+          _check_memory(session, advance, progress, batch)
+        with step_memory.explained(program, program.horizon.batch_size_at(step)):
+          progress.state, metrics = advance(progress.state, batch)
+          spike = step_metrics.flush()
       if made:
         step_metrics.add_compilation(made)
-      if spike := step_metrics.flush():
+      if spike:
         return spike
       progress.step = step + 1
       step_metrics.hold(metrics)
@@ -246,6 +251,20 @@ def _run_steps(session, progress, saver):
       if due:
         step_metrics.restart_clock()
   return None
+
+
+def _check_memory(session, advance, progress, batch):
+  """Raises ConfigError, on all processes, where a new step exceeds the free memory."""
+  program = session.program
+  make = functools.partial(
+    setup.make_program,
+    tokenizer=session.tokenizer,
+    mesh=program.rules.mesh,
+    embedding_rows=program.config.model.vocab_size,
+  )
+  sync.raise_on_all(
+    lambda: step_memory.check(program, advance, progress.state, batch, make)
+  )
 
 
 def _stop(session, progress, saver):

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.parallel import free_memory
 from gpt_jax.program import device_memory
 from gpt_jax.train import loop
 from tests import tiny_runs
@@ -25,7 +26,7 @@ def test_bytes_are_counted_where_they_lie():
 
 
 def test_virtual_devices_share_the_memory_of_their_host(monkeypatch):
-  monkeypatch.setattr(device_memory, 'memory_of', lambda device: 1000)
+  monkeypatch.setattr(free_memory, 'free_on', lambda device: 1000)
   device_memory.check_fits(abstract((16, 3), ('data',)))
   with pytest.raises(ConfigError, match='parallel.mesh'):
     device_memory.check_fits(abstract((16, 3)))

@@ -56,9 +56,28 @@ def _run(argv, is_process=False):
       _flush_output()
       os._exit(stop.exit_code)
     return stop.exit_code
+  except (MemoryError, RuntimeError) as error:  # JaxRuntimeError is one
+    if '--debug' in argv or not (shortage := _shortage(error)):
+      raise
+    print(f'\ngpt-jax: error: {shortage}', file=sys.stderr)
+    return shortage.exit_code
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
     return INTERRUPTED
+
+
+def _shortage(error):
+  """Returns a lack of memory that nothing has explained as a UserError, else None."""
+  from gpt_jax.parallel import free_memory
+
+  if not free_memory.lacks_memory(error):
+    return None
+  return free_memory.shortage(
+    'this command',
+    free_memory.asked_bytes(error),
+    free_memory.host_bytes(),
+    'Use a smaller model or batch, or a larger machine; --debug shows where it was.',
+  )
 
 
 def _command(argv):

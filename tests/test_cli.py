@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 import gpt_jax
@@ -58,6 +59,19 @@ def test_a_bug_of_ours_is_not_reported_as_a_user_error(monkeypatch):
   fail(monkeypatch, KeyError('ours'))
   with pytest.raises(KeyError):
     cli.main(['train', '--workdir=x'])
+
+
+LACKS = [
+  MemoryError('std::bad_alloc'),
+  jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 64 bytes.'),
+]
+
+
+@pytest.mark.parametrize('error', LACKS, ids=['host', 'device'])
+def test_any_lack_of_memory_is_one_message(error, monkeypatch, capsys):
+  fail(monkeypatch, error)
+  assert cli.main(['train', '--workdir=x']) == 2
+  assert 'out of memory' in error_block(capsys)
 
 
 def test_an_interrupt_says_what_is_kept(monkeypatch, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import decode
+from gpt_jax.inference import cache_memory, decode
 from gpt_jax.inference.decode import CHUNK
 from gpt_jax.inference.sampling import GREEDY
 from gpt_jax.model import positions
@@ -151,28 +151,31 @@ class Engine:
     sampling = dataclasses.replace(
       sampling, vocab_limit=sampling.vocab_limit or self.vocab_limit
     )
-    state = self._start(prompts_ids, max_new_tokens, seed)
-    stop_I = _as_ids(stop_ids)
-    missing = max_new_tokens
-    while missing:
-      n = min(size, missing)
-      state, ids_BC, is_over = self._decode(
-        self.params, state, n, stop_I, sampling=sampling
-      )
-      yield np.asarray(ids_BC)[:, :n]
-      if is_over:
-        return
-      missing, size = missing - n, min(2 * size, largest)
+    with cache_memory.explained(self.cfg, prompts_ids, max_new_tokens):
+      state = self._start(prompts_ids, max_new_tokens, seed)
+      stop_I = _as_ids(stop_ids)
+      missing = max_new_tokens
+      while missing:
+        n = min(size, missing)
+        state, ids_BC, is_over = self._decode(
+          self.params, state, n, stop_I, sampling=sampling
+        )
+        yield np.asarray(ids_BC)[:, :n]
+        if is_over:
+          return
+        missing, size = missing - n, min(2 * size, largest)
 
   def _start(self, prompts_ids, max_new_tokens, seed):
     longest = max(map(len, prompts_ids))
+    cache_len = bucket(longest + max_new_tokens)
+    cache_memory.require_fit(self.cfg, prompts_ids, max_new_tokens, cache_len)
     return self._prefill(
       self.params,
       _pad(prompts_ids, bucket(longest)),
       np.array([len(ids) for ids in prompts_ids], np.int32),
       np.uint32(seed % 2**32),
       _identities(prompts_ids),
-      cache_len=bucket(longest + max_new_tokens),
+      cache_len=cache_len,
     )
 
   def _require_left_to_right(self):

@@ -3,7 +3,7 @@
 import functools
 
 from gpt_jax.evaluation.evaluate import evaluate
-from gpt_jax.parallel import multihost
+from gpt_jax.parallel import free_memory, multihost
 
 
 def put_batch(program, batch):
@@ -41,16 +41,31 @@ def evaluate_sets(program, params, sets, progress=_silent, references=None):
     def labelled(batches, total, label=f'eval {name}'):
       return progress(batches, label, total)
 
-    metrics = evaluate(
-      evaluate_batch,
-      params,
-      dataset,
-      batch_size=cfg.batch_size,
-      place=functools.partial(put_batch, program),
-      max_batches=cfg.max_batches,
-      objective=program.objective,
-      metrics=program.metrics,
-      progress=labelled,
-      **process_shard(program),
-    )
+    with free_memory.explained(
+      lambda: f'a batch of eval.batch_size={cfg.batch_size}',
+      functools.partial(_smaller_batch, program),
+    ):
+      metrics = evaluate(
+        evaluate_batch,
+        params,
+        dataset,
+        batch_size=cfg.batch_size,
+        place=functools.partial(put_batch, program),
+        max_batches=cfg.max_batches,
+        objective=program.objective,
+        metrics=program.metrics,
+        progress=labelled,
+        **process_shard(program),
+      )
     yield name, metrics
+
+
+def _smaller_batch(program, asked):
+  """Returns which eval.batch_size needs half of what is free, by proportion."""
+  size, shards = program.config.eval.batch_size, program.rules.num_shards('batch')
+  free = free_memory.free_on(program.rules.mesh.local_devices[0])
+  share = free / asked if asked and free else 1.0
+  fitting = max(1, int(size * min(1.0, share) / 2) // shards) * shards
+  if fitting >= size:
+    return 'The model alone is too large for this device; use more of them.'
+  return f'Try --config.eval.batch_size={fitting}.'

@@ -17,7 +17,7 @@ from gpt_jax.data.loader import Loader
 from gpt_jax.model import flops
 from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import compilation, restore, setup
+from gpt_jax.program import compilation, restore, setup, step_memory
 from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole

@@ -1,5 +1,12 @@
 """What a program reads: rows of a batch on its mesh, eval sets batch by batch."""
 
+import dataclasses
+
+import jax
+import pytest
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.parallel import free_memory
 from gpt_jax.program import batches, setup
 from tests import tiny_runs
 
@@ -32,3 +39,18 @@ def test_sets_are_scored_one_after_the_other_with_progress(tmp_path):
   ((name, metrics),) = scored
   assert name == 'test' and shown == [('eval validation', 2), ('eval test', 2)]
   assert metrics['tokens'] == 2 * program.config.eval.batch_size * 16
+
+
+def test_a_batch_that_does_not_fit_names_one_that_does(tmp_path, monkeypatch):
+  program, tokenizer = open_program(tmp_path, {'eval.batch_size': 32})
+  datasets = setup.open_eval_sets(program.config, tokenizer, tmp_path)
+
+  def evaluate(*arguments):
+    raise jax.errors.JaxRuntimeError('Out of memory allocating 4000 bytes.')
+
+  monkeypatch.setattr(free_memory, 'free_on', lambda device: 2000)
+  failing = dataclasses.replace(program, evaluate=evaluate)
+  with pytest.raises(
+    ConfigError, match='eval.batch_size=32.*--config.eval.batch_size=8'
+  ):
+    list(batches.evaluate_sets(failing, None, datasets))

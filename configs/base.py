@@ -199,7 +199,7 @@ def get_config():
   # Beside those of the objective: top5_accuracy macro_f1 calibration_error
   evaluation.metrics = ()
   evaluation.batch_size = None  # None: train.batch_size
-  evaluation.max_batches = 0  # 0: the whole split
+  evaluation.max_batches = 100  # the first of each set, said if not all; 0: all
 
   config.checkpoint = checkpoint = ConfigDict()
   checkpoint.every_steps = 250  # 0: at the end only

@@ -1,10 +1,12 @@
-"""Scores a run's newest parameters on complete held-out splits.
+"""Scores a run's newest parameters on held-out splits.
 
 Prints a table and saves it as WORKDIR/eval.json. `loss` is nats per token; bits per
 byte divides by the bytes of raw text, so that models with different tokenizers compare.
---baselines adds n-gram models and compressors on the same split.
+The first eval.max_batches batches of each set are scored, with --all the whole set.
+--baselines adds n-gram models and compressors on the same tokens.
 
 examples:
+  gpt-jax eval --workdir=runs/tiny --all
   gpt-jax eval --workdir=runs/tiny --baselines
   gpt-jax eval --workdir=runs/tiny --json
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
@@ -20,9 +22,18 @@ def add_arguments(parser):
   flags.add_config_overrides(parser)
   parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
   parser.add_argument(
+    '--all', action='store_true', help='score whole sets, as eval.max_batches=0 does'
+  )
+  parser.add_argument(
     '--baselines',
     action='store_true',
     help='add n-gram models and compressors fitted to the training split',
+  )
+  parser.add_argument(
+    '--baseline_tokens',
+    type=int,
+    metavar='N',
+    help='training tokens that baselines learn from; default: 10 million, 0: all',
   )
   flags.add_json(parser)
 
@@ -36,8 +47,15 @@ def run(args, overrides):
   from gpt_jax.workdir import files
   from gpt_jax.workdir.paths import Workdir
 
+  if args.all:
+    overrides = overrides | {'eval.max_batches': 0}
+  limit = args.baseline_tokens
   report = score_run.score_run(
-    args.workdir, overrides, step=args.step, with_baselines=args.baselines
+    args.workdir,
+    overrides,
+    step=args.step,
+    with_baselines=args.baselines,
+    baseline_tokens=score_run.BASELINE_TOKENS if limit is None else max(0, limit),
   )
   for name, metrics in report.sets.items():
     rows = [(key, console.number(value)) for key, value in metrics.items()]

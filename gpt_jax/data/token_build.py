@@ -15,6 +15,7 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.data import checksums, documents, fields
 
 _BATCH_CHARS = 8 << 20  # text in memory at once
+_REPORT_SECONDS = 10.0  # between lines, where there is no terminal
 
 
 def write(source, tokenizer, append_eos, folder, show_progress):
@@ -32,7 +33,8 @@ def write(source, tokenizer, append_eos, folder, show_progress):
       position = files.num_tokens - offsets[-1]
       _check_range(ids, tokenizer, source, number, position)
       files.add_tokens(ids)
-      lengths.append((piece, len(ids)))
+      if source.fields:  # texts without are not kept until their document ends
+        lengths.append((piece, len(ids)))
       if is_last and files.num_tokens > offsets[-1]:
         files.add_tokens(np.array(end, dtype))
         files.add_fields(lengths, bool(end))
@@ -162,12 +164,31 @@ def _pieces(source, tokenizer) -> Iterator[tuple[int, bool, documents.Piece]]:
 
 @contextlib.contextmanager
 def _progress(source, show):
-  """Yields `advance(part)`, which moves a bar on a terminal, nothing elsewhere."""
+  """Yields `advance(part)`: a bar on a terminal, else a line now and then on stderr."""
   from rich.console import Console
   from rich.progress import Progress
 
-  is_shown = show and sys.stderr.isatty()
-  bar = Progress(console=Console(stderr=True), transient=True, disable=not is_shown)
-  task = bar.add_task(f'tokenizing {_named(source)}', total=source.num_bytes)
-  with bar:
+  label = f'tokenizing {_named(source)}'
+  if not show or not sys.stderr.isatty():
+    yield _lines(label, source.num_bytes) if show else lambda part: None
+    return
+  with Progress(console=Console(stderr=True), transient=True) as bar:
+    task = bar.add_task(label, total=source.num_bytes)
     yield lambda part: bar.advance(task, len(part))
+
+
+def _lines(label, num_bytes):
+  """Returns `advance(part)`, which prints a line every `_REPORT_SECONDS`."""
+  done, started, reported = 0, time.monotonic(), time.monotonic()
+  of_all = f' of {num_bytes / 1e6:.0f}' if num_bytes else ''
+
+  def advance(part):
+    nonlocal done, reported
+    done += len(part)
+    now = time.monotonic()
+    if now - reported >= _REPORT_SECONDS:
+      reported = now
+      line = f'{label}: {done / 1e6:.0f}{of_all} MB, {now - started:.0f} s'
+      print(line, file=sys.stderr, flush=True)
+
+  return advance

@@ -66,16 +66,16 @@ def ngram_nats(train_tokens, eval_tokens, vocab_size, *, max_order=8):
   train_N = np.asarray(train_tokens, np.int64)
   eval_N = np.asarray(eval_tokens, np.int64)
   _check(train_N, eval_N, vocab_size, max_order)
-  orders = _index_grams(train_N, eval_N, vocab_size, max_order)
   lower_N = np.full(eval_N.size, 1.0 / vocab_size)
-  nats = [-np.log(lower_N)]
-  for order, grams in enumerate(orders, start=1):
-    # As the highest order of its own model this order uses plain counts ...
+  nats, shorter = [-np.log(lower_N)], None
+  grams_by_order = _index_grams(train_N, eval_N, vocab_size, max_order)
+  for order, grams in enumerate(grams_by_order, start=1):
+    if shorter is not None:
+      # As a lower order of longer models, an order counts different contexts ...
+      lower_N = _interpolate(shorter, shorter.contexts(grams), lower_N, order - 1)
+    # ... and as the highest order of its own model, occurrences.
     nats.append(-np.log(_interpolate(grams, grams.counts(), lower_N, order)))
-    if order < len(orders):
-      # ... and as a lower order of the models to come, counts of different contexts.
-      continuations = grams.contexts(orders[order])
-      lower_N = _interpolate(grams, continuations, lower_N, order)
+    shorter = grams
   return np.stack(nats)
 
 
@@ -102,10 +102,9 @@ class _Grams:
 
 
 def _index_grams(train_N, eval_N, vocab_size, max_order):
-  """Returns the `_Grams` of each order."""
+  """Yields the `_Grams` of each order; memory is that of two."""
   # An n-gram is the pair (number of its prefix, token), packed into one integer, so
   # that an order costs one sort of the text.
-  orders = []
   train_ids, eval_ids = np.zeros_like(train_N), np.zeros_like(eval_N)
   for order in range(1, max_order + 1):
     tail_train, tail_eval = train_N[order - 1 :], eval_N[order - 1 :]
@@ -116,9 +115,13 @@ def _index_grams(train_N, eval_N, vocab_size, max_order):
       ]
     )
     unique, first, ids = np.unique(keys, return_index=True, return_inverse=True)
-    orders.append(_Grams(ids, unique // vocab_size, first, tail_train.size))
-    train_ids, eval_ids = ids[: tail_train.size], ids[tail_train.size :]
-  return orders
+    del keys
+    # Half the memory of 64 bits; the keys alone need those.
+    first, ids = first.astype(np.int32), ids.astype(np.int32)
+    prefix = (unique // vocab_size).astype(np.int32)
+    yield _Grams(ids, prefix, first, tail_train.size)
+    train_ids = ids[: tail_train.size].astype(np.int64)
+    eval_ids = ids[tail_train.size :].astype(np.int64)
 
 
 def _interpolate(grams, count, lower_N, order):

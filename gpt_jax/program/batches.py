@@ -2,6 +2,7 @@
 
 import functools
 
+from gpt_jax.core.errors import note_once
 from gpt_jax.evaluation.evaluate import evaluate
 from gpt_jax.parallel import free_memory, multihost
 
@@ -24,6 +25,15 @@ def _silent(batches, label, total):
   return batches
 
 
+def _note_bound(name, dataset, cfg):
+  total = -(-len(dataset) // cfg.batch_size)
+  if 0 < cfg.max_batches < total and multihost.is_primary():
+    note_once(
+      f'eval {name}: the first {cfg.max_batches:,} of {total:,} batches of'
+      f' {cfg.batch_size} (eval.max_batches; `gpt-jax eval --all` scores all)'
+    )
+
+
 def evaluate_sets(program, params, sets, progress=_silent, references=None):
   """Yields (name, metrics) of `{name: Dataset}`, one set after the other.
 
@@ -37,6 +47,7 @@ def evaluate_sets(program, params, sets, progress=_silent, references=None):
     return program.evaluate(params, batch, index, *extra)
 
   for name, dataset in sets.items():
+    _note_bound(name, dataset, cfg)
 
     def labelled(batches, total, label=f'eval {name}'):
       return progress(batches, label, total)

@@ -83,7 +83,11 @@ class TrainConsole:
       self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
   def progress(self, iterable, description, total=None):
-    """Yields from `iterable` with a second bar below the live line."""
+    """Yields from `iterable` with a second bar below the live line, or plain lines."""
+    if not self._is_live:
+      given = self.note, self._clock, self._plain_seconds
+      yield from _plain_progress(iterable, description, total, *given)
+      return
     task = self._bar.add_task(description, total=total)
     try:
       for item in iterable:
@@ -121,13 +125,22 @@ def progress(
     with rich.progress.Progress(console=console, get_time=clock, transient=True) as bar:
       yield from bar.track(iterable, total=total, description=description)
     return
+
+  def say(line):
+    console.print(line, markup=False, highlight=False)
+
+  yield from _plain_progress(iterable, description, total, say, clock, plain_seconds)
+
+
+def _plain_progress(iterable, description, total, say, clock, plain_seconds):
+  """Yields from `iterable` and says a line every `plain_seconds`."""
   printed_at = clock()
   for done, item in enumerate(iterable, start=1):
     yield item
     if clock() - printed_at >= plain_seconds:
       printed_at = clock()
       of_total = '' if total is None else f'/{total}'
-      console.print(f'{description}: {done}{of_total}', markup=False, highlight=False)
+      say(f'{description}: {done}{of_total}')
 
 
 def table(title, columns, rows, *, console=None):

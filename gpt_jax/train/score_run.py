@@ -7,13 +7,17 @@ import numpy as np
 
 from gpt_jax import objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
 from gpt_jax.program import restore, setup
 from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking.console import progress
 from gpt_jax.workdir.paths import Workdir
+
+BASELINE_TOKENS = 10_000_000
+"""Of the training text that baselines learn from: about a minute and a GB."""
+NUM_STRETCHES = 100
 
 
 @dataclasses.dataclass
@@ -33,8 +37,18 @@ class Scores:
     }
 
 
-def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
-  """Returns the Scores of a workdir's parameters (the averaged ones, if kept)."""
+def score_run(
+  workdir,
+  overrides=None,
+  *,
+  step=None,
+  with_baselines=False,
+  baseline_tokens=BASELINE_TOKENS,
+):
+  """Returns the Scores of a workdir's parameters (the averaged ones, if kept).
+
+  `baseline_tokens`: of the training text that baselines learn from, at most; 0: all.
+  """
   workdir = Workdir(workdir)
   setup.read_config(workdir)
   # Nothing is saved here, so no set has to give the metric of the best checkpoint.
@@ -55,20 +69,62 @@ def score_run(workdir, overrides=None, *, step=None, with_baselines=False):
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
     for name, dataset in eval_sets.items():
-      rows[name] = baseline_rows(train, dataset, tokenizer, sets[name])
+      text = baseline_text(train, dataset, config.eval, baseline_tokens)
+      rows[name] = baseline_rows(*text, tokenizer, sets[name])
   return Scores(step, sets, rows)
 
 
-def baseline_rows(train, dataset, tokenizer, metrics):
+def baseline_text(train, dataset, cfg, limit):
+  """Returns (training tokens, held-out tokens) for baselines; says what is left out.
+
+  Training tokens are `limit` at most, in stretches from all over the split; held-out
+  ones are those that the model was scored on, as far as `limit` goes.
+  """
+  (train_store,) = train.stores.values()
+  train_N = _stretches(train_store, limit or train_store.num_tokens)
+  eval_N = np.concatenate(
+    [
+      np.asarray(store.read(0, _num_scored(dataset, store, cfg)), np.int32)
+      for store in dataset.stores.values()
+    ]
+  )
+  eval_N = eval_N[: limit or len(eval_N)]
+  for kept, total, what in (
+    (len(train_N), train.num_tokens, 'learn from'),
+    (len(eval_N), dataset.num_tokens, 'are scored on'),
+  ):
+    if kept < total:
+      note_once(f'baselines {what} {kept:,} of {total:,} tokens')
+  return train_N, eval_N
+
+
+def _num_scored(dataset, store, cfg):
+  """Returns how many tokens of a store evaluation reads; in a mixture all."""
+  rows = cfg.max_batches * cfg.batch_size
+  if not 0 < rows < len(dataset) or len(dataset.stores) > 1:
+    return store.num_tokens
+  return max(stop for n in range(rows) for _, stop in dataset.spans(n)[1])
+
+
+def _stretches(store, limit):
+  """Returns at most `limit` tokens of a store, in stretches at equal distances."""
+  if store.num_tokens <= limit:
+    return np.asarray(store.read(0, store.num_tokens), np.int32)
+  count = min(NUM_STRETCHES, limit)
+  starts = np.linspace(0, store.num_tokens - limit // count, count).astype(int)
+  parts = [store.read(start, start + limit // count) for start in starts]
+  return np.concatenate(parts).astype(np.int32)
+
+
+def baseline_rows(train_N, eval_N, tokenizer, metrics):
   """Returns rows of the model and every baseline, the best first."""
-  train_N, eval_N = _tokens(train), _tokens(dataset)
   num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
   rows = baselines.ngram_baselines(
     train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
   )
   if tokenizer.byte_lengths.any():
     rows += baselines.compressor_baselines(
-      tokenizer.decode(train_N).encode(),
+      tokenizer.decode(_within_reach(train_N, tokenizer)).encode(),
       tokenizer.decode(eval_N).encode(),
       num_eval_tokens=len(eval_N),
     )
@@ -78,16 +134,16 @@ def baseline_rows(train, dataset, tokenizer, metrics):
   return [(row.name, f'{row.nats_per_token:.4f}', _bits(row)) for row in rows]
 
 
+def _within_reach(train_N, tokenizer):
+  """Returns the last tokens, of as many bytes as a compressor can refer back to."""
+  back_N = np.cumsum(tokenizer.byte_lengths[train_N[::-1]], dtype=np.int64)
+  count = int(np.searchsorted(back_N, baselines.XZ_REACH_BYTES)) + 1
+  return train_N[-count:]
+
+
 def _bits(row):
   # Ids of a synthetic language stand for no bytes.
   return f'{row.bits_per_byte:.4f}' if math.isfinite(row.bits_per_byte) else '-'
-
-
-def _tokens(dataset):
-  stores = dataset.stores.values()
-  return np.concatenate(
-    [np.asarray(store.read(0, store.num_tokens), np.int32) for store in stores]
-  )
 
 
 def _require_text(config):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gpt_jax import cli
+from gpt_jax.core.errors import note_once
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -26,6 +27,19 @@ def test_metrics_come_as_a_table_as_json_and_as_a_file(run_copy, capsys):
   printed = json.loads(out.splitlines()[-1])
   assert printed == {'validation': pytest.approx(before['validation'])}
   assert json.loads(Workdir(run_copy).eval.read_text()) == printed | {'step': 6}
+
+
+def test_a_bound_is_said_and_all_can_be_scored(run_copy, capsys):
+  note_once.cache_clear()
+  bound = ['--config.eval.max_batches=1', '--config.eval.batch_size=8', '--json']
+  tokens = []
+  for flags in (bound, [*bound, '--all']):
+    assert cli.main(['eval', f'--workdir={run_copy}', *flags]) == 0
+    out, err = capsys.readouterr()
+    tokens.append(json.loads(out.splitlines()[-1])['validation']['tokens'])
+    # 2,000 tokens in rows of 16, eight a batch.
+    assert ('the first 1 of 16 batches of 8' in err) == ('--all' not in flags)
+  assert tokens == [8 * 16, 2000]
 
 
 def test_other_sets_and_steps_can_be_asked_for(run_copy, capsys):

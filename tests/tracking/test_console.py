@@ -110,6 +110,18 @@ def test_slow_progress_prints_lines_in_a_log(clock):
   assert out.file.getvalue() == 'reading: 2/5\nreading: 4/5\n'
 
 
+def test_a_slow_evaluation_of_a_run_prints_lines_in_a_log(clock, capsys):
+  out = screen(is_terminal=False)
+  for display in (
+    console.TrainConsole(5, console=out, clock=clock),
+    console.TrainConsole(5, enabled=False, clock=clock),
+  ):
+    for _ in display.progress(range(5), 'eval validation', total=5):
+      clock.now += 6.0
+  expected = 'eval validation: 2/5\neval validation: 4/5\n'
+  assert out.file.getvalue() == expected and capsys.readouterr().out == ''
+
+
 def test_table_aligns_numbers_and_keeps_brackets():
   out = screen(is_terminal=False)
   rows = [('[best]', 1.23456, 12), ('bz2', 10.0, 3_456)]

@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import types
 
+import numpy as np
 import pytest
 
-from gpt_jax.core.errors import CheckpointError, ConfigError, DataError
+from gpt_jax.core.errors import CheckpointError, ConfigError, DataError, note_once
+from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.train import score_run
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -48,6 +51,36 @@ def test_baselines_and_the_model_are_ranked_best_first(report):
   assert nats == sorted(nats)
   own = dict((name, value) for name, value, _ in rows)['this model']
   assert float(own) == pytest.approx(report.sets['validation']['loss'], abs=1e-4)
+
+
+class Text:
+  """A dataset of one store, `seq_len` 4, whose tokens are their places."""
+
+  num_tokens, stores = 1001, {'': TokenStore(np.arange(1001), np.array([0, 1001]))}
+
+  def __len__(self):
+    return 250
+
+  def spans(self, n):
+    return '', [(4 * n, 4 * n + 5)]
+
+
+@pytest.mark.parametrize(
+  'max_batches, limit, train, scored',
+  [(0, 0, 1001, 1001), (5, 0, 1001, 41), (0, 300, 300, 300), (5, 300, 300, 41)],
+)
+def test_baselines_read_no_more_than_is_said(max_batches, limit, train, scored, capsys):
+  note_once.cache_clear()
+  cfg = types.SimpleNamespace(max_batches=max_batches, batch_size=2)
+  train_N, eval_N = score_run.baseline_text(Text(), Text(), cfg, limit)
+  assert (len(train_N), len(eval_N)) == (train, scored)
+  assert eval_N.tolist() == list(range(scored))
+  stretches = np.split(train_N, np.flatnonzero(np.diff(train_N) != 1) + 1)
+  assert train_N[0] == 0 and train_N[-1] == 1000
+  assert len(stretches) == (1 if train == 1001 else score_run.NUM_STRETCHES)
+  said = capsys.readouterr().err
+  assert (f'learn from {train} of 1,001' in said) == (train < 1001)
+  assert (f'are scored on {scored} of 1,001' in said) == (scored < 1001)
 
 
 def test_an_earlier_step_can_be_scored(report, finished_run):

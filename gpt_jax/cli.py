@@ -5,7 +5,6 @@ Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 stora
 """
 
 import argparse
-import difflib
 import importlib
 import os
 import signal
@@ -13,7 +12,7 @@ import sys
 from typing import Any
 
 from gpt_jax import __version__
-from gpt_jax.commands import COMMANDS
+from gpt_jax.commands import COMMANDS, mistakes
 from gpt_jax.core.errors import AbortedStart, Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -129,9 +128,6 @@ class _Parser(argparse.ArgumentParser):
   def error(self, message):
     raise UserError(f'{message}\nSee {self.prog} --help.')
 
-  def flags(self):
-    return [flag for action in self._actions for flag in action.option_strings]
-
   def refuse_typos(self, argv):
     """Raises UserError for the first unknown command or flag, naming the nearest one.
 
@@ -139,21 +135,9 @@ class _Parser(argparse.ArgumentParser):
     """
     (found,) = (a.choices for a in self._actions if a.dest == 'command')
     commands: dict[str, Any] = dict(found or {})  # type checkers know no mapping there
-    name = argv[0] if argv and not argv[0].startswith('-') else None
-    if name not in (None, *commands):
-      self.error(f'unknown command {name!r}{_hint(name, commands)}')
-    parser = commands[name] if name else self
-    for word in argv:
-      flag = word.split('=')[0]
-      if flag.startswith('--') and flag not in parser.flags():
-        owners = [other for other in commands if flag in commands[other].flags()]
-        hint = f' of {name}; it belongs to {", ".join(owners)}' if owners else None
-        parser.error(f'unknown flag {flag}{hint or _hint(flag, parser.flags())}')
-
-
-def _hint(typed, known):
-  found = difflib.get_close_matches(typed, known, n=1, cutoff=0.7)
-  return f'; did you mean {found[0]}?' if found else ''
+    if mistake := mistakes.find(argv, self, commands):
+      parser, text = mistake
+      parser.error(text)
 
 
 def _parser():

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from gpt_jax import configs
+from gpt_jax.commands import mistakes
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.workdir import files
 
@@ -74,7 +75,7 @@ def refuse_overrides(overrides):
 def add_config_overrides(parser):
   group = parser.add_argument_group('any field of the config')
   group.add_argument(
-    '--config.SECTION.FIELD=VALUE',
+    mistakes.OVERRIDES,
     dest='unused_override',
     action='store_true',
     help='such as --config.train.steps=500; configs/base.py explains every field',

@@ -63,11 +63,21 @@ def unknown(dotted, name, node, field=None):
     is_part = field not in (None, dotted)  # there, data fields go without the `data.`
     new = new.removeprefix('data.') if is_part else new
     return Problem(dotted, f': renamed; it is {new} now')
+  if dotted == name and (found := fields_named(name)):  # without its section
+    return Problem(dotted, f': unknown key; did you mean {" or ".join(found)}?')
   hint = nearest(name, node)
   known = (
     f'did you mean {hint!r}?' if hint else f'known here: {", ".join(sorted(node))}'
   )
   return Problem(dotted, f': unknown key; {known}')
+
+
+def fields_named(name):
+  """Returns the dotted fields of a Config whose name or last part is `name`."""
+  found = [name] if _annotation(Config, name) else []
+  for section in typing.get_type_hints(Config):
+    found += [f'{section}.{name}'] * (name in _hints(Config, [section]))
+  return found
 
 
 def _annotation(cls, key):

@@ -26,7 +26,7 @@ def test_a_run_prints_its_setup_its_progress_and_the_next_step(tmp_path, capsys)
   assert 'eval validation' in out
   # A shell reads back what is printed.
   (line,) = (line for line in out.splitlines() if line.startswith('next: '))
-  workdir = f'--workdir={tmp_path}/a \'run\''
+  workdir = f"--workdir={tmp_path}/a 'run'"
   assert shlex.split(line)[1:4] == ['gpt-jax', 'eval', workdir]
 
 

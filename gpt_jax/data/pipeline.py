@@ -153,6 +153,7 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
       append_eos=part.append_eos,
       cache_dir=part.cache_dir or cache_dir,
       max_corrupt_records=part.max_corrupt_records,
+      with_bytes=for_eval,
     )
     fingerprint |= _member_fingerprint(name, part, source, weight)
     if store.skipped:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpt_jax.core.errors import DataError, require_extra
 from gpt_jax.data import encodings
-from gpt_jax.data.tokenizer import Tokenizer
+from gpt_jax.data.tokenizer import Tokenizer, bytes_between
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -15,7 +15,7 @@ class SentencePieceTokenizer(Tokenizer):
 
   `byte_lengths` counts the bytes of each piece's surface form, the space marker as one.
   Against the text this is off by the space that most models prepend, and by what their
-  normalization (NFKC, merged spaces) changed.
+  normalization (NFKC, merged spaces) changed; `encode_with_bytes` is not.
   """
 
   name, model_file = 'sentencepiece', 'sentencepiece.model'
@@ -55,6 +55,24 @@ class SentencePieceTokenizer(Tokenizer):
     contents = [encodings.encode(text, 'the text') for text in texts]
     encoded = self._model.encode(contents, num_threads=os.cpu_count() or 1)
     return [np.array(ids, np.int32) for ids in encoded]
+
+  def encode_with_bytes(self, texts):
+    texts = list(texts)
+    for text in texts:
+      encodings.encode(text, 'the text')
+    return [
+      (np.array(ids, np.int32), bytes_between(text, ends))
+      for text, (ids, ends) in zip(texts, self._with_ends(texts), strict=True)
+    ]
+
+  def _with_ends(self, texts):
+    """Returns [(ids, ends in characters)]; versions of the package differ in how."""
+    threads = os.cpu_count() or 1
+    if hasattr(self._model, 'EncodeAsOffsetMapping'):
+      found = self._model.EncodeAsOffsetMapping(texts, num_threads=threads)
+      return [(one['ids'], [end for _, end in one['offsets']]) for one in found]
+    found = self._model.encode(texts, out_type='immutable_proto', num_threads=threads)
+    return [([p.id for p in one.pieces], [p.end for p in one.pieces]) for one in found]
 
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids])

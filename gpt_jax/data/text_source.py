@@ -6,8 +6,8 @@ from gpt_jax.data import encodings, splits
 from gpt_jax.data.source import Source
 
 _PIECE_BYTES = 1 << 20
-# No pre-tokenizer of the GPT family has a token that spans this position, so the parts
-# of a text that is cut here have the tokens of the text.
+# Most tokenizers have no token across this position, so that what is learned from pieces
+# (bpe) is what would be learned from the text. `long_texts.py` tokenizes them as one.
 _SAFE_CUT = re.compile(r'\w(?=[ \n])')
 
 
@@ -68,8 +68,7 @@ class TextSource(Source):
   def pieces(self, i):
     """Yields document `i` as strings of about a million characters.
 
-    Tokenized one by one (bytes, characters, byte-level BPE) they give the tokens of the
-    document. Raises DataError for bytes that are not UTF-8.
+    Raises DataError for bytes that are not UTF-8.
     """
     index = self._documents()[i]
     document = self._corpus.document(index)

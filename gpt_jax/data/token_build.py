@@ -2,42 +2,53 @@
 
 import array
 import contextlib
+import itertools
 import json
 import logging
 import sys
 import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import checksums, documents, fields
+from gpt_jax.data import checksums, documents, fields, long_texts
 
 _BATCH_CHARS = 8 << 20  # text in memory at once
 _REPORT_SECONDS = 10.0  # between lines, where there is no terminal
 
 
-def write(source, tokenizer, append_eos, folder, show_progress):
-  """Writes tokens, offsets, fields, their checksums and meta.json into `folder`."""
+def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=False):
+  """Writes tokens, offsets, fields, their checksums and meta.json into `folder`.
+
+  `with_bytes`: with the field `bytes`, how many of the text each token accounts for.
+  """
   fields.check(source.fields)
+  names = (*source.fields, *(('bytes',) if with_bytes else ()))
   dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
   end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
   offsets, started = array.array('q', [0]), time.monotonic()
   with (
     _progress(source, show_progress) as advance,
-    _Files(folder, dtype, source.fields) as files,
+    _Files(folder, dtype, names) as files,
   ):
     lengths = []  # of the pieces of the present document
-    for number, is_last, piece, ids in _encoded(source, tokenizer, advance):
+    encoded = _encoded(source, tokenizer, advance, with_bytes)
+    for number, is_last, piece, ids, num_bytes in encoded:
       position = files.num_tokens - offsets[-1]
       _check_range(ids, tokenizer, source, number, position)
       files.add_tokens(ids)
+      if with_bytes:
+        files.add_bytes(tokenizer.byte_lengths[ids] if num_bytes is None else num_bytes)
       if source.fields:  # texts without are not kept until their document ends
         lengths.append((piece, len(ids)))
       if is_last and files.num_tokens > offsets[-1]:
         files.add_tokens(np.array(end, dtype))
-        files.add_fields(lengths, bool(end))
+        if with_bytes:
+          files.add_bytes(np.zeros(len(end)))
+        files.add_fields(source.fields, lengths, bool(end))
         offsets.append(files.num_tokens)
       if is_last:
         lengths = []
@@ -54,7 +65,7 @@ def write(source, tokenizer, append_eos, folder, show_progress):
     'tokenizer': tokenizer.fingerprint,
     'append_eos': append_eos,
     'skipped': list(source.skipped.values()),
-    'fields': {name: fields.field(name).dtype.__name__ for name in source.fields},
+    'fields': {name: fields.field(name).dtype.__name__ for name in names},
     'crc32': {'offsets.bin': zlib.crc32(offsets.tobytes()), **files.write_checksums()},
   }
   meta['self_crc32'] = crc32_of(meta)
@@ -91,8 +102,12 @@ class _Files:
     self._files['tokens'].write(ids.astype(self._dtype).tobytes())
     self.num_tokens += len(ids)
 
-  def add_fields(self, lengths, has_end):
-    for name in self._files.keys() - {'tokens'}:
+  def add_bytes(self, num_bytes):
+    dtype = fields.field('bytes').dtype
+    self._files['bytes'].write(num_bytes.astype(dtype).tobytes())
+
+  def add_fields(self, names, lengths, has_end):
+    for name in names:
       values = documents.aligned(name, lengths, has_end)
       self._files[name].write(values.tobytes())
 
@@ -122,44 +137,75 @@ def _check_range(ids, tokenizer, source, document, position):
     )
 
 
-def _encoded(source, tokenizer, advance):
-  """Yields (document, whether its last piece, Piece, ids)."""
-  for batch in _batches(source, tokenizer):
-    texts = [p.content for _, _, p in batch if isinstance(p.content, str)]
+def _encoded(source, tokenizer, advance, with_bytes):
+  """Yields (document, whether its last part, Piece, ids, their bytes or None)."""
+  for batch, is_long in _batches(source, tokenizer):
+    if is_long:
+      ((number, pieces),) = batch
+      yield from _encoded_long(source, tokenizer, number, pieces, advance)
+      continue
+    texts = [
+      piece.content
+      for _, pieces in batch
+      for piece in pieces
+      if isinstance(piece.content, str)
+    ]
     try:
-      encoded = iter(tokenizer.encode_batch(texts))
+      encoded = iter(_encode(tokenizer, texts, with_bytes))
     except DataError as error:
       raise DataError(
         f'{_named(source)}, documents from {batch[0][0]}: {error}'
       ) from error
-    for document, is_last, piece in batch:
-      ids = piece.content
-      yield document, is_last, piece, next(encoded) if isinstance(ids, str) else ids
+    for number, pieces in batch:
+      for i, piece in enumerate(pieces, start=1):
+        is_text = isinstance(piece.content, str)
+        ids, num_bytes = next(encoded) if is_text else (piece.content, None)
+        yield number, i == len(pieces), piece, ids, num_bytes
+        advance(piece.content)
+
+
+def _encode(tokenizer, texts, with_bytes):
+  if with_bytes:
+    return tokenizer.encode_with_bytes(texts)
+  return [(ids, None) for ids in tokenizer.encode_batch(texts)]
+
+
+def _encoded_long(source, tokenizer, number, pieces, advance):
+  def read():
+    for piece in pieces:
+      yield piece.content
       advance(piece.content)
 
+  place = f'{_named(source)}, {source.place(number) or f"document {number}"}'
+  whole = documents.Piece('')
+  for ids, num_bytes in long_texts.encode(tokenizer, read(), place):
+    yield number, False, whole, ids, num_bytes
+  yield number, True, whole, np.zeros(0, np.int32), np.zeros(0, np.int32)
 
-def _batches(source, tokenizer):
-  """Yields lists of (document, whether its last piece, Piece) of about 8 MB."""
+
+def _batches(source, tokenizer) -> Iterator[tuple[list[tuple[int, Any]], bool]]:
+  """Yields ([(document, its Pieces), ...] of about 8 MB, whether it is a long text).
+
+  A text that comes in pieces is one by itself, its Pieces an iterator.
+  """
   batch, size = [], 0
-  for document, is_last, piece in _pieces(source, tokenizer):
-    batch.append((document, is_last, piece))
-    size += len(piece.content)
+  for number in range(len(source)):
+    pieces = documents.pieces(source, number, tokenizer)
+    start = list(itertools.islice(pieces, 2))
+    if len(start) == 2 and not source.fields:
+      if batch:
+        yield batch, False
+      yield [(number, itertools.chain(start, pieces))], True
+      batch, size = [], 0
+      continue
+    whole = [*start, *pieces]
+    batch.append((number, whole))
+    size += sum(len(piece.content) for piece in whole)
     if size >= _BATCH_CHARS:
-      yield batch
+      yield batch, False
       batch, size = [], 0
   if batch:
-    yield batch
-
-
-def _pieces(source, tokenizer) -> Iterator[tuple[int, bool, documents.Piece]]:
-  for document in range(len(source)):
-    waiting = None
-    for piece in documents.pieces(source, document, tokenizer):
-      if waiting is not None:
-        yield document, False, waiting
-      waiting = piece
-    if waiting is not None:
-      yield document, True, waiting
+    yield batch, False
 
 
 @contextlib.contextmanager

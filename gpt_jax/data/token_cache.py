@@ -79,18 +79,21 @@ class TokenStore:
 
 
 def open_tokens(
-  source, tokenizer, *, append_eos, cache_dir, max_corrupt_records=0, show_progress=True
-):
+  source, tokenizer, *, append_eos, cache_dir, max_corrupt_records=0,
+  show_progress=True, with_bytes=False,
+):  # fmt: skip
   """Returns the `TokenStore` of `source` under `tokenizer`, built where it is missing.
 
-  Documents without text are left out. Raises DataError when no token is left, a token
+  `with_bytes`: with the field `bytes`, the bytes of the text that each token accounts
+  for, where `byte_lengths` of the tokenizer are not exact. Documents without text are left out. Raises DataError when no token is left, a token
   lies outside the vocabulary, the files are damaged or more than `max_corrupt_records`
   records were left out; StorageError when `cache_dir` cannot be written.
   """
-  key = _key(source, tokenizer, append_eos)
+  with_bytes &= not tokenizer.has_exact_bytes and 'bytes' not in source.fields
+  key = _key(source, tokenizer, append_eos, with_bytes)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
   if not os.path.exists(folder):  # unlike Path.exists, False where a name is too long
-    _build(source, tokenizer, append_eos, folder, show_progress)
+    _build(source, tokenizer, append_eos, folder, show_progress, with_bytes)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])
   if len(skipped) > max_corrupt_records:
@@ -146,19 +149,20 @@ def _mapped(path, dtype, length):
   return values
 
 
-def _key(source, tokenizer, append_eos):
+def _key(source, tokenizer, append_eos, with_bytes):
   described = [_FORMAT, source.fingerprint, tokenizer.fingerprint, append_eos]
-  if source.fields:
-    described.append(list(source.fields))
+  if source.fields or with_bytes:
+    described.append([*source.fields, *(['bytes'] if with_bytes else [])])
   return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _build(source, tokenizer, append_eos, folder, show_progress):
+def _build(source, tokenizer, append_eos, folder, show_progress, with_bytes):
   # Under another name, then renamed: two processes may build the same folder at once.
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   try:
     fresh.mkdir(parents=True)
-    token_build.write(source, tokenizer, append_eos, fresh, show_progress)
+    options = dict(show_progress=show_progress, with_bytes=with_bytes)
+    token_build.write(source, tokenizer, append_eos, fresh, **options)
     fresh.rename(folder)
   except OSError as error:
     # Another process may have been first: then its files are the same as ours.

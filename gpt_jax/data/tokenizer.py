@@ -1,6 +1,5 @@
 """The base class of all tokenizers; `tokenizers.py` builds, saves and loads them."""
 
-import codecs
 import functools
 import hashlib
 import json
@@ -24,6 +23,8 @@ class Tokenizer:
   eos_id: int | None = None
   token_bytes: list[bytes]  # UTF-8 that each id stands for; b'' for special tokens
   model_file: str | None = None
+  # Whether the `byte_lengths` of the tokens of any text add up to the text's bytes.
+  has_exact_bytes: bool = False
   # Name -> id of the tokens that no text is encoded as.
   special_tokens: Mapping[str, int] = MappingProxyType({})
 
@@ -43,6 +44,32 @@ class Tokenizer:
   def encode_batch(self, texts):
     return [self.encode(text) for text in texts]
 
+  def encode_with_bytes(self, texts):
+    """Returns (ids, int32 [n]: the bytes of the text that each accounts for) of each.
+
+    The bytes add up to those of the text, whatever a normalizer did to it; what became
+    no token goes with the next one, at the end with the last one.
+    """
+    encoded = zip(texts, self.encode_batch(texts), strict=True)
+    return [(ids, self._fit(text, self.byte_lengths[ids])) for text, ids in encoded]
+
+  def _fit(self, text, num_bytes):
+    if self.has_exact_bytes or not len(num_bytes):
+      return num_bytes
+    total = len(text.encode())
+    ends = np.minimum(np.cumsum(num_bytes), total)
+    ends[-1] = total
+    return np.diff(ends, prepend=0).astype(np.int32)
+
+  def may_change(self, ids):
+    """Returns whether the text of `ids` may become another one when more follow."""
+    return False
+
+  @property
+  def joins_bytes(self):
+    """Whether `decode` joins the bytes of the ids."""
+    return type(self).decode is Tokenizer.decode
+
   def decode(self, ids):
     """Returns the text of `ids`; special tokens are left out, bad UTF-8 is U+FFFD."""
     return b''.join(self.bytes_of(i) for i in ids).decode('utf-8', 'replace')
@@ -58,7 +85,10 @@ class Tokenizer:
 
   @functools.cached_property
   def byte_lengths(self):
-    """int32 [vocab_size]: the UTF-8 bytes of text that each token stands for."""
+    """int32 [vocab_size]: the UTF-8 bytes of text that each token stands for.
+
+    Where they are not exact, evaluation counts those of `encode_with_bytes`.
+    """
     return np.array([len(piece) for piece in self.token_bytes], np.int32)
 
   @functools.cached_property
@@ -99,17 +129,20 @@ def known_size(size):
   return mark
 
 
-class StreamDecoder:
-  """Decodes ids one at a time into whole characters."""
+def bytes_between(text, ends):
+  """Returns int32 [n]: the bytes of `text` up to each end, from the one before on.
 
-  def __init__(self, tokenizer):
-    self._tokenizer = tokenizer
-    self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
+  `ends` are positions in characters, one a token; an end before an earlier one counts
+  as that one, and the last is the end of the text.
+  """
+  ends = np.maximum.accumulate(np.asarray(ends, np.int64))
+  if len(ends):
+    ends[-1] = len(text)
+  if not text.isascii():
+    code_points = np.frombuffer(text.encode('utf-32-le'), np.uint32)
+    sizes = sum((code_points >= first).astype(np.int64) for first in _LONGER_FROM)
+    ends = np.concatenate([[0], np.cumsum(sizes + 1)])[ends]
+  return np.diff(ends, prepend=0).astype(np.int32)
 
-  def push(self, token_id):
-    """Returns the characters that `token_id` completes, perhaps ''."""
-    return self._decoder.decode(self._tokenizer.bytes_of(int(token_id)))
 
-  def finish(self):
-    """Returns what is left at the end: U+FFFD for an incomplete character."""
-    return self._decoder.decode(b'', final=True)
+_LONGER_FROM = (0x80, 0x800, 0x10000)  # code points that take one byte more in UTF-8

@@ -23,6 +23,7 @@ class ByteTokenizer(Tokenizer):
   """The 256 bytes and an end token, 256."""
 
   name, vocab_size, eos_id = 'byte', 257, 256
+  has_exact_bytes = True
   token_bytes = [bytes([i]) for i in range(256)] + [b'']
   special_tokens = {END: 256}
 
@@ -35,6 +36,7 @@ class CharTokenizer(Tokenizer):
   """The distinct characters of the corpus in code-point order, without an end token."""
 
   name = 'char'
+  has_exact_bytes = True
 
   def __init__(self, characters):
     self.characters = ''.join(sorted(characters))
@@ -67,6 +69,7 @@ class IdsTokenizer(Tokenizer):
   """Ids of a synthetic language, shown as decimal numbers; they stand for no text."""
 
   name = 'ids'
+  has_exact_bytes = True  # of no text
 
   def __init__(self, vocab_size):
     self.vocab_size = vocab_size

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.tokenizer import StreamDecoder
+from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.sampling import GREEDY
 from gpt_jax.model import positions

@@ -236,7 +236,8 @@ def test_every_field_has_padding_that_means_nothing():
   assert pipeline.declared_fields(config(source='jsonl', prompt_field='q')) == (
     'loss_mask',
   )
-  assert set(fields.FIELDS) == {'loss_mask', 'labels'}
+  assert set(fields.FIELDS) == {'loss_mask', 'labels', 'bytes'}
+  assert fields.padding('bytes') == 0
   assert sources.SOURCES['jsonl'].fields(config(label_field='c')) == ('labels',)
 
 

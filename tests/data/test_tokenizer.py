@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data.tokenizer import DEFINITION, StreamDecoder, Tokenizer
+from gpt_jax.data.tokenizer import DEFINITION, Tokenizer
 
 
 class Halves(Tokenizer):
@@ -66,15 +66,3 @@ def test_it_is_saved_as_a_definition_and_a_model_file(tmp_path):
     'request': {'name': 'halves'},
   }
   assert (folder / 'halves.bin').read_bytes() == b'model'
-
-
-def test_a_stream_waits_for_the_second_half_of_a_character():
-  stream = StreamDecoder(Halves())
-  assert [stream.push(i) for i in (2, 0, 1, 3)] == ['a', '', '\u00e9', '']
-  assert stream.finish() == ''
-
-
-def test_half_a_character_at_the_end_becomes_u_fffd():
-  stream = StreamDecoder(Halves())
-  assert stream.push(2) + stream.push(0) == 'a'
-  assert stream.finish() == '\ufffd'

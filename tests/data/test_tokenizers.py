@@ -9,7 +9,7 @@ from configs import base
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data import tokenizers
-from gpt_jax.data.tokenizer import StreamDecoder
+from gpt_jax.data.stream_decoder import StreamDecoder
 
 TEXTS = [
   'Hello world, 你好 — naïve café!\n\n  Two  spaces,\ttabs; <|endoftext|> and 🙂👩‍🚀.',
@@ -101,21 +101,6 @@ def test_bpe_trains_the_requested_vocabulary_and_shortens_text():
   assert build('bpe', vocab_size=300).fingerprint == tokenizer.fingerprint
   with pytest.raises(ConfigError, match='tokenizer.vocab_size=256.*at least 257'):
     build('bpe', vocab_size=256)
-
-
-def test_bpe_of_pieces_equals_bpe_of_the_document(tmp_path, monkeypatch):
-  from gpt_jax import data as sources
-  from gpt_jax.data import text_source
-
-  monkeypatch.setattr(text_source, '_PIECE_BYTES', 64)
-  (tmp_path / 'a.txt').write_text(''.join(TEXTS), encoding='utf-8')
-  fields = {'data.source': 'text', 'data.path': str(tmp_path), 'data.split': 'all'}
-  source = sources.make_source(load.resolve(base.get_config(), fields).data)
-  pieces = list(source.pieces(0))
-  assert len(pieces) > 10
-  tokenizer = build('bpe', vocab_size=400)
-  joined = np.concatenate(tokenizer.encode_batch(pieces))
-  np.testing.assert_array_equal(joined, tokenizer.encode(''.join(TEXTS)))
 
 
 def test_a_workdir_returns_its_saved_tokenizer(tmp_path):
@@ -219,6 +204,7 @@ def test_sentencepiece_round_trip_and_keeping(shared_data, tmp_path):
   assert tokenizer.vocab_size == 32101 and tokenizer.decode(ids) == text
   # One byte more: the space in front of the first word.
   assert tokenizer.byte_lengths[ids].sum() == len(text) + 1
+  assert tokenizer.encode_with_bytes([text])[0][1].sum() == len(text)
   assert tokenizer.eos_id is not None and tokenizer.byte_lengths[tokenizer.eos_id] == 0
   again = build('sentencepiece', tmp_path, path='')
   assert again.fingerprint == tokenizer.fingerprint

@@ -106,7 +106,7 @@ def get_config():
   data.append_eos = True  # end each document with the tokenizer's end token
   data.shuffle = True
   data.seed = None  # None: seed
-  data.cache_dir = ''  # of tokenized data; '': in the workdir
+  data.cache_dir = ''  # of tokens and learned tokenizers, shared; '': in the workdir
   data.prefetch_batches = 2
   data.max_corrupt_records = 0  # records to skip, at most, before stopping
   data.warn_after_seconds = 60.0  # without a batch ...

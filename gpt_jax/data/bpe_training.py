@@ -18,6 +18,11 @@ _REPORT_SECONDS = 10.0
 _WAIT_SECONDS = 0.2
 
 
+def fingerprint():
+  """Returns what decides the merges besides the texts: ours, and the library's."""
+  return f'{GPT2_PATTERN} {MAX_PART_CHARS} {library.__version__}'
+
+
 def learn(texts, vocab_size, special_tokens):
   """Returns a `tokenizers.Tokenizer` with the merges of `texts`, and no decoder.
 

@@ -5,6 +5,7 @@ of hosts, on microbatches or on interruptions, and n is all there is to save.
 """
 
 import dataclasses
+import os
 
 import grain
 import numpy as np
@@ -249,13 +250,14 @@ def _check_vocabulary(source, tokenizer, data):
 
 
 def open_tokenizer(
-  tokenizer_config, data, *, workdir=None, held_out=(), inherited=None
+  tokenizer_config, data, *, workdir=None, held_out=(), inherited=None, cache_dir=''
 ):
   """Returns the tokenizer of a run, trained on its data where it has to be.
 
   A synthetic source brings its own vocabulary: ids. `bpe` is trained on `data` alone.
   `char` takes the set of characters of the `held_out` DataConfigs too, so that
-  evaluation knows them. `inherited`: as in `tokenizers.build`.
+  evaluation knows them. `inherited`: as in `tokenizers.build`. `cache_dir`: where runs
+  share what they have learned; '': nowhere.
   """
   parts = [part for part, _ in members(data).values()]
   made = [sources.make_source(part) for part in parts]
@@ -273,4 +275,8 @@ def open_tokenizer(
       for i in range(len(source)):
         yield from documents.texts(source, i)
 
-  return tokenizers.build(tokenizer_config, texts, workdir, inherited)
+  shared = None
+  if cache_dir:
+    key = tokenizers.learning_key(tokenizer_config, [one.fingerprint for one in made])
+    shared = os.path.join(cache_dir, f'tokenizer-{key}')
+  return tokenizers.build(tokenizer_config, texts, workdir, inherited, shared)

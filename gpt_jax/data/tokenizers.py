@@ -5,6 +5,7 @@ is written once: under another tokenizer the ids of a run would mean something e
 """
 
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -13,9 +14,9 @@ import uuid
 
 import numpy as np
 
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError, DataError, StorageError
 from gpt_jax.core.registry import lookup
-from gpt_jax.data import bpe, encodings, sentencepieces
+from gpt_jax.data import bpe, bpe_training, encodings, sentencepieces
 from gpt_jax.data.tokenizer import DEFINITION, END, Tokenizer, known_size
 
 
@@ -119,12 +120,18 @@ TOKENIZERS = {
 }
 
 
-def build(cfg, texts, workdir=None, inherited=None):
+LEARNED = ('bpe', 'char')
+"""Names of tokenizers whose content comes from the texts."""
+
+
+def build(cfg, texts, workdir=None, inherited=None, shared=None):
   """Returns the tokenizer in `workdir/tokenizer`; else a new one, saved there.
 
   `texts() -> iterable` gives the texts to train on (char, bpe). Without a workdir
   nothing is saved. `inherited`: the folder of another run's, taken instead of a new
-  one. Raises ConfigError when the saved one is not what `cfg` asks for.
+  one. `shared`: a folder where runs that learn from the same texts keep what they
+  learned; a run takes it from there. Raises ConfigError when the saved one is not what
+  `cfg` asks for, StorageError when `shared` cannot be written.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
   if workdir is None or cfg.name not in TOKENIZERS:
@@ -140,10 +147,40 @@ def build(cfg, texts, workdir=None, inherited=None):
   if cfg.name in ('bpe', 'ids'):
     request['vocab_size'] = cfg.vocab_size
   if not (folder / DEFINITION).exists():
-    made = _inherit(inherited, cfg, request) or make(cfg, texts)
+    made = _inherit(inherited, cfg, request)
+    if made is None and shared is not None and cfg.name in LEARNED:
+      made = _learn_once(shared, lambda: make(cfg, texts), request)
+    made = made or make(cfg, texts)
     _save_once(made, folder, request)
   _check_request(folder, request)
   return load(folder)
+
+
+def learning_key(cfg, fingerprints):
+  """Returns a hash of all that decides what is learned from sources' texts."""
+  described = [cfg.name, cfg.vocab_size, bpe_training.fingerprint(), *fingerprints]
+  return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _learn_once(folder, learn, request):
+  """Returns the tokenizer kept in `folder`, learned and kept now where there is none."""
+  folder = pathlib.Path(folder)
+  if not (folder / DEFINITION).exists():
+    made = learn()
+    try:
+      _save_once(made, folder, request | {'fingerprint': made.fingerprint})
+    except OSError as error:
+      raise StorageError(
+        f'data.cache_dir: cannot write {folder}: {error.strerror}; set it to a folder'
+        ' that can be written and has free space.'
+      ) from error
+  found = load(folder)
+  if _read_definition(folder)['request'].get('fingerprint') != found.fingerprint:
+    raise DataError(
+      f'{folder}: not as written. It is a copy: delete it, and the next start learns it'
+      ' again.'
+    )
+  return found
 
 
 def _save_once(tokenizer, folder, request):

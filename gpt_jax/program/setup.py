@@ -101,6 +101,7 @@ def open_tokenizer(config, workdir):
       config.data,
       workdir=workdir.path,
       inherited=inherited,
+      cache_dir=config.data.cache_dir,
       held_out=[_eval_data(config, name) for name in config.eval.sets],
     )
 

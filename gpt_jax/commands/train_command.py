@@ -83,7 +83,7 @@ def _train(args, overrides):
   values = load_file(args.config) if args.config else saved
   from gpt_jax.program import setup
 
-  config = setup.resolve(values, overrides)
+  config = setup.resolve(values, overrides, saved=saved)
   setup.check_plan(config)
   from gpt_jax.parallel import multihost
 

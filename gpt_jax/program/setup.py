@@ -9,7 +9,7 @@ from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import device_memory, horizon, init_rules
+from gpt_jax.program import carry, device_memory, horizon, init_rules
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.workdir import files
@@ -62,8 +62,12 @@ RULES = (
 rules that entries declare (`registry.entry`)."""
 
 
-def resolve(values, overrides=None, must_import=True):
-  """Returns the Config of a ConfigDict or dict plus overrides; see `load.resolve`."""
+def resolve(values, overrides=None, must_import=True, saved=None):
+  """Returns the Config of a ConfigDict or dict plus overrides; see `load.resolve`.
+
+  `saved`: as in `carry.carry_along`, by which other fields follow the overrides.
+  """
+  overrides = carry.carry_along(values, overrides or {}, saved)
   return load.resolve(values, overrides, REGISTRIES, RULES, must_import)
 
 

@@ -95,8 +95,8 @@ CONFLICTS = {
     dict(schedule__decay_steps=None),
   ),
   'two budgets': (
-    dict(train__tokens=5), ['train.steps=1000', 'train.tokens=5', 'exactly one'],
-    dict(train__steps=None),
+    dict(train__steps=1000, train__tokens=5),
+    ['train.steps=1000', 'train.tokens=5', 'exactly one'], dict(train__steps=None),
   ),
   'no budget': (
     dict(train__steps=None), ['train.steps=None', 'exactly one'], dict(train__steps=1),

@@ -74,8 +74,9 @@ def test_all_problems_are_reported_together():
 
 def test_conflicts_are_reported_together_too():
   text = problem(
-    model__num_heads=3, model__num_kv_heads=2, train__tokens=5, train__grad_accum=7
-  )
+    model__num_heads=3, model__num_kv_heads=2, train__steps=9, train__tokens=5,
+    train__grad_accum=7,
+  )  # fmt: skip
   assert text.startswith('4 problem(s)')
 
 

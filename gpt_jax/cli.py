@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from gpt_jax import __version__
-from gpt_jax.commands import COMMANDS, mistakes
+from gpt_jax.commands import COMMANDS, host, mistakes
 from gpt_jax.core.errors import AbortedStart, Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -183,3 +183,4 @@ def _quiet_libraries():
   # The start-up messages of XLA and absl.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('ABSL_MIN_LOG_LEVEL', '2')
+  host.skip_absent_tpu()

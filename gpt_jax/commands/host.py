@@ -1,6 +1,9 @@
 """The host of this process, without jax: its accelerator and its malloc."""
 
 import ctypes
+import glob
+import importlib.metadata
+import importlib.util
 import os
 import platform
 
@@ -42,8 +45,29 @@ def tune_malloc():
 
 def accelerator():
   """Returns (extra, name) of an accelerator that the system shows, or None."""
-  if os.path.exists('/dev/nvidia0'):
+  if any(map(glob.glob, ('/dev/nvidia[0-9]*', '/dev/nvidiactl', '/dev/dxg'))):
     return 'cuda', 'an NVIDIA GPU'
-  if os.path.exists('/dev/accel0') or os.path.exists('/dev/vfio/0'):
+  if glob.glob('/dev/accel[0-9]*') or glob.glob('/dev/vfio/[0-9]*'):
     return 'tpu', 'a TPU'
   return None
+
+
+def skip_absent_tpu():
+  """Keeps jax from loading libtpu where no TPU is; call it before jax is imported.
+
+  It is there for `gpt-jax plan`. Any other command would print its errors first.
+  """
+  chosen = ('JAX_PLATFORMS', 'JAX_FORCE_TPU_INIT')
+  if any(map(os.environ.get, chosen)) or importlib.util.find_spec('libtpu') is None:
+    return
+  extra, _ = accelerator() or ('', '')
+  plugins = [
+    point.name for point in importlib.metadata.entry_points(group='jax_plugins')
+  ]
+  if extra == 'tpu' or not all('cuda' in name for name in plugins):
+    return
+  # Named, a backend that is missing is an error: only those that are sure to be here.
+  if not extra:
+    os.environ['JAX_PLATFORMS'] = 'cpu'
+  elif plugins:
+    os.environ['JAX_PLATFORMS'] = 'cuda,cpu'

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -66,3 +67,40 @@ def test_malloc_is_not_tuned_where_an_accelerator_computes(monkeypatch):
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setattr(host, 'accelerator', lambda: ('cuda', 'an NVIDIA GPU'))
   assert not host.tune_malloc()
+
+
+@pytest.mark.parametrize(
+  'here, plugins, platforms',
+  [
+    (None, [], 'cpu'),
+    (None, ['xla_cuda13'], 'cpu'),
+    (('cuda', ''), ['xla_cuda13'], 'cuda,cpu'),
+    (('cuda', ''), [], None),  # jax says that it lacks its plugin
+    (('tpu', ''), [], None),
+    (None, ['other'], None),
+  ],
+)
+def test_libtpu_is_left_alone_where_no_tpu_is(here, plugins, platforms, monkeypatch):
+  monkeypatch.delenv('JAX_PLATFORMS')
+  points = [types.SimpleNamespace(name=name) for name in plugins]
+  monkeypatch.setattr(host, 'accelerator', lambda: here)
+  monkeypatch.setattr(host.importlib.util, 'find_spec', lambda name: name)
+  monkeypatch.setattr(host.importlib.metadata, 'entry_points', lambda group: points)
+  host.skip_absent_tpu()
+  found = os.environ.pop('JAX_PLATFORMS', None)
+  monkeypatch.setenv('JAX_PLATFORMS', 'tpu')
+  host.skip_absent_tpu()
+  assert (found, os.environ['JAX_PLATFORMS']) == (platforms, 'tpu')
+
+
+@pytest.mark.extra
+def test_a_command_prints_nothing_of_libtpu(tmp_path):
+  pytest.importorskip('libtpu', reason='needs the extra [plan]')
+  kept = {k: v for k, v in os.environ.items() if k != 'JAX_PLATFORMS'}
+  # Without it a lock file of another process may end libtpu before it says anything.
+  environment = kept | {'ALLOW_MULTIPLE_LIBTPU_LOAD': '1'}
+  code = 'from gpt_jax import cli; cli._quiet_libraries(); import jax; jax.devices()'
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, env=environment
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

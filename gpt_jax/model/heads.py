@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core import registry
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model.initializers import truncated_normal, with_axes
+from gpt_jax.model.initializers import readout, truncated_normal, with_axes
 
 
 class LinearHead(nn.Module):
@@ -24,7 +24,7 @@ class LinearHead(nn.Module):
   def __call__(self, x_BTD):
     cfg, C = self.cfg, self.num_outputs
     # Few outputs: their axis is replicated on any mesh.
-    init = with_axes(truncated_normal(cfg.d_model**-0.5), 'embed', None)
+    init = with_axes(readout(cfg, cfg.d_model), 'embed', None)
     kernel_DC = self.param('kernel', init, (cfg.d_model, C), cfg.param_dtype)
     bias_C = self.param(
       'bias', with_axes(nn.initializers.zeros, None), (C,), cfg.param_dtype

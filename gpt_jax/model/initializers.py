@@ -47,9 +47,19 @@ def head(cfg):
   return nn.initializers.zeros if cfg.init == 'mup' else hidden(cfg, cfg.d_model)
 
 
+def readout(cfg, fan_in):
+  """Returns the initializer of a task head's matrix; muP: arXiv:2203.03466, table 3."""
+  return truncated_normal(1 / math.sqrt(fan_in * relative_width(cfg)))
+
+
 def output_multiplier(cfg):
   """Returns what logits are multiplied by: base width / width under muP, else 1."""
   return cfg.mup_base_width / cfg.d_model if cfg.init == 'mup' else 1.0
+
+
+def relative_width(cfg):
+  """Returns width / base width under muP, else 1: `optimizers/mup.py` has the rules."""
+  return cfg.d_model / cfg.mup_base_width if cfg.init == 'mup' else 1.0
 
 
 def truncated_normal(std):

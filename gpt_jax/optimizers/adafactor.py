@@ -7,10 +7,12 @@ import optax
 
 from gpt_jax.core import pytree
 from gpt_jax.optimizers.elementwise import one_rate
+from gpt_jax.optimizers.mup import by_width
 
 _STACKED = re.compile(r'(^|/)layers/')
 
 
+@by_width({'hidden': -0.5, 'query': -1}, shown={'query': 1})
 def make(cfg, names):
   """Returns Adafactor's direction, scaled by the RMS of each parameter.
 

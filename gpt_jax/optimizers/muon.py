@@ -11,12 +11,14 @@ import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from gpt_jax.core import pytree
+from gpt_jax.optimizers.mup import by_width
 
 _LAYER_KERNEL = re.compile(r'(^|/)layers(_\d+)?/(.*/)?kernel$')
 _FROM_HEADS = re.compile(r'attention/out/kernel$')  # [H, K, D]
 _TO_HEADS = re.compile(r'attention/(query|key|value)/kernel$')  # [D, H, K]
 
 
+@by_width({'readout': -1})
 def make(cfg, names):
   """Returns Muon's direction, with `muon_learning_rate` for the kernels of layers.
 

@@ -17,7 +17,7 @@ from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.evaluation import metrics as output_metrics
 from gpt_jax.evaluation.metrics import Metric
-from gpt_jax.model import positions
+from gpt_jax.model import initializers, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 from gpt_jax.optimizers import groups, post_update, schedules, trainable
@@ -130,12 +130,15 @@ def build_program(
 
 def _make_train_step(config, loss, objective, horizon, params, rules):
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
-  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params)
+  width = initializers.relative_width(config.model)
+  optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
+  names = [name for name, _ in pytree.named_leaves(params)]
+  rates = optimizers.metric_rates(config.optimizer, names, width)
   return step.TrainStep(
     loss=loss,
     objective=objective,
     optimizer=optimizer,
-    learning_rate=lambda step: config.optimizer.learning_rate * schedule(step),
+    learning_rates=lambda step: {n: rate * schedule(step) for n, rate in rates.items()},
     frozen=_frozen_names(config, params),
     post_update=post_update.make_post_update(config, params),
     grad_accum=config.train.grad_accum,

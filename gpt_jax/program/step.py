@@ -25,7 +25,7 @@ class TrainStep:
   loss: Loss
   objective: Objective
   optimizer: optax.GradientTransformation  # of the trainable parameters
-  learning_rate: Callable  # of a step, for the metrics
+  learning_rates: Callable  # of a step, by name, for the metrics
   frozen: frozenset[str]  # names of parameters without gradient
   post_update: Callable | None  # (params, those before, step) -> params
   grad_accum: int
@@ -61,7 +61,7 @@ class TrainStep:
       'objective': objective,
       'targets': sums.weight_sum,
       'grad_norm': grad_norm,
-      'learning_rate': self.learning_rate(state.step),
+      **self.learning_rates(state.step),
       'skipped': jnp.logical_not(is_good).astype(jnp.float32),
     }
     history = state.loss_history

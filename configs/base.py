@@ -54,7 +54,7 @@ def get_config():
   model.stochastic_depth = 0.0  # drop rate of the last layer; linearly from 0 before
   model.init = 'gpt2'  # N(0, init_std); fan_in: truncated, 1/sqrt(fan_in); mup
   model.init_std = 0.02
-  model.mup_base_width = 256  # muP: d_model at which the learning rate was tuned
+  model.mup_base_width = 256  # muP: d_model at which the rate was tuned; docs/mup.md
   # Rematerialization. full: recompute layers in the backward pass; dots: keep matmul
   # outputs; names: keep the costly ones (model/remat.py); auto: full on TPUs with
   # scan_layers, where it is also the fastest, else none.

@@ -72,7 +72,7 @@ def _clip(limit):
 
 
 def metric_rates(cfg, names, width):
-  """Returns {metric: peak rate}: `learning_rate`, and of kinds that muP treats apart."""
+  """Returns {metric: peak rate}: `learning_rate`, and of kinds that muP changes."""
   build = registry.lookup(OPTIMIZERS, cfg.name, 'optimizer.name')
   factors = mup.factors(build, cfg.name, width)
   rates = {

@@ -1,30 +1,15 @@
-"""Learning rates of muP: what the rate of each parameter is multiplied by with width.
+"""muP's learning rates: what the rate of each parameter is multiplied by with width.
 
 w is the width over the base width, `model.d_model / model.mup_base_width`. A rate found
-at the base width stays good at others when each parameter's own is multiplied by
-
-  kind     parameters                     init    output    adamw  lion  muon  adafactor  sgd
-  input    embeddings, learned positions  1                   1     1     1       1        w
-  vector   biases, scales of norms        1                   1     1     1       1        w
-  hidden   kernels in layers              w^-1/2             1/w   1/w    1     w^-1/2     1
-  query    the same, but zero at first    0                  1/w   1/w    1      1/w *     1
-  output   the language-model head        0       1/w         1     1     1       1        w
-  readout  heads of tasks                 w^-1               1/w   1/w   1/w      1       1/w
-
-`init` is of the standard deviation, `output` the multiplier of logits, which a tied
-embedding has too (`model/initializers.py`); scores are divided by the size of heads.
+at the base width stays good at others if each kind of parameter has its own power of w:
+docs/mup.md has the table, its sources and what it rests on in `model/initializers.py`.
 
 AdamW and SGD: arXiv:2203.03466, table 8, and table 3 for `readout`, which has no
-multiplier. Lion's updates have entries of one size, as Adam's: the same rates. Muon's
-have the spectral norm sqrt(max(1, fan-out / fan-in)), which is what feature learning
-asks for at any width (arXiv:2310.17813, condition 1); AdamW's rates apply to the rest.
-Adafactor multiplies by the RMS of the parameter, which carries w^-1/2 of the 1/w for
-`hidden` and all of it for `readout`; (*) a query begins at the floor of that RMS, 1e-3,
-so it is shown to Adafactor w times as large.
-
-Weight decay is not multiplied, in either mode: what a parameter decays to stays the
-same share of it (microsoft/mup multiplies the decay of its coupled AdamW by w). Clipping
-by the global norm rescales all gradients alike: without effect but on SGD.
+multiplier. Lion's entries have one size, as Adam's. Muon's updates have the spectral
+norm that arXiv:2310.17813, condition 1, asks for at any width. Adafactor multiplies by
+the RMS of the parameter, which carries w^-1/2 of the 1/w for `hidden` and all of it for
+`readout`; queries begin at the floor of that RMS, so they are shown w times as large.
+Weight decay is not multiplied.
 """
 
 import dataclasses
@@ -78,8 +63,8 @@ def kind(name):
 def factors(build, name, width):
   """Returns {kind: what its learning rates are multiplied by} at the relative `width`.
 
-  `build` is the entry `name` of OPTIMIZERS. Raises ConfigError for one without a WidthRule at
-  another than the base width.
+  `build` is the entry `name` of OPTIMIZERS. Raises ConfigError for one without a
+  WidthRule at another than the base width.
   """
   if width == 1:
     return dict.fromkeys(KINDS, 1.0)

@@ -9,12 +9,13 @@ import dataclasses
 import datetime
 import functools
 
+from gpt_jax import optimizers
 from gpt_jax.checkpoints import manager
 from gpt_jax.config import load
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
-from gpt_jax.model import flops
+from gpt_jax.model import flops, initializers
 from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, restore, setup, step_memory
@@ -164,9 +165,19 @@ def _introduce(session, origin, notes):
       session.console.note(line)
   for note in notes:
     session.console.note(note)
+  if (width := initializers.relative_width(program.config.model)) != 1:
+    session.console.note(_rates_of_mup(program, width))
   if program.frozen:
     session.console.note(_what_trains(program))
   session.console.note(compilation.describe_cache())
+
+
+def _rates_of_mup(program, width):
+  cfg, params = program.config.optimizer, program.abstract_state.params
+  names = [name for name, _ in pytree.named_leaves(params)]
+  rates = optimizers.metric_rates(cfg, names, width)
+  listed = ', '.join(f'{name} {rate:.3g}' for name, rate in rates.items())
+  return f'muP at {width:g} times the base width: {listed}'
 
 
 def _what_trains(program):

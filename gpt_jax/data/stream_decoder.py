@@ -2,6 +2,7 @@
 
 import codecs
 
+_CONTEXT = 64  # ids; enough for a character, and a word after many spaces
 _INCOMPLETE = '\ufffd'  # what `decode` makes of the beginning of a character
 
 
@@ -9,14 +10,16 @@ class StreamDecoder:
   """Decodes ids one at a time into whole characters.
 
   What the pieces join to is `decode` of all ids: also where spaces stand between tokens
-  (WordPiece, suffixes of words), or a first space is dropped.
+  (WordPiece, suffixes of words), or a first space is dropped. With a `context`, the ids
+  that come before, it is what they add to its text.
   """
 
-  def __init__(self, tokenizer):
+  def __init__(self, tokenizer, context=()):
     self._tokenizer = tokenizer
     self._bytes = codecs.getincrementaldecoder('utf-8')('replace')
-    self._ids = []  # the last few; those before `_shown` have been shown
-    self._shown = 0
+    # The last few; those before `_shown` have been shown.
+    self._ids = [int(i) for i in context][-_CONTEXT:]
+    self._shown = len(self._ids)
 
   def push(self, token_id):
     """Returns the characters that `token_id` completes, perhaps ''."""

@@ -40,19 +40,24 @@ def ngram_baselines(
   ]
 
 
-def compressor_baselines(train_bytes, eval_bytes, *, num_eval_tokens):
+def compressor_baselines(
+  train_bytes, eval_bytes, *, num_eval_tokens, bytes_in_eval=None
+):
   """Returns the Baselines `bz2` and `xz`: size(context + eval) - size(context).
 
   The context is the end of the training text, as far as the compressor can refer back:
   all of it for xz, as a rule; for bz2 what fits into one block with the evaluation
-  text, none when that fills a block by itself.
+  text, none when that fills a block by itself. `bytes_in_eval` is for texts that are
+  shorter than what they stand for, as decoded tokens may be; None: `len(eval_bytes)`.
   """
+  if bytes_in_eval is None:
+    bytes_in_eval = len(eval_bytes)
   costs = {
     'bz2': _added_bytes(bz2.compress, train_bytes, eval_bytes, BZ2_REACH_BYTES),
     'xz': _added_bytes(_xz, train_bytes, eval_bytes, XZ_REACH_BYTES),
   }
   return [
-    _baseline(name, 8 * math.log(2) * added, num_eval_tokens, len(eval_bytes))
+    _baseline(name, 8 * math.log(2) * added, num_eval_tokens, bytes_in_eval)
     for name, added in costs.items()
   ]
 

@@ -69,8 +69,9 @@ def score_run(
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
     for name, dataset in eval_sets.items():
-      text = baseline_text(train, dataset, config.eval, baseline_tokens)
-      rows[name] = baseline_rows(*text, tokenizer, sets[name])
+      train_N, eval_N = baseline_text(train, dataset, config.eval, baseline_tokens)
+      num_bytes = _num_bytes(dataset, eval_N, tokenizer)
+      rows[name] = baseline_rows(train_N, eval_N, num_bytes, tokenizer, sets[name])
   return Scores(step, sets, rows)
 
 
@@ -116,9 +117,22 @@ def _stretches(store, limit):
   return np.concatenate(parts).astype(np.int32)
 
 
-def baseline_rows(train_N, eval_N, tokenizer, metrics):
-  """Returns rows of the model and every baseline, the best first."""
-  num_bytes = int(tokenizer.byte_lengths[eval_N].sum())
+def _num_bytes(dataset, eval_N, tokenizer):
+  """Returns the bytes of text that the first tokens of a set, `eval_N`, stand for."""
+  if tokenizer.has_exact_bytes:
+    return int(tokenizer.byte_lengths[eval_N].sum())
+  total, left = 0, len(eval_N)
+  for store in dataset.stores.values():
+    count = min(left, store.num_tokens)
+    total, left = total + int(store.fields['bytes'].read(0, count).sum()), left - count
+  return total
+
+
+def baseline_rows(train_N, eval_N, num_bytes, tokenizer, metrics):
+  """Returns rows of the model and every baseline, the best first.
+
+  `num_bytes`: those of the text that `eval_N` stands for.
+  """
   rows = baselines.ngram_baselines(
     train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
   )
@@ -127,6 +141,7 @@ def baseline_rows(train_N, eval_N, tokenizer, metrics):
       tokenizer.decode(_within_reach(train_N, tokenizer)).encode(),
       tokenizer.decode(eval_N).encode(),
       num_eval_tokens=len(eval_N),
+      bytes_in_eval=num_bytes,
     )
   bits = metrics.get('bits_per_byte', math.inf)
   rows.append(baselines.Baseline('this model', metrics['loss'], bits))

@@ -1,0 +1,45 @@
+"""Ids of a text that continues another one, in the middle of a word too."""
+
+import numpy as np
+
+# After one of these a tokenizer gives what follows the ids that it has inside a word.
+_ANCHORS = ('.', '-', '\n', '1', 'x')
+_LONGEST_ANCHOR = 16
+
+
+def encode(tokenizer, context, continuation):
+  """Returns (ids of `context`, ids of `continuation` after it).
+
+  Tokenized as one text if a token ends at the boundary. If none does, the ids of the
+  continuation are such that both together decode to the text: no space, no beginning of
+  a word comes between (SentencePiece and WordPiece would put one there). Where no ids
+  of the continuation do that, its first word is taken whole.
+  """
+  context_ids = tokenizer.encode(context)
+  text_ids = tokenizer.encode(context + continuation)
+  rest = text_ids[len(context_ids) :]
+  if np.array_equal(text_ids[: len(context_ids)], context_ids) and (
+    len(rest) or not continuation
+  ):
+    return context_ids, rest
+  text, alone = tokenizer.decode(text_ids), tokenizer.encode(continuation)
+  for ids in (alone, *_after_anchors(tokenizer, context, continuation)):
+    if len(ids) and tokenizer.decode([*context_ids, *ids]) == text:
+      return context_ids, ids
+  # The last token of the context says that a word ends there (suffixes of words): the
+  # whole word counts as continuation.
+  shared = np.minimum(len(context_ids), len(text_ids))
+  same = context_ids[:shared] == text_ids[:shared]
+  start = int(np.argmin(same)) if not same.all() else int(shared)
+  return text_ids[:start], text_ids[start:]
+
+
+def _after_anchors(tokenizer, context, continuation):
+  """Yields ids of `continuation` after the end of `context`, and after anchors."""
+  longest = min(len(context), _LONGEST_ANCHOR)
+  anchors = [context[-n:] for n in range(1, longest + 1)]
+  for anchor in (*anchors, *_ANCHORS):
+    ((ids, num_bytes),) = tokenizer.encode_with_bytes([anchor + continuation])
+    ends, size = np.cumsum(num_bytes), len(anchor.encode())
+    if size in ends:
+      yield ids[np.searchsorted(ends, size, 'left') + 1 :]

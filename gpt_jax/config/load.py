@@ -122,7 +122,7 @@ def _combined_problems(config, registries, rules, entries, problems):
 def _names(config, field):
   """Returns the entries that a field picks: one, or several where it is a tuple."""
   section, _, name = field.partition('.')
-  picked = getattr(getattr(config, section), name)
+  picked = getattr(getattr(config, section), name, None)  # None: no such section
   return picked if isinstance(picked, tuple) else (picked,)
 
 

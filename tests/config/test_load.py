@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from gpt_jax.attention import KERNELS
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.program import setup
 from tests import small_models as small
 
 
@@ -102,10 +103,12 @@ def test_a_missing_field_or_section_points_to_base():
   config = small.base_config().to_dict()
   del config['schedule']
   del config['model']['norm']
-  with pytest.raises(ConfigError) as caught:
-    load.resolve(config)
-  assert 'schedule: missing; start the config from configs/base.py' in str(caught.value)
-  assert 'model.norm: missing' in str(caught.value)
+  for resolve in (load.resolve, setup.resolve):
+    with pytest.raises(ConfigError) as caught:
+      resolve(config)
+    text = str(caught.value)
+    assert 'schedule: missing; start the config from configs/base.py' in text
+    assert 'model.norm: missing' in text
 
 
 def test_unknown_fields_of_eval_sets_and_mixtures_are_named():

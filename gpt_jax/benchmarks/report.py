@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from gpt_jax.benchmarks import timing, torch_gpt2
-from gpt_jax.model import flops
+from gpt_jax.core import pytree
 from gpt_jax.parallel import chips
 
 
@@ -101,7 +101,7 @@ def describe_run(workload):
   """Returns what was timed: sizes, dtype, kernel and loss of the program."""
   program, config = workload.program, workload.config
   return dict(
-    parameters=flops.parameter_count(config.model),
+    parameters=pytree.count(program.abstract_state.params),
     batch_size=workload.rows,
     grad_accum=config.train.grad_accum,
     seq_len=config.data.seq_len,

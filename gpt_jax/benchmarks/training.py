@@ -85,6 +85,4 @@ def loader(workload):
 
 def step_flops(workload):
   """Returns the FLOPs of a step as MFU counts them: 6 N + 12 L H Q T a token."""
-  config = workload.config
-  per_token = flops.palm_flops_per_token(config.model, config.data.seq_len)
-  return per_token * workload.tokens
+  return flops.of_program(workload.program) * workload.tokens

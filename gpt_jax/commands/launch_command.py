@@ -30,7 +30,7 @@ def add_arguments(parser):
     '--where', default='local', metavar='PLACE', help='local, this machine (default)'
   )
   parser.add_argument(
-    '--processes', type=_positive, required=True, metavar='N', help='how many'
+    '--processes', type=_positive, metavar='N', help='how many; has to be given'
   )
   parser.add_argument(
     '--devices_per_process',
@@ -93,6 +93,8 @@ def run(args, overrides):
       f'--where={args.where}: only local is supported so far, other places come later.'
       ' On a cluster start `gpt-jax train` once on each host (launch/README.md).'
     )
+  if args.processes is None:
+    raise ConfigError('--processes is missing; give how many, as in --processes=2.')
   if not command or overrides:
     raise ConfigError(
       'the command to run stands after --, with all its flags: gpt-jax launch'

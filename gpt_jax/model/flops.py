@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.config.schema import parse_layer
-from gpt_jax.core import pytree
+from gpt_jax.core import dot_flops, pytree
 from gpt_jax.model.gpt import GPT
 
 
@@ -30,12 +30,19 @@ def parameter_count(cfg):
   return pytree.count(_scanned_params(cfg))
 
 
+@functools.cache
 def matmul_parameters(cfg):
-  """Returns how many parameters each token is multiplied with: kernels and the head."""
-  named = pytree.named_leaves(_scanned_params(cfg))
-  kernels = sum(pytree.count(leaf) for name, leaf in named if name.endswith('/kernel'))
-  # A tied embedding counts once, as the head: reading its rows is no matmul.
-  return kernels + (cfg.vocab_size * cfg.d_model if cfg.tie_embeddings else 0)
+  """Returns how many parameters each token is multiplied with, whatever their names."""
+  # Counted in the traced model, for one token, which sees itself alone: each head of
+  # each layer then makes two dots without parameters, scores and weighted values.
+  cfg = _scanned(cfg)
+  model = GPT(cfg)
+  flops = dot_flops.of_function(
+    lambda params, tokens_BT: model.apply({'params': params}, tokens_BT)[0],
+    abstract_params(cfg),
+    jax.ShapeDtypeStruct((1, 1), jnp.int32),
+  )
+  return flops // 2 - 2 * cfg.num_layers * cfg.num_heads * cfg.head_dim
 
 
 def forward_flops(cfg, seq_len, causal=False):
@@ -58,24 +65,41 @@ def flops_per_token(cfg, seq_len, causal=False):
   return 3 * forward_flops(cfg, seq_len, causal) / seq_len
 
 
-def palm_flops_per_token(cfg, seq_len):
+def palm_flops_per_token(cfg, seq_len, params=None, frozen=()):
   """Returns `6 N + 12 L H Q T`, the cost by which published MFUs are defined.
 
   PaLM, arXiv:2204.02311, appendix B. N leaves out the position embedding, which is only
-  read; it keeps norms, biases and both matrices of an untied model.
+  read; it keeps norms, biases and both matrices of an untied model. `params` are those
+  of a program, where it has others than `cfg` says. With `frozen` names it is what the
+  rest cannot do without: the forward pass, and backward the share that trains.
   """
-  positions = sum(
-    pytree.count(leaf)
-    for name, leaf in pytree.named_leaves(_scanned_params(cfg))
-    if name.startswith('position/') and name.endswith('/embedding')
-  )
-  attention = 12 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
-  return 6 * (parameter_count(cfg) - positions) + attention
+  params = _scanned_params(cfg) if params is None else params
+  sizes = {
+    name: pytree.count(leaf)
+    for name, leaf in pytree.named_leaves(params)
+    if not (name.startswith('position/') and name.endswith('/embedding'))
+  }
+  total = sum(sizes.values())
+  trained = sum(size for name, size in sizes.items() if name not in frozen)
+  attention = 4 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
+  return (2 * total + attention) * (1 + 2 * trained / total)
+
+
+def of_program(program):
+  """Returns `palm_flops_per_token` of what a Program trains."""
+  config = program.config
+  params = program.abstract_state.params
+  seq_len = config.data.seq_len
+  return palm_flops_per_token(config.model, seq_len, params, program.frozen)
 
 
 def _scanned_params(cfg):
+  return abstract_params(_scanned(cfg))
+
+
+def _scanned(cfg):
   # The same parameters in one trace of a block, also for 96 unrolled layers.
-  return abstract_params(dataclasses.replace(cfg, scan_layers=True, remat='none'))
+  return dataclasses.replace(cfg, scan_layers=True, remat='none')
 
 
 def _pairs(window, seq_len):

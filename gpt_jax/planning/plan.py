@@ -8,8 +8,8 @@ import time
 
 import jax
 
+from gpt_jax.core import pytree
 from gpt_jax.hlo.costs import Costs
-from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs, memory, step_time
 from gpt_jax.planning.memory import Memory
@@ -158,7 +158,7 @@ def _make_plan(program, topology, needed, cost, times=None, network=None):
     attention_kernel=program.attention_kernel,
     loss=program.loss,
     remat=config.model.remat,
-    parameters=flops.parameter_count(config.model),
+    parameters=pytree.count(program.abstract_state.params),
     batch_size=program.horizon.stages[-1].batch_size,
     tokens_per_step=inputs.tokens_per_step(program),
     steps=program.horizon.total_steps,

@@ -13,12 +13,14 @@ from typing import Any
 
 import jax
 
-from gpt_jax import objectives
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.model import flops, remat
-from gpt_jax.parallel.mesh import axis_sizes
+from gpt_jax.model import remat
+from gpt_jax.optimizers import trainable
+from gpt_jax.parallel.mesh import axis_sizes, make_mesh
 from gpt_jax.planning import inputs
 from gpt_jax.planning.plan import Plan, make_plan
+from gpt_jax.program.build import build_program
 
 # FLOPs of a step with recomputation over one without; policies not listed add little.
 _RECOMPUTATION = {'none': 1.0, 'full': 4 / 3}
@@ -113,6 +115,7 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
     progress: (iterable of compiled rows, how many) -> iterable.
   """
   config = resolve({})
+  sizes = state_sizes(config, topology)
   choices = [AXES[axis](config, topology) for axis in axes]
   rows, candidates = [], []
   for parts in itertools.product(*choices):
@@ -124,18 +127,43 @@ def search(resolve, topology, *, axes=DEFAULT_AXES, max_compiles=8, progress=Non
     except ConfigError as error:
       rows.append(Row(overrides, 'refused', _short(error)))
       continue
-    problem = impossible(candidate, topology)
+    problem = impossible(candidate, topology, sizes)
     if problem:
       rows.append(Row(overrides, 'ruled out', problem))
     else:
       candidates.append((overrides, candidate))
-  attempts = _Attempts(_by_promise(candidates, topology), topology, max_compiles)
+  attempts = _Attempts(_by_promise(candidates, topology, sizes), topology, max_compiles)
   compiled = progress(attempts.rows(), attempts.total) if progress else attempts.rows()
   rows += [*compiled, *attempts.skipped]
   return sorted(rows, key=_rank)
 
 
-def impossible(config, topology):
+@dataclasses.dataclass(frozen=True)
+class StateSizes:
+  """What a program keeps, the same for all candidates of a search."""
+
+  parameters: int
+  gib: float  # parameters, optimizer state, average and gradients, on all devices
+
+
+def state_sizes(config, topology):
+  """Returns the StateSizes of the program of `config`; nothing is allocated."""
+  # On one device, with the kernel that every model can have: no size depends on them.
+  whole = dict(data=1, fsdp=1, sequence=1, tensor=1, expert=1)
+  config = dataclasses.replace(
+    config,
+    parallel=dataclasses.replace(config.parallel, mesh=whole),
+    attention=dataclasses.replace(config.attention, kernel='dense'),
+  )
+  mesh = make_mesh(whole, topology.devices[:1])
+  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  state = program.abstract_state
+  trained = trainable.select(state.params, program.frozen)
+  kept = (state.params, state.opt_state, state.ema, trained)
+  return StateSizes(pytree.count(state.params), pytree.size_bytes(kept) / _GIB)
+
+
+def impossible(config, topology, sizes):
   """Returns why `config` cannot run on `topology`, by arithmetic, or ''."""
   model, mesh = config.model, _sizes(config, topology)
   shards = mesh['data'] * mesh['fsdp']
@@ -149,7 +177,7 @@ def impossible(config, topology):
     return f'model.d_model={model.d_model} does not divide over fsdp={mesh["fsdp"]}'
   if topology.chip is None:
     return ''
-  needed = _min_gib(config, mesh, rows // shards)
+  needed = _min_gib(config, mesh, rows // shards, sizes)
   hbm_gib = topology.chip.hbm_gib
   return f'needs more than {needed:.1f} of {hbm_gib} GiB' if needed > hbm_gib else ''
 
@@ -158,27 +186,25 @@ def _sizes(config, topology):
   return axis_sizes(config.parallel.mesh, len(topology.devices), topology.num_slices)
 
 
-def _min_gib(config, mesh, rows):
-  # Parameters, two moments and a gradient, and the inputs of the layers; without remat
-  # also the inputs of their matmuls.
+def _min_gib(config, mesh, rows, sizes):
+  # What the program keeps, and the inputs of the layers; without remat also the inputs
+  # of their matmuls.
   model = config.model
-  each = 12 if config.optimizer.name == 'adamw' else 4  # bytes, float32
-  state = each * _parameters(config) / (mesh['fsdp'] * mesh['tensor'])
+  state = sizes.gib / (mesh['fsdp'] * mesh['tensor'])
   width = model.d_model
   if model.remat == 'none':
     width += 3 * model.num_heads * model.head_dim + 2 * model.d_ff
   itemsize = 4 if model.dtype == 'float32' else 2
   tokens = rows * config.data.seq_len / mesh['sequence']
   saved = model.num_layers * tokens * width / mesh['tensor'] * itemsize
-  return (state + saved) / _GIB
+  return state + saved / _GIB
 
 
-def estimate(config, topology):
+def estimate(config, topology, parameters):
   """Returns tokens per second by arithmetic, good enough to order candidates only."""
   mesh = _sizes(config, topology)
   chip, model = topology.chip, config.model
   tokens = config.train.batch_size * config.data.seq_len
-  parameters = _parameters(config)
   flops_per_device = (
     6
     * parameters
@@ -198,19 +224,13 @@ def estimate(config, topology):
   return tokens / (compute + received / (chip.links * chip.link_bandwidth / 2))
 
 
-def _parameters(config):
-  extra = objectives.describe(config).extra_tokens
-  size = inputs.vocabulary(config).size + extra
-  return flops.parameter_count(dataclasses.replace(config.model, vocab_size=size))
-
-
-def _by_promise(candidates, topology):
+def _by_promise(candidates, topology, sizes):
   """Returns candidates in the order to compile: the best of each remat policy first."""
   queues = collections.defaultdict(list)
   for overrides, config in candidates:
     queues[config.model.remat].append((overrides, config))
   for queue in queues.values():
-    queue.sort(key=lambda pair: -estimate(pair[1], topology))
+    queue.sort(key=lambda pair: -estimate(pair[1], topology, sizes.parameters))
   rounds = itertools.zip_longest(*queues.values())
   return [pair for pairs in rounds for pair in pairs if pair is not None]
 

@@ -78,7 +78,7 @@ def measure(program, topology, text):
   hidden_ms = net.network_ms - net.exposed_network_ms
   step_ms = net.exposed_network_ms + max(compute_ms + kernel_ms, hidden_ms)
   tokens = inputs.tokens_per_step(program)
-  analytic = flops.palm_flops_per_token(config.model, config.data.seq_len)
+  analytic = flops.of_program(program)
   analytic *= tokens / len(topology.devices)
   days = program.horizon.total_tokens / tokens * step_ms / 1e3 / _SECONDS_PER_DAY
   passes = config.model.num_layers * config.train.grad_accum

@@ -15,7 +15,7 @@ from gpt_jax.config import load
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
-from gpt_jax.model import flops, initializers
+from gpt_jax.model import initializers
 from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import compilation, restore, setup, step_memory
@@ -153,7 +153,7 @@ def _record_start(session, progress, origin):
 def _introduce(session, origin, notes):
   """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
-  num_params = flops.parameter_count(program.config.model)
+  num_params = pytree.count(program.abstract_state.params)
   session.console.note(
     f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'

@@ -21,7 +21,7 @@ class StepMetrics:
     self._once = {}
     config = session.config
     self._meter = throughput.Meter(
-      flops_per_token=flops.palm_flops_per_token(config.model, config.data.seq_len),
+      flops_per_token=flops.of_program(session.program),
       peak=throughput.total_peak_flops(config.model.dtype),
     )
     self.restart_clock()

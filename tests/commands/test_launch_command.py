@@ -38,10 +38,10 @@ def test_its_exit_code_is_that_of_the_command(tmp_path, capfd):
     (['launch', '--processes=2'], 'stands after --'),
     (['launch', '--processes=2', '--config.seed=1', '--', 'train'], 'stands after --'),
     (['launch', '--processes=0', '--', 'train'], 'a whole number above 0, got 0'),
-    (['launch', '--', 'train'], 'required: --processes'),
+    (['launch', '--', 'train'], '--processes is missing'),
     (['launch', '--processes=2', '--supervise', '--', 'train'], 'with --workdir'),
     (
-      ['launch', '--where=slurm', '--processes=2', '--', 'train'],
+      ['launch', '--where=slurm', '--', 'train'],
       '--where=slurm: only local is supported so far',
     ),
     (['eval', '--workdir=x', '--', 'train'], 'only launch takes a command'),

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import pytest
 
 from gpt_jax.config.files import load_file
-from gpt_jax.core import pytree
-from gpt_jax.model import flops
+from gpt_jax.core import dot_flops, pytree
+from gpt_jax.model import flops, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.program import setup
 from tests import small_models as small
@@ -98,30 +99,45 @@ def test_local_layers_count_their_window_only(window, T):
 
 
 @pytest.mark.parametrize('name', ['gpt2', 'llama', 'palm', 'gemma'])
-def test_matmul_flops_equal_those_in_the_compiled_program(name):
-  """Dots of the lowered forward pass, counted from their shapes."""
+def test_matmul_flops_equal_those_in_the_traced_program(name):
   cfg = small.model_config(**VARIANTS[name] | dict(scan_layers=False))
   B, T = 3, 8
   model = GPT(cfg)
-  tokens_BT = jax.ShapeDtypeStruct((B, T), 'int32')
-  jaxpr = jax.make_jaxpr(
-    lambda params, tokens: model.apply({'params': params}, tokens)
-  )(flops.abstract_params(cfg), tokens_BT)
-  assert dot_flops(jaxpr.jaxpr) == B * flops.forward_flops(cfg, T)
+  found = dot_flops.of_function(
+    lambda params, tokens: model.apply({'params': params}, tokens)[0],
+    flops.abstract_params(cfg),
+    jax.ShapeDtypeStruct((B, T), 'int32'),
+  )
+  assert found == B * flops.forward_flops(cfg, T)
 
 
-def dot_flops(jaxpr):
-  """Returns 2 x outputs x contracted length over all dots of a jaxpr, nested too."""
-  total = 0
-  for equation in jaxpr.eqns:
-    if equation.primitive.name == 'dot_general':
-      contracted = equation.params['dimension_numbers'][0][0]
-      length = 1
-      for axis in contracted:
-        length *= equation.invars[0].aval.shape[axis]
-      total += 2 * equation.outvars[0].aval.size * length
-    for value in equation.params.values():
-      inner = getattr(value, 'jaxpr', value)
-      if hasattr(inner, 'eqns'):
-        total += dot_flops(inner)
-  return total
+class Mixed(nn.Module):
+  """Sinusoids through a matrix of its own, which is no `kernel`."""
+
+  @nn.compact
+  def __call__(self, x_BTD):
+    D = x_BTD.shape[-1]
+    mixing_DD = self.param('mixing', nn.initializers.zeros, (D, D))
+    return x_BTD @ mixing_DD
+
+
+MIXED = positions.Position(
+  embed=lambda cfg, at_BT: Mixed(name='position')(positions.sinusoids(cfg, at_BT))
+)
+
+
+def test_matrices_of_plug_ins_count_under_any_name():
+  plain = small.model_config(position='none')
+  mixed = small.model_config(position=f'{__name__}:MIXED')
+  more = flops.matmul_parameters(mixed) - flops.matmul_parameters(plain)
+  assert more == plain.d_model**2
+
+
+def test_frozen_parameters_cost_their_forward_pass_only():
+  cfg, T = small.model_config(), 8
+  params = flops.abstract_params(cfg)
+  names = [name for name, _ in pytree.named_leaves(params)]
+  whole = flops.palm_flops_per_token(cfg, T)
+  assert flops.palm_flops_per_token(cfg, T, params, names) == pytest.approx(whole / 3)
+  one = flops.palm_flops_per_token(cfg, T, params, names[1:])
+  assert whole / 3 < one < whole

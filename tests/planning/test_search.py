@@ -4,10 +4,12 @@ import json
 import shlex
 import types
 
+import optax
 import pytest
 
 from configs import base
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.optimizers import elementwise
 from gpt_jax.parallel import chips
 from gpt_jax.planning import search, topologies
 from gpt_jax.program import setup
@@ -129,15 +131,44 @@ class Chips:
     self.devices, self.chip, self.num_slices = [None] * count, chips.TPUS[chip], 1
 
 
+GPT2 = search.StateSizes(124_000_000, 16 * 124e6 / 2**30)
+
+
+OPTIMIZERS = {  # float32 numbers that are kept for each parameter, gradient included
+  'adamw': 4, 'lion': 3, 'sgd': 3, 'plug-in': 4,
+}  # fmt: skip
+
+
+def adam_of_my_own(cfg, names):
+  return optax.scale_by_adam(), elementwise.one_rate(cfg, names)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_the_program_says_what_its_optimizer_keeps(name):
+  entry = f'{__name__}:adam_of_my_own' if name == 'plug-in' else name
+  config = tiny_runs.tiny_config({'optimizer.name': entry})
+  sizes = search.state_sizes(config, topologies.parse('cpu'))
+  kept = OPTIMIZERS[name] * 4 * sizes.parameters
+  assert sizes.gib * 2**30 == pytest.approx(kept, rel=1e-3)  # and counts of steps
+
+
+def test_frozen_parameters_keep_neither_moments_nor_gradients():
+  groups = (dict(match='final_norm', weight_decay=0.0), dict(match='.*', freeze=True))
+  config = tiny_runs.tiny_config({'optimizer.groups': groups})
+  sizes = search.state_sizes(config, topologies.parse('cpu'))
+  norm = 3 * 4 * config.model.d_model
+  assert sizes.gib * 2**30 == pytest.approx(4 * sizes.parameters + norm, abs=64)
+
+
 def test_arithmetic_rules_out_what_cannot_fit():
-  assert search.impossible(big(), Chips(4)) == ''
+  assert search.impossible(big(), Chips(4), GPT2) == ''
   reason = search.impossible(
-    big(**{'train.batch_size': 512, 'model.remat': 'none'}), Chips(4)
+    big(**{'train.batch_size': 512, 'model.remat': 'none'}), Chips(4), GPT2
   )
   assert reason.startswith('needs more than') and reason.endswith('of 16 GiB')
   wide = big(**{'parallel.mesh': dict(tensor=8, data=1)})
   assert 'num_kv_heads=12 does not divide over tensor=8' in search.impossible(
-    wide, Chips(8)
+    wide, Chips(8), GPT2
   )
 
 
@@ -161,7 +192,9 @@ def test_batches_larger_than_a_failed_one_are_skipped(monkeypatch):
 
 
 def test_less_communication_has_a_better_estimate():
-  replicated = search.estimate(big(), Chips(4))
-  sharded = search.estimate(big(**{'parallel.mesh': dict(data=1, tensor=4)}), Chips(4))
+  replicated = search.estimate(big(), Chips(4), GPT2.parameters)
+  meshed = big(**{'parallel.mesh': dict(data=1, tensor=4)})
+  sharded = search.estimate(meshed, Chips(4), GPT2.parameters)
   assert replicated > sharded
-  assert replicated > search.estimate(big(**{'model.remat': 'full'}), Chips(4))
+  again = search.estimate(big(**{'model.remat': 'full'}), Chips(4), GPT2.parameters)
+  assert replicated > again

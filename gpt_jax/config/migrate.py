@@ -50,7 +50,7 @@ ADDED_FIELDS = {
 def read_saved(values, place):
   """Returns a copy of a saved config under today's names, all fields present.
 
-  What was changed is printed, field by field and once a process; `place` says where the
+  What was changed is printed, each field and once a process; `place` says where the
   config was saved.
   """
   values, changes = copy.deepcopy(values), []
@@ -73,12 +73,15 @@ def read_saved(values, place):
     else:
       continue
     changes.append(f'{field}: {old!r} -> {new!r}')
+  added = []
   for field, value in ADDED_FIELDS.items():
     section, name = _section(values, field, make=True)
     if name not in section:
       section[name] = copy.deepcopy(value)
       if value != {}:  # options of entries that had none
-        changes.append(f'{field} = {value!r} (there was no such field)')
+        added.append(f'{field}={value!r}')
+  if added:
+    changes.append(f'new since then, and as before: {", ".join(added)}')
   if changes:
     note_once(
       '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])

@@ -67,7 +67,7 @@ def test_a_config_of_this_version_is_left_alone(capsys):
 def test_a_field_added_since_means_as_before(monkeypatch, capsys):
   monkeypatch.setattr(migrate, 'ADDED_FIELDS', {'seed': 1, 'lora.rank': 0})
   assert migrate.read_saved({'seed': 5}, 'runs/d') == {'seed': 5, 'lora': {'rank': 0}}
-  assert 'lora.rank = 0 (there was no such field)' in capsys.readouterr().err
+  assert 'new since then, and as before: lora.rank=0' in capsys.readouterr().err
 
 
 def test_sections_of_another_kind_are_left_to_the_loader():

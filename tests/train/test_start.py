@@ -1,8 +1,11 @@
 """A start from parameters of another run: taken, reported, or refused by name."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.program.init_rules import Take
 from gpt_jax.train import loop, start
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -86,6 +89,34 @@ def test_init_from_a_damaged_run_takes_its_newest_valid_step(
   loop.train(config, tmp_path / 'more', quiet=True)
   assert '2 is damaged' in capfd.readouterr().err
   assert damaged.is_dir()  # only looked at
+
+
+def pruned(config, source, target):
+  """Returns the mapping that keeps the larger half of each kernel."""
+
+  def prune(kernel):
+    return jnp.where(jnp.abs(kernel) > jnp.median(jnp.abs(kernel)), kernel, 0)
+
+  return {n: Take((n,), prune) if n.endswith('kernel') else n for n in target}
+
+
+@pytest.mark.slow
+def test_a_pruned_model_stays_pruned_through_a_resume(short_run, tmp_path):
+  overrides = SHORT | {
+    'init_from': str(short_run),
+    'init.transform': f'{__name__}:pruned',
+    'optimizer.post_update': 'keep_zeros',
+    'optimizer.ema_decay': 0.9,
+  }
+  for steps in (2, 4):
+    config = tiny_runs.tiny_config(overrides | {'train.steps': steps})
+    loop.train(config, tmp_path, quiet=True)
+  arrays = tiny_runs.saved_arrays(tmp_path, 4)
+  kernels = [name for name in arrays if 'kernel' in name and 'opt_state' not in name]
+  assert len(kernels) == 2 * 6
+  for name in kernels:
+    assert np.mean(arrays[name] == 0) == pytest.approx(0.5, abs=0.01), name
+  assert (arrays["['params']['embed']['embedding']"] != 0).all()
 
 
 def test_parameters_of_other_ids_are_refused(short_run):

@@ -67,6 +67,9 @@ setuptools.setup(
   description='A functional Flax GPT, driven by one config and compiled by XLA once.',
   license='Apache-2.0',
   python_requires='>=3.11',
+  # It makes an editable install a path. Above a clone that is named gpt_jax, the other
+  # form is found after the clone's folder, which is imported as an empty package.
+  package_dir={'': '.'},
   packages=setuptools.find_packages(include=['gpt_jax', 'gpt_jax.*']),
   cmdclass={'build_py': BuildWithConfigs},
   install_requires=BASE,

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -26,7 +27,9 @@ def built(tmp_path_factory):
 def run(built, code, folder):
   """Returns what Python prints that runs `code` in `folder`, on the built package."""
   environment = os.environ | {'PYTHONPATH': str(built)}
-  command = [sys.executable, '-c', code]
+  # An editable install puts the clone on the path.
+  leave = f'import sys; sys.path = [p for p in sys.path if p != {str(ROOT)!r}]\n'
+  command = [sys.executable, '-c', leave + code]
   done = subprocess.run(
     command, cwd=folder, env=environment, capture_output=True, text=True
   )
@@ -73,3 +76,27 @@ def test_the_version_has_one_source():
   command = [sys.executable, 'setup.py', '--version']
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.stdout.split()[-1] == gpt_jax.__version__
+
+
+def test_a_clone_is_imported_from_the_folder_above_it(tmp_path):
+  """There the clone itself, a folder of that name, is on the path first."""
+  needed = 'setuptools.command.bdist_wheel'
+  pytest.importorskip(needed, reason='needs setuptools 70.1 or newer')
+  code = (
+    f'from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})'
+  )
+  command = [sys.executable, '-c', code]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  (wheel,) = tmp_path.glob('*.whl')
+  installed, above = tmp_path / 'site', tmp_path / 'above'
+  zipfile.ZipFile(wheel).extractall(installed)
+  above.mkdir()
+  (above / 'gpt_jax').symlink_to(ROOT)
+  code = f'import site; site.addsitedir({str(installed)!r}); import gpt_jax; '
+  command = [sys.executable, '-S', '-c', code + 'print(gpt_jax.__version__)']
+  environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+  done = subprocess.run(
+    command, cwd=above, env=environment, capture_output=True, text=True
+  )
+  assert done.stdout.split() == [gpt_jax.__version__], done.stderr

@@ -86,7 +86,8 @@ def get_config():
   data.source = 'python_docs'
   data.path = ''  # text, jsonl, array_record: file, glob or folder
   data.name = ''  # tfds: name or name:version
-  data.split = 'train'  # validation, test, all; tfds also takes slices: train[:10%]
+  # validation, test, validation+test, all; tfds also takes slices: train[:10%]
+  data.split = 'train'
   # Which files are of a split: names (train.txt, valid/), content (90/5/5 % of all
   # documents, those of less than 100 each cut by position); auto: names where they say.
   data.split_by = 'auto'

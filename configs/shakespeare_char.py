@@ -2,8 +2,12 @@
 
   gpt-jax train --config=configs/shakespeare_char.py:cpu --workdir=runs/shakespeare
   gpt-jax train --config=configs/shakespeare_char.py:gpu --workdir=runs/shakespeare_gpu
+  gpt-jax train --config=configs/shakespeare_char.py:cpu --workdir=runs/shakespeare \\
+      --config.data.source=text --config.data.path=input.txt
 
-The set has to be prepared once; its folder is --config.data.data_dir or TFDS_DATA_DIR.
+The last one reads nanoGPT's plain `input.txt` and makes the same rows of it. For the
+others the set has to be prepared once; its folder is --config.data.data_dir or
+TFDS_DATA_DIR.
 TFDS splits the text 90 / 5 / 5, nanoGPT 90 / 10: TFDS's validation and test together
 are nanoGPT's validation text. Both are scored, whole: `validation` and
 `nanogpt_validation`.

@@ -26,7 +26,11 @@ DTYPES = ('float32', 'bfloat16')
 def require_packages():
   for package in ('torch', 'transformers'):
     if importlib.util.find_spec(package) is None:
-      raise ConfigError(f'--vs=transformers {require_extra("compare", package)}.')
+      raise ConfigError(
+        f'--vs=transformers {require_extra("compare", package)}. On Linux that brings'
+        ' the CUDA build of torch, some GB; for CPUs alone, first pip install torch'
+        ' --index-url https://download.pytorch.org/whl/cpu'
+      )
 
 
 def describe(dtype):
@@ -65,7 +69,13 @@ class TorchGPT2:
 
     torch.set_num_threads(threads())
     torch.set_float32_matmul_precision('high')  # TF32 on GPUs; no change on CPUs
-    on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
+    on_gpu = jax.default_backend() == 'gpu'
+    if on_gpu and not torch.cuda.is_available():
+      raise ConfigError(
+        f'--vs=transformers: jax computes on a GPU, but torch {torch.__version__} sees'
+        ' none; install a CUDA build of torch (https://pytorch.org/get-started), or set'
+        ' JAX_PLATFORMS=cpu to compare on the CPU.'
+      )
     self.config, self.first_loss = workload.config, workload.first_loss
     self.device = torch.device('cuda' if on_gpu else 'cpu')
     self.dtype = getattr(torch, dtype)

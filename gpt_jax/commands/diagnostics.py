@@ -181,14 +181,13 @@ def _cache(folder):
 
 def _data_sets():
   findings = []
-  for variable, what in (
-    ('GPT_JAX_DATA', 'data.path'),
-    ('TFDS_DATA_DIR', 'data.source=tfds'),
+  for variable, otherwise in (
+    ('GPT_JAX_DATA', 'a relative data.path is one of data.data_dir, or from here'),
+    ('TFDS_DATA_DIR', 'sets are those of data.data_dir, or ~/tensorflow_datasets'),
   ):
     folder = os.environ.get(variable)
     if not folder:
-      detail = f'not set; {what} needs absolute paths then'
-      findings.append(Finding(variable, OK, detail))
+      findings.append(Finding(variable, OK, f'not set; {otherwise}'))
       continue
     try:
       names = sorted(entry.name for entry in os.scandir(folder))

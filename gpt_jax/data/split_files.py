@@ -33,7 +33,7 @@ def choose(paths, data):
   roles = _roles(paths)
   if data.split_by == 'content' or not _names_decide(paths, roles, data):
     return paths, False
-  chosen = [path for path in paths if roles[path] == data.split]
+  chosen = [path for path in paths if roles[path] in data.split.split('+')]
   if not chosen:
     raise DataError(
       f'data.split={data.split!r}: the files of data.path are named after other splits'

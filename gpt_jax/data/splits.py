@@ -11,6 +11,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 
 BOUNDS = {'train': (0.0, 0.9), 'validation': (0.9, 0.95), 'test': (0.95, 1.0)}
+BOUNDS['validation+test'] = (0.9, 1.0)
 BOUNDS['all'] = (0.0, 1.0)
 MANY_DOCUMENTS = 100
 

@@ -138,7 +138,8 @@ def _how_to_prepare(name, folder):
     f'data.name={name!r}: no such TFDS set is prepared in {shown} (prepared there:'
     f' {", ".join(dict.fromkeys(prepared)) or "none"}'
     + (f'; did you mean {hint!r}?' if hint else '')
-    + '). Set data.data_dir or TFDS_DATA_DIR to the folder that has it, or prepare it'
+    + '). Set data.data_dir or TFDS_DATA_DIR to the folder that has it, read plain text'
+    ' instead (data.source=text with data.path=FILE), or prepare it'
     ' once where TensorFlow and a network are:\n'
     '  pip install tensorflow-datasets tensorflow-cpu array_record'
     ' importlib_resources\n'

@@ -103,6 +103,17 @@ def _make_char(cfg, texts):
   return CharTokenizer(characters)
 
 
+def _of_path(load, needed):
+  def make(cfg, texts):
+    if not cfg.path:
+      raise ConfigError(
+        f'tokenizer.path is empty: tokenizer.name={cfg.name!r} needs {needed}.'
+      )
+    return load(cfg.path)
+
+  return make
+
+
 _size_of_config = known_size(lambda cfg: cfg.vocab_size)
 
 TOKENIZERS = {
@@ -113,10 +124,10 @@ TOKENIZERS = {
   'ids': _size_of_config(lambda cfg, texts: IdsTokenizer(cfg.vocab_size)),
   'bpe': _size_of_config(lambda cfg, texts: bpe.train(texts(), cfg.vocab_size)),
   'gpt2': known_size(lambda cfg: bpe.GPT2_VOCAB_SIZE)(
-    lambda cfg, texts: bpe.from_gpt2_files(cfg.path)
+    _of_path(bpe.from_gpt2_files, 'the folder of encoder.json and vocab.bpe')
   ),
-  'json': lambda cfg, texts: bpe.from_json_file(cfg.path),
-  'sentencepiece': lambda cfg, texts: sentencepieces.from_file(cfg.path),
+  'json': _of_path(bpe.from_json_file, 'a tokenizer.json'),
+  'sentencepiece': _of_path(sentencepieces.from_file, 'a SentencePiece .model'),
 }
 
 

@@ -80,7 +80,15 @@ def parse(text):
       ' such as 2xv5e:16x16, cpu:8 or gpu:8.'
     )
   slices, kind, shape = int(found[1] or 1), found[2], found[3] or ''
-  chip = registry.choose(TPUS, kind, '--topology')
+  if kind not in TPUS:
+    hint = registry.nearest(kind, TPUS)
+    raise ConfigError(
+      f'--topology={text}: no TPU is called {kind}; expected one of {", ".join(TPUS)}'
+      ' with a shape, such as v5e:16x16, or the devices of this machine, cpu:N or gpu:N'
+      ' (GPUs are planned for where they are)'
+      + (f'; did you mean {hint!r}?' if hint else '.')
+    )
+  chip = TPUS[kind]
   sizes = [int(size) for size in shape.split('x') if size]
   if len(sizes) != chip.dims or not all(sizes) or not slices:
     raise ConfigError(

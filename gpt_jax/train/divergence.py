@@ -75,7 +75,8 @@ class Monitor:
     path = write_postmortem(self._session, self._progress, bad, list(self._history))
     raise DivergedError(
       f'{what}: {in_a_row} steps in a row'
-      f' (guard.max_bad_steps) made no update; the run has diverged. {_advice(path)}'
+      f' (guard.max_bad_steps) made no update; the run has diverged.'
+      f' {_advice(path, self._session.config)}'
     )
 
 
@@ -89,7 +90,7 @@ def roll_back(session, progress, spike):
     add_event(session, progress, spike.event)
     path = write_postmortem(session, progress, [spike.step], spike.history)
     raise DivergedError(
-      f'{error} {_advice(path)} guard.rollback_steps, guard.rollback_extra_steps and'
+      f'{error} {_advice(path, session.config)} guard.rollback_steps, guard.rollback_extra_steps and'
       ' guard.max_rollbacks go back further, skip more, and try more often.'
     ) from None
   event = spike.event | dict(kind='rollback') | dataclasses.asdict(taken[-1])
@@ -160,11 +161,15 @@ def _replay_command(session, step):
   return f'gpt-jax replay --workdir={shlex.quote(str(session.workdir))} --step={step}'
 
 
-def _advice(path):
+def _advice(path, config):
+  clip_norm = config.optimizer.clip_norm
+  in_tokens = config.schedule.warmup_tokens is not None
   return (
     f'{path} has the losses before, the norms by layer and how to look at the batches.'
-    ' Lower optimizer.learning_rate or optimizer.clip_norm, or lengthen'
-    ' schedule.warmup_steps; then start in a new workdir, or resume from the last'
+    ' Lower optimizer.learning_rate, '
+    + ('lower' if clip_norm else 'set')
+    + f' optimizer.clip_norm (now {clip_norm:g}{"" if clip_norm else ", off"}), or'
+    f' lengthen schedule.warmup_{"tokens" if in_tokens else "steps"}; then start in a new workdir, or resume from the last'
     ' checkpoint with --allow_changes.'
   )
 

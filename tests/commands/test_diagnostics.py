@@ -86,9 +86,7 @@ def test_a_device_that_computes_wrong_fails(monkeypatch):
 
 def test_a_gpu_that_jax_does_not_see_is_a_warning_with_the_extra(monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', '')
-  monkeypatch.setattr(
-    diagnostics.os.path, 'exists', lambda path: path == '/dev/nvidia0'
-  )
+  monkeypatch.setattr(diagnostics.host, 'accelerator', lambda: ('cuda', 'a GPU'))
   assert 'gpt_jax[cuda]' in diagnostics._devices().fix
 
 

@@ -60,6 +60,8 @@ def found(folder, source='text', **fields):
 def test_names_of_files_or_folders_give_the_splits(source, names, write, tmp_path):
   write(source, *names)
   assert list(found(tmp_path, source).values()) == [[name] for name in names]
+  both = texts(source=source, path=str(tmp_path), split='validation+test')
+  assert sorted(both) == sorted(names[1:])
 
 
 @pytest.mark.parametrize('name', ['README', 'LICENSE', 'Copying.v2', 'changelog'])

@@ -153,6 +153,14 @@ def test_a_missing_file_is_named(name, message, tmp_path):
     build(name, path=str(tmp_path / 'nothing'))
 
 
+@pytest.mark.parametrize('name', ['gpt2', 'json', 'sentencepiece'])
+def test_a_path_that_is_not_set_is_named(name):
+  with pytest.raises(
+    ConfigError, match=f"path is empty: tokenizer.name='{name}' needs"
+  ):
+    build(name)
+
+
 def test_a_damaged_saved_tokenizer_is_named(tmp_path):
   build('byte', tmp_path)
   (tmp_path / 'tokenizer' / 'definition.json').write_text('{"name": ')

@@ -22,7 +22,8 @@ needs_libtpu = [
 @pytest.mark.parametrize(
   'name, message',
   [
-    ('v6:4x4', "expected one of v4, v5e, v5p, v6e, tpu7x; did you mean 'v6e'"),
+    ('v6:4x4', "called v6; expected one of v4, v5e, v5p, v6e, tpu7x.*mean 'v6e'"),
+    ('h100:8', 'no TPU is called h100;.*the devices of this machine, cpu:N or gpu:N'),
     ('v5e', 'expected 2 sizes for v5e, such as v5e:2x2'),
     ('v5p:8x8', 'expected 3 sizes for v5p, such as v5p:2x2x1'),
     ('v5e:0x2', 'expected 2 sizes'),

@@ -24,7 +24,7 @@ from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import changes, divergence, hooks, preemption, resume, start
 from gpt_jax.train.save import Saver
-from gpt_jax.train.session import Session, flush_events, write_events
+from gpt_jax.train.session import Session, events_up_to, flush_events, write_events
 from gpt_jax.train.step_metrics import StepMetrics
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -73,7 +73,7 @@ def _prepare(config, workdir, store, signals, allow_changes):
   """Returns (program, Session without console and tracker, events, notes)."""
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
-  events, notes = provenance.read_events(workdir), []
+  events, notes = events_up_to(latest or 0, provenance.read_events(workdir)), []
   if meta:
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
     events, notes = resume.with_changes(meta['config'], config, latest, events)

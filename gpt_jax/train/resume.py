@@ -71,12 +71,12 @@ def _with_saved_rows(saved, config):
 
 
 def with_changes(saved, config, step, events):
-  """Returns (events of run.json, notes) of a run that goes on with `config`.
+  """Returns (events, notes) of a run that goes on with `config` from `step` on.
 
-  `saved` is the config of the checkpoint at `step`; `same_run` has allowed the
-  differences, among which may be some that change no number.
+  `saved` is the config of the checkpoint there, `events` are those up to it. `same_run`
+  has allowed the differences, among which may be some that change no number.
   """
-  events, notes = events_up_to(step, events), []
+  notes = []
   saved = migrate.read_saved(saved, 'the checkpoint')
   if not diff(saved, load.to_dict(config)):
     return events, notes

@@ -1,6 +1,7 @@
 """run.json: the starts of a run, each with its code and machine, and its events.
 
-An event is a step without an update or a rollback (`train/divergence.py`).
+An event is a step without an update, a rollback (`train/divergence.py`) or a resume
+with another config (`train/changes.py`).
 """
 
 import importlib.metadata

@@ -9,8 +9,12 @@ from gpt_jax.parallel import multihost
 from gpt_jax.program.horizon import START, make_horizon
 from gpt_jax.train import changes, loop, replay
 from gpt_jax.train.rollback import Rollbacks, Spike, decide
+from gpt_jax.workdir import provenance
+from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
+from tests.train import bad_batches
 
+KEEP_NONE = {'checkpoint.keep_best': 0}
 OLD = tiny_runs.tiny_config({'train.steps': 40})
 
 
@@ -119,7 +123,7 @@ def test_a_run_with_other_batches_is_replayed_step_by_step(
     return usual(batch, sharding)
 
   monkeypatch.setattr(multihost, 'global_batch', watch)
-  overrides = {'checkpoint.keep_best': 0, 'eval.sets': {}, 'model.max_seq_len': 16}
+  overrides = KEEP_NONE | {'eval.sets': {}, 'model.max_seq_len': 16}
   for more in (
     {},
     {'train.batch_size': 16, 'train.steps': 8},
@@ -136,3 +140,31 @@ def test_a_run_with_other_batches_is_replayed_step_by_step(
       assert [t for p in parts if p.row == row for t in p.tokens] == tokens
   tokens = [line['tokens'] for line in tiny_runs.lines(tmp_path)]
   assert tokens == [*range(128, 769, 128), 1024, 1280, 1408, 1536]
+
+
+def test_changes_of_a_run_that_begins_anew_are_past(tmp_path):
+  events, _ = resume_with([], 10, OLD, WIDE, 'train.batch_size')
+  provenance.write_events(Workdir(tmp_path), events)
+  config = tiny_runs.tiny_config({'train.steps': 1, 'eval.sets': {}} | KEEP_NONE)
+  loop.train(config, tmp_path, quiet=True)
+  assert provenance.read_events(Workdir(tmp_path)) == []
+  assert tiny_runs.lines(tmp_path)[0]['tokens'] == 8 * 16
+
+
+@pytest.mark.slow
+def test_a_rollback_after_a_change_reads_on_behind_it(tmp_path, monkeypatch):
+  overrides = bad_batches.SPIKES | {'guard.spikes': 'rollback', 'train.steps': 10}
+  # One token again and again, but for step 13: 16 samples from 80 + 2 * 16 on.
+  bad_batches.serve(monkeypatch, lambda n: None if 112 <= n <= 127 else 3)
+  loop.train(tiny_runs.tiny_config(overrides), tmp_path, quiet=True)
+  more = {'train.batch_size': 16, 'train.steps': 16, 'guard.rollback_steps': 9}
+  config = tiny_runs.tiny_config(overrides | more)
+  loop.train(config, tmp_path, allow_changes=True, quiet=True)
+  change, rollback = bad_batches.events(tmp_path)
+  assert (change['kind'], change['step']) == ('changes', 10)
+  # Not to step 4 or 8, which other batches made.
+  assert (rollback['step'], rollback['to']) == (13, 10)
+  assert rollback['samples'] == (3 + 1) * 16
+  assert replay.replay(tmp_path, 11, with_loss=False).first_sample == 80 + 64
+  assert replay.replay(tmp_path, 10, with_loss=False).first_sample == 72
+  assert [line['step'] for line in tiny_runs.lines(tmp_path)] == [*range(1, 17)]

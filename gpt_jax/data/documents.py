@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.data import fields
+from gpt_jax.data import encodings, fields
 
 _KINDS = ('text', 'tokens', 'prompt', 'parts')
 
@@ -63,11 +63,10 @@ def pieces(source, i, tokenizer):
 
 def texts(source, i):
   """Yields the text of document `i`, for a tokenizer to learn from."""
-  if not source.fields:
-    yield from source.pieces(i)
-    return
-  for part, _ in _parts(source[i]):
+  parts = (part for part, _ in _parts(source[i])) if source.fields else source.pieces(i)
+  for part in parts:
     if isinstance(part, str):
+      encodings.encode(part, source.place(i) or f'document {i}')  # raises by name
       yield part
 
 

@@ -246,3 +246,10 @@ def test_weights_are_those_of_the_predicted_token():
   tokens = jnp.zeros((1, 5), jnp.int32)
   weights = causal_lm.next_token_weights(dict(tokens=tokens, loss_mask=mask))
   np.testing.assert_array_equal(weights, [[0, 1, 1, 0]])
+
+
+def test_half_a_character_to_learn_from_names_its_document():
+  source = Documents({'text': 'fine'}, {'text': 'x\ud83d'}, fields=())
+  assert list(documents.texts(source, 0)) == ['fine']
+  with pytest.raises(DataError, match=r'document 1 has half a character .*ud83d'):
+    list(documents.texts(source, 1))

@@ -24,6 +24,7 @@ BASE = [
   'etils[epath]',  # orbax's path type
   'rich',
   'safetensors',
+  'scipy>=1.12',  # jax brings it
   'tensorboardX',
   'tensorflow-datasets>=4.9.9',
   'tokenizers',

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from gpt_jax.tracking import labels
+
 OURS, PEER, FAINT = '#1f4e79', '#c98a00', '0.8'
 KERNEL_COLORS = ('#1f4e79', '#d1495b', '#2e8b57', '#8e5ea2', '#c98a00', '#3a9fbf')
 
@@ -86,19 +88,24 @@ def _attention(report):
 
 
 def _draw_attention(axis, lines):
+  # A label stands at the last length at all, where close ones are moved apart.
+  longest = max(length for points in lines.values() for length, _ in points)
+  highest = max(rate for points in lines.values() for _, rate in points)
+  places = labels.spread([points[-1][1] for points in lines.values()], 0.05 * highest)
   for i, (kernel, points) in enumerate(lines.items()):
     lengths, rates = zip(*points, strict=True)
     color = KERNEL_COLORS[i % len(KERNEL_COLORS)]
     axis.plot(lengths, rates, color=color, marker='o', markersize=5, linewidth=1.6)
     axis.annotate(
-      kernel, (lengths[-1], rates[-1]), xytext=(6, 0), textcoords='offset points',
-      color=color, fontsize=9, va='center', annotation_clip=False,
+      kernel, (lengths[-1], rates[-1]), xytext=(longest * 1.1, places[i]),
+      textcoords='data', color=color, fontsize=9, va='center', annotation_clip=False,
+      arrowprops=dict(arrowstyle='-', color=color, linewidth=0.6),
     )  # fmt: skip
   lengths = sorted({length for points in lines.values() for length, _ in points})
   axis.set_xscale('log', base=2)
   axis.set_xticks(lengths, [f'{length:,}' for length in lengths])
   axis.minorticks_off()
-  axis.set_ylim(bottom=0)
+  axis.set_ylim(0, 1.08 * highest)
   axis.grid(color='0.92', linewidth=0.8)
   axis.set_xlabel('sequence length')
   axis.set_title('attention, forward and backward, TFLOP/s', loc='left', fontsize=10)

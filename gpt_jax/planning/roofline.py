@@ -22,6 +22,13 @@ COLORS = {
 }
 NETWORK_COLOR = '#2e8b57'
 _LABELLED = 4
+_ENOUGH = 28.0
+# Where a number may stand, in pixels from its dot; the nearest with room is taken.
+_AROUND = [
+  np.array([radius * np.cos(angle), radius * np.sin(angle)])
+  for radius in (34, 50, 70)
+  for angle in np.radians([-90, -45, -135, 0, 180, 45, 135, 90])
+]
 
 
 def draw(compiled, topology, path):
@@ -82,23 +89,7 @@ def _roofline(axis, costs, chip):
         color=COLORS[kind], alpha=0.5, linewidths=0.5, edgecolors='white',
         label=f'{kind}s',
       )  # fmt: skip
-  places = collections.defaultdict(list)  # equal layers have one spot
-  for number, (_, _, intensity, rate, _) in enumerate(found[:_LABELLED], start=1):
-    spot = min(intensity, high / 1.5), rate / 1e12
-    places[tuple(np.round(10 * np.log10(spot)))].append((number, spot))
-  for members in places.values():
-    axis.annotate(
-      ', '.join(str(number) for number, _ in members), members[0][1], xytext=(7, -12),
-      textcoords='offset points', fontsize=8.5, fontweight='bold', color='0.15',
-    )  # fmt: skip
-  lines = [
-    f'{number}  {textwrap.shorten(label, 60, placeholder="")}  {ms:,.1f} ms'
-    for number, (label, _, _, _, ms) in enumerate(found[:_LABELLED], start=1)
-  ]
-  axis.text(
-    0.98, 0.03, '\n'.join(lines), transform=axis.transAxes, fontsize=8,
-    ha='right', va='bottom', color='0.25', linespacing=1.5,
-  )  # fmt: skip
+  _list_longest(axis, found[:_LABELLED])
   if any(point[2] > high / 1.5 for point in found):
     axis.text(
       high / 1.5, chip.peak_flops / 1e12 * 1.25, 'no HBM traffic', fontsize=8,
@@ -119,6 +110,46 @@ def _roofline(axis, costs, chip):
   for handle in legend.legend_handles:
     handle.set_sizes([40])
   _clean(axis)
+  _number(axis, found, high / 1.5)
+
+
+def _list_longest(axis, longest):
+  """Lists these points in the lower right corner, in the colors of their dots."""
+  for row, (label, kind, _, _, ms) in enumerate(reversed(longest)):
+    number = len(longest) - row
+    text = f'{textwrap.shorten(label, 60, placeholder="")}  {ms:,.1f} ms'
+    height = 0.03 + 0.05 * row
+    axis.text(
+      0.98, height, f'{text}   {number}', transform=axis.transAxes, fontsize=8,
+      ha='right', va='bottom', color=COLORS[kind], fontweight='bold',
+    )  # fmt: skip
+
+
+def _number(axis, found, right):
+  """Writes the numbers of the list beside their dots, each with a line to its own."""
+  # Call it last: places are compared in pixels, and those follow from the limits.
+  spots = [(min(point[2], right), point[3] / 1e12) for point in found]
+  taken = [axis.transData.transform(spot) for spot in spots]
+  places = collections.defaultdict(list)  # equal layers have one spot
+  for number, spot in enumerate(spots[:_LABELLED], start=1):
+    places[tuple(np.round(10 * np.log10(spot)))].append((number, spot))
+  for members in places.values():
+    color = COLORS[found[members[0][0] - 1][1]]
+    at = axis.transData.transform(members[0][1])
+    offset = max(_AROUND, key=lambda each: _room(at + each, taken))
+    taken.append(at + offset)
+    axis.annotate(
+      ', '.join(str(number) for number, _ in members), members[0][1],
+      xytext=offset, textcoords='offset pixels', fontsize=8.5, fontweight='bold',
+      color=color, ha='center', va='center',
+      bbox=dict(boxstyle='circle,pad=0.15', facecolor='white', edgecolor=color),
+      arrowprops=dict(arrowstyle='-', color=color, linewidth=0.9, shrinkA=0),
+    )  # fmt: skip
+
+
+def _room(place, taken):
+  """Returns the distance to what is nearest, in pixels; more than enough is enough."""
+  return min(_ENOUGH, *(float(np.hypot(*(place - other))) for other in taken))
 
 
 def _times(axis, plan, chip):

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from gpt_jax.tracking import metrics_file
+from gpt_jax.tracking import labels, metrics_file
 
 TRAIN_LOSS = 'train/loss'
 LEARNING_RATE = 'train/learning_rate'
@@ -52,12 +52,21 @@ def draw(series, reference_lines=(), title=''):
 
 
 def smooth(values):
-  """Returns the moving average of `values` over 1/20 of their number."""
-  # The window is centred and shrinks towards both ends, so a steep start has no lag.
-  sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-  index = np.arange(len(values))
-  reach = np.minimum(len(values) // 40, np.minimum(index, index[::-1]))
-  return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)
+  """Returns the moving average of `values` over 1/10 of their number."""
+  # The window is centred and shrinks towards the start, which is steep: no lag there.
+  # At the end it would shrink to one noisy value: there is a line through the last
+  # window instead, which meets the average in the middle of it.
+  values = np.asarray(values, np.float64)
+  reach, index = len(values) // 20, np.arange(len(values))
+  if not reach:
+    return values
+  sums = np.concatenate([[0.0], np.cumsum(values)])
+  middle = np.minimum(index, len(values) - 1 - reach)
+  left = np.minimum(middle, reach)
+  averages = (sums[middle + left + 1] - sums[middle - left]) / (2 * left + 1)
+  last = values[-2 * reach - 1 :]
+  slope = np.polyfit(np.arange(len(last)), last, 1)[0]
+  return averages + slope * (index - middle)
 
 
 def _axes(*, has_rate):
@@ -104,10 +113,9 @@ def _draw_evals(axis, series):
 def _draw_references(axis, reference_lines):
   """Draws dotted lines with their labels to the right of the panel, kept apart."""
   low, high = axis.get_ylim()
-  gap = 0.045 * (high - low)
-  label_at = -np.inf
-  for label, level in sorted(reference_lines, key=lambda line: line[1]):
-    label_at = max(level, label_at + gap)
+  reference_lines = sorted(reference_lines, key=lambda line: line[1])
+  places = labels.spread([level for _, level in reference_lines], 0.045 * (high - low))
+  for (label, level), label_at in zip(reference_lines, places, strict=True):
     axis.axhline(level, color='0.45', linestyle=':', linewidth=1.1)
     axis.annotate(
       f'{label}  {level:.3f}',

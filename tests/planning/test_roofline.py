@@ -2,7 +2,9 @@
 
 import types
 
+import numpy as np
 import pytest
+from matplotlib import figure, text
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.hlo import costs
@@ -53,6 +55,22 @@ def test_a_png_is_drawn(compiled, tmp_path):
   roofline.draw(compiled, types.SimpleNamespace(chip=V5E, name='v5e:1x1'), path)
   assert path.read_bytes().startswith(b'\x89PNG')
   assert path.stat().st_size > 10_000
+
+
+def test_each_number_has_a_line_to_its_own_dot(compiled, monkeypatch):
+  drawn = []
+  monkeypatch.setattr(
+    figure.Figure, 'savefig', lambda self, *_, **__: drawn.append(self)
+  )
+  roofline.draw(compiled, types.SimpleNamespace(chip=V5E, name='v5e:1x1'), 'x.png')
+  axis = drawn[0].axes[0]
+  numbers = [each for each in axis.texts if isinstance(each, text.Annotation)]
+  spots = [point[2:4] for point in roofline.points(compiled.costs, V5E)]
+  assert [each.get_text() for each in numbers] == ['1', '2']
+  assert numbers[0].xy == pytest.approx((spots[0][0], spots[0][1] / 1e12))
+  assert all(each.arrow_patch is not None for each in numbers)
+  places = [axis.transData.transform(n.xy) + n.xyann for n in numbers]
+  assert np.hypot(*(places[0] - places[1])) > 20
 
 
 def test_a_plan_without_times_is_not_drawn(compiled, tmp_path):

@@ -72,5 +72,19 @@ def test_smoothing_keeps_a_straight_line():
 
 def test_smoothing_reduces_noise():
   noisy = 2.0 + np.random.default_rng(0).normal(0.0, 0.1, 400)
-  # The window holds 21 values: the spread falls by sqrt(21), away from the ends.
-  assert np.std(loss_curve.smooth(noisy)[20:-20]) < 0.1 / 4
+  # The window holds 41 values: the spread falls by sqrt(41), away from the ends.
+  assert np.std(loss_curve.smooth(noisy)[20:-20]) < 0.1 / 5
+
+
+def test_the_end_follows_the_trend_and_not_the_last_value():
+  values = np.linspace(3.0, 2.0, 101)
+  values[-1] += 1.0
+  ends = loss_curve.smooth(values)[-6:]
+  line = np.polyval(np.polyfit(np.arange(11), values[-11:], 1), np.arange(5, 11))
+  np.testing.assert_allclose(ends, line)
+  assert ends[-1] - 2.0 < 0.35  # (4 m - 2) / (m (m + 1)) of one value in m = 11
+
+
+def test_a_steep_start_keeps_its_first_value():
+  values = 3.0 + 5.0 * np.exp(-np.arange(200.0))
+  assert loss_curve.smooth(values)[0] == 8.0

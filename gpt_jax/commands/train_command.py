@@ -93,11 +93,9 @@ def _train(args, overrides):
   loop.train(config, args.workdir, allow_changes=args.allow_changes)
   if multihost.is_primary():
     print(f'done: {args.workdir} holds checkpoints, metrics and figures/loss.png')
-    from gpt_jax import objectives
+    from gpt_jax.train import score_run
 
-    predicts_text = objectives.describe(config).predicts_text
-    can_compare = predicts_text and not config.data.mixture
     print(
       f'next: gpt-jax eval --workdir={shlex.quote(args.workdir)}'
-      + (' --baselines' if can_compare else '')
+      + (' --baselines' if score_run.has_baselines(config) else '')
     )

@@ -174,7 +174,7 @@ def learning_key(cfg, fingerprints):
 
 
 def _learn_once(folder, learn, request):
-  """Returns the tokenizer kept in `folder`, learned and kept now where there is none."""
+  """Returns the tokenizer kept in `folder`, learned now where there is none."""
   folder = pathlib.Path(folder)
   if not (folder / DEFINITION).exists():
     made = learn()

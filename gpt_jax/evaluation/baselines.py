@@ -28,11 +28,20 @@ class Baseline:
   bits_per_byte: float  # inf where tokens stand for no text (synthetic languages)
 
 
+def _silent(items, label, total):
+  return items
+
+
 def ngram_baselines(
-  train_tokens, eval_tokens, vocab_size, *, bytes_in_eval, max_order=8
+  train_tokens, eval_tokens, vocab_size, *, bytes_in_eval, max_order=8, progress=_silent
 ):
-  """Returns the Baselines `uniform`, `1-gram`, ... up to `max_order`, in this order."""
-  nats_ON = ngram_nats(train_tokens, eval_tokens, vocab_size, max_order=max_order)
+  """Returns the Baselines `uniform`, `1-gram`, ... up to `max_order`, in this order.
+
+  `progress`: `(orders, label, how many) -> orders`, for the screen.
+  """
+  nats_ON = ngram_nats(
+    train_tokens, eval_tokens, vocab_size, max_order=max_order, progress=progress
+  )
   names = ['uniform'] + [f'{order}-gram' for order in range(1, max_order + 1)]
   return [
     _baseline(name, float(nats_N.sum()), nats_N.size, bytes_in_eval)
@@ -62,7 +71,9 @@ def compressor_baselines(
   ]
 
 
-def ngram_nats(train_tokens, eval_tokens, vocab_size, *, max_order=8):
+def ngram_nats(
+  train_tokens, eval_tokens, vocab_size, *, max_order=8, progress=_silent
+):
   """Returns `nats_ON`: -log p of each evaluation token, by order 0 (uniform) and up.
 
   Counts are those of `train_tokens` alone. A token near the start of the evaluation
@@ -74,6 +85,7 @@ def ngram_nats(train_tokens, eval_tokens, vocab_size, *, max_order=8):
   lower_N = np.full(eval_N.size, 1.0 / vocab_size)
   nats, shorter = [-np.log(lower_N)], None
   grams_by_order = _index_grams(train_N, eval_N, vocab_size, max_order)
+  grams_by_order = progress(grams_by_order, 'n-grams, orders', max_order)
   for order, grams in enumerate(grams_by_order, start=1):
     if shorter is not None:
       # As a lower order of longer models, an order counts different contexts ...

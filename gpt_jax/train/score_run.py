@@ -134,7 +134,11 @@ def baseline_rows(train_N, eval_N, num_bytes, tokenizer, metrics):
   `num_bytes`: those of the text that `eval_N` stands for.
   """
   rows = baselines.ngram_baselines(
-    train_N, eval_N, tokenizer.vocab_size, bytes_in_eval=num_bytes
+    train_N,
+    eval_N,
+    tokenizer.vocab_size,
+    bytes_in_eval=num_bytes,
+    progress=progress,
   )
   if tokenizer.byte_lengths.any():
     rows += baselines.compressor_baselines(
@@ -161,12 +165,18 @@ def _bits(row):
   return f'{row.bits_per_byte:.4f}' if math.isfinite(row.bits_per_byte) else '-'
 
 
-def _require_text(config):
+def has_baselines(config):
+  """Returns whether counts compare with a run: one text, all of it scored in order."""
   has_mask = 'loss_mask' in pipeline.declared_fields(config.data)
-  if not objectives.describe(config).predicts_text or config.data.mixture or has_mask:
+  predicts_text = objectives.describe(config).predicts_text
+  return predicts_text and not config.data.mixture and not has_mask
+
+
+def _require_text(config):
+  if not has_baselines(config):
     raise ConfigError(
       '--baselines: counts need one source of text read left to right, all of it'
       f' scored; this run has objective.name={config.objective.name!r}'
       + (', a mixture' if config.data.mixture else '')
-      + (', tokens without loss (data.prompt_field).' if has_mask else '.')
+      + (', tokens without loss.' if config.data.prompt_field else '.')
     )

@@ -112,6 +112,17 @@ def test_baselines_are_refused_where_targets_are_not_the_text(finished_run):
     score_run.score_run(finished_run, overrides, with_baselines=True)
 
 
+def test_baselines_are_refused_where_some_tokens_bear_no_loss(finished_run):
+  overrides = {
+    'data.source': 'jsonl',
+    'data.prompt_field': 'question',
+    'data.response_field': 'answer',
+  }
+  assert not score_run.has_baselines(tiny_runs.tiny_config(overrides))
+  with pytest.raises(ConfigError, match='--baselines: .*, tokens without loss'):
+    score_run.score_run(finished_run, overrides, with_baselines=True)
+
+
 def test_ids_of_a_synthetic_language_have_no_bits_per_byte(tmp_path):
   rows = score_run._bits(score_run.baselines.Baseline('uniform', 1.0, float('inf')))
   assert rows == '-'

@@ -71,9 +71,7 @@ def compressor_baselines(
   ]
 
 
-def ngram_nats(
-  train_tokens, eval_tokens, vocab_size, *, max_order=8, progress=_silent
-):
+def ngram_nats(train_tokens, eval_tokens, vocab_size, *, max_order=8, progress=_silent):
   """Returns `nats_ON`: -log p of each evaluation token, by order 0 (uniform) and up.
 
   Counts are those of `train_tokens` alone. A token near the start of the evaluation

@@ -132,7 +132,7 @@ def test_a_tokenizer_unlike_the_checkpoint_is_refused(finished_run, tmp_path):
   tiny_runs.copy(finished_run, tmp_path / 'run')
   definition = tmp_path / 'run' / 'tokenizer' / 'definition.json'
   definition.write_text(json.dumps({'name': 'char', 'characters': ' abcdefghijklmno'}))
-  with pytest.raises((CheckpointError, DataError), match='tokenizer|character'):
+  with pytest.raises(ConfigError, match="tokenizer.name: 'char' -> 'byte'"):
     score_run.score_run(tmp_path / 'run')
   definition.write_text(json.dumps({'name': 'ids', 'vocab_size': 257}))
   with pytest.raises((CheckpointError, ConfigError), match='tokenizer'):

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from gpt_jax.core.errors import CheckpointError, ConfigError, DataError, note_once
+from gpt_jax.core.errors import CheckpointError, ConfigError, note_once
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.train import score_run
 from gpt_jax.workdir.paths import Workdir

@@ -23,7 +23,7 @@ COLORS = {
 NETWORK_COLOR = '#2e8b57'
 _LABELLED = 4
 _ENOUGH = 28.0
-# Where a number may stand, in pixels from its dot; the nearest with room is taken.
+# Where a number may stand, in pixels from its dot: the first that is free.
 _AROUND = [
   np.array([radius * np.cos(angle), radius * np.sin(angle)])
   for radius in (34, 50, 70)
@@ -136,7 +136,7 @@ def _number(axis, found, right):
   for members in places.values():
     color = COLORS[found[members[0][0] - 1][1]]
     at = axis.transData.transform(members[0][1])
-    offset = max(_AROUND, key=lambda each: _room(at + each, taken))
+    offset = max(_AROUND, key=lambda each: _distance(at + each, taken))
     taken.append(at + offset)
     axis.annotate(
       ', '.join(str(number) for number, _ in members), members[0][1],
@@ -147,8 +147,8 @@ def _number(axis, found, right):
     )  # fmt: skip
 
 
-def _room(place, taken):
-  """Returns the distance to what is nearest, in pixels; more than enough is enough."""
+def _distance(place, taken):
+  """Returns the distance to the nearest of `taken`, in pixels, _ENOUGH at most."""
   return min(_ENOUGH, *(float(np.hypot(*(place - other))) for other in taken))
 
 

@@ -216,8 +216,8 @@ def get_config():
   logging.tensorboard = True
   logging.wandb_project = ''  # '': off; WANDB_MODE=offline needs no account
   logging.sample_every_steps = 0  # 0: at the end only
-  # '': from nothing; (): no samples. A text on the command line is one prompt, commas and
-  # spaces included; several are "('Once, ', 'The ')".
+  # '': from nothing; (): no samples. A text on the command line is one prompt, commas
+  # and spaces included; several are "('Once, ', 'The ')".
   logging.sample_prompts = ('',)
   logging.sample_tokens = 128
   logging.layer_norms_every_steps = 0  # of parameters, gradients, updates; 0: off

@@ -16,7 +16,7 @@ from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data import loader
+from gpt_jax.data import loader, packing
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.model.gpt import GPT
@@ -269,7 +269,10 @@ def test_the_recipe_with_a_section_refuses_what_it_cannot_do(my_ideas):
 def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):
   tokens = np.arange(1, 12, dtype=np.uint16)
   store = TokenStore(tokens, np.array([0, 2, 3, 11]))
-  packed = recipe('truncate').make(store, types.SimpleNamespace(seq_len=3), False)
+  name = 'my_ideas.truncate:make'
+  data = small_models.resolve(data__packing=name, data__seq_len=3).data
+  assert packing.has_segments(data)
+  packed = packing.pack(store, data)
   assert [packed.sample(i)['tokens'].tolist() for i in range(len(packed))] == [
     [1, 2, 0, 0], [4, 5, 6, 7],
   ]  # fmt: skip

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from gpt_jax.commands import COMMANDS
-from gpt_jax.data import loader, packing
+from gpt_jax.data import loader
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import setup
 from tests import tiny_runs
 
-REGISTRIES = setup.REGISTRIES | {'data.packing': packing.PACKINGS}
+REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
   ('tokenizer.name', 'gpt2'): 'data/test_tokenizers',

@@ -84,6 +84,8 @@ def _data_section(data, overrides, field, entries, problems):
     values['options'], of_entry, declared, f'{prefix}options', f'{prefix}source='
     f'{source!r}', found,
   )  # fmt: skip
+  if 'packing' in mine:
+    entries.declared('data.packing', values['packing'], '', shown=f'{prefix}packing')
   section = typed.build(DataConfig, values, prefix, found)
   # What is wrong with an inherited value is a problem of the section `data`.
   changed = tuple(f'{prefix}{key}' for key in mine)

@@ -139,7 +139,7 @@ class DataConfig:
   num_labels: int | None = between(1, 2**24)
   mixture: dict[str, Any]
   seq_len: int = between(1, 2**28)
-  packing: str = one_of('concat', 'windows', 'first_fit', 'pad')
+  packing: str
   mask_documents: bool
   append_eos: bool
   shuffle: bool

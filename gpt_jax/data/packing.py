@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from gpt_jax.core.errors import DataError
+from gpt_jax.core.registry import lookup
 from gpt_jax.data import fields
 
 _OPEN_BINS = 128
@@ -156,7 +157,7 @@ def read_row(store, spans, width):
 
 def has_segments(data):
   """Returns whether training samples of a DataConfig carry segments and positions."""
-  return data.packing not in ('concat', 'windows') or data.mask_documents
+  return data.mask_documents or getattr(_entry(data), 'has_segments', True)
 
 
 def _layout(lengths, width):
@@ -195,7 +196,7 @@ def pack(store, data, *, for_eval=False):
       f' data.split={data.split!r} has {store.num_tokens} tokens; a sample takes'
       f' seq_len + 1. Set data.seq_len to {max(1, store.num_tokens - 1)} or less.'
     )
-  packing = PACKINGS[data.packing](store, data, for_eval)
+  packing = _entry(data)(store, data, for_eval)
   if not len(packing):
     raise DataError(
       f'data.packing={data.packing!r}: data.source={data.source!r} has only documents'
@@ -204,15 +205,33 @@ def pack(store, data, *, for_eval=False):
   return packing
 
 
+def _entry(data):
+  return lookup(PACKINGS, data.packing, 'data.packing')
+
+
+def without_segments(make):
+  """Marks an entry whose training samples ignore where documents begin."""
+  make.has_segments = False
+  return make
+
+
+@without_segments
+def _concat(store, data, for_eval):
+  masks = data.mask_documents
+  return Concat(store, data.seq_len, mask_documents=masks, keep_rest=for_eval)
+
+
+@without_segments
+def _windows(store, data, for_eval):
+  if for_eval:
+    return Concat(store, data.seq_len, keep_rest=True)
+  return Windows(store, data.seq_len)
+
+
 PACKINGS = {
-  'concat': lambda store, data, for_eval: Concat(
-    store, data.seq_len, mask_documents=data.mask_documents, keep_rest=for_eval
-  ),
-  'windows': lambda store, data, for_eval: (
-    Concat(store, data.seq_len, keep_rest=True)
-    if for_eval
-    else Windows(store, data.seq_len)
-  ),
+  'concat': _concat,
+  'windows': _windows,
   'first_fit': lambda store, data, for_eval: FirstFit(store, data.seq_len),
   'pad': lambda store, data, for_eval: Pad(store, data.seq_len),
 }
+"""Each entry: `(store, data, for_eval) -> Packing`."""

@@ -105,6 +105,7 @@ def _make_char(cfg, texts):
 
 def _of_path(load, needed):
   def make(cfg, texts):
+    """Returns the tokenizer in `tokenizer.path`."""
     if not cfg.path:
       raise ConfigError(
         f'tokenizer.path is empty: tokenizer.name={cfg.name!r} needs {needed}.'

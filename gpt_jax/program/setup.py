@@ -3,7 +3,7 @@
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
-from gpt_jax.data import SOURCES, encodings, pipeline, records, tokenizers
+from gpt_jax.data import SOURCES, encodings, packing, pipeline, records, tokenizers
 from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
@@ -17,6 +17,7 @@ from gpt_jax.workdir.paths import Workdir
 
 REGISTRIES = {
   'attention.kernel': {'auto': None} | attention.KERNELS | attention.SHARDED_KERNELS,
+  'data.packing': packing.PACKINGS,
   'data.source': SOURCES,
   'eval.metrics': METRICS,
   'init.transform': init_rules.INIT_TRANSFORMS,

@@ -90,8 +90,8 @@ def roll_back(session, progress, spike):
     add_event(session, progress, spike.event)
     path = write_postmortem(session, progress, [spike.step], spike.history)
     raise DivergedError(
-      f'{error} {_advice(path, session.config)} guard.rollback_steps, guard.rollback_extra_steps and'
-      ' guard.max_rollbacks go back further, skip more, and try more often.'
+      f'{error} {_advice(path, session.config)} guard.rollback_steps,'
+      ' guard.rollback_extra_steps and guard.max_rollbacks go back further, skip more, and try more often.'
     ) from None
   event = spike.event | dict(kind='rollback') | dataclasses.asdict(taken[-1])
   session.console.note(rollback.describe(event))

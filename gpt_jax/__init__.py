@@ -3,11 +3,14 @@
 __version__ = '0.1.0'
 
 
-def load(path, step=None):
-  """Returns the `api.Run` of a workdir, at checkpoint `step` or the newest one."""
+def load(path, step=None, overrides=None):
+  """Returns the `api.Run` of a workdir, at checkpoint `step` or the newest one.
+
+  `overrides`: `{dotted field: value}` of the config's sections parallel and inference.
+  """
   from gpt_jax.commands import host
 
   host.skip_absent_tpu()
   from gpt_jax import api  # here: importing the package alone must not start jax
 
-  return api.load(path, step)
+  return api.load(path, step, overrides)

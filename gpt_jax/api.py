@@ -15,18 +15,22 @@ import jax.numpy as jnp
 from gpt_jax import attention, objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config.schema import Config
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.inference import placement
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
-from gpt_jax.program import restore, setup
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
+from gpt_jax.program import build, restore, setup
 from gpt_jax.workdir.paths import Workdir
 
+CHANGEABLE = ('parallel', 'inference')
 HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
 
 
@@ -36,67 +40,105 @@ class Run:
 
   config: Config
   model: GPT
-  params: PyTree
+  params: PyTree = dataclasses.field(repr=False)
   """Stacked as in training; the moving average where the run keeps one."""
   tokenizer: Tokenizer
   step: int
+  rules: ShardingRules | None = None
+  """Where the parameters lie on a mesh; None: on one device."""
+
+  def __repr__(self):
+    model, config = self.config.model, self.config
+    where = f' on {self.rules.mesh.size} devices' if self.rules else ''
+    return (
+      f'Run(step {self.step}: {config.objective.name}, {pytree.count(self.params):,}'
+      f' parameters{where}, {model.num_layers} layers of width {model.d_model},'
+      f' {self.tokenizer.name} tokenizer of {self.tokenizer.vocab_size:,} ids)'
+    )
+
+  def placement(self):
+    """Returns a line about the devices that hold the parameters for decoding."""
+    if self.rules is None:
+      return 'on one device'
+    return placement.describe(self.rules, self._generator.engine.params)
 
   @functools.cached_property
   def _generator(self):
     # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
-    return TextGenerator(self.config, self.params, self.tokenizer)
+    return TextGenerator(self.config, self.params, self.tokenizer, self.rules)
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
     return self._generator.engine.logits(tokens_BT)
 
   def generate(
-    self, prompts, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
+    self, prompts, max_new_tokens=None, temperature=None, top_k=None, top_p=None, seed=0
   ):
     """Returns what follows the prompt, without the prompt: str for str, else a list.
 
+    A setting is one value, or a list of one for each prompt; None, the default, is the
+    value of the run's config, section `inference`, as for `gpt-jax generate`. Learned
+    positions limit what is seen, not what is written: a text that outgrows them goes
+    on from its last part, which is said once on stderr.
+
     Args:
-      max_new_tokens: None: inference.max_new_tokens, or what positions allow.
+      max_new_tokens: the text may end before, with the end token.
       temperature: 0 takes the likeliest token each time.
       top_k: draw from the k likeliest tokens; 0 is all of them.
       top_p: draw from the likeliest tokens that hold this share of probability.
       seed: decides the text of a prompt, whatever else is in the list; a prompt that
         stands in the list twice gets two texts.
-    Raises ConfigError for settings or lengths that the model cannot do.
+    Raises ConfigError for settings and prompts that the model cannot do.
     """
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    return self._generator.generate(prompts, max_new_tokens, sampling, seed)
+    return self._generator.generate(
+      prompts, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
+      top_p=top_p, seed=seed,
+    )  # fmt: skip
 
   def stream(
-    self, prompt, max_new_tokens=None, temperature=0.0, top_k=0, top_p=1.0, seed=0
+    self, prompt, max_new_tokens=None, temperature=None, top_k=None, top_p=None, seed=0
   ):
-    """Yields the text of `generate` while it is written, in complete characters."""
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    return self._generator.stream(prompt, max_new_tokens, sampling, seed)
+    """Returns an iterator over the text of `generate`, in complete characters."""
+    return self._generator.stream(
+      prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
+      top_p=top_p, seed=seed,
+    )  # fmt: skip
 
   def score(self, context, continuation):
-    """Returns the log-likelihood of `continuation` after `context`, in nats."""
+    """Returns the log-likelihood of `continuation` after `context`, in nats.
+
+    Raises ConfigError where both are longer than the learned positions, plus one token.
+    """
     return self._generator.score(context, continuation)
 
 
-def load(path, step=None):
+def load(path, step=None, overrides=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
-  Raises CheckpointError for a folder without one, and for parts of different runs.
+  Args:
+    overrides: `{dotted field: value}` of the sections `parallel` and `inference`, such
+      as `{'parallel.mesh.tensor': 4}`, instead of what the run was trained with.
+  Without a mesh there, that of the training is used if it shards weights and these
+  devices can form it, else one device. Raises CheckpointError for a folder without a
+  checkpoint, and for parts of different runs.
   """
   workdir = Workdir(path)
   _require_run(workdir)
+  _check_overrides(overrides or {})
   with CheckpointReader(workdir.checkpoints) as store:
     step = restore.choose_step(store, step)
-    config = _read_config(workdir)
+    config = _read_config(workdir, overrides)
     if config.model.vocab_size is None:  # the embedding knows: ids in use, padding
       rows = restore.embedding_rows(store, step)
       resolved = dataclasses.replace(config.model, vocab_size=rows)
       config = dataclasses.replace(config, model=resolved)
     tokenizer = tokenizers.load(workdir.tokenizer)
-    model, wanted = _abstract_model(config)
+    is_asked = any(field.startswith('parallel.mesh') for field in overrides or {})
+    rules = _decoding_rules(config, is_asked)
+    model = _make_model(config)
+    wanted = _abstract_params(model, rules)
     params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
-  return Run(config, model, params, tokenizer, step)
+  return Run(config, model, params, tokenizer, step, rules)
 
 
 def _require_run(workdir):
@@ -117,24 +159,58 @@ def _require_run(workdir):
   )
 
 
-def _read_config(workdir):
+def _check_overrides(overrides):
+  for field in overrides:
+    section = field.partition('.')[0]
+    if section not in CHANGEABLE:
+      raise ConfigError(
+        f'{field}: the run was trained with it; of a trained run only the sections'
+        f' {" and ".join(CHANGEABLE)} can change.'
+      )
+
+
+def _read_config(workdir, overrides):
   try:
-    return setup.read_config(workdir.path)
+    setup.read_config(workdir.path)
   except ConfigError as error:
     raise CheckpointError(f'{workdir.config}: {error}') from error
+  return setup.resolve(workdir.read_config(), overrides)
 
 
-def _abstract_model(config):
-  """Returns (model, its parameters as shapes on one device)."""
+def _decoding_rules(config, is_asked):
+  """Returns the ShardingRules to decode by; None: on one device."""
+  try:
+    mesh = make_mesh(config.parallel.mesh)
+  except ConfigError:
+    if is_asked:
+      raise
+    return None  # trained on other devices than these
+  rules = make_sharding_rules(config.parallel, mesh)
+  rules = placement.decoding_rules(rules, config.model)
+  return rules if is_asked or placement.shards_weights(rules) else None
+
+
+def _make_model(config):
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )
   head = make_head(config, objectives.describe(config).num_outputs)
-  model = GPT(config.model, attend, task_head=head)
-  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
-  abstract_params = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-    nn.meta.unbox(shapes['params']),
+  return GPT(config.model, attend, task_head=head)
+
+
+def _abstract_params(model, rules):
+  """Returns the parameters as shapes, on one device or where `rules` say."""
+  if rules is None:
+    tokens_BT = jnp.zeros((1, 1), jnp.int32)
+    variables = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), tokens_BT))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    shardings = jax.tree.map(lambda _: here, variables['params'])
+  else:
+    variables, shardings = build.shapes_and_shardings(model.clone(rules=rules))
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    variables['params'],
+    shardings,
   )
-  return model, abstract_params

@@ -1,7 +1,8 @@
 """The command line: finds the subcommand, parses flags, turns errors into exit codes.
 
 Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
-6 diverged, 75 stopped by a signal and saved, 130 interrupted, 1 a bug of ours.
+6 diverged, 75 stopped by a signal and saved, 130 interrupted, 141 nobody reads the
+output, 1 a bug of ours.
 """
 
 import argparse
@@ -13,9 +14,11 @@ from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS, host, mistakes
+from gpt_jax.core import pipes
 from gpt_jax.core.errors import AbortedStart, Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+UNREAD = 141  # ... and for SIGPIPE
 
 
 def main(argv=None):
@@ -60,6 +63,10 @@ def _run(argv, is_process=False):
       raise
     print(f'\ngpt-jax: error: {shortage}', file=sys.stderr)
     return shortage.exit_code
+  except BrokenPipeError:
+    if not pipes.mute_closed():
+      raise
+    return UNREAD
   except KeyboardInterrupt:
     print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
     return INTERRUPTED
@@ -176,7 +183,7 @@ def _flush_output():
     try:
       stream.flush()
     except OSError:  # a full disk, a pipe that nobody reads
-      os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+      pipes.send_nowhere(stream)
 
 
 def _quiet_libraries():

@@ -14,13 +14,14 @@ import pytest
 import gpt_jax
 from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.config import load
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models as small
 
 TOKENIZER = ByteTokenizer()
 CONFIG = small.resolve(model__vocab_size=264, data__seq_len=16)
+IN_CONFIG = dict(max_new_tokens=256, temperature=0.8, top_k=0, top_p=1.0)
 META = dict(fingerprints=dict(tokenizer=TOKENIZER.fingerprint, data={}))
 
 
@@ -78,6 +79,7 @@ def test_a_run_writes_streams_and_scores(run):
   assert texts == run.generate(['ab', 'ab', ''], **settings)
   assert texts[0] != texts[1]
   by_position = ('ab', *settings.values())
+  assert run.generate('ab') == run.generate('ab', **IN_CONFIG)
   assert ''.join(run.stream(*by_position)) == run.generate(*by_position)
   assert run.score('ab', 'c') == pytest.approx(
     float(jax.nn.log_softmax(run.logits([[97, 98]])[0, 1])[99]), abs=1e-5
@@ -168,6 +170,19 @@ def test_importing_the_package_starts_no_jax():
   )
   version, has_jax, can_load = json.loads(done.stdout)
   assert version.count('.') == 2 and not has_jax and can_load
+
+
+def test_a_run_shows_as_one_line_that_says_what_it_is(run):
+  text = repr(run)
+  assert len(text) < 200 and '\n' not in text
+  assert 'step 5' in text and 'byte tokenizer of 257 ids' in text
+
+
+def test_only_placement_and_sampling_of_a_trained_run_can_change(made):
+  colder = gpt_jax.load(made, overrides={'inference.temperature': 0.0})
+  assert colder.generate('ab') == gpt_jax.load(made).generate('ab', temperature=0)
+  with pytest.raises(ConfigError, match='model.d_model: the run was trained with it'):
+    gpt_jax.load(made, overrides={'model.d_model': 32})
 
 
 def test_parameters_are_unboxed_arrays(run):

@@ -205,3 +205,24 @@ def test_python_m_gpt_jax_is_the_same_command(tmp_path):
 
 def environment():
   return os.environ | {'PYTHONPATH': str(tiny_runs.ROOT)}
+
+
+def test_output_that_nobody_reads_ends_a_command_quietly(monkeypatch, capsys):
+  def run(args, overrides):
+    for _ in range(3):
+      print('text', flush=True)
+
+  reader, writer = os.pipe()
+  os.close(reader)
+  monkeypatch.setattr(cli._module('doctor'), 'run', run)
+  with os.fdopen(writer, 'w') as stdout:
+    monkeypatch.setattr(sys, 'stdout', stdout)
+    assert cli.main(['doctor']) == 141
+    assert cli.main(['doctor']) == 0  # nothing is written to the pipe any more
+  assert capsys.readouterr().err == ''
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_a_bug(monkeypatch):
+  fail(monkeypatch, BrokenPipeError())
+  with pytest.raises(BrokenPipeError):
+    cli.main(['train', '--workdir=x'])

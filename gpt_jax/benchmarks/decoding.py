@@ -11,6 +11,7 @@ from gpt_jax.benchmarks import timing
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.pytree import named_leaves
 from gpt_jax.inference import text
+from gpt_jax.inference.request import make_requests
 from gpt_jax.model import flops
 
 BATCH_SIZES = (1, 8)
@@ -75,7 +76,7 @@ def _pair(engine, config, prompts, half):
   def generate(tokens):
     def run(times):
       for _ in range(times):
-        engine.generate(prompts, max_new_tokens=tokens)
+        engine.generate(make_requests(prompts, max_new_tokens=tokens))
 
     return run
 

@@ -57,13 +57,11 @@ def run(args, overrides):
 
 def _table(title, columns, rows):
   """Prints a table as wide as its content: numbers are not truncated."""
-  import rich.console
-
   from gpt_jax.tracking import console
 
   cells = zip(columns, *rows, strict=True)
   width = sum(max(map(len, column)) + 3 for column in cells) + 3
-  wide = rich.console.Console(width=width)
+  wide = console.make_console(width=width)
   console.table(title, columns, rows, console=wide)
 
 

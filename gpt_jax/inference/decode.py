@@ -8,12 +8,24 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
-from gpt_jax.inference.sampling import real_logits, sample
+from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
 from gpt_jax.model import stacking
 from gpt_jax.model.cache import empty_cache
+from gpt_jax.parallel.sharding import constrain
 
 CHUNK = 32
 """Tokens per row that one call of `decode` can make."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RowSettings:
+  """What each row of a batch asks for; a pytree."""
+
+  sampling: SamplingRows
+  max_new_tokens_B: Array
+  stop_BI: Array
+  """Ids that end a row; -1 ends none."""
 
 
 @jax.tree_util.register_dataclass
@@ -27,8 +39,9 @@ class DecodeState:
   """The last token of each row, which the model has not read yet."""
   rng_B: Array
   is_done_B: Array
-  count: Array
+  count_B: Array
   """New tokens so far."""
+  settings: RowSettings
 
 
 def prepare_params(params, *, dtype):
@@ -42,33 +55,63 @@ def prepare_params(params, *, dtype):
 
 
 def prefill(
-  params, tokens_BT, length_B, seed, identity_B2, *, model, cache_len, visibility
-):
-  """Returns the DecodeState that has read padded prompts of `length_B` tokens."""
-  B = len(tokens_BT)
-  mask = masks.prefix(length_B) if visibility == 'prefix' else masks.causal()
-  _, cache = model.apply(
-    {'params': params}, tokens_BT, mask, cache=empty_cache(model.cfg, B, cache_len)
-  )
+  params, tokens_BT, length_B, prefix_B, seed_B, identity_B2, settings, *,
+  model, cache_len, visibility,
+):  # fmt: skip
+  """Returns the DecodeState that has read padded prompts of `length_B` tokens.
 
-  def row_key(identity_2):
+  The first `prefix_B` tokens see each other where `visibility` is 'prefix'.
+  """
+
+  def row_key(seed, identity_2):
     key = jax.random.fold_in(jax.random.key(seed), identity_2[0])
     return jax.random.fold_in(key, identity_2[1])
 
   last_B1 = length_B[:, None] - 1
   return DecodeState(
-    # Not the padded length; the first step of decoding writes the last row again.
-    cache=cache | {'length_B': length_B - 1},
+    cache=_read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility),
     token_B=jnp.take_along_axis(tokens_BT, last_B1, axis=1)[:, 0],
-    rng_B=jax.vmap(row_key)(identity_B2),
-    is_done_B=jnp.zeros(B, bool),
-    count=jnp.zeros((), jnp.int32),
+    rng_B=jax.vmap(row_key)(seed_B, identity_B2),
+    is_done_B=settings.max_new_tokens_B == 0,
+    count_B=jnp.zeros(len(tokens_BT), jnp.int32),
+    settings=settings,
   )
 
 
-def decode(params, state, limit, stop_I, *, model, sampling):
-  """Returns (state, ids_BC, have all rows stopped) `limit` <= CHUNK tokens later."""
+def reread(
+  params, state, tokens_BT, length_B, prefix_B, is_cropped_B, *,
+  model, cache_len, visibility,
+):  # fmt: skip
+  """Returns `state` with the cropped rows' caches as if their texts began later.
+
+  `tokens_BT` are what is left of them, `length_B` tokens, the last one unread.
+  """
+  fresh = _read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility)
+
+  def choose(fresh, old):
+    is_cropped = is_cropped_B.reshape(-1, *[1] * (old.ndim - 1))
+    return jnp.where(is_cropped, fresh, old)
+
+  return dataclasses.replace(state, cache=jax.tree.map(choose, fresh, state.cache))
+
+
+def _read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility):
+  mask = masks.prefix(prefix_B) if visibility == 'prefix' else masks.causal()
+  cache = empty_cache(model.cfg, len(tokens_BT), cache_len)
+  _, cache = model.apply({'params': params}, tokens_BT, mask, cache=cache)
+  # Not the padded length; the first step of decoding writes the last row again.
+  return cache | {'length_B': length_B - 1}
+
+
+def decode(params, state, limit, *, model, vocab_limit):
+  """Returns (state, ids_BC, have all rows ended) `limit` <= CHUNK tokens later.
+
+  Ids from `vocab_limit` on are never written.
+  """
   # The loop runs on the device: between tokens nothing waits for the host.
+  settings = state.settings
+  rows = settings.sampling
+  work = Work.of(rows, model.cfg.vocab_size)
 
   def is_unfinished(carry):
     i, state, _ = carry
@@ -76,17 +119,21 @@ def decode(params, state, limit, stop_I, *, model, sampling):
 
   def step(carry):
     i, state, ids_BC = carry
-    logits_BTV, cache = model.apply(
+    logits_B1V, cache = model.apply(
       {'params': params}, state.token_B[:, None], cache=state.cache
     )
-    rng_B = jax.vmap(jax.random.fold_in, (0, None))(state.rng_B, state.count)
-    token_B = sample(logits_BTV[:, 0], rng_B, sampling)
-    state = DecodeState(
+    # Choosing looks at all of a row: its logits come together first.
+    logits_BV = constrain(model.rules, logits_B1V[:, 0], 'batch', None)
+    logits_BV = real_logits(logits_BV, vocab_limit)
+    token_B = sample(logits_BV, state.rng_B, state.count_B, rows, work)
+    count_B = state.count_B + 1
+    is_stop_B = jnp.any(token_B[:, None] == settings.stop_BI, axis=1)
+    state = dataclasses.replace(
+      state,
       cache=cache,
       token_B=token_B,
-      rng_B=state.rng_B,
-      is_done_B=state.is_done_B | jnp.isin(token_B, stop_I),
-      count=state.count + 1,
+      is_done_B=state.is_done_B | is_stop_B | (count_B >= settings.max_new_tokens_B),
+      count_B=count_B,
     )
     return i + 1, state, ids_BC.at[:, i].set(token_B)
 

@@ -1,25 +1,25 @@
 """Text from a model as ids, token by token, with a cache of keys and values."""
 
-import collections
 import dataclasses
 import functools
 import math
-import zlib
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import cache_memory, decode
-from gpt_jax.inference.decode import CHUNK
-from gpt_jax.inference.sampling import GREEDY
+from gpt_jax.inference import cache_memory, decode, placement
+from gpt_jax.inference.context import Contexts
+from gpt_jax.inference.decode import CHUNK, RowSettings
+from gpt_jax.inference.request import as_ids, identities, token_array
+from gpt_jax.inference.sampling import SamplingRows
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
 
 STREAM_CHUNK = 8  # as CHUNK, for a reader: 1, 2, 4, then 8 tokens at a time
 MIN_BUCKET = 16
+STOP_BUCKET = 4  # stop ids of a row are padded to a multiple of this
 
 
 class Engine:
@@ -27,36 +27,49 @@ class Engine:
 
   # Prompts of any lengths run as one batch, padded on the right: the cache row of a pad
   # is never seen, since the row's next token overwrites it first. Lengths are rounded
-  # up to powers of two, so few programs are compiled. The first step of decoding reads
-  # the prompt's last token again, so that one program makes every new token.
+  # up to powers of two, so few programs are compiled, and what a request asks for is
+  # data to them. The first step of decoding reads the prompt's last token again, so
+  # that one program makes every new token.
 
   def __init__(
-    self, cfg, params, *, attend=None, rules=None,
-    vocab_limit=None, visibility='causal',
+    self, cfg, params, *, attend, rules=None,
+    vocab_limit=None, text_limit=None, visibility='causal',
   ):  # fmt: skip
     """Takes a resolved ModelConfig, and parameters stacked or unrolled.
 
     Args:
-      attend, rules: as `GPT` takes them.
+      attend: as `GPT` takes it.
+      rules: those of training where `params` lie on a mesh; None: XLA decides.
       vocab_limit: ids from here on only pad the embedding; None: all are real.
+      text_limit: ids from here on are never written; None: `vocab_limit`.
       visibility: what a token sees, one of objectives.VISIBILITIES.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.visibility = visibility
-    model = GPT(self.cfg, attend, rules)
+    self.rules = rules and placement.decoding_rules(rules, self.cfg)
+    model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is replicated, however parameters are sharded.
-    replicated = _replicated(params)
-    self._prepare = jax.jit(functools.partial(decode.prepare_params, dtype=cfg.dtype))
+    replicated = placement.replicated(params)
+    self._prepare = jax.jit(
+      functools.partial(decode.prepare_params, dtype=cfg.dtype),
+      out_shardings=placement.unstacked_shardings(params),
+    )
     self._prefill = jax.jit(
       functools.partial(decode.prefill, **reading), static_argnames='cache_len'
     )
+    self._reread = jax.jit(
+      functools.partial(decode.reread, **reading),
+      static_argnames='cache_len',
+      donate_argnums=1,
+    )
     self._decode = jax.jit(
-      functools.partial(decode.decode, model=model),
-      static_argnames='sampling',
+      functools.partial(
+        decode.decode, model=model, vocab_limit=text_limit or self.vocab_limit
+      ),
       donate_argnums=1,
       out_shardings=(None, replicated, replicated),
     )
@@ -68,6 +81,12 @@ class Engine:
     )
     self.set_params(params)
 
+  @property
+  def table_len(self):
+    """How many tokens the model can read at once; inf unless its positions end."""
+    limit = positions.max_positions(self.cfg)
+    return math.inf if limit is None else limit
+
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
     self.params = self._prepare(params)
@@ -76,45 +95,38 @@ class Engine:
     """Frees the parameters, which may be a copy, until `set_params`."""
     self.params = None
 
-  def generate(
-    self, prompts_ids, *, max_new_tokens, sampling=GREEDY, seed=0, stop_ids=()
-  ):
-    """Returns the new ids of each prompt, int32 arrays, up to and without a stop id.
+  def generate(self, requests):
+    """Returns the new ids of each Request, int32 arrays, up to and without a stop id.
 
-    A text depends on `seed`, its prompt and how often that prompt stands before it in
-    the list, never on other prompts. Raises ConfigError for what the model cannot read.
+    A text depends on its request and how often the same one stands before it in the
+    list, never on others. Raises ConfigError for what the model cannot read.
     """
-    if not prompts_ids:
+    if not requests:
       return []
-    stop_ids = tuple(stop_ids)
-    chunks = self._chunks(
-      prompts_ids, max_new_tokens, sampling, seed, stop_ids, size=CHUNK, largest=CHUNK
-    )
-    empty_B0 = np.zeros((len(prompts_ids), 0), np.int32)
+    chunks = self._chunks(requests, size=CHUNK, largest=CHUNK)
+    empty_B0 = np.zeros((len(requests), 0), np.int32)
     ids_BN = np.concatenate([empty_B0, *chunks], axis=1)
-    return [_before_stop(ids_N, stop_ids) for ids_N in ids_BN]
+    return [_written(*pair) for pair in zip(ids_BN, requests, strict=True)]
 
-  def stream(self, prompt_ids, *, max_new_tokens, sampling=GREEDY, seed=0, stop_ids=()):
-    """Yields the ids that `generate` returns for this prompt, while it is written."""
-    stop_ids = tuple(stop_ids)
+  def stream(self, request):
+    """Yields the ids that `generate` returns for this Request, while it is written."""
     # The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
     # device's loop costs about as much as a token.
-    chunks = self._chunks(
-      [prompt_ids], max_new_tokens, sampling, seed, stop_ids,
-      size=1, largest=STREAM_CHUNK,
-    )  # fmt: skip
-    for ids_1C in chunks:
-      yield from _before_stop(ids_1C[0], stop_ids).tolist()
+    for ids_1C in self._chunks([request], size=1, largest=STREAM_CHUNK):
+      yield from _written(ids_1C[0], request).tolist()
 
   def score(self, context_ids, continuation_ids):
     """Returns the log-likelihood, in nats, of ids that follow a non-empty context."""
     self._require_left_to_right()
-    context_ids, continuation_ids = _as_ids(context_ids), _as_ids(continuation_ids)
+    context_ids = as_ids('context', context_ids)
+    continuation_ids = as_ids('continuation', continuation_ids)
     ids_N = np.concatenate([context_ids, continuation_ids])
-    self._check([context_ids], len(continuation_ids), 'continuation')
-    self._check([ids_N], 0, 'continuation')
-    tokens_BN = _pad([ids_N], bucket(len(ids_N)))
-    prefix_B = np.array([len(context_ids)], np.int32)
+    self._check([context_ids])
+    self._check([ids_N])
+    # The last token is predicted, never read.
+    self._check_length('score: context and continuation', len(ids_N) - 1)
+    tokens_BN = self._pad([ids_N], bucket(len(ids_N)))
+    prefix_B = np.full(len(tokens_BN), len(context_ids), np.int32)
     log_probs_BT = np.asarray(self._log_probs(self.params, tokens_BN, prefix_B))
     # float64: a long text adds up many small terms.
     scored_T = log_probs_BT[0, len(context_ids) - 1 : len(ids_N) - 1]
@@ -122,61 +134,102 @@ class Engine:
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V], V without padding; of prefix models with no prefix."""
-    tokens_BT = np.asarray(tokens_BT)
-    if tokens_BT.ndim != 2:
+    ids_BT = token_array('tokens', tokens_BT)
+    if ids_BT.ndim != 2:
       raise ConfigError(
-        f'tokens: expected ids of shape [batch, time], not {list(tokens_BT.shape)}; add'
-        ' an axis with tokens[None].'
+        f'tokens: expected ids of shape [batch, time], not {list(ids_BT.shape)}; add an'
+        ' axis with tokens[None].'
       )
-    rows = [_as_ids(row) for row in tokens_BT]
-    self._check(rows, 0, 'tokens')
-    T = tokens_BT.shape[1]
-    length_B = np.full(len(rows), T, np.int32)
-    logits_BTV = self._forward(self.params, _pad(rows, bucket(T)), length_B)
-    return logits_BTV[:, :T, : self.vocab_limit]
+    B, T = ids_BT.shape
+    rows = list(ids_BT)
+    self._check(rows)
+    self._check_length('logits: tokens', T)
+    tokens_BT = self._pad(rows, bucket(T))
+    length_B = np.full(len(tokens_BT), T, np.int32)
+    logits_BTV = self._forward(self.params, tokens_BT, length_B)
+    return logits_BTV[:B, :T, : self.vocab_limit]
 
-  def max_new_tokens_for(self, prompt_len):
-    """Returns how many tokens may follow a prompt of that length; inf: any number."""
-    limit = positions.max_positions(self.cfg)
-    return math.inf if limit is None else max(limit - prompt_len, 0)
-
-  def _chunks(
-    self, prompts_ids, max_new_tokens, sampling, seed, stop_ids, *, size, largest
-  ):
-    """Yields ids [B, n], n from `size` doubling up to `largest`; ignore what follows a
-    row's stop id."""
+  def _chunks(self, requests, *, size, largest):
+    """Yields ids [B, n], n from `size` doubling up to `largest`; ignore what follows
+    the end of a row."""
     self._require_left_to_right()
-    prompts_ids = [_as_ids(ids) for ids in prompts_ids]
-    self._check(prompts_ids, max_new_tokens, 'max_new_tokens')
-    sampling = dataclasses.replace(
-      sampling, vocab_limit=sampling.vocab_limit or self.vocab_limit
-    )
-    with cache_memory.explained(self.cfg, prompts_ids, max_new_tokens):
-      state = self._start(prompts_ids, max_new_tokens, seed)
-      stop_I = _as_ids(stop_ids)
-      missing = max_new_tokens
+    prompts_ids = [request.prompt_ids for request in requests]
+    missing = max(request.max_new_tokens for request in requests)
+    self._check(prompts_ids)
+    contexts = Contexts(prompts_ids, self.table_len)
+    with cache_memory.explained(self.cfg, prompts_ids, missing):
+      state, cache_len = self._start(requests, contexts)
       while missing:
-        n = min(size, missing)
-        state, ids_BC, is_over = self._decode(
-          self.params, state, n, stop_I, sampling=sampling
-        )
-        yield np.asarray(ids_BC)[:, :n]
+        state = self._crop(state, contexts, cache_len)
+        n = min(size, missing, contexts.free())
+        state, ids_BC, is_over = self._decode(self.params, state, n)
+        ids_BC = np.asarray(ids_BC)[: len(requests), :n]
+        yield ids_BC
         if is_over:
           return
+        contexts.extend(ids_BC)
         missing, size = missing - n, min(2 * size, largest)
 
-  def _start(self, prompts_ids, max_new_tokens, seed):
-    longest = max(map(len, prompts_ids))
-    cache_len = bucket(longest + max_new_tokens)
-    cache_memory.require_fit(self.cfg, prompts_ids, max_new_tokens, cache_len)
-    return self._prefill(
+  def _start(self, requests, contexts):
+    """Returns the DecodeState that has read the prompts, and its cache's length."""
+    prompts_ids = [request.prompt_ids for request in requests]
+    longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
+    cache_len = bucket(min(longest, self.table_len))
+    cache_memory.require_fit(
+      self.cfg, prompts_ids, max(r.max_new_tokens for r in requests), cache_len
+    )
+    state = self._prefill(
       self.params,
-      _pad(prompts_ids, bucket(longest)),
-      np.array([len(ids) for ids in prompts_ids], np.int32),
-      np.uint32(seed % 2**32),
-      _identities(prompts_ids),
+      *self._padded(*contexts.read()),
+      self._fill(np.array([r.seed % 2**32 for r in requests], np.uint32)),
+      self._fill(identities(requests)),
+      self._settings(requests),
       cache_len=cache_len,
     )
+    return state, cache_len
+
+  def _crop(self, state, contexts, cache_len):
+    """Returns the state after rows that have filled the table began anew."""
+    is_cropped_B = contexts.crop()
+    if not is_cropped_B.any():
+      return state
+    rows, prefix_B = contexts.read()
+    pairs = zip(rows, is_cropped_B, strict=True)
+    rows = [ids if is_cropped else ids[:1] for ids, is_cropped in pairs]
+    reading = *self._padded(rows, prefix_B), self._fill(is_cropped_B)
+    return self._reread(self.params, state, *reading, cache_len=cache_len)
+
+  def _padded(self, rows, prefix_B):
+    """Returns ids [B, T], the lengths of `rows`, and `prefix_B`, padded."""
+    length_B = np.array([len(ids) for ids in rows], np.int32)
+    tokens_BT = self._pad(rows, bucket(length_B.max()))
+    return tokens_BT, self._fill(length_B, 1), self._fill(prefix_B)
+
+  def _settings(self, requests):
+    rows = SamplingRows.of([request.sampling for request in requests])
+    most = max(len(request.stop_ids) for request in requests)
+    width = STOP_BUCKET * max(1, -(-most // STOP_BUCKET))
+    stop_BI = np.full((len(requests), width), -1, np.int32)
+    for i, request in enumerate(requests):
+      stop_BI[i, : len(request.stop_ids)] = request.stop_ids
+    largest = np.iinfo(np.int32).max
+    new_B = np.array([min(r.max_new_tokens, largest) for r in requests], np.int32)
+    return jax.tree.map(self._fill, RowSettings(rows, new_B, stop_BI))
+
+  def _pad(self, rows, length):
+    padded_BT = np.zeros((len(rows), length), np.int32)
+    for i, ids in enumerate(rows):
+      padded_BT[i, : len(ids)] = ids
+    return self._fill(padded_BT)
+
+  def _fill(self, array_B, value=0):
+    """Returns rows and, up to what the mesh divides, more of `value`."""
+    # They ask for no token and hold one, 0.
+    missing = -len(array_B) % (self.rules.num_shards('batch') if self.rules else 1)
+    if not missing:
+      return array_B
+    filler = np.full((missing, *array_B.shape[1:]), value, array_B.dtype)
+    return np.concatenate([array_B, filler])
 
   def _require_left_to_right(self):
     if self.visibility == 'bidirectional':
@@ -185,10 +238,8 @@ class Engine:
         ' score text from left to right; use its logits.'
       )
 
-  def _check(self, rows, num_more, field):
-    """Raises ConfigError unless the model can read `rows` and `num_more` ids after."""
-    if num_more < 0:
-      raise ConfigError(f'{field}={num_more}: expected 0 or more tokens.')
+  def _check(self, rows):
+    """Raises ConfigError unless the vocabulary has all ids of `rows`."""
     for i, ids in enumerate(rows):
       if not len(ids):
         raise ConfigError(
@@ -200,13 +251,14 @@ class Engine:
           f'text {i} holds the id {wrong}; expected ids from 0 to'
           f' {self.vocab_limit - 1}.'
         )
-    longest = max(map(len, rows))
-    limit = positions.max_positions(self.cfg)
-    if limit is not None and longest + num_more > limit:
+
+  def _check_length(self, what, length):
+    """Raises ConfigError where positions end before `length` tokens are read."""
+    if length > self.table_len:
       raise ConfigError(
-        f'{field}: {longest} tokens and {num_more} after them are {longest + num_more},'
-        f' but {self.cfg.position} positions end at model.max_seq_len={limit}; '
-        + (f'ask for at most {limit - longest}.' if longest < limit else 'shorten it.')
+        f'{what}: {length} tokens to read at once, but {self.cfg.position} positions'
+        f' end at model.max_seq_len={self.table_len}; shorten the text, or split it and'
+        ' add up the parts.'
       )
 
 
@@ -215,38 +267,8 @@ def bucket(length):
   return max(MIN_BUCKET, 1 << (int(length) - 1).bit_length())
 
 
-def _as_ids(ids):
-  return np.asarray(ids, np.int32).reshape(-1)
-
-
-def _pad(rows, length):
-  padded_BT = np.zeros((len(rows), length), np.int32)
-  for i, ids in enumerate(rows):
-    padded_BT[i, : len(ids)] = ids
-  return padded_BT
-
-
-def _identities(prompts_ids):
-  """Returns for each row a hash of its prompt and how often that came before it."""
-  # They seed the row's random stream: a prompt gets the same text whatever else is in
-  # the batch, and given twice, two texts.
-  seen = collections.Counter()
-  identity_B2 = np.zeros((len(prompts_ids), 2), np.uint32)
-  for i, ids in enumerate(prompts_ids):
-    content = ids.tobytes()
-    identity_B2[i] = zlib.crc32(content), seen[content]
-    seen[content] += 1
-  return identity_B2
-
-
-def _replicated(params):
-  """Returns the replicated sharding on the devices of `params`, None without a mesh."""
-  sharding = jax.tree.leaves(params)[0].sharding
-  if isinstance(sharding, NamedSharding):
-    return NamedSharding(sharding.mesh, PartitionSpec())
-  return None
-
-
-def _before_stop(ids_N, stop_ids):
-  stops = np.flatnonzero(np.isin(ids_N, stop_ids))
+def _written(ids_N, request):
+  """Returns of `ids_N` what the request asked for."""
+  ids_N = ids_N[: request.max_new_tokens]
+  stops = np.flatnonzero(np.isin(ids_N, request.stop_ids))
   return ids_N[: stops[0]] if len(stops) else ids_N

@@ -1,8 +1,7 @@
 """Text in, text out: an engine behind a tokenizer, as a run's config wants them."""
 
-import dataclasses
 import functools
-from typing import Any
+import sys
 
 import numpy as np
 
@@ -10,11 +9,13 @@ from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.engine import Engine
-from gpt_jax.inference.sampling import GREEDY
+from gpt_jax.inference.request import each, make_requests
+from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import positions
+from gpt_jax.parallel import multihost
 
 
-def make_engine(config, params, vocab_size):
+def make_engine(config, params, vocab_size, rules=None):
   """Returns the Engine of a resolved Config; `vocab_size` is the tokenizer's."""
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
@@ -32,7 +33,9 @@ def make_engine(config, params, vocab_size):
     config.model,
     params,
     attend=attend,
+    rules=rules,
     vocab_limit=vocab_size + objective.extra_tokens,
+    text_limit=vocab_size,  # the objective's own tokens stand for no text
     visibility=objective.visibility,
   )
 
@@ -40,37 +43,38 @@ def make_engine(config, params, vocab_size):
 class TextGenerator:
   """Writes and scores text: for `api.Run`, and for the samples of a training."""
 
-  def __init__(self, config, params, tokenizer):
-    """Takes a Config with its `model.vocab_size`, parameters stacked or unrolled."""
-    self.engine = make_engine(config, params, tokenizer.vocab_size)
-    self._max_new_tokens = config.inference.max_new_tokens
-    self._tokenizer = tokenizer
+  def __init__(self, config, params, tokenizer, rules=None):
+    """Takes a Config with its `model.vocab_size`, parameters stacked or unrolled.
 
-  def generate(self, prompts, max_new_tokens=None, sampling=GREEDY, seed=0):
+    `rules` as `Engine` takes them.
+    """
+    self.engine = make_engine(config, params, tokenizer.vocab_size, rules)
+    self._defaults = config.inference
+    self._tokenizer = tokenizer
+    self._said_cropping = False
+
+  def generate(self, prompts, **settings):
     """Returns what follows each prompt, up to the end token: str for str, else a list.
 
-    `max_new_tokens` None is inference.max_new_tokens, or less where learned positions
-    end before. A prompt that stands in the list twice gets two samples.
+    Settings are those of `_requests`. A prompt that stands in the list twice gets two
+    samples.
     """
     if isinstance(prompts, str):
-      return self.generate([prompts], max_new_tokens, sampling, seed)[0]
-    prompts = list(prompts)  # read more than once
-    settings = self._settings(prompts, max_new_tokens, sampling, seed)
-    texts_ids = self.engine.generate([*map(self._encode, prompts)], **settings)
-    return [''.join(self._pieces(ids)) for ids in texts_ids]
+      return self.generate([prompts], **settings)[0]
+    prompts = _texts(prompts)
+    texts_ids = self.engine.generate(self._requests(prompts, **settings))
+    pairs = zip(prompts, texts_ids, strict=True)
+    return [''.join(self._pieces(prompt, ids)) for prompt, ids in pairs]
 
-  def stream(self, prompt, max_new_tokens=None, sampling=GREEDY, seed=0):
-    """Yields the text of `generate` while it is written, in complete characters."""
-    settings = self._settings([prompt], max_new_tokens, sampling, seed)
-    yield from self._pieces(self.engine.stream(self._encode(prompt), **settings))
-
-  def max_new_tokens_for(self, prompts, wanted):
-    """Returns `wanted`, or as many tokens as may follow the longest of `prompts`."""
-    longest = max((len(self._encode(prompt)) for prompt in prompts), default=0)
-    return min(wanted, self.engine.max_new_tokens_for(longest))
+  def stream(self, prompt, **settings):
+    """Returns an iterator over the text of `generate`, in complete characters."""
+    prompts = _texts([prompt])
+    (request,) = self._requests(prompts, **settings)
+    return self._pieces(prompt, self.engine.stream(request))
 
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats."""
+    _texts([context, continuation])
     # Tokenized as one text if a token ends at the boundary between them.
     context_ids = self._tokenizer.encode(context)
     text_ids = self._tokenizer.encode(context + continuation)
@@ -93,23 +97,73 @@ class TextGenerator:
     pieces = self._tokenizer.token_bytes
     return pieces.index(b'\n') if b'\n' in pieces else 0
 
-  def _settings(self, prompts, max_new_tokens, sampling, seed) -> dict[str, Any]:
-    if max_new_tokens is None:
-      # At least 1: the engine explains a prompt that leaves no position free.
-      max_new_tokens = max(1, self.max_new_tokens_for(prompts, self._max_new_tokens))
+  def _requests(
+    self, prompts, *, max_new_tokens=None, temperature=None, top_k=None, top_p=None,
+    seed=0,
+  ):  # fmt: skip
+    """Returns a Request for each prompt; None is the value of config.inference.
+
+    A setting is one value for all prompts, or a list of one for each.
+    """
+    defaults, count = self._defaults, len(prompts)
+
+    def column(name, value):
+      values = each(name, value, count)
+      return [getattr(defaults, name) if v is None else v for v in values]
+
+    temperatures = column('temperature', temperature)
+    triples = zip(
+      temperatures, column('top_k', top_k), column('top_p', top_p), strict=True
+    )
     eos_id = self._tokenizer.eos_id
-    return dict(
-      max_new_tokens=max_new_tokens,
-      # The objective's own tokens stand for no text.
-      sampling=dataclasses.replace(sampling, vocab_limit=self._tokenizer.vocab_size),
+    requests = make_requests(
+      [self._encode(prompt) for prompt in prompts],
+      max_new_tokens=column('max_new_tokens', max_new_tokens),
+      sampling=[Sampling(temperature=t, top_k=k, top_p=p) for t, k, p in triples],
       seed=seed,
       stop_ids=() if eos_id is None else (eos_id,),
     )
+    self._say_cropping(requests)
+    return requests
 
-  def _pieces(self, ids):
+  def _say_cropping(self, requests):
+    """Says, once, that texts outgrow what the model reads at a time."""
+    table_len = self.engine.table_len
+    longest = max((len(r.prompt_ids) + r.max_new_tokens for r in requests), default=0)
+    if longest - 1 <= table_len or self._said_cropping or not multihost.is_primary():
+      return
+    self._said_cropping = True
+    print(
+      f'generate: up to {longest} tokens, but {self.engine.cfg.position} positions end'
+      f' at model.max_seq_len={table_len}: beyond, the text goes on from its last'
+      f' {max(1, table_len // 2)} to {table_len} tokens.',
+      file=sys.stderr,
+    )
+
+  def _pieces(self, prompt, ids):
+    # Ids shown as numbers would run into the last one of the prompt.
+    is_text = self._tokenizer.byte_lengths.any()
+    separator = '' if is_text or prompt[-1:].isspace() or not prompt else ' '
     decoder = StreamDecoder(self._tokenizer)
     for token_id in ids:
       if piece := decoder.push(token_id):
-        yield piece
+        yield separator + piece
+        separator = ''
     if piece := decoder.finish():
-      yield piece
+      yield separator + piece
+
+
+def _texts(prompts):
+  """Returns a list of texts; raises ConfigError for anything else."""
+  texts = prompts
+  try:
+    texts = list(prompts)  # read more than once
+    wrong = [text for text in texts if not isinstance(text, str)]
+  except TypeError:
+    wrong = [prompts]
+  if wrong or isinstance(prompts, bytes):
+    raise ConfigError(
+      f'prompts: expected a text (str) or a list of texts, not {str(wrong[0])[:40]!r}'
+      f' ({type(wrong[0]).__name__}).'
+    )
+  return texts

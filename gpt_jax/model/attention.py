@@ -7,6 +7,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.attention import bind, dense
 from gpt_jax.config.schema import ModelConfig
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import initializers, positions
 from gpt_jax.model.layers import Linear, Norm, shared_input_linears
 from gpt_jax.parallel.sharding import ShardingRules, activation_axes, constrain
@@ -45,12 +46,20 @@ class Attention(nn.Module):
     if position.slopes:
       mask = mask.with_slopes(position.slopes(cfg))
     if cache is not None:
-      cache = cache.write(k_BGTK, v_BGTK, start_B)
+      cache = cache.write(k_BGTK, v_BGTK, start_B).constrain(self.rules)
       k_BGTK, v_BGTK = cache.k_BGSK.astype(cfg.dtype), cache.v_BGSK.astype(cfg.dtype)
     q_BHTK = checkpoint_name(q_BHTK, 'query')
     k_BGTK = checkpoint_name(k_BGTK, 'key')
     v_BGTK = checkpoint_name(v_BGTK, 'value')
-    attend = self.attend or bind(dense.attend, cfg)
+    attend = self.attend
+    if attend is None:
+      if not self.is_initializing():
+        # A ModelConfig does not know attention.scale and attention.softcap.
+        raise ConfigError(
+          'GPT(cfg) without `attend` has shapes and initial parameters only; to'
+          ' compute, give it attend=attention.choose_kernel(config)[1].'
+        )
+      attend = bind(dense.attend, cfg)
     drops = cfg.attention_dropout > 0 and not deterministic
     dropout = nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None
     mask = mask.with_window(self.window)

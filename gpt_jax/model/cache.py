@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.core.types import Array
+from gpt_jax.parallel.sharding import activation_axes, constrain
 
 
 @jax.tree_util.register_dataclass
@@ -27,6 +28,13 @@ class KVCache:
     return KVCache(
       jax.vmap(update)(self.k_BGSK, k_BGTK, start_B),
       jax.vmap(update)(self.v_BGSK, v_BGTK, start_B),
+    )
+
+  def constrain(self, rules):
+    """Returns this cache sharded by rows and heads, as ShardingRules or None say."""
+    names = activation_axes('BGTK')
+    return KVCache(
+      constrain(rules, self.k_BGSK, *names), constrain(rules, self.v_BGSK, *names)
     )
 
 

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.attention import bind, dense
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.core import dot_flops, pytree
 from gpt_jax.model.gpt import GPT
@@ -36,7 +37,7 @@ def matmul_parameters(cfg):
   # Counted in the traced model, for one token, which sees itself alone: each head of
   # each layer then makes two dots without parameters, scores and weighted values.
   cfg = _scanned(cfg)
-  model = GPT(cfg)
+  model = GPT(cfg, attend=bind(dense.attend, cfg))
   flops = dot_flops.of_function(
     lambda params, tokens_BT: model.apply({'params': params}, tokens_BT)[0],
     abstract_params(cfg),

@@ -116,7 +116,8 @@ class Group(nn.Module):
 class GPT(nn.Module):
   """A Transformer over tokens; `attend` is that of `attention.choose_kernel`.
 
-  `attend` None, the dense kernel without a soft-cap, is enough for shapes and init.
+  Without `attend` only shapes and `init` are to be had: a ModelConfig does not know the
+  scale and soft-cap of attention.
   """
 
   cfg: ModelConfig

@@ -3,7 +3,6 @@
 A plain line appears at the first step, every `plain_seconds` and at the last step.
 """
 
-import contextlib
 import time
 
 import rich.box
@@ -11,6 +10,8 @@ import rich.console
 import rich.progress
 import rich.table
 import rich.text
+
+from gpt_jax.core import pipes
 
 PLAIN_SECONDS = 10.0
 
@@ -79,8 +80,12 @@ class TrainConsole:
 
   def note(self, text):
     """Prints a line above the live one; skips it when its disk is full."""
-    with contextlib.suppress(OSError):
+    try:
       self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    except BrokenPipeError:
+      pipes.mute_closed()  # the run goes on without a reader
+    except OSError:
+      pass
 
   def progress(self, iterable, description, total=None):
     """Yields from `iterable` with a second bar below the live line, or plain lines."""
@@ -158,10 +163,15 @@ def table(title, columns, rows, *, console=None):
   (console or make_console()).print(grid)
 
 
+class _Console(rich.console.Console):
+  def on_broken_pipe(self):
+    raise  # rich calls this where it has caught the error, and would exit with 1
+
+
 def make_console(**settings):
   """Returns a console on standard output, 120 wide when that is no terminal."""
-  console = rich.console.Console(**settings)
-  return console if console.is_terminal else rich.console.Console(width=120, **settings)
+  console = _Console(**settings)
+  return console if console.is_terminal else _Console(**{'width': 120, **settings})
 
 
 def number(value):

@@ -12,7 +12,6 @@ import jax
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
-from gpt_jax.inference.sampling import Sampling
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import multihost
 from gpt_jax.program.batches import evaluate_sets
@@ -75,16 +74,14 @@ class Samples:
   def __call__(self, session, progress):
     config, params = session.config, progress.state.averaged
     if self._generator is None:
-      self._generator = TextGenerator(config, params, session.tokenizer)
+      self._generator = TextGenerator(
+        config, params, session.tokenizer, session.program.rules
+      )
     else:
       self._generator.engine.set_params(params)
     prompts = self._prompts
-    wanted = config.logging.sample_tokens
     texts = self._generator.generate(
-      list(prompts),
-      self._generator.max_new_tokens_for(prompts, wanted),
-      Sampling.of(config.inference),
-      seed=config.seed,
+      prompts, max_new_tokens=config.logging.sample_tokens, seed=config.seed
     )
     self._generator.engine.release()  # its copy of the parameters must not stay
     if multihost.is_primary():

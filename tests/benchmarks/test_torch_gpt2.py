@@ -86,9 +86,10 @@ def test_both_write_the_same_text(peer_packages, tmp_path):
   prompts = decoding.prompts(timed, (2,))[2]
   written = peer.generator(prompts)(8).numpy()
   from gpt_jax.inference import text
+  from gpt_jax.inference.request import make_requests
 
   engine = text.make_engine(timed.config, timed.state.params, 16)
-  ours = engine.generate(list(prompts), max_new_tokens=8)
+  ours = engine.generate(make_requests(list(prompts), max_new_tokens=8))
   np.testing.assert_array_equal(written[:, 8:], np.stack(ours))
 
 

@@ -1,7 +1,6 @@
 """Decoding with the cache equals the full forward pass, for every kind of model."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +10,9 @@ import pytest
 from gpt_jax.attention import masks
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.engine import CHUNK, Engine, bucket
+from gpt_jax.inference.request import Request, make_requests
 from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import stacking
-from gpt_jax.model.gpt import GPT
-from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.parallel.sharding import make_sharding_rules
-from gpt_jax.program.build import shapes_and_shardings
 from tests import small_models as small
 from tests import tiny_runs
 
@@ -46,7 +42,18 @@ def make(variant='learned', seed=0, **options):
   fields = {f'model__{k}': v for k, v in VARIANTS[variant].items()}
   config = small.resolve(model__max_seq_len=MAX_LEN, **fields)
   params = small.random_params(small.make_gpt(config), seed)
-  return config, params, Engine(config.model, params, **options)
+  return config, params, engine_of(config, params, **options)
+
+
+def engine_of(config, params, **options):
+  attend = small.make_gpt(config).attend
+  return Engine(config.model, params, attend=attend, **options)
+
+
+def generate(engine, prompts=None, **settings):
+  """Returns what `engine` writes after each prompt, as lists of ids."""
+  requests = make_requests(PROMPTS if prompts is None else prompts, **settings)
+  return [list(ids) for ids in engine.generate(requests)]
 
 
 @functools.cache
@@ -55,20 +62,20 @@ def full_logits(variant='learned'):
   config, params, _ = make(variant)
   apply = small.logits_of(small.make_gpt(config))
 
-  def logits(ids, mask=None):
+  def logits(ids, mask=None, length=MAX_LEN):
     # Padded to one length for one compilation; causal, so pads change nothing before.
-    tokens_BT = np.zeros((1, MAX_LEN), np.int32)
+    tokens_BT = np.zeros((1, length), np.int32)
     tokens_BT[0, : len(ids)] = ids
     return np.asarray(apply(params, tokens_BT, mask))[0, : len(ids)]
 
   return logits
 
 
-def greedy(prompt, num_new, variant='learned', mask=None, limit=None):
+def greedy(prompt, num_new, variant='learned', mask=None, limit=None, length=MAX_LEN):
   """Returns greedy ids, each by a full forward pass."""
   ids = list(prompt)
   for _ in range(num_new):
-    ids.append(int(full_logits(variant)(ids, mask)[-1, :limit].argmax()))
+    ids.append(int(full_logits(variant)(ids, mask, length)[-1, :limit].argmax()))
   return ids[len(prompt) :]
 
 
@@ -78,73 +85,81 @@ FAST = ('gqa, untied', 'rope, sandwich, mqa', 'unrolled')
 @pytest.mark.parametrize('variant', tiny_runs.mostly_slow(VARIANTS, *FAST))
 def test_cached_decoding_matches_the_full_forward(variant):
   _, _, engine = make(variant)
-  texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
-  assert [list(ids) for ids in texts] == [greedy(p, NUM_NEW, variant) for p in PROMPTS]
+  texts = generate(engine, max_new_tokens=NUM_NEW)
+  assert texts == [greedy(p, NUM_NEW, variant) for p in PROMPTS]
 
 
 @pytest.mark.parametrize('sampling', [Sampling(), DRAW])
 def test_a_text_does_not_depend_on_other_prompts(sampling):
-  _, _, engine = make()
-  generate = functools.partial(
-    engine.generate, max_new_tokens=NUM_NEW, sampling=sampling, seed=7
+  write = functools.partial(
+    generate, make()[2], max_new_tokens=NUM_NEW, sampling=sampling, seed=7
   )
-  together = generate(PROMPTS)
-  for prompt, ids in zip(PROMPTS, together, strict=True):
-    np.testing.assert_array_equal(generate([prompt])[0], ids)
-  for ids, reversed_ids in zip(together, generate(PROMPTS[::-1])[::-1], strict=True):
-    np.testing.assert_array_equal(ids, reversed_ids)
+  together = write(PROMPTS)
+  assert [write([prompt])[0] for prompt in PROMPTS] == together
+  assert write(PROMPTS[::-1])[::-1] == together
+
+
+MIXED = [
+  Request(prompt_ids=PROMPTS[0], max_new_tokens=NUM_NEW, sampling=DRAW, seed=5),
+  Request(prompt_ids=PROMPTS[0], max_new_tokens=9),
+  Request(prompt_ids=PROMPTS[1], max_new_tokens=0),
+  Request(
+    prompt_ids=PROMPTS[2], max_new_tokens=30, sampling=Sampling(temperature=2.0),
+    seed=2**40 + 1, stop_ids=(3, 5, 7, 8, 9),
+  ),
+  Request(
+    prompt_ids=PROMPTS[0], max_new_tokens=20, sampling=Sampling(temperature=1, top_k=3),
+  ),
+]  # fmt: skip
+
+
+def test_requests_of_all_kinds_share_one_program():
+  engine = engine_of(*make()[:2])
+  found = [list(ids) for ids in engine.generate(MIXED)]
+  again = [list(ids) for ids in engine.generate(MIXED[::-1])][::-1]
+  assert found == again
+  assert engine._decode._cache_size() == engine._prefill._cache_size() == 1
+
+
+def test_the_same_request_gets_the_same_text_in_any_company():
+  engine = make()[2]
+  together = [list(ids) for ids in engine.generate(MIXED)]
+  alone = [list(engine.generate([request])[0]) for request in MIXED]
+  assert alone == together
+  assert [len(ids) for ids in alone[:3]] == [NUM_NEW, 9, 0]
+  assert [list(engine.stream(request)) for request in MIXED] == together
 
 
 def test_a_prompt_given_twice_gets_two_samples():
-  _, _, engine = make()
-  prompts = [PROMPTS[0]] * 3
-  texts = engine.generate(prompts, max_new_tokens=NUM_NEW, sampling=DRAW)
-  assert len({tuple(ids) for ids in texts}) == 3
+  texts = generate(make()[2], [PROMPTS[0]] * 3, max_new_tokens=NUM_NEW, sampling=DRAW)
+  assert len(set(map(tuple, texts))) == 3
 
 
 def test_the_seed_decides_the_text():
-  _, _, engine = make()
-  generate = functools.partial(
-    engine.generate, PROMPTS, max_new_tokens=NUM_NEW, sampling=DRAW
-  )
-  one, again, other = generate(seed=1), generate(seed=1), generate(seed=2)
-  assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
-  assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-@pytest.mark.parametrize('sampling', [Sampling(), DRAW])
-def test_streaming_yields_the_ids_of_the_batch(sampling):
-  _, _, engine = make()
-  settings = dict(max_new_tokens=NUM_NEW, sampling=sampling, seed=3)
-  texts = engine.generate(PROMPTS, **settings)
-  for prompt, ids in zip(PROMPTS, texts, strict=True):
-    assert list(engine.stream(prompt, **settings)) == list(ids)
+  write = functools.partial(generate, make()[2], max_new_tokens=NUM_NEW, sampling=DRAW)
+  one, again, other = write(seed=1), write(seed=1), write(seed=2)
+  assert one == again
+  assert not any(a == b for a, b in zip(one, other, strict=True))
 
 
 def test_a_stop_id_ends_its_own_text_only():
-  _, _, engine = make()
-  free = [list(ids) for ids in engine.generate(PROMPTS, max_new_tokens=NUM_NEW)]
+  engine = make()[2]
+  free = generate(engine, max_new_tokens=NUM_NEW)
   stop = free[0][3]
   expected = [ids[: ids.index(stop)] if stop in ids else ids for ids in free]
-  stopped = engine.generate(PROMPTS, max_new_tokens=NUM_NEW, stop_ids=[stop])
-  assert [list(ids) for ids in stopped] == expected
-  assert (
-    list(engine.stream(PROMPTS[0], max_new_tokens=NUM_NEW, stop_ids=[stop]))
-    == expected[0]
-  )
+  assert generate(engine, max_new_tokens=NUM_NEW, stop_ids=(stop,)) == expected
 
 
 def test_a_shorter_text_is_the_beginning_of_a_longer_one():
-  _, _, engine = make()
-  short = engine.generate(PROMPTS, max_new_tokens=30)
-  long = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
-  assert [list(ids) for ids in short] == [list(ids[:30]) for ids in long]
+  short = generate(make()[2], max_new_tokens=30)
+  long = generate(make()[2], max_new_tokens=NUM_NEW)
+  assert short == [ids[:30] for ids in long]
 
 
 def test_no_prompts_or_no_tokens_give_empty_results():
   _, _, engine = make()
-  assert engine.generate([], max_new_tokens=5) == []
-  (ids,) = engine.generate([PROMPTS[0]], max_new_tokens=0)
+  assert engine.generate([]) == []
+  (ids,) = engine.generate(make_requests([PROMPTS[0]], max_new_tokens=0))
   assert ids.shape == (0,) and ids.dtype == np.int32
 
 
@@ -180,17 +195,18 @@ def test_logits_are_those_of_the_model_without_padding_ids():
 
 def test_padding_ids_are_never_written():
   engine = make(vocab_limit=5)[2]
-  (ids,) = engine.generate([np.array([3])], max_new_tokens=NUM_NEW)
-  assert list(ids) == greedy([3], NUM_NEW, limit=5)
+  assert generate(engine, [[3]], max_new_tokens=NUM_NEW) == [
+    greedy([3], NUM_NEW, limit=5)
+  ]
 
 
 def test_a_prefix_model_attends_to_its_prompt_bidirectionally():
   config, params, _ = make()
-  engine = Engine(config.model, params, visibility='prefix')
-  texts = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
+  engine = engine_of(config, params, visibility='prefix')
+  texts = generate(engine, max_new_tokens=NUM_NEW)
   for prompt, ids in zip(PROMPTS, texts, strict=True):
     mask = masks.prefix(np.array([len(prompt)], np.int32))
-    assert list(ids) == greedy(prompt, NUM_NEW, mask=mask)
+    assert ids == greedy(prompt, NUM_NEW, mask=mask)
   mask = masks.prefix(np.array([len(PROMPTS[0])], np.int32))
   logits_TV = full_logits()([*PROMPTS[0], 8], mask)
   expected = float(jax.nn.log_softmax(logits_TV[len(PROMPTS[0]) - 1])[8])
@@ -199,14 +215,14 @@ def test_a_prefix_model_attends_to_its_prompt_bidirectionally():
 
 def test_a_bidirectional_model_gives_logits_but_no_text():
   config, params, _ = make()
-  engine = Engine(config.model, params, visibility='bidirectional')
+  engine = engine_of(config, params, visibility='bidirectional')
   tokens_BT = small.random_tokens(1, 9, 16)
   expected = small.logits_of(small.make_gpt(config))(
     params, tokens_BT, masks.bidirectional()
   )
   np.testing.assert_allclose(engine.logits(tokens_BT), expected, atol=1e-5)
   with pytest.raises(ConfigError, match='masked_lm'):
-    engine.generate(PROMPTS, max_new_tokens=3)
+    generate(engine, max_new_tokens=3)
   with pytest.raises(ConfigError, match='masked_lm'):
     engine.score(PROMPTS[0], PROMPTS[1])
 
@@ -215,7 +231,7 @@ def test_casting_parameters_once_leaves_logits_bit_equal():
   config = small.resolve(model__dtype='bfloat16', model__qk_norm='rmsnorm')
   model = small.make_gpt(config)
   params = small.random_params(model)
-  engine = Engine(config.model, params)
+  engine = engine_of(config, params)
   tokens_BT = small.random_tokens(2, 8)
   logits_BTV = engine.logits(tokens_BT)
   assert engine.params['embed']['embedding'].dtype == jnp.bfloat16
@@ -225,7 +241,7 @@ def test_casting_parameters_once_leaves_logits_bit_equal():
 
 def test_new_parameters_take_effect_without_compilation():
   config, params, _ = make()
-  engine = Engine(config.model, params)
+  engine = engine_of(config, params)
   before = engine.logits(PROMPTS[0][None])
   other = jax.tree.map(lambda leaf: leaf * 1.5, params)
   engine.set_params(other)
@@ -236,49 +252,76 @@ def test_new_parameters_take_effect_without_compilation():
   assert engine._forward._cache_size() == 1
 
 
-def test_sharded_parameters_write_the_same_text():
-  config, params, engine = make()
-  rules = make_sharding_rules(
-    config.parallel, make_mesh(dict(data=1, fsdp=2, tensor=4, sequence=1, expert=1))
-  )
-  _, shardings = shapes_and_shardings(GPT(config.model, rules=rules))
-  sharded = Engine(config.model, jax.device_put(params, shardings))
-  expected = engine.generate(PROMPTS, max_new_tokens=NUM_NEW)
-  found = sharded.generate(PROMPTS, max_new_tokens=NUM_NEW)
-  assert [list(ids) for ids in found] == [list(ids) for ids in expected]
+def windowed(prompt, num_new, visibility='causal'):
+  """Returns greedy ids by full forward passes over what a table of MAX_LEN shows."""
+  ids, start = list(prompt), max(0, len(prompt) - MAX_LEN)
+  for _ in range(num_new):
+    if len(ids) - start > MAX_LEN:
+      start = len(ids) - MAX_LEN // 2
+    mask = None
+    if visibility == 'prefix':
+      mask = masks.prefix(np.array([max(0, len(prompt) - start)], np.int32))
+    ids.append(int(full_logits()(ids[start:], mask)[-1].argmax()))
+  return ids[len(prompt) :]
 
 
-def test_running_out_of_learned_positions_names_the_limits():
-  _, _, engine = make()
-  prompt = np.zeros(60, np.int32)
-  assert engine.max_new_tokens_for(60) == 4
-  assert len(engine.generate([prompt], max_new_tokens=4)[0]) == 4
-  with pytest.raises(ConfigError, match=r'60 .*65.*model.max_seq_len=64.*at most 4'):
-    engine.generate([prompt], max_new_tokens=5)
-  with pytest.raises(ConfigError, match='model.max_seq_len=64'):
+LONG = [
+  np.array([3, 1, 4]),
+  small.random_tokens(1, 150)[0],
+  small.random_tokens(1, 60)[0],
+]
+
+
+@pytest.mark.parametrize('visibility', ['causal', 'prefix'])
+def test_past_the_table_the_last_part_of_the_context_is_read(visibility):
+  config, params, _ = make()
+  engine = engine_of(config, params, visibility=visibility)
+  new = 2 * MAX_LEN + 3
+  expected = [windowed(prompt, new, visibility) for prompt in LONG]
+  assert generate(engine, LONG, max_new_tokens=new) == expected
+  (request,) = make_requests([LONG[2]], max_new_tokens=new)
+  assert list(engine.stream(request)) == expected[2]
+  assert engine._reread._cache_size() == 2  # for batches of three and of one
+
+
+def test_drawing_past_the_table_is_reproducible_in_any_company():
+  settings = dict(max_new_tokens=100, sampling=DRAW, seed=4)
+  together = generate(make()[2], LONG, **settings)
+  assert [generate(make()[2], [prompt], **settings)[0] for prompt in LONG] == together
+
+
+def test_a_full_table_has_room_for_one_more_token():
+  engine = make()[2]
+  prompt = small.random_tokens(1, MAX_LEN)[0]
+  (ids,) = generate(engine, [prompt], max_new_tokens=1)
+  logits_TV = full_logits()(prompt)
+  assert ids == [logits_TV[-1].argmax()]
+  score = engine.score(prompt[:-1], [prompt[-1], ids[0]])
+  log_probs_TV = np.asarray(jax.nn.log_softmax(logits_TV, axis=-1))
+  expected = log_probs_TV[-2, prompt[-1]] + log_probs_TV[-1, ids[0]]
+  assert score == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_is_read_at_once_has_to_fit_the_table():
+  engine = make()[2]
+  with pytest.raises(ConfigError, match='logits.* 65 .*model.max_seq_len=64'):
     engine.logits(np.zeros((1, 65), np.int32))
-  with pytest.raises(ConfigError, match='model.max_seq_len=64'):
-    engine.score(prompt, prompt)
+  with pytest.raises(ConfigError, match='score.* 65 .*model.max_seq_len=64'):
+    engine.score(np.zeros(60, np.int32), np.zeros(6, np.int32))
 
 
 def test_other_positions_reach_past_the_training_length():
-  _, _, engine = make('alibi, parallel')
-  assert engine.max_new_tokens_for(60) == math.inf
-  assert len(engine.generate([np.zeros(60, np.int32)], max_new_tokens=12)[0]) == 12
+  engine = make('alibi, parallel')[2]
+  (ids,) = generate(engine, [np.zeros(60, np.int32)], max_new_tokens=12)
+  assert ids == greedy([0] * 60, 12, 'alibi, parallel', length=128)
 
 
 @pytest.mark.parametrize(
   'prompt, message', [([], 'no token'), ([3, 16], 'id 16'), ([-1], 'id -1')]
 )
 def test_prompts_that_cannot_be_read_are_named(prompt, message):
-  _, _, engine = make()
   with pytest.raises(ConfigError, match=message):
-    engine.generate([PROMPTS[0], np.array(prompt, np.int32)], max_new_tokens=3)
-
-
-def test_a_negative_number_of_tokens_is_named():
-  with pytest.raises(ConfigError, match='max_new_tokens=-1'):
-    make()[2].generate(PROMPTS, max_new_tokens=-1)
+    generate(make()[2], [PROMPTS[0], prompt], max_new_tokens=3)
 
 
 @pytest.mark.parametrize('length, size', [(1, 16), (16, 16), (17, 32), (1000, 1024)])

@@ -1,15 +1,35 @@
 """Tokens are drawn from exactly the set and the distribution that the settings say."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference.sampling import Sampling, candidates, sample
+from gpt_jax.inference.sampling import (
+  SEARCHED,
+  Sampling,
+  SamplingRows,
+  Work,
+  candidates,
+  real_logits,
+  sample,
+  scale,
+)
 
-SAMPLE = jax.jit(sample, static_argnames='cfg')
+
+@jax.jit
+def sample_rows(logits_BV, rng_B, rows):
+  work = Work.of(rows, logits_BV.shape[1])
+  return sample(logits_BV, rng_B, np.zeros(len(logits_BV), np.int32), rows, work)
+
+
+def draw(logits_BV, rng_B, *cfgs):
+  """Returns ids drawn by one Sampling for all rows, or by one for each."""
+  cfgs = cfgs * len(logits_BV) if len(cfgs) == 1 else cfgs
+  return np.asarray(sample_rows(logits_BV, rng_B, SamplingRows.of(cfgs)))
 
 
 def random_logits(rows, vocab, seed=0):
@@ -27,7 +47,8 @@ def softmax(logits_V):
 
 def kept_ids(logits_BV, cfg):
   """Returns the set of ids that may be drawn, for each row."""
-  logits_BC, id_BC = map(np.asarray, candidates(logits_BV, cfg))
+  rows, V = SamplingRows.of([cfg] * len(logits_BV)), logits_BV.shape[1]
+  logits_BC, id_BC = map(np.asarray, candidates(scale(logits_BV, rows), rows, V))
   return [
     set(ids[np.isfinite(logits)]) for logits, ids in zip(logits_BC, id_BC, strict=True)
   ]
@@ -35,20 +56,25 @@ def kept_ids(logits_BV, cfg):
 
 def test_temperature_zero_takes_the_likeliest_token():
   logits_BV = random_logits(50, 11)
-  ids_B = SAMPLE(logits_BV, keys(50), Sampling())
+  ids_B = draw(logits_BV, keys(50), Sampling())
   np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
 
 
 def test_top_k_of_one_is_greedy_at_any_temperature():
   logits_BV = random_logits(50, 11)
-  ids_B = SAMPLE(logits_BV, keys(50), Sampling(temperature=5.0, top_k=1))
+  ids_B = draw(logits_BV, keys(50), Sampling(temperature=5.0, top_k=1))
   np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
 
 
-def test_a_tiny_temperature_is_greedy_without_overflow():
-  logits_BV = random_logits(50, 11) * 1e4
-  ids_B = SAMPLE(logits_BV, keys(50), Sampling(temperature=1e-38))
-  np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1))
+@pytest.mark.parametrize('top', [{}, dict(top_k=3), dict(top_p=0.9), dict(top_k=11)])
+def test_ever_lower_temperatures_end_in_the_greedy_choice(top):
+  # From where float32 is coarse to what it, and the device, takes for 0.
+  for exponent in (-6, -30, -37, -38, -39, -40, -44, -45, -50, -308, -323):
+    for size in (1e-3, 1.0, 1e4):
+      logits_BV = random_logits(50, 11) * np.float32(size)
+      cold = Sampling(temperature=float(f'1e{exponent}'), **top)
+      ids_B = draw(logits_BV, keys(50), cold)
+      np.testing.assert_array_equal(ids_B, logits_BV.argmax(-1), str(cold))
 
 
 @pytest.mark.parametrize('k', [2, 5, 11, 40])
@@ -87,16 +113,17 @@ def test_top_p_is_a_share_of_what_top_k_kept():
 @pytest.mark.parametrize(
   'cfg',
   [
-    Sampling(vocab_limit=7),
-    Sampling(temperature=9.0, vocab_limit=7),
-    Sampling(temperature=9.0, top_k=9, vocab_limit=7),
-    Sampling(temperature=9.0, top_p=0.99, vocab_limit=7),
+    Sampling(),
+    Sampling(temperature=9.0),
+    Sampling(temperature=1e300),
+    Sampling(temperature=9.0, top_k=9),
+    Sampling(temperature=9.0, top_p=0.99),
   ],
 )
 def test_padding_ids_are_never_drawn(cfg):
   logits_BV = random_logits(500, 10)
   logits_BV[:, 7:] += 20
-  assert SAMPLE(logits_BV, keys(500), cfg).max() == 6
+  assert draw(real_logits(logits_BV, 7), keys(500), cfg).max() == 6
 
 
 @pytest.mark.parametrize(
@@ -109,7 +136,7 @@ def test_padding_ids_are_never_drawn(cfg):
 )
 def test_frequencies_follow_the_softmax_of_the_kept_logits(cfg):
   rows, logits_V = 20_000, random_logits(1, 8)[0]
-  ids_B = SAMPLE(np.tile(logits_V, (rows, 1)), keys(rows), cfg)
+  ids_B = draw(np.tile(logits_V, (rows, 1)), keys(rows), cfg)
   (kept,) = kept_ids(logits_V[None], cfg)
   scaled_V = np.where(
     np.isin(np.arange(8), list(kept)), logits_V / cfg.temperature, -1e9
@@ -126,17 +153,49 @@ def test_frequencies_follow_the_softmax_of_the_kept_logits(cfg):
 def test_a_draw_does_not_depend_on_other_rows():
   logits_BV, rng_B = random_logits(6, 20), keys(6)
   cfg = Sampling(temperature=1.0)
-  together_B = SAMPLE(logits_BV, rng_B, cfg)
+  together_B = draw(logits_BV, rng_B, cfg)
   alone_B = [
-    int(SAMPLE(logits_BV[i : i + 1], rng_B[i : i + 1], cfg)[0]) for i in range(6)
+    int(draw(logits_BV[i : i + 1], rng_B[i : i + 1], cfg)[0]) for i in range(6)
   ]
   np.testing.assert_array_equal(together_B, alone_B)
+
+
+MIXED = [
+  Sampling(),
+  Sampling(temperature=0.7),
+  Sampling(temperature=1.3, top_k=12),
+  Sampling(temperature=1.0, top_p=0.8),
+  Sampling(temperature=2.0, top_k=40, top_p=0.9),
+  Sampling(temperature=0.9, top_k=10_000),
+]
+
+
+def test_a_row_gets_its_token_whatever_the_others_ask_for():
+  # More than twice the least number searched for: all ways of choosing are at work.
+  V = 2 * SEARCHED[1] + 5
+  for seed in range(4):
+    logits_BV, rng_B = random_logits(6, V, seed), keys(6, seed)
+    together_B = draw(logits_BV, rng_B, *MIXED)
+    for i, cfg in enumerate(MIXED):
+      (alone,) = draw(logits_BV[i : i + 1], rng_B[i : i + 1], cfg)
+      assert together_B[i] == alone, cfg
+
+
+def test_settings_are_data_and_compile_nothing():
+  before = sample_rows._cache_size()
+  for cfg in MIXED:
+    draw(random_logits(3, 23), keys(3), cfg)
+  assert sample_rows._cache_size() == before + 1
 
 
 @pytest.mark.parametrize(
   'field, value',
   [
     ('temperature', -1.0),
+    ('temperature', '0.8'),
+    ('temperature', None),
+    ('top_k', True),
+    ('top_p', [0.5]),
     ('temperature', float('nan')),
     ('temperature', float('inf')),
     ('top_k', -1),
@@ -146,5 +205,5 @@ def test_a_draw_does_not_depend_on_other_rows():
   ],
 )
 def test_settings_out_of_range_are_named(field, value):
-  with pytest.raises(ConfigError, match=f'{field}={value}'):
+  with pytest.raises(ConfigError, match=re.escape(f'{field}={value!r}')):
     Sampling(**{field: value})

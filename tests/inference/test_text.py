@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer, IdsTokenizer
+from gpt_jax.inference.request import make_requests
 from gpt_jax.inference.text import TextGenerator
 from tests import small_models as small
 
 SEQ_LEN = 32
 ABC = CharTokenizer('abc')  # no end token, so nothing stops a text
+SETTINGS = dict(max_new_tokens=20, temperature=1.7, top_k=2, top_p=0.9)
 
 
 @functools.cache
@@ -37,7 +38,7 @@ def test_an_iterator_of_prompts_gives_a_text_for_each():
 
 @pytest.mark.parametrize('seed', range(3))
 def test_streamed_pieces_join_to_the_text(seed):
-  settings = dict(max_new_tokens=12, sampling=Sampling(temperature=3.0), seed=seed)
+  settings = dict(max_new_tokens=12, temperature=3.0, seed=seed)
   pieces = list(make().stream('π', **settings))
   assert ''.join(pieces) == make().generate('π', **settings)
   assert all(pieces)
@@ -46,15 +47,16 @@ def test_streamed_pieces_join_to_the_text(seed):
 def test_a_character_of_several_tokens_is_one_piece():
   generator = make()
   ids = np.frombuffer('aπ€b'.encode(), np.uint8)
-  assert list(generator._pieces(ids)) == ['a', 'π', '€', 'b']
+  assert list(generator._pieces('', ids)) == ['a', 'π', '€', 'b']
 
 
 def test_an_empty_prompt_starts_after_the_end_token():
   generator = make()
   (ids,) = generator.engine.generate(
-    [np.array([256])], max_new_tokens=12, stop_ids=[256]
+    make_requests([[256]], max_new_tokens=12, stop_ids=(256,))
   )
-  assert generator.generate('', max_new_tokens=12) == generator._tokenizer.decode(ids)
+  text = generator.generate('', max_new_tokens=12, temperature=0)
+  assert text == generator._tokenizer.decode(ids)
 
 
 @pytest.mark.parametrize(
@@ -67,23 +69,61 @@ def test_without_an_end_token_it_starts_after_a_newline_or_id_0(tokenizer, start
   assert set(generate('')) <= set(tokenizer.characters)
 
 
-def test_without_a_number_it_writes_as_much_as_is_possible():
+def test_settings_left_out_are_those_of_the_config():
+  fields = {f'inference__{k}': v for k, v in SETTINGS.items()}
+  configured, plain = make(ABC, **fields), make(ABC)
+  assert configured.generate('ab', seed=3) == plain.generate('ab', seed=3, **SETTINGS)
+  greedy = dict(SETTINGS, temperature=0)
+  expected = plain.generate('ab', seed=3, **greedy)
+  assert configured.generate('ab', seed=3, temperature=0) == expected
+
+
+def test_each_prompt_may_have_settings_of_its_own():
   generator = make(ABC)
-  assert len(generator.generate('ab')) == SEQ_LEN - 2
-  with pytest.raises(ConfigError, match=f'model.max_seq_len={SEQ_LEN}'):
-    generator.generate('a' * SEQ_LEN)
-  with pytest.raises(ConfigError, match='at most 30'):
-    generator.generate('ab', max_new_tokens=31)
-  free = make(ABC, model__position='rope', inference__max_new_tokens=40)
-  assert len(free.generate('ab')) == 40
+  texts = generator.generate(
+    ['ab', 'c'], max_new_tokens=[5, 9], temperature=[0, 2.0], top_k=2, seed=[0, 6]
+  )
+  assert texts == [
+    generator.generate('ab', max_new_tokens=5, temperature=0, top_k=2),
+    generator.generate('c', max_new_tokens=9, temperature=2.0, top_k=2, seed=6),
+  ]
+
+
+def test_a_text_outgrows_the_positions_and_that_is_said_once(capsys):
+  generator = make(ABC, model__d_model=24)
+  assert len(generator.generate('ab', max_new_tokens=SEQ_LEN - 1)) == SEQ_LEN - 1
+  assert capsys.readouterr().err == ''
+  text = generator.generate('ab', max_new_tokens=70)
+  err = capsys.readouterr().err
+  assert len(text) == 70 and err.count('\n') == 1
+  assert 'up to 72 tokens' in err and 'model.max_seq_len=32' in err
+  assert ''.join(generator.stream('ab', max_new_tokens=70)) == text
+  assert capsys.readouterr().err == ''
+
+
+def test_ids_of_a_synthetic_language_stand_apart_from_the_prompt():
+  generator = make(IdsTokenizer(16))
+  for prompt in ('3 14', '3 14 ', ''):
+    text = generator.generate(prompt, max_new_tokens=6)
+    assert ''.join(generator.stream(prompt, max_new_tokens=6)) == text
+    words = (prompt + text).split()
+    assert words[: len(prompt.split())] == prompt.split()
+    assert len(words) == len(prompt.split()) + 6
+
+
+@pytest.mark.parametrize('prompts', [3, None, b'ab', ['a', 3], [None], 2.5])
+def test_prompts_that_are_no_text_are_named(prompts):
+  for write in (make().generate, make().stream):
+    with pytest.raises(ConfigError, match='prompts: expected a text'):
+      write(prompts, max_new_tokens=2)
+  with pytest.raises(ConfigError, match='expected a text'):
+    make().score('a', prompts)
 
 
 def test_the_end_token_ends_a_text_and_is_not_part_of_it():
   tokenizer = CharTokenizer('ab')
   tokenizer.eos_id = 1  # as if b were the end
-  text = make(tokenizer).generate(
-    ['a'] * 8, max_new_tokens=24, sampling=Sampling(temperature=2.0)
-  )
+  text = make(tokenizer).generate(['a'] * 8, max_new_tokens=24, temperature=2.0)
   assert set(''.join(text)) <= {'a'}
   assert min(map(len, text)) < 24
 
@@ -132,9 +172,8 @@ def test_tokens_of_the_objective_have_logits_but_stay_unwritten():
   num_ids = generator.engine.vocab_limit
   assert num_ids > 257
   assert generator.engine.logits(np.array([[num_ids - 1]])).shape == (1, 1, num_ids)
-  hot = Sampling(temperature=50.0)
   for seed in range(3):
-    generator.generate(['a'] * 4, max_new_tokens=16, sampling=hot, seed=seed)
+    generator.generate(['a'] * 4, max_new_tokens=16, temperature=50.0, seed=seed)
 
 
 def test_a_masked_language_model_writes_no_text():

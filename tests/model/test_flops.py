@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import pytest
 
+from gpt_jax.attention import bind, dense
 from gpt_jax.config.files import load_file
 from gpt_jax.core import dot_flops, pytree
 from gpt_jax.model import flops, positions
@@ -102,7 +103,7 @@ def test_local_layers_count_their_window_only(window, T):
 def test_matmul_flops_equal_those_in_the_traced_program(name):
   cfg = small.model_config(**VARIANTS[name] | dict(scan_layers=False))
   B, T = 3, 8
-  model = GPT(cfg)
+  model = GPT(cfg, attend=bind(dense.attend, cfg))
   found = dot_flops.of_function(
     lambda params, tokens: model.apply({'params': params}, tokens)[0],
     flops.abstract_params(cfg),

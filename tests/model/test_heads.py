@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gpt_jax.attention import bind, dense
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import heads
@@ -16,7 +17,7 @@ TOKENS = jnp.arange(8).reshape(2, 4)
 
 
 def variables_of(head):
-  model = GPT(CONFIG.model, task_head=head)
+  model = GPT(CONFIG.model, bind(dense.attend, CONFIG.model), task_head=head)
   return model, model.init(jax.random.key(0), TOKENS)
 
 

@@ -1,10 +1,13 @@
 """The same metrics reach a terminal as a live line and a log as plain lines."""
 
 import io
+import os
+import sys
 
 import pytest
 import rich.console
 
+from gpt_jax.core import pipes
 from gpt_jax.tracking import console
 
 NUMBERS = dict(loss=2.5, learning_rate=1e-3, tokens_per_second=12_345.0)
@@ -144,3 +147,22 @@ def test_large_numbers_are_shown_in_three_digits(value, shown):
 )
 def test_durations_read_as_clock_time(seconds, shown):
   assert console.duration(seconds) == shown
+
+
+def test_a_run_goes_on_when_nobody_reads_its_lines(clock, monkeypatch):
+  reader, writer = os.pipe()
+  os.close(reader)
+  with os.fdopen(writer, 'w') as stdout:
+    monkeypatch.setattr(sys, 'stdout', stdout)
+    display = console.TrainConsole(3, clock=clock)
+    run(display, clock, [1, 2, 3], seconds_per_step=20.0)
+    print('done', flush=True)
+
+
+def test_a_table_that_nobody_reads_says_so_to_the_command():
+  reader, writer = os.pipe()
+  os.close(reader)
+  with os.fdopen(writer, 'w') as file:
+    with pytest.raises(BrokenPipeError):
+      console.table('t', ('a',), [('b',)], console=console.make_console(file=file))
+    pipes.send_nowhere(file)

@@ -1,0 +1,93 @@
+"""Where weights, caches and rows lie while a model on several devices decodes."""
+
+import dataclasses
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+# Parameter dimension -> (its size in a ModelConfig, the activation beside it).
+_SIZES = {
+  'embed': ('d_model', 'act_embed'),
+  'vocab': ('vocab_size', 'act_vocab'),
+  'heads': ('num_heads', 'act_heads'),
+  'kv_heads': ('num_kv_heads', 'act_kv_heads'),
+  'mlp': ('d_ff', 'act_mlp'),
+}
+
+
+def decoding_rules(rules, cfg):
+  """Returns the ShardingRules by which a model of ModelConfig `cfg` decodes.
+
+  Made from those of training. Weights stay where they are and the activations of a few
+  tokens travel (weight-stationary: arXiv:2211.05102, section 3.2), so a mesh axis that
+  shards weights shards no rows; time is not sharded. A dimension that does not divide
+  over its axes is replicated: a run decodes on meshes that could not train it.
+  """
+  axes = dict(rules.mesh_axes)
+  for name, (field, activation) in _SIZES.items():
+    if getattr(cfg, field) % rules.num_shards(name):
+      axes[name] = axes[activation] = None
+  stationary = set()
+  for name in (*_SIZES, 'head_dim', 'position'):
+    stationary |= set(dataclasses.replace(rules, mesh_axes=axes).mesh_axes_of(name))
+  rows = tuple(a for a in rules.mesh_axes_of('batch') if a not in stationary)
+  axes |= {
+    'batch': rows,
+    'read_batch': rows,
+    'act_embed': axes.get('embed'),
+    'time': None,
+    'stream_time': None,
+    'read_time': None,
+  }
+  return dataclasses.replace(rules, mesh_axes=axes)
+
+
+def shards_weights(rules):
+  """Returns whether any weight is divided over devices by `rules`."""
+  return any(rules.num_shards(name) > 1 for name in _SIZES)
+
+
+def unstacked_shardings(params):
+  """Returns the sharding of each leaf of `stacking.unstack(params)`, None without mesh.
+
+  A layer cut out of a stack lies as the stack does.
+  """
+  if not isinstance(jax.tree.leaves(params)[0].sharding, NamedSharding):
+    return None
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
+  if 'layers' not in params:
+    return shardings
+  stacked, rest = (
+    params['layers'],
+    {k: v for k, v in shardings.items() if k != 'layers'},
+  )
+
+  def of_one_layer(leaf):
+    return NamedSharding(leaf.sharding.mesh, PartitionSpec(*leaf.sharding.spec[1:]))
+
+  for i in range(jax.tree.leaves(stacked)[0].shape[0]):
+    rest[f'layers_{i}'] = jax.tree.map(of_one_layer, stacked)
+  return rest
+
+
+def replicated(params):
+  """Returns the replicated sharding on the devices of `params`, None without a mesh."""
+  sharding = jax.tree.leaves(params)[0].sharding
+  if isinstance(sharding, NamedSharding):
+    return NamedSharding(sharding.mesh, PartitionSpec())
+  return None
+
+
+def describe(rules, params):
+  """Returns a line about how much of `params` each device holds."""
+  held, total = {}, 0
+  for leaf in jax.tree.leaves(params):
+    total += leaf.nbytes
+    for shard in leaf.addressable_shards:
+      held[shard.device] = held.get(shard.device, 0) + shard.data.nbytes
+  axes = {axis: size for axis, size in rules.mesh.shape.items() if size > 1}
+  shown = ', '.join(f'{axis}={size}' for axis, size in axes.items())
+  return (
+    f'{max(held.values()) / 2**20:,.1f} MiB of {total / 2**20:,.1f} MiB of parameters'
+    f' on each of {rules.mesh.size} devices ({shown})'
+  )

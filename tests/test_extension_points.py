@@ -122,7 +122,8 @@ def test_every_entry_has_a_docstring(field):
 @pytest.mark.parametrize('field', sorted(REGISTRIES))
 def test_base_config_names_each_entry(field):
   lines = (tiny_runs.ROOT / 'configs' / 'base.py').read_text().splitlines()
-  (first,) = (i for i, line in enumerate(lines) if line.startswith(f'  {field} = '))
+  start = f'  {field} = '.replace('eval.', 'evaluation.')
+  (first,) = (i for i, line in enumerate(lines) if line.startswith(start))
   comment = lines[first]
   for near in (reversed(lines[:first]), lines[first + 1 :]):
     comment += ' '.join(itertools.takewhile(lambda line: line[:3] == '  #', near))

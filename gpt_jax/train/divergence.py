@@ -91,7 +91,8 @@ def roll_back(session, progress, spike):
     path = write_postmortem(session, progress, [spike.step], spike.history)
     raise DivergedError(
       f'{error} {_advice(path, session.config)} guard.rollback_steps,'
-      ' guard.rollback_extra_steps and guard.max_rollbacks go back further, skip more, and try more often.'
+      ' guard.rollback_extra_steps and guard.max_rollbacks go back further, skip more,'
+      ' and try more often.'
     ) from None
   event = spike.event | dict(kind='rollback') | dataclasses.asdict(taken[-1])
   session.console.note(rollback.describe(event))
@@ -169,8 +170,8 @@ def _advice(path, config):
     ' Lower optimizer.learning_rate, '
     + ('lower' if clip_norm else 'set')
     + f' optimizer.clip_norm (now {clip_norm:g}{"" if clip_norm else ", off"}), or'
-    f' lengthen schedule.warmup_{"tokens" if in_tokens else "steps"}; then start in a new workdir, or resume from the last'
-    ' checkpoint with --allow_changes.'
+    f' lengthen schedule.warmup_{"tokens" if in_tokens else "steps"}; then start in a'
+    ' new workdir, or resume from the last checkpoint with --allow_changes.'
   )
 
 

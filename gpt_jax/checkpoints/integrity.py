@@ -4,7 +4,8 @@ import pathlib
 
 import jax
 
-from gpt_jax.checkpoints import digests, handler, manifest
+from gpt_jax.checkpoints import digests, handler, manifest, ocdbt
+from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel.sync import any_process
 from gpt_jax.workdir import files
 
@@ -32,6 +33,8 @@ class Integrity:
     damages = digests.links(folder)
     if not damages and not self.predates_digests(step):
       damages = digests.verify(folder, share=share, on_bytes=on_bytes, item=item)
+      if not damages and item is None and jax.process_index() == 0:
+        damages = _unreadable(folder)
     if not any_process(damages):
       if item is None:
         self._valid.add(step)
@@ -64,6 +67,18 @@ class Integrity:
       files.sync_folder(self._directory)
     any_process(False)
     return place
+
+
+def _unreadable(folder):
+  """Returns Damage for each item that was saved incomplete, digests and all."""
+  # Up to commit 410d940 nothing read a save back before it was a step.
+  damages = []
+  for tree in sorted(folder.glob(f'*/{ocdbt.TREE}')):
+    try:
+      ocdbt.require_complete(tree.parent)
+    except StorageError as error:
+      damages.append(digests.Damage(tree.parent.name, f'saved incomplete: {error}'))
+  return damages
 
 
 def committed(directory):

@@ -17,6 +17,7 @@ import tensorstore as ts
 from gpt_jax.core.errors import CheckpointError, StorageError
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
+TREE = '_METADATA'  # names the arrays of an item, beside its databases
 ZARRAY = '.zarray'  # ends the key of an array's shape and chunks
 
 
@@ -79,7 +80,7 @@ def chunks(folder):
 
 def names(item_folder):
   """Returns `{name that TensorStore knows: path with slashes}` of an item's leaves."""
-  path = pathlib.Path(item_folder) / '_METADATA'
+  path = pathlib.Path(item_folder) / TREE
   if not path.exists():
     return {}
   return {'.'.join(keys): '/'.join(keys) for keys, _ in _leaves(path)}
@@ -134,7 +135,7 @@ def _missing_keys(item_folder):
 def _expected_keys(item_folder, store, found):
   """Returns the keys of all headers and, where those are found, of their chunks."""
   expected = set()
-  for parts, is_array in _leaves(item_folder / '_METADATA'):
+  for parts, is_array in _leaves(item_folder / TREE):
     array = '.'.join(parts)
     key = f'{array}/{ZARRAY}'
     if is_array:

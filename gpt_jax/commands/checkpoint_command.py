@@ -162,14 +162,15 @@ def _verify_step(store, step):
 
   store.items(step)  # raises for a step that is not there, naming those that are
 
-  lock = threading.Lock()
+  lock, screen = threading.Lock(), console.make_console(stderr=True)
   with rich.progress.Progress(
     rich.progress.TextColumn('step {task.fields[step]}'),
     rich.progress.BarColumn(),
     rich.progress.DownloadColumn(),
     rich.progress.TimeRemainingColumn(),
-    console=console.make_console(stderr=True),
+    console=screen,
     transient=True,
+    disable=not screen.is_terminal,
   ) as bar:
     task = bar.add_task('', step=step, total=_bytes(store, step))
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 import tensorstore as ts
 
-from gpt_jax.checkpoints import digests, integrity, manifest
+from gpt_jax.checkpoints import digests, integrity, manifest, ocdbt
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError
 from tests.checkpoints.states import open_all
@@ -50,6 +50,16 @@ def test_damaged_steps_are_quarantined_and_nothing_is_deleted(folder):
   moved = folder / '3.damaged'
   assert {p.relative_to(moved) for p in flips.files_of(moved)} == files
   assert 'meta/metadata: expected ' in reports[0] and '3.damaged' in reports[0]
+
+
+def test_a_step_that_was_saved_incomplete_is_damaged(folder):
+  """As the first edition saved it in a folder with brackets: its digests agree."""
+  (folder / '3' / 'params' / ocdbt.MANIFEST).unlink()
+  digests.write_manifest(folder / '3')
+  with CheckpointReader(folder) as store:
+    found = store.integrity.find_damage(3)
+    assert 'params: saved incomplete: params/manifest.ocdbt was not' in found
+    assert store.latest_valid_step(lambda _: None) == 2
 
 
 def test_a_step_quarantined_twice_gets_a_name_of_its_own(folder):

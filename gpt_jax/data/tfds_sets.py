@@ -87,6 +87,17 @@ def make(data):
   return TextSource(corpus, data.split, data.source, is_presplit=True)
 
 
+def ranges(data):
+  """Returns [(file, first record, end)] of `data.split`; it is one that there is."""
+  parts = _prepared_builder(data).info.splits[data.split].file_instructions
+  return [
+    (part.filename, part.skip, part.skip + part.take)
+    if part.take >= 0  # -1: to the end of the file
+    else (part.filename, part.skip, part.examples_in_shard)
+    for part in parts
+  ]
+
+
 def _record(data, features: Any):  # a dict of them in every set that has fields
   options = ('prompt_field', 'response_field') if data.prompt_field else ('text_field',)
   for option in (*options, *(('label_field',) if data.label_field else ())):

@@ -3,7 +3,15 @@
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
-from gpt_jax.data import SOURCES, encodings, packing, pipeline, records, tokenizers
+from gpt_jax.data import (
+  SOURCES,
+  encodings,
+  overlap,
+  packing,
+  pipeline,
+  records,
+  tokenizers,
+)
 from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
@@ -160,13 +168,21 @@ def open_saved_program(config, tokenizer):
 
 
 def open_eval_sets(config, tokenizer, workdir):
-  """Returns `{name: Dataset}` of eval.sets: data fields over those of training."""
-  return {
+  """Returns `{name: Dataset}` of eval.sets: data fields over those of training.
+
+  Says which of them share documents with the training data.
+  """
+  opened = {
     name: _open_dataset(
       config, _eval_data(config, name), tokenizer, workdir, for_eval=True
     )
     for name in config.eval.sets
   }
+  for name in opened if multihost.is_primary() else ():
+    for train, _ in pipeline.members(config.data).values():
+      for held_out, _ in pipeline.members(_eval_data(config, name)).values():
+        overlap.note_overlap(train, held_out, name)
+  return opened
 
 
 def _open_dataset(config, data, tokenizer, workdir, **options):

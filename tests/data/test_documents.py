@@ -230,6 +230,26 @@ def make_without(data):
   return Documents(*({'text': d['prompt']} for d in DIALOGUES), fields=())
 
 
+def test_rows_that_fill_the_last_batch_have_no_labels(tmp_path):
+  data = config(source=f'{__name__}:make_classes', packing='pad', seq_len=16)
+  dataset = pipeline.open_dataset(
+    data, ByteTokenizer(), seed=0, cache_dir=tmp_path, for_eval=True
+  )
+  (batch,) = loader.evaluation_batches(dataset, 8)
+  labels = [row[row >= 0].tolist() for row in batch['labels']]
+  assert labels == [[0], [1], [2], [0], [1], [], [], []]
+  assert (batch['labels'][5:] == -1).all() and not batch['segments'][5:].any()
+  assert dataset.num_labels == 3
+
+
+def make_classes(data):
+  source = Documents(
+    *({'text': 'a' * (i + 2), 'label': i % 3} for i in range(5)), fields=('labels',)
+  )
+  source.num_labels = 3
+  return source
+
+
 def test_every_field_has_padding_that_means_nothing():
   assert fields.padding('loss_mask') == 0 and fields.padding('labels') == -1
   assert fields.padding('tokens') == fields.padding('segments') == 0

@@ -20,7 +20,7 @@ from gpt_jax.core.matmul import sum_dtype
 def attend(
   q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None, block=None
 ):
-  """Returns attention's output as `dense.attend` does, but zeros for padding.
+  """Returns attention's output as `dense.attend` does.
 
   ALiBi's slopes get no gradient. `block`: tokens in a block, at most. Raises
   ConfigError for dropout.

@@ -12,7 +12,8 @@ from gpt_jax.core.matmul import einsum, sum_dtype
 def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   """Returns attention's output, [B, H, T, K] in the dtype of `q_BHTK`.
 
-  arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245. `scale` multiplies queries;
+  arXiv:1706.03762, eq. 1; grouped heads: arXiv:2305.13245. A query that sees no key
+  gives zeros, without gradient. `scale` multiplies queries;
   `softcap` c > 0 maps scores s to c tanh(s / c) (Gemma 2, arXiv:2408.00118); `dropout`
   is a function applied to attention weights.
   """
@@ -34,7 +35,8 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   if dropout is not None:
     weights_BGRTS = dropout(weights_BGRTS)
   out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
-  return checkpoint_name(out_BGRTK.reshape(B, H, T, K), 'attended')
+  out_BHTK = mask.zero_blind(out_BGRTK.reshape(B, H, T, K), S)
+  return checkpoint_name(out_BHTK, 'attended')
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -23,7 +23,7 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     rules['local_window_size'] = None if window is None else (window - 1, 0)
   else:
     # The lowest float32 is -inf in half precision: rows without any key (padding)
-    # would become NaN.
+    # would become NaN, which no zero afterwards takes out of the gradient.
     lowest = jnp.finfo(q_BHTK.dtype).min
     bias_BHTS = jnp.maximum(mask.dense(T, S), lowest).astype(q_BHTK.dtype)
     shape_BHTS = (q_BHTK.shape[0], q_BHTK.shape[1], T, S)
@@ -36,4 +36,5 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     implementation='cudnn' if on_gpu else 'xla',
     **rules,
   )
-  return checkpoint_name(out_BTHK.swapaxes(1, 2), 'attended')
+  out_BHTK = mask.zero_blind(out_BTHK.swapaxes(1, 2), S)
+  return checkpoint_name(out_BHTK, 'attended')

@@ -4,6 +4,9 @@ A query sees a key when all of these hold: same segment, and not padding; key no
 than the query (causal), or inside the row's visible prefix; key less than `window`
 away, to either side. Positions are row indices: query t of a decoding step has the
 index `query_start_B + t` among the S keys of the cache.
+
+A query that sees no key, such as padding, gives zeros and passes no gradient on, in all
+kernels: their values and gradients agree at every place (`Mask.zero_blind`).
 """
 
 import dataclasses
@@ -97,6 +100,22 @@ class Mask:
       allowed_BTS &= same_BTS & (keys_BS != 0)[:, None, :]
     return allowed_BTS
 
+  def blind(self, num_queries, num_keys):
+    """Returns which queries see no key, bool [B or 1, T]; None: all see one."""
+    if self.segments_BS is None and (
+      num_queries <= num_keys or self.query_start_B is not None
+    ):
+      # Then a query is among the keys, and sees itself unless it is padding.
+      return None if self.segments_BT is None else self.segments_BT == 0
+    return ~self.allowed(num_queries, num_keys).any(-1)
+
+  def zero_blind(self, out_BHTK, num_keys):
+    """Returns attention's output with zeros for queries that see none of the keys."""
+    blind_BT = self.blind(out_BHTK.shape[2], num_keys)
+    if blind_BT is None:
+      return out_BHTK
+    return jnp.where(blind_BT[:, None, :, None], 0, out_BHTK)
+
   def bias(self, num_queries, num_keys):
     """Returns ALiBi's additive term, float32 [B or 1, H, T, S], or None."""
     if self.slopes_H is None:
@@ -106,8 +125,8 @@ class Mask:
 
   def dense(self, num_queries, num_keys):
     """Returns what to add to scores, float32 [B or 1, H or 1, T, S]."""
-    # Hidden keys get the lowest float32 and not -inf: a row that sees nothing (padding)
-    # becomes a mean over values and not NaN.
+    # Hidden keys get the lowest float32 and not -inf: the softmax of a row that sees
+    # nothing is no NaN, though of no meaning either (`zero_blind`).
     lowest = jnp.finfo(jnp.float32).min
     allowed_BHTS = self.allowed(num_queries, num_keys)[:, None]
     bias_BHTS = self.bias(num_queries, num_keys)

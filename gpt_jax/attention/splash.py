@@ -36,7 +36,7 @@ def attend(
   dropout=None,
   rules: ShardingRules | None = None,
 ):
-  """Returns attention's output as `dense.attend` does, unspecified for padding.
+  """Returns attention's output as `dense.attend` does.
 
   Raises ConfigError for dropout, ALiBi, prefixes, a cache, GPUs, sharded time and rows
   that do not fill blocks. On CPUs the kernel is interpreted: for tests, slow.
@@ -57,16 +57,18 @@ def attend(
     operands += (mask.segments_BT, mask.key_segments_BS)
     names += [activation_axes('BT')] * 2
   if rules is None:
-    return run(*operands)
+    return mask.zero_blind(run(*operands), S)
   specs = tuple(map(rules.spec, names))
   specs = tuple(
     PartitionSpec(None, *spec[1:]) if len(array) == 1 else spec  # one row for all
     for array, spec in zip(operands, specs, strict=True)
   )
   # The kernel's results do not say along which mesh axes they vary.
-  return jax.shard_map(
+  out_BHTK = jax.shard_map(
     run, mesh=rules.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
   )(*operands)
+  # To the kernel padding is a segment like any other, which sees itself.
+  return mask.zero_blind(out_BHTK, S)
 
 
 def can_take(seq_len, head_dim):

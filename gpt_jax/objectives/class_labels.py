@@ -11,7 +11,7 @@ from gpt_jax.attention import masks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError, Problem
 from gpt_jax.core.sections import between, one_of, section
-from gpt_jax.objectives.causal_lm import input_segments
+from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
 from gpt_jax.objectives.example import Example, Objective, split
 
 NO_LABEL = -1
@@ -60,7 +60,8 @@ def make(cfg, *, vocab, seq_len):
     return Example(
       inputs_BT=inputs_BT,
       targets_BT=jnp.maximum(labels_BT, 0),
-      weights_BT=(labels_BT != NO_LABEL).astype(jnp.float32),
+      # The place before may be another document's, if this one has no text.
+      weights_BT=jnp.where(labels_BT != NO_LABEL, next_token_weights(batch), 0.0),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
     )

@@ -162,7 +162,9 @@ def _example(layout, seq_len, row_BM, segments_BM):
   segments_BT = None
   if segments_BM is not None:
     segments_BT, next_segments_BT = split(jnp.pad(segments_BM, padding))
-    weights_BT *= next_segments_BT
+    # A text shorter than its layout leaves padding before the list, which sees nothing
+    # and would have to predict the first sentinel.
+    weights_BT *= segments_BT * next_segments_BT
   prefix_B = jnp.full(inputs_BT.shape[0], layout.prefix_len, jnp.int32)
   return Example(
     inputs_BT=inputs_BT,

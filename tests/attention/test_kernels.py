@@ -45,6 +45,14 @@ CASES = {
     mask=masks.Mask(query_start_B=jnp.array([2, 9]), prefix_B=jnp.array([0, 12])),
     num_queries=7,
   ),
+  'prefix of padding': dict(mask=masks.prefix(jnp.array([15, 16]), SEGMENTS_BT)),
+  'padding of an encoder': dict(mask=masks.bidirectional(SEGMENTS_BT), num_kv_heads=2),
+  'keys of other segments': dict(
+    mask=masks.Mask(segments_BT=SEGMENTS_BT, segments_BS=jnp.full((B, S), 2))
+  ),
+  'more queries than a window reaches': dict(
+    mask=masks.causal().with_window(3), num_queries=23
+  ),
   'fewer queries': dict(mask=masks.causal(), num_queries=7),
   'more queries': dict(mask=masks.causal(), num_queries=23),
   'two groups': dict(mask=masks.causal(), num_kv_heads=2),
@@ -108,8 +116,6 @@ def out_and_grads(attend, case, dtype):
   arrays = operands(options['num_queries'], options['num_kv_heads'])
   q_BHTK, k_BGSK, v_BGSK, cotangent_BHTK = (x.astype(dtype) for x in arrays)
   mask = options['mask']
-  if mask.segments_BT is not None:  # what padding attends to is unspecified
-    cotangent_BHTK = cotangent_BHTK * (mask.segments_BT != 0)[:, None, :, None]
 
   @small.jit
   def run(q_BHTK, k_BGSK, v_BGSK):
@@ -117,7 +123,7 @@ def out_and_grads(attend, case, dtype):
       lambda *qkv: attend(*qkv, mask, scale=0.4, softcap=options['softcap']),
       q_BHTK, k_BGSK, v_BGSK,
     )  # fmt: skip
-    return out_BHTK * (cotangent_BHTK != 0), *vjp(cotangent_BHTK)
+    return out_BHTK, *vjp(cotangent_BHTK)
 
   return [np.asarray(array) for array in run(q_BHTK, k_BGSK, v_BGSK)]
 

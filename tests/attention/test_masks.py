@@ -114,6 +114,37 @@ def test_alibi_of_an_encoder_is_symmetric():
   np.testing.assert_array_equal(bias_BHTS, np.swapaxes(bias_BHTS, 2, 3))
 
 
+@pytest.mark.parametrize(
+  'mask, T, S',
+  [
+    (masks.causal(), 5, 5),
+    (masks.causal(), 7, 4),
+    (masks.causal().with_window(2), 7, 4),
+    (masks.bidirectional().with_window(2), 4, 7),
+    (masks.causal(jnp.array([[1, 1, 0, 2, 0]])), 5, 5),
+    (masks.prefix(jnp.array([3]), jnp.array([[1, 0, 0, 1, 0]])), 5, 5),
+    (masks.bidirectional(jnp.array([[0, 0, 2, 2, 1]])).with_window(1), 5, 5),
+    (masks.Mask(query_start_B=jnp.array([3, 0])).with_window(2), 2, 6),
+    (masks.Mask(segments_BT=jnp.array([[1, 2]]), segments_BS=jnp.array([[0, 2]])), 2, 2),
+  ],
+)  # fmt: skip
+def test_blind_queries_are_those_without_a_visible_key(mask, T, S):
+  expected_BT = ~np.asarray(mask.allowed(T, S)).any(-1)
+  blind_BT = mask.blind(T, S)
+  if blind_BT is None:
+    assert not expected_BT.any()
+  else:
+    np.testing.assert_array_equal(blind_BT, expected_BT)
+  out_BHTK = jnp.ones((len(expected_BT), 2, T, 3))
+  hidden_BHTK = np.broadcast_to(expected_BT[:, None, :, None], out_BHTK.shape)
+  np.testing.assert_array_equal(mask.zero_blind(out_BHTK, S), 1.0 - hidden_BHTK)
+
+
+def test_masks_of_unpadded_rows_cost_no_zeros():
+  assert masks.causal().with_window(3).blind(T, T) is None
+  assert masks.prefix(jnp.array([2])).blind(T, T) is None
+
+
 def test_a_row_without_visible_keys_stays_finite():
   dense_BHTS = masks.causal(jnp.zeros((1, T), jnp.int32)).dense(T, T)
   assert np.isfinite(dense_BHTS).all()

@@ -22,6 +22,7 @@ CASES = {
   'window': dict(mask=masks.causal().with_window(90)),
   'window both sides': dict(mask=masks.bidirectional().with_window(90)),
   'segments': dict(mask=masks.causal(SEGMENTS_BT)),
+  'padding': dict(mask=masks.causal(np.where(SEGMENTS_BT == 3, 0, SEGMENTS_BT))),
   'soft-cap': dict(mask=masks.causal(), softcap=1.5),
   'one group': dict(mask=masks.causal(SEGMENTS_BT).with_window(90), G=1),
   'heads of 80': dict(mask=masks.causal(SEGMENTS_BT), K=80),

@@ -100,6 +100,50 @@ def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
     assert not np.any(allowed & (inputs == 49))
 
 
+def documents(*lengths_of_rows):
+  """Returns a batch of rows of documents, so many tokens each, padded at their ends."""
+  shape = (len(lengths_of_rows), SEQ_LEN + 1)
+  names = ('tokens', 'segments', 'positions')
+  found = {name: np.zeros(shape, np.int32) for name in names}
+  found['labels'] = np.full(shape, -1, np.int32)
+  rng = np.random.default_rng(2)
+  for row, lengths in enumerate(lengths_of_rows):
+    start = 0
+    for i, length in enumerate(lengths):
+      place = row, slice(start, start + length)
+      found['tokens'][place] = rng.integers(1, VOCAB.size, length)
+      found['segments'][place] = i + 1
+      found['positions'][place] = np.arange(length)
+      start += length
+      found['labels'][row, start - 1] = 1
+  return found
+
+
+PADDED = [[SEQ_LEN + 1 - padding] for padding in range(0, SEQ_LEN, 4)]
+SHORT = [[length] for length in range(1, 9)]
+PACKED = [
+  [3, 5, 1, 9], [10, 10, 5], [1] * 12, [20, 2], [1, 32], [16, 17], [1] * 33, [2] * 16,
+]  # fmt: skip
+
+
+@EVERY
+@pytest.mark.parametrize(
+  'rows', [PADDED, SHORT, PACKED], ids=['padded', 'short', 'packed']
+)
+def test_no_target_is_at_a_query_that_sees_nothing(name, rows):
+  for seed in range(4):
+    example = compiled(name)(documents(*rows), jax.random.key(seed))
+    sees_BT = np.asarray(example.mask.allowed(SEQ_LEN, SEQ_LEN)).any(-1)
+    is_target_BT = np.asarray(example.weights_BT) > 0
+    assert is_target_BT.any() and not (is_target_BT & ~sees_BT).any()
+
+
+def test_a_document_of_one_token_has_its_label_read_by_no_other():
+  example = compiled('class_labels')(documents([3, 1, 4]), jax.random.key(0))
+  (places,) = np.nonzero(np.asarray(example.weights_BT)[0])
+  assert list(places) == [1, 6]  # before the last tokens of the first and the third
+
+
 @EVERY
 def test_a_row_of_padding_alone_has_no_weight(name):
   rows = batch(8, 1)

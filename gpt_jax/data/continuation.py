@@ -1,13 +1,17 @@
 """Ids of a text that continues another one, in the middle of a word too."""
 
+import itertools
+
 import numpy as np
+
+from gpt_jax.core.errors import DataError
 
 # After one of these a tokenizer gives what follows the ids that it has inside a word.
 _ANCHORS = ('.', '-', '\n', '1', 'x')
 _LONGEST_ANCHOR = 16
 
 
-def encode(tokenizer, context, continuation):
+def encode_pair(tokenizer, context, continuation):
   """Returns (ids of `context`, ids of `continuation` after it).
 
   Tokenized as one text if a token ends at the boundary. If none does, the ids of the
@@ -23,7 +27,8 @@ def encode(tokenizer, context, continuation):
   ):
     return context_ids, rest
   text, alone = tokenizer.decode(text_ids), tokenizer.encode(continuation)
-  for ids in (alone, *_after_anchors(tokenizer, context, continuation)):
+  anchored = _after_anchors(tokenizer, context, continuation)
+  for ids in itertools.chain([alone], anchored):
     if len(ids) and tokenizer.decode([*context_ids, *ids]) == text:
       return context_ids, ids
   # The last token of the context says that a word ends there (suffixes of words): the
@@ -39,7 +44,10 @@ def _after_anchors(tokenizer, context, continuation):
   longest = min(len(context), _LONGEST_ANCHOR)
   anchors = [context[-n:] for n in range(1, longest + 1)]
   for anchor in (*anchors, *_ANCHORS):
-    ((ids, num_bytes),) = tokenizer.encode_with_bytes([anchor + continuation])
+    try:
+      ((ids, num_bytes),) = tokenizer.encode_with_bytes([anchor + continuation])
+    except DataError:  # an anchor that is no character of its vocabulary
+      continue
     ends, size = np.cumsum(num_bytes), len(anchor.encode())
     if size in ends:
       yield ids[np.searchsorted(ends, size, 'left') + 1 :]

@@ -7,12 +7,15 @@ import numpy as np
 
 from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import each, make_requests
 from gpt_jax.inference.sampling import Sampling
 from gpt_jax.model import positions
 from gpt_jax.parallel import multihost
+
+_TAIL_CHARS = 256  # of a prompt, as context of its continuation
 
 
 def make_engine(config, params, vocab_size, rules=None):
@@ -73,21 +76,20 @@ class TextGenerator:
     return self._pieces(prompt, self.engine.stream(request))
 
   def score(self, context, continuation):
-    """Returns the log-likelihood of `continuation` after `context`, in nats."""
+    """Returns the log-likelihood of `continuation` after `context`, in nats.
+
+    `data/continuation.py` says which ids that is where they meet within a word.
+    """
     _texts([context, continuation])
-    # Tokenized as one text if a token ends at the boundary between them.
-    context_ids = self._tokenizer.encode(context)
-    text_ids = self._tokenizer.encode(context + continuation)
-    if np.array_equal(text_ids[: len(context_ids)], context_ids):
-      continuation_ids = text_ids[len(context_ids) :]
-    else:
-      continuation_ids = self._tokenizer.encode(continuation)
-    return self.engine.score(self._encode(context), continuation_ids)
+    context_ids, ids = encode_pair(self._tokenizer, context, continuation)
+    return self.engine.score(self._or_first(context_ids), ids)
 
   def _encode(self, prompt):
+    return self._or_first(self._tokenizer.encode(prompt))
+
+  def _or_first(self, ids):
     # An empty prompt begins after an end token, as documents do; where the vocabulary
     # has none, after a newline, else after id 0.
-    ids = self._tokenizer.encode(prompt)
     return ids if len(ids) else np.array([self._first_id], np.int32)
 
   @functools.cached_property
@@ -144,7 +146,9 @@ class TextGenerator:
     # Ids shown as numbers would run into the last one of the prompt.
     is_text = self._tokenizer.byte_lengths.any()
     separator = '' if is_text or prompt[-1:].isspace() or not prompt else ' '
-    decoder = StreamDecoder(self._tokenizer)
+    # The space before the first token depends on what is before it.
+    tail = '' if self._tokenizer.joins_bytes else prompt[-_TAIL_CHARS:]
+    decoder = StreamDecoder(self._tokenizer, self._tokenizer.encode(tail))
     for token_id in ids:
       if piece := decoder.push(token_id):
         yield separator + piece

@@ -15,7 +15,7 @@ def test_context_and_continuation_decode_to_the_text(kind):
   tokenizer = tokenizer_zoo.make(kind)
   text = tokenizer.decode(tokenizer.encode(WORDS))
   for cut in range(1, len(WORDS)):
-    context_ids, ids = continuation.encode(tokenizer, WORDS[:cut], WORDS[cut:])
+    context_ids, ids = continuation.encode_pair(tokenizer, WORDS[:cut], WORDS[cut:])
     if kind != 'word ends':  # there the ids of a part of a word say that it ends
       np.testing.assert_array_equal(context_ids, tokenizer.encode(WORDS[:cut]))
     assert len(ids) and tokenizer.decode([*context_ids, *ids]) == text, (
@@ -26,7 +26,7 @@ def test_context_and_continuation_decode_to_the_text(kind):
 @pytest.mark.parametrize('kind', ['llama', 'unigram', 'sentencepiece'])
 def test_no_space_comes_before_the_rest_of_a_word(kind):
   tokenizer = tokenizer_zoo.make(kind)
-  _, ids = continuation.encode(tokenizer, 'saw the fo', 'x')
+  _, ids = continuation.encode_pair(tokenizer, 'saw the fo', 'x')
   assert tokenizer.token_bytes[ids[0]] == b'x'
   assert tokenizer.token_bytes[tokenizer.encode('x')[0]][:1] == b' '
 
@@ -34,18 +34,18 @@ def test_no_space_comes_before_the_rest_of_a_word(kind):
 def test_tokens_of_the_text_are_taken_where_one_ends_there():
   tokenizer = tokenizer_zoo.make('bpe')
   text_ids = tokenizer.encode(WORDS)
-  context_ids, ids = continuation.encode(tokenizer, 'the fox', ' saw the dog')
+  context_ids, ids = continuation.encode_pair(tokenizer, 'the fox', ' saw the dog')
   np.testing.assert_array_equal([*context_ids, *ids], text_ids)
   # Byte-level tokens need no anchor: those of the continuation alone.
-  _, ids = continuation.encode(tokenizer, 'the do', 'g!')
+  _, ids = continuation.encode_pair(tokenizer, 'the do', 'g!')
   np.testing.assert_array_equal(ids, tokenizer.encode('g!'))
 
 
 def test_an_unknown_word_is_scored_by_its_unknown_token():
   tokenizer = tokenizer_zoo.make('wordlevel')
-  _, ids = continuation.encode(tokenizer, 'the zzz', 'yyy')
+  _, ids = continuation.encode_pair(tokenizer, 'the zzz', 'yyy')
   assert len(ids) == 1
-  assert len(continuation.encode(tokenizer, 'the', '')[1]) == 0
+  assert len(continuation.encode_pair(tokenizer, 'the', '')[1]) == 0
 
 
 @pytest.mark.parametrize('kind', [k for k in tokenizer_zoo.KINDS if k != 'char'])

@@ -11,6 +11,7 @@ from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer, IdsTokenizer
 from gpt_jax.inference.request import make_requests
 from gpt_jax.inference.text import TextGenerator
 from tests import small_models as small
+from tests.data import tokenizer_zoo
 
 SEQ_LEN = 32
 ABC = CharTokenizer('abc')  # no end token, so nothing stops a text
@@ -165,6 +166,25 @@ def test_scores_tokenize_context_and_continuation_as_one_text():
   assert generator.score('ax', 'y') == pytest.approx(
     generator.engine.score([0, 1], [2])
   )
+
+
+def test_scores_put_no_space_within_a_word():
+  tokenizer = tokenizer_zoo.make('llama')
+  generator = make(tokenizer)
+  x = tokenizer.token_bytes.index(b'x')
+  context = tokenizer.encode('saw the fo')
+  expected = generator.engine.score(context, [x])
+  assert generator.score('saw the fo', 'x') == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('kind', ['wordpiece', 'unigram', 'llama', 'word ends', 'bpe'])
+def test_the_space_after_a_prompt_is_written(kind):
+  tokenizer = tokenizer_zoo.make(kind)
+  ids = tokenizer.encode('the fox saw')
+  prompt = len(tokenizer.encode('the fox'))
+  pieces = list(make(tokenizer)._pieces('the fox', ids[prompt:]))
+  assert ''.join(pieces) == ' saw'
+  assert ''.join(make(tokenizer)._pieces('', ids)) == tokenizer.decode(ids)
 
 
 def test_tokens_of_the_objective_have_logits_but_stay_unwritten():

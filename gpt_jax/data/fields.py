@@ -28,8 +28,8 @@ FIELDS = {
 }
 """`loss_mask`: 1 on tokens to be predicted, 0 on those that are only read. `labels`:
 the class of a document on its last token, -1 on all others. `bytes`: of the text that a
-token accounts for, in evaluation with tokenizers that do not spell it out. The name of any other field
-is free: int32, padded with 0."""
+token accounts for, in evaluation with tokenizers that do not spell it out. The name of
+any other field is free: int32, padded with 0."""
 
 _PACKED = ('tokens', 'segments', 'positions')  # what a sample has besides
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpt_jax.core.errors import DataError
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import fields
 
@@ -188,7 +188,7 @@ def pack(store, data, *, for_eval=False):
   """Returns the `Packing` of `store` that `data.packing` names.
 
   For evaluation nothing is dropped and segments are always there. Raises DataError when
-  training data is shorter than one sample.
+  training data is shorter than one sample, ConfigError when samples lack fields.
   """
   if store.num_tokens < 2 or (not for_eval and store.num_tokens <= data.seq_len):
     raise DataError(
@@ -201,6 +201,11 @@ def pack(store, data, *, for_eval=False):
     raise DataError(
       f'data.packing={data.packing!r}: data.source={data.source!r} has only documents'
       ' of one token, which leave nothing to predict; use data.packing=concat.'
+    )
+  if store.fields and (lost := set(store.fields) - set(packing.sample(0))):
+    raise ConfigError(
+      f'data.packing={data.packing!r}: its samples lack the fields'
+      f' {", ".join(sorted(lost))} of the data; make them with packing.read_row.'
     )
   return packing
 

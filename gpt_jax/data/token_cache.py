@@ -85,9 +85,10 @@ def open_tokens(
   """Returns the `TokenStore` of `source` under `tokenizer`, built where it is missing.
 
   `with_bytes`: with the field `bytes`, the bytes of the text that each token accounts
-  for, where `byte_lengths` of the tokenizer are not exact. Documents without text are left out. Raises DataError when no token is left, a token
-  lies outside the vocabulary, the files are damaged or more than `max_corrupt_records`
-  records were left out; StorageError when `cache_dir` cannot be written.
+  for, where `byte_lengths` of the tokenizer are not exact. Documents without text are
+  left out. Raises DataError when no token is left, a token lies outside the vocabulary,
+  the files are damaged or more than `max_corrupt_records` records were left out;
+  StorageError when `cache_dir` cannot be written.
   """
   with_bytes &= not tokenizer.has_exact_bytes and 'bytes' not in source.fields
   key = _key(source, tokenizer, append_eos, with_bytes)

@@ -230,6 +230,25 @@ def make_without(data):
   return Documents(*({'text': d['prompt']} for d in DIALOGUES), fields=())
 
 
+class WithoutFields:
+  """A packing that leaves fields out."""
+
+  def __len__(self):
+    return 1
+
+  def sample(self, i):
+    return {'tokens': np.zeros(65, np.int32)}
+
+
+def make_without_fields(store, data, for_eval):
+  return WithoutFields()
+
+
+def test_a_packing_that_loses_fields_is_refused(tmp_path):
+  with pytest.raises(ConfigError, match='its samples lack the fields loss_mask'):
+    open_dataset(tmp_path, packing=f'{__name__}:make_without_fields')
+
+
 def test_rows_that_fill_the_last_batch_have_no_labels(tmp_path):
   data = config(source=f'{__name__}:make_classes', packing='pad', seq_len=16)
   dataset = pipeline.open_dataset(

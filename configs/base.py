@@ -17,6 +17,7 @@ def get_config():
   init.transform = 'rules'
   # Dicts of one of skip, fresh, overlap, cast (a regex) or rename (regex, replacement).
   init.rules = ()
+  init.options = dict()  # of the transform, for one that declares any
   init.tokenizer = 'keep'  # that of init_from, which this config has to name; or new
 
   config.model = model = ConfigDict()
@@ -164,6 +165,7 @@ def get_config():
   # After each update: keep_zeros (of kernels and embeddings: a pruned model trains on)
   # or "my_package.my_file:make"; '': nothing.
   optimizer.post_update = ''
+  optimizer.post_update_options = dict()  # of it, for one that declares any
   optimizer.options = dict()  # of the optimizer, for one that declares any
 
   config.schedule = schedule = ConfigDict()

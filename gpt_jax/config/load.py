@@ -102,7 +102,7 @@ def _combined_problems(config, registries, rules, entries, problems):
   own_rules = [
     entries.declared(field, name, 'problems')
     for field in registries
-    for name in _names(config, field)
+    for name in options.names(config, field)
   ]
   wrong = {problem.field.partition('[')[0] for problem in problems}
   wrong |= entries.problems.keys()
@@ -110,6 +110,7 @@ def _combined_problems(config, registries, rules, entries, problems):
   for check in (
     *CHECKS, *rules, *filter(None, own_rules),
     lambda config: _data_problems(config, entries),
+    lambda config: options.misplaced(config, registries, entries),
   ):  # fmt: skip
     try:
       made = list(check(config))
@@ -119,13 +120,6 @@ def _combined_problems(config, registries, rules, entries, problems):
       continue
     found += [one for one in made if not any(field in str(one) for field in wrong)]
   return [*entries.problems.values(), *found]
-
-
-def _names(config, field):
-  """Returns the entries that a field picks: one, or several where it is a tuple."""
-  section, _, name = field.partition('.')
-  picked = getattr(getattr(config, section), name, None)  # None: no such section
-  return picked if isinstance(picked, tuple) else (picked,)
 
 
 def _data_problems(config, entries):

@@ -17,9 +17,11 @@ from gpt_jax.core.sections import NoOptions
 OPTIONS = {
   'attention.kernel': 'attention.options',
   'data.source': 'data.options',
+  'init.transform': 'init.options',
   'model.position': 'model.position_options',
   'objective.name': 'objective.options',
   'optimizer.name': 'optimizer.options',
+  'optimizer.post_update': 'optimizer.post_update_options',
   'schedule.name': 'schedule.options',
   'tokenizer.name': 'tokenizer.options',
 }
@@ -78,6 +80,26 @@ def put(config, overrides, entries, problems):
     section[key] = make(
       section[key], mine, declared, field, f'{picks}={name!r}', problems
     )
+
+
+def misplaced(config, registries, entries):
+  """Yields the Problems of entries that declare options where none can be given."""
+  for field in registries.keys() - OPTIONS.keys():
+    for name in names(config, field):
+      declared = entries.declared(field, name, 'options', NoOptions)
+      if declared not in (None, NoOptions):
+        yield Problem(
+          field,
+          f'={name!r}: declares options, for which there is no field; the entries of'
+          f' {", ".join(sorted(OPTIONS))} may have some',
+        )
+
+
+def names(config, field):
+  """Returns the entries that a field picks: one, or several where it is a tuple."""
+  section, _, name = field.partition('.')
+  picked = getattr(getattr(config, section), name, None)  # None: no such section
+  return picked if isinstance(picked, tuple) else (picked,)
 
 
 def make(given, overrides, cls, field, picked, problems):

@@ -35,6 +35,7 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 class InitConfig:
   transform: str
   rules: tuple[Any, ...]
+  options: Any
   tokenizer: str = one_of('keep', 'new')
 
 
@@ -194,6 +195,7 @@ class OptimizerConfig:
   ema_decay: float = rate()
   groups: tuple[Any, ...]
   post_update: str
+  post_update_options: Any
   options: Any
 
 

@@ -63,7 +63,12 @@ def plugin(monkeypatch):
     return causal_lm.make(cfg)
 
   module.make, module.open_source, module.needs = make, open_source, needs
-  module.plain = causal_lm.make
+
+  @registry.entry(options=Options)
+  def activation(x):
+    return x
+
+  module.plain, module.activation = causal_lm.make, activation
   module.position = positions.Position(options=Options)
   monkeypatch.setitem(sys.modules, 'a_plugin', module)
 
@@ -149,6 +154,11 @@ def test_every_section_that_picks_an_entry_may_have_options(field):
   config = setup.resolve(small.base_values(), small.SMALL | overrides)
   section_name, _, name = where.partition('.')
   assert getattr(getattr(config, section_name), name) == Options(alpha=0.75)
+
+
+def test_options_that_cannot_be_given_are_refused():
+  text = refusal(model__activation=NAME.format('activation'))
+  assert "model.activation='a_plugin:activation': declares options, for which" in text
 
 
 def test_options_survive_json_and_come_back_equal():

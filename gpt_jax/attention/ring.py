@@ -76,12 +76,12 @@ def _check(rules, shape_BHTK, shape_BGSK):
     rules.check(array, shape, names)
 
 
-def check_length(length, rules):
+def check_length(length, rules, field='data.seq_len'):
   """Raises ConfigError for rows that do not divide over the devices of `rules`."""
   devices = rules.num_shards('time')
   if devices > 1 and length % (2 * devices):
     raise ConfigError(
-      f'data.seq_len={length}: the ring kernel splits rows into {2 * devices} chunks,'
+      f'{field}={length}: the ring kernel splits rows into {2 * devices} chunks,'
       f' two for each device along {rules.mesh_axes["time"]!r}, and they do not divide;'
       f' try {-(-length // (2 * devices)) * 2 * devices}, change parallel.mesh, or use'
       ' attention.kernel="dense".'

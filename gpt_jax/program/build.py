@@ -24,7 +24,7 @@ from gpt_jax.optimizers import groups, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
-from gpt_jax.program import guard, step
+from gpt_jax.program import guard, row_lengths, step
 from gpt_jax.program.horizon import START, Horizon, make_horizon
 from gpt_jax.program.loss import make_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
@@ -79,9 +79,9 @@ def build_program(
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
   rules = make_sharding_rules(config.parallel, mesh)
-  objective = objectives.make_objective(
-    config.objective, vocab=vocab, seq_len=config.data.seq_len
-  )
+  row_lengths.check_positions(config)
+  objective_for = row_lengths.make_objectives(config, vocab=vocab)
+  objective = objective_for(config.data.seq_len)
   num_ids = vocab.size + objective.extra_tokens
   config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
   config = _with_remat(config, mesh)
@@ -89,6 +89,7 @@ def build_program(
   _check_batches(config, horizon, rules)
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
   kernel_name, model = _make_model(config, objective, rules)
+  row_lengths.check_placement(config, rules, kernel_name)
   # Other models read the same rows, with the same mask.
   reference_models = {
     name: _make_model(reference, objectives.describe(reference), rules)[1]
@@ -110,7 +111,7 @@ def build_program(
   evaluate = functools.partial(
     step.evaluate,
     loss=loss,
-    objective=objective,
+    objective_for=objective_for,
     metrics=metrics,
     byte_lengths=byte_lengths,
   )

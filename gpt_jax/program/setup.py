@@ -17,7 +17,7 @@ from gpt_jax.model import activations, heads, positions
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import carry, device_memory, horizon, init_rules
+from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengths
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.workdir import files
@@ -95,6 +95,7 @@ def check_plan(config):
   """Raises ConfigError where steps, schedule or objective cannot run; reads no data."""
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
+  row_lengths.check_positions(config)
   objective = objectives.describe(config)
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(

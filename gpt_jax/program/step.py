@@ -143,9 +143,14 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
 
 
 def evaluate(
-  params, batch, index, references=None, *, loss, objective, metrics, byte_lengths
+  params, batch, index, references=None, *, loss, objective_for, metrics, byte_lengths
 ):
-  """Returns the sums over a batch of all metrics, float32 by name; `targets` too."""
+  """Returns the sums over a batch of all metrics, float32 by name; `targets` too.
+
+  `objective_for`: the Objective for rows of so many tokens, which may not be those of
+  training.
+  """
+  objective = objective_for(batch['tokens'].shape[1] - 1)
   # What an objective masks at random depends only on the batch's index in its set.
   example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
   sums = loss(params, example, None, references)

@@ -1,0 +1,66 @@
+"""Evaluation sets with rows of another length than those of training."""
+
+import functools
+
+from gpt_jax import objectives
+from gpt_jax.attention import ring
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.model import positions
+
+
+def eval_lengths(config):
+  """Returns `{field: seq_len}` of the evaluation sets of a Config."""
+  return {
+    f'eval.sets.{name}.seq_len': fields.get('seq_len', config.data.seq_len)
+    for name, fields in config.eval.sets.items()
+  }
+
+
+def check_positions(config):
+  """Raises ConfigError for a set with longer rows than the model has positions."""
+  limit = positions.max_positions(config.model)
+  for field, seq_len in eval_lengths(config).items():
+    if limit is not None and seq_len > limit:
+      raise ConfigError(
+        f'{field}={seq_len}: {config.model.position} positions end at'
+        f' model.max_seq_len={limit}; score rows of at most that, or train with a'
+        ' larger model.max_seq_len.'
+      )
+
+
+def make_objectives(config, *, vocab):
+  """Returns `objective_for(seq_len)`, an Objective for rows of each length.
+
+  Raises ConfigError, as the function does, where the model lacks ids for longer rows.
+  """
+  trained = config.data.seq_len
+
+  @functools.cache
+  def objective_for(seq_len):
+    made = objectives.make_objective(config.objective, vocab=vocab, seq_len=seq_len)
+    if seq_len != trained and made.extra_tokens > (
+      known := objective_for(trained).extra_tokens
+    ):
+      raise ConfigError(
+        f'rows of {seq_len} tokens: objective.name={config.objective.name!r} needs'
+        f' {made.extra_tokens} ids of its own for them, and a model trained with'
+        f' data.seq_len={trained} has {known}; score rows of at most {trained}.'
+      )
+    return made
+
+  for field, seq_len in eval_lengths(config).items():
+    try:
+      objective_for(seq_len)
+    except ConfigError as error:
+      if seq_len == trained:
+        raise
+      raise ConfigError(f'{field}={seq_len}: {error}') from error
+  return objective_for
+
+
+def check_placement(config, rules, kernel):
+  """Raises ConfigError for a set whose rows the mesh or the `kernel` cannot divide."""
+  for field, seq_len in eval_lengths(config).items():
+    rules.check(field, (seq_len,), ('stream_time',))
+    if kernel == 'ring':
+      ring.check_length(seq_len, rules, field)

@@ -6,11 +6,12 @@ from gpt_jax.planning import compare
 from gpt_jax.tracking import console
 
 SHOWN_ROWS = 20
-_WIDTH = 44
+_WIDTH = 38
 
 
 def show(plan):
-  title = f'{plan.topology}: {plan.num_devices} devices, {plan.device_kind}'
+  devices = 'one device' if plan.num_devices == 1 else f'{plan.num_devices} devices'
+  title = f'{plan.topology}: {devices}, {plan.device_kind}'
   console.table(
     title,
     ('run', ''),

@@ -75,7 +75,7 @@ def test_lines_tell_how_far_it_is(monkeypatch, capsys):
 
   def texts():
     time.sleep(0.2)
-    yield 'some words ' * 100_000
+    yield 'some words ' * 5_000
 
   learn(texts(), 300)
   assert 'learning 300 tokens of BPE: reading 0.0 million' in capsys.readouterr().err

@@ -62,7 +62,7 @@ def load_references(program, tokenizer):
 
 
 def load_items(store, step, abstract_items):
-  """Returns the items of a train state saved at `step`.
+  """Returns (items of a train state saved at `step`, whether any became float32).
 
   Optimizer states that are saved in half precision, as they were for parameters in half
   precision, become float32: the others are restored as they are.
@@ -76,12 +76,13 @@ def load_items(store, step, abstract_items):
       return leaf
     return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
 
-  items = abstract_items | {'train': pytree.map_named(as_saved, wanted)}
-  items = store.restore(step, items)
+  as_saved_items = abstract_items | {'train': pytree.map_named(as_saved, wanted)}
+  items = store.restore(step, as_saved_items)
   items['train'] = jax.tree.map(
     lambda leaf, like: leaf.astype(like.dtype), items['train'], wanted
   )
-  return items
+  is_widened = jax.tree.leaves(as_saved_items['train']) != jax.tree.leaves(wanted)
+  return items, is_widened
 
 
 def check_tokenizer(store, step, tokenizer):

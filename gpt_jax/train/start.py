@@ -26,9 +26,9 @@ def starting_state(program, store, step):
   """Returns (state, Origin), from the checkpoint of `step` if there is one."""
   config = program.config
   if step is not None:
-    state = _saved_state(program, store, step)
+    state, note = _saved_state(program, store, step)
     return state, Origin(
-      f'resumed from step {step}' + _other_mesh(program, store, step)
+      f'resumed from step {step}{note}' + _other_mesh(program, store, step)
     )
   state = program.init(config.seed)
   if not config.init_from:
@@ -74,12 +74,13 @@ def _saved_state(program, store, step):
   history = wanted.get('window')
   if history is not None and not _has_history(store, step, history):
     del wanted['window']
-  items = restore.load_items(store, step, wanted)
+  items, is_widened = restore.load_items(store, step, wanted)
   if history is not None and 'window' not in items:
     items['window'] = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
     )
-  return type(program.abstract_state).from_items(items)
+  note = ', its half-precision optimizer state made float32' if is_widened else ''
+  return type(program.abstract_state).from_items(items), note
 
 
 def _has_history(store, step, wanted):

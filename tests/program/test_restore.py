@@ -70,13 +70,16 @@ def test_the_saved_embedding_says_how_many_rows_it_has(store):
 
 
 @pytest.mark.slow
-def test_half_precision_moments_of_older_runs_become_float32(tmp_path, monkeypatch):
+def test_half_precision_moments_of_older_runs_become_float32(
+  tmp_path, monkeypatch, capsys
+):
   half = {'model.param_dtype': 'bfloat16', 'checkpoint.every_steps': 1}
   with monkeypatch.context() as patch:
     patch.setattr(optimizers, 'in_float32', lambda transform: transform)  # as before
     config = tiny_runs.tiny_config(half | {'train.steps': 1})
     loop.train(config, tmp_path, quiet=True)
-  loop.train(tiny_runs.tiny_config(half | {'train.steps': 2}), tmp_path, quiet=True)
+  loop.train(tiny_runs.tiny_config(half | {'train.steps': 2}), tmp_path)
+  assert 'half-precision optimizer state made float32' in capsys.readouterr().out
   saved, after = (tiny_runs.saved_arrays(tmp_path, step) for step in (1, 2))
   moments = [name for name in after if "['nu']" in name]
   assert moments

@@ -16,8 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.attention import masks
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core import registry
+from gpt_jax.core.errors import ConfigError, Problem
 from gpt_jax.objectives.example import Example, Objective, split
+
+
+_SPARES_NONE = (
+  'span_corruption removes spans anywhere and cannot spare tokens without loss; use'
+  ' prefix_lm or causal_lm'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +50,14 @@ class Layout:
     return self.num_spans + 1
 
 
+def problems(config):
+  """Returns the Problems of a Config whose data have tokens without loss."""
+  if not config.data.prompt_field:
+    return []
+  return [Problem('data.prompt_field', f'={config.data.prompt_field!r}: {_SPARES_NONE}')]
+
+
+@registry.entry(problems=problems)
 def make(cfg, *, vocab, seq_len):
   """Returns the span objective; loss falls on the list after the corrupted text.
 
@@ -54,10 +69,7 @@ def make(cfg, *, vocab, seq_len):
   def build(batch, rng):
     tokens_BN = batch['tokens']
     if 'loss_mask' in batch:
-      raise ConfigError(
-        'objective.name="span_corruption": removes spans anywhere and cannot spare the'
-        ' tokens without loss (data.prompt_field); use prefix_lm or causal_lm.'
-      )
+      raise ConfigError(f'objective.name="span_corruption": {_SPARES_NONE}.')
     source_BM, sentinel_BM = _arrange(
       layout, *_random_spans(layout, rng, len(tokens_BN))
     )

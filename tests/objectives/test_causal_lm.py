@@ -31,3 +31,9 @@ def test_no_loss_across_documents_nor_on_padding():
   np.testing.assert_array_equal(got.positions_BT, [[0, 1, 2, 0, 1, 2]])
   apart = np.asarray(got.mask.allowed(6, 6)[0])
   assert not apart[3:, :3].any() and apart[5, 3:].all()
+
+
+def test_a_loss_mask_is_that_of_the_predicted_token():
+  loss_mask = jnp.array([[0, 0, 1, 1, 1, 0, 0]])
+  got = example(segments=SEGMENTS, positions=POSITIONS, loss_mask=loss_mask)
+  np.testing.assert_array_equal(got.weights_BT, [[0, 1, 0, 1, 0, 0]])

@@ -77,3 +77,14 @@ def test_splits_that_are_no_three_shares_are_refused(split):
 def test_a_rate_of_zero_is_refused():
   with pytest.raises(ConfigError, match='objective.mask_rate=0.0'):
     examples(text(1, 8), mask_rate=0.0)
+
+
+def test_tokens_without_loss_are_never_selected():
+  batch = text(8, 64)
+  batch['loss_mask'] = np.tile(np.arange(65) % 3 == 0, (8, 1)).astype(np.int32)
+  got = examples(batch, mask_rate=1.0)
+  np.testing.assert_array_equal(got.weights_BT, batch['loss_mask'][:, :-1])
+  spared = batch['loss_mask'][:, :-1] == 0
+  np.testing.assert_array_equal(
+    np.asarray(got.inputs_BT)[spared], batch['tokens'][:, :-1][spared]
+  )

@@ -10,6 +10,7 @@ from configs import base
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.objectives import Vocab, span_corruption
+from gpt_jax.program import setup
 
 CFG = load.resolve(base.get_config()).objective
 SIZE = 1000
@@ -140,3 +141,10 @@ def test_only_sentinels_and_spans_of_real_text_bear_loss():
 def test_rows_too_short_for_a_span_are_refused(seq_len, density, field):
   with pytest.raises(ConfigError, match=field):
     span_corruption.make_layout(dataclasses.replace(CFG, span_density=density), seq_len)
+
+
+def test_data_with_tokens_without_loss_are_refused():
+  overrides = {'objective.name': 'span_corruption', 'data.prompt_field': 'q'}
+  overrides |= {'data.source': 'jsonl', 'data.response_field': 'a'}
+  with pytest.raises(ConfigError, match="data.prompt_field='q': span_corr.*prefix_lm"):
+    setup.resolve(base.get_config(), overrides)

@@ -20,7 +20,6 @@ from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, Problem
 from gpt_jax.objectives.example import Example, Objective, split
 
-
 _SPARES_NONE = (
   'span_corruption removes spans anywhere and cannot spare tokens without loss; use'
   ' prefix_lm or causal_lm'
@@ -54,7 +53,8 @@ def problems(config):
   """Returns the Problems of a Config whose data have tokens without loss."""
   if not config.data.prompt_field:
     return []
-  return [Problem('data.prompt_field', f'={config.data.prompt_field!r}: {_SPARES_NONE}')]
+  text = f'={config.data.prompt_field!r}: {_SPARES_NONE}'
+  return [Problem('data.prompt_field', text)]
 
 
 @registry.entry(problems=problems)

@@ -17,8 +17,8 @@ from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 
 CHANGEABLE_FIELDS = (
-  'attention.kernel', 'attention.options', 'checkpoint', 'data.cache_dir', 'data.data_dir',
-  'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
+  'attention.kernel', 'attention.options', 'checkpoint', 'data.cache_dir',
+  'data.data_dir', 'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
   'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
   'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
   'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from', 'init',

@@ -35,7 +35,10 @@ def as_folder(directory):
     raise ConfigError(
       f'{text}: a URL; expected a folder of a mounted file system: {way_out}.'
     )
-  return pathlib.Path(text).expanduser().absolute()
+  try:
+    return pathlib.Path(text).expanduser().absolute()
+  except RuntimeError as error:
+    raise ConfigError(f'{text}: {error}; give the whole path.') from error
 
 
 def check_writable(directory):

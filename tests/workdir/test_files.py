@@ -43,6 +43,7 @@ def test_a_folder_that_cannot_be_created_is_named_with_a_remedy(tmp_path):
     ('http://host/run', 'mount'),
     ('file:///data/run', 'the path alone, /data/run'),
     ('a\0b', 'zero byte'),
+    ('~nobody-here/run', 'whole path'),
   ],
 )
 def test_what_names_no_folder_is_refused_with_a_remedy(

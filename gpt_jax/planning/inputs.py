@@ -1,4 +1,4 @@
-"""What the compiled step takes, by shape: the vocabulary and the largest batch."""
+"""What is planned, by shape: the program, its vocabulary and its largest batch."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,18 @@ from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import SOURCES, packing, pipeline
 from gpt_jax.data.tokenizers import TOKENIZERS
+from gpt_jax.program import setup
+from gpt_jax.program.build import build_program
+
+
+def make_program(config, mesh):
+  """Returns the Program that `train` would have on `mesh`; reads configs only."""
+  return build_program(
+    config,
+    vocab=vocabulary(config),
+    mesh=mesh,
+    reference_configs=setup.read_reference_configs(config),
+  )
 
 
 def vocabulary(config):

@@ -15,7 +15,6 @@ from gpt_jax.planning import inputs, memory, step_time
 from gpt_jax.planning.memory import Memory
 from gpt_jax.planning.network import Network
 from gpt_jax.planning.step_time import StepTime
-from gpt_jax.program.build import build_program
 
 NOT_MODELLED = (
   'reading data, evaluation, checkpoints, restarts, slow hosts',
@@ -98,7 +97,7 @@ def make_plan(config, topology, *, dump_hlo=None):
 def compile_plan(config, topology):
   """Returns the Compiled of `config` on `topology`; errors as those of `make_plan`."""
   mesh = make_mesh(config.parallel.mesh, topology.devices)
-  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  program = inputs.make_program(config, mesh)
   batch = inputs.abstract_batch(program)
   arguments = memory.of_arguments(program.abstract_state, batch)
   begin = time.perf_counter()

@@ -20,7 +20,6 @@ from gpt_jax.optimizers import trainable
 from gpt_jax.parallel.mesh import axis_sizes, make_mesh
 from gpt_jax.planning import inputs
 from gpt_jax.planning.plan import Plan, make_plan
-from gpt_jax.program.build import build_program
 
 # FLOPs of a step with recomputation over one without; policies not listed add little.
 _RECOMPUTATION = {'none': 1.0, 'full': 4 / 3}
@@ -143,7 +142,7 @@ class StateSizes:
   """What a program keeps, the same for all candidates of a search."""
 
   parameters: int
-  gib: float  # parameters, optimizer state, average and gradients, on all devices
+  gib: float  # parameters, optimizer, average, references, gradients; all devices
 
 
 def state_sizes(config, topology):
@@ -156,10 +155,10 @@ def state_sizes(config, topology):
     attention=dataclasses.replace(config.attention, kernel='dense'),
   )
   mesh = make_mesh(whole, topology.devices[:1])
-  program = build_program(config, vocab=inputs.vocabulary(config), mesh=mesh)
+  program = inputs.make_program(config, mesh)
   state = program.abstract_state
   trained = trainable.select(state.params, program.frozen)
-  kept = (state.params, state.opt_state, state.ema, trained)
+  kept = (state.params, state.opt_state, state.ema, state.references, trained)
   return StateSizes(pytree.count(state.params), pytree.size_bytes(kept) / _GIB)
 
 

@@ -139,7 +139,6 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
 
 def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
-  references = objectives.describe(config).references
   return build_program(
     config,
     vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
@@ -147,8 +146,14 @@ def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,
     past=past,
-    reference_configs={name: read_config(path) for name, path in references.items()},
+    reference_configs=read_reference_configs(config),
   )
+
+
+def read_reference_configs(config):
+  """Returns the Configs of the runs that the objective reads as references, by name."""
+  references = objectives.describe(config).references
+  return {name: read_config(path) for name, path in references.items()}
 
 
 def open_training_data(config, tokenizer, workdir):

@@ -1,13 +1,19 @@
 """Shapes of a planned step: its vocabulary and its batch, before any data is read."""
 
+import jax
 import pytest
 
 from configs import base
+from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizer import known_size
-from gpt_jax.planning import inputs
+from gpt_jax.model import flops
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.planning import inputs, memory, search, topologies
 from gpt_jax.program import setup
 from gpt_jax.program.build import build_program
+from gpt_jax.workdir.paths import Workdir
+from tests.program.test_forward import distilled
 from tests.tiny_runs import tiny_config
 
 
@@ -58,3 +64,24 @@ def test_separate_documents_have_segments_and_positions():
     batch = inputs.abstract_batch(program)
     assert batch.keys() == {'tokens', 'segments', 'positions'}
     assert batch['segments'].shape == (8, 17)
+
+
+def from_a_teacher(cfg, *, vocab, seq_len):
+  return distilled(cfg, vocab=vocab, seq_len=seq_len, path=TEACHER[0])
+
+
+TEACHER = ['']
+
+
+def test_references_of_an_objective_are_planned(tmp_path):
+  TEACHER[0] = str(tmp_path)
+  teacher = tiny_config({'model.num_layers': 1, 'model.vocab_size': 16})
+  Workdir(tmp_path).write_config(load.to_dict(teacher))
+  student = tiny_config({'objective.name': f'{__name__}:from_a_teacher'})
+  program = inputs.make_program(student, make_mesh(dict(data=1), jax.devices()[:1]))
+  classes = memory.of_arguments(program.abstract_state, inputs.abstract_batch(program))
+  size = 4 * flops.parameter_count(teacher.model)
+  assert classes['references'] * memory.GIB == size
+  kept = search.state_sizes(student, topologies.parse('cpu'))
+  alone = search.state_sizes(tiny_config(), topologies.parse('cpu'))
+  assert (kept.gib - alone.gib) * memory.GIB == pytest.approx(size)

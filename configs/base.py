@@ -227,8 +227,9 @@ def get_config():
   logging.profile_steps = 0  # 0: off; traces go to WORKDIR/profile
   logging.figures = True  # plots, in WORKDIR/figures
 
+  # Of `generate`, of gpt_jax.load and of the samples of a training, unless given there.
   config.inference = inference = ConfigDict()
-  inference.max_new_tokens = 256
+  inference.max_new_tokens = 256  # samples of a training: logging.sample_tokens
   inference.temperature = 0.8  # 0: greedy
   inference.top_k = 0  # 0: off
   inference.top_p = 1.0  # 1: off

@@ -40,6 +40,17 @@ def test_the_prompt_may_be_empty(finished_run, capsys):
   assert generate(finished_run, capsys, *SHORT)
 
 
+def test_on_several_devices_it_writes_the_same_and_says_where(finished_run, capsys):
+  expected = generate(finished_run, capsys, '--prompt=some words', *SHORT)
+  mesh = ['--config.parallel.mesh.tensor=2', '--config.parallel.mesh.fsdp=4']
+  code = cli.main(
+    ['generate', f'--workdir={finished_run}', '--prompt=some words', *SHORT, *mesh]
+  )
+  out, err = capsys.readouterr()
+  assert (code, out) == (0, expected)
+  assert err.endswith('of parameters on each of 8 devices (fsdp=4, tensor=2)\n')
+
+
 @pytest.mark.parametrize(
   'flags, code, expected',
   [
@@ -47,7 +58,9 @@ def test_the_prompt_may_be_empty(finished_run, capsys):
     (['--top_p=2'], 2, 'top_p=2.0'),
     (['--max_new_tokens=-3'], 2, 'max_new_tokens=-3'),
     (['--step=99'], 4, 'it holds steps [3, 6]'),
-    (['--config.seed=3'], 2, '--config.seed: this command uses the config'),
+    (['--config.seed=3'], 2, 'seed: the run was trained with it'),
+    (['--num_samples=0'], 2, '--num_samples=0: expected at least 1'),
+    (['--config.parallel.mesh.tensor=3'], 2, 'parallel.mesh: '),
   ],
 )
 def test_bad_input_ends_in_its_exit_code(flags, code, expected, finished_run, capsys):

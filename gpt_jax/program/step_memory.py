@@ -55,7 +55,7 @@ def of_compiled(executable, program):
 
 
 def check(program, advance, state, batch, make):
-  """Compiles a step as its first call would, and compares it with what is free.
+  """Returns a step compiled as its first call would, if it fits into what is free.
 
   `advance` is `program.step` or `step_with_norms`. Raises ConfigError naming settings
   that would fit; `make(config)`, the Program of another config, is asked only then.
@@ -66,7 +66,7 @@ def check(program, advance, state, batch, make):
   needed = of_compiled(executable, program)
   free = free_memory.free_on(program.batch_sharding.mesh.local_devices[0])
   if free is None or needed.needed <= free:
-    return
+    return executable
   found = alternatives(program, needed, size, free)
   found += _with_remat(program, batch, make, free)
   raise free_memory.shortage(_subject(program, size), needed.needed, free, _say(found))

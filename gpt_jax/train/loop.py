@@ -16,9 +16,8 @@ from gpt_jax.core import pytree
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
 from gpt_jax.model import initializers
-from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import compilation, restore, setup, step_memory
+from gpt_jax.program import compilation, restore, setup, step_memory, throughput
 from gpt_jax.program.batches import process_shard, put_batch
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
@@ -167,8 +166,6 @@ def _introduce(session, origin, notes):
     session.console.note(note)
   if (width := initializers.relative_width(program.config.model)) != 1:
     session.console.note(_rates_of_mup(program, width))
-  if program.frozen:
-    session.console.note(_what_trains(program))
   session.console.note(compilation.describe_cache())
 
 
@@ -178,18 +175,6 @@ def _rates_of_mup(program, width):
   rates = optimizers.metric_rates(cfg, names, width)
   listed = ', '.join(f'{name} {rate:.3g}' for name, rate in rates.items())
   return f'muP at {width:g} times the base width: {listed}'
-
-
-def _what_trains(program):
-  """Returns in words what of `program` trains, and what its optimizer keeps for it."""
-  state = program.abstract_state
-  trained = pytree.count(trainable.select(state.params, program.frozen))
-  mib = pytree.size_bytes(state.opt_state) / 2**20
-  return (
-    f'trains {trained:,} of {pytree.count(state.params):,} parameters'
-    f' (optimizer.groups freeze {len(program.frozen)} arrays); optimizer state'
-    f' {mib:,.1f} MiB'
-  )
 
 
 def default_hooks(session, saver):
@@ -234,7 +219,10 @@ def _run_steps(session, progress, saver):
       advance = program.step_with_norms if with_norms else program.step
       with compilation.watch() if step == first else contextlib.nullcontext() as made:
         if step in begins:
-          _check_memory(session, advance, progress, batch)
+          executable = _compile_to_fit(session, advance, progress, batch)
+          if step == first and program.frozen:
+            _describe_frozen(session, executable, step)
+          del executable
         with step_memory.explained(program, program.horizon.batch_size_at(step)):
           progress.state, metrics = advance(progress.state, batch)
           spike = step_metrics.flush()
@@ -264,8 +252,8 @@ def _run_steps(session, progress, saver):
   return None
 
 
-def _check_memory(session, advance, progress, batch):
-  """Raises ConfigError, on all processes, where a new step exceeds the free memory."""
+def _compile_to_fit(session, advance, progress, batch):
+  """Returns the compiled step; ConfigError, on all processes, where memory lacks."""
   program = session.program
   make = functools.partial(
     setup.make_program,
@@ -273,9 +261,15 @@ def _check_memory(session, advance, progress, batch):
     mesh=program.rules.mesh,
     embedding_rows=program.config.model.vocab_size,
   )
-  sync.raise_on_all(
+  return sync.raise_on_all(
     lambda: step_memory.check(program, advance, progress.state, batch, make)
   )
+
+
+def _describe_frozen(session, executable, step):
+  program = session.program
+  size = program.horizon.batch_size_at(step)
+  session.console.note(throughput.describe_frozen(program, executable, size))
 
 
 def _stop(session, progress, saver):

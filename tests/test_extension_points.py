@@ -46,6 +46,11 @@ NEEDS = {
   ('data.source', 'python_source'): {'data.split': 'test'},
   ('data.packing', 'pad'): {'data.generator.document_len': 12},
   ('data.packing', 'first_fit'): {'data.generator.document_len': 7},
+  ('objective.name', 'class_labels'): {
+    'data.source': 'jsonl', 'data.path': '{corpus}/words.jsonl',
+    'data.label_field': 'early', 'data.num_labels': 2,
+    'data.packing': 'pad', 'data.seq_len': 64,
+  },
   ('schedule.name', 'inverse_sqrt'): {'schedule.warmup_steps': 1},
   ('tokenizer.name', 'byte'): TEXT,
   ('tokenizer.name', 'char'): TEXT,
@@ -53,7 +58,7 @@ NEEDS = {
   ('tokenizer.name', 'json'): TEXT | {'tokenizer.path': '{corpus}/tokenizer.json'},
   ('optimizer.name', 'lion'): {'optimizer.learning_rate': 1e-3},
   ('optimizer.name', 'sgd'): {'optimizer.learning_rate': 0.1},
-}
+}  # fmt: skip
 SLOW = [('data.source', 'python_docs')]  # it parses the standard library
 ENTRIES = [
   pytest.param(field, name, marks=[pytest.mark.slow] * ((field, name) in SLOW))
@@ -75,7 +80,8 @@ def corpus(tmp_path_factory):
   (folder / 'words.txt').write_text(text)
   lines = [text[i : i + 60] for i in range(0, len(text), 60)]
   with open(folder / 'words.jsonl', 'w') as file:
-    file.writelines(json.dumps({'text': line}) + '\n' for line in lines)
+    for line in lines:
+      file.write(json.dumps({'text': line, 'early': int(line[0] < 'm')}) + '\n')
   writer = array_record_module.ArrayRecordWriter(
     str(folder / 'words.array_record'), 'group_size:1'
   )
@@ -106,7 +112,8 @@ def test_every_entry_trains(field, name, corpus, tmp_path):
     state, metrics = program.step(state, batch)
     losses.append(float(metrics['loss']))
   assert all(math.isfinite(loss) for loss in losses)
-  assert losses[0] == pytest.approx(np.log(program.config.model.vocab_size), rel=0.2)
+  choices = program.objective.num_outputs or program.config.model.vocab_size
+  assert losses[0] == pytest.approx(np.log(choices), rel=0.2)
   assert np.mean(losses[-3:]) < losses[0]
   assert metrics['learning_rate'] > 0
 

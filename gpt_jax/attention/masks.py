@@ -114,7 +114,7 @@ class Mask:
     blind_BT = self.blind(out_BHTK.shape[2], num_keys)
     if blind_BT is None:
       return out_BHTK
-    return jnp.where(blind_BT[:, None, :, None], 0, out_BHTK)
+    return jnp.where(jnp.expand_dims(blind_BT, (1, 3)), 0, out_BHTK)
 
   def bias(self, num_queries, num_keys):
     """Returns ALiBi's additive term, float32 [B or 1, H, T, S], or None."""

@@ -30,6 +30,7 @@ class LibraryTokenizer(Tokenizer):
     self.eos_id = None if eos_token is None else self._ids.get(eos_token)
     added = model.get_added_tokens_decoder().items()
     self.special_tokens = {token.content: i for i, token in added if token.special}
+    self._special_ids = set(self.special_tokens.values())
     config = json.loads(model.to_str())
     self._is_byte_level = (config['decoder'] or {}).get('type') == 'ByteLevel'
     self.has_exact_bytes = self._is_byte_level and _keeps_all_bytes(config)
@@ -90,7 +91,9 @@ class LibraryTokenizer(Tokenizer):
 
   def may_change(self, ids):
     # The library decodes bytes in a row together: one bad one spoils those before it.
-    return ids[-1] in self._byte_ids
+    # Special tokens are left out before, so they end no row.
+    shown = (i for i in reversed(ids) if i not in self._special_ids)
+    return next(shown, None) in self._byte_ids
 
   def _definition(self):
     return {'name': self.name, 'eos_token': self._eos_token}

@@ -5,7 +5,9 @@ tokenized the same text, from different starts and to different ends; where they
 token by token, neither start nor end matters any more, and one continues the other.
 This holds for any tokenizer whose tokens depend on text nearby: for byte-level BPE with
 any pattern, and for those that put a space in front of what they are given. Pieces that
-do not agree (a million letters without a token's end, say) are tokenized as one.
+do not agree (a million letters without a token's end, say) are tokenized as one. In
+Unigram models a run of one letter has many divisions that are equally likely, and
+rounding decides: there another one of them may come out than from the whole text.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ _OVERLAP_CHARS = 4096
 _GROUP_CHARS = 8 << 20  # tokenized at once, in parallel
 _WARN_CHARS = 16 << 20
 _MAX_CHARS = 256 << 20  # as one: the tokenizer needs about a hundred times the memory
-_MIN_AGREEING = 4  # tokens
+_MIN_AGREEING = 4  # tokens on either side of a cut
 
 
 def encode(tokenizer, pieces, place='text'):
@@ -141,15 +143,16 @@ def _agreement(one, other, is_exact):
   (first, ids, ends), (other_first, other_ids, other_ends) = found
   if not (np.array_equal(ids, other_ids) and np.array_equal(ends, other_ends)):
     return None
-  # Unigram models divide a run of one letter in one of many ways that are equally
-  # likely; which one depends on where the run ends.
-  if len(ids if is_exact else np.unique(ids)) < _MIN_AGREEING:
-    return None
   # Before a token with bytes: positions in bytes then name tokens.
   places = np.flatnonzero(ends[1:] > ends[:-1]) + 1
-  if not len(places) or first < one.first:
+  if first < one.first or not len(places):
     return None
   place = int(places[len(places) // 2])
+  # Unigram models divide a run of one letter in one of many ways that are equally
+  # likely, and where the run ends decides: text that varies has to lie on both sides.
+  sides = ids[:place], ids[place:]
+  if min(len(side if is_exact else np.unique(side)) for side in sides) < _MIN_AGREEING:
+    return None
   return int(first) + place, int(other_first) + place
 
 

@@ -30,6 +30,17 @@ def test_a_stream_is_the_decoded_text(kind):
     assert '\ufffd' in ''.join(pieces) or '\ufffd' not in ''.join(pieces[:-1])
 
 
+def test_bytes_in_a_row_wait_for_its_end():
+  tokenizer = tokenizer_zoo.make('llama')
+  three = [tokenizer._ids[f'<0x{byte:02X}>'] for byte in '界'.encode()]
+  unknown, x = tokenizer._ids['<unk>'], tokenizer._ids['x']
+  # Special tokens are left out first, so that they end no row.
+  assert streamed(tokenizer, [*three, unknown, x]) == ['', '', '', '', '界x', '']
+  spoilt = [*three, unknown, three[0], x]
+  assert ''.join(streamed(tokenizer, spoilt)) == tokenizer.decode(spoilt)
+  assert tokenizer.decode(spoilt) == '\ufffd' * 4 + 'x'
+
+
 def test_spaces_between_tokens_are_streamed():
   tokenizer = tokenizer_zoo.make('wordpiece')
   ids = tokenizer.encode('thefox the fox')

@@ -159,15 +159,13 @@ class TextGenerator:
 
 def _texts(prompts):
   """Returns a list of texts; raises ConfigError for anything else."""
-  texts = prompts
-  try:
+  texts, wrong = prompts, [prompts]
+  if not isinstance(prompts, bytes) and hasattr(prompts, '__iter__'):
     texts = list(prompts)  # read more than once
     wrong = [text for text in texts if not isinstance(text, str)]
-  except TypeError:
-    wrong = [prompts]
-  if wrong or isinstance(prompts, bytes):
+  if wrong:
     raise ConfigError(
-      f'prompts: expected a text (str) or a list of texts, not {str(wrong[0])[:40]!r}'
+      f'prompts: expected a text (str) or a list of texts, not {str(wrong[0])[:40]}'
       f' ({type(wrong[0]).__name__}).'
     )
   return texts

@@ -13,9 +13,10 @@ def test_decoding_uses_the_engine_and_subtracts_prefill(timed, monkeypatch):
   calls = []
   usual = Engine.generate
 
-  def generate(self, prompts_ids, *, max_new_tokens, **settings):
-    calls.append((len(prompts_ids), len(prompts_ids[0]), max_new_tokens))
-    return usual(self, prompts_ids, max_new_tokens=max_new_tokens, **settings)
+  def generate(self, requests):
+    first = requests[0]
+    calls.append((len(requests), len(first.prompt_ids), first.max_new_tokens))
+    return usual(self, requests)
 
   monkeypatch.setattr(Engine, 'generate', generate)
   prefill, decode = decoding.cases(timed, batch_sizes=(2,))

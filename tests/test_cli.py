@@ -179,7 +179,8 @@ for part in ("trian: unknown key; did you mean 'train'?", 'model.num_heads=True'
              'data.seq_len=-1: expected at least 1'):
   assert part in first, first
 assert 'the warm-up ends at 50 and the decay at 20' in mistake(
-  '--config=configs/tiny.py', '--config.train.steps=20')
+  '--config=configs/tiny.py', '--config.train.steps=20',
+  '--config.schedule.warmup_steps=50')
 assert 'no such file' in mistake('--config=configs/tinny.py')
 assert "did you mean 'markov'?" in mistake(
   '--config=configs/tiny.py', '--config.data.source=makrov')

@@ -54,8 +54,8 @@ def draw(series, reference_lines=(), title=''):
 def smooth(values):
   """Returns the moving average of `values` over 1/10 of their number."""
   # The window is centred and shrinks towards the start, which is steep: no lag there.
-  # At the end it would shrink to one noisy value: there is a line through the last
-  # window instead, which meets the average in the middle of it.
+  # At the end it would shrink to one noisy value: the last average goes on instead with
+  # the slope of the last 3/10, since that of one window is noise.
   values = np.asarray(values, np.float64)
   reach, index = len(values) // 20, np.arange(len(values))
   if not reach:
@@ -64,7 +64,7 @@ def smooth(values):
   middle = np.minimum(index, len(values) - 1 - reach)
   left = np.minimum(middle, reach)
   averages = (sums[middle + left + 1] - sums[middle - left]) / (2 * left + 1)
-  last = values[-2 * reach - 1 :]
+  last = values[-6 * reach - 1 :]
   slope = np.polyfit(np.arange(len(last)), last, 1)[0]
   return averages + slope * (index - middle)
 

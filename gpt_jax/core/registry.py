@@ -23,7 +23,7 @@ def choose(registry, name, field):
   raise _unknown(registry, name, field, ', '.join(registry))
 
 
-def entry(*, options=NoOptions, problems=None):
+def entry(*, options: type = NoOptions, problems=None):
   """Returns a decorator for an entry with config fields or rules of its own.
 
   Args:

@@ -1,5 +1,7 @@
 """Whether the KV cache of a batch fits into the memory that is free."""
 
+import functools
+
 import jax
 
 from gpt_jax.core import pytree
@@ -45,6 +47,7 @@ def _remedy(cfg, prompts_ids):
   return 'Give fewer or shorter prompts, or use a larger device.'
 
 
+@functools.cache  # tracing takes as long as several tokens of a small model
 def _token_bytes(cfg, rows):
   """Returns the bytes of one place in the cache of all rows and layers."""
   cache = jax.eval_shape(lambda: empty_cache(cfg, rows, 1)['layers'])

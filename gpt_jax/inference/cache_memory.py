@@ -8,10 +8,16 @@ from gpt_jax.core import pytree
 from gpt_jax.model.cache import empty_cache
 from gpt_jax.parallel import free_memory
 
+NEGLIGIBLE = 2**24
+"""Bytes of a cache for which it is not worth a millisecond to ask what is free."""
+
 
 def require_fit(cfg, prompts_ids, max_new_tokens, cache_len):
   """Raises ConfigError, before anything is allocated, unless `cache_len` tokens fit."""
-  needed, free = cache_len * _token_bytes(cfg, len(prompts_ids)), _free()
+  needed = cache_len * _token_bytes(cfg, len(prompts_ids))
+  if needed <= NEGLIGIBLE:
+    return
+  free = _free()
   if free is not None and needed > free:
     raise free_memory.shortage(
       _subject(prompts_ids, max_new_tokens, cache_len),

@@ -27,6 +27,7 @@ def test_too_many_new_tokens_name_the_largest_number(engine, monkeypatch):
   prompts = [np.arange(5), np.arange(3)]
   whole = pytree.size_bytes(empty_cache(engine.cfg, 2, 64)['layers'])
   monkeypatch.setattr(free_memory, 'free_on', lambda device: whole + 1)
+  monkeypatch.setattr(cache_memory, 'NEGLIGIBLE', 0)
   with pytest.raises(ConfigError, match='max_new_tokens=1000000000 after 5') as error:
     engine.generate(make_requests(prompts, max_new_tokens=10**9))
   places = bucket(10**9 + 5)

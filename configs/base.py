@@ -186,7 +186,7 @@ def get_config():
   train.ramp_start_batch_size = None  # GPT-3's ramp: from here to batch_size ...
   train.ramp_tokens = None  # ... linearly over these tokens
 
-  # A step whose loss, gradient or update is not finite changes nothing: program/guard.py.
+  # A step whose loss, gradient or update is not finite changes nothing: `guard.py`.
   config.guard = guard = ConfigDict()
   guard.max_bad_steps = 5  # in a row; then the run ends with exit code 6
   guard.spikes = 'off'  # skip: no update; rollback: to a checkpoint, other data

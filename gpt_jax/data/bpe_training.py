@@ -82,7 +82,7 @@ class _Thread(threading.Thread):
 
 
 def _wait(work, read, vocab_size):
-  """Waits in the main thread, where signals become exceptions; reports and re-raises."""
+  """Waits in the main thread, where signals become exceptions; reports, re-raises."""
   started = reported = time.monotonic()
   try:
     while work.is_alive():

@@ -177,5 +177,5 @@ def refuse_utf16(content, place):
     shown = encoding_guess.excerpt(str(sample[: len(sample) // 4 * 4], name, 'replace'))
     raise DataError(
       f'{place}: this is {name.upper()} ({shown!r}), not UTF-8: set'
-      f' data.encoding={name}, or allow data.max_corrupt_records records to be left out.'
+      f' data.encoding={name}, or let data.max_corrupt_records records be left out.'
     )

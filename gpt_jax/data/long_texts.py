@@ -27,8 +27,8 @@ _MIN_AGREEING = 4  # tokens on either side of a cut
 def encode(tokenizer, pieces, place='text'):
   """Yields (ids, bytes of each) whose concatenation is `encode_with_bytes` of all.
 
-  Raises DataError, naming `place`, for a text that would have to be tokenized as one and
-  is too long for that.
+  Raises DataError, naming `place`, for a text that would have to be tokenized as one
+  and is too long for that.
   """
   held, held_parts, is_exact = None, 1, tokenizer.has_exact_bytes
   waiting = []  # windows to be joined with `held`

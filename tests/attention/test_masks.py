@@ -125,7 +125,11 @@ def test_alibi_of_an_encoder_is_symmetric():
     (masks.prefix(jnp.array([3]), jnp.array([[1, 0, 0, 1, 0]])), 5, 5),
     (masks.bidirectional(jnp.array([[0, 0, 2, 2, 1]])).with_window(1), 5, 5),
     (masks.Mask(query_start_B=jnp.array([3, 0])).with_window(2), 2, 6),
-    (masks.Mask(segments_BT=jnp.array([[1, 2]]), segments_BS=jnp.array([[0, 2]])), 2, 2),
+    (
+      masks.Mask(segments_BT=jnp.array([[1, 2]]), segments_BS=jnp.array([[0, 2]])),
+      2,
+      2,
+    ),
   ],
 )  # fmt: skip
 def test_blind_queries_are_those_without_a_visible_key(mask, T, S):

@@ -11,7 +11,8 @@ from gpt_jax.data.tokenizer import bytes_between
 from tests.data import tokenizer_zoo
 
 TEXTS = [
-  tokenizer_zoo.ODD, 'the fox', ' the  fox ', 'thefox\n', '世界', '🙂👩‍🚀', '<x> <y> <x>',
+  tokenizer_zoo.ODD, 'the fox', ' the  fox ', 'thefox\n', '世界', '🙂👩‍🚀',
+  '<x> <y> <x>',
   'UPPER lower ＦＵＬＬ ﬁ e\u0301', '[SEP] <unk> </s> <|endoftext|>', '\u2581 \u2581',
 ]  # fmt: skip
 

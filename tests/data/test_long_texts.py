@@ -16,7 +16,7 @@ CHINESE = (
 
 
 def texts():
-  """Returns texts without spaces, in runs, or of what patterns of tokenizers split at."""
+  """Returns texts without spaces, in runs, or of what tokenizers' patterns split at."""
   rng = np.random.default_rng(0)
 
   def drawn(parts, count):

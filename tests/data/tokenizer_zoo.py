@@ -18,7 +18,8 @@ normalizers, parts = library.normalizers, library.pre_tokenizers
 
 ROOT = pathlib.Path(__file__).parents[2]
 ODD = (
-  'Hello  World, 你好世界 naïve ﬁne café!\r\n\r\n  Two\tspaces: snake_case_name = 12345678;'
+  'Hello  World, 你好世界 naïve ﬁne café!\r\n\r\n  Two\tspaces: snake_case_name = '
+  '12345678;'
   "\nIt's a\u0301 — 🙂👩‍🚀 the fox <x>  <y> end. \n"
 )
 LEARNED = (

@@ -36,7 +36,7 @@ ATTEND = KERNELS | {
 
 @functools.cache
 def loss_and_gradients(name, kernel):
-  """Returns (mean loss, gradients) of padded and packed rows, one layer of attention."""
+  """Returns (mean loss, gradients) of padded and packed rows in one layer."""
   config = small.resolve(
     objective__name=name, data__seq_len=SEQ_LEN, model__vocab_size=64,
     model__num_layers=1,

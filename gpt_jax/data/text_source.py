@@ -6,7 +6,7 @@ from gpt_jax.data import encodings, splits
 from gpt_jax.data.source import Source
 
 _PIECE_BYTES = 1 << 20
-# Most tokenizers have no token across this position, so what is learned from pieces (bpe)
+# Most tokenizers have no token across this position: what is learned from pieces (bpe)
 # is what would be learned from the text. `long_texts.py` tokenizes them as one.
 _SAFE_CUT = re.compile(r'\w(?=[ \n])')
 

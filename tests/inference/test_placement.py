@@ -76,7 +76,7 @@ def on_mesh(case):
   return rules, Engine(config.model, params, attend=attend, rules=rules)
 
 
-FAST = ('both', 'kv heads that do not divide')
+FAST = ('kv heads that do not divide',)
 
 
 @pytest.mark.parametrize('case', tiny_runs.mostly_slow(CASES, *FAST))

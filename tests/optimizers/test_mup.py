@@ -99,7 +99,7 @@ def test_outputs_change_alike_at_eight_times_the_width(name, least):
 @pytest.mark.parametrize(
   'name, low, high',
   [
-    ('adamw', 8, 20),
+    pytest.param('adamw', 8, 20, marks=pytest.mark.slow),
     pytest.param('lion', 15, 40, marks=pytest.mark.slow),
     pytest.param('muon', 0.9, 1.1, marks=pytest.mark.slow),  # its rates are all 1
     pytest.param('adafactor', 1.7, 4, marks=pytest.mark.slow),

@@ -118,6 +118,7 @@ def from_the_teacher(cfg, *, vocab, seq_len):
 TEACHER = {}
 
 
+@pytest.mark.slow
 def test_a_teacher_is_read_from_its_workdir(tmp_path, capsys):
   """At the teacher's own weights, the loss is its entropy and the gradient zero."""
   teacher, student = tmp_path / 'teacher', tmp_path / 'student'
@@ -160,7 +161,7 @@ def two_outputs(cfg, *, vocab, seq_len):
   return Objective(parity, num_outputs=2)
 
 
-@pytest.mark.parametrize('grad_accum', [1, 4])
+@pytest.mark.parametrize('grad_accum', tiny_runs.mostly_slow([1, 4], 4))
 def test_auxiliary_losses_of_modules_are_minimised_too(grad_accum):
   settings = {'objective.head': f'{__name__}:Sowing', 'train.grad_accum': grad_accum}
   program = build('two_outputs', settings)

@@ -44,6 +44,6 @@ def test_a_run_resumes_on_any_number_of_devices(tmp_path):
       store.save(number, state.as_items(), dict(mesh=mesh))
       _, expected = ten_losses(programs[old], state)
       progress, origin = resume.restore_progress(programs[new], store, [])
-      assert progress.step == number and 'not bit for bit' in origin
+      assert progress.step == number and 'not bit for bit' in origin.text
       state, losses = ten_losses(programs[new], progress.state)
       np.testing.assert_allclose(losses, expected, rtol=1e-5, err_msg=f'{old}->{new}')

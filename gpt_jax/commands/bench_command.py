@@ -105,12 +105,11 @@ def _measure(config, names, args, folder):
   from gpt_jax import benchmarks
   from gpt_jax.benchmarks import gpt2_shape, report, session, torch_gpt2
   from gpt_jax.planning import inputs
-  from gpt_jax.program.build import build_program
   from gpt_jax.tracking import console
 
   vocab = inputs.vocabulary(config)
   with _cold_compilations():
-    program = build_program(config, vocab=vocab)
+    program = inputs.make_program(config)
     if args.vs:
       torch_gpt2.require_packages()
       gpt2_shape.check(program.config)

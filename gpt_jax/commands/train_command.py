@@ -92,7 +92,8 @@ def _train(args, overrides):
 
   loop.train(config, args.workdir, allow_changes=args.allow_changes)
   if multihost.is_primary():
-    print(f'done: {args.workdir} holds checkpoints, metrics and figures/loss.png')
+    figures = ' and figures/loss.png' if config.logging.figures else ''
+    print(f'done: {args.workdir} holds checkpoints, metrics{figures}')
     from gpt_jax.train import score_run
 
     print(

@@ -90,6 +90,8 @@ def of_program(program):
   """Returns `palm_flops_per_token` of what a Program trains."""
   config = program.config
   params = program.abstract_state.params
+  if program.model.task_head is not None:  # no logits over tokens: it is only read
+    params = {name: leaf for name, leaf in params.items() if name != 'embed'}
   seq_len = config.data.seq_len
   return palm_flops_per_token(config.model, seq_len, params, program.frozen)
 

@@ -12,11 +12,11 @@ from gpt_jax.core.errors import ConfigError
 GIB = 1 << 30
 PROC = pathlib.Path('/proc')
 CGROUPS = pathlib.Path('/sys/fs/cgroup')
-_LIMITS = {  # of control groups: folder, limit, use, what the kernel can drop of it
-  'v2': ('', 'memory.max', 'memory.current', 'inactive_file'),
-  'v1': ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes',
-         'total_inactive_file'),
-}  # fmt: skip
+_LIMITS = {  # of control groups: folder, limit, use, how entries of memory.stat begin
+  'v2': ('', 'memory.max', 'memory.current', ''),
+  'v1': ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_'),
+}
+_DROPPABLE = ('active_file', 'inactive_file')  # of a use: what the kernel can drop
 _UNITS = {'': 1, 'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30, 'T': 1 << 40}
 
 
@@ -102,7 +102,7 @@ def _left_in_cgroups():
     is_v2 = number == '0' and not controllers
     if not is_v2 and 'memory' not in controllers.split(','):
       continue
-    folder, limit, use, droppable = _LIMITS['v2' if is_v2 else 'v1']
+    folder, limit, use, prefix = _LIMITS['v2' if is_v2 else 'v1']
     root = CGROUPS / folder
     place = root / path.lstrip('/')
     for group in (place, *place.parents):
@@ -110,7 +110,8 @@ def _left_in_cgroups():
         allowed = int((group / limit).read_text())
         used = int((group / use).read_text())
         stat = dict(entry.split() for entry in _lines(group / 'memory.stat'))
-        yield allowed - used + int(stat.get(droppable, 0))
+        files = sum(int(stat.get(prefix + name, 0)) for name in _DROPPABLE)
+        yield allowed - used + files
       if group == root:
         break
 

@@ -12,8 +12,11 @@ from gpt_jax.program import setup
 from gpt_jax.program.build import build_program
 
 
-def make_program(config, mesh):
-  """Returns the Program that `train` would have on `mesh`; reads configs only."""
+def make_program(config, mesh=None):
+  """Returns the Program that `train` would have on `mesh`; reads configs only.
+
+  Without a mesh: on the devices that are here, by parallel.mesh.
+  """
   return build_program(
     config,
     vocab=vocabulary(config),

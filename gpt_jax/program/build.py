@@ -80,6 +80,7 @@ def build_program(
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
   rules = make_sharding_rules(config.parallel, mesh)
   row_lengths.check_positions(config)
+  row_lengths.check_references(config, reference_configs)
   objective_for = row_lengths.make_objectives(config, vocab=vocab)
   objective = objective_for(config.data.seq_len)
   num_ids = vocab.size + objective.extra_tokens
@@ -106,7 +107,9 @@ def build_program(
     has_auxiliary_losses='losses' in variables,
     reference_models=reference_models,
   )
-  metrics = output_metrics.choose({*config.eval.metrics, *objective.eval_metrics})
+  # In one order: that of a set differs between processes, and so would their programs.
+  names = dict.fromkeys((*config.eval.metrics, *objective.eval_metrics))
+  metrics = output_metrics.choose(names)
   train_step = _make_train_step(config, loss, objective, horizon, params, rules)
   evaluate = functools.partial(
     step.evaluate,

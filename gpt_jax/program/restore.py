@@ -1,5 +1,6 @@
 """Parameters and states from the checkpoints of a run: which step, averaged or not."""
 
+import contextlib
 import shlex
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core import pytree
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, UserError
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -56,9 +57,28 @@ def load_references(program, tokenizer):
     return None
   wanted, found = program.abstract_state.references, {}
   for name, path in paths.items():
-    with CheckpointReader(Workdir(path).checkpoints) as store:
-      found[name], _ = load_params(store, wanted[name], tokenizer=tokenizer)
+    with named_reference(name, path):
+      with CheckpointReader(Workdir(path).checkpoints) as store:
+        step = choose_step(store)
+        theirs = store.read_meta(step)['fingerprints']['tokenizer']
+        if theirs != tokenizer.fingerprint:
+          raise CheckpointError(
+            f'trained with another tokenizer (fingerprint {theirs[:12]}, here'
+            f' {tokenizer.fingerprint[:12]}): its ids mean other text; use a run that'
+            ' shares the tokenizer.'
+          )
+        found[name], _ = load_params(store, wanted[name], step=step)
   return found
+
+
+@contextlib.contextmanager
+def named_reference(name, path):
+  """Prefixes UserErrors with the reference of the objective that they are about."""
+  try:
+    yield
+  except UserError as error:
+    text = f'the run that the objective reads as {name!r}, {path!r}: {error}'
+    raise type(error)(text) from error
 
 
 def load_items(store, step, abstract_items):

@@ -28,6 +28,19 @@ def check_positions(config):
       )
 
 
+def check_references(config, reference_configs):
+  """Raises ConfigError for a reference with fewer positions than the rows it reads."""
+  lengths = {'data.seq_len': config.data.seq_len} | eval_lengths(config)
+  for name, reference in reference_configs.items():
+    limit = positions.max_positions(reference.model)
+    for field, seq_len in lengths.items():
+      if limit is not None and seq_len > limit:
+        raise ConfigError(
+          f'{field}={seq_len}: the {reference.model.position} positions of the run that'
+          f' the objective reads as {name!r} end at {limit}; use rows of at most that.'
+        )
+
+
 def make_objectives(config, *, vocab):
   """Returns `objective_for(seq_len)`, an Objective for rows of each length.
 

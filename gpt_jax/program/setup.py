@@ -20,6 +20,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengths
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
+from gpt_jax.program.restore import named_reference
 from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
 
@@ -96,6 +97,7 @@ def check_plan(config):
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   row_lengths.check_positions(config)
+  row_lengths.check_references(config, read_reference_configs(config))
   objective = objectives.describe(config)
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
@@ -152,8 +154,11 @@ def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
 
 def read_reference_configs(config):
   """Returns the Configs of the runs that the objective reads as references, by name."""
-  references = objectives.describe(config).references
-  return {name: read_config(path) for name, path in references.items()}
+  found = {}
+  for name, path in objectives.describe(config).references.items():
+    with named_reference(name, path):
+      found[name] = read_config(path)
+  return found
 
 
 def open_training_data(config, tokenizer, workdir):

@@ -36,7 +36,7 @@ def test_unknown_free_memory_is_none(host):
 
 def test_a_container_leaves_its_limit_without_dropped_files(host):
   write(host / 'self', cgroup='1:cpu:/job\n0::/job/step\n')
-  stat = 'anon 1\ninactive_file 30\n'
+  stat = 'anon 1\ninactive_file 10\nactive_file 20\n'
   limits = dict(memory__max=900, memory__current=500, memory__stat=stat)
   write(host / 'cgroup/job', **limits)
   write(host / 'cgroup/job/step', memory__max='max', memory__current=500)

@@ -5,7 +5,7 @@ import pytest
 
 from configs import base
 from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.data.tokenizer import known_size
 from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import make_mesh
@@ -85,3 +85,20 @@ def test_references_of_an_objective_are_planned(tmp_path):
   kept = search.state_sizes(student, topologies.parse('cpu'))
   alone = search.state_sizes(tiny_config(), topologies.parse('cpu'))
   assert (kept.gib - alone.gib) * memory.GIB == pytest.approx(size)
+
+
+def test_rows_past_the_positions_of_a_reference_are_refused(tmp_path):
+  TEACHER[0] = str(tmp_path)
+  learned = {'model.position': 'learned', 'model.max_seq_len': 8}
+  teacher = tiny_config(learned | {'data.seq_len': 8, 'model.vocab_size': 16})
+  Workdir(tmp_path).write_config(load.to_dict(teacher))
+  student = tiny_config({'objective.name': f'{__name__}:from_a_teacher'})
+  for check in (setup.check_plan, inputs.make_program):
+    with pytest.raises(ConfigError, match=r"seq_len=16: .*'teacher' end at 8"):
+      check(student)
+
+
+def test_a_reference_that_is_no_run_is_named(tmp_path):
+  for TEACHER[0] in ('', str(tmp_path / 'none')):
+    with pytest.raises(UserError, match=f"reads as 'teacher', '{TEACHER[0]}': "):
+      setup.check_plan(tiny_config({'objective.name': f'{__name__}:from_a_teacher'}))

@@ -4,7 +4,9 @@ import jax
 import pytest
 
 from gpt_jax import objectives
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.model import flops
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program.build import build_program
 from tests import tiny_runs
@@ -49,3 +51,21 @@ def test_a_saved_embedding_is_sharded_where_it_divides():
 def test_what_does_not_fit_the_mesh_names_its_field(overrides, expected):
   with pytest.raises(ConfigError, match=expected):
     build(overrides, devices=8)
+
+
+def test_metrics_keep_the_order_of_the_config():
+  # That of a set is another in each process, and with it the program to be compiled.
+  for names in (
+    ('top5_accuracy', 'macro_f1', 'calibration_error'),
+    ('calibration_error', 'top5_accuracy', 'macro_f1'),
+  ):
+    assert tuple(build({'eval.metrics': names}).metrics) == names
+
+
+def test_an_embedding_that_makes_no_logits_costs_no_flops():
+  program = build({'objective.name': 'class_labels'})
+  params = program.abstract_state.params
+  N = pytree.count(params) - pytree.count(params['embed'])
+  H_times_Q = program.config.model.d_model
+  attention = 12 * program.config.model.num_layers * H_times_Q * 16
+  assert flops.of_program(program) == 6 * N + attention

@@ -66,6 +66,7 @@ def get_config(setting='cpu'):
   config.train.steps = chosen['steps']
   config.train.batch_size = chosen['batch_size']
 
+  config.eval.max_batches = 0  # all of both: they are compared with published figures
   config.eval.sets = dict(
     validation=dict(split='validation'),
     nanogpt_validation=dict(split='validation+test'),

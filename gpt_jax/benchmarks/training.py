@@ -39,9 +39,13 @@ def step(workload):
 def forward(workload):
   """Returns the loss without gradients or dropout, as evaluation computes it."""
   program, batch = workload.program, workload.batch
-  state = workload.state
-  references = () if state.references is None else (state.references,)
-  lowered = program.evaluate.lower(state.params, batch, 0, *references)
+
+  def inputs():  # of the present state: steps have donated those before
+    state = workload.state
+    references = () if state.references is None else (state.references,)
+    return state.params, batch, 0, *references
+
+  lowered = program.evaluate.lower(*inputs())
   try:
     evaluate, seconds, gib = timing.compiled(lowered)
   except RuntimeError as error:
@@ -49,9 +53,7 @@ def forward(workload):
   return [
     timing.Case(
       'forward',
-      lambda times: timing.repeat(
-        lambda: evaluate(workload.state.params, batch, 0, *references), times
-      ),
+      lambda times: timing.repeat(lambda: evaluate(*inputs()), times),
       compile_seconds=seconds,
       memory_gib=gib,
       tokens=workload.tokens,

@@ -48,7 +48,8 @@ def lookup(registry, name, field):
   if name in registry:
     return registry[name]
   if ':' not in str(name):
-    expected = f'{", ".join(sorted(registry))} or {_PLUGIN}'
+    known = ', '.join(key or "''" for key in sorted(registry))
+    expected = f'{known} or {_PLUGIN}'
     raise _unknown(registry, name, field, expected)
   module_name, _, attribute = name.partition(':')
   if not module_name:

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from gpt_jax import objectives
 from gpt_jax.benchmarks import timing, training
+from gpt_jax.benchmarks.workload import make_workload
 from gpt_jax.data import loader
+from gpt_jax.planning import inputs
+from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 
@@ -31,6 +35,22 @@ def test_the_forward_pass_keeps_the_state(timed):
   step_case.run(1)
   case.run(1)  # with the parameters that the step has left
   assert case.flops == step_case.flops / 3
+
+
+@pytest.mark.slow
+def test_references_are_those_of_the_present_state(tmp_path):
+  distilled = {'objective.name': 'tests.program.test_forward:distilled'}
+  config = tiny_runs.tiny_config(
+    {'model.num_layers': 1, 'model.vocab_size': 16} | distilled
+  )
+  references = {'teacher': config}
+  vocab = objectives.Vocab(16)
+  program = build_program(config, vocab=vocab, reference_configs=references)
+  shapes = inputs.abstract_batch(program)
+  workload = make_workload(program, shapes, num_ids=16, workdir=tmp_path)
+  (step_case,), (case,) = training.step(workload), training.forward(workload)
+  step_case.run(1)
+  case.run(1)
 
 
 def test_a_step_without_memory_is_skipped(timed, monkeypatch):

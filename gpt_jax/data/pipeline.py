@@ -131,14 +131,17 @@ def _num_labels(made):
   return next(iter(found.values()), None)
 
 
-def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
+def open_dataset(
+  data, tokenizer, *, seed, cache_dir, for_eval=False, interleave=False
+):
   """Returns the `Dataset` of a DataConfig.
 
   Args:
     seed: of order and synthetic documents, if `data.seed` is None.
     cache_dir: of tokens, if `data.cache_dir` is ''.
     for_eval: in order, once, with the incomplete last sample padded; the members of a
-      mixture one after another.
+      mixture one after another, or ...
+    interleave: ... side by side, so that the first samples are of all of them.
   """
   data = dataclasses.replace(data, seed=seed if data.seed is None else data.seed)
   stores, made = {}, {}
@@ -166,6 +169,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False):
   ]
   if for_eval:
     numbers = grain.MapDataset.range(sum(map(len, packings)))
+    if interleave and len(packings) > 1:
+      numbers = numbers.map(_interleaved([len(each) for each in packings]).__getitem__)
   else:
     weights = [weight for _, weight in parts.values()]
     shuffled = [part.shuffle for part, _ in parts.values()]
@@ -198,6 +203,12 @@ def _training_order(packings, weights, shuffled, seed):
     orders.append(numbers)
     first += len(packed)
   return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
+
+
+def _interleaved(lengths):
+  """Returns all numbers below sum(lengths), int64, each stretch at an even pace."""
+  places = [(np.arange(length) + 0.5) / length for length in lengths]
+  return np.argsort(np.concatenate(places), kind='stable')
 
 
 def _shuffle(numbers, first, count, seed):

@@ -185,7 +185,12 @@ def open_eval_sets(config, tokenizer, workdir):
   """
   opened = {
     name: _open_dataset(
-      config, _eval_data(config, name), tokenizer, workdir, for_eval=True
+      config,
+      _eval_data(config, name),
+      tokenizer,
+      workdir,
+      for_eval=True,
+      interleave=config.eval.max_batches > 0,  # what is scored is like the whole set
     )
     for name in config.eval.sets
   }

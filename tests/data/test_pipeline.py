@@ -27,13 +27,18 @@ def make(tmp_path):
   lines = [f'{{"text": "{LETTERS[i % 26] * (3 + i % 17)}"}}\n' for i in range(100)]
   (tmp_path / 'a.jsonl').write_text(''.join(lines))
 
-  def open_it(seed=0, for_eval=False, **fields):
+  def open_it(seed=0, for_eval=False, interleave=False, **fields):
     fields = {'source': 'jsonl', 'path': str(tmp_path), 'split': 'all'} | fields
     resolved = config(**fields)
     tokenizer = pipeline.open_tokenizer(resolved.tokenizer, resolved.data)
     data = dataclasses.replace(resolved.data, seed=None)
     return pipeline.open_dataset(
-      data, tokenizer, seed=seed, cache_dir=tmp_path / 'cache', for_eval=for_eval
+      data,
+      tokenizer,
+      seed=seed,
+      cache_dir=tmp_path / 'cache',
+      for_eval=for_eval,
+      interleave=interleave,
     )
 
   return open_it
@@ -129,6 +134,24 @@ def test_mixtures_follow_their_weights_at_any_start(make, tmp_path):
   held_out = make(mixture=mixture, for_eval=True)
   found = list(loader.evaluation_batches(held_out, 8))
   assert sum((b['segments'][:, 1:] > 0).sum() for b in found) == 4000
+
+
+def test_the_first_of_an_interleaved_mixture_are_like_the_whole(make, tmp_path):
+  for name, length in (('x', 9000), ('y', 3000)):
+    (tmp_path / f'{name}.txt').write_text(name * length)
+  mixture = {
+    name: {'source': 'text', 'path': str(tmp_path / f'{name}.txt'), 'weight': 1}
+    for name in 'xy'
+  }
+  plain = make(mixture=mixture, for_eval=True)
+  mixed = make(mixture=mixture, for_eval=True, interleave=True)
+  numbers = [int(n) for n in mixed.order]
+  assert sorted(numbers) == [int(n) for n in plain.order]
+  members = [mixed.spans(n)[0] for n in range(len(mixed))]
+  lengths = [len(packed) for packed in mixed.packings]
+  for count in range(1, len(mixed) + 1):
+    expected = count * lengths[0] / sum(lengths)
+    assert abs(members[:count].count('x') - expected) <= 1
 
 
 def test_mixtures_of_incompatible_members_are_refused(make, tmp_path):

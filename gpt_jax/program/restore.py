@@ -48,14 +48,14 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
 
 
 def load_references(program, tokenizer):
-  """Returns the parameters of the objective's references by name, None without any.
+  """Returns (parameters of the objective's references or None, steps), both by name.
 
   Raises CheckpointError for one that another tokenizer has trained.
   """
   paths = program.objective.references
   if not paths:
-    return None
-  wanted, found = program.abstract_state.references, {}
+    return None, {}
+  wanted, found, steps = program.abstract_state.references, {}, {}
   for name, path in paths.items():
     with named_reference(name, path):
       with CheckpointReader(Workdir(path).checkpoints) as store:
@@ -67,8 +67,8 @@ def load_references(program, tokenizer):
             f' {tokenizer.fingerprint[:12]}): its ids mean other text; use a run that'
             ' shares the tokenizer.'
           )
-        found[name], _ = load_params(store, wanted[name], step=step)
-  return found
+        found[name], steps[name] = load_params(store, wanted[name], step=step)
+  return found, steps
 
 
 @contextlib.contextmanager

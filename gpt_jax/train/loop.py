@@ -60,8 +60,10 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         _open_tracker(program, workdir, progress.step) as tracker,
       ):
         session = session_with(console=console, tracker=tracker)
-        references = restore.load_references(program, session.tokenizer)
+        references, steps = restore.load_references(program, session.tokenizer)
         progress.state = dataclasses.replace(progress.state, references=references)
+        origin = dataclasses.replace(origin, references=steps)
+        notes += start.describe_references(steps, provenance.read_starts(workdir))
         if _run(session, progress, origin, notes) is None:
           return progress.scores
       events, notes = progress.events, []
@@ -143,6 +145,8 @@ def _record_start(session, progress, origin):
     entry = provenance.collect(now=datetime.datetime.now(datetime.UTC))
     mesh = dict(session.program.rules.mesh.shape)
     entry |= dict(step=progress.step, mesh=mesh, data=session.fingerprints)
+    if origin.references:
+      entry['references'] = origin.references
     if origin.report:
       entry['init_from'] = origin.report.as_json()
     provenance.add_start(workdir, entry)

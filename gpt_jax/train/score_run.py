@@ -63,7 +63,7 @@ def score_run(
     params, step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )
-  references = restore.load_references(program, tokenizer)
+  references, _ = restore.load_references(program, tokenizer)
   sets = dict(evaluate_sets(program, params, eval_sets, progress, references))
   rows = {}
   if with_baselines:

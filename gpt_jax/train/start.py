@@ -20,6 +20,7 @@ class Origin:
 
   text: str
   report: init_from.Report | None = None  # with init_from: what became of what
+  references: dict[str, int] | None = None  # steps of those that the objective reads
 
 
 def starting_state(program, store, step):
@@ -57,6 +58,20 @@ def check_tokenizer(config, tokenizer):
       ' Use its tokenizer, or set init.tokenizer to "new" and settle by init.rules'
       ' what depends on ids: {"fresh": "embed/embedding"}.'
     )
+
+
+def describe_references(steps, starts):
+  """Returns notes on `{reference: step}`, beside those of the last of run.json's starts.
+
+  A run that still trains has another newest step whenever this one resumes.
+  """
+  earlier = starts[-1].get('references', {}) if starts else {}
+  return [
+    f'WARNING: the objective reads {name!r} at its step {step}, and read step'
+    f' {earlier[name]} before: from here on the loss is another'
+    for name, step in steps.items()
+    if step != earlier.get(name, step)
+  ]
 
 
 def _open_source(path):

@@ -126,3 +126,11 @@ def test_parameters_of_other_ids_are_refused(short_run):
     start.check_tokenizer(config, tokenizer)
   new = tiny_runs.tiny_config({'init_from': str(short_run), 'init.tokenizer': 'new'})
   start.check_tokenizer(new, tokenizer)
+
+
+def test_a_reference_that_has_trained_on_is_named():
+  starts = [{'references': {'teacher': 3}}, {'references': {'teacher': 6}}]
+  (note,) = start.describe_references({'teacher': 9}, starts)
+  assert "'teacher' at its step 9, and read step 6" in note
+  for same in ([], [{}], starts):
+    assert not start.describe_references({'teacher': 6}, same)

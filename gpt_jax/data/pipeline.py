@@ -131,9 +131,7 @@ def _num_labels(made):
   return next(iter(found.values()), None)
 
 
-def open_dataset(
-  data, tokenizer, *, seed, cache_dir, for_eval=False, interleave=False
-):
+def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave=False):
   """Returns the `Dataset` of a DataConfig.
 
   Args:

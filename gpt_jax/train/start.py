@@ -61,7 +61,7 @@ def check_tokenizer(config, tokenizer):
 
 
 def describe_references(steps, starts):
-  """Returns notes on `{reference: step}`, beside those of the last of run.json's starts.
+  """Returns notes on `{reference: step}`, beside those of the last start in run.json.
 
   A run that still trains has another newest step whenever this one resumes.
   """

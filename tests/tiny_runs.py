@@ -42,6 +42,15 @@ TINY = MARKOV | {
   'logging.figures': False,
   'logging.sample_prompts': (),
 }
+# SGD at rate 1: a parameter moves by its gradient, so equal parameters are equal
+# gradients. Adam would blow the rounding of a gradient near zero up to a whole step.
+SGD = {
+  'optimizer.name': 'sgd',
+  'optimizer.momentum': 0.0,
+  'optimizer.learning_rate': 1.0,
+  'optimizer.clip_norm': 0.0,
+  'optimizer.weight_decay': 0.0,
+}
 TEXT = {'data.source': 'text', 'eval.batch_size': 64}
 
 

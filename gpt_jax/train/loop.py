@@ -78,6 +78,7 @@ def _prepare(config, workdir, store, signals, allow_changes):
   if meta:
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
     events, notes = resume.with_changes(meta['config'], config, latest, events)
+    notes += resume.other_bound(meta['config'], config)
   tokenizer = setup.open_tokenizer(config, workdir)
   if config.init_from and meta is None:
     start.check_tokenizer(config, tokenizer)

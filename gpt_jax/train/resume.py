@@ -70,6 +70,18 @@ def _with_saved_rows(saved, config):
   return dataclasses.replace(config, model=model)
 
 
+def other_bound(saved, config):
+  """Returns notes on evaluations that do not compare with those of the checkpoint."""
+  old, new = saved['eval']['max_batches'], config.eval.max_batches
+  if old == new:
+    return []
+  return [
+    f'WARNING: eval.max_batches={new}: evaluations until now were of {old} (0: all'
+    ' batches), and best steps are chosen among both; keep them comparable with'
+    f' --config.eval.max_batches={old}'
+  ]
+
+
 def with_changes(saved, config, step, events):
   """Returns (events, notes) of a run that goes on with `config` from `step` on.
 

@@ -21,13 +21,7 @@ from gpt_jax.train import score_run
 from tests import tiny_runs
 
 VOCAB = objectives.Vocab(size=257, eos_id=256)
-SGD = {
-  'optimizer.name': 'sgd',
-  'optimizer.momentum': 0.0,
-  'optimizer.learning_rate': 1.0,
-  'optimizer.clip_norm': 0.0,
-  'optimizer.weight_decay': 0.0,
-}
+SGD = tiny_runs.SGD
 
 
 def build(name, overrides=None, devices=1):

@@ -13,15 +13,7 @@ from tests import tiny_runs
 from tests.hlo.texts import collectives
 
 VOCAB = objectives.Vocab(size=257, eos_id=256)
-# SGD at rate 1: a parameter moves by its gradient.
-SGD = {
-  'optimizer.name': 'sgd',
-  'optimizer.momentum': 0.0,
-  'optimizer.learning_rate': 1.0,
-  'optimizer.clip_norm': 0.0,
-  'optimizer.weight_decay': 0.0,
-  'model.num_layers': 1,
-}
+SGD = tiny_runs.SGD | {'model.num_layers': 1}
 SMALL_CHUNKS = 2048
 """Bytes of logits at once: two or more chunks for every mesh below."""
 

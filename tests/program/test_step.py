@@ -18,15 +18,7 @@ from gpt_jax.program.build import build_program
 from tests import tiny_runs
 
 VOCAB = objectives.Vocab(size=257, eos_id=256)
-# SGD at rate 1: a parameter moves by its gradient, so equal parameters are equal
-# gradients. Adam would blow the rounding of a gradient near zero up to a whole step.
-SGD = {
-  'optimizer.name': 'sgd',
-  'optimizer.momentum': 0.0,
-  'optimizer.learning_rate': 1.0,
-  'optimizer.clip_norm': 0.0,
-  'optimizer.weight_decay': 0.0,
-}
+SGD = tiny_runs.SGD
 MESHES = {
   'replicated': {},
   'fsdp': {'parallel.mesh.data': 2, 'parallel.mesh.fsdp': 4},

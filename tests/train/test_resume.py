@@ -348,3 +348,10 @@ def test_a_second_run_in_a_workdir_in_use_is_refused(run_copy):
     with pytest.raises(StorageError, match=r'process \d+ on .* is at work there'):
       loop.train(tiny_runs.tiny_config({'train.steps': 8}), run_copy, quiet=True)
   assert sorted(run_copy.rglob('*')) == before
+
+
+def test_evaluations_of_another_bound_are_said_not_to_compare():
+  config = tiny_runs.tiny_config({'eval.max_batches': 100})
+  (note,) = resume.other_bound({'eval': {'max_batches': 0}}, config)
+  assert '--config.eval.max_batches=0' in note
+  assert resume.other_bound({'eval': {'max_batches': 100}}, config) == []

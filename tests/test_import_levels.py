@@ -16,8 +16,8 @@ LEVELS = {
   'tasks peft interop compress': 5,
   'inference program': 6,
   'planning': 7,
-  'benchmarks train sweeps serving': 8,
-  'api': 9,
+  'benchmarks train serving': 8,
+  'api sweeps': 9,
   'commands cli __main__ __init__': 10,
 }
 """Names under gpt_jax/. A module imports from below and from its own package."""

@@ -14,6 +14,7 @@ COMMANDS = {
   'replay': 'the exact batch of a step: its documents, tokens and losses',
   'doctor': 'check this machine, this installation and a run',
   'launch': 'start a run as several processes, and again when one dies',
+  'sweep': 'run the points of an experiment file that are missing',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

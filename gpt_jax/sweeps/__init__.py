@@ -1,0 +1,34 @@
+"""Experiments: one file says the question, the sweep and the claims; commands run it.
+
+Read `experiment.py` first: what an experiment file may say. `algebra.py` makes sweeps,
+`points.py` the runs of one, `rules.py` the usual pass rules of claims, which read what
+`results.py` finds in the workdirs.
+"""
+
+from gpt_jax.sweeps.algebra import (
+  chain,
+  linear_range,
+  log_range,
+  only,
+  product,
+  rows,
+  seeds,
+  vary,
+  zipped,
+)
+from gpt_jax.sweeps.experiment import (
+  Claim,
+  Experiment,
+  Figure,
+  FromRow,
+  Line,
+  Outcome,
+  Range,
+  Size,
+)
+
+__all__ = [
+  'Claim', 'Experiment', 'Figure', 'FromRow', 'Line', 'Outcome', 'Range', 'Size',
+  'chain', 'linear_range', 'log_range', 'only', 'product', 'rows', 'seeds', 'vary',
+  'zipped',
+]  # fmt: skip

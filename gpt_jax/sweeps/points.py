@@ -47,7 +47,8 @@ class Study:
 def open_study(path, size='quick', workdir=None):
   """Returns the Study of an experiment file, its points expanded and validated.
 
-  `workdir`: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT.
+  `workdir`: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT, the tokens that
+  they share in WORKDIR/NAME/cache.
   """
   path = pathlib.Path(path)
   experiment = load_experiment(path)
@@ -70,6 +71,9 @@ def expand(experiment, size, folder):
   if not any(ROW in settings for settings in sweep):
     sweep = product(rows(*(chosen.only_rows or experiment.rows)), sweep)
   base = files.load_file(experiment.base)
+  # Beside the points: those of one text tokenize it once.
+  cache = str(folder.parent / 'cache')
+  shared = {} if base.data.cache_dir else {'data.cache_dir': cache}
   found = {}
   for settings in sweep:
     row = settings[ROW]
@@ -87,7 +91,7 @@ def expand(experiment, size, folder):
         needs.append(point_name(value.row, axes))
         overrides[field] = str(folder / needs[-1])
     name = point_name(row, axes)
-    config = setup.resolve(base, overrides)
+    config = setup.resolve(base, shared | overrides)
     key = repr(sorted(load.to_dict(config).items()))
     point = Point(name, folder / name, row, axes, overrides, config, tuple(needs))
     found.setdefault(key, point)

@@ -1,11 +1,18 @@
-"""What the runs of a study have found: metrics of its points, read from workdirs."""
+"""What the runs of a study have found: metrics of its points, read from workdirs.
+
+results.where(row='ours', optimizer__learning_rate=1e-3).mean('validation/loss')
+results.best_over('optimizer.learning_rate').where(row='ours').by_seed('test/loss')
+"""
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 
-from gpt_jax.core.errors import UserError
+from gpt_jax.core.errors import ConfigError, UserError
+from gpt_jax.core.registry import nearest
+from gpt_jax.sweeps import costs
 from gpt_jax.sweeps.points import Point, Study
 from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir import files
@@ -24,7 +31,7 @@ class Result:
 
   @property
   def seed(self):
-    return self.point.config.seed
+    return seed_of(self.point)
 
   @functools.cached_property
   def metrics(self):
@@ -39,64 +46,255 @@ class Result:
 
   @functools.cached_property
   def _columns(self):
-    return metrics_file.read(Workdir(self.point.workdir).metrics)
+    path = Workdir(self.point.workdir).metrics
+    return metrics_file.read(path) if path.exists() else {}
 
-  def curve(self, metric):
-    """Returns (steps, values) of a metric over the training, as arrays."""
+  def curve(self, metric, x='step'):
+    """Returns (x, values) of a metric over the training, as arrays.
+
+    `x`: `step`, `tokens` or `seconds` of training.
+    """
     pairs = self._columns.get(metric, [])
-    return np.array([s for s, _ in pairs]), np.array([v for _, v in pairs], float)
+    if not pairs and metric not in self.metrics:
+      raise self._unknown(metric)
+    steps = np.array([step for step, _ in pairs], int)
+    values = np.array([value for _, value in pairs], float)
+    if x == 'step':
+      return steps, values
+    if x == 'tokens':
+      return _at(self._columns, 'tokens', steps), values
+    if x == 'seconds':
+      clock = costs.seconds_at(self.point.workdir, _at(self._columns, 'time', steps))
+      return clock, values
+    raise ConfigError(f'curve: x={x!r}; expected one of step, tokens, seconds.')
 
   def value(self, metric):
-    """Returns the final value of a metric name, or `metric(self)` of a function."""
+    """Returns the final value of a metric name, or `metric(self)` of a function.
+
+    Names are those of eval.json and metrics.jsonl, and those of `costs.COSTS`.
+    """
     if callable(metric):
       return metric(self)
     if metric in self.metrics:
       return self.metrics[metric]
+    if metric in costs.COSTS:
+      return costs.COSTS[metric](self.point.workdir)
     _, values = self.curve(metric)
-    if not len(values):
-      raise NotEnoughData(f'{self.point.name}: has no metric {metric!r}.')
     return float(values[-1])
+
+  def names(self):
+    """Returns the names that `value` knows, functions aside."""
+    return sorted({*self.metrics, *self._columns, *costs.COSTS} - {'time'})
+
+  def _unknown(self, metric):
+    known = self.names()
+    hint = nearest(metric, known)
+    listed = ', '.join(name for name in known if not name.startswith('train/'))
+    return ConfigError(
+      f'{self.point.name}: no metric {metric!r}'
+      + (f'; did you mean {hint!r}?' if hint else f'; it has {listed}.')
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeanCurve:
+  """A metric over the training, averaged over seeds at the steps that all have."""
+
+  x: np.ndarray
+  mean: np.ndarray
+  spread: np.ndarray  # sample standard deviation over seeds; 0 of a single one
+  num_seeds: int
+
+  @property
+  def low(self):
+    return self.mean - self.spread
+
+  @property
+  def high(self):
+    return self.mean + self.spread
+
+
+@dataclasses.dataclass(eq=False)
+class Reads:
+  """The points that a rule has looked at, by name: the evidence of its verdict."""
+
+  used: set = dataclasses.field(default_factory=set)
+  missing: set = dataclasses.field(default_factory=set)  # not finished
 
 
 class Results:
   """The finished points of a Study, or a part of them."""
 
-  def __init__(self, study: Study, found=None):
+  def __init__(self, study: Study, found=None, points=None, reads=None):
     self.study = study
-    self._found = _finished(study) if found is None else tuple(found)
+    self.reads = Reads() if reads is None else reads
+    self.points = tuple(study.points if points is None else points)
+    self.found = _finished(study) if found is None else found
 
   def __iter__(self):
-    return iter(self._found)
+    return iter(self._read())
 
   def __len__(self):
-    return len(self._found)
+    return len(self._read())
+
+  @property
+  def missing(self):
+    """The points of this part that are not finished."""
+    return tuple(point for point in self.points if point.name not in self.found)
+
+  def fresh(self):
+    """Returns the same Results with reads of their own."""
+    return Results(self.study, self.found, self.points)
 
   def where(self, row=None, **axes):
     """Returns the Results of a row; `axes`: config fields, with `__` for the dot."""
     wanted = {field.replace('__', '.'): value for field, value in axes.items()}
-    kept = [
-      one
-      for one in self
-      if row in (None, one.point.row)
-      and all(one.point.axes.get(field) == value for field, value in wanted.items())
-    ]
-    return Results(self.study, kept)
+    if row is not None:
+      wanted = {'row': row} | wanted
+    for field, value in wanted.items():
+      _require_known(self.study, field, value)
+    return self.only(
+      lambda point: all(
+        _is_same(value_of(point, field), value) for field, value in wanted.items()
+      )
+    )
+
+  def only(self, where):
+    """Returns the Results of the points for which the predicate `where` is true."""
+    kept = [point for point in self.points if where(point)]
+    return Results(self.study, self.found, kept, self.reads)
 
   def by_seed(self, metric):
-    """Returns `{seed: value}`; NotEnoughData unless all seeds of the size are there."""
-    found = {one.seed: one.value(metric) for one in self}
-    wanted = self.study.experiment.sizes[self.study.size].seeds
-    if missing := [seed for seed in wanted if seed not in found]:
-      raise NotEnoughData(f'seeds {missing} are missing.')
+    """Returns `{seed: value}`; NotEnoughData unless all seeds are there.
+
+    Raises ConfigError where a seed has several points.
+    """
+    self._require_one_point_per_seed()
+    found = {one.seed: one.value(metric) for one in self._read()}
+    if absent := sorted(seed_of(point) for point in self.missing):
+      raise NotEnoughData(f'{self.describe()}: seeds {absent} are missing.')
     return {seed: found[seed] for seed in sorted(found)}
 
   def mean(self, metric):
     """Returns the mean over seeds; NotEnoughData unless all of them are there."""
     return float(np.mean(list(self.by_seed(metric).values())))
 
+  def curve(self, metric, x='step'):
+    """Returns the MeanCurve of a metric over the finished seeds, at least one."""
+    self._require_one_point_per_seed()
+    curves = [one.curve(metric, x) for one in self._read()]
+    steps = [one.curve(metric)[0] for one in self._read()]
+    if not curves:
+      raise NotEnoughData(f'{self.describe()}: no point is finished.')
+    common = functools.reduce(np.intersect1d, steps)
+    picked = [np.isin(own, common) for own in steps]
+    values = [y[keep] for (_, y), keep in zip(curves, picked, strict=True)]
+    xs = [x[keep] for (x, _), keep in zip(curves, picked, strict=True)]
+    num = len(curves)
+    spread = np.std(values, axis=0, ddof=1) if num > 1 else np.zeros(len(common))
+    return MeanCurve(np.mean(xs, axis=0), np.mean(values, axis=0), spread, num)
+
   def axis(self, field):
-    """Returns the values of an axis, in their order in the sweep."""
-    return list(dict.fromkeys(one.point.axes[field] for one in self))
+    """Returns the values of an axis, `row` or a config field, in the sweep's order."""
+    return list(dict.fromkeys(value_of(point, field) for point in self.points))
+
+  def groups(self, without=()):
+    """Returns the Results of each row and combination of axes, seeds together.
+
+    The axes in `without` are left together as well.
+    """
+    together = {}
+    for point in self.points:
+      together.setdefault(_group(point, ('seed', *without)), []).append(point)
+    return [
+      Results(self.study, self.found, points, self.reads)
+      for points in together.values()
+    ]
+
+  def best_over(self, field, metric=None, higher=None):
+    """Returns the Results of each group at its own best value of the axis `field`.
+
+    Best is the lowest mean over seeds of `metric` (the experiment's), or the highest;
+    what is not finite is worst. NotEnoughData unless all points are there.
+    """
+    metric = self.study.experiment.metric if metric is None else metric
+    higher = self.study.experiment.higher_is_better if higher is None else higher
+    kept = set()
+    for group in self.groups(without=(field,)):
+      means = {
+        value: group.where(**{field: value}).mean(metric) for value in group.axis(field)
+      }
+      best = best_of(means, higher)
+      kept |= {p.name for p in group.points if _is_same(value_of(p, field), best)}
+    return self.only(lambda point: point.name in kept)
+
+  def describe(self):
+    """Returns the rows and axis values of this part, in words."""
+    if not self.points:
+      return 'no point of the study'
+    fields = ['row', *dict.fromkeys(f for p in self.points for f in p.axes)]
+    parts = []
+    for field in fields:
+      values = self.axis(field)
+      if (
+        field != 'seed'
+        and len(values) == 1
+        and field in ('row', *varied_axes(self.study))
+      ):
+        parts.append(str(values[0]) if field == 'row' else f'{field}={values[0]}')
+    return ', '.join(parts) or 'the study'
+
+  def _read(self):
+    found = [self.found[p.name] for p in self.points if p.name in self.found]
+    self.reads.used |= {one.point.name for one in found}
+    self.reads.missing |= {point.name for point in self.missing}
+    return found
+
+  def _require_one_point_per_seed(self):
+    if not self.points:
+      raise NotEnoughData('no point of the study at this size is meant.')
+    seeds = [seed_of(point) for point in self.points]
+    if len(seeds) == len(set(seeds)):
+      return
+    fields = ['row', *dict.fromkeys(f for p in self.points for f in p.axes)]
+    several = {f: self.axis(f) for f in fields if f != 'seed' and len(self.axis(f)) > 1}
+    shown = '; '.join(f'{f}: {", ".join(map(str, v))}' for f, v in several.items())
+    arguments = ', '.join(f'{field.replace(".", "__")}=...' for field in several)
+    raise ConfigError(
+      f'a seed has several points ({shown}): choose one value by where({arguments}), or'
+      ' the best one by best_over(FIELD).'
+    )
+
+
+def best_of(means, higher=False):
+  """Returns the key of the best of `{key: mean}`; what is not finite is worst."""
+  sign = -1 if higher else 1
+  return min(
+    means, key=lambda k: sign * means[k] if math.isfinite(means[k]) else math.inf
+  )
+
+
+def seed_of(point):
+  return point.axes.get('seed', point.config.seed)
+
+
+def value_of(point, field):
+  """Returns the value of a point on an axis, `row`, or a field of its config."""
+  if field == 'row':
+    return point.row
+  if field in point.axes:
+    return point.axes[field]
+  value = point.config
+  for name in field.split('.'):
+    if not hasattr(value, name):
+      known = ['row', *point.axes]
+      hint = nearest(field, known)
+      raise ConfigError(
+        f'{field}: no axis of the study and no field of its config'
+        + (f'; did you mean {hint!r}?' if hint else f'; axes are {", ".join(known)}.')
+      )
+    value = getattr(value, name)
+  return value
 
 
 def is_done(point):
@@ -110,4 +308,44 @@ def is_done(point):
 
 
 def _finished(study):
-  return tuple(Result(point) for point in study.points if is_done(point))
+  return {point.name: Result(point) for point in study.points if is_done(point)}
+
+
+def _group(point, without):
+  axes = [(f, str(v)) for f, v in point.axes.items() if f not in without]
+  return (point.row, *axes)
+
+
+def varied_axes(study):
+  """Returns the config fields on axes of several values, seeds aside."""
+  fields = dict.fromkeys(field for point in study.points for field in point.axes)
+  return [
+    f
+    for f in fields
+    if f != 'seed' and len({str(p.axes.get(f)) for p in study.points}) > 1
+  ]
+
+
+def _is_same(one, other):
+  if isinstance(one, float) and isinstance(other, int | float):
+    return math.isclose(one, other, rel_tol=1e-6)
+  return one == other
+
+
+def _require_known(study, field, value):
+  """Raises ConfigError for a row or a value that no point of the study has."""
+  if field == 'row' and value in study.experiment.rows:
+    return  # perhaps not at this size: that is a lack of data, not a mistake
+  known = list(dict.fromkeys(value_of(point, field) for point in study.points))
+  if known and not any(_is_same(one, value) for one in known):
+    hint = nearest(value, known)
+    raise ConfigError(
+      f'{field}={value!r}: no point of the study has it; expected one of'
+      f' {", ".join(map(repr, known))}' + (f'; did you mean {hint!r}?' if hint else '.')
+    )
+
+
+def _at(columns, name, steps):
+  """Returns the column `name` at `steps`; NaN where it has none."""
+  values = dict(columns.get(name, []))
+  return np.array([values.get(step, math.nan) for step in steps.tolist()], float)

@@ -1,0 +1,150 @@
+"""verdicts.jsonl in a study's folder: every verdict that a report has given, for good.
+
+One JSON object a line, only ever appended: date, commit, claim, version, digest and
+text of the rule, verdict, numbers, points with digests of their configs. A verdict is
+written when it differs from the last one of its claim. Readers skip a line that a kill
+has left unfinished; the next writer ends it.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError, StorageError
+from gpt_jax.sweeps import rule_text
+from gpt_jax.sweeps.verdicts import NOT_ENOUGH_DATA
+from gpt_jax.workdir import provenance
+
+FILE = 'verdicts.jsonl'
+COMPARED = ('version', 'digest', 'verdict', 'numbers', 'points')
+
+
+def read(folder):
+  """Returns the log's entries in order; none without a log."""
+  path = pathlib.Path(folder) / FILE
+  try:
+    lines = path.read_bytes().split(b'\n') if path.exists() else []
+  except OSError as error:
+    raise StorageError(f'cannot read {path} ({error.strerror or error}).') from error
+  return [entry for entry in map(_entry, lines) if entry]
+
+
+def require_same_rules(study, verdicts, logged):
+  """Raises ConfigError where a rule has changed since a verdict of its version."""
+  problems = []
+  for verdict in verdicts:
+    claim = verdict.claim
+    given = [
+      entry
+      for entry in logged
+      if entry['claim'] == claim.name and entry['verdict'] != NOT_ENOUGH_DATA
+    ]
+    newest = max((entry['version'] for entry in given), default=0)
+    same = [entry for entry in given if entry['version'] == claim.version]
+    if claim.version < newest:
+      problems.append(
+        f'claim {claim.name!r}: version={claim.version}, but a verdict of version'
+        f' {newest} is in the log; expected at least that.'
+      )
+    elif other := [entry for entry in same if entry['digest'] != verdict.digest]:
+      problems.append(
+        f'claim {claim.name!r}: its rule has changed since {other[-1]["date"]}, when'
+        f' version {claim.version} was {other[-1]["verdict"]!r}; set version='
+        f'{newest + 1} (the old verdict stays in the log), or restore the rule.'
+      )
+  if problems:
+    place = f'{study.path}: verdicts are kept in {study.folder / FILE}'
+    raise ConfigError('\n'.join([place, *(f'  {one}' for one in problems)]))
+
+
+def record(study, verdicts, now=None):
+  """Appends the verdicts that differ from the last ones; returns their entries.
+
+  Two reports at once write one after the other. Raises StorageError where the log
+  cannot be written.
+  """
+  now = now or datetime.datetime.now(datetime.UTC)
+  if not any(verdict.points for verdict in verdicts) and not read(study.folder):
+    return []  # nothing has been run, perhaps there is no folder
+  git = provenance.git_state(pathlib.Path(__file__).parent) or {}
+  path = study.folder / FILE
+  try:
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a+b', buffering=0) as file:
+      fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
+      file.seek(0)
+      content = file.readall()
+      last = {
+        entry['claim']: entry for entry in map(_entry, content.split(b'\n')) if entry
+      }
+      fresh = [
+        entry
+        for entry in (_make(study, verdict, now, git) for verdict in verdicts)
+        if _is_news(entry, last.get(entry['claim']))
+      ]
+      if fresh:
+        start = '\n' * (content != b'' and not content.endswith(b'\n'))
+        lines = start + ''.join(json.dumps(entry) + '\n' for entry in fresh)
+        file.write(lines.encode())
+        with contextlib.suppress(OSError):  # some network file systems cannot
+          os.fsync(file.fileno())
+  except OSError as error:
+    raise StorageError(
+      f'cannot write {path} ({error.strerror or error}); make it writable, free some'
+      ' space, or give another folder by --workdir.'
+    ) from error
+  return fresh
+
+
+def earlier(verdicts, logged):
+  """Returns the last entry of each older version, and of claims that are gone."""
+  now = {verdict.name: verdict.claim.version for verdict in verdicts}
+  last = {
+    (entry['claim'], entry['version']): entry
+    for entry in logged
+    if entry['verdict'] != NOT_ENOUGH_DATA
+  }
+  return tuple(e for (name, version), e in last.items() if now.get(name) != version)
+
+
+def _is_news(entry, last):
+  if last is None:
+    return entry['verdict'] != NOT_ENOUGH_DATA or bool(entry['points'])
+  return any(entry[key] != last.get(key) for key in COMPARED)
+
+
+def _make(study, verdict, now, git):
+  used = {point.name: point for point in study.points if point.name in verdict.points}
+  return {
+    'date': now.isoformat(timespec='seconds'),
+    'commit': git.get('commit'),
+    'dirty': git.get('dirty'),
+    'claim': verdict.name,
+    'kind': verdict.claim.kind,
+    'version': verdict.claim.version,
+    'verdict': verdict.verdict,
+    'numbers': dict(verdict.numbers),
+    'note': verdict.note,
+    'statistics': verdict.statistics,
+    'digest': verdict.digest,
+    'rule': verdict.rule,
+    'points': {name: _config_digest(point) for name, point in used.items()},
+  }
+
+
+def _config_digest(point):
+  return rule_text.digest(json.dumps(load.to_dict(point.config), sort_keys=True))
+
+
+def _entry(line):
+  """Returns the entry of a line; None for one that is not whole."""
+  try:
+    entry = json.loads(line)
+  except ValueError:
+    return None
+  keys = {'claim', 'date', 'digest', 'verdict', 'version'}
+  return entry if isinstance(entry, dict) and keys <= entry.keys() else None

@@ -1,0 +1,128 @@
+"""Claims held against results: reproduced, not reproduced, or not enough data."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.sweeps import rule_text
+from gpt_jax.sweeps.experiment import Claim, Outcome
+from gpt_jax.sweeps.results import NotEnoughData
+
+REPRODUCED = 'reproduced'
+NOT_REPRODUCED = 'not reproduced'
+NOT_ENOUGH_DATA = 'not enough data'
+REPORTED = 'reported'
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+  """What results say about a claim, and the numbers behind it."""
+
+  claim: Claim
+  verdict: str  # one of the four above
+  numbers: Mapping[str, Any]  # JSON values, in the order in which they are shown
+  note: str  # why there is not enough data; otherwise ''
+  points: tuple[str, ...]  # names of those that the rule has read
+  missing: tuple[str, ...]  # ... of those that it lacks
+  rule: str  # its normalized text
+
+  @property
+  def name(self):
+    return self.claim.name
+
+  @property
+  def statistics(self):
+    return self.claim.statistics
+
+  @property
+  def digest(self):
+    return rule_text.digest(self.rule)
+
+
+def judge(study, results):
+  """Returns a Verdict for each claim about the study's size, in the file's order.
+
+  A rule that has looked at points which are not finished has not enough data, whatever
+  it returns. Raises ConfigError where a rule fails although all of them are there.
+  """
+  return tuple(
+    _judge(claim, study, results.fresh())
+    for claim in study.experiment.claims
+    if not claim.sizes or study.size in claim.sizes
+  )
+
+
+def _judge(claim, study, results):
+  numbers, note, verdict = {}, '', NOT_ENOUGH_DATA
+  try:
+    outcome = claim.rule(results)
+    if not isinstance(outcome, Outcome):
+      raise TypeError(f'expected an Outcome, found {outcome!r}')
+    numbers = {str(name): _as_json(value) for name, value in outcome.numbers.items()}
+    if claim.kind == 'report_only':
+      verdict = REPORTED
+    else:
+      verdict = REPRODUCED if outcome.holds else NOT_REPRODUCED
+  except NotEnoughData as error:
+    note = str(error)
+  except Exception as error:
+    # A mean of nothing, the lowest of nothing: no mistake while points are missing.
+    if isinstance(error, ConfigError) or not results.reads.missing:
+      raise _mistake(claim, study, error) from error
+    note = f'the rule fails without them: {type(error).__name__}: {error}.'
+  missing = _in_order(study, results.reads.missing)
+  if missing and verdict != NOT_ENOUGH_DATA:
+    so_far = {REPRODUCED: 'so far it holds', NOT_REPRODUCED: 'so far it does not hold'}
+    note = so_far.get(verdict, '') and f'{so_far[verdict]}.'
+    verdict = NOT_ENOUGH_DATA
+  if verdict == NOT_ENOUGH_DATA and missing:
+    shown = ', '.join(missing[:3]) + f' and {len(missing) - 3} more' * (
+      len(missing) > 3
+    )
+    note = f'{len(missing)} of its points are not finished: {shown}; {note}'
+  return Verdict(
+    claim=claim,
+    verdict=verdict,
+    numbers=numbers,
+    note=note.removesuffix('; '),
+    points=_in_order(study, results.reads.used),
+    missing=missing,
+    rule=f'{"report_only " * (claim.kind == "report_only")}{_text(claim)}',
+  )
+
+
+def _text(claim):
+  return rule_text.text_of(claim.rule)
+
+
+def _mistake(claim, study, error):
+  trace, line = error.__traceback__, ''
+  while trace is not None:  # the last frame in the experiment file is the user's own
+    if trace.tb_frame.f_code.co_filename == str(study.path):
+      line = f', line {trace.tb_lineno}'
+    trace = trace.tb_next
+  what = str(error)
+  if not isinstance(error, ConfigError):
+    what = f'its rule raises {type(error).__name__}: {error}'
+  return ConfigError(f'{study.path}{line}: claim {claim.name!r}: {what}')
+
+
+def _in_order(study, names):
+  return tuple(point.name for point in study.points if point.name in names)
+
+
+def _as_json(value):
+  """Returns a number of a rule as a JSON value; what is not finite as text."""
+  if hasattr(value, 'tolist'):
+    value = value.tolist()
+  if isinstance(value, Mapping):
+    return {str(name): _as_json(one) for name, one in value.items()}
+  if isinstance(value, list | tuple):
+    return [_as_json(one) for one in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return str(value)
+  if value is None or isinstance(value, bool | int | float | str):
+    return value
+  return str(value)

@@ -15,6 +15,7 @@ COMMANDS = {
   'doctor': 'check this machine, this installation and a run',
   'launch': 'start a run as several processes, and again when one dies',
   'sweep': 'run the points of an experiment file that are missing',
+  'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
 }
 """name -> one line of help. The module is called `{name}_command`."""

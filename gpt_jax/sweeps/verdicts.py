@@ -61,40 +61,34 @@ def _judge(claim, study, results):
     if not isinstance(outcome, Outcome):
       raise TypeError(f'expected an Outcome, found {outcome!r}')
     numbers = {str(name): _as_json(value) for name, value in outcome.numbers.items()}
-    if claim.kind == 'report_only':
+    if missing := _in_order(study, results.reads.missing):
+      note = _say_missing(missing) + f'; so far {"" if outcome.holds else "not "}so.'
+    elif claim.kind == 'report_only':
       verdict = REPORTED
     else:
       verdict = REPRODUCED if outcome.holds else NOT_REPRODUCED
   except NotEnoughData as error:
     note = str(error)
   except Exception as error:
-    # A mean of nothing, the lowest of nothing: no mistake while points are missing.
-    if isinstance(error, ConfigError) or not results.reads.missing:
+    # The mean of nothing, the lowest of nothing: no mistake while points are missing.
+    missing = _in_order(study, results.reads.missing)
+    if isinstance(error, ConfigError) or not missing:
       raise _mistake(claim, study, error) from error
-    note = f'the rule fails without them: {type(error).__name__}: {error}.'
-  missing = _in_order(study, results.reads.missing)
-  if missing and verdict != NOT_ENOUGH_DATA:
-    so_far = {REPRODUCED: 'so far it holds', NOT_REPRODUCED: 'so far it does not hold'}
-    note = so_far.get(verdict, '') and f'{so_far[verdict]}.'
-    verdict = NOT_ENOUGH_DATA
-  if verdict == NOT_ENOUGH_DATA and missing:
-    shown = ', '.join(missing[:3]) + f' and {len(missing) - 3} more' * (
-      len(missing) > 3
-    )
-    note = f'{len(missing)} of its points are not finished: {shown}; {note}'
+    note = f'{_say_missing(missing)} ({type(error).__name__}: {error}).'
   return Verdict(
     claim=claim,
     verdict=verdict,
     numbers=numbers,
-    note=note.removesuffix('; '),
+    note=note,
     points=_in_order(study, results.reads.used),
-    missing=missing,
-    rule=f'{"report_only " * (claim.kind == "report_only")}{_text(claim)}',
+    missing=_in_order(study, results.reads.missing),
+    rule='report_only ' * (claim.kind == 'report_only') + rule_text.text_of(claim.rule),
   )
 
 
-def _text(claim):
-  return rule_text.text_of(claim.rule)
+def _say_missing(names):
+  more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+  return f'not finished: {", ".join(names[:3])}{more}'
 
 
 def _mistake(claim, study, error):

@@ -8,7 +8,7 @@ LOSSES = {'base': 2.0, 'ours': 1.5}
 
 
 def ours_is_lower(results):
-  ours, base = (results.where(row=row).mean('validation/loss') for row in LOSSES)
+  base, ours = (results.where(row=row).mean('validation/loss') for row in LOSSES)
   return Outcome(base > ours, {'difference': base - ours})
 
 

@@ -1,0 +1,79 @@
+"""`gpt-jax report`: table and verdicts, one JSON object, exit codes."""
+
+import json
+
+import pytest
+
+from gpt_jax import cli
+from gpt_jax.sweeps import points
+from tests.sweeps import fake_study
+
+FILE = '''"""Is ours lower?"""
+from gpt_jax.sweeps import Claim, Outcome
+from tests.sweeps import fake_study
+
+LEVEL = 2.0
+
+def rule(results):
+  mean = results.where(row='ours').mean('validation/loss')
+  return Outcome(mean < LEVEL, {'mean': mean})
+
+CLAIM = Claim('low', 'Low.', 'nowhere', 'ordering', 'C', 'mean', rule=rule)
+
+def get_experiment():
+  return fake_study.experiment(claims=(CLAIM,))
+'''
+
+
+@pytest.fixture
+def file(tmp_path):
+  path = tmp_path / 'lower.py'
+  path.write_text(FILE)
+  return path
+
+
+def report(file, *flags):
+  return cli.main(['report', str(file), f'--workdir={file.parent}/runs', *flags])
+
+
+def finish(file, *rows):
+  for point in points.open_study(file, 'quick', file.parent / 'runs').points:
+    if point.row in rows:
+      fake_study.finish(point, {'validation': {'loss': 1.0 + point.axes['seed']}})
+
+
+def test_a_report_grows_with_the_points_and_keeps_verdicts(file, capsys):
+  assert report(file) == 0
+  assert 'not enough data: low' in capsys.readouterr().out
+  finish(file, 'ours')
+  assert report(file, '--json') == 0
+  out = capsys.readouterr().out
+  assert 'not reproduced: low' in out
+  found = json.loads(out.splitlines()[-1])
+  assert found['verdicts'][0]['numbers'] == {'mean': 2.0}
+  assert len(found['missing']) == 3
+
+  file.write_text(FILE.replace('LEVEL = 2.0', 'LEVEL = 2.5'))
+  assert report(file) == 2
+  assert "claim 'low': its rule has changed" in capsys.readouterr().err
+  file.write_text(
+    FILE.replace('LEVEL = 2.0', 'LEVEL = 2.5').replace('rule=rule', 'rule, 2')
+  )
+  assert report(file, f'--out={file.parent}/out') == 0
+  out = capsys.readouterr().out
+  assert 'reproduced: low' in out
+  assert 'earlier: low, version 1: not reproduced' in out
+  assert (file.parent / 'out' / 'table.tex').exists()
+
+
+@pytest.mark.parametrize(
+  'flags, code, expected',
+  [
+    (['--size=quik'], 2, "did you mean 'quick'?"),
+    (['--config.seed=3'], 2, '--config.seed'),
+    (['--out=/proc/no'], 5, 'cannot write in /proc/no'),
+  ],
+)
+def test_bad_input_has_its_exit_code(file, flags, code, expected, capsys):
+  assert report(file, *flags) == code
+  assert expected in capsys.readouterr().err

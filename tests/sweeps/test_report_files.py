@@ -1,0 +1,59 @@
+"""The files of a report, and what it says on the terminal."""
+
+import json
+
+import pytest
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.sweeps import report_files, verdict_log
+from gpt_jax.sweeps.report import make_report
+from tests.sweeps import fake_study
+from tests.sweeps.test_report import CLAIM, loss_of
+
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('files')
+  return make_report(fake_study.make(folder, loss_of, claims=(CLAIM,)))
+
+
+def test_all_files_are_written_beside_the_runs(report):
+  folder = report_files.write(report)
+  assert folder == report.study.folder / 'report'
+  names = {path.name for path in folder.iterdir()}
+  assert {'report.md', 'report.json', 'table.csv', 'table.tex'} <= names
+  text = (folder / 'report.md').read_text()
+  assert '**reproduced**: *lower*' in text
+  assert '`optimizer.weight_decay` 0.1 -> 0.5' in text
+  saved = json.loads((folder / 'report.json').read_text())
+  assert saved['verdicts'][0]['numbers'] == {'difference': pytest.approx(0.5)}
+  assert saved['table'][1]['metrics']['validation/loss']['seeds'] == {
+    '0': 1.5, '1': 1.6, '2': 1.7,
+  }  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_is_told(report):
+  with pytest.raises(StorageError, match='cannot write in /proc'):
+    report_files.write(report, '/proc/nowhere')
+
+
+def test_the_terminal_shows_table_and_verdicts(report, capsys):
+  report_files.show(report)
+  out = capsys.readouterr().out
+  assert '| ours |' in out
+  assert 'reproduced: lower' in out
+  assert 'difference: 0.5' in out
+  assert '6 of 6 points finished; 1:00 of wall time' in out
+
+
+def test_old_verdicts_are_shown(report):
+  verdict_log.record(report.study, report.verdicts)
+  (entry,) = verdict_log.read(report.study.folder)
+  text = report_files.earlier_text(entry)
+  assert text.startswith('earlier: lower, version 1: reproduced (2')
+
+
+def test_a_report_of_nothing_is_written_as_well(tmp_path):
+  study = fake_study.make(tmp_path, claims=(CLAIM,))
+  folder = report_files.write(make_report(study), tmp_path / 'out')
+  assert 'not enough data' in (folder / 'report.md').read_text()

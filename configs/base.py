@@ -31,7 +31,8 @@ def get_config():
   model.d_ff = None  # None: 4 d_model; gated: 8/3 d_model, rounded up to 8
   model.max_seq_len = None  # rows of the learned positions; None: data.seq_len
   model.layer_pattern = ('global',)  # repeated over layers; 'local:W': last W keys only
-  model.block = 'serial'  # parallel: attention and MLP after one norm (PaLM, GPT-J)
+  # parallel: attention and MLP after one norm (PaLM, GPT-J); attention_only: no MLP
+  model.block = 'serial'
   model.position = 'learned'  # sinusoidal, rope, alibi, none
   model.position_options = dict()  # of the encoding, for one that declares any
   model.rope_theta = 10_000.0  # base of the wavelengths
@@ -223,6 +224,10 @@ def get_config():
   logging.sample_prompts = ('',)
   logging.sample_tokens = 128
   logging.layer_norms_every_steps = 0  # of parameters, gradients, updates; 0: off
+  # Of intermediates, on the batch of the step: max_attention_logit residual_rms
+  # prefix_matching log_z, or "my_package.my_file:NAME"
+  logging.statistics = ()
+  logging.statistics_every_steps = 0  # 0: at the end only
   logging.profile_start_step = 10
   logging.profile_steps = 0  # 0: off; traces go to WORKDIR/profile
   logging.figures = True  # plots, in WORKDIR/figures

@@ -59,7 +59,8 @@ def block(params, cfg, x_TD, attention, allowed_TS):
   if cfg.block == 'parallel':
     y_TD = normed('attention_norm', x_TD)
     return x_TD + attend(y_TD) + feed_forward(y_TD)
-  for name, sublayer in (('attention_norm', attend), ('mlp_norm', feed_forward)):
+  sublayers = [('attention_norm', attend), ('mlp_norm', feed_forward)]
+  for name, sublayer in sublayers[: 1 if cfg.block == 'attention_only' else 2]:
     if cfg.norm_position == 'post':
       x_TD = normed(name, x_TD + sublayer(x_TD))
     elif cfg.norm_position == 'sandwich':

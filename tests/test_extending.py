@@ -42,6 +42,7 @@ def outside_run(my_ideas, tmp_path_factory):
     'model.activation': 'my_ideas.mish:mish',
     'objective.name': 'my_ideas.second_half:make',
     'eval.metrics': ('my_ideas.entropy:ENTROPY',),
+    'logging.statistics': ('my_ideas.farthest:DISTANCE',),
     'optimizer.name': 'my_ideas.belief:make',
     'optimizer.post_update': 'my_ideas.block_diagonal:make',
     'schedule.name': 'my_ideas.falling:sqrt',
@@ -65,7 +66,7 @@ def outside_run(my_ideas, tmp_path_factory):
     batch = put_batch(program, next(batches))
   state, metrics = program.step(program.init(0), batch)
   return types.SimpleNamespace(
-    config=program.config, program=program, state=state, metrics=metrics,
+    config=program.config, program=program, state=state, metrics=metrics, batch=batch,
     tokenizer=tokenizer, dataset=dataset, workdir=workdir,
   )  # fmt: skip
 
@@ -110,6 +111,15 @@ def test_the_recipe_for_a_metric_is_between_zero_and_uniform(outside_run):
   found = evaluation.metrics_from_sums(sums, program.objective, program.metrics)
   uniform = np.log(program.config.model.vocab_size)
   assert 0 < found['entropy_of_model'] <= uniform + 1e-5
+
+
+def test_the_recipe_for_a_statistic_is_below_the_row_length(outside_run):
+  program = outside_run.program
+  sums = jax.device_get(program.measure(outside_run.state, outside_run.batch))
+  found = program.measurement.finished(sums)
+  assert found.keys() == {'statistics/DISTANCE/layer_0', 'statistics/DISTANCE'}
+  # Random parameters look everywhere alike: half of the way back, 7.5 / 2 of 16 tokens.
+  assert found['statistics/DISTANCE'] == pytest.approx(3.75, rel=0.2)
 
 
 def test_the_recipe_for_a_head_has_so_many_outputs(my_ideas):

@@ -66,6 +66,7 @@ SLOW = {('data.source', 'python_docs')} | {
     'model.activation': {'gelu', 'swiglu'},
     'model.position': {'learned', 'rope'},
     'eval.metrics': {'macro_f1'},
+    'logging.statistics': set(),
     'objective.head': {'linear'},
     'init.transform': {'rules'},
   }.items()

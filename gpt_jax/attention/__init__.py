@@ -96,6 +96,11 @@ def bind(kernel, cfg, attention=None):
   return functools.partial(kernel, scale=scale, softcap=softcap)
 
 
+def scale_and_softcap(attend):
+  """Returns the scale and the soft-cap (0: none) that `bind` gave to `attend`."""
+  return attend.keywords['scale'], attend.keywords['softcap']
+
+
 def _choose(config, rules, has_prefix, has_slopes):
   model, seq_len = config.model, config.data.seq_len
   if rules is None:

@@ -18,6 +18,21 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
   is a function applied to attention weights.
   """
   B, H, T, K = q_BHTK.shape
+  scores_BGRTS = masked_scores(q_BHTK, k_BGSK, mask, scale=scale, softcap=softcap)
+  weights_BGRTS = softmax(scores_BGRTS, q_BHTK.dtype)
+  if dropout is not None:
+    weights_BGRTS = dropout(weights_BGRTS)
+  out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
+  out_BHTK = mask.zero_blind(out_BGRTK.reshape(B, H, T, K), k_BGSK.shape[2])
+  return checkpoint_name(out_BHTK, 'attended')
+
+
+def masked_scores(q_BHTK, k_BGSK, mask, *, scale, softcap=0.0):
+  """Returns what the softmax reads, float32 [B, G, H / G, T, S].
+
+  ALiBi's term is in them; those of hidden keys are near the lowest float32.
+  """
+  B, H, T, K = q_BHTK.shape
   G, S = k_BGSK.shape[1:3]
   # In float32: 1/sqrt(K) rounded to bfloat16 would stretch all scores by up to 0.2 %.
   q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
@@ -31,12 +46,7 @@ def attend(q_BHTK, k_BGSK, v_BGSK, mask, *, scale, softcap=0.0, dropout=None):
     mask_BGRTS = mask_BHTS[:, :, None]
   else:
     mask_BGRTS = mask_BHTS.reshape(-1, G, H // G, T, S)
-  weights_BGRTS = softmax(scores_BGRTS + mask_BGRTS, q_BHTK.dtype)
-  if dropout is not None:
-    weights_BGRTS = dropout(weights_BGRTS)
-  out_BGRTK = einsum('BGRTS,BGSK->BGRTK', weights_BGRTS, v_BGSK)
-  out_BHTK = mask.zero_blind(out_BGRTK.reshape(B, H, T, K), S)
-  return checkpoint_name(out_BHTK, 'attended')
+  return scores_BGRTS + mask_BGRTS
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

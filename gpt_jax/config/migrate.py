@@ -45,6 +45,8 @@ ADDED_FIELDS = {
   'data.split_by': 'auto',
   'eval.metrics': [],
   'objective.head': 'linear',
+  'logging.statistics': [],
+  'logging.statistics_every_steps': 0,
 }
 """New field -> the value that means what was done before the field existed."""
 

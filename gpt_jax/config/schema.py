@@ -51,7 +51,7 @@ class ModelConfig:
   d_ff: FilledInt = between(1, 2**22)
   max_seq_len: FilledInt = between(1, 2**28)
   layer_pattern: tuple[str, ...] = comma_separated()
-  block: str = one_of('serial', 'parallel')
+  block: str = one_of('serial', 'parallel', 'attention_only')
   position: str
   position_options: Any
   rope_theta: float = above(0.0)
@@ -260,6 +260,8 @@ class LoggingConfig:
   sample_prompts: tuple[str, ...]
   sample_tokens: int = between(1, 2**20)
   layer_norms_every_steps: int = at_least(0)
+  statistics: tuple[str, ...] = comma_separated()
+  statistics_every_steps: int = at_least(0)
   profile_start_step: int = at_least(0)
   profile_steps: int = at_least(0)
   figures: bool

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
-from gpt_jax.attention import bind, dense
+from gpt_jax.attention import bind, dense, scale_and_softcap
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.model import initializers, positions
+from gpt_jax.model import initializers, positions, statistics
 from gpt_jax.model.layers import Linear, Norm, shared_input_linears
 from gpt_jax.parallel.sharding import ShardingRules, activation_axes, constrain
 
@@ -20,9 +20,12 @@ class Attention(nn.Module):
   attend: Callable | None
   rules: ShardingRules | None
   window: int | None
+  watched: statistics.Watched = ()
 
   @nn.compact
-  def __call__(self, x_BTD, mask, angles, cache, start_B, deterministic):
+  def __call__(
+    self, x_BTD, mask, angles, cache, start_B, deterministic, tokens_BT=None
+  ):
     """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None."""
     cfg, position = self.cfg, positions.lookup(self.cfg)
     # Projections emit heads before time, the layout that kernels read.
@@ -63,6 +66,14 @@ class Attention(nn.Module):
     drops = cfg.attention_dropout > 0 and not deterministic
     dropout = nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None
     mask = mask.with_window(self.window)
+    statistics.show(
+      self,
+      self.watched,
+      'attention',
+      lambda: statistics.Attention(
+        q_BHTK, k_BGTK, mask, tokens_BT, *scale_and_softcap(attend)
+      ),
+    )
     out_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask, dropout=dropout)
     out = Linear(cfg, self.rules, 'BHTK,HKD->BTD', initializers.residual, name='out')
     return out(out_BHTK), cache

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import initializers, positions, remat
+from gpt_jax.model import initializers, positions, remat, statistics
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.layers import MLP, Embed, Head, Norm
 from gpt_jax.parallel.sharding import (
@@ -34,26 +34,39 @@ class Block(nn.Module):
   rules: ShardingRules | None
   window: int | None
   deterministic: bool
+  watched: statistics.Watched = ()
 
   @nn.compact
-  def __call__(self, x_BTD, mask, angles, cache, start_B, depth):
-    """Returns `(x_BTD, cache)`; `depth` in (0, 1] is the block's place in the stack."""
+  def __call__(self, x_BTD, mask, angles, cache, start_B, depth, tokens_BT=None):
+    """Returns `(x_BTD, cache)`; `depth` in (0, 1] is the block's place in the stack.
+
+    `tokens_BT`: the ids of the row, where statistics are `watched`.
+    """
     cfg = self.cfg
-    attention = Attention(cfg, self.attend, self.rules, self.window, name='attention')
+    attention = Attention(
+      cfg, self.attend, self.rules, self.window, self.watched, name='attention'
+    )
     mlp = MLP(cfg, self.rules, name='mlp')
 
     def attend(y_BTD):
       nonlocal cache
-      y_BTD, cache = attention(y_BTD, mask, angles, cache, start_B, self.deterministic)
+      y_BTD, cache = attention(
+        y_BTD, mask, angles, cache, start_B, self.deterministic, tokens_BT
+      )
       return y_BTD
 
-    if cfg.block == 'parallel':  # PaLM, arXiv:2204.02311, section 2
+    if cfg.block == 'attention_only':
+      x_BTD = self._add(x_BTD, attend, 'attention_norm', depth)
+    elif cfg.block == 'parallel':  # PaLM, arXiv:2204.02311, section 2
       normed_BTD = self._norm('attention_norm', x_BTD)
       update_BTD = attend(normed_BTD) + mlp(normed_BTD)
       x_BTD = self._finish(x_BTD, x_BTD + self._drop(update_BTD, depth), 'mlp_norm')
     else:
       x_BTD = self._add(x_BTD, attend, 'attention_norm', depth)
       x_BTD = self._add(x_BTD, mlp, 'mlp_norm', depth)
+    statistics.show(
+      self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
+    )
     return x_BTD, cache
 
   def _add(self, x_BTD, sublayer, norm_name, depth):
@@ -96,20 +109,24 @@ class Group(nn.Module):
   attend: Callable | None
   rules: ShardingRules | None
   deterministic: bool
+  watched: statistics.Watched = ()
 
   @nn.compact
-  def __call__(self, x_BTD, caches, index, mask, angles, start_B):
+  def __call__(self, x_BTD, caches, index, mask, angles, start_B, tokens_BT=None):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
     cfg = self.cfg
     new_caches = {}
     for i, layer in enumerate(cfg.layer_pattern):
       name = f'block_{i}'
       block = remat.remat_block(Block, cfg, i)(
-        cfg, self.attend, self.rules, parse_layer(layer), self.deterministic, name=name
-      )
+        cfg, self.attend, self.rules, parse_layer(layer), self.deterministic,
+        self.watched, name=name,
+      )  # fmt: skip
       depth = (index * len(cfg.layer_pattern) + i + 1) / cfg.num_layers
       cache = None if caches is None else caches[name]
-      x_BTD, new_caches[name] = block(x_BTD, mask, angles, cache, start_B, depth)
+      x_BTD, new_caches[name] = block(
+        x_BTD, mask, angles, cache, start_B, depth, tokens_BT
+      )
     return x_BTD, None if caches is None else new_caches
 
 
@@ -124,6 +141,7 @@ class GPT(nn.Module):
   attend: Callable | None = None
   rules: ShardingRules | None = None
   task_head: nn.Module | None = None  # of `heads`; None: logits over the vocabulary
+  watched: statistics.Watched = ()  # sown into the collection `statistics`
 
   def __call__(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
@@ -168,7 +186,12 @@ class GPT(nn.Module):
     x_BTD = self._embed(embed, tokens_BT, positions_BT, deterministic)
     position = positions.lookup(cfg)
     angles = position.angles(cfg, positions_BT) if position.angles else None
-    x_BTD, caches = self._blocks(x_BTD, caches, mask, angles, start_B, deterministic)
+    watched_BT = tokens_BT if self.watched else None
+    statistics.show(
+      self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
+    )
+    rest = (mask, angles, start_B, watched_BT)
+    x_BTD, caches = self._blocks(x_BTD, caches, rest, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = Norm(cfg, cfg.norm, name='final_norm')(x_BTD)
     head_VD: Any = None
@@ -199,22 +222,27 @@ class GPT(nn.Module):
       x_BTD = nn.Dropout(cfg.embed_dropout, deterministic=False)(x_BTD)
     return x_BTD
 
-  def _blocks(self, x_BTD, caches, mask, angles, start_B, deterministic):
+  def _blocks(self, x_BTD, caches, rest, deterministic):
     """Returns the stream after all blocks, and their caches."""
     cfg = self.cfg
     num_groups = cfg.num_layers // len(cfg.layer_pattern)
-    fields = (cfg, self.attend, self.rules, deterministic)
+    fields = (cfg, self.attend, self.rules, deterministic, self.watched)
     if cfg.scan_layers:
-      in_axes: Any = (0, 0, nn.broadcast, nn.broadcast, nn.broadcast)  # flax says int
+      in_axes: Any = (0, 0, *(nn.broadcast for _ in rest))  # flax says int
       scanned = nn.scan(
         Group,
-        variable_axes={'params': 0, 'intermediates': 0, 'losses': 0},
+        variable_axes={
+          'params': 0,
+          'intermediates': 0,
+          'losses': 0,
+          statistics.COLLECTION: 0,
+        },  # fmt: skip
         split_rngs={'params': True, 'dropout': True},
         in_axes=in_axes,
         length=num_groups,
         metadata_params={nn.PARTITION_NAME: 'layers'},
       )
-      layers, rest = scanned(*fields, name='layers'), (mask, angles, start_B)
+      layers = scanned(*fields, name='layers')
       return remat.apply_scanned(
         self, layers, x_BTD, caches, jnp.arange(num_groups), *rest
       )
@@ -222,7 +250,7 @@ class GPT(nn.Module):
     for i in range(num_groups):
       group = Group(*fields, name=f'layers_{i}')
       old = None if caches is None else caches[i]
-      x_BTD, new = group(x_BTD, old, i, mask, angles, start_B)
+      x_BTD, new = group(x_BTD, old, i, *rest)
       new_caches.append(new)
     return x_BTD, None if caches is None else new_caches
 

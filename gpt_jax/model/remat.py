@@ -3,6 +3,8 @@
 import flax.linen as nn
 import jax
 
+from gpt_jax.model.statistics import COLLECTION
+
 # Value of `model.remat` -> what is saved: nothing, matmul results, named arrays.
 POLICIES = {
   'full': None,
@@ -33,7 +35,9 @@ def apply_scanned(model, layers, x_BTD, caches, *rest):
   """
   # Other remat policies lose by it (experiments/LOG.md), and flax would drop gradients
   # through captured intermediates and auxiliary losses.
-  captured = any(map(model.is_mutable_collection, ('intermediates', 'losses')))
+  captured = any(
+    map(model.is_mutable_collection, ('intermediates', 'losses', COLLECTION))
+  )
   across_slices = model.rules is not None and model.rules.spans_slices
   if across_slices and model.cfg.remat == 'full' and caches is None and not captured:
     return _with_late_backward(layers, x_BTD, *rest), None

@@ -24,7 +24,7 @@ from gpt_jax.optimizers import groups, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
-from gpt_jax.program import guard, row_lengths, step
+from gpt_jax.program import guard, row_lengths, statistics, step
 from gpt_jax.program.horizon import START, Horizon, make_horizon
 from gpt_jax.program.loss import make_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
@@ -54,6 +54,10 @@ class Program:
   # (params, batch, index of the batch) -> sums over the batch, without dropout; where
   # the objective has references, their parameters come fourth.
   evaluate: Callable[..., dict]
+  # Of logging.statistics; None: of nothing.
+  measurement: statistics.Measurement | None
+  # (state, batch of its last step) -> the sums that `measurement.finished` takes.
+  measure: Callable[[TrainState, Any], Any]
 
 
 def build_program(
@@ -117,7 +121,9 @@ def build_program(
     objective_for=objective_for,
     metrics=metrics,
     byte_lengths=byte_lengths,
+    vocab_limit=num_ids,
   )
+  measurement = statistics.make_measurement(config, model, objective, num_ids)
   return Program(
     config=config,
     model=model,
@@ -128,7 +134,8 @@ def build_program(
     metrics=metrics,
     loss=loss.name,
     frozen=train_step.frozen,
-    **_compiled(config, model, train_step, evaluate, reference_models),
+    measurement=measurement,
+    **_compiled(config, model, train_step, evaluate, measurement, reference_models),
   )
 
 
@@ -153,7 +160,7 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
   )
 
 
-def _compiled(config, model, train_step, evaluate, reference_models):
+def _compiled(config, model, train_step, evaluate, measurement, reference_models):
   """Returns the fields of a Program that jit and shardings make."""
   rules = model.rules
   init = functools.partial(
@@ -185,7 +192,17 @@ def _compiled(config, model, train_step, evaluate, reference_models):
       in_shardings=(shardings.params, batch_sharding, None, *references),
       out_shardings=replicated,
     ),
+    measure=jax.jit(
+      measurement or _measure_nothing,
+      in_shardings=(shardings, batch_sharding),
+      out_shardings=replicated,
+    ),
   )
+
+
+def _measure_nothing(state, batch):
+  del state, batch
+  return {}, {}
 
 
 def _frozen_names(config, params):

@@ -14,6 +14,7 @@ from gpt_jax.data import (
 )
 from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.model import activations, heads, positions
+from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
@@ -30,6 +31,7 @@ REGISTRIES = {
   'data.source': SOURCES,
   'eval.metrics': METRICS,
   'init.transform': init_rules.INIT_TRANSFORMS,
+  'logging.statistics': STATISTICS,
   'model.activation': activations.ACTIVATIONS,
   'model.position': positions.POSITIONS,
   'objective.head': heads.HEADS,

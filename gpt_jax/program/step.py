@@ -143,12 +143,23 @@ def accumulate(grad_fn, params, example, rng, count, constrain):
 
 
 def evaluate(
-  params, batch, index, references=None, *, loss, objective_for, metrics, byte_lengths
+  params,
+  batch,
+  index,
+  references=None,
+  *,
+  loss,
+  objective_for,
+  metrics,
+  byte_lengths,
+  vocab_limit,
 ):
   """Returns the sums over a batch of all metrics, float32 by name; `targets` too.
 
-  `objective_for`: the Objective for rows of so many tokens, which may not be those of
-  training.
+  Args:
+    objective_for: the Objective for rows of so many tokens, which may not be those of
+      training.
+    vocab_limit: logits over more ids than these are of ids that pad the vocabulary.
   """
   objective = objective_for(batch['tokens'].shape[1] - 1)
   # What an objective masks at random depends only on the batch's index in its set.
@@ -161,6 +172,8 @@ def evaluate(
       result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
   if metrics:
     outputs_BTC = outputs_of(objective, loss.forward(params, None, references), example)
+    if not objective.num_outputs:
+      outputs_BTC = outputs_BTC[..., :vocab_limit]
     targets = example.targets_BT, example.weights_BT
     result |= output_metrics.sums_of(metrics, outputs_BTC, *targets)
   return result

@@ -57,6 +57,13 @@ def evaluate(session, progress):
       files.write_json(path, evaluation.by_set(scores, step))
 
 
+def record_statistics(session, progress):
+  """Records `logging.statistics` of the model on the batch that it has just read."""
+  program = session.program
+  sums = jax.device_get(program.measure(progress.state, progress.batch))
+  session.track(progress.step, program.measurement.finished(sums))
+
+
 class Samples:
   """Appends what the model writes after each prompt to samples.md."""
 

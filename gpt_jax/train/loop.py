@@ -189,6 +189,9 @@ def default_hooks(session, saver):
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True),
   ]
+  if config.logging.statistics:
+    every = config.logging.statistics_every_steps
+    actions.append(hooks.Every(every, hooks.record_statistics, at_end=True))
   # A bidirectional model writes no text from left to right.
   writes_text = session.program.objective.writes_text
   if config.logging.sample_prompts and writes_text:
@@ -235,7 +238,7 @@ def _run_steps(session, progress, saver):
         step_metrics.add_compilation(made)
       if spike:
         return spike
-      progress.step = step + 1
+      progress.step, progress.batch = step + 1, batch
       step_metrics.hold(metrics)
       must_stop = session.signals.must_stop()
       saver.poll(session, progress)

@@ -70,6 +70,7 @@ class Progress:
   rollbacks: Rollbacks  # with the step, they say what it reads
   skips: SkipCounts
   events: list[dict]  # those of run.json, on every process
+  batch: Any = None  # that the last step has read, on the devices
   events_unsaved: bool = False  # whether run.json lacks some: its disk was full
 
 

@@ -5,6 +5,7 @@ A problem names field, value, expectation and the nearest valid name.
 
 import ast
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -17,18 +18,22 @@ from gpt_jax.config.schema import Config, DataConfig
 from gpt_jax.core.errors import Problem
 from gpt_jax.core.registry import nearest
 
+_ATOMS = (str, int, float, type(None))
 MAX_TEXT = 4096  # the longest path of Linux
 NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
 
 
 def plain(value, sequence: type = tuple) -> typing.Any:
   """Returns `value` of plain dicts, and of tuples or lists, all the way down."""
-  if dataclasses.is_dataclass(value) and not isinstance(value, type):
-    value = dataclasses.asdict(value)
+  if isinstance(value, _ATOMS):
+    return value
   if isinstance(value, (dict, ConfigDict)):
     return {key: plain(item, sequence) for key, item in value.items()}
   if isinstance(value, (list, tuple)):
     return sequence(plain(item, sequence) for item in value)
+  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: plain(getattr(value, name), sequence) for name in names}
   return value
 
 
@@ -75,7 +80,7 @@ def unknown(dotted, name, node, field=None):
 def fields_named(name):
   """Returns the dotted fields of a Config whose name or last part is `name`."""
   found = [name] if _annotation(Config, name) else []
-  for section in typing.get_type_hints(Config):
+  for section in type_hints(Config):
     found += [f'{section}.{name}'] * (name in _hints(Config, [section]))
   return found
 
@@ -97,7 +102,13 @@ def _hints(cls, parents):
   """Returns `{field: type}` of the section below `cls` that `parents` lead to."""
   for part in parents:
     cls = _hints(cls, ()).get(part)
-  return typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+  return type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+
+
+@functools.cache  # a sweep resolves thousands of configs
+def type_hints(cls):
+  """Returns `{field: type}` of a dataclass; not to be changed."""
+  return typing.get_type_hints(cls)
 
 
 def _parse(text, annotation, limits):
@@ -132,6 +143,7 @@ def _literal(text):
     return text
 
 
+@functools.cache
 def _alternatives(annotation):
   """Returns the plain classes a value may have: `int | None` -> (int, NoneType)."""
   if isinstance(annotation, types.UnionType):
@@ -143,7 +155,7 @@ def _alternatives(annotation):
 
 def build(cls, values, prefix, problems):
   """Returns dataclass `cls` of nested dicts, None where fields lack; adds problems."""
-  hints = typing.get_type_hints(cls)
+  hints = type_hints(cls)
   for name in values:
     if name not in hints:
       problems.append(unknown(f'{prefix}{name}', name, hints))

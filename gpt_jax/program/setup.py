@@ -94,12 +94,15 @@ def read_config(workdir):
   return resolve(saved, must_import=False)
 
 
-def check_plan(config):
-  """Raises ConfigError where steps, schedule or objective cannot run; reads no data."""
+def check_plan(config, planned=None):
+  """Raises ConfigError where steps, schedule or objective cannot run; reads no data.
+
+  `planned`: {workdir: Config} of runs that will be there before this one.
+  """
   length = horizon.make_horizon(config.train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   row_lengths.check_positions(config)
-  row_lengths.check_references(config, read_reference_configs(config))
+  row_lengths.check_references(config, read_reference_configs(config, planned))
   objective = objectives.describe(config)
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
@@ -154,12 +157,15 @@ def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   )
 
 
-def read_reference_configs(config):
-  """Returns the Configs of the runs that the objective reads as references, by name."""
+def read_reference_configs(config, planned=None):
+  """Returns the Configs of the runs that the objective reads as references, by name.
+
+  `planned`: as in `check_plan`.
+  """
   found = {}
   for name, path in objectives.describe(config).references.items():
     with named_reference(name, path):
-      found[name] = read_config(path)
+      found[name] = (planned or {}).get(str(path)) or read_config(path)
   return found
 
 

@@ -17,7 +17,19 @@ ROW = 'row'
 
 
 def vary(field, *values):
-  """Returns the axis of one `field` over `values`."""
+  """Returns the axis of one `field` over `values`.
+
+  Raises ConfigError where there are none, or one that cannot name a point: results are
+  looked up by it.
+  """
+  if not isinstance(field, str):
+    raise ConfigError(
+      f'vary({field!r}, ...): expected the name of a config field first.'
+    )
+  if not values:
+    raise ConfigError(f'vary({field!r}): has no values; expected at least one.')
+  for value in values:
+    _require_hashable(field, value)
   return tuple({field: value} for value in values)
 
 
@@ -70,6 +82,20 @@ def chain(*sweeps):
 def only(sweep, where=None):
   """Returns the settings of `sweep` for which the predicate `where` is true."""
   return tuple(one for one in sweep if where is None or where(one))
+
+
+def _require_hashable(field, value):
+  try:
+    hash(value)
+  except TypeError:
+    kind = type(value).__name__
+    way_out = f'give each a row of its own: rows={{"NAME": {{"{field}": ...}}}}'
+    if isinstance(value, (list, set)):
+      way_out = 'give tuples'
+    raise ConfigError(
+      f'vary({field!r}): {value!r} is a {kind}, and an axis needs values that can be'
+      f' compared and looked up (hashable); {way_out}.'
+    ) from None
 
 
 def _merged(parts):

@@ -1,19 +1,18 @@
 """From an experiment file to its points: each a config, a name and a workdir."""
 
+import contextlib
 import dataclasses
+import fnmatch
+import io
 import pathlib
-import re
-import runpy
 from collections.abc import Mapping
 from typing import Any
 
-from gpt_jax.config import files, load
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.core.registry import choose
-from gpt_jax.program import setup
-from gpt_jax.sweeps.algebra import ROW, product, rows, seeds
-from gpt_jax.sweeps.experiment import Experiment, FromRow
+from gpt_jax.core.registry import choose, nearest
+from gpt_jax.sweeps import expansion, loading, validation
+from gpt_jax.sweeps.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Point:
   workdir: pathlib.Path
   row: str
   axes: Mapping[str, Any]  # config field -> value, seed included
-  overrides: Mapping[str, Any]  # all those over the base config
+  overrides: Mapping[str, Any]  # those that the experiment states over its base
   config: Config
   needs: tuple[str, ...] = ()  # names of points that have to be done before
 
@@ -37,7 +36,9 @@ class Study:
   experiment: Experiment
   size: str
   folder: pathlib.Path  # points are folders in it
-  points: tuple[Point, ...]
+  points: tuple[Point, ...]  # those that others need come before them
+  duplicates: tuple[tuple[str, str], ...] = ()  # (name left out, the same config's)
+  notes: tuple[str, ...] = ()  # what configs say while they are resolved
 
   @property
   def name(self):
@@ -48,72 +49,71 @@ def open_study(path, size='quick', workdir=None):
   """Returns the Study of an experiment file, its points expanded and validated.
 
   `workdir`: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT, the tokens that
-  they share in WORKDIR/NAME/cache.
+  they share in WORKDIR/NAME/cache. Raises one ConfigError with all problems of the file
+  and of its points, each with its line.
   """
-  path = pathlib.Path(path)
-  experiment = load_experiment(path)
+  source, experiment = loading.load(path)
+  validation.require_valid(source, experiment)
   choose(experiment.sizes, size, '--size')
-  folder = pathlib.Path(workdir or 'runs').absolute() / path.stem / size
-  points = expand(experiment, size, folder)
-  return Study(path, experiment, size, folder, points)
-
-
-def load_experiment(path):
-  """Returns the Experiment of a file; ConfigError names file and line of a mistake."""
-  module = runpy.run_path(str(path))
-  return module['get_experiment']()
+  folder = pathlib.Path(workdir or 'runs').absolute() / source.path.stem / size
+  with contextlib.redirect_stderr(io.StringIO()) as said:
+    found = expansion.expand(experiment, size, folder)
+  source.require_none(found.mistakes)
+  points, notes = _points(found, folder), tuple(said.getvalue().splitlines())
+  return Study(source.path, experiment, size, folder, points, found.duplicates, notes)
 
 
 def expand(experiment, size, folder):
-  """Returns the points of `experiment` at `size`, without duplicates."""
-  chosen = experiment.sizes[size]
-  sweep = product(chosen.sweep, seeds(*chosen.seeds))
-  if not any(ROW in settings for settings in sweep):
-    sweep = product(rows(*(chosen.only_rows or experiment.rows)), sweep)
-  base = files.load_file(experiment.base)
-  # Beside the points: those of one text tokenize it once.
-  cache = str(folder.parent / 'cache')
-  shared = {} if base.data.cache_dir else {'data.cache_dir': cache}
-  found = {}
-  for settings in sweep:
-    row = settings[ROW]
-    axes = {field: value for field, value in settings.items() if field != ROW}
-    overrides = {
-      **experiment.overrides,
-      **chosen.overrides,
-      **experiment.rows[row],
-      **chosen.rows.get(row, {}),
-      **axes,
-    }
-    needs = []
-    for field, value in overrides.items():
-      if isinstance(value, FromRow):
-        needs.append(point_name(value.row, axes))
-        overrides[field] = str(folder / needs[-1])
-    name = point_name(row, axes)
-    config = setup.resolve(base, shared | overrides)
-    key = repr(sorted(load.to_dict(config).items()))
-    point = Point(name, folder / name, row, axes, overrides, config, tuple(needs))
-    found.setdefault(key, point)
-  return tuple(found.values())
+  """Returns the points of an Experiment, without a file to name lines of."""
+  found = expansion.expand(experiment, size, folder)
+  if found.mistakes:
+    raise ConfigError('\n'.join(mistake.text for mistake in found.mistakes))
+  return _points(found, folder)
 
 
-def point_name(row, axes):
-  """Returns the name of a point's folder: its row and its values on the axes."""
-  parts = [_slug(row)]
-  for field, value in axes.items():
-    shown = f'{value:g}' if isinstance(value, float) else str(value)
-    parts.append(f'{field.rpartition(".")[2]}={_slug(shown)}')
-  return ','.join(parts)
+def _points(found, folder):
+  return tuple(
+    Point(
+      name=one.name,
+      workdir=folder / one.name,
+      row=one.row,
+      axes=one.axes,
+      overrides=one.overrides,
+      config=one.config,
+      needs=one.needs,
+    )
+    for one in found.entries
+  )
 
 
-def _slug(text):
-  return re.sub(r'[^A-Za-z0-9.+-]+', '_', text).strip('_')
+def select(study, only):
+  """Returns the points of `study` whose row or name matches one of the patterns `only`.
 
-
-def require_rows(experiment):
-  """Raises ConfigError where a size names a row that the experiment lacks."""
-  for name, size in experiment.sizes.items():
-    for row in (*size.rows, *size.only_rows):
-      if row not in experiment.rows:
-        raise ConfigError(f'sizes[{name!r}]: no row {row!r}.')
+  With those that they need; all points where `only` is empty. Raises ConfigError for a
+  pattern that matches nothing.
+  """
+  if not only:
+    return study.points
+  by_name = {point.name: point for point in study.points}
+  wanted = set()
+  for pattern in only:
+    found = [
+      point.name
+      for point in study.points
+      if fnmatch.fnmatchcase(point.row, pattern)
+      or fnmatch.fnmatchcase(point.name, pattern)
+    ]
+    if not found:
+      known = list(dict.fromkeys(point.row for point in study.points))
+      hint = nearest(pattern, known)
+      raise ConfigError(
+        f'--only={pattern}: no row or point of {study.path} at --size={study.size} is'
+        f' called so; rows: {", ".join(known)}'
+        + (f'; did you mean {hint!r}?' if hint else '.')
+      )
+    wanted.update(found)
+  # Needed ones stand before those that need them.
+  for point in reversed(study.points):
+    if point.name in wanted:
+      wanted.update(by_name[name].name for name in point.needs)
+  return tuple(point for point in study.points if point.name in wanted)

@@ -14,6 +14,7 @@ from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.core.registry import nearest
 from gpt_jax.sweeps import costs
 from gpt_jax.sweeps.points import Point, Study
+from gpt_jax.sweeps.states import is_done
 from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
@@ -295,16 +296,6 @@ def value_of(point, field):
       )
     value = getattr(value, name)
   return value
-
-
-def is_done(point):
-  """Returns whether a point's run has come to its end."""
-  # eval.json of the last step: loop.train writes it before the last checkpoint.
-  workdir = Workdir(point.workdir)
-  if not workdir.eval.exists() or not workdir.checkpoints.is_dir():
-    return False
-  saved = files.read_json(workdir.eval)
-  return saved.get('step') == point.config.train.steps
 
 
 def _finished(study):

@@ -49,7 +49,7 @@ def held(workdir, report=None):
   standard error). Raises StorageError naming the process that writes there now.
   """
   path = pathlib.Path(workdir) / FILE
-  me = _this_process()
+  me = this_process()
   previous = _acquire(path, me)
   if previous:
     (report or _print)(
@@ -70,7 +70,7 @@ def owner(workdir):
 
 def require_unlocked(workdir):
   """Raises StorageError naming the process that writes in `workdir`, if it may live."""
-  path, me = pathlib.Path(workdir) / FILE, _this_process()
+  path, me = pathlib.Path(workdir) / FILE, this_process()
   other = _read(path)
   if (other is None and path.exists()) or (other and not other.has_ended(me)):
     raise _refusal(path, other, me)
@@ -142,7 +142,8 @@ def _read(path):
     return None
 
 
-def _this_process():
+def this_process():
+  """Returns the Owner that this process would be."""
   pid = os.getpid()
   since = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   return Owner(

@@ -8,6 +8,7 @@ samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
 lock.json      who is training here now
 postmortem.json  how a run ended that diverged
+failure.json   why a point of a sweep failed
 """
 
 import contextlib
@@ -31,6 +32,7 @@ class Workdir:
     self.run = self.path / 'run.json'
     self.metrics = self.path / 'metrics.jsonl'
     self.postmortem = self.path / 'postmortem.json'
+    self.failure = self.path / 'failure.json'
     self.eval = self.path / 'eval.json'
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'

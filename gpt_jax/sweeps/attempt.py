@@ -1,0 +1,101 @@
+"""One point, trained in this process; whatever stops it is an outcome, not an end."""
+
+import contextlib
+import dataclasses
+import os
+import sys
+import time
+import traceback
+
+from gpt_jax.core.errors import Interrupted, StorageError, UserError
+from gpt_jax.sweeps import states
+from gpt_jax.train import loop
+from gpt_jax.workdir.paths import Workdir
+
+LOG = 'sweep.log'
+BUG = 1  # exit code
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of an attempt."""
+
+  kind: str  # done, failed, or running: by another process
+  why: str = ''
+  exit_code: int = 0
+
+
+def attempt(point):
+  """Returns the Outcome of training `point`; its output goes to WORKDIR/logs/sweep.log.
+
+  Raises Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
+  """
+  # Another process may have taken or finished it since the sweep looked.
+  if states.is_done(point):
+    return Outcome(states.DONE)
+  if owner := states.living_owner(point.workdir):
+    return Outcome(states.RUNNING, str(owner))
+  try:
+    with output_to(Workdir(point.workdir).logs / LOG):
+      loop.train(point.config, point.workdir)
+  except (Interrupted, KeyboardInterrupt, SystemExit):
+    raise
+  except BaseException as error:  # any: the others have to run
+    if isinstance(error, StorageError):
+      if owner := states.living_owner(point.workdir):
+        return Outcome(states.RUNNING, str(owner))
+    return failed(point, first_line(error), getattr(error, 'exit_code', BUG), error)
+  states.clear_failure(point)
+  return Outcome(states.DONE)
+
+
+def failed(point, why, exit_code, error=None):
+  """Returns the Outcome of a failure, once it is recorded in the workdir."""
+  text = ''
+  if error is not None:
+    is_bug = not isinstance(error, UserError)
+    text = ''.join(traceback.format_exception(error)) if is_bug else str(error)
+    with contextlib.suppress(OSError):
+      with open(Workdir(point.workdir).logs / LOG, 'a', encoding='utf-8') as file:
+        file.write(f'{text}\n')
+  states.write_failure(point, why, exit_code, text, time.time())
+  return Outcome(states.FAILED, why, exit_code)
+
+
+def first_line(error):
+  """Returns what `error` says, in one line."""
+  text = next((line for line in str(error).splitlines() if line.strip()), '')
+  if isinstance(error, UserError):
+    return text.strip()
+  return f'{type(error).__name__}: {text.strip()}'.rstrip(': ')
+
+
+@contextlib.contextmanager
+def output_to(path):
+  """Sends what this process and its libraries print to the end of file `path`."""
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, 'a', encoding='utf-8', buffering=1)
+  except OSError:  # `loop.train` says why nothing can be written there
+    yield
+    return
+  # File descriptors as well: XLA and TensorStore do not print by Python.
+  _flush()
+  kept = {fd: os.dup(fd) for fd in (1, 2)}
+  try:
+    for fd in kept:
+      os.dup2(file.fileno(), fd)
+    with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+      yield
+  finally:
+    _flush()
+    for fd, copy in kept.items():
+      os.dup2(copy, fd)
+      os.close(copy)
+    file.close()
+
+
+def _flush():
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError):
+      stream.flush()

@@ -1,0 +1,115 @@
+"""What the workdirs of a study say against a start: changed points, a renamed file.
+
+All of it is told before anything runs, with the ways out; nothing is ever deleted.
+"""
+
+import datetime
+import pathlib
+import shlex
+
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.sweeps import states
+from gpt_jax.workdir import files
+
+MAX_LISTED = 8
+
+
+def require_ready(study, points, rerun_changed=False):
+  """Returns notes of what was moved, once nothing stands against running `points`.
+
+  Args:
+    rerun_changed: move the workdirs of changed points, and of those that need them, to
+      a folder of their own, so that they run again.
+  Raises StorageError for a folder that cannot be written, CheckpointError for points
+  whose config has changed since they ran, ConfigError for a renamed experiment file.
+  """
+  files.check_writable_early(study.folder)
+  require_not_renamed(study)
+  changed = {}
+  for point in points:
+    state = states.look(point)
+    if state.changes:
+      changed[point] = state
+  if not changed:
+    return []
+  running = [point for point, state in changed.items() if state.kind == states.RUNNING]
+  if rerun_changed and not running:
+    return [_move_away(study, points, list(changed))]
+  raise CheckpointError(_describe(study, points, changed, running))
+
+
+def _describe(study, points, changed, running):
+  groups = {}
+  for point, state in changed.items():
+    for field, saved, now in state.changes:
+      groups.setdefault((field, repr(saved), repr(now)), []).append(point.name)
+  num_there = sum(states.look(point).kind != states.MISSING for point in points)
+  lines = [
+    f'{study.path}: {len(changed)} of {len(points)} points of --size={study.size} have'
+    f' run with another config than the file states now ({num_there} are there):'
+  ]
+  for (field, saved, now), names in list(groups.items())[: 2 * MAX_LISTED]:
+    lines.append(f'  {field}: {saved} -> {now} ({_listed(names)})')
+  if len(groups) > 2 * MAX_LISTED:
+    lines.append(f'  and {len(groups) - 2 * MAX_LISTED} more differences')
+  if running:
+    names = _listed([point.name for point in running])
+    lines.append(f'Of these a process is at work in {names}.')
+  folder = shlex.quote(str(study.folder))
+  lines += [
+    'Nothing was started. The ways out:',
+    '  restore the old values, and the points go on;',
+    '  --rerun_changed: they run again, their workdirs are moved to a dated folder;',
+    f'  mv {folder} ELSEWHERE, or another --workdir: all points run again.',
+  ]
+  return '\n'.join(lines)
+
+
+def _listed(names):
+  shown = ', '.join(names[:2])
+  return shown if len(names) <= 2 else f'{len(names)} points, such as {names[0]}'
+
+
+def _move_away(study, points, changed):
+  """Moves the workdirs of `changed`, and of what needs them; returns a note."""
+  names = {point.name for point in changed}
+  for point in points:  # needed ones come first
+    if names.intersection(point.needs):
+      names.add(point.name)
+  now = datetime.datetime.now().strftime('%Y-%m-%d-%H%M%S')
+  place = study.folder / f'before-{now}'
+  files.check_writable(place)
+  moved = []
+  for point in points:
+    if point.name in names and point.workdir.exists():
+      point.workdir.rename(place / point.name)
+      moved.append(point.name)
+  files.sync_folder(study.folder)
+  return f'{len(moved)} points have changed; their old workdirs are in {place}'
+
+
+def require_not_renamed(study):
+  """Raises ConfigError where the points lie under the name of a file that is gone."""
+  if study.folder.exists():
+    return
+  runs = study.folder.parent.parent
+  for other in sorted(pathlib.Path(runs).glob(f'*/{study.size}')):
+    name = other.parent.name
+    if study.path.with_name(f'{name}.py').exists():
+      continue
+    found = [
+      point.name for point in study.points if _is_same(point, other / point.name)
+    ]
+    if found:
+      old, new = shlex.quote(str(other.parent)), shlex.quote(str(study.folder.parent))
+      raise ConfigError(
+        f'{study.path}: {len(found)} of its {len(study.points)} points are in {other},'
+        f' run by {study.path.with_name(f"{name}.py")}, which is gone. Was the file'
+        f' renamed? Then move its runs along:\n  mv {old} {new}\nTo run them again:'
+        f'\n  mkdir -p {shlex.quote(str(study.folder))}'
+      )
+
+
+def _is_same(point, workdir):
+  saved = states.read_saved_config(workdir)
+  return bool(saved) and not states.changed_fields(point, saved)

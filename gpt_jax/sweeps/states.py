@@ -1,0 +1,160 @@
+"""How far the points of a study are, read from their workdirs and nothing else."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any
+
+from gpt_jax.config import load, options
+from gpt_jax.config.diff import diff
+from gpt_jax.config.migrate import read_saved
+from gpt_jax.core.errors import StorageError
+from gpt_jax.program.horizon import make_horizon
+from gpt_jax.train import resume
+from gpt_jax.workdir import files, lock
+from gpt_jax.workdir.paths import Workdir
+
+DONE, RUNNING, FAILED, CHANGED = 'done', 'running', 'failed', 'changed'
+STARTED, MISSING = 'started', 'missing'
+KINDS = (DONE, RUNNING, FAILED, CHANGED, STARTED, MISSING)
+
+# A run that goes on may have other values there; results with other ones are not of
+# the same experiment: another length, other scores, other parameters to start from.
+_OF_RESULTS = (
+  'train.steps', 'train.tokens', 'eval.sets', 'eval.metrics', 'eval.max_batches',
+  'init_from', 'init',
+)  # fmt: skip
+FREE_FIELDS = tuple(
+  {*resume.CHANGEABLE_FIELDS, 'eval.every_steps', 'eval.batch_size'}
+  - {*_OF_RESULTS, 'eval'}
+)
+"""Fields (or sections) that change no result of a point."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+  """How far a point is."""
+
+  kind: str  # one of KINDS; started: stopped or killed, to be continued
+  why: str = ''  # failed: the first line of the reason; running: by whom
+  changes: tuple[tuple[str, Any, Any], ...] = ()  # changed: (field, saved, now)
+
+
+def look(point):
+  """Returns the State of `point`."""
+  workdir = pathlib.Path(point.workdir)
+  saved = _read_json(workdir / 'config.json')
+  changes = changed_fields(point, saved) if saved else []
+  owner = living_owner(workdir)
+  if owner:
+    return State(RUNNING, str(owner), tuple(changes))
+  if changes:
+    return State(CHANGED, changes=tuple(changes))
+  if saved and _is_finished(point.config, workdir):
+    return State(DONE)
+  failure = _read_json(workdir / 'failure.json')
+  if failure:
+    return State(FAILED, failure.get('why', ''))
+  return State(STARTED if saved else MISSING)
+
+
+def is_done(point):
+  """Returns whether a point's run, with its present config, has come to its end."""
+  workdir = pathlib.Path(point.workdir)
+  if not _is_finished(point.config, workdir):
+    return False
+  saved = _read_json(workdir / 'config.json')
+  return bool(saved) and not changed_fields(point, saved)
+
+
+def total_steps(config):
+  """Returns the steps of a run, also of one whose length is given in tokens."""
+  return make_horizon(config.train, config.data.seq_len).total_steps
+
+
+def read_saved_config(workdir):
+  """Returns the config.json of a workdir as nested dicts, or None."""
+  return _read_json(pathlib.Path(workdir) / 'config.json')
+
+
+def _is_finished(config, workdir):
+  steps = total_steps(config)
+  # A step has its name once it is complete (a rename), and the last one is kept.
+  if not os.path.isdir(workdir / 'checkpoints' / str(steps)):
+    return False
+  # Written before the last checkpoint, but an unwritable one stops no run.
+  return (
+    not config.eval.sets
+    or (_read_json(workdir / 'eval.json') or {}).get('step') == steps
+  )
+
+
+def changed_fields(point, saved):
+  """Returns [(field, saved, now)] in which config.json is another point's."""
+  now = load.to_dict(point.config)
+  saved_rows = saved.get('model', {}).get('vocab_size')
+  if now['model']['vocab_size'] is None:  # filled in when the tokenizer is open
+    now['model']['vocab_size'] = saved_rows
+  if saved == now:
+    return []
+  saved = read_saved(saved, point.workdir)
+  options.fill_absent(saved, point.config)
+  found = diff(saved, now)
+  return [one for one in found if not _is_free(*one) and not _is_moved(point, *one)]
+
+
+def _is_free(field, saved, now):
+  return any(field == free or field.startswith(f'{free}.') for free in FREE_FIELDS)
+
+
+def _is_moved(point, field, saved, now):
+  """Returns whether a field names the same point in a folder that was moved."""
+  both = isinstance(saved, str) and isinstance(now, str)
+  return both and any(
+    os.path.basename(saved) == os.path.basename(now) == name for name in point.needs
+  )
+
+
+def living_owner(workdir):
+  """Returns the lock.Owner that trains there, None when none does or it has ended."""
+  owner = lock.owner(workdir)
+  if owner is None or owner.has_ended(_me()):
+    return None
+  return owner
+
+
+@functools.cache
+def _me():
+  return lock.this_process()
+
+
+def _read_json(path):
+  """Returns the dict in a JSON file; None where there is none, or none to be read."""
+  try:
+    with open(path, encoding='utf-8') as file:
+      value = json.load(file)
+  except (OSError, ValueError):
+    return None
+  return value if isinstance(value, dict) else None
+
+
+def write_failure(point, why, exit_code, text='', time=0.0):
+  """Records why a point failed, for `status` and the next start."""
+  workdir = Workdir(point.workdir)
+  record = dict(why=why, exit_code=exit_code, text=text, time=time)
+  try:
+    workdir.path.mkdir(parents=True, exist_ok=True)
+    files.write_json(workdir.failure, record)
+  except (OSError, StorageError):
+    pass  # the sweep says it as well
+
+
+def read_failure(point):
+  """Returns the record of `write_failure`, or None."""
+  return _read_json(Workdir(point.workdir).failure)
+
+
+def clear_failure(point):
+  Workdir(point.workdir).failure.unlink(missing_ok=True)

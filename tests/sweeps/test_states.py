@@ -1,0 +1,68 @@
+"""How far a point is, by its workdir alone."""
+
+import json
+
+import pytest
+
+from gpt_jax.sweeps import states
+from gpt_jax.workdir import lock
+from gpt_jax.workdir.paths import Workdir
+from tests.sweeps import studies
+from tests.sweeps.test_runner import finish
+
+
+@pytest.fixture
+def point(tmp_path):
+  (point,) = studies.study(tmp_path).points
+  return point
+
+
+def test_a_run_counts_as_done_with_its_last_save_and_scores(point):
+  assert states.look(point).kind == states.MISSING
+  finish(point.config, point.workdir)
+  workdir = Workdir(point.workdir)
+  assert states.look(point).kind == states.DONE
+  (workdir.checkpoints / '4').rename(workdir.checkpoints / '2')
+  assert states.look(point).kind == states.STARTED
+  (workdir.checkpoints / '2').rename(workdir.checkpoints / '4')
+  for text in (json.dumps({'step': 2}), 'damaged', '[]'):
+    workdir.eval.write_text(text)
+    assert states.look(point).kind == states.STARTED
+  workdir.eval.unlink()
+  assert not states.is_done(point)
+
+
+def test_who_is_at_work_is_named(point):
+  point.workdir.mkdir(parents=True)
+  with lock.held(point.workdir):
+    state = states.look(point)
+  assert state.kind == states.RUNNING and 'process' in state.why
+
+
+def test_the_length_of_a_run_may_be_given_in_tokens(tmp_path):
+  study = studies.study(
+    tmp_path, rows="{'a': {'train.steps': None, 'train.tokens': 300}}"
+  )
+  (point,) = study.points
+  assert states.total_steps(point.config) == 3  # of 8 x 16 tokens
+  finish(point.config, point.workdir)
+  assert states.is_done(point)
+
+
+def test_a_run_without_evaluation_is_done_with_its_last_save(tmp_path):
+  rows = "{'a': {'eval.sets': {}, 'checkpoint.keep_best': 0}}"
+  (point,) = studies.study(tmp_path, rows=rows).points
+  finish(point.config, point.workdir)
+  Workdir(point.workdir).eval.unlink()
+  assert states.is_done(point)
+
+
+def test_the_rows_of_the_vocabulary_are_no_change(point):
+  finish(point.config, point.workdir)
+  workdir = Workdir(point.workdir)
+  saved = json.loads(workdir.config.read_text())
+  saved['model']['vocab_size'] = 17  # filled in by the run
+  workdir.write_config(saved)
+  assert states.is_done(point)
+  saved['model']['d_model'] = 8
+  assert states.changed_fields(point, saved) == [('model.d_model', 8, 32)]

@@ -1,0 +1,60 @@
+"""What an experiment says that cannot be is told before any run, with its line."""
+
+import pytest
+
+from gpt_jax.core.errors import ConfigError
+from tests.sweeps import studies
+
+CLAIM = (
+  "Claim('c', 'text', 'source', kind='{kind}', evidence='{evidence}',"
+  " statistics='mean', rule={rule}{more})"
+)
+
+PAPR = ", sizes=('papr',)"
+
+
+def claim(kind='floor', evidence='C', rule='len', more=''):
+  return CLAIM.format(kind=kind, evidence=evidence, rule=rule, more=more)
+
+
+@pytest.mark.parametrize(
+  'more, told',
+  [
+    (f'claims=({claim()}, {claim()})', "two are called 'c'"),
+    (f'claims=({claim(kind="odering")},)', "did you mean 'ordering'"),
+    (f'claims=({claim(evidence="Q")},)', 'read in the source itself'),
+    (f'claims=({claim(rule="3")},)', 'expected a function'),
+    (f'claims=({claim(more=PAPR)},)', "no size 'papr'"),
+    (f'claims=({claim()})', 'a tuple of one ends in a comma'),
+    ("figures=(Figure('f', 'x'), Figure('f', 'y'))", "two are called 'f'"),
+    ("compare_to='aa'", "no row 'aa'; did you mean 'a'"),
+    ("columns={'x': 3}", 'a metric or a function'),
+    ("search={'seed': Range(2, 1)}", 'low < high'),
+  ],
+)
+def test_what_cannot_be_is_told_with_its_line(tmp_path, more, told):
+  with pytest.raises(ConfigError, match=told) as caught:
+    studies.study(tmp_path, more=f'\n    {more},')
+  assert 'study.py:14: ' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'parts, told',
+  [
+    (dict(rows='{}'), 'rows: has none'),
+    (dict(rows="{'a': 3}"), 'a dict of overrides'),
+    (dict(seeds='3'), 'seeds=3'),
+    (dict(sweep='()'), 'no points'),
+    (dict(sweep='seeds(0, 1)'), 'vary seed'),
+    (dict(sweep="rows('b')"), "no row 'b'"),
+  ],
+)
+def test_a_size_that_makes_no_points_is_told(tmp_path, parts, told):
+  with pytest.raises(ConfigError, match=told):
+    studies.study(tmp_path, **parts)
+
+
+def test_all_mistakes_are_told_together(tmp_path):
+  more = f"\n    compare_to='b', claims=({claim(kind='x')}, {claim()}),"
+  with pytest.raises(ConfigError, match='3 problems, nothing started'):
+    studies.study(tmp_path, more=more)

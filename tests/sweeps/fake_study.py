@@ -58,7 +58,7 @@ def finish(point, evaluation, *, start=0.0, seconds=60.0, commit='c0ffee' * 6 + 
   `start` seconds after BEGIN and takes `seconds`.
   """
   workdir = Workdir(point.workdir)
-  workdir.checkpoints.mkdir(parents=True, exist_ok=True)
+  (workdir.checkpoints / str(STEPS)).mkdir(parents=True, exist_ok=True)
   config = load.to_dict(point.config)
   config['model']['vocab_size'] = VOCAB_SIZE  # a run fills it in, by its tokenizer
   _write(workdir.config, config)

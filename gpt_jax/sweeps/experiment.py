@@ -54,10 +54,16 @@ class Claim:
   source: str  # publication with table, figure or section; or how it was computed
   kind: str  # one of KINDS
   evidence: str  # one of EVIDENCE
-  statistics: str  # such as 'mean over 3 seeds, tolerance 0.02 nats'
-  rule: Callable[[Any], Outcome]  # of results.Results; see rules.py
+  # Such as 'mean over 3 seeds, tolerance 0.02 nats'; '': what the rule says of itself.
+  statistics: str = ''
+  rule: Any = None  # Callable[[results.Results], Outcome]; rules.py has the usual ones
   version: int = 1  # to be raised with every change of the rule after a result
   sizes: tuple[str, ...] = ()  # those it is about; (): all
+
+  def __post_init__(self):
+    if not self.statistics:
+      words = getattr(self.rule, 'statistics', '')
+      object.__setattr__(self, 'statistics', words)
 
 
 @dataclasses.dataclass(frozen=True)

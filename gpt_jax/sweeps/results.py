@@ -7,6 +7,7 @@ results.best_over('optimizer.learning_rate').where(row='ours').by_seed('test/los
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Result:
       return clock, values
     raise ConfigError(f'curve: x={x!r}; expected one of step, tokens, seconds.')
 
-  def value(self, metric):
+  def value(self, metric) -> Any:
     """Returns the final value of a metric name, or `metric(self)` of a function.
 
     Names are those of eval.json and metrics.jsonl, and those of `costs.COSTS`.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -70,4 +71,5 @@ def paired_p(first, second, alternative='two-sided', margin=0.0):
     shift = float(np.round(differences[0] / (scale or 1.0), 12))
     is_so = {'two-sided': shift != 0, 'less': shift < 0, 'greater': shift > 0}
     return 0.0 if is_so[alternative] else 1.0
-  return float(stats.ttest_1samp(differences, 0.0, alternative=alternative).pvalue)
+  found: Any = stats.ttest_1samp(differences, 0.0, alternative=alternative)
+  return float(found.pvalue)

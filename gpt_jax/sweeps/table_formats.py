@@ -130,23 +130,26 @@ def latex(table, caption='', label=''):
   return '\n'.join(lines) + '\n'
 
 
-_ESCAPED = {
-  '\\': r'\textbackslash{}',
-  '{': r'\{',
-  '}': r'\}',
-  '~': r'\textasciitilde{}',
-  '^': r'\textasciicircum{}',
-  '<': r'\textless{}',
-  '>': r'\textgreater{}',
-  '±': r'$\pm$',
-  '–': '--',
-  '−': '$-$',
-} | {char: f'\\{char}' for char in '&%$#_'}
+_ESCAPED = str.maketrans(
+  {
+    '\\': r'\textbackslash{}',
+    '{': r'\{',
+    '}': r'\}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    '±': r'$\pm$',
+    '–': '--',
+    '−': '$-$',
+  }
+  | {char: f'\\{char}' for char in '&%$#_'}
+)
 
 
 def escape(text):
   """Returns `text` as LaTeX shows it."""
-  return ''.join(_ESCAPED.get(char, char) for char in text)
+  return text.translate(_ESCAPED)
 
 
 def summary_text(summary, digits):

@@ -9,6 +9,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import rule_text
 from gpt_jax.sweeps.experiment import Claim, Outcome
 from gpt_jax.sweeps.results import NotEnoughData
+from gpt_jax.sweeps.rules import Rule
 
 REPRODUCED = 'reproduced'
 NOT_REPRODUCED = 'not reproduced'
@@ -82,8 +83,15 @@ def _judge(claim, study, results):
     note=note,
     points=_in_order(study, results.reads.used),
     missing=_in_order(study, results.reads.missing),
-    rule='report_only ' * (claim.kind == 'report_only') + rule_text.text_of(claim.rule),
+    rule=_text(claim, study.experiment),
   )
+
+
+def _text(claim, experiment):
+  text = rule_text.text_of(claim.rule)
+  if isinstance(claim.rule, Rule):  # by default it is about these
+    text += f'\nmetric = {experiment.metric}, higher = {experiment.higher_is_better}'
+  return f'report_only\n{text}' if claim.kind == 'report_only' else text
 
 
 def _say_missing(names):

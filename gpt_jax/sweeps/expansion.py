@@ -52,12 +52,13 @@ class Expansion:
 
 def expand(experiment, size, folder):
   """Returns the Expansion of a valid `experiment`; `folder` holds its points."""
+  spec = experiment.sizes[size].base or experiment.base
   try:
-    base = files.load_file(experiment.base).to_dict()
+    base = files.load_file(spec).to_dict()
     settings = _settings(experiment, size)
   except ConfigError as error:
-    text = str(error).removeprefix('--config=').removeprefix(f'{experiment.base}: ')
-    return Expansion((), (), [Mistake(f'base={experiment.base!r}: {text}', ('base',))])
+    text = str(error).removeprefix('--config=').removeprefix(f'{spec}: ')
+    return Expansion((), (), [Mistake(f'base={spec!r}: {text}', ('base',))])
   return _Expander(experiment, size, folder, base, settings).run()
 
 

@@ -117,6 +117,7 @@ class Size:
   )  # row -> overrides at this size
   sweep: tuple[Mapping[str, Any], ...] = ({},)  # of algebra.py
   only_rows: tuple[str, ...] = ()  # (): all
+  base: str = ''  # instead of the experiment's
 
 
 @dataclasses.dataclass(frozen=True)

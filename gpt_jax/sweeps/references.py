@@ -1,0 +1,40 @@
+"""Reference levels that are computed: what n-gram tables reach on a study's text."""
+
+import functools
+
+from gpt_jax.evaluation import baselines
+from gpt_jax.program import setup
+from gpt_jax.sweeps.results import NotEnoughData
+from gpt_jax.train import score_run
+
+
+def ngram(order, set_name='validation', row=None):
+  """Returns a function of Results: nats a token of an n-gram model; order 0: uniform.
+
+  It learns from the training tokens and is scored on the eval set that the first
+  finished point was, of `row` where one is named: modified Kneser-Ney, as `gpt-jax
+  eval --baselines` has it.
+  """
+
+  def level(results):
+    done = list(results.where(row=row))
+    if not done:
+      raise NotEnoughData('no finished run, whose text an n-gram table could learn.')
+    return _nats(done[0].point.workdir, set_name, max(order, 1))[order]
+
+  return level
+
+
+@functools.cache
+def _nats(workdir, set_name, max_order):
+  """Returns the nats a token of orders 0 to `max_order` on a run's eval set."""
+  config = setup.read_config(workdir)
+  tokenizer = setup.open_tokenizer(config, workdir)
+  train = setup.open_training_data(config, tokenizer, workdir)
+  held_out = setup.open_eval_sets(config, tokenizer, workdir)[set_name]
+  limit = score_run.BASELINE_TOKENS
+  train_N, eval_N = score_run.baseline_text(train, held_out, config.eval, limit)
+  nats_ON = baselines.ngram_nats(
+    train_N, eval_N, tokenizer.vocab_size, max_order=max_order
+  )
+  return tuple(map(float, nats_ON.mean(axis=1)))

@@ -1,8 +1,8 @@
 """The command line: finds the subcommand, parses flags, turns errors into exit codes.
 
 Exit codes: 0 done, 2 bad input or config, 3 bad data, 4 bad checkpoint, 5 storage,
-6 diverged, 75 stopped by a signal and saved, 130 interrupted, 141 nobody reads the
-output, 1 a bug of ours.
+6 diverged, 7 not reproduced, 75 stopped by a signal and saved, 130 interrupted, 141
+nobody reads the output, 1 a bug of ours.
 """
 
 import argparse

@@ -14,6 +14,8 @@ COMMANDS = {
   'replay': 'the exact batch of a step: its documents, tokens and losses',
   'doctor': 'check this machine, this installation and a run',
   'launch': 'start a run as several processes, and again when one dies',
+  'diff': 'in what do two runs differ, and where do their metrics part?',
+  'repro': 'train the first steps of a run again: are they those of its log?',
   'sweep': 'run the points of an experiment file that are missing',
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',

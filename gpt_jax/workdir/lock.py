@@ -68,6 +68,11 @@ def owner(workdir):
   return _read(pathlib.Path(workdir) / FILE)
 
 
+def has_ended(other):
+  """Returns whether it is sure, from here, that the process of an Owner has ended."""
+  return other.has_ended(_this_process())
+
+
 def require_unlocked(workdir):
   """Raises StorageError naming the process that writes in `workdir`, if it may live."""
   path, me = pathlib.Path(workdir) / FILE, this_process()

@@ -18,6 +18,7 @@ from gpt_jax.workdir import files
 PACKAGES = (
   'gpt_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy',
 )  # fmt: skip
+CODE = pathlib.Path(__file__).parents[1]  # the package as it is imported here
 MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
 
 
@@ -55,7 +56,7 @@ def collect(*, now, argv=None):
   return dict(
     time=now.isoformat(timespec='seconds'),
     argv=list(sys.argv if argv is None else argv),
-    git=git_state(pathlib.Path(__file__).parent),
+    git=git_state(CODE),
     python=platform.python_version(),
     versions={package: _version(package) for package in PACKAGES},
     devices=dict(
@@ -74,15 +75,15 @@ def git_state(folder):
   `commit`; only the names of untracked files are kept.
   """
   # An environment inside somebody's repository is not code of that repository.
-  if not _git(folder, 'ls-files', '--', '.'):
+  if not git(folder, 'ls-files', '--', '.'):
     return None
-  root = _git(folder, 'rev-parse', '--show-toplevel').strip()
-  patch = _git(root, 'diff', 'HEAD', '--no-color', '--no-ext-diff')
-  untracked = _git(root, 'ls-files', '--others', '--exclude-standard').splitlines()
+  root = git(folder, 'rev-parse', '--show-toplevel').strip()
+  patch = git(root, 'diff', 'HEAD', '--no-color', '--no-ext-diff')
+  untracked = git(root, 'ls-files', '--others', '--exclude-standard').splitlines()
   if len(patch) > MAX_PATCH_CHARS:
     patch = patch[:MAX_PATCH_CHARS] + f'\n... the first of {len(patch)} characters\n'
   return dict(
-    commit=_git(root, 'rev-parse', 'HEAD').strip(),
+    commit=git(root, 'rev-parse', 'HEAD').strip(),
     dirty=bool(patch or untracked),
     patch=patch,
     untracked=untracked,
@@ -96,7 +97,7 @@ def _version(package):
     return None
 
 
-def _git(folder, *arguments):
+def git(folder, *arguments):
   """Returns what git prints; '' where there is no git, no repository or no commit."""
   try:
     done = subprocess.run(

@@ -5,7 +5,6 @@ version, or have lost files, which are named.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from gpt_jax.config import load
@@ -248,18 +247,13 @@ def _writer(workdir):
 
 def _finals(first, second):
   """Returns rows of the last evaluation and of the last losses in training."""
-  found = {}
-  for i, run in enumerate((first, second)):
+  finals = []
+  for run in (first, second):
     last = run.metrics[run.last_step] if run.metrics else {}
-    finals = {n: v for n, v in last.items() if n.startswith('train/')} | run.scores
-    for name, value in finals.items():
-      if name not in metrics_diff.CLOCK_METRICS:
-        found.setdefault(name, [None, None])[i] = value
-  return [(name, *_finite(values)) for name, values in sorted(found.items())]
-
-
-def _finite(values):
-  return [
-    value if isinstance(value, int | float) and math.isfinite(value) else None
-    for value in values
-  ]
+    finals.append(
+      {n: v for n, v in last.items() if n.startswith('train/')} | run.scores
+    )
+  names = sorted(
+    (finals[0].keys() | finals[1].keys()) - set(metrics_diff.CLOCK_METRICS)
+  )
+  return [(name, finals[0].get(name), finals[1].get(name)) for name in names]

@@ -12,6 +12,11 @@ CLOCK_METRICS = (
 """Metrics in which two equal runs may differ."""
 
 
+NORM_FACTOR = 20
+"""How much further rounding moves the norm of gradients than a loss, which is a mean
+over many targets: 5 to 60 times in trial runs (docs/experiments.md)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
   """One metric at one step of two runs; None: not finite, or not a number."""
@@ -41,7 +46,7 @@ class Comparison:
 
   steps: tuple[int, ...]  # compared
   metrics: tuple[str, ...]  # compared at one of them at least
-  tolerance: float
+  tolerance: float  # of losses, as a share of them
   parts_at: tuple[Difference, ...]  # all that differ at the first step that has any
   beyond_at: tuple[Difference, ...]  # ... that has one beyond the tolerance
   largest: dict[str, Difference]  # of each metric that has a difference
@@ -55,16 +60,21 @@ class Comparison:
     return bool(self.metrics) and not self.beyond_at
 
 
-def has_tolerance(metric):
-  """Returns whether rounding moves a metric by little: losses and the gradient norm.
+def tolerance_of(metric, tolerance):
+  """Returns by which share rounding may move a metric; None: no share is small.
 
-  Counts, such as an accuracy, jump by whole targets.
+  `tolerance` is that of a loss. Counts, such as an accuracy, jump by whole targets.
   """
-  return metric.rpartition('/')[2] in ('loss', 'grad_norm')
+  name = metric.rpartition('/')[2]
+  return {'loss': tolerance, 'grad_norm': NORM_FACTOR * tolerance}.get(name)
 
 
 def compare(first, second, tolerance, up_to=math.inf):
-  """Returns the Comparison of two `{step: {metric: value}}` up to a step, inclusive."""
+  """Returns the Comparison of two `{step: {metric: value}}` up to a step, inclusive.
+
+  `tolerance`: the share by which losses may differ; norms of gradients NORM_FACTOR
+  times that.
+  """
   steps = tuple(sorted(step for step in first.keys() & second.keys() if step <= up_to))
   names, parts_at, beyond_at, largest = {}, (), (), {}
   for step in steps:
@@ -79,11 +89,16 @@ def compare(first, second, tolerance, up_to=math.inf):
         largest[each.metric] = each
     parts_at = parts_at or tuple(found)
     beyond_at = beyond_at or tuple(
-      each for each in found if has_tolerance(each.metric) and each.relative > tolerance
+      each for each in found if _is_beyond(each, tolerance)
     )
   return Comparison(
     steps, tuple(sorted(names)), tolerance, parts_at, beyond_at, largest
   )
+
+
+def _is_beyond(difference, tolerance):
+  allowed = tolerance_of(difference.metric, tolerance)
+  return allowed is not None and difference.relative > allowed
 
 
 def by_step(path):

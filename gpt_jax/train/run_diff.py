@@ -15,9 +15,9 @@ from gpt_jax.tracking import metrics_diff
 from gpt_jax.workdir import checkout, files, lock, provenance
 from gpt_jax.workdir.paths import Workdir
 
-TOLERANCES = {'float32': 1e-5, 'float16': 1e-3, 'bfloat16': 1e-2}
-"""Dtype of the matmuls -> how far apart rounding alone brings losses and norms of
-gradients, as a share of them, within the first 20 steps; docs/experiments.md."""
+TOLERANCES = {'float32': 1e-5, 'float16': 3e-4, 'bfloat16': 1e-3}
+"""Dtype of the matmuls -> how far apart rounding alone brings two losses, as a share of
+them, within some 20 steps: ten times what trial runs gave (docs/experiments.md)."""
 MACHINE = ('devices', 'processes', 'hostname', 'system')
 
 

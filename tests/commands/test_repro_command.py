@@ -34,7 +34,7 @@ def test_a_reproduced_run_ends_with_0(again, tmp_path, capsys):  # noqa: F811
     (0.5, 7, 'not reproduced: equal in every bit before step 8, beyond 1e-05'),
   ],
 )
-def test_other_losses_are_shown_from_the_step_on_where_they_begin(
+def test_other_losses_are_shown_from_where_they_begin(
   shift, code, says, again, tmp_path, capsys  # noqa: F811
 ):  # fmt: skip
   run = write_run(tmp_path / 'run', LOSSES)

@@ -25,7 +25,7 @@ def test_equal_runs_are_equal_whatever_the_clock_says():
   assert (found.steps, found.metrics) == ((1, 2), ('train/loss',))
 
 
-def test_the_step_of_any_bit_and_that_beyond_the_tolerance_are_found():
+def test_steps_of_any_bit_and_beyond_the_tolerance_are_found():
   first = run([4.0, 4.0, 4.0, 4.0])
   second = run([4.0, math.nextafter(4.0, 5.0), 4.0001, 4.1])
   found = metrics_diff.compare(first, second, 1e-3)

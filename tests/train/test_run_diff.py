@@ -83,7 +83,7 @@ def test_what_changed_between_the_starts_of_a_run_is_told(tmp_path):
   ]
 
 
-def test_missing_and_damaged_files_are_named_and_the_rest_compared(tmp_path):
+def test_missing_and_damaged_files_are_named(tmp_path):
   whole = run_diff.read(write_run(tmp_path / 'one', [3.0]))
   folder = write_run(tmp_path / 'two', [3.0])
   (folder / 'config.json').unlink()
@@ -106,7 +106,7 @@ def test_a_run_in_progress_is_read_and_said_to_be_one(tmp_path):
   assert run_diff.read(folder).writer is None
 
 
-def test_a_run_of_the_first_edition_is_compared_under_todays_names(tmp_path):
+def test_a_first_edition_is_compared_under_todays_names(tmp_path):
   with zipfile.ZipFile(SAVED) as archive:
     archive.extractall(tmp_path / 'old')
   old = run_diff.read(tmp_path / 'old')

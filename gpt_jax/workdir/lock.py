@@ -70,7 +70,7 @@ def owner(workdir):
 
 def has_ended(other):
   """Returns whether it is sure, from here, that the process of an Owner has ended."""
-  return other.has_ended(_this_process())
+  return other.has_ended(this_process())
 
 
 def require_unlocked(workdir):

@@ -34,6 +34,18 @@ class Every:
     return bool(is_nth) or (self.at_end and is_end)
 
 
+@dataclasses.dataclass
+class At:
+  """An `action(session, progress)` after each of the given `steps`."""
+
+  steps: tuple[int, ...]
+  action: Callable
+
+  def is_due(self, session, progress):
+    """Returns whether the action belongs after the step that was just made."""
+    return progress.step in self.steps
+
+
 def evaluate(session, progress):
   """Scores every set of eval.sets; keeps the metrics in `scores` and eval.json."""
   step = progress.step

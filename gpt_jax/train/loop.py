@@ -23,17 +23,25 @@ from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import changes, divergence, hooks, preemption, resume, start
 from gpt_jax.train.save import Saver
-from gpt_jax.train.session import Session, events_up_to, flush_events, write_events
+from gpt_jax.train.session import (
+  Session,
+  add_event,
+  events_up_to,
+  flush_events,
+  write_events,
+)
 from gpt_jax.train.step_metrics import StepMetrics
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
 
-def train(config, workdir, *, allow_changes=False, quiet=False):
+def train(config, workdir, *, allow_changes=False, quiet=False, extra_hooks=()):
   """Returns the last metrics by name, once `config` is trained in `workdir` to its end.
 
   Resumes from the newest checkpoint. Raises UserErrors, before the first step where
   possible, and Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
+  `extra_hooks` are called after those of every run; one that sets
+  `progress.stop_reason` ends the run there, scored and saved.
   """
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
@@ -64,7 +72,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False):
         progress.state = dataclasses.replace(progress.state, references=references)
         origin = dataclasses.replace(origin, references=steps)
         notes += start.describe_references(steps, provenance.read_starts(workdir))
-        if _run(session, progress, origin, notes) is None:
+        if _run(session, progress, origin, notes, extra_hooks) is None:
           return progress.scores
       events, notes = progress.events, []
       del progress  # its state has to be gone before the next one is restored
@@ -122,14 +130,17 @@ def _open_tracker(program, workdir, step):
   )
 
 
-def _run(session, progress, origin, notes):
+def _run(session, progress, origin, notes, extra_hooks):
   """Trains to the end and returns None, or up to a spike and returns its Rollback."""
   sync.raise_on_all(lambda: _record_start(session, progress, origin))
   _introduce(session, origin, notes)
   saver = Saver()
-  spike = _run_steps(session, progress, saver)
+  actions = [*default_hooks(session, saver), *extra_hooks]
+  spike = _run_steps(session, progress, saver, actions)
   if spike is not None:
     return divergence.roll_back(session, progress, spike)
+  if progress.stop_reason and progress.step < session.program.horizon.total_steps:
+    _end_early(session, progress)
   if session.config.logging.figures:
     hooks.draw_loss_curve(session, progress)
   saver.save_and_wait(session, progress)
@@ -200,11 +211,10 @@ def default_hooks(session, saver):
   return actions
 
 
-def _run_steps(session, progress, saver):
+def _run_steps(session, progress, saver, actions):
   """Runs the steps that are left; returns the Spike to roll back from, or None."""
   program, logging = session.program, session.config.logging
   first = progress.step
-  actions = default_hooks(session, saver)
   step_metrics = StepMetrics(session, progress)
   loader = Loader(
     session.dataset,
@@ -255,6 +265,8 @@ def _run_steps(session, progress, saver):
         flush_events(session, progress)
       if must_stop:
         _stop(session, progress, saver)
+      if progress.stop_reason:
+        break
       if due:
         step_metrics.restart_clock()
   return None
@@ -278,6 +290,18 @@ def _describe_frozen(session, executable, step):
   program = session.program
   size = program.horizon.batch_size_at(step)
   session.console.note(throughput.describe_frozen(program, executable, size))
+
+
+def _end_early(session, progress):
+  """Records that a hook has ended the run; its last scores are those of this step."""
+  if progress.scored_step != progress.step:
+    hooks.evaluate(session, progress)
+  reason = progress.stop_reason
+  add_event(session, progress, dict(kind='stopped', step=progress.step, reason=reason))
+  session.console.note(
+    f'stopped after step {progress.step} of {session.program.horizon.total_steps}:'
+    f' {reason}; the run is saved, and `train` continues it.'
+  )
 
 
 def _stop(session, progress, saver):

@@ -72,6 +72,7 @@ class Progress:
   events: list[dict]  # those of run.json, on every process
   batch: Any = None  # that the last step has read, on the devices
   events_unsaved: bool = False  # whether run.json lacks some: its disk was full
+  stop_reason: str = ''  # set by a hook, on all processes: the run ends after this step
 
 
 def add_event(session, progress, event):

@@ -10,7 +10,7 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError, DivergedError, StorageError
 from gpt_jax.tracking import metrics_file
-from gpt_jax.train import loop
+from gpt_jax.train import hooks, loop
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -222,3 +222,26 @@ def test_a_file_in_the_place_of_the_workdir_is_a_storage_error(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(StorageError, match='cannot write in'):
     loop.train(tiny_runs.tiny_config(), tmp_path / 'file', quiet=True)
+
+
+def test_a_hook_may_end_a_run_which_then_continues_as_if_not(tmp_path):
+  config = tiny_runs.tiny_config()
+  whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+  expected = loop.train(config, whole, quiet=True)
+
+  def stop(session, progress):
+    progress.stop_reason = 'no better for 1 evaluation'
+
+  # At step 4: neither scored nor saved by the hooks of every run. At 6: the end anyway.
+  stops = [hooks.At((4, 6), stop)]
+  scores = loop.train(config, stopped, quiet=True, extra_hooks=stops)
+  (event,) = provenance.read_events(Workdir(stopped))
+  assert event == dict(kind='stopped', step=4, reason='no better for 1 evaluation')
+  assert json.loads(Workdir(stopped).eval.read_text())['step'] == 4
+  assert scores['validation/loss'] != expected['validation/loss']
+  assert loop.train(config, stopped, quiet=True, extra_hooks=stops) == expected
+  assert provenance.read_events(Workdir(stopped)) == [event]
+  assert tiny_runs.start_steps(stopped) == [0, 4]
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(stopped, 6), tiny_runs.saved_arrays(whole, 6)
+  )

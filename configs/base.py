@@ -84,7 +84,7 @@ def get_config():
 
   config.data = data = ConfigDict()
   # python_docs python_source text jsonl tfds array_record; with known entropy: markov
-  # uniform copy dyck induction; or "my_package.my_file:make".
+  # uniform copy dyck induction modular symbol_map; or "my_package.my_file:make".
   data.source = 'python_docs'
   data.path = ''  # text, jsonl, array_record: file, glob or folder
   data.name = ''  # tfds: name or name:version
@@ -201,6 +201,7 @@ def get_config():
   evaluation.every_steps = 250  # 0: at the end only
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
   # Beside those of the objective: top5_accuracy macro_f1 calibration_error
+  # loss_by_position
   evaluation.metrics = ()
   evaluation.batch_size = None  # None: train.batch_size
   evaluation.max_batches = 100  # the first of each set, said if not all; 0: all

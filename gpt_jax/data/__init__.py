@@ -13,9 +13,11 @@ from gpt_jax.data import (
   dyck,
   json_lines,
   markov,
+  modular,
   python_library,
   records,
   repetition,
+  symbol_map,
   text_files,
   tfds_sets,
 )
@@ -33,6 +35,8 @@ SOURCES = {
   'copy': repetition.make_copy,
   'dyck': dyck.make,
   'induction': repetition.make_induction,
+  'modular': modular.make,
+  'symbol_map': symbol_map.make,
 }
 
 

@@ -3,6 +3,8 @@
 `copy`: the second half of a document repeats its uniformly random first half.
 `induction`: a random segment, its length uniform in min_period .. max_period, is tiled
 over the document, so that a model has to find the period in the context.
+
+With `data.options.loss_on='repeats'` the tokens of the first period bear no loss.
 """
 
 import math
@@ -10,8 +12,16 @@ from fractions import Fraction
 
 import numpy as np
 
+from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.sections import one_of, section
+from gpt_jax.data import fields
 from gpt_jax.data.synthetic import SyntheticSource, sized_by_generator
+
+
+@section
+class RepetitionOptions:
+  loss_on: str = one_of('all', 'repeats', default='all')
 
 
 class RepeatingLanguage:
@@ -20,6 +30,8 @@ class RepeatingLanguage:
   `entropy` is the mean over all tokens of a document but its first, for a model that
   sees the document from its start and knows the language, not the period.
   """
+
+  entropy: float | None
 
   def __init__(self, vocab_size, periods, document_len, fields):
     self.vocab_size, self.periods = vocab_size, tuple(periods)
@@ -52,6 +64,15 @@ class RepeatingLanguage:
     columns = np.arange(length)[None, :] % period[:, None]
     return np.take_along_axis(segment, columns, axis=1)
 
+  def is_repeat(self, tokens_N):
+    """Returns which tokens stand after the first period, bool [N]."""
+    first = next(
+      period
+      for period in self.periods
+      if (tokens_N[period:] == tokens_N[:-period]).all()
+    )
+    return np.arange(len(tokens_N)) >= first
+
   def log_probs(self, tokens_N):
     # By the posterior over periods.
     result = np.full(len(tokens_N), -math.inf)
@@ -77,15 +98,31 @@ def _primitive_words(length, vocab_size):
   return vocab_size**length - sum(_primitive_words(n, vocab_size) for n in shorter)
 
 
+def _source(data, language, entropy_of_repeats):
+  """Returns the source of a language, its loss where `data.options.loss_on` says."""
+  if data.options.loss_on == 'all':
+    return SyntheticSource(data, language)
+  language.entropy = entropy_of_repeats
+  return SyntheticSource(data, language, language.is_repeat, {'loss_on': 'repeats'})
+
+
+def _fields(data):
+  return () if data.options.loss_on == 'all' else ('loss_mask',)
+
+
+@registry.entry(options=RepetitionOptions)
+@fields.known_fields(_fields)
 @sized_by_generator
 def make_copy(data):
   """Returns a source of documents whose second half repeats the first."""
   g = data.generator
   half = (g.document_len + 1) // 2
   language = RepeatingLanguage(g.vocab_size, [half], g.document_len, ('vocab_size',))
-  return SyntheticSource(data, language)
+  return _source(data, language, entropy_of_repeats=0.0)
 
 
+@registry.entry(options=RepetitionOptions)
+@fields.known_fields(_fields)
 @sized_by_generator
 def make_induction(data):
   """Returns a source of documents tiled from a segment of random length."""
@@ -97,7 +134,7 @@ def make_induction(data):
       ' entropy is known exactly.'
     )
   periods = range(g.min_period, g.max_period + 1)
-  fields = ('vocab_size', 'min_period', 'max_period')
-  return SyntheticSource(
-    data, RepeatingLanguage(g.vocab_size, periods, g.document_len, fields)
-  )
+  names = ('vocab_size', 'min_period', 'max_period')
+  language = RepeatingLanguage(g.vocab_size, periods, g.document_len, names)
+  # Where the first period ends is not seen at once: what that costs is not known.
+  return _source(data, language, entropy_of_repeats=None)

@@ -4,6 +4,8 @@
 each split from a random stream of its own.
 """
 
+from types import MappingProxyType
+
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
@@ -25,9 +27,14 @@ class SyntheticSource(Source):
   `draw(rng, count, length) -> int64 [count, length]`, `log_probs(tokens_N) -> float64
   [N]` (-inf where impossible), and `entropy`: what `log_probs` costs in expectation, a
   lower bound for every model; each language says over which tokens it is the mean.
+
+  Args:
+    is_scored: which tokens of a document bear loss, of its tokens; None: all. The
+      language's `entropy` is that of those.
+    settings: what defines the documents besides `data.generator`, for the fingerprint.
   """
 
-  def __init__(self, data, language):
+  def __init__(self, data, language, is_scored=None, settings=MappingProxyType({})):
     if data.split not in _STREAMS:
       splits.check(data.split)
       raise ConfigError(
@@ -37,6 +44,8 @@ class SyntheticSource(Source):
     generator = data.generator
     self.language, self.split = language, data.split
     self.vocab_size, self.entropy = language.vocab_size, language.entropy
+    self._is_scored = is_scored
+    self.fields = () if is_scored is None else ('loss_mask',)
     self._length = generator.document_len
     self._count = _num_documents(generator.num_documents, data.split)
     self._seed = data.seed or 0
@@ -48,6 +57,7 @@ class SyntheticSource(Source):
       **{name: getattr(generator, name) for name in language.fields},
       'num_documents': self._count,
       'document_len': self._length,
+      **settings,
     }
 
   def __len__(self):
@@ -60,7 +70,10 @@ class SyntheticSource(Source):
       rng = np.random.default_rng([self._seed, _STREAMS[self.split], number])
       tokens = self.language.draw(rng, _BLOCK, self._length)
       self._block = block = (number, tokens.astype(np.int32))
-    return {'tokens': block[1][row]}
+    tokens_N = block[1][row]
+    if self._is_scored is None:
+      return {'tokens': tokens_N}
+    return {'tokens': tokens_N, 'loss_mask': self._is_scored(tokens_N)}
 
   def log_probs(self, tokens_N):
     """Returns float64 [N]: ln P(token | those before it in its document)."""

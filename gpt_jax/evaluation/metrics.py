@@ -84,13 +84,43 @@ def _calibration(sums):
   return {'calibration_error': float(gaps.sum() / max(sums['weight'].sum(), 1.0))}
 
 
+def _position_sums(outputs_BTC, targets_BT, weights_BT):
+  log_probs_BTC = jax.nn.log_softmax(outputs_BTC)
+  nats_BT = -jnp.take_along_axis(log_probs_BTC, targets_BT[..., None], axis=-1)[..., 0]
+  total_T = jnp.sum(nats_BT * weights_BT, axis=0)
+  return dict(nats=total_T, weight=jnp.sum(weights_BT, axis=0))
+
+
+def _loss_by_position(sums):
+  nats, weight = sums['nats'], sums['weight']
+  length = len(nats)
+
+  def mean(first, last):  # tokens before the target, both included
+    part = slice(first - 1, last)
+    return float(nats[part].sum() / weight[part].sum()) if weight[part].any() else None
+
+  found = {}
+  for power in range(length.bit_length()):
+    first, last = 2**power, min(2 ** (power + 1) - 1, length)
+    found[f'loss_after_{first}' + f'_to_{last}' * (last > first)] = mean(first, last)
+  # Token 500 against token 50 of 512, in rows of any length.
+  late, early = (max(1, round(share * length / 512)) for share in (500, 50))
+  if weight[late - 1] and weight[early - 1]:
+    found['icl_score'] = mean(late, late) - mean(early, early)
+  return {name: value for name, value in found.items() if value is not None}
+
+
 METRICS = {
   'top5_accuracy': Metric(_top5_sums, _top5),
   'macro_f1': Metric(_f1_sums, _macro_f1),
   'calibration_error': Metric(_calibration_sums, _calibration),
+  'loss_by_position': Metric(_position_sums, _loss_by_position),
 }
 """Share of targets among the five likeliest outputs; the mean over classes of F1; the
-expected calibration error, arXiv:1706.04599, eq. 3."""
+expected calibration error, arXiv:1706.04599, eq. 3; nats by the number of tokens before
+the target in its row, 1, 2-3, 4-7 and so on, with the in-context learning score: loss
+at token 500 minus loss at token 50 of a row of 512, in others at the same shares
+(Olsson et al., arXiv:2209.11895)."""
 
 
 def choose(names):

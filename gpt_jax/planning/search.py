@@ -169,7 +169,8 @@ def impossible(config, topology, sizes):
   rows = config.train.batch_size // config.train.grad_accum
   if rows % shards:
     return f'{rows} rows do not divide over {shards} data shards'
-  for name, size in (('num_kv_heads', model.num_kv_heads), ('d_ff', model.d_ff)):
+  sizes_of_tensor = {'num_kv_heads': model.num_kv_heads, 'd_ff': _mlp_width(model)}
+  for name, size in sizes_of_tensor.items():
     if size % mesh['tensor']:
       return f'model.{name}={size} does not divide over tensor={mesh["tensor"]}'
   if model.d_model % mesh['fsdp']:
@@ -185,6 +186,10 @@ def _sizes(config, topology):
   return axis_sizes(config.parallel.mesh, len(topology.devices), topology.num_slices)
 
 
+def _mlp_width(model):
+  return 0 if model.block == 'attention_only' else model.d_ff
+
+
 def _min_gib(config, mesh, rows, sizes):
   # What the program keeps, and the inputs of the layers; without remat also the inputs
   # of their matmuls.
@@ -192,7 +197,7 @@ def _min_gib(config, mesh, rows, sizes):
   state = sizes.gib / (mesh['fsdp'] * mesh['tensor'])
   width = model.d_model
   if model.remat == 'none':
-    width += 3 * model.num_heads * model.head_dim + 2 * model.d_ff
+    width += 3 * model.num_heads * model.head_dim + 2 * _mlp_width(model)
   itemsize = 4 if model.dtype == 'float32' else 2
   tokens = rows * config.data.seq_len / mesh['sequence']
   saved = model.num_layers * tokens * width / mesh['tensor'] * itemsize

@@ -20,7 +20,8 @@ SPLITS = ('train', 'validation', 'test')
 def config(**fields):
   """Returns a DataConfig with `fields` over those of base.py."""
   named = {f'data.{name}': value for name, value in fields.items()}
-  return load.resolve(base.get_config(), named).data
+  registries = {'data.source': sources.SOURCES}
+  return load.resolve(base.get_config(), named, registries).data
 
 
 def texts_of(source):

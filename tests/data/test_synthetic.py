@@ -16,10 +16,13 @@ LANGUAGES = ('markov', 'uniform', 'copy', 'dyck', 'induction')
 SMALL = dict(num_documents=512, document_len=64, vocab_size=8)
 
 
-def make(name, *, split='train', seed=0, **generator):
+def make(name, *, split='train', seed=0, loss_on=None, **generator):
   fields = {f'data.generator.{k}': v for k, v in {**SMALL, **generator}.items()}
   fields |= {'data.source': name, 'data.split': split, 'data.seed': seed}
-  return sources.make_source(load.resolve(base.get_config(), fields).data)
+  if loss_on:
+    fields['data.options.loss_on'] = loss_on
+  registries = {'data.source': sources.SOURCES}
+  return sources.make_source(load.resolve(base.get_config(), fields, registries).data)
 
 
 def costs(source):
@@ -113,6 +116,23 @@ def test_copies_repeat_and_inductions_tile():
     tokens = make('induction', min_period=5, max_period=9)[i]['tokens']
     assert any((tokens[p:] == tokens[:-p]).all() for p in range(5, 10))
   assert make('copy').entropy == pytest.approx(31 * math.log(8) / 63)
+
+
+@pytest.mark.parametrize('name, entropy', [('copy', 0.0), ('induction', None)])
+def test_loss_on_repeats_leaves_out_the_first_period(name, entropy):
+  plain = make(name, min_period=5, max_period=9)
+  source = make(name, min_period=5, max_period=9, loss_on='repeats')
+  assert source.entropy == entropy
+  assert source.fingerprint == plain.fingerprint | {'loss_on': 'repeats'}
+  for i in range(20):
+    document = source[i]
+    np.testing.assert_array_equal(document['tokens'], plain[i]['tokens'])
+    first = int(np.argmax(document['loss_mask']))
+    assert document['loss_mask'].tolist() == [0] * first + [1] * (64 - first)
+    tokens = document['tokens']
+    assert (tokens[first:] == tokens[:-first]).all()
+    assert first == 32 if name == 'copy' else 5 <= first <= 9
+  assert plain.fields == () and source.fields == ('loss_mask',)
 
 
 def test_brackets_are_nested_within_the_maximum_depth():

@@ -32,6 +32,7 @@ VARIANTS = {
     position='none', layer_pattern=('local:3', 'global'), num_layers=4
   ),
   'unrolled': dict(scan_layers=False),
+  'attention only': dict(block='attention_only', position='rope', num_kv_heads=2),
 }  # fmt: skip
 PROMPTS = [np.array([3, 1, 4, 1, 5, 9, 2]), np.array([6]), np.array([5, 3, 5])]
 

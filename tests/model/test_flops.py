@@ -54,6 +54,15 @@ def test_bert_base_counts_as_published():
   assert flops.parameter_count(cfg) == 109_482_240 - token_types - pooler
 
 
+def test_an_attention_only_layer_has_a_norm_and_four_matrices():
+  cfg = small.model_config(block='attention_only', d_model=12, num_kv_heads=1)
+  per_layer = 2 * 12 + (12 * 12 + 12) * 2 + (12 * 3 + 3) * 2  # heads of 3
+  embeddings = 16 * 12 + 8 * 12 + 2 * 12
+  assert flops.parameter_count(cfg) == 2 * per_layer + embeddings
+  matmuls = 2 * 2 * (12 * 12 + 12 * 3) + 16 * 12
+  assert flops.matmul_parameters(cfg) == matmuls
+
+
 def test_parameters_are_counted_the_same_scanned_or_unrolled():
   for overrides in VARIANTS.values():
     cfg = small.model_config(**overrides, scan_layers=False)

@@ -39,6 +39,7 @@ VARIANTS = {
   'qk-norm': dict(qk_norm='layernorm', position='sinusoidal', activation='relu'),
   'qk-rmsnorm': dict(qk_norm='rmsnorm', position='none', activation='silu'),
   'gpt3': dict(layer_pattern=('global', 'local:3')),
+  'attention only': dict(block='attention_only', position='rope', init='fan_in'),
   'mup': dict(init='mup', mup_base_width=8, tie_embeddings=False),
 }  # fmt: skip
 

@@ -41,7 +41,10 @@ def test_a_vocabulary_is_known_without_reading_text(overrides, size):
   assert inputs.vocabulary(resolved).size == size
 
 
-@pytest.mark.parametrize('source', ['markov', 'uniform', 'copy', 'dyck', 'induction'])
+@pytest.mark.parametrize(
+  'source',
+  ['markov', 'uniform', 'copy', 'dyck', 'induction', 'modular', 'symbol_map'],
+)
 def test_a_language_has_the_vocabulary_of_training(source, tmp_path):
   resolved = tiny_config({'data.source': source})
   tokenizer = setup.open_tokenizer(resolved, tmp_path)

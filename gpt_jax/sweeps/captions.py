@@ -1,0 +1,103 @@
+"""What is written about a figure: axes, caption, the text for those who do not see."""
+
+import numpy as np
+
+from gpt_jax.sweeps import series
+from gpt_jax.sweeps.algebra import ROW
+from gpt_jax.sweeps.results import NotEnoughData
+
+UNITS = {
+  'loss': 'nats per token',
+  'bits_per_byte': 'bits',
+  'excess': 'nats per token',
+}
+
+
+def reference_levels(figure, results):
+  """Returns (pairs (Line, level), the Lines whose level needs results to come)."""
+  known, unknown = [], []
+  for line in figure.lines:
+    try:
+      level = line.value(results) if callable(line.value) else line.value
+    except (NotEnoughData, ZeroDivisionError):
+      unknown.append(line)
+      continue
+    if np.isfinite(level):
+      known.append((line, float(level)))
+    else:
+      unknown.append(line)
+  return known, unknown
+
+
+def caption(figure, results):
+  """Returns what lines, bands and references are, and what is missing."""
+  known, unknown = reference_levels(figure, results)
+  parts = [_spread(figure, results)] if figure.draw is None else []
+  parts += [
+    f'Dotted: {line.label}, {series.show(level)} ({line.source}).'
+    for line, level in known
+  ]
+  parts += [f'No level yet for {line.label} ({line.source}).' for line in unknown]
+  if hidden := _hidden_by_log(figure, results):
+    parts.append(
+      f'{hidden} values of zero or less have no place on a logarithmic axis.'
+    )
+  if len(results) < (expected := len(results.study.points)):
+    parts.append(f'{len(results)} of {expected} points have finished.')
+  return ' '.join(part for part in parts if part)
+
+
+def alt(figure, results):
+  """Returns the figure in words: axes and final values."""
+  if figure.draw is not None:
+    return figure.title
+  text = f'{figure.title}: {y_label(figure)} against {x_label(figure)}.'
+  for panel, found in series.collect(figure, results).items():
+    head = '' if panel is None else f' {panel_title(figure, panel)}:'
+    ends = [
+      f'{one.label} {series.show(float(one.mean[-1]))}'
+      + (f' at {series.show(one.x[-1])}' if len(one.x) > 1 else '')
+      for one in found
+    ]
+    text += f'{head} {"; ".join(ends)}.'
+  return text
+
+
+def panel_title(figure, panel):
+  name = '' if figure.panels == ROW else series.plain(figure.panels) + ' '
+  return f'{name}{series.show(panel)}'
+
+
+def x_label(figure):
+  return figure.x_label or ('' if figure.x == ROW else series.plain(figure.x))
+
+
+def y_label(figure):
+  """Returns the label of y with its unit: `validation/loss` in nats per token."""
+  if figure.y_label:
+    return figure.y_label
+  where, _, metric = figure.y.rpartition('/')
+  unit = f', {UNITS[metric]}' if metric in UNITS else ''
+  return f'{where} {series.plain(metric)}{unit}'.strip()
+
+
+def _spread(figure, results):
+  panels = series.collect(figure, results)
+  counts = {one.num_seeds for found in panels.values() for one in found}
+  if not counts:
+    return ''
+  if counts == {1}:
+    return 'One seed.'
+  seeds = sorted({result.seed for result in results})
+  listed = ', '.join(map(str, seeds))
+  shape = 'bands' if figure.x in series.OVER_TRAINING else 'bars'
+  return f'Mean over seeds {listed}; {shape} reach from the lowest to the highest.'
+
+
+def _hidden_by_log(figure, results):
+  if not figure.log_y or figure.draw is not None:
+    return 0
+  panels = series.collect(figure, results)
+  return sum(
+    int((one.values_SP <= 0).sum()) for found in panels.values() for one in found
+  )

@@ -1,0 +1,27 @@
+"""A table of numbers as colours, for the `draw` of a figure."""
+
+import numpy as np
+
+# Not those of palette.py, which a dark page replaces: cells keep their colours there.
+ON_BRIGHT, ON_DARK = '#101010', '#fdfdfd'
+
+
+def draw(axes, values_RC, rows, columns, *, low=None, high=None, digits=2, label=''):
+  """Draws `values_RC` on `axes`, with each number in its cell; nan cells stay empty."""
+  values_RC = np.asarray(values_RC, np.float64)
+  image = axes.imshow(values_RC, cmap='viridis', vmin=low, vmax=high, aspect='auto')
+  axes.set_xticks(range(len(columns)), [str(name) for name in columns])
+  axes.set_yticks(range(len(rows)), [str(name) for name in rows])
+  axes.grid(visible=False)
+  axes.spines[:].set_visible(False)
+  axes.tick_params(length=0)
+  for (i, j), value in np.ndenumerate(values_RC):
+    if np.isfinite(value):
+      red, green, blue, _ = image.cmap(image.norm(value))
+      # Of relative luminance: black on the bright end, white on the dark one.
+      is_bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45
+      axes.text(
+        j, i, f'{value:.{digits}f}', ha='center', va='center', fontsize=10,
+        color=ON_BRIGHT if is_bright else ON_DARK,
+      )  # fmt: skip
+  axes.figure.colorbar(image, ax=axes, label=label)

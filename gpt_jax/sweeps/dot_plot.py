@@ -8,7 +8,9 @@ from gpt_jax.sweeps import axes_labels, captions, palette, series
 
 def draw(figure, results, panels, chosen, make_canvas):
   """Returns the matplotlib figure of `panels`, with the names from top to bottom."""
-  names = list(dict.fromkeys(x for found in panels.values() for o in found for x in o.x))
+  names = list(
+    dict.fromkeys(x for found in panels.values() for o in found for x in o.x)
+  )
   most = max(_groups_of(name, found) for name in names for found in panels.values())
   lines = captions.reference_levels(figure, results)[0]
   canvas, axes = make_canvas(

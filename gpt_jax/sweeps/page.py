@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 
-from gpt_jax.sweeps import palette, page_text
+from gpt_jax.sweeps import page_text, palette, table_formats
 from gpt_jax.sweeps.experiment import EVIDENCE, KINDS
 from gpt_jax.workdir import files
 
@@ -40,7 +40,7 @@ def render(report, drawn):
     num_finished=report.num_points - len(report.missing),
     question=page_text.paragraphs(report.question),
     figures=[(one, inline_svg(one)) for one in drawn],
-    table=page_text.plain_table(report.table),
+    table=table_formats.grid(report.table),
     base=report.study.experiment.base,
     commands='\n'.join(page_text.commands(report)),
     facts=page_text.facts(report),

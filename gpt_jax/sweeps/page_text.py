@@ -1,9 +1,8 @@
 """A report in words, as the HTML page and the page in docs/studies show it."""
 
-import dataclasses
 import textwrap
 
-from gpt_jax.sweeps import series, tables, verdicts
+from gpt_jax.sweeps import series, verdicts
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
@@ -83,32 +82,3 @@ def facts(report):
     shown = ', '.join(f'{name} {version}' for name, version in versions.items())
     found.append(('Versions', f'Python {starts[-1].get("python")}, {shown}'))
   return found
-
-
-@dataclasses.dataclass(frozen=True)
-class PlainTable:
-  """A table as text."""
-
-  headings: tuple[str, ...]
-  rows: tuple[tuple[str, ...], ...]
-  numeric: tuple[int, ...]  # columns to be set flush right
-  notes: tuple[str, ...]
-
-
-def plain_table(table):
-  """Returns the PlainTable of a tables.Table; columns without any content are left out."""
-  columns = {'row': [line.row for line in table.lines]}
-  for axis in table.axes:
-    columns[series.plain(axis)] = [series.show(l.axes.get(axis, '')) for l in table.lines]
-  for heading in table.headings:
-    cells = [line.cells[heading] for line in table.lines]
-    digits = tables.digits_of(cells)
-    columns[heading] = [_cell(cell, digits) for cell in cells]
-  return PlainTable(tuple(columns), tuple(zip(*columns.values())), tuple(range(1, len(columns))), ())
-
-
-def _cell(cell, digits):
-  if not cell.values:
-    return '-'
-  spread = f' ± {cell.spread:.{digits}f}' if cell.spread == cell.spread else ''
-  return f'{cell.mean:.{digits}f}{spread}'

@@ -1,0 +1,125 @@
+"""Runs the quick size of every experiment file and writes the pages of docs/studies.
+
+make studies                                 runs what is missing, writes all pages
+make studies STUDIES_FLAGS='--jobs=2'        with flags of gpt-jax sweep
+python -m gpt_jax.sweeps.studies             writes the pages of runs that are there
+python -m gpt_jax.sweeps.studies --check     names pages that are older than their file
+"""
+
+import argparse
+import ast
+import pathlib
+import subprocess
+import sys
+import time
+
+from gpt_jax.sweeps import page_text, points, report, study_pages, verdict_log
+from gpt_jax.workdir import files
+
+EXPERIMENTS = pathlib.Path('experiments')
+PAGES = pathlib.Path('docs/studies')
+QUICK = 'quick'
+
+
+def main(argv=None):
+  """Returns the exit code: 1 when a sweep has failed or, with --check, a page is old."""
+  args, sweep_flags = _parser().parse_known_args(argv)
+  paths = experiment_files(args.experiments, args.only)
+  if args.check:
+    return check(args.out, args.experiments)
+  failed = run(paths, args.workdir, sweep_flags) if args.run else []
+  build(paths, args.out, args.workdir)
+  for path in failed:
+    print(f'failed: {path}', file=sys.stderr)
+  return 1 if failed else 0
+
+
+def experiment_files(folder=EXPERIMENTS, only=()):
+  """Returns the experiment files of `folder` that have a quick size, cheapest first."""
+  found = []
+  for path in sorted(pathlib.Path(folder).glob('*.py')):
+    if only and path.stem not in only or not _defines_experiment(path):
+      continue
+    sizes = points.load_experiment(path).sizes
+    if QUICK in sizes:
+      found.append((sizes[QUICK].minutes, path))
+  return [path for _, path in sorted(found)]
+
+
+def run(paths, workdir=None, sweep_flags=()):
+  """Runs what is missing of each study; returns the files whose sweep has failed."""
+  place = [] if workdir is None else [f'--workdir={workdir}']
+  failed, begin = [], time.monotonic()
+  for i, path in enumerate(paths):
+    elapsed = page_text.duration(time.monotonic() - begin)
+    print(f'study {i + 1} of {len(paths)}: {path} (after {elapsed})', flush=True)
+    command = [
+      sys.executable,
+      '-m',
+      'gpt_jax',
+      'sweep',
+      str(path),
+      *place,
+      *sweep_flags,
+    ]
+    # A process of its own: memory and devices are free again before the next study.
+    code = subprocess.run(command, check=False).returncode
+    if code in (75, 130):  # interrupted: what is there is kept, nothing more is begun
+      raise SystemExit(code)
+    if code:
+      failed.append(path)
+  return failed
+
+
+def build(paths, out=PAGES, workdir=None):
+  """Writes a page for each study with results, and the index; returns its Entries."""
+  out = files.check_writable(out)
+  entries, absent = [], []
+  for path in paths:
+    study = points.open_study(path, QUICK, workdir)
+    made = report.make_report(study)
+    if len(made.missing) == made.num_points:
+      absent.append(path)
+      continue
+    verdict_log.record(study, made.verdicts)
+    entries.append(study_pages.write_page(made, out))
+    verdicts = ', '.join(f'{v.name}: {v.verdict}' for v in made.verdicts)
+    print(f'{entries[-1].path}  {verdicts or "no claims"}', flush=True)
+  files.write_text(out / 'README.md', study_pages.index(entries, absent))
+  return entries
+
+
+def check(out=PAGES, experiments=EXPERIMENTS):
+  """Prints pages whose experiment file is another by now; returns the exit code."""
+  old = study_pages.stale(out, experiments)
+  for path in old:
+    print(f'{path}: its experiment file has changed; make studies writes it again.')
+  return 1 if old else 0
+
+
+def _defines_experiment(path):
+  tree = ast.parse(path.read_text(encoding='utf-8'))
+  return any(
+    isinstance(node, ast.FunctionDef) and node.name == 'get_experiment'
+    for node in tree.body
+  )
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+    prog='python -m gpt_jax.sweeps.studies',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    epilog='Other flags are those of gpt-jax sweep, for --run.',
+  )
+  parser.add_argument('--run', action='store_true', help='run missing points first')
+  parser.add_argument('--check', action='store_true', help='only name old pages')
+  parser.add_argument('--only', nargs='+', default=(), metavar='NAME', help='studies')
+  parser.add_argument('--workdir', metavar='DIR', help='where runs lie; default: runs')
+  parser.add_argument('--out', default=str(PAGES), metavar='DIR', help='of the pages')
+  parser.add_argument('--experiments', default=str(EXPERIMENTS), metavar='DIR')
+  return parser
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -2,6 +2,7 @@
 # make test         the fast tests: five minutes on two cores
 # make test-all     the fast tests, then the slow ones
 # make faults       injects each fault many times and tabulates the outcomes (hours)
+# make studies      runs the studies of experiments/, writes docs/studies/ (two hours)
 # make lint         style, types
 # make wheel        builds dist/*.whl and *.tar.gz
 # make targets-gpu  performance targets of one GPU (without one: says so)
@@ -20,11 +21,13 @@ DEMO_FLAGS ?=
 TEST_FLAGS ?= -n 2 --dist worksteal
 # Fault injection: FAULT_FLAGS='--scale=0.05 --only=kills,soak --json=faults.json'
 FAULT_FLAGS ?=
+# Names of studies, flags of gpt-jax sweep: STUDIES_FLAGS='entropy_floor --jobs=2'
+STUDIES_FLAGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all faults lint wheel targets-gpu targets-tpu clean
+.PHONY: demo test test-all faults studies lint wheel targets-gpu targets-tpu clean
 
 # The recipes read these from the environment, so that names may hold spaces and quotes.
 export WORKDIR PROMPT
@@ -50,6 +53,9 @@ test-all: test
 
 faults: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults $(FAULT_FLAGS)
+
+studies: $(VENV)/base.stamp
+	$(BIN)/python -m gpt_jax.sweeps.studies --run $(STUDIES_FLAGS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check

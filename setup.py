@@ -16,6 +16,7 @@ BASE = [
   'flax>=0.12',
   'grain>=0.2.15',
   'jax>=0.10',
+  'jinja2',
   'matplotlib',
   'ml-collections>=1.1',
   'numpy',
@@ -72,6 +73,7 @@ setuptools.setup(
   # form is found after the clone's folder, which is imported as an empty package.
   package_dir={'': '.'},
   packages=setuptools.find_packages(include=['gpt_jax', 'gpt_jax.*']),
+  package_data={'gpt_jax.sweeps': ['*.jinja']},
   cmdclass={'build_py': BuildWithConfigs},
   install_requires=BASE,
   extras_require=EXTRAS,

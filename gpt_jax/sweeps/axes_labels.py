@@ -1,6 +1,7 @@
 """Names of curves and reference lines, where they cover no data."""
 
 import textwrap
+from typing import Any
 
 from gpt_jax.sweeps import palette, series
 from gpt_jax.tracking import labels
@@ -49,7 +50,7 @@ def below(canvas, panels, chosen, lines):
   keys = {one.key_label: chosen[one.key, one.variant] for one in found[::-1]}
   variants = {one.variant_label: chosen[one.key, one.variant] for one in found}
   both = len(variants) > 1  # colours say one thing, line styles the other
-  shown = {
+  shown: dict[str, Any] = {
     name: (color, '-', None) if both else (color, style, marker)
     for name, (color, style, marker) in reversed(keys.items())
     if name
@@ -67,7 +68,7 @@ def below(canvas, panels, chosen, lines):
   ]  # fmt: skip
   if not handles:
     return
-  longest = max(len(handle.get_label()) for handle in handles)
+  longest = max(len(str(handle.get_label())) for handle in handles)
   columns = int(canvas.get_figwidth() / (LETTER_INCHES * longest + 0.5))
   columns = max(1, min(columns, len(handles)))
   canvas.legend(handles=handles, loc='outside lower left', ncols=columns)

@@ -1,5 +1,7 @@
 """What is written about a figure: axes, caption, the text for those who do not see."""
 
+from typing import Any
+
 import numpy as np
 
 from gpt_jax.sweeps import series
@@ -15,15 +17,16 @@ UNITS = {
 
 def reference_levels(figure, results):
   """Returns (pairs (Line, level), the Lines whose level needs results to come)."""
-  known, unknown = [], []
+  known: list[tuple[Any, float]] = []
+  unknown = []
   for line in figure.lines:
     try:
-      level = line.value(results) if callable(line.value) else line.value
+      level = float(_level(line, results))
     except (NotEnoughData, ZeroDivisionError):
       unknown.append(line)
       continue
     if np.isfinite(level):
-      known.append((line, float(level)))
+      known.append((line, level))
     else:
       unknown.append(line)
   return known, unknown
@@ -79,6 +82,10 @@ def y_label(figure):
   where, _, metric = figure.y.rpartition('/')
   unit = f', {UNITS[metric]}' if metric in UNITS else ''
   return f'{where} {series.plain(metric)}{unit}'.strip()
+
+
+def _level(line, results) -> Any:
+  return line.value(results) if callable(line.value) else line.value
 
 
 def _spread(figure, results):

@@ -8,9 +8,8 @@ from gpt_jax.sweeps import axes_labels, captions, palette, series
 
 def draw(figure, results, panels, chosen, make_canvas):
   """Returns the matplotlib figure of `panels`, with the names from top to bottom."""
-  names = list(
-    dict.fromkeys(x for found in panels.values() for o in found for x in o.x)
-  )
+  every = [one for found in panels.values() for one in found]
+  names = list(dict.fromkeys(x for one in every for x in one.x))
   most = max(_groups_of(name, found) for name in names for found in panels.values())
   lines = captions.reference_levels(figure, results)[0]
   canvas, axes = make_canvas(
@@ -56,7 +55,7 @@ def _draw_group(axis, one, places, named, color, _, marker):
     axis.plot(values_P, places, 'o', color=color, markersize=3.5, alpha=0.6)
   axis.plot(
     one.mean, places, linestyle='none', marker=marker, color=color, markersize=7,
-    markeredgecolor=palette.PAPER, gid=f'mean of {one.label}',
+    markeredgecolor=palette.PAPER, label=one.label,
   )  # fmt: skip
   for mean, high, place in zip(one.mean, one.high, places, strict=True):
     axis.annotate(

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from gpt_jax.sweeps.results import NotEnoughData
 EMPTY = 'no results yet'
 # The first evaluations of a run are far above what the figure is about.
 START_SHARE = 0.05
-STYLE = {
+MAX_PLACES = 200  # of a curve: more cannot be told apart, and make files large
+STYLE: dict[Any, Any] = {
   'axes.edgecolor': palette.MUTED, 'axes.labelcolor': palette.INK,
   'axes.titlecolor': palette.INK, 'axes.titlesize': 11, 'axes.labelsize': 11,
   'axes.axisbelow': True, 'axes.grid': True, 'axes.unicode_minus': False,
@@ -113,7 +115,7 @@ def _curves(figure, results, panels):
   for axis, (panel, found) in zip(axes, panels.items(), strict=True):
     for one in found:
       _draw_series(axis, figure, one, *chosen[one.key, one.variant])
-    for line, level in lines:
+    for _, level in lines:
       axis.axhline(level, color=palette.REFERENCE, linestyle=':', linewidth=1.3)
     _set_scales(axis, figure, found, [level for _, level in lines])
     if panel is not None:
@@ -130,18 +132,24 @@ def _curves(figure, results, panels):
 def _draw_series(axis, figure, one, color, style, marker):
   over_training = figure.x in series.OVER_TRAINING
   few = len(one.x) <= 25
+  last = len(one.x) - 1
+  kept = np.unique(
+    np.linspace(0, last, min(len(one.x), MAX_PLACES)).round().astype(int)
+  )
+  x, mean, low, high = (np.array(v)[kept] for v in (one.x, one.mean, one.low, one.high))
   axis.plot(
-    one.x, one.mean, color=color, linestyle=style, linewidth=1.9,
+    x, mean, color=color, linestyle=style, linewidth=1.9,
     marker=marker if few else None, markersize=4 if over_training else 6,
-    gid=f'mean of {one.label}',
+    label=one.label,
   )  # fmt: skip
   if one.num_seeds < 2:
     return
   if over_training:
-    axis.fill_between(one.x, one.low, one.high, color=color, alpha=0.2, linewidth=0)
+    axis.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
   else:
-    reach = [one.mean - one.low, one.high - one.mean]
-    axis.errorbar(one.x, one.mean, reach, fmt='none', ecolor=color, capsize=3)
+    axis.errorbar(
+      x, mean, [mean - low, high - mean], fmt='none', ecolor=color, capsize=3
+    )
 
 
 def _set_scales(axis, figure, found, levels):

@@ -65,7 +65,7 @@ def inline_svg(drawn):
   text = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{prefix}-', text)
   label = markupsafe.escape(drawn.alt)
   text = re.sub(r' width="[^"]*"| height="[^"]*"', '', text, count=2)
-  width = float(re.search(r'viewBox="0 0 ([\d.]+)', text)[1])
+  (width, *_) = map(float, re.findall(r'viewBox="0 0 ([\d.]+)', text))
   # Letters of 10.5 units are 9 to 14 pixels high: a wide figure scrolls on a phone.
   size = f'min-width:{0.88 * width:.0f}px;max-width:{1.34 * width:.0f}px'
   label = f'role="img" aria-label="{label}" style="{size}"'

@@ -6,7 +6,7 @@ import pathlib
 import rich.padding
 import rich.text
 
-from gpt_jax.sweeps import table_formats, verdicts
+from gpt_jax.sweeps import figures, page, table_formats, verdicts
 from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
@@ -49,6 +49,8 @@ def write(report, folder=None):
   ):
     files.write_text(folder / name, text)
   files.write_json(folder / 'report.json', as_json(report))
+  drawn = figures.save_all(report.results, folder)
+  page.save(report, drawn, folder / 'report.html')
   return folder
 
 

@@ -3,7 +3,7 @@
 make studies                                 runs what is missing, writes all pages
 make studies STUDIES_FLAGS='--jobs=2'        with flags of gpt-jax sweep
 python -m gpt_jax.sweeps.studies             writes the pages of runs that are there
-python -m gpt_jax.sweeps.studies --check     names pages that are older than their file
+python -m gpt_jax.sweeps.studies --check     names pages older than their file
 """
 
 import argparse
@@ -22,9 +22,9 @@ QUICK = 'quick'
 
 
 def main(argv=None):
-  """Returns the exit code: 1 when a sweep has failed or, with --check, a page is old."""
+  """Returns the exit code: 1 when a sweep has failed or a checked page is old."""
   args, sweep_flags = _parser().parse_known_args(argv)
-  paths = experiment_files(args.experiments, args.only)
+  paths = experiment_files(args.experiments, args.names)
   if args.check:
     return check(args.out, args.experiments)
   failed = run(paths, args.workdir, sweep_flags) if args.run else []
@@ -34,11 +34,11 @@ def main(argv=None):
   return 1 if failed else 0
 
 
-def experiment_files(folder=EXPERIMENTS, only=()):
+def experiment_files(folder=EXPERIMENTS, names=()):
   """Returns the experiment files of `folder` that have a quick size, cheapest first."""
   found = []
   for path in sorted(pathlib.Path(folder).glob('*.py')):
-    if only and path.stem not in only or not _defines_experiment(path):
+    if names and path.stem not in names or not _defines_experiment(path):
       continue
     sizes = points.load_experiment(path).sizes
     if QUICK in sizes:
@@ -53,17 +53,9 @@ def run(paths, workdir=None, sweep_flags=()):
   for i, path in enumerate(paths):
     elapsed = page_text.duration(time.monotonic() - begin)
     print(f'study {i + 1} of {len(paths)}: {path} (after {elapsed})', flush=True)
-    command = [
-      sys.executable,
-      '-m',
-      'gpt_jax',
-      'sweep',
-      str(path),
-      *place,
-      *sweep_flags,
-    ]
+    sweep = ['-m', 'gpt_jax', 'sweep', str(path), *place, *sweep_flags]
     # A process of its own: memory and devices are free again before the next study.
-    code = subprocess.run(command, check=False).returncode
+    code = subprocess.run([sys.executable, *sweep], check=False).returncode
     if code in (75, 130):  # interrupted: what is there is kept, nothing more is begun
       raise SystemExit(code)
     if code:
@@ -110,11 +102,12 @@ def _parser():
     prog='python -m gpt_jax.sweeps.studies',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
     epilog='Other flags are those of gpt-jax sweep, for --run.',
   )
   parser.add_argument('--run', action='store_true', help='run missing points first')
   parser.add_argument('--check', action='store_true', help='only name old pages')
-  parser.add_argument('--only', nargs='+', default=(), metavar='NAME', help='studies')
+  parser.add_argument('names', nargs='*', metavar='NAME', help='of files; default: all')
   parser.add_argument('--workdir', metavar='DIR', help='where runs lie; default: runs')
   parser.add_argument('--out', default=str(PAGES), metavar='DIR', help='of the pages')
   parser.add_argument('--experiments', default=str(EXPERIMENTS), metavar='DIR')

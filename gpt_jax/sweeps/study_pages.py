@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import pathlib
 import re
+import shutil
 
 from gpt_jax.sweeps import costs, figures, page_text, report_files, table_formats
 from gpt_jax.workdir import files
@@ -30,8 +31,11 @@ class Entry:
 
 def write_page(report, folder):
   """Writes the page of a Report and its figures into `folder`; returns its Entry."""
-  folder = pathlib.Path(folder)
-  drawn = figures.save_all(report.results, folder / FIGURES / report.name)
+  folder = files.check_writable(folder)
+  place = folder / FIGURES / report.name
+  if place.exists():
+    shutil.rmtree(place)  # a figure may have got another name
+  drawn = figures.save_all(report.results, place)
   path = folder / f'{report.name}.md'
   files.write_text(path, page(report, [_light(one) for one in drawn], folder))
   return Entry(report, path)
@@ -54,10 +58,8 @@ def page(report, drawn, folder):
   lines += [f'- {name}: {escape(text)}' for name, text in _facts(report)]
   if report.missing:
     lines.append(f'- Not finished: {len(report.missing)} of {report.num_points} points')
-  mark = (
-    f'<!-- made from {page_text.source(report)} sha256:{digest(report.study.path)} -->'
-  )
-  return '\n'.join([*lines, '', mark, ''])
+  made_from = f'{page_text.source(report)} sha256:{digest(report.study.path)}'
+  return '\n'.join([*lines, '', f'<!-- made from {made_from} -->', ''])
 
 
 def index(entries, absent=()):
@@ -65,9 +67,7 @@ def index(entries, absent=()):
   counts = collections.Counter(
     verdict.verdict for entry in entries for verdict in entry.report.verdicts
   )
-  judged = ', '.join(
-    f'{counts[name]} {name}' for name in page_text.MARKS if counts[name]
-  )
+  judged = ', '.join(f'{counts[name]} {name}' for name in counts_in_order(counts))
   seconds = sum(entry.report.wall_seconds for entry in entries)
   lines = [
     '# Studies', '',
@@ -77,12 +77,12 @@ def index(entries, absent=()):
     f'{len(entries)} studies, {sum(counts.values())} claims: {judged or "none"}.'
     f' {page_text.duration(seconds)} of work in all.',
     '',
-    '| study | claims | numbers | points | minutes | commit |',
-    '|---|---|---|---|--:|---|',
+    '| study | claims | numbers | points | minutes | stated | commit |',
+    '|---|---|---|--:|--:|--:|---|',
   ]  # fmt: skip
   for entry in entries:
     lines.append(_index_line(entry))
-  lines += ['', f'{_legend()} Minutes are those in which at least one run was at work.']
+  lines += ['', _legend()]
   if absent:
     names = ', '.join(f'`experiments/{path.name}`' for path in absent)
     lines += ['', f'Without results yet: {names}.']
@@ -111,16 +111,20 @@ def digest(path):
 
 def escape(text):
   """Returns `text` as Markdown shows it, in one line."""
-  one_line = ' '.join(str(text).split())
-  return re.sub(r'([\\*<>|\[\]])', r'\\\1', one_line)
+  parts = ' '.join(str(text).split()).split('`')  # the odd ones are code
+  parts[::2] = [re.sub(r'([\\*<>|\[\]])', r'\\\1', part) for part in parts[::2]]
+  return '`'.join(parts)
+
+
+def counts_in_order(counts):
+  """Returns the verdicts that occur, the best first."""
+  return [name for name in page_text.MARKS if counts[name]]
 
 
 def _status(report):
   counts = collections.Counter(verdict.verdict for verdict in report.verdicts)
   parts = [
-    f'{mark} {counts[name]} {name}'
-    for name, mark in page_text.MARKS.items()
-    if counts[name]
+    f'{page_text.MARKS[name]} {counts[name]} {name}' for name in counts_in_order(counts)
   ]
   done = report.num_points - len(report.missing)
   points = f'{done} of {report.num_points} points'
@@ -155,21 +159,18 @@ def _differences(report):
   for row, changes in report.differences.items():
     shown = ', '.join(f'`{field}` {old!r} → {new!r}' for field, old, new in changes)
     lines.append(f'- {escape(row)}: {shown or "nothing"}')
+  if not lines:
+    return []
   base = escape(report.table.compare_to)
-  return (
-    [f'Config fields that differ from those of *{base}*:', '', *lines, '']
-    if lines
-    else []
-  )
+  return [f'Config fields that differ from those of *{base}*:', '', *lines, '']
 
 
 def _facts(report):
   """Returns the facts of a page: the date is that of the last run."""
   found = dict(page_text.facts(report))
   found.pop('Report of')
-  ends = [
-    end for one in report.results for _, end in costs.intervals(one.point.workdir)
-  ]
+  workdirs = [one.point.workdir for one in report.results]
+  ends = [end for workdir in workdirs for _, end in costs.intervals(workdir)]
   if ends:
     day = datetime.datetime.fromtimestamp(max(ends), datetime.UTC).date()
     found['Last run'] = day.isoformat()
@@ -183,6 +184,7 @@ def _index_line(entry):
     claims.append(f'{page_text.MARKS[verdict.verdict]} {escape(verdict.name)}')
     first = dict(list(verdict.numbers.items())[:MAX_NUMBERS])
     numbers.append(escape(report_files.numbers_text(first)) or '–')
+  size = report.study.experiment.sizes[report.size]
   done = report.num_points - len(report.missing)
   points = f'{done}' if done == report.num_points else f'{done} of {report.num_points}'
   cells = [
@@ -191,13 +193,18 @@ def _index_line(entry):
     '<br>'.join(numbers) or '–',
     points,
     f'{report.wall_seconds / 60:.1f}',
+    f'{size.minutes:g}',
     ', '.join(commit[:8] for commit in report.commits) or '–',
   ]
   return f'| {" | ".join(cells)} |'
 
 
 def _legend():
-  return ', '.join(f'{mark} {name}' for name, mark in page_text.MARKS.items()) + '.'
+  marks = ', '.join(f'{mark} {name}' for name, mark in page_text.MARKS.items())
+  return (
+    f'{marks}. Minutes: in which at least one run was at work, whatever else the'
+    ' machine did; stated: what the file says of an idle machine.'
+  )
 
 
 def _light(drawn):

@@ -25,3 +25,9 @@ def test_many_labels_keep_their_order_and_a_gap(seed):
 
 def test_no_label_is_no_place():
   assert len(labels.spread([], 1.0)) == 0
+
+
+def test_labels_of_several_lines_have_the_room_they_need():
+  places = labels.spread([0.0, 0.0, 0.0], [1.0, 3.0, 1.0])
+  np.testing.assert_allclose(np.diff(places), [2.0, 2.0])
+  np.testing.assert_allclose(places, labels.spread([0.0, 0.0, 0.0], 2.0))

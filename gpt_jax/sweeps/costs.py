@@ -13,47 +13,37 @@ from gpt_jax.workdir import files, provenance
 from gpt_jax.workdir.paths import Workdir
 
 
-def parameters(workdir):
+def parameters(config):
   """Returns the number of parameters of the run's language model, an exact int."""
-  return model_flops.parameter_count(_config(workdir).model)
+  return model_flops.parameter_count(config.model)
 
 
-def tokens(workdir):
+def tokens(config):
   """Returns the tokens of the whole training, an exact int."""
-  config = _config(workdir)
   return horizon.make_horizon(config.train, config.data.seq_len).total_tokens
 
 
-def flops(workdir):
+def flops(config):
   """Returns the FLOPs of the training's matmuls: those of a token times `tokens`.
 
   Every query counts with all keys of its row; recomputation does not count.
   """
-  config = _config(workdir)
   per_token = model_flops.flops_per_token(config.model, config.data.seq_len)
-  return per_token * tokens(workdir)
+  return per_token * tokens(config)
 
 
-def seconds(workdir):
-  """Returns the seconds that the run was at work, without those between its starts.
+OF_CONFIG = {'parameters': parameters, 'tokens': tokens, 'flops': flops}
+"""name -> function of a Config."""
+COSTS = (*OF_CONFIG, 'seconds')
+"""Metrics that every result has."""
+
+
+def intervals(workdir):
+  """Returns [(begin, end), ...] of the run's starts, in seconds since 1970.
 
   A start counts from its entry in run.json to its last line in metrics.jsonl:
   compilation, evaluations and checkpoints are in, steps that were lost are not.
   """
-  return float(sum(end - begin for begin, end in intervals(workdir)))
-
-
-COSTS = {
-  'parameters': parameters,
-  'tokens': tokens,
-  'flops': flops,
-  'seconds': seconds,
-}
-"""name -> function of a workdir; metrics of every result."""
-
-
-def intervals(workdir):
-  """Returns [(begin, end), ...] of the run's starts, in seconds since 1970."""
   workdir = Workdir(workdir)
   if not workdir.metrics.exists():
     return []
@@ -70,9 +60,8 @@ def intervals(workdir):
   return found
 
 
-def seconds_at(workdir, times):
-  """Returns the seconds of work that lie before each of `times` (since 1970)."""
-  parts = intervals(workdir)
+def seconds_at(parts, times):
+  """Returns the seconds of the intervals `parts` that lie before each of `times`."""
   return np.array(
     [sum(max(0.0, min(time, end) - begin) for begin, end in parts) for time in times]
   )
@@ -87,7 +76,7 @@ def union_seconds(parts):
   return total
 
 
-def _config(workdir):
+def read_config(workdir):
   """Returns a Config that costs the same as that of the run in `workdir`."""
   saved = files.read_json(Workdir(workdir).config)
   # Points differ in seeds and rates: most share what costs depend on.

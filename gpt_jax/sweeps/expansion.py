@@ -46,7 +46,7 @@ class Expansion:
   """The points of a size; those with mistakes are missing."""
 
   entries: tuple[Entry, ...]  # a needed one before those that need it
-  duplicates: tuple[tuple[str, str], ...]  # (name left out, the same config's)
+  duplicates: tuple[tuple[Entry, str], ...]  # (left out, name of the same config's)
   mistakes: list[Mistake]
 
 
@@ -91,14 +91,14 @@ class _Expander:
     self._by_key = {_key(*one): i for i, one in enumerate(settings)}
     self._kept_as = {}  # name -> name of the entry with its config
     self._by_hash, self._entries, self._open = {}, {}, []
+    self._duplicates = []
     self._mistakes = PointMistakes(len(settings))
 
   def run(self):
     for index in range(len(self._settings)):
       self._visit(index)
-    duplicates = [(name, kept) for name, kept in self._kept_as.items() if name != kept]
     return Expansion(
-      tuple(self._entries.values()), tuple(duplicates), self._mistakes.listed()
+      tuple(self._entries.values()), tuple(self._duplicates), self._mistakes.listed()
     )
 
   def _visit(self, index):
@@ -137,6 +137,9 @@ class _Expander:
       except UserError as error:
         self._mistakes.add_config_error(name, error, overrides, row, of_row)
       self._entries[name] = Entry(name, row, axes, overrides, config, needs)
+    else:
+      entry = Entry(name, row, axes, overrides, config, needs)
+      self._duplicates.append((entry, kept))
     return kept
 
   def _overrides(self, row, axes):

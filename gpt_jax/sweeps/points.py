@@ -37,7 +37,7 @@ class Study:
   size: str
   folder: pathlib.Path  # points are folders in it
   points: tuple[Point, ...]  # those that others need come before them
-  duplicates: tuple[tuple[str, str], ...] = ()  # (name left out, the same config's)
+  duplicates: tuple[Point, ...] = ()  # in the workdir of the point with their config
   notes: tuple[str, ...] = ()  # what configs say while they are resolved
 
   @property
@@ -59,30 +59,28 @@ def open_study(path, size='quick', workdir=None):
   with contextlib.redirect_stderr(io.StringIO()) as said:
     found = expansion.expand(experiment, size, folder)
   source.require_none(found.mistakes)
-  points, notes = _points(found, folder), tuple(said.getvalue().splitlines())
-  return Study(source.path, experiment, size, folder, points, found.duplicates, notes)
+  notes = tuple(said.getvalue().splitlines())
+  points, duplicates = points_of(found, folder)
+  return Study(source.path, experiment, size, folder, points, duplicates, notes)
 
 
-def expand(experiment, size, folder):
-  """Returns the points of an Experiment, without a file to name lines of."""
-  found = expansion.expand(experiment, size, folder)
-  if found.mistakes:
-    raise ConfigError('\n'.join(mistake.text for mistake in found.mistakes))
-  return _points(found, folder)
+def points_of(found, folder):
+  """Returns (points, duplicates) of an Expansion."""
+  return (
+    tuple(_point(one, folder / one.name) for one in found.entries),
+    tuple(_point(one, folder / kept) for one, kept in found.duplicates),
+  )
 
 
-def _points(found, folder):
-  return tuple(
-    Point(
-      name=one.name,
-      workdir=folder / one.name,
-      row=one.row,
-      axes=one.axes,
-      overrides=one.overrides,
-      config=one.config,
-      needs=one.needs,
-    )
-    for one in found.entries
+def _point(entry, workdir):
+  return Point(
+    name=entry.name,
+    workdir=workdir,
+    row=entry.row,
+    axes=entry.axes,
+    overrides=entry.overrides,
+    config=entry.config,
+    needs=entry.needs,
   )
 
 
@@ -98,8 +96,8 @@ def select(study, only):
   wanted = set()
   for pattern in only:
     found = [
-      point.name
-      for point in study.points
+      point.workdir.name
+      for point in (*study.points, *study.duplicates)
       if fnmatch.fnmatchcase(point.row, pattern)
       or fnmatch.fnmatchcase(point.name, pattern)
     ]

@@ -66,11 +66,9 @@ def make_report(study):
     machine=study.experiment.sizes[study.size].machine,
     ran_on=_distinct(map(_machine, starts)),
     commits=_distinct(filter(None, map(_commit, starts))),
-    wall_seconds=costs.union_seconds(
-      part for one in found for part in costs.intervals(one.point.workdir)
-    ),
+    wall_seconds=costs.union_seconds(part for one in found for part in one.intervals),
     num_points=len(study.points),
-    missing=tuple(point.name for point in found.missing),
+    missing=tuple(p.name for p in found.missing if p.name == p.workdir.name),
     table=tables.make_table(study, found),
     verdicts=judged,
     earlier=verdict_log.earlier(judged, logged),

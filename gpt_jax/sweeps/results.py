@@ -38,7 +38,8 @@ class Result:
   @functools.cached_property
   def metrics(self):
     """The last evaluation, `{set/metric: value}`."""
-    saved = files.read_json(Workdir(self.point.workdir).eval)
+    path = Workdir(self.point.workdir).eval
+    saved = files.read_json(path) if path.exists() else {}  # without sets: none
     return {
       f'{name}/{key}': value
       for name, metrics in saved.items()
@@ -50,6 +51,17 @@ class Result:
   def _columns(self):
     path = Workdir(self.point.workdir).metrics
     return metrics_file.read(path) if path.exists() else {}
+
+  @functools.cached_property
+  def intervals(self):
+    """When the run was at work, [(begin, end), ...] in seconds since 1970."""
+    return costs.intervals(self.point.workdir)
+
+  @functools.cached_property
+  def _costs(self):
+    config = costs.read_config(self.point.workdir)
+    found = {name: cost(config) for name, cost in costs.OF_CONFIG.items()}
+    return found | {'seconds': float(sum(end - begin for begin, end in self.intervals))}
 
   def curve(self, metric, x='step'):
     """Returns (x, values) of a metric over the training, as arrays.
@@ -66,8 +78,8 @@ class Result:
     if x == 'tokens':
       return _at(self._columns, 'tokens', steps), values
     if x == 'seconds':
-      clock = costs.seconds_at(self.point.workdir, _at(self._columns, 'time', steps))
-      return clock, values
+      times = _at(self._columns, 'time', steps)
+      return costs.seconds_at(self.intervals, times), values
     raise ConfigError(f'curve: x={x!r}; expected one of step, tokens, seconds.')
 
   def value(self, metric) -> Any:
@@ -80,7 +92,7 @@ class Result:
     if metric in self.metrics:
       return self.metrics[metric]
     if metric in costs.COSTS:
-      return costs.COSTS[metric](self.point.workdir)
+      return self._costs[metric]
     _, values = self.curve(metric)
     return float(values[-1])
 
@@ -118,7 +130,7 @@ class MeanCurve:
 
 @dataclasses.dataclass(eq=False)
 class Reads:
-  """The points that a rule has looked at, by name: the evidence of its verdict."""
+  """The folders that a rule has looked at: the evidence of its verdict."""
 
   used: set = dataclasses.field(default_factory=set)
   missing: set = dataclasses.field(default_factory=set)  # not finished
@@ -130,7 +142,7 @@ class Results:
   def __init__(self, study: Study, found=None, points=None, reads=None):
     self.study = study
     self.reads = Reads() if reads is None else reads
-    self.points = tuple(study.points if points is None else points)
+    self.points = all_points(study) if points is None else tuple(points)
     self.found = _finished(study) if found is None else found
 
   def __iter__(self):
@@ -248,8 +260,8 @@ class Results:
 
   def _read(self):
     found = [self.found[p.name] for p in self.points if p.name in self.found]
-    self.reads.used |= {one.point.name for one in found}
-    self.reads.missing |= {point.name for point in self.missing}
+    self.reads.used |= {one.point.workdir.name for one in found}
+    self.reads.missing |= {point.workdir.name for point in self.missing}
     return found
 
   def _require_one_point_per_seed(self):
@@ -276,6 +288,16 @@ def best_of(means, higher=False):
   )
 
 
+def all_points(study):
+  """Returns the points of a study, with those that have the config of another one.
+
+  Those are in the workdir of the other. Rows are in the order of the experiment.
+  """
+  order = {row: i for i, row in enumerate(study.experiment.rows)}
+  points = (*study.points, *study.duplicates)
+  return tuple(sorted(points, key=lambda point: order.get(point.row, len(order))))
+
+
 def seed_of(point):
   return point.axes.get('seed', point.config.seed)
 
@@ -300,7 +322,7 @@ def value_of(point, field):
 
 
 def _finished(study):
-  return {point.name: Result(point) for point in study.points if is_done(point)}
+  return {p.name: Result(p) for p in all_points(study) if is_done(p)}
 
 
 def _group(point, without):
@@ -328,7 +350,7 @@ def _require_known(study, field, value):
   """Raises ConfigError for a row or a value that no point of the study has."""
   if field == 'row' and value in study.experiment.rows:
     return  # perhaps not at this size: that is a lack of data, not a mistake
-  known = list(dict.fromkeys(value_of(point, field) for point in study.points))
+  known = list(dict.fromkeys(value_of(point, field) for point in all_points(study)))
   if known and not any(_is_same(one, value) for one in known):
     hint = nearest(value, known)
     raise ConfigError(

@@ -305,7 +305,7 @@ def _optimum(name, field, across, factor, which, metric):
   return Rule(name, arguments, words, check)
 
 
-def _part(results, which: Any, metric=None, at_best=None):
+def _part(results, which, metric=None, at_best=None) -> Any:
   if callable(which):
     part = which(results)
   elif isinstance(which, Mapping):

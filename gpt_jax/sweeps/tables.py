@@ -134,10 +134,8 @@ def _line(group, axes, cells, base, heading):
   if base is not None and base is not cells[heading]:
     if base.values.keys() & cells[heading].values.keys():
       comparison = statistics.compare(cells[heading].values, base.values)
-  costs = {
-    name: [one.value(name) for one in found]
-    for name in ('parameters', 'tokens', 'flops', 'seconds')
-  }
+  # Seeds have the same size; their times differ.
+  first = found[0].value if found else lambda name: None
   return TableLine(
     row=point.row,
     axes=dict(_axes_of(group, axes)),
@@ -145,10 +143,10 @@ def _line(group, axes, cells, base, heading):
     comparison=comparison,
     num_finished=len(found),
     num_wanted=len(group.points),
-    parameters=costs['parameters'][0] if found else None,
-    tokens=costs['tokens'][0] if found else None,
-    flops=costs['flops'][0] if found else None,
-    seconds=float(np.mean(costs['seconds'])) if found else None,
+    parameters=first('parameters'),
+    tokens=first('tokens'),
+    flops=first('flops'),
+    seconds=float(np.mean([o.value('seconds') for o in found])) if found else None,
   )
 
 

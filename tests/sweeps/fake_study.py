@@ -5,7 +5,7 @@ import json
 import pathlib
 
 from gpt_jax.config import load
-from gpt_jax.sweeps import Experiment, Size, points
+from gpt_jax.sweeps import Experiment, Size, expansion, points
 from gpt_jax.sweeps.points import Study
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -44,7 +44,10 @@ def make(folder, loss=None, text=DOCSTRING, **fields):
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(text)
   made, place = experiment(**fields), folder / 'runs' / 'fake' / 'quick'
-  study = Study(path, made, 'quick', place, points.expand(made, 'quick', place))
+  found = expansion.expand(made, 'quick', place)
+  assert not found.mistakes, found.mistakes
+  run, duplicates = points.points_of(found, place)
+  study = Study(path, made, 'quick', place, run, duplicates)
   for point in study.points:
     if loss is not None and (value := loss(point)) is not None:
       finish(point, {'validation': {'loss': value}})

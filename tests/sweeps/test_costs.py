@@ -20,14 +20,14 @@ def test_parameters_are_those_of_the_saved_config(workdir):
   d, ff, v = 32, 128, fake_study.VOCAB_SIZE
   # Two layers without bias: attention 4 d d, MLP 2 d ff, two norms; tied embedding.
   expected = 2 * (4 * d * d + 2 * d * ff + 2 * d) + v * d + d
-  assert costs.parameters(workdir) == expected
+  assert costs.parameters(costs.read_config(workdir)) == expected
 
 
 def test_tokens_and_flops_are_those_of_the_training(workdir):
-  assert costs.tokens(workdir) == fake_study.STEPS * 8 * 16
-  config = costs._config(workdir)
+  config = costs.read_config(workdir)
+  assert costs.tokens(config) == fake_study.STEPS * 8 * 16
   per_token = flops.flops_per_token(config.model, 16)
-  assert costs.flops(workdir) == per_token * costs.tokens(workdir)
+  assert costs.flops(config) == per_token * costs.tokens(config)
 
 
 def test_seconds_leave_out_the_time_between_starts(workdir, tmp_path):
@@ -41,9 +41,10 @@ def test_seconds_leave_out_the_time_between_starts(workdir, tmp_path):
   moved = [json.dumps(line | {'time': line['time'] + day}) for line in moved]
   copy.metrics.write_text('\n'.join([*lines[:3], *moved]) + '\n')
   # 30 s until step 3; the second start has 60 s until step 6.
-  assert costs.seconds(copy) == pytest.approx(30 + 60)
+  parts = costs.intervals(copy)
+  assert [end - begin for begin, end in parts] == pytest.approx([30, 60])
   begin = fake_study.BEGIN.timestamp()
-  assert costs.seconds_at(copy, [begin + 10, begin + day + 40]) == pytest.approx(
+  assert costs.seconds_at(parts, [begin + 10, begin + day + 40]) == pytest.approx(
     [10, 70]
   )
 

@@ -38,7 +38,9 @@ def test_points_with_the_same_config_are_run_once(tmp_path):
     tmp_path, rows="{'a': {}, 'b': {'model.d_ff': 128}, 'c': {'model.d_ff': None}}"
   )
   assert [point.row for point in study.points] == ['a']
-  assert study.duplicates == (('b,seed=0', 'a,seed=0'), ('c,seed=0', 'a,seed=0'))
+  assert [(point.name, point.workdir.name) for point in study.duplicates] == [
+    ('b,seed=0', 'a,seed=0'), ('c,seed=0', 'a,seed=0'),
+  ]  # fmt: skip
 
 
 def test_a_row_that_needs_another_comes_after_it(tmp_path):

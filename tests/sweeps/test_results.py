@@ -114,3 +114,12 @@ def test_costs_are_metrics_of_every_result(results):
   assert one.value('seconds') == pytest.approx(60)
   assert one.value('tokens') == 6 * 128
   assert one.value(lambda result: 2 * result.value('tokens')) == 2 * 6 * 128
+
+
+def test_a_row_with_the_config_of_another_shares_its_points(tmp_path):
+  rows = {'base': {}, 'same': {'optimizer.weight_decay': 0.1}, 'other': {'seed': 9}}
+  study = fake_study.make(tmp_path, lambda p: 1.0 + p.axes['seed'], rows=rows)
+  results = Results(study)
+  assert results.where(row='same').by_seed(LOSS) == {0: 1.0, 1: 2.0, 2: 3.0}
+  assert results.reads.used == {f'base,seed={seed}' for seed in (0, 1, 2)}
+  assert results.axis('row') == ['base', 'same', 'other']

@@ -305,13 +305,13 @@ def _optimum(name, field, across, factor, which, metric):
   return Rule(name, arguments, words, check)
 
 
-def _part(results, which, metric=None, at_best=None) -> Any:
-  if callable(which):
-    part = which(results)
-  elif isinstance(which, Mapping):
+def _part(results: Any, which: Any, metric=None, at_best=None):
+  if isinstance(which, Mapping):
     part = _where(results, which)
-  else:
+  elif which is None or isinstance(which, str):
     part = results.where(row=which)
+  else:
+    part = which(results)
   return part.best_over(at_best, metric) if at_best else part
 
 

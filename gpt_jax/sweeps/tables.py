@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import results, statistics
+from gpt_jax.sweeps import loading, results, statistics
+from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.sweeps.statistics import Comparison, Summary
 
 
@@ -113,13 +114,17 @@ def _summary(group, heading, column, study):
     except results.NotEnoughData:
       continue
     except Exception as error:
-      raise ConfigError(
-        f'{study.path}: columns[{heading!r}] raises {type(error).__name__}: {error}'
-        f' for {one.point.name}.'
-      ) from error
+      text = f'raises {type(error).__name__}: {error} for {one.point.name}'
+      raise _mistake(study, heading, text, error) from error
   if unknown and not values and not _is_known(column, study, group):
-    raise ConfigError(f'{study.path}: columns[{heading!r}]: {unknown}') from unknown
+    raise _mistake(study, heading, str(unknown), unknown) from unknown
   return Summary(values, len(group.points))
+
+
+def _mistake(study, heading, text, error):
+  source = loading.Source(study.path)
+  text, line = f'columns[{heading!r}]: {text}', source.line_of_error(error)
+  return source.error([Mistake(text, (heading,), line)])
 
 
 def _is_known(column, study, group):

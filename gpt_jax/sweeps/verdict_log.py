@@ -14,8 +14,9 @@ import os
 import pathlib
 
 from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError, StorageError
-from gpt_jax.sweeps import rule_text
+from gpt_jax.core.errors import StorageError
+from gpt_jax.sweeps import loading, rule_text
+from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.sweeps.verdicts import NOT_ENOUGH_DATA
 from gpt_jax.workdir import provenance
 
@@ -46,19 +47,20 @@ def require_same_rules(study, verdicts, logged):
     newest = max((entry['version'] for entry in given), default=0)
     same = [entry for entry in given if entry['version'] == claim.version]
     if claim.version < newest:
-      problems.append(
-        f'claim {claim.name!r}: version={claim.version}, but a verdict of version'
-        f' {newest} is in the log; expected at least that.'
+      text = (
+        f'claim {claim.name!r}: version={claim.version}, but {study.folder / FILE} has'
+        f' a verdict of version {newest}; expected at least that'
       )
+      problems.append(Mistake(text, (claim.name,)))
     elif other := [entry for entry in same if entry['digest'] != verdict.digest]:
-      problems.append(
+      text = (
         f'claim {claim.name!r}: its rule has changed since {other[-1]["date"]}, when'
         f' version {claim.version} was {other[-1]["verdict"]!r}; set version='
-        f'{newest + 1} (the old verdict stays in the log), or restore the rule.'
+        f'{newest + 1} (the old verdict stays in {study.folder / FILE}), or restore the'
+        ' rule'
       )
-  if problems:
-    place = f'{study.path}: verdicts are kept in {study.folder / FILE}'
-    raise ConfigError('\n'.join([place, *(f'  {one}' for one in problems)]))
+      problems.append(Mistake(text, (claim.name,)))
+  loading.Source(study.path).require_none(problems)
 
 
 def record(study, verdicts, now=None):

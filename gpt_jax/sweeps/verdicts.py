@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import rule_text
+from gpt_jax.sweeps import loading, rule_text
 from gpt_jax.sweeps.experiment import Claim, Outcome
+from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.sweeps.results import NotEnoughData
 from gpt_jax.sweeps.rules import Rule
 
@@ -100,15 +101,12 @@ def _say_missing(names):
 
 
 def _mistake(claim, study, error):
-  trace, line = error.__traceback__, ''
-  while trace is not None:  # the last frame in the experiment file is the user's own
-    if trace.tb_frame.f_code.co_filename == str(study.path):
-      line = f', line {trace.tb_lineno}'
-    trace = trace.tb_next
+  source = loading.Source(study.path)
   what = str(error)
   if not isinstance(error, ConfigError):
     what = f'its rule raises {type(error).__name__}: {error}'
-  return ConfigError(f'{study.path}{line}: claim {claim.name!r}: {what}')
+  text, line = f'claim {claim.name!r}: {what}', source.line_of_error(error)
+  return source.error([Mistake(text, (claim.name,), line)])
 
 
 def _in_order(study, names):

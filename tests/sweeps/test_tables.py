@@ -77,7 +77,7 @@ def test_a_column_that_no_point_has_names_the_nearest(tmp_path):
 
 
 def test_a_column_that_fails_is_named(tmp_path):
-  with pytest.raises(ConfigError, match="columns.'bad'. raises ZeroDivisionError"):
+  with pytest.raises(ConfigError, match="columns.'bad'.: raises ZeroDivisionError"):
     table_of(tmp_path, columns={'bad': lambda result: 1 / 0})
 
 

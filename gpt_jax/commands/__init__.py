@@ -17,6 +17,7 @@ COMMANDS = {
   'diff': 'in what do two runs differ, and where do their metrics part?',
   'repro': 'train the first steps of a run again: are they those of its log?',
   'sweep': 'run the points of an experiment file that are missing',
+  'status': 'how far the points of an experiment are, and why some failed',
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
 }

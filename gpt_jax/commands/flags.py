@@ -54,13 +54,16 @@ def cache_folder():
   return files.as_folder(os.environ.get('GPT_JAX_CACHE') or f'{home}/gpt_jax/xla')
 
 
-def enable_compilation_cache():
-  """Keeps compiled programs between runs, in GPT_JAX_CACHE or ~/.cache/gpt_jax/xla."""
+def enable_compilation_cache(min_seconds=1.0):
+  """Keeps compiled programs between runs, in GPT_JAX_CACHE or ~/.cache/gpt_jax/xla.
+
+  Not those that compile in less than `min_seconds`.
+  """
   import jax
 
   if jax.config.values['jax_compilation_cache_dir'] is None:
     jax.config.update('jax_compilation_cache_dir', str(cache_folder()))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', min_seconds)
 
 
 def refuse_overrides(overrides):

@@ -2,21 +2,28 @@
 
 Every point is checked before any starts. The workdirs, runs/NAME/SIZE/POINT, are all
 the state: a sweep that was killed goes on with the same command, finished points stay,
-and several of these commands share the points of one folder. docs/experiments.md has
-more.
+and several of these commands share the points of one folder. A point that fails stops
+no other; its output is in POINT/logs/sweep.log. docs/experiments.md has more.
 
 examples:
-  gpt-jax sweep experiments/entropy_floor.py
-  gpt-jax sweep experiments/entropy_floor.py --only=uniform
+  gpt-jax sweep experiments/entropy_floor.py --dry_run
+  gpt-jax sweep experiments/entropy_floor.py --jobs=2
+  gpt-jax sweep experiments/entropy_floor.py --only=uniform --workdir=/data/runs
 """
 
-from gpt_jax.commands import flags, host
+import argparse
+import os
+import sys
+
+from gpt_jax.commands import flags, host, train_command
+from gpt_jax.core.errors import ConfigError
+
+# Programs of small models compile in less than a second, and many points share them.
+CACHE_MIN_SECONDS = 0.1
 
 
 def add_arguments(parser):
-  parser.add_argument('file', metavar='FILE', help='an experiment file')
-  parser.add_argument('--size', default='quick', help='quick (default), paper, ...')
-  flags.add_workdir(parser, help='instead of runs', required=False)
+  add_study(parser)
   parser.add_argument(
     '--only',
     action='append',
@@ -25,28 +32,112 @@ def add_arguments(parser):
     help='these rows (or points) alone, by name or pattern, such as "gqa*"; repeatable',
   )
   parser.add_argument(
+    '--jobs',
+    type=_positive,
+    default=1,
+    metavar='N',
+    help='points at once, each in a process with its share of the cores; default: 1',
+  )
+  parser.add_argument(
+    '--dry_run',
+    action='store_true',
+    help='check and list the points and the time that they may take; run nothing',
+  )
+  parser.add_argument(
     '--rerun_changed',
     action='store_true',
     help='points that ran with another config than the file states now run again; their'
     ' old workdirs are moved to a dated folder',
   )
+  flags.add_json(parser)
+
+
+def add_study(parser):
+  """Adds the arguments of `open_study`, which the commands on experiments share."""
+  parser.add_argument('file', metavar='FILE', help='an experiment file')
+  parser.add_argument('--size', default='quick', help='quick (default), paper, ...')
+  flags.add_workdir(parser, help='instead of runs', required=False)
+
+
+def _positive(text):
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text}')
+  return number
 
 
 def run(args, overrides):
   host.tune_malloc()
   flags.refuse_overrides(overrides)
-  flags.enable_compilation_cache()
+  with train_command.exit_on_signals():
+    return _sweep(args)
+
+
+def _sweep(args):
   from gpt_jax.core.errors import Interrupted
-  from gpt_jax.sweeps import live, points, preflight, runner
+  from gpt_jax.sweeps import live, overview, points, preflight, runner
 
   study = points.open_study(args.file, args.size, args.workdir)
   chosen = points.select(study, args.only)
-  for note in preflight.require_ready(study, chosen, args.rerun_changed):
+  notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
+  if args.dry_run:
+    return overview.show(overview.look(study, chosen), args.json, of_all=True)
+  for note in [*study.notes, *overview.described_duplicates(study), *notes]:
     print(note)
   progress = runner.begin(chosen)
   try:
-    with live.Display(progress) as show:
-      runner.run(progress, runner.InProcess(), show)
+    with live.Display(study, progress) as show, _executor(args.jobs) as executor:
+      runner.run(progress, executor, show)
   except Interrupted:
     raise runner.interrupted(progress) from None
+  finally:
+    _show_end(study, chosen, progress, args.json)
   return progress.exit_code
+
+
+def _show_end(study, chosen, progress, as_json):
+  from gpt_jax.sweeps import overview
+
+  new = len(progress.done) - progress.num_done_before
+  print(f'{new} points have run here; {progress.num_done_before} were done before')
+  for name, needed in progress.blocked().items():
+    print(f'not run: {name}, which needs {needed}')
+  overview.show(overview.look(study, chosen), as_json)
+
+
+def _executor(jobs):
+  from gpt_jax.sweeps import jobs as worker_jobs
+  from gpt_jax.sweeps import runner
+
+  if jobs == 1:
+    _keep_programs()
+    return runner.InProcess()
+  shares = worker_jobs.shares_of_cores(jobs)
+  chosen = os.environ.get('JAX_PLATFORMS', '')
+  if (found := host.accelerator()) and not chosen.startswith('cpu'):
+    raise ConfigError(
+      f'--jobs={jobs}: the points would have to share {found[1]}, which belongs to one'
+      ' process; leave --jobs out, or start several sweeps of this folder, each with the'
+      ' devices that it may see.'
+    )
+
+  def command(number):
+    program = (
+      f'from gpt_jax.commands import sweep_command as s; s.work({shares[number]})'
+    )
+    return [sys.executable, '-c', program]
+
+  return worker_jobs.Workers(jobs, command)
+
+
+def work(cores):
+  """Serves as a worker process of a sweep with --jobs."""
+  host.tune_malloc()
+  _keep_programs()
+  from gpt_jax.sweeps import worker
+
+  worker.main(cores)
+
+
+def _keep_programs():
+  flags.enable_compilation_cache(CACHE_MIN_SECONDS)

@@ -36,12 +36,12 @@ def add_arguments(parser):
 
 def run(args, overrides):
   host.tune_malloc()
-  with _exit_on_signals():
+  with exit_on_signals():
     _train(args, overrides)
 
 
 @contextlib.contextmanager
-def _exit_on_signals():
+def exit_on_signals():
   """SIGTERM and Ctrl-C end the process with 75 while there is nothing to save."""
   # That is while jax is imported and processes join; after that `loop.train` and, in a
   # run of several, jax have handlers of their own. Not an exception: some imports catch

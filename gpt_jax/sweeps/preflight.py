@@ -14,12 +14,13 @@ from gpt_jax.workdir import files
 MAX_LISTED = 8
 
 
-def require_ready(study, points, rerun_changed=False):
+def require_ready(study, points, rerun_changed=False, only_look=False):
   """Returns notes of what was moved, once nothing stands against running `points`.
 
   Args:
     rerun_changed: move the workdirs of changed points, and of those that need them, to
       a folder of their own, so that they run again.
+    only_look: for a dry run: changed points are no error, and nothing is moved.
   Raises StorageError for a folder that cannot be written, CheckpointError for points
   whose config has changed since they ran, ConfigError for a renamed experiment file.
   """
@@ -30,7 +31,7 @@ def require_ready(study, points, rerun_changed=False):
     state = states.look(point)
     if state.changes:
       changed[point] = state
-  if not changed:
+  if not changed or only_look:
     return []
   running = [point for point, state in changed.items() if state.kind == states.RUNNING]
   if rerun_changed and not running:

@@ -17,9 +17,16 @@ class InProcess:
   """Trains points in this process, one after the other."""
 
   capacity = 1
+  is_stopping = False  # a signal raises Interrupted in the training
 
   def __init__(self):
     self._point = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    pass
 
   def submit(self, point):
     self._point = point
@@ -29,8 +36,9 @@ class InProcess:
     point, self._point = self._point, None
     return point, attempt.attempt(point)
 
-  def close(self):
-    pass
+  @property
+  def is_idle(self):
+    return self._point is None
 
 
 @dataclasses.dataclass
@@ -90,6 +98,8 @@ def run(progress, executor, show, *, sleep=time.sleep):
       progress.running[point.name] = point
       show.started(point)
       executor.submit(point)
+    if executor.is_stopping and executor.is_idle:
+      raise interrupted(progress)
     if progress.running:
       ended = executor.next(timeout=POLL_SECONDS)
       if ended is not None:

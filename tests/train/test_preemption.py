@@ -53,7 +53,7 @@ LEAVING = """
 import os, signal
 from gpt_jax.commands import train_command
 
-with train_command._exit_on_signals():
+with train_command.exit_on_signals():
   try:
     os.kill(os.getpid(), signal.SIGTERM)
   except BaseException:

@@ -1,0 +1,74 @@
+"""How far runs are and how long they may take: steps from metrics.jsonl, seconds."""
+
+import dataclasses
+import json
+import os
+import statistics
+
+from gpt_jax.sweeps import costs, states
+from gpt_jax.workdir.paths import Workdir
+
+TAIL_BYTES = 16_384
+MAX_TIMED = 20  # finished points whose time is read
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+  """The last line of a run's metrics that has a loss."""
+
+  step: int = 0
+  loss: float | None = None
+  time: float = 0.0  # seconds since 1970
+
+
+def reached(workdir):
+  """Returns what metrics.jsonl of a run ends with, without reading all of it."""
+  try:
+    with open(Workdir(workdir).metrics, 'rb') as file:
+      file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+      lines = file.read().splitlines()
+  except OSError:
+    return Reached()
+  for line in reversed(lines):
+    try:
+      record = json.loads(line)
+      return Reached(record['step'], record['train/loss'], record['time'])
+    except (ValueError, KeyError, TypeError):
+      continue  # cut off, or an evaluation
+  return Reached()
+
+
+def work(config):
+  """Returns the FLOPs of a run, about: for comparisons with other runs."""
+  model = config.model
+  heads = model.num_heads * model.head_dim
+  matrices = 2 if model.activation.startswith(('gelu', 'relu', 'silu')) else 3
+  per_layer = 2 * model.d_model * (heads + model.num_kv_heads * model.head_dim)
+  per_layer += matrices * model.d_model * model.d_ff + 2 * config.data.seq_len * heads
+  vocabulary = model.d_model * (model.vocab_size or 256)
+  tokens = states.total_steps(config) * config.train.batch_size * config.data.seq_len
+  return 6.0 * tokens * (model.num_layers * per_layer + vocabulary)
+
+
+class Estimate:
+  """Seconds of points, from those that are done, or from what the size states."""
+
+  def __init__(self, study, done):
+    """Takes the Study and its finished points."""
+    rates = []
+    for point in done[-MAX_TIMED:]:
+      seconds = costs.seconds(point.workdir)
+      if seconds > 0:
+        rates.append(seconds / work(point.config))
+    self.is_measured = bool(rates)
+    if rates:
+      self._rate = statistics.median(rates)
+    else:
+      total = sum(work(point.config) for point in study.points)
+      minutes = study.experiment.sizes[study.size].minutes
+      self._rate = 60.0 * minutes / total if total else 0.0
+
+  def seconds(self, point, step=0):
+    """Returns the seconds that `point` takes from `step` on, about."""
+    left = 1.0 - step / states.total_steps(point.config)
+    return self._rate * work(point.config) * max(0.0, left)

@@ -1,0 +1,17 @@
+"""`gpt-jax status` reads workdirs and writes nothing."""
+
+import json
+
+from gpt_jax import cli
+from tests.sweeps import studies
+
+
+def test_status_says_how_far_a_study_is(tmp_path, capsys):
+  path = studies.write(tmp_path)
+  words = ['status', str(path), f'--workdir={tmp_path / "runs"}']
+  assert cli.main(words) == 0
+  assert '1 points: 1 missing' in capsys.readouterr().out
+  assert cli.main([*words, '--json']) == 0
+  told = json.loads(capsys.readouterr().out.splitlines()[-1])
+  assert told['points'] == [{'name': 'a,seed=0', 'row': 'a', 'state': 'missing'}]
+  assert not (tmp_path / 'runs').exists()

@@ -28,16 +28,20 @@ def beside(axis, found, chosen, lines):
     return
   heights = [_share(axis, level) for _, level, *_ in entries]
   places = _inside(labels.spread(heights, gaps), gaps)
-  right = axis.get_xlim()[1]
+  left, right = axis.get_xlim()
   for entry, text, height, place in zip(entries, texts, heights, places, strict=True):
     x, level, _, _, color = entry
     inside = 0 < height < 1
     start = (right if x is None else x, level) if inside else (right, height)
+    # A long way through the axes must not look like a part of the curve.
+    is_long = inside and x is not None and x < right - 0.1 * (right - left)
+    style = (0, (1, 3)) if is_long else '-'
     axis.annotate(
       text, xy=start, xycoords='data' if inside else ('data', 'axes fraction'),
       xytext=(1.03, place), textcoords='axes fraction', va='center',
       color=palette.INK, fontsize=10, annotation_clip=False,
-      arrowprops={'arrowstyle': '-', 'color': color, 'linewidth': 1.0, 'shrinkA': 0,
+      arrowprops={'arrowstyle': '-', 'color': color, 'linewidth': 1.0,
+                  'linestyle': style, 'alpha': 0.7, 'shrinkA': 0,
                   'shrinkB': 2, 'relpos': (0, 0.5)},
     )  # fmt: skip
 

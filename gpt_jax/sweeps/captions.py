@@ -36,10 +36,11 @@ def caption(figure, results):
   """Returns what lines, bands and references are, and what is missing."""
   known, unknown = reference_levels(figure, results)
   parts = [_spread(figure, results)] if figure.draw is None else []
-  parts += [
-    f'Dotted: {line.label}, {series.show(level)} ({line.source}).'
-    for line, level in known
-  ]
+  by_source = {}
+  for line, level in known:
+    named = f'{line.label}, {series.show(level)}'
+    by_source.setdefault(line.source, []).append(named)
+  parts += [f'Dotted: {"; ".join(n)} ({source}).' for source, n in by_source.items()]
   parts += [f'No level yet for {line.label} ({line.source}).' for line in unknown]
   if hidden := _hidden_by_log(figure, results):
     parts.append(

@@ -31,6 +31,7 @@ def render(report, drawn):
     'duration': page_text.duration,
     'number': page_text.number,
     'value': json.dumps,
+    'prose': prose,
   }
   template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
   counts = collections.Counter(verdict.verdict for verdict in report.verdicts)
@@ -49,6 +50,18 @@ def render(report, drawn):
     light=palette.variables(dark=False),
     dark=palette.variables(dark=True),
   )
+
+
+def prose(text):
+  """Returns `text` escaped, with what stands between backticks as code."""
+  import markupsafe
+
+  parts = [markupsafe.escape(part) for part in text.split('`')]
+  parts[1:-1:2] = [
+    markupsafe.Markup('<code>') + part + markupsafe.Markup('</code>')
+    for part in parts[1:-1:2]
+  ]
+  return markupsafe.Markup('').join(parts)
 
 
 def inline_svg(drawn):

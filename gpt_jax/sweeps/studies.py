@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 
-from gpt_jax.sweeps import page_text, points, report, study_pages, verdict_log
+from gpt_jax.core.errors import UserError
+from gpt_jax.sweeps import loading, page_text, points, report, study_pages, verdict_log
 from gpt_jax.workdir import files
 
 EXPERIMENTS = pathlib.Path('experiments')
@@ -24,12 +25,16 @@ QUICK = 'quick'
 def main(argv=None):
   """Returns the exit code: 1 when a sweep has failed or a checked page is old."""
   args, sweep_flags = _parser().parse_known_args(argv)
-  paths = experiment_files(args.experiments, args.names)
   if args.check:
     return check(args.out, args.experiments)
-  failed = run(paths, args.workdir, sweep_flags) if args.run else []
-  build(paths, args.out, args.workdir)
-  for path in failed:
+  try:
+    paths = experiment_files(args.experiments, args.names)
+    failed = run(paths, args.workdir, sweep_flags) if args.run else []
+    failed += build(paths, args.out, args.workdir)
+  except UserError as error:
+    print(f'studies: error: {error}', file=sys.stderr)
+    return error.exit_code
+  for path in dict.fromkeys(failed):
     print(f'failed: {path}', file=sys.stderr)
   return 1 if failed else 0
 
@@ -40,7 +45,7 @@ def experiment_files(folder=EXPERIMENTS, names=()):
   for path in sorted(pathlib.Path(folder).glob('*.py')):
     if names and path.stem not in names or not _defines_experiment(path):
       continue
-    sizes = points.load_experiment(path).sizes
+    sizes = loading.load_experiment(path).sizes
     if QUICK in sizes:
       found.append((sizes[QUICK].minutes, path))
   return [path for _, path in sorted(found)]
@@ -64,21 +69,29 @@ def run(paths, workdir=None, sweep_flags=()):
 
 
 def build(paths, out=PAGES, workdir=None):
-  """Writes a page for each study with results, and the index; returns its Entries."""
+  """Writes a page of each study with results, and the index.
+
+  Returns the files of which no page could be made; why is printed.
+  """
   out = files.check_writable(out)
-  entries, absent = [], []
+  entries, absent, failed = [], [], []
   for path in paths:
-    study = points.open_study(path, QUICK, workdir)
-    made = report.make_report(study)
-    if len(made.missing) == made.num_points:
-      absent.append(path)
+    try:
+      study = points.open_study(path, QUICK, workdir)
+      made = report.make_report(study)
+      if len(made.missing) == made.num_points:
+        absent.append(path)
+        continue
+      verdict_log.record(study, made.verdicts)
+      entries.append(study_pages.write_page(made, out))
+    except UserError as error:
+      print(error, file=sys.stderr)
+      failed.append(path)
       continue
-    verdict_log.record(study, made.verdicts)
-    entries.append(study_pages.write_page(made, out))
     verdicts = ', '.join(f'{v.name}: {v.verdict}' for v in made.verdicts)
     print(f'{entries[-1].path}  {verdicts or "no claims"}', flush=True)
   files.write_text(out / 'README.md', study_pages.index(entries, absent))
-  return entries
+  return failed
 
 
 def check(out=PAGES, experiments=EXPERIMENTS):

@@ -138,3 +138,8 @@ def test_figures_stand_in_the_page_in_colors_of_its_theme(made):
   used = {*re.findall(r'(?:url\(#|href="#)([^)"]+)', inside)}
   assert used and used <= {*re.findall(r'id="([^"]+)"', inside)}
   assert reader.tags.count('script') == 1
+
+
+def test_code_in_prose_is_code_and_the_rest_is_escaped():
+  assert page.prose('`a<b` and c<d') == '<code>a&lt;b</code> and c&lt;d'
+  assert page.prose('a lonely ` stays') == 'a lonely  stays'

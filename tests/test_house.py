@@ -61,6 +61,7 @@ TESTED_TOGETHER = {
   'data/test_token_cache': ['data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
+  'program/test_literals': ['program/jaxpr_calls'],
   'sweeps/test_validation': ['sweeps/experiment'],
   'test_house': ['core/axes', 'core/types'],  # names only
   'train/test_divergence': ['train/session', 'train/step_metrics'],

@@ -1,0 +1,235 @@
+"""Numbers of a program as its inputs: programs that differ in numbers alone become one.
+
+A learning rate, a decay, an epsilon: what a config says in numbers stands in the
+traced program as literals and constants. `trace` reads a function; functions of one
+`structure` differ in `values` at most; `lift` makes one function of them, which takes
+the values that differ. Nothing has to be known of what a field means or where it acts.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from gpt_jax.program import jaxpr_calls
+
+Path = tuple
+"""Where a value stands: numbers of equations, names of parameters, from outside in."""
+
+_CONSTANT, _INPUT, _OUTPUT = 'constant', 'input', 'output'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traced:
+  """A function as jax traces it for arguments of certain shapes."""
+
+  closed: ClosedJaxpr
+  out_tree: Any
+  structure: tuple[str, ...]  # all but the values, a line for each equation
+  values: Mapping[Path, np.ndarray]  # literals and constants
+
+  @property
+  def key(self):
+    """Returns a digest of the structure."""
+    return hashlib.sha256('\n'.join(self.structure).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lifted:
+  """Functions of one structure as one: `lifted(numbers, *args)`, to be jitted."""
+
+  traced: Traced  # any of them
+  paths: tuple[Path, ...]  # of the values that are inputs
+  skipped: frozenset[str] = frozenset()  # primitives that pass their operands on
+
+  def numbers(self, traced):
+    """Returns the inputs that make this function the one of `traced`: few arrays."""
+    # A hundred scalars would cost more than some steps: those of a dtype are one.
+    values = [traced.values[path] for path in self.paths]
+    return tuple(
+      np.stack([values[i] for i in places]) for places in self._packed(values)
+    )
+
+  def __call__(self, numbers, *args):
+    values = [self.traced.values[path] for path in self.paths]
+    lifted = {}
+    for stacked, places in zip(numbers, self._packed(values), strict=True):
+      lifted |= {self.paths[place]: stacked[i] for i, place in enumerate(places)}
+    out = _evaluate(self.traced.closed, (), lifted, jax.tree.leaves(args), self.skipped)
+    return jax.tree.unflatten(self.traced.out_tree, out)
+
+  def _packed(self, values):
+    """Returns the places of the values that have one dtype and shape, for each."""
+    places = {}
+    for i, value in enumerate(values):
+      places.setdefault((value.dtype, value.shape), []).append(i)
+    return list(places.values())
+
+
+class NotLiftable(Exception):
+  """A value stands where it cannot become an input; the text says where."""
+
+
+def trace(function: Callable, *args):
+  """Returns the Traced of `function`; `args` may be ShapeDtypeStructs."""
+  closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+  lines, values = [], {}
+  _read(closed, (), lines, values)
+  return Traced(closed, jax.tree.structure(shapes), tuple(lines), values)
+
+
+def differing(traced: Sequence[Traced]):
+  """Returns the Paths of the values in which some of one structure differ."""
+  first, *others = traced
+  assert all(each.structure == first.structure for each in others)
+  seen = {path: _identity(value) for path, value in first.values.items()}
+  return tuple(
+    path
+    for path in first.values
+    if any(_identity(each.values[path]) != seen[path] for each in others)
+  )
+
+
+def lift(traced: Sequence[Traced], paths=None, skipped=()):
+  """Returns the Lifted of functions that have one structure.
+
+  `paths` default to those that differ. `skipped`: names of primitives to be left out,
+  their first operand taken for their result. Raises NotLiftable.
+  """
+  paths = differing(traced) if paths is None else tuple(paths)
+  lifted = Lifted(traced[0], paths, frozenset(skipped))
+  for path in paths:
+    _require_liftable(traced[0].closed, path)
+  return lifted
+
+
+def difference(one: Traced, other: Traced):
+  """Returns the first equation in which two structures part, in words, or ''."""
+  for here, there in zip(one.structure, other.structure, strict=False):
+    if here != there:
+      return f'{_shown(here)} where the other has {_shown(there)}'
+  if len(one.structure) != len(other.structure):
+    return f'{len(one.structure)} equations where the other has {len(other.structure)}'
+  return ''
+
+
+def _shown(line):
+  return line if len(line) <= 60 else line[:57] + '...'
+
+
+def _read(closed, path, lines, values):
+  """Adds the structure and the values of a ClosedJaxpr to `lines` and `values`."""
+  jaxpr, names = closed.jaxpr, {}
+
+  def name(var):
+    return names.setdefault(var, len(names))
+
+  def shown(atom, here):
+    if isinstance(atom, Literal):
+      aval: Any = atom.aval
+      values[here] = np.asarray(atom.val, aval.dtype)
+      return f'{aval.dtype}{list(aval.shape)}'
+    return f'%{name(atom)}'
+
+  for i, (var, value) in enumerate(zip(jaxpr.constvars, closed.consts, strict=True)):
+    values[*path, _CONSTANT, i] = np.asarray(value)
+    name(var)
+  lines.append(' '.join(f'%{name(var)}:{var.aval.str_short()}' for var in jaxpr.invars))
+  for i, eqn in enumerate(jaxpr.eqns):
+    here = (*path, i)
+    ins = ' '.join(shown(atom, (*here, _INPUT, j)) for j, atom in enumerate(eqn.invars))
+    outs = ' '.join(f'%{name(var)}:{var.aval.str_short()}' for var in eqn.outvars)
+    lines.append(f'{outs} = {eqn.primitive} {_text(eqn.params)} {ins}')
+    for key, inner in jaxpr_calls.inner(eqn.params):
+      _read(inner, (*here, *key), lines, values)
+  outs = (shown(a, (*path, _OUTPUT, j)) for j, a in enumerate(jaxpr.outvars))
+  lines.append(' '.join(outs))
+
+
+def _text(value):
+  """Returns a parameter of an equation without what differs from trace to trace."""
+  if isinstance(value, Jaxpr | ClosedJaxpr):
+    return 'jaxpr'  # read apart
+  if isinstance(value, Mapping):
+    return ' '.join(f'{key}={_text(value[key])}' for key in sorted(value, key=str))
+  if isinstance(value, tuple | list):
+    return f'({" ".join(map(_text, value))})'
+  if isinstance(value, np.ndarray | jax.Array):
+    return _identity(np.asarray(value))
+  if callable(value) and not isinstance(value, type):
+    return getattr(value, '__qualname__', type(value).__name__)
+  return re.sub(r'0x[0-9a-f]+', '', str(value))
+
+
+def _identity(value):
+  if value.nbytes > 64:
+    return f'{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}'
+  return f'{value.dtype}{value.shape}{value.tobytes().hex()}'
+
+
+def _require_liftable(closed, path):
+  """Raises NotLiftable where `path` leads into what `_evaluate` does not rebuild."""
+  rest = path
+  while len(rest) > 2 and isinstance(rest[0], int):
+    eqn = closed.jaxpr.eqns[rest[0]]
+    if rest[1] == _INPUT:
+      return
+    name = eqn.primitive.name
+    if name not in jaxpr_calls.INLINED and name not in jaxpr_calls.REBUILT:
+      raise NotLiftable(f'a number inside of {name}')
+    key = rest[1:3]
+    closed = dict(jaxpr_calls.inner(eqn.params))[key]
+    rest = rest[3:]
+
+
+def _evaluate(closed, path, lifted, args, skipped):
+  """Returns the outputs of a ClosedJaxpr for `args`; `lifted`: {Path: value}."""
+  jaxpr, known = closed.jaxpr, {}
+
+  def read(atom, here):
+    if isinstance(atom, Literal):
+      return lifted.get(here, atom.val)
+    return known[atom]
+
+  for i, (var, value) in enumerate(zip(jaxpr.constvars, closed.consts, strict=True)):
+    known[var] = lifted.get((*path, _CONSTANT, i), value)
+  known.update(zip(jaxpr.invars, args, strict=True))
+  for i, eqn in enumerate(jaxpr.eqns):
+    here = (*path, i)
+    inputs = [read(atom, (*here, _INPUT, j)) for j, atom in enumerate(eqn.invars)]
+    name = eqn.primitive.name
+    if name in skipped:
+      outputs = inputs
+    elif name in jaxpr_calls.INLINED:
+      key, inner = jaxpr_calls.called(eqn)
+      outputs = _evaluate(inner, (*here, *key), lifted, inputs, skipped)
+    elif name in jaxpr_calls.REBUILT:
+      outputs = _rebuild(eqn, here, lifted, inputs, skipped)
+    else:
+      params = eqn.primitive.get_bind_params(eqn.params)
+      outputs = eqn.primitive.bind(*inputs, **params)
+      outputs = outputs if eqn.primitive.multiple_results else [outputs]
+    known.update(zip(eqn.outvars, outputs, strict=True))
+  return [read(a, (*path, _OUTPUT, j)) for j, a in enumerate(jaxpr.outvars)]
+
+
+def _rebuild(eqn, here, lifted, inputs, skipped):
+  """Returns the outputs of control flow that takes the `lifted` inside as operands."""
+  paths = [
+    path for path in lifted if path[: len(here)] == here and len(path) > len(here)
+  ]
+  paths = [path for path in paths if path[len(here)] != _INPUT]
+  numbers = [jnp.asarray(lifted[path]) for path in paths]
+
+  def call(key, numbers, args):
+    inside = dict(zip(paths, numbers, strict=True))
+    inner = dict(jaxpr_calls.inner(eqn.params))[key]
+    return _evaluate(inner, (*here, *key), inside, args, skipped)
+
+  return jaxpr_calls.REBUILT[eqn.primitive.name](eqn, call, numbers, inputs)

@@ -11,6 +11,7 @@ examples:
       --config.train.batch_size=32 --config.train.grad_accum=1 --figure=roofline.png
   gpt-jax plan --config=configs/gpt2.py:355m --topology=v5e:4x4 --search
   gpt-jax plan --config=configs/gpt3.py:6.7b --topology=v5e:16x16 --compare=v6e:16x16
+  gpt-jax plan experiments/entropy_floor.py --topology=v5p:2x2x1
 """
 
 import json
@@ -18,15 +19,27 @@ import json
 from gpt_jax.commands import flags
 from gpt_jax.core.errors import ConfigError, StorageError
 
+SINGLE = ('config', 'search', 'compare', 'figure', 'dump_hlo')
+"""Flags of a plan for one run."""
+
 
 def add_arguments(parser):
+  parser.add_argument(
+    'file',
+    nargs='?',
+    metavar='FILE',
+    help='an experiment file, in place of --config: every point of a size is priced',
+  )
+  parser.add_argument(
+    '--size', metavar='SIZE', help='of the experiment file; default: paper'
+  )
   flags.add_config(parser)
   parser.add_argument(
     '--topology',
-    required=True,
     metavar='NAME',
     help='v4, v5e, v5p, v6e or tpu7x and a shape, such as v5e:16x16 or v5p:8x8x8;'
-    ' 2xv5e:16x16 for two slices; cpu, cpu:8, gpu, gpu:8 for devices of this machine',
+    ' 2xv5e:16x16 for two slices; cpu, cpu:8, gpu, gpu:8 for devices of this machine.'
+    ' Default, for an experiment file: the machine that it names',
   )
   parser.add_argument(
     '--search',
@@ -59,8 +72,17 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
+  if args.file is not None:
+    _price(args, overrides)
+    return
+  if args.size:
+    raise ConfigError(f'--size={args.size}: it belongs to an experiment file.')
   if args.config is None:
-    raise ConfigError('--config is missing; give one, such as configs/tiny.py.')
+    raise ConfigError(
+      '--config is missing; give one, such as configs/tiny.py, or an experiment file.'
+    )
+  if args.topology is None:
+    raise ConfigError('--topology is missing; give one, such as v5e:4x4 or cpu:8.')
   _refuse_together(args)
   from gpt_jax.planning import topologies
 
@@ -76,6 +98,41 @@ def run(args, overrides):
     result = _plan(args, config, topology)
   if args.json:
     print(json.dumps(result))
+
+
+def _price(args, overrides):
+  """Prices the points of an experiment file."""
+  if mistaken := [flag for flag in SINGLE if getattr(args, flag)]:
+    raise ConfigError(
+      f'--{mistaken[0]}: it belongs to a plan for --config; {args.file} is an'
+      ' experiment file.'
+    )
+  flags.refuse_overrides(overrides)
+  from gpt_jax.planning import topologies
+
+  topologies.set_environment(args.topology or '')
+  from gpt_jax.sweeps import points, price_tables, pricing
+  from gpt_jax.tracking import console
+
+  size = args.size or 'paper'
+  study = points.open_study(args.file, size)
+  machine = study.experiment.sizes[size].machine
+  if args.topology is None and ':' not in machine:
+    raise ConfigError(
+      f'--topology is missing, and size {size!r} of {args.file} names no topology'
+      f' (machine={machine!r}); give one, such as v5p:4x4x4.'
+    )
+  topology = topologies.parse(args.topology or machine)
+  prices = pricing.price(
+    study.points,
+    topology,
+    lambda programs: console.progress(programs, 'programs compiled'),
+  )
+  price_tables.show(
+    f'{study.name}, size {size}, on {topology.name}: {topology.num_chips} chips', prices
+  )
+  if args.json:
+    print(json.dumps(dict(study=study.name, size=size) | prices.to_dict()))
 
 
 def _refuse_together(args):

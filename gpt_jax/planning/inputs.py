@@ -12,16 +12,17 @@ from gpt_jax.program import setup
 from gpt_jax.program.build import build_program
 
 
-def make_program(config, mesh=None):
+def make_program(config, mesh=None, planned=None):
   """Returns the Program that `train` would have on `mesh`; reads configs only.
 
-  Without a mesh: on the devices that are here, by parallel.mesh.
+  Without a mesh: on the devices that are here, by parallel.mesh. `planned`: the Configs
+  of runs that are not there yet, by workdir.
   """
   return build_program(
     config,
     vocab=vocabulary(config),
     mesh=mesh,
-    reference_configs=setup.read_reference_configs(config),
+    reference_configs=setup.read_reference_configs(config, planned),
   )
 
 
@@ -55,16 +56,20 @@ def _known_size(entries, name, field, cfg):
 
 def abstract_batch(program):
   """Returns the batch of the run's last stage, the largest, as ShapeDtypeStructs."""
-  data = program.config.data
+  data, names = program.config.data, batch_names(program.config)
   rows = program.horizon.stages[-1].batch_size
-  parts = [part for part, _ in pipeline.members(data).values()]
-  has_segments = any(map(packing.has_segments, parts))
-  names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)
-  names += pipeline.declared_fields(data)
   shape = jax.ShapeDtypeStruct(
     (rows, data.seq_len + 1), jnp.int32, sharding=program.batch_sharding
   )
   return dict.fromkeys(names, shape)
+
+
+def batch_names(config):
+  """Returns the names of the arrays of a batch."""
+  parts = [part for part, _ in pipeline.members(config.data).values()]
+  has_segments = any(map(packing.has_segments, parts))
+  names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)
+  return names + pipeline.declared_fields(config.data)
 
 
 def tokens_per_step(program):

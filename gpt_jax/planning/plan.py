@@ -94,10 +94,13 @@ def make_plan(config, topology, *, dump_hlo=None):
   return compiled.plan
 
 
-def compile_plan(config, topology):
-  """Returns the Compiled of `config` on `topology`; errors as those of `make_plan`."""
+def compile_plan(config, topology, planned=None):
+  """Returns the Compiled of `config` on `topology`; errors as those of `make_plan`.
+
+  `planned`: workdir -> Config of runs that will be there, which the objective reads.
+  """
   mesh = make_mesh(config.parallel.mesh, topology.devices)
-  program = inputs.make_program(config, mesh)
+  program = inputs.make_program(config, mesh, planned)
   batch = inputs.abstract_batch(program)
   arguments = memory.of_arguments(program.abstract_state, batch)
   begin = time.perf_counter()

@@ -85,3 +85,60 @@ def test_two_plans_are_compared(other, capsys):
 def test_a_config_is_needed(capsys):
   assert cli.main(['plan', '--topology=cpu']) == 2
   assert '--config is missing' in capsys.readouterr().err
+
+
+EXPERIMENT = '''"""Does it matter?"""
+from gpt_jax.sweeps import Experiment, Size
+from tests import tiny_runs
+
+def get_experiment():
+  return Experiment(
+    base='base', rows={'one': {}, 'two': {'optimizer.learning_rate': 0.1}},
+    overrides=tiny_runs.TINY,
+    sizes={'quick': Size('two CPU cores', 1), 'paper': Size('cpu:2', 1, seeds=(3, 4))},
+  )
+'''
+
+
+@pytest.fixture
+def experiment(tmp_path):
+  path = tmp_path / 'does_it.py'
+  path.write_text(EXPERIMENT)
+  return str(path)
+
+
+@pytest.mark.slow
+def test_every_point_of_an_experiment_is_priced(experiment, capsys):
+  assert cli.main(['plan', experiment, '--json']) == 0
+  *shown, last = capsys.readouterr().out.strip().splitlines()
+  found = json.loads(last)
+  assert found['topology'] == 'cpu:2' and found['size'] == 'paper'
+  assert (found['num_points'], found['num_programs']) == (4, 1)
+  assert found['chip_hours'] == pytest.approx(4 * found['points'][0]['chip_hours'])
+  assert found['programs'][0]['fits'] is True
+  assert any('1 programs for 4 points' in line for line in shown)
+
+
+@pytest.mark.parametrize(
+  'flags, expected',
+  [
+    (['--config=tiny'], '--config: it belongs to a plan for --config'),
+    (['--search'], '--search: it belongs to a plan for --config'),
+    (['--config.seed=1'], '--config.seed'),
+    (['--size=huge'], '--size'),
+    (['--size=quick'], "names no topology (machine='two CPU cores')"),
+    (['--topology=cpu:x'], '--topology=cpu:x'),
+  ],
+)
+def test_flags_of_a_single_plan_are_refused(flags, expected, experiment, capsys):
+  assert cli.main(['plan', experiment, *flags]) == 2
+  assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  'flags, expected',
+  [(['--size=quick'], 'belongs to an experiment file'), ([], '--topology is missing')],
+)
+def test_a_single_plan_has_flags_of_its_own(flags, expected, capsys):
+  assert cli.main(['plan', '--config=tiny', *flags]) == 2
+  assert expected in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """What a run cost: parameters, tokens, FLOPs and seconds, from its workdir alone."""
 
+import contextlib
 import datetime
+import io
 import json
 
 import numpy as np
@@ -83,7 +85,8 @@ def read_config(workdir):
   parts = {name: value for name, value in saved.items() if name not in _FREE}
   key = json.dumps(parts, sort_keys=True)
   if key not in _CONFIGS:
-    _CONFIGS[key] = setup.read_config(workdir)
+    with contextlib.redirect_stderr(io.StringIO()):  # notes on earlier versions
+      _CONFIGS[key] = setup.read_config(workdir)
   return _CONFIGS[key]
 
 

@@ -33,6 +33,7 @@ class Report:
   wall_seconds: float  # in which at least one point was at work
   num_points: int
   missing: tuple[str, ...]  # names of points that are not finished
+  diverged: tuple[str, ...]  # ... of those that have ended so
   table: Table
   verdicts: tuple[Verdict, ...]
   earlier: tuple[Mapping[str, Any], ...]  # log entries of older versions and claims
@@ -69,6 +70,7 @@ def make_report(study):
     wall_seconds=costs.union_seconds(part for one in found for part in one.intervals),
     num_points=len(study.points),
     missing=tuple(p.name for p in found.missing if p.name == p.workdir.name),
+    diverged=tuple(one.point.name for one in found if one.diverged),
     table=tables.make_table(study, found),
     verdicts=judged,
     earlier=verdict_log.earlier(judged, logged),

@@ -85,6 +85,8 @@ def progress_text(report):
   """Returns how many points are done, when, where and by which code."""
   done = report.num_points - len(report.missing)
   parts = [f'{done} of {report.num_points} points finished']
+  if report.diverged:
+    parts.append(f'diverged: {", ".join(report.diverged)}')
   if report.wall_seconds:
     parts.append(f'{console.duration(report.wall_seconds)} of wall time')
   parts += report.ran_on
@@ -130,6 +132,7 @@ def as_json(report):
       'wall_seconds': report.wall_seconds,
       'points': report.num_points,
       'missing': report.missing,
+      'diverged': report.diverged,
       'metric': report.table.metric,
       'compare_to': report.table.compare_to,
       'table': [_line_json(line) for line in report.table.lines],

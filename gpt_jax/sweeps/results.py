@@ -4,18 +4,19 @@ results.where(row='ours', optimizer__learning_rate=1e-3).mean('validation/loss')
 results.best_over('optimizer.learning_rate').where(row='ours').by_seed('test/loss')
 """
 
+import contextlib
 import dataclasses
 import functools
+import io
 import math
 from typing import Any
 
 import numpy as np
 
-from gpt_jax.core.errors import ConfigError, UserError
+from gpt_jax.core.errors import ConfigError, DivergedError, UserError
 from gpt_jax.core.registry import nearest
-from gpt_jax.sweeps import costs
+from gpt_jax.sweeps import costs, states
 from gpt_jax.sweeps.points import Point, Study
-from gpt_jax.sweeps.states import is_done
 from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
@@ -27,9 +28,11 @@ class NotEnoughData(UserError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-  """A finished point."""
+  """A point that has come to its end, or has diverged."""
 
   point: Point
+  diverged: bool = False
+  worst: float = math.inf  # what `value` gives then, costs aside
 
   @property
   def seed(self):
@@ -87,12 +90,14 @@ class Result:
 
     Names are those of eval.json and metrics.jsonl, and those of `costs.COSTS`.
     """
+    if metric in costs.COSTS:
+      return self._costs[metric]
+    if self.diverged:
+      return self.worst
     if callable(metric):
       return metric(self)
     if metric in self.metrics:
       return self.metrics[metric]
-    if metric in costs.COSTS:
-      return self._costs[metric]
     _, values = self.curve(metric)
     return float(values[-1])
 
@@ -322,7 +327,25 @@ def value_of(point, field):
 
 
 def _finished(study):
-  return {p.name: Result(p) for p in all_points(study) if is_done(p)}
+  worst = -math.inf if study.experiment.higher_is_better else math.inf
+  found = {}
+  # Of a thousand points, a thousand notes on configs of earlier versions.
+  with contextlib.redirect_stderr(io.StringIO()):
+    for point in all_points(study):
+      if states.is_done(point):
+        found[point.name] = Result(point)
+      elif _has_diverged(point):
+        found[point.name] = Result(point, diverged=True, worst=worst)
+  return found
+
+
+def _has_diverged(point):
+  failure = states.read_failure(point) or {}
+  # It would again: a run repeats its steps.
+  return (
+    failure.get('exit_code') == DivergedError.exit_code
+    and states.look(point).kind == states.FAILED
+  )
 
 
 def _group(point, without):

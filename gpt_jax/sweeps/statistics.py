@@ -22,9 +22,11 @@ class Summary:
 
   @property
   def spread(self):
-    """The sample standard deviation over seeds; NaN of fewer than two."""
+    """The sample standard deviation over seeds; NaN of fewer than two, or infinity."""
     values = list(self.values.values())
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    if len(values) < 2 or not np.all(np.isfinite(values)):
+      return math.nan
+    return float(np.std(values, ddof=1))
 
   @property
   def is_whole(self):

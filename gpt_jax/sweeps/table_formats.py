@@ -35,7 +35,7 @@ def grid(table):
     cells = [summary_text(line.cells[name], digits[name]) for line in table.lines]
     columns.append((name, True, cells))
   if table.is_compared:
-    shown = [difference_text(line, digits[table.metric] + 1) for line in table.lines]
+    shown = [difference_text(line, digits[table.metric]) for line in table.lines]
     columns.append((f'{table.metric}: difference to {table.compare_to}', True, shown))
     columns.append(('p', True, [p_text(line.comparison) for line in table.lines]))
   for name, show in (
@@ -157,7 +157,7 @@ def summary_text(summary, digits):
   if not summary.values:
     return NOTHING
   text = _fixed(summary.mean, digits)
-  if math.isfinite(summary.spread):
+  if math.isfinite(summary.spread) and summary.spread > 0:
     text += f' ± {_fixed(summary.spread, digits)}'
   if not summary.is_whole:
     text += f' ({len(summary.values)} of {summary.num_wanted} seeds)'
@@ -189,7 +189,7 @@ def value_text(value):
 
 def _fixed(value, digits, sign=''):
   if not math.isfinite(value):
-    return str(value)
+    return 'diverged'
   return f'{value:{sign},.{digits}f}'
 
 

@@ -1,12 +1,17 @@
 """`gpt-jax report`: table and verdicts, one JSON object, exit codes."""
 
 import json
+import random
+import subprocess
+import sys
+import time
 
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.sweeps import points
+from gpt_jax.sweeps import points, verdict_log
 from tests.sweeps import fake_study
+from tests.tiny_runs import ROOT
 
 FILE = '''"""Is ours lower?"""
 from gpt_jax.sweeps import Claim, Outcome
@@ -77,3 +82,21 @@ def test_a_report_grows_with_the_points_and_keeps_verdicts(file, capsys):
 def test_bad_input_has_its_exit_code(file, flags, code, expected, capsys):
   assert report(file, *flags) == code
   assert expected in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_reports_that_are_killed_leave_a_log_that_counts(file):
+  finish(file, 'ours')
+  command = [sys.executable, '-m', 'gpt_jax', 'report', str(file)]
+  command.append(f'--workdir={file.parent}/runs')
+  log = file.parent / 'runs' / 'lower' / 'quick' / verdict_log.FILE
+  rng = random.Random(0)
+  for wait in (rng.uniform(0.5, 6.0) for _ in range(3)):
+    both = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
+    time.sleep(wait)
+    both[0].kill()
+    assert both[1].wait(120) == 0
+    both[0].wait()
+  (entry,) = verdict_log.read(log.parent)
+  assert entry['verdict'] == 'not reproduced'
+  assert log.read_text().count('\n') == 1

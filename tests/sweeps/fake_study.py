@@ -5,7 +5,7 @@ import json
 import pathlib
 
 from gpt_jax.config import load
-from gpt_jax.sweeps import Experiment, Size, expansion, points
+from gpt_jax.sweeps import Experiment, Size, expansion, points, states
 from gpt_jax.sweeps.points import Study
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -79,6 +79,14 @@ def finish(point, evaluation, *, start=0.0, seconds=60.0, commit='c0ffee' * 6 + 
       line |= {f'{name}/{k}': v * (2 - step / STEPS) for k, v in metrics.items()}
     lines.append(json.dumps(line) + '\n')
   workdir.metrics.write_text(''.join(lines))
+
+
+def diverge(point):
+  """Makes a finished run one that has diverged before its end."""
+  workdir = Workdir(point.workdir)
+  (workdir.checkpoints / str(STEPS)).rmdir()
+  workdir.eval.unlink()
+  states.write_failure(point, 'train/loss=nan', exit_code=6)
 
 
 def _start(begin, commit):

@@ -57,3 +57,13 @@ def test_a_report_of_nothing_is_written_as_well(tmp_path):
   study = fake_study.make(tmp_path, claims=(CLAIM,))
   folder = report_files.write(make_report(study), tmp_path / 'out')
   assert 'not enough data' in (folder / 'report.md').read_text()
+
+
+def test_points_that_have_diverged_are_named(tmp_path):
+  study = fake_study.make(tmp_path, loss_of, claims=(CLAIM,))
+  fake_study.diverge(study.points[0])
+  report = make_report(study)
+  assert report.verdicts[0].numbers == {'difference': 'inf'}
+  assert 'diverged: base,seed=0;' in report_files.progress_text(report)
+  text = (report_files.write(report) / 'report.md').read_text()
+  assert ' diverged |' in text

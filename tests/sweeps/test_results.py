@@ -123,3 +123,18 @@ def test_a_row_with_the_config_of_another_shares_its_points(tmp_path):
   assert results.where(row='same').by_seed(LOSS) == {0: 1.0, 1: 2.0, 2: 3.0}
   assert results.reads.used == {f'base,seed={seed}' for seed in (0, 1, 2)}
   assert results.axis('row') == ['base', 'same', 'other']
+
+
+@pytest.mark.parametrize('higher, worst', [(False, math.inf), (True, -math.inf)])
+def test_a_run_that_has_diverged_is_the_worst(tmp_path, higher, worst):
+  study = fake_study.make(tmp_path, lambda p: 1.0, higher_is_better=higher)
+  for point in study.points[3:]:
+    fake_study.diverge(point)
+  results = Results(study)
+  assert results.where(row='ours').mean(LOSS) == worst
+  assert results.where(row='base').mean(LOSS) == 1.0
+  assert results.missing == ()
+  assert {one.value(lambda result: 1 / 0) for one in results.where(row='ours')} == {
+    worst
+  }
+  assert next(iter(results.where(row='ours'))).value('parameters') > 0

@@ -67,7 +67,8 @@ def test_latex_is_escaped_and_every_row_has_all_cells(table):
     (Summary({0: 1.0}, 1), '1.000'),
     (Summary({0: 1.0}, 3), '1.000 (1 of 3 seeds)'),
     (Summary({}, 3), '–'),
-    (Summary({0: math.inf}, 1), 'inf'),
+    (Summary({0: math.inf, 1: 1.0}, 2), 'diverged'),
+    (Summary({0: 1.0, 1: 1.0}, 2), '1.000'),
     (Summary({0: 12345.0}, 1), '12,345.000'),
   ],
 )

@@ -117,8 +117,8 @@ def _executor(jobs):
   if (found := host.accelerator()) and not chosen.startswith('cpu'):
     raise ConfigError(
       f'--jobs={jobs}: the points would have to share {found[1]}, which belongs to one'
-      ' process; leave --jobs out, or start several sweeps of this folder, each with the'
-      ' devices that it may see.'
+      ' process; leave --jobs out, or start several sweeps of this folder, each with'
+      ' devices of its own.'
     )
 
   def command(number):

@@ -48,7 +48,7 @@ class Overview:
       'folder': str(self.study.folder),
       'counts': self.counts(),
       'seconds_left': round(self.seconds_left, 1),
-      'duplicates': [list(pair) for pair in self.study.duplicates],
+      'duplicates': [[one.name, one.workdir.name] for one in self.study.duplicates],
       'points': listed,
     }
 
@@ -112,7 +112,7 @@ def show(overview, as_json=False, of_all=False):
 def described_duplicates(study):
   """Yields lines on points that are left out, as another has the same config."""
   if study.duplicates:
-    told = [f'{name} = {kept}' for name, kept in study.duplicates]
+    told = [f'{one.name} = {one.workdir.name}' for one in study.duplicates]
     yield f'{len(told)} duplicates are run once: {listed(told, 3)}'
 
 

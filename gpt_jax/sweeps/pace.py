@@ -57,7 +57,7 @@ class Estimate:
     """Takes the Study and its finished points."""
     rates = []
     for point in done[-MAX_TIMED:]:
-      seconds = costs.seconds(point.workdir)
+      seconds = sum(end - begin for begin, end in costs.intervals(point.workdir))
       if seconds > 0:
         rates.append(seconds / work(point.config))
     self.is_measured = bool(rates)

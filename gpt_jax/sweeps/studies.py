@@ -28,8 +28,9 @@ def main(argv=None):
   if args.check:
     return check(args.out, args.experiments)
   try:
-    paths = experiment_files(args.experiments, args.names)
-    failed = run(paths, args.workdir, sweep_flags) if args.run else []
+    paths = experiment_files(args.experiments)
+    chosen = experiment_files(args.experiments, args.names)
+    failed = run(chosen, args.workdir, sweep_flags) if args.run else []
     failed += build(paths, args.out, args.workdir)
   except UserError as error:
     print(f'studies: error: {error}', file=sys.stderr)
@@ -120,7 +121,7 @@ def _parser():
   )
   parser.add_argument('--run', action='store_true', help='run missing points first')
   parser.add_argument('--check', action='store_true', help='only name old pages')
-  parser.add_argument('names', nargs='*', metavar='NAME', help='of files; default: all')
+  parser.add_argument('names', nargs='*', metavar='NAME', help='to run; default: all')
   parser.add_argument('--workdir', metavar='DIR', help='where runs lie; default: runs')
   parser.add_argument('--out', default=str(PAGES), metavar='DIR', help='of the pages')
   parser.add_argument('--experiments', default=str(EXPERIMENTS), metavar='DIR')

@@ -4,7 +4,9 @@
 each split from a random stream of its own.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,10 @@ class SyntheticSource(Source):
     settings: what defines the documents besides `data.generator`, for the fingerprint.
   """
 
-  def __init__(self, data, language, is_scored=None, settings=MappingProxyType({})):
+  def __init__(
+    self, data, language, is_scored=None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+  ):  # fmt: skip
     if data.split not in _STREAMS:
       splits.check(data.split)
       raise ConfigError(

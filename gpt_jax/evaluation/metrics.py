@@ -97,17 +97,18 @@ def _loss_by_position(sums):
 
   def mean(first, last):  # tokens before the target, both included
     part = slice(first - 1, last)
-    return float(nats[part].sum() / weight[part].sum()) if weight[part].any() else None
+    return float(nats[part].sum() / weight[part].sum())
 
   found = {}
   for power in range(length.bit_length()):
     first, last = 2**power, min(2 ** (power + 1) - 1, length)
-    found[f'loss_after_{first}' + f'_to_{last}' * (last > first)] = mean(first, last)
+    if weight[first - 1 : last].any():
+      found[f'loss_after_{first}' + f'_to_{last}' * (last > first)] = mean(first, last)
   # Token 500 against token 50 of 512, in rows of any length.
   late, early = (max(1, round(share * length / 512)) for share in (500, 50))
   if weight[late - 1] and weight[early - 1]:
     found['icl_score'] = mean(late, late) - mean(early, early)
-  return {name: value for name, value in found.items() if value is not None}
+  return found
 
 
 METRICS = {

@@ -123,7 +123,7 @@ def open_tokenizer(config, workdir):
       workdir=workdir.path,
       inherited=inherited,
       cache_dir=config.data.cache_dir,
-      held_out=[_eval_data(config, name) for name in config.eval.sets],
+      held_out=[eval_data(config, name) for name in config.eval.sets],
     )
 
   def build():
@@ -194,7 +194,7 @@ def open_eval_sets(config, tokenizer, workdir):
   opened = {
     name: _open_dataset(
       config,
-      _eval_data(config, name),
+      eval_data(config, name),
       tokenizer,
       workdir,
       for_eval=True,
@@ -204,7 +204,7 @@ def open_eval_sets(config, tokenizer, workdir):
   }
   for name in opened if multihost.is_primary() else ():
     for train, _ in pipeline.members(config.data).values():
-      for held_out, _ in pipeline.members(_eval_data(config, name)).values():
+      for held_out, _ in pipeline.members(eval_data(config, name)).values():
         overlap.note_overlap(train, held_out, name)
   return opened
 
@@ -225,6 +225,7 @@ def _open_dataset(config, data, tokenizer, workdir, **options):
   return dataset
 
 
-def _eval_data(config, name):
+def eval_data(config, name):
+  """Returns the DataConfig of the set `name` of eval.sets."""
   fields = config.eval.sets[name]
   return load.data_section(config.data, fields, f'eval.sets.{name}', SOURCES)

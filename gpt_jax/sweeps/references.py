@@ -1,11 +1,16 @@
-"""Reference levels that are computed: what n-gram tables reach on a study's text."""
+"""Reference levels that are computed: n-gram tables, and a language's own model."""
 
 import functools
 
+import numpy as np
+
+from gpt_jax.data import make_source
 from gpt_jax.evaluation import baselines
 from gpt_jax.program import setup
 from gpt_jax.sweeps.results import NotEnoughData
 from gpt_jax.train import score_run
+
+_DOCUMENTS = 512  # whose mean cost is taken
 
 
 def ngram(order, set_name='validation', row=None):
@@ -23,6 +28,36 @@ def ngram(order, set_name='validation', row=None):
     return _nats(done[0].point.workdir, set_name, max(order, 1))[order]
 
   return level
+
+
+def true_model(set_name='validation', row=None):
+  """Returns a function of Results: nats a token of a synthetic language's own model.
+
+  On the documents of the eval set that the first finished point had, of `row` where one
+  is named, and on the tokens that bear loss: the mean that no model can beat but by
+  chance.
+  """
+
+  def level(results):
+    done = list(results.where(row=row))
+    if not done:
+      raise NotEnoughData('no finished run, whose language would have a model.')
+    return _true_nats(done[0].point.workdir, set_name)
+
+  return level
+
+
+@functools.cache
+def _true_nats(workdir, set_name):
+  config = setup.read_config(workdir)
+  source = make_source(setup.eval_data(config, set_name))
+  costs, weights = [], []
+  for i in range(min(len(source), _DOCUMENTS)):
+    document = source[i]
+    costs.append(-source.log_probs(document['tokens'])[1:])
+    scored = document.get('loss_mask', np.ones(len(document['tokens'])))
+    weights.append(scored[1:])
+  return float(np.average(np.concatenate(costs), weights=np.concatenate(weights)))
 
 
 @functools.cache

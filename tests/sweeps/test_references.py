@@ -12,7 +12,7 @@ from gpt_jax.configs import markov
 from gpt_jax.data import make_source
 from gpt_jax.evaluation import baselines
 from gpt_jax.program import setup
-from gpt_jax.sweeps.references import ngram
+from gpt_jax.sweeps.references import ngram, true_model
 from gpt_jax.sweeps.results import NotEnoughData, Result, Results
 from gpt_jax.workdir.paths import Workdir
 
@@ -56,3 +56,14 @@ def _tokens(source):
 def test_without_a_finished_run_there_is_not_enough_data(study):
   with pytest.raises(NotEnoughData, match='no finished run'):
     ngram(2)(Results(study, {}))
+
+
+def test_the_true_model_costs_the_entropy_of_the_scored_tokens(study):
+  results = Results(study, {'markov': Result(study.points[0])})
+  source = make_source(
+    dataclasses.replace(study.points[0].config.data, split='validation')
+  )
+  costs = [-source.log_probs(source[i]['tokens'])[1:].mean() for i in range(16)]
+  assert true_model()(results) == pytest.approx(np.mean(costs))
+  with pytest.raises(NotEnoughData, match='no finished run'):
+    true_model()(Results(study, {}))

@@ -75,9 +75,19 @@ def run(args, overrides):
 
 def _sweep(args):
   from gpt_jax.core.errors import Interrupted
-  from gpt_jax.sweeps import live, overview, points, preflight, runner
+  from gpt_jax.sweeps import (
+    live,
+    loading,
+    overview,
+    points,
+    preflight,
+    rehearsal,
+    runner,
+  )
 
   study = points.open_study(args.file, args.size, args.workdir)
+  source = loading.Source(study.path)
+  source.require_none(rehearsal.mistakes_of(source, study))
   chosen = points.select(study, args.only)
   notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
   if args.dry_run:

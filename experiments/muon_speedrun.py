@@ -66,7 +66,9 @@ def sweep(adamw, muon):
 
 
 def figure(name, x):
-  return Figure(name, f'Best AdamW and best Muon, by {x}', x=x, y_label='nats a byte')
+  return Figure(
+    name, f'Best AdamW and best Muon, by {x}', x=x, y_label='nats a byte', select=best
+  )  # fmt: skip
 
 
 def get_experiment():

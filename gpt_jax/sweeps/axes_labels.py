@@ -21,7 +21,9 @@ def beside(axis, found, chosen, lines):
     (None, level, line.label, series.show(float(level)), palette.REFERENCE)
     for line, level in lines
   ]  # fmt: skip
-  texts = [textwrap.fill(f'{name}  {end}', 34) for _, _, name, end, _ in entries]
+  texts = [
+    textwrap.fill(f'{name}  {end}'.strip(), 34) for _, _, name, end, _ in entries
+  ]
   gaps = [LINE_HEIGHT * (0.3 + len(text.splitlines())) for text in texts]
   if sum(gaps) > TALLEST:
     below(axis.figure, {None: found}, chosen, lines)

@@ -46,7 +46,7 @@ def caption(figure, results):
     parts.append(
       f'{hidden} values of zero or less have no place on a logarithmic axis.'
     )
-  if len(results) < (expected := len(results.study.points)):
+  if len(results) < (expected := len(results.points)):
     parts.append(f'{len(results)} of {expected} points have finished.')
   return ' '.join(part for part in parts if part)
 
@@ -96,7 +96,7 @@ def _spread(figure, results):
     return ''
   if counts == {1}:
     return 'One seed.'
-  seeds = sorted({result.seed for result in results})
+  seeds = sorted({result.seed for result in series.selected(figure, results)})
   listed = ', '.join(map(str, seeds))
   shape = 'bands' if figure.x in series.OVER_TRAINING else 'bars'
   return f'Mean over seeds {listed}; {shape} reach from the lowest to the highest.'

@@ -90,6 +90,8 @@ class Figure:
   x_label: str = ''  # '': by x
   y_label: str = ''
   lines: tuple[Line, ...] = ()
+  # The part of results.Results that is drawn, such as that at the best rate; None: all.
+  select: Callable[[Any], Any] | None = None
   # (matplotlib axes, results.Results) -> None, instead of the curves above.
   draw: Callable | None = None
 

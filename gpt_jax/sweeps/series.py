@@ -53,6 +53,7 @@ def collect(figure, results):
   own. Raises ConfigError for a metric that no point has.
   """
   over_training = figure.x in OVER_TRAINING
+  results = selected(figure, results)
   taken = [name for name in (figure.panels, figure.by) if name]
   taken += [] if over_training else [figure.x]
   others = _other_axes(results, taken)
@@ -60,14 +61,15 @@ def collect(figure, results):
   for result in results:
     panel = value_of(result, figure.panels) if figure.panels else None
     key = value_of(result, figure.by) if figure.by else None
-    variant = tuple(value_of(result, name) for name in others)
+    variant = tuple(axes_of(result).get(name) for name in others)
     groups.setdefault(panel, {}).setdefault((key, variant), []).append(result)
   read, errors, panels = _curve if over_training else _finals, [], {}
   for panel, series in _in_order(groups, figure.panels, results):
     made = []
     ordered = _in_order(series, figure.by, results, key=lambda pair: pair[0])
     for (key, variant), points in ordered:
-      names = _words(figure.by, key), ', '.join(map(_words, others, variant))
+      words = filter(None, map(_words, others, variant))
+      names = _words(figure.by, key), ', '.join(words)
       try:
         made.append(Series(key, variant, *names, *read(figure, points)))
       except NotEnoughData:
@@ -81,6 +83,21 @@ def collect(figure, results):
       f'{results.study.path}: figure {figure.name!r}: {errors[0]}'
     ) from errors[0]
   return panels
+
+
+def selected(figure, results):
+  """Returns the part of `results` that `figure` is about; none of it is no error."""
+  if figure.select is None:
+    return results
+  try:
+    return figure.select(results)
+  except NotEnoughData:
+    return results.only(lambda point: False)
+
+
+def axes_of(result):
+  """Returns `{axis: value}` of a result, its row among them."""
+  return {ROW: result.point.row, **result.point.axes}
 
 
 def value_of(result, field):
@@ -111,8 +128,10 @@ def plain(field):
 
 def _words(field, value):
   """Returns `ours`, `adamw` or `learning rate 0.001`."""
+  if value is None:
+    return ''
   if not field or field == ROW or isinstance(value, str):
-    return '' if value is None else show(value)
+    return show(value)
   return f'{plain(field)} {show(value)}'
 
 
@@ -144,13 +163,13 @@ def _finals(figure, points):
 
 def _other_axes(results, taken):
   """Returns the axes that still tell points apart, when those of `taken` are equal."""
-  names = dict.fromkeys(name for result in results for name in result.point.axes)
-  names = [name for name in (ROW, *names) if name not in (*taken, 'seed')]
+  names = dict.fromkeys(name for result in results for name in axes_of(result))
+  names = [name for name in names if name not in (*taken, 'seed')]
   values = {name: {} for name in names}
   for result in results:
     place = (seed_of(result.point), *(value_of(result, name) for name in taken))
     for name in names:
-      values[name].setdefault(place, set()).add(value_of(result, name))
+      values[name].setdefault(place, set()).add(axes_of(result).get(name))
   return [n for n in names if any(len(found) > 1 for found in values[n].values())]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import Figure, series
-from gpt_jax.sweeps.algebra import vary
+from gpt_jax.sweeps.algebra import chain, product, rows, vary
 from gpt_jax.sweeps.results import Results
 from tests.sweeps import fake_study
 
@@ -69,6 +69,28 @@ def test_panels_and_curves_by_a_field_are_named(tmp_path):
     'learning rate 0.01',
     'learning rate 0.1',
   ]
+
+
+def test_a_figure_may_select_a_part(tmp_path):
+  found = results(tmp_path, sweep=RATES)
+  figure = Figure('f', 'F', select=lambda r: r.best_over('optimizer.learning_rate'))
+  (panel,) = series.collect(figure, found).values()
+  assert [one.label for one in panel] == ['base', 'ours']
+  np.testing.assert_allclose([one.mean[-1] for one in panel], [2.01, 12.01])
+  waiting = results(tmp_path / 'part', lambda p: None, sweep=RATES)
+  assert series.collect(figure, waiting) == {}
+
+
+def test_an_axis_of_one_row_is_not_written_at_the_others(tmp_path):
+  sweep = chain(
+    product(rows('base'), vary('optimizer.learning_rate', 0.1, 0.2)),
+    product(rows('ours'), vary('optimizer.b2', 0.9, 0.99)),
+  )
+  (panel,) = series.collect(Figure('f', 'F'), results(tmp_path, sweep=sweep)).values()
+  assert [one.label for one in panel] == [
+    'base, learning rate 0.1', 'base, learning rate 0.2',
+    'ours, b2 0.9', 'ours, b2 0.99',
+  ]  # fmt: skip
 
 
 def test_seeds_that_are_missing_leave_the_others(tmp_path):

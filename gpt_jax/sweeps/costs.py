@@ -62,6 +62,11 @@ def intervals(workdir):
   return found
 
 
+def seconds(workdir):
+  """Returns how long the run in `workdir` was at work, between its starts aside."""
+  return float(sum(end - begin for begin, end in intervals(workdir)))
+
+
 def seconds_at(parts, times):
   """Returns the seconds of the intervals `parts` that lie before each of `times`."""
   return np.array(

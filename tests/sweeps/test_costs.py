@@ -43,6 +43,7 @@ def test_seconds_leave_out_the_time_between_starts(workdir, tmp_path):
   # 30 s until step 3; the second start has 60 s until step 6.
   parts = costs.intervals(copy)
   assert [end - begin for begin, end in parts] == pytest.approx([30, 60])
+  assert costs.seconds(copy) == pytest.approx(90)
   begin = fake_study.BEGIN.timestamp()
   assert costs.seconds_at(parts, [begin + 10, begin + day + 40]) == pytest.approx(
     [10, 70]

@@ -7,6 +7,7 @@ that cannot do with made-up numbers, or reads the files of a run, is let pass.
 
 import functools
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -95,6 +96,8 @@ def _rising(i, total, metric):
 
 class _MadeUp(Result):
   """A result that has every metric of the evaluation sets of its point."""
+
+  _final: Callable[[str], float]
 
   def __init__(self, point, final):
     super().__init__(point)

@@ -4,6 +4,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import loading, points, rehearsal
+from tests import test_docs
 from tests.sweeps import studies
 
 RULE = """
@@ -67,3 +68,13 @@ def test_a_rule_that_may_do_with_real_results_passes(tmp_path, line):
 def test_columns_are_tried_as_well(tmp_path):
   with pytest.raises(ConfigError, match="column 'x'.*no evaluation set 'test'"):
     rehearse(tmp_path, 'pass', more=" columns={'x': 'test/loss'},")
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/experiments.md'])
+def test_documented_experiments_are_valid(tmp_path, page):
+  shown = test_docs.blocks(test_docs.ROOT / page, 'python')
+  for text in [text for text in shown if 'get_experiment' in text]:
+    (tmp_path / 'study.py').write_text(text)
+    study = points.open_study(tmp_path / 'study.py')
+    assert study.points
+    assert not rehearsal.mistakes_of(loading.Source(study.path), study)

@@ -11,6 +11,7 @@ A seed that is missing is never left out: there is not enough data then.
 """
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -90,7 +91,7 @@ def between(low, high, which=None, *, metric=None, tolerance=0.0, at_best=None):
   limits += [f'at most {high:g}'] if high < math.inf else []
   words = f'mean over seeds of {_named(metric)} {" and ".join(limits)}'
   words += f', tolerance {tolerance:g}' * bool(tolerance)
-  return _rule('between', locals(), words, check)
+  return _rule(between, locals(), words, check)
 
 
 def better(row, than, *, by=0.0, metric=None, higher=None, at_best=None):
@@ -106,7 +107,7 @@ def better(row, than, *, by=0.0, metric=None, higher=None, at_best=None):
     return Outcome(gain >= by, numbers)
 
   words = f'difference of means over seeds of {_named(metric)}, at least {by:g}'
-  return _rule('better', locals(), words, check)
+  return _rule(better, locals(), words, check)
 
 
 def paired_better(
@@ -132,7 +133,7 @@ def paired_better(
 
   words = f'one-sided paired t-test over seeds of {_named(metric)}, p < {alpha:g}'
   words += f', for a gain above {by:g}' * bool(by)
-  return _rule('paired_better', locals(), words, check)
+  return _rule(paired_better, locals(), words, check)
 
 
 def falling(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
@@ -141,12 +142,12 @@ def falling(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
   `along`: a config field, or the names of rows in order. A step may go up by at most
   `tolerance`.
   """
-  return _monotone('falling', -1, along, which, tolerance, metric, at_best)
+  return _monotone(falling, -1, **locals())
 
 
 def rising(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
   """Returns the Rule that means over seeds rise along an axis; see `falling`."""
-  return _monotone('rising', 1, along, which, tolerance, metric, at_best)
+  return _monotone(rising, 1, **locals())
 
 
 def equal(row, other, *, within, metric=None, each_seed=False, at_best=None):
@@ -163,7 +164,7 @@ def equal(row, other, *, within, metric=None, each_seed=False, at_best=None):
 
   what = 'largest difference of a seed' if each_seed else 'difference of means'
   words = f'{what} of {_named(metric)}, at most {within:g}'
-  return _rule('equal', locals(), words, check)
+  return _rule(equal, locals(), words, check)
 
 
 def ratio(row, other, *, at_least=0.0, at_most=math.inf, metric=None, at_best=None):
@@ -179,7 +180,7 @@ def ratio(row, other, *, at_least=0.0, at_most=math.inf, metric=None, at_best=No
   limits = [f'at least {at_least:g}'] if at_least > 0 else []
   limits += [f'at most {at_most:g}'] if at_most < math.inf else []
   words = f'ratio of means over seeds of {_named(metric)}, {" and ".join(limits)}'
-  return _rule('ratio', locals(), words, check)
+  return _rule(ratio, locals(), words, check)
 
 
 def never_below(floor, which=None, *, metric=None, tolerance=0.0, all_steps=False):
@@ -187,12 +188,12 @@ def never_below(floor, which=None, *, metric=None, tolerance=0.0, all_steps=Fals
 
   `all_steps`: at no evaluation during the training either.
   """
-  return _bound('never_below', -1, floor, which, metric, tolerance, all_steps)
+  return _bound(never_below, -1, floor, locals())
 
 
 def never_above(ceiling, which=None, *, metric=None, tolerance=0.0, all_steps=False):
   """Returns the Rule that no point passes above `ceiling + tolerance`."""
-  return _bound('never_above', 1, ceiling, which, metric, tolerance, all_steps)
+  return _bound(never_above, 1, ceiling, locals())
 
 
 def optimum_stays(field, across='row', *, factor, which=None, metric=None):
@@ -201,12 +202,12 @@ def optimum_stays(field, across='row', *, factor, which=None, metric=None):
   `across`: `row`, or another axis; for each of its values the best value of `field` is
   that with the best mean over seeds.
   """
-  return _optimum('optimum_stays', field, across, factor, which, metric)
+  return _optimum(optimum_stays, **locals())
 
 
 def optimum_moves(field, across='row', *, factor, which=None, metric=None):
   """Returns the Rule that the best value of an axis moves by at least `factor`."""
-  return _optimum('optimum_moves', field, across, factor, which, metric)
+  return _optimum(optimum_moves, **locals())
 
 
 def all_of(*rules):
@@ -224,13 +225,22 @@ def all_of(*rules):
   return Rule('all_of', {'rules': rules}, words, check)
 
 
-def _rule(name, arguments, words, check):
-  """Returns a Rule with the arguments of the function that has these `locals()`."""
-  own = ('check', 'words', 'limits', 'what')
-  return Rule(name, {k: v for k, v in arguments.items() if k not in own}, words, check)
+def _rule(make, arguments, words, check):
+  """Returns the Rule that `make` makes of `arguments`, its `locals()`.
+
+  Arguments at their defaults are left out: an option that is added to `make` leaves the
+  rules of before what they were.
+  """
+  parameters = inspect.signature(make).parameters
+  given = {
+    name: arguments[name]
+    for name, parameter in parameters.items()
+    if arguments[name] is not parameter.default and arguments[name] != parameter.default
+  }
+  return Rule(make.__name__, given, words, check)
 
 
-def _monotone(name, sign, along, which, tolerance, metric, at_best):
+def _monotone(make, sign, *, along, which, tolerance, metric, at_best):
   def check(results):
     part = _part(results, which, metric, at_best)
     is_field = isinstance(along, str)
@@ -246,15 +256,16 @@ def _monotone(name, sign, along, which, tolerance, metric, at_best):
     return Outcome(len(values) > 1 and bool(np.all(steps >= -tolerance)), shown)
 
   where = along if isinstance(along, str) else ' -> '.join(along)
-  words = f'means over seeds of {_named(metric)} {name} along {where}'
+  words = f'means over seeds of {_named(metric)} {make.__name__} along {where}'
   words += f', tolerance {tolerance:g} a step' * bool(tolerance)
-  arguments = dict(
-    along=along, which=which, tolerance=tolerance, metric=metric, at_best=at_best
+  return _rule(make, locals(), words, check)
+
+
+def _bound(make, sign, bound, arguments):
+  which, metric, tolerance, all_steps = (
+    arguments[name] for name in ('which', 'metric', 'tolerance', 'all_steps')
   )
-  return Rule(name, arguments, words, check)
 
-
-def _bound(name, sign, bound, which, metric, tolerance, all_steps):
   def check(results):
     extreme, where = -math.inf, None
     part = _part(results, which)
@@ -271,16 +282,13 @@ def _bound(name, sign, bound, which, metric, tolerance, all_steps):
 
   words = f'{"highest" if sign > 0 else "lowest"} {_named(metric)} of all points'
   words += ' and evaluations' * all_steps
-  words += f', {name.replace("_", " ")} {bound:g}'
+  words += f', {make.__name__.replace("_", " ")} {bound:g}'
   words += f', tolerance {tolerance:g}' * bool(tolerance)
-  arguments = dict(
-    bound=bound, which=which, metric=metric, tolerance=tolerance, all_steps=all_steps
-  )
-  return Rule(name, arguments, words, check)
+  return _rule(make, arguments, words, check)
 
 
-def _optimum(name, field, across, factor, which, metric):
-  stays = name == 'optimum_stays'
+def _optimum(make, *, field, across, factor, which, metric):
+  stays = make is optimum_stays
 
   def check(results):
     part = _part(results, which)
@@ -299,10 +307,7 @@ def _optimum(name, field, across, factor, which, metric):
 
   words = f'best {field} by the mean over seeds of {_named(metric)}, across {across}:'
   words += f' largest over smallest at {"most" if stays else "least"} {factor:g}'
-  arguments = dict(
-    field=field, across=across, factor=factor, which=which, metric=metric
-  )
-  return Rule(name, arguments, words, check)
+  return _rule(make, locals(), words, check)
 
 
 def _part(results: Any, which: Any, metric=None, at_best=None):

@@ -174,6 +174,20 @@ def test_a_rule_says_its_statistics():
   )
 
 
+@pytest.mark.parametrize(
+  'rule, arguments',
+  [
+    (rules.below(1.0), {'high': 1.0, 'low': -math.inf}),
+    (rules.better('a', 'b', by=0.0), {'row': 'a', 'than': 'b'}),
+    (rules.falling(RATE, tolerance=0.1), {'along': RATE, 'tolerance': 0.1}),
+    (rules.never_below(0.0, metric=LOSS), {'floor': 0.0, 'metric': LOSS}),
+    (rules.optimum_moves(RATE, factor=2), {'field': RATE, 'factor': 2}),
+  ],
+)
+def test_a_rule_is_its_name_and_what_it_was_given(rule, arguments):
+  assert rule.arguments == arguments
+
+
 def test_the_text_of_a_rule_has_its_arguments_and_no_words():
   one, other = rules.below(1.0), rules.below(1.0, tolerance=0.1)
   assert rule_text.text_of(one) == rule_text.text_of(rules.below(1.0))

@@ -8,7 +8,8 @@ billion; numbers of the ablation are not given.
 
 Here: 2 layers of width 64 read the source code of Python's library as bytes. The two
 models have equally many parameters but for the norm that the parallel layer lacks (128
-of some 50,000 in each layer), and see the same tokens.
+of some 50,000 in each layer), and see the same tokens. Seed 0 was looked at before the
+rule was frozen, seeds 3 to 5 were not.
 
 What would change our mind: losses that are 0.03 nats apart. The speed is shown, and
 judged nowhere: matmuls of this width are no measure of those on a TPU.

@@ -118,7 +118,12 @@ def reproduce(path, *, steps=None, commit='checkout', workdir=None, progress=ite
   tolerance, why = _tolerance(run, again)
   comparison = metrics_diff.compare(run.metrics, again.metrics, tolerance, up_to=last)
   notes += code.notes + why
-  if len(comparison.steps) and comparison.steps[-1] < last:
+  if any(each.metric == 'train/learning_rate' for each in comparison.parts_at):
+    notes.append(
+      'the learning rates differ: the schedule is that of config.json, and the run may'
+      ' have begun with fewer steps and been extended'
+    )
+  if comparison.steps and comparison.steps[-1] < last:
     notes.append(f'compared up to step {comparison.steps[-1]} of {last} in the time')
   took = time.monotonic() - begin
   return Reproduction(run, code, again, comparison, differences, notes, took)

@@ -191,10 +191,17 @@ def _show_metrics(found, names):
     print('  the same in every bit')
     return
   show_parting(found.parts_at, 'part', names)
-  if found.beyond_at:
-    show_parting(found.beyond_at, f'are beyond {found.tolerance:g}', names)
+  show_beyond(found, names)
+
+
+def show_beyond(found, names):
+  """Prints where losses leave the tolerance of a Comparison that is not bitwise."""
+  if not found.beyond_at:
+    print(f'losses stay within {found.tolerance:g} of each other')
+  elif found.beyond_at[0].step == found.parts_at[0].step:
+    print(f'losses are further apart than {found.tolerance:g} from that step on')
   else:
-    print(f'  losses stay within {found.tolerance:g} of each other')
+    show_parting(found.beyond_at, f'are beyond {found.tolerance:g}', names)
 
 
 def show_parting(differences, how, names):

@@ -105,8 +105,7 @@ def _show_verdict(found):
   tolerance = f'{comparison.tolerance:g} ({found.run.dtype})'
   if parts_at:
     diff_command.show_parting(parts_at, 'part', names)
-  if beyond_at:
-    diff_command.show_parting(beyond_at, f'are beyond {comparison.tolerance:g}', names)
+    diff_command.show_beyond(comparison, names)
   if found.verdict == 'bitwise':
     print(f'reproduced, equal in every bit: {what}')
   elif found.verdict == 'within tolerance':

@@ -32,7 +32,7 @@ def test_what_differs_is_shown_and_what_is_the_same_is_said(runs, capsys):
     'events: none in either',
     'the first step at which they part: 2',
     'train/loss 2 2.5 2.0e-01',
-    'the first step at which they are beyond 1e-05: 2',
+    'losses are further apart than 1e-05 from that step on',
     'two: commit cccccccccc; changed since: a.py +1 -1; not in git: new.py',
     '+y',
   ):

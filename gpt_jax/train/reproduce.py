@@ -113,7 +113,7 @@ def reproduce(path, *, steps=None, commit='checkout', workdir=None, progress=ite
     seconds = SECONDS if steps is None else None
     for _ in progress(_train(run, code, fresh, last, seconds)):
       pass
-    again = run_diff.read(fresh)
+    again = run_diff.read(fresh, with_config=False)
   differences = _differences(run, again)
   tolerance, why = _tolerance(run, again)
   comparison = metrics_diff.compare(run.metrics, again.metrics, tolerance, up_to=last)
@@ -210,7 +210,7 @@ def _train(run, code, fresh, last, seconds):
     while True:
       code_of_exit = process.poll()
       if not is_checked and fresh.run.exists():
-        _require_same_data(run, run_diff.read(fresh))
+        _require_same_data(run, run_diff.read(fresh, with_config=False))
         is_checked = True
       steps = sorted(_logged(fresh))
       yield from steps[seen:]

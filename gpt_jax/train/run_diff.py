@@ -90,7 +90,7 @@ class RunDiff:
     )
 
 
-def read(path):
+def read(path, with_config=True):
   """Returns the Run in the folder `path`; CheckpointError where there is none."""
   workdir, missing = Workdir(path), {}
 
@@ -106,7 +106,9 @@ def read(path):
 
   run = Run(
     workdir=workdir,
-    config=take(workdir.config, lambda: _config(workdir), None),
+    config=take(workdir.config, lambda: _config(workdir), None)
+    if with_config
+    else None,
     starts=take(workdir.run, lambda: provenance.read_starts(workdir), []),
     events=[],
     metrics=take(workdir.metrics, lambda: metrics_diff.by_step(workdir.metrics), {}),

@@ -11,8 +11,10 @@ models have equally many parameters but for the norm that the parallel layer lac
 of some 50,000 in each layer), and see the same tokens. Seed 0 was looked at before the
 rule was frozen, seeds 3 to 5 were not.
 
-What would change our mind: losses that are 0.03 nats apart. The speed is shown, and
-judged nowhere: matmuls of this width are no measure of those on a TPU.
+What would change our mind: losses that are 0.03 nats apart. In the run of seed 0 the
+parallel block was 0.05 nats better, so there is a second claim, on the side that the
+paper speaks of: it is not worse by 0.03. The speed is shown, and judged nowhere:
+matmuls of this width are no measure of those on a TPU.
 
   gpt-jax sweep experiments/parallel_block.py
   gpt-jax plan experiments/parallel_block.py --topology=v5p:4x4x8
@@ -45,6 +47,12 @@ def get_experiment():
         f'{PALM}, section 2', 'ordering', 'V',
         'difference of means over 3 seeds below 0.03 nats',
         rules.equal('parallel', 'serial', within=0.03), sizes=('quick',),
+      ),
+      Claim(
+        'no worse', 'The parallel block does not lose at equal parameters.',
+        f'{PALM}, section 2', 'ordering', 'V',
+        'mean over 3 seeds at most 0.03 nats above the other',
+        rules.better('parallel', than='serial', by=-0.03), sizes=('quick',),
       ),
       Claim(
         'speed', 'The parallel block trains faster.', f'{PALM}, section 2',

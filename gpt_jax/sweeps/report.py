@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt_jax.config import diff, load
-from gpt_jax.sweeps import costs, results, tables, verdict_log, verdicts
+from gpt_jax.sweeps import costs, results, states, tables, verdict_log, verdicts
 from gpt_jax.sweeps.experiment import Figure
 from gpt_jax.sweeps.points import Study
 from gpt_jax.sweeps.results import Results
+from gpt_jax.sweeps.states import State
 from gpt_jax.sweeps.tables import Table
 from gpt_jax.sweeps.verdicts import Verdict
 from gpt_jax.workdir import provenance
@@ -33,6 +34,7 @@ class Report:
   wall_seconds: float  # in which at least one point was at work
   num_points: int
   missing: tuple[str, ...]  # names of points that are not finished
+  states: Mapping[str, State]  # of those: running, failed, changed, ...
   diverged: tuple[str, ...]  # ... of those that have ended so
   table: Table
   verdicts: tuple[Verdict, ...]
@@ -52,6 +54,7 @@ class Report:
 def make_report(study):
   """Returns the Report of a Study, finished or not; writes nothing."""
   found = results.Results(study)
+  missing = [one for one in found.missing if one.name == one.workdir.name]
   title, question = _docstring(study.path)
   starts = [start for one in found for start in _starts(one)]
   logged = verdict_log.read(study.folder)
@@ -69,7 +72,8 @@ def make_report(study):
     commits=_distinct(filter(None, map(_commit, starts))),
     wall_seconds=costs.union_seconds(part for one in found for part in one.intervals),
     num_points=len(study.points),
-    missing=tuple(p.name for p in found.missing if p.name == p.workdir.name),
+    missing=tuple(point.name for point in missing),
+    states={point.name: states.look(point) for point in missing},
     diverged=tuple(one.point.name for one in found if one.diverged),
     table=tables.make_table(study, found),
     verdicts=judged,

@@ -1,5 +1,6 @@
 """A report on the terminal and as files: Markdown, CSV, LaTeX, JSON, HTML, figures."""
 
+import collections
 import math
 import pathlib
 
@@ -11,6 +12,7 @@ from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
 FOLDER = 'report'
+MAX_LISTED = 30  # points that are not finished
 STYLES = {
   verdicts.REPRODUCED: 'bold green',
   verdicts.NOT_REPRODUCED: 'bold red',
@@ -84,7 +86,9 @@ def earlier_text(entry):
 def progress_text(report):
   """Returns how many points are done, when, where and by which code."""
   done = report.num_points - len(report.missing)
-  parts = [f'{done} of {report.num_points} points finished']
+  kinds = collections.Counter(state.kind for state in report.states.values())
+  rest = ', '.join(f'{number} {kind}' for kind, number in kinds.items())
+  parts = [f'{done} of {report.num_points} points finished' + f' ({rest})' * bool(rest)]
   if report.diverged:
     parts.append(f'diverged: {", ".join(report.diverged)}')
   if report.wall_seconds:
@@ -112,7 +116,9 @@ def markdown(report):
     lines.append(f'- **{row}**: {shown or "the same"}')
   lines += ['', '## Runs', '', progress_text(report) + '.', '']
   if report.missing:
-    lines += ['Not finished: ' + ', '.join(report.missing) + '.', '']
+    told = [f'- {name}: {_state_text(state)}' for name, state in report.states.items()]
+    more = [f'- and {len(told) - MAX_LISTED} more'] if len(told) > MAX_LISTED else []
+    lines += ['Not finished:', '', *told[:MAX_LISTED], *more, '']
   lines += [f'`gpt-jax sweep {report.file} --size={report.size}`', '']
   return '\n'.join(lines)
 
@@ -131,7 +137,7 @@ def as_json(report):
       'commits': report.commits,
       'wall_seconds': report.wall_seconds,
       'points': report.num_points,
-      'missing': report.missing,
+      'missing': {name: state.kind for name, state in report.states.items()},
       'diverged': report.diverged,
       'metric': report.table.metric,
       'compare_to': report.table.compare_to,
@@ -145,6 +151,14 @@ def as_json(report):
       'figures': [figure.name for figure in report.figures],
     }
   )
+
+
+def _state_text(state):
+  """Returns how far a point is, with the reason or the fields that have changed."""
+  why = state.why or ', '.join(
+    f'{field} {old!r} -> {new!r}' for field, old, new in state.changes
+  )
+  return f'{state.kind} ({why})' if why else state.kind
 
 
 def _line_json(line):

@@ -9,13 +9,13 @@ has left unfinished; the next writer ends it.
 import contextlib
 import datetime
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
 
-from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
-from gpt_jax.sweeps import loading, rule_text
+from gpt_jax.sweeps import loading
 from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.sweeps.verdicts import NOT_ENOUGH_DATA
 from gpt_jax.workdir import provenance
@@ -134,12 +134,14 @@ def _make(study, verdict, now, git):
     'statistics': verdict.statistics,
     'digest': verdict.digest,
     'rule': verdict.rule,
-    'points': {name: _config_digest(point) for name, point in used.items()},
+    'points': {
+      name: _digest(point.workdir / 'config.json') for name, point in used.items()
+    },
   }
 
 
-def _config_digest(point):
-  return rule_text.digest(json.dumps(load.to_dict(point.config), sort_keys=True))
+def _digest(path):
+  return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
 
 
 def _entry(line):

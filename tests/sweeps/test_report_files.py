@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.sweeps import report_files, verdict_log
+from gpt_jax.sweeps import report_files, states, verdict_log
 from gpt_jax.sweeps.report import make_report
 from tests.sweeps import fake_study
 from tests.sweeps.test_report import CLAIM, loss_of
@@ -55,7 +55,15 @@ def test_old_verdicts_are_shown(report):
 
 def test_a_report_of_nothing_is_written_as_well(tmp_path):
   study = fake_study.make(tmp_path, claims=(CLAIM,))
-  folder = report_files.write(make_report(study), tmp_path / 'out')
+  states.write_failure(study.points[0], 'the disk is full', exit_code=5)
+  report = make_report(study)
+  assert '0 of 6 points finished (1 failed, 5 missing)' in (
+    report_files.progress_text(report)
+  )
+  folder = report_files.write(report, tmp_path / 'out')
+  assert '- base,seed=0: failed (the disk is full)' in (
+    (folder / 'report.md').read_text()
+  )
   assert 'not enough data' in (folder / 'report.md').read_text()
 
 

@@ -19,6 +19,7 @@ from gpt_jax.core.errors import Problem
 from gpt_jax.core.registry import nearest
 
 _ATOMS = (str, int, float, type(None))
+MAX_BUILT = 10_000  # sections that are kept
 MAX_TEXT = 4096  # the longest path of Linux
 NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
 
@@ -155,6 +156,23 @@ def _alternatives(annotation):
 
 def build(cls, values, prefix, problems):
   """Returns dataclass `cls` of nested dicts, None where fields lack; adds problems."""
+  # Thousands of points of a sweep have most sections in common, which are frozen. The
+  # repr tells True from 1 and 1 from 1.0, as the checks do.
+  key = (cls, prefix, repr(values)) if prefix else None
+  if key in _BUILT:
+    return _BUILT[key]
+  found = []
+  built = _build(cls, values, prefix, found)
+  problems += found
+  if key and not found and len(_BUILT) < MAX_BUILT:
+    _BUILT[key] = built
+  return built
+
+
+_BUILT = {}  # (class, prefix, values as text) -> a section without problems
+
+
+def _build(cls, values, prefix, problems):
   hints = type_hints(cls)
   for name in values:
     if name not in hints:

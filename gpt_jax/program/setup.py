@@ -1,5 +1,7 @@
 """From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
 
+import functools
+
 from gpt_jax import attention, objectives, optimizers
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
@@ -53,10 +55,17 @@ def _folder_problems(config):
     ('data.cache_dir', config.data.cache_dir),
     ('tokenizer.path', config.tokenizer.path),
   ):
-    try:
-      files.as_folder(value or '.')
-    except ConfigError as error:
-      yield Problem(field, f': {str(error).removesuffix(".")}')
+    if text := _why_no_folder(value or '.'):
+      yield Problem(field, f': {text}')
+
+
+@functools.cache  # a sweep asks for thousands of points
+def _why_no_folder(value):
+  try:
+    files.as_folder(value)
+  except ConfigError as error:
+    return str(error).removesuffix('.')
+  return ''
 
 
 RULES = (

@@ -53,12 +53,15 @@ def below(canvas, panels, chosen, lines):
   from matplotlib.lines import Line2D
 
   found = [one for each in panels.values() for one in each]
-  keys = {one.key_label: chosen[one.key, one.variant] for one in found[::-1]}
-  variants = {one.variant_label: chosen[one.key, one.variant] for one in found}
+  keys, variants = {}, {}
+  for one in found:
+    style = chosen[one.key, one.variant]
+    keys.setdefault(one.key_label, style)
+    variants.setdefault(one.variant_label, style)
   both = len(variants) > 1  # colours say one thing, line styles the other
   shown: dict[str, Any] = {
     name: (color, '-', None) if both else (color, style, marker)
-    for name, (color, style, marker) in reversed(keys.items())
+    for name, (color, style, marker) in keys.items()
     if name
   }
   if both:

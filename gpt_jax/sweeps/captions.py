@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.sweeps import series
 from gpt_jax.sweeps.algebra import ROW
 from gpt_jax.sweeps.results import NotEnoughData
@@ -22,9 +23,15 @@ def reference_levels(figure, results):
   for line in figure.lines:
     try:
       level = float(_level(line, results))
-    except (NotEnoughData, ZeroDivisionError):
-      unknown.append(line)
-      continue
+    except (NotEnoughData, DataError):  # such as a text that is not on this machine
+      level = np.nan
+    except Exception as error:
+      if not results.missing:  # otherwise a mean of nothing, the lowest of nothing
+        raise ConfigError(
+          f'{results.study.path}: figure {figure.name!r}: line {line.label!r} raised'
+          f' {type(error).__name__}: {error}'
+        ) from error
+      level = np.nan
     if np.isfinite(level):
       known.append((line, level))
     else:
@@ -46,6 +53,8 @@ def caption(figure, results):
     parts.append(
       f'{hidden} values of zero or less have no place on a logarithmic axis.'
     )
+  if diverged := [one.point.name for one in results if one.diverged]:
+    parts.append(f'Diverged: {", ".join(diverged)}; a mean with it is no number.')
   if len(results) < (expected := len(results.points)):
     parts.append(f'{len(results)} of {expected} points have finished.')
   return ' '.join(part for part in parts if part)

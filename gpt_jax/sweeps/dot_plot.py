@@ -3,6 +3,8 @@
 import collections
 import textwrap
 
+import numpy as np
+
 from gpt_jax.sweeps import axes_labels, captions, palette, series
 
 
@@ -50,15 +52,24 @@ def _place(row, number, count):
 
 
 def _draw_group(axis, one, places, named, color, _, marker):
-  axis.hlines(places, one.low, one.high, color=color, linewidth=2, alpha=0.55)
-  for values_P in one.values_SP:
+  known = np.where(np.isfinite(one.values_SP), one.values_SP, np.nan)
+  kept = [i for i in range(len(places)) if np.isfinite(known[:, i]).any()]
+  ends = [(np.nanmin(known[:, i]), np.nanmax(known[:, i])) for i in kept]
+  lows, highs = zip(*ends, strict=True) if ends else ((), ())
+  heights = [places[i] for i in kept]
+  axis.hlines(heights, lows, highs, color=color, linewidth=2, alpha=0.55)
+  for values_P in known:
     axis.plot(values_P, places, 'o', color=color, markersize=3.5, alpha=0.6)
   axis.plot(
-    one.mean, places, linestyle='none', marker=marker, color=color, markersize=7,
-    markeredgecolor=palette.PAPER, label=one.label,
+    np.where(np.isfinite(one.mean), one.mean, np.nan), places, linestyle='none',
+    marker=marker, color=color, markersize=7, markeredgecolor=palette.PAPER,
+    label=one.label,
   )  # fmt: skip
   for mean, high, place in zip(one.mean, one.high, places, strict=True):
+    # What has diverged has no place on the axis: its name stands at the left.
+    is_there = np.isfinite(mean)
     axis.annotate(
-      f'{series.show(float(mean))}  {named}'.strip(), (max(mean, high), place),
-      xytext=(9, 0), textcoords='offset points', va='center', fontsize=9.5,
+      f'{series.show(float(mean))}  {named}'.strip(), (high if is_there else 0, place),
+      xycoords='data' if is_there else axis.get_yaxis_transform(), xytext=(9, 0),
+      textcoords='offset points', va='center', fontsize=9.5,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from gpt_jax.sweeps.results import NotEnoughData
 EMPTY = 'no results yet'
 # The first evaluations of a run are far above what the figure is about.
 START_SHARE = 0.05
+MIN_TICK_SHARE = 0.1  # of the width of the axes, between labels
 MAX_PLACES = 200  # of a curve: more cannot be told apart, and make files large
 STYLE: dict[Any, Any] = {
   'axes.edgecolor': palette.MUTED, 'axes.labelcolor': palette.INK,
@@ -137,13 +138,21 @@ def _draw_series(axis, figure, one, color, style, marker):
     np.linspace(0, last, min(len(one.x), MAX_PLACES)).round().astype(int)
   )
   x, mean, low, high = (np.array(v)[kept] for v in (one.x, one.mean, one.low, one.high))
+  is_finite = np.isfinite(mean)
   axis.plot(
-    x, mean, color=color, linestyle=style, linewidth=1.9,
+    x, np.where(is_finite, mean, np.nan), color=color, linestyle=style, linewidth=1.9,
     marker=marker if few else None, markersize=4 if over_training else 6,
     label=one.label,
   )  # fmt: skip
+  if not is_finite.all():  # a cross at the edge that is the worse one
+    axis.plot(
+      x[~is_finite], mean[~is_finite] > 0, color=color, linestyle='none', marker='x',
+      markersize=7, markeredgewidth=1.8, clip_on=False,
+      transform=axis.get_xaxis_transform(), label=f'{one.label}, diverged',
+    )  # fmt: skip
   if one.num_seeds < 2:
     return
+  x, mean, low, high = (values[is_finite] for values in (x, mean, low, high))
   if over_training:
     axis.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
   else:
@@ -171,9 +180,16 @@ def _set_scales(axis, figure, found, levels):
   if figure.x in series.OVER_TRAINING and not figure.log_x:
     axis.set_xlim(left=0)
   places = sorted(set(xs))
-  if figure.x not in series.OVER_TRAINING and len(places) <= 8:
+  if figure.x not in series.OVER_TRAINING and _have_room(axis, places):
     axis.set_xticks(places, [series.show(x) for x in places])
     axis.set_xticks([], minor=True)
+
+
+def _have_room(axis, places):
+  """Returns whether labels at the x `places` would stay clear of each other."""
+  at = axis.transData.transform([(x, axis.get_ylim()[0]) for x in places])[:, 0]
+  share = np.diff(at) / axis.get_window_extent().width
+  return not len(share) or share.min() > MIN_TICK_SHARE
 
 
 def _set_y_range(axis, figure, found, levels):
@@ -240,6 +256,8 @@ def _drawn_by_file(figure, results):
   except NotEnoughData:
     return _empty(figure)
   except Exception as error:
+    if results.missing:  # a mean of nothing, the lowest of nothing
+      return _empty(figure)
     raise ConfigError(
       f'{results.study.path}: figure {figure.name!r}: its draw raised'
       f' {type(error).__name__}: {error}'

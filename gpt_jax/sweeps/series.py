@@ -1,6 +1,7 @@
 """What a figure shows: means over seeds and their range, from the results."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpt_jax.sweeps.results import NotEnoughData, seed_of
 from gpt_jax.sweeps.results import value_of as value_of_point
 
 OVER_TRAINING = ('step', 'tokens', 'seconds')
+DIVERGED = 'diverged'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,6 +113,8 @@ def show(value):
   """Returns a value as it stands in labels: four digits, thousands as k and M."""
   if not is_number(value):
     return str(value)
+  if math.isinf(value):
+    return DIVERGED
   for size, unit in ((1e9, 'B'), (1e6, 'M'), (1e4, 'k')):
     if abs(value) >= size:
       return f'{value / (1e3 if unit == "k" else size):.3g}{unit}'
@@ -136,7 +140,10 @@ def _words(field, value):
 
 
 def _curve(figure, points):
-  """Returns (x, values_SP) of `y` at the steps that all seeds have."""
+  """Returns (x, values_SP) of `y` at the steps that all seeds have.
+
+  Where a seed has diverged, the mean ends: that of the others would be another mean.
+  """
   steps, values = zip(*(p.curve(figure.y) for p in points), strict=True)
   places = [p.curve(figure.y, figure.x)[0] for p in points]
   common = sorted(set.intersection(*(set(own.tolist()) for own in steps)))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.sweeps import Figure, Line, captions
 from gpt_jax.sweeps.results import NotEnoughData
 from tests.sweeps.test_series import loss, results
@@ -22,6 +23,28 @@ def test_a_caption_states_statistics_and_references(tmp_path):
   assert 'Dotted: published, 1.25 (Table 2).' in text
   assert 'Dotted: computed, 6 (here).' in text
   assert 'No level yet for later (here).' in text
+
+
+def no_text(results):
+  raise DataError('no such text here.')
+
+
+def slip(results):
+  return min([])
+
+
+def test_a_line_that_fails_is_left_out_or_named(tmp_path):
+  known, unknown = captions.reference_levels(
+    Figure('f', 'F', lines=(Line('text', no_text, 'here'), Line('one', 1, 'here'))),
+    results(tmp_path),
+  )
+  assert [line.label for line, _ in known] == ['one']
+  assert [line.label for line in unknown] == ['text']
+  figure = Figure('f', 'F', lines=(Line('lowest', slip, 'here'),))
+  waiting = results(tmp_path / 'part', lambda p: None)
+  assert len(captions.reference_levels(figure, waiting)[1]) == 1
+  with pytest.raises(ConfigError, match="figure 'f': line 'lowest' raised ValueError"):
+    captions.reference_levels(figure, results(tmp_path))
 
 
 def test_a_caption_tells_what_is_missing_or_hidden(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import Figure, Line, figures, palette
+from gpt_jax.sweeps import Figure, Line, captions, figures, palette
 from gpt_jax.sweeps.algebra import vary
 from gpt_jax.sweeps.results import NotEnoughData, Results
 from gpt_jax.workdir.paths import Workdir
@@ -137,8 +137,29 @@ def test_a_file_draws_itself_and_its_mistakes_are_named(tmp_path):
   assert canvas.axes[0].get_xlabel() == 'x'
   canvas = figures.draw(Figure('f', 'F', draw=wait), found)
   assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
+  part = results(tmp_path / 'part', lambda p: 1.0 if p.row == 'base' else None)
+  canvas = figures.draw(Figure('f', 'F', draw=slip), part)
+  assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
   with pytest.raises(ConfigError, match=r"fake\.py.*figure 'f'.*KeyError: 'head'"):
     figures.draw(Figure('f', 'F', draw=slip), found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('x', ['optimizer.learning_rate', 'row', 'step'])
+def test_what_has_diverged_is_marked_at_the_edge(tmp_path, x):
+  study = results(tmp_path, sweep=RATES).study
+  fake_study.diverge(study.points[0])
+  found = Results(study)
+  figure = Figure('f', 'F', x=x)
+  axis = figures.draw(figure, found).axes[0]
+  assert np.isfinite(axis.get_ylim()).all() and np.isfinite(axis.get_xlim()).all()
+  assert f'Diverged: {study.points[0].name};' in captions.caption(figure, found)
+  if x == 'row':
+    assert axis.texts[0].get_text() == 'diverged  learning rate 0.1'
+  elif x != 'step':
+    cross = lines_of(axis)['base, diverged']
+    assert list(cross.get_xdata()) == [0.1] and list(cross.get_ydata()) == [1]
+    assert np.isnan(lines_of(axis)['base'].get_ydata()).tolist() == [False, True]
 
 
 @pytest.mark.slow

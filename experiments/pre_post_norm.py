@@ -8,8 +8,8 @@ last layers are large with post-norm, and smaller by sqrt(layers) with pre-norm.
 
 Here: 8 layers of width 64 on the bytes of Python's documentation, fan-in
 initialization, Adam at a constant 3e-3, no clipping and no decay, so that nothing else
-tames the first steps; 400 steps of 16 x 64 tokens. `sandwich` has both norms. The rows
-`at init` take one step to have the gradients of the first batch by layer.
+tames the first steps; 400 steps of 16 x 64 tokens. The rows `at init` take one step to
+have the gradients of the first batch by layer.
 
 What would change our mind: post-norm without warm-up within 0.5 nats of the others, or
 gradients of the top layer that are less than twice as large.
@@ -55,7 +55,7 @@ def at_init(norm, **overrides):
 def sweep(warmup):
   return chain(
     product(rows('pre', 'post'), vary(WARMUP, 0, warmup)),
-    product(rows('sandwich', 'pre at init', 'post at init'), vary(WARMUP, 0)),
+    product(rows('pre at init', 'post at init'), vary(WARMUP, 0)),
   )
 
 
@@ -81,7 +81,6 @@ def get_experiment():
     rows={
       'pre': {'model.norm_position': 'pre'},
       'post': {'model.norm_position': 'post'},
-      'sandwich': {'model.norm_position': 'sandwich'},
       'pre at init': at_init('pre'),
       'post at init': at_init('post'),
     },

@@ -26,14 +26,14 @@ from gpt_jax.sweeps.references import ngram
 BROWN = 'Brown et al. 2020, arXiv:2005.14165'
 # As printed: parameters of the name, layers, width; here: layers, width, batch, rate.
 TABLE = {
-  '125m': (125e6, 12, 768, 2, 16, 16, 8.0e-3),
-  '350m': (350e6, 24, 1024, 3, 20, 16, 5.7e-3),
-  '760m': (760e6, 24, 1536, 3, 24, 16, 5.2e-3),
-  '1.3b': (1.3e9, 24, 2048, 3, 32, 23, 4.6e-3),
-  '2.7b': (2.7e9, 32, 2560, 3, 36, 23, 4.1e-3),
-  '6.7b': (6.7e9, 32, 4096, 3, 48, 32, 3.6e-3),
-  '13b': (13e9, 40, 5120, 4, 56, 32, 3.3e-3),  # 5140 in print; 40 heads of 128 are 5120
-  '175b': (175e9, 96, 12288, 6, 100, 40, 2.5e-3),
+  '125m': (125e6, 12, 768, 2, 16, 4, 4.0e-3),
+  '350m': (350e6, 24, 1024, 3, 20, 4, 2.8e-3),
+  '760m': (760e6, 24, 1536, 3, 24, 4, 2.6e-3),
+  '1.3b': (1.3e9, 24, 2048, 3, 32, 6, 2.3e-3),
+  '2.7b': (2.7e9, 32, 2560, 3, 36, 6, 2.1e-3),
+  '6.7b': (6.7e9, 32, 4096, 3, 48, 8, 1.8e-3),
+  '13b': (13e9, 40, 5120, 4, 56, 8, 1.6e-3),  # 5140 in print; 40 heads of 128 are 5120
+  '175b': (175e9, 96, 12288, 6, 100, 10, 1.3e-3),
 }
 VOCABULARY, POSITIONS = 50257, 2048
 
@@ -96,8 +96,8 @@ def get_experiment():
         overrides={
           'data.source': 'python_source', 'data.seq_len': 64,
           'train.steps': None, 'train.tokens': 600_000, 'model.num_heads': 4,
-          'model.scan_layers': False, 'schedule.warmup_tokens': 30_000,
-          'eval.max_batches': 64, 'eval.batch_size': 32, 'eval.every_steps': 100,
+          'model.scan_layers': False, 'schedule.warmup_tokens': 20_000,
+          'eval.max_batches': 64, 'eval.batch_size': 32, 'eval.every_steps': 250,
           'checkpoint.every_steps': 0,
         },
         rows={size: shrunk(size) for size in TABLE},

@@ -39,7 +39,7 @@ def gradient(layer):
   """Returns a function of a result: the first gradient's norm in a layer's MLP."""
 
   def norm(result):
-    return float(result.curve(f'gradient/layers_{layer}/mlp/down/kernel')[1][0])
+    return float(result.curve(f'grad/layers_{layer}/block_0/mlp/down/kernel')[1][0])
 
   norm.__name__ = f'gradient of layer {layer}'
   return norm

@@ -40,6 +40,7 @@ EXTRAS = {
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
   'sentencepiece': ['sentencepiece'],
+  'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': ['pytest', 'pytest-xdist', 'setuptools'],

@@ -9,13 +9,14 @@ examples:
   gpt-jax sweep experiments/entropy_floor.py --dry_run
   gpt-jax sweep experiments/entropy_floor.py --jobs=2
   gpt-jax sweep experiments/entropy_floor.py --only=uniform --workdir=/data/runs
+  gpt-jax sweep experiments/mine.py --search=tpe --trials=20
 """
 
 import argparse
 import os
 import sys
 
-from gpt_jax.commands import flags, host, train_command
+from gpt_jax.commands import flags, host, search_flags, train_command
 from gpt_jax.core.errors import ConfigError
 
 # Programs of small models compile in less than a second, and many points share them.
@@ -50,6 +51,7 @@ def add_arguments(parser):
     ' old workdirs are moved to a dated folder',
   )
   flags.add_json(parser)
+  search_flags.add_arguments(parser)
 
 
 def add_study(parser):
@@ -74,6 +76,9 @@ def run(args, overrides):
 
 
 def _sweep(args):
+  if search_flags.is_wanted(args):
+    _keep_programs()
+    return search_flags.run(args)
   from gpt_jax.core.errors import Interrupted
   from gpt_jax.sweeps import (
     live,

@@ -75,9 +75,15 @@ class Search:
     entry = search_space.trial_entry(
       self.experiment, self.size, self.row, place, values
     )
-    name = trial_name(number)
+    name, config = trial_name(number), entry.config
+    if 'checkpoint.every_steps' not in entry.overrides:
+      # A killed trial should not begin again, however short it is.
+      third = max(1, states.total_steps(config) // REDUCTION_FACTOR)
+      every = min(third, config.checkpoint.every_steps or third)
+      kept = dataclasses.replace(config.checkpoint, every_steps=every)
+      config = dataclasses.replace(config, checkpoint=kept)
     return points.Point(
-      name, self.folder / name, self.row, entry.axes, entry.overrides, entry.config
+      name, self.folder / name, self.row, entry.axes, entry.overrides, config
     )
 
   def best(self):
@@ -186,7 +192,7 @@ class Reporter:
     return self.pruned_at == step
 
 
-def run(search, show, *, run_trial=search_run.run_trial, queue=None, sleep=time.sleep):
+def run(search, show, *, run_trial=None, queue=None, sleep=time.sleep):
   """Works on trials until the study has `num_trials`; waits for those of others.
 
   `show`: a `search_display.Display`. Raises Interrupted after SIGTERM or Ctrl-C, once
@@ -195,6 +201,7 @@ def run(search, show, *, run_trial=search_run.run_trial, queue=None, sleep=time.
   optuna = search_space.import_optuna()
   make = search_space.SAMPLERS[search.sampler]
   seed = search.experiment.sizes[search.size].seeds[0]
+  run_trial = run_trial or search_run.run_trial
   queue = queue or search_trials.Queue(search.study, search.num_trials)
   num_failures = 0
   while True:
@@ -223,6 +230,7 @@ def run(search, show, *, run_trial=search_run.run_trial, queue=None, sleep=time.
       continue
     num_failures = num_failures + 1 if ended.kind == search_run.FAILED else 0
     if num_failures == MAX_FAILURES:
+      assert ended.error is not None
       raise ended.error
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import textwrap
+import warnings
 from typing import Any
 
 import numpy as np
@@ -252,7 +253,10 @@ def _empty(figure):
 def _drawn_by_file(figure, results):
   canvas, (axis,) = _canvas(figure, 1)
   try:
-    figure.draw(axis, results)
+    with warnings.catch_warnings():
+      if results.missing:  # a mean of nothing is nan, and not drawn
+        warnings.simplefilter('ignore', RuntimeWarning)
+      figure.draw(axis, results)
   except NotEnoughData:
     return _empty(figure)
   except Exception as error:

@@ -77,6 +77,8 @@ def facts(report):
     ('Time at work', duration(report.wall_seconds)),
     ('Report of', report.date[:16].replace('T', ' ') + ' UTC'),
   ]
+  if report.diverged:
+    found.append(('Diverged', ', '.join(report.diverged)))
   versions = starts[-1].get('versions', {}) if starts else {}
   if versions:
     shown = ', '.join(f'{name} {version}' for name, version in versions.items())

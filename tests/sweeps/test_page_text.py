@@ -53,3 +53,6 @@ def test_facts_name_commit_machine_and_time(tmp_path):
   assert facts['Machine'] == 'here: 1 cpu'
   assert facts['Time at work'] == '60 s'
   assert page_text.commands(made)[0] == 'gpt-jax sweep fake.py'
+  fake_study.diverge(made.study.points[0])
+  facts = dict(page_text.facts(report.make_report(made.study)))
+  assert facts['Diverged'] == made.study.points[0].name

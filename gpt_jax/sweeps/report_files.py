@@ -25,6 +25,8 @@ def show(report):
   """Prints table, verdicts, and what is missing."""
   print(f'{report.title}\n')
   print(table_formats.markdown(report.table))
+  for line in difference_lines(report, most=6):
+    print(line)
   out = console.make_console(highlight=False)
   for verdict in report.verdicts:
     head = rich.text.Text.assemble(
@@ -54,6 +56,17 @@ def write(report, folder=None):
   drawn = figures.save_all(report.results, folder)
   page.save(report, drawn, folder / 'report.html')
   return folder
+
+
+def difference_lines(report, most=None):
+  """Returns for each row but the base in what its config differs, a line each."""
+  lines = []
+  for row, changes in report.differences.items():
+    told = [f'{field} {old!r} -> {new!r}' for field, old, new in changes]
+    if most and len(told) > most:
+      told[most - 1 :] = [f'and {len(told) - most + 1} more']
+    lines.append(f'{row}: {", ".join(told) or "the same config"}')
+  return lines
 
 
 def verdict_lines(verdict):
@@ -111,9 +124,7 @@ def markdown(report):
     lines += [f'![{figure.title}]({figure.name}.png)', '']
   if report.differences:
     lines += ['## Config', '', f'Beside the row {report.table.compare_to!r}:', '']
-  for row, changes in report.differences.items():
-    shown = ', '.join(f'`{field}` {old} -> {new}' for field, old, new in changes)
-    lines.append(f'- **{row}**: {shown or "the same"}')
+    lines += [f'- {line}' for line in difference_lines(report)]
   lines += ['', '## Runs', '', progress_text(report) + '.', '']
   if report.missing:
     told = [f'- {name}: {_state_text(state)}' for name, state in report.states.items()]

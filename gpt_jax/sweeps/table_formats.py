@@ -36,7 +36,7 @@ def grid(table):
     columns.append((name, True, cells))
   if table.is_compared:
     shown = [difference_text(line, digits[table.metric]) for line in table.lines]
-    columns.append((f'{table.metric}: difference to {table.compare_to}', True, shown))
+    columns.append((f'difference to {table.compare_to}', True, shown))
     columns.append(('p', True, [p_text(line.comparison) for line in table.lines]))
   for name, show in (
     ('parameters', console.si),

@@ -28,10 +28,9 @@ def read(folder):
   """Returns the log's entries in order; none without a log."""
   path = pathlib.Path(folder) / FILE
   try:
-    lines = path.read_bytes().split(b'\n') if path.exists() else []
+    return _entries(path.read_bytes()) if path.exists() else []
   except OSError as error:
     raise StorageError(f'cannot read {path} ({error.strerror or error}).') from error
-  return [entry for entry in map(_entry, lines) if entry]
 
 
 def require_same_rules(study, verdicts, logged):
@@ -70,24 +69,19 @@ def record(study, verdicts, now=None):
   cannot be written.
   """
   now = now or datetime.datetime.now(datetime.UTC)
-  if not any(verdict.points for verdict in verdicts) and not read(study.folder):
-    return []  # nothing has been run, perhaps there is no folder
   git = provenance.git_state(pathlib.Path(__file__).parent) or {}
+  entries = [_make(study, verdict, now, git) for verdict in verdicts]
   path = study.folder / FILE
+  # Who reads another's runs needs no right to write there, as long as all is known.
+  if not _news(entries, read(study.folder)):
+    return []
   try:
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(path, 'a+b', buffering=0) as file:
       fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
       file.seek(0)
       content = file.readall()
-      last = {
-        entry['claim']: entry for entry in map(_entry, content.split(b'\n')) if entry
-      }
-      fresh = [
-        entry
-        for entry in (_make(study, verdict, now, git) for verdict in verdicts)
-        if _is_news(entry, last.get(entry['claim']))
-      ]
+      fresh = _news(entries, _entries(content))
       if fresh:
         start = '\n' * (content != b'' and not content.endswith(b'\n'))
         lines = start + ''.join(json.dumps(entry) + '\n' for entry in fresh)
@@ -111,6 +105,12 @@ def earlier(verdicts, logged):
     if entry['verdict'] != NOT_ENOUGH_DATA
   }
   return tuple(e for (name, version), e in last.items() if now.get(name) != version)
+
+
+def _news(entries, logged):
+  """Returns those of `entries` that differ from the last one of their claim."""
+  last = {entry['claim']: entry for entry in logged}
+  return [entry for entry in entries if _is_news(entry, last.get(entry['claim']))]
 
 
 def _is_news(entry, last):
@@ -142,6 +142,10 @@ def _make(study, verdict, now, git):
 
 def _digest(path):
   return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
+
+
+def _entries(content):
+  return [entry for entry in map(_entry, content.split(b'\n')) if entry]
 
 
 def _entry(line):

@@ -24,7 +24,7 @@ def test_all_files_are_written_beside_the_runs(report):
   assert {'report.md', 'report.json', 'table.csv', 'table.tex'} <= names
   text = (folder / 'report.md').read_text()
   assert '**reproduced**: *lower*' in text
-  assert '`optimizer.weight_decay` 0.1 -> 0.5' in text
+  assert '- ours: optimizer.weight_decay 0.1 -> 0.5' in text
   saved = json.loads((folder / 'report.json').read_text())
   assert saved['verdicts'][0]['numbers'] == {'difference': pytest.approx(0.5)}
   assert saved['table'][1]['metrics']['validation/loss']['seeds'] == {
@@ -41,6 +41,7 @@ def test_the_terminal_shows_table_and_verdicts(report, capsys):
   report_files.show(report)
   out = capsys.readouterr().out
   assert '| ours |' in out
+  assert '\nours: optimizer.weight_decay 0.1 -> 0.5\n' in out
   assert 'reproduced: lower' in out
   assert 'difference: 0.5' in out
   assert '6 of 6 points finished; 1:00 of wall time' in out

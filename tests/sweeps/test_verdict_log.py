@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, StorageError
 from gpt_jax.sweeps import Claim, Outcome, verdict_log, verdicts
 from gpt_jax.sweeps.results import Results
 from tests.sweeps import fake_study
@@ -112,3 +112,21 @@ def test_nothing_run_leaves_no_log(tmp_path):
   study = fake_study.make(tmp_path, claims=(CLAIM,))
   assert report(study) == []
   assert not study.folder.exists()
+
+
+def test_a_log_that_has_it_all_is_not_opened_for_writing(study, monkeypatch):
+  report(study)
+  monkeypatch.setattr(verdict_log, 'open', None, raising=False)
+  assert report(study) == []
+
+
+def test_a_claim_that_needs_no_run_is_logged(tmp_path):
+  claim = dataclasses.replace(CLAIM, rule=lambda results: Outcome(True, {}))
+  study = fake_study.make(tmp_path, claims=(claim,))
+  assert [entry['verdict'] for entry in report(study)] == ['reproduced']
+
+
+def test_a_log_that_cannot_be_written_is_told(study):
+  (study.folder / verdict_log.FILE).mkdir()
+  with pytest.raises(StorageError, match=verdict_log.FILE):
+    report(study)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 KINDS = {
-  'exact': 'an identity; holds to rounding',
+  'exact': 'an identity, or a published number within a stated tolerance',
   'floor': 'a bound that no model can pass',
   'ordering': 'which of several is better',
   'mechanism': 'a phenomenon that shows or not',

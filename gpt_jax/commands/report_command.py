@@ -36,6 +36,6 @@ def run(args, overrides):
   verdict_log.record(study, made.verdicts)
   report_files.show(made)
   folder = report_files.write(made, args.out)
-  print(f'written to {folder}')
+  print(f'written to {folder}; to read: {folder / report_files.PAGE}')
   if args.json:
     print(json.dumps(report_files.as_json(made)))

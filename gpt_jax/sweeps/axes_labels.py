@@ -9,6 +9,7 @@ from gpt_jax.tracking import labels
 LINE_HEIGHT = 0.062  # of one line of text, as a share of the axes
 TALLEST = 1.1  # of all labels together; what is taller becomes a legend
 LETTER_INCHES = 0.085
+MAX_IN_LEGEND = 40
 
 
 def beside(axis, found, chosen, lines):
@@ -77,6 +78,9 @@ def below(canvas, panels, chosen, lines):
   ]  # fmt: skip
   if not handles:
     return
+  if len(handles) > MAX_IN_LEGEND:
+    more = f'and {len(handles) - MAX_IN_LEGEND} more'
+    handles = [*handles[:MAX_IN_LEGEND], Line2D([], [], linestyle='none', label=more)]
   longest = max(len(str(handle.get_label())) for handle in handles)
   columns = int(canvas.get_figwidth() / (LETTER_INCHES * longest + 0.5))
   columns = max(1, min(columns, len(handles)))

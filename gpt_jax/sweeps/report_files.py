@@ -12,6 +12,7 @@ from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
 FOLDER = 'report'
+PAGE = 'report.html'  # has all of it, figures too
 MAX_LISTED = 30  # points that are not finished
 STYLES = {
   verdicts.REPRODUCED: 'bold green',
@@ -54,7 +55,7 @@ def write(report, folder=None):
     files.write_text(folder / name, text)
   files.write_json(folder / 'report.json', as_json(report))
   drawn = figures.save_all(report.results, folder)
-  page.save(report, drawn, folder / 'report.html')
+  page.save(report, drawn, folder / PAGE)
   return folder
 
 

@@ -1,8 +1,12 @@
 """What an experiment says that cannot be: rows, claims and figures, before any run."""
 
+import dataclasses
 import math
+import re
+import typing
 from collections.abc import Mapping
 
+from gpt_jax.config.schema import Config
 from gpt_jax.core.registry import nearest
 from gpt_jax.sweeps.algebra import ROW
 from gpt_jax.sweeps.experiment import (
@@ -11,6 +15,7 @@ from gpt_jax.sweeps.experiment import (
   Claim,
   Experiment,
   Figure,
+  Line,
   Range,
   Size,
 )
@@ -127,6 +132,39 @@ def _claims(experiment):
 
 def _figures(experiment):
   yield from _repeated(experiment.figures, 'figures')
+  for figure in experiment.figures:
+    place = f'figure {figure.name!r}: '
+    if not re.fullmatch(r'[\w.-]+', str(figure.name)):
+      text = 'expected letters, digits, _ - and .: it names files'
+      yield _mistake(f'figures: name={figure.name!r}: {text}', figure.name)
+    for role in ('x', 'by', 'panels'):
+      field = getattr(figure, role)
+      if '.' in field and not _is_config_field(field):
+        yield _mistake(f'{place}{role}={field!r}: no such config field', field)
+    for role in ('select', 'draw'):
+      value = getattr(figure, role)
+      if value is not None and not callable(value):
+        yield _mistake(f'{place}{role}={value!r}: expected a function', figure.name)
+    for line in figure.lines:
+      if not isinstance(line, Line):
+        text = f'expected Lines, not {type(line).__name__}'
+        yield _mistake(f'{place}lines: {text}; a tuple of one ends in a comma', 'lines')
+      elif not callable(line.value) and not isinstance(line.value, (int, float)):
+        text = f'expected a number or a function, not {line.value!r}'
+        yield _mistake(f'{place}line {line.label!r}: {text}', line.label)
+
+
+def _is_config_field(dotted):
+  """Returns whether a Config has the field; options of entries pass unseen."""
+  section = Config
+  for part in dotted.split('.'):
+    if not dataclasses.is_dataclass(section):
+      return True
+    hints = typing.get_type_hints(section)
+    if part not in hints:
+      return False
+    section = hints[part]
+  return True
 
 
 def _others(experiment):

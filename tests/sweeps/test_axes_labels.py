@@ -44,6 +44,13 @@ def test_too_many_names_become_a_legend(tmp_path):
   assert len(canvas.legends[0].get_texts()) == 27
 
 
+def test_a_legend_has_an_end(tmp_path):
+  lines = tuple(Line(f'line {i}', i, 'us') for i in range(100))
+  *_, canvas = boxes_of(test_series.results(tmp_path), lines=lines)
+  texts = [text.get_text() for text in canvas.legends[0].get_texts()]
+  assert texts[-1] == 'and 62 more' and len(texts) == 41
+
+
 def test_colors_and_line_styles_are_named_apart(tmp_path):
   found = test_series.results(tmp_path, sweep=test_series.RATES)
   lines = tuple(Line(f'line {i}', i, 'us') for i in range(25))

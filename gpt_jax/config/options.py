@@ -30,7 +30,10 @@ OPTIONS = {
 
 def is_option(key):
   """Returns whether dotted `key` is a field in the options of an entry."""
-  return any(key.startswith(f'{field}.') for field in OPTIONS.values())
+  return key.startswith(_PREFIXES)
+
+
+_PREFIXES = tuple(f'{field}.' for field in OPTIONS.values())
 
 
 class Entries:

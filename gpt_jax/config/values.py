@@ -29,13 +29,21 @@ def plain(value, sequence: type = tuple) -> typing.Any:
   if isinstance(value, _ATOMS):
     return value
   if isinstance(value, (dict, ConfigDict)):
-    return {key: plain(item, sequence) for key, item in value.items()}
+    return {
+      key: item if isinstance(item, _ATOMS) else plain(item, sequence)
+      for key, item in value.items()
+    }
   if isinstance(value, (list, tuple)):
     return sequence(plain(item, sequence) for item in value)
   if dataclasses.is_dataclass(value) and not isinstance(value, type):
-    names = [field.name for field in dataclasses.fields(value)]
-    return {name: plain(getattr(value, name), sequence) for name in names}
+    names = _field_names(type(value))
+    return plain({name: getattr(value, name) for name in names}, sequence)
   return value
+
+
+@functools.cache
+def _field_names(cls):
+  return [field.name for field in dataclasses.fields(cls)]
 
 
 def override(values, key, value, problems, cls: type = Config, prefix=''):

@@ -62,8 +62,7 @@ class Display:
     if outcome.kind == states.DONE:
       loss = pace.reached(point.workdir).loss
       told += '' if loss is None else f'  loss {console.number(float(loss))}'
-      done = [self._by_name[name] for name in self._progress.done]
-      self._estimate = pace.Estimate(self._study, done)
+      self._estimate.add(point, seconds)
     else:
       told += f'  {outcome.why}'
     self._say(told, style=overview.STYLES[outcome.kind])
@@ -137,22 +136,21 @@ class Display:
     """Returns the seconds left of a run, by its own pace once that shows."""
     first = self._first.setdefault(point.name, (found.step, found.time))
     steps, seconds = found.step - first[0], found.time - first[1]
+    steps_in_all = states.total_steps(point.config)
     if steps > 0 and seconds > 0:
-      left = states.total_steps(point.config) - found.step
-      return left * seconds / steps
-    return self._estimate.seconds(point, found.step)
+      return (steps_in_all - found.step) * seconds / steps
+    return self._estimate.seconds(point, 1.0 - found.step / steps_in_all)
 
   def _seconds_left(self):
-    progress, total = self._progress, 0.0
-    blocked = progress.blocked()
-    for point in progress.points:
-      name = point.name
-      if name in progress.done or name in progress.failed or name in blocked:
-        continue
-      at_work = name in progress.running or name in progress.elsewhere
-      step = pace.reached(point.workdir).step if at_work else 0
-      total += self._estimate.seconds(point, step)
-    return total / max(1, len(progress.running) + len(progress.elsewhere))
+    progress = self._progress
+    at_work = [*progress.running, *progress.elsewhere]
+    gone = {*progress.done, *progress.failed, *progress.blocked(), *at_work}
+    waiting = [point for point in progress.points if point.name not in gone]
+    seconds = self._estimate.seconds_of(waiting) + sum(
+      self._estimate.seconds(point, pace.share_left(point))
+      for point in map(self._by_name.get, at_work)
+    )
+    return seconds / max(1, len(at_work))
 
 
 def _screen():

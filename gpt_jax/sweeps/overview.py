@@ -93,10 +93,14 @@ def look(study, points=None):
   found = {point: states.look(point) for point in points or study.points}
   done = [point for point, state in found.items() if state.kind == states.DONE]
   estimate = pace.Estimate(study, done)
-  left = sum(
-    estimate.seconds(point, pace.reached(point.workdir).step if state.why else 0)
+  begun = (states.RUNNING, states.FAILED, states.STARTED)
+  left = estimate.seconds_of(
+    p for p, s in found.items() if s.kind not in (*begun, states.DONE)
+  )
+  left += sum(
+    estimate.seconds(point, pace.share_left(point))
     for point, state in found.items()
-    if state.kind != states.DONE
+    if state.kind in begun
   )
   return Overview(study, found, left, estimate.is_measured)
 

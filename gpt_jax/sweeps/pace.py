@@ -55,20 +55,37 @@ class Estimate:
 
   def __init__(self, study, done):
     """Takes the Study and its finished points."""
-    rates = []
+    self._work = {point.name: work(point.config) for point in study.points}
+    self._rates = []
     for point in done[-MAX_TIMED:]:
-      seconds = sum(end - begin for begin, end in costs.intervals(point.workdir))
-      if seconds > 0:
-        rates.append(seconds / work(point.config))
-    self.is_measured = bool(rates)
-    if rates:
-      self._rate = statistics.median(rates)
-    else:
-      total = sum(work(point.config) for point in study.points)
-      minutes = study.experiment.sizes[study.size].minutes
-      self._rate = 60.0 * minutes / total if total else 0.0
+      parts = costs.intervals(point.workdir)
+      self.add(point, sum(end - begin for begin, end in parts))
+    minutes, total = (
+      study.experiment.sizes[study.size].minutes,
+      sum(self._work.values()),
+    )
+    self._stated = 60.0 * minutes / total if total else 0.0
 
-  def seconds(self, point, step=0):
-    """Returns the seconds that `point` takes from `step` on, about."""
-    left = 1.0 - step / states.total_steps(point.config)
-    return self._rate * work(point.config) * max(0.0, left)
+  @property
+  def is_measured(self):
+    """Returns whether finished points are known."""
+    return bool(self._rates)
+
+  def add(self, point, seconds):
+    """Learns from a point that has taken so long."""
+    if seconds > 0:
+      self._rates.append(seconds / self._work[point.name])
+
+  def seconds(self, point, share=1.0):
+    """Returns the seconds that a `share` of the steps of `point` takes, about."""
+    return self.seconds_of([point]) * share
+
+  def seconds_of(self, points):
+    """Returns the seconds of `points` together, one after the other."""
+    rate = statistics.median(self._rates) if self._rates else self._stated
+    return rate * sum(self._work[point.name] for point in points)
+
+
+def share_left(point):
+  """Returns the share of its steps that a run has still to make."""
+  return max(0.0, 1.0 - reached(point.workdir).step / states.total_steps(point.config))

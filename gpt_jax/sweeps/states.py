@@ -81,14 +81,19 @@ def read_saved_config(workdir):
 
 def _is_finished(config, workdir):
   steps = total_steps(config)
+  if config.eval.sets:
+    scored = (_read_json(workdir / 'eval.json') or {}).get('step')
+    if scored != steps and not (scored and _was_ended(workdir, scored)):
+      return False
+    steps = scored
   # A step has its name once it is complete (a rename), and the last one is kept.
-  if not os.path.isdir(workdir / 'checkpoints' / str(steps)):
-    return False
-  # Written before the last checkpoint, but an unwritable one stops no run.
-  return (
-    not config.eval.sets
-    or (_read_json(workdir / 'eval.json') or {}).get('step') == steps
-  )
+  return os.path.isdir(workdir / 'checkpoints' / str(steps))
+
+
+def _was_ended(workdir, step):
+  """Returns whether a hook has ended the run early, at `step`."""
+  events = (_read_json(workdir / 'run.json') or {}).get('events') or [{}]
+  return events[-1].get('kind') == 'stopped' and events[-1].get('step') == step
 
 
 def changed_fields(point, saved):

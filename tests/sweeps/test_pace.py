@@ -27,7 +27,7 @@ def test_time_is_that_of_finished_points_by_their_work(tmp_path):
   ratio = pace.work(second.config) / pace.work(first.config)
   assert estimate.is_measured
   assert estimate.seconds(second) == pytest.approx(60.0 * ratio, rel=0.2)
-  assert estimate.seconds(second, step=fake_study.STEPS) == 0.0
+  assert estimate.seconds(second, share=0.0) == 0.0
 
 
 def test_time_before_any_point_is_that_of_the_file(tmp_path):

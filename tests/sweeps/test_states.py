@@ -57,6 +57,20 @@ def test_a_run_without_evaluation_is_done_with_its_last_save(tmp_path):
   assert states.is_done(point)
 
 
+def test_a_run_that_a_hook_has_ended_is_done(point):
+  finish(point.config, point.workdir)
+  workdir = Workdir(point.workdir)
+  (workdir.checkpoints / '4').rename(workdir.checkpoints / '2')
+  workdir.eval.write_text(json.dumps({'validation': {'loss': 1.0}, 'step': 2}))
+  for events, is_done in (
+    ([], False),
+    ([{'kind': 'stopped', 'step': 2}], True),
+    ([{'kind': 'stopped', 'step': 1}], False),
+  ):
+    workdir.run.write_text(json.dumps({'starts': [], 'events': events}))
+    assert states.is_done(point) == is_done
+
+
 def test_the_rows_of_the_vocabulary_are_no_change(point):
   finish(point.config, point.workdir)
   workdir = Workdir(point.workdir)

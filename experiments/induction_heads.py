@@ -10,9 +10,9 @@ loss is on all tokens; the set `repeats` scores those after the first period.
 What would change our mind: one layer below 2 nats on repeats, or two layers above 0.5,
 or two layers that get there without a head that matches prefixes.
 
-The design and its thresholds were measured before with other code, in two seeds, so
-these are other seeds. At the paper's scale the models read text and the measure is the
-paper's: how much less a token late in the context costs than an early one.
+The design and its thresholds were measured before, in other seeds. At the paper's scale
+the models read text and the measure is the paper's: how much less a token late in the
+context costs than an early one.
 
   gpt-jax sweep experiments/induction_heads.py
 """
@@ -24,6 +24,8 @@ from gpt_jax.sweeps.references import true_model
 
 OLSSON = 'Olsson et al., arXiv:2209.11895, arguments 1 and 4'
 REPEATS = 'repeats/loss'
+ON_REPEATS = {'loss_on': 'repeats'}
+ICL = 'validation/icl_score'
 HEADS = 'statistics/prefix_matching/layer_{}/head_{}'
 
 
@@ -42,11 +44,9 @@ def best_of_layer_2(result):
 
 
 def draw_heads(axes, results):
-  """Draws each head's score, the mean over seeds of the heads sorted by it."""
-  shown = [
-    np.mean([np.sort(scores(one)) for one in results.where(row)], axis=0)
-    for row in ('one layer', 'two layers')
-  ]
+  """Draws the scores of a layer's heads, sorted, mean over seeds."""
+  parts = results.where('one layer'), results.where('two layers')
+  shown = [np.mean([np.sort(scores(one)) for one in part], axis=0) for part in parts]
   layers = ['one layer', 'two layers: first', 'two layers: second']
   columns = ['lower head', 'higher head']
   heat_map.draw(axes, np.concatenate(shown), layers, columns, low=0, high=1)
@@ -86,10 +86,7 @@ def get_experiment():
       Claim(
         'in-context learning', 'On text, context helps two layers more.', OLSSON,
         'mechanism', 'M', 'mean over 3 seeds of loss at token 500 minus token 50',
-        rules.better(
-          'two layers', 'one layer', by=0.1, metric='validation/icl_score',
-          higher=False,
-        ),
+        rules.better('two layers', 'one layer', by=0.1, metric=ICL, higher=False),
         sizes=('paper',),
       ),
     ),
@@ -108,14 +105,10 @@ def get_experiment():
         'two CPU cores', minutes=4, seeds=(3, 4, 5),
         overrides={
           'data.source': 'induction',
-          'data.generator.vocab_size': 32,
-          'data.generator.document_len': 65,
+          'data.generator.vocab_size': 32, 'data.generator.document_len': 65,
           'data.generator.num_documents': 65_536,
-          'data.packing': 'pad',
-          'data.seq_len': 64,
-          'eval.sets.repeats': {
-            'split': 'validation', 'options': {'loss_on': 'repeats'}
-          },
+          'data.packing': 'pad', 'data.seq_len': 64,
+          'eval.sets.repeats': {'split': 'validation', 'options': ON_REPEATS},
           'eval.every_steps': 200,
           'model.num_heads': 2,
           'optimizer.learning_rate': 2e-3,

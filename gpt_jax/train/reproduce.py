@@ -5,7 +5,6 @@ folder, which is ended once the last step to compare has been logged.
 """
 
 import contextlib
-import copy
 import dataclasses
 import os
 import pathlib
@@ -131,8 +130,11 @@ def reproduce(path, *, steps=None, commit='checkout', workdir=None, progress=ite
 
 def last_step(run, wanted=None):
   """Returns (the last logged step to compare, notes); errors where there is none."""
+  end = min((e['step'] for e in run.events if e['kind'] == changes.KIND), default=None)
   logged = sorted(
-    step for step, values in run.metrics.items() if 'train/loss' in values
+    step
+    for step, values in run.metrics.items()
+    if 'train/loss' in values and (end is None or step <= end)
   )
   if not logged:
     raise CheckpointError(
@@ -141,18 +143,19 @@ def last_step(run, wanted=None):
       ' with.'
     )
   notes = []
-  end = min((e['step'] for e in run.events if e['kind'] == changes.KIND), default=None)
-  if end is not None and (logged := [step for step in logged if step <= end]):
+  if end is not None:
     notes.append(f'the run went on with another config after step {end}: up to there')
   if wanted is None:
     return logged[:RECORDS][-1], notes
-  if wanted < 1 or not logged or wanted > logged[-1]:
-    most = logged[-1] if logged else end
+  if not logged[0] <= wanted <= logged[-1]:
     raise ConfigError(
-      f'--steps={wanted}: expected a step from 1 to {most}, the'
-      f' last one in {run.workdir.metrics} under the first config.'
+      f'--steps={wanted}: expected a step from {logged[0]} to {logged[-1]}, those in'
+      f' {run.workdir.metrics} under the first config.'
     )
-  return max(step for step in logged if step <= wanted), notes
+  last = max(step for step in logged if step <= wanted)
+  if last < wanted:
+    notes.append(f'of the steps up to {wanted}, the last one that was logged is {last}')
+  return last, notes
 
 
 def first_config(run):
@@ -161,14 +164,11 @@ def first_config(run):
     why = run.missing.get('config.json', 'it cannot be read')
     raise CheckpointError(f'{run.workdir.config}: {why}; without it no run starts.')
   config = changes.config_at(files.read_json(run.workdir.config), run.events, 1)
-  config = copy.deepcopy(config)
+  returns = config.get('guard', {}).get('spikes') == 'rollback'  # to a checkpoint
   for field, value in _QUIET.items():
     section, name = field.split('.')
-    if name in config.get(section, {}):
+    if name in config.get(section, {}) and not (returns and section == 'checkpoint'):
       config[section][name] = value
-  if config.get('guard', {}).get('spikes') == 'rollback':  # it needs what to return to
-    saved = files.read_json(run.workdir.config)
-    config['checkpoint'] = saved['checkpoint']
   return config
 
 

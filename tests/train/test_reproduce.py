@@ -123,6 +123,18 @@ def test_a_run_that_went_on_otherwise_is_compared_up_to_there(again, tmp_path):
     reproduce.last_step(run, 9)
 
 
+def test_what_changes_no_number_is_switched_off(tmp_path):
+  quiet = run_diff.read(write_run(tmp_path / 'one', LOSSES))
+  assert reproduce.first_config(quiet)['checkpoint']['every_steps'] == 0
+  assert reproduce.first_config(quiet)['train']['steps'] == 6
+  spikes = {'guard.spikes': 'rollback', 'eval.every_steps': 2}
+  returns = run_diff.read(write_run(tmp_path / 'two', LOSSES, **spikes))
+  config = reproduce.first_config(returns)
+  assert config['eval']['every_steps'] == 0
+  assert config['checkpoint']['every_steps'] == 3  # what a rollback returns to
+  assert reproduce.last_step(quiet, 25) == (25, [])
+
+
 def test_what_cannot_be_trained_again_is_refused_at_once(tmp_path):
   run = write_run(tmp_path / 'run', LOSSES)
   with pytest.raises(errors.ConfigError, match='from 1 to 30'):

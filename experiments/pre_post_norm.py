@@ -105,6 +105,7 @@ def get_experiment():
     figures=(
       Figure(
         'loss', 'Norm position and warm-up', y='train/loss', panels=WARMUP,
+        select=lambda results: results.only(lambda point: 'init' not in point.row),
         lines=(Line('1-gram', ngram(1), 'counts of the same text'),),
       ),
     ),

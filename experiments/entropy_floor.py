@@ -115,8 +115,8 @@ def get_experiment():
     sizes={
       'quick': Size('two CPU cores', minutes=3, seeds=(3, 4, 5)),
       'paper': Size(
-        'v5p:2x2x1', minutes=10, overrides={'model.num_layers': 6, 'model.d_model': 256},
-        rows={row: {'train.steps': 20_000} for row in ROWS},
+        'v5p:2x2x1', minutes=10, rows={row: {'train.steps': 20_000} for row in ROWS},
+        overrides={'model.num_layers': 6, 'model.d_model': 256},
       ),
     },
   )  # fmt: skip

@@ -88,6 +88,7 @@ def get_experiment():
         fewer_steps,
       ),
     ),
+    at_best=(ADAMW_RATE, MUON_RATE),
     figures=(figure('steps', 'step'), figure('seconds', 'seconds')),
     sizes={
       'quick': Size(

@@ -140,4 +140,7 @@ class Experiment:
     default_factory=dict
   )  # heading -> metric, or of a result
   compare_to: str = ''  # row that the others are tested against; '': the first
+  # Axes of which every row has its own best value, such as a learning rate: a second
+  # table has each row there.
+  at_best: tuple[str, ...] = ()
   search: Mapping[str, Range] = dataclasses.field(default_factory=dict)

@@ -41,7 +41,10 @@ def render(report, drawn):
     num_finished=report.num_points - len(report.missing),
     question=page_text.paragraphs(report.question),
     figures=[(one, inline_svg(one)) for one in drawn],
-    table=table_formats.grid(report.table),
+    tables=[
+      table_formats.grid(table) for table in (report.table, report.table.best) if table
+    ],
+    best=table_formats.BEST.removesuffix(':'),
     base=report.study.experiment.base,
     commands='\n'.join(page_text.commands(report)),
     facts=page_text.facts(report),

@@ -78,7 +78,8 @@ def verdict_lines(verdict):
     lines.append(numbers_text(verdict.numbers))
   if verdict.note:
     lines.append(verdict.note)
-  lines.append(f'{verdict.statistics}; {len(verdict.points)} points')
+  number = len(verdict.points)
+  lines.append(f'{verdict.statistics}; {number} point{"s" * (number != 1)}')
   version = f', version {claim.version}' if claim.version > 1 else ''
   lines.append(f'{claim.kind}, evidence {claim.evidence}{version}; {claim.source}')
   return lines
@@ -154,6 +155,7 @@ def as_json(report):
       'metric': report.table.metric,
       'compare_to': report.table.compare_to,
       'table': [_line_json(line) for line in report.table.lines],
+      'best': [_line_json(line) for line in getattr(report.table.best, 'lines', ())],
       'verdicts': [_verdict_json(verdict) for verdict in report.verdicts],
       'earlier_verdicts': [dict(entry) for entry in report.earlier],
       'differences': {

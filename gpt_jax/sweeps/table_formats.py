@@ -9,6 +9,7 @@ from gpt_jax.sweeps import tables
 from gpt_jax.tracking import console
 
 NOTHING = '–'
+BEST = 'Each row at its own best:'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,8 @@ def markdown(table):
     + ' |'
     for row in (headers, rules, *rows)
   ]
-  return '\n'.join([*lines, '', shown.note, ''])
+  text = '\n'.join([*lines, '', shown.note, ''])
+  return f'{text}\n{BEST}\n\n{markdown(table.best)}' if table.best else text
 
 
 def comma_separated(table):
@@ -107,7 +109,10 @@ def comma_separated(table):
 
 
 def latex(table, caption='', label=''):
-  """Returns a LaTeX table; its document needs the package booktabs."""
+  """Returns a LaTeX table; its document needs the package booktabs.
+
+  A second one follows where the table has its best lines.
+  """
   shown = grid(table)
   aligned = ''.join('r' if is_number else 'l' for is_number in shown.is_number)
   rows = [' & '.join(map(escape, row)) + r' \\' for row in shown.rows]
@@ -127,7 +132,10 @@ def latex(table, caption='', label=''):
     rf'  \smallskip {escape(shown.note)}',
     r'\end{table}',
   ]
-  return '\n'.join(lines) + '\n'
+  text = '\n'.join(lines) + '\n'
+  if table.best:
+    text += '\n' + latex(table.best, f'{caption} {BEST[:-1]}.', f'{label}_best')
+  return text
 
 
 _ESCAPED = str.maketrans(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.registry import choose
 from gpt_jax.sweeps import loading, results, statistics
 from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.sweeps.statistics import Comparison, Summary
@@ -47,6 +48,7 @@ class Table:
   metric: str  # heading of the metric that comparisons are about
   compare_to: str  # row that the others are tested against
   lines: tuple[TableLine, ...]
+  best: 'Table | None' = None  # the best line of each row over the axes `at_best`
 
   @property
   def is_compared(self):
@@ -85,7 +87,46 @@ def make_table(study, found):
     )
     for i, group in enumerate(groups)
   ]
-  return Table(tuple(axes), tuple(columns), heading, base, tuple(lines))
+  table = Table(tuple(axes), tuple(columns), heading, base, tuple(lines))
+  best = _best_lines(study, table)
+  return dataclasses.replace(
+    table, best=dataclasses.replace(table, lines=best) if best else None
+  )
+
+
+def _best_lines(study, table):
+  """Returns the best line of each row and combination of the axes not `at_best`.
+
+  Compared to the best one of the base row; those whose seeds are not all there are not
+  shown.
+  """
+  tuned, heading = study.experiment.at_best, table.metric
+  for field in tuned:
+    choose(dict.fromkeys(table.axes), field, f'{study.path}: at_best')
+  together = {}
+  for line in table.lines if tuned else ():
+    rest = tuple(item for item in line.axes.items() if item[0] not in tuned)
+    together.setdefault((line.row, rest), []).append(line)
+  best = {}
+  for key, candidates in together.items():
+    if all(line.cells[heading].is_whole for line in candidates):
+      means = {i: line.cells[heading].mean for i, line in enumerate(candidates)}
+      i = results.best_of(means, study.experiment.higher_is_better)
+      best[key] = candidates[i]
+  found = []
+  for (row, rest), line in best.items():
+    other = best.get((table.compare_to, rest)) if row != table.compare_to else None
+    against = other and other.cells[heading]
+    comparison = _compare(line.cells[heading], against)
+    found.append(dataclasses.replace(line, comparison=comparison))
+  return tuple(found)
+
+
+def _compare(one, other):
+  """Returns the Comparison of two Summaries; None where they share no seed."""
+  if other is None or not one.values.keys() & other.values.keys():
+    return None
+  return statistics.compare(one.values, other.values)
 
 
 def base_row(study):
@@ -135,17 +176,14 @@ def _is_known(column, study, group):
 def _line(group, axes, cells, base, heading):
   found = list(group)
   (point, *_) = group.points
-  comparison = None
-  if base is not None and base is not cells[heading]:
-    if base.values.keys() & cells[heading].values.keys():
-      comparison = statistics.compare(cells[heading].values, base.values)
+  other = None if base is cells[heading] else base
   # Seeds have the same size; their times differ.
   first = found[0].value if found else lambda name: None
   return TableLine(
     row=point.row,
     axes=dict(_axes_of(group, axes)),
     cells=cells,
-    comparison=comparison,
+    comparison=_compare(cells[heading], other),
     num_finished=len(found),
     num_wanted=len(group.points),
     parameters=first('parameters'),

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.sweeps import loading, rule_text
 from gpt_jax.sweeps.experiment import Claim, Outcome
 from gpt_jax.sweeps.mistakes import Mistake
@@ -103,10 +103,12 @@ def _say_missing(names):
 def _mistake(claim, study, error):
   source = loading.Source(study.path)
   what = str(error)
-  if not isinstance(error, ConfigError):
+  if not isinstance(error, UserError):
     what = f'its rule raises {type(error).__name__}: {error}'
   text, line = f'claim {claim.name!r}: {what}', source.line_of_error(error)
-  return source.error([Mistake(text, (claim.name,), line)])
+  made = source.error([Mistake(text, (claim.name,), line)])
+  # Data that a rule reads may be missing, and no mistake of the file.
+  return type(error)(str(made)) if isinstance(error, UserError) else made
 
 
 def _in_order(study, names):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.sweeps import report_files, states, verdict_log
+from gpt_jax.sweeps import algebra, report_files, states, verdict_log
 from gpt_jax.sweeps.report import make_report
 from tests.sweeps import fake_study
 from tests.sweeps.test_report import CLAIM, loss_of
@@ -76,3 +76,17 @@ def test_points_that_have_diverged_are_named(tmp_path):
   assert 'diverged: base,seed=0;' in report_files.progress_text(report)
   text = (report_files.write(report) / 'report.md').read_text()
   assert ' diverged |' in text
+
+
+def test_the_best_of_each_row_is_in_all_formats(tmp_path):
+  study = fake_study.make(
+    tmp_path,
+    lambda p: loss_of(p) + p.axes['optimizer.learning_rate'],
+    sweep=algebra.vary('optimizer.learning_rate', 0.01, 0.1),
+    at_best=('optimizer.learning_rate',),
+  )
+  folder = report_files.write(make_report(study))
+  for name in ('report.md', 'report.html', 'table.tex'):
+    assert 'Each row at its own best' in (folder / name).read_text()
+  best = json.loads((folder / 'report.json').read_text())['best']
+  assert [line['axes'] for line in best] == [{'optimizer.learning_rate': 0.01}] * 2

@@ -1,6 +1,7 @@
 """Tables as text: aligned Markdown, plain numbers in CSV, escaped LaTeX."""
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -58,6 +59,15 @@ def test_latex_is_escaped_and_every_row_has_all_cells(table):
   assert {len(re.findall(r'(?<!\\)&', row)) for row in rows} == {len(columns) - 1}
   assert text.count('{') == text.count('}')
   assert text.isascii()
+
+
+def test_the_best_lines_follow_as_a_second_table(table):
+  best = dataclasses.replace(table, lines=table.lines[:2])
+  both = dataclasses.replace(table, best=best)
+  text = table_formats.markdown(both)
+  assert text.startswith(table_formats.markdown(table))
+  assert text.endswith(f'own best:\n\n{table_formats.markdown(best)}')
+  assert table_formats.latex(both, 'A', 'a').count(r'\toprule') == 2
 
 
 @pytest.mark.parametrize(

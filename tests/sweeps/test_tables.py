@@ -64,6 +64,42 @@ def test_each_value_of_an_axis_has_its_line_and_its_base(tmp_path):
   assert table.lines[3].comparison is None
 
 
+def test_each_row_has_a_line_at_its_own_best(tmp_path):
+  best = {'base': 0.01, 'ours': 0.1}
+  fields = dict(
+    sweep=algebra.vary('optimizer.learning_rate', 0.01, 0.1),
+    at_best=('optimizer.learning_rate',),
+  )
+
+  def loss(point):
+    return loss_of(point) + (point.axes['optimizer.learning_rate'] != best[point.row])
+
+  table = table_of(tmp_path / 'whole', loss, **fields)
+  assert [line.axes for line in table.best.lines] == [
+    {'optimizer.learning_rate': rate} for rate in best.values()
+  ]
+  expected = stats.ttest_rel(*(list(LOSSES[row].values()) for row in ('ours', 'base')))
+  comparison = table.best.lines[1].comparison
+  assert comparison.p_value == pytest.approx(expected.pvalue)
+  assert table.best.lines[0].comparison is None
+
+  part = table_of(
+    tmp_path / 'part',
+    lambda p: None if p.name == 'ours,learning_rate=0.1,seed=1' else loss(p),
+    **fields,
+  )
+  assert [line.row for line in part.best.lines] == ['base']
+
+
+def test_an_axis_at_best_that_is_none_names_the_nearest(tmp_path):
+  with pytest.raises(ConfigError, match="mean 'optimizer.learning_rate'"):
+    table_of(
+      tmp_path,
+      sweep=algebra.vary('optimizer.learning_rate', 0.01, 0.1),
+      at_best=('optimizer.learning_rat',),
+    )
+
+
 def test_columns_may_be_functions_of_a_result(tmp_path):
   columns = {'twice': lambda result: 2 * result.value('validation/loss')}
   table = table_of(tmp_path, columns=columns)

@@ -22,6 +22,8 @@ from gpt_jax.program import jaxpr_calls
 Path = tuple
 """Where a value stands: numbers of equations, names of parameters, from outside in."""
 
+_PLACES = ('sharding_constraint', 'reshard')
+"""Primitives that say where their operand lies, and change no number of it."""
 _CONSTANT, _INPUT, _OUTPUT = 'constant', 'input', 'output'
 
 
@@ -46,7 +48,7 @@ class Lifted:
 
   traced: Traced  # any of them
   paths: tuple[Path, ...]  # of the values that are inputs
-  skipped: frozenset[str] = frozenset()  # primitives that pass their operands on
+  keeps_shardings: bool = True  # or leaves out what says where arrays lie
 
   def numbers(self, traced):
     """Returns the inputs that make this function the one of `traced`: few arrays."""
@@ -61,7 +63,9 @@ class Lifted:
     lifted = {}
     for stacked, places in zip(numbers, self._packed(values), strict=True):
       lifted |= {self.paths[place]: stacked[i] for i, place in enumerate(places)}
-    out = _evaluate(self.traced.closed, (), lifted, jax.tree.leaves(args), self.skipped)
+    out = _evaluate(
+      self.traced.closed, (), lifted, jax.tree.leaves(args), self.keeps_shardings
+    )
     return jax.tree.unflatten(self.traced.out_tree, out)
 
   def _packed(self, values):
@@ -96,14 +100,14 @@ def differing(traced: Sequence[Traced]):
   )
 
 
-def lift(traced: Sequence[Traced], paths=None, skipped=()):
+def lift(traced: Sequence[Traced], paths=None, keeps_shardings=True):
   """Returns the Lifted of functions that have one structure.
 
-  `paths` default to those that differ. `skipped`: names of primitives to be left out,
-  their first operand taken for their result. Raises NotLiftable.
+  `paths` default to those that differ. Without `keeps_shardings` the function says
+  nothing of devices, so that it may be a part of any other. Raises NotLiftable.
   """
   paths = differing(traced) if paths is None else tuple(paths)
-  lifted = Lifted(traced[0], paths, frozenset(skipped))
+  lifted = Lifted(traced[0], paths, keeps_shardings)
   for path in paths:
     _require_liftable(traced[0].closed, path)
   return lifted
@@ -188,7 +192,7 @@ def _require_liftable(closed, path):
     rest = rest[3:]
 
 
-def _evaluate(closed, path, lifted, args, skipped):
+def _evaluate(closed, path, lifted, args, keeps_shardings):
   """Returns the outputs of a ClosedJaxpr for `args`; `lifted`: {Path: value}."""
   jaxpr, known = closed.jaxpr, {}
 
@@ -204,22 +208,28 @@ def _evaluate(closed, path, lifted, args, skipped):
     here = (*path, i)
     inputs = [read(atom, (*here, _INPUT, j)) for j, atom in enumerate(eqn.invars)]
     name = eqn.primitive.name
-    if name in skipped:
+    if name in _PLACES and not keeps_shardings:
       outputs = inputs
     elif name in jaxpr_calls.INLINED:
       key, inner = jaxpr_calls.called(eqn)
-      outputs = _evaluate(inner, (*here, *key), lifted, inputs, skipped)
+      outputs = _evaluate(inner, (*here, *key), lifted, inputs, keeps_shardings)
     elif name in jaxpr_calls.REBUILT:
-      outputs = _rebuild(eqn, here, lifted, inputs, skipped)
+      outputs = _rebuild(eqn, here, lifted, inputs, keeps_shardings)
     else:
       params = eqn.primitive.get_bind_params(eqn.params)
+      if not keeps_shardings:
+        params = {key: _without_sharding(value) for key, value in params.items()}
       outputs = eqn.primitive.bind(*inputs, **params)
       outputs = outputs if eqn.primitive.multiple_results else [outputs]
     known.update(zip(eqn.outvars, outputs, strict=True))
   return [read(a, (*path, _OUTPUT, j)) for j, a in enumerate(jaxpr.outvars)]
 
 
-def _rebuild(eqn, here, lifted, inputs, skipped):
+def _without_sharding(value):
+  return None if isinstance(value, jax.sharding.Sharding) else value
+
+
+def _rebuild(eqn, here, lifted, inputs, keeps_shardings):
   """Returns the outputs of control flow that takes the `lifted` inside as operands."""
   paths = [
     path for path in lifted if path[: len(here)] == here and len(path) > len(here)
@@ -230,6 +240,6 @@ def _rebuild(eqn, here, lifted, inputs, skipped):
   def call(key, numbers, args):
     inside = dict(zip(paths, numbers, strict=True))
     inner = dict(jaxpr_calls.inner(eqn.params))[key]
-    return _evaluate(inner, (*here, *key), inside, args, skipped)
+    return _evaluate(inner, (*here, *key), inside, args, keeps_shardings)
 
   return jaxpr_calls.REBUILT[eqn.primitive.name](eqn, call, numbers, inputs)

@@ -14,7 +14,7 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import multihost
-from gpt_jax.program.batches import evaluate_sets
+from gpt_jax.program.batches import evaluate_sets, put_batch
 from gpt_jax.tracking import loss_curve
 from gpt_jax.workdir import files
 
@@ -72,7 +72,8 @@ def evaluate(session, progress):
 def record_statistics(session, progress):
   """Records `logging.statistics` of the model on the batch that it has just read."""
   program = session.program
-  sums = jax.device_get(program.measure(progress.state, progress.batch))
+  batch = put_batch(program, progress.batch)
+  sums = jax.device_get(program.measure(progress.state, batch))
   session.track(progress.step, program.measurement.finished(sums))
 
 

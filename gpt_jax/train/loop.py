@@ -17,14 +17,15 @@ from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import compilation, restore, setup, step_memory, throughput
-from gpt_jax.program.batches import process_shard, put_batch
+from gpt_jax.program import compilation, restore, setup, step_memory
+from gpt_jax.program.batches import process_shard
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
-from gpt_jax.train import changes, divergence, hooks, preemption, resume, start
+from gpt_jax.train import alone, changes, divergence, hooks, preemption, resume, start
 from gpt_jax.train.save import Saver
 from gpt_jax.train.session import (
   Session,
+  Step,
   add_event,
   events_up_to,
   flush_events,
@@ -43,10 +44,37 @@ def train(config, workdir, *, allow_changes=False, quiet=False, extra_hooks=()):
   `extra_hooks` are called after those of every run; one that sets
   `progress.stop_reason` ends the run there, scored and saved.
   """
+  with preemption.Watch() as signals:
+    return alone.drive(
+      run(
+        config,
+        workdir,
+        signals,
+        allow_changes=allow_changes,
+        quiet=quiet,
+        extra_hooks=extra_hooks,
+      )
+    )
+
+
+def run(
+  config,
+  workdir,
+  signals,
+  *,
+  allow_changes=False,
+  quiet=False,
+  extra_hooks=(),
+  console=None,
+  open_program=setup.open_program,
+):
+  """Yields the `session.Step`s of `train`, is sent the metrics of each, returns scores.
+
+  `open_program`: as `setup.open_program`; `console`: a rich one, instead of the screen.
+  """
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
   with (
-    preemption.Watch() as signals,
     workdir.lock(),
     manager.Checkpoints(
       workdir.checkpoints,
@@ -57,28 +85,31 @@ def train(config, workdir, *, allow_changes=False, quiet=False, extra_hooks=()):
     ) as store,
   ):
     program, session_with, events, notes = _prepare(
-      config, workdir, store, signals, allow_changes
+      config, workdir, store, signals, allow_changes, open_program
     )
     while True:
       progress, origin = resume.restore_progress(program, store, events)
       with (
         TrainConsole(
-          program.horizon.total_steps, enabled=multihost.is_primary() and not quiet
-        ) as console,
+          program.horizon.total_steps,
+          enabled=multihost.is_primary() and not quiet,
+          console=console,
+        ) as shown,
         _open_tracker(program, workdir, progress.step) as tracker,
       ):
-        session = session_with(console=console, tracker=tracker)
+        session = session_with(console=shown, tracker=tracker)
         references, steps = restore.load_references(program, session.tokenizer)
         progress.state = dataclasses.replace(progress.state, references=references)
         origin = dataclasses.replace(origin, references=steps)
         notes += start.describe_references(steps, provenance.read_starts(workdir))
-        if _run(session, progress, origin, notes, extra_hooks) is None:
+        rollback = yield from _run(session, progress, origin, notes, extra_hooks)
+        if rollback is None:
           return progress.scores
       events, notes = progress.events, []
       del progress  # its state has to be gone before the next one is restored
 
 
-def _prepare(config, workdir, store, signals, allow_changes):
+def _prepare(config, workdir, store, signals, allow_changes, open_program):
   """Returns (program, Session without console and tracker, events, notes)."""
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
@@ -99,7 +130,7 @@ def _prepare(config, workdir, store, signals, allow_changes):
   fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
   if meta:
     notes += resume.check_same_data(meta, fingerprints, workdir, allow_changes)
-  program = setup.open_program(
+  program = open_program(
     config,
     tokenizer,
     embedding_rows=config.model.vocab_size if meta else None,
@@ -131,12 +162,12 @@ def _open_tracker(program, workdir, step):
 
 
 def _run(session, progress, origin, notes, extra_hooks):
-  """Trains to the end and returns None, or up to a spike and returns its Rollback."""
+  """Yields steps to the end, then returns None; to a spike, then its Rollback."""
   sync.raise_on_all(lambda: _record_start(session, progress, origin))
   _introduce(session, origin, notes)
   saver = Saver()
   actions = [*default_hooks(session, saver), *extra_hooks]
-  spike = _run_steps(session, progress, saver, actions)
+  spike = yield from _run_steps(session, progress, saver, actions)
   if spike is not None:
     return divergence.roll_back(session, progress, spike)
   if progress.stop_reason and progress.step < session.program.horizon.total_steps:
@@ -212,7 +243,7 @@ def default_hooks(session, saver):
 
 
 def _run_steps(session, progress, saver, actions):
-  """Runs the steps that are left; returns the Spike to roll back from, or None."""
+  """Yields the steps that are left; returns the Spike to roll back from, or None."""
   program, logging = session.program, session.config.logging
   first = progress.step
   step_metrics = StepMetrics(session, progress)
@@ -232,23 +263,18 @@ def _run_steps(session, progress, saver, actions):
   with profile, loader.read(progress.rollbacks.batches(first)) as batches:
     for step in range(first, program.horizon.total_steps):
       profile.before(step)
-      batch = put_batch(program, next(batches))
-      with_norms = norms_every and (step + 1) % norms_every == 0
-      advance = program.step_with_norms if with_norms else program.step
-      with compilation.watch() if step == first else contextlib.nullcontext() as made:
-        if step in begins:
-          executable = _compile_to_fit(session, advance, progress, batch)
-          if step == first and program.frozen:
-            _describe_frozen(session, executable, step)
-          del executable
+      rows = next(batches)
+      with_norms = bool(norms_every) and (step + 1) % norms_every == 0
+      is_first, is_new = step == first, step in begins
+      with compilation.watch() if is_first else contextlib.nullcontext() as made:
         with step_memory.explained(program, program.horizon.batch_size_at(step)):
-          progress.state, metrics = advance(progress.state, batch)
+          metrics = yield Step(session, progress, rows, with_norms, is_first, is_new)
           spike = step_metrics.flush()
       if made:
         step_metrics.add_compilation(made)
       if spike:
         return spike
-      progress.step, progress.batch = step + 1, batch
+      progress.step, progress.batch = step + 1, rows
       step_metrics.hold(metrics)
       must_stop = session.signals.must_stop()
       saver.poll(session, progress)
@@ -270,26 +296,6 @@ def _run_steps(session, progress, saver, actions):
       if due:
         step_metrics.restart_clock()
   return None
-
-
-def _compile_to_fit(session, advance, progress, batch):
-  """Returns the compiled step; ConfigError, on all processes, where memory lacks."""
-  program = session.program
-  make = functools.partial(
-    setup.make_program,
-    tokenizer=session.tokenizer,
-    mesh=program.rules.mesh,
-    embedding_rows=program.config.model.vocab_size,
-  )
-  return sync.raise_on_all(
-    lambda: step_memory.check(program, advance, progress.state, batch, make)
-  )
-
-
-def _describe_frozen(session, executable, step):
-  program = session.program
-  size = program.horizon.batch_size_at(step)
-  session.console.note(throughput.describe_frozen(program, executable, size))
 
 
 def _end_early(session, progress):

@@ -134,7 +134,7 @@ def restore_progress(program, store, events):
   state, origin = start.starting_state(program, store, step)
   step = step or 0
   return Progress(
-    state=state,
+    held=state,
     step=step,
     scores=store.read_metrics(step) if step else {},
     scored_step=step,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from gpt_jax.checkpoints import manager
@@ -63,16 +64,41 @@ class SkipCounts:
 class Progress:
   """How far a run is."""
 
-  state: TrainState  # donated by the next step: keep no reference
+  held: TrainState | Callable[[], TrainState]  # the state, or what takes it out
   step: int  # steps done
   scores: dict[str, float]  # metrics of the eval sets, after `scored_step`
   scored_step: int
   rollbacks: Rollbacks  # with the step, they say what it reads
   skips: SkipCounts
   events: list[dict]  # those of run.json, on every process
-  batch: Any = None  # that the last step has read, on the devices
+  batch: Any = None  # that the last step has read, this process's rows
   events_unsaved: bool = False  # whether run.json lacks some: its disk was full
   stop_reason: str = ''  # set by a hook, on all processes: the run ends after this step
+
+  @property
+  def state(self) -> TrainState:
+    """Returns the state, donated by the next step: keep no reference."""
+    # Runs that train together have theirs in one array each: `together.py`.
+    return self.held() if callable(self.held) else self.held
+
+  @state.setter
+  def state(self, state):
+    self.held = state
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """A step that `loop.run` asks for: `progress.state` updated, metrics for an answer.
+
+  Whoever drives the run computes it: `alone.py`, or `together.py` with those of others.
+  """
+
+  session: Session
+  progress: Progress
+  rows: dict[str, Any]  # this process's rows of the batch, on the host
+  with_norms: bool
+  is_first: bool  # of this start
+  is_new: bool  # the first of this batch size
 
 
 def add_event(session, progress, event):

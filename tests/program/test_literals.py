@@ -120,8 +120,16 @@ def test_numbers_inside_what_cannot_be_rebuilt_are_refused():
     literals.lift(traced(solved, 0.5, 1.5))
 
 
-def test_operations_that_are_skipped_pass_their_operand_on():
-  members = traced(lambda x, c: jax.lax.optimization_barrier(x) * c, 0.5, 1.5)
-  lifted = literals.lift(members, skipped=['optimization_barrier'])
-  jaxpr = jax.make_jaxpr(lifted)(lifted.numbers(members[0]), X)
-  assert 'optimization_barrier' not in str(jaxpr)
+def test_without_shardings_a_function_runs_on_other_devices():
+  def placed(x, c):
+    mesh = jax.make_mesh((2,), ('a',), devices=jax.devices()[:2])
+    place = jax.NamedSharding(mesh, jax.P('a'))
+    return jnp.zeros_like(jax.lax.with_sharding_constraint(x * c, place)) + c * x
+
+  members = traced(placed, 0.5, 1.5)
+  lifted = literals.lift(members, keeps_shardings=False)
+  mesh = jax.make_mesh((3,), ('b',), devices=jax.devices()[:3])
+  run = jax.shard_map(
+    lifted, mesh=mesh, in_specs=(jax.P(), jax.P(None, 'b')), out_specs=jax.P(None, 'b')
+  )
+  np.testing.assert_allclose(run(lifted.numbers(members[1]), X), 1.5 * X)

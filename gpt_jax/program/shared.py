@@ -1,0 +1,194 @@
+"""One compilation for programs that differ in numbers, such as points of a sweep.
+
+The runs of a process hand their Programs to one SharedPrograms. Functions of a program
+are traced at their first call; where one of the same structure was compiled before, it
+is used again, with what differs (`literals.py`) as an input. Seeds differ in nothing.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.config import load
+from gpt_jax.config.diff import diff
+from gpt_jax.core.errors import UserError
+from gpt_jax.parallel.compiler_options import options_for
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.program import literals, setup
+from gpt_jax.program.horizon import START
+
+KINDS = ('init', 'step', 'step_with_norms', 'evaluate')
+_DONATES = ('step', 'step_with_norms')
+
+
+class SharedPrograms:
+  """The functions that the programs of a process have compiled."""
+
+  def __init__(self, configs=(), devices=None):
+    """Takes the configs to come, whose differences are lifted at once, and devices."""
+    self._configs, self._devices = tuple(configs), devices
+    self._programs, self._families = {}, {}
+    self.hits = self.compiled = 0
+
+  def open_program(self, config, tokenizer, mesh=None, embedding_rows=None, past=START):
+    """Returns `setup.open_program` with functions that compile at most once for all."""
+    if mesh is None and self._devices:
+      mesh = make_mesh(config.parallel.mesh, self._devices)
+    key = repr(_without_seeds(config)), tokenizer.fingerprint, embedding_rows, past
+    if key not in self._programs:
+      make = functools.partial(setup.make_program, tokenizer=tokenizer, mesh=mesh)
+      program = setup.open_program(config, tokenizer, mesh, embedding_rows, past)
+      self._programs[key] = self._share(program, make)
+    program = self._programs[key]
+    resolved = dataclasses.replace(config, model=program.config.model)
+    return dataclasses.replace(program, config=resolved)
+
+  def _share(self, program, make):
+    variants = functools.partial(self._variants, program, make)
+    functions = {
+      kind: _Shared(self, kind, program, variants, getattr(program, kind))
+      for kind in KINDS
+    }
+    return dataclasses.replace(program, **functions)
+
+  def _variants(self, program, make):
+    """Yields Programs that differ from `program` in one number of the configs each."""
+    for config in one_number_each(program.config, self._configs):
+      try:
+        yield make(config)
+      except UserError:
+        continue  # no program of its own; the one it belongs to may be
+
+  def find(self, kind, program, variants, function, args):
+    """Returns (jitted function, numbers or None) of `kind` for such `args`."""
+    member = literals.trace(function.__wrapped__, *_shapes(args))
+    key = kind, _signature(args), member.key
+    family = self._families.get(key)
+    if family is None:
+      others = [getattr(one, kind).__wrapped__ for one in variants()]
+      traced = [literals.trace(other, *_shapes(args)) for other in others]
+      alike = [one for one in traced if one.structure == member.structure]
+      family = self._families[key] = _Family(kind, program, [member, *alike], function)
+      self.compiled += 1
+    elif family.covers(member):
+      self.hits += 1
+    else:
+      family.widen(member)
+      self.compiled += 1
+    return family.jitted, family.numbers(member)
+
+
+class _Family:
+  """Functions of one structure, and the compiled one that does for all of them."""
+
+  def __init__(self, kind, program, members, function):
+    self._kind, self._program, self._members = kind, program, members
+    self._lifted, self.jitted = None, function
+    self._lift()
+
+  def _lift(self):
+    paths = literals.differing(self._members)
+    if not paths:
+      return
+    try:
+      self._lifted = literals.lift(self._members, paths)
+    except literals.NotLiftable:
+      return
+    self.jitted = jax.jit(self._lifted, **_jit_options(self._kind, self._program))
+
+  def covers(self, member):
+    """Returns whether `member` differs only in what is an input."""
+    paths = self._lifted.paths if self._lifted else ()
+    return set(literals.differing([self._members[0], member])) <= set(paths)
+
+  def widen(self, member):
+    """Makes what `member` differs in an input as well."""
+    self._members.append(member)
+    self._lift()
+
+  def numbers(self, member):
+    return None if self._lifted is None else self._lifted.numbers(member)
+
+
+class _Shared:
+  """A function of a Program, compiled or found at its first call; as a jitted one."""
+
+  def __init__(self, shared, kind, program, variants, function):
+    self.__wrapped__ = function.__wrapped__
+    self._find = functools.partial(shared.find, kind, program, variants, function)
+    self._found = {}
+
+  def __call__(self, *args):
+    function, numbers, args = self._for(args)
+    return function(*args) if numbers is None else function(numbers, *args)
+
+  def lower(self, *args):
+    function, numbers, args = self._for(args)
+    if numbers is None:
+      return function.lower(*args)
+    return function.lower(numbers, *args)
+
+  def _for(self, args):
+    # The first argument, state or parameters, always has the same shapes.
+    args = (args[0], *map(_as_arrays, args[1:]))
+    key = _signature(args[1:])
+    if key not in self._found:
+      self._found[key] = self._find(args)
+    return *self._found[key], args
+
+
+def _without_seeds(config):
+  """Returns `config` without what its program does not read."""
+  data = dataclasses.replace(config.data, seed=0)
+  return dataclasses.replace(config, seed=0, data=data)
+
+
+def one_number_each(config, others):
+  """Yields copies of `config`, each with one number of one of the `others`."""
+  mine, seen = load.to_dict(config), set()
+  for other in others:
+    for field, old, new in diff(mine, load.to_dict(other)):
+      is_number = all(type(value) in (int, float) for value in (old, new))
+      if is_number and field not in seen:
+        seen.add(field)
+        yield with_field(config, field, new)
+
+
+def with_field(config, field, value):
+  """Returns `config` with another value of `field`, a dotted name of sections."""
+  name, _, rest = field.partition('.')
+  if rest:
+    value = with_field(getattr(config, name), rest, value)
+  return dataclasses.replace(config, **{name: value})
+
+
+def _jit_options(kind, program):
+  states = jax.tree.map(lambda leaf: leaf.sharding, program.abstract_state)
+  replicated, batch = program.rules.sharding(), program.batch_sharding
+  if kind == 'init':
+    return dict(out_shardings=states)
+  if kind == 'evaluate':
+    return dict(out_shardings=replicated)
+  return dict(
+    in_shardings=(replicated, states, batch),
+    out_shardings=(states, replicated),
+    donate_argnums=1,
+    compiler_options=options_for(program.rules.mesh, program.config.model.remat),
+  )
+
+
+def _as_arrays(arg):
+  return jnp.asarray(arg, jnp.int32) if isinstance(arg, int) else arg
+
+
+def _shapes(args):
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), args
+  )
+
+
+def _signature(args):
+  leaves, tree = jax.tree.flatten(args)
+  return tree, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)

@@ -9,6 +9,7 @@ examples:
   gpt-jax sweep experiments/entropy_floor.py --dry_run
   gpt-jax sweep experiments/entropy_floor.py --jobs=2
   gpt-jax sweep experiments/entropy_floor.py --only=uniform --workdir=/data/runs
+  gpt-jax sweep experiments/entropy_floor.py --vectorize=seed
   gpt-jax sweep experiments/mine.py --search=tpe --trials=20
 """
 
@@ -38,6 +39,15 @@ def add_arguments(parser):
     default=1,
     metavar='N',
     help='points at once, each in a process with its share of the cores; default: 1',
+  )
+  parser.add_argument(
+    '--vectorize',
+    type=lambda text: tuple(part for part in text.split(',') if part),
+    default=(),
+    metavar='FIELDS',
+    help='train points that differ in these numbers alone together, as one program, such'
+    ' as seed,optimizer.learning_rate; on a CPU each core has its share of the runs.'
+    ' docs/experiments.md says when it pays',
   )
   parser.add_argument(
     '--dry_run',
@@ -88,12 +98,18 @@ def _sweep(args):
     preflight,
     rehearsal,
     runner,
+    vectorized_fields,
   )
 
+  if args.vectorize:
+    _require_alone(args)
+    _use_cores_as_devices()
   study = points.open_study(args.file, args.size, args.workdir)
   source = loading.Source(study.path)
   source.require_none(rehearsal.mistakes_of(source, study))
   chosen = points.select(study, args.only)
+  if args.vectorize:
+    vectorized_fields.require_vectorizable(chosen, args.vectorize)
   notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
   if args.dry_run:
     return overview.show(overview.look(study, chosen), args.json, of_all=True)
@@ -101,7 +117,7 @@ def _sweep(args):
     print(note)
   progress = runner.begin(chosen)
   try:
-    with live.Display(study, progress) as show, _executor(args.jobs) as executor:
+    with live.Display(study, progress) as show, _executor(args, study) as executor:
       runner.run(progress, executor, show)
   except Interrupted:
     raise runner.interrupted(progress) from None
@@ -120,13 +136,31 @@ def _show_end(study, chosen, progress, as_json):
   overview.show(overview.look(study, chosen), as_json)
 
 
-def _executor(jobs):
-  from gpt_jax.sweeps import jobs as worker_jobs
-  from gpt_jax.sweeps import runner
+def _require_alone(args):
+  if args.jobs > 1:
+    raise ConfigError(
+      f'--jobs={args.jobs}: --vectorize trains points at once in one process, on all'
+      ' devices or cores; leave one of the two out.'
+    )
 
+
+def _use_cores_as_devices():
+  """Makes each CPU core a device, for a share of the runs of --vectorize."""
+  import jax
+
+  jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+
+
+def _executor(args, study):
+  from gpt_jax.sweeps import jobs as worker_jobs
+  from gpt_jax.sweeps import runner, vectorized
+
+  jobs = args.jobs
   if jobs == 1:
     _keep_programs()
-    return runner.InProcess()
+    if args.vectorize:
+      return vectorized.Vectorized(study.points, args.vectorize)
+    return runner.InProcess(study.points)
   shares = worker_jobs.shares_of_cores(jobs)
   chosen = os.environ.get('JAX_PLATFORMS', '')
   if (found := host.accelerator()) and not chosen.startswith('cpu'):

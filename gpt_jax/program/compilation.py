@@ -39,6 +39,8 @@ class Compilation:
     if self.is_hit:
       saved = f', {self.saved_seconds:.1f} s saved' if self.saved_seconds > 0 else ''
       return f'from the compilation cache in {self.seconds:.1f} s{saved}'
+    if not self.seconds:
+      return 'compiled before, for another run of this process'
     if not self.counts[_REQUESTS]:
       return f'compiled in {self.seconds:.1f} s, without a compilation cache'
     kept = 'kept for the next run' if self.counts[_MISSES] else 'too short to be kept'

@@ -1,10 +1,12 @@
 """One compilation for programs that differ in numbers, such as points of a sweep.
 
 The runs of a process hand their Programs to one SharedPrograms. Functions of a program
-are traced at their first call; where one of the same structure was compiled before, it
-is used again, with what differs (`literals.py`) as an input. Seeds differ in nothing.
+are traced at their first call; where one was compiled before that is the same but for
+numbers in which the announced configs differ, it is used again, with those as inputs
+(`literals.py`). Seeds differ in nothing, and so their runs are the same bit for bit.
 """
 
+import contextlib
 import dataclasses
 import functools
 
@@ -64,18 +66,17 @@ class SharedPrograms:
   def find(self, kind, program, variants, function, args):
     """Returns (jitted function, numbers or None) of `kind` for such `args`."""
     member = literals.trace(function.__wrapped__, *_shapes(args))
-    key = kind, _signature(args), member.key
-    family = self._families.get(key)
-    if family is None:
+    families = self._families.setdefault((kind, _signature(args), member.key), [])
+    for family in families:
+      if family.covers(member):
+        self.hits += 1
+        break
+    else:
       others = [getattr(one, kind).__wrapped__ for one in variants()]
       traced = [literals.trace(other, *_shapes(args)) for other in others]
       alike = [one for one in traced if one.structure == member.structure]
-      family = self._families[key] = _Family(kind, program, [member, *alike], function)
-      self.compiled += 1
-    elif family.covers(member):
-      self.hits += 1
-    else:
-      family.widen(member)
+      family = _Family(function, [member, *alike], _jit_options(kind, program))
+      families.append(family)
       self.compiled += 1
     return family.jitted, family.numbers(member)
 
@@ -83,30 +84,19 @@ class SharedPrograms:
 class _Family:
   """Functions of one structure, and the compiled one that does for all of them."""
 
-  def __init__(self, kind, program, members, function):
-    self._kind, self._program, self._members = kind, program, members
-    self._lifted, self.jitted = None, function
-    self._lift()
-
-  def _lift(self):
-    paths = literals.differing(self._members)
-    if not paths:
-      return
-    try:
-      self._lifted = literals.lift(self._members, paths)
-    except literals.NotLiftable:
-      return
-    self.jitted = jax.jit(self._lifted, **_jit_options(self._kind, self._program))
+  def __init__(self, function, members, jit_options):
+    self._member, self._lifted, self.jitted = members[0], None, function
+    # Which numbers are inputs follows from the configs alone, not from what ran before:
+    # a sweep that was killed goes on with the same bits.
+    if paths := literals.differing(members):
+      with contextlib.suppress(literals.NotLiftable):
+        self._lifted = literals.lift(members, paths)
+        self.jitted = jax.jit(self._lifted, **jit_options)
 
   def covers(self, member):
-    """Returns whether `member` differs only in what is an input."""
+    """Returns whether `member` differs in nothing but inputs."""
     paths = self._lifted.paths if self._lifted else ()
-    return set(literals.differing([self._members[0], member])) <= set(paths)
-
-  def widen(self, member):
-    """Makes what `member` differs in an input as well."""
-    self._members.append(member)
-    self._lift()
+    return set(literals.differing([self._member, member])) <= set(paths)
 
   def numbers(self, member):
     return None if self._lifted is None else self._lifted.numbers(member)

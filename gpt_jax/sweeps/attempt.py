@@ -8,6 +8,7 @@ import time
 import traceback
 
 from gpt_jax.core.errors import Interrupted, StorageError, UserError
+from gpt_jax.program import setup
 from gpt_jax.sweeps import states
 from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
@@ -25,28 +26,42 @@ class Outcome:
   exit_code: int = 0
 
 
-def attempt(point):
+def attempt(point, open_program=setup.open_program):
   """Returns the Outcome of training `point`; its output goes to WORKDIR/logs/sweep.log.
 
   Raises Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
   """
-  # Another process may have taken or finished it since the sweep looked.
+  if outcome := settled(point):
+    return outcome
+  error = None
+  try:
+    with output_to(Workdir(point.workdir).logs / LOG):
+      loop.train(point.config, point.workdir, open_program=open_program)
+  except (Interrupted, KeyboardInterrupt, SystemExit):
+    raise
+  except BaseException as raised:  # any: the others have to run
+    error = raised
+  return outcome_of(point, error)
+
+
+def settled(point):
+  """Returns the Outcome of a point that another process has taken or finished."""
   if states.is_done(point):
     return Outcome(states.DONE)
   if owner := states.living_owner(point.workdir):
     return Outcome(states.RUNNING, str(owner))
-  try:
-    with output_to(Workdir(point.workdir).logs / LOG):
-      loop.train(point.config, point.workdir)
-  except (Interrupted, KeyboardInterrupt, SystemExit):
-    raise
-  except BaseException as error:  # any: the others have to run
-    if isinstance(error, StorageError):
-      if owner := states.living_owner(point.workdir):
-        return Outcome(states.RUNNING, str(owner))
-    return failed(point, first_line(error), getattr(error, 'exit_code', BUG), error)
-  states.clear_failure(point)
-  return Outcome(states.DONE)
+  return None
+
+
+def outcome_of(point, error):
+  """Returns the Outcome of a training that has ended, with None or an `error`."""
+  if error is None:
+    states.clear_failure(point)
+    return Outcome(states.DONE)
+  if isinstance(error, StorageError):
+    if owner := states.living_owner(point.workdir):
+      return Outcome(states.RUNNING, str(owner))
+  return failed(point, first_line(error), getattr(error, 'exit_code', BUG), error)
 
 
 def failed(point, why, exit_code, error=None):

@@ -52,6 +52,10 @@ class Workers:
     for number, handler in self._former.items():
       signal.signal(number, handler)
 
+  def accepts(self, point):
+    """Returns whether `point` may be submitted now."""
+    return True
+
   def submit(self, point):
     if not self._idle:
       number = self._free.pop(0)

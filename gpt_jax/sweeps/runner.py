@@ -8,19 +8,24 @@ import dataclasses
 import time
 
 from gpt_jax.core.errors import Interrupted
+from gpt_jax.program.shared import SharedPrograms
 from gpt_jax.sweeps import attempt, states
 
 POLL_SECONDS = 1.0
 
 
 class InProcess:
-  """Trains points in this process, one after the other."""
+  """Trains points in this process, one after the other; they share what is compiled.
+
+  `points`: those of the study, in whose numbers the shared programs may differ.
+  """
 
   capacity = 1
   is_stopping = False  # a signal raises Interrupted in the training
 
-  def __init__(self):
+  def __init__(self, points=()):
     self._point = None
+    self.shared = SharedPrograms(point.config for point in points)
 
   def __enter__(self):
     return self
@@ -28,13 +33,17 @@ class InProcess:
   def __exit__(self, *exception):
     pass
 
+  def accepts(self, point):
+    """Returns whether `point` may be submitted now."""
+    return True
+
   def submit(self, point):
     self._point = point
 
   def next(self, timeout):
     """Returns (point, Outcome) of one that has ended, or None after `timeout`."""
     point, self._point = self._point, None
-    return point, attempt.attempt(point)
+    return point, attempt.attempt(point, self.shared.open_program)
 
   @property
   def is_idle(self):
@@ -84,7 +93,7 @@ def run(progress, executor, show, *, sleep=time.sleep):
   Raises Interrupted after SIGTERM or Ctrl-C, once the present points are saved.
 
   Args:
-    executor: InProcess or `jobs.Workers`.
+    executor: InProcess, `jobs.Workers` or `vectorized.Vectorized`.
     show: a `live.Display`.
   """
   pending = {
@@ -92,7 +101,7 @@ def run(progress, executor, show, *, sleep=time.sleep):
   }
   while True:
     while len(progress.running) < executor.capacity:
-      point = _pick(pending, progress)
+      point = _pick(pending, progress, executor)
       if point is None:
         break
       progress.running[point.name] = point
@@ -112,10 +121,12 @@ def run(progress, executor, show, *, sleep=time.sleep):
       return
 
 
-def _pick(pending, progress):
+def _pick(pending, progress, executor):
   """Returns the next point to run here, or None; notes what others have done."""
   for name, point in list(pending.items()):
     if name in progress.running or not progress.done.issuperset(point.needs):
+      continue
+    if not executor.accepts(point):
       continue
     if states.is_done(point):
       _leave(pending, progress, name, attempt.Outcome(states.DONE))

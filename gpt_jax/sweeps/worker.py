@@ -14,6 +14,7 @@ import threading
 from gpt_jax.config import load
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.program import setup
+from gpt_jax.program.shared import SharedPrograms
 from gpt_jax.sweeps import attempt
 from gpt_jax.sweeps.points import Point
 
@@ -55,10 +56,11 @@ def serve(tasks, answers):
   lines = queue.SimpleQueue()
   threading.Thread(target=_read, args=(tasks, lines), daemon=True).start()
   _answer(answers, outcome=READY)
+  shared = SharedPrograms()
   while line := lines.get():
     point = _point(json.loads(line))
     try:
-      outcome = attempt.attempt(point)
+      outcome = attempt.attempt(point, shared.open_program)
     except Interrupted as stop:
       _answer(answers, outcome=INTERRUPTED)
       return stop.exit_code

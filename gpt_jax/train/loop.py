@@ -36,13 +36,22 @@ from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 
 
-def train(config, workdir, *, allow_changes=False, quiet=False, extra_hooks=()):
+def train(
+  config,
+  workdir,
+  *,
+  allow_changes=False,
+  quiet=False,
+  extra_hooks=(),
+  open_program=setup.open_program,
+):
   """Returns the last metrics by name, once `config` is trained in `workdir` to its end.
 
   Resumes from the newest checkpoint. Raises UserErrors, before the first step where
   possible, and Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
   `extra_hooks` are called after those of every run; one that sets
-  `progress.stop_reason` ends the run there, scored and saved.
+  `progress.stop_reason` ends the run there, scored and saved. `open_program`: as
+  `setup.open_program`, such as one that shares what is compiled.
   """
   with preemption.Watch() as signals:
     return alone.drive(
@@ -53,6 +62,7 @@ def train(config, workdir, *, allow_changes=False, quiet=False, extra_hooks=()):
         allow_changes=allow_changes,
         quiet=quiet,
         extra_hooks=extra_hooks,
+        open_program=open_program,
       )
     )
 
@@ -70,7 +80,7 @@ def run(
 ):
   """Yields the `session.Step`s of `train`, is sent the metrics of each, returns scores.
 
-  `open_program`: as `setup.open_program`; `console`: a rich one, instead of the screen.
+  `console`: a rich one, instead of the screen.
   """
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint

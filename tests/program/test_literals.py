@@ -122,13 +122,13 @@ def test_numbers_inside_what_cannot_be_rebuilt_are_refused():
 
 def test_without_shardings_a_function_runs_on_other_devices():
   def placed(x, c):
-    mesh = jax.make_mesh((2,), ('a',), devices=jax.devices()[:2])
+    mesh = jax.sharding.Mesh(jax.devices()[:2], 'a')
     place = jax.NamedSharding(mesh, jax.P('a'))
     return jnp.zeros_like(jax.lax.with_sharding_constraint(x * c, place)) + c * x
 
   members = traced(placed, 0.5, 1.5)
   lifted = literals.lift(members, keeps_shardings=False)
-  mesh = jax.make_mesh((3,), ('b',), devices=jax.devices()[:3])
+  mesh = jax.sharding.Mesh(jax.devices()[:3], 'b')
   run = jax.shard_map(
     lifted, mesh=mesh, in_specs=(jax.P(), jax.P(None, 'b')), out_specs=jax.P(None, 'b')
   )

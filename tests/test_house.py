@@ -66,6 +66,7 @@ TESTED_TOGETHER = {
   'sweeps/test_search': ['sweeps/search_storage'],
   'sweeps/test_search_files': ['sweeps/search_display', 'sweeps/search_figure'],
   'test_house': ['core/axes', 'core/types'],  # names only
+  'train/test_loop': ['train/alone'],
   'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],
 }  # fmt: skip

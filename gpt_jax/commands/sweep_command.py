@@ -45,9 +45,9 @@ def add_arguments(parser):
     type=lambda text: tuple(part for part in text.split(',') if part),
     default=(),
     metavar='FIELDS',
-    help='train points that differ in these numbers alone together, as one program, such'
-    ' as seed,optimizer.learning_rate; on a CPU each core has its share of the runs.'
-    ' docs/experiments.md says when it pays',
+    help='train points that differ in these numbers alone together, as one program,'
+    ' such as seed,optimizer.learning_rate; on a CPU each core has its share of the'
+    ' runs. docs/experiments.md says when it pays',
   )
   parser.add_argument(
     '--dry_run',

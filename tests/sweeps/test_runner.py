@@ -35,7 +35,7 @@ def trained(monkeypatch):
   """Returns the names of trained points; the training itself is made up."""
   names = []
 
-  def train(config, workdir):
+  def train(config, workdir, open_program=None):
     workdir = Workdir(workdir).create()
     names.append(workdir.path.name)
     finish(config, workdir)
@@ -71,7 +71,7 @@ def test_a_failed_point_stops_no_other_and_is_tried_again(
   study = studies.study(tmp_path, **ROWS)
   train = attempt.loop.train
 
-  def fail(config, workdir):
+  def fail(config, workdir, open_program=None):
     if config.model.num_layers == 2:
       raise KeyError('why')
     train(config, workdir)
@@ -91,7 +91,7 @@ def test_what_needs_a_failed_point_is_not_run(tmp_path, trained, monkeypatch):
     tmp_path, rows="{'a': {}, 'b': {'init_from': FromRow('a')}, 'c': {'seed': 5}}"
   )
 
-  def fail(config, workdir):
+  def fail(config, workdir, open_program=None):
     raise ValueError('no')
 
   monkeypatch.setattr(attempt.loop, 'train', fail)
@@ -127,7 +127,7 @@ def test_a_killed_processs_point_is_taken_over(tmp_path, trained):
 
 
 def test_a_signal_ends_the_sweep(tmp_path, monkeypatch):
-  def stop(config, workdir):
+  def stop(config, workdir, open_program=None):
     raise Interrupted('SIGTERM')
 
   monkeypatch.setattr(attempt.loop, 'train', stop)

@@ -21,7 +21,7 @@ def test_a_task_names_a_point_in_full(tmp_path, monkeypatch):
   study = studies.study(tmp_path, rows="{'a': {}, 'b': {'init_from': FromRow('a')}}")
   seen = []
 
-  def train(point):
+  def train(point, open_program):
     seen.append((point.name, point.workdir, point.needs, point.config))
     return attempt.Outcome(states.DONE)
 
@@ -31,7 +31,7 @@ def test_a_task_names_a_point_in_full(tmp_path, monkeypatch):
 
 
 def test_a_signal_ends_a_worker_with_its_exit_code(tmp_path, monkeypatch):
-  def train(point):
+  def train(point, open_program):
     raise Interrupted('SIGTERM')
 
   code, answers = serve(monkeypatch, studies.study(tmp_path).points, train)

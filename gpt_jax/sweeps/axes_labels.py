@@ -14,12 +14,14 @@ MAX_IN_LEGEND = 40
 
 def beside(axis, found, chosen, lines):
   """Writes each name to the right of the panel, at the height where its curve ends."""
+  low, high = axis.get_ylim()
   entries = [
     (one.x[-1], one.mean[-1], one.label, series.show(float(one.mean[-1])),
      chosen[one.key, one.variant][0])
     for one in found
   ] + [
-    (None, level, line.label, series.show(float(level)), palette.REFERENCE)
+    (None, level, f'{_arrow(level, low, high)}{line.label}',
+     series.show(float(level)), palette.REFERENCE)
     for line, level in lines
   ]  # fmt: skip
   texts = [
@@ -27,7 +29,7 @@ def beside(axis, found, chosen, lines):
   ]
   gaps = [LINE_HEIGHT * (0.3 + len(text.splitlines())) for text in texts]
   if sum(gaps) > TALLEST:
-    below(axis.figure, {None: found}, chosen, lines)
+    below(axis.figure, {None: found}, chosen, lines, (low, high))
     return
   heights = [_share(axis, level) for _, level, *_ in entries]
   places = _inside(labels.spread(heights, gaps), gaps)
@@ -49,8 +51,8 @@ def beside(axis, found, chosen, lines):
     )  # fmt: skip
 
 
-def below(canvas, panels, chosen, lines):
-  """Adds one legend under all panels."""
+def below(canvas, panels, chosen, lines, limits):
+  """Adds one legend under all panels; `limits` are those of the axis of `lines`."""
   from matplotlib.lines import Line2D
 
   found = [one for each in panels.values() for one in each]
@@ -73,7 +75,7 @@ def below(canvas, panels, chosen, lines):
     for name, (color, style, marker) in shown.items()
   ] + [
     Line2D([], [], color=palette.REFERENCE, linestyle=':',
-           label=f'{line.label}  {series.show(float(level))}')
+           label=f'{_arrow(level, *limits)}{line.label}  {series.show(level)}')
     for line, level in lines
   ]  # fmt: skip
   if not handles:
@@ -86,6 +88,11 @@ def below(canvas, panels, chosen, lines):
   columns = max(1, min(columns, len(handles)))
   canvas.legend(handles=handles, loc='outside lower left', ncols=columns)
   canvas.set_figheight(canvas.get_figheight() + 0.22 * -(-len(handles) // columns))
+
+
+def _arrow(level, low, high):
+  """Returns an arrow to a line that is outside of the axis."""
+  return '' if low <= level <= high else '↓ ' if level < low else '↑ '
 
 
 def _inside(places, gaps):

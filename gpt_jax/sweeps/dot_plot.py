@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from gpt_jax.sweeps import axes_labels, captions, palette, series
+from gpt_jax.sweeps import axes_labels, captions, palette, ranges, series
 
 
 def draw(figure, results, panels, chosen, make_canvas):
@@ -34,11 +34,16 @@ def draw(figure, results, panels, chosen, make_canvas):
       axis.set_title(captions.panel_title(figure, panel), loc='left')
     axis.set_xlabel(captions.y_label(figure))
     axis.grid(axis='y', visible=False)
-    axis.margins(x=0.08)
   shown = [textwrap.fill(series.show(name), 26) for name in names]
   axes[0].set_yticks(range(len(names)), shown)
   axes[0].set_ylim(len(names) - 0.5, -0.5)
-  axes_labels.below(canvas, {} if is_said else panels, chosen, lines)
+  values = np.concatenate([one.values_SP.ravel() for one in every])
+  levels = [level for _, level in lines]
+  limits = ranges.limits(values, levels, is_log=figure.log_y)
+  if limits is not None:
+    axes[0].set_xlim(limits)
+  kept = {} if is_said else panels
+  axes_labels.below(canvas, kept, chosen, lines, axes[0].get_xlim())
   return canvas
 
 

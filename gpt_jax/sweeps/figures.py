@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import axes_labels, captions, dot_plot, palette, series
+from gpt_jax.sweeps import axes_labels, captions, dot_plot, palette, ranges, series
 from gpt_jax.sweeps.algebra import ROW
 from gpt_jax.sweeps.results import NotEnoughData
 
@@ -114,12 +114,13 @@ def _curves(figure, results, panels):
   chosen = styles(figure, results, panels)
   lines = captions.reference_levels(figure, results)[0]
   canvas, axes = _canvas(figure, len(panels))
+  every = [one for found in panels.values() for one in found]
   for axis, (panel, found) in zip(axes, panels.items(), strict=True):
     for one in found:
       _draw_series(axis, figure, one, *chosen[one.key, one.variant])
     for _, level in lines:
       axis.axhline(level, color=palette.REFERENCE, linestyle=':', linewidth=1.3)
-    _set_scales(axis, figure, found, [level for _, level in lines])
+    _set_scales(axis, figure, every, [level for _, level in lines])
     if panel is not None:
       axis.set_title(captions.panel_title(figure, panel), loc='left')
     axis.margins(x=0.01 if figure.x in series.OVER_TRAINING else 0.04)
@@ -127,7 +128,7 @@ def _curves(figure, results, panels):
   if len(panels) == 1:
     axes_labels.beside(axes[0], next(iter(panels.values())), chosen, lines)
   else:
-    axes_labels.below(canvas, panels, chosen, lines)
+    axes_labels.below(canvas, panels, chosen, lines, axes[0].get_ylim())
   return canvas
 
 
@@ -171,7 +172,10 @@ def _set_scales(axis, figure, found, levels):
   values = np.concatenate([one.values_SP.ravel() for one in found])
   if figure.log_y and np.nanmax(values) > 0:
     axis.set_yscale('log', nonpositive='clip')
-  _set_y_range(axis, figure, found, levels)
+  is_log = axis.get_yscale() == 'log'
+  shown = _shown_values(figure, found)
+  if (limits := ranges.limits(shown, levels, is_log=is_log)) is not None:
+    axis.set_ylim(limits)
   for one, is_log in ((axis.xaxis, figure.log_x), (axis.yaxis, figure.log_y)):
     one.set_major_formatter(ticker.FuncFormatter(_tick))
     if is_log:
@@ -193,25 +197,14 @@ def _have_room(axis, places):
   return not len(share) or share.min() > MIN_TICK_SHARE
 
 
-def _set_y_range(axis, figure, found, levels):
-  """Sets the range to curves and references, without the first peaks of losses."""
-  values = np.concatenate([one.values_SP.ravel() for one in found])
-  kept = values
-  if figure.x in series.OVER_TRAINING and not figure.log_x:
-    start = START_SHARE * max(x for one in found for x in one.x)
-    later = [one.values_SP[:, np.array(one.x) >= start].ravel() for one in found]
-    kept = np.concatenate([*later, [np.nanmin(values)]])
-  kept = np.concatenate([kept, levels])
-  kept = kept[np.isfinite(kept) & ((kept > 0) | (not figure.log_y))]
-  if not len(kept):
-    return
-  low, high = kept.min(), kept.max()
-  if axis.get_yscale() == 'log':
-    margin = max((high / low) ** 0.06, 1.02)
-    axis.set_ylim(low / margin, high * margin)
-  else:
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-    axis.set_ylim(low - margin, high + margin)
+def _shown_values(figure, found):
+  """Returns the values that the range of y has to hold, without the first peaks."""
+  if figure.x not in series.OVER_TRAINING or figure.log_x:
+    return np.concatenate([one.values_SP.ravel() for one in found])
+  start = START_SHARE * max(x for one in found for x in one.x)
+  later = [one.values_SP[:, np.array(one.x) >= start].ravel() for one in found]
+  lowest = min(float(np.nanmin(one.values_SP)) for one in found)
+  return np.concatenate([*later, [lowest]])
 
 
 def _canvas(figure, count, height=3.7, width=6.4):

@@ -91,7 +91,7 @@ def build(paths, out=PAGES, workdir=None):
       continue
     verdicts = ', '.join(f'{v.name}: {v.verdict}' for v in made.verdicts)
     print(f'{entries[-1].path}  {verdicts or "no claims"}', flush=True)
-  files.write_text(out / 'README.md', study_pages.index(entries, absent))
+  files.write_text(out / 'README.md', study_pages.index(entries, absent, failed))
   return failed
 
 

@@ -62,8 +62,11 @@ def page(report, drawn, folder):
   return '\n'.join([*lines, '', f'<!-- made from {made_from} -->', ''])
 
 
-def index(entries, absent=()):
-  """Returns the Markdown of the index. `absent`: experiment files without results."""
+def index(entries, absent=(), failed=()):
+  """Returns the Markdown of the index.
+
+  `absent`: experiment files without results; `failed`: those that cannot be reported.
+  """
   counts = collections.Counter(
     verdict.verdict for entry in entries for verdict in entry.report.verdicts
   )
@@ -83,9 +86,10 @@ def index(entries, absent=()):
   for entry in entries:
     lines.append(_index_line(entry))
   lines += ['', _legend()]
-  if absent:
-    names = ', '.join(f'`experiments/{path.name}`' for path in absent)
-    lines += ['', f'Without results yet: {names}.']
+  for why, paths in (('Without results yet', absent), ('Not reported', failed)):
+    if paths:
+      names = ', '.join(f'`experiments/{path.name}`' for path in paths)
+      lines += ['', f'{why}: {names}.']
   return '\n'.join([*lines, ''])
 
 

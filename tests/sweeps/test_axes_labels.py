@@ -44,6 +44,15 @@ def test_too_many_names_become_a_legend(tmp_path):
   assert len(canvas.legends[0].get_texts()) == 27
 
 
+def test_a_line_outside_of_the_axes_has_an_arrow(tmp_path):
+  found = test_series.results(tmp_path, lambda p: 1 + p.config.seed / 1000)
+  lines = (Line('above', 99, 'us'), Line('below', -99, 'us'), Line('in', 1.5, 'us'))
+  axis, boxes, _ = boxes_of(found, lines=lines)
+  names = {text.partition('  ')[0] for text, *_ in boxes}
+  assert names == {'base', 'ours', '↑ above', '↓ below', 'in'}
+  assert axis.get_ylim()[1] < 3
+
+
 def test_a_legend_has_an_end(tmp_path):
   lines = tuple(Line(f'line {i}', i, 'us') for i in range(100))
   *_, canvas = boxes_of(test_series.results(tmp_path), lines=lines)

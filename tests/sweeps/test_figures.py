@@ -106,6 +106,9 @@ def test_panels_share_their_range_and_one_legend(tmp_path):
     'learning rate 0.1',
   ]
   assert len({axis.get_ylim() for axis in canvas.axes}) == 1
+  low, high = canvas.axes[0].get_ylim()
+  everything = [one.curve('validation/loss')[1] for one in found]
+  assert low < np.min(everything) and high > np.max(everything)
   (legend,) = canvas.legends
   assert [text.get_text() for text in legend.get_texts()] == ['base', 'ours']
 

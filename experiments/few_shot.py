@@ -35,6 +35,7 @@ def slope(result):
 
 
 def rises(results):
+  """Checks the accuracies of the largest model, means over seeds, in order."""
   means = np.mean([accuracies(one) for one in results.where('large')], axis=0)
   numbers = dict(zip(map(str, SHOTS), means.tolist(), strict=True))
   results.where('large').mean(slope)  # all seeds have to be there
@@ -47,8 +48,7 @@ def draw_accuracies(axes, results):
     means = np.mean([accuracies(one) for one in results.where(row)], axis=0)
     axes.plot(SHOTS, means, marker='o', label=row)
   axes.plot(SHOTS, KNOWN, color='gray', linestyle=':', label='can be known')
-  axes.set_xlabel('examples')
-  axes.set_ylabel('accuracy')
+  axes.set(xlabel='examples', ylabel='accuracy')
   axes.legend()
 
 
@@ -58,17 +58,14 @@ def get_experiment():
     for shots in SHOTS
   }
   return Experiment(
-    base='base',
-    metric='shots_8/accuracy',
-    higher_is_better=True,
+    base='base', metric='shots_8/accuracy', higher_is_better=True,
     overrides={
       'data.source': 'symbol_map',
       'data.generator.document_len': 32, 'data.generator.num_documents': 65_536,
       'data.packing': 'pad', 'data.seq_len': 31,
       'eval.sets': {'validation': {'split': 'validation'}} | sets,
       'eval.batch_size': 256, 'eval.max_batches': 16, 'eval.every_steps': 100,
-      'checkpoint.every_steps': 0,
-      'logging.sample_prompts': (),
+      'checkpoint.every_steps': 0, 'logging.sample_prompts': (),
     },
     rows={name: {} for name in SIZES},
     columns={f'{K} shots': f'shots_{K}/accuracy' for K in SHOTS} | {'slope': slope},
@@ -104,9 +101,8 @@ def get_experiment():
         'two CPU cores', minutes=7, seeds=(3, 4, 5),
         overrides={
           'model.position': 'rope', 'model.init': 'fan_in', 'model.scan_layers': False,
-          'model.tie_embeddings': False,
+          'model.tie_embeddings': False, 'train.batch_size': 32, 'train.steps': 500,
           'optimizer.learning_rate': 2e-3, 'schedule.warmup_steps': 50,
-          'train.batch_size': 32, 'train.steps': 500,
         },
         rows={
           'small': {'model.num_layers': 1, 'model.d_model': 32, 'model.num_heads': 2},

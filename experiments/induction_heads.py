@@ -7,8 +7,8 @@ documents that tile a random segment of random length (8 to 32 tokens of 32 symb
 what repeats can be predicted by induction alone, since no position says the period. The
 loss is on all tokens; the set `repeats` scores those after the first period.
 
-What would change our mind: one layer below 2 nats on repeats, or two layers above 0.5,
-or two layers that get there without a head that matches prefixes.
+What would change our mind: one layer below 2 nats on repeats, two layers above 0.5, or
+two layers that get there without a head that matches prefixes.
 
 The design and its thresholds were measured before, in other seeds. At the paper's scale
 the models read text and the measure is the paper's: how much less a token late in the
@@ -57,10 +57,8 @@ def get_experiment():
     base='markov',
     rows={'one layer': {'model.num_layers': 1}, 'two layers': {'model.num_layers': 2}},
     overrides={
-      'model.block': 'attention_only',
-      'model.position': 'rope',
-      'model.init': 'fan_in',
-      'model.tie_embeddings': False,
+      'model.block': 'attention_only', 'model.position': 'rope',
+      'model.init': 'fan_in', 'model.tie_embeddings': False,
       'logging.statistics': ('prefix_matching',),
       'logging.statistics_every_steps': 200,
       'logging.sample_prompts': (),
@@ -109,11 +107,9 @@ def get_experiment():
           'data.generator.num_documents': 65_536,
           'data.packing': 'pad', 'data.seq_len': 64,
           'eval.sets.repeats': {'split': 'validation', 'options': ON_REPEATS},
-          'eval.every_steps': 200,
+          'eval.every_steps': 200, 'checkpoint.every_steps': 0,
           'model.num_heads': 2,
-          'optimizer.learning_rate': 2e-3,
-          'train.steps': 2000,
-          'checkpoint.every_steps': 0,
+          'optimizer.learning_rate': 2e-3, 'train.steps': 2000,
         },
       ),
       'paper': Size(

@@ -53,8 +53,7 @@ def draw_lengths(axes, results):
       losses = [part.mean(f'times_{times}/loss') for times in TIMES]
       axes.plot(TIMES, losses, marker='o', label=row)
   axes.set_xscale('log', base=2)
-  axes.set_xlabel('length of the rows, in that of training')
-  axes.set_ylabel('nats a token')
+  axes.set(xlabel='length of the rows, in that of training', ylabel='nats a token')
   axes.legend()
 
 
@@ -77,8 +76,7 @@ def get_experiment():
       'model.rope_factor': 8.0,
       'eval.every_steps': 0,
       'eval.max_batches': 0,  # the same text for every length
-      'checkpoint.every_steps': 0,
-      'checkpoint.best_metric': 'times_1/loss',
+      'checkpoint.every_steps': 0, 'checkpoint.best_metric': 'times_1/loss',
       'logging.sample_prompts': (),
     },
     columns={f'{times}x': f'times_{times}/loss' for times in TIMES} | {'rise': growth},
@@ -106,8 +104,7 @@ def get_experiment():
       'quick': Size(
         'two CPU cores', minutes=6, seeds=(3, 4, 5),
         overrides={
-          'data.seq_len': 64,
-          'eval.sets': sets(64),
+          'data.seq_len': 64, 'eval.sets': sets(64),
           'model.num_layers': 2, 'model.d_model': 64, 'model.max_seq_len': 512,
           'model.scan_layers': False,
           'optimizer.learning_rate': 3e-3, 'schedule.warmup_steps': 50,

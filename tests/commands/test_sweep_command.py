@@ -15,7 +15,7 @@ ROWS = dict(rows="{'a': {}, 'b': {'model.num_layers': 2}}")
 def sweep(tmp_path, monkeypatch):
   """Returns a function that sweeps a file with flags; trainings are made up."""
 
-  def train(config, workdir):
+  def train(config, workdir, **options):
     if config.model.num_layers == 2:
       raise DivergedError('loss is nan')
     finish(config, workdir)

@@ -21,7 +21,7 @@ from tests.sweeps import studies
 def test_a_failure_is_recorded_with_its_first_line(
   tmp_path, monkeypatch, error, why, code
 ):
-  def fail(config, workdir, open_program=None):
+  def fail(config, workdir, **options):
     raise error
 
   monkeypatch.setattr(attempt.loop, 'train', fail)

@@ -35,7 +35,7 @@ def trained(monkeypatch):
   """Returns the names of trained points; the training itself is made up."""
   names = []
 
-  def train(config, workdir, open_program=None):
+  def train(config, workdir, **options):
     workdir = Workdir(workdir).create()
     names.append(workdir.path.name)
     finish(config, workdir)
@@ -71,10 +71,10 @@ def test_a_failed_point_stops_no_other_and_is_tried_again(
   study = studies.study(tmp_path, **ROWS)
   train = attempt.loop.train
 
-  def fail(config, workdir, open_program=None):
+  def fail(config, workdir, **options):
     if config.model.num_layers == 2:
       raise KeyError('why')
-    train(config, workdir)
+    train(config, workdir, **options)
 
   monkeypatch.setattr(attempt.loop, 'train', fail)
   progress = sweep(study)
@@ -91,7 +91,7 @@ def test_what_needs_a_failed_point_is_not_run(tmp_path, trained, monkeypatch):
     tmp_path, rows="{'a': {}, 'b': {'init_from': FromRow('a')}, 'c': {'seed': 5}}"
   )
 
-  def fail(config, workdir, open_program=None):
+  def fail(config, workdir, **options):
     raise ValueError('no')
 
   monkeypatch.setattr(attempt.loop, 'train', fail)
@@ -127,7 +127,7 @@ def test_a_killed_processs_point_is_taken_over(tmp_path, trained):
 
 
 def test_a_signal_ends_the_sweep(tmp_path, monkeypatch):
-  def stop(config, workdir, open_program=None):
+  def stop(config, workdir, **options):
     raise Interrupted('SIGTERM')
 
   monkeypatch.setattr(attempt.loop, 'train', stop)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import textwrap
 import time
 import traceback
 
@@ -15,6 +16,7 @@ from gpt_jax.workdir.paths import Workdir
 
 LOG = 'sweep.log'
 BUG = 1  # exit code
+MAX_WHY = 200  # characters of a reason; failure.json has all of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +80,11 @@ def failed(point, why, exit_code, error=None):
 
 
 def first_line(error):
-  """Returns what `error` says, in one line."""
+  """Returns how what `error` says begins, in one line."""
   text = next((line for line in str(error).splitlines() if line.strip()), '')
-  if isinstance(error, UserError):
-    return text.strip()
-  return f'{type(error).__name__}: {text.strip()}'.rstrip(': ')
+  if not isinstance(error, UserError):
+    text = f'{type(error).__name__}: {text.strip()}'.rstrip(': ')
+  return textwrap.shorten(text, MAX_WHY, placeholder=' ...')
 
 
 @contextlib.contextmanager

@@ -134,7 +134,9 @@ class Display:
 
   def _seconds_of(self, point, found):
     """Returns the seconds left of a run, by its own pace once that shows."""
-    first = self._first.setdefault(point.name, (found.step, found.time))
+    first = found.step, found.time
+    if found.step:
+      first = self._first.setdefault(point.name, first)
     steps, seconds = found.step - first[0], found.time - first[1]
     steps_in_all = states.total_steps(point.config)
     if steps > 0 and seconds > 0:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import statistics
 
@@ -32,7 +33,9 @@ def reached(workdir):
   for line in reversed(lines):
     try:
       record = json.loads(line)
-      return Reached(record['step'], record['train/loss'], record['time'])
+      loss = record['train/loss']
+      loss = math.nan if loss is None else loss  # null: not finite
+      return Reached(record['step'], loss, record['time'])
     except (ValueError, KeyError, TypeError):
       continue  # cut off, or an evaluation
   return Reached()

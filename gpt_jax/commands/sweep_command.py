@@ -119,6 +119,9 @@ def _sweep(args):
   try:
     with live.Display(study, progress) as show, _executor(args, study) as executor:
       runner.run(progress, executor, show)
+    num = len(progress.done) + len(progress.failed) - progress.num_done_before
+    if executor.num_programs:
+      print(f'{executor.num_programs} programs compiled for {num} points')
   except Interrupted:
     raise runner.interrupted(progress) from None
   finally:

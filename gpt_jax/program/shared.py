@@ -34,6 +34,13 @@ class SharedPrograms:
     self._programs, self._families = {}, {}
     self.hits = self.compiled = 0
 
+  @property
+  def num_programs(self):
+    """Returns how many training steps were compiled."""
+    return sum(
+      len(families) for (kind, *_), families in self._families.items() if kind == 'step'
+    )
+
   def open_program(self, config, tokenizer, mesh=None, embedding_rows=None, past=START):
     """Returns `setup.open_program` with functions that compile at most once for all."""
     if mesh is None and self._devices:

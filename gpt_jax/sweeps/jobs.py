@@ -30,6 +30,7 @@ class Workers:
     self._deaths = collections.Counter()
     self._selector = selectors.DefaultSelector()
     self._former, self._signal = {}, None
+    self._programs = {}  # process id -> how many it has compiled
 
   @property
   def capacity(self):
@@ -77,6 +78,11 @@ class Workers:
     return None
 
   @property
+  def num_programs(self):
+    """Returns how many programs all workers have compiled, together."""
+    return sum(self._programs.values())
+
+  @property
   def is_idle(self):
     """Returns whether no point is at work."""
     return not self._busy
@@ -90,6 +96,7 @@ class Workers:
     if answer['outcome'] == worker.INTERRUPTED:
       self._forget(one)
       return None
+    self._programs[one.process.pid] = answer.get('programs', 0)
     point, one.point = one.point, None
     del self._busy[point.name]
     self._idle.append(one)

@@ -49,6 +49,11 @@ class InProcess:
   def is_idle(self):
     return self._point is None
 
+  @property
+  def num_programs(self):
+    """Returns how many programs were compiled for the points."""
+    return self.shared.num_programs
+
 
 @dataclasses.dataclass
 class Progress:

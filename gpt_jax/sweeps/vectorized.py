@@ -46,6 +46,11 @@ class Vectorized:
   def is_idle(self):
     return not self._submitted and self._training is None
 
+  @property
+  def num_programs(self):
+    """Returns how many programs were compiled for the points."""
+    return len(self.programs)
+
   def accepts(self, point):
     """Returns whether `point` may train with those that were submitted."""
     group = self._group_of[point.name]

@@ -64,7 +64,13 @@ def serve(tasks, answers):
     except Interrupted as stop:
       _answer(answers, outcome=INTERRUPTED)
       return stop.exit_code
-    _answer(answers, outcome=outcome.kind, why=outcome.why, exit_code=outcome.exit_code)
+    _answer(
+      answers,
+      outcome=outcome.kind,
+      why=outcome.why,
+      exit_code=outcome.exit_code,
+      programs=shared.num_programs,
+    )
   return 0
 
 

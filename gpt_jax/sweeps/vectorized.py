@@ -33,7 +33,7 @@ class Vectorized:
     self._shared = SharedPrograms(
       [point.config for point in points], jax.local_devices()[:1]
     )
-    self._submitted, self._training = [], None
+    self._submitted, self._training, self._num_left = [], None, 0
 
   def __enter__(self):
     return self
@@ -65,9 +65,11 @@ class Vectorized:
     """Returns (point, Outcome) of one that has ended; trains until there is one."""
     if self._training is None:
       points, self._submitted = self._submitted, []
-      self._training = self._train(points)
+      self._training, self._num_left = self._train(points), len(points)
     ended = next(self._training, None)
-    if ended is None:
+    self._num_left -= 1
+    if not self._num_left:
+      next(self._training, None)  # closes what the group had open
       self._training = None
     return ended
 

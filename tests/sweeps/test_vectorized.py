@@ -30,14 +30,16 @@ def test_points_are_grouped_by_all_but_the_named_fields(tmp_path):
 
 @pytest.mark.slow
 def test_a_vectorized_sweep_finishes_what_is_missing(tmp_path):
-  study = studies.study(tmp_path, sweep=SWEEP, seeds='(0, 1)')
+  rows = "{'a': {}, 'b': {'model.bias': True}}"
+  study = studies.study(tmp_path, rows=rows, sweep=SWEEP, seeds='(0, 1)')
   first = runner.begin(study.points[:1])
   runner.run(first, runner.InProcess(), Silent())
   before = tiny_runs.lines(Workdir(study.points[0].workdir))
   progress = runner.begin(study.points)
   with vectorized.Vectorized(study.points, FIELDS) as executor:
     runner.run(progress, executor, Silent())
-  assert executor.programs == [[point.name for point in study.points[1:]]]
+  names = [point.name for point in study.points]
+  assert executor.programs == [names[1:4], names[4:]]
   assert all(map(states.is_done, study.points))
   assert progress.num_done_before == 1
   assert tiny_runs.lines(Workdir(study.points[0].workdir)) == before
@@ -47,8 +49,8 @@ def test_a_vectorized_sweep_finishes_what_is_missing(tmp_path):
 def test_a_point_that_fails_stops_no_other(tmp_path):
   study = studies.study(tmp_path, sweep=SWEEP, seeds='(0,)')
   broken, good = study.points
-  (broken.workdir / 'checkpoints').mkdir(parents=True)
-  (broken.workdir / 'config.json').write_text('{')
+  broken.workdir.mkdir(parents=True)
+  (broken.workdir / 'checkpoints').write_text('no folder')
   progress = runner.begin(study.points)
   with vectorized.Vectorized(study.points, FIELDS) as executor:
     runner.run(progress, executor, Silent())

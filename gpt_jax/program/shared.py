@@ -9,6 +9,7 @@ numbers in which the announced configs differ, it is used again, with those as i
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from gpt_jax.program import literals, setup
 from gpt_jax.program.horizon import START
 
 KINDS = ('init', 'step', 'step_with_norms', 'evaluate')
-_DONATES = ('step', 'step_with_norms')
+_RESOLVED = ('vocab_size', 'remat')  # fields of the model that a program fills in
 
 
 class SharedPrograms:
@@ -55,7 +56,7 @@ class SharedPrograms:
     return dataclasses.replace(program, config=resolved)
 
   def _share(self, program, make):
-    variants = functools.partial(self._variants, program, make)
+    variants = functools.cache(functools.partial(self._variants, program, make))
     functions = {
       kind: _Shared(self, kind, program, variants, getattr(program, kind))
       for kind in KINDS
@@ -63,12 +64,16 @@ class SharedPrograms:
     return dataclasses.replace(program, **functions)
 
   def _variants(self, program, make):
-    """Yields Programs that differ from `program` in one number of the configs each."""
-    for config in one_number_each(program.config, self._configs):
-      try:
-        yield make(config)
-      except UserError:
-        continue  # no program of its own; the one it belongs to may be
+    """Returns Programs that differ from `program` in one number of the configs each."""
+    like, found = _of_shapes(program.config), []
+    similar = [config for config in self._configs if _of_shapes(config) == like]
+    shapes = _signature(program.abstract_state)
+    for config in one_number_each(program.config, similar):
+      with contextlib.suppress(UserError):  # no program; its point may have one
+        other = make(config)
+        if _signature(other.abstract_state) == shapes:
+          found.append(other)
+    return found
 
   def find(self, kind, program, variants, function, args):
     """Returns (jitted function, numbers or None) of `kind` for such `args`."""
@@ -79,9 +84,8 @@ class SharedPrograms:
         self.hits += 1
         break
     else:
-      others = [getattr(one, kind).__wrapped__ for one in variants()]
-      traced = [literals.trace(other, *_shapes(args)) for other in others]
-      alike = [one for one in traced if one.structure == member.structure]
+      traced = [_trace(getattr(one, kind), args) for one in variants()]
+      alike = [one for one in traced if one and one.structure == member.structure]
       family = _Family(function, [member, *alike], _jit_options(kind, program))
       families.append(family)
       self.compiled += 1
@@ -142,6 +146,16 @@ def _without_seeds(config):
   return dataclasses.replace(config, seed=0, data=data)
 
 
+def _of_shapes(config):
+  """Returns what decides the shapes of a run, and a little more."""
+  model = {
+    name: value
+    for name, value in load.to_dict(config)['model'].items()
+    if name not in _RESOLVED and not isinstance(value, float)
+  }
+  return model, config.train.batch_size, config.data.seq_len, config.optimizer.name
+
+
 def one_number_each(config, others):
   """Yields copies of `config`, each with one number of one of the `others`."""
   mine, seen = load.to_dict(config), set()
@@ -154,11 +168,21 @@ def one_number_each(config, others):
 
 
 def with_field(config, field, value):
-  """Returns `config` with another value of `field`, a dotted name of sections."""
+  """Returns `config` with another value of `field`, a dotted name."""
   name, _, rest = field.partition('.')
+  if isinstance(config, Mapping):  # options, sets
+    return {**config, name: with_field(config[name], rest, value) if rest else value}
   if rest:
     value = with_field(getattr(config, name), rest, value)
   return dataclasses.replace(config, **{name: value})
+
+
+def _trace(function, args):
+  """Returns the Traced of a variant, None where it takes no such `args`."""
+  try:
+    return literals.trace(function.__wrapped__, *_shapes(args))
+  except Exception:  # whatever a model says of shapes; the variant is only a hint
+    return None
 
 
 def _jit_options(kind, program):

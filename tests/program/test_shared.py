@@ -69,3 +69,11 @@ def test_configs_are_varied_one_number_at_a_time():
   assert {(c.optimizer.learning_rate, c.optimizer.b1) for c in found} == {
     (0.5, base.optimizer.b1), (base.optimizer.learning_rate, 0.5),
   }  # fmt: skip
+
+
+def test_points_of_other_shapes_do_not_disturb_a_program(tokenizer):
+  sizes = [config(), config(model__d_model=64), config(optimizer__b1=0.5)]
+  programs = shared.SharedPrograms(sizes, jax.devices()[:1])
+  program = programs.open_program(sizes[0], tokenizer)
+  varied = programs._variants(program, lambda c: setup.make_program(c, tokenizer))
+  assert [one.config.optimizer.b1 for one in varied] == [0.5]

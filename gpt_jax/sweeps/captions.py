@@ -64,16 +64,29 @@ def alt(figure, results):
   """Returns the figure in words: axes and final values."""
   if figure.draw is not None:
     return figure.title
-  text = f'{figure.title}: {y_label(figure)} against {x_label(figure)}.'
+  against = f' against {x_label(figure)}' if x_label(figure) else ''
+  text = f'{figure.title}: {y_label(figure)}{against}.'
   for panel, found in series.collect(figure, results).items():
     head = '' if panel is None else f' {panel_title(figure, panel)}:'
-    ends = [
-      f'{one.label} {series.show(float(one.mean[-1]))}'
-      + (f' at {series.show(one.x[-1])}' if len(one.x) > 1 else '')
-      for one in found
-    ]
-    text += f'{head} {"; ".join(ends)}.'
+    text += f'{head} {"; ".join(end for one in found for end in _ends(one))}.'
   return text
+
+
+def _ends(one):
+  """Returns the last value of a curve in words, or those of all names."""
+  pairs = list(zip(one.x, one.mean, strict=True))
+  if all(map(series.is_number, one.x)):
+    pairs = pairs[-1:]
+  for x, mean in pairs:
+    is_number = series.is_number(x)
+    is_said = one.key_label == str(x)  # a row over rows
+    parts = (
+      '' if is_number else str(x),
+      one.variant_label if is_said else one.label,
+      series.show(float(mean)),
+      f'at {series.show(x)}' if is_number and len(one.x) > 1 else '',
+    )
+    yield ' '.join(filter(None, parts))
 
 
 def panel_title(figure, panel):

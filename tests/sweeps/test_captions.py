@@ -61,6 +61,13 @@ def test_the_alternative_text_has_the_final_values(tmp_path):
   )
 
 
+def test_the_alternative_text_has_the_value_of_each_name(tmp_path):
+  found = results(tmp_path)
+  for by, ends in (('', 'base 3; ours 13'), ('row', 'base 3; ours 13')):
+    text = captions.alt(Figure('f', 'Losses', x='row', by=by), found)
+    assert text == f'Losses: validation loss, nats per token. {ends}.'
+
+
 @pytest.mark.parametrize(
   'figure, x, y',
   [

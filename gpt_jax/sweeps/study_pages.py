@@ -12,7 +12,7 @@ import pathlib
 import re
 import shutil
 
-from gpt_jax.sweeps import costs, figures, page_text, report_files, table_formats
+from gpt_jax.sweeps import costs, figures, page_text, table_formats
 from gpt_jax.workdir import files
 
 FIGURES = 'figures'  # a folder beside the pages
@@ -186,8 +186,9 @@ def _index_line(entry):
   claims, numbers = [], []
   for verdict in report.verdicts:
     claims.append(f'{page_text.MARKS[verdict.verdict]} {escape(verdict.name)}')
-    first = dict(list(verdict.numbers.items())[:MAX_NUMBERS])
-    numbers.append(escape(report_files.numbers_text(first)) or '–')
+    first = list(verdict.numbers.items())[:MAX_NUMBERS]
+    shown = '; '.join(f'{name}: {page_text.number(value)}' for name, value in first)
+    numbers.append(escape(shown) or '–')
   size = report.study.experiment.sizes[report.size]
   done = report.num_points - len(report.missing)
   points = f'{done}' if done == report.num_points else f'{done} of {report.num_points}'
@@ -198,7 +199,8 @@ def _index_line(entry):
     points,
     f'{report.wall_seconds / 60:.1f}',
     f'{size.minutes:g}',
-    ', '.join(commit[:8] for commit in report.commits) or '–',
+    ', '.join(commit[:8] + '+' * commit.endswith('+') for commit in report.commits)
+    or '–',
   ]
   return f'| {" | ".join(cells)} |'
 

@@ -1,5 +1,7 @@
 """What is compiled once for many runs computes what each would have compiled."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -75,5 +77,8 @@ def test_points_of_other_shapes_do_not_disturb_a_program(tokenizer):
   sizes = [config(), config(model__d_model=64), config(optimizer__b1=0.5)]
   programs = shared.SharedPrograms(sizes, jax.devices()[:1])
   program = programs.open_program(sizes[0], tokenizer)
-  varied = programs._variants(program, lambda c: setup.make_program(c, tokenizer))
+  make = functools.partial(
+    setup.make_program, tokenizer=tokenizer, mesh=program.rules.mesh
+  )
+  varied = programs._variants(program, make)
   assert [one.config.optimizer.b1 for one in varied] == [0.5]

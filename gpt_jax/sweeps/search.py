@@ -103,7 +103,9 @@ def trial_name(number):
 
 def kind_of(frozen):
   """Returns how a trial has ended, one of search_run's kinds, or 'running'."""
-  return frozen.user_attrs.get(KIND, frozen.state.name.lower())
+  state = frozen.state.name.lower()
+  # Its process may have died after it had said how the trial ended, and before the end.
+  return frozen.user_attrs.get(KIND, state) if frozen.state.is_finished() else state
 
 
 def open_search(
@@ -260,12 +262,7 @@ def _work_on(search, trial, was_taken_up, queue, show, run_trial):
 
 def _tell(search, trial, ended, seconds):
   state = search_space.import_optuna().trial.TrialState
-  before = trial.user_attrs.get(SECONDS, 0.0)
-  attributes = {
-    KIND: ended.kind,
-    STEPS: ended.step,
-    SECONDS: round(before + seconds, 2),
-  }
+  attributes = {KIND: ended.kind, STEPS: ended.step, SECONDS: round(seconds, 2)}
   if ended.why:
     attributes[WHY] = ended.why
   for name, value in attributes.items():

@@ -32,7 +32,8 @@ def trials(found):
 
   def key(one):
     rank = ORDER.index(one['state']) if one['state'] in ORDER else len(ORDER)
-    return rank, sign * (one['value'] or math.inf * sign), one['trial']
+    value = math.inf if one['value'] is None else sign * one['value']
+    return rank, value, one['trial']
 
   return sorted(listed, key=key)
 

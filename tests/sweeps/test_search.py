@@ -62,6 +62,21 @@ def test_a_trial_that_its_process_left_is_taken_up_again(tmp_path):
   assert [number for number, *_ in table(found)] == [0, 1]
 
 
+def test_a_death_just_before_the_end_of_a_trial_is_no_result(tmp_path, monkeypatch):
+  found = open_search(tmp_path, num_trials=1)
+
+  def die(*args, **told):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(found.study, 'tell', die)
+    search.run(found, Silent(), run_trial=bowl)
+  assert found.best() is None and table(found)[0][1] == 'running'
+  show = Silent()
+  search.run(open_search(tmp_path, num_trials=1), show, run_trial=bowl)
+  assert show.taken_up == [0] and found.best().number == 0
+
+
 @pytest.mark.slow
 def test_successive_halving_lets_the_best_third_go_on(tmp_path):
   found = open_search(tmp_path, num_trials=20)

@@ -167,7 +167,10 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path):
   while len(list(folder.glob('trial_*/config.json'))) < 3:
     time.sleep(0.1)
   start[0].send_signal(signal.SIGKILL)
-  out, _ = start[1].communicate(timeout=300)
+  try:
+    out, _ = start[1].communicate(timeout=900)
+  finally:
+    start[1].kill()
   start[0].communicate()
   assert start[1].returncode == 0
   found = json.loads(out.splitlines()[-1])

@@ -58,7 +58,11 @@ def assert_same_runs(one, other):
   assert losses.keys() == wanted.keys()
   np.testing.assert_allclose([*losses.values()], [*wanted.values()], rtol=1e-5)
   mine, theirs = (tiny_runs.saved_arrays(Workdir(run)) for run in (one, other))
-  tiny_runs.assert_same(mine, theirs, rtol=1e-5, atol=1e-6)
+  # SGD at these rates grows what rounding begins: 2e-4 of the largest entry of the
+  # embedding after 50 steps, while the losses agree to 1e-5.
+  for name, array in theirs.items():
+    limit = 1e-3 * np.abs(array).max(initial=0)
+    np.testing.assert_allclose(mine[name], array, rtol=0, atol=limit, err_msg=name)
 
 
 @pytest.mark.slow

@@ -107,6 +107,12 @@ def _price(args, overrides):
       f'--{mistaken[0]}: it belongs to a plan for --config; {args.file} is an'
       ' experiment file.'
     )
+  from gpt_jax.config import files
+
+  if files.is_shipped(args.file):
+    raise ConfigError(
+      f'{args.file}: a config, no experiment file; did you mean --config={args.file}?'
+    )
   flags.refuse_overrides(overrides)
   from gpt_jax.planning import topologies
 

@@ -60,6 +60,12 @@ def find(name):
   return name if os.path.isfile(name) else None
 
 
+def is_shipped(spec):
+  """Returns whether `spec` names a shipped config, with an argument or without."""
+  name = spec.split(':', 1)[0]
+  return name.removeprefix('configs/').removesuffix('.py') in configs.names()
+
+
 def is_config(spec):
   """Returns whether `spec` is a shipped config or looks like a config file."""
   name = spec.split(':', 1)[0]

@@ -29,8 +29,9 @@ def load_experiment(source):
   try:
     module = runpy.run_path(str(source.path))
     if ENTRY not in module:
+      what = 'is a config: it' if 'get_config' in module else 'it'
       raise _Wrong(
-        f'defines no {ENTRY}(); expected a function that returns an Experiment of'
+        f'{what} defines no {ENTRY}(); expected a function that returns an Experiment of'
         ' gpt_jax.sweeps'
       )
     made = module[ENTRY]()

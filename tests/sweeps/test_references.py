@@ -31,7 +31,8 @@ def study(tmp_path):
   point = SimpleNamespace(
     name='markov', row='markov', axes={}, config=config, workdir=workdir.path
   )
-  return SimpleNamespace(points=(point,))
+  experiment = SimpleNamespace(rows={'markov': {}})
+  return SimpleNamespace(points=(point,), duplicates=(), experiment=experiment)
 
 
 def test_order_0_is_the_log_of_the_vocabulary(study):

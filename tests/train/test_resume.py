@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(long_run, tmp_path):
     ({'optimizer.name': 'sgd'}, ["optimizer.name: 'adamw' -> 'sgd'"]),
     ({'seed': 1}, ['data.seed: 0 -> 1', 'seed: 0 -> 1']),
     ({'train.batch_size': 16}, ['train.batch_size: 8 -> 16']),
-    ({'data.source': 'copy'}, ["data.source: 'markov' -> 'copy'"]),
+    ({'data.source': 'dyck'}, ["data.source: 'markov' -> 'dyck'"]),
   ],
 )
 def test_another_config_is_refused_field_by_field(overrides, expected, run_copy):

@@ -31,8 +31,8 @@ def load_experiment(source):
     if ENTRY not in module:
       what = 'is a config: it' if 'get_config' in module else 'it'
       raise _Wrong(
-        f'{what} defines no {ENTRY}(); expected a function that returns an Experiment of'
-        ' gpt_jax.sweeps'
+        f'{what} defines no {ENTRY}(); expected a function that returns an Experiment'
+        ' of gpt_jax.sweeps'
       )
     made = module[ENTRY]()
     if not isinstance(made, Experiment):

@@ -57,6 +57,16 @@ def read_saved(values, place):
   What was changed is printed, each field and once a process; `place` says where the
   config was saved.
   """
+  values, changes = migrated(values)
+  if changes:
+    note_once(
+      '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])
+    )
+  return values
+
+
+def migrated(values):
+  """Returns (a copy as of `read_saved`, [what was changed, in words])."""
   values, changes = copy.deepcopy(values), []
   for old, new in RENAMED_FIELDS.items():
     section, name = _section(values, old)
@@ -86,11 +96,7 @@ def read_saved(values, place):
         added.append(f'{field}={value!r}')
   if added:
     changes.append(f'new since then, and as before: {", ".join(added)}')
-  if changes:
-    note_once(
-      '\n  '.join([f'{place}: its config was saved by an earlier version:', *changes])
-    )
-  return values
+  return values, changes
 
 
 def _rename_in_parts(parts, field):

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt_jax.config import load, options
 from gpt_jax.config.diff import diff
-from gpt_jax.config.migrate import read_saved
+from gpt_jax.config.migrate import migrated
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.train import resume
@@ -104,7 +104,7 @@ def changed_fields(point, saved):
     now['model']['vocab_size'] = saved_rows
   if saved == now:
     return []
-  saved = read_saved(saved, point.workdir)
+  saved, _ = migrated(saved)  # not a word for each of a thousand points
   options.fill_absent(saved, point.config)
   found = diff(saved, now)
   return [one for one in found if not _is_free(*one) and not _is_moved(point, *one)]

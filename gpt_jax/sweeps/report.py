@@ -118,9 +118,17 @@ def _differences(study):
   if base not in configs:
     return {}
   axes = {field for point in study.points for field in point.axes}
+  # Where a study lies is no difference, and a seed of it no row.
+  rows = {str(point.workdir): f'row {point.row}' for point in study.points}
+
+  def shown(value):
+    return rows.get(value, value) if isinstance(value, str) else value
+
   return {
     row: tuple(
-      change for change in diff.diff(configs[base], config) if change[0] not in axes
+      (field, shown(old), shown(new))
+      for field, old, new in diff.diff(configs[base], config)
+      if field not in axes
     )
     for row, config in configs.items()
     if row != base

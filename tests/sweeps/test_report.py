@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gpt_jax.sweeps import Claim, Outcome, algebra, rules
+from gpt_jax.sweeps import Claim, FromRow, Outcome, algebra, rules
 from gpt_jax.sweeps.report import make_report
 from tests.sweeps import fake_study
 
@@ -36,6 +36,12 @@ def test_a_report_of_a_finished_study_has_all_its_parts(tmp_path):
   assert report.commits == ('c0ffeec0ffee',)
   assert report.differences == {'ours': (('optimizer.weight_decay', 0.1, 0.5),)}
   assert [line.row for line in report.table.lines] == ['base', 'ours']
+
+
+def test_a_run_that_is_started_from_goes_by_its_row(tmp_path):
+  rows = {'base': {}, 'more': {'init_from': FromRow('base')}}
+  report = make_report(fake_study.make(tmp_path, rows=rows))
+  assert report.differences == {'more': (('init_from', '', 'row base'),)}
 
 
 def test_a_report_of_nothing_has_all_points_missing(tmp_path):

@@ -43,7 +43,7 @@ EXTRAS = {
   'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
   'wandb': ['wandb'],
   # What the people who change the code need.
-  'test': ['pytest', 'pytest-xdist', 'setuptools'],
+  'test': ['optuna>=4.0', 'pytest', 'pytest-xdist', 'setuptools'],
   'lint': ['build', 'pyright[nodejs]', 'ruff'],
 }
 

@@ -1,6 +1,7 @@
 """The attention layer: projections, positions, cache, and the kernel chosen for it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 from jax.ad_checkpoint import checkpoint_name
@@ -24,7 +25,7 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x_BTD, mask, angles, cache, start_B, deterministic, tokens_BT=None
+    self, x_BTD, mask, angles, cache, start_B, deterministic, tokens_BT: Any = None
   ):
     """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None."""
     cfg, position = self.cfg, positions.lookup(self.cfg)

@@ -4,7 +4,9 @@ import functools
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import make_source
+from gpt_jax.data.synthetic import SyntheticSource
 from gpt_jax.evaluation import baselines
 from gpt_jax.program import setup
 from gpt_jax.sweeps.results import NotEnoughData
@@ -51,6 +53,11 @@ def true_model(set_name='validation', row=None):
 def _true_nats(workdir, set_name):
   config = setup.read_config(workdir)
   source = make_source(setup.eval_data(config, set_name))
+  if not isinstance(source, SyntheticSource):
+    raise ConfigError(
+      f'true_model({set_name!r}): data.source={config.data.source!r} is no language'
+      ' with known probabilities; use ngram(order) for text.'
+    )
   costs, weights = [], []
   for i in range(min(len(source), _DOCUMENTS)):
     document = source[i]

@@ -94,8 +94,7 @@ class Workers:
     if answer['outcome'] == worker.READY:
       return None
     if answer['outcome'] == worker.INTERRUPTED:
-      self._forget(one)
-      return None
+      return self._buried(one)  # by our signal, or by somebody else's
     self._programs[one.process.pid] = answer.get('programs', 0)
     point, one.point = one.point, None
     del self._busy[point.name]

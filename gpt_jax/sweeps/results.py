@@ -18,7 +18,6 @@ from gpt_jax.core.registry import nearest
 from gpt_jax.sweeps import costs, states
 from gpt_jax.sweeps.points import Point, Study
 from gpt_jax.tracking import metrics_file
-from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -32,7 +31,10 @@ class Result:
 
   point: Point
   diverged: bool = False
-  worst: float = math.inf  # what `value` gives then, costs aside
+  # Then the experiment's `metric` is the worst there is; others are no number, which
+  # fulfils no claim.
+  metric: str = ''
+  worst: float = math.inf
 
   @property
   def seed(self):
@@ -40,20 +42,28 @@ class Result:
 
   @functools.cached_property
   def metrics(self):
-    """The last evaluation, `{set/metric: value}`."""
-    path = Workdir(self.point.workdir).eval
-    saved = files.read_json(path) if path.exists() else {}  # without sets: none
-    return {
-      f'{name}/{key}': value
-      for name, metrics in saved.items()
-      if isinstance(metrics, dict)
-      for key, value in metrics.items()
-    }
+    """The last evaluation of the training, `{set/metric: value}`, NaN included."""
+    # Not eval.json: `gpt-jax eval` writes another evaluation there.
+    sets = tuple(f'{name}/' for name in self.point.config.eval.sets)
+    scored = [
+      (record['step'], {k: v for k, v in record.items() if k.startswith(sets)})
+      for record in self._records
+    ]
+    last = max((step for step, scores in scored if scores), default=None)
+    found = {}
+    for step, scores in scored:
+      if step == last:
+        found |= {k: math.nan if v is None else v for k, v in scores.items()}
+    return found
+
+  @functools.cached_property
+  def _records(self):
+    path = Workdir(self.point.workdir).metrics
+    return metrics_file.read_lines(path) if path.exists() else []
 
   @functools.cached_property
   def _columns(self):
-    path = Workdir(self.point.workdir).metrics
-    return metrics_file.read(path) if path.exists() else {}
+    return metrics_file.by_name(self._records)
 
   @functools.cached_property
   def intervals(self):
@@ -93,7 +103,7 @@ class Result:
     if metric in costs.COSTS:
       return self._costs[metric]
     if self.diverged:
-      return self.worst
+      return self.worst if metric == self.metric else math.nan
     if callable(metric):
       return metric(self)
     if metric in self.metrics:
@@ -335,7 +345,8 @@ def _finished(study):
       if states.is_done(point):
         found[point.name] = Result(point)
       elif _has_diverged(point):
-        found[point.name] = Result(point, diverged=True, worst=worst)
+        metric = study.experiment.metric
+        found[point.name] = Result(point, True, metric, worst)
   return found
 
 

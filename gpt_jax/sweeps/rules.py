@@ -120,6 +120,8 @@ def paired_better(
 
   def check(results):
     one, other = _two(results, row, than, metric, at_best)
+    if len(one) < 2:
+      raise statistics.NotEnoughData(f'{row}: a paired test needs two seeds.')
     is_higher = _is_higher(results, higher)
     p_value = statistics.paired_p(
       [one[seed] for seed in sorted(one)],
@@ -273,8 +275,11 @@ def _bound(make, sign, bound, arguments):
       values = [one.value(_metric(part, metric))]
       if all_steps:
         values += one.curve(_metric(part, metric))[1].tolist()
-      if (worst := max(sign * value for value in values)) > extreme:
+      worst = float(np.max([sign * value for value in values]))  # NaN where one is
+      if not worst <= extreme:
         extreme, where = worst, one.point.name
+      if math.isnan(worst):
+        break
     word = 'highest' if sign > 0 else 'lowest'
     numbers = {word: sign * extreme, 'of': where} if where else {}
     # NaN is not on the right side of anything.

@@ -80,20 +80,16 @@ def read_saved_config(workdir):
 
 
 def _is_finished(config, workdir):
-  steps = total_steps(config)
-  if config.eval.sets:
-    scored = (_read_json(workdir / 'eval.json') or {}).get('step')
-    if scored != steps and not (scored and _was_ended(workdir, scored)):
-      return False
-    steps = scored
-  # A step has its name once it is complete (a rename), and the last one is kept.
-  return os.path.isdir(workdir / 'checkpoints' / str(steps))
-
-
-def _was_ended(workdir, step):
-  """Returns whether a hook has ended the run early, at `step`."""
+  # A step has its name once it is complete (a rename), the last one is kept, and it is
+  # saved after its evaluation.
+  folder = workdir / 'checkpoints'
+  if os.path.isdir(folder / str(total_steps(config))):
+    return True
+  if not os.path.isdir(folder):
+    return False
   events = (_read_json(workdir / 'run.json') or {}).get('events') or [{}]
-  return events[-1].get('kind') == 'stopped' and events[-1].get('step') == step
+  was_ended = events[-1].get('kind') == 'stopped'  # by a hook
+  return was_ended and os.path.isdir(folder / str(events[-1]['step']))
 
 
 def changed_fields(point, saved):

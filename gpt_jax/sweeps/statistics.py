@@ -53,19 +53,20 @@ def compare(one, other):
     raise NotEnoughData('no seed is finished in both.')
   first = np.array([one[seed] for seed in shared], float)
   second = np.array([other[seed] for seed in shared], float)
-  p_value = paired_p(first, second) if len(shared) > 1 else math.nan
-  return Comparison(float(np.mean(first - second)), p_value, len(shared))
+  difference = float(np.mean(first - second))
+  return Comparison(difference, paired_p(first, second), len(shared))
 
 
 def paired_p(first, second, alternative='two-sided', margin=0.0):
   """Returns the p value of a paired t-test of `first` against `second` plus `margin`.
 
-  `alternative`: `two-sided`, `less` or `greater`, as in `scipy.stats.ttest_rel`.
+  `alternative`: `two-sided`, `less` or `greater`, as in `scipy.stats.ttest_rel`. NaN of
+  fewer than two pairs, or of numbers that are not finite.
   """
   from scipy import stats
 
   differences = np.asarray(first, float) - np.asarray(second, float) - margin
-  if not np.all(np.isfinite(differences)):
+  if len(differences) < 2 or not np.all(np.isfinite(differences)):
     return math.nan
   # Without variance, rounding aside, the statistic is 0/0 or infinite.
   scale = max(np.max(np.abs(first)), np.max(np.abs(second)), abs(margin))

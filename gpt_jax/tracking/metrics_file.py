@@ -62,8 +62,13 @@ def read(path):
 
   `tokens` and `time` are names, too. Nulls are left out.
   """
+  return by_name(read_lines(path))
+
+
+def by_name(records):
+  """Returns what `read` does, of the objects of a file."""
   columns = {}
-  for record in read_lines(path):
+  for record in records:
     for name, value in record.items():
       if name != 'step' and value is not None:
         columns.setdefault(name, {})[record['step']] = value

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import algebra
+from gpt_jax.sweeps import algebra, rules
 from gpt_jax.sweeps.results import NotEnoughData, Results, best_of
+from gpt_jax.workdir.paths import Workdir
 from tests.sweeps import fake_study
 
 RATES = algebra.vary('optimizer.learning_rate', 0.001, 0.01, 0.1)
@@ -134,7 +135,27 @@ def test_a_run_that_has_diverged_is_the_worst(tmp_path, higher, worst):
   assert results.where(row='ours').mean(LOSS) == worst
   assert results.where(row='base').mean(LOSS) == 1.0
   assert results.missing == ()
-  assert {one.value(lambda result: 1 / 0) for one in results.where(row='ours')} == {
-    worst
-  }
-  assert next(iter(results.where(row='ours'))).value('parameters') > 0
+  one = next(iter(results.where(row='ours')))
+  assert one.value('parameters') > 0
+  # Whether high or low would be good there is not known: no number, no claim.
+  assert math.isnan(one.value(lambda result: 1 / 0))
+  assert math.isnan(one.value('validation/accuracy'))
+  for rule in (rules.above, rules.below):
+    check = rule(0.5, 'ours', metric='validation/accuracy')
+    assert not check(results).holds
+
+
+def test_an_evaluation_made_later_changes_no_result(tmp_path):
+  study = fake_study.make(tmp_path, lambda p: 1.0)
+  workdir = Workdir(study.points[0].workdir)
+  workdir.eval.write_text('{"step": 3, "validation": {"loss": 0.5}}')
+  results = Results(study)
+  assert results.missing == ()
+  assert {one.value(LOSS) for one in results} == {1.0}
+
+
+def test_a_last_score_that_is_no_number_is_nan(tmp_path):
+  study = fake_study.make(tmp_path, lambda p: 1.0)
+  metrics = Workdir(study.points[0].workdir).metrics
+  metrics.write_text(metrics.read_text() + '{"step": 6, "validation/loss": null}\n')
+  assert math.isnan(next(iter(Results(study))).value(LOSS))

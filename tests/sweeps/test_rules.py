@@ -92,6 +92,22 @@ def test_the_paired_test_is_one_sided_and_that_of_scipy(results, by):
   assert outcome.holds == (expected < 0.05)
 
 
+def test_one_seed_is_no_paired_test(tmp_path):
+  study = fake_study.make(tmp_path, lambda p: 1.0 + (p.row == 'base'), seeds=(0,))
+  with pytest.raises(NotEnoughData, match='two seeds'):
+    rules.paired_better('ours', 'base')(Results(study))
+
+
+def test_no_number_is_on_the_right_side_of_a_bound(tmp_path):
+  study = fake_study.make(tmp_path, lambda p: 1.0)
+  fake_study.diverge(study.points[1])
+  results, metric = Results(study), 'validation/loss_of_others'
+  for result in results:
+    result.metrics.setdefault(metric, 1.0)
+  assert not rules.never_below(0.5, metric=metric)(results).holds
+  assert not rules.never_above(2.0, metric=metric)(results).holds
+
+
 def test_order_along_an_axis_or_rows_has_a_tolerance(results):
   assert not rules.falling(RATE, 'w1')(results).holds
   assert rules.rising(RATE, 'w4')(results).holds

@@ -17,7 +17,7 @@ def point(tmp_path):
   return point
 
 
-def test_a_run_counts_as_done_with_its_last_save_and_scores(point):
+def test_a_run_counts_as_done_with_its_last_save(point):
   assert states.look(point).kind == states.MISSING
   finish(point.config, point.workdir)
   workdir = Workdir(point.workdir)
@@ -25,11 +25,12 @@ def test_a_run_counts_as_done_with_its_last_save_and_scores(point):
   (workdir.checkpoints / '4').rename(workdir.checkpoints / '2')
   assert states.look(point).kind == states.STARTED
   (workdir.checkpoints / '2').rename(workdir.checkpoints / '4')
+  # eval.json is of whoever evaluated last, at any step.
   for text in (json.dumps({'step': 2}), 'damaged', '[]'):
     workdir.eval.write_text(text)
-    assert states.look(point).kind == states.STARTED
+    assert states.look(point).kind == states.DONE
   workdir.eval.unlink()
-  assert not states.is_done(point)
+  assert states.is_done(point)
 
 
 def test_who_is_at_work_is_named(point):

@@ -98,7 +98,7 @@ class Result:
   def value(self, metric) -> Any:
     """Returns the final value of a metric name, or `metric(self)` of a function.
 
-    Names are those of eval.json and metrics.jsonl, and those of `costs.COSTS`.
+    Names are those of metrics.jsonl, and those of `costs.COSTS`.
     """
     if metric in costs.COSTS:
       return self._costs[metric]

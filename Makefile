@@ -55,7 +55,7 @@ faults: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults $(FAULT_FLAGS)
 
 studies: $(VENV)/base.stamp
-	$(BIN)/python -m gpt_jax.sweeps.studies --run $(STUDIES_FLAGS)
+	$(BIN)/python -m gpt_jax.reports.studies --run $(STUDIES_FLAGS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check

@@ -15,7 +15,8 @@ error, or a slope that does not rise with the size. All sizes see equally many p
 
 import numpy as np
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size, rules
+from gpt_jax.analysis import rules
+from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size
 
 GPT3 = 'Brown et al., arXiv:2005.14165, figure 1.2'
 SHOTS = (0, 1, 2, 4, 8)

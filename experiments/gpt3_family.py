@@ -17,11 +17,12 @@ one. The exponent of the loss is not expected to be the paper's.
   gpt-jax plan experiments/gpt3_family.py --topology=v5p:8x8x8
 """
 
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import ngram
 from gpt_jax.config import diff, files
 from gpt_jax.model import flops
 from gpt_jax.program import setup
-from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size, rules
-from gpt_jax.sweeps.references import ngram
+from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size
 
 BROWN = 'Brown et al. 2020, arXiv:2005.14165'
 # As printed: parameters of the name, layers, width; here: layers, width, batch, rate.

@@ -16,8 +16,9 @@ layers and is trained 100,000 steps and more.
   gpt-jax sweep experiments/grokking.py
 """
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, Size, rules
-from gpt_jax.sweeps.rules import FirstStep
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.rules import FirstStep
+from gpt_jax.sweeps import Claim, Experiment, Figure, Size
 
 POWER = 'Power et al., arXiv:2201.02177, figures 1 and 2'
 FITTED, HELD_OUT = 'fitted/accuracy', 'validation/accuracy'

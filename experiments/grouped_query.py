@@ -22,10 +22,11 @@ them that ends higher by more than that.
 
 import jax
 
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import ngram
 from gpt_jax.core import pytree
 from gpt_jax.model.cache import empty_cache
-from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size, rules
-from gpt_jax.sweeps.references import ngram
+from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size
 
 AINSLIE = 'Ainslie et al. 2023, arXiv:2305.13245'
 HEADS = 'model.num_kv_heads'

@@ -19,8 +19,10 @@ context costs than an early one.
 
 import numpy as np
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Size, heat_map, rules
-from gpt_jax.sweeps.references import true_model
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import true_model
+from gpt_jax.plots import heat_map
+from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Size
 
 OLSSON = 'Olsson et al., arXiv:2209.11895, arguments 1 and 4'
 REPEATS = 'repeats/loss'

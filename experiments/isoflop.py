@@ -19,8 +19,10 @@ its table A9 around the optimum that its fit gives, on text of one's own.
 
 import numpy as np
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size, fits, palette
-from gpt_jax.sweeps.results import NotEnoughData
+from gpt_jax.analysis import fits
+from gpt_jax.analysis.results import NotEnoughData
+from gpt_jax.plots import palette
+from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size
 
 HOFFMANN = 'Hoffmann et al. 2022, arXiv:2203.15556, section 3 and table 2'
 QUICK = {3e11: (16, 24, 40, 64), 1e12: (24, 32, 56, 96), 3e12: (32, 48, 80, 128)}

@@ -22,6 +22,7 @@ import math
 
 import numpy as np
 
+from gpt_jax.analysis import fits
 from gpt_jax.sweeps import (
   Claim,
   Experiment,
@@ -29,7 +30,6 @@ from gpt_jax.sweeps import (
   Outcome,
   Size,
   chain,
-  fits,
   product,
   rows,
   seeds,

@@ -19,8 +19,9 @@ loss than the causal one, or one that after adaptation has not reached its loss.
   gpt-jax sweep experiments/objectives.py
 """
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, FromRow, Line, Size, rules
-from gpt_jax.sweeps.references import ngram
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import ngram
+from gpt_jax.sweeps import Claim, Experiment, Figure, FromRow, Line, Size
 
 WANG = 'Wang et al. 2022, arXiv:2204.05832'
 OTHERS = {'prefix': 'prefix_lm', 'masked': 'masked_lm', 'span': 'span_corruption'}

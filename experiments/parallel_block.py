@@ -21,8 +21,9 @@ nowhere: matmuls of this width, on a machine that is shared, are no measure.
   gpt-jax plan experiments/parallel_block.py --topology=v5p:4x4x8
 """
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size, rules
-from gpt_jax.sweeps.references import ngram
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import ngram
+from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size
 
 PALM = 'Chowdhery et al. 2022, arXiv:2204.02311'
 SPEED = 'train/tokens_per_second'

@@ -14,7 +14,8 @@ encoding ahead at 4 times the length.
   gpt-jax sweep experiments/positions.py
 """
 
-from gpt_jax.sweeps import Claim, Experiment, Figure, FromRow, Outcome, Size, rules
+from gpt_jax.analysis import rules
+from gpt_jax.sweeps import Claim, Experiment, Figure, FromRow, Outcome, Size
 
 PRESS = 'Press et al., arXiv:2108.12409, figure 1 and section 4.1'
 TIMES = (1, 2, 4, 8)

@@ -17,6 +17,8 @@ gradients of the top layer that are less than twice as large.
   gpt-jax sweep experiments/pre_post_norm.py
 """
 
+from gpt_jax.analysis import rules
+from gpt_jax.analysis.references import ngram
 from gpt_jax.sweeps import (
   Claim,
   Experiment,
@@ -26,10 +28,8 @@ from gpt_jax.sweeps import (
   chain,
   product,
   rows,
-  rules,
   vary,
 )
-from gpt_jax.sweeps.references import ngram
 
 XIONG = 'Xiong et al. 2020, arXiv:2002.04745'
 WARMUP = 'schedule.warmup_steps'

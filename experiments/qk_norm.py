@@ -20,6 +20,8 @@ for the larger model; or logits that are not larger without, at rates from 0.03 
 
 import math
 
+from gpt_jax.analysis import fits
+from gpt_jax.analysis.results import NotEnoughData
 from gpt_jax.sweeps import (
   Claim,
   Experiment,
@@ -28,13 +30,11 @@ from gpt_jax.sweeps import (
   Outcome,
   Size,
   chain,
-  fits,
   product,
   rows,
   vary,
   zipped,
 )
-from gpt_jax.sweeps.results import NotEnoughData
 
 WORTSMAN = 'Wortsman et al. 2023, arXiv:2309.14322'
 RATE, WIDTH = 'optimizer.learning_rate', 'model.d_model'

@@ -17,8 +17,8 @@ Without it the sweep ends with an error that says so.
   TFDS_DATA_DIR=... gpt-jax sweep experiments/shakespeare_char.py
 """
 
+from gpt_jax.analysis.references import ngram
 from gpt_jax.sweeps import Claim, Experiment, Figure, Line, Outcome, Size
-from gpt_jax.sweeps.references import ngram
 
 NANOGPT = 'nanoGPT, README and config/train_shakespeare_char.py'
 LOSS = 'nanogpt_validation/loss'

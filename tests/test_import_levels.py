@@ -18,12 +18,15 @@ LEVELS = {
   'planning': 7,
   'benchmarks train serving': 8,
   'api sweeps': 9,
-  'commands cli __main__ __init__': 10,
+  'analysis execution': 10,
+  'plots': 11,
+  'reports search': 12,
+  'commands cli __main__ __init__': 13,
 }
 """Names under gpt_jax/. A module imports from below and from its own package."""
 
 LEVEL_OF = {name: level for names, level in LEVELS.items() for name in names.split()}
-COMMAND_LINE = 10
+COMMAND_LINE = 13
 """The level whose modules also import each other."""
 MAX_LOOSE_MODULES = 6
 

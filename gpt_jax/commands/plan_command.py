@@ -117,7 +117,8 @@ def _price(args, overrides):
   from gpt_jax.planning import topologies
 
   topologies.set_environment(args.topology or '')
-  from gpt_jax.sweeps import points, price_tables, pricing
+  from gpt_jax.execution import price_tables, pricing
+  from gpt_jax.sweeps import points
   from gpt_jax.tracking import console
 
   size = args.size or 'paper'

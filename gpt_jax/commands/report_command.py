@@ -29,7 +29,9 @@ def add_arguments(parser):
 
 def run(args, overrides):
   flags.refuse_overrides(overrides)
-  from gpt_jax.sweeps import points, report, report_files, verdict_log
+  from gpt_jax.analysis import verdict_log
+  from gpt_jax.reports import report, report_files
+  from gpt_jax.sweeps import points
 
   study = points.open_study(args.file, args.size, args.workdir)
   made = report.make_report(study)

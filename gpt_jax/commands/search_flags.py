@@ -51,7 +51,7 @@ def is_wanted(args):
 def run(args):
   """Returns the exit code, after the search that `args` ask for."""
   _check(args)
-  from gpt_jax.sweeps import search, search_display, search_files
+  from gpt_jax.search import search, search_display, search_files
   from gpt_jax.tracking import console
 
   found = search.open_search(

@@ -19,7 +19,8 @@ def add_arguments(parser):
 
 def run(args, overrides):
   flags.refuse_overrides(overrides)
-  from gpt_jax.sweeps import overview, points
+  from gpt_jax.execution import overview
+  from gpt_jax.sweeps import points
 
   study = points.open_study(args.file, args.size, args.workdir)
   overview.show(overview.look(study), args.json, args.all)

@@ -89,17 +89,10 @@ def _sweep(args):
   if search_flags.is_wanted(args):
     _keep_programs()
     return search_flags.run(args)
+  from gpt_jax.analysis import rehearsal
   from gpt_jax.core.errors import Interrupted
-  from gpt_jax.sweeps import (
-    live,
-    loading,
-    overview,
-    points,
-    preflight,
-    rehearsal,
-    runner,
-    vectorized_fields,
-  )
+  from gpt_jax.execution import live, overview, preflight, runner, vectorized_fields
+  from gpt_jax.sweeps import loading, points
 
   if args.vectorize:
     _require_alone(args)
@@ -130,7 +123,7 @@ def _sweep(args):
 
 
 def _show_end(study, chosen, progress, as_json):
-  from gpt_jax.sweeps import overview
+  from gpt_jax.execution import overview
 
   new = len(progress.done) - progress.num_done_before
   print(f'{new} points have run here; {progress.num_done_before} were done before')
@@ -155,8 +148,8 @@ def _use_cores_as_devices():
 
 
 def _executor(args, study):
-  from gpt_jax.sweeps import jobs as worker_jobs
-  from gpt_jax.sweeps import runner, vectorized
+  from gpt_jax.execution import jobs as worker_jobs
+  from gpt_jax.execution import runner, vectorized
 
   jobs = args.jobs
   if jobs == 1:
@@ -186,7 +179,7 @@ def work(cores):
   """Serves as a worker process of a sweep with --jobs."""
   host.tune_malloc()
   _keep_programs()
-  from gpt_jax.sweeps import worker
+  from gpt_jax.execution import worker
 
   worker.main(cores)
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.sweeps import points, verdict_log
+from gpt_jax.analysis import verdict_log
+from gpt_jax.sweeps import points
 from tests.sweeps import fake_study
 from tests.tiny_runs import ROOT
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.sweeps import search_run
-from tests.sweeps.search_experiment import bowl, write
+from gpt_jax.search import search_run
+from tests.search.search_experiment import bowl, write
 
 
 def sweep(tmp_path, *flags):

@@ -4,9 +4,9 @@ import pytest
 
 from gpt_jax import cli
 from gpt_jax.core.errors import DivergedError
-from gpt_jax.sweeps import attempt
+from gpt_jax.execution import attempt
 from tests.sweeps import studies
-from tests.sweeps.test_runner import finish
+from tests.execution.test_runner import finish
 
 ROWS = dict(rows="{'a': {}, 'b': {'model.num_layers': 2}}")
 

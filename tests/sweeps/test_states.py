@@ -8,7 +8,7 @@ from gpt_jax.sweeps import states
 from gpt_jax.workdir import lock
 from gpt_jax.workdir.paths import Workdir
 from tests.sweeps import studies
-from tests.sweeps.test_runner import finish
+from tests.execution.test_runner import finish
 
 
 @pytest.fixture

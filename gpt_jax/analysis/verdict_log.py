@@ -1,0 +1,158 @@
+"""verdicts.jsonl in a study's folder: every verdict that a report has given, for good.
+
+One JSON object a line, only ever appended: date, commit, claim, version, digest and
+text of the rule, verdict, numbers, points with digests of their configs. A verdict is
+written when it differs from the last one of its claim. Readers skip a line that a kill
+has left unfinished; the next writer ends it.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+
+from gpt_jax.analysis.verdicts import NOT_ENOUGH_DATA
+from gpt_jax.core.errors import StorageError
+from gpt_jax.sweeps import loading
+from gpt_jax.sweeps.mistakes import Mistake
+from gpt_jax.workdir import provenance
+
+FILE = 'verdicts.jsonl'
+COMPARED = ('version', 'digest', 'verdict', 'numbers', 'points')
+
+
+def read(folder):
+  """Returns the log's entries in order; none without a log."""
+  path = pathlib.Path(folder) / FILE
+  try:
+    return _entries(path.read_bytes()) if path.exists() else []
+  except OSError as error:
+    raise StorageError(f'cannot read {path} ({error.strerror or error}).') from error
+
+
+def require_same_rules(study, verdicts, logged):
+  """Raises ConfigError where a rule has changed since a verdict of its version."""
+  problems = []
+  for verdict in verdicts:
+    claim = verdict.claim
+    given = [
+      entry
+      for entry in logged
+      if entry['claim'] == claim.name and entry['verdict'] != NOT_ENOUGH_DATA
+    ]
+    newest = max((entry['version'] for entry in given), default=0)
+    same = [entry for entry in given if entry['version'] == claim.version]
+    if claim.version < newest:
+      text = (
+        f'claim {claim.name!r}: version={claim.version}, but {study.folder / FILE} has'
+        f' a verdict of version {newest}; expected at least that'
+      )
+      problems.append(Mistake(text, (claim.name,)))
+    elif other := [entry for entry in same if entry['digest'] != verdict.digest]:
+      text = (
+        f'claim {claim.name!r}: its rule has changed since {other[-1]["date"]}, when'
+        f' version {claim.version} was {other[-1]["verdict"]!r}; set version='
+        f'{newest + 1} (the old verdict stays in {study.folder / FILE}), or restore the'
+        ' rule'
+      )
+      problems.append(Mistake(text, (claim.name,)))
+  loading.Source(study.path).require_none(problems)
+
+
+def record(study, verdicts, now=None):
+  """Appends the verdicts that differ from the last ones; returns their entries.
+
+  Two reports at once write one after the other. Raises StorageError where the log
+  cannot be written.
+  """
+  now = now or datetime.datetime.now(datetime.UTC)
+  git = provenance.git_state(pathlib.Path(__file__).parent) or {}
+  entries = [_make(study, verdict, now, git) for verdict in verdicts]
+  path = study.folder / FILE
+  # Who reads another's runs needs no right to write there, as long as all is known.
+  if not _news(entries, read(study.folder)):
+    return []
+  try:
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a+b', buffering=0) as file:
+      fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
+      file.seek(0)
+      content = file.readall()
+      fresh = _news(entries, _entries(content))
+      if fresh:
+        start = '\n' * (content != b'' and not content.endswith(b'\n'))
+        lines = start + ''.join(json.dumps(entry) + '\n' for entry in fresh)
+        file.write(lines.encode())
+        with contextlib.suppress(OSError):  # some network file systems cannot
+          os.fsync(file.fileno())
+  except OSError as error:
+    raise StorageError(
+      f'cannot write {path} ({error.strerror or error}); make it writable, free some'
+      ' space, or give another folder by --workdir.'
+    ) from error
+  return fresh
+
+
+def earlier(verdicts, logged):
+  """Returns the last entry of each older version, and of claims that are gone."""
+  now = {verdict.name: verdict.claim.version for verdict in verdicts}
+  last = {
+    (entry['claim'], entry['version']): entry
+    for entry in logged
+    if entry['verdict'] != NOT_ENOUGH_DATA
+  }
+  return tuple(e for (name, version), e in last.items() if now.get(name) != version)
+
+
+def _news(entries, logged):
+  """Returns those of `entries` that differ from the last one of their claim."""
+  last = {entry['claim']: entry for entry in logged}
+  return [entry for entry in entries if _is_news(entry, last.get(entry['claim']))]
+
+
+def _is_news(entry, last):
+  if last is None:
+    return entry['verdict'] != NOT_ENOUGH_DATA or bool(entry['points'])
+  return any(entry[key] != last.get(key) for key in COMPARED)
+
+
+def _make(study, verdict, now, git):
+  used = {point.name: point for point in study.points if point.name in verdict.points}
+  return {
+    'date': now.isoformat(timespec='seconds'),
+    'commit': git.get('commit'),
+    'dirty': git.get('dirty'),
+    'claim': verdict.name,
+    'kind': verdict.claim.kind,
+    'version': verdict.claim.version,
+    'verdict': verdict.verdict,
+    'numbers': dict(verdict.numbers),
+    'note': verdict.note,
+    'statistics': verdict.statistics,
+    'digest': verdict.digest,
+    'rule': verdict.rule,
+    'points': {
+      name: _digest(point.workdir / 'config.json') for name, point in used.items()
+    },
+  }
+
+
+def _digest(path):
+  return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
+
+
+def _entries(content):
+  return [entry for entry in map(_entry, content.split(b'\n')) if entry]
+
+
+def _entry(line):
+  """Returns the entry of a line; None for one that is not whole."""
+  try:
+    entry = json.loads(line)
+  except ValueError:
+    return None
+  keys = {'claim', 'date', 'digest', 'verdict', 'version'}
+  return entry if isinstance(entry, dict) and keys <= entry.keys() else None

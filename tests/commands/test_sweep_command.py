@@ -5,8 +5,8 @@ import pytest
 from gpt_jax import cli
 from gpt_jax.core.errors import DivergedError
 from gpt_jax.execution import attempt
-from tests.sweeps import studies
 from tests.execution.test_runner import finish
+from tests.sweeps import studies
 
 ROWS = dict(rows="{'a': {}, 'b': {'model.num_layers': 2}}")
 

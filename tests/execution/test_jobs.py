@@ -10,8 +10,8 @@ import pytest
 
 from gpt_jax.execution import jobs, runner
 from gpt_jax.sweeps import states
-from tests.sweeps import studies
 from tests.execution.test_runner import Silent
+from tests.sweeps import studies
 
 WORKER = """if True:
   import json, os, signal, sys, time

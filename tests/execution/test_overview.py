@@ -4,8 +4,8 @@ import json
 
 from gpt_jax.execution import overview
 from gpt_jax.sweeps import states
-from tests.sweeps import studies
 from tests.execution.test_runner import finish
+from tests.sweeps import studies
 
 ROWS = (
   "{'a': {}, 'b': {'model.d_ff': 8}, 'c': {'model.d_ff': 16}, 'd': {'model.d_ff': 8}}"

@@ -5,8 +5,8 @@ import pytest
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
 from gpt_jax.execution import preflight
 from gpt_jax.sweeps import points, states
-from tests.sweeps import studies
 from tests.execution.test_runner import finish
+from tests.sweeps import studies
 
 ROWS = dict(rows="{'a': {}, 'b': {'init_from': FromRow('a')}}")
 

@@ -6,8 +6,8 @@ from gpt_jax.execution import runner, vectorized
 from gpt_jax.sweeps import states
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
-from tests.sweeps import studies
 from tests.execution.test_runner import Silent
+from tests.sweeps import studies
 
 SWEEP = "vary('optimizer.learning_rate', 0.01, 0.02)"
 FIELDS = ('seed', 'optimizer.learning_rate')

@@ -7,8 +7,8 @@ import pytest
 from gpt_jax.sweeps import states
 from gpt_jax.workdir import lock
 from gpt_jax.workdir.paths import Workdir
-from tests.sweeps import studies
 from tests.execution.test_runner import finish
+from tests.sweeps import studies
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ class Figure:
   select: Callable[[Any], Any] | None = None
   # (matplotlib axes, results.Results) -> None, instead of the curves above.
   draw: Callable | None = None
+  sizes: tuple[str, ...] = ()  # those that have it; (): all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +121,9 @@ class Size:
   sweep: tuple[Mapping[str, Any], ...] = ({},)  # of algebra.py
   only_rows: tuple[str, ...] = ()  # (): all
   base: str = ''  # instead of the experiment's
+  columns: Mapping[str, str | Callable] = dataclasses.field(
+    default_factory=dict
+  )  # beside the experiment's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,3 +148,12 @@ class Experiment:
   # table has each row there.
   at_best: tuple[str, ...] = ()
   search: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+
+  def at(self, size):
+    """Returns the Experiment with the claims, figures and columns of a size alone."""
+    return dataclasses.replace(
+      self,
+      claims=tuple(one for one in self.claims if not one.sizes or size in one.sizes),
+      figures=tuple(one for one in self.figures if not one.sizes or size in one.sizes),
+      columns={**self.columns, **self.sizes[size].columns},
+    )

@@ -33,7 +33,7 @@ class Study:
   """An experiment at one size, with the folder of its runs."""
 
   path: pathlib.Path  # of the experiment file
-  experiment: Experiment
+  experiment: Experiment  # with the claims, figures and columns of the size
   size: str
   folder: pathlib.Path  # points are folders in it
   points: tuple[Point, ...]  # those that others need come before them
@@ -61,7 +61,8 @@ def open_study(path, size='quick', workdir=None):
   source.require_none(found.mistakes)
   notes = tuple(said.getvalue().splitlines())
   points, duplicates = points_of(found, folder)
-  return Study(source.path, experiment, size, folder, points, duplicates, notes)
+  chosen = experiment.at(size)
+  return Study(source.path, chosen, size, folder, points, duplicates, notes)
 
 
 def points_of(found, folder):

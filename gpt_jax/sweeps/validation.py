@@ -124,10 +124,7 @@ def _claims(experiment):
       yield _mistake(
         f'{place}version={claim.version!r}: expected 1, 2, ...', claim.name
       )
-    for size in claim.sizes:
-      if size not in experiment.sizes:
-        known = ', '.join(experiment.sizes)
-        yield _mistake(f'{place}no size {size!r}; sizes: {known}', claim.name, size)
+    yield from _known_sizes(experiment, claim, place)
 
 
 def _figures(experiment):
@@ -145,6 +142,7 @@ def _figures(experiment):
       value = getattr(figure, role)
       if value is not None and not callable(value):
         yield _mistake(f'{place}{role}={value!r}: expected a function', figure.name)
+    yield from _known_sizes(experiment, figure, place)
     for line in figure.lines:
       if not isinstance(line, Line):
         text = f'expected Lines, not {type(line).__name__}'
@@ -152,6 +150,13 @@ def _figures(experiment):
       elif not callable(line.value) and not isinstance(line.value, (int, float)):
         text = f'expected a number or a function, not {line.value!r}'
         yield _mistake(f'{place}line {line.label!r}: {text}', line.label)
+
+
+def _known_sizes(experiment, one, place):
+  for size in one.sizes:
+    if size not in experiment.sizes:
+      known = ', '.join(experiment.sizes)
+      yield _mistake(f'{place}no size {size!r}; sizes: {known}', one.name, size)
 
 
 def _is_config_field(dotted):
@@ -170,10 +175,15 @@ def _is_config_field(dotted):
 def _others(experiment):
   if experiment.compare_to:
     yield from _row(experiment, experiment.compare_to, 'compare_to: ')
-  for heading, column in experiment.columns.items():
-    if not isinstance(column, str) and not callable(column):
-      text = f'expected a metric or a function, not {column!r}'
-      yield _mistake(f'columns[{heading!r}]: {text}', heading)
+  tables = {'': experiment.columns}
+  tables |= {
+    f'sizes[{name!r}]: ': one.columns for name, one in experiment.sizes.items()
+  }
+  for place, columns in tables.items():
+    for heading, column in columns.items():
+      if not isinstance(column, str) and not callable(column):
+        text = f'expected a metric or a function, not {column!r}'
+        yield _mistake(f'{place}columns[{heading!r}]: {text}', heading)
   for field, one in experiment.search.items():
     place = f'search[{field!r}]: '
     if not one.choices and not one.low < one.high:

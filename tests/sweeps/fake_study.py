@@ -47,7 +47,7 @@ def make(folder, loss=None, text=DOCSTRING, **fields):
   found = expansion.expand(made, 'quick', place)
   assert not found.mistakes, found.mistakes
   run, duplicates = points.points_of(found, place)
-  study = Study(path, made, 'quick', place, run, duplicates)
+  study = Study(path, made.at('quick'), 'quick', place, run, duplicates)
   for point in study.points:
     if loss is not None and (value := loss(point)) is not None:
       finish(point, {'validation': {'loss': value}})

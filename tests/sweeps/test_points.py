@@ -39,3 +39,25 @@ def test_a_sweep_writes_no_samples_and_figures_unless_it_says_so(tmp_path):
   (point,) = points.open_study(path).points
   logging = point.config.logging
   assert logging.tensorboard and not logging.figures and not logging.sample_prompts
+
+
+def test_a_claim_a_figure_and_a_column_may_be_of_one_size(tmp_path):
+  path = studies.write(
+    tmp_path,
+    more="""
+    columns={'loss': 'validation/loss'},
+    claims=(
+      Claim('all', 'a', 's', 'exact', 'C', 'mean', len),
+      Claim('large', 'b', 's', 'exact', 'C', 'mean', len, sizes=('paper',)),
+    ),
+    figures=(Figure('small', 'c', sizes=('quick',)), Figure('all', 'd')),""",
+  )
+  paper = "'paper': Size('a pod', minutes=1, columns={'icl': 'validation/icl_score'}),"
+  path.write_text(path.read_text().replace('sizes={', f'sizes={{{paper}'))
+
+  def names_at(size):
+    told = points.open_study(path, size).experiment
+    return [one.name for one in (*told.claims, *told.figures)], list(told.columns)
+
+  assert names_at('quick') == (['all', 'small', 'all'], ['loss'])
+  assert names_at('paper') == (['all', 'large', 'all'], ['loss', 'icl'])

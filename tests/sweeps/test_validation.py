@@ -31,6 +31,7 @@ def claim(kind='floor', evidence='C', rule='len', more=''):
     ("figures=(Figure('f', 'x', by='model.d_mode'),)", "by='model.d_mode': no such"),
     ("figures=(Figure('f', 'x', select=3),)", 'select=3: expected a function'),
     ("figures=(Figure('f', 'x', lines=(1.88,)),)", 'lines: expected Lines, not float'),
+    ("figures=(Figure('f', 'x', sizes=('papr',)),)", "no size 'papr'"),
     ("compare_to='aa'", "no row 'aa'; did you mean 'a'"),
     ("columns={'x': 3}", 'a metric or a function'),
     ("search={'seed': Range(2, 1)}", 'low < high'),

@@ -6,7 +6,8 @@
 `which`, `row` and `other` choose results: the name of a row, a dict of fields
 (`{'row': 'base', 'model.num_layers': 2}`), or a function from Results to Results; None
 is all of them. `metric` is a name or a function of a result, None that of the
-experiment. `at_best` names an axis: each row is taken at its own best value there.
+experiment. `at_best` names an axis: each row is taken at its own best value there, by
+`metric`; `higher`: whether more of it is better, None as the experiment says.
 A seed that is missing is never left out: there is not enough data then.
 """
 
@@ -61,28 +62,32 @@ class FirstStep:
     return f'first {self.x} with {self.metric} {side} {level:g}'
 
 
-def below(level, which=None, *, metric=None, tolerance=0.0, at_best=None):
+def below(level, which=None, *, metric=None, tolerance=0.0, higher=None, at_best=None):
   """Returns the Rule that each mean over seeds is at most `level + tolerance`."""
-  return between(
-    -math.inf, level, which, metric=metric, tolerance=tolerance, at_best=at_best
+  options: Any = dict(
+    metric=metric, tolerance=tolerance, higher=higher, at_best=at_best
   )
+  return between(-math.inf, level, which, **options)
 
 
-def above(level, which=None, *, metric=None, tolerance=0.0, at_best=None):
+def above(level, which=None, *, metric=None, tolerance=0.0, higher=None, at_best=None):
   """Returns the Rule that each mean over seeds is at least `level - tolerance`."""
-  return between(
-    level, math.inf, which, metric=metric, tolerance=tolerance, at_best=at_best
+  options: Any = dict(
+    metric=metric, tolerance=tolerance, higher=higher, at_best=at_best
   )
+  return between(level, math.inf, which, **options)
 
 
-def between(low, high, which=None, *, metric=None, tolerance=0.0, at_best=None):
+def between(
+  low, high, which=None, *, metric=None, tolerance=0.0, higher=None, at_best=None
+):
   """Returns the Rule that means over seeds lie in [low - tolerance, high + tolerance].
 
   Where `which` leaves several rows or axis values, each of them has to.
   """
 
   def check(results):
-    part = _part(results, which, metric, at_best)
+    part = _part(results, which, metric, at_best, higher)
     means = {one.describe(): one.mean(_metric(one, metric)) for one in part.groups()}
     holds = all(low - tolerance <= m <= high + tolerance for m in means.values())
     return Outcome(bool(means) and holds, means)
@@ -95,13 +100,10 @@ def between(low, high, which=None, *, metric=None, tolerance=0.0, at_best=None):
 
 
 def better(row, than, *, by=0.0, metric=None, higher=None, at_best=None):
-  """Returns the Rule that `row` beats `than` by `by` at least, in the mean over seeds.
-
-  `higher`: whether more is better; None: as the experiment says.
-  """
+  """Returns the Rule that `row` is at least `by` better in the mean over seeds."""
 
   def check(results):
-    one, other = _two(results, row, than, metric, at_best)
+    one, other = _two(results, row, than, metric, at_best, higher)
     gain = _gain(results, one, other, higher)
     numbers = _means(row, one, than, other) | {'better by': gain}
     return Outcome(gain >= by, numbers)
@@ -119,7 +121,7 @@ def paired_better(
   """
 
   def check(results):
-    one, other = _two(results, row, than, metric, at_best)
+    one, other = _two(results, row, than, metric, at_best, higher)
     if len(one) < 2:
       raise statistics.NotEnoughData(f'{row}: a paired test needs two seeds.')
     is_higher = _is_higher(results, higher)
@@ -138,7 +140,9 @@ def paired_better(
   return _rule(paired_better, locals(), words, check)
 
 
-def falling(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
+def falling(
+  along, which=None, *, tolerance=0.0, metric=None, higher=None, at_best=None
+):
   """Returns the Rule that means over seeds fall along an axis, from each to the next.
 
   `along`: a config field, or the names of rows in order. A step may go up by at most
@@ -147,19 +151,21 @@ def falling(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
   return _monotone(falling, -1, **locals())
 
 
-def rising(along, which=None, *, tolerance=0.0, metric=None, at_best=None):
+def rising(along, which=None, *, tolerance=0.0, metric=None, higher=None, at_best=None):
   """Returns the Rule that means over seeds rise along an axis; see `falling`."""
   return _monotone(rising, 1, **locals())
 
 
-def equal(row, other, *, within, metric=None, each_seed=False, at_best=None):
+def equal(
+  row, other, *, within, metric=None, each_seed=False, higher=None, at_best=None
+):
   """Returns the Rule that two rows differ by at most `within`.
 
   In their means over seeds, or with `each_seed` for every seed.
   """
 
   def check(results):
-    one, two = _two(results, row, other, metric, at_best)
+    one, two = _two(results, row, other, metric, at_best, higher)
     gaps = [abs(one[seed] - two[seed]) for seed in one]
     gap = max(gaps) if each_seed else abs(_mean(one) - _mean(two))
     return Outcome(gap <= within, _means(row, one, other, two) | {'difference': gap})
@@ -169,11 +175,20 @@ def equal(row, other, *, within, metric=None, each_seed=False, at_best=None):
   return _rule(equal, locals(), words, check)
 
 
-def ratio(row, other, *, at_least=0.0, at_most=math.inf, metric=None, at_best=None):
+def ratio(
+  row,
+  other,
+  *,
+  at_least=0.0,
+  at_most=math.inf,
+  metric=None,
+  higher=None,
+  at_best=None,
+):
   """Returns the Rule that the mean of `row` over that of `other` lies within limits."""
 
   def check(results):
-    one, two = _two(results, row, other, metric, at_best)
+    one, two = _two(results, row, other, metric, at_best, higher)
     with np.errstate(divide='ignore', invalid='ignore'):
       quotient = float(np.divide(_mean(one), _mean(two)))
     numbers = _means(row, one, other, two) | {'ratio': quotient}
@@ -198,7 +213,7 @@ def never_above(ceiling, which=None, *, metric=None, tolerance=0.0, all_steps=Fa
   return _bound(never_above, 1, ceiling, locals())
 
 
-def optimum_stays(field, across='row', *, factor, which=None, metric=None):
+def optimum_stays(field, across='row', *, factor, which=None, metric=None, higher=None):
   """Returns the Rule that the best value of an axis moves by at most `factor`.
 
   `across`: `row`, or another axis; for each of its values the best value of `field` is
@@ -207,7 +222,7 @@ def optimum_stays(field, across='row', *, factor, which=None, metric=None):
   return _optimum(optimum_stays, **locals())
 
 
-def optimum_moves(field, across='row', *, factor, which=None, metric=None):
+def optimum_moves(field, across='row', *, factor, which=None, metric=None, higher=None):
   """Returns the Rule that the best value of an axis moves by at least `factor`."""
   return _optimum(optimum_moves, **locals())
 
@@ -242,9 +257,9 @@ def _rule(make, arguments, words, check):
   return Rule(make.__name__, given, words, check)
 
 
-def _monotone(make, sign, *, along, which, tolerance, metric, at_best):
+def _monotone(make, sign, *, along, which, tolerance, metric, higher, at_best):
   def check(results):
-    part = _part(results, which, metric, at_best)
+    part = _part(results, which, metric, at_best, higher)
     is_field = isinstance(along, str)
     field, values = (along, part.axis(along)) if is_field else ('row', list(along))
     if is_field and all(isinstance(value, int | float) for value in values):
@@ -292,7 +307,7 @@ def _bound(make, sign, bound, arguments):
   return _rule(make, arguments, words, check)
 
 
-def _optimum(make, *, field, across, factor, which, metric):
+def _optimum(make, *, field, across, factor, which, metric, higher):
   stays = make is optimum_stays
 
   def check(results):
@@ -303,7 +318,7 @@ def _optimum(make, *, field, across, factor, which, metric):
       means = {
         x: _where(own, {field: x}).mean(_metric(part, metric)) for x in own.axis(field)
       }
-      best[value] = best_of(means, _is_higher(results, None))
+      best[value] = best_of(means, _is_higher(results, higher))
     spread = max(best.values()) / min(best.values())
     numbers = {f'best at {value}': x for value, x in best.items()} | {'factor': spread}
     # A power of two on the grid must not fail by its rounding.
@@ -315,24 +330,24 @@ def _optimum(make, *, field, across, factor, which, metric):
   return _rule(make, locals(), words, check)
 
 
-def _part(results: Any, which: Any, metric=None, at_best=None):
+def _part(results: Any, which: Any, metric=None, at_best=None, higher=None):
   if isinstance(which, Mapping):
     part = _where(results, which)
   elif which is None or isinstance(which, str):
     part = results.where(row=which)
   else:
     part = which(results)
-  return part.best_over(at_best, metric) if at_best else part
+  return part.best_over(at_best, metric, higher) if at_best else part
 
 
 def _where(results, fields):
   return results.where(**dict(fields))
 
 
-def _two(results, row, other, metric, at_best):
+def _two(results, row, other, metric, at_best, higher):
   """Returns the `{seed: value}` of two parts, over the same seeds."""
   one, two = (
-    _part(results, which, metric, at_best).by_seed(_metric(results, metric))
+    _part(results, which, metric, at_best, higher).by_seed(_metric(results, metric))
     for which in (row, other)
   )
   shared = one.keys() & two.keys()

@@ -7,7 +7,6 @@ from typing import Any
 
 from gpt_jax.analysis import rule_text
 from gpt_jax.analysis.results import NotEnoughData
-from gpt_jax.analysis.rules import Rule
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.sweeps import loading
 from gpt_jax.sweeps.experiment import Claim, Outcome
@@ -89,8 +88,8 @@ def _judge(claim, study, results):
 
 def _text(claim, experiment):
   text = rule_text.text_of(claim.rule)
-  if isinstance(claim.rule, Rule):  # by default it is about these
-    text += f'\nmetric = {experiment.metric}, higher = {experiment.higher_is_better}'
+  # What best_over, and a rule without `metric`, are about.
+  text += f'\nmetric = {experiment.metric}, higher = {experiment.higher_is_better}'
   return f'report_only\n{text}' if claim.kind == 'report_only' else text
 
 

@@ -84,6 +84,34 @@ def test_better_is_a_margin_between_means(results):
   assert outcome.numbers['better by'] == pytest.approx(best)
 
 
+def accuracy(result):
+  return 10.0 - result.value(LOSS)  # highest at the rate with the lowest loss
+
+
+HIGHEST = dict(metric=accuracy, higher=True)
+
+
+@pytest.mark.parametrize(
+  'make, expected',
+  [
+    (lambda best: rules.above(best, 'w1', at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.below(best - 0.01, 'w1', at_best=RATE, **HIGHEST), False),
+    (lambda best: rules.better('w2', 'w1', at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.rising(('w1', 'w4', 'w2'), at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.falling(('w2', 'w4', 'w1'), at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.equal('w1', 'w1', within=0, at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.ratio('w2', 'w1', at_least=1, at_best=RATE, **HIGHEST), True),
+    (lambda best: rules.optimum_stays(RATE, factor=4, **HIGHEST), True),
+    (lambda best: rules.optimum_moves(RATE, factor=5, **HIGHEST), False),
+  ],
+)
+def test_the_best_value_is_the_highest_where_asked(results, make, expected):
+  best = 10.0 - losses(results, 'w1', 0.004).mean()
+  outcome = make(best - 1e-9)(results)
+  assert outcome.holds == expected
+  assert outcome.numbers
+
+
 @pytest.mark.parametrize('by', [0.0, 0.05, 0.2])
 def test_the_paired_test_is_one_sided_and_that_of_scipy(results, by):
   one, other = losses(results, 'w2', 0.004), losses(results, 'w1', 0.016)

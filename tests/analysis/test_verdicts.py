@@ -98,3 +98,19 @@ def test_numbers_are_json_values(tmp_path):
   numbers = {'a': math.inf, 'b': (1, 2.0), 3: {'c': None}}
   (verdict,) = judge(tmp_path, lambda results: Outcome(True, numbers))
   assert verdict.numbers == {'a': 'inf', 'b': [1, 2.0], '3': {'c': None}}
+
+
+@pytest.mark.parametrize(
+  'fields', [{'metric': 'validation/perplexity'}, {'higher_is_better': True}]
+)
+def test_metric_and_direction_are_part_of_every_rule(tmp_path, fields):
+  # What `best_over` of a function chooses depends on them.
+  claim = Claim('one', 'Text.', 'nowhere', 'ordering', 'C', 'mean', rule=below(1.5))
+  digests = []
+  for i, changed in enumerate(({}, fields)):
+    study = fake_study.make(
+      tmp_path / str(i), lambda p: 1.0, claims=(claim,), **changed
+    )
+    (verdict,) = verdicts.judge(study, Results(study))
+    digests.append(verdict.digest)
+  assert digests[0] != digests[1]

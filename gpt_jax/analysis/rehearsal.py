@@ -28,7 +28,8 @@ def mistakes_of(source, study):
   """Returns the Mistakes of claims, columns and lines of a Study; empty: none."""
   experiment, found = study.experiment, []
   for claim in experiment.claims:
-    found.append(_rehearse(source, study, f'claim {claim.name!r}', claim.rule, claim))
+    if callable(claim.rule):
+      found.append(_rehearse(source, study, f'claim {claim.name!r}', claim.rule, claim))
   for heading, column in experiment.columns.items():
     found.append(_rehearse(source, study, f'column {heading!r}', _each(column), None))
   for figure in experiment.figures:

@@ -66,12 +66,18 @@ def enable_compilation_cache(min_seconds=1.0):
     jax.config.update('jax_persistent_cache_min_compile_time_secs', min_seconds)
 
 
-def refuse_overrides(overrides):
-  """Raises ConfigError for `--config.` flags of a command that takes none."""
-  if overrides:
+def refuse_overrides(overrides, file=None):
+  """Raises ConfigError for `--config.` flags of a command that takes none.
+
+  `file`: an experiment file, which has its own place for them.
+  """
+  for field, value in overrides.items():
+    text = f'--config.{field}: this command uses the config of'
+    if file is None:
+      raise ConfigError(f'{text} the run as it is; see its --help for flags.')
     raise ConfigError(
-      f'--config.{next(iter(overrides))}: this command uses the config of the run as it'
-      ' is; see its --help for flags.'
+      f'{text} {file} as it is; put {field!r}: {value} into overrides={{...}} there, of'
+      ' the experiment or of a size.'
     )
 
 

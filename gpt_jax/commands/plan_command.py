@@ -113,7 +113,7 @@ def _price(args, overrides):
     raise ConfigError(
       f'{args.file}: a config, no experiment file; did you mean --config={args.file}?'
     )
-  flags.refuse_overrides(overrides)
+  flags.refuse_overrides(overrides, args.file)
   from gpt_jax.planning import topologies
 
   topologies.set_environment(args.topology or '')

@@ -28,7 +28,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  flags.refuse_overrides(overrides)
+  flags.refuse_overrides(overrides, args.file)
   from gpt_jax.analysis import verdict_log
   from gpt_jax.reports import report, report_files
   from gpt_jax.sweeps import points

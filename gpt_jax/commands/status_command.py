@@ -18,7 +18,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  flags.refuse_overrides(overrides)
+  flags.refuse_overrides(overrides, args.file)
   from gpt_jax.execution import overview
   from gpt_jax.sweeps import points
 

@@ -80,7 +80,7 @@ def _positive(text):
 
 def run(args, overrides):
   host.tune_malloc()
-  flags.refuse_overrides(overrides)
+  flags.refuse_overrides(overrides, args.file)
   with train_command.exit_on_signals():
     return _sweep(args)
 
@@ -92,14 +92,14 @@ def _sweep(args):
   from gpt_jax.analysis import rehearsal
   from gpt_jax.core.errors import Interrupted
   from gpt_jax.execution import live, overview, preflight, runner, vectorized_fields
-  from gpt_jax.sweeps import loading, points
+  from gpt_jax.sweeps import points
 
   if args.vectorize:
     _require_alone(args)
     _use_cores_as_devices()
-  study = points.open_study(args.file, args.size, args.workdir)
-  source = loading.Source(study.path)
-  source.require_none(rehearsal.mistakes_of(source, study))
+  study = points.open_study(
+    args.file, args.size, args.workdir, rehearse=rehearsal.mistakes_of
+  )
   chosen = points.select(study, args.only)
   if args.vectorize:
     vectorized_fields.require_vectorizable(chosen, args.vectorize)

@@ -10,6 +10,9 @@ of the experiment's table instead of a field.
 
 import itertools
 import math
+import numbers
+import reprlib
+from collections.abc import Mapping
 
 from gpt_jax.core.errors import ConfigError
 
@@ -29,7 +32,7 @@ def vary(field, *values):
   if not values:
     raise ConfigError(f'vary({field!r}): has no values; expected at least one.')
   for value in values:
-    _require_hashable(field, value)
+    require_hashable(field, value)
   return tuple({field: value} for value in values)
 
 
@@ -45,11 +48,13 @@ def rows(*names):
 
 def linear_range(field, low, high, num):
   """Returns the axis of `num` values at equal distances from `low` to `high`."""
+  _require_ends(field, low, high, num)
   return vary(field, *_spaced(field, low, high, num, lambda x: x, lambda x: x))
 
 
 def log_range(field, low, high, num):
   """Returns the axis of `num` values at equal ratios from `low` to `high`."""
+  _require_ends(field, low, high, num)
   if not 0 < low <= high:
     raise ConfigError(f'log_range({field!r}, {low}, {high}): expected 0 < low <= high.')
   return vary(field, *_spaced(field, low, high, num, math.log, math.exp))
@@ -60,6 +65,7 @@ def product(*sweeps, where=None):
 
   `where`: a predicate on settings; combinations for which it is false are left out.
   """
+  _require_sweeps('product', sweeps)
   return only(tuple(map(_merged, itertools.product(*sweeps))), where)
 
 
@@ -68,6 +74,7 @@ def zipped(*sweeps, where=None):
 
   Raises ConfigError where they differ in length.
   """
+  _require_sweeps('zipped', sweeps)
   lengths = [len(sweep) for sweep in sweeps]
   if len(set(lengths)) > 1:
     raise ConfigError(f'zipped: expected sweeps of one length, found {lengths}.')
@@ -76,6 +83,7 @@ def zipped(*sweeps, where=None):
 
 def chain(*sweeps):
   """Returns the settings of all `sweeps`, one sweep after the other."""
+  _require_sweeps('chain', sweeps)
   return tuple(itertools.chain.from_iterable(sweeps))
 
 
@@ -84,7 +92,8 @@ def only(sweep, where=None):
   return tuple(one for one in sweep if where is None or where(one))
 
 
-def _require_hashable(field, value):
+def require_hashable(field, value):
+  """Raises ConfigError for a value by which no point can be looked up."""
   try:
     hash(value)
   except TypeError:
@@ -96,6 +105,25 @@ def _require_hashable(field, value):
       f'vary({field!r}): {value!r} is a {kind}, and an axis needs values that can be'
       f' compared and looked up (hashable); {way_out}.'
     ) from None
+
+
+def _require_sweeps(name, sweeps):
+  for sweep in sweeps:
+    is_one = isinstance(sweep, (tuple, list))
+    if not is_one or not all(isinstance(setting, Mapping) for setting in sweep):
+      raise ConfigError(
+        f'{name}(...): {reprlib.repr(sweep)} is no sweep; expected what vary, seeds,'
+        " rows, product, ... return, such as vary('model.d_model', 32, 64)."
+      )
+
+
+def _require_ends(field, low, high, num):
+  is_right = all(isinstance(end, numbers.Real) for end in (low, high))
+  if not is_right or not isinstance(num, numbers.Integral):
+    raise ConfigError(
+      f'{field}: low={low!r}, high={high!r}, num={num!r}: expected two numbers and how'
+      ' many values.'
+    )
 
 
 def _merged(parts):

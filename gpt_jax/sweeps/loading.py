@@ -143,10 +143,20 @@ def _repeated_keys(tree):
       seen.setdefault(key.value, key.lineno)
 
 
+_EXAMPLES = {'Size': "Size('two CPU cores', minutes=5)"}
+
+
 def _described(error):
   text = ' '.join(str(error).split()).rstrip('.')
   if isinstance(error, ConfigError):
     return text
+  missing = re.match(
+    r'(?:\w+\.)*(\w+)\.__init__\(\) missing \d+ required .*? arguments?: (.*)', text
+  )
+  if missing and hasattr(schema, missing[1]):
+    names = missing[2].replace("'", '')
+    example = f', such as {_EXAMPLES[missing[1]]}' if missing[1] in _EXAMPLES else ''
+    return f'{missing[1]} needs {names}{example}'
   found = re.match(
     r"(?:\w+\.)*(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text
   )

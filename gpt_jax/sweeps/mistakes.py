@@ -40,6 +40,9 @@ class PointMistakes:
       mentioned = [field for field in overrides if field in line]
       own = [field for field in mentioned if field in of_row]
       first = [field for field in mentioned if line.startswith(field)]
+      if not mentioned:  # a section that is misspelt
+        section = line.partition(':')[0]
+        first = [field for field in overrides if field.startswith(f'{section}.')]
       if own:
         self.add(name, line, row, max(own, key=len))
       else:

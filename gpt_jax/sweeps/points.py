@@ -45,24 +45,34 @@ class Study:
     return self.path.stem
 
 
-def open_study(path, size='quick', workdir=None):
+def open_study(path, size='quick', workdir=None, rehearse=None):
   """Returns the Study of an experiment file, its points expanded and validated.
 
-  `workdir`: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT, the tokens that
-  they share in WORKDIR/NAME/cache. Raises one ConfigError with all problems of the file
-  and of its points, each with its line.
+  Args:
+    workdir: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT, the tokens that
+      they share in WORKDIR/NAME/cache.
+    rehearse: `(Source, Study) -> Mistakes`, such as `rehearsal.mistakes_of`.
+  Raises one ConfigError with all problems of the file and of its points, each with its
+  line.
   """
   source, experiment = loading.load(path)
-  validation.require_valid(source, experiment)
+  without_points = validation.mistakes_in_points(experiment)
+  mistakes = without_points + validation.mistakes_in_words(experiment)
+  if without_points:
+    raise source.error(mistakes)
   choose(experiment.sizes, size, '--size')
   folder = pathlib.Path(workdir or 'runs').absolute() / source.path.stem / size
   with contextlib.redirect_stderr(io.StringIO()) as said:
     found = expansion.expand(experiment, size, folder)
-  source.require_none(found.mistakes)
   notes = tuple(said.getvalue().splitlines())
   points, duplicates = points_of(found, folder)
   chosen = experiment.at(size)
-  return Study(source.path, chosen, size, folder, points, duplicates, notes)
+  study = Study(source.path, chosen, size, folder, points, duplicates, notes)
+  mistakes += found.mistakes
+  if rehearse and not found.mistakes:
+    mistakes += rehearse(source, study)
+  source.require_none(mistakes)
+  return study
 
 
 def points_of(found, folder):

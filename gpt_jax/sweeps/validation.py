@@ -7,67 +7,37 @@ import typing
 from collections.abc import Mapping
 
 from gpt_jax.config.schema import Config
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
+from gpt_jax.sweeps import algebra, shapes
 from gpt_jax.sweeps.algebra import ROW
-from gpt_jax.sweeps.experiment import (
-  EVIDENCE,
-  KINDS,
-  Claim,
-  Experiment,
-  Figure,
-  Line,
-  Range,
-  Size,
-)
+from gpt_jax.sweeps.experiment import EVIDENCE, KINDS, Experiment
 from gpt_jax.sweeps.mistakes import Mistake
 
 
+def mistakes_in_points(experiment: Experiment):
+  """Returns the Mistakes that keep an Experiment from having points."""
+  if found := shapes.mistakes_of(experiment):
+    return found  # the rest would stumble over them
+  return [*_rows_and_sizes(experiment), *_whole_sections(experiment)]
+
+
+def mistakes_in_words(experiment: Experiment):
+  """Returns the Mistakes of claims, figures and whatever else makes no points."""
+  if shapes.mistakes_of(experiment):
+    return []
+  return [*_claims(experiment), *_figures(experiment), *_others(experiment)]
+
+
 def require_valid(source, experiment):
-  """Raises a ConfigError with all that is wrong with `experiment`, with lines."""
-  source.require_none(list(mistakes_of(experiment)))
+  """Raises a ConfigError with all that is wrong with `experiment`, with lines.
+
+  Its overrides are checked with its points.
+  """
+  source.require_none(mistakes_in_points(experiment) + mistakes_in_words(experiment))
 
 
-def mistakes_of(experiment: Experiment):
-  """Yields the Mistakes of an Experiment; its overrides are checked with its points."""
-  shapes = list(_wrong_shapes(experiment))
-  yield from shapes
-  if shapes:
-    return  # the rest would stumble over them
-  yield from _sizes(experiment)
-  yield from _claims(experiment)
-  yield from _figures(experiment)
-  yield from _others(experiment)
-
-
-def _wrong_shapes(experiment):
-  for field, wanted in (('rows', dict), ('sizes', Size), ('search', Range)):
-    value = getattr(experiment, field)
-    if not isinstance(value, Mapping):
-      yield _mistake(f'{field}: expected a dict, not {type(value).__name__}', field)
-      continue
-    for name, one in value.items():
-      is_right = isinstance(one, Mapping if wanted is dict else wanted)
-      if not isinstance(name, str) or not name or not is_right:
-        shown = 'a dict of overrides' if wanted is dict else f'a {wanted.__name__}'
-        yield _mistake(
-          f'{field}[{name!r}]: expected a name and {shown}, not {type(one).__name__}',
-          name if isinstance(name, str) else field,
-        )
-  for field, wanted in (('claims', Claim), ('figures', Figure)):
-    value = getattr(experiment, field)
-    if not isinstance(value, (tuple, list)):
-      text = f'expected a tuple, not {type(value).__name__}'
-      yield _mistake(f'{field}: {text}; a tuple of one ends in a comma', field)
-      continue
-    for one in value:
-      if not isinstance(one, wanted):
-        text = f'expected {wanted.__name__}s, not {type(one).__name__}'
-        yield _mistake(f'{field}: {text}', field)
-  if not isinstance(experiment.base, str):
-    yield _mistake(f'base={experiment.base!r}: expected the name of a config', 'base')
-
-
-def _sizes(experiment):
+def _rows_and_sizes(experiment):
   if not experiment.sizes:
     yield _mistake('sizes: has none; expected quick and paper', 'sizes')
   if not experiment.rows:
@@ -76,12 +46,10 @@ def _sizes(experiment):
     place = f'sizes[{name!r}]'
     for row in (*size.rows, *size.only_rows):
       yield from _row(experiment, row, f'{place}: ')
-    if not isinstance(size.minutes, (int, float)) or not 0 < size.minutes < math.inf:
+    if not 0 < size.minutes < math.inf:
       yield _mistake(
         f'{place}: minutes={size.minutes!r}: expected a number above 0', name
       )
-    if not isinstance(size.seeds, (tuple, list, range)):
-      yield _mistake(f'{place}: seeds={size.seeds!r}: expected a tuple', name)
     varied = {field for one in size.sweep for field in one}
     if not size.sweep:
       yield _mistake(f'{place}: its sweep has no points', name)
@@ -91,9 +59,49 @@ def _sizes(experiment):
         ' of the sweep, or set seeds=()',
         'seed',
       )
-    for row in dict.fromkeys(one.get(ROW) for one in size.sweep):
-      if row is not None:
-        yield from _row(experiment, row, f'{place}: ')
+    yield from _axes(experiment, name, size, f'{place}: ')
+
+
+def _axes(experiment, name, size, place):
+  for row in dict.fromkeys(str(one[ROW]) for one in size.sweep if one.get(ROW)):
+    yield from _row(experiment, row, place)
+  told = set()
+  for field, value in (item for one in size.sweep for item in one.items()):
+    try:
+      algebra.require_hashable(field, value)
+    except ConfigError as error:
+      if field not in told:
+        told.add(field)
+        yield _mistake(f'{place}sweep: {error}', name, field)
+
+
+def _whole_sections(experiment):
+  """Yields Mistakes of sections that overrides replace by a few of their fields."""
+  sections = {
+    field: set(hint.__dataclass_fields__)
+    for field, hint in typing.get_type_hints(Config).items()
+    if dataclasses.is_dataclass(hint)
+  }
+  for place, anchor, overrides in _all_overrides(experiment):
+    for field, value in overrides.items():
+      known = sections.get(field)
+      if known is None or isinstance(value, Mapping) and known <= value.keys():
+        continue
+      given = [name for name in known if isinstance(value, Mapping) and name in value]
+      example = f'{field}.{[*given, *sorted(known)][0]}'
+      text = f'{field!r} is a whole section of the config; did you mean {example!r}?'
+      yield _mistake(f'{place}: {text}', anchor, field)
+
+
+def _all_overrides(experiment):
+  """Yields (place, anchor, overrides) wherever an experiment states some."""
+  yield 'overrides', 'overrides', experiment.overrides
+  for row, values in experiment.rows.items():
+    yield f'rows[{row!r}]', row, values
+  for name, size in experiment.sizes.items():
+    yield f'sizes[{name!r}].overrides', name, size.overrides
+    for row, values in size.rows.items():
+      yield f'sizes[{name!r}].rows[{row!r}]', name, values
 
 
 def _row(experiment, row, place):
@@ -116,11 +124,11 @@ def _claims(experiment):
         text = f'did you mean {hint!r}?' if hint else f'expected one of {listed}'
         yield _mistake(f'{place}{field}={value!r}: {text}', claim.name, str(value))
     for field in ('name', 'text', 'source', 'statistics'):
-      if not isinstance(getattr(claim, field), str) or not getattr(claim, field):
+      if not getattr(claim, field):
         yield _mistake(f'{place}{field}: is empty; expected words', claim.name)
     if not callable(claim.rule):
       yield _mistake(f'{place}rule={claim.rule!r}: expected a function', claim.name)
-    if type(claim.version) is not int or claim.version < 1:
+    if claim.version < 1:
       yield _mistake(
         f'{place}version={claim.version!r}: expected 1, 2, ...', claim.name
       )
@@ -138,18 +146,7 @@ def _figures(experiment):
       field = getattr(figure, role)
       if '.' in field and not _is_config_field(field):
         yield _mistake(f'{place}{role}={field!r}: no such config field', field)
-    for role in ('select', 'draw'):
-      value = getattr(figure, role)
-      if value is not None and not callable(value):
-        yield _mistake(f'{place}{role}={value!r}: expected a function', figure.name)
     yield from _known_sizes(experiment, figure, place)
-    for line in figure.lines:
-      if not isinstance(line, Line):
-        text = f'expected Lines, not {type(line).__name__}'
-        yield _mistake(f'{place}lines: {text}; a tuple of one ends in a comma', 'lines')
-      elif not callable(line.value) and not isinstance(line.value, (int, float)):
-        text = f'expected a number or a function, not {line.value!r}'
-        yield _mistake(f'{place}line {line.label!r}: {text}', line.label)
 
 
 def _known_sizes(experiment, one, place):
@@ -175,15 +172,6 @@ def _is_config_field(dotted):
 def _others(experiment):
   if experiment.compare_to:
     yield from _row(experiment, experiment.compare_to, 'compare_to: ')
-  tables = {'': experiment.columns}
-  tables |= {
-    f'sizes[{name!r}]: ': one.columns for name, one in experiment.sizes.items()
-  }
-  for place, columns in tables.items():
-    for heading, column in columns.items():
-      if not isinstance(column, str) and not callable(column):
-        text = f'expected a metric or a function, not {column!r}'
-        yield _mistake(f'{place}columns[{heading!r}]: {text}', heading)
   for field, one in experiment.search.items():
     place = f'search[{field!r}]: '
     if not one.choices and not one.low < one.high:

@@ -29,6 +29,8 @@ def test_commands_that_change_no_config_refuse_overrides():
   flags.refuse_overrides({})
   with pytest.raises(ConfigError, match='--config.model.dropout: this command uses'):
     flags.refuse_overrides({'model.dropout': '0.1'})
+  with pytest.raises(ConfigError, match="put 'seed': 3 into overrides"):
+    flags.refuse_overrides({'seed': '3'}, 'mine.py')
 
 
 @pytest.fixture

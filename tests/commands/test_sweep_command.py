@@ -1,13 +1,17 @@
 """`gpt-jax sweep` ends with the code of what failed, and says what it needs."""
 
+import pathlib
+
 import pytest
 
 from gpt_jax import cli
 from gpt_jax.core.errors import DivergedError
 from gpt_jax.execution import attempt
+from gpt_jax.sweeps import loading
 from tests.execution.test_runner import finish
 from tests.sweeps import studies
 
+EXPERIMENTS = pathlib.Path(__file__).parents[2] / 'experiments'
 ROWS = dict(rows="{'a': {}, 'b': {'model.num_layers': 2}}")
 
 
@@ -36,3 +40,14 @@ def test_a_failure_is_shown_and_decides_the_exit_code(sweep, capsys):
 def test_a_pattern_that_matches_nothing_is_bad_input(sweep, capsys):
   assert sweep('--only=d') == 2
   assert 'rows: a, b' in capsys.readouterr().err
+
+
+@pytest.mark.slow  # 15 s together: some compute entropies or the widths of their points
+@pytest.mark.parametrize('path', sorted(EXPERIMENTS.glob('*.py')), ids=lambda p: p.stem)
+def test_every_size_of_our_experiments_passes_a_dry_run(path, tmp_path, capsys):
+  sizes = list(loading.load(path)[1].sizes)
+  assert 'quick' in sizes
+  for size in sizes:
+    flags = [f'--size={size}', f'--workdir={tmp_path}', '--dry_run']
+    assert cli.main(['sweep', str(path), *flags]) == 0, capsys.readouterr().err
+    assert f'{path.stem} {size}: ' in capsys.readouterr().out

@@ -55,6 +55,11 @@ def test_ranges_are_equally_spaced_and_keep_their_ends():
     (lambda: zipped(vary('a', 1), vary('b', 1, 2)), r'\[1, 2\]'),
     (lambda: log_range('a', 0, 1, 3), '0 < low'),
     (lambda: linear_range('a', 0, 1, 1), 'at least 2'),
+    (lambda: linear_range('a', 0, 'b', 3), 'expected two numbers'),
+    (lambda: log_range('a', 1, 2, 2.5), 'how many values'),
+    (lambda: product({'a': 1}), "{'a': 1} is no sweep"),
+    (lambda: zipped(vary('a', 1), 3), '3 is no sweep'),
+    (lambda: chain(('a', 'b')), 'is no sweep'),
   ],
 )
 def test_what_makes_no_sweep_is_told(make, text):

@@ -24,6 +24,7 @@ HEAD = 'from gpt_jax.sweeps import *\ndef get_experiment():\n  '
     (HEAD + 'return 3\n', 2, 'returned int'),
     (HEAD + 'return 1 / 0\n', 3, 'ZeroDivisionError'),
     (HEAD + 'return Experiment(base="tiny", size={})\n', 3, "did you mean 'sizes'"),
+    (HEAD + 'Size("a laptop")\n', 3, 'Size needs minutes, such as Size'),
     (HEAD + 'x = 1\n  vary("a")\n', 4, 'no values'),
     (HEAD + 'x = {"a": 1,\n  "b": 2,\n  "a": 3}\n', 5, 'twice in one dict'),
     ('import no_such_module\n', 1, 'no_such_module'),

@@ -19,3 +19,9 @@ def test_more_problems_than_anybody_reads_are_counted():
   for i in range(MAX_LISTED + 7):
     found.add(f'p{i}', f'problem {i}')
   assert found.listed()[-1].text.startswith('and 7 more')
+
+
+def test_a_misspelt_section_is_found_in_the_file():
+  found = PointMistakes(1)
+  found.add_config_error('p', ConfigError('trian: no'), {'trian.steps': 6}, 'a', ())
+  assert found.listed()[0].anchors == ('trian.steps',)

@@ -1,8 +1,12 @@
 """What an experiment says that cannot be is told before any run, with its line."""
 
+import re
+
 import pytest
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.sweeps import points
+from gpt_jax.sweeps.mistakes import Mistake
 from tests.sweeps import studies
 
 CLAIM = (
@@ -30,7 +34,10 @@ def claim(kind='floor', evidence='C', rule='len', more=''):
     ("figures=(Figure('a/b', 'x'),)", "name='a/b': expected letters"),
     ("figures=(Figure('f', 'x', by='model.d_mode'),)", "by='model.d_mode': no such"),
     ("figures=(Figure('f', 'x', select=3),)", 'select=3: expected a function'),
-    ("figures=(Figure('f', 'x', lines=(1.88,)),)", 'lines: expected Lines, not float'),
+    (
+      "figures=(Figure('f', 'x', lines=(1.88,)),)",
+      'lines[0]=1.88: expected a Line, not float',
+    ),
     ("figures=(Figure('f', 'x', sizes=('papr',)),)", "no size 'papr'"),
     ("compare_to='aa'", "no row 'aa'; did you mean 'a'"),
     ("columns={'x': 3}", 'a metric or a function'),
@@ -38,7 +45,7 @@ def claim(kind='floor', evidence='C', rule='len', more=''):
   ],
 )
 def test_what_cannot_be_is_told_with_its_line(tmp_path, more, told):
-  with pytest.raises(ConfigError, match=told) as caught:
+  with pytest.raises(ConfigError, match=re.escape(told)) as caught:
     studies.study(tmp_path, more=f'\n    {more},')
   assert 'study.py:14: ' in str(caught.value)
 
@@ -52,11 +59,28 @@ def test_what_cannot_be_is_told_with_its_line(tmp_path, more, told):
     (dict(sweep='()'), 'no points'),
     (dict(sweep='seeds(0, 1)'), 'vary seed'),
     (dict(sweep="rows('b')"), "no row 'b'"),
+    (dict(sweep="({'model.layer_pattern': ['global']},)"), 'give tuples'),
+    (dict(rows="{'a': {'train': {'steps': 6}}}"), "did you mean 'train.steps'"),
   ],
 )
 def test_a_size_that_makes_no_points_is_told(tmp_path, parts, told):
   with pytest.raises(ConfigError, match=told):
     studies.study(tmp_path, **parts)
+
+
+def test_mistakes_in_points_and_in_claims_are_told_together(tmp_path):
+  more = f"\n    compare_to='b', claims=({claim()},),"
+  rows = "{'a': {'model.d_modl': 8}}"
+  with pytest.raises(ConfigError, match='2 problems') as caught:
+    studies.study(tmp_path, rows=rows, more=more)
+  assert 'd_modl: unknown key' in str(caught.value)
+
+
+def test_what_a_rehearsal_finds_is_told_with_the_rest(tmp_path):
+  path = studies.write(tmp_path, more=f'\n    claims=({claim(kind="x")},),')
+  with pytest.raises(ConfigError, match='2 problems') as caught:
+    points.open_study(path, rehearse=lambda *study: [Mistake('its rule raises')])
+  assert 'its rule raises' in str(caught.value)
 
 
 def test_all_mistakes_are_told_together(tmp_path):

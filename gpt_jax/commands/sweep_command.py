@@ -172,7 +172,7 @@ def _executor(args, study):
     )
     return [sys.executable, '-c', program]
 
-  return worker_jobs.Workers(jobs, command)
+  return worker_jobs.Workers(jobs, command, study.points)
 
 
 def work(cores):

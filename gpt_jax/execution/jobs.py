@@ -21,9 +21,13 @@ class Workers:
   worker that dies is replaced, and its point tried once more.
   """
 
-  def __init__(self, jobs, command, environment=None):
-    """Takes how many, and `command(number)`: what starts the worker of a number."""
-    self._jobs = jobs
+  def __init__(self, jobs, command, points, environment=None):
+    """Takes how many, and `command(number)`: what starts the worker of a number.
+
+    `points`: all of the study, as for `runner.InProcess`.
+    """
+    self._jobs, self._points = jobs, points
+    self._configs = tempfile.NamedTemporaryFile(suffix='.json')
     self._command, self._environment = command, environment
     self._idle, self._busy = [], {}
     self._free = list(range(jobs))  # numbers of workers that do not run
@@ -43,6 +47,7 @@ class Workers:
     return self._signal is not None
 
   def __enter__(self):
+    worker.write_configs(self._points, self._configs)
     for number in (signal.SIGINT, signal.SIGTERM):
       self._former[number] = signal.signal(number, self._stop)
     return self
@@ -50,6 +55,7 @@ class Workers:
   def __exit__(self, *exception):
     for one in [*self._idle, *self._busy.values()]:
       one.close()
+    self._configs.close()
     for number, handler in self._former.items():
       signal.signal(number, handler)
 
@@ -61,6 +67,7 @@ class Workers:
     if not self._idle:
       number = self._free.pop(0)
       made = _Worker(number, self._command(number), self._environment)
+      made.tell(json.dumps(self._configs.name) + '\n')
       self._selector.register(made.answers, selectors.EVENT_READ, made)
       self._idle.append(made)
     chosen = self._idle.pop()
@@ -150,8 +157,11 @@ class _Worker:
 
   def give(self, point):
     self.point = point
+    self.tell(worker.as_task(point))
+
+  def tell(self, line):
     try:
-      self.tasks.write(worker.as_task(point).encode())
+      self.tasks.write(line.encode())
       self.tasks.flush()
     except OSError:
       pass  # it has died, which its answers tell

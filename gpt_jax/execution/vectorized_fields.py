@@ -1,6 +1,7 @@
 """Which fields `--vectorize` may name: numbers that leave the shapes of a run alone."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 
@@ -10,7 +11,6 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
-from gpt_jax.program.shared import with_field
 
 _STAND_IN_IDS = 256  # of a tokenizer that data will make
 
@@ -48,7 +48,7 @@ def _changed_shapes(config, field, values):
   shapes = _shapes(config)
   for value in values:
     try:
-      others = _shapes(with_field(config, field, value))
+      others = _shapes(_with_field(config, field, value))
     except ConfigError as error:
       yield f'{field}={value!r}: {error}'
       return
@@ -57,6 +57,16 @@ def _changed_shapes(config, field, values):
         here, there = shapes.get(name, 'absent'), others.get(name, 'absent')
         yield f'{field}={value!r}: changes shapes, {name} from {here} to {there}'
         return
+
+
+def _with_field(config, field, value):
+  """Returns `config` with another value of `field`, a dotted name."""
+  name, _, rest = field.partition('.')
+  if isinstance(config, Mapping):  # options, sets
+    return {**config, name: _with_field(config[name], rest, value) if rest else value}
+  if rest:
+    value = _with_field(getattr(config, name), rest, value)
+  return dataclasses.replace(config, **{name: value})
 
 
 def _shapes(config):

@@ -1,7 +1,8 @@
 """A worker process of a sweep: trains the points that its standard input names.
 
-A line in is a JSON object with name, workdir and config of a point; the line out has
-its outcome. What one point has compiled serves the next ones.
+The first line in names a JSON file with the configs of the study, by which points share
+programs. Each other one is a JSON object with name, workdir and config of a point; the
+line out has its outcome. What one point has compiled serves the next ones.
 """
 
 import json
@@ -32,6 +33,23 @@ def as_task(point):
   return json.dumps(task) + '\n'
 
 
+def write_configs(points, file):
+  """Writes the configs of `points`, those of one but for its seed once."""
+  configs = {}
+  for point in points:
+    config = load.to_dict(point.config)
+    config['seed'] = config['data']['seed'] = 0
+    configs[json.dumps(config)] = None
+  file.write(f'[{",".join(configs)}]'.encode())
+  file.flush()
+
+
+def read_configs(path):
+  """Returns the configs that `write_configs` has written."""
+  with open(path, encoding='utf-8') as file:
+    return [setup.resolve(values) for values in json.load(file)]
+
+
 def main(cores=()):
   """Returns the exit code of a worker, whose tasks come in on standard input.
 
@@ -56,8 +74,11 @@ def serve(tasks, answers):
   lines = queue.SimpleQueue()
   threading.Thread(target=_read, args=(tasks, lines), daemon=True).start()
   _answer(answers, outcome=READY)
-  shared = SharedPrograms()
+  shared = None
   while line := lines.get():
+    if shared is None:
+      shared = SharedPrograms(read_configs(json.loads(line)))
+      continue
     point = _point(json.loads(line))
     try:
       outcome = attempt.attempt(point, shared.open_program)

@@ -153,8 +153,15 @@ def open_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
   return program
 
 
-def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
-  """Returns the Program of `config`; `embedding_rows` are those of a checkpoint."""
+def make_program(
+  config, tokenizer, mesh=None, embedding_rows=None, past=START, references=None
+):
+  """Returns the Program of `config`; `embedding_rows` are those of a checkpoint.
+
+  `references`: as of `read_reference_configs`, which reads them by default.
+  """
+  if references is None:
+    references = read_reference_configs(config)
   return build_program(
     config,
     vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
@@ -162,7 +169,7 @@ def make_program(config, tokenizer, mesh=None, embedding_rows=None, past=START):
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,
     past=past,
-    reference_configs=read_reference_configs(config),
+    reference_configs=references,
   )
 
 

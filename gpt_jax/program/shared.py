@@ -2,37 +2,66 @@
 
 The runs of a process hand their Programs to one SharedPrograms. Functions of a program
 are traced at their first call; where one was compiled before that is the same but for
-numbers in which the announced configs differ, it is used again, with those as inputs
-(`literals.py`). Seeds differ in nothing, and so their runs are the same bit for bit.
+numbers in which the announced configs differ (`variants.py`), it is used again, with
+those as inputs (`literals.py`). Seeds differ in nothing, and so their runs are the same
+bit for bit.
 """
 
 import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.config import load
-from gpt_jax.config.diff import diff
+from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import UserError
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import literals, setup
-from gpt_jax.program.horizon import START
+from gpt_jax.program import device_memory, literals, setup, variants
+from gpt_jax.program.horizon import START, Past
 
 KINDS = ('init', 'step', 'step_with_norms', 'evaluate')
-_RESOLVED = ('vocab_size', 'remat')  # fields of the model that a program fills in
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Making:
+  """What makes a Program of a config."""
+
+  tokenizer: Any
+  mesh: jax.sharding.Mesh
+  embedding_rows: int | None
+  past: Past
+  references: Mapping[str, Config]  # those of a run do for all that are like it
+
+  @functools.cached_property
+  def key(self):
+    places = self.tokenizer.fingerprint, self.mesh
+    return *places, self.embedding_rows, self.past, repr(self.references)
+
+  def program(self, config):
+    return setup.make_program(
+      config,
+      self.tokenizer,
+      self.mesh,
+      self.embedding_rows,
+      self.past,
+      self.references,
+    )
 
 
 class SharedPrograms:
   """The functions that the programs of a process have compiled."""
 
   def __init__(self, configs=(), devices=None):
-    """Takes the configs to come, whose differences are lifted at once, and devices."""
+    """Takes the configs of the study, whose differences are lifted, and devices.
+
+    All of them, whichever run here: the same ones give the same bits in any process.
+    """
     self._configs, self._devices = tuple(configs), devices
-    self._programs, self._families = {}, {}
+    self._programs, self._made, self._families, self._paths = {}, {}, {}, {}
     self.hits = self.compiled = 0
 
   @property
@@ -44,64 +73,90 @@ class SharedPrograms:
 
   def open_program(self, config, tokenizer, mesh=None, embedding_rows=None, past=START):
     """Returns `setup.open_program` with functions that compile at most once for all."""
-    if mesh is None and self._devices:
+    if mesh is None:
       mesh = make_mesh(config.parallel.mesh, self._devices)
-    key = repr(_without_seeds(config)), tokenizer.fingerprint, embedding_rows, past
+    references = setup.read_reference_configs(config)
+    making = _Making(tokenizer, mesh, embedding_rows, past, references)
+    key = _program_key(config), making.key
     if key not in self._programs:
-      make = functools.partial(setup.make_program, tokenizer=tokenizer, mesh=mesh)
-      program = setup.open_program(config, tokenizer, mesh, embedding_rows, past)
-      self._programs[key] = self._share(program, make)
+      made = self._make(config, making)
+      device_memory.check_fits(made.program.abstract_state)
+      functions = {kind: _Shared(self, kind, made, making) for kind in KINDS}
+      self._programs[key] = dataclasses.replace(made.program, **functions)
     program = self._programs[key]
     resolved = dataclasses.replace(config, model=program.config.model)
     return dataclasses.replace(program, config=resolved)
 
-  def _share(self, program, make):
-    variants = functools.cache(functools.partial(self._variants, program, make))
-    functions = {
-      kind: _Shared(self, kind, program, variants, getattr(program, kind))
-      for kind in KINDS
-    }
-    return dataclasses.replace(program, **functions)
+  def _make(self, config, making):
+    """Returns the _Made of `config`, which others may have asked for before."""
+    key = _program_key(config), making.key
+    if key not in self._made:
+      self._made[key] = _Made(making.program(config))
+    return self._made[key]
 
-  def _variants(self, program, make):
-    """Returns Programs that differ from `program` in one number of the configs each."""
-    like, found = _of_shapes(program.config), []
-    similar = [config for config in self._configs if _of_shapes(config) == like]
-    shapes = _signature(program.abstract_state)
-    for config in one_number_each(program.config, similar):
-      with contextlib.suppress(UserError):  # no program; its point may have one
-        other = make(config)
-        if _signature(other.abstract_state) == shapes:
-          found.append(other)
-    return found
+  @functools.cached_property
+  def _groups(self):
+    return variants.by_shape(self._configs)
 
-  def find(self, kind, program, variants, function, args):
+  def find(self, kind, made, making, args):
     """Returns (jitted function, numbers or None) of `kind` for such `args`."""
-    member = literals.trace(function.__wrapped__, *_shapes(args))
-    families = self._families.setdefault((kind, _signature(args), member.key), [])
+    member, shape = made.trace(kind, args), variants.shape_of(made.program.config)
+    key = kind, _signature(args), member.key
+    place = *key, shape, making.key
+    if place not in self._paths:
+      trace = functools.partial(self._trace, kind, made, making, args)
+      group = self._groups.get(shape, {})
+      self._paths[place] = variants.paths(group, member.structure, trace)
+    paths = self._paths[place]
+    families = self._families.setdefault((*key, paths), [])
     for family in families:
       if family.covers(member):
         self.hits += 1
         break
     else:
-      traced = [_trace(getattr(one, kind), args) for one in variants()]
-      alike = [one for one in traced if one and one.structure == member.structure]
-      family = _Family(function, [member, *alike], _jit_options(kind, program))
+      function = getattr(made.program, kind)
+      family = _Family(function, member, paths, _jit_options(kind, made.program))
       families.append(family)
       self.compiled += 1
     return family.jitted, family.numbers(member)
+
+  def _trace(self, kind, made, making, args, config):
+    """Returns the Traced of another config, None where it takes no such `args`."""
+    wanted = _signature(made.program.abstract_state)
+    try:
+      other = self._make(config, making)
+    except UserError:  # no program; its point says why
+      return None
+    if _signature(other.program.abstract_state) != wanted:
+      return None
+    try:
+      return other.trace(kind, args)
+    except Exception:  # whatever a model says of shapes; the config is only a hint
+      return None
+
+
+class _Made:
+  """A Program, and its functions as they were traced."""
+
+  def __init__(self, program):
+    self.program, self._traced = program, {}
+
+  def trace(self, kind, args):
+    key = kind, _signature(args)
+    if key not in self._traced:
+      function = getattr(self.program, kind).__wrapped__
+      self._traced[key] = literals.trace(function, *_shapes(args))
+    return self._traced[key]
 
 
 class _Family:
   """Functions of one structure, and the compiled one that does for all of them."""
 
-  def __init__(self, function, members, jit_options):
-    self._member, self._lifted, self.jitted = members[0], None, function
-    # Which numbers are inputs follows from the configs alone, not from what ran before:
-    # a sweep that was killed goes on with the same bits.
-    if paths := literals.differing(members):
+  def __init__(self, function, member, paths, jit_options):
+    self._member, self._lifted, self.jitted = member, None, function
+    if paths:
       with contextlib.suppress(literals.NotLiftable):
-        self._lifted = literals.lift(members, paths)
+        self._lifted = literals.lift([member], paths)
         self.jitted = jax.jit(self._lifted, **jit_options)
 
   def covers(self, member):
@@ -116,9 +171,9 @@ class _Family:
 class _Shared:
   """A function of a Program, compiled or found at its first call; as a jitted one."""
 
-  def __init__(self, shared, kind, program, variants, function):
-    self.__wrapped__ = function.__wrapped__
-    self._find = functools.partial(shared.find, kind, program, variants, function)
+  def __init__(self, shared, kind, made, making):
+    self.__wrapped__ = getattr(made.program, kind).__wrapped__
+    self._find = functools.partial(shared.find, kind, made, making)
     self._found = {}
 
   def __call__(self, *args):
@@ -140,49 +195,10 @@ class _Shared:
     return *self._found[key], args
 
 
-def _without_seeds(config):
-  """Returns `config` without what its program does not read."""
+def _program_key(config):
+  """Returns `config` as a text, without what its program does not read."""
   data = dataclasses.replace(config.data, seed=0)
-  return dataclasses.replace(config, seed=0, data=data)
-
-
-def _of_shapes(config):
-  """Returns what decides the shapes of a run, and a little more."""
-  model = {
-    name: value
-    for name, value in load.to_dict(config)['model'].items()
-    if name not in _RESOLVED and not isinstance(value, float)
-  }
-  return model, config.train.batch_size, config.data.seq_len, config.optimizer.name
-
-
-def one_number_each(config, others):
-  """Yields copies of `config`, each with one number of one of the `others`."""
-  mine, seen = load.to_dict(config), set()
-  for other in others:
-    for field, old, new in diff(mine, load.to_dict(other)):
-      is_number = all(type(value) in (int, float) for value in (old, new))
-      if is_number and field not in seen:
-        seen.add(field)
-        yield with_field(config, field, new)
-
-
-def with_field(config, field, value):
-  """Returns `config` with another value of `field`, a dotted name."""
-  name, _, rest = field.partition('.')
-  if isinstance(config, Mapping):  # options, sets
-    return {**config, name: with_field(config[name], rest, value) if rest else value}
-  if rest:
-    value = with_field(getattr(config, name), rest, value)
-  return dataclasses.replace(config, **{name: value})
-
-
-def _trace(function, args):
-  """Returns the Traced of a variant, None where it takes no such `args`."""
-  try:
-    return literals.trace(function.__wrapped__, *_shapes(args))
-  except Exception:  # whatever a model says of shapes; the variant is only a hint
-    return None
+  return repr(dataclasses.replace(config, seed=0, data=data))
 
 
 def _jit_options(kind, program):

@@ -18,6 +18,7 @@ WORKER = """if True:
   def answer(**values):
     print(json.dumps(values), flush=True)
   answer(outcome='ready')
+  json.load(open(json.loads(sys.stdin.readline())))  # configs of the study
   for line in sys.stdin:
     task = json.loads(line)
     name = task['name']
@@ -46,7 +47,7 @@ def sweep(tmp_path, rows, num_jobs=2):
   study = studies.study(tmp_path, rows=f'{{{each}}}')
   progress = runner.begin(study.points)
   command = [sys.executable, '-c', WORKER, str(tmp_path)]
-  with jobs.Workers(num_jobs, lambda number: command) as workers:
+  with jobs.Workers(num_jobs, lambda number: command, study.points) as workers:
     runner.run(progress, workers, Silent())
   return study, progress
 

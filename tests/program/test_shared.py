@@ -1,7 +1,5 @@
 """What is compiled once for many runs computes what each would have compiled."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -61,24 +59,37 @@ def test_a_shared_step_can_be_compiled_ahead(tokenizer):
   assert executable.memory_analysis().temp_size_in_bytes > 0
 
 
-def test_configs_are_varied_one_number_at_a_time():
-  base = config()
-  other = config(
-    optimizer__learning_rate=0.5, optimizer__b1=0.5, model__norm='layernorm'
-  )
-  found = list(shared.one_number_each(base, [other, other]))
-  assert len(found) == 2
-  assert {(c.optimizer.learning_rate, c.optimizer.b1) for c in found} == {
-    (0.5, base.optimizer.b1), (base.optimizer.learning_rate, 0.5),
-  }  # fmt: skip
+def paths_of_steps(configs, chosen, tokenizer):
+  """Returns {rate of decay: what is an input of its step} of the `chosen` in turn."""
+  programs = shared.SharedPrograms(configs, jax.devices()[:1])
+  found = {}
+  for one in chosen:
+    program = programs.open_program(one, tokenizer)
+    function, _, _ = program.step._for((program.abstract_state, BATCH))
+    numbers = program.step._found[shared._signature((BATCH,))][1]
+    found[one.optimizer.weight_decay] = (
+      function, None if numbers is None else [x.shape for x in numbers]
+    )  # fmt: skip
+  return programs, found
+
+
+@pytest.mark.slow
+def test_inputs_of_a_program_are_those_of_the_study(tokenizer):
+  decays = [config(optimizer__weight_decay=x) for x in (0.1, 0.0, 0.2, 0.3)]
+  programs, found = paths_of_steps(decays, decays, tokenizer)
+  assert programs.num_programs == 2  # without decay, and with one
+  assert found[0.1][0] is found[0.2][0] is found[0.3][0] is not found[0.0][0]
+  assert found[0.0][1] is None  # nothing differs between programs without decay
+  # Whichever runs first, alone, in another order of the file: the same inputs.
+  for chosen in ([decays[2]], decays[::-1]):
+    _, others = paths_of_steps(decays[::-1], chosen, tokenizer)
+    for decay, (_, shapes) in others.items():
+      assert shapes == found[decay][1]
 
 
 def test_points_of_other_shapes_do_not_disturb_a_program(tokenizer):
   sizes = [config(), config(model__d_model=64), config(optimizer__b1=0.5)]
-  programs = shared.SharedPrograms(sizes, jax.devices()[:1])
-  program = programs.open_program(sizes[0], tokenizer)
-  make = functools.partial(
-    setup.make_program, tokenizer=tokenizer, mesh=program.rules.mesh
-  )
-  varied = programs._variants(program, make)
-  assert [one.config.optimizer.b1 for one in varied] == [0.5]
+  programs, found = paths_of_steps(sizes, sizes[::2], tokenizer)
+  assert programs.num_programs == 1
+  _, of_two = paths_of_steps(sizes[::2], sizes[:1], tokenizer)
+  assert [shapes for _, shapes in found.values()] == [s for _, s in of_two.values()]

@@ -25,3 +25,36 @@ def draw(axes, values_RC, rows, columns, *, low=None, high=None, digits=2, label
         color=ON_BRIGHT if is_bright else ON_DARK,
       )  # fmt: skip
   axes.figure.colorbar(image, ax=axes, label=label)
+
+
+def of_heads(statistic, *, low=None, high=None):
+  """Returns the `draw` of a figure: a statistic of each head at the end of training.
+
+  A line for each layer of each row; mean over seeds of the heads in ascending order,
+  since which head does what differs from seed to seed. `statistic`: one that tells
+  heads apart, such as `prefix_matching`.
+  """
+
+  def draw_heads(axes, results):
+    values_LH, lines = [], []
+    for group in results.groups():
+      if len(group):
+        each_SLH = np.sort([_by_head(one, statistic) for one in group], axis=-1)
+        values_LH.extend(each_SLH.mean(axis=0))
+        lines += [f'{group.describe()}: {i + 1}' for i in range(each_SLH.shape[1])]
+    heads = [str(i + 1) for i in range(len(values_LH[0]))]
+    draw(axes, values_LH, lines, heads, low=low, high=high)
+    axes.set(xlabel='heads, ascending', ylabel='layer')
+
+  return draw_heads
+
+
+def _by_head(result, statistic):
+  model = result.point.config.model
+  return [
+    [
+      result.value(f'statistics/{statistic}/layer_{i}/head_{h}')
+      for h in range(model.num_heads)
+    ]
+    for i in range(model.num_layers)
+  ]

@@ -97,8 +97,16 @@ def record(study, verdicts, now=None):
 
 
 def earlier(verdicts, logged):
-  """Returns the last entry of each older version, and of claims that are gone."""
-  now = {verdict.name: verdict.claim.version for verdict in verdicts}
+  """Returns the last entry of each older version, and of claims that are gone.
+
+  With that of the present version where there is not enough data now: its points have
+  another config, or are gone.
+  """
+  now = {
+    verdict.name: verdict.claim.version
+    for verdict in verdicts
+    if verdict.verdict != NOT_ENOUGH_DATA
+  }
   last = {
     (entry['claim'], entry['version']): entry
     for entry in logged

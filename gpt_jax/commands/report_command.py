@@ -32,6 +32,7 @@ def run(args, overrides):
   from gpt_jax.analysis import verdict_log
   from gpt_jax.reports import report, report_files
   from gpt_jax.sweeps import points
+  from gpt_jax.workdir import files
 
   study = points.open_study(args.file, args.size, args.workdir)
   made = report.make_report(study)
@@ -40,4 +41,4 @@ def run(args, overrides):
   folder = report_files.write(made, args.out)
   print(f'written to {folder}; to read: {folder / report_files.PAGE}')
   if args.json:
-    print(json.dumps(report_files.as_json(made)))
+    print(json.dumps(files.read_json(folder / report_files.JSON)))

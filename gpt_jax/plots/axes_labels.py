@@ -1,4 +1,4 @@
-"""Names of curves and reference lines, where they cover no data."""
+"""Names of curves and reference lines, beside the data and never on them."""
 
 import textwrap
 from typing import Any
@@ -10,18 +10,19 @@ LINE_HEIGHT = 0.062  # of one line of text, as a share of the axes
 TALLEST = 1.1  # of all labels together; what is taller becomes a legend
 LETTER_INCHES = 0.085
 MAX_IN_LEGEND = 40
+DOWN_UP, LEFT_RIGHT = '↓↑', '←→'
 
 
 def beside(axis, found, chosen, lines):
   """Writes each name to the right of the panel, at the height where its curve ends."""
-  low, high = axis.get_ylim()
+  limits = axis.get_ylim()
   entries = [
-    (one.x[-1], one.mean[-1], one.label, series.show(float(one.mean[-1])),
+    (one.x[-1], one.mean[-1], one.label, series.format_value(float(one.mean[-1])),
      chosen[one.key, one.variant][0])
     for one in found
   ] + [
-    (None, level, f'{_arrow(level, low, high)}{line.label}',
-     series.show(float(level)), palette.REFERENCE)
+    (None, level, f'{_arrow(level, limits)}{line.label}',
+     series.format_value(float(level)), palette.REFERENCE)
     for line, level in lines
   ]  # fmt: skip
   texts = [
@@ -29,7 +30,7 @@ def beside(axis, found, chosen, lines):
   ]
   gaps = [LINE_HEIGHT * (0.3 + len(text.splitlines())) for text in texts]
   if sum(gaps) > TALLEST:
-    below(axis.figure, {None: found}, chosen, lines, (low, high))
+    below(axis.figure, {None: found}, chosen, lines, limits)
     return
   heights = [_share(axis, level) for _, level, *_ in entries]
   places = _inside(labels.spread(heights, gaps), gaps)
@@ -51,8 +52,11 @@ def beside(axis, found, chosen, lines):
     )  # fmt: skip
 
 
-def below(canvas, panels, chosen, lines, limits):
-  """Adds one legend under all panels; `limits` are those of the axis of `lines`."""
+def below(canvas, panels, chosen, lines, limits, arrows=DOWN_UP):
+  """Adds one legend under all panels.
+
+  `limits` are those of the axis of `lines`; `arrows` point below and above them.
+  """
   from matplotlib.lines import Line2D
 
   found = [one for each in panels.values() for one in each]
@@ -75,7 +79,8 @@ def below(canvas, panels, chosen, lines, limits):
     for name, (color, style, marker) in shown.items()
   ] + [
     Line2D([], [], color=palette.REFERENCE, linestyle=':',
-           label=f'{_arrow(level, *limits)}{line.label}  {series.show(level)}')
+           label=f'{_arrow(level, limits, arrows)}{line.label}'
+                 f'  {series.format_value(level)}')
     for line, level in lines
   ]  # fmt: skip
   if not handles:
@@ -90,9 +95,10 @@ def below(canvas, panels, chosen, lines, limits):
   canvas.set_figheight(canvas.get_figheight() + 0.22 * -(-len(handles) // columns))
 
 
-def _arrow(level, low, high):
+def _arrow(level, limits, arrows=DOWN_UP):
   """Returns an arrow to a line that is outside of the axis."""
-  return '' if low <= level <= high else '↓ ' if level < low else '↑ '
+  low, high = limits
+  return '' if low <= level <= high else f'{arrows[int(level > high)]} '
 
 
 def _inside(places, gaps):

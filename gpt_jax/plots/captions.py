@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.analysis.results import NotEnoughData
-from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.plots import series
+from gpt_jax.core.errors import DataError
+from gpt_jax.plots import drawn_text, series
 from gpt_jax.sweeps.algebra import ROW
 
 UNITS = {
@@ -27,10 +27,8 @@ def reference_levels(figure, results):
       level = np.nan
     except Exception as error:
       if not results.missing:  # otherwise a mean of nothing, the lowest of nothing
-        raise ConfigError(
-          f'{results.study.path}: figure {figure.name!r}: line {line.label!r} raised'
-          f' {type(error).__name__}: {error}'
-        ) from error
+        what = f'line {line.label!r}'
+        raise series.raised(figure, results, what, error) from error
       level = np.nan
     if np.isfinite(level):
       known.append((line, level))
@@ -45,7 +43,7 @@ def caption(figure, results):
   parts = [_spread(figure, results)] if figure.draw is None else []
   by_source = {}
   for line, level in known:
-    named = f'{line.label}, {series.show(level)}'
+    named = f'{line.label}, {series.format_value(level)}'
     by_source.setdefault(line.source, []).append(named)
   parts += [f'Dotted: {"; ".join(n)} ({source}).' for source, n in by_source.items()]
   parts += [f'No level yet for {line.label} ({line.source}).' for line in unknown]
@@ -60,10 +58,14 @@ def caption(figure, results):
   return ' '.join(part for part in parts if part)
 
 
-def alt(figure, results):
-  """Returns the figure in words: axes and final values."""
+def alt(figure, results, canvas=None):
+  """Returns the figure in words: axes and final values.
+
+  `canvas`: the matplotlib figure, of which those that a file draws are read.
+  """
   if figure.draw is not None:
-    return figure.title
+    values = drawn_text.describe(canvas) if canvas else ''
+    return f'{figure.title}: {values}.' if values else figure.title
   against = f' against {x_label(figure)}' if x_label(figure) else ''
   text = f'{figure.title}: {y_label(figure)}{against}.'
   for panel, found in series.collect(figure, results).items():
@@ -83,19 +85,19 @@ def _ends(one):
     parts = (
       '' if is_number else str(x),
       one.variant_label if is_said else one.label,
-      series.show(float(mean)),
-      f'at {series.show(x)}' if is_number and len(one.x) > 1 else '',
+      series.format_value(float(mean)),
+      f'at {series.format_value(x)}' if is_number and len(one.x) > 1 else '',
     )
     yield ' '.join(filter(None, parts))
 
 
 def panel_title(figure, panel):
-  name = '' if figure.panels == ROW else series.plain(figure.panels) + ' '
-  return f'{name}{series.show(panel)}'
+  name = '' if figure.panels == ROW else series.field_label(figure.panels) + ' '
+  return f'{name}{series.format_value(panel)}'
 
 
 def x_label(figure):
-  return figure.x_label or ('' if figure.x == ROW else series.plain(figure.x))
+  return figure.x_label or ('' if figure.x == ROW else series.field_label(figure.x))
 
 
 def y_label(figure):
@@ -104,7 +106,7 @@ def y_label(figure):
     return figure.y_label
   where, _, metric = figure.y.rpartition('/')
   unit = f', {UNITS[metric]}' if metric in UNITS else ''
-  return f'{where} {series.plain(metric)}{unit}'.strip()
+  return f'{where} {series.field_label(metric)}{unit}'.strip()
 
 
 def _level(line, results) -> Any:

@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from gpt_jax.plots import axes_labels, captions, palette, ranges, series
+from gpt_jax.plots import axes_labels, captions, palette, series
 
 
 def draw(figure, results, panels, chosen, make_canvas):
@@ -34,16 +34,17 @@ def draw(figure, results, panels, chosen, make_canvas):
       axis.set_title(captions.panel_title(figure, panel), loc='left')
     axis.set_xlabel(captions.y_label(figure))
     axis.grid(axis='y', visible=False)
-  shown = [textwrap.fill(series.show(name), 26) for name in names]
+  shown = [textwrap.fill(series.format_value(name), 26) for name in names]
   axes[0].set_yticks(range(len(names)), shown)
   axes[0].set_ylim(len(names) - 0.5, -0.5)
   values = np.concatenate([one.values_SP.ravel() for one in every])
   levels = [level for _, level in lines]
-  limits = ranges.limits(values, levels, is_log=figure.log_y)
+  limits = series.axis_range(values, levels, is_log=figure.log_y)
   if limits is not None:
     axes[0].set_xlim(limits)
   kept = {} if is_said else panels
-  axes_labels.below(canvas, kept, chosen, lines, axes[0].get_xlim())
+  arrows = axes_labels.LEFT_RIGHT
+  axes_labels.below(canvas, kept, chosen, lines, axes[0].get_xlim(), arrows)
   return canvas
 
 
@@ -73,8 +74,9 @@ def _draw_group(axis, one, places, named, color, _, marker):
   for mean, high, place in zip(one.mean, one.high, places, strict=True):
     # What has diverged has no place on the axis: its name stands at the left.
     is_there = np.isfinite(mean)
+    text = f'{series.format_value(float(mean))}  {named}'.strip()
     axis.annotate(
-      f'{series.show(float(mean))}  {named}'.strip(), (high if is_there else 0, place),
+      text, (high if is_there else 0, place),
       xycoords='data' if is_there else axis.get_yaxis_transform(), xytext=(9, 0),
       textcoords='offset points', va='center', fontsize=9.5,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.analysis.results import NotEnoughData
-from gpt_jax.core.errors import ConfigError
-from gpt_jax.plots import axes_labels, captions, dot_plot, palette, ranges, series
+from gpt_jax.core.errors import StorageError, UserError
+from gpt_jax.plots import axes_labels, captions, dot_plot, palette, series
 from gpt_jax.sweeps.algebra import ROW
 
 EMPTY = 'no results yet'
@@ -36,19 +36,35 @@ STYLE: dict[Any, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-  """A figure on disk."""
+  """A figure on disk, or why there is none."""
 
   name: str
   title: str
-  caption: str  # what lines, bands and references are
-  alt: str  # what it shows, for those who do not see it
-  svg: pathlib.Path
-  png: pathlib.Path
+  caption: str = ''  # what lines, bands and references are
+  alt: str = ''  # what it shows, for those who do not see it
+  svg: pathlib.Path | None = None
+  png: pathlib.Path | None = None
+  problem: str = ''  # then there are no files
 
 
 def save_all(results, folder):
-  """Returns a Drawn for each figure of the experiment of `results`."""
-  return [save(one, results, folder) for one in results.study.experiment.figures]
+  """Returns a Drawn for each figure of the experiment of `results`.
+
+  One that fails has its `problem`: the runs are worth more than a picture of them.
+  """
+  drawn = []
+  for figure in results.study.experiment.figures:
+    try:
+      drawn.append(save(figure, results, folder))
+    except (OSError, StorageError):  # the others cannot be written either
+      raise
+    except Exception as error:
+      is_told = isinstance(error, UserError)
+      problem = str(error) if is_told else f'{type(error).__name__}: {error}'
+      for end in ('svg', 'png'):  # of an earlier report
+        (pathlib.Path(folder) / f'{figure.name}.{end}').unlink(missing_ok=True)
+      drawn.append(Drawn(figure.name, figure.title, problem=problem))
+  return drawn
 
 
 def save(figure, results, folder):
@@ -66,7 +82,7 @@ def save(figure, results, folder):
   _round(svg)
   _shrink(png)
   caption = captions.caption(figure, results)
-  alt = captions.alt(figure, results)
+  alt = captions.alt(figure, results, canvas)
   return Drawn(figure.name, figure.title, caption, alt, svg, png)
 
 
@@ -174,7 +190,7 @@ def _set_scales(axis, figure, found, levels):
     axis.set_yscale('log', nonpositive='clip')
   is_log = axis.get_yscale() == 'log'
   shown = _shown_values(figure, found)
-  if (limits := ranges.limits(shown, levels, is_log=is_log)) is not None:
+  if (limits := series.axis_range(shown, levels, is_log=is_log)) is not None:
     axis.set_ylim(limits)
   for one, is_log in ((axis.xaxis, figure.log_x), (axis.yaxis, figure.log_y)):
     one.set_major_formatter(ticker.FuncFormatter(_tick))
@@ -186,7 +202,7 @@ def _set_scales(axis, figure, found, levels):
     axis.set_xlim(left=0)
   places = sorted(set(xs))
   if figure.x not in series.OVER_TRAINING and _have_room(axis, places):
-    axis.set_xticks(places, [series.show(x) for x in places])
+    axis.set_xticks(places, [series.format_value(x) for x in places])
     axis.set_xticks([], minor=True)
 
 
@@ -255,10 +271,7 @@ def _drawn_by_file(figure, results):
   except Exception as error:
     if results.missing:  # a mean of nothing, the lowest of nothing
       return _empty(figure)
-    raise ConfigError(
-      f'{results.study.path}: figure {figure.name!r}: its draw raised'
-      f' {type(error).__name__}: {error}'
-    ) from error
+    raise series.raised(figure, results, 'its draw', error) from error
   if figure.x_label:
     axis.set_xlabel(figure.x_label)
   if figure.y_label:
@@ -268,7 +281,7 @@ def _drawn_by_file(figure, results):
 
 def _tick(value, _):
   if value and not 1e-4 <= abs(value) < 1e4:
-    return series.show(float(value)) if abs(value) >= 1e4 else f'{value:.0e}'
+    return series.format_value(float(value)) if abs(value) >= 1e4 else f'{value:.0e}'
   return f'{value:g}'
 
 

@@ -1,4 +1,4 @@
-"""What a figure shows: means over seeds and their range, from the results."""
+"""What a figure shows: means over seeds, their spread and the range of an axis."""
 
 import dataclasses
 import math
@@ -9,11 +9,13 @@ import numpy as np
 from gpt_jax.analysis.results import NotEnoughData, seed_of
 from gpt_jax.analysis.results import value_of as value_of_point
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.sweeps import costs
+from gpt_jax.sweeps import costs, loading
 from gpt_jax.sweeps.algebra import ROW
 
 OVER_TRAINING = ('step', 'tokens', 'seconds')
 DIVERGED = 'diverged'
+MIN_DATA_SHARE = 0.25  # of an axis, whatever reference lines there are
+MARGIN = 0.06  # of an axis, on either side
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,9 +83,7 @@ def collect(figure, results):
     if made:
       panels[panel] = made
   if errors and not panels:
-    raise ConfigError(
-      f'{results.study.path}: figure {figure.name!r}: {errors[0]}'
-    ) from errors[0]
+    raise mistake(figure, results, str(errors[0]), errors[0]) from errors[0]
   return panels
 
 
@@ -95,6 +95,24 @@ def selected(figure, results):
     return figure.select(results)
   except NotEnoughData:
     return results.only(lambda point: False)
+  except Exception as error:
+    if results.missing:  # the lowest of nothing
+      return results.only(lambda point: False)
+    raise raised(figure, results, 'its select', error) from error
+
+
+def raised(figure, results, what, error):
+  """Returns the ConfigError of a function of the file that has raised `error`."""
+  text = f'{what} raised {type(error).__name__}: {error}'
+  return mistake(figure, results, text, error)
+
+
+def mistake(figure, results, text, error):
+  """Returns the ConfigError of a figure, with the line of the file if it has one."""
+  path = results.study.path
+  line = loading.Source(path).line_of_error(error)
+  where = f'{path}:{line}' if line else path
+  return ConfigError(f'{where}: figure {figure.name!r}: {text}')
 
 
 def axes_of(result):
@@ -109,7 +127,30 @@ def value_of(result, field):
   return value_of_point(result.point, field)
 
 
-def show(value):
+def axis_range(values, levels=(), *, is_log=False):
+  """Returns (low, high) around `values` and reference `levels`; None around nothing.
+
+  The nearest levels come first; one that would leave the data less than MIN_DATA_SHARE
+  of the axis stays outside. Of a logarithmic axis, what is not above 0 has no place.
+  """
+  values, levels = _on_axis(values, is_log), _on_axis(levels, is_log)
+  if not len(values):
+    values = levels
+  if not len(values):
+    return None
+  data_low, data_high = low, high = values.min(), values.max()
+  for level in sorted(
+    levels, key=lambda level: max(data_low - level, level - data_high)
+  ):
+    wider = min(low, level), max(high, level)
+    if data_high - data_low >= MIN_DATA_SHARE * (wider[1] - wider[0]):
+      low, high = wider
+  margin = MARGIN * (high - low) or (0.1 if is_log else 0.05 * abs(high) or 0.5)
+  ends = low - margin, high + margin
+  return tuple(float(np.exp(end)) for end in ends) if is_log else ends
+
+
+def format_value(value):
   """Returns a value as it stands in labels: four digits, thousands as k and M."""
   if not is_number(value):
     return str(value)
@@ -125,7 +166,7 @@ def is_number(value):
   return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def plain(field):
+def field_label(field):
   """Returns the last part of a field as words."""
   return field.rpartition('.')[2].replace('_', ' ')
 
@@ -135,8 +176,8 @@ def _words(field, value):
   if value is None:
     return ''
   if not field or field == ROW or isinstance(value, str):
-    return show(value)
-  return f'{plain(field)} {show(value)}'
+    return format_value(value)
+  return f'{field_label(field)} {format_value(value)}'
 
 
 def _curve(figure, points):
@@ -188,3 +229,9 @@ def _in_order(groups, field, results, key=lambda name: name):
     order = sorted(set(keys))
   place = {name: i for i, name in enumerate(order)}
   return sorted(groups.items(), key=lambda item: place.get(key(item[0]), len(place)))
+
+
+def _on_axis(values, is_log):
+  values = np.asarray(values, np.float64).ravel()
+  values = values[np.isfinite(values) & ((values > 0) | (not is_log))]
+  return np.log(values) if is_log else values

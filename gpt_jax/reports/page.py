@@ -1,6 +1,7 @@
 """One HTML page of a report: a file that opens offline, in light and in dark."""
 
 import collections
+import functools
 import json
 import pathlib
 import re
@@ -33,6 +34,9 @@ def render(report, drawn):
     'number': page_text.number,
     'value': json.dumps,
     'prose': prose,
+    'history': functools.partial(page_text.history, report),
+    'earlier': page_text.earlier,
+    'left_out': functools.partial(page_text.left_out, report),
   }
   template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
   counts = collections.Counter(verdict.verdict for verdict in report.verdicts)
@@ -41,7 +45,7 @@ def render(report, drawn):
     counts=[(name, counts[name]) for name in page_text.MARKS if counts[name]],
     num_finished=report.num_points - len(report.missing),
     question=page_text.paragraphs(report.question),
-    figures=[(one, inline_svg(one)) for one in drawn],
+    figures=[(one, None if one.problem else inline_svg(one)) for one in drawn],
     tables=[
       table_formats.grid(table) for table in (report.table, report.table.best) if table
     ],

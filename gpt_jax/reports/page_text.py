@@ -2,7 +2,7 @@
 
 import textwrap
 
-from gpt_jax.analysis import verdicts
+from gpt_jax.analysis import verdict_log, verdicts
 from gpt_jax.plots import series
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -13,6 +13,7 @@ MARKS = {
   verdicts.NOT_ENOUGH_DATA: '…',
   verdicts.REPORTED: '•',
 }
+NONE = 'none yet: no point has finished'
 
 
 def duration(seconds):
@@ -30,7 +31,12 @@ def number(value):
     return ', '.join(f'{name} {number(one)}' for name, one in value.items())
   if isinstance(value, list | tuple):
     return ', '.join(map(number, value))
-  return series.show(value)
+  return series.format_value(value)
+
+
+def numbers(found):
+  """Returns `name: value` of the numbers of a rule, separated by semicolons."""
+  return '; '.join(f'{name}: {number(value)}' for name, value in found.items())
 
 
 def paragraphs(text):
@@ -63,6 +69,35 @@ def source(report):
   return f'experiments/{path.name}' if path.parent.name == 'experiments' else path.name
 
 
+def left_out(report, drawn):
+  """Returns what stands in the place of a figure that could not be drawn."""
+  why = drawn.problem.removeprefix(f'{report.study.path}: ')
+  return f'{drawn.title}: this figure could not be drawn ({why.rstrip(".")}).'
+
+
+def history(report, verdict):
+  """Returns since when the rule of a verdict is what it is, by the study's log."""
+  claim = verdict.claim
+  first = next(
+    (
+      entry
+      for entry in verdict_log.read(report.study.folder)
+      if (entry['claim'], entry['version']) == (claim.name, claim.version)
+      and entry['verdict'] != verdicts.NOT_ENOUGH_DATA
+    ),
+    None,
+  )
+  since = f'; first judged on {first["date"][:10]}, unchanged since' if first else ''
+  return f'version {claim.version}{since}'
+
+
+def earlier(entry):
+  """Returns a verdict of the log that is no longer in force, in words."""
+  parts = entry['date'][:10], numbers(entry.get('numbers', {}))
+  found = '; '.join(filter(None, parts))
+  return f'{entry["claim"]}, version {entry["version"]}: {entry["verdict"]} ({found})'
+
+
 def facts(report):
   """Returns pairs (name, text): where the numbers come from."""
   starts = [
@@ -72,8 +107,8 @@ def facts(report):
   ]
   found = [
     ('Experiment file', source(report)),
-    ('Commit', ', '.join(report.commits) or 'unknown'),
-    ('Machine', ', '.join(report.ran_on) or '-'),
+    ('Commit', _commits(report)),
+    ('Machine', ', '.join(report.ran_on) or NONE),
     ('Meant for', report.machine),
     ('Time at work', duration(report.wall_seconds)),
     ('Report of', report.date[:16].replace('T', ' ') + ' UTC'),
@@ -85,3 +120,9 @@ def facts(report):
     shown = ', '.join(f'{name} {version}' for name, version in versions.items())
     found.append(('Versions', f'Python {starts[-1].get("python")}, {shown}'))
   return found
+
+
+def _commits(report):
+  plus = any(commit.endswith('+') for commit in report.commits)
+  text = ', '.join(report.commits) or (NONE if not len(report.results) else 'unknown')
+  return text + ' (+: with changes that were not committed)' * plus

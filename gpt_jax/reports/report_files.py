@@ -3,18 +3,20 @@
 import collections
 import math
 import pathlib
+import sys
 
 import rich.padding
 import rich.text
 
 from gpt_jax.analysis import verdicts
 from gpt_jax.plots import figures
-from gpt_jax.reports import page, table_formats
+from gpt_jax.reports import page, page_text, table_formats
 from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
 FOLDER = 'report'
 PAGE = 'report.html'  # has all of it, figures too
+JSON = 'report.json'
 MAX_LISTED = 30  # points that are not finished
 STYLES = {
   verdicts.REPRODUCED: 'bold green',
@@ -39,24 +41,28 @@ def show(report):
     for line in verdict_lines(verdict):
       out.print(rich.padding.Padding(rich.text.Text(line), (0, 0, 0, 2), expand=False))
   for entry in report.earlier:
-    out.print(rich.text.Text(earlier_text(entry)))
+    out.print(rich.text.Text(f'earlier: {page_text.earlier(entry)}'))
   out.print(rich.text.Text(progress_text(report)))
 
 
 def write(report, folder=None):
   """Writes all files of a report; returns their folder.
 
-  `folder`: instead of `report` in the folder of the runs. Raises StorageError.
+  `folder`: instead of `report` in the folder of the runs. A figure that fails is told
+  and noted in its place. Raises StorageError.
   """
   folder = files.check_writable(folder or report.study.folder / FOLDER)
+  drawn = figures.save_all(report.results, folder)
+  for one in drawn:
+    if one.problem:
+      print(f'figure left out: {one.problem}', file=sys.stderr)
   for name, text in (
-    ('report.md', markdown(report)),
+    ('report.md', markdown(report, drawn)),
     ('table.csv', table_formats.comma_separated(report.table)),
     ('table.tex', table_formats.latex(report.table, report.title, report.name)),
   ):
     files.write_text(folder / name, text)
-  files.write_json(folder / 'report.json', as_json(report))
-  drawn = figures.save_all(report.results, folder)
+  files.write_json(folder / JSON, as_json(report, drawn))
   page.save(report, drawn, folder / PAGE)
   return folder
 
@@ -68,7 +74,7 @@ def difference_lines(report, most=None):
     told = [f'{field} {old!r} -> {new!r}' for field, old, new in changes]
     if most and len(told) > most:
       told[most - 1 :] = [f'and {len(told) - most + 1} more']
-    lines.append(f'{row}: {", ".join(told) or "the same config"}')
+    lines.append(f'{row}: {", ".join(told) or "nothing beside the axes"}')
   return lines
 
 
@@ -77,7 +83,7 @@ def verdict_lines(verdict):
   claim = verdict.claim
   lines = [claim.text]
   if verdict.numbers:
-    lines.append(numbers_text(verdict.numbers))
+    lines.append(page_text.numbers(verdict.numbers))
   if verdict.note:
     lines.append(verdict.note)
   number = len(verdict.points)
@@ -87,25 +93,13 @@ def verdict_lines(verdict):
   return lines
 
 
-def numbers_text(numbers):
-  """Returns `name: value` of a rule's numbers, separated by semicolons."""
-  return '; '.join(f'{name}: {_shown(value)}' for name, value in numbers.items())
-
-
-def earlier_text(entry):
-  """Returns a line of the log that is no longer in force, in words."""
-  return (
-    f'earlier: {entry["claim"]}, version {entry["version"]}: {entry["verdict"]}'
-    f' ({entry["date"][:10]}; {numbers_text(entry.get("numbers", {}))})'
-  )
-
-
 def progress_text(report):
   """Returns how many points are done, when, where and by which code."""
   done = report.num_points - len(report.missing)
   kinds = collections.Counter(state.kind for state in report.states.values())
   rest = ', '.join(f'{number} {kind}' for kind, number in kinds.items())
   parts = [f'{done} of {report.num_points} points finished' + f' ({rest})' * bool(rest)]
+  parts += report.changed
   if report.diverged:
     parts.append(f'diverged: {", ".join(report.diverged)}')
   if report.wall_seconds:
@@ -116,16 +110,17 @@ def progress_text(report):
   return '; '.join(parts)
 
 
-def markdown(report):
-  """Returns the whole report in Markdown."""
+def markdown(report, drawn):
+  """Returns the whole report in Markdown; `drawn` are its figures."""
   lines = [f'# {report.title}', '', report.question, '', '## Claims', '']
   for verdict in report.verdicts:
     lines += [f'- **{verdict.verdict}**: *{verdict.name}*', '']
     lines += [f'  {line}\n' for line in verdict_lines(verdict)]
-  lines += [f'- {earlier_text(entry)}' for entry in report.earlier]
+  lines += [f'- earlier: {page_text.earlier(entry)}' for entry in report.earlier]
   lines += ['', '## Table', '', table_formats.markdown(report.table)]
-  for figure in report.figures:
-    lines += [f'![{figure.title}]({figure.name}.png)', '']
+  for one in drawn:
+    picture = f'![{one.title}]({one.name}.png)'
+    lines += [page_text.left_out(report, one) if one.problem else picture, '']
   if report.differences:
     lines += ['## Config', '', f'Beside the row {report.table.compare_to!r}:', '']
     lines += [f'- {line}' for line in difference_lines(report)]
@@ -138,7 +133,7 @@ def markdown(report):
   return '\n'.join(lines)
 
 
-def as_json(report):
+def as_json(report, drawn):
   """Returns the report as JSON values; None for what is not finite."""
   return _plain(
     {
@@ -164,7 +159,8 @@ def as_json(report):
         row: {field: [old, new] for field, old, new in changes}
         for row, changes in report.differences.items()
       },
-      'figures': [figure.name for figure in report.figures],
+      'figures': [one.name for one in drawn if not one.problem],
+      'figures_left_out': {one.name: one.problem for one in drawn if one.problem},
     }
   )
 
@@ -225,13 +221,3 @@ def _plain(value):
   if isinstance(value, pathlib.PurePath):
     return str(value)
   return value
-
-
-def _shown(value):
-  if isinstance(value, dict):
-    return ', '.join(f'{name} {_shown(one)}' for name, one in value.items())
-  if isinstance(value, list):
-    return ', '.join(map(_shown, value))
-  if isinstance(value, float):
-    return f'{value:.4g}'
-  return str(value)

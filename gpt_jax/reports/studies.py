@@ -82,7 +82,7 @@ def build(paths, out=PAGES, workdir=None):
     try:
       study = points.open_study(path, QUICK, workdir)
       made = report.make_report(study)
-      if len(made.missing) == made.num_points:
+      if len(made.missing) == made.num_points and not made.changed:
         absent.append(path)
         continue
       verdict_log.record(study, made.verdicts)

@@ -11,10 +11,12 @@ import hashlib
 import pathlib
 import re
 import shutil
+import sys
 
 from gpt_jax.plots import figures
 from gpt_jax.reports import page_text, table_formats
 from gpt_jax.sweeps import costs
+from gpt_jax.sweeps.experiment import EVIDENCE, KINDS
 from gpt_jax.workdir import files
 
 FIGURES = 'figures'  # a folder beside the pages
@@ -24,7 +26,7 @@ MARK = re.compile(r'<!-- made from (\S+) sha256:(\w+) -->')
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class IndexLine:
   """A line of the index."""
 
   report: object  # report.Report
@@ -32,15 +34,18 @@ class Entry:
 
 
 def write_page(report, folder):
-  """Writes the page of a Report and its figures into `folder`; returns its Entry."""
+  """Writes the page of a Report and its figures; returns its IndexLine."""
   folder = files.check_writable(folder)
   place = folder / FIGURES / report.name
   if place.exists():
     shutil.rmtree(place)  # a figure may have got another name
   drawn = figures.save_all(report.results, place)
+  for one in drawn:
+    if one.problem:
+      print(f'figure left out: {one.problem}', file=sys.stderr)
   path = folder / f'{report.name}.md'
   files.write_text(path, page(report, [_light(one) for one in drawn], folder))
-  return Entry(report, path)
+  return IndexLine(report, path)
 
 
 def page(report, drawn, folder):
@@ -50,8 +55,13 @@ def page(report, drawn, folder):
     lines += [f'```text\n{text}\n```' if is_code else escape(text), '']
   lines += [_status(report), '', '## Claims', '']
   for verdict in report.verdicts:
-    lines += _claim(verdict)
+    lines += _claim(report, verdict)
+  for entry in report.earlier:
+    lines += [f'Earlier: {escape(page_text.earlier(entry))}', '']
   for one in drawn:
+    if one.problem:
+      lines += [escape(page_text.left_out(report, one)), '']
+      continue
     place = one.svg if one.svg.exists() else one.png
     lines += [f'![{escape(one.alt)}]({place.relative_to(folder).as_posix()})', '']
     lines += [escape(one.caption), ''] if one.caption else []
@@ -134,10 +144,11 @@ def _status(report):
   ]
   done = report.num_points - len(report.missing)
   points = f'{done} of {report.num_points} points'
-  return f'**{" · ".join(parts) or "no claims"}** · {points}'
+  changed = ''.join(f' {escape(text)}.' for text in report.changed)
+  return f'**{" · ".join(parts) or "no claims"}** · {points}.{changed}'
 
 
-def _claim(verdict):
+def _claim(report, verdict):
   claim = verdict.claim
   mark = page_text.MARKS[verdict.verdict]
   lines = [
@@ -155,16 +166,21 @@ def _claim(verdict):
     lines.append('')
   if verdict.note:
     lines += [escape(verdict.note), '']
-  version = f' Rule of version {claim.version}.' if claim.version > 1 else ''
-  judged = f'Judged by: {claim.statistics}. Source: {claim.source}.{version}'
-  return [*lines, escape(judged), '']
+  told = (
+    f'Judged by: {claim.statistics}. Source: {claim.source}. Evidence:'
+    f' {EVIDENCE[claim.evidence]}. Kind: {claim.kind}, {KINDS[claim.kind]}.'
+  )
+  # Longer than any fence that stands in the rule.
+  rule = ['~~~~python', verdict.rule, '~~~~']
+  head = f'<details><summary>Rule, {page_text.history(report, verdict)}</summary>'
+  return [*lines, escape(told), '', head, '', *rule, '', '</details>', '']
 
 
 def _differences(report):
   lines = []
   for row, changes in report.differences.items():
     shown = ', '.join(f'`{field}` {old!r} → {new!r}' for field, old, new in changes)
-    lines.append(f'- {escape(row)}: {shown or "nothing"}')
+    lines.append(f'- {escape(row)}: {shown or "nothing beside the axes"}')
   if not lines:
     return []
   base = escape(report.table.compare_to)
@@ -188,8 +204,8 @@ def _index_line(entry):
   claims, numbers = [], []
   for verdict in report.verdicts:
     claims.append(f'{page_text.MARKS[verdict.verdict]} {escape(verdict.name)}')
-    first = list(verdict.numbers.items())[:MAX_NUMBERS]
-    shown = '; '.join(f'{name}: {page_text.number(value)}' for name, value in first)
+    first = [item for item in verdict.numbers.items() if not _is_name(item[1])]
+    shown = page_text.numbers(dict(first[:MAX_NUMBERS]))
     numbers.append(escape(shown) or '–')
   size = report.study.experiment.sizes[report.size]
   done = report.num_points - len(report.missing)
@@ -207,16 +223,24 @@ def _index_line(entry):
   return f'| {" | ".join(cells)} |'
 
 
+def _is_name(value):
+  """Returns whether a number of a rule says which point it is of."""
+  return isinstance(value, str) and value not in ('inf', '-inf', 'nan')
+
+
 def _legend():
   marks = ', '.join(f'{mark} {name}' for name, mark in page_text.MARKS.items())
   return (
     f'{marks}. Minutes: in which at least one run was at work, whatever else the'
-    ' machine did; stated: what the file says of an idle machine.'
+    ' machine did; stated: what the file says of an idle machine. A commit with +: of'
+    ' code with changes that were not committed.'
   )
 
 
 def _light(drawn):
   """Removes what is too large for the repository, never both; returns `drawn`."""
+  if drawn.problem:
+    return drawn
   if drawn.svg.stat().st_size > MAX_FIGURE_BYTES:
     drawn.svg.unlink()
   elif drawn.png.stat().st_size > MAX_FIGURE_BYTES:

@@ -213,4 +213,7 @@ def _note(table):
       f' Difference in {table.metric} to the row {table.compare_to!r}, p: two-sided'
       ' paired t-test over seeds.'
     )
-  return note + ' FLOPs: of all training matmuls. Time: of one run.'
+  return note + (
+    ' FLOPs: of all training matmuls. Time: of one run, by the clock, whatever else the'
+    ' machine did.'
+  )

@@ -5,6 +5,7 @@ with another config (`train/changes.py`).
 """
 
 import importlib.metadata
+import os
 import pathlib
 import platform
 import socket
@@ -64,6 +65,7 @@ def collect(*, now, argv=None):
     ),
     processes=jax.process_count(),
     hostname=socket.gethostname(),
+    cores=os.cpu_count(),
     system=platform.platform(),
   )
 

@@ -44,3 +44,10 @@ def test_what_an_axis_adds_to_a_row_is_written_beside_it(tmp_path):
   shown = [text.get_text() for text in canvas.axes[0].texts]
   assert shown[0] == '2.1  learning rate 0.1'
   assert not canvas.legends
+
+
+def test_a_line_beside_the_axis_has_an_arrow_to_its_side(tmp_path):
+  lines = (Line('low', -99, 'us'), Line('high', 999, 'us'))
+  canvas = figures.draw(Figure('f', 'F', x='row', lines=lines), results(tmp_path))
+  texts = [text.get_text() for text in canvas.legends[0].get_texts()]
+  assert texts == ['← low  -99', '→ high  999']

@@ -175,3 +175,17 @@ def test_ordered_values_have_ordered_colors(tmp_path):
   shown = {label: line.get_color() for label, line in lines_of(axis).items()}
   expected = palette.of_ordered(3)
   assert [shown[f'learning rate {rate}'] for rate in (0.01, 0.1, 0.3)] == expected
+
+
+@pytest.mark.slow
+def test_a_figure_that_fails_leaves_the_others(tmp_path):
+  def slip(results):
+    raise KeyError('row')
+
+  wrong = Figure('wrong', 'Wrong', select=slip)
+  study = fake_study.make(tmp_path, loss, figures=(wrong, Figure('right', 'Right')))
+  (tmp_path / 'wrong.svg').write_text('of an earlier report')
+  bad, good = figures.save_all(Results(study), tmp_path)
+  assert "figure 'wrong': its select raised KeyError: 'row'" in bad.problem
+  assert not (tmp_path / 'wrong.svg').exists()
+  assert good.svg.exists() and not good.problem

@@ -1,5 +1,7 @@
 """Curves and final values are means over seeds, and over nothing else."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -114,4 +116,35 @@ def test_a_metric_that_nobody_has_is_an_error(tmp_path):
   ],
 )  # fmt: skip
 def test_values_are_short_in_labels(value, text):
-  assert series.show(value) == text
+  assert series.format_value(value) == text
+
+
+def test_all_data_and_a_near_line_are_inside():
+  low, high = series.axis_range([1.0, 2.0], [2.5])
+  assert (low, high) == pytest.approx((1.0 - 0.09, 2.5 + 0.09))
+
+
+def test_a_far_line_stays_outside_and_a_near_one_does_not():
+  low, high = series.axis_range([2.13, 2.16], [1.2, 2.2])
+  assert low > 1.2 and high > 2.2
+
+
+@pytest.mark.parametrize('share, is_inside', [(0.26, True), (0.24, False)])
+def test_the_data_keep_a_quarter_of_the_axis(share, is_inside):
+  _, high = series.axis_range([0.0, share], [1.0])
+  assert (high > 1.0) == is_inside
+
+
+def test_a_logarithmic_range_is_one_of_ratios():
+  low, high = series.axis_range([0.01, 1.0, 0.0, -3.0], is_log=True)
+  assert math.log10(low) == pytest.approx(-2 - 0.12)
+  assert math.log10(high) == pytest.approx(0.12)
+
+
+@pytest.mark.parametrize('is_log', [True, False])
+def test_one_value_or_none_has_a_range_too(is_log):
+  low, high = series.axis_range([3.0, np.inf, np.nan], is_log=is_log)
+  assert low < 3 < high
+  assert series.axis_range([np.nan], is_log=is_log) is None
+  low, high = series.axis_range([], [2.0], is_log=is_log)
+  assert low < 2 < high

@@ -51,7 +51,7 @@ def test_facts_name_commit_machine_and_time(tmp_path):
   made = report.make_report(fake_study.make(tmp_path, lambda point: 1.0))
   facts = dict(page_text.facts(made))
   assert facts['Commit'] == 'c0ffeec0ffee'
-  assert facts['Machine'] == 'here: 1 cpu'
+  assert facts['Machine'] == 'here: 1 JAX device on a CPU'
   assert facts['Time at work'] == '60 s'
   assert page_text.commands(made)[0] == 'gpt-jax sweep fake.py'
   fake_study.diverge(made.study.points[0])

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from gpt_jax.analysis import rules
-from gpt_jax.reports.report import make_report
-from gpt_jax.sweeps import Claim, FromRow, Outcome, algebra
+from gpt_jax.analysis import rules, verdict_log
+from gpt_jax.reports.report import _machine, make_report
+from gpt_jax.sweeps import Claim, FromRow, Outcome, algebra, states
 from tests.sweeps import fake_study
 
 LOSSES = {'base': 2.0, 'ours': 1.5}
@@ -43,6 +43,47 @@ def test_a_run_that_is_started_from_goes_by_its_row(tmp_path):
   rows = {'base': {}, 'more': {'init_from': FromRow('base')}}
   report = make_report(fake_study.make(tmp_path, rows=rows))
   assert report.differences == {'more': (('init_from', '', 'row base'),)}
+
+
+def test_points_of_another_config_are_told_and_the_old_verdict(tmp_path):
+  study = fake_study.make(tmp_path, loss_of, claims=(CLAIM,))
+  verdict_log.record(study, make_report(study).verdicts)
+  overrides = fake_study.experiment().overrides | {'train.steps': 8}
+  report = make_report(fake_study.make(tmp_path, claims=(CLAIM,), overrides=overrides))
+  assert {state.kind for state in report.states.values()} == {states.CHANGED}
+  text = '6 points ran with another config: train.steps 6 -> 8'
+  assert report.changed == (text,)
+  (verdict,) = report.verdicts
+  assert verdict.verdict == 'not enough data'
+  assert 'ran with another config: train.steps 6 -> 8.' in verdict.note
+  assert [entry['verdict'] for entry in report.earlier] == ['reproduced']
+
+
+def test_what_varies_within_a_row_is_no_difference_of_rows(tmp_path):
+  sweep = algebra.chain(
+    algebra.product(algebra.rows('base'), algebra.vary('optimizer.b2', 0.9)),
+    algebra.product(
+      algebra.rows('ours'),
+      algebra.zipped(
+        algebra.vary('train.steps', 6, 8), algebra.vary('logging.every_steps', 1, 2)
+      ),
+    ),
+  )
+  rows = {'base': {}, 'ours': {'optimizer.weight_decay': 0.5}}
+  report = make_report(fake_study.make(tmp_path, rows=rows, sweep=sweep))
+  assert report.differences == {'ours': (('optimizer.weight_decay', 0.1, 0.5),)}
+
+
+@pytest.mark.parametrize(
+  'start, text',
+  [
+    ({'cores': 2, 'devices': {'platform': 'cpu', 'count': 1}}, '2 cores, 1 JAX device'),
+    ({'devices': {'platform': 'cpu', 'count': 2}}, '2 JAX devices on a CPU'),
+    ({'devices': {'platform': 'tpu', 'kind': 'TPU v5p', 'count': 4}}, '4 TPU v5p'),
+  ],
+)
+def test_a_machine_has_cores_or_accelerators(start, text):
+  assert _machine({'hostname': 'a'} | start) == f'a: {text}'
 
 
 def test_a_report_of_nothing_has_all_points_missing(tmp_path):

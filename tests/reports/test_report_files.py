@@ -6,9 +6,9 @@ import pytest
 
 from gpt_jax.analysis import verdict_log
 from gpt_jax.core.errors import StorageError
-from gpt_jax.reports import report_files
+from gpt_jax.reports import page_text, report_files
 from gpt_jax.reports.report import make_report
-from gpt_jax.sweeps import algebra, states
+from gpt_jax.sweeps import Figure, algebra, states
 from tests.reports.test_report import CLAIM, loss_of
 from tests.sweeps import fake_study
 
@@ -52,8 +52,9 @@ def test_the_terminal_shows_table_and_verdicts(report, capsys):
 def test_old_verdicts_are_shown(report):
   verdict_log.record(report.study, report.verdicts)
   (entry,) = verdict_log.read(report.study.folder)
-  text = report_files.earlier_text(entry)
-  assert text.startswith('earlier: lower, version 1: reproduced (2')
+  text = page_text.earlier(entry)
+  assert text.startswith('lower, version 1: reproduced (2')
+  assert text.endswith('; difference: 0.5)')
 
 
 def test_a_report_of_nothing_is_written_as_well(tmp_path):
@@ -92,3 +93,18 @@ def test_the_best_of_each_row_is_in_all_formats(tmp_path):
     assert 'Each row at its own best' in (folder / name).read_text()
   best = json.loads((folder / 'report.json').read_text())['best']
   assert [line['axes'] for line in best] == [{'optimizer.learning_rate': 0.01}] * 2
+
+
+@pytest.mark.slow
+def test_a_figure_that_fails_is_a_note_in_its_place(tmp_path, capsys):
+  wrong = Figure('wrong', 'Wrong', y='validation/losss')
+  study = fake_study.make(tmp_path, loss_of, figures=(wrong, Figure('right', 'Right')))
+  folder = report_files.write(make_report(study))
+  assert "figure 'wrong'" in capsys.readouterr().err
+  assert (folder / 'right.svg').exists() and not (folder / 'wrong.svg').exists()
+  for name in ('report.md', 'report.html'):
+    text = (folder / name).read_text()
+    assert 'Wrong: this figure could not be drawn' in text
+    assert str(study.path) not in text.split('`gpt-jax sweep')[0]
+  saved = json.loads((folder / 'report.json').read_text())
+  assert saved['figures'] == ['right'] and list(saved['figures_left_out']) == ['wrong']

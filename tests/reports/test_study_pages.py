@@ -1,7 +1,10 @@
 """Pages of studies in Markdown: made from runs, the same each time, old ones found."""
 
+import dataclasses
+
 import pytest
 
+from gpt_jax.analysis import verdict_log
 from gpt_jax.reports import report, study_pages
 from gpt_jax.sweeps import Figure
 from tests.reports.test_page import CLAIMS
@@ -29,6 +32,31 @@ def test_a_page_has_question_claims_table_and_runs(made):
   assert '- Last run: 2026-01-01' in text
 
 
+def test_a_claim_has_its_kind_its_evidence_and_its_rule(made):
+  text = study_pages.page(made[0], [], made[1])
+  assert 'Evidence: computed from a formula. Kind: floor, a bound that no' in text
+  assert '<summary>Rule, version 1</summary>' in text
+  assert '~~~~python\n' + made[0].verdicts[0].rule in text
+  verdict_log.record(made[0].study, made[0].verdicts)
+  text = study_pages.page(made[0], [], made[1])
+  assert '<summary>Rule, version 1; first judged on 2' in text
+
+
+def test_commits_with_changes_are_explained(made):
+  report = dataclasses.replace(made[0], commits=('c0ffee+', 'decaf'))
+  text = study_pages.page(report, [], made[1])
+  assert 'Commit: c0ffee+, decaf (+: with changes that were not committed)' in text
+
+
+def test_the_index_shows_numbers_rather_than_names(made):
+  (first, *_) = made[0].verdicts
+  numbers = {'lowest': 'inf', 'of': 'base,seed=0', 'a': 1, 'b': 2, 'c': 3}
+  changed = dataclasses.replace(first, numbers=numbers)
+  report = dataclasses.replace(made[0], verdicts=(changed,))
+  text = study_pages.index([study_pages.IndexLine(report, made[1] / 'fake.md')])
+  assert '| lowest: inf; a: 1; b: 2 |' in text
+
+
 def test_a_page_made_again_has_the_same_bytes(made):
   found, folder = made
   entry = study_pages.write_page(found, folder / 'docs')
@@ -50,7 +78,7 @@ def test_a_page_is_old_once_its_file_changes(made):
 
 def test_the_index_counts_what_was_reproduced(made):
   found, folder = made
-  entry = study_pages.Entry(found, folder / 'fake.md')
+  entry = study_pages.IndexLine(found, folder / 'fake.md')
   text = study_pages.index([entry], [folder / 'later.py'])
   assert '1 studies, 3 claims: 1 reproduced, 1 not reproduced, 1 reported.' in text
   assert (

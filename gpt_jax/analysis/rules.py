@@ -233,9 +233,13 @@ def all_of(*rules):
   def check(results):
     outcomes = [rule(results) for rule in rules]
     numbers = {}
-    for i, outcome in enumerate(outcomes):
+    for i, (rule, outcome) in enumerate(zip(rules, outcomes, strict=True)):
+      given = getattr(rule, 'arguments', {})
+      about = [given.get(name) for name in ('than', 'which', 'metric')]
+      about = [one for one in about if isinstance(one, str)][:1]
       for name, value in outcome.numbers.items():
-        numbers[name if name not in numbers else f'{name} ({i + 1})'] = value
+        names = (name, *(f'{name} ({one})' for one in (*about, i + 1)))
+        numbers[next(one for one in names if one not in numbers)] = value
     return Outcome(all(outcome.holds for outcome in outcomes), numbers)
 
   words = '; and '.join(getattr(rule, 'statistics', '') or '...' for rule in rules)
@@ -296,7 +300,7 @@ def _bound(make, sign, bound, arguments):
       if math.isnan(worst):
         break
     word = 'highest' if sign > 0 else 'lowest'
-    numbers = {word: sign * extreme, 'of': where} if where else {}
+    numbers = {word: sign * extreme, f'{word} at': where} if where else {}
     # NaN is not on the right side of anything.
     return Outcome(where is not None and extreme <= sign * bound + tolerance, numbers)
 

@@ -23,6 +23,8 @@ STYLE: dict[Any, Any] = {
   'axes.edgecolor': palette.MUTED, 'axes.labelcolor': palette.INK,
   'axes.titlecolor': palette.INK, 'axes.titlesize': 11, 'axes.labelsize': 11,
   'axes.axisbelow': True, 'axes.grid': True, 'axes.unicode_minus': False,
+  # What a file draws has the colours of rows as well.
+  'axes.prop_cycle': f"cycler('color', {list(palette.SERIES)})",
   'axes.spines.top': False, 'axes.spines.right': False, 'font.size': 10.5,
   'font.sans-serif': ['DejaVu Sans', 'Verdana', 'Helvetica', 'Arial', 'sans-serif'],
   'grid.color': palette.GRID, 'grid.linewidth': 0.8, 'legend.frameon': False,

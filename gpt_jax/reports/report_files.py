@@ -74,7 +74,7 @@ def difference_lines(report, most=None):
     told = [f'{field} {old!r} -> {new!r}' for field, old, new in changes]
     if most and len(told) > most:
       told[most - 1 :] = [f'and {len(told) - most + 1} more']
-    lines.append(f'{row}: {", ".join(told) or "nothing beside the axes"}')
+    lines.append(f'{row}: {", ".join(told) or "nothing beside the axes of the sweep"}')
   return lines
 
 

@@ -180,7 +180,7 @@ def _differences(report):
   lines = []
   for row, changes in report.differences.items():
     shown = ', '.join(f'`{field}` {old!r} → {new!r}' for field, old, new in changes)
-    lines.append(f'- {escape(row)}: {shown or "nothing beside the axes"}')
+    lines.append(f'- {escape(row)}: {shown or "nothing beside the axes of the sweep"}')
   if not lines:
     return []
   base = escape(report.table.compare_to)

@@ -207,7 +207,8 @@ def _number(value):
 
 
 def _note(table):
-  note = 'Mean ± sample standard deviation over seeds.'
+  is_one = all(line.num_wanted == 1 for line in table.lines)
+  note = 'One seed.' if is_one else 'Mean ± sample standard deviation over seeds.'
   if table.is_compared:
     note += (
       f' Difference in {table.metric} to the row {table.compare_to!r}, p: two-sided'

@@ -206,6 +206,11 @@ def test_all_rules_of_several_have_to_hold(results):
   both = rules.all_of(yes, no)
   assert not both(results).holds
   assert len(both(results).numbers) == 2
+  parts = rules.never_above(9, 'w1'), rules.never_above(9), rules.never_above(9, 'w4')
+  outcome = rules.all_of(*parts)(results)
+  own = [part(results).numbers['highest'] for part in parts]
+  assert [v for name, v in outcome.numbers.items() if ' at' not in name] == own
+  assert {'highest', 'highest at', 'highest (w4)'} <= outcome.numbers.keys()
   assert both.statistics == f'{yes.statistics}; and {no.statistics}'
 
 

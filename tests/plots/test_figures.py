@@ -139,6 +139,7 @@ def test_a_file_draws_itself_and_its_mistakes_are_named(tmp_path):
   canvas = figures.draw(Figure('f', 'F', draw=dots, x_label='x'), found)
   assert list(canvas.axes[0].get_lines()[0].get_ydata()) == [6, 0]
   assert canvas.axes[0].get_xlabel() == 'x'
+  assert canvas.axes[0].get_lines()[0].get_color() == palette.SERIES[0]
   canvas = figures.draw(Figure('f', 'F', draw=wait), found)
   assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
   part = results(tmp_path / 'part', lambda p: 1.0 if p.row == 'base' else None)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import subprocess
 
 import pytest
@@ -27,6 +28,7 @@ def test_provenance_has_command_devices_and_versions():
   assert record['time'] == '2026-01-02T03:04:05+00:00'
   assert record['argv'] == ['gpt-jax', 'train']
   assert record['devices']['count'] == 8 and record['processes'] == 1
+  assert record['cores'] == os.cpu_count()
   assert all(record['versions'][name] for name in ('jax', 'flax', 'optax', 'numpy'))
 
 

@@ -104,10 +104,12 @@ def _sweep(args):
   if args.vectorize:
     vectorized_fields.require_vectorizable(chosen, args.vectorize)
   notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
+  for note in [*study.notes, *notes]:
+    print(note)
   if args.dry_run:
     return overview.show(overview.look(study, chosen), args.json, of_all=True)
-  for note in [*study.notes, *overview.described_duplicates(study), *notes]:
-    print(note)
+  for line in overview.described_duplicates(study):
+    print(line)
   progress = runner.begin(chosen)
   try:
     with live.Display(study, progress) as show, _executor(args, study) as executor:
@@ -170,7 +172,8 @@ def _executor(args, study):
     program = (
       f'from gpt_jax.commands import sweep_command as s; s.work({shares[number]})'
     )
-    return [sys.executable, '-c', program]
+    # The command line of the sweep goes into run.json of each point.
+    return [sys.executable, '-c', program, *sys.argv[1:]]
 
   return worker_jobs.Workers(jobs, command, study.points)
 

@@ -1,13 +1,13 @@
-"""What the workdirs of a study say against a start: changed points, a renamed file.
+"""What the workdirs of a study say against a start: changed points, no right to write.
 
 All of it is told before anything runs, with the ways out; nothing is ever deleted.
 """
 
 import datetime
-import pathlib
 import shlex
 
-from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.execution import renamed
 from gpt_jax.sweeps import states
 from gpt_jax.workdir import files
 
@@ -15,28 +15,47 @@ MAX_LISTED = 8
 
 
 def require_ready(study, points, rerun_changed=False, only_look=False):
-  """Returns notes of what was moved, once nothing stands against running `points`.
+  """Returns notes to print, once nothing stands against running `points`.
 
   Args:
     rerun_changed: move the workdirs of changed points, and of those that need them, to
       a folder of their own, so that they run again.
     only_look: for a dry run: changed points are no error, and nothing is moved.
-  Raises StorageError for a folder that cannot be written, CheckpointError for points
+  Raises StorageError for folders that cannot be written, CheckpointError for points
   whose config has changed since they ran, ConfigError for a renamed experiment file.
   """
   files.check_writable_early(study.folder)
-  require_not_renamed(study)
+  notes = renamed.require_not_renamed(study)
   changed = {}
   for point in points:
     state = states.look(point)
     if state.changes:
       changed[point] = state
-  if not changed or only_look:
-    return []
+  if only_look:
+    return notes
   running = [point for point, state in changed.items() if state.kind == states.RUNNING]
-  if rerun_changed and not running:
-    return [_move_away(study, points, list(changed))]
-  raise CheckpointError(_describe(study, points, changed, running))
+  if changed and (running or not rerun_changed):
+    raise CheckpointError(_describe(study, points, changed, running))
+  require_writable(study, points)
+  return notes + ([_move_away(study, points, list(changed))] if changed else [])
+
+
+def require_writable(study, points):
+  """Raises one StorageError for all folders of `points` that cannot be written.
+
+  Creates the folder of the study. Points that are done are not asked for.
+  """
+  files.check_writable(study.folder)
+  wrong = []
+  for point in points:
+    try:
+      files.check_writable_early(point.workdir)
+    except StorageError as error:
+      if not states.is_done(point):
+        wrong.append(str(error))
+  if wrong:
+    more = f'\nand {len(wrong) - MAX_LISTED} more' if len(wrong) > MAX_LISTED else ''
+    raise StorageError('\n'.join(wrong[:MAX_LISTED]) + more)
 
 
 def _describe(study, points, changed, running):
@@ -87,30 +106,3 @@ def _move_away(study, points, changed):
       moved.append(point.name)
   files.sync_folder(study.folder)
   return f'{len(moved)} points have changed; their old workdirs are in {place}'
-
-
-def require_not_renamed(study):
-  """Raises ConfigError where the points lie under the name of a file that is gone."""
-  if study.folder.exists():
-    return
-  runs = study.folder.parent.parent
-  for other in sorted(pathlib.Path(runs).glob(f'*/{study.size}')):
-    name = other.parent.name
-    if study.path.with_name(f'{name}.py').exists():
-      continue
-    found = [
-      point.name for point in study.points if _is_same(point, other / point.name)
-    ]
-    if found:
-      old, new = shlex.quote(str(other.parent)), shlex.quote(str(study.folder.parent))
-      raise ConfigError(
-        f'{study.path}: {len(found)} of its {len(study.points)} points are in {other},'
-        f' run by {study.path.with_name(f"{name}.py")}, which is gone. Was the file'
-        f' renamed? Then move its runs along:\n  mv {old} {new}\nTo run them again:'
-        f'\n  mkdir -p {shlex.quote(str(study.folder))}'
-      )
-
-
-def _is_same(point, workdir):
-  saved = states.read_saved_config(workdir)
-  return bool(saved) and not states.changed_fields(point, saved)

@@ -1,8 +1,8 @@
-"""Changed points and renamed files are told before anything runs, with ways out."""
+"""What stands against a start is told before anything runs, with ways out."""
 
 import pytest
 
-from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
+from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import preflight
 from gpt_jax.sweeps import points, states
 from tests.execution.test_runner import finish
@@ -62,20 +62,26 @@ def test_changed_points_and_what_needs_them_are_moved_away(study):
   assert all(states.look(p).kind == states.MISSING for p in changed.points)
 
 
-def test_a_renamed_file_is_told_with_the_move_to_make(study):
-  new = study.path.rename(study.path.with_name('renamed.py'))
-  renamed = points.open_study(new, workdir=study.folder.parent.parent)
-  with pytest.raises(ConfigError) as caught:
-    preflight.require_ready(renamed, renamed.points)
-  runs = study.folder.parent
-  assert f'mv {runs} {runs.with_name("renamed")}' in str(caught.value)
-  runs.rename(runs.with_name('renamed'))
-  assert preflight.require_ready(renamed, renamed.points) == []  # b's origin moved too
-  assert all(states.is_done(point) for point in renamed.points)
-
-
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
   (tmp_path / 'runs').write_text('a file')
   study = studies.study(tmp_path)
   with pytest.raises(StorageError, match='cannot write in'):
     preflight.require_ready(study, study.points)
+  assert not study.folder.exists()
+
+
+def test_all_folders_that_cannot_be_written_are_told_once(tmp_path):
+  study = studies.study(tmp_path, rows="{'a': {}, 'b': {}}", seeds='(0, 1)')
+  study.folder.mkdir(parents=True)
+  for point in study.points:
+    point.workdir.write_text('a file')
+  with pytest.raises(StorageError) as caught:
+    preflight.require_ready(study, study.points)
+  assert str(caught.value).count('Not a directory') == len(study.points) == 2
+
+
+def test_a_folder_that_only_looks_writable_is_told(study, monkeypatch):
+  monkeypatch.setattr(preflight.files, 'check_writable_early', lambda folder: None)
+  nowhere = studies.points.open_study(study.path, workdir='/proc/gpt_jax')
+  with pytest.raises(StorageError, match='cannot write in /proc'):
+    preflight.require_ready(nowhere, nowhere.points)

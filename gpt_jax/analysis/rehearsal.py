@@ -1,8 +1,9 @@
-"""Rules tried on made-up results before any run: what raises now would raise then.
+"""Rules, columns and figures tried on made-up results, before there is a run.
 
-Every point answers every metric with a plausible number. A rule that asks for a row, an
-axis value or an evaluation set that does not exist, or that raises, is a mistake; one
-that cannot do with made-up numbers, or reads the files of a run, is let pass.
+Every point answers every metric that it will have with a plausible number. A rule that
+asks for a row, an axis value or a metric that does not exist, or that raises, is a
+mistake; one that cannot do with made-up numbers, or reads the files of a run, is let
+pass.
 """
 
 import functools
@@ -11,45 +12,104 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpt_jax.analysis.results import NotEnoughData, Result, Results, all_points
+from gpt_jax.analysis import metric_names
+from gpt_jax.analysis.results import (
+  NotEnoughData,
+  Result,
+  Results,
+  all_points,
+  value_of,
+)
 from gpt_jax.core.errors import ConfigError, UserError
-from gpt_jax.core.registry import nearest
-from gpt_jax.sweeps import costs, states
+from gpt_jax.sweeps import costs, states, validation
+from gpt_jax.sweeps.algebra import ROW
 from gpt_jax.sweeps.experiment import Outcome
 from gpt_jax.sweeps.mistakes import Mistake
 
-# Of made-up numbers a fit may not converge, and a difference may be 0.
-NUMERICAL = (ArithmeticError, np.linalg.LinAlgError, RuntimeError, ValueError)
-SCORES = ('loss', 'perplexity', 'accuracy', 'excess', 'bits_per_byte')
-"""Metrics of every evaluation set: their prefix is the name of one."""
+# Of made-up numbers a fit may not converge, a difference may be 0, and a logarithm
+# negative. Any other ValueError has to come whatever the numbers are.
+NUMERICAL = (ArithmeticError, np.linalg.LinAlgError, RuntimeError)
+DOMAIN = ('math domain error', 'did not converge')
+OVER_TRAINING = ('step', 'tokens', 'seconds')
 
 
 def mistakes_of(source, study):
-  """Returns the Mistakes of claims, columns and lines of a Study; empty: none."""
-  experiment, found = study.experiment, []
+  """Returns the Mistakes of claims, metrics and figures of a Study; empty: none."""
+  experiment = study.experiment
+  found = [_of_metric(study, experiment.metric, 'metric', experiment.metric)]
   for claim in experiment.claims:
     if callable(claim.rule):
-      found.append(_rehearse(source, study, f'claim {claim.name!r}', claim.rule, claim))
+      place = f'claim {claim.name!r}'
+      found.append(_rehearse(source, study, place, claim.rule, claim.name, Outcome))
   for heading, column in experiment.columns.items():
-    found.append(_rehearse(source, study, f'column {heading!r}', _each(column), None))
+    place = f'column {heading!r}'
+    if callable(column):
+      found.append(_rehearse(source, study, place, _each(column), heading))
+    else:
+      found.append(_of_metric(study, column, place, heading, column))
   for figure in experiment.figures:
-    for line in figure.lines:
-      if callable(line.value):
-        place = f'figure {figure.name!r}, line {line.label!r}'
-        found.append(_rehearse(source, study, place, line.value, None))
+    found += _of_figure(source, study, figure)
   return [mistake for mistake in found if mistake is not None]
+
+
+def _of_figure(source, study, figure):
+  """Yields the Mistakes of a Figure, and None where there is none."""
+  place = f'figure {figure.name!r}'
+  for line in figure.lines:
+    if callable(line.value):
+      at = f'{place}, line {line.label!r}'
+      yield _rehearse(source, study, at, line.value, line.label)
+  if figure.draw is not None:
+    return  # it needs axes, and none of the rest
+  if figure.select is not None:
+    yield _rehearse(
+      source, study, f'{place}, select', figure.select, figure.name, Results
+    )
+  yield _of_metric(study, figure.y, f'{place}: y', figure.name, figure.y)
+  for role in ('x', 'by', 'panels'):
+    field = getattr(figure, role)
+    if field and field != ROW and field not in (*OVER_TRAINING, *costs.COSTS):
+      yield _of_field(study, field, f'{place}: {role}', figure.name, field)
+
+
+def _of_metric(study, metric, place, *anchors):
+  """Returns the Mistake of a metric that no point of the study will have, or None."""
+  if callable(metric):
+    return None
+  error = None
+  for point in study.points:
+    try:
+      return metric_names.require_known(metric, point.config)
+    except ConfigError as one:
+      error = error or one
+  return error and Mistake(f'{place}: {str(error).rstrip(".")}', anchors)
+
+
+def _of_field(study, field, place, *anchors):
+  """Returns the Mistake of a field, or metric, that not all points have, or None."""
+  if '.' in field and not validation.is_config_field(field):
+    return None  # told already
+  for point in study.points:
+    try:
+      value_of(point, field)
+    except ConfigError as error:
+      try:
+        metric_names.require_known(field, point.config)
+      except ConfigError:
+        return Mistake(f'{place}: {str(error).rstrip(".")}', anchors)
+  return None
 
 
 def _each(column):
   return lambda results: [result.value(column) for result in results]
 
 
-def _rehearse(source, study, place, rule, claim):
+def _rehearse(source, study, place, rule, anchor, returns=object):
   """Returns the Mistake that `rule` makes with every made-up result, or None."""
-  anchor = place.split("'")[-2] if "'" in place else ''
-  for make in (_scattered, _falling, _rising):
+  raised = {}
+  for make in (_scattered, _falling, _rising, _small, _large):
     try:
-      outcome = rule(_made_up(study, make))
+      outcome = rule(_synthetic(study, make))
     except NotEnoughData:
       return None
     except ConfigError as error:
@@ -57,15 +117,22 @@ def _rehearse(source, study, place, rule, claim):
     except (OSError, UserError):
       return None  # it reads what a run has written
     except NUMERICAL:
-      continue
+      raised[''] = None
+    except ValueError as error:
+      raised[f'raises ValueError: {error}'] = error
     except Exception as error:
-      text = f'its rule raises {type(error).__name__}: {error}'
+      text = f'raises {type(error).__name__}: {error}'
       return _mistake(source, place, text, error, anchor)
-    if claim is not None and not isinstance(outcome, Outcome):
-      text = f'its rule returned {outcome!r}; expected an Outcome'
+    else:
+      if isinstance(outcome, returns):
+        return None
+      wanted = 'an Outcome' if returns is Outcome else 'Results'
+      text = f'returned {outcome!r}; expected {wanted}'
       return Mistake(f'{place}: {text}', (anchor,))
+  (text, error), *others = raised.items()
+  if error is None or others or any(words in text for words in DOMAIN):
     return None
-  return None
+  return _mistake(source, place, f'{text}, whatever the numbers', error, anchor)
 
 
 def _mistake(source, place, text, error, anchor):
@@ -73,10 +140,10 @@ def _mistake(source, place, text, error, anchor):
   return Mistake(f'{place}: {told}', (anchor,), source.line_of_error(error))
 
 
-def _made_up(study, make):
+def _synthetic(study, make):
   points = all_points(study)
   found = {
-    point.name: _MadeUp(point, functools.partial(make, i, len(points)))
+    point.name: _SyntheticResult(point, functools.partial(make, i, len(points)))
     for i, point in enumerate(points)
   }
   return Results(study, found)
@@ -94,7 +161,15 @@ def _rising(i, total, metric):
   return 1.0 + 2.0 * i / total
 
 
-class _MadeUp(Result):
+def _small(i, total, metric):
+  return 1e-3 * _scattered(i, total, metric)
+
+
+def _large(i, total, metric):
+  return 1e3 * _scattered(i, total, metric)
+
+
+class _SyntheticResult(Result):
   """A result that has every metric of the evaluation sets of its point."""
 
   _final: Callable[[str], float]
@@ -105,8 +180,9 @@ class _MadeUp(Result):
 
   @property
   def metrics(self):
-    names = [f'{name}/loss' for name in self.point.config.eval.sets]
-    return {name: self.value(name) for name in names}
+    sets = self.point.config.eval.sets
+    names = [f'{name}/{score}' for name in sets for score in metric_names.SCORES]
+    return {name: self._final(name) for name in names}
 
   @property
   def intervals(self):
@@ -115,21 +191,13 @@ class _MadeUp(Result):
   def value(self, metric):
     if callable(metric):
       return metric(self)
-    self._require_set(metric)
+    metric_names.require_known(metric, self.point.config)
     value = self._final(metric)
     return round(1e6 * value) if metric in costs.COSTS else value
 
   def curve(self, metric, x='step'):
-    self._require_set(metric)
+    metric_names.require_known(metric, self.point.config)
     last = states.total_steps(self.point.config)
     steps = np.unique(np.linspace(1, last, min(last, 20)).astype(int))
     values = self._final(metric) * (2.0 - steps / last)
     return (steps if x == 'step' else steps.astype(float)), values
-
-  def _require_set(self, metric):
-    name, _, score = str(metric).rpartition('/')
-    sets = self.point.config.eval.sets
-    if score in SCORES and name not in (*sets, 'train'):
-      hint = nearest(name, sets)
-      known = f'did you mean {hint!r}?' if hint else f'eval.sets: {", ".join(sets)}'
-      raise ConfigError(f'{metric!r}: no evaluation set {name!r}; {known}')

@@ -10,7 +10,6 @@ import numpy as np
 from gpt_jax.analysis import results, statistics
 from gpt_jax.analysis.statistics import Comparison, Summary
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.core.registry import choose
 from gpt_jax.sweeps import loading
 from gpt_jax.sweeps.mistakes import Mistake
 
@@ -101,9 +100,9 @@ def _best_lines(study, table):
   Compared to the best one of the base row; those whose seeds are not all there are not
   shown.
   """
-  tuned, heading = study.experiment.at_best, table.metric
-  for field in tuned:
-    choose(dict.fromkeys(table.axes), field, f'{study.path}: at_best')
+  heading = table.metric
+  # A size need not vary what another one does.
+  tuned = [field for field in study.experiment.at_best if field in table.axes]
   together = {}
   for line in table.lines if tuned else ():
     rest = tuple(item for item in line.axes.items() if item[0] not in tuned)

@@ -144,7 +144,7 @@ def _figures(experiment):
       yield _mistake(f'figures: name={figure.name!r}: {text}', figure.name)
     for role in ('x', 'by', 'panels'):
       field = getattr(figure, role)
-      if '.' in field and not _is_config_field(field):
+      if '.' in field and not is_config_field(field):
         yield _mistake(f'{place}{role}={field!r}: no such config field', field)
     yield from _known_sizes(experiment, figure, place)
 
@@ -156,7 +156,7 @@ def _known_sizes(experiment, one, place):
       yield _mistake(f'{place}no size {size!r}; sizes: {known}', one.name, size)
 
 
-def _is_config_field(dotted):
+def is_config_field(dotted):
   """Returns whether a Config has the field; options of entries pass unseen."""
   section = Config
   for part in dotted.split('.'):
@@ -172,6 +172,7 @@ def _is_config_field(dotted):
 def _others(experiment):
   if experiment.compare_to:
     yield from _row(experiment, experiment.compare_to, 'compare_to: ')
+  yield from _at_best(experiment)
   for field, one in experiment.search.items():
     place = f'search[{field!r}]: '
     if not one.choices and not one.low < one.high:
@@ -180,6 +181,17 @@ def _others(experiment):
       )
     if one.log and one.low <= 0:
       yield _mistake(f'{place}log: expected low above 0, not {one.low}', field)
+
+
+def _at_best(experiment):
+  axes = {
+    axis for size in experiment.sizes.values() for one in size.sweep for axis in one
+  }
+  for field in experiment.at_best:
+    if field not in axes:
+      hint = nearest(field, axes)
+      known = f'did you mean {hint!r}?' if hint else f'axes: {", ".join(sorted(axes))}'
+      yield _mistake(f'at_best: no sweep varies {field!r}; {known}', field)
 
 
 def _repeated(named, field):

@@ -39,6 +39,8 @@ def rehearse(folder, line, rule='rule', more=''):
     ('results.best()', 'AttributeError'),
     ('undefined_name', 'NameError'),
     ('[][0]', 'IndexError'),
+    ("int('x')", 'raises ValueError: invalid literal.*, whatever the numbers'),
+    ("results.where(row='a').mean('grad_norm')", "did you mean 'train/grad_norm'"),
   ],
 )
 def test_a_rule_that_raises_is_told_before_any_run(tmp_path, line, told):
@@ -58,6 +60,8 @@ def test_a_rule_that_returns_something_else_is_told(tmp_path):
     "results.where(row='a').mean('validation/loss')",
     "results.where(row='b').curve('train/loss').mean",
     '[1 / 0]',  # numbers that are made up prove nothing
+    "min(r.value('train/loss') for r in results if r.value('train/loss') < 0.5)",
+    "import math; math.log(results.where(row='a').mean('train/loss') - 1e9)",
     "next(iter(results)).value('parameters')",
     "open(next(iter(results)).point.workdir / 'eval.json')",
   ],
@@ -69,6 +73,35 @@ def test_a_rule_that_may_do_with_real_results_passes(tmp_path, line):
 def test_columns_are_tried_as_well(tmp_path):
   with pytest.raises(ConfigError, match="column 'x'.*no evaluation set 'test'"):
     rehearse(tmp_path, 'pass', more=" columns={'x': 'test/loss'},")
+
+
+def test_a_column_may_be_that_of_one_row(tmp_path):
+  named = "{'b': {'eval.sets.b': {'split': 'train'}}, 'a': {}}"
+  study = studies.study(tmp_path, rows=named, more=" columns={'x': 'b/loss'},")
+  assert not rehearsal.mistakes_of(loading.Source(study.path), study)
+
+
+@pytest.mark.parametrize(
+  'more, told',
+  [
+    ("metric='loss'", "metric: 'loss': no metric of a run; did you mean '.*/loss'"),
+    ("metric='validation/los'", "did you mean 'validation/loss'"),
+    ("figures=(Figure('f', 't', y='validaton/loss'),)", "y: .*'validation'"),
+    ("figures=(Figure('f', 't', x='lr'),)", "figure 'f': x: lr: no axis"),
+    ("figures=(Figure('f', 't', by='data.options.no'),)", 'by: data.options.no: no'),
+    ("figures=(Figure('f', 't', select=lambda r: r.wher('a')),)", 'select: raises Att'),
+    ("figures=(Figure('f', 't', select=lambda r: 3),)", 'expected Results'),
+    (
+      "figures=(Figure('f', 't', lines=(Line('l', lambda r: r.no, 's'),)),)",
+      "line 'l'",
+    ),
+  ],
+)
+def test_metrics_and_figures_are_tried_as_well(tmp_path, more, told):
+  study = studies.study(tmp_path, more=f'\n    {more},')
+  (mistake,) = rehearsal.mistakes_of(loading.Source(study.path), study)
+  with pytest.raises(ConfigError, match=told):
+    loading.Source(study.path).require_none([mistake])
 
 
 @pytest.mark.parametrize('page', ['README.md', 'docs/experiments.md'])

@@ -42,12 +42,20 @@ def claim(kind='floor', evidence='C', rule='len', more=''):
     ("compare_to='aa'", "no row 'aa'; did you mean 'a'"),
     ("columns={'x': 3}", 'a metric or a function'),
     ("search={'seed': Range(2, 1)}", 'low < high'),
+    ("at_best=('train.step',)", "at_best: no sweep varies 'train.step'"),
   ],
 )
 def test_what_cannot_be_is_told_with_its_line(tmp_path, more, told):
   with pytest.raises(ConfigError, match=re.escape(told)) as caught:
     studies.study(tmp_path, more=f'\n    {more},')
   assert 'study.py:14: ' in str(caught.value)
+
+
+def test_an_axis_at_best_that_is_none_names_the_nearest(tmp_path):
+  sweep = "vary('optimizer.learning_rate', 1e-3, 1e-2)"
+  more = "\n    at_best=('optimizer.learning_rat',),"
+  with pytest.raises(ConfigError, match="mean 'optimizer.learning_rate'"):
+    studies.study(tmp_path, sweep=sweep, more=more)
 
 
 @pytest.mark.parametrize(

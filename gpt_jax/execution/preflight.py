@@ -9,7 +9,7 @@ import shlex
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import renamed
 from gpt_jax.sweeps import states
-from gpt_jax.workdir import files
+from gpt_jax.workdir import files, lock
 
 MAX_LISTED = 8
 
@@ -18,26 +18,26 @@ def require_ready(study, points, rerun_changed=False, only_look=False):
   """Returns notes to print, once nothing stands against running `points`.
 
   Args:
-    rerun_changed: move the workdirs of changed points, and of those that need them, to
-      a folder of their own, so that they run again.
+    rerun_changed: move the workdirs of changed points, and of all points of the study
+      that need them, to a folder of their own, so that they run again.
     only_look: for a dry run: changed points are no error, and nothing is moved.
   Raises StorageError for folders that cannot be written, CheckpointError for points
   whose config has changed since they ran, ConfigError for a renamed experiment file.
   """
   files.check_writable_early(study.folder)
   notes = renamed.require_not_renamed(study)
-  changed = {}
-  for point in points:
-    state = states.look(point)
-    if state.changes:
-      changed[point] = state
+  found = ((point, states.look(point)) for point in points)
+  changed = {point: state for point, state in found if state.changes}
   if only_look:
     return notes
-  running = [point for point, state in changed.items() if state.kind == states.RUNNING]
+  stale = _with_dependents(study, changed)
+  running = [one for one in stale if states.living_owner(one.workdir)]
   if changed and (running or not rerun_changed):
     raise CheckpointError(_describe(study, points, changed, running))
   require_writable(study, points)
-  return notes + ([_move_away(study, points, list(changed))] if changed else [])
+  if stale:
+    notes = [*notes, _move_away(study, stale, set(stale) - set(points))]
+  return notes
 
 
 def require_writable(study, points):
@@ -90,19 +90,27 @@ def _listed(names):
   return shown if len(names) <= 2 else f'{len(names)} points, such as {names[0]}'
 
 
-def _move_away(study, points, changed):
-  """Moves the workdirs of `changed`, and of what needs them; returns a note."""
+def _with_dependents(study, changed):
+  """Returns the points `changed` and all of the study that need them."""
   names = {point.name for point in changed}
-  for point in points:  # needed ones come first
+  for point in study.points:  # needed ones come first
     if names.intersection(point.needs):
       names.add(point.name)
+  return [point for point in study.points if point.name in names]
+
+
+def _move_away(study, stale, not_chosen):
+  """Moves the workdirs of `stale` points; returns a note."""
   now = datetime.datetime.now().strftime('%Y-%m-%d-%H%M%S')
   place = study.folder / f'before-{now}'
   files.check_writable(place)
-  moved = []
-  for point in points:
-    if point.name in names and point.workdir.exists():
+  moved = [point for point in stale if point.workdir.exists()]
+  for point in moved:
+    with lock.held(point.workdir):  # nobody else begins there in this moment
       point.workdir.rename(place / point.name)
-      moved.append(point.name)
+    (place / point.name / lock.FILE).unlink()
   files.sync_folder(study.folder)
-  return f'{len(moved)} points have changed; their old workdirs are in {place}'
+  note = f'{len(moved)} points have changed; their old workdirs are in {place}'
+  if left := [point.name for point in moved if point in not_chosen]:
+    note += f'\nThose that need them have to run again, too: {_listed(left)}'
+  return note

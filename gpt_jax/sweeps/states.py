@@ -39,14 +39,15 @@ class State:
 
   kind: str  # one of KINDS; started: stopped or killed, to be continued
   why: str = ''  # failed: the first line of the reason; running: by whom
-  changes: tuple[tuple[str, Any, Any], ...] = ()  # changed: (field, saved, now)
+  # changed: (field, saved, now); also of a run that this one has started from
+  changes: tuple[tuple[str, Any, Any], ...] = ()
 
 
 def look(point):
   """Returns the State of `point`."""
   workdir = pathlib.Path(point.workdir)
   saved = _read_json(workdir / 'config.json')
-  changes = changed_fields(point, saved) if saved else []
+  changes = _changes(point, saved) if saved else []
   owner = living_owner(workdir)
   if owner:
     return State(RUNNING, str(owner), tuple(changes))
@@ -66,7 +67,34 @@ def is_done(point):
   if not _is_finished(point.config, workdir):
     return False
   saved = _read_json(workdir / 'config.json')
-  return bool(saved) and not changed_fields(point, saved)
+  return bool(saved) and not _changes(point, saved)
+
+
+def _changes(point, saved):
+  found = changed_fields(point, saved)
+  return [*found, *remade_sources(point.workdir)] if point.needs else found
+
+
+def remade_sources(workdir):
+  """Returns [('run of NAME', its time, its time now)] of points that were run again.
+
+  Of those that the run in `workdir` has started from or reads, and those that they have
+  started from: its results are of runs that are not there any more.
+  """
+  workdir, found = pathlib.Path(workdir), []
+  starts = (_read_json(workdir / 'run.json') or {}).get('starts') or []
+  used = [item for one in starts for item in one.get('sources', {}).items()]
+  for path, time in dict.fromkeys(used):
+    source = workdir.parent / os.path.basename(path)
+    if os.path.basename(os.path.dirname(path)) != workdir.parent.name:
+      continue  # no point of the study
+    there = (_read_json(source / 'run.json') or {}).get('starts') or [{}]
+    now = there[0].get('time')
+    if now != time:
+      found.append((f'run of {source.name}', time, now or 'not there'))
+    else:
+      found += remade_sources(source)
+  return found
 
 
 def total_steps(config):

@@ -202,6 +202,13 @@ def _record_start(session, progress, origin):
       entry['references'] = origin.references
     if origin.report:
       entry['init_from'] = origin.report.as_json()
+    sources = dict(session.program.objective.references)
+    if origin.report:
+      sources['init_from'] = session.config.init_from
+    if sources:  # when each was made: results are of those, not of later ones
+      entry['sources'] = {
+        str(path): provenance.first_start(Workdir(path)) for path in sources.values()
+      }
     provenance.add_start(workdir, entry)
     provenance.write_events(workdir, progress.events)
 

@@ -32,6 +32,15 @@ def read_starts(workdir):
   return _read(workdir).get('starts', [])
 
 
+def first_start(workdir):
+  """Returns the time at which the run there began, as text; None where there is none.
+
+  A run that was moved away and made again has another one.
+  """
+  starts = read_starts(workdir)
+  return starts[0]['time'] if starts else None
+
+
 def write_events(workdir, events):
   _update(workdir, events=list(events))
 

@@ -1,10 +1,13 @@
 """What stands against a start is told before anything runs, with ways out."""
 
+import json
+
 import pytest
 
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import preflight
 from gpt_jax.sweeps import points, states
+from gpt_jax.workdir import lock
 from tests.execution.test_runner import finish
 from tests.sweeps import studies
 
@@ -57,9 +60,53 @@ def test_changed_points_and_what_needs_them_are_moved_away(study):
   changed = reopened(study, "'a': {}", "'a': {'model.d_ff': 8}")
   (note,) = preflight.require_ready(changed, changed.points, rerun_changed=True)
   (place,) = study.folder.glob('before-*')
-  assert str(place) in note
+  assert str(place) in note and not list(place.glob('*/lock.json'))
   assert sorted(p.name for p in place.iterdir()) == ['a,seed=0', 'b,seed=0']
   assert all(states.look(p).kind == states.MISSING for p in changed.points)
+
+
+def begun(point, time, **sources):
+  """Writes down when the run of `point` began, and when those that it reads did."""
+  paths = {str(point.workdir.with_name(n)): when for n, when in sources.items()}
+  entry = {'time': time} | ({'sources': paths} if paths else {})
+  (point.workdir / 'run.json').write_text(json.dumps({'starts': [entry]}))
+
+
+def test_all_that_need_a_changed_point_move_with_it(study):
+  changed = reopened(study, "'a': {}", "'a': {'model.d_ff': 8}")
+  chosen = points.select(changed, ['a'])
+  (note,) = preflight.require_ready(changed, chosen, rerun_changed=True)
+  assert 'have to run again, too: b,seed=0' in note
+  assert all(states.look(p).kind == states.MISSING for p in changed.points)
+
+
+def test_points_of_a_source_that_ran_again_are_told(tmp_path):
+  rows = "{'a': {}, 'b': {'init_from': FromRow('a')}, 'c': {'init_from': FromRow('b')}}"
+  study = studies.study(tmp_path, rows=rows)
+  for point in study.points:
+    finish(point.config, point.workdir)
+  a, b, c = study.points
+  begun(a, '9:00')
+  begun(b, '9:10', **{a.name: '9:00'})
+  begun(c, '9:20', **{b.name: '9:10'})
+  assert preflight.require_ready(study, study.points) == []
+  begun(a, '9:30')
+  assert [states.is_done(point) for point in study.points] == [True, False, False]
+  with pytest.raises(CheckpointError) as caught:
+    preflight.require_ready(study, study.points)
+  assert "run of a,seed=0: '9:00' -> '9:30' (b,seed=0, c,seed=0)" in str(caught.value)
+  preflight.require_ready(study, study.points, rerun_changed=True)
+  kinds = [states.look(point).kind for point in study.points]
+  assert kinds == [states.DONE, states.MISSING, states.MISSING]
+
+
+def test_a_folder_is_not_moved_beneath_a_process(study):
+  changed = reopened(study, "'a': {}", "'a': {'model.d_ff': 8}")
+  chosen = points.select(changed, ['a'])
+  with lock.held(changed.points[1].workdir):
+    with pytest.raises(CheckpointError, match='at work in b,seed=0'):
+      preflight.require_ready(changed, chosen, rerun_changed=True)
+  assert all(point.workdir.exists() for point in changed.points)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

@@ -42,6 +42,8 @@ def test_init_from_takes_parameters_and_nothing_else(short_run, tmp_path):
   assert list(tiny_runs.losses(tmp_path / 'more')) == [1]
   (start,) = provenance.read_starts(Workdir(tmp_path / 'more'))
   assert start['init_from']['step'] == 2 and len(start['init_from']['taken']) == 10
+  (source,) = provenance.read_starts(Workdir(short_run))
+  assert start['sources'] == {str(short_run): source['time']}
 
 
 def test_init_from_lists_the_shapes_that_differ(short_run, tmp_path):

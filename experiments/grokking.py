@@ -1,17 +1,17 @@
-"""Does a model that fits modular addition at once come to understand it much later?
+"""Does a model that has memorized modular arithmetic generalize much later?
 
-Grokking (Power et al. 2022): a small Transformer learns 30 % of the equations a + b = c
-modulo 97 by heart within some hundred steps, at which it knows hardly any of the
-others, and with weight decay generalizes many steps later. Without weight decay it does
-not within this budget. Both sets are scored every 50 steps, the training equations as a
-set of their own.
+Grokking (Power et al. 2022): a small Transformer is trained on a part of the equations
+a o b = c modulo 97. It knows those after some hundred steps, and hardly any of the
+others; it generalizes many times later, sooner with weight decay. The paper's figure 1
+has division, half of the equations and two layers (from memory).
 
-What would change our mind: generalization that comes with the fit, or a run without
-weight decay that generalizes as soon.
+Here: addition, one layer of width 128 and 30 % of the equations, trained with AdamW at
+a constant 1e-3 for 2300 steps of 512 equations. Both parts are scored every 50 steps.
+Fraction and thresholds come from one run of ours with another seed, in which half of
+the equations showed no delay with addition. The paper size is the paper's figure.
 
-Another code of ours showed it before at this size and fraction, in one seed (at half of
-the equations there was no delay); these are other seeds. The paper's model has two
-layers and is trained 100,000 steps and more.
+What would change our mind: generalization that comes with the fit, in any seed, or a
+run without weight decay that generalizes as soon.
 
   gpt-jax sweep experiments/grokking.py
 """
@@ -20,14 +20,14 @@ from gpt_jax.analysis import rules
 from gpt_jax.analysis.rules import FirstStep
 from gpt_jax.sweeps import Claim, Experiment, Figure, Size
 
-POWER = 'Power et al., arXiv:2201.02177, figures 1 and 2'
+POWER = 'Power et al., arXiv:2201.02177, figures 1 and 2; thresholds: a run of ours'
 FITTED, HELD_OUT = 'fitted/accuracy', 'validation/accuracy'
 fits = FirstStep(FITTED, above=0.99)
 generalizes = FirstStep(HELD_OUT, above=0.95)
 
 
 def delay(result):
-  """Returns how many times the steps of the fit generalization takes; 0: it is not."""
+  """Returns steps to 95 % held out over steps to 99 % in training; 0: never there."""
   last = generalizes(result)
   return last / fits(result) if last < float('inf') else 0.0
 
@@ -64,7 +64,6 @@ def get_experiment():
       'schedule.name': 'constant',
       'schedule.warmup_steps': 10,
       'train.batch_size': 512,
-      'logging.sample_prompts': (),
       'checkpoint.every_steps': 0,
     },
     columns={
@@ -75,12 +74,13 @@ def get_experiment():
       Claim(
         'late', 'The other equations are known long after those of training.', POWER,
         'mechanism', 'X',
-        'mean over seeds of steps to 95 % over steps to 99 %, at least 3; a run that'
-        ' does not come to 95 % counts as 0',
-        rules.above(3.0, 'weight decay 1', metric=delay),
+        'each seed: steps to 95 % over steps to 99 %, at least 3; a run that does not'
+        ' come to 95 % counts as 0',
+        # Version 1 took the mean, by which one late seed could carry two without delay.
+        rules.never_below(3.0, 'weight decay 1', metric=delay), version=2,
       ),
       Claim(
-        'by heart first', 'When the training equations are known, others are not.',
+        'memorized first', 'When the training equations are known, others are not.',
         POWER, 'mechanism', 'X',
         'mean over seeds of held-out accuracy at the first evaluation with 99 % of'
         ' the training equations right, below 0.3',
@@ -109,8 +109,9 @@ def get_experiment():
       'paper': Size(
         'v5p:2x2x1', minutes=120, seeds=(3, 4, 5),
         overrides={
-          'model.num_layers': 2, 'data.options.train_fraction': 0.5,
-          'train.steps': 100_000, 'eval.every_steps': 500,
+          'model.num_layers': 2, 'data.options.operation': '/',
+          'data.options.train_fraction': 0.5,
+          'train.steps': 100_000, 'eval.every_steps': 100,
         },
       ),
     },

@@ -63,8 +63,8 @@ TESTED_TOGETHER = {
   'hlo/test_costs': ['hlo/types'],
   'program/test_literals': ['program/jaxpr_calls'],
   'sweeps/test_validation': ['sweeps/experiment'],
-  'search/test_search': ['search/search_storage'],
-  'search/test_search_files': ['search/search_display', 'search/search_figure'],
+  'search/test_search': ['search/database'],
+  'search/test_outputs': ['search/display', 'search/figure'],
   'test_house': ['core/axes', 'core/types'],  # names only
   'train/test_loop': ['train/alone'],
   'train/test_divergence': ['train/session', 'train/step_metrics'],

@@ -51,7 +51,7 @@ def is_wanted(args):
 def run(args):
   """Returns the exit code, after the search that `args` ask for."""
   _check(args)
-  from gpt_jax.search import search, search_display, search_files
+  from gpt_jax.search import display, outputs, search
   from gpt_jax.tracking import console
 
   found = search.open_search(
@@ -68,22 +68,22 @@ def run(args):
   ranges = ', '.join(f'{one.field}: {one}' for one in found.space)
   print(f'study {found.name} in {found.storage}: {ranges}', flush=True)
   try:
-    with search_display.Display(found) as show:
+    with display.Display(found) as show:
       search.run(found, show)
   except (Interrupted, KeyboardInterrupt):
-    search_files.write_all(found)
+    outputs.write_all(found)
     raise Interrupted(
       'stopped: the trial at work is saved; the same command goes on there.'
     ) from None
-  paths = search_files.write_all(found)
-  listed = search_files.trials(found)
-  console.make_console().print(search_files.table(found, listed))
-  if len(listed) > search_files.MAX_LISTED:
+  paths = outputs.write_all(found)
+  listed = outputs.trials(found)
+  console.make_console().print(outputs.table(found, listed))
+  if len(listed) > outputs.MAX_LISTED:
     print(f'{len(listed)} trials in all: {paths[0]}')
   for path in paths:
     print(path)
   if args.json:
-    print(json.dumps(search_files.as_json(found, listed, paths)))
+    print(json.dumps(outputs.as_json(found, listed, paths)))
   return 0 if found.best() is not None else 6
 
 

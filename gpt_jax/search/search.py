@@ -1,9 +1,9 @@
 """A search for the best config of an experiment, through Optuna.
 
 The trials stand in a storage that any number of processes share; each is a run in a
-workdir of its own, with the first seed of the size. `search_space` has what may be
-tried, `search_trials` who works on what, `search_run` one trial, `search_storage` the
-study in its storage, `search_files` what a search leaves.
+workdir of its own, with the first seed of the size. `space` has what may be tried,
+`trial_queue` who works on what, `trial_run` one trial, `database` the study in its
+storage, `outputs` what a search leaves.
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ import time
 from typing import Any
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.core.registry import choose
-from gpt_jax.search import search_run, search_space, search_storage, search_trials
+from gpt_jax.core.registry import choose, nearest
+from gpt_jax.search import database, space, trial_queue, trial_run
 from gpt_jax.sweeps import loading, points, states, validation
+from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.workdir import files
 
 REDUCTION_FACTOR = 3  # of successive halving: a third goes on at each rung
@@ -35,7 +36,7 @@ class Search:
   size: str
   row: str
   sampler: str
-  space: tuple  # of search_space.Dimension
+  space: tuple  # of space.Dimension
   num_trials: int
   rungs: tuple[int, ...]  # steps
   name: str  # of the study in the storage
@@ -64,9 +65,7 @@ class Search:
   def point(self, number, values):
     """Returns the Point of a trial."""
     place = self.folder.parent
-    entry = search_space.trial_entry(
-      self.experiment, self.size, self.row, place, values
-    )
+    entry = space.trial_entry(self.experiment, self.size, self.row, place, values)
     name, config = trial_name(number), entry.config
     if 'checkpoint.every_steps' not in entry.overrides:
       # A killed trial should not begin again, however short it is.
@@ -83,7 +82,7 @@ class Search:
     finished = [
       one
       for one in self.study.get_trials(deepcopy=False)
-      if kind_of(one) == search_run.COMPLETE
+      if kind_of(one) == trial_run.COMPLETE
     ]
     sign = -1 if self.experiment.higher_is_better else 1
     return min(finished, key=lambda one: sign * one.value, default=None)
@@ -94,7 +93,7 @@ def trial_name(number):
 
 
 def kind_of(frozen):
-  """Returns how a trial has ended, one of search_run's kinds, or 'running'."""
+  """Returns how a trial has ended, one of trial_run's kinds, or 'running'."""
   state = frozen.state.name.lower()
   # Its process may have died after it had said how the trial ended, and before the end.
   return frozen.user_attrs.get(KIND, state) if frozen.state.is_finished() else state
@@ -113,21 +112,20 @@ def open_search(
     name: of that folder, and in the storage NAME/SIZE/`name`.
     row: of the experiment; None: the first one.
   """
-  optuna = search_space.import_optuna()
+  optuna = space.import_optuna()
   source, experiment = loading.load(path)
   validation.require_valid(source, experiment)
   chosen = choose(experiment.sizes, size, '--size')
   row = row or (chosen.only_rows or tuple(experiment.rows))[0]
   choose(experiment.rows, row, '--only')
   place = pathlib.Path(workdir or 'runs').absolute() / source.path.stem / size
-  space = search_space.dimensions(source, experiment, size, row, place)
-  num_trials = search_space.check_sampler(source, sampler, space, num_trials)
-  config = search_space.trial_entry(experiment, size, row, place, {}).config
-  rungs = search_run.rung_steps(config, num_rungs, REDUCTION_FACTOR)
+  dimensions = space.dimensions(source, experiment, size, row, place)
+  num_trials = space.check_sampler(source, sampler, dimensions, num_trials)
+  config = space.trial_entry(experiment, size, row, place, {}).config
+  rungs = trial_run.rung_steps(config, num_rungs, REDUCTION_FACTOR)
   _check_metric(source, experiment, config)
   folder = place / name
-  files.check_writable_early(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.check_writable(folder)
   url = storage or f'sqlite:///{folder / "study.db"}'
   full_name = f'{source.path.stem}/{size}/{name}'
   pruner = optuna.pruners.NopPruner()
@@ -135,28 +133,34 @@ def open_search(
     pruner = optuna.pruners.SuccessiveHalvingPruner(
       min_resource=rungs[0], reduction_factor=REDUCTION_FACTOR
     )
-  with search_storage.reaching(url):
+  with database.explaining_errors(url):
     study = optuna.create_study(
-      storage=search_storage.open_url(optuna, url),
+      storage=database.open_url(optuna, url),
       study_name=full_name,
       direction='maximize' if experiment.higher_is_better else 'minimize',
       pruner=pruner,
       load_if_exists=True,
     )
-    stated = search_storage.definition(experiment, row, space, rungs, config)
-    search_storage.require_same(study, stated, url, shown=name)
+    stated = database.definition(experiment, row, dimensions, rungs, config)
+    database.require_same(study, stated, url, shown=name)
   return Search(
-    source.path, experiment, size, row, sampler, space, num_trials, rungs, full_name,
-    folder, search_storage.shown_url(url), study,
+    source.path, experiment, size, row, sampler, dimensions, num_trials, rungs,
+    full_name, folder, database.shown_url(url), study,
   )  # fmt: skip
 
 
 def _check_metric(source, experiment, config):
-  known = [*config.eval.sets, 'train']
-  if experiment.metric.partition('/')[0] not in known:
-    sets = ', '.join(f'{one}/...' for one in known)
-    text = f'metric={experiment.metric!r}: no evaluation set of this name; known: '
-    raise source.error([search_space.Mistake(text + sets, ('metric',))])
+  known, metric = [*config.eval.sets, 'train'], experiment.metric
+  name, slash, score = metric.partition('/')
+  if name in known and slash:
+    return
+  text = f'metric={metric!r}: no evaluation set {name!r}; '
+  if not slash:
+    text = f'metric={metric!r}: of which evaluation set? '
+  hint = nearest(name, known) or (known[0] if not slash else None)
+  text += f'did you mean {f"{hint}/{score or name}"!r}? ' if hint else ''
+  text += f'known: {", ".join(f"{one}/..." for one in known)}'
+  raise source.error([Mistake(text, ('metric',))])
 
 
 class Reporter:
@@ -172,7 +176,7 @@ class Reporter:
 
   def is_bad(self, value, step):
     """Reports `value`; returns whether the run should end at this rung."""
-    with search_storage.reaching(self._search.storage):
+    with database.explaining_errors(self._search.storage):
       frozen = next(
         one
         for one in self._search.study.get_trials(deepcopy=False)
@@ -189,17 +193,17 @@ class Reporter:
 def run(search, show, *, run_trial=None, queue=None, sleep=time.sleep):
   """Works on trials until the study has `num_trials`; waits for those of others.
 
-  `show`: a `search_display.Display`. Raises Interrupted after SIGTERM or Ctrl-C, once
+  `show`: a `display.Display`. Raises Interrupted after SIGTERM or Ctrl-C, once
   the present trial is saved.
   """
-  optuna = search_space.import_optuna()
-  make = search_space.SAMPLERS[search.sampler]
-  seed = search.experiment.sizes[search.size].seeds[0]
-  run_trial = run_trial or search_run.run_trial
-  queue = queue or search_trials.Queue(search.study, search.num_trials)
+  optuna = space.import_optuna()
+  make = space.SAMPLERS[search.sampler]
+  seed = search.point(0, {}).config.seed
+  run_trial = run_trial or trial_run.run_trial
+  queue = queue or trial_queue.Queue(search.study, search.num_trials)
   num_failures = 0
   while True:
-    with search_storage.reaching(search.storage):
+    with database.explaining_errors(search.storage):
       # Two processes must not draw the same values, and a resumed search should draw
       # those of one that was never killed: the seed is that of study and trial. A grid
       # is shuffled once.
@@ -222,7 +226,7 @@ def run(search, show, *, run_trial=None, queue=None, sleep=time.sleep):
       raise
     if ended is None:  # somebody trains it after all
       continue
-    num_failures = num_failures + 1 if ended.kind == search_run.FAILED else 0
+    num_failures = num_failures + 1 if ended.kind == trial_run.FAILED else 0
     if num_failures == MAX_FAILURES:
       assert ended.error is not None
       raise ended.error
@@ -231,13 +235,13 @@ def run(search, show, *, run_trial=None, queue=None, sleep=time.sleep):
 def _work_on(search, trial, was_taken_up, queue, show, run_trial):
   """Returns the Ended of `trial`, told to the study, or None if another has it."""
   started = time.monotonic()
-  with search_storage.reaching(search.storage):
+  with database.explaining_errors(search.storage):
     values = search.values(trial)
   with queue.beating(trial):
     try:
       point = search.point(trial.number, values)
     except ConfigError as error:  # values that do not go together
-      ended = search_run.Ended(search_run.FAILED, why=str(error), error=error)
+      ended = trial_run.Ended(trial_run.FAILED, why=str(error), error=error)
     else:
       if owner := states.living_owner(point.workdir):
         queue.give_back(trial, owner)
@@ -246,25 +250,25 @@ def _work_on(search, trial, was_taken_up, queue, show, run_trial):
       ended = run_trial(
         point, Reporter(search, trial), search.metric, search.rungs, show.stepped
       )
-  with search_storage.reaching(search.storage):
+  with database.explaining_errors(search.storage):
     _tell(search, trial, ended, time.monotonic() - started)
   show.ended(trial.number, ended)
   return ended
 
 
 def _tell(search, trial, ended, seconds):
-  state = search_space.import_optuna().trial.TrialState
+  state = space.import_optuna().trial.TrialState
   attributes = {KIND: ended.kind, STEPS: ended.step, SECONDS: round(seconds, 2)}
   if ended.why:
     attributes[WHY] = ended.why
   for name, value in attributes.items():
     trial.set_user_attr(name, value)
   told: dict[str, Any] = dict(values=ended.value)
-  if ended.kind == search_run.PRUNED:
+  if ended.kind == trial_run.PRUNED:
     told = dict(state=state.PRUNED)
-  elif ended.kind == search_run.DIVERGED:
+  elif ended.kind == trial_run.DIVERGED:
     # A result, and the worst there is: the sampler is to keep away from there.
     told = dict(values=-math.inf if search.experiment.higher_is_better else math.inf)
-  elif ended.kind == search_run.FAILED:
+  elif ended.kind == trial_run.FAILED:
     told = dict(state=state.FAIL)
   search.study.tell(trial.number, skip_if_finished=True, **told)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.search import search_run
+from gpt_jax.search import trial_run
 from tests.search.search_experiment import bowl, write
 
 
@@ -33,7 +33,7 @@ def test_flags_that_do_not_go_together_are_told(tmp_path, capsys, flags, told):
 
 def test_a_search_prints_its_table_files_and_json(tmp_path, capsys, monkeypatch):
   pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
-  monkeypatch.setattr(search_run, 'run_trial', bowl)
+  monkeypatch.setattr(trial_run, 'run_trial', bowl)
   flags = ['--search=random', '--trials=3', '--only=wide', '--study=mine', '--rungs=0']
   assert sweep(tmp_path, *flags, '--json') == 0
   out = capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from gpt_jax.search import search, search_run
+from gpt_jax.search import search, trial_run
 
 TEXT = '''"""Which learning rate?"""
 
@@ -39,9 +39,9 @@ def write(folder, ranges=RANGES, text=TEXT):
   return path
 
 
-def open_search(folder, ranges=RANGES, **options):
+def open_search(folder, ranges=RANGES, text=TEXT, **options):
   """Returns the Search of an experiment file in `folder`; by default TPE, 6 trials."""
-  path = write(folder, ranges)
+  path = write(folder, ranges, text)
   options = dict(sampler='tpe', num_trials=6) | options
   return search.open_search(path, workdir=pathlib.Path(folder) / 'runs', **options)
 
@@ -71,5 +71,5 @@ def bowl(point, reporter, metric, rungs, on_step):
   loss = 1 + abs(rate - 1e-2)
   for step in rungs:
     if reporter.is_bad(loss, step):
-      return search_run.Ended(search_run.PRUNED, loss, step)
-  return search_run.Ended(search_run.COMPLETE, loss, 18)
+      return trial_run.Ended(trial_run.PRUNED, loss, step)
+  return trial_run.Ended(trial_run.COMPLETE, loss, 18)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,18 +12,18 @@ import time
 import pytest
 
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
-from gpt_jax.search import search, search_files, search_run
+from gpt_jax.search import outputs, search, trial_run
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
-from tests.search.search_experiment import GRID, Silent, bowl, open_search, write
+from tests.search.search_experiment import GRID, TEXT, Silent, bowl, open_search, write
 
 pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
 
 
 def table(found):
   """Returns (number, state, values, value) of all trials, by number."""
-  listed = sorted(search_files.trials(found), key=lambda one: one['trial'])
+  listed = sorted(outputs.trials(found), key=lambda one: one['trial'])
   return [(t['trial'], t['state'], t['values'], t['value']) for t in listed]
 
 
@@ -89,11 +90,11 @@ def test_successive_halving_lets_the_best_third_go_on(tmp_path):
 
 
 def test_diverged_trials_are_the_worst_and_failed_ones_count(tmp_path):
-  kinds = iter([search_run.DIVERGED, search_run.FAILED, search_run.COMPLETE])
+  kinds = iter([trial_run.DIVERGED, trial_run.FAILED, trial_run.COMPLETE])
 
   def ends_badly(point, *rest):
     kind = next(kinds)
-    return search_run.Ended(kind, 1.0 if kind == search_run.COMPLETE else math.nan)
+    return trial_run.Ended(kind, 1.0 if kind == trial_run.COMPLETE else math.nan)
 
   found = open_search(tmp_path, num_trials=3)
   search.run(found, Silent(), run_trial=ends_badly)
@@ -106,7 +107,7 @@ def test_diverged_trials_are_the_worst_and_failed_ones_count(tmp_path):
 
 def test_three_failures_in_a_row_end_the_search_with_their_error(tmp_path):
   def fails(point, *rest):
-    return search_run.Ended(search_run.FAILED, error=ConfigError('no such thing'))
+    return trial_run.Ended(trial_run.FAILED, error=ConfigError('no such thing'))
 
   found = open_search(tmp_path, num_trials=9)
   with pytest.raises(ConfigError, match='no such thing'):
@@ -180,3 +181,31 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path):
   for one in found['trials']:
     steps = [start['step'] for start in provenance.read_starts(Workdir(one['workdir']))]
     assert len(steps) <= 2
+
+
+@pytest.mark.parametrize('seeds, first', [('(3, 4)', 3), ('(), sweep=seeds(5, 6)', 5)])
+def test_trials_have_the_first_seed_wherever_seeds_stand(tmp_path, seeds, first):
+  text = TEXT.replace('seeds=(3, 4)', f'seeds={seeds}')
+  text = text.replace('Range, Size', 'Range, Size, seeds')
+  found = open_search(tmp_path, text=text, num_trials=1)
+  search.run(found, Silent(), run_trial=bowl)
+  assert found.best() is not None
+  assert found.point(0, {}).config.seed == first
+
+
+@pytest.mark.parametrize(
+  'metric, told',
+  [
+    ('loss', "of which evaluation set? did you mean 'validation/loss'?"),
+    ('validaton/loss', "did you mean 'validation/loss'?"),
+  ],
+)
+def test_a_metric_of_no_evaluation_set_is_told(tmp_path, metric, told):
+  text = TEXT.replace("base='base',", f"base='base', metric={metric!r},")
+  with pytest.raises(ConfigError, match=re.escape(told)):
+    open_search(tmp_path, text=text)
+
+
+def test_a_folder_that_cannot_be_written_starts_no_study(tmp_path):
+  with pytest.raises(StorageError, match='cannot write in /proc'):
+    search.open_search(write(tmp_path), workdir='/proc/gpt_jax', num_trials=1)

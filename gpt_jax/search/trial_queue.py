@@ -10,7 +10,7 @@ import dataclasses
 import threading
 import time
 
-from gpt_jax.search.search_space import import_optuna
+from gpt_jax.search.space import import_optuna
 from gpt_jax.workdir import lock
 
 OWNER, BEAT, SURPLUS = 'process', 'heartbeat', 'surplus'  # attributes of a trial
@@ -35,10 +35,10 @@ class Queue:
     for frozen in self.running():
       if self._is_dead(frozen) and (trial := self._take_up(frozen)):
         return trial, True
-    if len(counted(self._study)) >= self._num_trials:
+    if len(trials_in_budget(self._study)) >= self._num_trials:
       return None
     trial = self._study.ask()
-    before = [one for one in counted(self._study) if one.number < trial.number]
+    before = [one for one in trials_in_budget(self._study) if one.number < trial.number]
     if len(before) >= self._num_trials:  # another process was quicker
       trial.set_user_attr(SURPLUS, True)
       self._study.tell(trial, state=import_optuna().trial.TrialState.FAIL)
@@ -115,7 +115,7 @@ class Queue:
     return next(same, None)
 
 
-def counted(study):
+def trials_in_budget(study):
   """Returns the trials of `study`, those aside that two processes asked for at once."""
   trials = study.get_trials(deepcopy=False)
   return [one for one in trials if not one.user_attrs.get(SURPLUS)]

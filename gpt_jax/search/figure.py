@@ -3,13 +3,13 @@
 import warnings
 
 from gpt_jax.plots import figures, palette
-from gpt_jax.search import search_run, search_space
+from gpt_jax.search import space, trial_run
 
 MIN_TRIALS = 4  # that came to their end, before importances say anything
 MAX_SLICES = 6  # fields with a panel of their own
 MARKERS = {
-  search_run.COMPLETE: dict(marker='o', color=palette.SERIES[0], label='complete'),
-  search_run.PRUNED: dict(
+  trial_run.COMPLETE: dict(marker='o', color=palette.SERIES[0], label='complete'),
+  trial_run.PRUNED: dict(
     marker='o', facecolors='none', edgecolors=palette.MUTED, label='pruned'
   ),
 }
@@ -21,7 +21,7 @@ def importances(found):
   Watanabe et al. 2023, arXiv:2304.10255: which fields decide whether a trial is among
   the better ones. Shares add up to 1.
   """
-  optuna = search_space.import_optuna()
+  optuna = space.import_optuna()
   state = optuna.trial.TrialState.COMPLETE
   finished = found.study.get_trials(deepcopy=False, states=(state,))
   if len(finished) < MIN_TRIALS or len({one.value for one in finished}) < 2:
@@ -46,7 +46,7 @@ def save(found, listed):
 
 
 def draw(found, listed):
-  """Returns a matplotlib figure of `listed`, the result of `search_files.trials`."""
+  """Returns a matplotlib figure of `listed`, the result of `outputs.trials`."""
   from matplotlib.figure import Figure
 
   slices = found.space[:MAX_SLICES]
@@ -71,11 +71,11 @@ def _draw_history(axis, found, listed):
   better = max if found.experiment.higher_is_better else min
   x, best = [], []
   for one in sorted(listed, key=lambda one: one['trial']):
-    if one['state'] == search_run.COMPLETE:
+    if one['state'] == trial_run.COMPLETE:
       x.append(one['trial'])
       best.append(better([one['value'], *best[-1:]]))
   axis.step(x, best, where='post', color=palette.SERIES[1], label='best so far')
-  for state, color in ((search_run.DIVERGED, 'x'), (search_run.FAILED, '|')):
+  for state, color in ((trial_run.DIVERGED, 'x'), (trial_run.FAILED, '|')):
     places = [one['trial'] for one in listed if one['state'] == state]
     if places:
       axis.plot(

@@ -18,7 +18,7 @@ def open_url(optuna, url):
 
 
 @contextlib.contextmanager
-def reaching(url):
+def explaining_errors(url):
   """Turns what a database or its driver raises into a StorageError about `url`."""
   try:
     yield

@@ -10,11 +10,11 @@ import rich.console
 from gpt_jax.config import files, load
 from gpt_jax.program import setup
 from gpt_jax.search import (
+  display,
+  figure,
+  outputs,
   search,
-  search_display,
-  search_figure,
-  search_files,
-  search_run,
+  trial_run,
 )
 from tests.search.search_experiment import Silent, bowl, open_search
 
@@ -40,7 +40,7 @@ def found(tmp_path_factory):
 
 def test_the_best_config_is_that_of_the_best_trial(found):
   best = found.best()
-  path = search_files.write_best(found, best)
+  path = outputs.write_best(found, best)
   config = setup.resolve(files.load_file(str(path)))
   trial = found.point(best.number, found.values_of(best)).config
   differing = {
@@ -64,7 +64,7 @@ def test_the_best_config_may_have_options_that_the_base_lacks(found):
     point=lambda *_: types.SimpleNamespace(overrides=overrides),
     values_of=found.values_of,
   )  # fmt: skip
-  path = search_files.write_best(odd, best)
+  path = outputs.write_best(odd, best)
   assert 'with config.unlocked():' in path.read_text()
   assert 'other' in load.to_dict(setup.resolve(files.load_file(str(path))))['eval'][
     'sets'
@@ -72,7 +72,7 @@ def test_the_best_config_may_have_options_that_the_base_lacks(found):
 
 
 def test_files_hold_every_trial_and_the_figure(found):
-  paths = {path.name: path for path in search_files.write_all(found)}
+  paths = {path.name: path for path in outputs.write_all(found)}
   assert set(paths) == {'trials.csv', 'best.py', 'search.svg', 'search.png'}
   rows = list(csv.DictReader(paths['trials.csv'].open()))
   assert len(rows) == 8
@@ -92,14 +92,14 @@ def test_what_decides_has_the_largest_importance():
     ),
     n_trials=40,
   )
-  shares = search_figure.importances(types.SimpleNamespace(study=study))
+  shares = figure.importances(types.SimpleNamespace(study=study))
   assert list(shares) == ['a', 'b'] and shares['a'] > 0.9
   assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_json_of_a_search_is_complete(found):
-  listed = search_files.trials(found)
-  shown = search_files.as_json(found, listed, [])
+  listed = outputs.trials(found)
+  shown = outputs.as_json(found, listed, [])
   assert shown['best'] == listed[0] and len(shown['trials']) == 8
   assert shown['study'] == 'rates/quick/search' and shown['rungs'] == []
   assert shown['best']['values']['model.layer_pattern'][0] in ('global', 'local:4')
@@ -107,11 +107,11 @@ def test_json_of_a_search_is_complete(found):
 
 @pytest.mark.parametrize('is_terminal', [False, True])
 def test_the_display_says_what_each_trial_came_to(found, is_terminal, monkeypatch):
-  monkeypatch.setattr(search_display, 'REFRESH_SECONDS', 0.0)
+  monkeypatch.setattr(display, 'REFRESH_SECONDS', 0.0)
   out = io.StringIO()
   console = rich.console.Console(file=out, force_terminal=is_terminal, width=100)
-  ended = search_run.Ended(search_run.PRUNED, 2.5, 6)
-  with search_display.Display(found, console) as show:
+  ended = trial_run.Ended(trial_run.PRUNED, 2.5, 6)
+  with display.Display(found, console) as show:
     show.started(3, {'optimizer.b2': 0.95}, True)
     show.stepped(3, 18)
     show.ended(3, ended)

@@ -3,7 +3,7 @@
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.search import search_space
+from gpt_jax.search import space
 from tests.search.search_experiment import GRID, open_search
 
 optuna = pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
@@ -72,4 +72,4 @@ def test_unknown_samplers_and_a_missing_number_are_told(tmp_path):
 def test_without_optuna_the_extra_is_named(monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'optuna', None)
   with pytest.raises(ConfigError, match=r"pip install 'gpt_jax\[sweep\]'"):
-    search_space.import_optuna()
+    space.import_optuna()

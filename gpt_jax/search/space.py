@@ -96,8 +96,9 @@ def trial_entry(experiment, size, row, folder, values):
   ConfigError where no config can have the values.
   """
   chosen = experiment.sizes[size]
+  seeds = chosen.seeds or [one['seed'] for one in chosen.sweep if 'seed' in one]
   alone = dataclasses.replace(
-    chosen, sweep=(dict(values),), seeds=chosen.seeds[:1], only_rows=(row,)
+    chosen, sweep=(dict(values),), seeds=tuple(seeds[:1]), only_rows=(row,)
   )
   alone = dataclasses.replace(experiment, sizes={size: alone})
   # What a shorter run carries along is said once for each resolved config.
@@ -117,8 +118,6 @@ def _dimension(field, one, config):
     labels = tuple(one.choices) if plain else tuple(map(repr, one.choices))
     return Dimension(field, labels=labels, choices=tuple(one.choices))
   ends = one.low, one.high
-  if not all(isinstance(end, (int, float)) for end in ends):
-    raise ConfigError(f'low={one.low!r}, high={one.high!r}: expected numbers')
   kinds = _kinds_of(config, field)
   if not {int, float, Any} & kinds:
     names = ', '.join(sorted(getattr(kind, '__name__', str(kind)) for kind in kinds))

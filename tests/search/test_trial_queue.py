@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from gpt_jax.search import search_trials
+from gpt_jax.search import trial_queue
 from gpt_jax.workdir import lock
 
 optuna = pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
@@ -27,13 +27,13 @@ class Clock:
 def study_with(owner):
   """Returns a study with one trial at work, of the process `owner`."""
   study = optuna.create_study()
-  study.ask().set_user_attr(search_trials.OWNER, dataclasses.asdict(owner))
+  study.ask().set_user_attr(trial_queue.OWNER, dataclasses.asdict(owner))
   return study
 
 
 def queue(study, num_trials=1, clock=None):
   clock = clock or Clock()
-  return search_trials.Queue(study, num_trials, clock=clock, sleep=clock.sleep)
+  return trial_queue.Queue(study, num_trials, clock=clock, sleep=clock.sleep)
 
 
 def test_a_trial_of_a_dead_process_is_taken_up_under_its_number():
@@ -52,11 +52,11 @@ def test_on_another_machine_a_heartbeat_is_life():
   here = queue(study, clock=clock)
   far = optuna.Trial(study, study.trials[0]._trial_id)
   for beat in range(4):
-    far.set_user_attr(search_trials.BEAT, beat)
+    far.set_user_attr(trial_queue.BEAT, beat)
     assert here.next() is None
-    clock.now += 0.6 * search_trials.GRACE_SECONDS
+    clock.now += 0.6 * trial_queue.GRACE_SECONDS
   assert here.next() is None
-  clock.now += 0.6 * search_trials.GRACE_SECONDS
+  clock.now += 0.6 * trial_queue.GRACE_SECONDS
   assert here.next()[0].number == 0  # silent for longer than the grace
 
 
@@ -67,7 +67,7 @@ def test_of_two_that_take_up_one_trial_the_later_has_it():
   def other_is_quick(seconds):
     clock.now += seconds
     trial = optuna.Trial(study, study.trials[0]._trial_id)
-    trial.set_user_attr(search_trials.OWNER, dataclasses.asdict(second._me))
+    trial.set_user_attr(trial_queue.OWNER, dataclasses.asdict(second._me))
 
   first._sleep = other_is_quick
   assert first.next() is None
@@ -93,14 +93,14 @@ def test_a_trial_too_many_is_no_trial_of_the_study(monkeypatch):
 
   monkeypatch.setattr(study, 'ask', ask_while_another_does)
   assert here.next() is None
-  assert [one.number for one in search_trials.counted(study)] == [0]
+  assert [one.number for one in trial_queue.trials_in_budget(study)] == [0]
 
 
 def test_heartbeats_are_counted_while_a_trial_runs(monkeypatch):
-  monkeypatch.setattr(search_trials, 'BEAT_SECONDS', 0.01)
+  monkeypatch.setattr(trial_queue, 'BEAT_SECONDS', 0.01)
   study = optuna.create_study()
   here = queue(study)
   trial, _ = here.next()
   with here.beating(trial):
-    while not study.trials[0].user_attrs.get(search_trials.BEAT, 0) > 1:
+    while not study.trials[0].user_attrs.get(trial_queue.BEAT, 0) > 1:
       pass

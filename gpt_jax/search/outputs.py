@@ -14,20 +14,20 @@ import rich.text
 from gpt_jax.config import files as config_files
 from gpt_jax.config import load, values
 from gpt_jax.program import carry, setup
-from gpt_jax.search import search, search_figure, search_run, search_trials
+from gpt_jax.search import figure, search, trial_queue, trial_run
 from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
 ORDER = (
-  search_run.COMPLETE, 'running', search_run.PRUNED, search_run.DIVERGED,
-  search_run.FAILED,
+  trial_run.COMPLETE, 'running', trial_run.PRUNED, trial_run.DIVERGED,
+  trial_run.FAILED,
 )  # fmt: skip
 MAX_LISTED = 20
 
 
 def trials(found):
   """Returns the trials of a Search as dicts of JSON values, the best first."""
-  listed = [_as_dict(found, one) for one in search_trials.counted(found.study)]
+  listed = [_as_dict(found, one) for one in trial_queue.trials_in_budget(found.study)]
   sign = -1 if found.experiment.higher_is_better else 1
 
   def key(one):
@@ -100,7 +100,7 @@ def as_json(found, listed, paths):
     num_trials=found.num_trials,
     rungs=list(found.rungs),
     best=None if best is None else _as_dict(found, best),
-    importances=search_figure.importances(found),
+    importances=figure.importances(found),
     trials=listed,
     files=[str(path) for path in paths],
   )
@@ -112,7 +112,7 @@ def write_all(found):
   paths = [_write_csv(found, listed)]
   if (best := found.best()) is not None:
     paths.append(write_best(found, best))
-    paths += search_figure.save(found, listed)
+    paths += figure.save(found, listed)
   return paths
 
 

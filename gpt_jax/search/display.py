@@ -8,7 +8,7 @@ import rich.console
 import rich.live
 import rich.text
 
-from gpt_jax.search import search, search_files, search_run
+from gpt_jax.search import outputs, search, trial_run
 from gpt_jax.tracking import console
 
 LIVE_ROWS = 8
@@ -44,7 +44,7 @@ class Display:
   def started(self, number, values, was_taken_up):
     """Shows the trial that begins, or goes on where a dead process left it."""
     self._since, self._has_waited = time.monotonic(), False
-    text = ', '.join(f'{f}={search_files.shown(v)}' for f, v in values.items())
+    text = ', '.join(f'{f}={outputs.shown(v)}' for f, v in values.items())
     self._now = f'{search.trial_name(number)}: {text}'
     self._say(f'{"continues" if was_taken_up else "start"} {self._now}')
 
@@ -58,7 +58,7 @@ class Display:
     seconds = console.duration(time.monotonic() - self._since)
     value = f' {ended.value:.4f}' if ended.value == ended.value else ''
     text = f'{ended.kind} {search.trial_name(number)}{value} in {seconds}'
-    if ended.kind == search_run.PRUNED:
+    if ended.kind == trial_run.PRUNED:
       text += f', at step {ended.step}'
     if ended.why:
       text += f': {ended.why}'
@@ -74,7 +74,7 @@ class Display:
 
   def _say(self, text):
     assert self._out is not None
-    listed = search_files.trials(self._found)
+    listed = outputs.trials(self._found)
     over = sum(one['state'] != 'running' for one in listed)
     counts = f'[{over}/{self._found.num_trials}]'
     self._out.print(f'{counts} {text}', markup=False, highlight=False, soft_wrap=True)
@@ -85,6 +85,6 @@ class Display:
   def _refresh(self, text):
     assert self._live is not None
     self._shown_at = time.monotonic()
-    listed = search_files.trials(self._found)
-    shown = search_files.table(self._found, listed, LIVE_ROWS)
+    listed = outputs.trials(self._found)
+    shown = outputs.table(self._found, listed, LIVE_ROWS)
     self._live.update(rich.console.Group(shown, rich.text.Text(text)), refresh=True)

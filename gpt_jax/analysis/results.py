@@ -9,120 +9,25 @@ import dataclasses
 import functools
 import io
 import math
-from typing import Any
 
 import numpy as np
 
+from gpt_jax.analysis.point_fields import (
+  all_points,
+  is_same,
+  require_known,
+  seed_of,
+  value_of,
+  varied_axes,
+)
+from gpt_jax.analysis.result import Result
 from gpt_jax.core.errors import ConfigError, DivergedError, UserError
-from gpt_jax.core.registry import nearest
-from gpt_jax.sweeps import costs, states
-from gpt_jax.sweeps.points import Point, Study
-from gpt_jax.tracking import metrics_file
-from gpt_jax.workdir.paths import Workdir
+from gpt_jax.sweeps import states
+from gpt_jax.sweeps.points import Study
 
 
 class NotEnoughData(UserError):
   """A rule needs a result that is not there yet."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-  """A point that has come to its end, or has diverged."""
-
-  point: Point
-  diverged: bool = False
-  # Then the experiment's `metric` is the worst there is; others are no number, which
-  # fulfils no claim.
-  metric: str = ''
-  worst: float = math.inf
-
-  @property
-  def seed(self):
-    return seed_of(self.point)
-
-  @functools.cached_property
-  def metrics(self):
-    """The last evaluation of the training, `{set/metric: value}`, NaN included."""
-    # Not eval.json: `gpt-jax eval` writes another evaluation there.
-    sets = tuple(f'{name}/' for name in self.point.config.eval.sets)
-    scored = [
-      (record['step'], {k: v for k, v in record.items() if k.startswith(sets)})
-      for record in self._records
-    ]
-    last = max((step for step, scores in scored if scores), default=None)
-    found = {}
-    for step, scores in scored:
-      if step == last:
-        found |= {k: math.nan if v is None else v for k, v in scores.items()}
-    return found
-
-  @functools.cached_property
-  def _records(self):
-    path = Workdir(self.point.workdir).metrics
-    return metrics_file.read_lines(path) if path.exists() else []
-
-  @functools.cached_property
-  def _columns(self):
-    return metrics_file.by_name(self._records)
-
-  @functools.cached_property
-  def intervals(self):
-    """When the run was at work, [(begin, end), ...] in seconds since 1970."""
-    return costs.intervals(self.point.workdir)
-
-  @functools.cached_property
-  def _costs(self):
-    config = costs.read_config(self.point.workdir)
-    found = {name: cost(config) for name, cost in costs.OF_CONFIG.items()}
-    return found | {'seconds': float(sum(end - begin for begin, end in self.intervals))}
-
-  def curve(self, metric, x='step'):
-    """Returns (x, values) of a metric over the training, as arrays.
-
-    `x`: `step`, `tokens` or `seconds` of training.
-    """
-    pairs = self._columns.get(metric, [])
-    if not pairs and metric not in self.metrics:
-      raise self._unknown(metric)
-    steps = np.array([step for step, _ in pairs], int)
-    values = np.array([value for _, value in pairs], float)
-    if x == 'step':
-      return steps, values
-    if x == 'tokens':
-      return _at(self._columns, 'tokens', steps), values
-    if x == 'seconds':
-      times = _at(self._columns, 'time', steps)
-      return costs.seconds_at(self.intervals, times), values
-    raise ConfigError(f'curve: x={x!r}; expected one of step, tokens, seconds.')
-
-  def value(self, metric) -> Any:
-    """Returns the final value of a metric name, or `metric(self)` of a function.
-
-    Names are those of metrics.jsonl, and those of `costs.COSTS`.
-    """
-    if metric in costs.COSTS:
-      return self._costs[metric]
-    if self.diverged:
-      return self.worst if metric == self.metric else math.nan
-    if callable(metric):
-      return metric(self)
-    if metric in self.metrics:
-      return self.metrics[metric]
-    _, values = self.curve(metric)
-    return float(values[-1])
-
-  def names(self):
-    """Returns the names that `value` knows, functions aside."""
-    return sorted({*self.metrics, *self._columns, *costs.COSTS} - {'time'})
-
-  def _unknown(self, metric):
-    known = self.names()
-    hint = nearest(metric, known)
-    listed = ', '.join(name for name in known if not name.startswith('train/'))
-    return ConfigError(
-      f'{self.point.name}: no metric {metric!r}'
-      + (f'; did you mean {hint!r}?' if hint else f'; it has {listed}.')
-    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,7 +49,7 @@ class MeanCurve:
 
 
 @dataclasses.dataclass(eq=False)
-class Reads:
+class Evidence:
   """The folders that a rule has looked at: the evidence of its verdict."""
 
   used: set = dataclasses.field(default_factory=set)
@@ -154,9 +59,9 @@ class Reads:
 class Results:
   """The finished points of a Study, or a part of them."""
 
-  def __init__(self, study: Study, found=None, points=None, reads=None):
+  def __init__(self, study: Study, found=None, points=None, evidence=None):
     self.study = study
-    self.reads = Reads() if reads is None else reads
+    self.evidence = Evidence() if evidence is None else evidence
     self.points = all_points(study) if points is None else tuple(points)
     self.found = _finished(study) if found is None else found
 
@@ -172,7 +77,7 @@ class Results:
     return tuple(point for point in self.points if point.name not in self.found)
 
   def fresh(self):
-    """Returns the same Results with reads of their own."""
+    """Returns the same Results with evidence of their own."""
     return Results(self.study, self.found, self.points)
 
   def where(self, row=None, **axes):
@@ -181,17 +86,17 @@ class Results:
     if row is not None:
       wanted = {'row': row} | wanted
     for field, value in wanted.items():
-      _require_known(self.study, field, value)
+      require_known(self.study, field, value)
     return self.only(
       lambda point: all(
-        _is_same(value_of(point, field), value) for field, value in wanted.items()
+        is_same(value_of(point, field), value) for field, value in wanted.items()
       )
     )
 
   def only(self, where):
     """Returns the Results of the points for which the predicate `where` is true."""
     kept = [point for point in self.points if where(point)]
-    return Results(self.study, self.found, kept, self.reads)
+    return Results(self.study, self.found, kept, self.evidence)
 
   def by_seed(self, metric):
     """Returns `{seed: value}`; NotEnoughData unless all seeds are there.
@@ -236,7 +141,7 @@ class Results:
     for point in self.points:
       together.setdefault(_group(point, ('seed', *without)), []).append(point)
     return [
-      Results(self.study, self.found, points, self.reads)
+      Results(self.study, self.found, points, self.evidence)
       for points in together.values()
     ]
 
@@ -254,7 +159,7 @@ class Results:
         value: group.where(**{field: value}).mean(metric) for value in group.axis(field)
       }
       best = best_of(means, higher)
-      kept |= {p.name for p in group.points if _is_same(value_of(p, field), best)}
+      kept |= {p.name for p in group.points if is_same(value_of(p, field), best)}
     return self.only(lambda point: point.name in kept)
 
   def describe(self):
@@ -275,8 +180,8 @@ class Results:
 
   def _read(self):
     found = [self.found[p.name] for p in self.points if p.name in self.found]
-    self.reads.used |= {one.point.workdir.name for one in found}
-    self.reads.missing |= {point.workdir.name for point in self.missing}
+    self.evidence.used |= {one.point.workdir.name for one in found}
+    self.evidence.missing |= {point.workdir.name for point in self.missing}
     return found
 
   def _require_one_point_per_seed(self):
@@ -301,39 +206,6 @@ def best_of(means, higher=False):
   return min(
     means, key=lambda k: sign * means[k] if math.isfinite(means[k]) else math.inf
   )
-
-
-def all_points(study):
-  """Returns the points of a study, with those that have the config of another one.
-
-  Those are in the workdir of the other. Rows are in the order of the experiment.
-  """
-  order = {row: i for i, row in enumerate(study.experiment.rows)}
-  points = (*study.points, *study.duplicates)
-  return tuple(sorted(points, key=lambda point: order.get(point.row, len(order))))
-
-
-def seed_of(point):
-  return point.axes.get('seed', point.config.seed)
-
-
-def value_of(point, field):
-  """Returns the value of a point on an axis, `row`, or a field of its config."""
-  if field == 'row':
-    return point.row
-  if field in point.axes:
-    return point.axes[field]
-  value = point.config
-  for name in field.split('.'):
-    if not hasattr(value, name):
-      known = ['row', *point.axes]
-      hint = nearest(field, known)
-      raise ConfigError(
-        f'{field}: no axis of the study and no field of its config'
-        + (f'; did you mean {hint!r}?' if hint else f'; axes are {", ".join(known)}.')
-      )
-    value = getattr(value, name)
-  return value
 
 
 def _finished(study):
@@ -362,38 +234,3 @@ def _has_diverged(point):
 def _group(point, without):
   axes = [(f, str(v)) for f, v in point.axes.items() if f not in without]
   return (point.row, *axes)
-
-
-def varied_axes(study):
-  """Returns the config fields on axes of several values, seeds aside."""
-  fields = dict.fromkeys(field for point in study.points for field in point.axes)
-  return [
-    f
-    for f in fields
-    if f != 'seed' and len({str(p.axes.get(f)) for p in study.points}) > 1
-  ]
-
-
-def _is_same(one, other):
-  if isinstance(one, float) and isinstance(other, int | float):
-    return math.isclose(one, other, rel_tol=1e-6)
-  return one == other
-
-
-def _require_known(study, field, value):
-  """Raises ConfigError for a row or a value that no point of the study has."""
-  if field == 'row' and value in study.experiment.rows:
-    return  # perhaps not at this size: that is a lack of data, not a mistake
-  known = list(dict.fromkeys(value_of(point, field) for point in all_points(study)))
-  if known and not any(_is_same(one, value) for one in known):
-    hint = nearest(value, known)
-    raise ConfigError(
-      f'{field}={value!r}: no point of the study has it; expected one of'
-      f' {", ".join(map(repr, known))}' + (f'; did you mean {hint!r}?' if hint else '.')
-    )
-
-
-def _at(columns, name, steps):
-  """Returns the column `name` at `steps`; NaN where it has none."""
-  values = dict(columns.get(name, []))
-  return np.array([values.get(step, math.nan) for step in steps.tolist()], float)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.analysis import statistics
+from gpt_jax.analysis import seed_statistics
 from gpt_jax.analysis.results import NotEnoughData, best_of
 from gpt_jax.sweeps.experiment import Outcome
 
@@ -123,9 +123,9 @@ def paired_better(
   def check(results):
     one, other = _two(results, row, than, metric, at_best, higher)
     if len(one) < 2:
-      raise statistics.NotEnoughData(f'{row}: a paired test needs two seeds.')
+      raise NotEnoughData(f'{row}: a paired test needs two seeds.')
     is_higher = _is_higher(results, higher)
-    p_value = statistics.paired_p(
+    p_value = seed_statistics.paired_p(
       [one[seed] for seed in sorted(one)],
       [other[seed] for seed in sorted(one)],
       'greater' if is_higher else 'less',

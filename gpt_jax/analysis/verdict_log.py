@@ -73,7 +73,7 @@ def record(study, verdicts, now=None):
   entries = [_make(study, verdict, now, git) for verdict in verdicts]
   path = study.folder / FILE
   # Who reads another's runs needs no right to write there, as long as all is known.
-  if not _news(entries, read(study.folder)):
+  if not _changed_entries(entries, read(study.folder)):
     return []
   try:
     study.folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def record(study, verdicts, now=None):
       fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
       file.seek(0)
       content = file.readall()
-      fresh = _news(entries, _entries(content))
+      fresh = _changed_entries(entries, _entries(content))
       if fresh:
         start = '\n' * (content != b'' and not content.endswith(b'\n'))
         lines = start + ''.join(json.dumps(entry) + '\n' for entry in fresh)
@@ -115,13 +115,13 @@ def earlier(verdicts, logged):
   return tuple(e for (name, version), e in last.items() if now.get(name) != version)
 
 
-def _news(entries, logged):
+def _changed_entries(entries, logged):
   """Returns those of `entries` that differ from the last one of their claim."""
   last = {entry['claim']: entry for entry in logged}
-  return [entry for entry in entries if _is_news(entry, last.get(entry['claim']))]
+  return [entry for entry in entries if _has_changed(entry, last.get(entry['claim']))]
 
 
-def _is_news(entry, last):
+def _has_changed(entry, last):
   if last is None:
     return entry['verdict'] != NOT_ENOUGH_DATA or bool(entry['points'])
   return any(entry[key] != last.get(key) for key in COMPARED)

@@ -61,7 +61,7 @@ def _judge(claim, study, results):
     if not isinstance(outcome, Outcome):
       raise TypeError(f'expected an Outcome, found {outcome!r}')
     numbers = {str(name): _as_json(value) for name, value in outcome.numbers.items()}
-    if missing := _in_order(study, results.reads.missing):
+    if missing := _in_order(study, results.evidence.missing):
       note = _say_missing(missing) + f'; so far {"" if outcome.holds else "not "}so.'
     elif claim.kind == 'report_only':
       verdict = REPORTED
@@ -71,7 +71,7 @@ def _judge(claim, study, results):
     note = str(error)
   except Exception as error:
     # The mean of nothing, the lowest of nothing: no mistake while points are missing.
-    missing = _in_order(study, results.reads.missing)
+    missing = _in_order(study, results.evidence.missing)
     if isinstance(error, ConfigError) or not missing:
       raise _mistake(claim, study, error) from error
     note = f'{_say_missing(missing)} ({type(error).__name__}: {error}).'
@@ -80,8 +80,8 @@ def _judge(claim, study, results):
     verdict=verdict,
     numbers=numbers,
     note=note,
-    points=_in_order(study, results.reads.used),
-    missing=_in_order(study, results.reads.missing),
+    points=_in_order(study, results.evidence.used),
+    missing=_in_order(study, results.evidence.missing),
     rule=_text(claim, study.experiment),
   )
 

@@ -89,7 +89,7 @@ def _sweep(args):
   if search_flags.is_wanted(args):
     _keep_programs()
     return search_flags.run(args)
-  from gpt_jax.analysis import rehearsal
+  from gpt_jax.analysis import checks
   from gpt_jax.core.errors import Interrupted
   from gpt_jax.execution import live, overview, preflight, runner, vectorized_fields
   from gpt_jax.sweeps import points
@@ -98,7 +98,7 @@ def _sweep(args):
     _require_alone(args)
     _use_cores_as_devices()
   study = points.open_study(
-    args.file, args.size, args.workdir, rehearse=rehearsal.mistakes_of
+    args.file, args.size, args.workdir, check=checks.mistakes_of
   )
   chosen = points.select(study, args.only)
   if args.vectorize:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.analysis.results import NotEnoughData, seed_of
-from gpt_jax.analysis.results import value_of as value_of_point
+from gpt_jax.analysis import point_fields
+from gpt_jax.analysis.results import NotEnoughData
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import costs, loading
 from gpt_jax.sweeps.algebra import ROW
@@ -124,7 +124,7 @@ def value_of(result, field):
   """Returns the row, the value of a config field, or a cost or metric of a result."""
   if field in costs.COSTS or field in result.metrics:
     return result.value(field)
-  return value_of_point(result.point, field)
+  return point_fields.value_of(result.point, field)
 
 
 def axis_range(values, levels=(), *, is_log=False):
@@ -215,7 +215,10 @@ def _other_axes(results, taken):
   names = [name for name in names if name not in (*taken, 'seed')]
   values = {name: {} for name in names}
   for result in results:
-    place = (seed_of(result.point), *(value_of(result, name) for name in taken))
+    place = (
+      point_fields.seed_of(result.point),
+      *(value_of(result, name) for name in taken),
+    )
     for name in names:
       values[name].setdefault(place, set()).add(axes_of(result).get(name))
   return [n for n in names if any(len(found) > 1 for found in values[n].values())]

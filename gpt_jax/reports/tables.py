@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.analysis import results, statistics
-from gpt_jax.analysis.statistics import Comparison, Summary
+from gpt_jax.analysis import point_fields, results, seed_statistics
+from gpt_jax.analysis.seed_statistics import Comparison, Summary
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import loading
 from gpt_jax.sweeps.mistakes import Mistake
@@ -66,7 +66,7 @@ def make_table(study, found):
   if heading not in columns:
     columns = {heading: metric} | columns
   groups = found.fresh().groups()
-  axes = results.varied_axes(study)
+  axes = point_fields.varied_axes(study)
   cells = {
     name: [_summary(group, name, column, study) for group in groups]
     for name, column in columns.items()
@@ -126,7 +126,7 @@ def _compare(one, other):
   """Returns the Comparison of two Summaries; None where they share no seed."""
   if other is None or not one.values.keys() & other.values.keys():
     return None
-  return statistics.compare(one.values, other.values)
+  return seed_statistics.compare(one.values, other.values)
 
 
 def base_row(study):

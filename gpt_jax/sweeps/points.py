@@ -45,13 +45,13 @@ class Study:
     return self.path.stem
 
 
-def open_study(path, size='quick', workdir=None, rehearse=None):
+def open_study(path, size='quick', workdir=None, check=None):
   """Returns the Study of an experiment file, its points expanded and validated.
 
   Args:
     workdir: instead of `runs`; points lie in WORKDIR/NAME/SIZE/POINT, the tokens that
       they share in WORKDIR/NAME/cache.
-    rehearse: `(Source, Study) -> Mistakes`, such as `rehearsal.mistakes_of`.
+    check: `(Source, Study) -> Mistakes`, such as `checks.mistakes_of`.
   Raises one ConfigError with all problems of the file and of its points, each with its
   line.
   """
@@ -69,8 +69,8 @@ def open_study(path, size='quick', workdir=None, rehearse=None):
   chosen = experiment.at(size)
   study = Study(source.path, chosen, size, folder, points, duplicates, notes)
   mistakes += found.mistakes
-  if rehearse and not found.mistakes:
-    mistakes += rehearse(source, study)
+  if check and not found.mistakes:
+    mistakes += check(source, study)
   source.require_none(mistakes)
   return study
 

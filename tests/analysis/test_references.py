@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gpt_jax.analysis.references import ngram, true_model
-from gpt_jax.analysis.results import NotEnoughData, Result, Results
+from gpt_jax.analysis.result import Result
+from gpt_jax.analysis.results import NotEnoughData, Results
 from gpt_jax.config import load
 from gpt_jax.configs import markov
 from gpt_jax.data import make_source

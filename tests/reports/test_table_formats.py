@@ -9,7 +9,7 @@ import re
 import pytest
 
 from gpt_jax.analysis.results import Results
-from gpt_jax.analysis.statistics import Comparison, Summary
+from gpt_jax.analysis.seed_statistics import Comparison, Summary
 from gpt_jax.reports import table_formats, tables
 from gpt_jax.sweeps import algebra
 from tests.sweeps import fake_study

@@ -126,6 +126,6 @@ def test_a_column_that_fails_is_named(tmp_path):
   ],
 )
 def test_digits_follow_from_the_spread(values, digits):
-  from gpt_jax.analysis.statistics import Summary
+  from gpt_jax.analysis.seed_statistics import Summary
 
   assert tables.digits_of([Summary(v, len(v)) for v in values]) == digits

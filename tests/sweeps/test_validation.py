@@ -84,10 +84,10 @@ def test_mistakes_in_points_and_in_claims_are_told_together(tmp_path):
   assert 'd_modl: unknown key' in str(caught.value)
 
 
-def test_what_a_rehearsal_finds_is_told_with_the_rest(tmp_path):
+def test_what_a_check_finds_is_told_with_the_rest(tmp_path):
   path = studies.write(tmp_path, more=f'\n    claims=({claim(kind="x")},),')
   with pytest.raises(ConfigError, match='2 problems') as caught:
-    points.open_study(path, rehearse=lambda *study: [Mistake('its rule raises')])
+    points.open_study(path, check=lambda *study: [Mistake('its rule raises')])
   assert 'its rule raises' in str(caught.value)
 
 

@@ -13,13 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt_jax.analysis import metric_names
-from gpt_jax.analysis.results import (
-  NotEnoughData,
-  Result,
-  Results,
-  all_points,
-  value_of,
-)
+from gpt_jax.analysis.point_fields import all_points, value_of
+from gpt_jax.analysis.result import Result
+from gpt_jax.analysis.results import NotEnoughData, Results
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.sweeps import costs, states, validation
 from gpt_jax.sweeps.algebra import ROW
@@ -40,11 +36,11 @@ def mistakes_of(source, study):
   for claim in experiment.claims:
     if callable(claim.rule):
       place = f'claim {claim.name!r}'
-      found.append(_rehearse(source, study, place, claim.rule, claim.name, Outcome))
+      found.append(_try(source, study, place, claim.rule, claim.name, Outcome))
   for heading, column in experiment.columns.items():
     place = f'column {heading!r}'
     if callable(column):
-      found.append(_rehearse(source, study, place, _each(column), heading))
+      found.append(_try(source, study, place, _each(column), heading))
     else:
       found.append(_of_metric(study, column, place, heading, column))
   for figure in experiment.figures:
@@ -58,13 +54,11 @@ def _of_figure(source, study, figure):
   for line in figure.lines:
     if callable(line.value):
       at = f'{place}, line {line.label!r}'
-      yield _rehearse(source, study, at, line.value, line.label)
+      yield _try(source, study, at, line.value, line.label)
   if figure.draw is not None:
     return  # it needs axes, and none of the rest
   if figure.select is not None:
-    yield _rehearse(
-      source, study, f'{place}, select', figure.select, figure.name, Results
-    )
+    yield _try(source, study, f'{place}, select', figure.select, figure.name, Results)
   yield _of_metric(study, figure.y, f'{place}: y', figure.name, figure.y)
   for role in ('x', 'by', 'panels'):
     field = getattr(figure, role)
@@ -104,7 +98,7 @@ def _each(column):
   return lambda results: [result.value(column) for result in results]
 
 
-def _rehearse(source, study, place, rule, anchor, returns=object):
+def _try(source, study, place, rule, anchor, returns=object):
   """Returns the Mistake that `rule` makes with every made-up result, or None."""
   raised = {}
   for make in (_scattered, _falling, _rising, _small, _large):

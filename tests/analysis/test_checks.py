@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt_jax.analysis import rehearsal
+from gpt_jax.analysis import checks
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import loading, points
 from tests import test_docs
@@ -15,7 +15,7 @@ def rule(results):
 """
 
 
-def rehearse(folder, line, rule='rule', more=''):
+def check(folder, line, rule='rule', more=''):
   claim = (
     f"Claim('c', 't', 's', kind='floor', evidence='C', statistics='m', rule={rule}),"
   )
@@ -26,7 +26,7 @@ def rehearse(folder, line, rule='rule', more=''):
   )
   path.write_text(path.read_text() + RULE.format(line=line))
   study, source = points.open_study(path), loading.Source(path)
-  source.require_none(rehearsal.mistakes_of(source, study))
+  source.require_none(checks.mistakes_of(source, study))
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def rehearse(folder, line, rule='rule', more=''):
 )
 def test_a_rule_that_raises_is_told_before_any_run(tmp_path, line, told):
   with pytest.raises(ConfigError, match=told) as caught:
-    rehearse(tmp_path, line)
+    check(tmp_path, line)
   assert "study.py:18: claim 'c': " in str(caught.value)
 
 
 def test_a_rule_that_returns_something_else_is_told(tmp_path):
   with pytest.raises(ConfigError, match="claim 'c'.*expected an Outcome"):
-    rehearse(tmp_path, 'pass', rule='lambda results: True')
+    check(tmp_path, 'pass', rule='lambda results: True')
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_a_rule_that_returns_something_else_is_told(tmp_path):
   ],
 )
 def test_a_rule_that_may_do_with_real_results_passes(tmp_path, line):
-  rehearse(tmp_path, line)
+  check(tmp_path, line)
 
 
 def test_columns_are_tried_as_well(tmp_path):
   with pytest.raises(ConfigError, match="column 'x'.*no evaluation set 'test'"):
-    rehearse(tmp_path, 'pass', more=" columns={'x': 'test/loss'},")
+    check(tmp_path, 'pass', more=" columns={'x': 'test/loss'},")
 
 
 def test_a_column_may_be_that_of_one_row(tmp_path):
   named = "{'b': {'eval.sets.b': {'split': 'train'}}, 'a': {}}"
   study = studies.study(tmp_path, rows=named, more=" columns={'x': 'b/loss'},")
-  assert not rehearsal.mistakes_of(loading.Source(study.path), study)
+  assert not checks.mistakes_of(loading.Source(study.path), study)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_column_may_be_that_of_one_row(tmp_path):
 )
 def test_metrics_and_figures_are_tried_as_well(tmp_path, more, told):
   study = studies.study(tmp_path, more=f'\n    {more},')
-  (mistake,) = rehearsal.mistakes_of(loading.Source(study.path), study)
+  (mistake,) = checks.mistakes_of(loading.Source(study.path), study)
   with pytest.raises(ConfigError, match=told):
     loading.Source(study.path).require_none([mistake])
 
@@ -111,4 +111,4 @@ def test_documented_experiments_are_valid(tmp_path, page):
     (tmp_path / 'study.py').write_text(text)
     study = points.open_study(tmp_path / 'study.py')
     assert study.points
-    assert not rehearsal.mistakes_of(loading.Source(study.path), study)
+    assert not checks.mistakes_of(loading.Source(study.path), study)

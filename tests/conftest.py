@@ -1,5 +1,8 @@
 """Eight virtual CPU devices, a compilation cache, and what a skip has to say."""
 
+import contextlib
+import fcntl
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -28,6 +31,9 @@ jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'xla'))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 jax.devices()  # reads the flags
 os.environ['XLA_FLAGS'] = FLAGS  # libtpu, loaded later, knows fewer
+# Tracing makes objects by the million and hardly a cycle of them: to look for cycles at
+# every 700 of them takes a tenth of the time of all tests.
+gc.set_threshold(100_000, 10, 10)
 
 
 @pytest.fixture(scope='session')
@@ -57,13 +63,36 @@ def shared_tfds():
 
 
 @pytest.fixture(scope='session')
-def text_file(tmp_path_factory):
+def made_once(tmp_path_factory):
+  """Returns `(name) -> context of (folder, whether it is to be filled)`.
+
+  The first process of a session that asks for a name fills its folder; others wait.
+  """
+  shared = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    shared = shared.parent
+
+  @contextlib.contextmanager
+  def made_once(name):
+    folder, done = shared / name, shared / f'{name}.done'
+    with open(shared / f'{name}.lock', 'w') as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      folder.mkdir(exist_ok=True)
+      yield folder, not done.exists()
+      done.touch()
+
+  return made_once
+
+
+@pytest.fixture(scope='session')
+def text_file(made_once):
   """Returns a text of 40,000 characters from a vocabulary of 50 words."""
   from tests import tiny_runs
 
-  path = tmp_path_factory.mktemp('text') / 'words.txt'
-  path.write_text(tiny_runs.words(40_000))
-  return path
+  with made_once('text') as (folder, is_new):
+    if is_new:
+      (folder / 'words.txt').write_text(tiny_runs.words(40_000))
+  return folder / 'words.txt'
 
 
 @pytest.fixture(scope='session')
@@ -87,7 +116,7 @@ def my_ideas(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def finished_run(tmp_path_factory, text_file):
+def finished_run(made_once, text_file):
   """Returns the workdir of a run of six steps on bytes, with everything switched on.
 
   Shared by all tests of a session: read it, copy it, do not write in it.
@@ -95,7 +124,21 @@ def finished_run(tmp_path_factory, text_file):
   from gpt_jax import cli
   from tests import tiny_runs
 
-  workdir = tmp_path_factory.mktemp('runs') / 'finished'
-  flags = tiny_runs.flags(tiny_runs.everything_on(text_file))
-  assert cli.main(['train', *flags, f'--workdir={workdir}']) == 0
-  return workdir
+  with made_once('finished') as (folder, is_new):
+    if is_new:
+      flags = tiny_runs.flags(tiny_runs.everything_on(text_file))
+      assert cli.main(['train', *flags, f'--workdir={folder / "run"}']) == 0
+  return folder / 'run'
+
+
+@pytest.fixture(scope='session')
+def plain_run(made_once):
+  """Returns the workdir of a run of `tiny_config()`. As `finished_run`: only read it."""
+  from gpt_jax.train import loop
+  from tests import tiny_runs
+
+  with made_once('plain') as (folder, is_new):
+    if is_new:
+      config, shared = tiny_runs.tiny_config(), tiny_runs.open_shared
+      loop.train(config, folder / 'run', quiet=True, open_program=shared)
+  return folder / 'run'

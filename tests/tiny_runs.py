@@ -165,7 +165,18 @@ class Crash(BaseException):
   """Ends a run as a lost machine would: nothing of the program handles it."""
 
 
-def train_until_crash(config, workdir, step):
+_PROGRAMS = {}
+
+
+def open_shared(config, tokenizer, **options):
+  """Returns `setup.open_program`, the one of before to a run that asks for the same."""
+  key = repr((config, tokenizer.fingerprint, options))
+  if key not in _PROGRAMS:
+    _PROGRAMS[key] = setup.open_program(config, tokenizer, **options)
+  return _PROGRAMS[key]
+
+
+def train_until_crash(config, workdir, step, **options):
   """Trains in `workdir` and crashes after `step`, with its last checkpoint on disk."""
 
   def crash(session, progress):
@@ -174,4 +185,4 @@ def train_until_crash(config, workdir, step):
 
   with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
     after_step(patch, step, crash)
-    loop.train(config, workdir, quiet=True)
+    loop.train(config, workdir, quiet=True, **options)

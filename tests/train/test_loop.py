@@ -224,17 +224,19 @@ def test_a_file_in_the_place_of_the_workdir_is_a_storage_error(tmp_path):
     loop.train(tiny_runs.tiny_config(), tmp_path / 'file', quiet=True)
 
 
-def test_a_hook_may_end_a_run_which_then_continues_as_if_not(tmp_path):
+def test_a_hook_may_end_a_run_which_then_continues_as_if_not(plain_run, tmp_path):
   config = tiny_runs.tiny_config()
   whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-  expected = loop.train(config, whole, quiet=True)
+  tiny_runs.copy(plain_run, whole)
+  expected = loop.train(config, whole, quiet=True)  # ended: it returns its scores
 
   def stop(session, progress):
     progress.stop_reason = 'no better for 1 evaluation'
 
   # At step 4: neither scored nor saved by the hooks of every run. At 6: the end anyway.
   stops = [hooks.At((4, 6), stop)]
-  scores = loop.train(config, stopped, quiet=True, extra_hooks=stops)
+  shared = {'open_program': tiny_runs.open_shared}
+  scores = loop.train(config, stopped, quiet=True, extra_hooks=stops, **shared)
   (event,) = provenance.read_events(Workdir(stopped))
   assert event == dict(kind='stopped', step=4, reason='no better for 1 evaluation')
   assert json.loads(Workdir(stopped).eval.read_text())['step'] == 4

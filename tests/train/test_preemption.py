@@ -126,7 +126,12 @@ def test_ctrl_c_stops_a_run_like_sigterm(tmp_path, monkeypatch, capsys):
 
   tiny_runs.after_step(monkeypatch, 4, interrupt)
   with pytest.raises(Interrupted, match='SIGINT: step 5 of 6 is done and saved'):
-    loop.train(tiny_runs.tiny_config(), tmp_path, quiet=True)
+    loop.train(
+      tiny_runs.tiny_config(),
+      tmp_path,
+      quiet=True,
+      open_program=tiny_runs.open_shared,
+    )
   assert capsys.readouterr().err.count('SIGINT: this step is finished') == 1
   with CheckpointReader(tmp_path / 'checkpoints') as store:
     assert store.steps() == [3, 5]

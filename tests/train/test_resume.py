@@ -12,7 +12,6 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import multihost
-from gpt_jax.program import setup
 from gpt_jax.train import loop, resume
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -36,14 +35,6 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope='module')
-def short_run(tmp_path_factory):
-  """Returns the workdir of the plain run, six steps long. Copy it to write in it."""
-  workdir = tmp_path_factory.mktemp('runs') / 'short'
-  loop.train(tiny_runs.tiny_config(), workdir, quiet=True)
-  return workdir
-
-
-@pytest.fixture(scope='module')
 def long_run(tmp_path_factory):
   """Returns the workdir of the plain run, eight steps long. Only read it."""
   workdir = tmp_path_factory.mktemp('runs') / 'long'
@@ -52,8 +43,8 @@ def long_run(tmp_path_factory):
 
 
 @pytest.fixture
-def run_copy(short_run, tmp_path):
-  tiny_runs.copy(short_run, tmp_path / 'run')
+def run_copy(plain_run, tmp_path):
+  tiny_runs.copy(plain_run, tmp_path / 'run')
   return tmp_path / 'run'
 
 
@@ -82,10 +73,12 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
 ):
   config = tiny_runs.tiny_config(overrides)
   batches = record_batches(monkeypatch)
-  loop.train(config, tmp_path / 'uninterrupted', quiet=True)
+  # The two that begin share a program; the one that resumes builds its own.
+  shared = {'open_program': tiny_runs.open_shared}
+  loop.train(config, tmp_path / 'uninterrupted', quiet=True, **shared)
   expected = list(batches)
 
-  tiny_runs.train_until_crash(config, tmp_path / 'resumed', 5)
+  tiny_runs.train_until_crash(config, tmp_path / 'resumed', 5, **shared)
   assert list(tiny_runs.losses(tmp_path / 'resumed')) == [1, 2, 3, 4, 5]
   batches.clear()
   loop.train(config, tmp_path / 'resumed', quiet=True)
@@ -202,11 +195,10 @@ def test_each_changed_field_is_named_or_changes_no_number(tmp_path):
     assert f'  {field}: {old!r} -> {new!r}' in str(error.value).splitlines()
 
 
-def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeypatch):
-  monkeypatch.setattr(setup, 'open_program', pytest.fail)
+def test_another_config_is_refused_before_anything_is_compiled(run_copy):
+  config = tiny_runs.tiny_config({'model.num_layers': 3})
   with pytest.raises(CheckpointError, match='model.num_layers: 2 -> 3'):
-    config = tiny_runs.tiny_config({'model.num_layers': 3})
-    loop.train(config, run_copy, quiet=True)
+    loop.train(config, run_copy, quiet=True, open_program=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -217,10 +209,10 @@ def test_another_config_is_refused_before_anything_is_compiled(run_copy, monkeyp
     {'train.grad_accum': 4, 'parallel.preset': 'replicated', 'init_from': 'elsewhere'},
   ],
 )
-def test_what_changes_no_number_may_change(overrides, short_run):
+def test_what_changes_no_number_may_change(overrides, plain_run):
   config = tiny_runs.tiny_config(overrides)
-  saved = Workdir(short_run).read_config()
-  assert resume.same_run(saved, config, short_run).model.vocab_size == 16
+  saved = Workdir(plain_run).read_config()
+  assert resume.same_run(saved, config, plain_run).model.vocab_size == 16
 
 
 def test_a_finished_run_can_be_extended(run_copy, long_run):
@@ -309,14 +301,14 @@ def test_an_embedding_that_does_not_divide_is_replicated(
   assert 7 in tiny_runs.losses(tmp_path / 'run')
 
 
-def test_a_padded_embedding_is_no_change_of_config(short_run):
-  saved = Workdir(short_run).read_config()
+def test_a_padded_embedding_is_no_change_of_config(plain_run):
+  saved = Workdir(plain_run).read_config()
   for asked in (None, 10, 16):
     config = tiny_runs.tiny_config({'model.vocab_size': asked})
-    assert resume.same_run(saved, config, short_run).model.vocab_size == 16
+    assert resume.same_run(saved, config, plain_run).model.vocab_size == 16
   config = tiny_runs.tiny_config({'model.vocab_size': 20})
   with pytest.raises(CheckpointError, match='model.vocab_size: 16 -> 20'):
-    resume.same_run(saved, config, short_run)
+    resume.same_run(saved, config, plain_run)
 
 
 @pytest.mark.slow

@@ -105,6 +105,15 @@ def test_relative_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_links_within_a_page_lead_to_its_headings(page):
+  headings = re.findall(r'^#+ +(.*)$', prose(page), flags=re.MULTILINE)
+  # As GitHub and others make anchors: words and hyphens, in lower case.
+  anchors = {re.sub(r'[^\w\- ]', '', h).lower().replace(' ', '-') for h in headings}
+  targets = set(re.findall(r'\]\(#([^)\s]+)\)', prose(page)))
+  assert targets - anchors == set()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_paths_in_the_text_exist(page):
   if page.parent.name == 'decisions' or page.name == 'LOG.md':
     return  # a record of its day

@@ -4,7 +4,7 @@ Same config, seed and commit: where the code here is another, the recorded commi
 checked out in a temporary folder, with the recorded uncommitted changes. Packages are
 those of today; where they differ, it says so. What was logged is compared: step 1 and
 every logging.every_steps. The exit code is 0 when the metrics are equal in every bit,
-or within the tolerance of the dtype (docs/experiments.md), and 7 when they are not.
+or within the tolerance of the dtype (docs/runs.md), and 7 when they are not.
 
 examples:
   gpt-jax repro runs/tiny

@@ -47,7 +47,7 @@ def add_arguments(parser):
     metavar='FIELDS',
     help='train points that differ in these numbers alone together, as one program,'
     ' such as seed,optimizer.learning_rate; on a CPU each core has its share of the'
-    ' runs. docs/experiments.md says when it pays',
+    ' runs. docs/runs.md says when it pays',
   )
   parser.add_argument(
     '--dry_run',

@@ -14,7 +14,7 @@ CLOCK_METRICS = (
 
 NORM_FACTOR = 20
 """How much further rounding moves the norm of gradients than a loss, which is a mean
-over many targets: 5 to 60 times in trial runs (docs/experiments.md)."""
+over many targets: 5 to 60 times in trial runs (docs/runs.md)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from gpt_jax.workdir.paths import Workdir
 
 TOLERANCES = {'float32': 1e-5, 'float16': 3e-4, 'bfloat16': 1e-3}
 """Dtype of the matmuls -> how far apart rounding alone brings two losses, as a share of
-them, within some 20 steps: ten times what trial runs gave (docs/experiments.md)."""
+them, within some 20 steps: ten times what trial runs gave (docs/runs.md)."""
 MACHINE = ('devices', 'processes', 'hostname', 'system')
 
 

@@ -25,7 +25,7 @@ PRESS = 'Press et al., arXiv:2108.12409, figure 1 and section 4.1'
 TIMES = (1, 2, 4, 8)
 LOSSES = {times: f'times_{times}/loss' for times in TIMES}
 READ_AS = {  # of the parameters of another row
-  'init_from': FromRow('rope'), 'train.steps': 1,
+  'model.position': 'rope', 'init_from': FromRow('rope'), 'train.steps': 1,
   'optimizer.learning_rate': 1e-12, 'schedule.warmup_steps': 0,
 }  # fmt: skip
 
@@ -56,10 +56,8 @@ def get_experiment():
       'alibi': {'model.position': 'alibi'},
       'none': {'model.position': 'none'},
       'rope': {'model.position': 'rope'},
-      'rope linear': {
-        'model.position': 'rope', 'model.rope_scaling': 'linear', **READ_AS
-      },
-      'rope ntk': {'model.position': 'rope', 'model.rope_scaling': 'ntk', **READ_AS},
+      'rope linear': {'model.rope_scaling': 'linear', **READ_AS},
+      'rope ntk': {'model.rope_scaling': 'ntk', **READ_AS},
       'sinusoidal': {'model.position': 'sinusoidal'},
       'learned': {'model.position': 'learned'},
     },

@@ -107,6 +107,10 @@ def _sweep(args):
   for note in [*study.notes, *notes]:
     print(note)
   if args.dry_run:
+    if args.vectorize and not args.json:
+      from gpt_jax.execution import vectorized
+
+      print(*vectorized.described_groups(study, chosen, args.vectorize), sep='\n')
     return overview.show(overview.look(study, chosen), args.json, of_all=True)
   for line in overview.described_duplicates(study):
     print(line)

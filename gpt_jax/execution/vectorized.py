@@ -24,7 +24,7 @@ class Vectorized:
   is_stopping = False  # a signal raises Interrupted in the training
 
   def __init__(self, points, fields):
-    self._group_of = {point.name: group_key(point, fields) for point in points}
+    self._group_of = groups_of(points, fields)
     self.capacity = max(
       collections.Counter(self._group_of.values()).values(), default=1
     )
@@ -112,9 +112,30 @@ class Vectorized:
     )
 
 
-def group_key(point, fields):
-  """Returns what the points that train together with `point` have in common."""
-  rest = {
-    field: value for field, value in point.overrides.items() if field not in fields
-  }
-  return repr(sorted(rest.items()))
+def groups_of(points, fields):
+  """Returns {name: what the points that train together have in common}.
+
+  `points`: all of the study. Runs that start from points of one group do so together.
+  """
+  found, workdirs = {}, {point.name: repr(str(point.workdir)) for point in points}
+  for point in points:  # those that are needed come first
+    rest = {
+      field: value for field, value in point.overrides.items() if field not in fields
+    }
+    text = repr(sorted(rest.items()))
+    for name in point.needs:
+      text = text.replace(workdirs[name], f'<{found[name]}>')
+    found[point.name] = text
+  return found
+
+
+def described_groups(study, points, fields):
+  """Yields lines on which of the `points` train together."""
+  key_of, names = groups_of(study.points, fields), collections.defaultdict(list)
+  for point in points:
+    names[key_of[point.name]].append(point.name)
+  yield f'--vectorize={",".join(fields)}: {len(names)} groups train one after another'
+  for group in names.values():
+    yield f'  {len(group):4} together, {group[0]}' + (
+      f' to {group[-1]}' if len(group) > 1 else ''
+    )

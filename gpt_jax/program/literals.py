@@ -113,6 +113,17 @@ def lift(traced: Sequence[Traced], paths=None, keeps_shardings=True):
   return lifted
 
 
+def groups(traced: Sequence[Traced]):
+  """Returns, for each of one structure, the number of the group that it can join.
+
+  Those of a group differ in nothing but values that `lift` takes.
+  """
+  fixed = [path for path in differing(traced) if not _is_liftable(traced[0], path)]
+  of_each = [tuple(_identity(each.values[path]) for path in fixed) for each in traced]
+  numbers = {values: i for i, values in enumerate(dict.fromkeys(of_each))}
+  return [numbers[values] for values in of_each]
+
+
 def difference(one: Traced, other: Traced):
   """Returns the first equation in which two structures part, in words, or ''."""
   for here, there in zip(one.structure, other.structure, strict=False):
@@ -142,18 +153,34 @@ def _read(closed, path, lines, values):
     return f'%{name(atom)}'
 
   for i, (var, value) in enumerate(zip(jaxpr.constvars, closed.consts, strict=True)):
-    values[*path, _CONSTANT, i] = np.asarray(value)
+    values[*path, _CONSTANT, i] = _as_numbers(value)
     name(var)
   lines.append(' '.join(f'%{name(var)}:{var.aval.str_short()}' for var in jaxpr.invars))
   for i, eqn in enumerate(jaxpr.eqns):
     here = (*path, i)
     ins = ' '.join(shown(atom, (*here, _INPUT, j)) for j, atom in enumerate(eqn.invars))
     outs = ' '.join(f'%{name(var)}:{var.aval.str_short()}' for var in eqn.outvars)
-    lines.append(f'{outs} = {eqn.primitive} {_text(eqn.params)} {ins}')
+    lines.append(f'{outs} = {eqn.primitive} {_text(eqn.params)} {ins}{_host(eqn)}')
     for key, inner in jaxpr_calls.inner(eqn.params):
       _read(inner, (*here, *key), lines, values)
   outs = (shown(a, (*path, _OUTPUT, j)) for j, a in enumerate(jaxpr.outvars))
   lines.append(' '.join(outs))
+
+
+def _as_numbers(value):
+  """Returns a constant as a numpy array; of PRNG keys, their data."""
+  return np.asarray(jax.random.key_data(value) if _is_key(value) else value)
+
+
+def _is_key(value):
+  return jnp.issubdtype(jnp.result_type(value), jax.dtypes.prng_key)
+
+
+def _host(equation):
+  """Returns which function on the host an equation calls, '' where it calls none."""
+  # By name two closures are one, and what they have closed over may differ.
+  callback = equation.params.get('callback')
+  return f' {id(getattr(callback, "callback_func", callback))}' if callback else ''
 
 
 def _text(value):
@@ -165,7 +192,7 @@ def _text(value):
   if isinstance(value, tuple | list):
     return f'({" ".join(map(_text, value))})'
   if isinstance(value, np.ndarray | jax.Array):
-    return _identity(np.asarray(value))
+    return _identity(_as_numbers(value))
   if callable(value) and not isinstance(value, type):
     return getattr(value, '__qualname__', type(value).__name__)
   return re.sub(r'0x[0-9a-f]+', '', str(value))
@@ -175,6 +202,14 @@ def _identity(value):
   if value.nbytes > 64:
     return f'{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}'
   return f'{value.dtype}{value.shape}{value.tobytes().hex()}'
+
+
+def _is_liftable(traced, path):
+  try:
+    _require_liftable(traced.closed, path)
+  except NotLiftable:
+    return False
+  return True
 
 
 def _require_liftable(closed, path):
@@ -202,7 +237,7 @@ def _evaluate(closed, path, lifted, args, keeps_shardings):
     return known[atom]
 
   for i, (var, value) in enumerate(zip(jaxpr.constvars, closed.consts, strict=True)):
-    known[var] = lifted.get((*path, _CONSTANT, i), value)
+    known[var] = _constant(lifted.get((*path, _CONSTANT, i)), value)
   known.update(zip(jaxpr.invars, args, strict=True))
   for i, eqn in enumerate(jaxpr.eqns):
     here = (*path, i)
@@ -223,6 +258,13 @@ def _evaluate(closed, path, lifted, args, keeps_shardings):
       outputs = outputs if eqn.primitive.multiple_results else [outputs]
     known.update(zip(eqn.outvars, outputs, strict=True))
   return [read(a, (*path, _OUTPUT, j)) for j, a in enumerate(jaxpr.outvars)]
+
+
+def _constant(lifted, value):
+  """Returns the constant `value`, with `lifted` numbers in its place unless None."""
+  if lifted is None or not _is_key(value):
+    return value if lifted is None else lifted
+  return jax.random.wrap_key_data(lifted, impl=jax.random.key_impl(value))
 
 
 def _without_sharding(value):

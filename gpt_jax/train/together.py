@@ -77,10 +77,16 @@ class Together:
 
   def _stack(self):
     """Stacks the states of runs of one structure."""
-    families = {}
+    structures, families = {}, {}
     for member in self._members:
       if member.step:
-        member.family = self._trace(member, member.step.rows).key
+        traced = self._trace(member, member.step.rows)
+        structures.setdefault(traced.key, []).append((member, traced))
+    for key, found in structures.items():
+      # A number inside of a kernel, say, is no input: runs of others are apart.
+      numbers = literals.groups([traced for _, traced in found])
+      for (member, _), number in zip(found, numbers, strict=True):
+        member.family = f'{key}/{number}'
         families.setdefault(member.family, []).append(member)
     for members in families.values():
       states = [member.step.progress.state for member in members]

@@ -29,6 +29,19 @@ def test_points_are_grouped_by_all_but_the_named_fields(tmp_path):
   assert more.capacity == 8
 
 
+def test_points_that_start_from_a_group_are_one_too(tmp_path):
+  rows = "{'a': {}, 'b': {'init_from': FromRow('a')}, 'c': {'init_from': FromRow('b')}}"
+  study = studies.study(tmp_path, rows=rows, seeds='(1, 10)')
+  keys = vectorized.groups_of(study.points, ('seed',))
+  for row in 'abc':
+    assert keys[f'{row},seed=1'] == keys[f'{row},seed=10']
+  assert len(set(keys.values())) == 3
+  chosen = study.points[1:]
+  told = list(vectorized.described_groups(study, chosen, ('seed',)))
+  assert told[0] == '--vectorize=seed: 3 groups train one after another'
+  assert '     2 together, b,seed=1 to b,seed=10' in told
+
+
 @pytest.mark.slow
 def test_a_vectorized_sweep_finishes_what_is_missing(tmp_path):
   rows = "{'a': {}, 'b': {'model.bias': True}}"

@@ -53,8 +53,16 @@ def as_output(x, c):
   return {'x': x, 'c': jnp.float32(c), 'nested': jax.jit(lambda: jnp.float32(c))()}
 
 
+KEYS = {c: jax.random.split(jax.random.key(int(4 * c))) for c in (0.5, 1.5, 2.0)}
+
+
+def seeded(x, c):
+  return x + jax.random.normal(KEYS[c][0], x.shape)  # of keys made elsewhere
+
+
 KINDS = [
-  plain, called, scanned, looped, branched, rematerialized, own_derivative, as_output,
+  plain, called, seeded, scanned, looped, branched, rematerialized, own_derivative,
+  as_output,
 ]  # fmt: skip
 
 
@@ -112,12 +120,33 @@ def test_scalars_of_one_dtype_are_one_input():
   assert [x.shape for x in literals.lift(members).numbers(members[0])] == [(18,)]
 
 
-def test_numbers_inside_what_cannot_be_rebuilt_are_refused():
-  def solved(x, c):
-    return jax.lax.custom_linear_solve(lambda y: c * y, x, lambda f, b: b / c)
+def solved(x, c):
+  return jax.lax.custom_linear_solve(lambda y: c * y, x, lambda f, b: b / c)
 
+
+def test_numbers_inside_what_cannot_be_rebuilt_are_refused():
   with pytest.raises(literals.NotLiftable, match='custom_linear_solve'):
     literals.lift(traced(solved, 0.5, 1.5))
+
+
+def test_functions_are_grouped_by_numbers_that_stay():
+  members = traced(solved, 0.5, 1.5, 0.5)
+  assert literals.groups(members) == [0, 1, 0]
+  literals.lift(members[::2])
+  assert literals.groups(traced(plain, 0.5, 1.5)) == [0, 0]
+
+
+def test_functions_on_the_host_are_told_apart():
+  def hosted(c):
+    def on_host(x):
+      return np.asarray(x * c)
+
+    return lambda x: jax.pure_callback(on_host, jax.ShapeDtypeStruct((), x.dtype), x)
+
+  half, third, shape = hosted(1 / 2), hosted(1 / 3), jax.ShapeDtypeStruct((), 'float32')
+  members = [literals.trace(each, shape) for each in (half, third)]
+  assert members[0].key != members[1].key
+  assert literals.lift(members[1:])((), 6.0) == 2.0
 
 
 def test_without_shardings_a_function_runs_on_other_devices():

@@ -202,6 +202,16 @@ def test_the_python_snippet_of_the_readme_uses_what_exists():
   assert callable(gpt_jax.load)
 
 
+def test_the_table_of_experiments_has_each_with_its_minutes():
+  text = prose(ROOT / 'experiments' / 'README.md')
+  shown = re.findall(r'^\| \[(\w+)\.py\].*\| (\d+) \|', text, flags=re.MULTILINE)
+  stated = {}
+  for path in sorted((ROOT / 'experiments').glob('*.py')):
+    quick = re.search(r"'two CPU cores', minutes=(\d+)", path.read_text())
+    stated[path.stem] = quick[1] if quick else None
+  assert dict(shown) == stated
+
+
 @pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_make_targets_and_extras_exist(page):
   makefile, setup = (ROOT / 'Makefile').read_text(), (ROOT / 'setup.py').read_text()

@@ -85,10 +85,7 @@ def get_experiment():
         'heads', 'Share of attention on what followed the last time',
         draw=heat_map.of_heads('prefix_matching', low=0, high=1), sizes=('quick',),
       ),
-      Figure(
-        'in_context', 'Loss at token 500 minus token 50', y=ICL, x='tokens',
-        y_label='nats', sizes=('paper',),
-      ),
+      Figure('icl', 'Loss at token 500 minus token 50', y=ICL, sizes=('paper',)),
     ),
     sizes={
       'quick': Size(

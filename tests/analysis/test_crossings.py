@@ -15,7 +15,7 @@ def test_a_level_is_found_on_the_line_between_two_points(level):
   assert crossings.first_at_most(x, values, level) == pytest.approx(expected)
 
 
-def test_the_first_of_several_crossings_counts_and_none_is_infinity():
+def test_the_first_crossing_counts_and_none_is_infinity():
   x, values = [1, 2, 3, 4], [4.0, 2.0, 6.0, 1.0]
   assert crossings.first_at_most(x, values, 3.0) == 1.5
   assert crossings.first_at_most(x, values, 9.0) == 1.0

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.analysis import seed_statistics
+from gpt_jax.analysis import parts, seed_statistics
 from gpt_jax.analysis.results import NotEnoughData, best_of
 from gpt_jax.sweeps.experiment import Outcome
 
@@ -87,14 +87,16 @@ def between(
   """
 
   def check(results):
-    part = _part(results, which, metric, at_best, higher)
-    means = {one.describe(): one.mean(_metric(one, metric)) for one in part.groups()}
+    part = parts.of(results, which, metric, at_best, higher)
+    means = {
+      one.describe(): one.mean(parts.metric_of(one, metric)) for one in part.groups()
+    }
     holds = all(low - tolerance <= m <= high + tolerance for m in means.values())
     return Outcome(bool(means) and holds, means)
 
   limits = [f'at least {low:g}'] if low > -math.inf else []
   limits += [f'at most {high:g}'] if high < math.inf else []
-  words = f'mean over seeds of {_named(metric)} {" and ".join(limits)}'
+  words = f'mean over seeds of {parts.name_of(metric)} {" and ".join(limits)}'
   words += f', tolerance {tolerance:g}' * bool(tolerance)
   return _rule(between, locals(), words, check)
 
@@ -103,12 +105,12 @@ def better(row, than, *, by=0.0, metric=None, higher=None, at_best=None):
   """Returns the Rule that `row` is at least `by` better in the mean over seeds."""
 
   def check(results):
-    one, other = _two(results, row, than, metric, at_best, higher)
-    gain = _gain(results, one, other, higher)
-    numbers = _means(row, one, than, other) | {'better by': gain}
+    one, other = parts.two(results, row, than, metric, at_best, higher)
+    gain = parts.gain(results, one, other, higher)
+    numbers = parts.means(row, one, than, other) | {'better by': gain}
     return Outcome(gain >= by, numbers)
 
-  words = f'difference of means over seeds of {_named(metric)}, at least {by:g}'
+  words = f'difference of means over seeds of {parts.name_of(metric)}, at least {by:g}'
   return _rule(better, locals(), words, check)
 
 
@@ -121,21 +123,23 @@ def paired_better(
   """
 
   def check(results):
-    one, other = _two(results, row, than, metric, at_best, higher)
+    one, other = parts.two(results, row, than, metric, at_best, higher)
     if len(one) < 2:
       raise NotEnoughData(f'{row}: a paired test needs two seeds.')
-    is_higher = _is_higher(results, higher)
+    is_higher = parts.is_higher(results, higher)
     p_value = seed_statistics.paired_p(
       [one[seed] for seed in sorted(one)],
       [other[seed] for seed in sorted(one)],
       'greater' if is_higher else 'less',
       by if is_higher else -by,
     )
-    gain = _gain(results, one, other, higher)
-    numbers = _means(row, one, than, other) | {'better by': gain, 'p': p_value}
+    gain = parts.gain(results, one, other, higher)
+    numbers = parts.means(row, one, than, other) | {'better by': gain, 'p': p_value}
     return Outcome(p_value < alpha and gain > by, numbers)
 
-  words = f'one-sided paired t-test over seeds of {_named(metric)}, p < {alpha:g}'
+  words = (
+    f'one-sided paired t-test over seeds of {parts.name_of(metric)}, p < {alpha:g}'
+  )
   words += f', for a gain above {by:g}' * bool(by)
   return _rule(paired_better, locals(), words, check)
 
@@ -165,13 +169,15 @@ def equal(
   """
 
   def check(results):
-    one, two = _two(results, row, other, metric, at_best, higher)
+    one, two = parts.two(results, row, other, metric, at_best, higher)
     gaps = [abs(one[seed] - two[seed]) for seed in one]
-    gap = max(gaps) if each_seed else abs(_mean(one) - _mean(two))
-    return Outcome(gap <= within, _means(row, one, other, two) | {'difference': gap})
+    gap = max(gaps) if each_seed else abs(parts.mean(one) - parts.mean(two))
+    return Outcome(
+      gap <= within, parts.means(row, one, other, two) | {'difference': gap}
+    )
 
   what = 'largest difference of a seed' if each_seed else 'difference of means'
-  words = f'{what} of {_named(metric)}, at most {within:g}'
+  words = f'{what} of {parts.name_of(metric)}, at most {within:g}'
   return _rule(equal, locals(), words, check)
 
 
@@ -188,15 +194,17 @@ def ratio(
   """Returns the Rule that the mean of `row` over that of `other` lies within limits."""
 
   def check(results):
-    one, two = _two(results, row, other, metric, at_best, higher)
+    one, two = parts.two(results, row, other, metric, at_best, higher)
     with np.errstate(divide='ignore', invalid='ignore'):
-      quotient = float(np.divide(_mean(one), _mean(two)))
-    numbers = _means(row, one, other, two) | {'ratio': quotient}
+      quotient = float(np.divide(parts.mean(one), parts.mean(two)))
+    numbers = parts.means(row, one, other, two) | {'ratio': quotient}
     return Outcome(at_least <= quotient <= at_most, numbers)
 
   limits = [f'at least {at_least:g}'] if at_least > 0 else []
   limits += [f'at most {at_most:g}'] if at_most < math.inf else []
-  words = f'ratio of means over seeds of {_named(metric)}, {" and ".join(limits)}'
+  words = (
+    f'ratio of means over seeds of {parts.name_of(metric)}, {" and ".join(limits)}'
+  )
   return _rule(ratio, locals(), words, check)
 
 
@@ -263,13 +271,13 @@ def _rule(make, arguments, words, check):
 
 def _monotone(make, sign, *, along, which, tolerance, metric, higher, at_best):
   def check(results):
-    part = _part(results, which, metric, at_best, higher)
+    part = parts.of(results, which, metric, at_best, higher)
     is_field = isinstance(along, str)
     field, values = (along, part.axis(along)) if is_field else ('row', list(along))
     if is_field and all(isinstance(value, int | float) for value in values):
       values = sorted(values)
     means = {
-      value: _where(part, {field: value}).mean(_metric(part, metric))
+      value: parts.where(part, {field: value}).mean(parts.metric_of(part, metric))
       for value in values
     }
     steps = sign * np.diff(list(means.values()))
@@ -277,7 +285,7 @@ def _monotone(make, sign, *, along, which, tolerance, metric, higher, at_best):
     return Outcome(len(values) > 1 and bool(np.all(steps >= -tolerance)), shown)
 
   where = along if isinstance(along, str) else ' -> '.join(along)
-  words = f'means over seeds of {_named(metric)} {make.__name__} along {where}'
+  words = f'means over seeds of {parts.name_of(metric)} {make.__name__} along {where}'
   words += f', tolerance {tolerance:g} a step' * bool(tolerance)
   return _rule(make, locals(), words, check)
 
@@ -289,11 +297,11 @@ def _bound(make, sign, bound, arguments):
 
   def check(results):
     extreme, where = -math.inf, None
-    part = _part(results, which)
+    part = parts.of(results, which)
     for one in part:
-      values = [one.value(_metric(part, metric))]
+      values = [one.value(parts.metric_of(part, metric))]
       if all_steps:
-        values += one.curve(_metric(part, metric))[1].tolist()
+        values += one.curve(parts.metric_of(part, metric))[1].tolist()
       worst = float(np.max([sign * value for value in values]))  # NaN where one is
       if not worst <= extreme:
         extreme, where = worst, one.point.name
@@ -304,7 +312,7 @@ def _bound(make, sign, bound, arguments):
     # NaN is not on the right side of anything.
     return Outcome(where is not None and extreme <= sign * bound + tolerance, numbers)
 
-  words = f'{"highest" if sign > 0 else "lowest"} {_named(metric)} of all points'
+  words = f'{"highest" if sign > 0 else "lowest"} {parts.name_of(metric)} of all points'
   words += ' and evaluations' * all_steps
   words += f', {make.__name__.replace("_", " ")} {bound:g}'
   words += f', tolerance {tolerance:g}' * bool(tolerance)
@@ -315,84 +323,23 @@ def _optimum(make, *, field, across, factor, which, metric, higher):
   stays = make is optimum_stays
 
   def check(results):
-    part = _part(results, which)
+    part = parts.of(results, which)
     best = {}
     for value in part.axis(across):
-      own = _where(part, {across: value})
+      own = parts.where(part, {across: value})
       means = {
-        x: _where(own, {field: x}).mean(_metric(part, metric)) for x in own.axis(field)
+        x: parts.where(own, {field: x}).mean(parts.metric_of(part, metric))
+        for x in own.axis(field)
       }
-      best[value] = best_of(means, _is_higher(results, higher))
+      best[value] = best_of(means, parts.is_higher(results, higher))
     spread = max(best.values()) / min(best.values())
     numbers = {f'best at {value}': x for value, x in best.items()} | {'factor': spread}
     # A power of two on the grid must not fail by its rounding.
     holds = spread <= factor * (1 + 1e-6) if stays else spread >= factor * (1 - 1e-6)
     return Outcome(holds, numbers)
 
-  words = f'best {field} by the mean over seeds of {_named(metric)}, across {across}:'
+  words = (
+    f'best {field} by the mean over seeds of {parts.name_of(metric)}, across {across}:'
+  )
   words += f' largest over smallest at {"most" if stays else "least"} {factor:g}'
   return _rule(make, locals(), words, check)
-
-
-def _part(results: Any, which: Any, metric=None, at_best=None, higher=None):
-  if isinstance(which, Mapping):
-    part = _where(results, which)
-  elif which is None or isinstance(which, str):
-    part = results.where(row=which)
-  else:
-    part = which(results)
-  return part.best_over(at_best, metric, higher) if at_best else part
-
-
-def _where(results, fields):
-  return results.where(**dict(fields))
-
-
-def _two(results, row, other, metric, at_best, higher):
-  """Returns the `{seed: value}` of two parts, over the same seeds."""
-  one, two = (
-    _part(results, which, metric, at_best, higher).by_seed(_metric(results, metric))
-    for which in (row, other)
-  )
-  shared = one.keys() & two.keys()
-  if not shared:
-    raise NotEnoughData(f'{row!r} and {other!r} have no seed in common.')
-  return tuple({s: part[s] for s in sorted(shared)} for part in (one, two))
-
-
-def _metric(results, metric):
-  return results.study.experiment.metric if metric is None else metric
-
-
-def _is_higher(results, higher):
-  return results.study.experiment.higher_is_better if higher is None else higher
-
-
-def _gain(results, one, other, higher):
-  gain = _mean(one) - _mean(other)
-  return gain if _is_higher(results, higher) else -gain
-
-
-def _mean(values):
-  return float(np.mean(list(values.values())))
-
-
-def _means(row, one, than, other):
-  return {_label(row, 'first'): _mean(one), _label(than, 'second'): _mean(other)}
-
-
-def _label(which, otherwise):
-  if isinstance(which, Mapping):
-    return ', '.join(
-      str(value) if field == 'row' else f'{field}={value}'
-      for field, value in which.items()
-    )
-  return which if isinstance(which, str) else otherwise
-
-
-def _named(metric):
-  if metric is None:
-    return 'the metric'
-  if isinstance(metric, str | FirstStep):
-    return str(metric)
-  return getattr(metric, '__name__', 'a function').replace('_', ' ')

@@ -42,7 +42,7 @@ def distance_of_log_z(result):
 
 def sweep(layers, widths, heads):
   """Returns the settings of models with these shapes, the smallest first."""
-  shapes = zipped(vary(LAYERS, *layers), vary(WIDTH, *widths), vary(HEADS, *heads))
+  shapes = zipped(vary(WIDTH, *widths), vary(LAYERS, *layers), vary(HEADS, *heads))
   rates = vary(RATE, *RATES)
   return chain(
     product(rows(BARE, NORM), shapes, rates), product(rows(NO_Z), shapes[:1], rates)

@@ -49,22 +49,67 @@ def true_model(set_name='validation', row=None):
   return level
 
 
+def overpaid(order, set_name='validation', row=None):
+  """Returns a function of Results: what the best model that sees `order` symbols pays.
+
+  In nats a token above the entropy of the Markov chain that the first finished point
+  read, of `row` where one is named.
+  """
+
+  def level(results):
+    done = list(results.where(row=row))
+    if not done:
+      raise NotEnoughData('no finished run, whose language would have an entropy.')
+    chain = _language(done[0].point.workdir, set_name).language
+    return chain.entropy_given(order) - chain.entropy
+
+  return level
+
+
+def sampling_error(result, set_name='validation'):
+  """Returns the standard error of a true model's nats a token, for a column.
+
+  Over the documents of the eval set that a run had; 0 where all cost the same. By so
+  much a model can be below the entropy by chance.
+  """
+  return _sampling_error(result.point.workdir, set_name)
+
+
+@functools.cache
+def _sampling_error(workdir, set_name):
+  means = [
+    float(np.average(costs, weights=weights))
+    for costs, weights in _true_costs(workdir, set_name)
+  ]
+  return float(np.std(means) / np.sqrt(len(means)))
+
+
 @functools.cache
 def _true_nats(workdir, set_name):
+  costs, weights = map(
+    np.concatenate, zip(*_true_costs(workdir, set_name), strict=True)
+  )
+  return float(np.average(costs, weights=weights))
+
+
+def _true_costs(workdir, set_name):
+  """Yields what the tokens of a document cost the true model, and their weights."""
+  source = _language(workdir, set_name)
+  for i in range(min(len(source), _DOCUMENTS)):
+    document = source[i]
+    scored = document.get('loss_mask', np.ones(len(document['tokens'])))
+    yield -source.log_probs(document['tokens'])[1:], scored[1:]
+
+
+def _language(workdir, set_name):
   config = setup.read_config(workdir)
   source = make_source(setup.eval_data(config, set_name))
   if not isinstance(source, SyntheticSource):
     raise ConfigError(
-      f'true_model({set_name!r}): data.source={config.data.source!r} is no language'
-      ' with known probabilities; use ngram(order) for text.'
+      f'{set_name}: data.source={config.data.source!r} is no language with known'
+      ' probabilities; use ngram(order) for text.'
     )
-  costs, weights = [], []
-  for i in range(min(len(source), _DOCUMENTS)):
-    document = source[i]
-    costs.append(-source.log_probs(document['tokens'])[1:])
-    scored = document.get('loss_mask', np.ones(len(document['tokens'])))
-    weights.append(scored[1:])
-  return float(np.average(np.concatenate(costs), weights=np.concatenate(weights)))
+  return source
 
 
 @functools.cache

@@ -58,6 +58,18 @@ class MarkovLanguage:
       context = (context * self.vocab_size + int(token)) % len(self.rows)
     return result
 
+  def entropy_given(self, order):
+    """Returns what a token costs a model that sees the last `order` symbols alone.
+
+    Nats in expectation, of the best such model; `order` is at most that of the chain,
+    for which it is `entropy`.
+    """
+    joint = (self.stationary[:, None] * self.rows).reshape(
+      -1, self.vocab_size**order, self.vocab_size
+    )
+    joint = joint.sum(axis=0)  # P(last `order` symbols, next symbol)
+    return float(_entropies(joint).sum() - _entropies(joint.sum(axis=1)[None, :])[0])
+
 
 def _log(probability):
   return math.log(probability) if probability > 0 else -math.inf

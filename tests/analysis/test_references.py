@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpt_jax.analysis.references import ngram, true_model
+from gpt_jax.analysis.references import ngram, overpaid, sampling_error, true_model
 from gpt_jax.analysis.result import Result
 from gpt_jax.analysis.results import NotEnoughData, Results
 from gpt_jax.config import load
@@ -69,3 +69,22 @@ def test_the_true_model_costs_the_entropy_of_the_scored_tokens(study):
   assert true_model()(results) == pytest.approx(np.mean(costs))
   with pytest.raises(NotEnoughData, match='no finished run'):
     true_model()(Results(study, {}))
+
+
+def test_a_model_of_fewer_symbols_pays_more(study):
+  results = Results(study, {'markov': Result(study.points[0])})
+  chain = make_source(study.points[0].config.data).language
+  assert overpaid(2)(results) == pytest.approx(0)
+  assert overpaid(0)(results) == pytest.approx(chain.entropy_given(0) - chain.entropy)
+  assert overpaid(0)(results) > overpaid(1)(results) > 0
+
+
+def test_the_sampling_error_is_that_of_the_documents_costs(study):
+  source = make_source(
+    dataclasses.replace(study.points[0].config.data, split='validation')
+  )
+  means = [
+    -source.log_probs(source[i]['tokens'])[1:].mean() for i in range(len(source))
+  ]
+  found = sampling_error(Result(study.points[0]))
+  assert found == pytest.approx(np.std(means) / math.sqrt(len(means)))

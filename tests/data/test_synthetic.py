@@ -41,6 +41,20 @@ def test_the_true_model_attains_the_entropy(name):
   assert error < 0.02  # or the line above says nothing
 
 
+def test_a_model_that_sees_fewer_symbols_pays_the_counted_entropy():
+  source = make('markov', document_len=512)
+  language = source.language
+  assert language.entropy_given(2) == pytest.approx(language.entropy)
+  tokens = np.stack([source[i]['tokens'] for i in range(512)])
+  counts = np.zeros((8, 8))
+  np.add.at(counts, (tokens[:, :-1], tokens[:, 1:]), 1)
+  pairs, singles = counts / counts.sum(), counts.sum(axis=0) / counts.sum()
+  unigram = -(singles * np.log(singles)).sum()
+  bigram = -(pairs * np.log(np.maximum(pairs, 1e-300))).sum() - unigram
+  assert language.entropy_given(0) == pytest.approx(unigram, abs=0.01)
+  assert language.entropy_given(1) == pytest.approx(bigram, abs=0.01)
+
+
 @pytest.mark.parametrize('name', LANGUAGES)
 def test_documents_are_reproducible_and_splits_are_disjoint(name):
   train = make(name)

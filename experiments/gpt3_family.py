@@ -10,6 +10,10 @@ the power 2/3, depth, batch and rate to the power 1/2 (ratios within the table, 
 layers of width 16), and each model reads 0.6 million bytes of Python's library, seen
 once.
 
+Version 2 of the second claim: in version 1 (seeds 3 and 4, not reproduced) 350m ended
+0.02 nats above 125m, and differences of that size want three seeds. The rule is the
+same, on seeds that were not looked at.
+
 What would change our mind: another count, or a model that ends above the next smaller
 one. The exponent of the loss is not expected to be the paper's.
 
@@ -79,8 +83,8 @@ def get_experiment():
       Claim(
         'falls with size', 'At equal tokens each larger model ends lower.',
         f'{BROWN}, figure 3.1 and table 2.1', 'ordering', 'T',
-        'means over 2 seeds, each row below the one before',
-        rules.falling(tuple(TABLE)),
+        'means over seeds, each row below the one before',
+        rules.falling(tuple(TABLE)), version=2,
       ),
     ),
     figures=(
@@ -93,7 +97,7 @@ def get_experiment():
     ),
     sizes={
       'quick': Size(
-        'two CPU cores', minutes=5, seeds=(3, 4),
+        'two CPU cores', minutes=7, seeds=(5, 6, 7),
         overrides={
           'data.source': 'python_source', 'data.seq_len': 64,
           'train.steps': None, 'train.tokens': 600_000, 'model.num_heads': 4,

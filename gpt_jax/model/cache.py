@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.core import pytree
 from gpt_jax.core.types import Array
 from gpt_jax.parallel.sharding import activation_axes, constrain
 
@@ -55,3 +56,9 @@ def empty_cache(cfg, batch, length):
   if cfg.scan_layers:
     groups = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
   return {'layers': groups, 'length_B': jnp.zeros(batch, jnp.int32)}
+
+
+def bytes_of_row(cfg, length):
+  """Returns the bytes of keys and values of one row of `length` tokens."""
+  cache = jax.eval_shape(lambda: empty_cache(cfg, 1, length))
+  return pytree.size_bytes(cache['layers'])

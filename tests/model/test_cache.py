@@ -9,7 +9,7 @@ import pytest
 
 from gpt_jax.attention import masks
 from gpt_jax.model import stacking
-from gpt_jax.model.cache import KVCache, empty_cache
+from gpt_jax.model.cache import KVCache, bytes_of_row, empty_cache
 from tests import small_models as small
 from tests import tiny_runs
 
@@ -28,6 +28,11 @@ def test_writing_changes_the_given_rows_and_no_other():
   cache = empty.write(new_BGTK, 2 * new_BGTK, jnp.array([0, 3]))
   np.testing.assert_array_equal(cache.k_BGSK[0, 0, :, 0], [1, 1, 0, 0, 0])
   np.testing.assert_array_equal(cache.v_BGSK[1, 0, :, 0], [0, 0, 0, 2, 2])
+
+
+def test_a_row_takes_keys_and_values_of_each_layer_and_head():
+  cfg = small.model_config(num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8)
+  assert bytes_of_row(cfg, 10) == 2 * 3 * 2 * 8 * 10 * 4  # k and v in float32
 
 
 def test_a_cache_keeps_its_dtype():

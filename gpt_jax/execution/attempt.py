@@ -61,8 +61,9 @@ def outcome_of(point, error):
     states.clear_failure(point)
     return Outcome(states.DONE)
   if isinstance(error, StorageError):
-    if owner := states.living_owner(point.workdir):
-      return Outcome(states.RUNNING, str(owner))
+    # Another process has the lock, or had it until a moment ago and has finished.
+    if outcome := settled(point):
+      return outcome
   return failed(point, first_line(error), getattr(error, 'exit_code', BUG), error)
 
 

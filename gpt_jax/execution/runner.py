@@ -66,7 +66,8 @@ class Progress:
   running: dict  # name -> Point, here
   elsewhere: dict  # name -> by whom
   num_done_before: int = 0
-  started_at: float = 0.0  # seconds since 1970
+  # name -> record of a failure before this sweep, whose point is tried again
+  failed_before: dict = dataclasses.field(default_factory=dict)
 
   @property
   def num_left(self):
@@ -90,7 +91,8 @@ class Progress:
 def begin(points):
   """Returns the Progress of `points`, none of which has changed."""
   done = {point.name for point in points if states.is_done(point)}
-  return Progress(tuple(points), done, {}, {}, {}, len(done), time.time())
+  failed = {point.name: states.read_failure(point) for point in points}
+  return Progress(tuple(points), done, {}, {}, {}, len(done), failed)
 
 
 def run(progress, executor, show, *, sleep=time.sleep):
@@ -138,7 +140,8 @@ def _pick(pending, progress, executor):
       _leave(pending, progress, name, attempt.Outcome(states.DONE))
       continue
     failure = states.read_failure(point)
-    if failure and failure.get('time', 0.0) >= progress.started_at:
+    # Not by times: clocks of machines that share a disk may differ.
+    if failure and failure != progress.failed_before.get(name):
       code = failure.get('exit_code', attempt.BUG)
       outcome = attempt.Outcome(states.FAILED, failure.get('why', ''), code)
       _leave(pending, progress, name, outcome)

@@ -21,16 +21,17 @@ STARTED, MISSING = 'started', 'missing'
 KINDS = (DONE, RUNNING, FAILED, CHANGED, STARTED, MISSING)
 
 # A run that goes on may have other values there; results with other ones are not of
-# the same experiment: another length, other scores, other parameters to start from.
+# the same experiment: another length, other scores or scores at other steps, other
+# parameters to start from.
 _OF_RESULTS = (
   'train.steps', 'train.tokens', 'eval.sets', 'eval.metrics', 'eval.max_batches',
   'init_from', 'init',
 )  # fmt: skip
 FREE_FIELDS = tuple(
-  {*resume.CHANGEABLE_FIELDS, 'eval.every_steps', 'eval.batch_size'}
-  - {*_OF_RESULTS, 'eval'}
+  {*resume.CHANGEABLE_FIELDS, 'eval.batch_size'} - {*_OF_RESULTS, 'eval'}
 )
-"""Fields (or sections) that change no result of a point."""
+"""Fields (or sections) that change no result of a point, `_STATISTICS` aside."""
+_STATISTICS = 'logging.statistics', 'logging.statistics_every_steps'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +132,17 @@ def changed_fields(point, saved):
   saved, _ = migrated(saved)  # not a word for each of a thousand points
   options.fill_absent(saved, point.config)
   found = diff(saved, now)
-  return [one for one in found if not _is_free(*one) and not _is_moved(point, *one)]
+  is_measured = bool(now['logging']['statistics'])
+  return [
+    one
+    for one in found
+    if not _is_free(is_measured, *one) and not _is_moved(point, *one)
+  ]
 
 
-def _is_free(field, saved, now):
+def _is_free(is_measured, field, saved, now):
+  if field in _STATISTICS:  # those of more than is asked for will do
+    return not is_measured or (field == _STATISTICS[0] and set(now) <= set(saved))
   return any(field == free or field.startswith(f'{free}.') for free in FREE_FIELDS)
 
 

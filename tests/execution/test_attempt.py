@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from gpt_jax.core.errors import DataError, DivergedError
+from gpt_jax.core.errors import DataError, DivergedError, StorageError
 from gpt_jax.execution import attempt
 from gpt_jax.sweeps import states
+from tests.execution.test_runner import finish
 from tests.sweeps import studies
 
 
@@ -32,6 +33,18 @@ def test_a_failure_is_recorded_with_its_first_line(
   record = states.read_failure(point) or {}
   assert record['exit_code'] == code
   assert ('Traceback' in record['text']) == (code == 1)
+
+
+def test_a_point_that_another_process_has_finished_is_done(tmp_path, monkeypatch):
+  (point,) = studies.study(tmp_path).points
+
+  def refused(config, workdir, **options):
+    finish(config, workdir)  # by the other process, which has let go of its lock
+    raise StorageError('at work there')
+
+  monkeypatch.setattr(attempt.loop, 'train', refused)
+  assert attempt.attempt(point) == attempt.Outcome(states.DONE)
+  assert states.read_failure(point) is None
 
 
 def test_the_output_of_a_run_goes_to_its_log(tmp_path, capfd):

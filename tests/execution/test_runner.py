@@ -116,6 +116,17 @@ def test_a_point_of_another_process_is_waited_for(tmp_path, trained):
   assert trained == ['b,seed=0', 'c,seed=0']
 
 
+def test_a_failure_of_another_process_is_not_tried_again(tmp_path, trained):
+  study = studies.study(tmp_path, **ROWS)
+  before, during, _ = study.points
+  states.write_failure(before, 'of a clock that is ahead', 6, time=1e12)
+  progress = runner.begin(study.points)
+  states.write_failure(during, 'of a clock that is behind', 6, time=1.0)
+  runner.run(progress, runner.InProcess(), Silent())
+  assert trained == ['a,seed=0', 'c,seed=0']
+  assert progress.failed[during.name].why == 'of a clock that is behind'
+
+
 def test_a_killed_processs_point_is_taken_over(tmp_path, trained):
   study = studies.study(tmp_path, **ROWS)
   other = study.points[0].workdir

@@ -72,6 +72,32 @@ def test_a_run_that_a_hook_has_ended_is_done(point):
     assert states.is_done(point) == is_done
 
 
+@pytest.mark.parametrize(
+  'field, saved, now, is_changed',
+  [
+    ('eval.every_steps', 2, 3, True),
+    ('logging.every_steps', 1, 2, False),
+    ('logging.statistics', (), ('log_z',), True),
+    ('logging.statistics', ('log_z', 'residual_rms'), ('log_z',), False),
+    ('logging.statistics_every_steps', 1, 2, False),  # of nothing
+  ],
+)
+def test_scores_at_other_steps_are_a_change(tmp_path, field, saved, now, is_changed):
+  (old,) = studies.study(tmp_path, rows=f"{{'a': {{'{field}': {saved}}}}}").points
+  finish(old.config, old.workdir)
+  (new,) = studies.study(tmp_path, rows=f"{{'a': {{'{field}': {now}}}}}").points
+  assert states.is_done(new) != is_changed
+  assert [one[0] for one in states.look(new).changes] == [field] * is_changed
+
+
+def test_statistics_of_other_steps_are_a_change(tmp_path):
+  of = "{{'a': {{'logging.statistics': ('log_z',), {}: {}}}}}".format
+  rows = [of("'logging.statistics_every_steps'", number) for number in (2, 4)]
+  old, new = (studies.study(tmp_path, rows=one).points[0] for one in rows)
+  finish(old.config, old.workdir)
+  assert states.is_done(old) and not states.is_done(new)
+
+
 def test_the_rows_of_the_vocabulary_are_no_change(point):
   finish(point.config, point.workdir)
   workdir = Workdir(point.workdir)

@@ -13,6 +13,7 @@ A seed that is missing is never left out: there is not enough data then.
 
 import dataclasses
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -246,7 +247,8 @@ def all_of(*rules):
       about = [given.get(name) for name in ('than', 'which', 'metric')]
       about = [one for one in about if isinstance(one, str)][:1]
       for name, value in outcome.numbers.items():
-        names = (name, *(f'{name} ({one})' for one in (*about, i + 1)))
+        parts = itertools.chain(about, itertools.count(i + 1))  # some may be taken
+        names = itertools.chain([name], (f'{name} ({one})' for one in parts))
         numbers[next(one for one in names if one not in numbers)] = value
     return Outcome(all(outcome.holds for outcome in outcomes), numbers)
 

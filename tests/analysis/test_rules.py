@@ -211,6 +211,8 @@ def test_all_rules_of_several_have_to_hold(results):
   own = [part(results).numbers['highest'] for part in parts]
   assert [v for name, v in outcome.numbers.items() if ' at' not in name] == own
   assert {'highest', 'highest at', 'highest (w4)'} <= outcome.numbers.keys()
+  nested = rules.all_of(both, rules.all_of(yes, yes, no))(results)
+  assert len(nested.numbers) == 5
   assert both.statistics == f'{yes.statistics}; and {no.statistics}'
 
 

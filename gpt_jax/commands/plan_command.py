@@ -136,7 +136,8 @@ def _price(args, overrides):
     lambda programs: console.progress(programs, 'programs compiled'),
   )
   price_tables.show(
-    f'{study.name}, size {size}, on {topology.name}: {topology.num_chips} chips', prices
+    f'{study.name}, size {size}, on {topology.name}: {price_tables.devices(prices)}',
+    prices,
   )
   if args.json:
     print(json.dumps(dict(study=study.name, size=size) | prices.to_dict()))

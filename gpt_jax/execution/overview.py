@@ -65,7 +65,7 @@ class Overview:
     else:
       yield from self._attention()
     if self.seconds_left:
-      source = 'by its finished points' if self.is_measured else 'by its file'
+      source = 'by its finished points' if self.is_measured else 'as its file estimates'
       yield f'what is left takes about {duration(self.seconds_left)}, {source}'
 
   def _attention(self):

@@ -17,10 +17,9 @@ def show(title, prices):
     ]
   else:
     rows = [_row(each.name, [each], prices) for each in priced]
-  columns = (
-    'points', 'program', 'parameters', 'GiB', 'of', 'step ms', 'MFU', 'steps',
-    'chip-hours',
-  )  # fmt: skip
+  # Of a CPU the peak is a guess, and nobody counts its chips.
+  costs = ('MFU', 'steps', 'chip-hours') if prices.is_on_accelerators else ('steps',)
+  columns = ('points', 'program', 'parameters', 'GiB', 'of', 'step ms', *costs)
   if rows:
     # Names are not cut: they are what --only and folders are called.
     cells = zip(columns, *rows, strict=True)
@@ -36,7 +35,14 @@ def show(title, prices):
 
 def _row(label, group, prices):
   plan = prices.plans[group[0].program]
-  steps = sorted({each.steps for each in group})
+  ends = sorted({each.steps for each in group})
+  steps = ' to '.join(
+    f'{n:,}' for n in (ends if len(ends) < 2 else (ends[0], ends[-1]))
+  )
+  costs = (steps,)
+  if prices.is_on_accelerators:
+    spent = hours(sum(each.chip_hours for each in group))
+    costs = (f'{plan.time.mfu_bound:.1%}', steps, spent)
   return (
     label,
     str(group[0].program + 1),
@@ -44,9 +50,7 @@ def _row(label, group, prices):
     f'{plan.memory.total_gib:.2f}',
     f'{plan.memory.hbm_gib:.2f}',
     f'{group[0].step_ms:,.3f}',
-    f'{plan.time.mfu_bound:.1%}',
-    ' to '.join(f'{n:,}' for n in (steps if len(steps) < 2 else (steps[0], steps[-1]))),
-    hours(sum(each.chip_hours for each in group)),
+    *costs,
   )
 
 
@@ -70,15 +74,26 @@ def _show_left_out(prices):
 def _total(prices):
   count = len(prices.points) - len(prices.left_out)
   seconds = sum(plan.compilation.compile_seconds for plan in prices.plans if plan)
+  spent = f'{duration(prices.hours)} on {devices(prices)} one after the other'
+  if prices.is_on_accelerators:
+    spent = f'{hours(prices.chip_hours)} chip-hours at best for {count} points, {spent}'
+  else:
+    spent = f'at best {spent}, for {count} points'
   text = (
-    f'total: {hours(prices.chip_hours)} chip-hours at best for {count} points,'
-    f' {duration(prices.hours)} on {prices.num_chips} chips one after the other;'
+    f'total: {spent};'
     f' {len(prices.plans)} programs for {len(prices.points)} points, compiled in'
     f' {seconds:.0f} s'
   )
   if prices.left_out:
     text += f'; left out: {len(prices.left_out)} points that cannot run there'
   return text
+
+
+def devices(prices):
+  """Returns how many of what the topology has."""
+  if prices.is_on_accelerators:
+    return f'{prices.num_chips} chip{"s" * (prices.num_chips != 1)}'
+  return f'{prices.num_chips} CPU device{"s" * (prices.num_chips != 1)}'
 
 
 def hours(value):

@@ -52,6 +52,11 @@ class Prices:
   plans: tuple[Plan | None, ...]  # by program; None: it could not be built
 
   @property
+  def is_on_accelerators(self):
+    """Returns whether the devices are chips, of which users pay the hours."""
+    return not self.topology.startswith('cpu')
+
+  @property
   def left_out(self):
     """Returns the points that the totals leave out."""
     return tuple(each for each in self.points if each.reason)

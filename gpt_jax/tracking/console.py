@@ -192,7 +192,9 @@ def si(value):
 
 
 def duration(seconds):
-  """Returns seconds as `m:ss` or `h:mm:ss`."""
+  """Returns seconds as `m:ss` or `h:mm:ss`, from 100 hours on as days."""
+  if seconds >= 360_000:
+    return f'{seconds / 86_400:,.0f} days'
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

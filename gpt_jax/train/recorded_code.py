@@ -26,12 +26,12 @@ def choose(run, config, commit='checkout'):
   """Returns a context manager that gives the Code for a run that starts anew.
 
   Args:
-    run: a run_diff.Run; the code is that of its first start.
+    run: a run_diff.Run; the code is that of its first steps.
     config: nested dicts, which may name plug-ins.
     commit: one of CHOICES.
   Raises ConfigError where the recorded code cannot be had, with the way out.
   """
-  state = run.starts[0].get('git') if run.starts else None
+  state = run.first_start.get('git')
   now = provenance.git_state(provenance.CODE)
   if commit == 'here':
     notes = [] if state and state == now else [_difference(state, now)]

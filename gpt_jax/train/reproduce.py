@@ -43,6 +43,7 @@ _QUIET = {
   'logging.profile_steps': 0,
 }
 """What takes time and changes no number of the training."""
+_ENVIRONMENT = ('python', 'versions', 'devices', 'processes', 'mesh')
 _ERRORS = {
   kind.exit_code: kind for kind in (ConfigError, DataError, CheckpointError,
                                     StorageError, DivergedError)
@@ -130,7 +131,8 @@ def reproduce(path, *, steps=None, commit='checkout', workdir=None, progress=ite
 
 def last_step(run, wanted=None):
   """Returns (the last logged step to compare, notes); errors where there is none."""
-  end = min((e['step'] for e in run.events if e['kind'] == changes.KIND), default=None)
+  ends = [(e['step'], 'config') for e in run.events if e['kind'] == changes.KIND]
+  end, other = min([*ends, *_changes_of_starts(run)], default=(None, ''))
   logged = sorted(
     step
     for step, values in run.metrics.items()
@@ -144,18 +146,36 @@ def last_step(run, wanted=None):
     )
   notes = []
   if end is not None:
-    notes.append(f'the run went on with another config after step {end}: up to there')
+    notes.append(
+      f'the run was resumed with another {other} after step {end}: up to there'
+    )
   if wanted is None:
     return logged[:RECORDS][-1], notes
   if not logged[0] <= wanted <= logged[-1]:
     raise ConfigError(
       f'--steps={wanted}: expected a step from {logged[0]} to {logged[-1]}, those in'
-      f' {run.workdir.metrics} under the first config.'
+      f' {run.workdir.metrics} under the first config, code and devices.'
     )
   last = max(step for step in logged if step <= wanted)
   if last < wanted:
     notes.append(f'of the steps up to {wanted}, the last one that was logged is {last}')
   return last, notes
+
+
+def _changes_of_starts(run):
+  """Yields (step, what) where a start continues with what may change its numbers."""
+  first = run.first_start
+  for start in run.starts[run.starts.index(first) + 1 :] if run.starts else ():
+    if step := start.get('step'):
+      code = [
+        (one.get('git') or {}).get(key)
+        for one in (first, start)
+        for key in ('commit', 'patch')
+      ]
+      if code[:2] != code[2:]:
+        yield step, f'commit ({run_diff.code_name(start.get("git"))})'
+      for field, _, now in run_diff.start_rows((first, start), _ENVIRONMENT) or ():
+        yield step, f'{field} ({now})'
 
 
 def first_config(run):
@@ -268,9 +288,7 @@ def _failed(code, log):
 
 def _require_same_data(run, again):
   """Raises DataError where the tokens trained on now are others than in the log."""
-  if not (run.starts and again.starts):
-    return
-  pair = run.starts[0].get('data'), again.starts[0].get('data')
+  pair = run.first_start.get('data'), again.first_start.get('data')
   found = [
     (field, old, new)
     for field, old, new in (diff(*pair) if all(pair) else [])
@@ -285,16 +303,13 @@ def _require_same_data(run, again):
 
 
 def _differences(run, again):
-  names = ('python', 'versions', 'devices', 'processes', 'system', 'mesh')
-  starts = [each.starts[0] if each.starts else {} for each in (run, again)]
-  return run_diff.start_rows(starts, names) or []
+  starts = run.first_start, again.first_start
+  return run_diff.start_rows(starts, (*_ENVIRONMENT, 'system')) or []
 
 
 def _tolerance(run, again):
   """Returns (the share by which losses may differ, notes that say why)."""
-  mine, theirs = (
-    (each.starts[0] if each.starts else {}).get('devices', {}) for each in (again, run)
-  )
+  mine, theirs = (each.first_start.get('devices', {}) for each in (again, run))
   if theirs and mine.get('kind') != theirs.get('kind'):
     note = (
       f'trained on {theirs["kind"]}, now on {mine.get("kind")}: these multiply float32'

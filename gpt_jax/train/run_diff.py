@@ -35,6 +35,12 @@ class Run:
   missing: dict[str, str]  # name of a file -> why it was not read
 
   @property
+  def first_start(self):
+    """Returns the start that made the first steps: the last one from step 0, or {}."""
+    anew = (start for start in reversed(self.starts) if not start.get('step'))
+    return next(anew, self.starts[0] if self.starts else {})
+
+  @property
   def last_start(self):
     return self.starts[-1] if self.starts else {}
 

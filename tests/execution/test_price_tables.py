@@ -33,7 +33,7 @@ class Plan:
   compilation: Cost = dataclasses.field(default_factory=Cost)
 
 
-def prices(count, reasons=()):
+def prices(count, reasons=(), topology='v5p:2x2x1'):
   """Returns Prices of `count` points of two programs, and of some that cannot run."""
   points = [
     Price(f'r{i % 2},seed={i}', f'r{i % 2}', i % 2, 100 + i, 2.0, 0.5, 2.0)
@@ -41,7 +41,7 @@ def prices(count, reasons=()):
   ]
   points += [Price(f'bad{i}', 'bad', 2, 9, reason=r) for i, r in enumerate(reasons)]
   plans = (Plan(), Plan()) + ((None,) if reasons else ())
-  return Prices('v5p:2x2x1', 4, tuple(points), plans)
+  return Prices(topology, 4, tuple(points), plans)
 
 
 def shown(capsys, *args):
@@ -72,6 +72,14 @@ def test_points_that_cannot_run_are_listed_with_their_reason(capsys):
   assert lines[at + 1] == 'too large'
   assert 'cannot run there: 1 point(s), bad2:' in lines
   assert any('left out: 3 points that cannot run there' in line for line in lines)
+
+
+def test_a_cpu_has_neither_chip_hours_nor_a_share_of_its_peak(capsys):
+  lines = shown(capsys, 3, (), 'cpu:4')
+  assert 'r0,seed=2 1 1,000,000 1.50 16.00 2.000 102' in lines
+  assert not any('chip' in line or 'MFU' in line for line in lines)
+  (total,) = [line for line in lines if line.startswith('total:')]
+  assert 'at best 1.5 h on 4 CPU devices one after the other, for 3 points' in total
 
 
 @pytest.mark.parametrize(

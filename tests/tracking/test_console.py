@@ -143,7 +143,7 @@ def test_large_numbers_are_shown_in_three_digits(value, shown):
 
 
 @pytest.mark.parametrize(
-  'seconds, shown', [(0, '0:00'), (59.6, '1:00'), (3_661, '1:01:01')]
+  'seconds, shown', [(0, '0:00'), (59.6, '1:00'), (3_661, '1:01:01'), (3e7, '347 days')]
 )
 def test_durations_read_as_clock_time(seconds, shown):
   assert console.duration(seconds) == shown

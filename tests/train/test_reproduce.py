@@ -123,6 +123,34 @@ def test_a_run_that_went_on_otherwise_is_compared_up_to_there(again, tmp_path):
     reproduce.last_step(run, 9)
 
 
+@pytest.mark.parametrize(
+  'later, told',
+  [
+    (dict(git=dict(commit='b' * 40, dirty=False, patch='', untracked=[])), 'commit (b'),
+    (dict(versions={'jax': '2'}), 'versions.jax (2)'),
+    (dict(devices=dict(platform='gpu', kind='H200', count=1)), 'devices.kind (H200)'),
+  ],
+)
+def test_steps_after_a_restart_by_others_are_not_compared(later, told, tmp_path):
+  folder = write_run(tmp_path / 'run', LOSSES)
+  same = start(step=5)
+  entries = [start(), same, start(step=12, **later)]
+  (folder / 'run.json').write_text(json.dumps(dict(starts=entries, events=[])))
+  last, (note,) = reproduce.last_step(run_diff.read(folder))
+  assert last == 12
+  assert f'{told}' in note and 'after step 12: up to there' in note
+
+
+def test_the_code_is_that_of_the_last_start_from_step_0(tmp_path):
+  folder = write_run(tmp_path / 'run', LOSSES)
+  state = dict(commit='b' * 40, dirty=False, patch='', untracked=[])
+  entries = [start(), start(git=state)]  # killed before anything was saved
+  (folder / 'run.json').write_text(json.dumps(dict(starts=entries, events=[])))
+  run = run_diff.read(folder)
+  assert reproduce.last_step(run) == (20, [])
+  assert run.first_start['git'] == state
+
+
 def test_what_changes_no_number_is_switched_off(tmp_path):
   quiet = run_diff.read(write_run(tmp_path / 'one', LOSSES))
   assert reproduce.first_config(quiet)['checkpoint']['every_steps'] == 0

@@ -133,7 +133,7 @@ def finished_run(made_once, text_file):
 
 @pytest.fixture(scope='session')
 def plain_run(made_once):
-  """Returns the workdir of a run of `tiny_config()`. As `finished_run`: only read it."""
+  """Returns the workdir of a run of `tiny_config()`, as shared as `finished_run`."""
   from gpt_jax.train import loop
   from tests import tiny_runs
 

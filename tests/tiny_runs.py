@@ -51,6 +51,8 @@ SGD = {
   'optimizer.clip_norm': 0.0,
   'optimizer.weight_decay': 0.0,
 }
+# Tracing the scan over layers takes longer than all the rest of a tiny model.
+ONE_LAYER = {'model.num_layers': 1, 'model.scan_layers': False}
 TEXT = {'data.source': 'text', 'eval.batch_size': 64}
 
 

@@ -21,7 +21,7 @@ from gpt_jax.train import score_run
 from tests import tiny_runs
 
 VOCAB = objectives.Vocab(size=257, eos_id=256)
-SGD = tiny_runs.SGD
+SGD = tiny_runs.SGD | tiny_runs.ONE_LAYER
 
 
 def build(name, overrides=None, devices=1):
@@ -116,7 +116,8 @@ TEACHER = {}
 def test_a_teacher_is_read_from_its_workdir(tmp_path, capsys):
   """At the teacher's own weights, the loss is its entropy and the gradient zero."""
   teacher, student = tmp_path / 'teacher', tmp_path / 'student'
-  flags = tiny_runs.flags({'train.steps': 3, 'eval.every_steps': 0})
+  short = {'train.steps': 3, 'eval.every_steps': 0}
+  flags = tiny_runs.flags(tiny_runs.ONE_LAYER | short)
   assert cli.main(['train', *flags, f'--workdir={teacher}']) == 0
   TEACHER['path'] = str(teacher)
   name = {'objective.name': f'{__name__}:from_the_teacher', 'train.steps': 4}
@@ -168,6 +169,7 @@ def test_auxiliary_losses_of_modules_are_minimised_too(grad_accum):
   # A step of SGD at rate 1 is the gradient of loss plus auxiliary loss.
   example = program.objective(rows(), jax.random.key(0))
 
+  @jax.jit  # one program instead of one for each operation
   @jax.grad
   def gradient(params):
     outputs_BTC, _ = program.model.apply(
@@ -185,8 +187,9 @@ def test_auxiliary_losses_of_modules_are_minimised_too(grad_accum):
 
 
 def test_auxiliary_losses_pass_through_scan_and_remat():
-  base = {'model.num_layers': 2, 'objective.head': f'{__name__}:Sowing'}
-  plain, metrics = one_step(build('two_outputs', base | {'model.scan_layers': True}))
+  base = {'model.num_layers': 2, 'model.scan_layers': True}
+  base['objective.head'] = f'{__name__}:Sowing'
+  plain, metrics = one_step(build('two_outputs', base))
   again, others = one_step(build('two_outputs', base | {'model.remat': 'full'}))
   tiny_runs.assert_same(plain, again, atol=1e-5)
   assert metrics["['auxiliary_loss']"] == pytest.approx(others["['auxiliary_loss']"])
@@ -195,7 +198,7 @@ def test_auxiliary_losses_pass_through_scan_and_remat():
 def test_an_irregular_objective_is_planned(tmp_path, capsys):
   """The parity of tokens, a head of two outputs: train, eval, plan; no text."""
   name = {'objective.name': f'{__name__}:two_outputs', 'train.steps': 2}
-  flags = tiny_runs.flags(tiny_runs.MARKOV | name)
+  flags = tiny_runs.flags(tiny_runs.ONE_LAYER | name)
   assert cli.main(['train', *flags, f'--workdir={tmp_path}']) == 0
   assert cli.main(['eval', f'--workdir={tmp_path}', '--json']) == 0
   scores = json.loads(capsys.readouterr().out.splitlines()[-1])

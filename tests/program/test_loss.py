@@ -13,7 +13,7 @@ from tests import tiny_runs
 from tests.hlo.texts import collectives
 
 VOCAB = objectives.Vocab(size=257, eos_id=256)
-SGD = tiny_runs.SGD | {'model.num_layers': 1}
+SGD = tiny_runs.SGD | tiny_runs.ONE_LAYER
 SMALL_CHUNKS = 2048
 """Bytes of logits at once: two or more chunks for every mesh below."""
 

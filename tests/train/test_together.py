@@ -11,12 +11,14 @@ from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
-FIELDS = tiny_runs.SGD | {
-  'model.num_layers': 1,
-  'model.scan_layers': False,
-  'eval.every_steps': 0,
-  'eval.max_batches': 1,
-}
+FIELDS = (
+  tiny_runs.SGD
+  | tiny_runs.ONE_LAYER
+  | {
+    'eval.every_steps': 0,
+    'eval.max_batches': 1,
+  }
+)
 # Seeds, rates and decays mixed; without decay the program is another one.
 VARIED = {
   'one': {'seed': 1, 'optimizer.weight_decay': 0.1},

@@ -82,7 +82,7 @@ def get_experiment():
     ),
     figures=(
       Figure(
-        'loss', 'Loss by heads of keys and values', x='row', by='', y_label='nats a byte',
+        'loss', 'Loss by key-value heads', x='row', by='', y_label='nats a byte',
         lines=(Line('5-gram table', ngram(5), 'computed on the same bytes'),),
       ),
       Figure('curves', 'Held-out loss over training', y_label='nats a byte'),

@@ -96,7 +96,7 @@ def get_experiment():
     figures=(Figure('isoflop', 'Loss at equal FLOPs', draw=isoflop_figure.draw),),
     sizes={
       'quick': Size(
-        'two CPU cores', minutes=5, seeds=(4,), sweep=quick(),
+        'two CPU cores', minutes=8, seeds=(4,), sweep=quick(),
         only_rows=tuple(f'{budget:.0e}' for budget in QUICK),
         overrides={
           'data.source': 'python_source', 'data.seq_len': 64, 'train.batch_size': 16,

@@ -41,7 +41,7 @@ def test_the_true_model_attains_the_entropy(name):
   assert error < 0.02  # or the line above says nothing
 
 
-def test_a_model_that_sees_fewer_symbols_pays_the_counted_entropy():
+def test_fewer_symbols_cost_their_counted_entropy():
   source = make('markov', document_len=512)
   language = source.language
   assert language.entropy_given(2) == pytest.approx(language.entropy)

@@ -59,8 +59,9 @@ def require_known(study, field, value):
   """Raises ConfigError for a row or a value that no point of the study has."""
   if field == 'row' and value in study.experiment.rows:
     return  # perhaps not at this size: that is a lack of data, not a mistake
-  known = list(dict.fromkeys(value_of(point, field) for point in all_points(study)))
-  if known and not any(is_same(one, value) for one in known):
+  points = (*study.points, *study.duplicates)
+  if points and not any(is_same(value_of(point, field), value) for point in points):
+    known = dict.fromkeys(value_of(point, field) for point in all_points(study))
     hint = nearest(value, known)
     raise ConfigError(
       f'{field}={value!r}: no point of the study has it; expected one of'

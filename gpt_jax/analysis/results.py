@@ -155,11 +155,14 @@ class Results:
     higher = self.study.experiment.higher_is_better if higher is None else higher
     kept = set()
     for group in self.groups(without=(field,)):
+      parts = {}
+      for point in group.points:
+        parts.setdefault(value_of(point, field), []).append(point)
       means = {
-        value: group.where(**{field: value}).mean(metric) for value in group.axis(field)
+        value: Results(self.study, self.found, points, self.evidence).mean(metric)
+        for value, points in parts.items()
       }
-      best = best_of(means, higher)
-      kept |= {p.name for p in group.points if is_same(value_of(p, field), best)}
+      kept |= {point.name for point in parts[best_of(means, higher)]}
     return self.only(lambda point: point.name in kept)
 
   def describe(self):

@@ -107,7 +107,7 @@ def get_experiment():
         overrides={'model.num_layers': 1, 'train.steps': 2300},
       ),
       'paper': Size(
-        'v5p:2x2x1', minutes=120, seeds=(3, 4, 5),
+        'v5p:2x2x1', minutes=15, seeds=(3, 4, 5),
         overrides={
           'model.num_layers': 2, 'data.options.operation': '/',
           'data.options.train_fraction': 0.5,

@@ -65,7 +65,7 @@ def sweep(adamw, muon):
 
 def figure(name, x):
   return Figure(
-    name, f'Best AdamW and best Muon, by {x}', x=x, y_label='nats a byte', select=best
+    name, f'Best AdamW and best Muon, by {x}', x=x, y_label='nats a token', select=best
   )  # fmt: skip
 
 

@@ -93,8 +93,8 @@ def get_experiment():
     figures=(
       Figure(
         'adaptation', 'The causal loss of causal training and of adaptation',
-        y_label='nats a byte', select=on_causal_loss,
-        lines=(Line('5-gram table', ngram(5, row='causal'), 'counts, same bytes'),),
+        y_label='nats a token', select=on_causal_loss,
+        lines=(Line('5-gram table', ngram(5, row='causal'), 'counts, same tokens'),),
       ),
     ),
     sizes={
@@ -108,10 +108,10 @@ def get_experiment():
           'model.d_ff': 10240, 'model.activation': 'geglu', 'model.position': 'rope',
           'model.norm': 'rmsnorm', 'model.bias': False, 'model.scan_layers': True,
           'model.remat': 'full', 'model.dtype': 'bfloat16', 'objective.z_loss': 1e-4,
-          'train.batch_size': 2048, 'train.steps': 131_072,
+          'train.batch_size': 2048, 'train.steps': 131_072, 'eval.every_steps': 1000,
           'optimizer.name': 'adafactor', 'optimizer.learning_rate': 1e-2,
-          'optimizer.weight_decay': 0.0,
-          'schedule.warmup_steps': 10_000, 'schedule.name': 'inverse_sqrt',
+          'optimizer.weight_decay': 0.0, 'schedule.name': 'inverse_sqrt',
+          'schedule.warmup_steps': 10_000, 'checkpoint.every_steps': 1000,
           'parallel.mesh.data': 1, 'parallel.mesh.fsdp': -1,
         },
         rows={row: {'train.steps': 82_000} for row in adapted},

@@ -33,8 +33,8 @@ def add_arguments(parser):
     '--rungs',
     type=int,
     metavar='N',
-    help='evaluations at which only the best third of all trials goes on, the last one'
-    ' after a third of the steps (default: 2; 0: no pruning)',
+    help='evaluations at which only the best third of all trials continues, the last'
+    ' one after a third of the steps (default: 2; 0: no pruning)',
   )
 
 
@@ -73,7 +73,7 @@ def run(args):
   except (Interrupted, KeyboardInterrupt):
     outputs.write_all(found)
     raise Interrupted(
-      'stopped: the trial at work is saved; the same command goes on there.'
+      'stopped: the trial at work is saved; the same command continues there.'
     ) from None
   paths = outputs.write_all(found)
   listed = outputs.trials(found)

@@ -176,5 +176,5 @@ def interrupted(progress):
   """Returns the Interrupted that ends a sweep which was asked to stop."""
   return Interrupted(
     f'stopped: {len(progress.done)} of {len(progress.points)} points are done, those at'
-    ' work are saved; the same command goes on there.'
+    ' work are saved; the same command continues there.'
   )

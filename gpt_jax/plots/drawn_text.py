@@ -11,7 +11,8 @@ MAX_CELLS = 40  # of a table of numbers
 def describe(canvas):
   """Returns the lines and tables of numbers on a matplotlib figure, with values.
 
-  Lines without a label, such as the fit through labelled dots, are left out.
+  Lines without a label, such as the fit through labelled dots, are left out; single
+  dots without one are marks.
   """
   parts = []
   for axis in canvas.axes:
@@ -30,6 +31,8 @@ def _lines(axis):
     x, y = (np.asarray(v, float) for v in (line.get_xdata(), line.get_ydata()))
     is_known = np.isfinite(x) & np.isfinite(y)
     x, y = x[is_known], y[is_known]
+    if label.startswith('_') and len(x) == 1:  # such as the minimum of a curve
+      yield f'marked {_place(*x, *y)}'
     if label.startswith('_') or not len(x):
       continue
     is_level = len(x) > 1 and len({*y}) == 1 and line.get_linestyle() != 'None'

@@ -30,7 +30,7 @@ def explaining_errors(url):
       f'--storage={shown_url(url)}: cannot be reached or used'
       f' ({type(error).__name__}: {text.strip().rstrip(".")}). Expected a URL of'
       ' SQLAlchemy, such as sqlite:///FILE.db or postgresql://USER@HOST/DATABASE, its'
-      ' driver installed and its server running; the same command goes on.'
+      ' driver installed and its server running; the same command continues.'
     ) from error
 
 

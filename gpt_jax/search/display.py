@@ -42,7 +42,7 @@ class Display:
     self._stack.close()
 
   def started(self, number, values, was_taken_up):
-    """Shows the trial that begins, or goes on where a dead process left it."""
+    """Shows the trial that begins, or continues where a dead process left it."""
     self._since, self._has_waited = time.monotonic(), False
     text = ', '.join(f'{f}={outputs.shown(v)}' for f, v in values.items())
     self._now = f'{search.trial_name(number)}: {text}'

@@ -19,7 +19,7 @@ from gpt_jax.sweeps import loading, points, states, validation
 from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.workdir import files
 
-REDUCTION_FACTOR = 3  # of successive halving: a third goes on at each rung
+REDUCTION_FACTOR = 3  # of successive halving: a third continues at each rung
 MAX_FAILURES = 3  # in a row; more would fail, too
 POLL_SECONDS = 2.0
 # Attributes of a trial; SECONDS are those since its last start.

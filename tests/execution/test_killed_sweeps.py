@@ -135,7 +135,7 @@ def test_sigterm_saves_the_points_of_workers(tmp_path, undisturbed):
   process.send_signal(signal.SIGTERM)
   text, _ = process.communicate(timeout=300)
   assert process.returncode == 75, text
-  assert 'the same command goes on there' in text
+  assert 'the same command continues there' in text
   assert not any(states.look(p).kind == states.RUNNING for p in study.points)
   finish(start(path, '--jobs=2'))
   assert table(path).keys() == undisturbed.keys()

@@ -15,8 +15,12 @@ def test_the_points_of_a_labelled_line_are_told():
   axis = canvas.subplots()
   axis.plot([1, 2, 4], [0.5, np.nan, 0.25], 'o', label='ours')
   axis.plot([1, 2], [3, 4])
+  axis.plot([3], [0.125], '*')
   axis.axhline(1.5, label='chance')
-  assert drawn_text.describe(canvas) == 'ours 0.5 at 1, 0.25 at 4; chance 1.5'
+  assert (
+    drawn_text.describe(canvas)
+    == 'ours 0.5 at 1, 0.25 at 4; marked 0.125 at 3; chance 1.5'
+  )
   figure = sweeps.Figure('f', 'Accuracy', draw=print)
   text = captions.alt(figure, None, canvas)
   assert text == f'Accuracy: {drawn_text.describe(canvas)}.'

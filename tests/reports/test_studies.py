@@ -58,6 +58,18 @@ def test_pages_are_written_of_those_with_results(experiments, tmp_path, capsys):
   assert 'experiments/dear.py' in (out / 'README.md').read_text()
 
 
+def test_a_study_whose_points_have_changed_keeps_its_page(experiments, tmp_path):
+  path, runs, out = experiments / 'cheap.py', tmp_path / 'runs', tmp_path / 'docs'
+  for point in studies.points.open_study(path, 'quick', runs).points:
+    fake_study.finish(point, {'validation': {'loss': 1.0}})
+  changed = "'markov', overrides={'train.steps': 7},"
+  path.write_text(path.read_text().replace("'markov',", changed))
+  assert studies.build([path], out, runs) == []
+  text = (out / 'cheap.md').read_text()
+  assert '1 point ran with another config: ' in text and 'train.steps ' in text
+  assert '- Commit: none yet: no point has finished' in text
+
+
 def test_flags_that_are_not_its_own_go_to_the_sweep(experiments, monkeypatch, tmp_path):
   called = []
 

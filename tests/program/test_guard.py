@@ -43,7 +43,7 @@ def test_a_spike_stands_out_of_the_median_of_a_full_window():
 
 
 def build(overrides):
-  config = tiny_runs.tiny_config(overrides)
+  config = tiny_runs.tiny_config(tiny_runs.ONE_LAYER | overrides)
   mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
   return build_program(config, vocab=objectives.Vocab(size=8, eos_id=None), mesh=mesh)
 

@@ -230,7 +230,7 @@ def _has_diverged(point):
   # It would again: a run repeats its steps.
   return (
     failure.get('exit_code') == DivergedError.exit_code
-    and states.look(point).kind == states.FAILED
+    and states.state_of(point).kind == states.FAILED
   )
 
 

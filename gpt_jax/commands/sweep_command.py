@@ -1,9 +1,9 @@
 """Runs the points of an experiment file that are missing or have failed.
 
 Every point is checked before any starts. The workdirs, runs/NAME/SIZE/POINT, are all
-the state: a killed sweep continues with the same command, finished points stay,
-and several of these commands share the points of one folder. A point that fails stops
-no other; its output is in POINT/logs/sweep.log. docs/experiments.md has more.
+the state: a killed sweep continues with the same command, finished points stay, and
+several of these commands share the points of one folder. A point that fails stops no
+other; its output is in POINT/logs/sweep.log. docs/experiments.md has more.
 
 examples:
   gpt-jax sweep experiments/entropy_floor.py --dry_run

@@ -1,4 +1,4 @@
-"""One point, trained in this process; whatever stops it is an outcome, not an end."""
+"""Trains one point in this process: it comes back done, failed, or taken by another."""
 
 import contextlib
 import dataclasses
@@ -20,8 +20,8 @@ MAX_WHY = 200  # characters of a reason; failure.json has all of it
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-  """What became of an attempt."""
+class Attempt:
+  """What became of training a point."""
 
   kind: str  # done, failed, or running: by another process
   why: str = ''
@@ -29,11 +29,11 @@ class Outcome:
 
 
 def attempt(point, open_program=setup.open_program):
-  """Returns the Outcome of training `point`; its output goes to WORKDIR/logs/sweep.log.
+  """Returns the Attempt of training `point`; its output goes to WORKDIR/logs/sweep.log.
 
   Raises Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
   """
-  if outcome := settled(point):
+  if outcome := outcome_if_taken(point):
     return outcome
   error = None
   try:
@@ -46,29 +46,29 @@ def attempt(point, open_program=setup.open_program):
   return outcome_of(point, error)
 
 
-def settled(point):
-  """Returns the Outcome of a point that another process has taken or finished."""
+def outcome_if_taken(point):
+  """Returns the Attempt of a point that another process has taken or finished."""
   if states.is_done(point):
-    return Outcome(states.DONE)
+    return Attempt(states.DONE)
   if owner := states.living_owner(point.workdir):
-    return Outcome(states.RUNNING, str(owner))
+    return Attempt(states.RUNNING, str(owner))
   return None
 
 
 def outcome_of(point, error):
-  """Returns the Outcome of a training that has ended, with None or an `error`."""
+  """Returns the Attempt of a training that has ended, with None or an `error`."""
   if error is None:
     states.clear_failure(point)
-    return Outcome(states.DONE)
+    return Attempt(states.DONE)
   if isinstance(error, StorageError):
     # Another process has the lock, or had it until a moment ago and has finished.
-    if outcome := settled(point):
+    if outcome := outcome_if_taken(point):
       return outcome
   return failed(point, first_line(error), getattr(error, 'exit_code', BUG), error)
 
 
 def failed(point, why, exit_code, error=None):
-  """Returns the Outcome of a failure, once it is recorded in the workdir."""
+  """Returns the Attempt of a failure, once it is recorded in the workdir."""
   text = ''
   if error is not None:
     is_bug = not isinstance(error, UserError)
@@ -77,7 +77,7 @@ def failed(point, why, exit_code, error=None):
       with open(Workdir(point.workdir).logs / LOG, 'a', encoding='utf-8') as file:
         file.write(f'{text}\n')
   states.write_failure(point, why, exit_code, text, time.time())
-  return Outcome(states.FAILED, why, exit_code)
+  return Attempt(states.FAILED, why, exit_code)
 
 
 def first_line(error):

@@ -75,7 +75,7 @@ class Workers:
     chosen.give(point)
 
   def next(self, timeout):
-    """Returns (point, Outcome) of one that has ended, or None after `timeout`.
+    """Returns (point, Attempt) of one that has ended, or None after `timeout`.
 
     Points that a signal has interrupted are not returned.
     """
@@ -106,7 +106,7 @@ class Workers:
     point, one.point = one.point, None
     del self._busy[point.name]
     self._idle.append(one)
-    return point, attempt.Outcome(answer['outcome'], answer['why'], answer['exit_code'])
+    return point, attempt.Attempt(answer['outcome'], answer['why'], answer['exit_code'])
 
   def _buried(self, one):
     """Returns what becomes of the point of a worker that has died."""

@@ -61,7 +61,7 @@ class Display:
     self._first.pop(point.name, None)
     told = f'{outcome.kind:7} {point.name}  {console.duration(seconds)}'
     if outcome.kind == states.DONE:
-      loss = pace.reached(point.workdir).loss
+      loss = pace.last_logged(point.workdir).loss
       told += '' if loss is None else f'  loss {console.number(float(loss))}'
       self._estimate.add(point, seconds)
     else:
@@ -104,7 +104,7 @@ class Display:
     return grid
 
   def _row(self, point):
-    found, steps = pace.reached(point.workdir), states.total_steps(point.config)
+    found, steps = pace.last_logged(point.workdir), states.total_steps(point.config)
     loss = 'starting' if found.loss is None else f'loss {found.loss:.4f}'
     where = '' if point.name in self._progress.running else ' (elsewhere)'
     return (

@@ -39,7 +39,7 @@ class Overview:
       if state.changes:
         entry['changes'] = [list(change) for change in state.changes]
       if state.kind in (states.RUNNING, states.STARTED):
-        entry['step'] = pace.reached(point.workdir).step
+        entry['step'] = pace.last_logged(point.workdir).step
         entry['steps'] = states.total_steps(point.config)
       listed.append(entry)
     return {
@@ -90,7 +90,7 @@ class Overview:
 
 def look(study, points=None):
   """Returns the Overview of `points`, by default all of the `study`."""
-  found = {point: states.look(point) for point in points or study.points}
+  found = {point: states.state_of(point) for point in points or study.points}
   done = [point for point, state in found.items() if state.kind == states.DONE]
   estimate = pace.Estimate(study, done)
   begun = (states.RUNNING, states.FAILED, states.STARTED)
@@ -122,7 +122,7 @@ def described_duplicates(study):
 
 def described_reach(point):
   """Returns step and loss of a run, in words."""
-  found, steps = pace.reached(point.workdir), states.total_steps(point.config)
+  found, steps = pace.last_logged(point.workdir), states.total_steps(point.config)
   loss = '' if found.loss is None else f', loss {number(float(found.loss))}'
   return f'step {found.step}/{steps}{loss}'
 

@@ -26,7 +26,7 @@ def require_ready(study, points, rerun_changed=False, only_look=False):
   """
   files.check_writable_early(study.folder)
   notes = renamed.require_not_renamed(study)
-  found = ((point, states.look(point)) for point in points)
+  found = ((point, states.state_of(point)) for point in points)
   changed = {point: state for point, state in found if state.changes}
   if only_look:
     return notes
@@ -63,7 +63,7 @@ def _describe(study, points, changed, running):
   for point, state in changed.items():
     for field, saved, now in state.changes:
       groups.setdefault((field, repr(saved), repr(now)), []).append(point.name)
-  num_there = sum(states.look(point).kind != states.MISSING for point in points)
+  num_there = sum(states.state_of(point).kind != states.MISSING for point in points)
   lines = [
     f'{study.path}: {len(changed)} of {len(points)} points of --size={study.size} have'
     f' run with another config than the file states now ({num_there} are there):'
@@ -78,7 +78,7 @@ def _describe(study, points, changed, running):
   folder = shlex.quote(str(study.folder))
   lines += [
     'Nothing was started. The ways out:',
-    '  restore the old values, and the points go on;',
+    '  restore the old values, and the points continue;',
     '  --rerun_changed: they run again, their workdirs are moved to a dated folder;',
     f'  mv {folder} ELSEWHERE, or another --workdir: all points run again.',
   ]

@@ -42,7 +42,7 @@ class InProcess:
     self._point = point
 
   def next(self, timeout):
-    """Returns (point, Outcome) of one that has ended, or None after `timeout`."""
+    """Returns (point, Attempt) of one that has ended, or None after `timeout`."""
     point, self._point = self._point, None
     return point, attempt.attempt(point, self.shared.open_program)
 
@@ -62,7 +62,7 @@ class Progress:
 
   points: tuple
   done: set
-  failed: dict  # name -> Outcome
+  failed: dict  # name -> Attempt
   running: dict  # name -> Point, here
   elsewhere: dict  # name -> by whom
   num_done_before: int = 0
@@ -137,14 +137,14 @@ def _pick(pending, progress, executor):
     if not executor.accepts(point):
       continue
     if states.is_done(point):
-      _leave(pending, progress, name, attempt.Outcome(states.DONE))
+      _note_end(pending, progress, name, attempt.Attempt(states.DONE))
       continue
     failure = states.read_failure(point)
     # Not by times: clocks of machines that share a disk may differ.
     if failure and failure != progress.failed_before.get(name):
       code = failure.get('exit_code', attempt.BUG)
-      outcome = attempt.Outcome(states.FAILED, failure.get('why', ''), code)
-      _leave(pending, progress, name, outcome)
+      outcome = attempt.Attempt(states.FAILED, failure.get('why', ''), code)
+      _note_end(pending, progress, name, outcome)
       continue
     owner = states.living_owner(point.workdir)
     if owner is None:
@@ -154,7 +154,7 @@ def _pick(pending, progress, executor):
   return None
 
 
-def _leave(pending, progress, name, outcome):
+def _note_end(pending, progress, name, outcome):
   del pending[name]
   progress.elsewhere.pop(name, None)
   if outcome.kind == states.DONE:
@@ -168,7 +168,7 @@ def _record(point, outcome, pending, progress, show):
   if outcome.kind == states.RUNNING:
     progress.elsewhere[point.name] = outcome.why
   else:
-    _leave(pending, progress, point.name, outcome)
+    _note_end(pending, progress, point.name, outcome)
   show.ended(point, outcome)
 
 

@@ -62,7 +62,7 @@ class Vectorized:
     self._submitted.append(point)
 
   def next(self, timeout):
-    """Returns (point, Outcome) of one that has ended; trains until there is one."""
+    """Returns (point, Attempt) of one that has ended; trains until there is one."""
     if self._training is None:
       points, self._submitted = self._submitted, []
       self._training, self._num_left = self._train(points), len(points)
@@ -74,13 +74,13 @@ class Vectorized:
     return ended
 
   def _train(self, points):
-    """Yields (point, Outcome) of each as it ends; raises Interrupted in the end."""
+    """Yields (point, Attempt) of each as it ends; raises Interrupted in the end."""
     by_name = {point.name: point for point in points}
     stopped, runs = None, {}
     with contextlib.ExitStack() as stack:
       signals = stack.enter_context(preemption.Watch())
       for point in points:
-        if outcome := attempt.settled(point):
+        if outcome := attempt.outcome_if_taken(point):
           yield point, outcome
         else:
           runs[point.name] = self._run(point, signals, stack)

@@ -90,7 +90,7 @@ def dimensions(source, experiment, size, row, folder):
 
 
 def trial_entry(experiment, size, row, folder, values):
-  """Returns the expansion.Entry of a trial: `row` at `size`, its first seed.
+  """Returns the expansion.PlannedPoint of a trial: `row` at `size`, its first seed.
 
   `values`: `{field: value}` over it. Axes of the size's sweep are left out. Raises
   ConfigError where no config can have the values.

@@ -30,7 +30,7 @@ QUIET = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Entry:
+class PlannedPoint:
   """What makes a point, its folder aside."""
 
   name: str
@@ -45,8 +45,10 @@ class Entry:
 class Expansion:
   """The points of a size; those with mistakes are missing."""
 
-  entries: tuple[Entry, ...]  # a needed one before those that need it
-  duplicates: tuple[tuple[Entry, str], ...]  # (left out, name of the same config's)
+  entries: tuple[PlannedPoint, ...]  # a needed one before those that need it
+  duplicates: tuple[
+    tuple[PlannedPoint, str], ...
+  ]  # (left out, name of the same config's)
   mistakes: list[Mistake]
 
 
@@ -136,9 +138,9 @@ class _Expander:
         self._check(config, needs)
       except UserError as error:
         self._mistakes.add_config_error(name, error, overrides, row, of_row)
-      self._entries[name] = Entry(name, row, axes, overrides, config, needs)
+      self._entries[name] = PlannedPoint(name, row, axes, overrides, config, needs)
     else:
-      entry = Entry(name, row, axes, overrides, config, needs)
+      entry = PlannedPoint(name, row, axes, overrides, config, needs)
       self._duplicates.append((entry, kept))
     return kept
 

@@ -14,7 +14,7 @@ MAX_TIMED = 20  # finished points whose time is read
 
 
 @dataclasses.dataclass(frozen=True)
-class Reached:
+class LastLogged:
   """The last line of a run's metrics that has a loss."""
 
   step: int = 0
@@ -22,26 +22,26 @@ class Reached:
   time: float = 0.0  # seconds since 1970
 
 
-def reached(workdir):
+def last_logged(workdir):
   """Returns what metrics.jsonl of a run ends with, without reading all of it."""
   try:
     with open(Workdir(workdir).metrics, 'rb') as file:
       file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
       lines = file.read().splitlines()
   except OSError:
-    return Reached()
+    return LastLogged()
   for line in reversed(lines):
     try:
       record = json.loads(line)
       loss = record['train/loss']
       loss = math.nan if loss is None else loss  # null: not finite
-      return Reached(record['step'], loss, record['time'])
+      return LastLogged(record['step'], loss, record['time'])
     except (ValueError, KeyError, TypeError):
       continue  # cut off, or an evaluation
-  return Reached()
+  return LastLogged()
 
 
-def work(config):
+def approximate_flops(config):
   """Returns the FLOPs of a run, about: for comparisons with other runs."""
   model = config.model
   heads = model.num_heads * model.head_dim
@@ -58,7 +58,7 @@ class Estimate:
 
   def __init__(self, study, done):
     """Takes the Study and its finished points."""
-    self._work = {point.name: work(point.config) for point in study.points}
+    self._work = {point.name: approximate_flops(point.config) for point in study.points}
     self._rates = []
     for point in done[-MAX_TIMED:]:
       parts = costs.intervals(point.workdir)
@@ -91,4 +91,6 @@ class Estimate:
 
 def share_left(point):
   """Returns the share of its steps that a run has still to make."""
-  return max(0.0, 1.0 - reached(point.workdir).step / states.total_steps(point.config))
+  return max(
+    0.0, 1.0 - last_logged(point.workdir).step / states.total_steps(point.config)
+  )

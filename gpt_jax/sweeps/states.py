@@ -44,7 +44,7 @@ class State:
   changes: tuple[tuple[str, Any, Any], ...] = ()
 
 
-def look(point):
+def state_of(point):
   """Returns the State of `point`."""
   workdir = pathlib.Path(point.workdir)
   saved = _read_json(workdir / 'config.json')

@@ -28,8 +28,8 @@ def test_a_failure_is_recorded_with_its_first_line(
 
   monkeypatch.setattr(attempt.loop, 'train', fail)
   (point,) = studies.study(tmp_path).points
-  assert attempt.attempt(point) == attempt.Outcome(states.FAILED, why, code)
-  assert states.look(point) == states.State(states.FAILED, why)
+  assert attempt.attempt(point) == attempt.Attempt(states.FAILED, why, code)
+  assert states.state_of(point) == states.State(states.FAILED, why)
   record = states.read_failure(point) or {}
   assert record['exit_code'] == code
   assert ('Traceback' in record['text']) == (code == 1)
@@ -43,7 +43,7 @@ def test_a_point_that_another_process_has_finished_is_done(tmp_path, monkeypatch
     raise StorageError('at work there')
 
   monkeypatch.setattr(attempt.loop, 'train', refused)
-  assert attempt.attempt(point) == attempt.Outcome(states.DONE)
+  assert attempt.attempt(point) == attempt.Attempt(states.DONE)
   assert states.read_failure(point) is None
 
 

@@ -63,7 +63,7 @@ def test_a_point_whose_worker_dies_is_tried_once_more(tmp_path):
   study, progress = sweep(tmp_path, ['once', 'dies', 'c'])
   assert progress.done == {'once,seed=0', 'c,seed=0'}
   assert (tmp_path / 'dies').read_text() == 'xx'
-  state = states.look(study.points[1])
+  state = states.state_of(study.points[1])
   assert state.kind == states.FAILED
   assert 'SIGKILL (out of memory?), 2 times' in state.why
 

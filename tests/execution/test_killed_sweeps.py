@@ -87,7 +87,7 @@ def undisturbed(tmp_path_factory):
 
 
 def steps_done(study):
-  return sum(pace.reached(point.workdir).step for point in study.points)
+  return sum(pace.last_logged(point.workdir).step for point in study.points)
 
 
 def test_a_sweep_killed_five_times_finds_the_same_table(tmp_path, undisturbed):
@@ -136,6 +136,6 @@ def test_sigterm_saves_the_points_of_workers(tmp_path, undisturbed):
   text, _ = process.communicate(timeout=300)
   assert process.returncode == 75, text
   assert 'the same command continues there' in text
-  assert not any(states.look(p).kind == states.RUNNING for p in study.points)
+  assert not any(states.state_of(p).kind == states.RUNNING for p in study.points)
   finish(start(path, '--jobs=2'))
   assert table(path).keys() == undisturbed.keys()

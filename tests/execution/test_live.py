@@ -22,7 +22,7 @@ def test_lines_say_what_starts_ends_and_why_it_failed(study):
   progress = runner.begin(study.points)
   with live.Display(study, progress, rich.console.Console(file=out, width=80)) as show:
     show.started(study.points[0])
-    progress.failed['a,seed=0'] = attempt.Outcome(states.FAILED, 'why', 6)
+    progress.failed['a,seed=0'] = attempt.Attempt(states.FAILED, 'why', 6)
     show.ended(study.points[0], progress.failed['a,seed=0'])
   text = out.getvalue()
   assert '[0/2] start   a,seed=0' in text

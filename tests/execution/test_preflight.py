@@ -39,7 +39,7 @@ def test_a_changed_file_is_told_by_field(study, old, new):
   field = (old.split("'")[1] if old[0] == "'" else 'optimizer.learning_rate') + ': '
   assert f'{field}{old.split()[-1]} -> {new.split()[-1]} (a,seed=0, b,seed=0)' in text
   assert '2 of 2 points' in text and '--rerun_changed' in text
-  assert states.look(changed.points[0]).kind == states.CHANGED
+  assert states.state_of(changed.points[0]).kind == states.CHANGED
   assert not states.is_done(changed.points[0])
 
 
@@ -62,7 +62,7 @@ def test_changed_points_and_what_needs_them_are_moved_away(study):
   (place,) = study.folder.glob('before-*')
   assert str(place) in note and not list(place.glob('*/lock.json'))
   assert sorted(p.name for p in place.iterdir()) == ['a,seed=0', 'b,seed=0']
-  assert all(states.look(p).kind == states.MISSING for p in changed.points)
+  assert all(states.state_of(p).kind == states.MISSING for p in changed.points)
 
 
 def begun(point, time, **sources):
@@ -77,7 +77,7 @@ def test_all_that_need_a_changed_point_move_with_it(study):
   chosen = points.select(changed, ['a'])
   (note,) = preflight.require_ready(changed, chosen, rerun_changed=True)
   assert 'have to run again, too: b,seed=0' in note
-  assert all(states.look(p).kind == states.MISSING for p in changed.points)
+  assert all(states.state_of(p).kind == states.MISSING for p in changed.points)
 
 
 def test_points_of_a_source_that_ran_again_are_told(tmp_path):
@@ -96,7 +96,7 @@ def test_points_of_a_source_that_ran_again_are_told(tmp_path):
     preflight.require_ready(study, study.points)
   assert "run of a,seed=0: '9:00' -> '9:30' (b,seed=0, c,seed=0)" in str(caught.value)
   preflight.require_ready(study, study.points, rerun_changed=True)
-  kinds = [states.look(point).kind for point in study.points]
+  kinds = [states.state_of(point).kind for point in study.points]
   assert kinds == [states.DONE, states.MISSING, states.MISSING]
 
 

@@ -81,10 +81,12 @@ def test_a_failed_point_stops_no_other_and_is_tried_again(
   progress = sweep(study)
   assert trained == ['a,seed=0', 'c,seed=0']
   assert progress.exit_code == 1
-  assert states.look(study.points[1]) == states.State(states.FAILED, "KeyError: 'why'")
+  assert states.state_of(study.points[1]) == states.State(
+    states.FAILED, "KeyError: 'why'"
+  )
   monkeypatch.setattr(attempt.loop, 'train', train)
   assert sweep(study).exit_code == 0
-  assert states.look(study.points[1]).kind == states.DONE
+  assert states.state_of(study.points[1]).kind == states.DONE
 
 
 def test_what_needs_a_failed_point_is_not_run(tmp_path, trained, monkeypatch):
@@ -157,10 +159,10 @@ def test_a_point_is_trained_as_it_would_be_alone(tmp_path):
   assert 'fresh parameters' in (point.workdir / 'logs' / attempt.LOG).read_text()
   assert preflight.require_ready(study, study.points) == []
   shutil.rmtree(point.workdir / 'checkpoints' / '4')  # killed before its last save
-  assert states.look(point).kind == states.STARTED
+  assert states.state_of(point).kind == states.STARTED
   sweep(study)
   assert tiny_runs.start_steps(point.workdir) == [0, 2]
-  assert states.look(point).kind == states.DONE
+  assert states.state_of(point).kind == states.DONE
 
 
 def test_only_some_points_may_be_run(tmp_path, trained):

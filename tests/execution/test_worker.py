@@ -29,7 +29,7 @@ def test_a_task_names_a_point_in_full(tmp_path, monkeypatch):
 
   def train(point, open_program):
     seen.append((point.name, point.workdir, point.needs, point.config))
-    return attempt.Outcome(states.DONE)
+    return attempt.Attempt(states.DONE)
 
   code, answers = serve(monkeypatch, tmp_path, study.points, train)
   assert seen == [(p.name, p.workdir, p.needs, p.config) for p in study.points]

@@ -8,7 +8,7 @@ from tests.sweeps import fake_study, studies
 
 
 def test_the_last_line_with_a_loss_says_how_far_a_run_is(tmp_path):
-  assert pace.reached(tmp_path) == pace.Reached()
+  assert pace.last_logged(tmp_path) == pace.LastLogged()
   file = MetricsFile(tmp_path / 'metrics.jsonl')
   for step in range(1, 500):
     file.write(step, {'train/loss': 1 / step}, tokens=0, time=step)
@@ -16,7 +16,7 @@ def test_the_last_line_with_a_loss_says_how_far_a_run_is(tmp_path):
   file.close()
   with open(tmp_path / 'metrics.jsonl', 'a') as opened:
     opened.write('{"step": 500, "train/')
-  assert pace.reached(tmp_path) == pace.Reached(499, 1 / 499, 499.0)
+  assert pace.last_logged(tmp_path) == pace.LastLogged(499, 1 / 499, 499.0)
 
 
 def test_time_is_that_of_finished_points_by_their_work(tmp_path):
@@ -24,7 +24,7 @@ def test_time_is_that_of_finished_points_by_their_work(tmp_path):
   first, second = study.points[:2]
   fake_study.finish(first, {'validation': {'loss': 1.0}}, seconds=60.0)
   estimate = pace.Estimate(study, [first])
-  ratio = pace.work(second.config) / pace.work(first.config)
+  ratio = pace.approximate_flops(second.config) / pace.approximate_flops(first.config)
   assert estimate.is_measured
   assert estimate.seconds(second) == pytest.approx(60.0 * ratio, rel=0.2)
   assert estimate.seconds(second, share=0.0) == 0.0

@@ -18,17 +18,17 @@ def point(tmp_path):
 
 
 def test_a_run_counts_as_done_with_its_last_save(point):
-  assert states.look(point).kind == states.MISSING
+  assert states.state_of(point).kind == states.MISSING
   finish(point.config, point.workdir)
   workdir = Workdir(point.workdir)
-  assert states.look(point).kind == states.DONE
+  assert states.state_of(point).kind == states.DONE
   (workdir.checkpoints / '4').rename(workdir.checkpoints / '2')
-  assert states.look(point).kind == states.STARTED
+  assert states.state_of(point).kind == states.STARTED
   (workdir.checkpoints / '2').rename(workdir.checkpoints / '4')
   # eval.json is of whoever evaluated last, at any step.
   for text in (json.dumps({'step': 2}), 'damaged', '[]'):
     workdir.eval.write_text(text)
-    assert states.look(point).kind == states.DONE
+    assert states.state_of(point).kind == states.DONE
   workdir.eval.unlink()
   assert states.is_done(point)
 
@@ -36,7 +36,7 @@ def test_a_run_counts_as_done_with_its_last_save(point):
 def test_who_is_at_work_is_named(point):
   point.workdir.mkdir(parents=True)
   with lock.held(point.workdir):
-    state = states.look(point)
+    state = states.state_of(point)
   assert state.kind == states.RUNNING and 'process' in state.why
 
 
@@ -87,7 +87,7 @@ def test_scores_at_other_steps_are_a_change(tmp_path, field, saved, now, is_chan
   finish(old.config, old.workdir)
   (new,) = studies.study(tmp_path, rows=f"{{'a': {{'{field}': {now}}}}}").points
   assert states.is_done(new) != is_changed
-  assert [one[0] for one in states.look(new).changes] == [field] * is_changed
+  assert [one[0] for one in states.state_of(new).changes] == [field] * is_changed
 
 
 def test_statistics_of_other_steps_are_a_change(tmp_path):

@@ -265,8 +265,8 @@ def _drawn_by_file(figure, results):
   canvas, (axis,) = _canvas(figure, 1)
   try:
     with warnings.catch_warnings():
-      if results.missing:  # a mean of nothing is nan, and not drawn
-        warnings.simplefilter('ignore', RuntimeWarning)
+      if results.missing:  # a mean of nothing is nan, and a legend of nothing empty
+        warnings.simplefilter('ignore')
       figure.draw(axis, results)
   except NotEnoughData:
     return _empty(figure)
@@ -274,6 +274,8 @@ def _drawn_by_file(figure, results):
     if results.missing:  # a mean of nothing, the lowest of nothing
       return _empty(figure)
     raise series.raised(figure, results, 'its draw', error) from error
+  if results.missing and not any(one.has_data() for one in canvas.axes):
+    return _empty(figure)
   if figure.x_label:
     axis.set_xlabel(figure.x_label)
   if figure.y_label:

@@ -1,6 +1,7 @@
 """Figures draw what the results say, in the same bytes each time."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -143,6 +144,10 @@ def test_a_file_draws_itself_and_its_mistakes_are_named(tmp_path):
   canvas = figures.draw(Figure('f', 'F', draw=wait), found)
   assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
   part = results(tmp_path / 'part', lambda p: 1.0 if p.row == 'base' else None)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    canvas = figures.draw(Figure('f', 'F', draw=lambda axes, r: axes.legend()), part)
+  assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
   canvas = figures.draw(Figure('f', 'F', draw=slip), part)
   assert canvas.axes[0].texts[0].get_text() == figures.EMPTY
   with pytest.raises(ConfigError, match=r"fake\.py.*figure 'f'.*KeyError: 'head'"):

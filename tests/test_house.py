@@ -67,6 +67,7 @@ TESTED_TOGETHER = {
   'search/test_outputs': ['search/display', 'search/figure'],
   'test_house': ['core/axes', 'core/types'],  # names only
   'train/test_loop': ['train/alone'],
+  'train/test_resume': ['train/changeable'],
   'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],
 }  # fmt: skip

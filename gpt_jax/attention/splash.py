@@ -7,7 +7,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
 from jax.sharding import PartitionSpec
 
 from gpt_jax.core.errors import ConfigError
@@ -108,6 +107,9 @@ def _platform(rules):
 def _run(
   q_BHTK, k_BGSK, v_BGSK, queries_BT=None, keys_BS=None, *, mask, softcap, interpret
 ):
+  # Pallas, that commands without this kernel need not wait for.
+  from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
+
   H, T = q_BHTK.shape[1:3]
   S = k_BGSK.shape[2]
   query_size, key_size = _block(T, BLOCK), _block(S, BLOCK)
@@ -143,6 +145,8 @@ def _block(length, largest):
 
 def _splash_mask(mask, T, S):
   """Returns the kernel's mask of those parts of `mask` that are known while tracing."""
+  from jax.experimental.pallas.ops.tpu import splash_attention as pallas_splash
+
   if mask.window is not None:
     past = mask.window - 1
     return pallas_splash.LocalMask((T, S), (past, 0 if mask.causal else past), 0)

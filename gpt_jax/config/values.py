@@ -18,7 +18,7 @@ from gpt_jax.config.schema import Config, DataConfig
 from gpt_jax.core.errors import Problem
 from gpt_jax.core.registry import nearest
 
-_ATOMS = (str, int, float, type(None))
+_ATOMS = frozenset((str, int, float, bool, type(None)))
 MAX_BUILT = 10_000  # sections that are kept
 MAX_TEXT = 4096  # the longest path of Linux
 NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
@@ -26,19 +26,21 @@ NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.set
 
 def plain(value, sequence: type = tuple) -> typing.Any:
   """Returns `value` of plain dicts, and of tuples or lists, all the way down."""
-  if isinstance(value, _ATOMS):
+  # Exact types first: a sweep makes this of a thousand configs.
+  kind = type(value)
+  if kind in _ATOMS:
     return value
   if isinstance(value, (dict, ConfigDict)):
-    return {
-      key: item if isinstance(item, _ATOMS) else plain(item, sequence)
-      for key, item in value.items()
-    }
-  if isinstance(value, (list, tuple)):
-    return sequence(plain(item, sequence) for item in value)
-  if dataclasses.is_dataclass(value) and not isinstance(value, type):
-    names = _field_names(type(value))
-    return plain({name: getattr(value, name) for name in names}, sequence)
-  return value
+    items = value.items()
+  elif isinstance(value, (list, tuple)):
+    return sequence([plain(item, sequence) for item in value])
+  elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+    items = [(name, getattr(value, name)) for name in _field_names(kind)]
+  else:
+    return value
+  return {
+    key: item if type(item) in _ATOMS else plain(item, sequence) for key, item in items
+  }
 
 
 @functools.cache

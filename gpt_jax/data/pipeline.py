@@ -6,8 +6,8 @@ of hosts, on microbatches or on interruptions, and n is all there is to save.
 
 import dataclasses
 import os
+from typing import Any
 
-import grain
 import numpy as np
 
 from gpt_jax import data as sources
@@ -25,7 +25,9 @@ ADDED_TO_FINGERPRINT = ('split_rule',)
 class Dataset:
   """Samples by number n; n // len is the epoch, and each has its own order."""
 
-  order: grain.MapDataset  # n -> number of the sample, counted through all packings
+  order: (
+    Any  # grain.MapDataset: n -> number of the sample, counted through all packings
+  )
   packings: tuple[packing.Packing, ...]
   num_samples: int  # of an epoch, which ends when the first of the mixed sources does
   num_tokens: int
@@ -166,6 +168,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave
     for name, (part, _) in parts.items()
   ]
   if for_eval:
+    import grain  # half a second with Orbax, which commands that read no data save
+
     numbers = grain.MapDataset.range(sum(map(len, packings)))
     if interleave and len(packings) > 1:
       numbers = numbers.map(_interleaved([len(each) for each in packings]).__getitem__)
@@ -191,6 +195,8 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave
 
 def _training_order(packings, weights, shuffled, seed):
   """Returns one epoch of sample numbers, mixed by weight, as a grain dataset."""
+  import grain
+
   # Numbers, not samples: grain's bookkeeping per element costs more than slicing a
   # sample out of a memory map.
   orders, first = [], 0

@@ -6,7 +6,6 @@ import shlex
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, UserError
 from gpt_jax.workdir.paths import Workdir
@@ -52,6 +51,8 @@ def load_references(program, tokenizer):
 
   Raises CheckpointError for one that another tokenizer has trained.
   """
+  from gpt_jax.checkpoints.reader import CheckpointReader  # Orbax, only where needed
+
   paths = program.objective.references
   if not paths:
     return None, {}

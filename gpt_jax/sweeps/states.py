@@ -12,7 +12,7 @@ from gpt_jax.config.diff import diff
 from gpt_jax.config.migrate import migrated
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import make_horizon
-from gpt_jax.train import resume
+from gpt_jax.train import changeable
 from gpt_jax.workdir import files, lock
 from gpt_jax.workdir.paths import Workdir
 
@@ -28,7 +28,7 @@ _OF_RESULTS = (
   'init_from', 'init',
 )  # fmt: skip
 FREE_FIELDS = tuple(
-  {*resume.CHANGEABLE_FIELDS, 'eval.batch_size'} - {*_OF_RESULTS, 'eval'}
+  {*changeable.CHANGEABLE_FIELDS, 'eval.batch_size'} - {*_OF_RESULTS, 'eval'}
 )
 """Fields (or sections) that change no result of a point, `_STATISTICS` aside."""
 _STATISTICS = 'logging.statistics', 'logging.statistics_every_steps'

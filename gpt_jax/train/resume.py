@@ -1,7 +1,7 @@
 """How a run comes back: the config it may have, and how far it is.
 
-A workdir belongs to one config. What may change between starts is listed here; any
-other difference is refused, field by field.
+A workdir belongs to one config. What may change between starts is listed in
+`changeable.py`; any other difference is refused, field by field.
 """
 
 import dataclasses
@@ -13,17 +13,9 @@ from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
 from gpt_jax.program import setup
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.train import changes, rate_jump, start
+from gpt_jax.train.changeable import CHANGEABLE_FIELDS
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
-
-CHANGEABLE_FIELDS = (
-  'attention.kernel', 'attention.options', 'checkpoint', 'data.cache_dir',
-  'data.data_dir', 'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
-  'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
-  'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
-  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from', 'init',
-)  # fmt: skip
-"""Fields (or sections) that change no number of the run, or only when it ends."""
 
 
 def same_run(saved, config, workdir, allow_changes=False):

@@ -23,4 +23,4 @@ def run(args, overrides):
   from gpt_jax.sweeps import points
 
   study = points.open_study(args.file, args.size, args.workdir)
-  overview.show(overview.look(study), args.json, args.all)
+  overview.show(overview.survey(study), args.json, args.all)

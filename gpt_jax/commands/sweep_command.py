@@ -111,7 +111,7 @@ def _sweep(args):
       from gpt_jax.execution import vectorized
 
       print(*vectorized.described_groups(study, chosen, args.vectorize), sep='\n')
-    return overview.show(overview.look(study, chosen), args.json, of_all=True)
+    return overview.show(overview.survey(study, chosen), args.json, of_all=True)
   for line in overview.described_duplicates(study):
     print(line)
   progress = runner.begin(chosen)
@@ -135,7 +135,7 @@ def _show_end(study, chosen, progress, as_json):
   print(f'{new} points have run here; {progress.num_done_before} were done before')
   for name, needed in progress.blocked().items():
     print(f'not run: {name}, which needs {needed}')
-  overview.show(overview.look(study, chosen), as_json)
+  overview.show(overview.survey(study, chosen), as_json)
 
 
 def _require_alone(args):

@@ -88,7 +88,7 @@ class Overview:
       yield f'  missing  {listed(missing, MAX_NAMES)}'
 
 
-def look(study, points=None):
+def survey(study, points=None):
   """Returns the Overview of `points`, by default all of the `study`."""
   found = {point: states.state_of(point) for point in points or study.points}
   done = [point for point, state in found.items() if state.kind == states.DONE]

@@ -8,7 +8,7 @@ import shlex
 
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import renamed
-from gpt_jax.sweeps import states
+from gpt_jax.sweeps import loading, states
 from gpt_jax.workdir import files, lock
 
 MAX_LISTED = 8
@@ -68,8 +68,12 @@ def _describe(study, points, changed, running):
     f'{study.path}: {len(changed)} of {len(points)} points of --size={study.size} have'
     f' run with another config than the file states now ({num_there} are there):'
   ]
+  source = loading.Source(study.path)
   for (field, saved, now), names in list(groups.items())[: 2 * MAX_LISTED]:
-    lines.append(f'  {field}: {saved} -> {now} ({_listed(names)})')
+    # What the file does not state is its base's, or follows from something it states.
+    line = source.line_of((field,)) or source.line_of(('base',))
+    place = f'{study.path}:{line}: ' if line else ''
+    lines.append(f'  {place}{field}: {saved} -> {now} ({_listed(names)})')
   if len(groups) > 2 * MAX_LISTED:
     lines.append(f'  and {len(groups) - 2 * MAX_LISTED} more differences')
   if running:

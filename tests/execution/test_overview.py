@@ -17,7 +17,7 @@ def test_what_is_done_failed_and_missing_is_told_with_reasons(tmp_path):
   finish(study.points[0].config, study.points[0].workdir)
   for point in study.points[1:4]:
     states.write_failure(point, 'loss is nan', 6)
-  found = overview.look(study)
+  found = overview.survey(study)
   assert found.counts() == {'done': 1, 'failed': 3, 'missing': 2}
   text = '\n'.join(found.lines())
   assert '6 points: 1 done, 3 failed, 2 missing' in text

@@ -38,6 +38,8 @@ def test_a_changed_file_is_told_by_field(study, old, new):
   text = str(caught.value)
   field = (old.split("'")[1] if old[0] == "'" else 'optimizer.learning_rate') + ': '
   assert f'{field}{old.split()[-1]} -> {new.split()[-1]} (a,seed=0, b,seed=0)' in text
+  line = next(i for i, one in enumerate(study.path.open(), 1) if field[:-2] in one)
+  assert f'study.py:{line}: {field}' in text
   assert '2 of 2 points' in text and '--rerun_changed' in text
   assert states.state_of(changed.points[0]).kind == states.CHANGED
   assert not states.is_done(changed.points[0])

@@ -183,8 +183,9 @@ def _checked(inputs, loss, at_least):
   if distinct < at_least:
     raise UserError(f'{distinct} different runs; a fit needs at least {at_least}.')
   for values in (*inputs, loss):
-    if not (np.isfinite(values).all() and (values > 0).all()):
-      raise UserError(f'expected positive numbers to fit, found {values.min()}.')
+    is_good = np.isfinite(values) & (values > 0)
+    if not is_good.all():
+      raise UserError(f'expected positive numbers to fit, found {values[~is_good][0]}.')
   return inputs, loss
 
 

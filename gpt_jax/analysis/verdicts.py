@@ -25,7 +25,7 @@ class Verdict:
   claim: Claim
   verdict: str  # one of the four above
   numbers: Mapping[str, Any]  # JSON values, in the order in which they are shown
-  note: str  # why there is not enough data; otherwise ''
+  note: str  # why there is not enough data, or which runs have diverged
   points: tuple[str, ...]  # names of those that the rule has read
   missing: tuple[str, ...]  # ... of those that it lacks
   rule: str  # its normalized text
@@ -47,7 +47,8 @@ def judge(study, results):
   """Returns a Verdict for each claim about the study's size, in the file's order.
 
   A rule that has looked at points which are not finished has not enough data, whatever
-  it returns. Raises ConfigError where a rule fails although all of them are there.
+  it returns; so has one that fails at points which have diverged, and a fit that cannot
+  be made. Raises ConfigError where a rule fails for another reason.
   """
   return tuple(
     _judge(claim, study, results.fresh()) for claim in study.experiment.claims
@@ -62,19 +63,21 @@ def _judge(claim, study, results):
       raise TypeError(f'expected an Outcome, found {outcome!r}')
     numbers = {str(name): _as_json(value) for name, value in outcome.numbers.items()}
     if missing := _in_order(study, results.evidence.missing):
-      note = _say_missing(missing) + f'; so far {"" if outcome.holds else "not "}so.'
+      note = (
+        _say(missing, 'not finished') + f'; so far {"" if outcome.holds else "not "}so.'
+      )
     elif claim.kind == 'report_only':
       verdict = REPORTED
     else:
       verdict = REPRODUCED if outcome.holds else NOT_REPRODUCED
+    if verdict != NOT_ENOUGH_DATA and (diverged := _diverged(study, results)):
+      note = f'{_say(diverged, "diverged")}.'
   except NotEnoughData as error:
     note = str(error)
   except Exception as error:
-    # The mean of nothing, the lowest of nothing: no mistake while points are missing.
-    missing = _in_order(study, results.evidence.missing)
-    if isinstance(error, ConfigError) or not missing:
+    note = _why_not(error, study, results)
+    if not note:
       raise _mistake(claim, study, error) from error
-    note = f'{_say_missing(missing)} ({type(error).__name__}: {error}).'
   return Verdict(
     claim=claim,
     verdict=verdict,
@@ -86,6 +89,19 @@ def _judge(claim, study, results):
   )
 
 
+def _why_not(error, study, results):
+  """Returns why a rule cannot judge these results; '' where the rule is mistaken."""
+  if isinstance(error, ConfigError):
+    return ''
+  # The mean of nothing, the lowest of nothing: no mistake while points are missing.
+  if missing := _in_order(study, results.evidence.missing):
+    return f'{_say(missing, "not finished")} ({type(error).__name__}: {error}).'
+  if diverged := _diverged(study, results):
+    return f'{_say(diverged, "diverged")} ({type(error).__name__}: {error}).'
+  # Of `fits`: too few runs, or too far apart. Others are about files.
+  return str(error) if type(error) is UserError else ''
+
+
 def _text(claim, experiment):
   text = rule_text.text_of(claim.rule)
   # What best_over, and a rule without `metric`, are about.
@@ -93,9 +109,14 @@ def _text(claim, experiment):
   return f'report_only\n{text}' if claim.kind == 'report_only' else text
 
 
-def _say_missing(names):
+def _diverged(study, results):
+  used = _in_order(study, results.evidence.used)
+  return [name for name in used if results.found[name].diverged]
+
+
+def _say(names, what):
   more = f' and {len(names) - 3} more' if len(names) > 3 else ''
-  return f'not finished: {", ".join(names[:3])}{more}'
+  return f'{what}: {", ".join(names[:3])}{more}'
 
 
 def _mistake(claim, study, error):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gpt_jax.analysis import verdicts
+from gpt_jax.analysis import fits, verdicts
 from gpt_jax.analysis.results import Results
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.sweeps import Claim, Outcome
@@ -88,6 +88,37 @@ def broken(results):
 def test_a_rule_that_fails_on_whole_results_is_a_mistake(tmp_path, rule, text):
   with pytest.raises(ConfigError, match=f"claim 'one': .*{text}"):
     judge(tmp_path, rule)
+
+
+def fitted(results):
+  losses = [result.value(LOSS) for result in results.where(row='ours')]
+  return Outcome(fits.fit_power_law([1, 2, 3], losses).alpha > 0, {})
+
+
+def test_a_fit_of_diverged_runs_is_not_enough_data(tmp_path):
+  claim = Claim('one', 'Text.', 'nowhere', 'ordering', 'C', 'mean', rule=fitted)
+  study = fake_study.make(tmp_path, lambda point: 1.0, claims=(claim,))
+  fake_study.diverge(study.points[-1])
+  (verdict,) = verdicts.judge(study, Results(study))
+  assert verdict.verdict == 'not enough data'
+  assert verdict.note == (
+    'diverged: ours,seed=2 (UserError: expected positive numbers to fit, found inf.).'
+  )
+
+
+def test_a_verdict_on_diverged_runs_names_them(tmp_path):
+  claim = Claim('one', 'Text.', 'nowhere', 'ordering', 'C', 'mean', rule=below(1.5))
+  study = fake_study.make(tmp_path, lambda point: 1.0, claims=(claim,))
+  fake_study.diverge(study.points[-1])
+  (verdict,) = verdicts.judge(study, Results(study))
+  assert verdict.verdict == 'not reproduced'
+  assert verdict.note == 'diverged: ours,seed=2.'
+
+
+def test_a_fit_that_cannot_be_made_is_not_enough_data(tmp_path):
+  (verdict,) = judge(tmp_path, fitted, lambda point: -1.0)
+  assert verdict.verdict == 'not enough data'
+  assert verdict.note == 'expected positive numbers to fit, found -1.0.'
 
 
 def test_claims_of_other_sizes_are_left_out(tmp_path):

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from gpt_jax.analysis import axis_values, fits
+from gpt_jax.analysis import axis_values, fits, parts
 from gpt_jax.analysis.results import NotEnoughData, best_of
 from gpt_jax.analysis.rules import Rule
 from gpt_jax.sweeps.experiment import Outcome
@@ -82,10 +82,10 @@ def less_sensitive(which, than, *, at_most):
   """Returns the Rule that one sensitivity is at most `at_most` times another."""
 
   def check(results):
-    parts = [_part(results, one) for one in (which, than)]
-    one, other = (sensitivity(part) for part in parts)
-    numbers = {f'sensitivity, {parts[0].describe()}': one}
-    numbers |= {f'sensitivity, {parts[1].describe()}': other, 'ratio': one / other}
+    both = [parts.of(results, part) for part in (which, than)]
+    one, other = (sensitivity(part) for part in both)
+    numbers = {f'sensitivity, {both[0].describe()}': one}
+    numbers |= {f'sensitivity, {both[1].describe()}': other, 'ratio': one / other}
     return Outcome(one <= at_most * other, numbers)
 
   words = f'sensitivity over the grid of rates, at most {at_most:g} times the other'
@@ -93,13 +93,9 @@ def less_sensitive(which, than, *, at_most):
   return Rule('less_sensitive', given, words, check)
 
 
-def _part(results, which):
-  return results.where(row=which) if isinstance(which, str) else which(results)
-
-
 def _optima(name, which, across, factor, words):
   def check(results):
-    part = _part(results, which)
+    part = parts.of(results, which)
     found, numbers = {'optima': [], 'best rates': []}, {}
     for value in part.axis(across):
       own = part.where(**{across: value})

@@ -1,8 +1,8 @@
 """Results of runs, and what they say about claims.
 
-`results.py` reads what the points of a study have written. `rules.py` has the usual pass
-rules of claims, `axis_values.py`, `learning_rates.py` and `isoflop.py` those of scaling;
-`checks.py` tries them before there is a run. `fits.py` has the usual fits,
+`results.py` reads what the points of a study have written. `rules.py` has the usual
+pass rules of claims, `axis_values.py`, `learning_rates.py` and `isoflop.py` those of
+scaling; `checks.py` tries them before there is a run. `fits.py` has the usual fits,
 `references.py` levels to draw beside results. `verdicts.py` judges the claims and
 `verdict_log.py` keeps every verdict.
 """

@@ -66,7 +66,8 @@ def _describe(study, points, changed, running):
   num_there = sum(states.state_of(point).kind != states.MISSING for point in points)
   lines = [
     f'{study.path}: {len(changed)} of {len(points)} points of --size={study.size} have'
-    f' run with another config than the file states now ({num_there} are there):'
+    f' run with another config than the file states now, or from a run that was made'
+    f' again since ({num_there} are there):'
   ]
   source = loading.Source(study.path)
   for (field, saved, now), names in list(groups.items())[: 2 * MAX_LISTED]:

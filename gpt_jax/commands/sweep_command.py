@@ -72,7 +72,7 @@ def add_study(parser):
 
 
 def _positive(text):
-  number = int(text)
+  number = int(text) if text.isdecimal() else 0
   if number < 1:
     raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text}')
   return number

@@ -42,8 +42,9 @@ def load_experiment(source):
       )
   except _Wrong as error:
     raise source.error([Mistake(str(error), (ENTRY,))]) from None
-  except Exception as error:  # whatever the file's own code raises is for its author
-    mistake = Mistake(_described(error), line=source.line_of_error(error))
+  except (Exception, SystemExit) as error:  # whatever its own code raises
+    line = source.line_of_error(error)
+    mistake = Mistake(_described(error), (ENTRY,), line)
     raise source.error([mistake]) from error
   return made
 

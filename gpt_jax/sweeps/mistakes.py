@@ -46,7 +46,8 @@ class PointMistakes:
       if own:
         self.add(name, line, row, max(own, key=len))
       else:
-        self.add(name, line, max(first or mentioned or [''], key=len))
+        field = max(first or mentioned or [''], key=len)
+        self.add(name, line, *(('seeds', 'seed') if field == 'seed' else (field,)))
 
   def listed(self):
     """Returns the Mistakes, at most MAX_LISTED of them and the number of the rest."""

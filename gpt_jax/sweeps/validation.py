@@ -44,6 +44,12 @@ def _rows_and_sizes(experiment):
     yield _mistake('rows: has none; leave them out for a single one', 'rows')
   for name, size in experiment.sizes.items():
     place = f'sizes[{name!r}]'
+    if not re.fullmatch(r'\w[\w.-]*', name):
+      text = 'expected letters, digits, _ - and .: it names a folder'
+      yield _mistake(f'{place}: {text}', name)
+    if len(set(size.seeds)) < len(size.seeds):
+      text = 'one of them stands there twice'
+      yield _mistake(f'{place}: seeds={tuple(size.seeds)}: {text}', name, 'seeds')
     for row in (*size.rows, *size.only_rows):
       yield from _row(experiment, row, f'{place}: ')
     if not 0 < size.minutes < math.inf:

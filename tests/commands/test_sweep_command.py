@@ -37,6 +37,12 @@ def test_a_failure_is_shown_and_decides_the_exit_code(sweep, capsys):
   assert sweep('--only=a') == 0
 
 
+@pytest.mark.parametrize('jobs', ['0', 'x', '1.5'])
+def test_jobs_are_a_whole_number(sweep, jobs, capsys):
+  assert sweep(f'--jobs={jobs}') == 2
+  assert f'expected a whole number above 0, got {jobs}' in capsys.readouterr().err
+
+
 def test_a_pattern_that_matches_nothing_is_bad_input(sweep, capsys):
   assert sweep('--only=d') == 2
   assert 'rows: a, b' in capsys.readouterr().err

@@ -23,6 +23,8 @@ HEAD = 'from gpt_jax.sweeps import *\ndef get_experiment():\n  '
     ('x = 1\n', None, 'defines no get_experiment'),
     (HEAD + 'return 3\n', 2, 'returned int'),
     (HEAD + 'return 1 / 0\n', 3, 'ZeroDivisionError'),
+    (HEAD + 'raise SystemExit(3)\n', 3, 'SystemExit: 3'),
+    ('def get_experiment(x):\n  pass\n', 1, 'missing 1 required positional'),
     (HEAD + 'return Experiment(base="tiny", size={})\n', 3, "did you mean 'sizes'"),
     (HEAD + 'Size("a laptop")\n', 3, 'Size needs minutes, such as Size'),
     (HEAD + 'x = 1\n  vary("a")\n', 4, 'no values'),

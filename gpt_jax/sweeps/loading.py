@@ -128,20 +128,46 @@ def _not_there(path):
 
 def _repeated_keys(tree):
   """Yields a Mistake for each key that a dict literal has twice: Python keeps one."""
+  constants = _constants(tree)
   for node in ast.walk(tree):
     if not isinstance(node, ast.Dict):
       continue
     seen = {}
     for key in node.keys:
-      if not isinstance(key, ast.Constant):
+      if isinstance(key, ast.Constant):
+        value = key.value
+      elif isinstance(key, ast.Name) and key.id in constants:
+        value = constants[key.id]
+      else:
         continue
-      if key.value in seen:
+      if value in seen:
         yield Mistake(
-          f'{key.value!r} stands twice in one dict, first on line {seen[key.value]};'
+          f'{value!r} stands twice in one dict, first on line {seen[value]};'
           ' Python keeps the last: rename one of them',
           line=key.lineno,
         )
-      seen.setdefault(key.value, key.lineno)
+      seen.setdefault(value, key.lineno)
+
+
+def _constants(tree):
+  """Returns {name: value} of the names that stand for one constant in all of a file."""
+  values, bound = {}, {}
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+      bound[node.id] = bound.get(node.id, 0) + 1
+    if isinstance(node, ast.arg):
+      bound[node.arg] = bound.get(node.arg, 0) + 1
+  for node in tree.body:
+    if not isinstance(node, ast.Assign):
+      continue
+    for target in node.targets:
+      pairs = [(target, node.value)]
+      if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        pairs = zip(target.elts, node.value.elts, strict=False)
+      for name, value in pairs:
+        if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
+          values[name.id] = value.value
+  return {name: value for name, value in values.items() if bound[name] == 1}
 
 
 _EXAMPLES = {'Size': "Size('two CPU cores', minutes=5)"}

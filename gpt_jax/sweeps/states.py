@@ -30,8 +30,9 @@ _OF_RESULTS = (
 FREE_FIELDS = tuple(
   {*changeable.CHANGEABLE_FIELDS, 'eval.batch_size'} - {*_OF_RESULTS, 'eval'}
 )
-"""Fields (or sections) that change no result of a point, `_STATISTICS` aside."""
+"""Fields (or sections) that change no result of a point, save as `_is_free` says."""
 _STATISTICS = 'logging.statistics', 'logging.statistics_every_steps'
+_LAYER_NORMS = 'logging.layer_norms_every_steps'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,17 +133,21 @@ def changed_fields(point, saved):
   saved, _ = migrated(saved)  # not a word for each of a thousand points
   options.fill_absent(saved, point.config)
   found = diff(saved, now)
-  is_measured = bool(now['logging']['statistics'])
   return [
     one
     for one in found
-    if not _is_free(is_measured, *one) and not _is_moved(point, *one)
+    if not _is_free(point.config, *one) and not _is_moved(point, *one)
   ]
 
 
-def _is_free(is_measured, field, saved, now):
+def _is_free(config, field, saved, now):
   if field in _STATISTICS:  # those of more than is asked for will do
+    is_measured = bool(config.logging.statistics)
     return not is_measured or (field == _STATISTICS[0] and set(now) <= set(saved))
+  if field == _LAYER_NORMS:
+    return not now
+  if field == 'eval.batch_size' and config.eval.max_batches:
+    return False  # as many batches of another size are another text
   return any(field == free or field.startswith(f'{free}.') for free in FREE_FIELDS)
 
 

@@ -29,6 +29,8 @@ HEAD = 'from gpt_jax.sweeps import *\ndef get_experiment():\n  '
     (HEAD + 'Size("a laptop")\n', 3, 'Size needs minutes, such as Size'),
     (HEAD + 'x = 1\n  vary("a")\n', 4, 'no values'),
     (HEAD + 'x = {"a": 1,\n  "b": 2,\n  "a": 3}\n', 5, 'twice in one dict'),
+    ('A, B = "a", "a"\n' + HEAD + 'x = {A: 1, B: 2}\n', 4, "'a' stands twice in"),
+    ('A = "a"\n' + HEAD + 'x = {"a": 1, A: 2}\n', 4, "'a' stands twice in"),
     ('import no_such_module\n', 1, 'no_such_module'),
   ],
 )
@@ -46,3 +48,9 @@ def test_a_misspelt_file_is_told_with_the_nearest_one(tmp_path):
       loading.load(tmp_path / name)
   with pytest.raises(ConfigError, match='a folder'):
     loading.load(tmp_path)
+
+
+def test_names_that_stand_for_several_values_are_different_keys(tmp_path):
+  text = 'A, B = "a", "b"\nfor C in "ab":\n  {A: 1, B: 2, C: 3}\nC = "a"\n'
+  with pytest.raises(ConfigError, match='defines no get_experiment'):
+    load(tmp_path, text)

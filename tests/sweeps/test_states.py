@@ -80,6 +80,9 @@ def test_a_run_that_a_hook_has_ended_is_done(point):
     ('logging.statistics', (), ('log_z',), True),
     ('logging.statistics', ('log_z', 'residual_rms'), ('log_z',), False),
     ('logging.statistics_every_steps', 1, 2, False),  # of nothing
+    ('logging.layer_norms_every_steps', 0, 2, True),
+    ('logging.layer_norms_every_steps', 2, 0, False),
+    ('eval.batch_size', 4, 8, True),  # of eval.max_batches: twice the text
   ],
 )
 def test_scores_at_other_steps_are_a_change(tmp_path, field, saved, now, is_changed):

@@ -1,8 +1,8 @@
 """Experiments: one file says the question, the sweep and the claims; commands run it.
 
 Read `experiment.py` first: what an experiment file may say. `algebra.py` makes sweeps,
-`points.py` the runs of one, `rules.py` the usual pass rules of claims, which read what
-`results.py` finds in the workdirs.
+`points.py` the runs of one. The usual pass rules of claims are in `analysis/rules.py`;
+they read what `analysis/results.py` finds in the workdirs.
 """
 
 from gpt_jax.sweeps.algebra import (

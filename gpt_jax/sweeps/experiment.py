@@ -56,7 +56,7 @@ class Claim:
   evidence: str  # one of EVIDENCE
   # Such as 'mean over 3 seeds, tolerance 0.02 nats'; '': what the rule says of itself.
   statistics: str = ''
-  rule: Any = None  # Callable[[results.Results], Outcome]; rules.py has the usual ones
+  rule: Any = None  # results.Results -> Outcome; analysis/rules.py has the usual ones
   version: int = 1  # to be raised with every change of the rule after a result
   sizes: tuple[str, ...] = ()  # those it is about; (): all
 

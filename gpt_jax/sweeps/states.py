@@ -20,7 +20,7 @@ DONE, RUNNING, FAILED, CHANGED = 'done', 'running', 'failed', 'changed'
 STARTED, MISSING = 'started', 'missing'
 KINDS = (DONE, RUNNING, FAILED, CHANGED, STARTED, MISSING)
 
-# A run that goes on may have other values there; results with other ones are not of
+# A run that continues may have other values there; results with other ones are not of
 # the same experiment: another length, other scores or scores at other steps, other
 # parameters to start from.
 _OF_RESULTS = (

@@ -85,7 +85,8 @@ def less_sensitive(which, than, *, at_most):
     both = [parts.of(results, part) for part in (which, than)]
     one, other = (sensitivity(part) for part in both)
     numbers = {f'sensitivity, {both[0].describe()}': one}
-    numbers |= {f'sensitivity, {both[1].describe()}': other, 'ratio': one / other}
+    ratio = one / other if other else math.nan  # 0: it learns at no rate
+    numbers |= {f'sensitivity, {both[1].describe()}': other, 'ratio': ratio}
     return Outcome(one <= at_most * other, numbers)
 
   words = f'sensitivity over the grid of rates, at most {at_most:g} times the other'

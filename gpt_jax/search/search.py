@@ -12,6 +12,7 @@ import pathlib
 import time
 from typing import Any
 
+from gpt_jax.analysis import metric_names
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import choose, nearest
 from gpt_jax.search import database, space, trial_queue, trial_run
@@ -153,7 +154,11 @@ def _check_metric(source, experiment, config):
   known, metric = [*config.eval.sets, 'train'], experiment.metric
   name, slash, score = metric.partition('/')
   if name in known and slash:
-    return
+    try:
+      return metric_names.require_known(metric, config)
+    except ConfigError as error:
+      text = f'metric: {str(error).rstrip(".")}'
+      raise source.error([Mistake(text, ('metric',))]) from None
   text = f'metric={metric!r}: no evaluation set {name!r}; '
   if not slash:
     text = f'metric={metric!r}: of which evaluation set? '

@@ -82,6 +82,16 @@ def test_a_sharper_optimum_is_more_sensitive(results, monkeypatch):
   assert not learning_rates.less_sensitive(sharp, flat, at_most=0.6)(results).holds
 
 
+def test_models_that_learn_at_no_rate_have_no_ratio(results, monkeypatch):
+  monkeypatch.setattr(learning_rates, 'loss_at_start', lambda results: 1.0)
+
+  def none(results):
+    return part(results, 'base', 8)
+
+  outcome = learning_rates.less_sensitive(none, none, at_most=0.6)(results)
+  assert math.isnan(outcome.numbers['ratio'])
+
+
 def test_the_loss_at_the_start_is_the_first_recorded(results):
   own = part(results, 'base', 8)
   first = [one.curve('validation/loss')[1][0] for one in own]

@@ -198,9 +198,10 @@ def test_trials_have_the_first_seed_wherever_seeds_stand(tmp_path, seeds, first)
   [
     ('loss', "of which evaluation set? did you mean 'validation/loss'?"),
     ('validaton/loss', "did you mean 'validation/loss'?"),
+    ('validation/los', "did you mean 'validation/loss'?"),
   ],
 )
-def test_a_metric_of_no_evaluation_set_is_told(tmp_path, metric, told):
+def test_a_metric_that_no_trial_has_is_told(tmp_path, metric, told):
   text = TEXT.replace("base='base',", f"base='base', metric={metric!r},")
   with pytest.raises(ConfigError, match=re.escape(told)):
     open_search(tmp_path, text=text)

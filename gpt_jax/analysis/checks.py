@@ -110,6 +110,9 @@ def _try(source, study, place, rule, anchor, returns=object):
       return _mistake(source, place, str(error), error, anchor)
     except (OSError, UserError):
       return None  # it reads what a run has written
+    except (NotImplementedError, RecursionError) as error:  # RuntimeErrors, too
+      text = f'raises {type(error).__name__}: {error}'
+      return _mistake(source, place, text, error, anchor)
     except NUMERICAL:
       raised[''] = None
     except ValueError as error:

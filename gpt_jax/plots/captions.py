@@ -40,7 +40,8 @@ def reference_levels(figure, results):
 def caption(figure, results):
   """Returns what lines, bands and references are, and what is missing."""
   known, unknown = reference_levels(figure, results)
-  parts = [_spread(figure, results)] if figure.draw is None else []
+  # A function that draws says by itself what its lines and colours are.
+  parts = [_spread(figure, results) if figure.draw is None else _said(figure.draw)]
   by_source = {}
   for line, level in known:
     named = f'{line.label}, {series.format_value(level)}'
@@ -111,6 +112,10 @@ def y_label(figure):
 
 def _level(line, results) -> Any:
   return line.value(results) if callable(line.value) else line.value
+
+
+def _said(draw):
+  return getattr(draw, 'caption', '')
 
 
 def _spread(figure, results):

@@ -46,6 +46,7 @@ def of_heads(statistic, *, low=None, high=None):
     draw(axes, values_LH, lines, heads, low=low, high=high)
     axes.set(xlabel='heads, ascending', ylabel='layer')
 
+  draw_heads.caption = 'Mean over seeds, heads of each in ascending order.'
   return draw_heads
 
 

@@ -21,3 +21,6 @@ def draw(axes, results):
       axes.plot(lowest, parabola.loss(lowest), '*', color=color, markersize=13)
   axes.set(xscale='log', xlabel='parameters', ylabel='validation loss, nats')
   axes.legend()
+
+
+draw.caption = 'A dot is a run; a star is the minimum of the parabola of a budget.'

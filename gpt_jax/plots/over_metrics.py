@@ -32,4 +32,7 @@ def of(metrics, *, x_label, y_label, log2=False, reference=None):
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.legend()
 
+  draw_over_metrics.caption = (
+    'Mean over seeds; bands reach from the lowest to the highest.'
+  )
   return draw_over_metrics

@@ -39,6 +39,8 @@ def check(folder, line, rule='rule', more=''):
     ('results.best()', 'AttributeError'),
     ('undefined_name', 'NameError'),
     ('[][0]', 'IndexError'),
+    ('raise NotImplementedError', 'NotImplementedError'),
+    ('rule(results)', 'RecursionError'),
     ("int('x')", 'raises ValueError: invalid literal.*, whatever the numbers'),
     ("results.where(row='a').mean('grad_norm')", "did you mean 'train/grad_norm'"),
   ],

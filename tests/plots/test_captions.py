@@ -4,7 +4,7 @@ import pytest
 
 from gpt_jax.analysis.results import NotEnoughData
 from gpt_jax.core.errors import ConfigError, DataError
-from gpt_jax.plots import captions
+from gpt_jax.plots import captions, over_metrics
 from gpt_jax.sweeps import Figure, Line
 from tests.plots.test_series import loss, results
 
@@ -24,6 +24,14 @@ def test_a_caption_states_statistics_and_references(tmp_path):
   assert 'Dotted: published, 1.25 (Table 2).' in text
   assert 'Dotted: computed, 6 (here).' in text
   assert 'No level yet for later (here).' in text
+
+
+def test_a_caption_has_what_a_drawing_function_says(tmp_path):
+  draw = over_metrics.of({1: 'validation/loss'}, x_label='x', y_label='y')
+  text = captions.caption(Figure('f', 'F', draw=draw), results(tmp_path))
+  assert text == 'Mean over seeds; bands reach from the lowest to the highest.'
+  plain = Figure('f', 'F', draw=lambda axes, results: None)
+  assert not captions.caption(plain, results(tmp_path))
 
 
 def no_text(results):

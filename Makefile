@@ -2,7 +2,7 @@
 # make test         the fast tests: five minutes on two cores
 # make test-all     the fast tests, then the slow ones
 # make faults       injects each fault many times and tabulates the outcomes (hours)
-# make studies      runs the studies of experiments/, writes docs/studies/ (two hours)
+# make studies      runs the studies of experiments/, writes docs/studies/ (an hour)
 # make lint         style, types
 # make wheel        builds dist/*.whl and *.tar.gz
 # make targets-gpu  performance targets of one GPU (without one: says so)

@@ -11,9 +11,10 @@ the held-out text (a leak in mask, packing or targets), or one that stays far ab
 The sampling error is that of the true probabilities over held-out documents: three of
 it are 0.005 nats for the chain at these sizes, and nothing for the other two. How near
 a model comes is no published number: 0.06 nats is a bound of ours after a run that
-ended at 0.047, and 0.02, at paper size, one that nothing has met yet.
+ended at 0.043, and 0.02, at paper size, one that nothing has met yet.
 
-At paper size models are larger and see 33 times as many tokens, none of them twice.
+At paper size models are larger and see 33 (chain) to 200 times as many tokens, none of
+them twice. Seeds 3 to 5 were not looked at before the rules were frozen.
 
   gpt-jax sweep experiments/entropy_floor.py
 """

@@ -1,15 +1,18 @@
 """The points of a study priced: shared programs, totals, points that cannot run."""
 
 import dataclasses
+import importlib.util
+import pathlib
 
 import jax
 import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.execution import pricing
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.planning import inputs, topologies
 from gpt_jax.planning import plan as plans
-from gpt_jax.planning import topologies
-from gpt_jax.sweeps import product, vary
+from gpt_jax.sweeps import points, product, vary
 from tests import tiny_runs
 from tests.sweeps import fake_study
 
@@ -168,3 +171,25 @@ def test_a_price_is_that_of_a_plan_of_its_own(tmp_path):
   assert alone.time.chip_hours_bound == pytest.approx(steps_hours)
   # On CPUs the peak is measured once a process: both have the same.
   assert last.chip_hours == pytest.approx(alone.time.chip_hours_bound)
+
+
+EXPERIMENTS = pathlib.Path(__file__).parents[2] / 'experiments'
+
+
+@pytest.mark.slow  # a minute together
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason="needs libtpu: pip install -e '.[plan]'",
+)
+@pytest.mark.parametrize('path', sorted(EXPERIMENTS.glob('*.py')), ids=lambda p: p.stem)
+def test_every_paper_size_can_be_built_on_its_machine(path, tmp_path):
+  study = points.open_study(path, 'paper', tmp_path)
+  machine = study.experiment.sizes['paper'].machine
+  topologies.set_environment(machine)
+  devices = topologies.parse(machine).devices
+  configs = {str(point.workdir): point.config for point in study.points}
+  first_of = {pricing.program_key(point.config): point for point in study.points}
+  for point in first_of.values():
+    mesh = make_mesh(point.config.parallel.mesh, devices)
+    program = inputs.make_program(point.config, mesh, configs)
+    assert inputs.abstract_batch(program)

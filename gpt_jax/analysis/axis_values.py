@@ -47,11 +47,16 @@ def smaller_at_each(which, than, field, metric, *, from_value=None):
   """
 
   def check(results):
-    one, other = (means(part(results), field, metric) for part in (which, than))
+    larger = than(results)
+    one, other = (means(part, field, metric) for part in (which(results), larger))
     values = [v for v in one if from_value is None or v >= from_value]
     numbers = {f'{v:g}': f'{one[v]:.4g} against {other[v]:.4g}' for v in values}
-    # The numbers of a diverged run are nan, which nothing is smaller than.
-    holds = [math.isfinite(one[v]) and not other[v] <= one[v] for v in values]
+    diverged = {
+      v for v in values if any(r.diverged for r in larger.where(**{field: v}))
+    }
+    holds = [
+      math.isfinite(one[v]) and (v in diverged or one[v] < other[v]) for v in values
+    ]
     return Outcome(bool(holds) and all(holds), numbers)
 
   given = dict(

@@ -43,7 +43,7 @@ def optimum(results, metric=None):
 def optima_stay(which, across, *, factor):
   """Returns the Rule that the optimal rate moves by at most `factor` across an axis.
 
-  The best rates of the grid have to as well.
+  The best rates of the grid have to as well, and be none of its ends.
   """
   words = f'optima, and best rates of the grid, at most a factor of {factor:g} apart'
   return _optima('optima_stay', which, across, factor, words)
@@ -94,6 +94,16 @@ def less_sensitive(which, than, *, at_most):
   return Rule('less_sensitive', given, words, check)
 
 
+def _require_inside(part, across, best):
+  """Raises NotEnoughData where a best rate is an end: how far it moved is not known."""
+  for value, rate in zip(part.axis(across), best, strict=True):
+    rates = part.where(**{across: value}).axis(RATE)
+    if rate in (min(rates), max(rates)):
+      raise NotEnoughData(
+        f'at {across}={value} the best rate, {rate:g}, is an end of the grid; widen it.'
+      )
+
+
 def _optima(name, which, across, factor, words):
   def check(results):
     part = parts.of(results, which)
@@ -107,6 +117,8 @@ def _optima(name, which, across, factor, words):
     numbers |= {f'{one}, largest over smallest': x for one, x in apart.items()}
     if name == 'optima_stay':
       holds = max(apart.values()) <= factor * (1 + ROUNDING)
+      if holds:
+        _require_inside(part, across, found['best rates'])
     else:
       holds = min(apart.values()) >= factor * (1 - ROUNDING)
     return Outcome(holds, numbers)

@@ -66,7 +66,7 @@ def test_one_row_is_smaller_at_each_value_or_not(results):
   assert list(late(results).numbers) == ['16', '32']
 
 
-def test_what_has_diverged_is_larger_than_any_number(results):
+def test_what_has_diverged_is_larger_than_any_number(tmp_path):
   def ours(results):
     return results.where(row='ours')
 
@@ -76,8 +76,14 @@ def test_what_has_diverged_is_larger_than_any_number(results):
   def lost(result):
     return math.nan if result.point.row == 'base' else 1.0
 
-  assert axis_values.smaller_at_each(ours, base, WIDTH, lost)(results).holds
-  assert not axis_values.smaller_at_each(base, ours, WIDTH, lost)(results).holds
+  study = fake_study.make(tmp_path, lambda point: 1.0, sweep=WIDTHS, seeds=(3,))
+  rule = axis_values.smaller_at_each(ours, base, WIDTH, lost)
+  assert not rule(Results(study)).holds  # nan, of runs that have not diverged
+  for point in study.points:
+    if point.row == 'base':
+      fake_study.diverge(point)
+  assert rule(Results(study)).holds
+  assert not axis_values.smaller_at_each(base, ours, WIDTH, lost)(Results(study)).holds
 
 
 def test_a_row_is_taken_at_either_end_of_an_axis(results):

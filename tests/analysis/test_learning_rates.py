@@ -58,6 +58,12 @@ def test_optima_stay_or_move_by_a_factor(results):
   # The best rates of the grid are a factor of two apart, which a rule may not allow.
   assert stay.numbers['best rates, largest over smallest'] == pytest.approx(2)
   assert not learning_rates.optima_stay('ours', WIDTH, factor=1.5)(results).holds
+
+
+def test_optima_at_an_end_of_the_grid_are_not_known_to_stay(results):
+  short = results.only(lambda point: point.axes[learning_rates.RATE] > 0.01)
+  with pytest.raises(NotEnoughData, match='0.016, is an end of the grid'):
+    learning_rates.optima_stay('ours', WIDTH, factor=2)(short)
   assert learning_rates.optima_move('base', WIDTH, factor=4)(results).holds
   assert not learning_rates.optima_move('ours', WIDTH, factor=4)(results).holds
 

@@ -1,0 +1,211 @@
+"""What `epath.Path('gs://...')` does, here and inside Orbax: patient, and never wrong.
+
+etils' own backend takes every failure of `exists` and `is_dir` for a no: a run whose
+network is down would begin again. Here a failure that does not pass is a StorageError.
+"""
+
+import io
+import os
+
+from etils.epath import backend, gpath, stat_utils
+
+from gpt_jax.storage.failures import patiently
+from gpt_jax.storage.systems import file_system
+from gpt_jax.storage.urls import scheme_of
+
+COMMIT = 'commit_success.txt'
+"""Orbax's last object of a step: while it is there, all others are."""
+READ_BYTES = 1 << 22  # asked for at once
+
+
+class Buckets(backend.Backend):
+  """The operations of `epath.Path` on fsspec's file systems of `urls.SCHEMES`."""
+
+  def open(self, path, mode):
+    if 'r' in mode:
+      return _reader(path, 'b' in mode)
+    if 'a' in mode:
+      raise io.UnsupportedOperation(f'{path}: nothing can be appended to an object')
+    content = _Upload(path)
+    return content if 'b' in mode else io.TextIOWrapper(content, encoding='utf-8')
+
+  def exists(self, path):
+    return _info(path) is not None
+
+  def isdir(self, path):
+    info = _info(path)
+    return info is not None and info['type'] == 'directory'
+
+  def listdir(self, path):
+    found = _call(path, lambda fs: fs.ls(path, detail=False))
+    own = os.fspath(path).partition('://')[2].rstrip('/')
+    names = (name.rstrip('/') for name in found)
+    return [name.rpartition('/')[2] for name in names if name != own]
+
+  def glob(self, path):
+    found = _call(path, lambda fs: fs.glob(path))
+    return [f'{scheme_of(path)}://{name}' for name in found]
+
+  def walk(self, top, *, top_down=True, on_error=None):
+    for root, folders, names in file_system(scheme_of(top)).walk(top):
+      yield f'{scheme_of(top)}://{root}', folders, names
+
+  def makedirs(self, path, *, exist_ok=False, mode=None):
+    """Does nothing: a folder is there as long as an object in it is."""
+
+  mkdir = makedirs
+
+  def rmtree(self, path):
+    names = [name for name, _ in files_below(path)]
+    if not names:
+      raise FileNotFoundError(path)
+    # What makes a step one goes first: a half-deleted step is no step.
+    for name in [name for name in names if name.endswith(f'/{COMMIT}')]:
+      self.remove(name)
+      names.remove(name)
+    remove_all(path, names)
+
+  def remove(self, path):
+    _call(path, lambda fs: fs.rm_file(path))
+
+  def rename(self, path, dst):
+    if self.exists(dst):
+      raise FileExistsError(f'{dst}: is already there')
+    copy_tree(path, dst)
+    self.rmtree(path)
+
+  def replace(self, path, dst):
+    copy_tree(path, dst)
+    self.rmtree(path)
+
+  def copy(self, path, dst, overwrite):
+    if not overwrite and self.exists(dst):
+      raise FileExistsError(f'{dst}: is already there')
+    _call(path, lambda fs: fs.cp_file(path, dst))
+
+  def stat(self, path):
+    info = _info(path)
+    if info is None:
+      raise FileNotFoundError(path)
+    changed = info.get('mtime') or info.get('LastModified')
+    return stat_utils.StatResult(
+      is_directory=info['type'] == 'directory',
+      length=info.get('size') or 0,
+      mtime=int(changed.timestamp()) if changed else 0,
+      owner=None,
+      group=None,
+      mode=None,
+    )
+
+
+def install():
+  """Makes every `epath.Path` of a bucket work so, those that Orbax makes too."""
+  buckets = Buckets()
+  for scheme in ('gs', 's3'):
+    gpath._PREFIX_TO_BACKEND[scheme] = buckets
+
+
+def read(path, start=None, stop=None):
+  """Returns the bytes of an object, or those from `start` to `stop`."""
+  return _call(path, lambda fs: fs.cat_file(path, start=start, end=stop))
+
+
+def write(path, content):
+  """Makes `content` the object at `path`, whole or not at all."""
+  _call(path, lambda fs: fs.pipe_file(path, bytes(content)))
+
+
+def files_below(path):
+  """Returns [(path of an object, its size)] of all below `path`, by name."""
+  found = _call(path, lambda fs: fs.find(path, detail=True))
+  scheme = scheme_of(path)
+  return [(f'{scheme}://{name}', info['size']) for name, info in sorted(found.items())]
+
+
+def copy_tree(path, target):
+  """Copies an object, or all below `path` in the order of names, inside the bucket."""
+  names = [name for name, _ in files_below(path)]
+  last = [name for name in names if name.endswith(f'/{COMMIT}')]
+  for name in [*(n for n in names if n not in last), *last]:
+    to = os.fspath(target) + name.removeprefix(os.fspath(path))
+    _call(name, lambda fs, name=name, to=to: fs.cp_file(name, to))
+
+
+def remove_all(path, names):
+  """Removes the objects `names`; those that are gone already are no error."""
+
+  def remove(fs):
+    try:
+      fs.rm(names)
+    except FileNotFoundError:
+      left = [name for name in names if _info(name) is not None]
+      if left:
+        fs.rm(left)
+
+  if names:
+    _call(path, remove)
+
+
+def _info(path):
+  """Returns what the store says of an object or folder, None where there is none."""
+  try:
+    return _call(path, lambda fs: fs.info(path))
+  except FileNotFoundError:
+    return None
+
+
+def _call(path, action):
+  system = file_system(scheme_of(path))
+  return patiently(lambda: action(system), path)
+
+
+def _reader(path, is_binary):
+  info = _info(path)
+  if info is None or info['type'] == 'directory':
+    raise FileNotFoundError(path)
+  ranges = io.BufferedReader(_Ranges(path, info['size']), READ_BYTES)
+  return ranges if is_binary else io.TextIOWrapper(ranges, encoding='utf-8')
+
+
+class _Ranges(io.RawIOBase):
+  """An object as a file: each read is a request for a range of it."""
+
+  def __init__(self, path, size):
+    self._path, self._size, self._at = path, size, 0
+
+  def readable(self):
+    return True
+
+  def seekable(self):
+    return True
+
+  def seek(self, offset, whence=0):
+    self._at = offset + (0, self._at, self._size)[whence]
+    return self._at
+
+  def tell(self):
+    return self._at
+
+  def readinto(self, buffer):
+    stop = min(self._at + len(buffer), self._size)
+    if stop <= self._at:
+      return 0
+    content = read(self._path, self._at, stop)
+    buffer[: len(content)] = content
+    self._at += len(content)
+    return len(content)
+
+
+class _Upload(io.BytesIO):
+  """A file that becomes an object when it is closed, whole or not at all."""
+
+  def __init__(self, path):
+    super().__init__()
+    self._path = path
+
+  def close(self):
+    if not self.closed:
+      try:
+        write(self._path, self.getvalue())
+      finally:
+        super().close()

@@ -1,0 +1,58 @@
+"""Small files and folders, in a local folder or a bucket, by the same calls.
+
+A path is that of `urls.place`. A failure is an OSError locally and a StorageError in a
+bucket; what is not there is FileNotFoundError in both.
+"""
+
+import os
+import pathlib
+import shutil
+
+from gpt_jax.storage import bucket_paths
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
+
+
+def files_below(folder):
+  """Returns [(path, size)] of all files below `folder`, by name."""
+  if not is_remote(folder):
+    paths = sorted(path for path in pathlib.Path(folder).rglob('*') if path.is_file())
+    return [(path, path.lstat().st_size) for path in paths]
+  return [(place(name), size) for name, size in bucket_paths.files_below(folder)]
+
+
+def names_in(folder):
+  """Returns the sorted names of what is in `folder`, [] where there is none."""
+  folder = place(folder)
+  if not is_remote(folder):
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+  try:
+    return sorted(path.name for path in folder.iterdir())
+  except FileNotFoundError:
+    return []
+
+
+def remove_tree(folder):
+  """Removes `folder` with all in it, if it is there."""
+  if not is_remote(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+  else:
+    place(folder).rmtree(missing_ok=True)
+
+
+def append_text(path, text):
+  """Adds `text` to the end of a small file that this process alone writes."""
+  if not is_remote(path):
+    with open(path, 'a', encoding='utf-8') as file:
+      file.write(text)
+    return
+  path = place(path)
+  before = path.read_text() if path.exists() else ''
+  path.write_text(before + text)
+
+
+def upload(folder, target):
+  """Copies all files below the local `folder` to the remote `target`."""
+  for path, _ in files_below(folder):
+    name = path.relative_to(folder).as_posix()
+    bucket_paths.write(place(target) / name, path.read_bytes())

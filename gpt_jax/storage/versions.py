@@ -1,0 +1,100 @@
+"""Writes that succeed only over the version that was read: the lock of a bucket.
+
+GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
+"""
+
+import dataclasses
+import datetime
+
+from gpt_jax.storage.failures import patiently
+from gpt_jax.storage.systems import file_system
+from gpt_jax.storage.urls import bucket_and_key, scheme_of
+
+ABSENT = ''
+"""The version of an object that is not there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+  """An object as it was: content, version, and time by the clock of the store."""
+
+  content: bytes
+  version: str
+  changed: datetime.datetime
+
+
+def read(path):
+  """Returns the Version of an object, None where there is none."""
+  system = file_system(scheme_of(path))
+
+  def once():
+    while True:
+      info = system.info(path)
+      content = system.cat_file(path)
+      if _version(info) == _version(system.info(path)):  # none was written between
+        return Version(content, _version(info), _changed(info))
+
+  try:
+    return patiently(once, path)
+  except FileNotFoundError:
+    return None
+
+
+def write_if(path, content, version):
+  """Returns whether `content` was written: only over `version`, or where it is ABSENT.
+
+  A request whose answer was lost is made again, and then finds its own version there:
+  `content` has to be unlike that of any other writer.
+  """
+  write = {'gs': _write_gs, 's3': _write_s3}[scheme_of(path)]
+  try:
+    patiently(lambda: write(path, content, version), path)
+  except FileExistsError:
+    found = read(path)
+    return found is not None and found.content == content
+  # Stores that ignore the condition exist: what is there now decides.
+  found = read(path)
+  return found is not None and found.content == content
+
+
+def remove(path):
+  """Removes an object; one that is gone is no error."""
+  try:
+    patiently(lambda: file_system(scheme_of(path)).rm_file(path), path)
+  except FileNotFoundError:
+    pass
+
+
+def _write_gs(path, content, version):
+  system = file_system('gs')
+  bucket, key = bucket_and_key(path)
+  system.call(
+    'POST',
+    f'{system._location}/upload/storage/v1/b/{bucket}/o',
+    uploadType='media',
+    name=key,
+    ifGenerationMatch=version or '0',
+    headers={'Content-Type': 'application/octet-stream'},
+    data=content,
+  )
+
+
+def _write_s3(path, content, version):
+  bucket, key = bucket_and_key(path)
+  condition = {'IfMatch': version} if version else {'IfNoneMatch': '*'}
+  try:
+    file_system('s3').call_s3(
+      'put_object', Bucket=bucket, Key=key, Body=content, **condition
+    )
+  except Exception as error:
+    if 'PreconditionFailed' in str(error) or 'At least one of the pre' in str(error):
+      raise FileExistsError(path) from error
+    raise
+
+
+def _version(info):
+  return str(info.get('generation') or info.get('ETag'))
+
+
+def _changed(info):
+  return info.get('mtime') or info['LastModified']

@@ -1,0 +1,136 @@
+"""A GCS bucket on this machine: an emulator, with what it lacks and faults on request.
+
+It adds to gcp_storage_emulator the precondition `ifGenerationMatch`, and refuses an
+upload that broke off. `python -m tests.storage.bucket_server --port=9023` runs it.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import http
+import json
+import os
+import time
+import urllib.parse
+
+BUCKET = 'test-bucket'
+
+
+@dataclasses.dataclass
+class Faults:
+  """What goes wrong; may be changed while the server runs."""
+
+  every: int = 0  # one request in so many fails in passing; 0: none
+  refused: str = ''  # 'all': no credentials count; 'writes': the bucket is read-only
+  requests: int = 0  # since the start
+  failed: int = 0  # of these
+
+
+def start(port=0, bucket=BUCKET):
+  """Returns (server, Faults) of a running server with an empty `bucket`."""
+  from gcp_storage_emulator import server
+  from gcp_storage_emulator.exceptions import NotFound
+
+  faults = Faults()
+
+  class Router(server.Router):
+    def handle(self, method):
+      faults.requests += 1
+      if status := _refusal(faults, method):
+        return self._answer(status, 'refused')
+      if faults.every and faults.requests % faults.every == 0:
+        kind = faults.failed % 4
+        faults.failed += 1
+        if kind == 3:  # after the work was done, every second time
+          if faults.failed % 8 == 0:
+            with contextlib.suppress(OSError):
+              self._request_handler.wfile = _Nowhere()
+              super().handle(method)
+          return self._request_handler.connection.close()
+        return self._answer((429, 500, 503)[kind], 'try again')
+      if not self._is_met(method):
+        return self._answer(412, 'precondition')
+      return super().handle(method)
+
+    def _is_met(self, method):
+      """Returns whether the request's precondition holds; the server has one thread."""
+      handler = self._request_handler
+      url = urllib.parse.urlparse(handler.path)
+      query = urllib.parse.parse_qs(url.query)
+      if method != 'POST' or 'ifGenerationMatch' not in query:
+        return True
+      if 'name' not in query:
+        return True  # of a form that names the object in its body
+      try:
+        found = handler.storage.get_file_obj(
+          url.path.split('/b/')[1].split('/')[0], query['name'][0]
+        )['generation']
+      except NotFound:
+        found = '0'
+      return found == query['ifGenerationMatch'][0]
+
+    def _answer(self, status, text):
+      with contextlib.suppress(OSError):
+        server._read_raw_data(self._request_handler)
+      response = server.Response(self._request_handler)
+      response.status = http.HTTPStatus(status)
+      response.json({'error': {'code': status, 'message': text}})
+      response.close()
+
+  read = server._read_raw_data
+
+  def read_whole(handler):
+    content = read(handler)
+    wanted = int(handler.headers.get('Content-Length') or 0)
+    if content is not None and len(content) < wanted:
+      raise ConnectionResetError('the upload broke off: nothing of it is kept')
+    return content
+
+  server.Router, server._read_raw_data = Router, read_whole
+  running = server.create_server(
+    '127.0.0.1', port, in_memory=True, default_bucket=bucket
+  )
+  running.start()
+  return running, faults
+
+
+def environment(port):
+  """Returns the variables by which processes find the server."""
+  url = f'http://127.0.0.1:{port}'
+  return {
+    'STORAGE_EMULATOR_HOST': url,
+    'TENSORSTORE_GCS_HTTP_URL': url,
+    'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',
+  }
+
+
+class _Nowhere:
+  """A connection that was cut: nothing of the answer arrives."""
+
+  def write(self, content):
+    return len(content)
+
+  def flush(self):
+    pass
+
+
+def _refusal(faults, method):
+  if faults.refused == 'all':
+    return 401
+  return 403 if faults.refused == 'writes' and method != 'GET' else 0
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--port', type=int, default=9023)
+  parser.add_argument('--every', type=int, default=0, help='one request in so many fails')
+  args = parser.parse_args()
+  _, faults = start(args.port)
+  faults.every = args.every
+  print(json.dumps(environment(args.port) | {'pid': os.getpid()}), flush=True)
+  while True:
+    time.sleep(3600)
+
+
+if __name__ == '__main__':
+  main()

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 LEVELS = {
   'core configs hlo': 1,
-  'config parallel optimizers': 2,
+  'config parallel optimizers storage': 2,
   'attention data workdir': 3,
   'model objectives checkpoints tracking evaluation launchers': 4,
   'tasks peft interop compress': 5,

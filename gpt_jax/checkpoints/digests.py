@@ -8,11 +8,13 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import pathlib
 import stat
 
 from gpt_jax.checkpoints import manifest, ocdbt
 from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.storage.objects import files_below, open_plain
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 PART = 'digests.process_{}.json'  # of the files that one process wrote of an item
@@ -49,7 +51,7 @@ def describe(damages):
 
 def write_part(item_folder, process):
   """Writes the digests of the files that `process` wrote of an item."""
-  item_folder = pathlib.Path(item_folder)
+  item_folder = place(item_folder)
   own = [
     path
     for path in _files(item_folder)
@@ -73,7 +75,7 @@ def require_parts(item_folder, processes):
 
 def write_manifest(step_folder):
   """Writes the manifest of a complete step; all of it is on the disk afterwards."""
-  step_folder = pathlib.Path(step_folder)
+  step_folder = place(step_folder)
   entries = {}
   for part in sorted(step_folder.glob(f'*/{PART.format("*")}')):
     for name, entry in files.read_json(part).items():
@@ -90,9 +92,9 @@ def write_manifest(step_folder):
 
 def _require_sizes(step_folder, entries):
   """Raises StorageError for a file that is not as long as when it was digested."""
+  sizes = {_name(path, step_folder): size for path, size in files_below(step_folder)}
   for name, entry in entries.items():
-    path = step_folder / name
-    size = path.stat().st_size if path.exists() else 'none'
+    size = sizes.get(name, 'none')
     if size != entry['bytes']:
       raise StorageError(f'{name}: {entry["bytes"]} bytes were written, found {size}')
 
@@ -101,14 +103,15 @@ def _digest(folder, paths):
   """Returns `{path in folder: {bytes, blocks: [digest]}}` after an fsync of each."""
 
   def digest(path):
-    with open(path, 'rb') as handle:
-      size = os.fstat(handle.fileno()).st_size
+    with path.open('rb') as handle:
+      size = handle.seek(0, os.SEEK_END)
       spans = manifest.block_ranges(size, manifest.BLOCK_BYTES)
       blocks = [_hash(handle, start, length) for start, length in spans]
-      os.fsync(handle.fileno())  # Orbax does not, for its JSON files
+      if not is_remote(path):
+        os.fsync(handle.fileno())  # Orbax does not, for its JSON files
     return _name(path, folder), dict(bytes=size, blocks=blocks)
 
-  return dict(_parallel(digest, sorted(paths)))
+  return dict(_parallel(digest, sorted(paths), is_remote(folder)))
 
 
 # Comparing
@@ -120,7 +123,7 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   Compares each n-th file from the i-th on for `share` (i, n), those of one `item`, only
   sizes if `quick`; names of all. Threads call `on_bytes(count)` as they go.
   """
-  step_folder = pathlib.Path(step_folder)
+  step_folder = place(step_folder)
   try:
     listed = manifest.read(step_folder)
   except CheckpointError as error:
@@ -136,7 +139,8 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   def compare(name):
     return _compare(step_folder / name, name, listed[name], quick, on_bytes)
 
-  found = [damage for each in _parallel(compare, names) for damage in each]
+  compared = _parallel(compare, names, is_remote(step_folder))
+  found = [damage for each in compared for damage in each]
   return _with_arrays(step_folder, found)
 
 
@@ -146,6 +150,8 @@ def links(step_folder):
     'a link or device; expected a plain file or folder. Do not use this checkpoint'
   )
   found = []
+  if is_remote(step_folder):
+    return found  # a bucket has none
   for path in (step_folder, *sorted(step_folder.rglob('*'))):
     with contextlib.suppress(FileNotFoundError):  # the run has pruned it meanwhile
       mode = path.lstat().st_mode
@@ -170,13 +176,13 @@ def _unlisted(step_folder, listed):
 
 def _compare(path, name, file, quick, on_bytes):
   try:
-    handle = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb')
+    handle = open_plain(path)
   except OSError as error:
     arrays = ', '.join(sorted({block.arrays for block in file.blocks} - {''}))
-    reason = f'expected {file.size} bytes, found no file ({error.strerror})'
+    reason = f'expected {file.size} bytes, found no file ({error.strerror or "absent"})'
     return [Damage(name, reason, arrays, (0, file.size))]
   with handle:
-    size = os.fstat(handle.fileno()).st_size
+    size = handle.seek(0, os.SEEK_END)
     other_size = f'expected {file.size} bytes, found {size}'
     damages = []
     for block in () if quick else file.blocks:
@@ -241,10 +247,12 @@ def _name(path, folder):
 
 
 def _files(folder):
-  return [path for path in folder.rglob('*') if path.is_file()]
+  return [path for path, _ in files_below(folder)]
 
 
-def _parallel(function, inputs):
+def _parallel(function, inputs, is_waiting=False):
   """Returns [function(i) ...] in order; hashing lets go of Python's lock."""
-  with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+  # A thread that waits for a bucket needs no core.
+  threads = 16 if is_waiting else min(8, os.cpu_count() or 1)
+  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     return list(pool.map(function, inputs))

@@ -12,6 +12,8 @@ from etils import epath
 
 from gpt_jax.checkpoints import digests, memory, ocdbt
 from gpt_jax.core import pytree
+from gpt_jax.storage import objects
+from gpt_jax.storage.urls import is_remote
 
 
 class DigestingHandler(ocp.StandardCheckpointHandler):
@@ -23,10 +25,10 @@ class DigestingHandler(ocp.StandardCheckpointHandler):
     return [_Digested(written or [], folder, kwargs['args'].on_thread)]
 
   def finalize(self, directory):
-    super().finalize(Literal(directory))
+    super().finalize(_literal(directory))
 
   def restore(self, directory, *args, **kwargs):
-    return super().restore(Literal(directory), *args, **kwargs)
+    return super().restore(_literal(directory), *args, **kwargs)
 
 
 class Literal(type(epath.Path())):
@@ -37,6 +39,10 @@ class Literal(type(epath.Path())):
   def glob(self, pattern):
     found = glob.glob(os.path.join(glob.escape(os.fspath(self)), pattern))
     return map(epath.Path, found)
+
+
+def _literal(path):
+  return epath.Path(path) if is_remote(path) else Literal(path)
 
 
 @ocp.args.register_with_handler(DigestingHandler, for_save=True)
@@ -75,7 +81,7 @@ def open_writer(directory, *, keep, pruned, write_manifest, barrier):
   `write_manifest()` is called before the rename that commits a step, `barrier` where
   processes wait for each other. Steps to be pruned go through the folder `pruned`.
   """
-  return _open(
+  manager = _open(
     directory,
     preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
     # Also where a save is waited for: a synchronous save has no callback between the
@@ -84,8 +90,31 @@ def open_writer(directory, *, keep, pruned, write_manifest, barrier):
     async_options=ocp.options.AsyncOptions(
       post_finalization_callback=write_manifest, barrier_sync_fn=barrier
     ),
-    todelete_subdir=pruned,
+    # A bucket renames nothing. There Orbax would ask Google for the kind of bucket.
+    todelete_subdir=None if is_remote(directory) else pruned,
   )
+  if is_remote(directory):
+    manager._checkpoint_deleter = BucketDeleter(directory)
+  return manager
+
+
+class BucketDeleter:
+  """Removes steps from a bucket for Orbax's manager: the object COMMIT first."""
+
+  def __init__(self, directory):
+    self._directory = directory
+
+  def delete(self, step):
+    """Removes a step; every process calls it, the first one does it."""
+    if jax.process_index() == 0:
+      objects.remove_tree(self._directory / str(step))
+
+  def delete_steps(self, steps):
+    for step in steps:
+      self.delete(step)
+
+  def close(self):
+    """Does nothing: nothing is under way."""
 
 
 def open_reader(directory):
@@ -101,6 +130,9 @@ def open_reader(directory):
 
 def _open(directory, **options):
   # Lightweight: opening reads no step, so a damaged old one keeps no run from resuming.
+  if is_remote(directory):
+    commit = ocp.options.AtomicityMode.COMMIT_FILE
+    options['atomicity_options'] = ocp.options.AtomicityOptions(mode=commit)
   settings = ocp.CheckpointManagerOptions(lightweight_initialize=True, **options)
   return ocp.CheckpointManager(directory, options=settings)
 
@@ -121,7 +153,7 @@ def read_tree(item_folder):
   whatever Orbax does.
   """
   ocdbt.require_safe_names(item_folder)
-  path = Literal(item_folder)
+  path = _literal(item_folder)
   found = ocp.StandardCheckpointHandler().metadata(path).tree
   memory.refuse_large_chunks(found, path)
   return found

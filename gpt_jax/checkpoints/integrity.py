@@ -1,12 +1,14 @@
 """Which steps of a folder are as they were saved, and where damaged ones go."""
 
-import pathlib
-
 import jax
 
 from gpt_jax.checkpoints import digests, handler, manifest, ocdbt
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel.sync import any_process
+from gpt_jax.storage.bucket_paths import COMMIT
+from gpt_jax.storage.objects import names_in
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 META = 'meta'  # the item that holds the JSON record of a step
@@ -17,7 +19,7 @@ class Integrity:
   """What is known of the steps in `directory`; all processes make the same calls."""
 
   def __init__(self, directory):
-    self._directory = pathlib.Path(directory)
+    self._directory = place(directory)
     self._valid = set()  # steps that are not read again
 
   def find_damage(self, step, on_bytes=None, item=None):
@@ -50,6 +52,8 @@ class Integrity:
     try:
       record = handler.read_record(folder / META)
       return 'meta' in record and 'digests' not in record
+    except StorageError:  # the bucket does not answer: that is no damage
+      raise
     except Exception:  # damaged, in any way
       return False
 
@@ -73,7 +77,7 @@ def _unreadable(folder):
   """Returns Damage for each item that was saved incomplete, digests and all."""
   # Up to commit 410d940 nothing read a save back before it was a step.
   damages = []
-  for tree in sorted(folder.glob(f'*/{ocdbt.TREE}')):
+  for tree in sorted(place(folder).glob(f'*/{ocdbt.TREE}')):
     try:
       ocdbt.require_complete(tree.parent)
     except StorageError as error:
@@ -82,7 +86,13 @@ def _unreadable(folder):
 
 
 def committed(directory):
-  """Returns the steps on the disk: a step's folder gets its plain name last."""
+  """Returns the steps that are whole: their folder gets its plain name last.
+
+  In a bucket, which renames nothing, an object COMMIT is written last and goes first.
+  """
+  if is_remote(directory):
+    steps = sorted(int(name) for name in names_in(directory) if name.isdecimal())
+    return [step for step in steps if (directory / str(step) / COMMIT).exists()]
   if not directory.is_dir():
     return []
   return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())
@@ -90,4 +100,4 @@ def committed(directory):
 
 def quarantined_steps(directory):
   """Returns the folders of damaged steps that were quarantined, sorted."""
-  return sorted(pathlib.Path(directory).glob(f'[0-9]*{DAMAGED}*'))
+  return sorted(place(directory).glob(f'[0-9]*{DAMAGED}*'))

@@ -18,6 +18,8 @@ from gpt_jax.checkpoints.orbax_logging import first_line
 from gpt_jax.checkpoints.reader import CheckpointReader, listed, print_warning
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
+from gpt_jax.storage import objects
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 PRUNED = 'pruned'  # steps that are deleted are moved here first: none is half there
@@ -40,11 +42,22 @@ class Checkpoints(CheckpointReader):
   Keeps the newest `keep_last` steps and the `keep_best` ones with the lowest
   `best_metric`; a step leaves only after a newer one is committed. With `asynchronous`
   a save returns once the arrays are copied (they may be donated at once) and writes in
-  the background.
+  the background. `require_mine()` raises StorageError once another process may write
+  here: it is called before a step is committed, on the first process.
   """
 
-  def __init__(self, directory, *, keep_last, keep_best, best_metric, asynchronous):
+  def __init__(
+    self,
+    directory,
+    *,
+    keep_last,
+    keep_best,
+    best_metric,
+    asynchronous,
+    require_mine=lambda: None,
+  ):
     self._asynchronous, self._keep_last = asynchronous, keep_last
+    self._require_mine = require_mine
     self._barrier = barrier.SaveBarrier()
     self._save: _UnderWay | None = None
     super().__init__(directory, best_metric, keep_best)
@@ -165,11 +178,15 @@ class Checkpoints(CheckpointReader):
 
   def _write_manifest(self):
     assert self._save
-    (folder,) = self.directory.glob(f'{self._save.step}.orbax-checkpoint-tmp*')
+    if is_remote(self.directory):
+      folder = self.directory / str(self._save.step)
+    else:
+      (folder,) = self.directory.glob(f'{self._save.step}.orbax-checkpoint-tmp*')
     for item in self._save.items:
       digests.require_parts(folder / item, jax.process_count())
       ocdbt.require_complete(folder / item)
     digests.write_manifest(folder)
+    self._require_mine()
 
   def _finish(self):
     self._manager.wait_until_finished()
@@ -201,6 +218,11 @@ class Checkpoints(CheckpointReader):
 
   def _sweep(self):
     """Removes pruned steps and what failed saves left. No save may be under way."""
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and is_remote(self.directory):
+      whole = committed(self.directory)
+      for name in objects.names_in(self.directory):
+        if name.isdecimal() and int(name) not in whole:
+          objects.remove_tree(self.directory / name)
+    elif jax.process_index() == 0:
       for scratch in (self.directory / PRUNED, *self.directory.glob(SCRATCH)):
         shutil.rmtree(scratch, ignore_errors=True)

@@ -7,9 +7,11 @@ commit 602ca07, has one of each shard of an array, with the name of that array.
 import dataclasses
 import hashlib
 import json
-import pathlib
 
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.storage.objects import file_size
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 
 FILE = 'digests.json'
 ALGORITHM = 'sha256'
@@ -50,9 +52,10 @@ def dumps(entries):
 
 def read(step_folder):
   """Returns `{path: File}`; CheckpointError when it is not what was written."""
-  path = pathlib.Path(step_folder) / FILE
+  path = place(step_folder) / FILE
   try:
-    if path.is_symlink() or path.stat().st_size > MAX_MANIFEST_BYTES:
+    is_link = not is_remote(path) and path.is_symlink()
+    if is_link or file_size(path) > MAX_MANIFEST_BYTES:
       raise ValueError('a link, or far too large')
     text = path.read_text(encoding='utf-8')
     content = json.loads(text)
@@ -61,6 +64,8 @@ def read(step_folder):
       raise ValueError('its own digest differs')
     parse = {1: _parse_version_1, 2: _parse_version_2}[content['version']]
     return parse(content)
+  except StorageError:  # the bucket does not answer: that is no damage
+    raise
   except (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
     RecursionError,

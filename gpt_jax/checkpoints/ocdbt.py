@@ -10,11 +10,13 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import pathlib
 
 import tensorstore as ts
 
 from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.storage import kvstore
+from gpt_jax.storage.objects import files_below
+from gpt_jax.storage.places import place
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
 TREE = '_METADATA'  # names the arrays of an item, beside its databases
@@ -32,11 +34,12 @@ class Chunk:
 
 def readable_chunks(item_folder):
   """Returns `{file below item_folder: [Chunk]}` of the databases that can be read."""
-  item_folder = pathlib.Path(item_folder)
+  item_folder = place(item_folder)
   found, paths = collections.defaultdict(list), {}
   with contextlib.suppress(Exception):  # damaged, in any way: then dotted names stay
     paths = names(item_folder)
-  for manifest in sorted(item_folder.rglob(MANIFEST)):
+  databases = [path for path, _ in files_below(item_folder) if path.name == MANIFEST]
+  for manifest in databases:
     database = manifest.parent.relative_to(item_folder)
     with contextlib.suppress(Exception):
       for file, inside in chunks(manifest.parent).items():
@@ -49,11 +52,11 @@ def readable_chunks(item_folder):
 
 def chunks(folder):
   """Returns `{file: [Chunk]}` of the database in `folder`, arrays by dotted path."""
-  folder = pathlib.Path(folder)
+  folder = place(folder)
   if not (folder / MANIFEST).exists():
     return {}
   found, seen = collections.defaultdict(list), set()
-  store = ts.KvStore.open({'driver': 'file', 'path': f'{folder}/'}).result()
+  store = ts.KvStore.open(kvstore.spec(folder)).result()
   newest = ts.ocdbt.dump(store).result()['versions'][-1:]
   pending = [(v['root']['location'], b'') for v in newest if 'location' in v['root']]
   while pending:
@@ -80,7 +83,7 @@ def chunks(folder):
 
 def names(item_folder):
   """Returns `{name that TensorStore knows: path with slashes}` of an item's leaves."""
-  path = pathlib.Path(item_folder) / TREE
+  path = place(item_folder) / TREE
   if not path.exists():
     return {}
   return {'.'.join(keys): '/'.join(keys) for keys, _ in _leaves(path)}
@@ -108,7 +111,7 @@ def require_complete(item_folder):
 
   Looks up each chunk and reads its last byte; digests answer for those before it.
   """
-  item_folder = pathlib.Path(item_folder)
+  item_folder = place(item_folder)
   if not (item_folder / MANIFEST).exists():
     raise StorageError(f'{item_folder.name}/{MANIFEST} was not written')
   try:
@@ -124,7 +127,7 @@ def require_complete(item_folder):
 
 def _missing_keys(item_folder):
   """Returns the keys that an item lacks, sorted; ValueError where one is unreadable."""
-  base = {'driver': 'file', 'path': f'{item_folder}/'}
+  base = kvstore.spec(item_folder)
   store = ts.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
   found = {key.decode() for key in store.list().result()}
   for tail in [store.read(key, byte_range=slice(-1, None)) for key in found]:

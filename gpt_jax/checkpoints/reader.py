@@ -1,7 +1,6 @@
 """The checkpoints of a run, to read: which steps there are, and what they hold."""
 
 import contextlib
-import pathlib
 import sys
 
 import jax
@@ -11,7 +10,8 @@ from gpt_jax.checkpoints import handler, memory, orbax_logging, tree_diff
 from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.retention import BestSteps
 from gpt_jax.core import pytree
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.storage.places import place
 from gpt_jax.workdir import files
 
 
@@ -20,7 +20,7 @@ class CheckpointReader:
 
   def __init__(self, directory, best_metric='', keep_best=0):
     orbax_logging.silence()
-    self.directory = pathlib.Path(directory).expanduser().absolute()
+    self.directory = place(directory)
     files.require_usable_name(self.directory)
     self.integrity = Integrity(self.directory)
     self._best = BestSteps(best_metric, keep_best)
@@ -183,7 +183,7 @@ class CheckpointReader:
     """Turns what damaged files raise into a CheckpointError that names other steps."""
     try:
       yield
-    except CheckpointError:
+    except (CheckpointError, StorageError):  # a bucket that does not answer, too
       raise
     except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
       raise CheckpointError(

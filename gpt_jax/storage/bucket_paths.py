@@ -9,7 +9,7 @@ import os
 
 from etils.epath import backend, gpath, stat_utils
 
-from gpt_jax.storage.failures import patiently
+from gpt_jax.storage.failures import explain, patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import scheme_of
 
@@ -112,7 +112,10 @@ def read(path, start=None, stop=None):
 
 def write(path, content):
   """Makes `content` the object at `path`, whole or not at all."""
-  _call(path, lambda fs: fs.pipe_file(path, bytes(content)))
+  try:
+    _call(path, lambda fs: fs.pipe_file(path, bytes(content)))
+  except FileNotFoundError as error:  # the bucket is what is not there
+    raise explain(error, path) from error
 
 
 def files_below(path):

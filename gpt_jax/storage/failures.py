@@ -15,6 +15,8 @@ from gpt_jax.storage.urls import bucket_and_key, scheme_of
 PASSING = {408, 429, 500, 502, 503, 504, '408', '429', '500', '502', '503', '504'}
 WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try, beyond those of the libraries."""
+PATIENCE_SECONDS = 45.0
+"""After which no further try begins; one of the libraries may take 30 s itself."""
 
 CREDENTIALS = {
   'gs': (
@@ -45,13 +47,15 @@ def patiently(action, path, sleep=time.sleep):
 
   It has to be the same if it is done twice. FileNotFoundError passes unchanged.
   """
+  began = time.monotonic()
   for wait in (*WAITS, None):
     try:
       return action()
     except Exception as error:
       if isinstance(error, FileNotFoundError | FileExistsError | StorageError):
         raise
-      if wait is None or not is_passing(error):
+      is_late = time.monotonic() - began > PATIENCE_SECONDS
+      if wait is None or is_late or not is_passing(error):
         raise explain(error, path) from error
     sleep(wait * (0.5 + random.random()))
 

@@ -21,6 +21,25 @@ def files_below(folder):
   return [(place(name), size) for name, size in bucket_paths.files_below(folder)]
 
 
+def file_size(path):
+  """Returns the bytes of a file; FileNotFoundError where there is none."""
+  status = place(path).stat()
+  return status.length if is_remote(path) else status.st_size
+
+
+def changed_at(path):
+  """Returns when a file was written, in seconds since 1970; of a folder in a bucket 0."""
+  status = place(path).stat()
+  return status.mtime if is_remote(path) else status.st_mtime
+
+
+def open_plain(path):
+  """Returns a file opened to read bytes; OSError for a link."""
+  if is_remote(path):
+    return place(path).open('rb')
+  return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb')
+
+
 def names_in(folder):
   """Returns the sorted names of what is in `folder`, [] where there is none."""
   folder = place(folder)

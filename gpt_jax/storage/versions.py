@@ -6,7 +6,7 @@ GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
 import dataclasses
 import datetime
 
-from gpt_jax.storage.failures import patiently
+from gpt_jax.storage.failures import explain, patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
 
@@ -41,7 +41,7 @@ def read(path):
 
 
 def write_if(path, content, version):
-  """Returns whether `content` was written: only over `version`, or where it is ABSENT.
+  """Returns the Version written over `version`, or where it is ABSENT; else None.
 
   A request whose answer was lost is made again, and then finds its own version there:
   `content` has to be unlike that of any other writer.
@@ -50,11 +50,12 @@ def write_if(path, content, version):
   try:
     patiently(lambda: write(path, content, version), path)
   except FileExistsError:
-    found = read(path)
-    return found is not None and found.content == content
+    pass  # another's version, or ours that was answered by a cut connection
+  except FileNotFoundError as error:  # the bucket is what is not there
+    raise explain(error, path) from error
   # Stores that ignore the condition exist: what is there now decides.
   found = read(path)
-  return found is not None and found.content == content
+  return found if found is not None and found.content == content else None
 
 
 def remove(path):

@@ -38,6 +38,9 @@ class Appender:
         _say(f'{self._path}: {error.strerror}; what follows waits in memory for space.')
       self._is_full = True
 
+  def flush(self):
+    """Does nothing: what is appended is on the disk, or waits for space there."""
+
   def close(self):
     try:
       with self._storage_errors():

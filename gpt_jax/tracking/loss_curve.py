@@ -1,9 +1,8 @@
 """The loss curve of a run as a PNG, drawn from its `metrics.jsonl`."""
 
-import pathlib
-
 import numpy as np
 
+from gpt_jax.storage.places import place
 from gpt_jax.tracking import labels, metrics_file
 
 TRAIN_LOSS = 'train/loss'
@@ -20,8 +19,10 @@ def save(metrics_path, out_path, *, reference_lines=(), title=''):
   file does not hold yet are left out.
   """
   figure = draw(metrics_file.read(metrics_path), reference_lines, title)
-  pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(out_path, dpi=150)
+  out_path = place(out_path)
+  out_path.parent.mkdir(parents=True, exist_ok=True)
+  with out_path.open('wb') as file:
+    figure.savefig(file, dpi=150, format='png')
   return out_path
 
 

@@ -5,12 +5,14 @@
 two lines, one of training and one of evaluation; `read` merges them.
 """
 
+import io
 import json
 import math
-import os
-import pathlib
 
 from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import growing, objects
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import append_file
 from gpt_jax.workdir import files
 
@@ -19,10 +21,10 @@ class MetricsFile:
   """Appends lines to `path`, after those of the steps up to `restored_step`."""
 
   def __init__(self, path, restored_step=0):
-    path = pathlib.Path(path)
+    path, kept = place(path), None
     # A run that resumes repeats the steps after its checkpoint: their old lines are
     # dropped, and so is a last line that a crash left unfinished.
-    if os.path.exists(path):
+    if path.exists():
       try:
         kept = [r for r in read_lines(path) if r['step'] <= restored_step]
       except OSError as error:
@@ -30,7 +32,14 @@ class MetricsFile:
           f'cannot read {path}: {error.strerror or error}; expected the file that an'
           ' earlier start of this run wrote, or none.'
         ) from error
-      files.write_text(path, ''.join(json.dumps(r) + '\n' for r in kept))
+    text = ''.join(json.dumps(r) + '\n' for r in kept or ())
+    if is_remote(path):
+      self._file = _open_parts(path, text)
+      return
+    if kept is not None:
+      if path.is_dir():  # of a run that was copied from a bucket
+        objects.remove_tree(path)
+      files.write_text(path, text)
     self._file = append_file.Appender(path)
 
   def write(self, step, values, *, tokens, time):
@@ -38,15 +47,28 @@ class MetricsFile:
     record |= {name: _number(value) for name, value in values.items()}
     self._file.append((json.dumps(record, allow_nan=False) + '\n').encode())
 
+  def flush(self):
+    """Returns once readers see all lines, or StorageError says why they do not."""
+    self._file.flush()
+
   def close(self):
     self._file.close()
 
 
+def _open_parts(path, text):
+  """Returns what appends in a bucket, after `text`, which is all that is kept."""
+  names = growing.next_names(path, '.jsonl')
+  file = growing.Growing(path, names, content=text.encode())
+  if text:
+    growing.keep_newest(path)
+  return file
+
+
 def read_lines(path):
-  """Returns the file's objects in order, without unfinished lines."""
+  """Returns the objects of a file, or of its parts, in order, and whole lines alone."""
   records = []
   # A power cut can leave bytes that are not UTF-8: their line is dropped as well.
-  with open(path, encoding='utf-8', errors='replace') as file:
+  with _opened(place(path)) as file:
     for line in file:
       try:
         record = json.loads(line)
@@ -55,6 +77,14 @@ def read_lines(path):
       if isinstance(record, dict) and isinstance(record.get('step'), int):
         records.append(record)
   return records
+
+
+def _opened(path):
+  if path.is_dir():
+    return io.StringIO(growing.read_parts(path).decode(errors='replace'))
+  if is_remote(path):  # a run that was copied from a disk
+    return io.StringIO(path.read_bytes().decode(errors='replace'))
+  return open(path, encoding='utf-8', errors='replace')
 
 
 def read(path):

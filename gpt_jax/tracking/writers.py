@@ -1,11 +1,11 @@
 """Where a run's metrics go: `metrics.jsonl`, TensorBoard, Weights & Biases.
 
-A writer has `write(step, values, tokens=, time=)` and `close()`. A new one is a class
-and a line in WRITERS; its `open` returns None when the config does not ask for it.
+A writer has `write(step, values, tokens=, time=)`, `flush()` and `close()`. A new one
+is a class and a line in WRITERS; its `open` returns None when the config does not ask
+for it.
 """
 
 import contextlib
-import pathlib
 import socket
 import struct
 import time
@@ -15,6 +15,9 @@ from typing import Any
 import jax
 
 from gpt_jax.core.errors import ConfigError, StorageError, require_extra
+from gpt_jax.storage import growing, scratch
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import append_file
 from gpt_jax.tracking.metrics_file import MetricsFile
 from gpt_jax.workdir.paths import Workdir
@@ -28,32 +31,41 @@ class TensorBoard:
   def __init__(self, folder, restored_step=0):
     # TensorBoard reads the files of a folder by name, so the name is the time.
     name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
-    self._file = append_file.Appender(pathlib.Path(folder) / name)
-    self._append(wall_time=time.time(), file_version='brain.Event:2')
+    version = _record(wall_time=time.time(), file_version='brain.Event:2')
+    if is_remote(folder):  # a file of events for each part
+      self._file = growing.Growing(folder, lambda n: f'{name}.{n:06d}', header=version)
+    else:
+      self._file = append_file.Appender(place(folder) / name)
+      self._file.append(version)
     # Hides what a run wrote beyond the checkpoint that it resumed from.
     start = dict(session_log=dict(status='START'))
-    self._append(wall_time=time.time(), step=restored_step + 1, **start)
+    self._file.append(_record(wall_time=time.time(), step=restored_step + 1, **start))
 
   def write(self, step, values, *, tokens, time):
     scalars = [
       dict(tag=name, simple_value=value)
       for name, value in (values | {'tokens': tokens}).items()
     ]
-    self._append(wall_time=time, step=step, summary=dict(value=scalars))
+    summary = dict(value=scalars)
+    self._file.append(_record(wall_time=time, step=step, summary=summary))
+
+  def flush(self):
+    self._file.flush()
 
   def close(self):
     self._file.close()
 
-  def _append(self, **event):
-    """Appends an event as a TFRecord: length, its checksum, content, its checksum."""
-    from tensorboardX.proto import event_pb2
-    from tensorboardX.record_writer import masked_crc32c
 
-    event_class: Any = vars(event_pb2)['Event']  # generated at import
-    content = event_class(**event).SerializeToString()
-    length = struct.pack('<Q', len(content))
-    crcs = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
-    self._file.append(length + crcs[0] + content + crcs[1])
+def _record(**event):
+  """Returns an event as a TFRecord: length, its checksum, content, its checksum."""
+  from tensorboardX.proto import event_pb2
+  from tensorboardX.record_writer import masked_crc32c
+
+  event_class: Any = vars(event_pb2)['Event']  # generated at import
+  content = event_class(**event).SerializeToString()
+  length = struct.pack('<Q', len(content))
+  crcs = [struct.pack('<I', masked_crc32c(part)) for part in (length, content)]
+  return length + crcs[0] + content + crcs[1]
 
 
 class WandB:
@@ -67,11 +79,12 @@ class WandB:
         f'logging.wandb_project={project!r} {require_extra("wandb", "wandb")},'
         " or set logging.wandb_project=''."
       ) from error
-    folder = pathlib.Path(folder)
+    folder = place(folder)
+    name = folder.name if is_remote(folder) else folder.resolve().name
     self._run = wandb.init(
       project=project,
-      dir=str(folder),
-      name=folder.resolve().name,
+      dir=str(scratch.folder('wandb') if is_remote(folder) else folder),
+      name=name,
       id=_persistent_id(folder / 'wandb' / 'run_id'),
       config=run_config,
       resume='allow',
@@ -81,6 +94,9 @@ class WandB:
     # Without step=: W&B drops steps below its own counter, and a resumed run repeats
     # the steps after its checkpoint. `step` is an axis like `tokens`.
     self._run.log(values | {'step': step, 'tokens': tokens})
+
+  def flush(self):
+    """Does nothing: W&B uploads by itself."""
 
   def close(self):
     self._run.finish()
@@ -123,6 +139,11 @@ class Tracker:
       numbers = {name: _number(value) for name, value in values.items()}
       for writer in self._writers:
         writer.write(int(step), numbers, tokens=int(tokens), time=now)
+
+  def flush(self):
+    """Makes readers see what was recorded; StorageError where that cannot be."""
+    for writer in self._writers:
+      writer.flush()
 
   def close(self):
     for writer in self._writers:

@@ -15,6 +15,8 @@ from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import multihost
 from gpt_jax.program.batches import evaluate_sets, put_batch
+from gpt_jax.storage import objects, scratch
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import loss_curve
 from gpt_jax.workdir import files
 
@@ -107,11 +109,9 @@ class Samples:
     if multihost.is_primary():
       parts = [f'```text\n{p}{t}\n```\n' for p, t in zip(prompts, texts, strict=True)]
       path = session.workdir.samples
-      with (
-        session.warn_if_unwritable(progress.step, path),
-        open(path, 'a', encoding='utf-8') as file,
-      ):
-        file.write(f'## Step {progress.step}\n\n' + '\n'.join(parts) + '\n')
+      with session.warn_if_unwritable(progress.step, path):
+        text = f'## Step {progress.step}\n\n' + '\n'.join(parts) + '\n'
+        objects.append_text(path, text)
 
 
 def draw_loss_curve(session, progress):
@@ -137,16 +137,20 @@ class Profile:
   """A context manager: a profiler trace, for TensorBoard or Perfetto, of some steps."""
 
   def __init__(self, folder, start, steps):
-    self._folder, self._start, self._stop = str(folder), start, start + steps
+    self._folder, self._start, self._stop = folder, start, start + steps
+    self._trace = str(scratch.folder('profile') if is_remote(folder) else folder)
     self._is_on = False
 
   def before(self, step):
     """Starts or ends the trace when `step` (the next one) says so."""
     is_inside = self._start <= step < self._stop
     if is_inside and not self._is_on:
-      jax.profiler.start_trace(self._folder)
+      jax.profiler.start_trace(self._trace)
     elif self._is_on and not is_inside:
       jax.profiler.stop_trace()
+      if is_remote(self._folder):
+        objects.upload(self._trace, self._folder)
+        objects.remove_tree(self._trace)
     self._is_on = is_inside
 
   def __enter__(self):

@@ -85,13 +85,14 @@ def run(
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
   with (
-    workdir.lock(),
+    workdir.lock() as require_mine,
     manager.Checkpoints(
       workdir.checkpoints,
       keep_last=settings.keep_last,
       keep_best=settings.keep_best,
       best_metric=settings.best_metric,
       asynchronous=settings.asynchronous,
+      require_mine=require_mine,
     ) as store,
   ):
     program, session_with, events, notes = _prepare(

@@ -105,6 +105,8 @@ def _start(session, progress):
   )
   # Metrics of an older state say nothing about how good this one is.
   scores = progress.scores if progress.scored_step == step else {}
+  # Where metrics reach readers in parts, a run that resumes here has all up to here.
+  session.tracker.flush()
   session.store.save(step, progress.state.as_items(), meta, metrics=scores)
 
 

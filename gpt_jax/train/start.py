@@ -1,7 +1,6 @@
 """The state that a start begins with: a checkpoint's, another run's, or a fresh one."""
 
 import dataclasses
-import os
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +75,7 @@ def describe_references(steps, starts):
 
 def _open_source(path):
   folder = Workdir(path).checkpoints
-  if not os.path.isdir(folder):
+  if not folder.is_dir():
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )

@@ -8,43 +8,31 @@ import errno
 import json
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 import uuid
 
-from gpt_jax.core.errors import ConfigError, StorageError
+from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import places
+from gpt_jax.storage.urls import is_remote
 
 BUCKETS = ('gs', 's3', 'az', 'hf')  # folders of the root that Orbax takes for them
 
 
 def as_folder(directory):
-  """Returns `directory` as an absolute path; ConfigError unless it names a folder."""
-  text = os.fspath(directory)
-  if not text.strip():
-    raise ConfigError(
-      f'{text!r} names no folder, and no run goes to the current one unasked; give one,'
-      ' such as runs/tiny, or . for the current one.'
-    )
-  if '\0' in text:
-    raise ConfigError(f'{text!r}: a name of a folder has no zero byte.')
-  if scheme := re.match(r'([A-Za-z][A-Za-z0-9+.-]+):/', text):
-    way_out = 'mount the bucket (gcsfuse, s3fs, ...) and give the folder it appears in'
-    if scheme[1] == 'file':
-      way_out = f'give the path alone, /{text[scheme.end() :].lstrip("/")}'
-    raise ConfigError(
-      f'{text}: a URL; expected a folder of a mounted file system: {way_out}.'
-    )
-  try:
-    return pathlib.Path(text).expanduser().absolute()
-  except RuntimeError as error:
-    raise ConfigError(f'{text}: {error}; give the whole path.') from error
+  """Returns the path of `directory`, absolute; ConfigError unless it names a folder."""
+  return places.place(directory)
 
 
 def check_writable(directory):
   """Returns `directory` as an absolute path, created; StorageError if not writable."""
   directory = as_folder(directory)
   require_usable_name(directory)
+  if is_remote(directory):
+    probe = directory / f'.{uuid.uuid4().hex}.tmp'
+    probe.write_bytes(b'x')
+    probe.unlink(missing_ok=True)
+    return directory
   try:
     directory.mkdir(parents=True, exist_ok=True)
     # A file without a name: a process that is killed meanwhile leaves none.
@@ -64,6 +52,9 @@ def check_writable_early(directory):
   """Raises StorageError where `check_writable` is sure to fail; writes nothing."""
   existing = as_folder(directory)
   require_usable_name(existing)
+  if is_remote(existing):
+    existing.exists()  # raises for a bucket that cannot be reached
+    return
   try:
     while not existing.exists():
       existing = existing.parent
@@ -82,6 +73,8 @@ def check_writable_early(directory):
 
 def require_usable_name(directory):
   """Raises StorageError for a folder that the checkpoint libraries take for another."""
+  if is_remote(directory):
+    return
   path = pathlib.Path(directory)
   bucket = next((name for name in BUCKETS if path.is_relative_to(f'/{name}')), None)
   if bucket:
@@ -100,7 +93,10 @@ def require_usable_name(directory):
 
 def write_text(path, text):
   """Replaces `path` by `text` atomically; it is on the disk when this returns."""
-  path = pathlib.Path(path)
+  path = places.place(path)
+  if is_remote(path):
+    path.write_text(text)
+    return
   scratch = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
   try:
     with open(scratch, 'w', encoding='utf-8') as handle:
@@ -126,7 +122,7 @@ def write_json(path, value):
 def read_json(path):
   """Returns the value in the JSON file `path`; StorageError when it cannot be read."""
   try:
-    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+    return json.loads(places.place(path).read_text(encoding='utf-8'))
   except OSError as error:
     raise StorageError(f'cannot read {path} ({error.strerror or error}).') from error
   except ValueError as error:
@@ -137,6 +133,8 @@ def read_json(path):
 
 def free_megabytes(directory):
   """Returns the free space for `directory`, as `123.4 MB`, or `unknown`."""
+  if is_remote(directory):
+    return 'unknown'
   try:
     return f'{shutil.disk_usage(directory).free / 1e6:.1f} MB'
   except OSError:
@@ -145,6 +143,8 @@ def free_megabytes(directory):
 
 def sync_folder(folder):
   """Makes a rename in `folder` survive a power cut, where the system supports it."""
+  if is_remote(folder):
+    return  # an object is there for good once it was acknowledged
   handle = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(handle)

@@ -2,43 +2,19 @@
 
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import json
 import os
 import pathlib
-import socket
 import sys
-import uuid
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.workdir import files
+from gpt_jax.storage.urls import is_remote
+from gpt_jax.workdir import files, lease, owners
+from gpt_jax.workdir.owners import this_process
 
-FILE = 'lock.json'
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-  """A process that writes in a workdir, as lock.json has it."""
-
-  host: str
-  boot: str  # id of the host's boot
-  space: str  # PID namespace: a container has process ids of its own
-  pid: int
-  born: str  # clock tick of its start: a later process may have the same id
-  since: str
-  token: str
-
-  def __str__(self):
-    return f'process {self.pid} on {self.host}, which started at {self.since}'
-
-  def has_ended(self, me):
-    """Returns whether process `me` can be sure that it has ended."""
-    if self.host != me.host:
-      return False
-    if self.boot != me.boot:
-      return True  # the host has rebooted since
-    return self.space == me.space and _start_tick(self.pid) != self.born
+FILE = owners.LOCK_FILE
+Owner = owners.Owner
 
 
 @contextlib.contextmanager
@@ -48,6 +24,10 @@ def held(workdir, report=None):
   `report(text)` is called when the lock of a dead process was taken over (default:
   standard error). Raises StorageError naming the process that writes there now.
   """
+  if is_remote(workdir):
+    with lease.held(workdir, report) as mine:
+      yield mine.me
+    return
   path = pathlib.Path(workdir) / FILE
   me = this_process()
   previous = _acquire(path, me)
@@ -65,6 +45,8 @@ def held(workdir, report=None):
 
 def owner(workdir):
   """Returns the Owner named in the lock of `workdir`, or None."""
+  if is_remote(workdir):
+    return lease.owner(workdir)
   return _read(pathlib.Path(workdir) / FILE)
 
 
@@ -75,6 +57,9 @@ def has_ended(other):
 
 def require_unlocked(workdir):
   """Raises StorageError naming the process that writes in `workdir`, if it may live."""
+  if is_remote(workdir):
+    lease.require_unlocked(workdir)
+    return
   path, me = pathlib.Path(workdir) / FILE, this_process()
   other = _read(path)
   if (other is None and path.exists()) or (other and not other.has_ended(me)):
@@ -141,57 +126,9 @@ def _flock(folder):
 
 def _read(path):
   try:
-    fields = json.loads(path.read_text(encoding='utf-8'))
-    return Owner(**fields)
-  except (OSError, ValueError, TypeError):
+    return owners.parse(path.read_bytes())
+  except OSError:
     return None
-
-
-def this_process():
-  """Returns the Owner that this process would be."""
-  pid = os.getpid()
-  since = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-  return Owner(
-    host=socket.gethostname(),
-    boot=_line('/proc/sys/kernel/random/boot_id'),
-    space=_pid_namespace(),
-    pid=pid,
-    born=_start_tick(pid),
-    since=since,
-    token=uuid.uuid4().hex,
-  )
-
-
-def _start_tick(pid):
-  """Returns the clock tick in which process `pid` began, '' when there is none."""
-  if not pathlib.Path('/proc/self/stat').exists():
-    return 'there' if _exists(pid) else ''  # no ticks, as on macOS
-  fields = _line(f'/proc/{pid}/stat').rpartition(')')[2].split()
-  return '' if not fields or fields[0] in 'ZX' else fields[19]  # zombie, dead
-
-
-def _pid_namespace():
-  try:
-    return os.readlink('/proc/self/ns/pid')
-  except OSError:
-    return ''
-
-
-def _line(path):
-  try:
-    return pathlib.Path(path).read_text(encoding='utf-8', errors='replace').strip()
-  except OSError:
-    return ''
-
-
-def _exists(pid):
-  try:
-    os.kill(pid, 0)
-  except ProcessLookupError:
-    return False
-  except PermissionError:
-    pass  # another user's process
-  return True
 
 
 def _print(text):

@@ -9,17 +9,20 @@ logs/          output of other processes  profile/      traces
 lock.json      who is training here now
 postmortem.json  how a run ended that diverged
 failure.json   why a point of a sweep failed
+
+In a bucket, cache/ is a folder of this machine and metrics.jsonl/ one of parts.
 """
 
 import contextlib
-import os
 
 import jax
 
 from gpt_jax.config import migrate
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
-from gpt_jax.workdir import files
+from gpt_jax.storage import objects, scratch
+from gpt_jax.storage.urls import is_remote
+from gpt_jax.workdir import files, lease
 from gpt_jax.workdir import lock as workdir_lock
 
 
@@ -37,11 +40,17 @@ class Workdir:
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'
     self.tokenizer = self.path / 'tokenizer'
-    self.cache = self.path / 'cache'
+    # Tokens are mapped into memory, which an object cannot be.
+    is_local = not is_remote(self.path)
+    self.cache = self.path / 'cache' if is_local else scratch.folder('tokens')
     self.tensorboard = self.path / 'tensorboard'
     self.figures = self.path / 'figures'
     self.logs = self.path / 'logs'
     self.profile = self.path / 'profile'
+
+  @property
+  def is_remote(self):
+    return is_remote(self.path)
 
   def __fspath__(self):
     return str(self.path)
@@ -62,7 +71,7 @@ class Workdir:
     mine = {path.name for path in vars(self).values() if path != self.path}
     mine |= {workdir_lock.FILE, 'wandb', 'lost+found'}
     try:
-      names = sorted(entry.name for entry in os.scandir(self.path))
+      names = objects.names_in(self.path)
     except OSError:  # `check_writable` says why
       return
     others = [
@@ -79,12 +88,17 @@ class Workdir:
 
   @contextlib.contextmanager
   def lock(self):
-    """Keeps other runs from writing here; StorageError, on all processes, names one."""
-    is_first = jax.process_index() == 0
-    lock = workdir_lock.held(self.path) if is_first else contextlib.nullcontext()
+    """Keeps other runs from writing here; StorageError, on all processes, names one.
+
+    Gives a function to be called before what must not be written twice: it raises
+    StorageError once the lock is lost, as one in a bucket may be.
+    """
+    lock = contextlib.nullcontext()
+    if jax.process_index() == 0:
+      lock = (lease if self.is_remote else workdir_lock).held(self.path)
     with contextlib.ExitStack() as stack:
-      sync.raise_on_all(lambda: stack.enter_context(lock))
-      yield
+      held = sync.raise_on_all(lambda: stack.enter_context(lock))
+      yield getattr(held, 'require', lambda: None)
 
   def write_config(self, config):
     """Replaces config.json by `config`, nested dicts of JSON values."""

@@ -71,7 +71,7 @@ def test_a_cache_that_jax_already_has_is_kept(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
   'command', ['train', 'eval', 'generate', 'replay --step=1', 'checkpoint ls', 'doctor']
 )
-@pytest.mark.parametrize('name', ['', 'gs://bucket/run'])
+@pytest.mark.parametrize('name', ['', 'hdfs://bucket/run'])
 def test_every_command_refuses_a_workdir_that_is_none(
   command, name, capsys, monkeypatch, tmp_path
 ):

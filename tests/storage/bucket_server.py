@@ -123,7 +123,9 @@ def _refusal(faults, method):
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--port', type=int, default=9023)
-  parser.add_argument('--every', type=int, default=0, help='one request in so many fails')
+  parser.add_argument(
+    '--every', type=int, default=0, help='one request in so many fails'
+  )
   args = parser.parse_args()
   _, faults = start(args.port)
   faults.every = args.every

@@ -36,9 +36,7 @@ def test_a_folder_that_cannot_be_created_is_named_with_a_remedy(tmp_path):
   [
     ('', 'such as runs/tiny'),
     (' ', 'such as runs/tiny'),
-    ('gs://bucket/run', 'mount'),
-    ('s3://bucket/run', 'mount'),
-    ('gs:/bucket/run', 'mount'),  # pathlib's spelling of it
+    ('gs:/bucket/run', 'gs://bucket/run'),  # pathlib's spelling of it
     ('hdfs://host:9000/run', 'mount'),
     ('http://host/run', 'mount'),
     ('file:///data/run', 'the path alone, /data/run'),

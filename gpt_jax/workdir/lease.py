@@ -1,0 +1,169 @@
+"""One writer in a workdir in a bucket: a lock that its owner renews, or else loses.
+
+The lock is an object written only over the version that was read, so of two starts one
+wins. A dead owner cannot remove it and other machines cannot tell that it died: they
+take it over once it was not renewed for LEASE_SECONDS, by the clock of the store.
+"""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import threading
+import time
+import uuid
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import versions
+from gpt_jax.storage.places import place
+from gpt_jax.workdir import owners
+
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = 15.0
+POLL_SECONDS = 1.0
+
+
+class LostLease(StorageError):
+  """Another process may write here now: this one has to stop."""
+
+
+class Lease:
+  """A lock that is held: renewed in the background until it is released."""
+
+  def __init__(self, path, me, version):
+    self._path, self.me, self._version = path, me, version
+    self._renewed = time.monotonic()
+    self._problem, self._renewals = '', 0
+    self._end = threading.Event()
+    self._thread = threading.Thread(target=self._renew, daemon=True)
+    self._thread.start()
+
+  def require(self):
+    """Raises LostLease unless this process is sure to be the only writer."""
+    problem = self._problem
+    if not problem and time.monotonic() - self._renewed > LEASE_SECONDS:
+      problem = f'it could not be renewed for {LEASE_SECONDS:.0f} s'
+    if problem:
+      raise LostLease(
+        f'{self._path}: the lock of this run is lost: {problem}. It stops here, so that'
+        ' no two processes write; start it again, and it resumes from the last save.'
+      )
+
+  def release(self):
+    self._end.set()
+    self._thread.join()
+    found = None if self._problem else versions.read(self._path)
+    if found is not None and found.version == self._version:
+      versions.remove(self._path)
+
+  def _renew(self):
+    while not self._end.wait(RENEW_SECONDS):
+      began = time.monotonic()
+      self._renewals += 1
+      try:
+        content = _content(self.me, self._renewals)
+        written = versions.write_if(self._path, content, self._version)
+        if written is None:
+          now = owner(self._path.parent)
+          self._problem = f'{now or "somebody"} has taken it, or it was removed'
+          return
+        self._version, self._renewed = written.version, began
+      except Exception:  # the network, perhaps: `require` says when it was too long
+        continue
+
+
+@contextlib.contextmanager
+def held(workdir, report=None):
+  """Holds the lock of the remote `workdir` while the block runs; gives its Lease.
+
+  `report(text)` says what was waited for and taken over (default: standard error).
+  Raises StorageError naming the process that writes there now.
+  """
+  path = place(workdir) / owners.LOCK_FILE
+  me = owners.this_process()
+  lease = Lease(path, me, _acquire(path, me, report or _print))
+  try:
+    yield lease
+  finally:
+    with contextlib.suppress(StorageError):  # what ended the block is raised
+      lease.release()
+
+
+def owner(workdir):
+  """Returns the Owner named in the lock of `workdir`, or None."""
+  found = versions.read(place(workdir) / owners.LOCK_FILE)
+  return None if found is None else owners.parse(found.content)
+
+
+def require_unlocked(workdir):
+  """Raises StorageError naming the process that writes in `workdir`, if it may live."""
+  path = place(workdir) / owners.LOCK_FILE
+  found = versions.read(path)
+  if found is None or _why_over(found, owners.this_process(), _clock(path)):
+    return
+  raise _refusal(path, owners.parse(found.content), 'is at work there')
+
+
+def _acquire(path, me, report):
+  """Returns the version of the lock that is ours now; raises StorageError."""
+  seen, now = None, None
+  while True:
+    found = versions.read(path)
+    if found is None:
+      if written := versions.write_if(path, _content(me, 0), versions.ABSENT):
+        return written.version
+      continue
+    other, now = owners.parse(found.content), now or _clock(path)
+    if why := _why_over(found, me, now):
+      if written := versions.write_if(path, _content(me, 0), found.version):
+        report(f'{path}: took over the lock of {other or "nobody"}; {why}.')
+        return written.version
+      seen = None
+      continue
+    if other and (other.host, other.boot, other.space) == (me.host, me.boot, me.space):
+      raise _refusal(path, other, 'is at work there')
+    if seen is not None and seen.version != found.version:
+      raise _refusal(path, other, 'is at work there: it has just renewed its lock')
+    if seen is None:
+      report(
+        f'{path}: held by {other or "nobody known"}; waiting at most'
+        f' {LEASE_SECONDS:.0f} s for it to renew the lock or to lose it.'
+      )
+    seen = found
+    time.sleep(POLL_SECONDS)
+
+
+def _why_over(found, me, now):
+  """Returns why the lock `found` no longer counts, '' where it does."""
+  other = owners.parse(found.content)
+  if other and other.has_ended(me):
+    return 'that process has ended'
+  age = now() - found.changed.timestamp()
+  return f'it was last renewed {age:.0f} s ago' if age > LEASE_SECONDS else ''
+
+
+def _clock(path):
+  """Returns a function that gives the time by the clock of the store, in seconds."""
+  # Clocks of two machines differ; that of the store is one.
+  probe = path.with_name(f'.clock.{uuid.uuid4().hex}.tmp')
+  written = versions.write_if(probe, probe.name.encode(), versions.ABSENT)
+  versions.remove(probe)
+  offset = written.changed.timestamp() - time.monotonic() if written else 0.0
+  return lambda: time.monotonic() + offset
+
+
+def _refusal(path, other, what):
+  return StorageError(
+    f'{path.parent}: {other or "a process that its lock does not name"} {what}. Use'
+    f' another --workdir, or wait for it to end or stop it; {LEASE_SECONDS:.0f} s after'
+    ' its last renewal the lock of a killed process is taken over.'
+  )
+
+
+def _content(me, renewals):
+  fields = dataclasses.asdict(me) | dict(renewals=renewals)
+  return (json.dumps(fields, indent=2) + '\n').encode()
+
+
+def _print(text):
+  print(text, file=sys.stderr)

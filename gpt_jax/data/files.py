@@ -1,5 +1,6 @@
 """Files of a corpus: finding them, their bytes, and a fingerprint of their content."""
 
+import fnmatch
 import functools
 import glob
 import gzip
@@ -11,6 +12,8 @@ import zlib
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import encodings
+from gpt_jax.storage import bucket_paths, mirror, urls
+from gpt_jax.storage.places import place
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64
@@ -28,6 +31,8 @@ def find(data, suffixes):
     raise DataError(
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
+  if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
+    return _find_remote(data, suffixes)
   roots = _roots(data)
   for root in roots:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
@@ -40,6 +45,43 @@ def find(data, suffixes):
     f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
     f' files in {searched}. Give an absolute path, or set data.data_dir.'
   )
+
+
+def _find_remote(data, suffixes):
+  """Returns local copies of the files that `data.path` names in a bucket."""
+  path = data.path
+  if not urls.is_url(path):
+    path = f'{data.data_dir.rstrip("/")}/{path}'
+  fixed, pattern = urls.split_pattern(path)
+  folder = place(fixed)
+  below = [place(name) for name, size in bucket_paths.files_below(folder) if size]
+  if folder in below:  # a file
+    return [mirror.kept(folder)]
+  found = [p for p in below if _is_wanted(p.relative_to(folder), pattern, suffixes)]
+  if not found:
+    raise DataError(
+      f'data.path={data.path!r}: no such file, glob or folder with'
+      f' {"/".join(suffixes)} files that are not empty in {folder}.'
+    )
+  return sorted(mirror.kept(path) for path in found)
+
+
+def _is_wanted(name, pattern, suffixes):
+  """Returns whether a file below the folder is meant: by a glob, or by its ending."""
+  if not pattern:
+    endings = tuple(suffixes) + tuple(f'{suffix}.gz' for suffix in suffixes)
+    return name.name.endswith(endings) and not _is_hidden(name)
+  return _matches(name.parts, pattern.split('/'))
+
+
+def _matches(parts, wanted):
+  """Returns whether the parts of a name match those of a pattern, ** any number."""
+  if not wanted:
+    return not parts
+  if wanted[0] == '**':
+    return any(_matches(parts[n:], wanted[1:]) for n in range(len(parts) + 1))
+  is_match = bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0])
+  return is_match and _matches(parts[1:], wanted[1:])
 
 
 def _roots(data):

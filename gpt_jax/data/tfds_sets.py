@@ -16,6 +16,9 @@ from gpt_jax.data import records
 from gpt_jax.data.corpus import READ_ERRORS, Corpus, first_line, skip_damaged
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.text_source import TextSource
+from gpt_jax.storage import mirror
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 
 
 class _Examples(Corpus):
@@ -124,6 +127,8 @@ def _prepared_builder(data):
 
   folder = data.data_dir or os.environ.get('TFDS_DATA_DIR', '')
   logging.getLogger('absl').setLevel(logging.ERROR)  # it warns of sets it does not find
+  if is_remote(folder):  # ArrayRecord reads a disk alone
+    folder = str(mirror.kept_folder(place(folder) / _set_name(data.name)).parent)
   try:
     builder = tfds.builder(data.name, data_dir=folder or None)
     if not builder.is_prepared():
@@ -138,6 +143,11 @@ def _prepared_builder(data):
       " only TensorFlow reads; prepare it again with file_format='array_record'."
     )
   return builder
+
+
+def _set_name(name):
+  """Returns the folder of a set in `data_dir`: NAME of NAME/CONFIG:VERSION."""
+  return name.partition(':')[0].partition('/')[0]
 
 
 def _how_to_prepare(name, folder):

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 import uuid
 
 import numpy as np
@@ -18,6 +19,9 @@ from gpt_jax.core.errors import ConfigError, DataError, StorageError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import bpe, bpe_training, encodings, sentencepieces
 from gpt_jax.data.tokenizer import DEFINITION, END, Tokenizer, known_size
+from gpt_jax.storage import mirror, objects
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 
 
 class ByteTokenizer(Tokenizer):
@@ -110,7 +114,8 @@ def _of_path(load, needed):
       raise ConfigError(
         f'tokenizer.path is empty: tokenizer.name={cfg.name!r} needs {needed}.'
       )
-    return load(cfg.path)
+    with mirror.copied(cfg.path) as path:
+      return load(path)
 
   return make
 
@@ -154,7 +159,7 @@ def build(cfg, texts, workdir=None, inherited=None, shared=None):
         ' class from gpt_jax.data.tokenizer.Tokenizer.'
       )
     return made
-  folder = pathlib.Path(workdir) / 'tokenizer'
+  folder = place(workdir) / 'tokenizer'
   request = {'name': cfg.name}
   if cfg.name in ('bpe', 'ids'):
     request['vocab_size'] = cfg.vocab_size
@@ -196,7 +201,13 @@ def _learn_once(folder, learn, request):
 
 
 def _save_once(tokenizer, folder, request):
-  # Beside `folder`, then renamed, so that no process reads half a tokenizer.
+  # Beside `folder`, then renamed, so that no process reads half a tokenizer; in a
+  # bucket, which renames nothing, with its definition last.
+  if is_remote(folder):
+    with tempfile.TemporaryDirectory(prefix='gpt_jax_') as scratch:
+      tokenizer.save(pathlib.Path(scratch), request)
+      objects.upload(scratch, folder, last=DEFINITION)
+    return
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   tokenizer.save(fresh, request)
   try:
@@ -209,7 +220,10 @@ def _save_once(tokenizer, folder, request):
 
 def _inherit(folder, cfg, request):
   """Returns the tokenizer in another run's `folder`, None where there is none."""
-  if folder is None or not os.path.exists(folder):  # or the name is too long for one
+  if folder is None:
+    return None
+  is_there = folder.exists() if is_remote(folder) else os.path.exists(folder)
+  if not is_there:  # or the name is too long for one
     return None
   found = load(folder)
   advice = (
@@ -251,6 +265,9 @@ def _read_definition(folder):
 
 def load(folder):
   """Returns the tokenizer saved in `folder`, or that of a lone `tokenizer.json`."""
+  if is_remote(folder):
+    with mirror.copied(folder) as local:
+      return load(local)
   folder = pathlib.Path(folder)
   if not (folder / DEFINITION).exists() and (folder / 'tokenizer.json').exists():
     return bpe.from_json_file(folder / 'tokenizer.json')

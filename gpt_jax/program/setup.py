@@ -24,6 +24,7 @@ from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengt
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.program.restore import named_reference
+from gpt_jax.storage import urls
 from gpt_jax.workdir import files
 from gpt_jax.workdir.paths import Workdir
 
@@ -55,8 +56,12 @@ def _folder_problems(config):
     ('data.cache_dir', config.data.cache_dir),
     ('tokenizer.path', config.tokenizer.path),
   ):
-    if text := _why_no_folder(value or '.'):
+    fixed = urls.split_pattern(value)[0] if urls.is_url(value) else value
+    if text := _why_no_folder(fixed or '.'):
       yield Problem(field, f': {text}')
+    elif field == 'data.cache_dir' and urls.is_remote(value):
+      text = 'tokens are mapped into memory; expected a folder of this machine'
+      yield Problem(field, f'={value!r}: {text}')
 
 
 @functools.cache  # a sweep asks for thousands of points

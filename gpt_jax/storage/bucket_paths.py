@@ -110,6 +110,12 @@ def read(path, start=None, stop=None):
   return _call(path, lambda fs: fs.cat_file(path, start=start, end=stop))
 
 
+def version_of(path):
+  """Returns a text that differs once the object at `path` was written again."""
+  info = _call(path, lambda fs: fs.info(path))
+  return str(info.get('generation') or info.get('ETag'))
+
+
 def write(path, content):
   """Makes `content` the object at `path`, whole or not at all."""
   try:

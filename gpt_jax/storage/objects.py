@@ -28,7 +28,7 @@ def file_size(path):
 
 
 def changed_at(path):
-  """Returns when a file was written, in seconds since 1970; of a folder in a bucket 0."""
+  """Returns when a file was written, in seconds since 1970; 0 of a remote folder."""
   status = place(path).stat()
   return status.mtime if is_remote(path) else status.st_mtime
 
@@ -70,8 +70,9 @@ def append_text(path, text):
   path.write_text(before + text)
 
 
-def upload(folder, target):
-  """Copies all files below the local `folder` to the remote `target`."""
-  for path, _ in files_below(folder):
+def upload(folder, target, last=''):
+  """Copies all files below the local `folder` to the remote `target`, `last` last."""
+  paths = [path for path, _ in files_below(folder)]
+  for path in sorted(paths, key=lambda path: path.name == last):
     name = path.relative_to(folder).as_posix()
     bucket_paths.write(place(target) / name, path.read_bytes())

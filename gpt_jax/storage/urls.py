@@ -26,6 +26,18 @@ def is_remote(path):
   return os.fspath(path).startswith(tuple(f'{scheme}://' for scheme in SCHEMES))
 
 
+def is_url(text):
+  """Returns whether `text` has the form of a URL, known or not."""
+  return _URL.fullmatch(text) is not None
+
+
+def split_pattern(url):
+  """Returns (the part of `url` before a glob, the glob below it or '')."""
+  head, *parts = url.split('/')
+  first = next((n for n, p in enumerate(parts) if re.search(r'[*?\[]', p)), len(parts))
+  return '/'.join([head, *parts[:first]]), '/'.join(parts[first:])
+
+
 def bucket_and_key(path):
   """Returns (bucket, name in it) of a remote path."""
   bucket, _, key = os.fspath(path).partition('://')[2].partition('/')

@@ -54,10 +54,40 @@ class Save(ocp.args.StandardSave):
   """Called in the thread that waits for the arrays to be written, before it does."""
 
 
+class ObjectsHandler(DigestingHandler):
+  """The same in a bucket, where each shard of an array is an object of its own."""
+
+  # Without a database of which each of many writes would replace the one root object.
+  def __init__(self, **options):
+    super().__init__(**options, use_ocdbt=False)
+
+
+@ocp.args.register_with_handler(ObjectsHandler, for_save=True)
+@dataclasses.dataclass
+class SaveObjects(Save):
+  """As Save, into a bucket."""
+
+
+def save_arguments(directory, tree, on_thread):
+  """Returns Orbax's arguments to save a tree of arrays below `directory`."""
+  return (SaveObjects if is_remote(directory) else Save)(tree, on_thread=on_thread)
+
+
 @ocp.args.register_with_handler(DigestingHandler, for_restore=True)
 @dataclasses.dataclass
 class Restore(ocp.args.StandardRestore):
   """A tree of ShapeDtypeStructs to be restored."""
+
+
+@ocp.args.register_with_handler(ObjectsHandler, for_restore=True)
+@dataclasses.dataclass
+class RestoreObjects(Restore):
+  """As Restore, from a bucket."""
+
+
+def restore_arguments(directory, tree):
+  """Returns Orbax's arguments to restore ShapeDtypeStructs from below `directory`."""
+  return (RestoreObjects if is_remote(directory) else Restore)(tree)
 
 
 @dataclasses.dataclass

@@ -104,7 +104,7 @@ class Checkpoints(CheckpointReader):
     self._save = _UnderWay(step, tuple(items), nbytes)
     self._barrier.begin()
     trees = {
-      name: handler.Save(tree, on_thread=self._barrier.watch)
+      name: handler.save_arguments(self.directory, tree, self._barrier.watch)
       for name, tree in items.items()
     }
     with self._save_errors():

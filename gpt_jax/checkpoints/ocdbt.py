@@ -2,10 +2,12 @@
 
 Orbax keeps the arrays of an item in OCDBT databases (TensorStore), one of each process
 and one that refers to all: trees whose leaves point at byte ranges of data files, one a
-shard of an array. Arrays below a kilobyte are in the nodes themselves.
+shard of an array. Arrays below a kilobyte are in the nodes themselves. In a bucket each
+shard is an object of its own, since many writes of one root would take turns there.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -17,6 +19,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.storage import kvstore
 from gpt_jax.storage.objects import files_below
 from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
 TREE = '_METADATA'  # names the arrays of an item, beside its databases
@@ -38,6 +41,8 @@ def readable_chunks(item_folder):
   found, paths = collections.defaultdict(list), {}
   with contextlib.suppress(Exception):  # damaged, in any way: then dotted names stay
     paths = names(item_folder)
+  if is_remote(item_folder):
+    return _objects(item_folder, paths)
   databases = [path for path, _ in files_below(item_folder) if path.name == MANIFEST]
   for manifest in databases:
     database = manifest.parent.relative_to(item_folder)
@@ -48,6 +53,16 @@ def readable_chunks(item_folder):
           for c in inside
         ]
   return dict(found)
+
+
+def _objects(item_folder, paths):
+  """Returns what `readable_chunks` does, of an item of objects ARRAY/CHUNK."""
+  found = {}
+  for path, size in files_below(item_folder):
+    file = path.relative_to(item_folder).as_posix()
+    if array := paths.get(file.partition('/')[0]):
+      found[file] = [Chunk(0, size, (array,))]
+  return found
 
 
 def chunks(folder):
@@ -112,10 +127,11 @@ def require_complete(item_folder):
   Looks up each chunk and reads its last byte; digests answer for those before it.
   """
   item_folder = place(item_folder)
-  if not (item_folder / MANIFEST).exists():
+  is_apart = is_remote(item_folder)
+  if not is_apart and not (item_folder / MANIFEST).exists():
     raise StorageError(f'{item_folder.name}/{MANIFEST} was not written')
   try:
-    missing = _missing_keys(item_folder)
+    missing = (_missing_objects if is_apart else _missing_keys)(item_folder)
   except ValueError as error:  # TensorStore's, for a file that is missing or too short
     raise StorageError(f'{item_folder.name} cannot be read back ({error})') from error
   if missing:
@@ -130,13 +146,28 @@ def _missing_keys(item_folder):
   base = kvstore.spec(item_folder)
   store = ts.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
   found = {key.decode() for key in store.list().result()}
-  # By the database as it was just listed: to ask whether it is still that takes a
-  # request each, and servers that give no generation of an object cannot answer.
-  for tail in [
-    store.read(key, byte_range=slice(-1, None), staleness_bound=0.0) for key in found
-  ]:
+  for tail in [store.read(key, byte_range=slice(-1, None)) for key in found]:
     tail.result()
   return sorted(_expected_keys(item_folder, store, found) - found)
+
+
+def _missing_objects(item_folder):
+  """Returns the objects that an item in a bucket lacks, sorted."""
+  found = {
+    path.relative_to(item_folder).as_posix()
+    for path, size in files_below(item_folder)
+    if size
+  }
+  leaves = _leaves(item_folder / TREE)
+  arrays = ['.'.join(keys) for keys, is_array in leaves if is_array]
+  headers = [f'{array}/{ZARRAY}' for array in arrays]
+  there = [header for header in headers if header in found]
+  with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    texts = pool.map(lambda header: (item_folder / header).read_text(), there)
+  expected = set(headers)
+  for header, text in zip(there, texts, strict=True):
+    expected |= _chunk_keys(header.removesuffix(f'/{ZARRAY}'), json.loads(text))
+  return sorted(expected - found)
 
 
 def _expected_keys(item_folder, store, found):

@@ -124,7 +124,10 @@ class CheckpointReader:
     if found:
       raise CheckpointError(tree_diff.report(self._folder(step), found))
     memory.require_fit(abstract_items, self._folder(step))
-    arguments = {n: handler.Restore(t) for n, t in abstract_items.items()}
+    arguments = {
+      name: handler.restore_arguments(self.directory, tree)
+      for name, tree in abstract_items.items()
+    }
     with self._read_errors(step, '+'.join(abstract_items)):
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
     return {item: restored[item] for item in abstract_items}

@@ -53,8 +53,8 @@ def write_part(item_folder, process):
   """Writes the digests of the files that `process` wrote of an item."""
   item_folder = place(item_folder)
   own = [
-    path
-    for path in _files(item_folder)
+    (path, size)
+    for path, size in files_below(item_folder)
     if any(
       part.endswith(f'process_{process}')
       for part in path.relative_to(item_folder).parts
@@ -81,29 +81,30 @@ def write_manifest(step_folder):
     for name, entry in files.read_json(part).items():
       entries[f'{part.parent.name}/{name}'] = entry
     part.unlink()
-  _require_sizes(step_folder, entries)
+  sizes = _sizes(step_folder)
+  _require_sizes(sizes, entries)
   known = {manifest.FILE, *LATE, *entries}  # what a process digested is not read again
-  rest = [p for p in _files(step_folder) if _name(p, step_folder) not in known]
+  rest = [(step_folder / n, size) for n, size in sizes.items() if n not in known]
   entries |= _digest(step_folder, rest)
   files.write_text(step_folder / manifest.FILE, manifest.dumps(entries))
-  for folder in sorted({path.parent for path in _files(step_folder)}):
+  for folder in sorted({(step_folder / name).parent for name in sizes}):
     files.sync_folder(folder)
 
 
-def _require_sizes(step_folder, entries):
+def _require_sizes(sizes, entries):
   """Raises StorageError for a file that is not as long as when it was digested."""
-  sizes = {_name(path, step_folder): size for path, size in files_below(step_folder)}
   for name, entry in entries.items():
     size = sizes.get(name, 'none')
     if size != entry['bytes']:
       raise StorageError(f'{name}: {entry["bytes"]} bytes were written, found {size}')
 
 
-def _digest(folder, paths):
-  """Returns `{path in folder: {bytes, blocks: [digest]}}` after an fsync of each."""
+def _digest(folder, found):
+  """Returns `{path in folder: {bytes, blocks: [digest]}}` of [(path, size)], synced."""
 
-  def digest(path):
-    with path.open('rb') as handle:
+  def digest(path_and_size):
+    path = path_and_size[0]
+    with open_plain(*path_and_size) as handle:
       size = handle.seek(0, os.SEEK_END)
       spans = manifest.block_ranges(size, manifest.BLOCK_BYTES)
       blocks = [_hash(handle, start, length) for start, length in spans]
@@ -111,7 +112,7 @@ def _digest(folder, paths):
         os.fsync(handle.fileno())  # Orbax does not, for its JSON files
     return _name(path, folder), dict(bytes=size, blocks=blocks)
 
-  return dict(_parallel(digest, sorted(paths), is_remote(folder)))
+  return dict(_parallel(digest, sorted(found), is_remote(folder)))
 
 
 # Comparing
@@ -129,7 +130,8 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   except CheckpointError as error:
     reason = str(error).removeprefix(f'{step_folder / manifest.FILE}: ')
     return [Damage(manifest.FILE, reason)]
-  damages = links(step_folder) + _unlisted(step_folder, listed)
+  sizes = _sizes(step_folder)
+  damages = links(step_folder) + _unlisted(sizes, listed)
   if damages:
     return damages  # nothing is opened that could be somewhere else
   index, count = share
@@ -137,7 +139,8 @@ def verify(step_folder, *, share=(0, 1), quick=False, on_bytes=None, item=None):
   names = sorted(chosen)[index::count]
 
   def compare(name):
-    return _compare(step_folder / name, name, listed[name], quick, on_bytes)
+    path, size = step_folder / name, sizes.get(name)
+    return _compare(path, size, name, listed[name], quick, on_bytes)
 
   compared = _parallel(compare, names, is_remote(step_folder))
   found = [damage for each in compared for damage in each]
@@ -160,23 +163,24 @@ def links(step_folder):
   return found
 
 
-def _unlisted(step_folder, listed):
+def _unlisted(sizes, listed):
   found = [
     Damage(name, 'a path that leads out of the folder; do not use this checkpoint')
     for name in listed
     if name.startswith('/') or '..' in name.split('/')
   ]
   known = {manifest.FILE, *LATE, *listed}
-  for path in sorted(_files(step_folder)):
-    name = _name(path, step_folder)
-    if name not in known and not path.name.startswith('.'):
+  for name in sorted(sizes):
+    if name not in known and not name.rpartition('/')[2].startswith('.'):
       found.append(Damage(name, 'was not saved with the step; expected no such file'))
   return found
 
 
-def _compare(path, name, file, quick, on_bytes):
+def _compare(path, listed_size, name, file, quick, on_bytes):
   try:
-    handle = open_plain(path)
+    if listed_size is None and is_remote(path):
+      raise FileNotFoundError(path)
+    handle = open_plain(path, listed_size)
   except OSError as error:
     arrays = ', '.join(sorted({block.arrays for block in file.blocks} - {''}))
     reason = f'expected {file.size} bytes, found no file ({error.strerror or "absent"})'
@@ -246,8 +250,9 @@ def _name(path, folder):
   return path.relative_to(folder).as_posix()
 
 
-def _files(folder):
-  return [path for path, _ in files_below(folder)]
+def _sizes(folder):
+  """Returns `{path in folder: bytes}` of all files below it."""
+  return {_name(path, folder): size for path, size in files_below(folder)}
 
 
 def _parallel(function, inputs, is_waiting=False):

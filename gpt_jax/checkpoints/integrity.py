@@ -5,8 +5,7 @@ import jax
 from gpt_jax.checkpoints import digests, handler, manifest, ocdbt
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel.sync import any_process
-from gpt_jax.storage.bucket_paths import COMMIT
-from gpt_jax.storage.objects import names_in
+from gpt_jax.storage.objects import is_whole, names_in
 from gpt_jax.storage.places import place
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
@@ -90,11 +89,11 @@ def _unreadable(folder):
 def committed(directory):
   """Returns the steps that are whole: their folder gets its plain name last.
 
-  In a bucket, which renames nothing, an object COMMIT is written last and goes first.
+  In a bucket, which renames nothing, an object is written last and goes first.
   """
   if is_remote(directory):
     steps = sorted(int(name) for name in names_in(directory) if name.isdecimal())
-    return [step for step in steps if (directory / str(step) / COMMIT).exists()]
+    return [step for step in steps if is_whole(directory / str(step))]
   if not directory.is_dir():
     return []
   return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal())

@@ -114,12 +114,15 @@ def _overview(store, keeping):
 
 def _files(folder, predates_digests) -> dict[str, Any]:
   """Returns date, size and state of a step's folder, without reading its files."""
-  from gpt_jax.checkpoints import digests
+  from gpt_jax.checkpoints import digests, manifest
+  from gpt_jax.storage import objects
+  from gpt_jax.storage.urls import is_remote
 
-  sizes = [path.lstat().st_size for path in folder.rglob('*') if path.is_file()]
+  sizes = [size for _, size in objects.files_below(folder)]
   damages = [] if predates_digests else digests.verify(folder, quick=True)
   state = 'no digests' if predates_digests else 'all there'
-  saved = datetime.datetime.fromtimestamp(folder.stat().st_mtime).astimezone()
+  dated = folder / manifest.FILE if is_remote(folder) else folder
+  saved = datetime.datetime.fromtimestamp(objects.changed_at(dated)).astimezone()
   return dict(
     saved=saved.isoformat(' ', 'seconds'),
     bytes=sum(sizes),

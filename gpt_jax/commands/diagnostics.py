@@ -16,6 +16,7 @@ import sys
 from gpt_jax import __version__
 from gpt_jax.commands import host
 from gpt_jax.core.errors import UserError
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files, lock
 from gpt_jax.workdir.paths import Workdir
 
@@ -205,6 +206,8 @@ def _data_sets():
 
 def _disk(folder):
   place = files.as_folder(folder)
+  if is_remote(place):
+    return Finding('disk', OK, f'{place}: a bucket, as large as it is paid for')
   while not place.exists():
     place = place.parent
   free = shutil.disk_usage(place).free / GIB

@@ -120,13 +120,14 @@ def _require_free(workdir):
 
 def _launch(command, workdir, args):
   from gpt_jax.launchers import local, supervise
+  from gpt_jax.workdir.paths import Workdir
 
   def attempt(is_hung=lambda: False):
     return local.run(
       command,
       processes=args.processes,
       devices_per_process=args.devices_per_process,
-      log_dir=args.log_dir or (workdir and workdir / 'logs'),
+      log_dir=args.log_dir or (workdir and Workdir(workdir).logs),
       stop_seconds=args.stop_seconds,
       is_hung=is_hung,
     )

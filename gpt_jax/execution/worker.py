@@ -7,7 +7,6 @@ line out has its outcome. What one point has compiled serves the next ones.
 
 import json
 import os
-import pathlib
 import queue
 import signal
 import threading
@@ -17,6 +16,7 @@ from gpt_jax.core.errors import Interrupted
 from gpt_jax.execution import attempt
 from gpt_jax.program import setup
 from gpt_jax.program.shared import SharedPrograms
+from gpt_jax.storage.places import place
 from gpt_jax.sweeps.points import Point
 
 READY, INTERRUPTED = 'ready', 'interrupted'
@@ -105,7 +105,7 @@ def _read(tasks, lines):
 def _point(task):
   return Point(
     name=task['name'],
-    workdir=pathlib.Path(task['workdir']),
+    workdir=place(task['workdir']),
     row='',
     axes={},
     overrides={},

@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
-import pathlib
 import time
 
+from gpt_jax.core.errors import StorageError
 from gpt_jax.launchers.local import HUNG, PREEMPTED
+from gpt_jax.storage import growing, objects
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 
 FINAL = {0, 2, 3, 4, 5, 6, 130}
 """Done, the classes of core/errors.py, Ctrl-C: another start would end the same."""
 TAIL_BYTES = 1 << 16
+REMOTE_SECONDS = 20.0  # between two looks at a workdir in a bucket
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Reached:
 
   @classmethod
   def of(cls, workdir):
-    workdir = pathlib.Path(workdir)
-    folders = (workdir / 'checkpoints').glob('*')
-    saved = [int(folder.name) for folder in folders if folder.name.isdigit()]
+    workdir = place(workdir)
+    folder = workdir / 'checkpoints'
+    saved = [int(name) for name in objects.names_in(folder) if name.isdigit()]
+    saved = [step for step in saved if objects.is_whole(folder / str(step))]
     return cls(max(saved, default=None), _last_step(workdir / 'metrics.jsonl'))
 
   def __str__(self):
@@ -44,17 +49,27 @@ class Watch:
   """Tells whether nothing has changed in a run's workdir for `seconds`."""
 
   def __init__(self, workdir, seconds, clock=time.monotonic):
-    self._workdir, self._seconds, self._clock = pathlib.Path(workdir), seconds, clock
-    self._seen, self._since = self._stamps(), clock()
+    self._workdir, self._seconds, self._clock = place(workdir), seconds, clock
+    # Listing a bucket takes requests, each of which costs.
+    self._wait = REMOTE_SECONDS if is_remote(workdir) else 0.0
+    self._seen, self._since, self._read = self._stamps(), clock(), clock()
 
   def is_hung(self):
-    stamps = self._stamps()
+    if self._clock() - self._read < self._wait:
+      return False
+    self._read = self._clock()
+    try:
+      stamps = self._stamps()
+    except StorageError:  # a bucket that does not answer says nothing of the run
+      return False
     if stamps != self._seen:
       self._seen, self._since = stamps, self._clock()
     return bool(self._seconds) and self._clock() - self._since > self._seconds
 
   def _stamps(self):
     """Returns size and time of what training, evaluation and tokenizing write."""
+    if is_remote(self._workdir):
+      return {str(path): size for path, size in objects.files_below(self._workdir)}
     places = [
       self._workdir / name for name in ('metrics.jsonl', 'eval.json', 'run.json')
     ]
@@ -124,10 +139,13 @@ def _loop_message(crashes, why):
 def _last_step(path):
   """Returns `step` of the last complete line of metrics.jsonl, reading only its end."""
   try:
-    with open(path, 'rb') as file:
-      file.seek(0, 2)
-      file.seek(max(0, file.tell() - TAIL_BYTES))
-      lines = file.read().decode(errors='replace').splitlines()
+    if is_remote(path):
+      lines = growing.read_tail(path).decode(errors='replace').splitlines()
+    else:
+      with open(path, 'rb') as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - TAIL_BYTES))
+        lines = file.read().decode(errors='replace').splitlines()
   except OSError:
     return None
   for line in reversed(lines):

@@ -16,6 +16,7 @@ from gpt_jax.analysis import metric_names
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import choose, nearest
 from gpt_jax.search import database, space, trial_queue, trial_run
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.sweeps import loading, points, states, validation
 from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.workdir import files
@@ -119,7 +120,12 @@ def open_search(
   chosen = choose(experiment.sizes, size, '--size')
   row = row or (chosen.only_rows or tuple(experiment.rows))[0]
   choose(experiment.rows, row, '--only')
-  place = pathlib.Path(workdir or 'runs').absolute() / source.path.stem / size
+  if is_remote(workdir or 'runs'):
+    raise ConfigError(
+      f'--workdir={workdir}: a search keeps its trials in a database on a disk;'
+      ' expected a folder of this machine.'
+    )
+  place = files.as_folder(workdir or 'runs') / source.path.stem / size
   dimensions = space.dimensions(source, experiment, size, row, place)
   num_trials = space.check_sampler(source, sampler, dimensions, num_trials)
   config = space.trial_entry(experiment, size, row, place, {}).config

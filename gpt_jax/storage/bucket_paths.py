@@ -168,12 +168,18 @@ def _call(path, action):
   return patiently(lambda: action(system), path)
 
 
+def open_sized(path, size):
+  """Returns an object of `size` bytes, as it was listed, opened to read its ranges."""
+  return io.BufferedReader(_Ranges(path, size), READ_BYTES)
+
+
 def _reader(path, is_binary):
+  if not is_binary:
+    return io.TextIOWrapper(io.BytesIO(read(path)), encoding='utf-8')
   info = _info(path)
   if info is None or info['type'] == 'directory':
     raise FileNotFoundError(path)
-  ranges = io.BufferedReader(_Ranges(path, info['size']), READ_BYTES)
-  return ranges if is_binary else io.TextIOWrapper(ranges, encoding='utf-8')
+  return open_sized(path, info['size'])
 
 
 class _Ranges(io.RawIOBase):

@@ -113,6 +113,13 @@ def read_parts(folder):
   return b''.join((place(folder) / name).read_bytes() for name in names)
 
 
+def read_tail(folder):
+  """Returns the bytes of the newest part, after those of the one before it."""
+  names = [name for _, name in _parts(folder)][-2:]
+  newest = names[-1:] if len(names) > 1 and names[0][:4] != names[1][:4] else names
+  return b''.join((place(folder) / name).read_bytes() for name in newest)
+
+
 def _parts(folder):
   """Returns [(start, name)] of the parts in `folder`, in order."""
   found = [(_PART.fullmatch(name), name) for name in objects.names_in(folder)]

@@ -4,6 +4,7 @@ A path is that of `urls.place`. A failure is an OSError locally and a StorageErr
 bucket; what is not there is FileNotFoundError in both.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -16,8 +17,12 @@ from gpt_jax.storage.urls import is_remote
 def files_below(folder):
   """Returns [(path, size)] of all files below `folder`, by name."""
   if not is_remote(folder):
-    paths = sorted(path for path in pathlib.Path(folder).rglob('*') if path.is_file())
-    return [(path, path.lstat().st_size) for path in paths]
+    found = []
+    for path in sorted(pathlib.Path(folder).rglob('*')):
+      with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        if path.is_file():
+          found.append((path, path.stat().st_size))
+    return found
   return [(place(name), size) for name, size in bucket_paths.files_below(folder)]
 
 
@@ -33,10 +38,13 @@ def changed_at(path):
   return status.mtime if is_remote(path) else status.st_mtime
 
 
-def open_plain(path):
-  """Returns a file opened to read bytes; OSError for a link."""
+def open_plain(path, size):
+  """Returns a file opened to read bytes; OSError for a link.
+
+  `size` is that of a listing, which a bucket then need not be asked for.
+  """
   if is_remote(path):
-    return place(path).open('rb')
+    return bucket_paths.open_sized(path, size)
   return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb')
 
 
@@ -57,6 +65,13 @@ def remove_tree(folder):
     shutil.rmtree(folder, ignore_errors=True)
   else:
     place(folder).rmtree(missing_ok=True)
+
+
+def is_whole(step_folder):
+  """Returns whether a step of a run was committed: its name, or its last object."""
+  if is_remote(step_folder):
+    return (place(step_folder) / bucket_paths.COMMIT).exists()
+  return os.path.isdir(step_folder)
 
 
 def append_text(path, text):

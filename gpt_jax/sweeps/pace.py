@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import math
-import os
 import statistics
 
 from gpt_jax.sweeps import costs, states
+from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir.paths import Workdir
 
 TAIL_BYTES = 16_384
@@ -25,9 +25,7 @@ class LastLogged:
 def last_logged(workdir):
   """Returns what metrics.jsonl of a run ends with, without reading all of it."""
   try:
-    with open(Workdir(workdir).metrics, 'rb') as file:
-      file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-      lines = file.read().splitlines()
+    lines = metrics_file.tail(Workdir(workdir).metrics, TAIL_BYTES).splitlines()
   except OSError:
     return LastLogged()
   for line in reversed(lines):

@@ -11,6 +11,7 @@ from typing import Any
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import choose, nearest
+from gpt_jax.storage.places import place
 from gpt_jax.sweeps import expansion, loading, validation
 from gpt_jax.sweeps.experiment import Experiment
 
@@ -61,7 +62,7 @@ def open_study(path, size='quick', workdir=None, check=None):
   if without_points:
     raise source.error(mistakes)
   choose(experiment.sizes, size, '--size')
-  folder = pathlib.Path(workdir or 'runs').absolute() / source.path.stem / size
+  folder = place(workdir or 'runs') / source.path.stem / size
   with contextlib.redirect_stderr(io.StringIO()) as said:
     found = expansion.expand(experiment, size, folder)
   notes = tuple(said.getvalue().splitlines())

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 from typing import Any
 
 from gpt_jax.config import load, options
@@ -12,6 +11,8 @@ from gpt_jax.config.diff import diff
 from gpt_jax.config.migrate import migrated
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import make_horizon
+from gpt_jax.storage.objects import is_whole
+from gpt_jax.storage.places import place
 from gpt_jax.train import changeable
 from gpt_jax.workdir import files, lock
 from gpt_jax.workdir.paths import Workdir
@@ -47,7 +48,7 @@ class State:
 
 def state_of(point):
   """Returns the State of `point`."""
-  workdir = pathlib.Path(point.workdir)
+  workdir = place(point.workdir)
   saved = _read_json(workdir / 'config.json')
   changes = _changes(point, saved) if saved else []
   owner = living_owner(workdir)
@@ -65,7 +66,7 @@ def state_of(point):
 
 def is_done(point):
   """Returns whether a point's run, with its present config, has come to its end."""
-  workdir = pathlib.Path(point.workdir)
+  workdir = place(point.workdir)
   if not _is_finished(point.config, workdir):
     return False
   saved = _read_json(workdir / 'config.json')
@@ -83,7 +84,7 @@ def remade_sources(workdir):
   Of those that the run in `workdir` has started from or reads, and those that they have
   started from: its results are of runs that are not there any more.
   """
-  workdir, found = pathlib.Path(workdir), []
+  workdir, found = place(workdir), []
   starts = (_read_json(workdir / 'run.json') or {}).get('starts') or []
   used = [item for one in starts for item in one.get('sources', {}).items()]
   for path, time in dict.fromkeys(used):
@@ -106,20 +107,20 @@ def total_steps(config):
 
 def read_saved_config(workdir):
   """Returns the config.json of a workdir as nested dicts, or None."""
-  return _read_json(pathlib.Path(workdir) / 'config.json')
+  return _read_json(place(workdir) / 'config.json')
 
 
 def _is_finished(config, workdir):
   # A step has its name once it is complete (a rename), the last one is kept, and it is
   # saved after its evaluation.
   folder = workdir / 'checkpoints'
-  if os.path.isdir(folder / str(total_steps(config))):
+  if is_whole(folder / str(total_steps(config))):
     return True
-  if not os.path.isdir(folder):
+  if not folder.is_dir():
     return False
   events = (_read_json(workdir / 'run.json') or {}).get('events') or [{}]
   was_ended = events[-1].get('kind') == 'stopped'  # by a hook
-  return was_ended and os.path.isdir(folder / str(events[-1]['step']))
+  return was_ended and is_whole(folder / str(events[-1]['step']))
 
 
 def changed_fields(point, saved):
@@ -175,8 +176,9 @@ def _me():
 def _read_json(path):
   """Returns the dict in a JSON file; None where there is none, or none to be read."""
   try:
-    with open(path, encoding='utf-8') as file:
-      value = json.load(file)
+    value = json.loads(path.read_text(encoding='utf-8'))
+  except StorageError:  # a bucket that does not answer: not known is not absent
+    raise
   except (OSError, ValueError):
     return None
   return value if isinstance(value, dict) else None

@@ -8,6 +8,7 @@ two lines, one of training and one of evaluation; `read` merges them.
 import io
 import json
 import math
+import os
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage import growing, objects
@@ -77,6 +78,18 @@ def read_lines(path):
       if isinstance(record, dict) and isinstance(record.get('step'), int):
         records.append(record)
   return records
+
+
+def tail(path, count):
+  """Returns the last bytes of a file of metrics, about `count`; OSError without one."""
+  path = place(path)
+  if path.is_dir():
+    return growing.read_tail(path)
+  if is_remote(path):
+    return path.read_bytes()[-count:]
+  with open(path, 'rb') as file:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+    return file.read()
 
 
 def _opened(path):

@@ -25,6 +25,7 @@ from gpt_jax.core.errors import (
   UserError,
 )
 from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
+from gpt_jax.storage import mirror
 from gpt_jax.tracking import metrics_diff
 from gpt_jax.train import changes, recorded_code, run_diff
 from gpt_jax.workdir import files
@@ -218,7 +219,8 @@ def _fresh_folder(workdir):
 def _prepare(run, config, fresh):
   fresh.write_config(config)
   if run.workdir.tokenizer.is_dir():  # what was trained there is not trained again
-    shutil.copytree(run.workdir.tokenizer, fresh.tokenizer)
+    with mirror.copied(run.workdir.tokenizer) as kept:
+      shutil.copytree(kept, fresh.tokenizer)
 
 
 def _train(run, code, fresh, last, seconds):

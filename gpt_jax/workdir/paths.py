@@ -10,7 +10,8 @@ lock.json      who is training here now
 postmortem.json  how a run ended that diverged
 failure.json   why a point of a sweep failed
 
-In a bucket, cache/ is a folder of this machine and metrics.jsonl/ one of parts.
+Of a run in a bucket, cache/ and logs/ lie on this machine, since both are mapped or
+appended to, and metrics.jsonl/ is a folder of parts.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ import jax
 from gpt_jax.config import migrate
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
-from gpt_jax.storage import objects, scratch
+from gpt_jax.storage import objects, scratch, urls
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files, lease
 from gpt_jax.workdir import lock as workdir_lock
@@ -45,7 +46,8 @@ class Workdir:
     self.cache = self.path / 'cache' if is_local else scratch.folder('tokens')
     self.tensorboard = self.path / 'tensorboard'
     self.figures = self.path / 'figures'
-    self.logs = self.path / 'logs'
+    own = 'logs/' + '/'.join(urls.bucket_and_key(self.path))
+    self.logs = self.path / 'logs' if is_local else scratch.folder(own)
     self.profile = self.path / 'profile'
 
   @property

@@ -14,6 +14,7 @@ from gpt_jax.checkpoints import manifest, ocdbt
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.storage.objects import files_below, open_plain
 from gpt_jax.storage.places import place
+from gpt_jax.storage.systems import connections
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
@@ -258,6 +259,6 @@ def _sizes(folder):
 def _parallel(function, inputs, is_waiting=False):
   """Returns [function(i) ...] in order; hashing lets go of Python's lock."""
   # A thread that waits for a bucket needs no core.
-  threads = 16 if is_waiting else min(8, os.cpu_count() or 1)
+  threads = connections() if is_waiting else min(8, os.cpu_count() or 1)
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     return list(pool.map(function, inputs))

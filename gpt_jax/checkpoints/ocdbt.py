@@ -19,6 +19,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.storage import kvstore
 from gpt_jax.storage.objects import files_below
 from gpt_jax.storage.places import place
+from gpt_jax.storage.systems import connections
 from gpt_jax.storage.urls import is_remote
 
 MANIFEST = 'manifest.ocdbt'  # the root of a database, in its folder
@@ -162,7 +163,7 @@ def _missing_objects(item_folder):
   arrays = ['.'.join(keys) for keys, is_array in leaves if is_array]
   headers = [f'{array}/{ZARRAY}' for array in arrays]
   there = [header for header in headers if header in found]
-  with concurrent.futures.ThreadPoolExecutor(16) as pool:
+  with concurrent.futures.ThreadPoolExecutor(connections()) as pool:
     texts = pool.map(lambda header: (item_folder / header).read_text(), there)
   expected = set(headers)
   for header, text in zip(there, texts, strict=True):

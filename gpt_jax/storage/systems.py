@@ -12,6 +12,16 @@ from gpt_jax.storage.urls import SCHEMES
 os.environ.setdefault('EPATH_USE_TF', 'false')
 
 
+CONNECTIONS, EMULATOR_CONNECTIONS = 16, 4
+"""Requests at once; one more than an emulator takes waits for a second."""
+
+
+def connections():
+  """Returns how many requests this process makes at once."""
+  is_emulated = 'STORAGE_EMULATOR_HOST' in os.environ
+  return EMULATOR_CONNECTIONS if is_emulated else CONNECTIONS
+
+
 @functools.cache
 def prepare(scheme):
   """Loads what reads `scheme`; ConfigError names the extra that is not installed."""
@@ -22,6 +32,8 @@ def prepare(scheme):
     os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
     if emulator:
       os.environ.setdefault('TENSORSTORE_GCS_HTTP_URL', emulator)
+      limit = str(EMULATOR_CONNECTIONS)
+      os.environ.setdefault('TENSORSTORE_GCS_REQUEST_CONCURRENCY', limit)
   try:
     fsspec = importlib.import_module('fsspec')
     importlib.import_module(package)

@@ -87,6 +87,7 @@ def start(port=0, bucket=BUCKET):
     return content
 
   server.Router, server._read_raw_data = Router, read_whole
+  server.server.HTTPServer.request_queue_size = 128  # 5: a burst waits for a second
   running = server.create_server(
     '127.0.0.1', port, in_memory=True, default_bucket=bucket
   )
@@ -106,6 +107,8 @@ def environment(port):
 
 class _Nowhere:
   """A connection that was cut: nothing of the answer arrives."""
+
+  closed = False
 
   def write(self, content):
     return len(content)

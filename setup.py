@@ -36,6 +36,8 @@ EXTRAS = {
   'cuda': ['jax[cuda]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
   # What single features need.
+  'gcs': ['fsspec', 'gcsfs>=2026.8'],  # workdirs and data in gs:// buckets
+  's3': ['fsspec', 's3fs>=2026.9'],  # in s3:// buckets
   'compare': ['torch', 'transformers'],  # the peer of gpt-jax bench --vs
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
@@ -43,7 +45,14 @@ EXTRAS = {
   'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
   'wandb': ['wandb'],
   # What the people who change the code need.
-  'test': ['optuna>=4.0', 'pytest', 'pytest-xdist', 'setuptools'],
+  'test': [
+    'gcp-storage-emulator',
+    'gcsfs>=2026.8',
+    'optuna>=4.0',
+    'pytest',
+    'pytest-xdist',
+    'setuptools',
+  ],
   'lint': ['build', 'pyright[nodejs]', 'ruff'],
 }
 

@@ -62,11 +62,19 @@ TESTED_TOGETHER = {
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
   'program/test_literals': ['program/jaxpr_calls'],
+  'storage/test_buckets': [
+    'storage/bucket_paths', 'storage/growing', 'storage/mirror', 'storage/objects',
+    'storage/versions',
+  ],
+  'storage/test_urls': [
+    'storage/kvstore', 'storage/places', 'storage/scratch', 'storage/systems',
+  ],
   'sweeps/test_validation': ['sweeps/experiment'],
   'search/test_search': ['search/database'],
   'search/test_outputs': ['search/display', 'search/figure'],
   'test_house': ['core/axes', 'core/types'],  # names only
   'train/test_loop': ['train/alone'],
+  'workdir/test_lock': ['workdir/owners'],
   'train/test_resume': ['train/changeable'],
   'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],

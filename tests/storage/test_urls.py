@@ -1,0 +1,71 @@
+"""URLs name a folder of a bucket, or are refused by name before anything is made."""
+
+import os
+import pathlib
+
+import pytest
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.storage import kvstore, places, scratch, systems, urls
+
+
+@pytest.mark.parametrize(
+  'text, said',
+  [
+    ('hdfs://host/run', 'hdfs:// is no storage'),
+    ('gss://bucket/run', 'Did you mean gs://bucket/run?'),
+    ('gs:/bucket/run', 'gs://bucket/run'),
+    ('gs://bucket', 'names no folder'),
+    ('gs://b/run', 'no name of a bucket'),
+    ('gs://Bucket/run', 'no name of a bucket'),
+    ('gs://bucket/a//b', 'an empty part'),
+    ('s3://bucket/../run', '..'),
+    ('gs://bucket/run*', "'*' cannot be in the name"),
+    ('file:///data/run', 'the path alone, /data/run'),
+  ],
+)
+def test_a_url_that_names_no_folder_is_refused(text, said, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ConfigError) as error:
+    places.place(text)
+  assert text in str(error.value) and said in str(error.value)
+  assert os.listdir(tmp_path) == []
+
+
+def test_a_url_is_a_scheme_a_bucket_and_a_key():
+  assert urls.parse('gs://my-bucket/runs/tiny/') == ('gs', 'my-bucket', 'runs/tiny')
+  assert urls.parse('runs/tiny') is None
+  assert urls.bucket_and_key('s3://my-bucket/a/b') == ('my-bucket', 'a/b')
+  assert urls.is_remote('s3://b/c') and not urls.is_remote(pathlib.Path('/gs/b'))
+
+
+def test_a_glob_begins_below_the_last_plain_folder():
+  pattern = urls.split_pattern('gs://bucket/data/v1/*/part-?.txt')
+  assert pattern == ('gs://bucket/data/v1', '*/part-?.txt')
+  assert urls.split_pattern('gs://bucket/a.txt') == ('gs://bucket/a.txt', '')
+
+
+def test_a_local_path_stays_one_of_pathlib(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert places.place('runs/x') == tmp_path / 'runs' / 'x'
+  assert type(places.place('runs/x')) is type(pathlib.Path())
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+  monkeypatch.setitem(urls.SCHEMES, 'gs', ('Google', 'no_such_package', 'gcs'))
+  systems.prepare.cache_clear()
+  with pytest.raises(ConfigError, match=r'no_such_package.*gpt_jax\[gcs\]'):
+    places.place('gs://my-bucket/run')
+  systems.prepare.cache_clear()
+
+
+def test_tensorstore_gets_the_driver_of_the_place(monkeypatch):
+  monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:1')
+  assert kvstore.spec('/a/b') == {'driver': 'file', 'path': '/a/b/'}
+  assert kvstore.spec('gs://my-bucket/a')['driver'] == 'gcs'
+  assert kvstore.spec('s3://my-bucket/a')['endpoint'] == 'http://127.0.0.1:1'
+
+
+def test_scratch_lies_where_the_variable_says(tmp_path, monkeypatch):
+  monkeypatch.setenv('GPT_JAX_SCRATCH', str(tmp_path))
+  assert scratch.folder('tokens') == tmp_path / 'tokens'

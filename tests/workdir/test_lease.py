@@ -1,0 +1,91 @@
+"""One writer of a workdir in a bucket: refused, waited for, taken over and said."""
+
+import dataclasses
+import time
+
+import pytest
+
+from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import versions
+from gpt_jax.storage.places import place
+from gpt_jax.workdir import lease, lock, owners
+
+pytestmark = pytest.mark.slow
+
+
+def other_host():
+  return dataclasses.replace(
+    owners.this_process(), host='elsewhere', boot='another', pid=1
+  )
+
+
+def leave_lock(workdir, owner):
+  path = place(workdir) / owners.LOCK_FILE
+  return versions.write_if(path, lease._content(owner, 0), versions.ABSENT)
+
+
+def test_a_second_start_is_refused_by_the_owners_name(bucket):
+  with lock.held(bucket[0]) as me:
+    assert lock.owner(bucket[0]) == me
+    with pytest.raises(StorageError, match=f'process {me.pid} on') as error:
+      with lock.held(bucket[0]):
+        pass
+    with pytest.raises(StorageError):
+      lock.require_unlocked(bucket[0])
+  assert error.value.exit_code == 5 and lock.owner(bucket[0]) is None
+
+
+def test_the_lock_of_a_process_that_ended_here_is_taken_over(bucket):
+  dead = dataclasses.replace(owners.this_process(), born='0')
+  leave_lock(bucket[0], dead)
+  said = []
+  with lock.held(bucket[0], said.append):
+    pass
+  assert 'that process has ended' in said[0]
+
+
+def test_a_lock_from_elsewhere_is_taken_over_once_it_expires(bucket, monkeypatch):
+  monkeypatch.setattr(lease, 'LEASE_SECONDS', 3.0)
+  leave_lock(bucket[0], other_host())
+  said, began = [], time.monotonic()
+  with lock.held(bucket[0], said.append):
+    assert time.monotonic() - began > 1.0
+  assert 'waiting at most 3 s' in said[0] and 'took over' in said[1]
+  assert 'last renewed' in said[1]
+
+
+def test_a_lock_that_is_renewed_is_not_taken_over(bucket, monkeypatch):
+  monkeypatch.setattr(lease, 'RENEW_SECONDS', 0.2)
+  path, owner = place(bucket[0]) / owners.LOCK_FILE, other_host()
+  holding = lease.Lease(path, owner, leave_lock(bucket[0], owner).version)
+  with pytest.raises(StorageError, match='has just renewed'):
+    with lock.held(bucket[0], lambda _: None):
+      pass
+  holding.require()
+  holding.release()
+  assert lock.owner(bucket[0]) is None
+
+
+def test_an_owner_that_lost_its_lock_stops(bucket, monkeypatch):
+  monkeypatch.setattr(lease, 'RENEW_SECONDS', 0.1)
+  path = place(bucket[0]) / owners.LOCK_FILE
+  with lease.held(bucket[0]) as mine:
+    mine.require()
+    path.write_bytes(lease._content(other_host(), 0))
+    for _ in range(100):
+      time.sleep(0.05)
+      try:
+        mine.require()
+      except lease.LostLease as error:
+        assert 'on elsewhere' in str(error) and 'has taken it' in str(error)
+        break
+    else:
+      pytest.fail('the loss was not noticed')
+  assert path.exists()  # it is another's: not removed
+
+
+def test_an_owner_that_cannot_renew_stops(bucket, monkeypatch):
+  monkeypatch.setattr(lease, 'LEASE_SECONDS', -1.0)
+  with lease.held(bucket[0]) as mine:
+    with pytest.raises(lease.LostLease, match='could not be renewed'):
+      mine.require()

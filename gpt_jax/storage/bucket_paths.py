@@ -6,6 +6,7 @@ network is down would begin again. Here a failure that does not pass is a Storag
 
 import io
 import os
+from typing import Any
 
 from etils.epath import backend, gpath, stat_utils
 
@@ -163,7 +164,7 @@ def _info(path):
     return None
 
 
-def _call(path, action):
+def _call(path, action) -> Any:
   system = file_system(scheme_of(path))
   return patiently(lambda: action(system), path)
 

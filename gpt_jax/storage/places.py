@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+from typing import Any
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.storage import systems, urls
 
 
-def place(path):
+def place(path) -> Any:  # no common base: their `stat` differ
   """Returns `path` absolute; ConfigError unless it names a folder, here or in a bucket.
 
   An absolute `pathlib.Path`, or an `epath.Path` for a URL of `urls.SCHEMES`, whose

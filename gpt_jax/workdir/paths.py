@@ -62,6 +62,7 @@ class Workdir:
 
   def create(self):
     """Returns self after creating the folder; StorageError if it cannot be written."""
+    files.require_usable_name(self.path)
     self.require_run_or_empty()
     files.check_writable(self.path)
     return self

@@ -75,8 +75,8 @@ def require_usable_name(directory):
   """Raises StorageError for a folder that the checkpoint libraries take for another."""
   if scheme_of(directory) == 's3':
     raise StorageError(
-      f'{directory} cannot hold checkpoints: Orbax writes no arrays to S3; give a folder'
-      ' of a disk, or gs://.'
+      f'{directory} cannot hold checkpoints: Orbax writes no arrays to S3; give gs://,'
+      ' or a folder of a disk.'
     )
   if is_remote(directory):
     return

@@ -1,0 +1,126 @@
+"""Runs in a bucket: equal to those on a disk, killed, refused, read by commands."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import gpt_jax
+from gpt_jax import cli
+from gpt_jax.core.errors import ConfigError, StorageError
+from gpt_jax.launchers.supervise import Reached
+from gpt_jax.storage import objects
+from gpt_jax.storage.places import place
+from gpt_jax.sweeps import pace
+from gpt_jax.train import loop
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_in_a_bucket_equals_one_on_a_disk(bucket, plain_run):
+  loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(plain_run)
+  )
+  assert tiny_runs.lines(bucket[0]) == tiny_runs.lines(plain_run)
+  assert not Workdir(bucket[0]).path.joinpath('lock.json').exists()
+
+
+def test_a_run_with_everything_on_is_read_by_all(bucket, text_file, capsys):
+  (place(bucket[0]) / 'data' / 'words.txt').write_bytes(text_file.read_bytes())
+  workdir = f'{bucket[0]}/run'
+  config = tiny_runs.everything_on(f'{bucket[0]}/data/*.txt')
+  assert (
+    cli.main(['train', *tiny_runs.flags(config), f'--workdir={workdir}', '--debug'])
+    == 0
+  )
+  names = set(objects.names_in(workdir))
+  assert {'metrics.jsonl', 'tensorboard', 'samples.md', 'figures', 'tokenizer'} <= names
+  assert (place(workdir) / 'figures' / 'loss.png').read_bytes()[1:4] == b'PNG'
+  for command in (
+    ['eval', '--json'],
+    ['generate', '--prompt=some', '--max_new_tokens=4'],
+    ['checkpoint', 'ls'],
+    ['checkpoint', 'verify'],
+    ['checkpoint', 'show', '--statistics'],
+    ['doctor'],
+  ):
+    assert cli.main([*command, f'--workdir={workdir}', '--debug']) in (0, 1), command
+  shown = capsys.readouterr().out
+  assert 'step 6 is valid' in shown and 'all there' in shown
+  assert gpt_jax.load(workdir).step == 6
+  assert pace.last_logged(workdir).step == 6
+  assert Reached.of(workdir) == Reached(6, 6)
+
+
+def test_a_killed_run_ends_bit_equal(bucket):
+  long = {'train.steps': 40, 'checkpoint.every_steps': 2, 'eval.every_steps': 0}
+  other = bucket[0] + '-whole'
+  loop.train(tiny_runs.tiny_config(long), other, quiet=True)
+  command = [sys.executable, '-m', 'gpt_jax', 'train', *tiny_runs.flags(long)]
+  kills = 0
+  for _ in range(3):
+    process = subprocess.Popen(
+      [*command, f'--workdir={bucket[0]}'],
+      cwd=tiny_runs.ROOT,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
+    before, until = Reached.of(bucket[0]).saved or 0, time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+      if (Reached.of(bucket[0]).saved or 0) > before:
+        break
+      time.sleep(0.1)
+    if process.poll() is None:
+      process.send_signal(signal.SIGKILL)
+      kills += 1
+    process.wait()
+  assert kills
+  loop.train(tiny_runs.tiny_config(long), bucket[0], quiet=True)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(other)
+  )
+  assert tiny_runs.lines(bucket[0]) == tiny_runs.lines(other)
+  assert max(tiny_runs.start_steps(bucket[0])) > 0
+
+
+def test_one_failing_request_in_ten_changes_no_bit(bucket, plain_run):
+  bucket[1].every = 10
+  loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
+  bucket[1].every = 0
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(plain_run)
+  )
+
+
+@pytest.mark.parametrize(
+  'refused, said', [('all', 'no valid credentials'), ('writes', 'permission denied')]
+)
+def test_a_start_without_permission_ends_at_once(bucket, refused, said):
+  bucket[1].refused = refused
+  began = time.monotonic()
+  with pytest.raises(StorageError, match=said):
+    loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
+  assert time.monotonic() - began < 10
+
+
+def test_a_start_in_no_bucket_or_in_s3_ends_at_once():
+  with pytest.raises(StorageError, match='no bucket'):
+    loop.train(tiny_runs.tiny_config(), 'gs://not-there/run', quiet=True)
+  with pytest.raises((StorageError, ConfigError), match='S3|s3'):
+    loop.train(tiny_runs.tiny_config(), 's3://not-there/run', quiet=True)
+
+
+def test_metrics_of_a_bucket_can_be_read_on_a_disk(bucket, tmp_path):
+  loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
+  folder = tmp_path / 'copy' / 'metrics.jsonl'
+  folder.mkdir(parents=True)
+  for path, _ in objects.files_below(place(bucket[0]) / 'metrics.jsonl'):
+    (folder / path.name).write_bytes(path.read_bytes())
+  assert tiny_runs.lines(folder.parent) == tiny_runs.lines(bucket[0])
+  assert json.dumps(tiny_runs.losses(folder.parent))

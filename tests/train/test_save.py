@@ -14,6 +14,7 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.tracking.console import TrainConsole
+from gpt_jax.tracking.writers import Tracker
 from gpt_jax.train import loop, save
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.save import Saver
@@ -71,6 +72,7 @@ def session(clock):
     fingerprints={'data': 'd'},
     output=output,
     console=TrainConsole(100, console=rich.console.Console(file=output)),
+    tracker=Tracker([]),
   )
 
 

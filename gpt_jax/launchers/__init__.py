@@ -1,7 +1,24 @@
-"""A run as several processes, started again when one dies.
+"""One run description, several places to start it: a file for each, and a line here.
 
-`local` starts them on this machine and ends them together; `supervise` decides after
-each end whether to start again. `gpt-jax launch` is their command line; a launcher for
-another place is a file here with a `run` like that of `local`, which
-`commands/launch_command.py` calls by `--where`.
+Read `description` first. A place is a module with
+
+  add_arguments(group)           the flags that it alone has, on an argparse group
+  problems(description, args)    all that is wrong with them, a list of lines
+  num_devices(description, args) of a task, where that is known before; else None
+  dry_run(description, args)     the text of what `launch` would do, exactly
+  launch(description, args)      does it; returns the exit code
+
+`args` are the parsed flags, `nodes` and `wait` among them. Before `launch`, nothing is
+started or written and no network is asked; `problems` looks for programs unless
+`args.dry_run`. `processes` starts and ends a run's processes on this machine,
+`supervise` decides whether to start again, and `steps` are what --dry_run shows and
+`launch` executes.
 """
+
+from gpt_jax.launchers import local, slurm
+
+PLACES = {
+  'local': local,
+  'slurm': slurm,
+}
+"""What `--where` of `gpt-jax launch` and `gpt-jax sweep` may be."""

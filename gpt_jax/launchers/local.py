@@ -1,208 +1,147 @@
-"""Starts a command as several processes on this machine, the way a pod would start it.
+"""This machine: a node of the run is a process, as a pod would start it."""
 
-They find each other by the GPT_JAX_... variables of `parallel/multihost.py`.
-"""
-
-import itertools
-import os
 import pathlib
-import random
-import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
 
-POLL_SECONDS = 0.1
-PREEMPTED = 75  # saved and stopped, as a signal asked
-SHOWN_LINES = 30  # of a failed process' log
-HUNG = 124  # as timeout(1)
+from gpt_jax.launchers import processes, supervise
+from gpt_jax.launchers.description import number_above_0
+from gpt_jax.workdir import files
 
 
-def run(
-  command,
-  *,
-  processes,
-  devices_per_process=0,
-  log_dir=None,
-  stop_seconds=30.0,
-  is_hung=lambda: False,
-):
-  """Returns (exit code, whether a signal asked to stop) of `command` in all processes.
-
-  The code is that of the first to fail, 128 + N for signal N; HUNG when `is_hung()`
-  turned true. Signals of the caller are passed on to all.
-
-  Args:
-    devices_per_process: virtual CPU devices in each; 0 leaves the devices as they are.
-    log_dir: where processes 1, 2, ... write; None: here, each line with a prefix.
-    stop_seconds: after a failure, how long the others may take before they are killed.
-  """
-  coordinator = f'127.0.0.1:{_free_port()}'
-  group = _Group(stop_seconds)
-  previous = {
-    number: signal.signal(number, lambda received, _: group.forward(received))
-    for number in (signal.SIGINT, signal.SIGTERM)
-  }
-  try:
-    for index in range(processes):
-      environment = _environment(coordinator, processes, index, devices_per_process)
-      group.start(command, environment, index, log_dir)
-    say(f'process ids {" ".join(str(pid) for pid in group.pids())}')
-    return group.wait(is_hung), group.was_stopped
-  finally:
-    group.kill()
-    for number, handler in previous.items():
-      signal.signal(number, handler)
+def add_arguments(group):
+  """Adds the flags that only this place has."""
+  group.add_argument(
+    '--processes', type=number_above_0, metavar='N', help='how many; as --nodes'
+  )
+  group.add_argument(
+    '--devices_per_process',
+    type=number_above_0,
+    default=0,
+    metavar='N',
+    help='virtual CPU devices in each process; default: the devices that are there',
+  )
+  group.add_argument(
+    '--log_dir',
+    metavar='DIR',
+    help='where processes 1, 2, ... write; default: WORKDIR/logs',
+  )
+  group.add_argument(
+    '--stop_seconds',
+    type=float,
+    default=30.0,
+    metavar='S',
+    help='after a failure, how long the others may take to end; default: 30',
+  )
+  _add_supervision(group)
 
 
-def say(text):
-  """Prints a message of the launcher, not of a process."""
-  print(f'launch: {text}', file=sys.stderr, flush=True)
-
-
-class _Group:
-  """The processes of a run: started one by one, ended together."""
-
-  def __init__(self, stop_seconds):
-    self._processes, self._logs, self._readers = [], {}, []
-    self._stop_seconds = stop_seconds
-    self.was_stopped = False
-
-  def start(self, command, environment, index, log_dir):
-    if index == 0:
-      process = _start(command, environment)
-    elif log_dir is not None:
-      log = self._logs[index] = pathlib.Path(log_dir) / f'process_{index}.log'
-      log.parent.mkdir(parents=True, exist_ok=True)
-      with open(log, 'ab') as file:
-        process = _start(command, environment, file)
-    else:
-      process = _start(command, environment, subprocess.PIPE)
-      reader = threading.Thread(target=_prefix, args=(process.stdout, index))
-      reader.start()
-      self._readers.append(reader)
-    self._processes.append(process)
-
-  def pids(self):
-    return [process.pid for process in self._processes]
-
-  def forward(self, number):
-    self.was_stopped = True
-    self.send(number)
-
-  def send(self, number):
-    for process in self._processes:
-      if process.poll() is None:
-        process.send_signal(number)
-
-  def wait(self, is_hung):
-    """Returns the exit code of the run, once all processes have ended."""
-    polls = itertools.count()
-    while True:
-      codes = [process.poll() for process in self._processes]
-      failed = [(index, code) for index, code in enumerate(codes) if code]
-      if failed and all(code == PREEMPTED for _, code in failed):
-        # All of them were asked to stop and save: the others are about to end.
-        self._await_end()
-        return PREEMPTED
-      if failed:
-        self.send(signal.SIGTERM)
-        self._await_end()
-        index, code = max(failed, key=_cause_key)
-        self._report(index, _exit_code(code))
-        return _exit_code(code)
-      if all(code == 0 for code in codes):
-        self._join()
-        return 0
-      # Reading the workdir once a second is enough. After a signal a save may take
-      # as long as it needs.
-      if next(polls) % 10 == 0 and not self.was_stopped and is_hung():
-        self.kill()  # a stopped or deadlocked process answers to nothing less
-        return HUNG
-      time.sleep(POLL_SECONDS)
-
-  def kill(self):
-    """Leaves no process behind, whatever happened."""
-    self.send(signal.SIGKILL)
-    for process in self._processes:
-      process.wait()
-    self._join()
-
-  def _await_end(self):
-    """Waits for all to end; kills those that take longer than `stop_seconds`."""
-    deadline = time.monotonic() + self._stop_seconds
-    while time.monotonic() < deadline:
-      if all(process.poll() is not None for process in self._processes):
-        break
-      time.sleep(POLL_SECONDS)
-    self.kill()
-
-  def _join(self):
-    for reader in self._readers:
-      reader.join()
-
-  def _report(self, index, code):
-    say(f'process {index} ended first, exit code {code}')
-    if index in self._logs:
-      lines = self._logs[index].read_text(errors='replace').splitlines()
-      print('\n'.join(lines[-SHOWN_LINES:]), file=sys.stderr)
-      say(f'its complete output is in {self._logs[index]}')
-
-
-def _start(command, environment, output=None):
-  return subprocess.Popen(
-    command,
-    env=environment,
-    stdout=output,
-    stderr=None if output is None else subprocess.STDOUT,
-    # Ctrl-C reaches the launcher alone, which passes it on once.
-    start_new_session=True,
+def _add_supervision(group):
+  group.add_argument(
+    '--supervise', action='store_true', help='start again after a crash'
+  )
+  group.add_argument(
+    '--max_restarts', type=int, default=10, metavar='N', help='in all; default: 10'
+  )
+  group.add_argument(
+    '--restart_seconds',
+    type=float,
+    default=5.0,
+    metavar='S',
+    help='wait before a restart; default: 5',
+  )
+  group.add_argument(
+    '--hang_seconds',
+    type=float,
+    default=1800.0,
+    metavar='S',
+    help='kill and restart when nothing in the workdir has changed for this long; set'
+    ' it above the time of a compilation and an evaluation; default: 1800; 0: never',
+  )
+  group.add_argument(
+    '--same_step_crashes',
+    type=number_above_0,
+    default=3,
+    metavar='N',
+    help='stop after so many crashes in a row without a new save; default: 3',
   )
 
 
-def _environment(coordinator, processes, index, devices_per_process):
-  environment = os.environ | {
-    'GPT_JAX_COORDINATOR': coordinator,
-    'GPT_JAX_NUM_PROCESSES': str(processes),
-    'GPT_JAX_PROCESS_ID': str(index),
-    'PYTHONUNBUFFERED': '1',
-  }
-  if devices_per_process:
-    flag = f'--xla_force_host_platform_device_count={devices_per_process}'
-    environment['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {flag}'.strip()
-    environment['JAX_PLATFORMS'] = 'cpu'
-  return environment
+def problems(description, args):
+  """Returns what is wrong with the flags, a line each."""
+  found = []
+  if args.processes is None and args.nodes is None:
+    found.append('--processes is missing; give how many, as in --processes=2.')
+  if args.nodes not in (None, args.processes) and args.processes is not None:
+    found.append(
+      f'--nodes={args.nodes}: a node is a process here, and --processes='
+      f'{args.processes} says another number; leave one of them out.'
+    )
+  if description.topology:
+    found.append(
+      f'--topology={description.topology}: this machine has the devices that it has;'
+      ' --devices_per_process=N makes virtual ones of a CPU.'
+    )
+  if args.supervise and not description.workdir:
+    found.append('--supervise: needs a run with --workdir, to see its progress.')
+  return found
 
 
-def _exit_code(code):
-  """Returns a subprocess' return code as a shell shows it: 128 + N for signal N."""
-  return 128 - code if code < 0 else code
+def num_devices(description, args):
+  """Returns None: the processes say what is wrong as soon as a submission would."""
+  return None
 
 
-def _free_port():
-  """Returns a free port out of those that Linux assigns only on request.
+def dry_run(description, args):
+  """Returns the command of each process, with the variables that it gets."""
+  num = args.processes or description.nodes
+  settings = {**description.environment, processes.COORDINATOR: '127.0.0.1:PORT'}
+  lines = []
+  for index in range(num):
+    variables = processes.variables(
+      settings[processes.COORDINATOR], num, index, args.devices_per_process
+    )
+    words = [f'{name}={value!r}' for name, value in {**settings, **variables}.items()]
+    log = (
+      ''
+      if index == 0 or not (folder := _logs(description, args))
+      else (f' >> {processes.log_of(folder, index)} 2>&1')
+    )
+    program = f'{sys.executable} -m gpt_jax'
+    lines.append(f'{" ".join(words)} {description.shell_command(program)}{log} &')
+  return '\n'.join([*lines, 'wait'])
 
-  It stays free until process 0 has loaded jax and takes it.
-  """
-  for port in random.sample(range(20_000, 32_000), 100):  # ephemeral: 32768 and up
-    try:
-      socket.create_server(('127.0.0.1', port)).close()
-      return port
-    except OSError:
-      continue
-  raise OSError('none of 100 ports from 20000 to 31999 is free')
+
+def launch(description, args):
+  """Returns the exit code of the run, which ends before this does."""
+
+  def attempt(is_hung=lambda: False):
+    return processes.run(
+      [sys.executable, '-m', 'gpt_jax', *description.command],
+      processes=args.processes or description.nodes,
+      devices_per_process=args.devices_per_process,
+      environment=description.environment,
+      log_dir=_logs(description, args),
+      stop_seconds=args.stop_seconds,
+      is_hung=is_hung,
+    )
+
+  if not args.supervise:
+    exit_code, _ = attempt()
+    return exit_code
+  policy = supervise.Policy(
+    max_restarts=args.max_restarts,
+    restart_seconds=args.restart_seconds,
+    hang_seconds=args.hang_seconds,
+    same_step_crashes=args.same_step_crashes,
+  )
+  return supervise.supervise(attempt, description.workdir, policy, processes.say)
 
 
-def _cause_key(failed):
-  """Returns a key that sorts failed (index, return code), the cause last."""
-  # When a process is lost, its peers abort (134) or end with a traceback (1).
-  code = _exit_code(failed[1])
-  return code not in (1, 134), code
-
-
-def _prefix(stream, index):
-  for line in stream:
-    text = line.decode(errors='replace')
-    print(f'[{index}] {text}', end='', file=sys.stderr, flush=True)
+def _logs(description, args):
+  """Returns the folder of the logs of processes 1, 2, ..., or None: shown here."""
+  if args.log_dir:
+    return pathlib.Path(args.log_dir)
+  workdir = description.workdir
+  if workdir is None or '://' in workdir:  # nothing can be appended to in a bucket
+    return None
+  return files.as_folder(workdir) / 'logs'

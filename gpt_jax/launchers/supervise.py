@@ -5,7 +5,7 @@ import json
 import time
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.launchers.local import HUNG, PREEMPTED
+from gpt_jax.launchers.processes import HUNG, PREEMPTED
 from gpt_jax.storage import growing, objects
 from gpt_jax.storage.places import place
 from gpt_jax.storage.urls import is_remote
@@ -82,8 +82,8 @@ class Watch:
 def supervise(attempt, workdir, policy, say, sleep=time.sleep):
   """Returns the exit code of the run, started again as often as `policy` allows.
 
-  `attempt(is_hung)` is `local.run` of the run, `say` prints a message. It ends with a
-  code of FINAL, after a signal to the launcher, and when `policy` is used up.
+  `attempt(is_hung)` is `processes.run` of the run, `say` prints a message. It ends with
+  a code of FINAL, after a signal to the launcher, and when `policy` is used up.
   """
   restarts, crashes = 0, []
   before = Reached.of(workdir)

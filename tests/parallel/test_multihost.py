@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.core.errors import ConfigError, UserError
-from gpt_jax.launchers import local
+from gpt_jax.launchers import processes as launcher
 from gpt_jax.parallel import multihost
 from gpt_jax.workdir.paths import Workdir
 
@@ -143,7 +143,7 @@ def test_a_failed_join_is_an_error_that_says_how_to_run_alone(monkeypatch):
 
 
 def test_a_silent_coordinator_is_an_error_with_its_address():
-  address = f'127.0.0.1:{local._free_port()}'
+  address = f'127.0.0.1:{launcher._free_port()}'
   with pytest.raises(UserError, match=f'{address}.*refused'):
     multihost.initialize(address, 2, 1, timeout_seconds=0.2)
 
@@ -200,7 +200,7 @@ def test_each_process_loads_the_rows_of_its_own_devices():
 
 
 def launch(*arguments, processes, devices=2, **options):
-  exit_code, _ = local.run(
+  exit_code, _ = launcher.run(
     [*WORKER, *map(str, arguments)],
     processes=processes,
     devices_per_process=devices,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gpt_jax.launchers import local
+from gpt_jax.launchers import processes
 
 
 def python(program):
@@ -20,7 +20,7 @@ def test_each_process_gets_its_number_and_its_virtual_devices(capfd):
     names = ('GPT_JAX_PROCESS_ID', 'GPT_JAX_NUM_PROCESSES', 'JAX_PLATFORMS')
     print(*map(os.environ.get, names), os.environ['XLA_FLAGS'].split('=')[-1])
   """
-  ended = local.run(python(program), processes=2, devices_per_process=3)
+  ended = processes.run(python(program), processes=2, devices_per_process=3)
   assert ended == (0, False)
   shown = capfd.readouterr()
   assert shown.out == '0 2 cpu 3\n'
@@ -34,7 +34,7 @@ def test_the_end_of_a_failed_process_log_is_shown(tmp_path, capfd):
       time.sleep(60)
     sys.exit('no such luck')
   """
-  assert local.run(python(program), processes=2, log_dir=tmp_path)[0] == 1
+  assert processes.run(python(program), processes=2, log_dir=tmp_path)[0] == 1
   shown = capfd.readouterr().err
   assert 'launch: process 1 ended first, exit code 1\nno such luck\n' in shown
   assert f'launch: its complete output is in {tmp_path}/process_1.log' in shown
@@ -54,9 +54,9 @@ def test_signals_reach_all_processes_once(tmp_path):
   """
   launch = """if True:
     import sys
-    from gpt_jax.launchers import local
+    from gpt_jax.launchers import processes
     command = [sys.executable, '-c', *sys.argv[1:]]
-    exit_code, was_stopped = local.run(command, processes=2)
+    exit_code, was_stopped = processes.run(command, processes=2)
     sys.exit(exit_code if was_stopped else 'no signal seen')
   """
   launcher = subprocess.Popen([*python(launch), program, str(tmp_path)])
@@ -70,14 +70,14 @@ def test_signals_reach_all_processes_once(tmp_path):
 def test_a_stopped_process_is_killed_when_the_run_hangs():
   program = 'import os, signal; os.kill(os.getpid(), signal.SIGSTOP)'
   started = time.monotonic()
-  ended = local.run(
+  ended = processes.run(
     python(program),
     processes=2,
     is_hung=lambda: time.monotonic() > started + 0.5,
   )
-  assert ended == (local.HUNG, False)
+  assert ended == (processes.HUNG, False)
 
 
 @pytest.mark.parametrize('code, shown', [(3, 3), (-9, 137), (-15, 143)])
 def test_exit_codes_are_those_of_a_shell(code, shown):
-  assert local._exit_code(code) == shown
+  assert processes._exit_code(code) == shown

@@ -89,9 +89,7 @@ def _shortage(error):
 def _command(argv):
   argv, command_line = split_command(argv)
   argv, overrides = split_overrides(argv)
-  parser = _parser()
-  parser.refuse_typos(argv)
-  args = parser.parse_args(argv)
+  parser, args = parse(argv)
   if command_line and args.command != 'launch':
     parser.error(f'-- {command_line[0]}: only launch takes a command after --')
   args.command_line = command_line
@@ -101,6 +99,13 @@ def _command(argv):
   if os.getcwd() not in sys.path and '' not in sys.path:
     sys.path.insert(0, os.getcwd())
   return _module(args.command).run(args, overrides) or 0
+
+
+def parse(argv):
+  """Returns (parser, parsed flags) of words without overrides; UserError for typos."""
+  parser = _parser()
+  parser.refuse_typos(argv)
+  return parser, parser.parse_args(argv)
 
 
 def split_command(argv):

@@ -38,6 +38,17 @@ def add_arguments(parser, *, places=tuple(PLACES)):
     action='store_true',
     help='return when all has ended, with its exit code; local always does',
   )
+  group.add_argument(
+    '--log_dir', metavar='DIR', help='of the processes; default: WORKDIR/logs'
+  )
+  group.add_argument(
+    '--max_restarts',
+    type=int,
+    default=10,
+    metavar='N',
+    help='start again after at most so many crashes; default: 10. On a cluster, stops'
+    ' that were saved (75) do not count',
+  )
   for name in places:
     PLACES[name].add_arguments(parser.add_argument_group(f'--where={name}'))
 

@@ -1,6 +1,7 @@
 """This machine: a node of the run is a process, as a pod would start it."""
 
 import pathlib
+import shlex
 import sys
 
 from gpt_jax.launchers import processes, supervise
@@ -21,11 +22,6 @@ def add_arguments(group):
     help='virtual CPU devices in each process; default: the devices that are there',
   )
   group.add_argument(
-    '--log_dir',
-    metavar='DIR',
-    help='where processes 1, 2, ... write; default: WORKDIR/logs',
-  )
-  group.add_argument(
     '--stop_seconds',
     type=float,
     default=30.0,
@@ -38,9 +34,6 @@ def add_arguments(group):
 def _add_supervision(group):
   group.add_argument(
     '--supervise', action='store_true', help='start again after a crash'
-  )
-  group.add_argument(
-    '--max_restarts', type=int, default=10, metavar='N', help='in all; default: 10'
   )
   group.add_argument(
     '--restart_seconds',
@@ -94,13 +87,11 @@ def num_devices(description, args):
 def dry_run(description, args):
   """Returns the command of each process, with the variables that it gets."""
   num = args.processes or description.nodes
-  settings = {**description.environment, processes.COORDINATOR: '127.0.0.1:PORT'}
-  lines = []
+  lines = ['# PORT: one that is free when the run starts']
   for index in range(num):
-    variables = processes.variables(
-      settings[processes.COORDINATOR], num, index, args.devices_per_process
-    )
-    words = [f'{name}={value!r}' for name, value in {**settings, **variables}.items()]
+    own = processes.variables('127.0.0.1:PORT', num, index, args.devices_per_process)
+    settings = {**description.environment, **own}
+    words = [f'{name}={shlex.quote(value)}' for name, value in settings.items()]
     log = (
       ''
       if index == 0 or not (folder := _logs(description, args))

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 
-from gpt_jax.core.errors import ConfigError, UserError
+from gpt_jax.core.errors import UserError
 
 END = 'END_OF_INPUT'
 
@@ -40,6 +40,11 @@ class Call:
     return _with_input(line, self.stdin) if self.stdin else line
 
 
+def quoted(text):
+  """Returns `text` as a word of a shell."""
+  return shlex.quote(str(text))
+
+
 def shown(steps):
   """Returns the steps as a text that a shell can execute."""
   return '\n'.join(str(step) for step in steps)
@@ -67,19 +72,17 @@ def take(step):
   return done.stdout.rstrip('\n')
 
 
-def require_programs(needed, where):
-  """Raises one ConfigError for all programs that are not on the PATH.
+def missing_programs(needed, where):
+  """Returns a problem for each program that is not on the PATH.
 
   Args:
     needed: {program: how to get it, such as 'apt install slurm-client'}.
   """
-  missing = [
+  return [
     f'--where={where}: no {program} on this machine; {way_out}.'
     for program, way_out in needed.items()
     if not shutil.which(program)
   ]
-  if missing:
-    raise ConfigError('\n'.join(missing))
 
 
 def _with_input(line, text):

@@ -1,0 +1,70 @@
+"""`gpt-jax sweep FILE --where=PLACE`: each point that is missing is a task there."""
+
+import glob
+import os
+
+from gpt_jax.commands import launch_checks, launch_flags
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.launchers.description import Task
+
+HERE_ALONE = 'jobs', 'vectorize', 'search', 'json'
+"""Flags of `sweep` for its own processes."""
+
+
+def run(args):
+  """Returns the exit code of launching the points of the experiment in `args`."""
+  _refuse_together(args)
+  from gpt_jax.analysis import checks
+  from gpt_jax.execution import preflight
+  from gpt_jax.sweeps import points, states
+
+  study = points.open_study(
+    args.file, args.size, args.workdir, check=checks.mistakes_of
+  )
+  chosen = points.select(study, args.only)
+  missing = [point for point in chosen if not states.is_done(point)]
+  place, description = _describe(args, study, missing)
+  for point in missing:
+    launch_checks.require_mesh_fits(
+      point.config, description.nodes, place.num_devices(description, args)
+    )
+  notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
+  if args.dry_run:
+    print(place.dry_run(description, args))
+    return 0
+  num_done = len(chosen) - len(missing)
+  print(*study.notes, *notes, sep='\n', end='')
+  print(f'{len(missing)} of {len(chosen)} points to run; {num_done} are done')
+  return place.launch(description, args) if missing else 0
+
+
+def _refuse_together(args):
+  wrong = [f'--{name}' for name in HERE_ALONE if getattr(args, name)]
+  if wrong:
+    raise ConfigError(
+      f'{", ".join(wrong)}: for a sweep in processes of this machine; with'
+      f' --where={args.where} each point is a task there, and gpt-jax status shows them.'
+    )
+
+
+def _describe(args, study, missing):
+  root = os.path.abspath(args.workdir or 'runs')
+  command = ['sweep', os.path.abspath(args.file), f'--size={study.size}']
+  command += [f'--workdir={root}', '--join']
+  names = {point.name for point in missing}
+  tasks = [
+    Task(
+      point.name,
+      (f'--only={glob.escape(point.name)}',),
+      tuple(name for name in point.needs if name in names),
+    )
+    for point in missing
+  ]
+  return launch_flags.describe(
+    args,
+    command,
+    name=f'{study.name}-{study.size}',
+    workdir=str(study.folder),
+    tasks=tasks,
+    at_once=args.at_once or 0,
+  )

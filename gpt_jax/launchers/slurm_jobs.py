@@ -1,0 +1,107 @@
+"""What SLURM says of its partitions and of jobs, and waiting for jobs to end."""
+
+import dataclasses
+import re
+import subprocess
+import time
+
+from gpt_jax.core.errors import ConfigError, UserError
+from gpt_jax.core.registry import nearest
+
+POLL_SECONDS = 5.0
+ENDED = (
+  'COMPLETED FAILED CANCELLED TIMEOUT NODE_FAIL BOOT_FAIL DEADLINE OUT_OF_MEMORY'
+  ' REVOKED'
+).split()
+UNKNOWN_CODE = 1  # of a job that ended without an exit code, such as a cancelled one
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A job, or one element of an array, as SLURM has it now."""
+
+  name: str  # 12, or 12_3
+  state: str
+  exit_code: int  # as a shell shows it: 128 + N for signal N
+
+  @property
+  def has_ended(self):
+    return self.state in ENDED
+
+  @property
+  def code(self):
+    """Returns the exit code; not 0 unless it has completed."""
+    return self.exit_code or (0 if self.state == 'COMPLETED' else UNKNOWN_CODE)
+
+
+def require_partition(partition, nodes):
+  """Raises ConfigError where no partition is called so, or it has too few nodes.
+
+  `partition`: None for the default one. UserError where no controller answers.
+  """
+  listed = call('sinfo', '--noheader', '--format=%R|%D|%P')
+  sizes, default = {}, None
+  for line in listed.splitlines():
+    name, size, marked = line.split('|')
+    sizes[name] = sizes.get(name, 0) + int(size)
+    default = name if marked.endswith('*') else default
+  chosen = partition or default
+  if chosen not in sizes:
+    hint = nearest(partition, sizes) if partition else None
+    raise ConfigError(
+      f'--partition={partition or ""}: expected one of {", ".join(sizes) or "none"}'
+      + (f'; did you mean {hint!r}?' if hint else '.')
+    )
+  if nodes > sizes[chosen]:
+    raise ConfigError(
+      f'--nodes={nodes}: the partition {chosen} has {sizes[chosen]} nodes.'
+    )
+
+
+def wait(ids, say, sleep=time.sleep):
+  """Returns the exit code of jobs, once all have ended: the first that is not 0.
+
+  Says each change of a state. A requeued job has not ended.
+  """
+  last = {}
+  while True:
+    jobs = {job.name: job for name in ids for job in read(name)}
+    for name, job in jobs.items():
+      before = last.get(name)
+      if before is None or before.state != job.state:
+        code = f', exit code {job.code}' if job.has_ended else ''
+        say(f'job {name}: {job.state.lower()}{code}')
+    # An ended job is forgotten after MinJobAge, five minutes as a rule.
+    last |= jobs
+    if all(job.has_ended for job in last.values()):
+      return next((job.code for job in last.values() if job.code), 0)
+    sleep(POLL_SECONDS)
+
+
+def read(name):
+  """Returns the Jobs of a job id; of an array each element, once it is on its own."""
+  try:
+    text = call('scontrol', 'show', 'job', '--oneliner', name)
+  except UserError as error:
+    if 'Invalid job id' in str(error):
+      return []
+    raise
+  return [_job(line) for line in text.splitlines() if 'JobId=' in line]
+
+
+def call(*words):
+  """Returns what a program of SLURM prints; UserError with its message if it fails."""
+  done = subprocess.run(words, capture_output=True, text=True, check=False)
+  if done.returncode:
+    said = (done.stderr or done.stdout).strip()
+    raise UserError(f'{" ".join(words)}: {said}')
+  return done.stdout.strip()
+
+
+def _job(line):
+  fields = dict(re.findall(r'(\w+)=(\S*)', line))
+  name = fields['JobId']
+  if 'ArrayTaskId' in fields:
+    name = f'{fields["ArrayJobId"]}_{fields["ArrayTaskId"]}'
+  code, signal = map(int, fields['ExitCode'].split(':'))
+  return Job(name, fields['JobState'], code or (128 + signal if signal else 0))

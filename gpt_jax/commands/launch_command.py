@@ -44,11 +44,17 @@ def run(args, overrides):
       ' --processes=2 -- train --config=... --workdir=...'
     )
   place, description = launch_flags.describe(args, command)
+  if args.where != 'local':
+    from gpt_jax.commands import launch_checks
+
+    devices = place.num_devices(description, args)
+    launch_checks.require_runnable(command, description.nodes, devices)
   if args.dry_run:
     print(place.dry_run(description, args))
     return 0
-  if args.where == 'local' and description.workdir and command[0] == 'train':
-    _require_free(files.as_folder(description.workdir))
+  workdir = description.workdir
+  if place.HAS_OUR_FOLDERS and workdir and command[0] == 'train':
+    _require_free(workdir)
   return place.launch(description, args)
 
 

@@ -53,6 +53,33 @@ def add_arguments(parser, *, places=tuple(PLACES)):
     PLACES[name].add_arguments(parser.add_argument_group(f'--where={name}'))
 
 
+def add_to_sweep(parser):
+  """Adds those of the places where each point of a sweep is a task of its own."""
+  add_arguments(parser, places=_ELSEWHERE)
+  parser.add_argument(
+    '--at_once',
+    type=description.number_above_0,
+    metavar='N',
+    help='tasks of --where at once, such as the %%N of an array; default: all',
+  )
+
+
+def is_elsewhere(args):
+  """Returns whether to launch a sweep; ConfigError for flags without effect."""
+  choose(PLACES, args.where, '--where')
+  if args.where != 'local':
+    return True
+  parser = argparse.ArgumentParser(add_help=False)
+  add_to_sweep(parser)
+  for action in parser._actions:
+    if getattr(args, action.dest) != action.default:
+      raise ConfigError(
+        f'{action.option_strings[0]}: of a sweep on a cluster; add'
+        f' --where={" or ".join(_ELSEWHERE)}.'
+      )
+  return False
+
+
 def describe(args, command, *, name=None, workdir=None, tasks=(), at_once=0):
   """Returns (place, Description) of parsed flags; ConfigError with all problems.
 
@@ -78,6 +105,9 @@ def describe(args, command, *, name=None, workdir=None, tasks=(), at_once=0):
   if problems:
     raise ConfigError('\n'.join(problems))
   return place, found
+
+
+_ELSEWHERE = tuple(name for name in PLACES if name != 'local')
 
 
 def _of_other_places(args):

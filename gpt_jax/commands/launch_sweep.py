@@ -1,14 +1,13 @@
 """`gpt-jax sweep FILE --where=PLACE`: each point that is missing is a task there."""
 
-import glob
 import os
 
 from gpt_jax.commands import launch_checks, launch_flags
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.launchers.description import Task
 
-HERE_ALONE = 'jobs', 'vectorize', 'search', 'json'
-"""Flags of `sweep` for its own processes."""
+HERE_ALONE = {'jobs': 1, 'vectorize': (), 'search': None, 'json': False, 'join': False}
+"""Flags of `sweep` for its own processes, with the value that means nothing."""
 
 
 def run(args):
@@ -33,29 +32,34 @@ def run(args):
     print(place.dry_run(description, args))
     return 0
   num_done = len(chosen) - len(missing)
-  print(*study.notes, *notes, sep='\n', end='')
+  for note in [*study.notes, *notes]:
+    print(note)
   print(f'{len(missing)} of {len(chosen)} points to run; {num_done} are done')
   return place.launch(description, args) if missing else 0
 
 
 def _refuse_together(args):
-  wrong = [f'--{name}' for name in HERE_ALONE if getattr(args, name)]
+  wrong = [
+    f'--{name}' for name, unset in HERE_ALONE.items() if getattr(args, name) != unset
+  ]
   if wrong:
     raise ConfigError(
       f'{", ".join(wrong)}: for a sweep in processes of this machine; with'
-      f' --where={args.where} each point is a task there, and gpt-jax status shows them.'
+      f' --where={args.where} each point is a task there (gpt-jax status shows them).'
     )
 
 
 def _describe(args, study, missing):
-  root = os.path.abspath(args.workdir or 'runs')
+  root = args.workdir or 'runs'
+  if '://' not in root:
+    root = os.path.abspath(root)
   command = ['sweep', os.path.abspath(args.file), f'--size={study.size}']
   command += [f'--workdir={root}', '--join']
   names = {point.name for point in missing}
   tasks = [
     Task(
       point.name,
-      (f'--only={glob.escape(point.name)}',),
+      (f'--only={point.name}',),
       tuple(name for name in point.needs if name in names),
     )
     for point in missing

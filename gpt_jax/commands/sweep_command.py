@@ -3,7 +3,8 @@
 Every point is checked before any starts. The workdirs, runs/NAME/SIZE/POINT, are all
 the state: a killed sweep continues with the same command, finished points stay, and
 several of these commands share the points of one folder. A point that fails stops no
-other; its output is in POINT/logs/sweep.log. docs/experiments.md has more.
+other; its output is in POINT/logs/sweep.log. With --where each point is a task of its
+own on a cluster (launch/README.md). docs/experiments.md has more.
 
 examples:
   gpt-jax sweep experiments/entropy_floor.py --dry_run
@@ -11,13 +12,14 @@ examples:
   gpt-jax sweep experiments/entropy_floor.py --only=uniform --workdir=/data/runs
   gpt-jax sweep experiments/entropy_floor.py --vectorize=seed
   gpt-jax sweep experiments/mine.py --search=tpe --trials=20
+  gpt-jax sweep experiments/entropy_floor.py --where=slurm --at_once=4 --dry_run
 """
 
 import argparse
 import os
 import sys
 
-from gpt_jax.commands import flags, host, search_flags, train_command
+from gpt_jax.commands import flags, host, launch_flags, search_flags, train_command
 from gpt_jax.core.errors import ConfigError
 
 # Programs of small models compile in less than a second, and many points share them.
@@ -60,8 +62,15 @@ def add_arguments(parser):
     help='points that ran with another config than the file states now run again; their'
     ' old workdirs are moved to a dated folder',
   )
+  parser.add_argument(
+    '--join',
+    action='store_true',
+    help='the processes of this SLURM step or pod train each point together; without it'
+    ' each trains points of its own',
+  )
   flags.add_json(parser)
   search_flags.add_arguments(parser)
+  launch_flags.add_to_sweep(parser)
 
 
 def add_study(parser):
@@ -81,6 +90,10 @@ def _positive(text):
 def run(args, overrides):
   host.tune_malloc()
   flags.refuse_overrides(overrides, args.file)
+  if launch_flags.is_elsewhere(args):
+    from gpt_jax.commands import launch_sweep
+
+    return launch_sweep.run(args)
   with train_command.exit_on_signals():
     return _sweep(args)
 
@@ -94,6 +107,8 @@ def _sweep(args):
   from gpt_jax.execution import live, overview, preflight, runner, vectorized_fields
   from gpt_jax.sweeps import points
 
+  if args.join:
+    _join(args)
   if args.vectorize:
     _require_alone(args)
     _use_cores_as_devices()
@@ -136,6 +151,18 @@ def _show_end(study, chosen, progress, as_json):
   for name, needed in progress.blocked().items():
     print(f'not run: {name}, which needs {needed}')
   overview.show(overview.survey(study, chosen), as_json)
+
+
+def _join(args):
+  """Makes this process one of several that train each point."""
+  if args.vectorize or args.jobs > 1:
+    raise ConfigError(
+      '--join: the processes train one point after the other; leave out --vectorize and'
+      ' --jobs.'
+    )
+  from gpt_jax.parallel import multihost
+
+  multihost.initialize()
 
 
 def _require_alone(args):

@@ -7,6 +7,7 @@ Read `description` first. A place is a module with
   num_devices(description, args) of a task, where that is known before; else None
   dry_run(description, args)     the text of what `launch` would do, exactly
   launch(description, args)      does it; returns the exit code
+  HAS_OUR_FOLDERS                whether a folder of here is one of there
 
 `args` are the parsed flags, `nodes` and `wait` among them. Before `launch`, nothing is
 started or written and no network is asked; `problems` looks for programs unless

@@ -37,7 +37,7 @@ class Description:
   commit: str = ''  # of the code, where it is copied; '' for what is installed
   folder: str = ''  # where the command runs: relative paths start there
   tasks: tuple[Task, ...] = ()  # those of a sweep; () for the command alone
-  at_once: int = 0  # of the tasks; 0: as many as the place has room for
+  at_once: int = 0  # of the tasks; 0: as many as the place can start
 
   def of(self, task):
     """Returns the Description of one task alone."""

@@ -8,6 +8,8 @@ from gpt_jax.launchers import processes, supervise
 from gpt_jax.launchers.description import number_above_0
 from gpt_jax.workdir import files
 
+HAS_OUR_FOLDERS = True
+
 
 def add_arguments(group):
   """Adds the flags that only this place has."""

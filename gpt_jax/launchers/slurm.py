@@ -13,12 +13,9 @@ from gpt_jax.launchers.description import number_above_0
 from gpt_jax.launchers.processes import say
 from gpt_jax.workdir import files
 
-SHARES_FOLDERS = True
-PROGRAMS = {
-  name: 'it is in the Debian package slurm-client (apt install slurm-client), or start'
-  ' from a login node of the cluster'
-  for name in ('sbatch', 'srun', 'scontrol', 'sinfo')
-}
+HAS_OUR_FOLDERS = True
+_AFTER = '--dependency=afterany:'
+PROGRAMS = 'sbatch', 'srun', 'scontrol', 'sinfo'
 
 
 def add_arguments(group):
@@ -84,7 +81,11 @@ def problems(description, args):
   if args.time is not None:
     found += _time_problems(args)
   if not args.dry_run:
-    found += steps.missing_programs(PROGRAMS, args.where)
+    way_out = (
+      'Debian has them in slurm-client (apt install slurm-client); or start from a'
+      ' login node of the cluster'
+    )
+    found += steps.missing_programs(PROGRAMS, args.where, way_out)
   return found
 
 
@@ -127,8 +128,9 @@ def num_devices(description, args):
 def dry_run(description, args):
   """Returns the folder of logs, and each script with the call that submits it."""
   made = f'mkdir -p {steps.quoted(_logs(description, args))}'
-  calls = _calls(description, args, lambda number: f'$job{number}')
-  return '\n'.join([made, *(f'job{n}=$({one})' for n, one in enumerate(calls, 1))])
+  calls = _calls(description, args, lambda number: f'job{number}')
+  lines = [f'job{number}=$({call}\n)' for number, call in enumerate(calls, 1)]
+  return '\n'.join([made, *lines]).replace(f'{_AFTER}job', f'{_AFTER}$job')
 
 
 def launch(description, args):
@@ -164,7 +166,7 @@ def _calls(description, args, id_of):
     words = ['sbatch', '--parsable']
     if number:
       # After any end: a point that needs one that failed says so itself.
-      words.append(f'--dependency=afterany:{id_of(number)}')
+      words.append(f'{_AFTER}{id_of(number)}')
     text = slurm_script.script(description, args, logs, tasks)
     yield steps.Call(tuple(words), text)
 

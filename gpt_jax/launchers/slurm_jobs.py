@@ -63,18 +63,18 @@ def wait(ids, say, sleep=time.sleep):
 
   Says each change of a state. A requeued job has not ended.
   """
-  last = {}
+  known = {}
   while True:
     jobs = {job.name: job for name in ids for job in read(name)}
     for name, job in jobs.items():
-      before = last.get(name)
-      if before is None or before.state != job.state:
+      if name not in known or known[name].state != job.state:
         code = f', exit code {job.code}' if job.has_ended else ''
         say(f'job {name}: {job.state.lower()}{code}')
-    # An ended job is forgotten after MinJobAge, five minutes as a rule.
-    last |= jobs
-    if all(job.has_ended for job in last.values()):
-      return next((job.code for job in last.values() if job.code), 0)
+    # One that has ended is forgotten after MinJobAge, five minutes as a rule; 8_1-2,
+    # elements that wait, has another name once one of them runs.
+    known = {name: job for name, job in known.items() if job.has_ended} | jobs
+    if all(job.has_ended for job in known.values()):
+      return next((job.code for job in known.values() if job.code), 0)
     sleep(POLL_SECONDS)
 
 

@@ -84,9 +84,11 @@ def _requests(description, args, logs, is_array):
 def _word(value):
   """Returns `value` as sbatch reads it in a line of a script."""
   text = str(value)
-  return text if re.fullmatch(r'[\w@%+=:,./-]+', text) else '"' + re.sub(
-    r'(["\\])', r'\\\1', text
-  ) + '"'
+  return (
+    text
+    if re.fullmatch(r'[\w@%+=:,./-]+', text)
+    else '"' + re.sub(r'(["\\])', r'\\\1', text) + '"'
+  )
 
 
 def tasks_per_node(args):

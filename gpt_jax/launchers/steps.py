@@ -72,17 +72,16 @@ def take(step):
   return done.stdout.rstrip('\n')
 
 
-def missing_programs(needed, where):
-  """Returns a problem for each program that is not on the PATH.
+def missing_programs(programs, where, way_out):
+  """Returns one problem, in a list, for all programs that are not on the PATH.
 
   Args:
-    needed: {program: how to get it, such as 'apt install slurm-client'}.
+    way_out: how to get them, such as 'apt install slurm-client'.
   """
-  return [
-    f'--where={where}: no {program} on this machine; {way_out}.'
-    for program, way_out in needed.items()
-    if not shutil.which(program)
-  ]
+  missing = [program for program in programs if not shutil.which(program)]
+  if not missing:
+    return []
+  return [f'--where={where}: no {", ".join(missing)} on this machine; {way_out}.']
 
 
 def _with_input(line, text):

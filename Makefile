@@ -1,6 +1,7 @@
 # make demo         trains a small GPT on this machine in three minutes
 # make test         the fast tests: five minutes on two cores
 # make test-all     the fast tests, then the slow ones
+# make cluster      the tests on a real SLURM of two nodes and a bucket, started here
 # make faults       injects each fault many times and tabulates the outcomes (hours)
 # make studies      runs the studies of experiments/, writes docs/studies/ (an hour)
 # make lint         style, types
@@ -19,6 +20,8 @@ PROMPT ?= The list
 DEMO_FLAGS ?=
 # Test flags: TEST_FLAGS='-n 0 tests/config/test_schema.py' runs one file in one process.
 TEST_FLAGS ?= -n 2 --dist worksteal
+# Flags of pytest: CLUSTER_FLAGS='-k array'
+CLUSTER_FLAGS ?=
 # Fault injection: FAULT_FLAGS='--scale=0.05 --only=kills,soak --json=faults.json'
 FAULT_FLAGS ?=
 # Names of studies, flags of gpt-jax sweep: STUDIES_FLAGS='entropy_floor --jobs=2'
@@ -27,7 +30,7 @@ STUDIES_FLAGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all faults studies lint wheel targets-gpu targets-tpu clean
+.PHONY: demo test test-all cluster faults studies lint wheel targets-gpu targets-tpu clean
 
 # The recipes read these from the environment, so that names may hold spaces and quotes.
 export WORKDIR PROMPT
@@ -50,6 +53,9 @@ test: $(VENV)/test.stamp
 
 test-all: test
 	$(BIN)/python -m pytest -m slow $(TEST_FLAGS)
+
+cluster: $(VENV)/test.stamp
+	$(BIN)/python -m tests.cluster $(CLUSTER_FLAGS)
 
 faults: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults $(FAULT_FLAGS)

@@ -22,15 +22,25 @@ examples:
       train --config=configs/tiny.py --workdir=runs/supervised
   gpt-jax launch --where=slurm --nodes=2 --dry_run -- \\
       train --config=configs/tiny.py --workdir=runs/two_nodes
+  gpt-jax launch --where=slurm --shards=8 --dry_run -- \\
+      prepare --config=configs/gpt2.py:124m --out=corpora/web
 """
 
 from gpt_jax.commands import launch_flags
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.launchers.description import Task, number_above_0
 from gpt_jax.workdir import files
 
 
 def add_arguments(parser):
   launch_flags.add_arguments(parser)
+  launch_flags.add_at_once(parser)
+  parser.add_argument(
+    '--shards',
+    type=number_above_0,
+    metavar='N',
+    help='N tasks on a cluster, each with --shard=I/N added, such as those of prepare',
+  )
   parser.add_argument(
     '--dry_run', action='store_true', help='print what would be executed; start nothing'
   )
@@ -43,12 +53,14 @@ def run(args, overrides):
       'the command to run stands after --, with all its flags: gpt-jax launch'
       ' --processes=2 -- train --config=... --workdir=...'
     )
-  place, description = launch_flags.describe(args, command)
+  tasks = _shards(args)
+  place, description = launch_flags.describe(args, command, tasks=tasks)
   if args.where != 'local':
     from gpt_jax.commands import launch_checks
 
     devices = place.num_devices(description, args)
-    launch_checks.require_runnable(command, description.nodes, devices)
+    words = [*command, *(tasks[0].words if tasks else ())]
+    launch_checks.require_runnable(words, description.nodes, devices)
   if args.dry_run:
     print(place.dry_run(description, args))
     return 0
@@ -56,6 +68,18 @@ def run(args, overrides):
   if place.HAS_OUR_FOLDERS and workdir and command[0] == 'train':
     _require_free(workdir)
   return place.launch(description, args)
+
+
+def _shards(args):
+  """Returns a Task for each share of the work, () where it is not shared."""
+  wanted = {'--shards': args.shards, '--at_once': args.at_once}
+  given = [flag for flag, value in wanted.items() if value]
+  if given and args.where == 'local':
+    raise ConfigError(f'{given[0]}: of tasks on a cluster; add --where=PLACE.')
+  if args.at_once and not args.shards:
+    raise ConfigError(f'--at_once={args.at_once}: of how many? Add --shards=N.')
+  num = args.shards or 0
+  return tuple(Task(f'shard-{i}', (f'--shard={i}/{num}',)) for i in range(1, num + 1))
 
 
 def _require_free(workdir):

@@ -56,6 +56,10 @@ def add_arguments(parser, *, places=tuple(PLACES)):
 def add_to_sweep(parser):
   """Adds those of the places where each point of a sweep is a task of its own."""
   add_arguments(parser, places=_ELSEWHERE)
+  add_at_once(parser)
+
+
+def add_at_once(parser):
   parser.add_argument(
     '--at_once',
     type=description.number_above_0,
@@ -80,13 +84,13 @@ def is_elsewhere(args):
   return False
 
 
-def describe(args, command, *, name=None, workdir=None, tasks=(), at_once=0):
+def describe(args, command, *, name=None, workdir=None, tasks=()):
   """Returns (place, Description) of parsed flags; ConfigError with all problems.
 
   Args:
     command: the words after gpt-jax.
     name, workdir: where they do not follow from `command`.
-    tasks, at_once: of a sweep.
+    tasks: of a sweep, or shares of the work.
   """
   place = choose(PLACES, args.where, '--where')
   environment, problems = description.environment_of(args.env)
@@ -99,7 +103,7 @@ def describe(args, command, *, name=None, workdir=None, tasks=(), at_once=0):
     environment=environment,
     folder=os.getcwd(),
     tasks=tuple(tasks),
-    at_once=at_once,
+    at_once=args.at_once or 0,
   )
   problems += _of_other_places(args) + place.problems(found, args)
   if problems:

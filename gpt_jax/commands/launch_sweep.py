@@ -70,5 +70,4 @@ def _describe(args, study, missing):
     name=f'{study.name}-{study.size}',
     workdir=str(study.folder),
     tasks=tasks,
-    at_once=args.at_once or 0,
   )

@@ -10,7 +10,12 @@ from gpt_jax.launchers import PLACES
 from tests.launchers import fake_slurm
 
 
-def parsed(*words, add=launch_flags.add_arguments):
+def add_all(parser):
+  launch_flags.add_arguments(parser)
+  launch_flags.add_at_once(parser)
+
+
+def parsed(*words, add=add_all):
   parser = argparse.ArgumentParser()
   add(parser)
   parser.set_defaults(dry_run=True)
@@ -38,9 +43,7 @@ def test_a_place_refuses_flags_of_another(name):
 
 
 def test_a_sweep_here_refuses_flags_of_a_cluster():
-  def add(parser):
-    launch_flags.add_to_sweep(parser)
-
+  add = launch_flags.add_to_sweep
   assert not launch_flags.is_elsewhere(parsed(add=add))
   assert launch_flags.is_elsewhere(parsed('--where=slurm', '--nodes=2', add=add))
   with pytest.raises(ConfigError, match='--at_once: of a sweep on a cluster'):

@@ -93,7 +93,7 @@ class Cluster:
     self._daemon('slurmctld', '-f', self.conf)
     for node in NODES:
       self.start_node(node)
-    servers.until(self.is_idle, 60, f'two idle nodes (logs in {self.folder})')
+    servers.until(are_idle, 60, f'two idle nodes (logs in {self.folder})')
 
   def start_node(self, node):
     """Starts the daemon of a node, at first or after `end_node`."""
@@ -103,16 +103,11 @@ class Cluster:
     """Ends a node's daemon."""
     servers.end_by_file(self.folder / f'{node}.pid')
 
-  def is_idle(self):
-    """Returns whether both nodes are idle."""
-    states = call('sinfo', '--noheader', '--Node', '--format=%T')
-    return states.split() == ['idle'] * len(NODES)
-
   def end(self):
     """Ends all daemons by their process ids; /etc/hosts is as before."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
       call('scancel', '--partition=debug')
-      servers.until(self.is_idle, 30, 'the end of all jobs')
+      servers.until(are_idle, 30, 'the end of all jobs')
     for name in (*NODES, 'slurmctld'):
       servers.end_by_file(self.folder / f'{name}.pid')
     if self._munged:
@@ -143,6 +138,12 @@ class Cluster:
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
     if done.returncode:
       raise RuntimeError(f'{words}: {done.stdout}{done.stderr}')
+
+
+def are_idle():
+  """Returns whether both nodes are idle."""
+  states = call('sinfo', '--noheader', '--Node', '--format=%T')
+  return states.split() == ['idle'] * len(NODES)
 
 
 def call(*words):

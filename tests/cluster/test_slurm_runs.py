@@ -7,7 +7,7 @@ import pytest
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
-from tests.cluster import conftest, servers, slurm
+from tests.cluster import runs, servers, slurm
 from tests.sweeps import studies
 
 pytestmark = [
@@ -17,113 +17,90 @@ pytestmark = [
 ]
 
 STEPS = 600
-LONG = tiny_runs.TINY | tiny_runs.ONE_LAYER | {
+RUN = tiny_runs.ONE_LAYER | {
   'train.steps': STEPS,
   'eval.every_steps': 0,
   'checkpoint.every_steps': 50,
   'checkpoint.keep_last': 100,
 }  # fmt: skip
-# SLURM sees an end by a signal; a queued step may take a while on two cores.
-DEADLINE = 180
+ENDLESS = RUN | {'train.steps': 1_000_000, 'checkpoint.keep_last': 1}
 
 
 @pytest.fixture(scope='module')
-def uninterrupted(nodes, tmp_path_factory):
-  """Returns the workdir of the run as two processes without SLURM."""
-  import os
-  import subprocess
-  import sys
-
+def uninterrupted(nodes, gpt_jax, tmp_path_factory):
+  """Returns the workdir of RUN, trained by two processes without SLURM."""
   workdir = tmp_path_factory.mktemp('whole') / 'run'
-  command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
-  command += ['--devices_per_process=1', '--', 'train', *tiny_runs.flags(LONG)]
-  subprocess.run(
-    [*command, f'--workdir={workdir}'],
-    env=os.environ | conftest.ENVIRONMENT, check=True, timeout=300,
-    capture_output=True,
+  code, said = gpt_jax(
+    'launch', '--processes=2', '--devices_per_process=1', '--',
+    'train', *tiny_runs.flags(RUN), f'--workdir={workdir}',
   )  # fmt: skip
+  assert code == 0, said
   return workdir
 
 
-def submit(gpt_jax, workdir, *flags):
-  """Returns the id of a job that trains LONG on two nodes."""
-  variables = [f'--env={name}' for name in conftest.ENVIRONMENT]
+def submit(gpt_jax, workdir, *flags, run=RUN):
+  """Returns the id of a job that trains on both nodes."""
   code, said = gpt_jax(
-    'launch', '--where=slurm', '--nodes=2', *variables, *flags, '--',
-    'train', *tiny_runs.flags(LONG), f'--workdir={workdir}',
+    'launch', '--where=slurm', '--nodes=2', *runs.FLAGS, *flags, '--',
+    'train', *tiny_runs.flags(run), f'--workdir={workdir}',
   )  # fmt: skip
   assert code == 0, said
-  return re.search(r'job (\d+) \(', said)[1]
-
-
-def state(job):
-  return re.search(r'JobState=(\w+)', slurm.call('scontrol', 'show', 'job', job))[1]
-
-
-def wait_for(job, wanted, seconds=DEADLINE):
-  servers.until(lambda: state(job) == wanted, seconds, f'{wanted} of job {job}')
+  return runs.job_of(said)
 
 
 def log_of(workdir, job):
-  return (workdir / 'logs' / f'slurm-{job}.log').read_text()
+  return runs.text(workdir / 'logs' / f'slurm-{job}.log')
 
 
-def assert_equal_ends(workdir, whole):
-  tiny_runs.assert_same(
-    tiny_runs.saved_arrays(workdir, STEPS), tiny_runs.saved_arrays(whole, STEPS), rtol=0
-  )
-
-
-def interrupt_by_requeue(job):
+def requeue(job):
   slurm.call('scontrol', 'requeue', job)
 
 
-def interrupt_by_signal(job):
+def signal(job):
   slurm.call('scancel', '--signal=TERM', job)
 
 
-def interrupt_by_node(job):
+def take_a_node_down(job):
   slurm.call('scontrol', 'update', 'nodename=n2', 'state=down', 'reason=test')
-  servers.until(
-    lambda: state(job) != 'RUNNING', 60, 'the end of a job without its node'
-  )
+  servers.until(lambda: runs.state(job) != 'RUNNING', 60, 'the end without its node')
   slurm.call('scontrol', 'update', 'nodename=n2', 'state=resume')
 
 
-@pytest.mark.parametrize(
-  'interrupt', [interrupt_by_requeue, interrupt_by_signal, interrupt_by_node]
-)
+@pytest.mark.parametrize('interrupt', [requeue, signal, take_a_node_down])
 def test_an_interrupted_run_ends_bit_equal(interrupt, gpt_jax, uninterrupted, tmp_path):
   workdir = tmp_path / 'run'
   job = submit(gpt_jax, workdir)
-  servers.until(lambda: conftest.last_step(workdir) > 60, DEADLINE, 'step 60')
+  runs.wait_for_step(workdir, 60)
   interrupt(job)
-  wait_for(job, 'COMPLETED')
+  runs.wait_for(job, 'COMPLETED')
   assert 'start 2, on n[1-2]' in log_of(workdir, job)
   starts = provenance.read_starts(Workdir(workdir))
   assert [start['processes'] for start in starts] == [2, 2]
-  assert_equal_ends(workdir, uninterrupted)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(workdir, STEPS), tiny_runs.saved_arrays(uninterrupted, STEPS)
+  )
   for process in (0, 1):
-    assert (workdir / 'logs' / f'slurm-{job}.task{process}.log').stat().st_size
+    assert runs.text(workdir / 'logs' / f'slurm-{job}.task{process}.log')
 
 
 def test_a_cancelled_run_stays_cancelled(gpt_jax, tmp_path):
-  workdir = tmp_path / 'run'
-  job = submit(gpt_jax, workdir)
-  servers.until(lambda: conftest.last_step(workdir) > 10, DEADLINE, 'step 10')
+  job = submit(gpt_jax, tmp_path / 'run', run=ENDLESS)
+  runs.wait_for_step(tmp_path / 'run', 10)
   slurm.call('scancel', job)
-  wait_for(job, 'CANCELLED')
-  servers.until(lambda: not slurm.call('squeue', '-h', '-j', job), 60, 'its end')
-  assert 'requeued' not in log_of(workdir, job)
+  servers.until(slurm.are_idle, 60, 'the end of the job')
+  assert runs.state(job) == 'CANCELLED'
+  assert 'requeued' not in log_of(tmp_path / 'run', job)
 
 
-def test_a_time_limit_saves_and_requeues(gpt_jax, uninterrupted, tmp_path):
-  # The limit is a minute, and the run is told a minute before at the latest.
+def test_a_run_out_of_time_is_saved_and_requeued(gpt_jax, tmp_path):
   workdir = tmp_path / 'run'
-  job = submit(gpt_jax, workdir, '--time=1', '--save_seconds=55')
-  wait_for(job, 'COMPLETED', 300)
+  job = submit(gpt_jax, workdir, '--time=1', '--save_seconds=30', run=ENDLESS)
+  servers.until(lambda: 'requeued: it resumes' in log_of(workdir, job), 90, 'the limit')
   assert 'stopped and saved (exit code 75)' in log_of(workdir, job)
-  assert_equal_ends(workdir, uninterrupted)
+  saved = max(int(step.name) for step in (workdir / 'checkpoints').glob('[0-9]*'))
+  servers.until(lambda: 'start 2' in log_of(workdir, job), 60, 'the second start')
+  task = workdir / 'logs' / f'slurm-{job}.task0.log'
+  servers.until(lambda: f'resumed from step {saved}' in runs.text(task), 60, 'a resume')
 
 
 def test_an_array_of_points_survives_one_that_fails(gpt_jax, tmp_path):
@@ -131,12 +108,9 @@ def test_an_array_of_points_survives_one_that_fails(gpt_jax, tmp_path):
   rows['bad'] = {'optimizer.name': 'sgd', 'optimizer.learning_rate': 1e30}
   rows['bad'] |= {'guard.max_bad_steps': 2, 'optimizer.clip_norm': 0.0}
   path = studies.write(tmp_path, rows=repr(rows))
-  variables = [f'--env={name}' for name in conftest.ENVIRONMENT]
   flags = [path, f'--workdir={tmp_path / "runs"}']
-  code, said = gpt_jax(
-    'sweep', *flags, '--where=slurm', '--cpus_per_task=1', '--at_once=3', '--wait',
-    *variables,
-  )  # fmt: skip
+  places = ['--where=slurm', '--cpus_per_task=1', '--at_once=3', '--wait', *runs.FLAGS]
+  code, said = gpt_jax('sweep', *flags, *places)
   assert code == 6, said
   assert len(re.findall(r'job \d+_\d: completed', said)) == 5, said
   assert len(re.findall(r'job \d+_\d: failed, exit code 6', said)) == 1, said
@@ -146,26 +120,18 @@ def test_an_array_of_points_survives_one_that_fails(gpt_jax, tmp_path):
 
 def test_nodes_train_a_point_together(gpt_jax, tmp_path):
   path = studies.write(tmp_path, rows="{'a': {}}")
-  variables = [f'--env={name}' for name in conftest.ENVIRONMENT]
   root = tmp_path / 'runs'
-  code, said = gpt_jax(
-    'sweep', path, f'--workdir={root}', '--where=slurm', '--nodes=2', '--wait',
-    *variables,
-  )  # fmt: skip
+  places = ['--where=slurm', '--nodes=2', '--wait', *runs.FLAGS]
+  code, said = gpt_jax('sweep', path, f'--workdir={root}', *places)
   assert code == 0, said
   (start,) = provenance.read_starts(Workdir(root / 'study' / 'quick' / 'a,seed=0'))
   assert (start['processes'], start['mesh']['data']) == (2, 2)
 
 
 def test_what_the_cluster_lacks_is_refused_by_name(gpt_jax, tmp_path):
-  def refused(*flags):
-    return gpt_jax(
-      'launch', '--where=slurm', *flags, '--', 'train', '--config=tiny',
-      f'--workdir={tmp_path / "run"}',
-    )  # fmt: skip
-
-  code, said = refused('--nodes=3')
+  train = ['--', 'train', '--config=tiny', f'--workdir={tmp_path / "run"}']
+  code, said = gpt_jax('launch', '--where=slurm', '--nodes=3', *train)
   assert code == 2 and '--nodes=3: the partition debug has 2 nodes' in said
-  code, said = refused('--partition=debgu')
+  code, said = gpt_jax('launch', '--where=slurm', '--partition=debgu', *train)
   assert code == 2 and "did you mean 'debug'?" in said
   assert not (tmp_path / 'run').exists()

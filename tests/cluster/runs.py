@@ -1,0 +1,51 @@
+"""Runs of the tests on real servers: what they are told, and what they leave."""
+
+import json
+import re
+
+from tests import tiny_runs
+from tests.cluster import servers, slurm
+
+# The device that there is, and programs that compile in no time.
+ENVIRONMENT = {
+  'JAX_PLATFORMS': 'cpu',
+  'XLA_FLAGS': '--xla_backend_optimization_level=0',
+  'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
+}
+BUCKET = [
+  'STORAGE_EMULATOR_HOST',
+  'TENSORSTORE_GCS_HTTP_URL',
+  'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT',
+]
+FLAGS = [f'--env={name}' for name in ENVIRONMENT]
+DEADLINE = 180.0  # of a job on two cores that others use as well
+
+
+def job_of(said):
+  """Returns the id of the job that a launch says it has submitted."""
+  return re.search(r'job (\d+) \(', said)[1]
+
+
+def state(job):
+  """Returns the state of a job, such as RUNNING."""
+  return re.search(r'JobState=(\w+)', slurm.call('scontrol', 'show', 'job', job))[1]
+
+
+def wait_for(job, wanted, seconds=DEADLINE):
+  """Returns once a job has a state; TimeoutError when it has another one for long."""
+  servers.until(lambda: state(job) == wanted, seconds, f'{wanted} of job {job}')
+
+
+def text(path):
+  """Returns the text of a file, '' before it is there."""
+  return path.read_text(errors='replace') if path.exists() else ''
+
+
+def last_step(workdir):
+  """Returns the step of the last complete line of metrics, 0 before the first."""
+  lines = text(workdir / 'metrics.jsonl').splitlines()
+  return json.loads(lines[-1])['step'] if lines and lines[-1].endswith('}') else 0
+
+
+def wait_for_step(workdir, step):
+  servers.until(lambda: last_step(workdir) >= step, DEADLINE, f'step {step}')

@@ -1,0 +1,59 @@
+"""Workdir and corpus in a bucket, on two nodes of a real SLURM: made, trained."""
+
+import re
+
+import pytest
+
+from tests import tiny_runs
+from tests.cluster import runs, servers, slurm
+
+pytestmark = [
+  pytest.mark.cluster,
+  pytest.mark.slow,
+  pytest.mark.usefixtures('idle_nodes'),
+]
+
+STEPS = 300
+TRAIN = tiny_runs.ONE_LAYER | {
+  'data.source': 'prepared',
+  'train.steps': STEPS,
+  'eval.every_steps': 0,
+  'checkpoint.every_steps': 50,
+  'logging.every_steps': 10,
+}
+
+
+def launch(gpt_jax, *words):
+  """Returns what a launch says that ends well."""
+  variables = [*runs.FLAGS, *(f'--env={name}' for name in runs.BUCKET)]
+  code, said = gpt_jax('launch', '--where=slurm', *variables, *words)
+  assert code == 0, said
+  return said
+
+
+@pytest.fixture(scope='module')
+def corpus(gpt_jax, nodes, bucket, text_file):
+  """Returns the URL of a corpus that two tasks have prepared, each a half."""
+  source = {'data.source': 'text', 'data.path': str(text_file)}
+  prepare = ['prepare', *tiny_runs.flags(source), f'--out={bucket}/corpus']
+  shared = ['--shards=2', '--cpus_per_task=1', '--wait', '--', *prepare]
+  assert len(re.findall(r'job \d+_\d: completed', launch(gpt_jax, *shared))) == 2
+  return f'{bucket}/corpus'
+
+
+def test_a_run_in_a_bucket_survives_a_requeue(gpt_jax, bucket, corpus, tmp_path):
+  train = ['--', 'train', *tiny_runs.flags(TRAIN | {'data.path': corpus})]
+  for name in ('whole', 'requeued'):
+    logs, workdir = tmp_path / name, f'{bucket}/{name}'
+    flags = ['--nodes=2', f'--log_dir={logs}', *train, f'--workdir={workdir}']
+    job = runs.job_of(launch(gpt_jax, *flags))
+    if name == 'requeued':
+      log = logs / f'slurm-{job}.task0.log'
+      seen = lambda log=log: 'step 100' in runs.text(log)  # noqa: E731
+      servers.until(seen, runs.DEADLINE, 'step 100')
+      slurm.call('scontrol', 'requeue', job)
+    runs.wait_for(job, 'COMPLETED')
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(f'{bucket}/requeued', STEPS),
+    tiny_runs.saved_arrays(f'{bucket}/whole', STEPS),
+  )

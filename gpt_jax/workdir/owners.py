@@ -22,12 +22,16 @@ class Owner:
   born: str  # clock tick of its start: a later process may have the same id
   since: str
   token: str
+  job: str = ''  # of SLURM; '' outside of one
+  start: int = 0  # of the job: how often it was requeued before
 
   def __str__(self):
     return f'process {self.pid} on {self.host}, which started at {self.since}'
 
   def has_ended(self, me):
     """Returns whether process `me` can be sure that it has ended."""
+    if self.job and self.job == me.job and self.start < me.start:
+      return True  # SLURM starts a job again once it has ended that start of it
     if self.host != me.host:
       return False
     if self.boot != me.boot:
@@ -39,8 +43,8 @@ def parse(content):
   """Returns the Owner in the bytes of a lock, None where they name none."""
   try:
     fields = json.loads(content)
-    names = [field.name for field in dataclasses.fields(Owner)]
-    return Owner(**{name: fields[name] for name in names})
+    names = {field.name for field in dataclasses.fields(Owner)}
+    return Owner(**{name: fields[name] for name in names & fields.keys()})
   except (ValueError, TypeError, KeyError, AttributeError):
     return None
 
@@ -57,7 +61,13 @@ def this_process():
     born=_start_tick(pid),
     since=since,
     token=uuid.uuid4().hex,
+    job='@'.join(filter(None, map(os.environ.get, _JOB))),
+    start=int(os.environ.get('SLURM_RESTART_COUNT') or 0),
   )
+
+
+# An element of an array has a number of its own.
+_JOB = 'SLURM_JOB_ID', 'SLURM_CLUSTER_NAME'
 
 
 def _start_tick(pid):

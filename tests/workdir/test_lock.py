@@ -163,3 +163,21 @@ def test_a_lock_of_another_owner_is_not_released(tmp_path):
     text = json.dumps(dataclasses.asdict(other))
     files.write_text(tmp_path / lock.FILE, text)
   assert lock.owner(tmp_path) == other
+
+
+def test_a_requeued_job_takes_over_from_another_node(tmp_path, monkeypatch):
+  monkeypatch.setenv('SLURM_JOB_ID', '12')
+  first = dataclasses.replace(lock.this_process(), host='n1', boot='', pid=1)
+  path = tmp_path / lock.FILE
+  files.write_text(path, json.dumps(dataclasses.asdict(first)))
+  with pytest.raises(StorageError, match='cannot be determined'):
+    lock.require_unlocked(tmp_path)  # of the same start: a second writer
+
+  said = []
+  monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+  with lock.held(tmp_path, report=said.append):
+    assert 'took over the lock of process 1 on n1' in said[0]
+  files.write_text(path, json.dumps(dataclasses.asdict(first)))
+  monkeypatch.setenv('SLURM_JOB_ID', '13')
+  with pytest.raises(StorageError, match='cannot be determined'):
+    lock.require_unlocked(tmp_path)

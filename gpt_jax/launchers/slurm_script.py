@@ -136,6 +136,8 @@ requeue() {
   if scontrol show job "$job" | grep -q JobState=RUNNING; then
     say "requeued: $*"
     scontrol requeue "$job"
+  else
+    say 'SLURM has ended this start itself, and decides on another one'
   fi
 }
 case $code in

@@ -16,11 +16,11 @@ pytestmark = [
   pytest.mark.usefixtures('idle_nodes'),
 ]
 
-STEPS = 600
+STEPS = 200
 RUN = tiny_runs.ONE_LAYER | {
   'train.steps': STEPS,
   'eval.every_steps': 0,
-  'checkpoint.every_steps': 50,
+  'checkpoint.every_steps': 20,
   'checkpoint.keep_last': 100,
 }  # fmt: skip
 ENDLESS = RUN | {'train.steps': 1_000_000, 'checkpoint.keep_last': 1}
@@ -60,17 +60,21 @@ def signal(job):
   slurm.call('scancel', '--signal=TERM', job)
 
 
+def kill(job):
+  slurm.call('scancel', '--signal=KILL', job)
+
+
 def take_a_node_down(job):
   slurm.call('scontrol', 'update', 'nodename=n2', 'state=down', 'reason=test')
   servers.until(lambda: runs.state(job) != 'RUNNING', 60, 'the end without its node')
   slurm.call('scontrol', 'update', 'nodename=n2', 'state=resume')
 
 
-@pytest.mark.parametrize('interrupt', [requeue, signal, take_a_node_down])
+@pytest.mark.parametrize('interrupt', [requeue, signal, kill, take_a_node_down])
 def test_an_interrupted_run_ends_bit_equal(interrupt, gpt_jax, uninterrupted, tmp_path):
   workdir = tmp_path / 'run'
   job = submit(gpt_jax, workdir)
-  runs.wait_for_step(workdir, 60)
+  runs.wait_for_step(workdir, 30)
   interrupt(job)
   runs.wait_for(job, 'COMPLETED')
   assert 'start 2, on n[1-2]' in log_of(workdir, job)

@@ -22,8 +22,6 @@ examples:
       train --config=configs/tiny.py --workdir=runs/supervised
   gpt-jax launch --where=slurm --nodes=2 --dry_run -- \\
       train --config=configs/tiny.py --workdir=runs/two_nodes
-  gpt-jax launch --where=slurm --shards=8 --dry_run -- \\
-      prepare --config=configs/gpt2.py:124m --out=corpora/web
 """
 
 from gpt_jax.commands import launch_flags

@@ -5,6 +5,7 @@ import os
 from gpt_jax.commands import launch_checks, launch_flags
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.launchers.description import Task
+from gpt_jax.storage.urls import is_remote
 
 HERE_ALONE = {'jobs': 1, 'vectorize': (), 'search': None, 'json': False, 'join': False}
 """Flags of `sweep` for its own processes, with the value that means nothing."""
@@ -51,7 +52,7 @@ def _refuse_together(args):
 
 def _describe(args, study, missing):
   root = args.workdir or 'runs'
-  if '://' not in root:
+  if not is_remote(root):
     root = os.path.abspath(root)
   command = ['sweep', os.path.abspath(args.file), f'--size={study.size}']
   command += [f'--workdir={root}', '--join']

@@ -6,7 +6,6 @@ import sys
 
 from gpt_jax.launchers import processes, supervise
 from gpt_jax.launchers.description import number_above_0
-from gpt_jax.workdir import files
 
 HAS_OUR_FOLDERS = True
 
@@ -134,7 +133,8 @@ def _logs(description, args):
   """Returns the folder of the logs of processes 1, 2, ..., or None: shown here."""
   if args.log_dir:
     return pathlib.Path(args.log_dir)
-  workdir = description.workdir
-  if workdir is None or '://' in workdir:  # nothing can be appended to in a bucket
+  if description.workdir is None:
     return None
-  return files.as_folder(workdir) / 'logs'
+  from gpt_jax.workdir.paths import Workdir  # it brings jax
+
+  return Workdir(description.workdir).logs

@@ -11,6 +11,7 @@ from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.launchers import slurm_jobs, slurm_script, steps
 from gpt_jax.launchers.description import number_above_0
 from gpt_jax.launchers.processes import say
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 HAS_OUR_FOLDERS = True
@@ -181,7 +182,7 @@ def _logs(description, args):
   if args.log_dir:
     return str(files.as_folder(args.log_dir))
   workdir = description.workdir
-  if workdir is None or '://' in workdir:
+  if workdir is None or is_remote(workdir):
     # SLURM writes to folders alone.
     return os.path.join(description.folder, 'slurm-logs', description.name)
   return str(files.as_folder(workdir) / 'logs')

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from gpt_jax.launchers import supervise
 from tests import tiny_runs
 from tests.cluster import runs, servers, slurm
 
@@ -13,14 +14,18 @@ pytestmark = [
   pytest.mark.usefixtures('idle_nodes'),
 ]
 
-STEPS = 300
+STEPS = 200
 TRAIN = tiny_runs.ONE_LAYER | {
   'data.source': 'prepared',
   'train.steps': STEPS,
   'eval.every_steps': 0,
-  'checkpoint.every_steps': 50,
+  'checkpoint.every_steps': 40,
   'logging.every_steps': 10,
 }
+
+
+def has_saved(workdir):
+  return bool(supervise.Reached.of(workdir).saved)
 
 
 def launch(gpt_jax, *words):
@@ -48,11 +53,10 @@ def test_a_run_in_a_bucket_survives_a_requeue(gpt_jax, bucket, corpus, tmp_path)
     flags = ['--nodes=2', f'--log_dir={logs}', *train, f'--workdir={workdir}']
     job = runs.job_of(launch(gpt_jax, *flags))
     if name == 'requeued':
-      log = logs / f'slurm-{job}.task0.log'
-      seen = lambda log=log: 'step 100' in runs.text(log)  # noqa: E731
-      servers.until(seen, runs.DEADLINE, 'step 100')
+      servers.until(lambda: has_saved(f'{bucket}/requeued'), runs.DEADLINE, 'a save')
       slurm.call('scontrol', 'requeue', job)
     runs.wait_for(job, 'COMPLETED')
+  assert 'start 2, on n[1-2]' in runs.text(logs / f'slurm-{job}.log')
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(f'{bucket}/requeued', STEPS),
     tiny_runs.saved_arrays(f'{bucket}/whole', STEPS),

@@ -1,0 +1,117 @@
+"""A prepared corpus on disk: `manifest.json`, and the records it is made of.
+
+```text
+OUT/plan.json            what was asked for: the same in every process, made first
+OUT/tokenizer/           that of the ids
+OUT/steps/0-NAME/        surveys and decisions of a global step; not needed afterwards
+OUT/shards/00017/        train.tokens.bin (uint16 or uint32), train.offsets.bin (int64:
+                         where each document starts, then the total), train.checks.bin
+                         (CRC-32 of each 64 KiB of tokens); train.FIELD.bin with
+                         train.FIELD.checks.bin; the same of the other splits; and
+                         shard.json, written last: without it there is no shard
+OUT/report.json, .md     what is in it, what was left out
+OUT/manifest.json        all shards; written last: without it nothing is prepared
+```
+"""
+
+import dataclasses
+import json
+import zlib
+from typing import Any
+
+from gpt_jax.core.errors import DataError
+
+FORMAT = 1
+MANIFEST, PLAN, SHARD = 'manifest.json', 'plan.json', 'shard.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitRecord:
+  """One split of one shard."""
+
+  tokens: int
+  documents: int
+  num_bytes: int  # of the text, UTF-8
+  files: dict[str, dict[str, Any]]  # name -> {bytes, sha256}; {} without documents
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardRecord:
+  """What `shard.json` says of one shard."""
+
+  number: int
+  splits: dict[str, SplitRecord]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """What `manifest.json` says."""
+
+  dtype: str  # of tokens: uint16 or uint32
+  append_eos: bool
+  fields: dict[str, str]  # arrays beside the tokens -> their dtype
+  num_labels: int | None
+  tokenizer: dict[str, Any]  # name, vocab_size, fingerprint
+  source: dict[str, Any]  # fingerprint of the corpus
+  steps: tuple[dict[str, Any], ...]  # quality steps with their options
+  shards: tuple[ShardRecord, ...]
+  format: int = FORMAT
+
+  @property
+  def splits(self):
+    """Names of the splits that have documents, sorted."""
+    found = {
+      name for s in self.shards for name, part in s.splits.items() if part.documents
+    }
+    return sorted(found)
+
+  def parts(self, split):
+    """Returns [(number of the shard, SplitRecord)] of those with documents."""
+    found = [(shard.number, shard.splits.get(split)) for shard in self.shards]
+    return [(number, part) for number, part in found if part and part.documents]
+
+
+def to_json(record):
+  """Returns the text of a record: JSON with a checksum of its own content."""
+  values = dataclasses.asdict(record)
+  values['self_crc32'] = _crc32(values)
+  return json.dumps(values, indent=1, sort_keys=True) + '\n'
+
+
+def read_manifest(text, place):
+  """Returns the Manifest of a file's text. Raises DataError for one that is damaged."""
+  values = _checked(text, place)
+  if values.get('format') != FORMAT:
+    raise DataError(
+      f'{place}: format={values.get("format")!r}, and this version reads {FORMAT};'
+      ' prepare the corpus again, or use the version of gpt_jax that wrote it.'
+    )
+  shards = tuple(_shard(shard) for shard in values.pop('shards'))
+  return Manifest(**{**values, 'steps': tuple(values['steps']), 'shards': shards})
+
+
+def read_shard(text, place):
+  """Returns the ShardRecord of a file's text. Raises DataError for a damaged one."""
+  return _shard(_checked(text, place))
+
+
+def _shard(values):
+  splits = {name: SplitRecord(**part) for name, part in values['splits'].items()}
+  return ShardRecord(values['number'], splits)
+
+
+def _checked(text, place):
+  try:
+    values = json.loads(text)
+    if values.pop('self_crc32') == _crc32(values):
+      return values
+  except (ValueError, KeyError, AttributeError):
+    pass
+  raise DataError(
+    f'{place}: not as written. Copy it again from where it came from, or prepare the'
+    ' corpus again.'
+  )
+
+
+def _crc32(values):
+  return zlib.crc32(json.dumps(values, sort_keys=True).encode())

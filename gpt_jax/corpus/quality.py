@@ -1,0 +1,67 @@
+"""The documents of a shard on their way through the quality steps.
+
+Each `GlobalStep` is a pass over the corpus of its own, in which it surveys what the
+steps before it leave; the last pass writes. In every pass a document meets the same
+steps in the same order, so its number among those that reach a global step is the same
+in each.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from gpt_jax.corpus.step import Document, GlobalStep, Step
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+  """A document that step number `step` left out."""
+
+  step: int
+  reason: str
+  because_of: str = ''  # place of the document that stays instead
+
+
+Decided = Mapping[int, LeftOut]
+"""Number of a document, among those of one shard that reach a global step -> LeftOut."""
+
+
+class Filter:
+  """Asks the steps about the documents of one shard, in order."""
+
+  def __init__(self, steps: Sequence[Step], decided: Mapping[int, Decided]):
+    """`decided`: step number -> its decisions, of the global steps that have made them.
+
+    Documents go no further than the first global step that has not.
+    """
+    self._steps, self._decided = list(steps), decided
+    self._reached = dict.fromkeys(decided, 0)
+
+  def judge(self, document: Document) -> LeftOut | None:
+    """Returns None for a document that stays, as far as the steps have decided."""
+    for number, step in enumerate(self._steps):
+      if reason := step.keep(document):
+        return LeftOut(number, reason)
+      if not isinstance(step, GlobalStep):
+        continue
+      if number not in self._decided:
+        return None
+      mine = self._reached[number]
+      self._reached[number] += 1
+      if mine in self._decided[number]:
+        return self._decided[number][mine]
+    return None
+
+  def copies(self, document: Document) -> int:
+    """Returns how many times a document that stays is written."""
+    result = 1
+    for step in self._steps:
+      result *= step.copies(document)
+    return result
+
+
+def undecided(steps, decided):
+  """Returns the number of the first global step without decisions; None if all have."""
+  for number, step in enumerate(steps):
+    if isinstance(step, GlobalStep) and number not in decided:
+      return number
+  return None

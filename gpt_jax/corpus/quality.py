@@ -22,7 +22,7 @@ class LeftOut:
 
 
 Decided = Mapping[int, LeftOut]
-"""Number of a document, among those of one shard that reach a global step -> LeftOut."""
+"""Number of a document, among those of a shard that reach a global step -> LeftOut."""
 
 
 class Filter:

@@ -1,4 +1,4 @@
-"""`--step=NAME:field=value:field=value`: the quality steps that a command line names."""
+"""`--step=NAME:field=value:field=value`: the quality steps of a command line."""
 
 import dataclasses
 import re

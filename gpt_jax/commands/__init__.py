@@ -6,6 +6,7 @@ file `NAME_command.py` and a line in COMMANDS.
 """
 
 COMMANDS = {
+  'prepare': 'tokenize a corpus once, in shards, before any run starts',
   'train': 'train the model of a config; resumes from the last checkpoint',
   'eval': 'held-out loss, perplexity and bits per byte of a run',
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',

@@ -1,9 +1,10 @@
 """`gpt-jax prepare`: a corpus tokenized once, in shards, before any run starts.
 
-`prepare.py` is the driver: it reads `parts.py` (the corpus in parts, one shard each),
-passes their documents through the steps in `STEPS`, and writes shards (`shard.py`) and
-the manifest (`manifest.py`). `prepared.py` is `data.source=prepared`. A new step is a
-file with a `Step` or `GlobalStep` (`step.py`) and a line in `STEPS`.
+`prepare.py` is the driver: it divides the corpus into parts (`plan.py`, `readers.py`),
+passes their documents through the steps in `STEPS` (`quality.py`), and makes a shard of
+each (`shard_work.py`, `shard_files.py`) and a report (`report.py`). `data/prepared.py`
+is what trains from it. A new step is a file with a `Step` or `GlobalStep` (`step.py`)
+and a line in `STEPS`.
 """
 
 STEPS = {}

@@ -18,7 +18,7 @@ class LeftOut:
 
   step: int
   reason: str
-  because_of: str = ''  # place of the document that stays instead
+  because_of: int = -1  # document that stays instead, as `Removal.because_of`
 
 
 Decided = Mapping[int, LeftOut]

@@ -14,10 +14,13 @@ from gpt_jax.data.fields import known_fields
 from gpt_jax.data.json_lines import json_object
 from gpt_jax.data.text_files import open_files
 
+SUFFIXES = ('.array_record', '.arrayrecord')
 _MAX_UNREADABLE = 100  # records at the start that may be damaged
 
 
 class _Records(Corpus):
+  """`ends`: how many records there are up to the end of each file."""
+
   def __init__(self, paths, record):
     from array_record.python import array_record_data_source
 
@@ -30,14 +33,14 @@ class _Records(Corpus):
           f'data.path: {path} cannot be read as ArrayRecord ({first_line(error)}); copy'
           ' it again from where it came from, or leave it out of data.path.'
         ) from error
-    self._ends = np.cumsum([len(shard) for shard in self._shards])
+    self.ends = np.cumsum([len(shard) for shard in self._shards])
     self.fields, self.num_labels = record.fields, record.num_labels
     self._is_json = bool(self.fields) or self._first_is_json()
     self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):
-    return int(self._ends[-1])
+    return int(self.ends[-1])
 
   def document(self, i):
     record = self._read(i)
@@ -51,11 +54,11 @@ class _Records(Corpus):
     return self._record.document(json_object(self._read(i), place), place)
 
   def place(self, i):
-    shard, record = locate(self._ends, i)
+    shard, record = locate(self.ends, i)
     return f'{self._paths[shard]}, record {record}'
 
   def _read(self, i):
-    shard, record = locate(self._ends, i)
+    shard, record = locate(self.ends, i)
     try:
       content = self._shards[shard][record]
     except READ_ERRORS as error:
@@ -84,6 +87,9 @@ def _has_field(record, text_field, place):
 @known_fields(records.declared_fields)
 def make(data):
   """Returns the source of the records of `data.path` at `data.split`."""
-  suffixes = ('.array_record', '.arrayrecord')
-  record = records.Record(data)
-  return open_files(data, suffixes, lambda paths: _Records(paths, record))
+  return open_files(data, SUFFIXES, lambda paths: open_corpus(paths, data))
+
+
+def open_corpus(paths, data):
+  """Returns the `Corpus` of the records of `paths`."""
+  return _Records(paths, records.Record(data))

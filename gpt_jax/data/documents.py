@@ -48,10 +48,14 @@ def pieces(source, i, tokenizer):
     for content in source.pieces(i):
       yield Piece(content)
     return
-  document = source[i]
   where = source.place(i) or f'document {i}'
-  _check(document, source.fields, source.num_labels, where)
-  given = {name: document[name] for name in source.fields if name in document}
+  yield from pieces_of(source[i], source.fields, source.num_labels, where, tokenizer)
+
+
+def pieces_of(document, names, num_labels, where, tokenizer):
+  """Yields a document with the fields `names` in Pieces; DataError, saying `where`."""
+  _check(document, names, num_labels, where)
+  given = {name: document[name] for name in names if name in document}
   for part, bears_loss in _parts(document):
     if isinstance(part, Special):
       try:

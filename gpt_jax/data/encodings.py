@@ -87,10 +87,11 @@ def transcode(blocks, encoding, place):
   A memory map, b'' without text; a byte-order mark is dropped. Raises DataError for
   bytes that are not in `encoding`.
   """
-  return unpack(_transcoded(blocks, encoding, place))
+  return unpack(transcoded(blocks, encoding, place))
 
 
-def _transcoded(blocks, encoding, place):
+def transcoded(blocks, encoding, place):
+  """Yields the text of `blocks` as UTF-8; else as `transcode`."""
   decoder, position = codecs.getincrementaldecoder(encoding)(), 0
   for block in itertools.chain(blocks, [b'']):
     pending = len(decoder.getstate()[0])
@@ -112,14 +113,20 @@ def _undecodable(place, encoding, start, error):
 
 def unpack(blocks):
   """Returns all bytes of `blocks` as a memory map; b'' without any."""
+  with unpacked_file(blocks) as file:
+    if not file.tell():
+      return b''
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def unpacked_file(blocks):
+  """Returns all bytes of `blocks` as an unnamed temporary file, at its end."""
   try:
-    with tempfile.TemporaryFile() as file:
-      for block in blocks:
-        file.write(block)
-      file.flush()
-      if not file.tell():
-        return b''
-      return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    file = tempfile.TemporaryFile()
+    for block in blocks:
+      file.write(block)
+    file.flush()
+    return file
   except OSError as error:
     raise StorageError(
       f'{tempfile.gettempdir()}: cannot hold the unpacked text: {error.strerror}; set'

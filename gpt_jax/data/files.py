@@ -33,14 +33,14 @@ def find(data, suffixes):
     )
   if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
     return _find_remote(data, suffixes)
-  roots = _roots(data)
-  for root in roots:
+  searched_in = roots(data)
+  for root in searched_in:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
     if filled := [path for path in found if path.stat().st_size]:
       return filled
     if found:
       raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
-  searched = ', '.join(str(root) for root in roots)
+  searched = ', '.join(str(root) for root in searched_in)
   raise DataError(
     f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
     f' files in {searched}. Give an absolute path, or set data.data_dir.'
@@ -84,7 +84,8 @@ def _matches(parts, wanted):
   return is_match and _matches(parts[1:], wanted[1:])
 
 
-def _roots(data):
+def roots(data):
+  """Returns the folders that relative paths are looked up in, in their order."""
   named = [data.data_dir, os.environ.get('GPT_JAX_DATA', '')]
   return [pathlib.Path(os.path.expanduser(name)) for name in named if name] + [
     pathlib.Path.cwd()
@@ -127,9 +128,9 @@ def read_utf8(path, encoding='utf-8'):
   for text that is not in `encoding`.
   """
   if not encodings.is_utf8(encoding):
-    return encodings.transcode(_blocks(path), encoding, path)
+    return encodings.transcode(blocks(path), encoding, path)
   if path.name.endswith('.gz'):
-    content = encodings.unpack(_blocks(path))
+    content = encodings.unpack(blocks(path))
   else:
     with path.open('rb') as file:
       content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -137,7 +138,8 @@ def read_utf8(path, encoding='utf-8'):
   return content
 
 
-def _blocks(path):
+def blocks(path):
+  """Yields the bytes of `path`, unpacked where it is a .gz. Raises DataError."""
   is_gzip = path.name.endswith('.gz')
   try:
     with gzip.open(path) if is_gzip else path.open('rb') as file:

@@ -11,6 +11,8 @@ from gpt_jax.data.corpus import Corpus, locate
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.text_files import open_files
 
+SUFFIXES = ('.jsonl', '.ndjson')
+
 
 class _Lines(Corpus):
   def __init__(self, paths, record):
@@ -76,6 +78,5 @@ def json_object(record, place):
 @known_fields(records.declared_fields)
 def make(data):
   """Returns the source of the lines of `data.path` at `data.split`."""
-  suffixes = ('.jsonl', '.ndjson')
   record = records.Record(data)
-  return open_files(data, suffixes, lambda paths: _Lines(paths, record))
+  return open_files(data, SUFFIXES, lambda paths: _Lines(paths, record))

@@ -24,15 +24,18 @@ _MAX_CHARS = 256 << 20  # as one: the tokenizer needs about a hundred times the 
 _MIN_AGREEING = 4  # tokens on either side of a cut
 
 
-def encode(tokenizer, pieces, place='text'):
+def encode(tokenizer, pieces, place='text', group_chars=None):
   """Yields (ids, bytes of each) whose concatenation is `encode_with_bytes` of all.
 
+  `group_chars` are tokenized at once: less is less memory, and the same result.
   Raises DataError, naming `place`, for a text that would have to be tokenized as one
   and is too long for that.
   """
   held, held_parts, is_exact = None, 1, tokenizer.has_exact_bytes
   waiting = []  # windows to be joined with `held`
-  for window in _encoded(tokenizer, _windows(pieces), place):
+  for window in _encoded(
+    tokenizer, _windows(pieces), place, group_chars or _GROUP_CHARS
+  ):
     if held is None:
       held = window
     elif not waiting and (cut := _agreement(held, window, is_exact)) is not None:
@@ -105,8 +108,8 @@ def _long_enough(pieces):
     yield held
 
 
-def _encoded(tokenizer, windows, place):
-  for group in _groups(windows):
+def _encoded(tokenizer, windows, place, group_chars):
+  for group in _groups(windows, group_chars):
     encoded = _encode(tokenizer, [text for text, *_ in group], place)
     for (text, left, right, start), (ids, num_bytes) in zip(
       group, encoded, strict=True
@@ -115,12 +118,12 @@ def _encoded(tokenizer, windows, place):
       yield _Window(text, left, right, start, ids, ends)
 
 
-def _groups(windows):
+def _groups(windows, group_chars):
   group, size = [], 0
   for window in windows:
     group.append(window)
     size += len(window[0])
-    if size >= _GROUP_CHARS:
+    if size >= group_chars:
       yield group
       group, size = [], 0
   if group:

@@ -62,10 +62,8 @@ class Concat:
     return row | {'segments': segments, 'positions': positions}
 
   def _document_lengths(self, start, stop):
-    first, last = np.searchsorted(self._store.offsets, [start, stop - 1], side='right')
-    bounds = np.array(self._store.offsets[first - 1 : last + 1])
-    bounds[0], bounds[-1] = start, stop
-    return bounds[1:] - bounds[:-1]
+    inner = self._store.document_starts(start, stop)
+    return np.diff(inner, prepend=start, append=stop)
 
 
 class Windows:

@@ -151,7 +151,9 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave
   for name, (part, weight) in parts.items():
     made[name] = source = sources.make_source(part)
     _check_vocabulary(source, tokenizer, part)
-    stores[name] = store = open_tokens(
+    stores[name] = store = source.open_store(
+      tokenizer, append_eos=part.append_eos, with_bytes=for_eval
+    ) or open_tokens(
       source,
       tokenizer,
       append_eos=part.append_eos,
@@ -290,8 +292,9 @@ def open_tokenizer(
       for i in range(len(source)):
         yield from documents.texts(source, i)
 
+  prepared = [source.tokenizer_folder for source in made if source.tokenizer_folder]
   shared = None
-  if cache_dir:
+  if cache_dir and not prepared:
     key = tokenizers.learning_key(tokenizer_config, [one.fingerprint for one in made])
     shared = os.path.join(cache_dir, f'tokenizer-{key}')
-  return tokenizers.build(tokenizer_config, texts, workdir, inherited, shared)
+  return tokenizers.build(tokenizer_config, texts, workdir, inherited, shared, prepared)

@@ -21,6 +21,7 @@ class Source:
   num_labels: int | None = None  # classes of field `labels`
   vocab_size: int | None = None  # documents are ids below it; None: they are text
   entropy: float | None = None  # nats per token that no model can beat, where known
+  tokenizer_folder: Any = None  # of the tokenizer that the tokens come with
   num_bytes: int | None = None  # of all documents, about; for progress bars
   skipped: Mapping[int, str] = MappingProxyType({})  # damaged record -> reason
 
@@ -34,6 +35,13 @@ class Source:
     """Yields document `i` in parts that are tokenized one by one; without `fields`."""
     document = self[i]
     yield document['tokens'] if 'tokens' in document else document['text']
+
+  def open_store(self, tokenizer, *, append_eos, with_bytes) -> Any:
+    """Returns the tokens of all documents as `token_cache.TokenStore` has them.
+
+    None: they are tokenized from the documents, once, and kept in the token cache.
+    """
+    return None
 
   def place(self, i) -> str:
     """Returns where document `i` comes from, for messages; '': not known."""

@@ -27,9 +27,13 @@ def check(split):
 
 def contains(split, document):
   """Returns whether `document` (bytes) belongs to `split`, by its hash."""
-  head = hashlib.sha256(document).digest()[:8]
+  return contains_digest(split, hashlib.sha256(document).digest())
+
+
+def contains_digest(split, digest):
+  """Returns whether a document belongs to `split`, by the sha256 of its bytes."""
   low, high = BOUNDS[split]
-  return low <= int.from_bytes(head, 'big') / 2**64 < high
+  return low <= int.from_bytes(digest[:8], 'big') / 2**64 < high
 
 
 def byte_range(split, document):

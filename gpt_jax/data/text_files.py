@@ -7,7 +7,7 @@ from gpt_jax.data import encodings, files, split_files, splits
 from gpt_jax.data.corpus import Corpus, skip_damaged
 from gpt_jax.data.text_source import TextSource
 
-_SUFFIXES = ('.txt', '.text', '.md', '.rst', '.tokens')
+SUFFIXES = ('.txt', '.text', '.md', '.rst', '.tokens')
 
 
 def open_files(data, suffixes, open_corpus):
@@ -53,4 +53,4 @@ class _TextFiles(Corpus):
 
 def make(data):
   """Returns the source of plain text; a byte-order mark is dropped, nothing else."""
-  return open_files(data, _SUFFIXES, lambda paths: _TextFiles(paths, data.encoding))
+  return open_files(data, SUFFIXES, lambda paths: _TextFiles(paths, data.encoding))

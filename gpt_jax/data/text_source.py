@@ -72,32 +72,36 @@ class TextSource(Source):
     """
     index = self._documents()[i]
     document = self._corpus.document(index)
-    start, end = splits.byte_range(self._rule if self.is_cut else 'all', document)
-    position, rest = start, b''
-    while position < end:
-      block = rest + document[position : min(position + _PIECE_BYTES, end)]
-      position += len(block) - len(rest)
-      text, rest = self._decode(block, position, position >= end, index)
-      if position < end:
-        cut = _last_safe_cut(text)
-        text, rest = text[:cut], text[cut:].encode() + rest
-      yield text
+    bounds = splits.byte_range(self._rule if self.is_cut else 'all', document)
+    yield from decoded(document, *bounds, lambda: self._corpus.place(index))
 
-  def _decode(self, block, position, is_last, index):
-    """Returns (text, the bytes of a character that the block's end cut in two)."""
-    try:
-      return str(block, 'utf-8'), b''
-    except UnicodeDecodeError as error:
-      is_cut_character = len(block) - error.start < 4 and (
-        'unexpected end' in error.reason
-      )
-      if is_cut_character and not is_last:
-        return str(block[: error.start], 'utf-8'), block[error.start :]
-      where = position - len(block) + error.start
-      document = self._corpus.document(index)
-      raise encodings.not_utf8(
-        self._corpus.place(index), where, error.reason, document
-      ) from error
+
+def decoded(document, start, end, place):
+  """Yields bytes `start` to `end` of `document`, UTF-8, in strings of about a million.
+
+  `place()` says where the document is. Raises DataError for bytes that are not UTF-8.
+  """
+  position, rest = start, b''
+  while position < end:
+    block = rest + document[position : min(position + _PIECE_BYTES, end)]
+    position += len(block) - len(rest)
+    text, rest = _decode(block, document, position, position >= end, place)
+    if position < end:
+      cut = _last_safe_cut(text)
+      text, rest = text[:cut], text[cut:].encode() + rest
+    yield text
+
+
+def _decode(block, document, position, is_last, place):
+  """Returns (text, the bytes of a character that the block's end cut in two)."""
+  try:
+    return str(block, 'utf-8'), b''
+  except UnicodeDecodeError as error:
+    is_cut_character = len(block) - error.start < 4 and 'unexpected end' in error.reason
+    if is_cut_character and not is_last:
+      return str(block[: error.start], 'utf-8'), block[error.start :]
+    where = position - len(block) + error.start
+    raise encodings.not_utf8(place(), where, error.reason, document) from error
 
 
 def _last_safe_cut(text):

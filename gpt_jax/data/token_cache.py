@@ -69,6 +69,11 @@ class TokenStore:
         added[name] = Column(np.broadcast_to(np.int32(value), len(self.tokens)))
     return dataclasses.replace(self, fields={**self.fields, **added})
 
+  def document_starts(self, start, stop):
+    """Returns where documents begin after `start` and before `stop`, int64."""
+    first, last = np.searchsorted(self.offsets, [start, stop - 1], side='right')
+    return self.offsets[first:last]
+
   @property
   def num_tokens(self):
     return len(self.tokens)

@@ -141,17 +141,23 @@ LEARNED = ('bpe', 'char')
 """Names of tokenizers whose content comes from the texts."""
 
 
-def build(cfg, texts, workdir=None, inherited=None, shared=None):
+def build(cfg, texts, workdir=None, inherited=None, shared=None, prepared=()):
   """Returns the tokenizer in `workdir/tokenizer`; else a new one, saved there.
 
   `texts() -> iterable` gives the texts to train on (char, bpe). Without a workdir
   nothing is saved. `inherited`: the folder of another run's, taken instead of a new
-  one. `shared`: a folder where runs that learn from the same texts keep what they
-  learned; a run takes it from there. Raises ConfigError when the saved one is not what
+  one. `prepared`: the folders of those that corpora were prepared under, taken so too.
+  `shared`: a folder where runs that learn from the same texts keep what they learned; a
+  run takes it from there. Raises ConfigError when the saved one is not what
   `cfg` asks for, StorageError when `shared` cannot be written.
   """
   make = lookup(TOKENIZERS, cfg.name, 'tokenizer.name')
+  request = {'name': cfg.name}
+  if cfg.name in ('bpe', 'ids'):
+    request['vocab_size'] = cfg.vocab_size
   if workdir is None or cfg.name not in TOKENIZERS:
+    if prepared and cfg.name in TOKENIZERS:
+      return _of_corpora(prepared, cfg, request)
     made = make(cfg, texts)  # not saved: _LOADERS knows no plug-in
     if not isinstance(made, Tokenizer):
       raise ConfigError(
@@ -160,11 +166,8 @@ def build(cfg, texts, workdir=None, inherited=None, shared=None):
       )
     return made
   folder = place(workdir) / 'tokenizer'
-  request = {'name': cfg.name}
-  if cfg.name in ('bpe', 'ids'):
-    request['vocab_size'] = cfg.vocab_size
   if not (folder / DEFINITION).exists():
-    made = _inherit(inherited, cfg, request)
+    made = _inherit(inherited, cfg, request) or _of_corpora(prepared, cfg, request)
     if made is None and shared is not None and cfg.name in LEARNED:
       made = _learn_once(shared, lambda: make(cfg, texts), request)
     made = made or make(cfg, texts)
@@ -237,6 +240,21 @@ def _inherit(folder, cfg, request):
     raise ConfigError(
       f'tokenizer.path={cfg.path!r}: another tokenizer than {folder}, which comes with'
       ' init_from. Leave the path empty, or set init.tokenizer to "new".'
+    )
+  return found
+
+
+def _of_corpora(folders, cfg, request):
+  """Returns the tokenizer in all of `folders`, None without any."""
+  if not folders:
+    return None
+  found = load(folders[0])
+  advice = ' It is that of a prepared corpus: set its values, or prepare it again.'
+  _check_request(folders[0], request, advice)
+  if cfg.path and TOKENIZERS[cfg.name](cfg, tuple).fingerprint != found.fingerprint:
+    raise ConfigError(
+      f'tokenizer.path={cfg.path!r}: another tokenizer than {folders[0]}, under which'
+      ' the corpus was prepared. Leave the path empty, or prepare the corpus again.'
     )
   return found
 

@@ -110,7 +110,7 @@ class _Documents:
       document = int(np.searchsorted(store.offsets, start, side='right')) - 1
       while start < stop:
         end = min(stop, int(store.offsets[document + 1]))
-        tokens = [int(token) for token in store.tokens[start:end]]
+        tokens = [int(token) for token in store.read(start, end)]
         first = start - int(store.offsets[document])
         place, text = self._place(member, document), self._text(tokens)
         yield Part(row, n, member, document, place, first, tokens, text)

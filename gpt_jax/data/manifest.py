@@ -32,7 +32,7 @@ class SplitRecord:
   tokens: int
   documents: int
   num_bytes: int  # of the text, UTF-8
-  files: dict[str, dict[str, Any]]  # name -> {bytes, sha256}; {} without documents
+  files: dict[str, dict[str, Any]]  # name -> {bytes, sha256}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,9 @@ class ShardRecord:
   """What `shard.json` says of one shard."""
 
   number: int
-  splits: dict[str, SplitRecord]
+  member: str  # of a mixture; '' without one
+  splits: dict[str, SplitRecord]  # those that have documents
+  report: dict[str, Any]  # what was read and left out; {} in the manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +52,9 @@ class Manifest:
   dtype: str  # of tokens: uint16 or uint32
   append_eos: bool
   fields: dict[str, str]  # arrays beside the tokens -> their dtype
-  num_labels: int | None
+  num_labels: dict[str, int | None]  # of each member
   tokenizer: dict[str, Any]  # name, vocab_size, fingerprint
-  source: dict[str, Any]  # fingerprint of the corpus
+  members: dict[str, Any]  # source and fingerprints of each member of the corpus
   steps: tuple[dict[str, Any], ...]  # quality steps with their options
   shards: tuple[ShardRecord, ...]
   format: int = FORMAT
@@ -60,15 +62,18 @@ class Manifest:
   @property
   def splits(self):
     """Names of the splits that have documents, sorted."""
-    found = {
-      name for s in self.shards for name, part in s.splits.items() if part.documents
-    }
-    return sorted(found)
+    return sorted({name for shard in self.shards for name in shard.splits})
 
-  def parts(self, split):
-    """Returns [(number of the shard, SplitRecord)] of those with documents."""
-    found = [(shard.number, shard.splits.get(split)) for shard in self.shards]
-    return [(number, part) for number, part in found if part and part.documents]
+  def parts(self, split, member=''):
+    """Returns [(number of the shard, SplitRecord)] of those with documents.
+
+    `member` of a mixture; '': of all.
+    """
+    return [
+      (shard.number, shard.splits[split])
+      for shard in self.shards
+      if split in shard.splits and member in ('', shard.member)
+    ]
 
 
 def to_json(record):
@@ -97,7 +102,7 @@ def read_shard(text, place):
 
 def _shard(values):
   splits = {name: SplitRecord(**part) for name, part in values['splits'].items()}
-  return ShardRecord(values['number'], splits)
+  return ShardRecord(**{**values, 'splits': splits})
 
 
 def _checked(text, place):

@@ -1,0 +1,152 @@
+"""Tokenizes a corpus once, in shards that any number of runs then trains from.
+
+The data section of --config says what is read; all its splits are written, under the
+tokenizer of the config. Started again it goes on; what it writes is the same for any
+number of processes. To train from it: data.source=prepared data.path=DIR.
+docs/data.md has the format, the quality steps and many machines.
+
+examples:
+  gpt-jax prepare --config=configs/tiny.py --out=corpora/docs
+  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --processes=16 \\
+      --config.data.source=jsonl --config.data.path=web/
+  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --shard=3/8
+  gpt-jax train --config=configs/gpt2.py:124m --workdir=runs/web \\
+      --config.data.source=prepared --config.data.path=corpora/web
+"""
+
+import json
+import os
+import re
+import signal
+
+from gpt_jax.commands import flags
+from gpt_jax.core.errors import ConfigError, Interrupted
+
+
+def add_arguments(parser):
+  flags.add_config(parser)
+  parser.add_argument(
+    '--out', metavar='DIR', help='the folder to write; a URL of a bucket will do'
+  )
+  parser.add_argument(
+    '--processes', type=int, metavar='N', help='on this machine; default: its cores'
+  )
+  parser.add_argument(
+    '--shard',
+    default='1/1',
+    metavar='I/N',
+    help='make the I-th of N shares of the shards, counted from 1: one on each machine',
+  )
+  parser.add_argument(
+    '--wait',
+    action='store_true',
+    help='for the other shares, where a step has to know of all documents',
+  )
+  parser.add_argument(
+    '--step',
+    action='append',
+    default=[],
+    metavar='NAME[:FIELD=VALUE...]',
+    help='a quality step; several run in their order: docs/data.md',
+  )
+  parser.add_argument(
+    '--shard_mb',
+    type=int,
+    default=0,
+    metavar='MIB',
+    help='text that becomes one shard; default: 16 to 512, by the size of the corpus',
+  )
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  _check(args)
+  from gpt_jax.config.files import load_file
+  from gpt_jax.corpus import prepare, step_flags
+  from gpt_jax.program import setup
+  from gpt_jax.workdir import files
+
+  config = setup.resolve(load_file(args.config), overrides)
+  request = prepare.Request(
+    config,
+    files.check_writable(args.out),
+    tuple(step_flags.parse(args.step)),
+    args.shard_mb << 20,
+    args.processes or len(os.sched_getaffinity(0)),
+    parse_share(args.shard),
+    args.wait,
+  )
+  signal.signal(signal.SIGTERM, _stop)
+  with _progress() as progress:
+    found = prepare.prepare(request, progress)
+  _show(found, request)
+  if args.json:
+    print(json.dumps(found))
+
+
+def _check(args):
+  problems = [
+    f'--{name} is missing; give {what}.'
+    for name, what in (
+      ('config', 'a config, such as configs/tiny.py'),
+      ('out', 'the folder to write, such as corpora/web'),
+    )
+    if not getattr(args, name)
+  ]
+  for name, least in (('processes', 1), ('shard_mb', 0)):
+    value = getattr(args, name)
+    if value is not None and value < least:
+      problems.append(f'--{name}={value}: expected at least {least}.')
+  try:
+    parse_share(args.shard)
+  except ConfigError as error:
+    problems.append(str(error))
+  if problems:
+    raise ConfigError('\n'.join(problems))
+
+
+def parse_share(text):
+  """Returns (i, n) of `i/n`. Raises ConfigError unless 1 <= i <= n."""
+  found = re.fullmatch(r'(\d+)/(\d+)', text)
+  if found and 1 <= int(found[1]) <= int(found[2]):
+    return int(found[1]), int(found[2])
+  way_out = 'such as 3/8'
+  if found and int(found[2]):
+    way_out = f'from 1/{int(found[2])} to {int(found[2])}/{int(found[2])}'
+  raise ConfigError(
+    f'--shard={text}: expected I/N, the I-th of N shares counted from 1, {way_out}.'
+  )
+
+
+def _stop(number, frame):
+  raise Interrupted('stopped; whole shards are kept: start the same command again.')
+
+
+def _progress():
+  from gpt_jax.corpus import progress_bar
+
+  return progress_bar.show()
+
+
+def _show(found, request):
+  pace = ''
+  if found['tokens_per_second']:
+    pace = (
+      f': {found["shards_made_now"]:,} shards in {found["seconds"]:,.1f} s,'
+      f' {found["tokens_per_second"]:,} tokens/s,'
+      f' {found["megabytes_per_second"]:,.1f} MB/s'
+    )
+  if missing := found.get('missing'):
+    print(
+      f'share {request.share[0]} of {request.share[1]} is prepared{pace}\n'
+      f'{missing:,} of {found["shards"]:,} shards are missing; the process that makes'
+      ' the last one writes the manifest'
+    )
+    return
+  from gpt_jax.corpus import report
+
+  print(report.as_markdown(found))
+  print(f'{request.out}{pace}')
+  print(
+    f'train from it: --config.data.source=prepared --config.data.path={request.out}'
+  )

@@ -1,0 +1,78 @@
+"""What global steps have surveyed and decided, in files that all processes read.
+
+`OUT/steps/0-NAME/` has `00017.npy`, the survey of a shard, `00017.left_out.json`, the
+decisions about its documents, and `decided.json`, written last.
+"""
+
+import io
+import json
+
+import numpy as np
+
+from gpt_jax.corpus.quality import LeftOut
+from gpt_jax.corpus.shard_files import write_json, write_whole
+from gpt_jax.corpus.step import GlobalStep, Surveys
+
+
+class Decisions:
+  """The files of one global step."""
+
+  def __init__(self, out, number, name):
+    self.folder = out / 'steps' / f'{number}-{name.replace(":", ".")}'
+    self._number = number
+
+  @property
+  def are_made(self):
+    return self._decided.exists()
+
+  @property
+  def _decided(self):
+    return self.folder / 'decided.json'
+
+  def _survey(self, shard):
+    return self.folder / f'{shard:05d}.npy'
+
+  def _left_out(self, shard):
+    return self.folder / f'{shard:05d}.left_out.json'
+
+  def has_survey(self, shard):
+    return self._survey(shard).exists()
+
+  def save_survey(self, shard, rows):
+    self.folder.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    write_whole(self._survey(shard), content.getvalue())
+
+  def make(self, step: GlobalStep, num_shards):
+    """Lets the step decide, from the surveys of all shards."""
+    counts = [
+      len(np.load(self._survey(shard), mmap_mode='r', allow_pickle=False))
+      for shard in range(num_shards)
+    ]
+    surveys = Surveys(
+      lambda shard: np.load(self._survey(shard), allow_pickle=False), counts
+    )
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    found = {}
+    for removal in step.decide(surveys):
+      shard = int(np.searchsorted(starts, removal.number, side='right')) - 1
+      index = int(removal.number - starts[shard])
+      found.setdefault(shard, {})[index] = [removal.reason, int(removal.because_of)]
+    for shard, removals in found.items():
+      write_json(self._left_out(shard), removals)
+    write_json(self._decided, {'starts': starts.tolist(), **step.describe()})
+
+  def of_shard(self, shard):
+    """Returns {number among the surveyed documents of the shard: LeftOut}."""
+    path = self._left_out(shard)
+    if not path.exists():
+      return {}
+    found = json.loads(path.read_text())
+    return {int(i): LeftOut(self._number, *rest) for i, rest in found.items()}
+
+  def locate(self, number):
+    """Returns (shard, number within its survey) of a surveyed document."""
+    starts = json.loads(self._decided.read_text())['starts']
+    shard = int(np.searchsorted(starts, number, side='right')) - 1
+    return shard, number - starts[shard]

@@ -1,0 +1,99 @@
+"""The end of `gpt-jax prepare`: all shards are there; report and manifest."""
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.corpus import encode, report, shard_work
+from gpt_jax.corpus.decisions import Decisions
+from gpt_jax.corpus.shard_files import shard_folder, write_json, write_whole
+from gpt_jax.corpus.shard_report import ShardReport
+from gpt_jax.corpus.step import GlobalStep
+from gpt_jax.data import manifest
+
+
+def read_shards(job):
+  """Returns the ShardRecords that are there, by number."""
+  found = []
+  for number in range(len(job.parts)):
+    path = shard_folder(job.out, number) / manifest.SHARD
+    if path.exists():
+      found.append(manifest.read_shard(path.read_text(), path))
+  return found
+
+
+def finish(job, request, shards):
+  """Writes report and manifest; returns the report. DataError for too much damage."""
+  _check_damaged(job, shards)
+  found = report.add_up(shards, request.steps, job.steps)
+  _name_what_stays(job, request, found)
+  if not found['splits']:
+    raise DataError('no tokens: no document is left, or all are empty.')
+  write_json(job.out / report.JSON, found)
+  write_whole(job.out / report.TEXT, report.as_markdown(found))
+  text = manifest.to_json(_manifest(job, request, shards))
+  write_whole(job.out / manifest.MANIFEST, text)
+  return found
+
+
+def _manifest(job, request, shards):
+  fields, num_labels = set(), {}
+  for name, member in job.members.items():
+    reader = next(iter(member.readers.values()))
+    fields.update(reader.fields)
+    num_labels[name] = reader.num_labels
+  return manifest.Manifest(
+    dtype=encode.dtype_of(job.tokenizer),
+    append_eos=job.append_eos,
+    fields=encode.dtypes_of(sorted(fields)),
+    num_labels=num_labels,
+    tokenizer={
+      'name': job.tokenizer.name,
+      'vocab_size': job.tokenizer.vocab_size,
+      'fingerprint': job.tokenizer.fingerprint,
+    },
+    members={
+      name: {split: reader.fingerprint for split, reader in member.readers.items()}
+      for name, member in job.members.items()
+    },
+    steps=tuple(step.to_dict() for step in request.steps),
+    shards=tuple(
+      manifest.ShardRecord(shard.number, shard.member, shard.splits, {})
+      for shard in shards
+    ),
+  )
+
+
+def _check_damaged(job, shards):
+  for name, member in job.members.items():
+    found = [line for s in shards if s.member == name for line in s.report['damaged']]
+    if len(found) > member.max_corrupt_records:
+      listed = '\n'.join(f'  {line}' for line in found[:20])
+      raise DataError(
+        f'data.max_corrupt_records={member.max_corrupt_records}: {len(found)} damaged'
+        f' records were left out:\n{listed}\nAllow as many, or replace these files by'
+        ' good copies and prepare the corpus in a new folder.'
+      )
+
+
+def _name_what_stays(job, request, found):
+  """Puts the place of the document that stays into the examples of global steps."""
+  for number, step in enumerate(found['steps']):
+    for reason in step['left_out'].values():
+      for example in reason['examples']:
+        if 'because_of' in example:
+          place = _place(job, request, number, example['because_of'])
+          example['because_of'] = place
+
+
+def _place(job, request, number, document):
+  made = {
+    i: Decisions(job.out, i, request.steps[i].name)
+    for i in range(number + 1)
+    if isinstance(job.steps[i], GlobalStep)
+  }
+  shard, index = made[number].locate(document)
+  decided = {i: one.of_shard(shard) for i, one in made.items() if i < number}
+  walked = shard_work.walk(job, shard, decided, ShardReport(len(job.steps)))
+  reached = (document for kept, document in walked if kept is not None)
+  for i, one in enumerate(reached):
+    if i == index:
+      return one.place
+  return f'shard {shard}, document {index}'

@@ -1,0 +1,182 @@
+"""`gpt-jax prepare`: from the files of a config to shards of tokens and a manifest.
+
+Every process that is asked to, here or on another machine, makes the same plan, makes
+the shards that are its own and are not there, and the last one writes the manifest.
+Nothing else passes between processes than files that are whole or absent.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError, Interrupted, note_once
+from gpt_jax.corpus import finish, plan, report, shard_work, workers
+from gpt_jax.corpus.decisions import Decisions
+from gpt_jax.corpus.quality import undecided
+from gpt_jax.corpus.shard_files import shard_folder, write_json
+from gpt_jax.corpus.step import Context, GlobalStep
+from gpt_jax.corpus.step_flags import ChosenStep
+from gpt_jax.data import manifest, pipeline, splits, tokenizers
+
+_POLL_SECONDS = 2.0
+_CUT = (
+  f'fewer than {splits.MANY_DOCUMENTS} documents: each is cut by position, 90 % train,'
+  ' then 5 % validation, 5 % test (data.split_by)'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What a command line asks for."""
+
+  config: object  # Config
+  out: pathlib.Path
+  steps: tuple[ChosenStep, ...] = ()
+  part_bytes: int = 0  # of text that becomes one shard; 0: by the size of the corpus
+  num_processes: int = 1
+  share: tuple[int, int] = (1, 1)  # i of n: every n-th shard, from the i-th on
+  waits: bool = False  # for the shares of other machines, where they are needed
+
+
+def prepare(request, progress=None):
+  """Returns the report; the manifest is there where all shares are done.
+
+  `progress(done, total, what)` is called after each shard. Raises ConfigError where the
+  folder has another corpus or another tokenizer, DataError for damaged input,
+  StorageError where nothing can be written, Interrupted where other shares have to come
+  first.
+  """
+  started, progress = time.monotonic(), progress or (lambda done, total, what: None)
+  job = _open(request)
+  _settle_plan(request, job)
+  for member in job.members.values():
+    if member.is_cut:
+      note_once(_CUT)
+  mine = range(request.share[0] - 1, len(job.parts), request.share[1])
+  decided = {}
+  while (step := undecided(job.steps, decided)) is not None:
+    _decide(request, job, step, mine, progress)
+    decided[step] = None
+  new = [i for i in mine if not (shard_folder(job.out, i) / manifest.SHARD).exists()]
+  _run(request, 'write', None, new, progress, 'shards')
+  seconds = time.monotonic() - started
+  shards = finish.read_shards(job)
+  made = [shard for shard in shards if shard.number in set(new)]
+  pace = {'shards_made_now': len(new), 'seconds': round(seconds, 3)}
+  pace['processes'] = request.num_processes
+  pace |= report.pace(made, seconds)
+  if len(shards) < len(job.parts):
+    return {'shards': len(job.parts), 'missing': len(job.parts) - len(shards), **pace}
+  return finish.finish(job, request, shards) | pace
+
+
+def _open(request):
+  """Returns the Job; the same in each process."""
+  config, out = request.config, request.out
+  members = plan.open_members(config)
+  size = plan.part_bytes(members, request.part_bytes)
+  parts = tuple(part for member in members.values() for part in member.parts(size))
+  if not parts:
+    raise ConfigError(f'data.source={config.data.source!r}: no documents to prepare.')
+  steps = tuple(
+    chosen.make(Context(config, Decisions(out, number, chosen.name).folder / 'state'))
+    for number, chosen in enumerate(request.steps)
+  )
+  tokenizer = _open_tokenizer(config, members, out)
+  return shard_work.Job(
+    members, parts, tokenizer, config.data.append_eos, steps, out, size
+  )
+
+
+def _open_tokenizer(config, members, out):
+  """Returns the tokenizer kept in `out`; a new one, kept there, where there is none."""
+  cfg = config.tokenizer
+  readers = [r for member in members.values() for r in member.readers.values()]
+  if sizes := [reader.vocab_size for reader in readers if reader.vocab_size]:
+    cfg = dataclasses.replace(cfg, name='ids', vocab_size=max(sizes))
+  if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer').exists():
+    found = tokenizers.build(cfg, tuple, out)
+    if cfg.path and tokenizers.build(cfg, tuple).fingerprint != found.fingerprint:
+      raise ConfigError(
+        f'tokenizer.path={cfg.path!r}: another tokenizer than the one in {out}; give'
+        ' another --out, or delete that folder.'
+      )
+    return found
+  held_out = [
+    load.data_section(
+      config.data, fields, f'eval.sets.{name}', pipeline.sources.SOURCES
+    )
+    for name, fields in config.eval.sets.items()
+  ]
+  return pipeline.open_tokenizer(
+    cfg, config.data, workdir=out, held_out=held_out, cache_dir=config.data.cache_dir
+  )
+
+
+def _settle_plan(request, job):
+  """Writes plan.json; ConfigError where that of another corpus is there."""
+  asked = plan.describe(
+    request.config, job.members, job.tokenizer, request.steps, job.part_bytes
+  )
+  path = job.out / manifest.PLAN
+  if not path.exists():
+    write_json(path, asked)
+  saved = json.loads(path.read_text())
+  if changed := plan.differences(saved, asked):
+    listed = '\n'.join(f'  {line}' for line in changed[:12])
+    raise ConfigError(
+      f'--out={job.out}: holds another corpus than the one asked for:\n{listed}\nGive'
+      ' another folder, or delete this one.'
+    )
+
+
+def _decide(request, job, step, mine, progress):
+  """Makes the decisions of a global step, as far as this process can."""
+  made = Decisions(job.out, step, request.steps[step].name)
+  if made.are_made:
+    return
+  new = [i for i in mine if not made.has_survey(i)]
+  _run(request, 'survey', step, new, progress, f'surveys of {request.steps[step].name}')
+  while missing := [i for i in range(len(job.parts)) if not made.has_survey(i)]:
+    if not request.waits:
+      raise Interrupted(
+        f'--step={request.steps[step].name}: looks at all documents, and the surveys of'
+        f' {len(missing)} of {len(job.parts)} shards are those of other shares. Start'
+        ' the same command again when they are made, or give --wait.'
+      )
+    time.sleep(_POLL_SECONDS)
+  global_step = job.steps[step]
+  assert isinstance(global_step, GlobalStep)
+  made.make(global_step, len(job.parts))
+
+
+def _run(request, what, step, numbers, progress, label):
+  """Makes surveys or shards `numbers` in processes."""
+  done = 0
+  if numbers:
+    progress(0, len(numbers), label)
+  for _ in workers.run(_task, (request, what, step), numbers, request.num_processes):
+    done += 1
+    progress(done, len(numbers), label)
+
+
+def _task(request, what, step):
+  """Returns the function of a shard's number that a worker calls."""
+  job = _open(request)
+  made = {
+    number: Decisions(job.out, number, chosen.name)
+    for number, chosen in enumerate(request.steps)
+    if isinstance(job.steps[number], GlobalStep) and (step is None or number < step)
+  }
+
+  def do(number):
+    decided = {step: one.of_shard(number) for step, one in made.items()}
+    if what == 'write':
+      shard_work.write(job, number, decided)
+    else:
+      rows = shard_work.survey(job, number, decided, step)
+      Decisions(job.out, step, request.steps[step].name).save_survey(number, rows)
+
+  return do

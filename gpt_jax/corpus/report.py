@@ -1,0 +1,119 @@
+"""What a prepared corpus has, and what was left out: `report.json` and `report.md`."""
+
+from gpt_jax.corpus.shard_report import MAX_EXAMPLES, MAX_LONGEST
+
+JSON, TEXT = 'report.json', 'report.md'
+_MAX_DAMAGED = 20  # that are listed
+
+
+def add_up(shards, chosen, steps):
+  """Returns the report of all shards, as plain JSON.
+
+  `chosen`: the steps of the command line; `steps`: what they made.
+  """
+  splits = {}
+  for shard in shards:
+    for name, record in shard.splits.items():
+      found = splits.setdefault(
+        name, dict(shards=0, documents=0, tokens=0, bytes=0, words=0)
+      )
+      found['shards'] += 1
+      found['documents'] += record.documents
+      found['tokens'] += record.tokens
+      found['bytes'] += record.num_bytes
+      found['words'] += shard.report['splits'][name]['words']
+  for found in splits.values():
+    found['tokens_per_word'] = _ratio(found['tokens'], found['words'])
+    found['bytes_per_token'] = _ratio(found['bytes'], found['tokens'])
+  longest = [one for shard in shards for one in shard.report['longest']]
+  longest.sort(key=lambda one: -one['tokens'])
+  damaged = [line for shard in shards for line in shard.report['damaged']]
+  read = [shard.report['read'] for shard in shards]
+  return {
+    'shards': len(shards),
+    'read': {key: sum(one[key] for one in read) for key in ('documents', 'bytes')},
+    'splits': splits,
+    'longest': longest[:MAX_LONGEST],
+    'damaged': len(damaged),
+    'damaged_records': damaged[:_MAX_DAMAGED],
+    'steps': [
+      {**chosen[i].to_dict(), **steps[i].describe(), 'left_out': _left_out(shards, i)}
+      for i in range(len(chosen))
+    ],
+  }
+
+
+def _left_out(shards, step):
+  found = {}
+  for shard in shards:
+    for reason, one in shard.report['left_out'][step].items():
+      all_ = found.setdefault(reason, {'documents': 0, 'bytes': 0, 'examples': []})
+      all_['documents'] += one['documents']
+      all_['bytes'] += one['bytes']
+      all_['examples'] += one['examples'][: MAX_EXAMPLES - len(all_['examples'])]
+  return dict(sorted(found.items()))
+
+
+def pace(shards, seconds):
+  """Returns tokens and bytes of text a second of what was made just now."""
+  tokens = sum(part.tokens for shard in shards for part in shard.splits.values())
+  num_bytes = sum(shard.report['read']['bytes'] for shard in shards)
+  return {
+    'tokens_per_second': round(tokens / seconds) if tokens else None,
+    'megabytes_per_second': round(num_bytes / seconds / 1e6, 3) if tokens else None,
+  }
+
+
+def _ratio(count, of):
+  return round(count / of, 4) if of else None
+
+
+def as_markdown(found):
+  """Returns the report as a page."""
+  lines = [
+    '# Prepared corpus',
+    '',
+    f'{found["read"]["documents"]:,} documents, {found["read"]["bytes"] / 1e6:,.1f} MB'
+    f' of text, in {found["shards"]:,} shards.',
+    '',
+    '| split | documents | tokens | MB | tokens a word | bytes a token |',
+    '|---|---|---|---|---|---|',
+  ]
+  for name, split in found['splits'].items():
+    lines.append(
+      f'| {name} | {split["documents"]:,} | {split["tokens"]:,} |'
+      f' {split["bytes"] / 1e6:,.1f} | {split["tokens_per_word"]} |'
+      f' {split["bytes_per_token"]} |'
+    )
+  lines += ['', '## The longest documents', '']
+  lines += [f'* {one["tokens"]:,} tokens: {one["place"]}' for one in found['longest']]
+  if found['damaged']:
+    lines += ['', f'## Damaged records, left out: {found["damaged"]:,}', '']
+    lines += [f'* {line}' for line in found['damaged_records']]
+  for step in found['steps']:
+    lines += ['', f'## Left out by `{step["name"]}`', '']
+    lines += _step_lines(step)
+  return '\n'.join(lines) + '\n'
+
+
+def _step_lines(step):
+  settings = {k: v for k, v in step.items() if k not in ('name', 'left_out')}
+  lines = [', '.join(f'{key}={value}' for key, value in settings.items()), '']
+  if not step['left_out']:
+    return [*lines, 'Nothing.']
+  for reason, one in step['left_out'].items():
+    lines.append(
+      f'* {reason}: {one["documents"]:,} documents, {one["bytes"] / 1e6:,.2f} MB'
+    )
+    for example in one['examples']:
+      instead = example.get('because_of')
+      lines.append(
+        f'  * {example["place"]}'
+        + (f' (as {instead})' if instead is not None else '')
+        + f': {_escaped(example["text"])}'
+      )
+  return lines
+
+
+def _escaped(text):
+  return '`' + text.replace('`', "'") + '`' if text else '(empty)'

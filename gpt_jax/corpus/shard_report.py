@@ -1,0 +1,79 @@
+"""What is counted while one shard is made; `report.py` adds shards up."""
+
+import heapq
+
+import numpy as np
+
+MAX_LONGEST, MAX_EXAMPLES, EXCERPT_CHARS = 5, 5, 200
+
+# ASCII white space: 9 to 13 and the space.
+_IS_SPACE = np.zeros(256, bool)
+_IS_SPACE[[9, 10, 11, 12, 13, 32]] = True
+_BLOCK = 1 << 20
+
+
+class ShardReport:
+  """Counts of one shard: documents that were read, written, damaged and left out."""
+
+  def __init__(self, num_steps):
+    self._read = {'documents': 0, 'bytes': 0}
+    self._splits = {}
+    self._longest = []  # (tokens, -order, place)
+    self._damaged = []
+    self._left_out = [{} for _ in range(num_steps)]
+
+  def read(self, num_bytes):
+    self._read['documents'] += 1
+    self._read['bytes'] += num_bytes
+
+  def damaged(self, message):
+    self._damaged.append(message)
+
+  @property
+  def num_damaged(self):
+    return len(self._damaged)
+
+  def left_out(self, left, document):
+    """Counts a document that a step left out; the first ones are examples."""
+    found = self._left_out[left.step].setdefault(
+      left.reason, {'documents': 0, 'bytes': 0, 'examples': []}
+    )
+    found['documents'] += 1
+    found['bytes'] += document.num_bytes
+    if len(found['examples']) < MAX_EXAMPLES:
+      text = ' '.join(document.text[: 4 * EXCERPT_CHARS].split())[:EXCERPT_CHARS]
+      example = {'place': document.place, 'text': text}
+      if left.because_of >= 0:
+        example['because_of'] = left.because_of
+      found['examples'].append(example)
+
+  def written(self, split, place, num_tokens, num_words):
+    found = self._splits.setdefault(split, {'words': 0})
+    found['words'] += num_words
+    entry = (num_tokens, -self._read['documents'], place)
+    if len(self._longest) < MAX_LONGEST:
+      heapq.heappush(self._longest, entry)
+    elif entry > self._longest[0]:
+      heapq.heapreplace(self._longest, entry)
+
+  def to_dict(self):
+    longest = sorted(self._longest, reverse=True)
+    return {
+      'read': self._read,
+      'splits': self._splits,
+      'longest': [{'tokens': n, 'place': place} for n, _, place in longest],
+      'damaged': self._damaged,
+      'left_out': self._left_out,
+    }
+
+
+def count_words(content):
+  """Returns how many words white space divides UTF-8 bytes into."""
+  count, before = 0, True
+  for start in range(0, len(content), _BLOCK):
+    block = np.frombuffer(content[start : start + _BLOCK], np.uint8)
+    is_space = _IS_SPACE[block]
+    count += int(np.count_nonzero(is_space[:-1] & ~is_space[1:]))
+    count += int(before and not is_space[0])
+    before = bool(is_space[-1])
+  return count

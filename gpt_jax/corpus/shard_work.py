@@ -1,0 +1,141 @@
+"""Makes one shard of one part of the corpus, or surveys its documents."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.corpus import encode, shard_files
+from gpt_jax.corpus.plan import DIVIDED, SPLITS, Member, Part
+from gpt_jax.corpus.quality import Decided, Filter
+from gpt_jax.corpus.readers import Record, text_of
+from gpt_jax.corpus.shard_report import ShardReport
+from gpt_jax.corpus.step import LONG_CHARS, Document, Step
+from gpt_jax.data import encodings, splits
+from gpt_jax.data.manifest import ShardRecord
+from gpt_jax.data.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """All that a process has to know to make shards."""
+
+  members: dict[str, Member]
+  parts: tuple[Part, ...]
+  tokenizer: Tokenizer
+  append_eos: bool
+  steps: tuple[Step, ...]
+  out: pathlib.Path
+  part_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+  """A document that stays, with the stretch of it that is of each split."""
+
+  record: Record
+  stretches: tuple[tuple[str, int, int], ...]  # (split, first byte, end)
+  copies: int = 1
+
+
+def write(job: Job, number, decided: dict[int, Decided]):
+  """Writes shard `number`; `decided`: as of `Filter`, of this shard."""
+  folder = shard_files.shard_folder(job.out, number)
+  folder.mkdir(parents=True, exist_ok=True)
+  part, report = job.parts[number], ShardReport(len(job.steps))
+  documents = (
+    kept for kept, _ in walk(job, number, decided, report) if kept is not None
+  )
+  fields = job.members[part.member].readers[part.split].fields
+  written = encode.write(job, folder, fields, part, documents, report)
+  record = ShardRecord(number, part.member, written, report.to_dict())
+  shard_files.write_record(folder, record)
+
+
+def survey(job: Job, number, decided: dict[int, Decided], step_number):
+  """Returns what global step `step_number` has to know of the documents of a shard."""
+  step, rows = job.steps[step_number], []
+  for kept, document in walk(job, number, decided, ShardReport(len(job.steps))):
+    if kept is not None:
+      rows.append(step.survey(document))
+  return np.array(rows, step.dtype).reshape(len(rows), *step.shape)
+
+
+def walk(
+  job: Job, number, decided, report
+) -> Iterator[tuple[Kept | None, Document | None]]:
+  """Yields (Kept or None, Document) of the documents of a shard, in order.
+
+  Those that are left out are counted in `report`, and are None. A Document is made only
+  where there are steps.
+  """
+  part = job.parts[number]
+  member = job.members[part.member]
+  chosen = Filter(job.steps, decided)
+  for record in member.readers[part.split].records(part.where):
+    problem = record if isinstance(record, DataError) else _damage(record)
+    if problem is not None:
+      report.damaged(str(problem))
+      if report.num_damaged > member.max_corrupt_records:
+        raise problem
+      continue
+    size = _num_bytes(record)
+    if not size:
+      continue
+    report.read(size)
+    digest = record.digest() if job.steps or part.split == DIVIDED else b''
+    stretches = _stretches(record, part, member, digest)
+    if not job.steps:
+      yield Kept(record, stretches), None
+      continue
+    document = _document(record, part, member, stretches, digest, size)
+    left = chosen.judge(document)
+    if left is not None:
+      report.left_out(left, document)
+      yield None, document
+    elif copies := chosen.copies(document):
+      yield Kept(record, stretches, copies), document
+
+
+def _damage(record):
+  """Returns the DataError of a record that is not UTF-8; None for others."""
+  if isinstance(record.content, np.ndarray):
+    return None
+  if found := encodings.first_error(record.content):
+    return encodings.not_utf8(record.place, *found, record.content)
+  return None
+
+
+def _num_bytes(record):
+  if isinstance(record.content, np.ndarray):
+    return record.content.nbytes
+  if record.document is not None:
+    return len(text_of(record.document).encode())
+  return len(record.content)
+
+
+def _stretches(record, part, member, digest):
+  """Returns ((split, first byte, end), ...) of a document."""
+  size = len(record.content)
+  if part.split != DIVIDED:
+    return ((part.split, 0, size),)
+  if not member.is_cut:
+    (split,) = [name for name in SPLITS if splits.contains_digest(name, digest)]
+    return ((split, 0, size),)
+  found = [(name, *splits.byte_range(name, record.content)) for name in SPLITS]
+  return tuple(stretch for stretch in found if stretch[1] < stretch[2])
+
+
+def _document(record, part, member, stretches, digest, size):
+  if record.document is not None:
+    text = text_of(record.document)[:LONG_CHARS]
+  elif isinstance(record.content, np.ndarray):
+    text = ''
+  else:
+    head = record.content[:LONG_CHARS]
+    # The end may cut a character in two.
+    text = bytes(head).decode('utf-8', 'ignore')
+  split = 'all' if part.split == DIVIDED and member.is_cut else stretches[0][0]
+  return Document(part.member, split, record.place, text, size, digest)

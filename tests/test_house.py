@@ -49,7 +49,16 @@ TESTED_TOGETHER = {
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],
   'commands/test_plan_command': ['planning/tables'],
   'core/test_matmul': ['core/matmul_cpu'],
+  'corpus/test_prepare': [
+    'corpus/decisions', 'corpus/encode', 'corpus/finish', 'corpus/plan',
+    'corpus/progress_bar', 'corpus/quality', 'corpus/report', 'corpus/shard_files',
+    'corpus/shard_report', 'corpus/shard_work', 'corpus/step', 'corpus/workers',
+  ],
   'data/test_documents': ['data/fields'],
+  'data/test_prepared': [
+    'data/file_bytes', 'data/manifest', 'data/range_reader', 'data/sharded_store',
+  ],
+  'data/test_word_table': ['data/key_table', 'data/word_splits'],
   'data/test_faults': ['data/corpus'],
   'data/test_pipeline': ['data/loader'],
   'data/test_sources': [

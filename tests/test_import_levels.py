@@ -12,7 +12,7 @@ LEVELS = {
   'core configs hlo': 1,
   'config parallel optimizers storage': 2,
   'attention data workdir': 3,
-  'model objectives checkpoints tracking evaluation launchers': 4,
+  'model objectives checkpoints tracking evaluation launchers corpus': 4,
   'tasks peft interop compress': 5,
   'inference program': 6,
   'planning': 7,

@@ -48,7 +48,7 @@ def prepare(request, progress=None):
   StorageError where nothing can be written, Interrupted where other shares have to come
   first.
   """
-  started, progress = time.monotonic(), progress or (lambda done, total, what: None)
+  progress = progress or (lambda done, total, what: None)
   job = _open(request)
   _settle_plan(request, job)
   for member in job.members.values():
@@ -60,6 +60,7 @@ def prepare(request, progress=None):
     _decide(request, job, step, mine, progress)
     decided[step] = None
   new = [i for i in mine if not (shard_folder(job.out, i) / manifest.SHARD).exists()]
+  started = time.monotonic()
   _run(request, 'write', None, new, progress, 'shards')
   seconds = time.monotonic() - started
   shards = finish.read_shards(job)

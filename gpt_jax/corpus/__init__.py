@@ -7,6 +7,30 @@ is what trains from it. A new step is a file with a `Step` or `GlobalStep` (`ste
 and a line in `STEPS`.
 """
 
-STEPS = {}
+from gpt_jax.corpus import (
+  c4,
+  decontaminate,
+  epochs,
+  exact,
+  gopher_quality,
+  gopher_repetition,
+  language,
+  length,
+  minhash,
+  weights,
+)
+
+STEPS = {
+  'length': length.make,
+  'language': language.make,
+  'gopher_quality': gopher_quality.make,
+  'gopher_repetition': gopher_repetition.make,
+  'c4': c4.make,
+  'decontaminate': decontaminate.make,
+  'exact': exact.make,
+  'minhash': minhash.make,
+  'weights': weights.make,
+  'epochs': epochs.make,
+}
 """Name -> `make(options, context) -> Step or GlobalStep`, the quality steps of
 `--step=NAME:field=value`; options as of any entry (`registry.entry(options=...)`)."""

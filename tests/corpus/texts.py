@@ -1,0 +1,36 @@
+"""Documents and surveys for the tests of quality steps."""
+
+import hashlib
+
+import numpy as np
+
+from gpt_jax.corpus.step import Document, Surveys
+
+
+def document(text, split='train', member=''):
+  content = text.encode()
+  digest = hashlib.sha256(content).digest()
+  return Document(member, split, 'a place', text, len(content), digest)
+
+
+def removed(step, documents, size=3):
+  """Returns {number: number that stays} of a global step, in surveys of `size`."""
+  made = [step.survey(each) for each in documents]
+  blocks = [made[i : i + size] for i in range(0, len(made), size)]
+  arrays = [np.array(block, step.dtype) for block in blocks]
+  surveys = Surveys(arrays.__getitem__, map(len, arrays))
+  return {each.number: each.because_of for each in step.decide(surveys)}
+
+
+def prose(seed, count):
+  """Returns `count` words of a made-up language."""
+  rng = np.random.default_rng(seed)
+  syllables = np.array([c + v for c in 'bdfgklmnprst' for v in 'aeiou'])
+  numbers = rng.zipf(1.3, size=count) % 5000
+  made = [rng_of_word(number, syllables) for number in numbers]
+  return ' '.join(made)
+
+
+def rng_of_word(number, syllables):
+  rng = np.random.default_rng(int(number))
+  return ''.join(rng.choice(syllables, size=1 + number % 4))

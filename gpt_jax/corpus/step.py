@@ -8,7 +8,7 @@ Nothing may depend on which process looks at which document, or in what order.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Document:
   text: str  # at most LONG_CHARS; prompt and response with a newline between
   num_bytes: int  # UTF-8, of all its text
   digest: bytes  # sha256 of all its text
+  is_divisible: bool = True  # not a record of several fields
 
   @property
   def is_training(self):
@@ -53,6 +54,14 @@ class Step:
     """Returns None to keep `document`, else the reason, a few words without numbers.
 
     Documents are counted by reason in the report, with examples of each.
+    """
+    return None
+
+  def cut(self, document: Document) -> tuple[Sequence[tuple[int, int]], str] | None:
+    """Returns ([(start, end)], reason): the pieces of `document.text` that stay.
+
+    Asked about what is kept and is divisible; each piece becomes a document. None: all
+    of it stays. What is cut out stands in the report under the reason.
     """
     return None
 

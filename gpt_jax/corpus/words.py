@@ -46,6 +46,16 @@ def blocks(text, overlap):
     yield held
 
 
+def spans(text):
+  """Yields (start, end) in `text` of each of its words.
+
+  There may be more or fewer than `words` has where NFKC makes letters of other signs.
+  """
+  for match in _WORD.finditer(text):
+    for _ in _WORD.findall(normalized(match[0])):
+      yield match.span()
+
+
 class WordHashes(dict):
   """Called with words, returns uint64 [len(words)]; the same on every machine."""
 

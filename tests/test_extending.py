@@ -16,6 +16,7 @@ from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.corpus import step_flags
 from gpt_jax.data import loader, packing
 from gpt_jax.data.token_cache import TokenStore
 from gpt_jax.evaluation import evaluate as evaluation
@@ -27,6 +28,7 @@ from gpt_jax.train import hooks
 from gpt_jax.workdir.paths import Workdir
 from tests import small_models
 from tests.checkpoints import states
+from tests.corpus import texts
 
 
 def recipe(name):
@@ -288,6 +290,13 @@ def test_the_recipe_for_a_packing_keeps_the_beginnings(my_ideas):
   ]  # fmt: skip
   assert packed.spans(1) == [(3, 7)]
   assert packed.sample(0)['segments'].tolist() == [1, 1, 0, 0]
+
+
+def test_the_recipe_for_a_quality_step_leaves_out_capitals(my_ideas):
+  (chosen,) = step_flags.parse(['my_ideas.shouting:make:max_share=0.3'])
+  step = chosen.make(None)
+  assert step.keep(texts.document('STOP now')) == 'capitals'
+  assert step.keep(texts.document('Stop now')) is None
 
 
 def test_the_recipe_for_a_hook_runs_on_a_run(my_ideas, outside_run):

@@ -1,11 +1,11 @@
 """Training documents without the text of evaluation sets.
 
 As Brown et al. 2020, arXiv:2005.14165, appendix C: runs of 13 words, in lower case and
-without punctuation, that a document shares with an evaluation text are cut out, with 200
-characters on each side. Pieces of less than 200 characters go, and documents that would
-be in more than ten pieces go whole. Evaluation texts of fewer words, down to 8 (the least
-N there), are looked for as a whole. Unlike there, n-grams of many documents are no
-exception.
+without punctuation, that a document shares with an evaluation text are cut out, with
+200 characters on each side. Pieces of less than 200 characters go, and documents that
+would be in more than ten pieces go whole. Evaluation texts of fewer words, down to 8
+(the least N there), are looked for as a whole. Unlike there, n-grams of many documents
+are no exception.
 """
 
 import dataclasses
@@ -39,12 +39,12 @@ class Decontaminate(Step):
     """`sets`: {name: texts of an evaluation set}."""
     self._options = options
     self._ngrams = EvalNgrams(sets, options.ngram_words, options.min_words)
-    self._last = None, [], None  # what `_look` has found last
+    self._last = None, [], None, ''  # what `_look` has found last
 
   def keep(self, document):
     if not document.is_training:
       return None
-    pieces, name = self._look(document)
+    pieces, name, _ = self._look(document)
     if name is None:
       return None
     is_whole = not document.is_divisible or len(pieces) > self._options.max_pieces
@@ -53,22 +53,25 @@ class Decontaminate(Step):
   def cut(self, document):
     if not document.is_training:
       return None
-    pieces, name = self._look(document)
+    pieces, name, _ = self._look(document)
     return None if name is None else (pieces, f'passages of {name}')
 
+  def example(self, document):
+    return self._look(document)[-1]
+
   def _look(self, document):
-    """Returns (pieces that stay, name of a set that the document overlaps with)."""
+    """Returns (pieces that stay, name of a set that is found, what of it)."""
     if self._last[0] is not document:
       found, name, count = self._ngrams.find(document.text)
-      pieces = self._pieces(document.text, found, count) if found else []
-      self._last = document, pieces, name
+      pieces, passage = self._pieces(document.text, found, count)
+      self._last = document, pieces, name, passage
     return self._last[1:]
 
   def _pieces(self, text, found, count):
-    """Returns [(start, end)] in characters of what stays of `text`."""
-    spans = list(words.spans(text))
-    if len(spans) != count:  # NFKC has changed where words end
-      return []
+    """Returns ([(start, end)] in characters of what stays of `text`, what does not)."""
+    spans = list(words.spans(text)) if found else []
+    if len(spans) != count:  # nothing found; or NFKC has changed where words end
+      return [], text
     window, least = self._options.window_chars, self._options.min_piece_chars
     taken = joined(
       (max(spans[first][0] - window, 0), min(spans[end - 1][1] + window, len(text)))
@@ -77,7 +80,8 @@ class Decontaminate(Step):
     starts = [0, *(end for _, end in taken)]
     ends = [*(start for start, _ in taken), len(text)]
     pieces = zip(starts, ends, strict=True)
-    return [(start, end) for start, end in pieces if end - start >= least]
+    pieces = [(start, end) for start, end in pieces if end - start >= least]
+    return pieces, text[spans[found[0][0]][0] : spans[found[0][1] - 1][1]]
 
   def describe(self):
     counts = {name: dataclasses.asdict(c) for name, c in self._ngrams.counts.items()}

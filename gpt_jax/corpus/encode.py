@@ -19,8 +19,7 @@ def write(job, folder, names, part, kept, report):
   writer = _Writer(job, folder, names, report)
   try:
     for one in kept:
-      for _ in range(one.copies):
-        writer.add(one)
+      writer.add(one)
     return writer.close()
   except DataError as error:
     error.add_note(f'while preparing a part of {part.split or "all"} {part.where}')

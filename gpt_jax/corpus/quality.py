@@ -51,6 +51,13 @@ class Filter:
         return self._decided[number][mine]
     return None
 
+  def cuts(self, document: Document):
+    """Yields (LeftOut, pieces that stay) of steps that cut something out of it."""
+    for number, step in enumerate(self._steps):
+      if (found := step.cut(document)) is not None:
+        pieces, reason = found
+        yield LeftOut(number, reason), pieces
+
   def copies(self, document: Document) -> int:
     """Returns how many times a document that stays is written."""
     result = 1

@@ -33,6 +33,7 @@ def add_up(shards, chosen, steps):
     'shards': len(shards),
     'read': {key: sum(one[key] for one in read) for key in ('documents', 'bytes')},
     'splits': splits,
+    'sources': _sources(shards),
     'longest': longest[:MAX_LONGEST],
     'damaged': len(damaged),
     'damaged_records': damaged[:_MAX_DAMAGED],
@@ -41,6 +42,21 @@ def add_up(shards, chosen, steps):
       for i in range(len(chosen))
     ],
   }
+
+
+def _sources(shards):
+  """Returns what training reads of each member of a mixture; {} without one."""
+  found = {}
+  for shard in shards:
+    record = shard.splits.get('train')
+    if shard.member and record is not None:
+      one = found.setdefault(shard.member, dict(documents=0, tokens=0))
+      one['documents'] += record.documents
+      one['tokens'] += record.tokens
+  total = sum(one['tokens'] for one in found.values())
+  for one in found.values():
+    one['share'] = _ratio(one['tokens'], total)
+  return dict(sorted(found.items()))
 
 
 def _left_out(shards, step):
@@ -85,6 +101,16 @@ def as_markdown(found):
       f' {split["bytes"] / 1e6:,.1f} | {split["tokens_per_word"]} |'
       f' {split["bytes_per_token"]} |'
     )
+  if found['sources']:
+    lines += [
+      '',
+      '| source, of train | documents | tokens | share |',
+      '|---|---|---|---|',
+    ]
+    lines += [
+      f'| {name} | {one["documents"]:,} | {one["tokens"]:,} | {one["share"]:.1%} |'
+      for name, one in found['sources'].items()
+    ]
   lines += ['', '## The longest documents', '']
   lines += [f'* {one["tokens"]:,} tokens: {one["place"]}' for one in found['longest']]
   if found['damaged']:

@@ -33,15 +33,19 @@ class ShardReport:
   def num_damaged(self):
     return len(self._damaged)
 
-  def left_out(self, left, document):
-    """Counts a document that a step left out; the first ones are examples."""
+  def left_out(self, left, document, num_bytes, example):
+    """Counts a document of which a step left out `num_bytes`.
+
+    `example` returns what is to be seen of a document: of the first ones.
+    """
     found = self._left_out[left.step].setdefault(
       left.reason, {'documents': 0, 'bytes': 0, 'examples': []}
     )
     found['documents'] += 1
-    found['bytes'] += document.num_bytes
+    found['bytes'] += num_bytes
     if len(found['examples']) < MAX_EXAMPLES:
-      text = ' '.join(document.text[: 4 * EXCERPT_CHARS].split())[:EXCERPT_CHARS]
+      text = example(document)[: 4 * EXCERPT_CHARS]
+      text = ' '.join(text.split())[:EXCERPT_CHARS]
       example = {'place': document.place, 'text': text}
       if left.because_of >= 0:
         example['because_of'] = left.because_of

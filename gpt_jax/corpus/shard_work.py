@@ -17,6 +17,8 @@ from gpt_jax.data import encodings, splits
 from gpt_jax.data.manifest import ShardRecord
 from gpt_jax.data.tokenizer import Tokenizer
 
+TRAIN = 'train'
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -45,13 +47,28 @@ def write(job: Job, number, decided: dict[int, Decided]):
   folder = shard_files.shard_folder(job.out, number)
   folder.mkdir(parents=True, exist_ok=True)
   part, report = job.parts[number], ShardReport(len(job.steps))
-  documents = (
-    kept for kept, _ in walk(job, number, decided, report) if kept is not None
-  )
+  documents = _in_order(job, number, decided, report)
   fields = job.members[part.member].readers[part.split].fields
   written = encode.write(job, folder, fields, part, documents, report)
   record = ShardRecord(number, part.member, written, report.to_dict())
   shard_files.write_record(folder, record)
+
+
+def _in_order(job, number, decided, report):
+  """Yields all that is written: documents in their order, then their further copies.
+
+  Copies lie far apart, as a model that reads both at once has only to copy.
+  """
+  most = 1
+  for kept, _ in walk(job, number, decided, report):
+    if kept is not None:
+      most = max(most, kept.copies)
+      yield kept
+  for copy in range(2, most + 1):
+    for kept, _ in walk(job, number, decided, ShardReport(len(job.steps))):
+      if kept is not None and kept.copies >= copy:
+        trained = tuple(one for one in kept.stretches if one[0] == TRAIN)
+        yield dataclasses.replace(kept, stretches=trained)
 
 
 def survey(job: Job, number, decided: dict[int, Decided], step_number):
@@ -93,9 +110,14 @@ def walk(
     document = _document(record, part, member, stretches, digest, size)
     left = chosen.judge(document)
     if left is not None:
-      report.left_out(left, document)
+      report.left_out(left, document, size, job.steps[left.step].example)
       yield None, document
-    elif copies := chosen.copies(document):
+      continue
+    stretches = _cut(job, stretches, document, chosen, report)
+    copies = chosen.copies(document)
+    if not copies:
+      stretches = tuple(one for one in stretches if one[0] != TRAIN)
+    if stretches:
       yield Kept(record, stretches, copies), document
 
 
@@ -128,6 +150,38 @@ def _stretches(record, part, member, digest):
   return tuple(stretch for stretch in found if stretch[1] < stretch[2])
 
 
+def _cut(job, stretches, document, chosen, report):
+  """Returns `stretches` without what steps cut out of the training ones."""
+  if not document.is_divisible:
+    return stretches
+  for left, pieces in chosen.cuts(document):
+    pieces = _in_bytes(document, pieces)
+    found = []
+    for split, start, end in stretches:
+      inside = [(max(start, a), min(end, b)) for a, b in pieces]
+      kept = [(split, a, b) for a, b in inside if a < b]
+      found += kept if split == TRAIN else [(split, start, end)]
+    gone = _total(stretches) - _total(found)
+    stretches = tuple(found)
+    report.left_out(left, document, gone, job.steps[left.step].example)
+  return stretches
+
+
+def _total(stretches):
+  return sum(end - start for _, start, end in stretches)
+
+
+def _in_bytes(document, pieces):
+  """Returns `pieces` of the text, in characters, as stretches of all its bytes."""
+  text, found = document.text, []
+  for start, end in pieces:
+    first = len(text[:start].encode())
+    is_last = end == len(text)  # the text of a long document ends before it does
+    stop = document.num_bytes if is_last else first + len(text[start:end].encode())
+    found.append((first, stop))
+  return found
+
+
 def _document(record, part, member, stretches, digest, size):
   if record.document is not None:
     text = text_of(record.document)[:LONG_CHARS]
@@ -138,4 +192,5 @@ def _document(record, part, member, stretches, digest, size):
     # The end may cut a character in two.
     text = bytes(head).decode('utf-8', 'ignore')
   split = 'all' if part.split == DIVIDED and member.is_cut else stretches[0][0]
-  return Document(part.member, split, record.place, text, size, digest)
+  is_divisible = record.document is None and not isinstance(record.content, np.ndarray)
+  return Document(part.member, split, record.place, text, size, digest, is_divisible)

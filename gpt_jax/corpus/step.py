@@ -66,8 +66,15 @@ class Step:
     return None
 
   def copies(self, document: Document) -> int:
-    """Returns how many times `document` is written, 0 to leave it out uncounted."""
+    """Returns how often `document` is trained on in an epoch of the corpus.
+
+    0 leaves it out uncounted. What is held out is written once, whatever this is.
+    """
     return 1
+
+  def example(self, document: Document) -> str:
+    """Returns what the report shows of a document that was left out or cut."""
+    return document.text
 
   def describe(self) -> dict[str, Any]:
     """Returns what the report says about the step besides its counts; plain JSON."""

@@ -1,0 +1,170 @@
+"""Quality steps inside `prepare`: what was planted is found, however many make it."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from gpt_jax.core.errors import Interrupted
+from gpt_jax.corpus import prepare, step_flags
+from tests import tiny_runs
+from tests.corpus import texts
+
+QUIZ = 'which of these large grey animals has the longest trunk and the thinnest tail'
+SIZE = 20_000  # bytes of a shard
+
+
+def planted(folder):
+  """Writes a corpus of 60 documents and what is planted; returns their texts."""
+  originals = [texts.prose(seed, 150 + seed) for seed in range(60)]
+  copies = [text.replace(' ', '  ') for text in originals[:6]]
+  near = [text.replace(f' {text.split()[40]} ', ' changed ', 1) for text in originals]
+  near = near[10:16]
+  leaked = [f'{originals[i]} {QUIZ}? {originals[i + 1]}' for i in (20, 30, 40)]
+  loops = ['spam and eggs and bacon and more of it ' * 20 + str(i) for i in range(4)]
+  rows = originals + copies + near + leaked + loops
+  random.Random(0).shuffle(rows)
+  lines = [json.dumps({'text': text}) for text in rows]
+  (folder / 'train.jsonl').write_text('\n'.join(lines))
+  (folder / 'quiz.jsonl').write_text(json.dumps({'text': QUIZ.title()}))
+  return originals, copies, near, leaked, loops
+
+
+def request(folder, out, **options):
+  config = tiny_runs.tiny_config(
+    {
+      'tokenizer.name': 'byte',
+      'data.source': 'jsonl',
+      'data.path': str(folder / 'train.jsonl'),
+      'data.split_by': 'names',
+      'eval.sets': {
+        'quiz': {
+          'path': str(folder / 'quiz.jsonl'),
+          'split': 'all',
+          'split_by': 'auto',
+        }
+      },
+      'checkpoint.best_metric': 'quiz/loss',
+    }
+  )
+  steps = step_flags.parse(
+    ['gopher_repetition', 'exact', 'minhash', 'decontaminate:sets=quiz']
+  )
+  return prepare.Request(config, out, tuple(steps), part_bytes=SIZE, **options)
+
+
+def read(out):
+  """Returns the documents of a prepared corpus, and its report."""
+  found = []
+  for folder in sorted((out / 'shards').iterdir()):
+    tokens = np.fromfile(folder / 'train.tokens.bin', np.uint16)
+    offsets = np.fromfile(folder / 'train.offsets.bin', np.int64)
+    content = [tokens[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    found += [bytes(part[part < 256].astype(np.uint8)).decode() for part in content]
+  return found, json.loads((out / 'report.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('corpus')
+  rows = planted(folder)
+  prepare.prepare(request(folder, folder / 'one'))
+  return folder, rows, *read(folder / 'one')
+
+
+def left_out(report):
+  """Returns {name of a step: {reason: its counts and examples}}."""
+  return {step['name']: step['left_out'] for step in report['steps']}
+
+
+def test_what_was_planted_is_left_out_and_nothing_else(corpus):
+  _, (originals, copies, near, leaked, loops), found, report = corpus
+  counts = {
+    name: {reason: one['documents'] for reason, one in reasons.items()}
+    for name, reasons in left_out(report).items()
+  }
+  assert counts == {
+    'gopher_repetition': {'one 2-gram again and again': len(loops)},
+    'exact': {'copy of another document': len(copies)},
+    'minhash': {'near-duplicate of another document': len(near)},
+    'decontaminate': {'passages of quiz': len(leaked)},
+  }
+  assert not any(QUIZ in text for text in found)
+  kept = {' '.join(text.split()) for text in found}
+  assert set(originals[:10] + originals[16:]) <= kept
+  assert len(found) == len(originals) + 2 * len(leaked)  # each in two pieces
+
+
+def test_examples_show_what_was_found(corpus):
+  *_, report = corpus
+  found = left_out(report)
+  (example, *_) = found['decontaminate']['passages of quiz']['examples']
+  assert example['text'] == QUIZ
+  (example, *_) = found['exact']['copy of another document']['examples']
+  assert example['because_of'] != example['place']
+  assert 'train.jsonl' in example['because_of']
+
+
+def test_a_piece_is_a_document_that_stays_away_from_the_leak(corpus):
+  _, (originals, _, _, _, _), found, _ = corpus
+  assert originals[20][:-199] in found  # with the space between
+  assert originals[21][198:] in found  # with the question mark
+
+
+def mixture(folder, *steps):
+  """Returns (documents, report) of two sources of 30 and 90 documents of one size."""
+  for name, seeds in (('wiki', range(30)), ('web', range(100, 190))):
+    rows = [json.dumps({'text': texts.prose(seed, 30)[:100]}) for seed in seeds]
+    (folder / f'{name}.jsonl').write_text('\n'.join(rows))
+  config = tiny_runs.tiny_config(
+    {
+      'tokenizer.name': 'byte',
+      'data.source': 'jsonl',
+      'data.split': 'all',
+      'data.mixture': {
+        name: {'path': str(folder / f'{name}.jsonl'), 'weight': 0.5}
+        for name in ('wiki', 'web')
+      },
+      'eval.sets': {},
+      'checkpoint.keep_best': 0,
+    }
+  )
+  chosen = tuple(step_flags.parse(steps))
+  prepare.prepare(prepare.Request(config, folder / 'out', chosen, part_bytes=1 << 20))
+  return read(folder / 'out')
+
+
+def test_copies_of_an_epoch_lie_apart(tmp_path):
+  found, report = mixture(tmp_path, 'epochs:sources=wiki=2.5,web=1')
+  assert report['sources']['web']['documents'] == 90
+  wiki = found[90:]  # members in their order: web, wiki
+  assert wiki[:30] == wiki[30:60]
+  more = wiki[60:]
+  assert 5 < len(more) < 25 and set(more) < set(wiki[:30])
+  assert report['sources']['wiki']['documents'] == len(wiki)
+
+
+def test_weights_bring_sources_into_their_shares(tmp_path):
+  found, report = mixture(tmp_path, 'weights')
+  assert report['sources']['wiki']['documents'] == 30
+  assert report['sources']['wiki']['share'] == pytest.approx(0.5, abs=0.15)
+  (gone,) = left_out(report)['weights'].values()
+  assert gone['documents'] == 120 - len(found)
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_and_shares_makes_the_same(corpus):
+  folder, *_ = corpus
+  prepare.prepare(request(folder, folder / 'three', num_processes=3))
+  for share in ((1, 2), (2, 2)):  # the surveys of exact; the first half of minhash's
+    with pytest.raises(Interrupted):
+      prepare.prepare(request(folder, folder / 'two', share=share))
+  for share in ((1, 2), (2, 2)):
+    prepare.prepare(request(folder, folder / 'two', share=share))
+  files = [p for p in (folder / 'one' / 'shards').rglob('*') if p.is_file()]
+  assert len(files) > 12
+  for other in ('two', 'three'):
+    for path in files:
+      twin = folder / other / path.relative_to(folder / 'one')
+      assert twin.read_bytes() == path.read_bytes(), path

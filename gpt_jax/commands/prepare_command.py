@@ -3,13 +3,16 @@
 The data section of --config says what is read; all its splits are written, under the
 tokenizer of the config. Started again it goes on; what it writes is the same for any
 number of processes. To train from it: data.source=prepared data.path=DIR.
-docs/data.md has the format, the quality steps and many machines.
+docs/data.md has the format and many machines, docs/quality_steps.md the quality steps.
 
 examples:
   gpt-jax prepare --config=configs/tiny.py --out=corpora/docs
   gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --processes=16 \\
       --config.data.source=jsonl --config.data.path=web/
   gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --shard=3/8
+  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/clean \\
+      --config.data.source=jsonl --config.data.path=web/ --step=language:languages=en \\
+      --step=exact --step=minhash:threshold=0.8 --step=decontaminate
   gpt-jax train --config=configs/gpt2.py:124m --workdir=runs/web \\
       --config.data.source=prepared --config.data.path=corpora/web
 """
@@ -47,7 +50,9 @@ def add_arguments(parser):
     action='append',
     default=[],
     metavar='NAME[:FIELD=VALUE...]',
-    help='a quality step; several run in their order: docs/data.md',
+    help='a quality step, several in their order: length, language, gopher_quality,'
+    ' gopher_repetition, c4, decontaminate, exact, minhash, weights, epochs;'
+    ' docs/quality_steps.md',
   )
   parser.add_argument(
     '--shard_mb',

@@ -70,7 +70,7 @@ class Decontaminate(Step):
   def _pieces(self, text, found, count):
     """Returns ([(start, end)] in characters of what stays of `text`, what does not)."""
     spans = list(words.spans(text)) if found else []
-    if len(spans) != count:  # nothing found; or NFKC has changed where words end
+    if not found or len(spans) != count:  # NFKC has changed where words end
       return [], text
     window, least = self._options.window_chars, self._options.min_piece_chars
     taken = joined(

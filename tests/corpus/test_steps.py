@@ -1,13 +1,16 @@
 """Quality steps inside `prepare`: what was planted is found, however many make it."""
 
+import dataclasses
 import json
+import pathlib
 import random
 
 import numpy as np
 import pytest
 
+from gpt_jax import cli
 from gpt_jax.core.errors import Interrupted
-from gpt_jax.corpus import prepare, step_flags
+from gpt_jax.corpus import STEPS, prepare, shard_work, step_flags
 from tests import tiny_runs
 from tests.corpus import texts
 
@@ -151,6 +154,22 @@ def test_weights_bring_sources_into_their_shares(tmp_path):
   assert report['sources']['wiki']['share'] == pytest.approx(0.5, abs=0.15)
   (gone,) = left_out(report)['weights'].values()
   assert gone['documents'] == 120 - len(found)
+
+
+def test_cuts_are_in_bytes_up_to_the_end_of_a_document():
+  document = texts.document('äöü, and so on')
+  longer = dataclasses.replace(document, num_bytes=99)
+  pieces = [(0, 2), (5, 8), (10, 14)]
+  assert shard_work._in_bytes(document, pieces) == [(0, 4), (8, 11), (13, 17)]
+  assert shard_work._in_bytes(longer, pieces)[-1] == (13, 99)
+
+
+def test_help_and_document_name_every_step(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(['prepare', '--help'])
+  shown = capsys.readouterr().out
+  page = (pathlib.Path(__file__).parents[2] / 'docs' / 'quality_steps.md').read_text()
+  assert all(name in shown and f'`{name}`' in page for name in STEPS)
 
 
 @pytest.mark.slow

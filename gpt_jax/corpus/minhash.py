@@ -101,9 +101,11 @@ def make(options, context):
   """Returns the step. Raises ConfigError for bands that miss most of what is meant."""
   step = NearDuplicates(options, context.folder)
   if (recall := step.describe()['compared_at_threshold']) < 0.5:
+    count = options.bands * options.rows
+    rows = signatures.rows_for(options.threshold, count)
     raise ConfigError(
       f'--step=minhash:threshold={options.threshold}: bands={options.bands} of'
-      f' rows={options.rows} compare only {recall:.0%} of such pairs; expected half or'
-      ' more. Set fewer rows, or more bands.'
+      f' rows={options.rows} compare only {recall:.1%} of such pairs; try'
+      f' rows={rows}:bands={count // rows}.'
     )
   return step

@@ -17,7 +17,7 @@ from gpt_jax.corpus.decisions import Decisions
 from gpt_jax.corpus.quality import undecided
 from gpt_jax.corpus.shard_files import shard_folder, write_json
 from gpt_jax.corpus.step import Context, GlobalStep
-from gpt_jax.corpus.step_flags import ChosenStep
+from gpt_jax.corpus.step_flags import ChosenStep, make_steps
 from gpt_jax.data import manifest, pipeline, splits, tokenizers
 
 _POLL_SECONDS = 2.0
@@ -81,14 +81,26 @@ def _open(request):
   parts = tuple(part for member in members.values() for part in member.parts(size))
   if not parts:
     raise ConfigError(f'data.source={config.data.source!r}: no documents to prepare.')
-  steps = tuple(
-    chosen.make(Context(config, Decisions(out, number, chosen.name).folder / 'state'))
-    for number, chosen in enumerate(request.steps)
-  )
+  steps = _make_steps(request, members)
   tokenizer = _open_tokenizer(config, members, out)
   return shard_work.Job(
     members, parts, tokenizer, config.data.append_eos, steps, out, size
   )
+
+
+def _make_steps(request, members):
+  source = request.config.data.source
+  for member in members.values() if request.steps else ():
+    if any(reader.vocab_size for reader in member.readers.values()):
+      raise ConfigError(
+        f'--step={request.steps[0].name}: data.source={source!r} gives ids, and steps'
+        ' read text; give no step.'
+      )
+  contexts = [
+    Context(request.config, Decisions(request.out, i, chosen.name).folder / 'state')
+    for i, chosen in enumerate(request.steps)
+  ]
+  return make_steps(request.steps, contexts)
 
 
 def _open_tokenizer(config, members, out):

@@ -76,4 +76,18 @@ class MinHash:
 
   def recall(self, similarity):
     """Returns the probability that a pair of that Jaccard similarity shares a band."""
-    return 1.0 - (1.0 - similarity**self.rows) ** self.bands
+    return recall(similarity, self.bands, self.rows)
+
+
+def recall(similarity, bands, rows):
+  return 1.0 - (1.0 - similarity**rows) ** bands
+
+
+def rows_for(similarity, count):
+  """Returns the most rows of `count` hashes that miss at most a tenth of such pairs."""
+  fitting = [
+    rows
+    for rows in range(1, count // 2 + 1)
+    if recall(similarity, count // rows, rows) >= 0.9
+  ]
+  return max(fitting, default=1)

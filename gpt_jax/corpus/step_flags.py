@@ -37,6 +37,12 @@ def parse(texts):
   chosen, problems = [], []
   for text in texts:
     name, *fields = _NEXT_FIELD.split(text)
+    if name.partition(':')[0] in STEPS and ':' in name:  # no plug-in
+      wrong = name.partition(':')[2]
+      problems.append(
+        Problem(f'--step={text}', f': expected FIELD=VALUE, not {wrong!r}')
+      )
+      continue
     try:
       entry = lookup(STEPS, name, '--step')
     except ConfigError as error:
@@ -46,7 +52,25 @@ def parse(texts):
     given = dict(field.split('=', 1) for field in fields)
     cls = getattr(entry, 'options', NoOptions)
     overrides = {f'{where}.{field}': value for field, value in given.items()}
-    made = options.make({}, overrides, cls, where, where, problems)
+    found = []
+    made = options.make({}, overrides, cls, where, where, found)
+    # As it was typed.
+    problems += [
+      Problem(one.field.replace(f'{where}.', f'{where}:'), one.text) for one in found
+    ]
     chosen.append(ChosenStep(name, made))
   require_none(problems)
   return chosen
+
+
+def make_steps(chosen, contexts):
+  """Returns the steps of `chosen`. Raises ConfigError of all that cannot be made."""
+  made, problems = [], []
+  for one, context in zip(chosen, contexts, strict=True):
+    try:
+      made.append(one.make(context))
+    except ConfigError as error:
+      problems.append(str(error))
+  if problems:
+    raise ConfigError('\n'.join(problems))
+  return tuple(made)

@@ -66,5 +66,11 @@ def test_texts_without_words_are_no_duplicates(tmp_path):
 
 def test_bands_that_miss_most_pairs_are_refused(tmp_path):
   options = minhash.Options(threshold=0.4)
-  with pytest.raises(ConfigError, match=r'threshold=0\.4: .* only 1% .* fewer rows'):
+  with pytest.raises(ConfigError, match=r'only 1\.0% .* try rows=3:bands=42'):
     minhash.make(options, Context(None, tmp_path))
+  found = minhash.make(
+    minhash.Options(threshold=0.4, rows=3, bands=42), Context(None, tmp_path)
+  )
+  assert found.describe() == {
+    'compared_at_threshold': pytest.approx(1 - (1 - 0.4**3) ** 42, abs=1e-3)
+  }

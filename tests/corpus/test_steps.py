@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.core.errors import Interrupted
+from gpt_jax.core.errors import ConfigError, Interrupted
 from gpt_jax.corpus import STEPS, prepare, shard_work, step_flags
 from tests import tiny_runs
 from tests.corpus import texts
@@ -154,6 +154,32 @@ def test_weights_bring_sources_into_their_shares(tmp_path):
   assert report['sources']['wiki']['share'] == pytest.approx(0.5, abs=0.15)
   (gone,) = left_out(report)['weights'].values()
   assert gone['documents'] == 120 - len(found)
+
+
+def test_all_steps_that_cannot_be_made_are_told_at_once(tmp_path):
+  steps = step_flags.parse(['length:max_words=9', 'epochs', 'c4', 'weights'])
+  planted(tmp_path)
+  wanted = dataclasses.replace(request(tmp_path, tmp_path / 'x'), steps=tuple(steps))
+  with pytest.raises(ConfigError) as error:
+    prepare.prepare(wanted)
+  for name in ('length:min_words=50', 'epochs: expected', 'weights: data.mixture'):
+    assert f'--step={name}' in str(error.value)
+
+
+def test_ids_are_no_text_for_steps(tmp_path):
+  config = tiny_runs.tiny_config()  # of a synthetic language
+  steps = tuple(step_flags.parse(['length']))
+  with pytest.raises(ConfigError, match='--step=length: .* gives ids'):
+    prepare.prepare(prepare.Request(config, tmp_path / 'out', steps))
+
+
+def test_options_are_named_as_they_were_typed():
+  with pytest.raises(ConfigError) as error:
+    step_flags.parse(['minhash:treshold=1:bands=x', 'exact:same', 'c44'])
+  assert '--step=minhash:treshold: unknown key' in str(error.value)
+  assert "--step=minhash:bands='x': expected int" in str(error.value)
+  assert "--step=exact:same: expected FIELD=VALUE, not 'same'" in str(error.value)
+  assert "did you mean 'c4'" in str(error.value)
 
 
 def test_cuts_are_in_bytes_up_to_the_end_of_a_document():

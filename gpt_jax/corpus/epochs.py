@@ -1,6 +1,7 @@
 """How often each source of a mixture is seen in an epoch of the corpus.
 
-A document of a source with 2.5 epochs is written twice, and half of them once more.
+Documents of a source with 2.5 epochs are written twice, and half of them once more; of
+one with 0.5 half are left out.
 Repeating up to four times costs little (Muennighoff et al. 2023, arXiv:2305.16264).
 """
 
@@ -26,9 +27,14 @@ class Epochs(Step):
     """`epochs`: {name in data.mixture: number}; 1 for names that are not there."""
     self._epochs = epochs
 
+  def keep(self, document):
+    is_seen = not document.is_training or self._times(document)
+    return None if is_seen else 'beyond the epochs of its source'
+
   def copies(self, document):
-    if not document.is_training:
-      return 1
+    return self._times(document) if document.is_training else 1
+
+  def _times(self, document):
     epochs = self._epochs.get(document.member, 1.0)
     return int(epochs) + (position(document) < epochs - int(epochs))
 

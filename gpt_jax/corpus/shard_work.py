@@ -114,11 +114,7 @@ def walk(
       yield None, document
       continue
     stretches = _cut(job, stretches, document, chosen, report)
-    copies = chosen.copies(document)
-    if not copies:
-      stretches = tuple(one for one in stretches if one[0] != TRAIN)
-    if stretches:
-      yield Kept(record, stretches, copies), document
+    yield Kept(record, stretches, chosen.copies(document)), document
 
 
 def _damage(record):

@@ -66,9 +66,9 @@ class Step:
     return None
 
   def copies(self, document: Document) -> int:
-    """Returns how often `document` is trained on in an epoch of the corpus.
+    """Returns how often `document`, which stays, is written: at least once.
 
-    0 leaves it out uncounted. What is held out is written once, whatever this is.
+    What is held out is written once, whatever this is.
     """
     return 1
 

@@ -24,13 +24,17 @@ def test_copies_add_up_to_the_epochs_of_a_source():
   counts = [step.copies(each) for each in documents]
   assert set(counts) == {2, 3}
   assert sum(counts) / 2000 == pytest.approx(2.25, abs=0.05)  # five standard errors
-  web = [step.copies(texts.document(str(i), member='web')) for i in range(2000)]
-  assert sum(web) / 2000 == pytest.approx(0.5, abs=0.06)
+  web = [texts.document(str(i), member='web') for i in range(2000)]
+  gone = [step.keep(each) == 'beyond the epochs of its source' for each in web]
+  assert sum(gone) / 2000 == pytest.approx(0.5, abs=0.06)
+  assert [step.copies(each) for each in web] == [1 - out for out in gone]
   assert step.copies(texts.document('x', member='books')) == 1
 
 
 def test_held_out_documents_are_written_once():
-  assert make('wiki=3').copies(texts.document('x', 'validation', 'wiki')) == 1
+  document = texts.document('x', 'validation', 'wiki')
+  assert make('wiki=3').copies(document) == make('wiki=0').copies(document) == 1
+  assert make('wiki=0').keep(document) is None
 
 
 @pytest.mark.parametrize(

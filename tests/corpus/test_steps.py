@@ -60,9 +60,9 @@ def request(folder, out, **options):
 def read(out):
   """Returns the documents of a prepared corpus, and its report."""
   found = []
-  for folder in sorted((out / 'shards').iterdir()):
-    tokens = np.fromfile(folder / 'train.tokens.bin', np.uint16)
-    offsets = np.fromfile(folder / 'train.offsets.bin', np.int64)
+  for path in sorted((out / 'shards').glob('*/train.tokens.bin')):
+    tokens = np.fromfile(path, np.uint16)
+    offsets = np.fromfile(path.with_name('train.offsets.bin'), np.int64)
     content = [tokens[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
     found += [bytes(part[part < 256].astype(np.uint8)).decode() for part in content]
   return found, json.loads((out / 'report.json').read_text())
@@ -115,9 +115,9 @@ def test_a_piece_is_a_document_that_stays_away_from_the_leak(corpus):
   assert originals[21][198:] in found  # with the question mark
 
 
-def mixture(folder, *steps):
+def mixture(folder, *steps, wiki=range(30)):
   """Returns (documents, report) of two sources of 30 and 90 documents of one size."""
-  for name, seeds in (('wiki', range(30)), ('web', range(100, 190))):
+  for name, seeds in (('wiki', wiki), ('web', range(100, 190))):
     rows = [json.dumps({'text': texts.prose(seed, 30)[:100]}) for seed in seeds]
     (folder / f'{name}.jsonl').write_text('\n'.join(rows))
   config = tiny_runs.tiny_config(
@@ -146,6 +146,14 @@ def test_copies_of_an_epoch_lie_apart(tmp_path):
   more = wiki[60:]
   assert 5 < len(more) < 25 and set(more) < set(wiki[:30])
   assert report['sources']['wiki']['documents'] == len(wiki)
+
+
+def test_what_one_step_leaves_out_no_later_one_sees(tmp_path):
+  """Of copies in two sources, that of the source without epochs is not the one kept."""
+  steps = ('epochs:sources=web=0,wiki=1', 'exact')
+  found, report = mixture(tmp_path, *steps, wiki=range(100, 130))
+  assert len(set(found)) == len(found) == 30
+  assert left_out(report)['exact'] == {}
 
 
 def test_weights_bring_sources_into_their_shares(tmp_path):

@@ -1,5 +1,6 @@
 """Documents and surveys for the tests of quality steps."""
 
+import functools
 import hashlib
 
 import numpy as np
@@ -22,15 +23,16 @@ def removed(step, documents, size=3):
   return {each.number: each.because_of for each in step.decide(surveys)}
 
 
+SYLLABLES = np.array([c + v for c in 'bdfgklmnprst' for v in 'aeiou'])
+
+
 def prose(seed, count):
   """Returns `count` words of a made-up language."""
-  rng = np.random.default_rng(seed)
-  syllables = np.array([c + v for c in 'bdfgklmnprst' for v in 'aeiou'])
-  numbers = rng.zipf(1.3, size=count) % 5000
-  made = [rng_of_word(number, syllables) for number in numbers]
-  return ' '.join(made)
+  numbers = np.random.default_rng(seed).zipf(1.3, size=count) % 5000
+  return ' '.join(map(_word, numbers.tolist()))
 
 
-def rng_of_word(number, syllables):
-  rng = np.random.default_rng(int(number))
-  return ''.join(rng.choice(syllables, size=1 + number % 4))
+@functools.cache
+def _word(number):
+  rng = np.random.default_rng(number)
+  return ''.join(rng.choice(SYLLABLES, size=1 + number % 4))

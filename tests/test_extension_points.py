@@ -41,6 +41,7 @@ NEEDS = {
   ('attention.kernel', 'splash'): {'data.seq_len': 128},
   ('data.source', 'text'): TEXT,
   ('data.source', 'jsonl'): {'data.path': '{corpus}/words.jsonl'},
+  ('data.source', 'prepared'): {'data.path': '{corpus}/prepared'},
   ('data.source', 'array_record'): {'data.path': '{corpus}/words.array_record'},
   ('data.source', 'python_docs'): {'data.split': 'test'},  # less to read
   ('data.source', 'python_source'): {'data.split': 'test'},
@@ -86,6 +87,7 @@ def corpus(tmp_path_factory):
   """Returns a folder with a text in each form that a source or tokenizer reads."""
   from array_record.python import array_record_module
 
+  from gpt_jax.corpus import prepare
   from gpt_jax.data import bpe
 
   folder = tmp_path_factory.mktemp('corpus')
@@ -104,6 +106,9 @@ def corpus(tmp_path_factory):
   bpe.train([text], 300).save(folder / 'bpe')
   (saved,) = (folder / 'bpe').glob('tokenizer.json')
   saved.rename(folder / 'tokenizer.json')
+  of_text = TEXT | {'data.path': str(folder / 'words.txt')}
+  (folder / 'prepared').mkdir()
+  prepare.prepare(prepare.Request(tiny_runs.tiny_config(of_text), folder / 'prepared'))
   return folder
 
 

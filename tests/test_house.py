@@ -54,6 +54,7 @@ TESTED_TOGETHER = {
     'corpus/progress_bar', 'corpus/quality', 'corpus/report', 'corpus/shard_files',
     'corpus/shard_report', 'corpus/shard_work', 'corpus/step', 'corpus/workers',
   ],
+  'corpus/test_readers': ['corpus/json_text'],
   'data/test_documents': ['data/fields'],
   'data/test_prepared': [
     'data/file_bytes', 'data/manifest', 'data/range_reader', 'data/sharded_store',

@@ -100,7 +100,7 @@ class WordTable:
     return self._ids[places], ends
 
   def _numbers(self, content, places, lengths, is_long):
-    """Returns the number of each word. New ones get one, for good if there is room."""
+    """Returns the number of each word. New ones get one, kept while space is left."""
     padded = np.frombuffer(content + bytes(_LONG), np.uint8)
     eights = np.ndarray((len(padded) - 7,), '<u8', padded, strides=(1,))
     low = eights[places] & _MASKS[np.minimum(lengths, 8)]

@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 
-from gpt_jax.corpus.quality import LeftOut
+from gpt_jax.corpus.quality import Decided, LeftOut
 from gpt_jax.corpus.shard_files import write_json, write_whole
 from gpt_jax.corpus.step import GlobalStep, Surveys
 
@@ -63,7 +63,7 @@ class Decisions:
       write_json(self._left_out(shard), removals)
     write_json(self._decided, {'starts': starts.tolist(), **step.describe()})
 
-  def of_shard(self, shard):
+  def of_shard(self, shard) -> Decided:
     """Returns {number among the surveyed documents of the shard: LeftOut}."""
     path = self._left_out(shard)
     if not path.exists():

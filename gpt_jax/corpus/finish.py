@@ -92,7 +92,7 @@ def _place(job, request, number, document):
   shard, index = made[number].locate(document)
   decided = {i: one.of_shard(shard) for i, one in made.items() if i < number}
   walked = shard_work.walk(job, shard, decided, ShardReport(len(job.steps)))
-  reached = (document for kept, document in walked if kept is not None)
+  reached = (document for kept, document in walked if kept and document)
   for i, one in enumerate(reached):
     if i == index:
       return one.place

@@ -42,6 +42,13 @@ def stream(line: FileBytes, field, place):
       )
 
 
+def _stretch(content):
+  """Returns the length of the string at the start of bytes, as far as it is whole."""
+  found = _IN_STRING.match(content)
+  assert found is not None  # the pattern matches nothing, too
+  return found.end()
+
+
 class _Scanner:
   """Reads JSON's structure forward, in blocks."""
 
@@ -92,7 +99,7 @@ class _Scanner:
     """Yields the next string as it stands, without quotes; escapes are whole."""
     self.expect(b'"')
     while ahead := self._ahead():
-      end = _IN_STRING.match(ahead).end()
+      end = _stretch(ahead)
       self._position += end
       if ahead[end : end + 1] == b'"':
         self._position += 1
@@ -102,7 +109,7 @@ class _Scanner:
       if end < len(ahead):  # an escape that the block cuts, or a damaged one
         self._offset = self._position
         self._block = self._line[self._position : self._position + _BLOCK]
-        if not _IN_STRING.match(self._block).end():
+        if not _stretch(self._block):
           self._fail('a damaged escape, or half a character')
     self._fail('a string without end')
 

@@ -111,7 +111,7 @@ def _open_tokenizer(config, members, out):
     cfg = dataclasses.replace(cfg, name='ids', vocab_size=max(sizes))
   if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer').exists():
     found = tokenizers.build(cfg, tuple, out)
-    if cfg.path and tokenizers.build(cfg, tuple).fingerprint != found.fingerprint:
+    if cfg.path and _fingerprint(cfg) != found.fingerprint:
       raise ConfigError(
         f'tokenizer.path={cfg.path!r}: another tokenizer than the one in {out}; give'
         ' another --out, or delete that folder.'
@@ -126,6 +126,10 @@ def _open_tokenizer(config, members, out):
   return pipeline.open_tokenizer(
     cfg, config.data, workdir=out, held_out=held_out, cache_dir=config.data.cache_dir
   )
+
+
+def _fingerprint(cfg):
+  return tokenizers.TOKENIZERS[cfg.name](cfg, tuple).fingerprint
 
 
 def _settle_plan(request, job):

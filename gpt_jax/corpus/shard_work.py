@@ -92,12 +92,12 @@ def walk(
   member = job.members[part.member]
   chosen = Filter(job.steps, decided)
   for record in member.readers[part.split].records(part.where):
-    problem = record if isinstance(record, DataError) else _damage(record)
-    if problem is not None:
+    if problem := _damage(record):
       report.damaged(str(problem))
       if report.num_damaged > member.max_corrupt_records:
         raise problem
       continue
+    assert isinstance(record, Record)
     size = _num_bytes(record)
     if not size:
       continue
@@ -118,7 +118,9 @@ def walk(
 
 
 def _damage(record):
-  """Returns the DataError of a record that is not UTF-8; None for others."""
+  """Returns the DataError of a record that is none, or not UTF-8; None for others."""
+  if isinstance(record, DataError):
+    return record
   if isinstance(record.content, np.ndarray):
     return None
   if found := encodings.first_error(record.content):

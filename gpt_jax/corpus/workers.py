@@ -19,9 +19,10 @@ def run(open_job, arguments, tasks, num_processes):
   """
   tasks = list(tasks)
   if num_processes == 1 or not tasks:
-    job = open_job(*arguments) if tasks else None
-    for task in tasks:
-      yield task, job(task)
+    if tasks:
+      job = open_job(*arguments)
+      for task in tasks:
+        yield task, job(task)
     return
   pool = concurrent.futures.ProcessPoolExecutor(
     min(num_processes, len(tasks)),

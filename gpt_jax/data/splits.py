@@ -38,7 +38,8 @@ def contains_digest(split, digest):
 
 def byte_range(split, document):
   """Returns (start, end) of the part of `document` (UTF-8 bytes) that is of `split`."""
-  return tuple(_character_start(document, bound) for bound in BOUNDS[split])
+  low, high = BOUNDS[split]
+  return _character_start(document, low), _character_start(document, high)
 
 
 def _character_start(document, fraction):

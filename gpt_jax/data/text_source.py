@@ -72,8 +72,8 @@ class TextSource(Source):
     """
     index = self._documents()[i]
     document = self._corpus.document(index)
-    bounds = splits.byte_range(self._rule if self.is_cut else 'all', document)
-    yield from decoded(document, *bounds, lambda: self._corpus.place(index))
+    start, end = splits.byte_range(self._rule if self.is_cut else 'all', document)
+    yield from decoded(document, start, end, lambda: self._corpus.place(index))
 
 
 def decoded(document, start, end, place):

@@ -167,7 +167,9 @@ def build(cfg, texts, workdir=None, inherited=None, shared=None, prepared=()):
     return made
   folder = place(workdir) / 'tokenizer'
   if not (folder / DEFINITION).exists():
-    made = _inherit(inherited, cfg, request) or _of_corpora(prepared, cfg, request)
+    made = _inherit(inherited, cfg, request)
+    if made is None and prepared:
+      made = _of_corpora(prepared, cfg, request)
     if made is None and shared is not None and cfg.name in LEARNED:
       made = _learn_once(shared, lambda: make(cfg, texts), request)
     made = made or make(cfg, texts)
@@ -245,9 +247,7 @@ def _inherit(folder, cfg, request):
 
 
 def _of_corpora(folders, cfg, request):
-  """Returns the tokenizer in all of `folders`, None without any."""
-  if not folders:
-    return None
+  """Returns the tokenizer of corpora, which is in each of `folders`."""
   found = load(folders[0])
   advice = ' It is that of a prepared corpus: set its values, or prepare it again.'
   _check_request(folders[0], request, advice)

@@ -52,7 +52,7 @@ class WordTable:
     self._short, self._long = KeyTable(_TABLE_BITS), {}
     self._ids, self._num_ids = np.zeros(1 << 16, np.int32), 0  # of word after word
     self._first, self._num_words = np.zeros(1 << 16, np.int64), 0  # where each begins
-    self._count = np.zeros(1 << 16, np.int32)
+    self._count = np.zeros(1 << 16, np.int64)
 
   def encode_batch(self, texts):
     """Returns the ids of each text, int32."""
@@ -153,11 +153,12 @@ class WordTable:
     return numbers
 
 
-def _with_room(values, size):
+def _with_room(values, size) -> np.ndarray:
   """Returns `values`, in a larger array where it has less than `size`."""
   if size <= len(values):
     return values
-  return np.concatenate([values, np.zeros(max(size, len(values)), values.dtype)])
+  more = np.zeros(max(size, len(values)), values.dtype)
+  return np.concatenate([values, more])
 
 
 def _places(points, starts):

@@ -48,5 +48,5 @@ def test_all_mistakes_are_told_at_once():
     step_flags.parse(['shrot', 'short:least=0', 'short:lest=1'])
   lines = str(caught.value).splitlines()
   assert "--step='shrot'" in lines[0] and "did you mean 'short'?" in lines[0]
-  assert lines[1].startswith('--step=short.least=0: expected at least 1')
+  assert lines[1].startswith('--step=short:least=0: expected at least 1')
   assert 'least' in lines[2]

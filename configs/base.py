@@ -83,11 +83,11 @@ def get_config():
   parallel.overrides = dict()  # logical axis -> mesh axes, instead of the preset's
 
   config.data = data = ConfigDict()
-  # python_docs python_source text jsonl tfds array_record; with known entropy: markov
-  # uniform copy dyck induction modular symbol_map; or "my_package.my_file:make".
+  # python_docs python_source text jsonl tfds array_record prepared; with known entropy:
+  # markov uniform copy dyck induction modular symbol_map; or "my_package.my_file:make".
   data.source = 'python_docs'
-  data.path = ''  # text, jsonl, array_record: file, glob or folder
-  data.name = ''  # tfds: name or name:version
+  data.path = ''  # text, jsonl, array_record: file, glob or folder; prepared: folder
+  data.name = ''  # tfds: name or name:version; prepared: a member of its mixture
   # validation, test, validation+test, all; tfds also takes slices: train[:10%]
   data.split = 'train'
   # Which files are of a split: names (train.txt, valid/), content (90/5/5 % of all

@@ -85,7 +85,10 @@ class SplitFiles:
       os.replace(self._fresh[name], self._paths[name])
       written[self._paths[name].name] = facts
       written |= self._small(f'{name}.checks', sums.tobytes())
-    written |= self._small('offsets', self._offsets.tobytes())
+    offsets = self._offsets.tobytes()
+    sums = [zlib.crc32(offsets[i : i + BLOCK_BYTES]) for i in _blocks(offsets)]
+    written |= self._small('offsets', offsets)
+    written |= self._small('offsets.checks', np.array(sums, np.uint32).tobytes())
     self._stack.close()
     documents = len(self._offsets) - 1
     return SplitRecord(self.num_tokens, documents, self.num_bytes, written)
@@ -99,6 +102,10 @@ class SplitFiles:
     write_whole(path, content)
     digest = hashlib.sha256(content).hexdigest()
     return {path.name: {'bytes': len(content), 'sha256': digest}}
+
+
+def _blocks(content):
+  return range(0, len(content), BLOCK_BYTES)
 
 
 def _facts(path):

@@ -5,9 +5,9 @@ OUT/plan.json            what was asked for: the same in every process, made fir
 OUT/tokenizer/           that of the ids
 OUT/steps/0-NAME/        surveys and decisions of a global step; not needed afterwards
 OUT/shards/00017/        train.tokens.bin (uint16 or uint32), train.offsets.bin (int64:
-                         where each document starts, then the total), train.checks.bin
-                         (CRC-32 of each 64 KiB of tokens); train.FIELD.bin with
-                         train.FIELD.checks.bin; the same of the other splits; and
+                         where each document starts, then the total), train.FIELD.bin
+                         (as `data/fields.py` has them); for each a NAME.checks.bin, the
+                         CRC-32 of each 64 KiB; the same of the other splits; and
                          shard.json, written last: without it there is no shard
 OUT/report.json, .md     what is in it, what was left out
 OUT/manifest.json        all shards; written last: without it nothing is prepared

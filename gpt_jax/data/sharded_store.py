@@ -4,11 +4,9 @@ Memory and start-up grow with the number of shards, not of tokens: of a shard th
 its place, and once it is read a CRC-32 for each 64 KiB of tokens.
 """
 
-import collections
 import dataclasses
 import hashlib
 import pathlib
-import threading
 import zlib
 from collections.abc import Mapping
 
@@ -19,7 +17,7 @@ from gpt_jax.data import fields
 from gpt_jax.data.checksums import BLOCK_BYTES
 from gpt_jax.data.range_reader import RangeReader
 
-_MAX_OFFSETS = 64  # shards whose document starts are kept in memory
+_OFFSETS_BETWEEN_MARKS = BLOCK_BYTES // 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +35,13 @@ class ShardPart:
 
 
 class ShardColumn:
-  """The values of one array of all tokens, shard after shard."""
+  """The values of one array, shard after shard: one for each token, or `lengths`."""
 
-  def __init__(self, parts, name, dtype, reader):
+  def __init__(self, parts, name, dtype, reader, lengths=None):
     self._parts, self._name, self._dtype = parts, name, np.dtype(dtype)
     self._reader = reader
-    self._starts = np.cumsum([0] + [part.tokens for part in parts], dtype=np.int64)
+    self._lengths = lengths or [part.tokens for part in parts]
+    self._starts = np.cumsum([0, *self._lengths], dtype=np.int64)
     self._checks = {}  # shard -> (sums, whether each block has been compared)
 
   def __len__(self):
@@ -55,13 +54,14 @@ class ShardColumn:
     found = []
     while start < stop:
       first, end = int(self._starts[shard]), int(self._starts[shard + 1])
-      found.append(self._read(shard, start - first, min(stop, end) - first))
+      found.append(self.read_in(shard, start - first, min(stop, end) - first))
       start, shard = end, shard + 1
     if len(found) == 1:
       return found[0]
     return np.concatenate(found) if found else np.zeros(0, self._dtype)
 
-  def _read(self, shard, start, stop):
+  def read_in(self, shard, start, stop):
+    """Returns values `start` to `stop` of one shard, as `read` does."""
     width, part = self._dtype.itemsize, self._parts[shard]
     if shard not in self._checks:
       sums = read_small(part, f'{self._name}.checks', np.uint32, self._reader)
@@ -73,7 +73,7 @@ class ShardColumn:
     if is_compared[first:last].all():
       return self._values(path, begin, end)
     offset = first * BLOCK_BYTES
-    total = min(last * BLOCK_BYTES, part.tokens * width)
+    total = min(last * BLOCK_BYTES, self._lengths[shard] * width)
     content = self._bytes(path, offset, total)
     for block in range(first, last):
       within = (block - first) * BLOCK_BYTES
@@ -122,7 +122,9 @@ class ShardedStore:
     self._starts = np.cumsum(
       [0] + [part.tokens for part in self._parts], dtype=np.int64
     )
-    self._offsets, self._lock = collections.OrderedDict(), threading.Lock()
+    counts = [part.documents + 1 for part in self._parts]
+    self._offsets = ShardColumn(self._parts, 'offsets', np.int64, self._reader, counts)
+    self._marks = {}  # shard -> every so many of its offsets
 
   @property
   def num_tokens(self):
@@ -153,36 +155,36 @@ class ShardedStore:
     """Returns where documents begin after `start` and before `stop`, int64."""
     shard = int(np.searchsorted(self._starts, start, side='right')) - 1
     found = []
-    while self._starts[shard] < stop:
+    while shard < len(self._parts) and self._starts[shard] < stop:
       first = int(self._starts[shard])
-      offsets = self._offsets_of(shard)
-      low, high = np.searchsorted(offsets, [start - first, stop - 1 - first], 'right')
-      found.append(first + offsets[low:high])
+      found.append(first + self._starts_in(shard, start - first, stop - first))
       shard += 1
-      if shard == len(self._parts):
-        break
     return np.unique(np.concatenate(found))  # an end is the start of the next shard
+
+  def _starts_in(self, shard, start, stop):
+    """Returns the offsets in a shard after `start` and before `stop`."""
+    if shard not in self._marks:
+      count = self._parts[shard].documents + 1
+      marks = range(0, count, _OFFSETS_BETWEEN_MARKS)
+      values = [self._offsets.read_in(shard, i, i + 1)[0] for i in marks]
+      self._marks[shard] = np.array(values)
+    marks, count = self._marks[shard], self._parts[shard].documents + 1
+    low, high = np.searchsorted(marks, [start, stop - 1], 'right')
+    begin = max(0, low - 1) * _OFFSETS_BETWEEN_MARKS
+    offsets = self._offsets.read_in(
+      shard, begin, min(high * _OFFSETS_BETWEEN_MARKS, count)
+    )
+    low, high = np.searchsorted(offsets, [start, stop - 1], 'right')
+    return offsets[low:high]
 
   @property
   def offsets(self):
     """int64 [documents + 1], all of them: it takes memory for each document."""
     found = [
-      first + self._offsets_of(shard)[:-1]
-      for shard, first in enumerate(self._starts[:-1])
+      int(self._starts[shard]) + self._offsets.read_in(shard, 0, part.documents)
+      for shard, part in enumerate(self._parts)
     ]
     return np.concatenate([*found, self._starts[-1:]])
-
-  def _offsets_of(self, shard):
-    with self._lock:
-      if shard in self._offsets:
-        self._offsets.move_to_end(shard)
-        return self._offsets[shard]
-    found = read_small(self._parts[shard], 'offsets', np.int64, self._reader)
-    with self._lock:
-      self._offsets[shard] = found
-      if len(self._offsets) > _MAX_OFFSETS:
-        self._offsets.popitem(last=False)
-    return found
 
 
 def read_small(part, name, dtype, reader):

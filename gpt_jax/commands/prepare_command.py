@@ -81,9 +81,12 @@ def run(args, overrides):
     parse_share(args.shard),
     args.wait,
   )
-  signal.signal(signal.SIGTERM, _stop)
-  with _progress() as progress:
-    found = prepare.prepare(request, progress)
+  before = signal.signal(signal.SIGTERM, _stop)
+  try:
+    with _progress() as progress:
+      found = prepare.prepare(request, progress)
+  finally:
+    signal.signal(signal.SIGTERM, before)
   _show(found, request)
   if args.json:
     print(json.dumps(found))

@@ -4,6 +4,7 @@
 decisions about its documents, and `decided.json`, written last.
 """
 
+import hashlib
 import io
 import json
 
@@ -12,6 +13,8 @@ import numpy as np
 from gpt_jax.corpus.quality import Decided, LeftOut
 from gpt_jax.corpus.shard_files import write_json, write_whole
 from gpt_jax.corpus.step import GlobalStep, Surveys
+from gpt_jax.storage import objects, scratch
+from gpt_jax.storage.urls import is_remote
 
 
 class Decisions:
@@ -35,8 +38,20 @@ class Decisions:
   def _left_out(self, shard):
     return self.folder / f'{shard:05d}.left_out.json'
 
-  def has_survey(self, shard):
-    return self._survey(shard).exists()
+  @property
+  def state(self):
+    """A folder of this machine for what the step keeps."""
+    if not is_remote(self.folder):
+      return self.folder / 'state'
+    key = hashlib.sha256(str(self.folder).encode()).hexdigest()[:20]
+    return scratch.folder('steps') / key
+
+  def surveyed(self):
+    """Returns the numbers of the shards whose surveys are there."""
+    names = objects.names_in(self.folder)
+    return {
+      int(name[:-4]) for name in names if name.endswith('.npy') and name[0] != '.'
+    }
 
   def save_survey(self, shard, rows):
     self.folder.mkdir(parents=True, exist_ok=True)
@@ -46,13 +61,8 @@ class Decisions:
 
   def make(self, step: GlobalStep, num_shards):
     """Lets the step decide, from the surveys of all shards."""
-    counts = [
-      len(np.load(self._survey(shard), mmap_mode='r', allow_pickle=False))
-      for shard in range(num_shards)
-    ]
-    surveys = Surveys(
-      lambda shard: np.load(self._survey(shard), allow_pickle=False), counts
-    )
+    counts = [len(self._rows(shard)) for shard in range(num_shards)]
+    surveys = Surveys(self._rows, counts)
     starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     found = {}
     for removal in step.decide(surveys):
@@ -62,6 +72,10 @@ class Decisions:
     for shard, removals in found.items():
       write_json(self._left_out(shard), removals)
     write_json(self._decided, {'starts': starts.tolist(), **step.describe()})
+
+  def _rows(self, shard):
+    with self._survey(shard).open('rb') as file:
+      return np.load(io.BytesIO(file.read()), allow_pickle=False)
 
   def of_shard(self, shard) -> Decided:
     """Returns {number among the surveyed documents of the shard: LeftOut}."""

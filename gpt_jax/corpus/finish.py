@@ -1,22 +1,29 @@
 """The end of `gpt-jax prepare`: all shards are there; report and manifest."""
 
+import concurrent.futures
+
 from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import encode, report, shard_work
 from gpt_jax.corpus.decisions import Decisions
-from gpt_jax.corpus.shard_files import shard_folder, write_json, write_whole
+from gpt_jax.corpus.shard_files import (
+  shard_folder,
+  shards_there,
+  write_json,
+  write_whole,
+)
 from gpt_jax.corpus.shard_report import ShardReport
 from gpt_jax.corpus.step import GlobalStep
 from gpt_jax.data import manifest
 
+_READERS = 16  # at once: of a bucket each takes a while
+
 
 def read_shards(job):
   """Returns the ShardRecords that are there, by number."""
-  found = []
-  for number in range(len(job.parts)):
-    path = shard_folder(job.out, number) / manifest.SHARD
-    if path.exists():
-      found.append(manifest.read_shard(path.read_text(), path))
-  return found
+  paths = [shard_folder(job.out, i) / manifest.SHARD for i in shards_there(job.out)]
+  with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+    texts = pool.map(lambda path: path.read_text(), paths)
+    return [manifest.read_shard(*pair) for pair in zip(texts, paths, strict=True)]
 
 
 def finish(job, request, shards):

@@ -7,18 +7,20 @@ Nothing else passes between processes than files that are whole or absent.
 
 import dataclasses
 import json
-import pathlib
 import time
+from typing import Any
 
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, Interrupted, note_once
 from gpt_jax.corpus import finish, plan, report, shard_work, workers
 from gpt_jax.corpus.decisions import Decisions
 from gpt_jax.corpus.quality import undecided
-from gpt_jax.corpus.shard_files import shard_folder, write_json
+from gpt_jax.corpus.shard_files import shards_there, write_json
 from gpt_jax.corpus.step import Context, GlobalStep
 from gpt_jax.corpus.step_flags import ChosenStep, make_steps
 from gpt_jax.data import manifest, pipeline, splits, tokenizers
+from gpt_jax.data.tokenizer import DEFINITION
+from gpt_jax.storage.places import place
 
 _POLL_SECONDS = 2.0
 _CUT = (
@@ -32,7 +34,7 @@ class Request:
   """What a command line asks for."""
 
   config: object  # Config
-  out: pathlib.Path
+  out: Any  # path of `storage.places`
   steps: tuple[ChosenStep, ...] = ()
   part_bytes: int = 0  # of text that becomes one shard; 0: by the size of the corpus
   num_processes: int = 1
@@ -59,7 +61,8 @@ def prepare(request, progress=None):
   while (step := undecided(job.steps, decided)) is not None:
     _decide(request, job, step, mine, progress)
     decided[step] = None
-  new = [i for i in mine if not (shard_folder(job.out, i) / manifest.SHARD).exists()]
+  there = set(shards_there(job.out))
+  new = [i for i in mine if i not in there]
   started = time.monotonic()
   _run(request, 'write', None, new, progress, 'shards')
   seconds = time.monotonic() - started
@@ -75,20 +78,20 @@ def prepare(request, progress=None):
 
 def _open(request):
   """Returns the Job; the same in each process."""
-  config, out = request.config, request.out
+  config, out = request.config, place(request.out)
   members = plan.open_members(config)
   size = plan.part_bytes(members, request.part_bytes)
   parts = tuple(part for member in members.values() for part in member.parts(size))
   if not parts:
     raise ConfigError(f'data.source={config.data.source!r}: no documents to prepare.')
-  steps = _make_steps(request, members)
+  steps = _make_steps(request, members, out)
   tokenizer = _open_tokenizer(config, members, out)
   return shard_work.Job(
     members, parts, tokenizer, config.data.append_eos, steps, out, size
   )
 
 
-def _make_steps(request, members):
+def _make_steps(request, members, out):
   source = request.config.data.source
   for member in members.values() if request.steps else ():
     if any(reader.vocab_size for reader in member.readers.values()):
@@ -97,7 +100,7 @@ def _make_steps(request, members):
         ' read text; give no step.'
       )
   contexts = [
-    Context(request.config, Decisions(request.out, i, chosen.name).folder / 'state')
+    Context(request.config, Decisions(out, i, chosen.name).state)
     for i, chosen in enumerate(request.steps)
   ]
   return make_steps(request.steps, contexts)
@@ -109,7 +112,7 @@ def _open_tokenizer(config, members, out):
   readers = [r for member in members.values() for r in member.readers.values()]
   if sizes := [reader.vocab_size for reader in readers if reader.vocab_size]:
     cfg = dataclasses.replace(cfg, name='ids', vocab_size=max(sizes))
-  if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer').exists():
+  if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer' / DEFINITION).exists():
     found = tokenizers.build(cfg, tuple, out)
     if cfg.path and _fingerprint(cfg) != found.fingerprint:
       raise ConfigError(
@@ -154,9 +157,10 @@ def _decide(request, job, step, mine, progress):
   made = Decisions(job.out, step, request.steps[step].name)
   if made.are_made:
     return
-  new = [i for i in mine if not made.has_survey(i)]
+  there = made.surveyed()
+  new = [i for i in mine if i not in there]
   _run(request, 'survey', step, new, progress, f'surveys of {request.steps[step].name}')
-  while missing := [i for i in range(len(job.parts)) if not made.has_survey(i)]:
+  while missing := set(range(len(job.parts))) - made.surveyed():
     if not request.waits:
       raise Interrupted(
         f'--step={request.steps[step].name}: looks at all documents, and the surveys of'

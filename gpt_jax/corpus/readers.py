@@ -26,6 +26,8 @@ from gpt_jax.data import (
   text_files,
 )
 from gpt_jax.data.file_bytes import FileBytes
+from gpt_jax.storage import objects
+from gpt_jax.storage.urls import is_remote
 
 LONG_LINE = 32 << 20  # bytes; longer ones are not parsed as one
 _BLOCK = 1 << 20
@@ -80,7 +82,8 @@ def _open_bytes(path, encoding):
   if path.name.endswith('.gz'):
     file = encodings.unpacked_file(files.blocks(path))
   else:
-    file = path.open('rb', buffering=0)
+    # Of a bucket every read is a request: the library's file reads ahead.
+    file = path.open('rb') if is_remote(path) else path.open('rb', buffering=0)
   content = FileBytes(file)
   encodings.refuse_utf16(content, path)
   return FileBytes(file, 3) if content[:3] == codecs.BOM_UTF8 else content
@@ -97,7 +100,7 @@ class TextReader(Reader):
   def parts(self, part_bytes):
     found, first, size = [], 0, 0
     for i, path in enumerate(self._paths, start=1):
-      size += path.stat().st_size
+      size += objects.file_size(path)
       if size >= part_bytes or i == len(self._paths):
         found.append((first, i, 0))
         first, size = i, 0
@@ -130,7 +133,7 @@ class LinesReader(Reader):
   def parts(self, part_bytes):
     found = []
     for i, path in enumerate(self._paths):
-      size = path.stat().st_size
+      size = objects.file_size(path)
       count = max(1, round(size / part_bytes))
       if path.name.endswith('.gz') or not encodings.is_utf8(self._encoding):
         count = 1

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import tempfile
 import uuid
 import zlib
 
@@ -14,11 +15,16 @@ import numpy as np
 from gpt_jax.data import fields
 from gpt_jax.data.checksums import BLOCK_BYTES
 from gpt_jax.data.manifest import SHARD, ShardRecord, SplitRecord, to_json
+from gpt_jax.storage import bucket_paths, objects
+from gpt_jax.storage.urls import is_remote
 
 
 def write_whole(path, content):
   """Writes bytes or text to `path`, whole or not at all."""
   content = content.encode() if isinstance(content, str) else content
+  if is_remote(path):
+    bucket_paths.write(path, content)
+    return
   fresh = temporary(path)
   try:
     with open(fresh, 'wb') as file:
@@ -42,8 +48,14 @@ class SplitFiles:
   def __init__(self, folder, split, dtype, names):
     self._folder, self._split, self._dtype = folder, split, dtype
     self._paths = {name: folder / f'{split}.{name}.bin' for name in ('tokens', *names)}
-    self._fresh = {name: temporary(path) for name, path in self._paths.items()}
     self._stack = contextlib.ExitStack()
+    fresh_in = folder
+    if is_remote(folder):
+      fresh_in = self._stack.enter_context(tempfile.TemporaryDirectory())
+    self._fresh = {
+      name: temporary(pathlib.Path(fresh_in) / path.name)
+      for name, path in self._paths.items()
+    }
     for fresh in self._fresh.values():
       self._stack.callback(fresh.unlink, missing_ok=True)
     self._files = {
@@ -82,7 +94,10 @@ class SplitFiles:
       os.fsync(file.fileno())
       file.close()
       facts, sums = _facts(self._fresh[name])
-      os.replace(self._fresh[name], self._paths[name])
+      if is_remote(self._folder):
+        bucket_paths.upload(self._fresh[name], self._paths[name])
+      else:
+        os.replace(self._fresh[name], self._paths[name])
       written[self._paths[name].name] = facts
       written |= self._small(f'{name}.checks', sums.tobytes())
     offsets = self._offsets.tobytes()
@@ -121,6 +136,15 @@ def _facts(path):
 
 def shard_folder(out, number):
   return out / 'shards' / f'{number:05d}'
+
+
+def shards_there(out):
+  """Returns the numbers of the shards that are whole, sorted."""
+  folder = out / 'shards'
+  if not folder.exists():
+    return []
+  there = [path for path, _ in objects.files_below(folder) if path.name == SHARD]
+  return sorted(int(path.parent.name) for path in there)
 
 
 def write_record(folder, record: ShardRecord):

@@ -1,8 +1,8 @@
 """Makes one shard of one part of the corpus, or surveys its documents."""
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Job:
   tokenizer: Tokenizer
   append_eos: bool
   steps: tuple[Step, ...]
-  out: pathlib.Path
+  out: Any  # path of `storage.places`
   part_bytes: int
 
 

@@ -12,15 +12,17 @@ import zlib
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import encodings
-from gpt_jax.storage import bucket_paths, mirror, urls
+from gpt_jax.storage import bucket_paths, mirror, objects, urls
 from gpt_jax.storage.places import place
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64
 
 
-def find(data, suffixes):
+def find(data, suffixes, *, copies=True):
   """Returns the sorted non-empty files that `data.path` names.
+
+  Of those in a bucket they are copies on this machine, unless `copies` is False.
 
   Relative paths are looked up in `data.data_dir`, $GPT_JAX_DATA and the working
   directory, in this order. A folder stands for the files below it with one of
@@ -32,7 +34,8 @@ def find(data, suffixes):
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
   if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
-    return _find_remote(data, suffixes)
+    found = _find_remote(data, suffixes)
+    return [mirror.kept(path) for path in found] if copies else found
   searched_in = roots(data)
   for root in searched_in:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
@@ -48,7 +51,7 @@ def find(data, suffixes):
 
 
 def _find_remote(data, suffixes):
-  """Returns local copies of the files that `data.path` names in a bucket."""
+  """Returns the files that `data.path` names in a bucket."""
   path = data.path
   if not urls.is_url(path):
     path = f'{data.data_dir.rstrip("/")}/{path}'
@@ -56,14 +59,14 @@ def _find_remote(data, suffixes):
   folder = place(fixed)
   below = [place(name) for name, size in bucket_paths.files_below(folder) if size]
   if folder in below:  # a file
-    return [mirror.kept(folder)]
+    return [folder]
   found = [p for p in below if _is_wanted(p.relative_to(folder), pattern, suffixes)]
   if not found:
     raise DataError(
       f'data.path={data.path!r}: no such file, glob or folder with'
       f' {"/".join(suffixes)} files that are not empty in {folder}.'
     )
-  return sorted(mirror.kept(path) for path in found)
+  return sorted(found)
 
 
 def _is_wanted(name, pattern, suffixes):
@@ -142,7 +145,7 @@ def blocks(path):
   """Yields the bytes of `path`, unpacked where it is a .gz. Raises DataError."""
   is_gzip = path.name.endswith('.gz')
   try:
-    with gzip.open(path) if is_gzip else path.open('rb') as file:
+    with path.open('rb') as plain, gzip.open(plain) if is_gzip else plain as file:
       while block := file.read(_BLOCK):
         yield block
   except (OSError, EOFError, zlib.error) as error:
@@ -167,6 +170,10 @@ def fingerprint(paths):
   """Returns the number, bytes and sha256 of `paths`; names and folders do not count."""
   digest, total = hashlib.sha256(), 0
   for path in paths:
+    if urls.is_remote(path):
+      digest.update(bucket_paths.version_of(path).encode())
+      total += objects.file_size(path)
+      continue
     status = path.stat()
     digest.update(_digest(path, status.st_size, status.st_mtime_ns).encode())
     total += status.st_size

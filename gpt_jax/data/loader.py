@@ -1,5 +1,6 @@
 """Batches of a dataset for one host, prefetched by a background thread."""
 
+import concurrent.futures
 import dataclasses
 import logging
 import queue
@@ -49,7 +50,7 @@ class Loader:
       first = start + self._index * rows
       self._status.activity = f'reading samples {first} to {first + rows - 1}'
       try:
-        yield _stack([self._dataset.sample(n) for n in range(first, first + rows)])
+        yield _stack(_samples(self._dataset, range(first, first + rows)))
       except Exception as error:
         error.add_note(f'while {self._status.activity}')
         raise
@@ -79,7 +80,7 @@ def evaluation_batches(
       first = batch * batch_size + process_index * rows
       numbers = range(first, min(first + rows, len(dataset)))
       status.activity = f'reading samples from {first} on of an evaluation'
-      samples = [dataset.sample(n) for n in numbers]
+      samples = _samples(dataset, numbers)
       template = samples[0] if samples else dataset.sample(0)
       empty = {n: np.full_like(v, fields.padding(n)) for n, v in template.items()}
       yield _stack(samples + [empty] * (rows - len(samples)))
@@ -94,6 +95,14 @@ def _rows(field, size, process_count):
       f' {max(1, round(size / process_count)) * process_count}.'
     )
   return size // process_count
+
+
+def _samples(dataset, numbers):
+  at_once = min(getattr(dataset, 'reads_at_once', 1), len(numbers))
+  if at_once <= 1:
+    return [dataset.sample(n) for n in numbers]
+  with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+    return list(pool.map(dataset.sample, numbers))
 
 
 def _stack(samples):

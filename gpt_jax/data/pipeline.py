@@ -48,6 +48,11 @@ class Dataset:
     _, packed, number = self._find(n)
     return packed.sample(number)
 
+  @property
+  def reads_at_once(self):
+    """How many samples to ask for at once: of a bucket each takes a while."""
+    return max(store.reads_at_once for store in self.stores.values())
+
   def spans(self, n):
     """Returns (name, [(start, stop), ...]): where in `stores[name]` sample n lies."""
     name, packed, number = self._find(n)

@@ -6,7 +6,6 @@
 
 import hashlib
 import os
-import pathlib
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
@@ -14,6 +13,9 @@ from gpt_jax.data import files, manifest, records
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.sharded_store import ShardedStore, ShardPart, damaged
 from gpt_jax.data.source import Source
+from gpt_jax.storage import objects
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote, is_url
 
 
 class Prepared(Source):
@@ -85,7 +87,7 @@ class Prepared(Source):
           ' held-out splits: evaluate on one of these.'
         )
       dtypes['bytes'] = 'int32'
-    _check_files(self._parts, self._records)
+    _check_files(self._folder, self._parts)
     return ShardedStore(self._parts, found.dtype, dtypes)
 
 
@@ -131,14 +133,8 @@ def _splits(found, data, folder):
 
 
 def _part(folder, split, number, record):
-  digests = {name: facts['sha256'] for name, facts in record.files.items()}
-  return ShardPart(
-    folder / 'shards' / f'{number:05d}',
-    split,
-    record.tokens,
-    record.documents,
-    digests,
-  )
+  shard = folder / 'shards' / f'{number:05d}'
+  return ShardPart(shard, split, record.tokens, record.documents, record.files)
 
 
 def _digest(parts):
@@ -160,15 +156,20 @@ def _num_labels(found, data):
   return next((count for count in counts if count), None)
 
 
-def _check_files(parts, records_):
+def _check_files(folder, parts):
   """Raises DataError for the first file that is missing or of another size."""
-  for part, record in zip(parts, records_, strict=True):
-    for name, facts in record.files.items():
+  sizes = {}
+  if is_remote(folder):  # one listing in place of a request for each
+    sizes = {str(p): size for p, size in objects.files_below(folder / 'shards')}
+  for part in parts:
+    for name, facts in part.files.items():
       path = part.folder / name
       try:
-        size = os.stat(path).st_size
-      except OSError as error:
-        raise damaged(path, f'is missing ({error.strerror})') from error
+        size = sizes.get(str(path)) if is_remote(folder) else os.stat(path).st_size
+      except OSError:
+        size = None
+      if size is None:
+        raise damaged(path, 'is missing')
       if size != facts['bytes']:
         raise damaged(path, f'has {size:,} bytes instead of {facts["bytes"]:,}')
 
@@ -185,9 +186,11 @@ def make(data):
 
 
 def _folder(data):
+  if is_url(data.path):
+    return place(data.path)
   candidates = [root / os.path.expanduser(data.path) for root in files.roots(data)]
   for candidate in candidates:
     if (candidate / manifest.MANIFEST).exists():
       return candidate
   there = [candidate for candidate in candidates if candidate.exists()]
-  return pathlib.Path(there[0] if there else candidates[-1])
+  return there[0] if there else candidates[-1]

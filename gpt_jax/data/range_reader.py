@@ -1,14 +1,27 @@
-"""Stretches of many files, of which few are open at a time."""
+"""Stretches of many files, of a folder or a bucket, in bounded memory."""
 
 import collections
 import os
 import threading
+from typing import Any
+
+from gpt_jax.data.checksums import BLOCK_BYTES
+from gpt_jax.storage import bucket_paths
+from gpt_jax.storage.urls import is_remote
 
 _MAX_OPEN = 128  # a process may have 1,024 and has others
+_CACHE_BYTES = 256 << 20
+
+
+def reader_of(folder):
+  """Returns the reader of files in `folder`: `reader(path, start, count) -> bytes`."""
+  return BucketReader() if is_remote(folder) else RangeReader()
 
 
 class RangeReader:
   """Reads bytes of local files; nothing that was read stays in memory."""
+
+  requests_at_once = 1  # a disk is not slow to answer
 
   def __init__(self):
     self._open = collections.OrderedDict()
@@ -32,3 +45,46 @@ class RangeReader:
   def __del__(self):
     for descriptor in self._open.values():
       os.close(descriptor)
+
+
+class BucketReader:
+  """Reads ranges of objects; the blocks read last stay in memory, 256 MiB of them."""
+
+  requests_at_once = 32
+
+  def __init__(self):
+    self._blocks = collections.OrderedDict()
+    self._size, self._lock = 0, threading.Lock()
+
+  def __call__(self, path, start, count):
+    """Returns bytes `start` to `start + count` of `path`, less at its end."""
+    first, last = start // BLOCK_BYTES, -(-(start + count) // BLOCK_BYTES)
+    content = b''.join(self._read(str(path), first, last))
+    inside = start - first * BLOCK_BYTES
+    return content[inside : inside + count]
+
+  def _read(self, path, first, last):
+    """Returns blocks `first` to `last`; those that are not here come in one request."""
+    with self._lock:
+      found = {i: self._blocks.get((path, i)) for i in range(first, last)}
+      for i in found:
+        if found[i] is not None:
+          self._blocks.move_to_end((path, i))
+    if missing := [i for i, block in found.items() if block is None]:
+      begin, end = missing[0], missing[-1] + 1
+      content: Any = bucket_paths.read(path, begin * BLOCK_BYTES, end * BLOCK_BYTES)
+      for i in range(begin, end):
+        inside = (i - begin) * BLOCK_BYTES
+        block = bytes(content[inside : inside + BLOCK_BYTES])
+        self._keep((path, i), block)
+        found[i] = block
+    return [block or b'' for block in found.values()]
+
+  def _keep(self, key, block):
+    with self._lock:
+      if key not in self._blocks:
+        self._blocks[key] = block
+        self._size += len(block)
+      while self._size > _CACHE_BYTES:
+        _, oldest = self._blocks.popitem(last=False)
+        self._size -= len(oldest)

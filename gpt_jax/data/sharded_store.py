@@ -9,13 +9,14 @@ import hashlib
 import pathlib
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import fields
 from gpt_jax.data.checksums import BLOCK_BYTES
-from gpt_jax.data.range_reader import RangeReader
+from gpt_jax.data.range_reader import reader_of
 
 _OFFSETS_BETWEEN_MARKS = BLOCK_BYTES // 8
 
@@ -28,7 +29,7 @@ class ShardPart:
   split: str
   tokens: int
   documents: int
-  sha256: Mapping[str, str]  # name of a file -> digest
+  files: Mapping[str, Any]  # name -> {bytes, sha256}
 
   def path(self, name):
     return self.folder / f'{self.split}.{name}.bin'
@@ -112,7 +113,9 @@ class ShardedStore:
 
   def __init__(self, parts, dtype, dtypes, reader=None):
     """`dtypes`: {field: its type}."""
-    self._parts, self._reader = list(parts), reader or RangeReader()
+    self._parts = list(parts)
+    self._reader = reader or reader_of(self._parts[0].folder)
+    self.reads_at_once = self._reader.requests_at_once
     self._tokens = ShardColumn(self._parts, 'tokens', dtype, self._reader)
     self.fields: dict[str, ShardColumn | AbsentColumn] = {
       name: ShardColumn(self._parts, name, kind, self._reader)
@@ -191,10 +194,10 @@ def read_small(part, name, dtype, reader):
   """Returns all values of a file beside the tokens; DataError if it is damaged."""
   path = part.path(name)
   try:
-    content = reader(path, 0, path.stat().st_size)
+    content = reader(path, 0, part.files[path.name]['bytes'])
   except OSError as error:
     raise damaged(path, f'cannot be read ({error.strerror or error})') from error
-  if hashlib.sha256(content).hexdigest() != part.sha256[path.name]:
+  if hashlib.sha256(content).hexdigest() != part.files[path.name]['sha256']:
     raise damaged(path, 'is not as written')
   return np.frombuffer(content, dtype)
 

@@ -82,13 +82,14 @@ def _names_decide(paths, roles, data):
 
 def _roles(paths):
   """Returns {path: its split or None}, by the folders below the common one, or name."""
-  common = pathlib.Path(os.path.commonpath([path.parent for path in paths]))
+  plain = {path: pathlib.Path(os.fspath(path).replace('://', '/', 1)) for path in paths}
+  common = pathlib.Path(os.path.commonpath([path.parent for path in plain.values()]))
   return {
     path: next(
-      (role for part in path.relative_to(common).parts[:-1] if (role := _role([part]))),
-      _role(re.split(r'[._\-]+', path.name)),
+      (role for part in name.relative_to(common).parts[:-1] if (role := _role([part]))),
+      _role(re.split(r'[._\-]+', name.name)),
     )
-    for path in paths
+    for path, name in plain.items()
   }
 
 

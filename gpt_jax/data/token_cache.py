@@ -48,6 +48,7 @@ class TokenStore:
   checksums: BlockChecksums | None = None  # None: tokens that came from no file
   skipped: tuple[str, ...] = ()  # place and reason of each record left out
   fields: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+  reads_at_once: int = 1
 
   def read(self, start, stop):
     """Returns tokens `start` to `stop`; DataError where they are not as written."""

@@ -125,6 +125,14 @@ def write(path, content):
     raise explain(error, path) from error
 
 
+def upload(file, path):
+  """Makes the local `file` the object at `path`, whole or not at all."""
+  try:
+    _call(path, lambda fs: fs.put_file(os.fspath(file), os.fspath(path)))
+  except FileNotFoundError as error:
+    raise explain(error, path) from error
+
+
 def files_below(path):
   """Returns [(path of an object, its size)] of all below `path`, by name."""
   found = _call(path, lambda fs: fs.find(path, detail=True))

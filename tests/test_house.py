@@ -44,6 +44,7 @@ UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load
 
 TESTED_TOGETHER = {
   'test_cli': ['__init__', '__main__'],
+  'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
   'benchmarks/test_report': ['benchmarks/figure'],
   'benchmarks/test_session': ['benchmarks/peaks'],
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],

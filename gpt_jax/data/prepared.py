@@ -7,9 +7,11 @@
 import hashlib
 import os
 
+import numpy as np
+
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
-from gpt_jax.data import files, manifest, records
+from gpt_jax.data import files, manifest, records, tokenizers
 from gpt_jax.data.fields import known_fields
 from gpt_jax.data.sharded_store import ShardedStore, ShardPart, damaged
 from gpt_jax.data.source import Source
@@ -54,7 +56,16 @@ class Prepared(Source):
     return sum(record.documents for record in self._records)
 
   def __getitem__(self, i):
-    raise NotImplementedError  # tokens are read from the store
+    """Returns the text of document `i`, as far as its tokens spell it; or its ids."""
+    part, first = 0, i
+    while first >= self._parts[part].documents:
+      first, part = first - self._parts[part].documents, part + 1
+    store = ShardedStore(self._parts[part : part + 1], self._manifest.dtype, {})
+    start, stop = store.offsets[first : first + 2]
+    ids = store.read(start, stop).astype(np.int32)
+    if self.vocab_size is not None:
+      return {'tokens': ids}
+    return {'text': tokenizers.load(self.tokenizer_folder).decode(ids)}
 
   def place(self, i):
     for part in self._parts:

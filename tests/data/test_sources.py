@@ -13,6 +13,7 @@ from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data import python_library, splits, text_source
+from tests.corpus import corpora
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -278,6 +279,9 @@ def test_every_source_has_the_interface_of_the_base_class(name, tmp_path, reques
   if name == 'tfds':
     folder = request.getfixturevalue('shared_tfds')
     fields = dict(source=name, name='c4_demo', data_dir=str(folder))
+  if name == 'prepared':
+    text = {'data.source': 'text', 'data.path': str(tmp_path / 'a.txt')}
+    corpora.prepared(tmp_path, text)
   made = sources.make_source(config(**fields))
   first = made[0]
   assert len(made) > 0

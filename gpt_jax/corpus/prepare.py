@@ -7,6 +7,7 @@ Nothing else passes between processes than files that are whole or absent.
 
 import dataclasses
 import json
+import multiprocessing
 import time
 from typing import Any
 
@@ -64,7 +65,7 @@ def prepare(request, progress=None):
   there = set(shards_there(job.out))
   new = [i for i in mine if i not in there]
   started = time.monotonic()
-  _run(request, 'write', None, new, progress, 'shards')
+  _run(request, job, 'write', None, new, progress)
   seconds = time.monotonic() - started
   shards = finish.read_shards(job)
   made = [shard for shard in shards if shard.number in set(new)]
@@ -114,7 +115,8 @@ def _open_tokenizer(config, members, out):
     cfg = dataclasses.replace(cfg, name='ids', vocab_size=max(sizes))
   if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer' / DEFINITION).exists():
     found = tokenizers.build(cfg, tuple, out)
-    if cfg.path and _fingerprint(cfg) != found.fingerprint:
+    is_main = multiprocessing.parent_process() is None  # the others read what it kept
+    if cfg.path and is_main and _fingerprint(cfg) != found.fingerprint:
       raise ConfigError(
         f'tokenizer.path={cfg.path!r}: another tokenizer than the one in {out}; give'
         ' another --out, or delete that folder.'
@@ -159,7 +161,7 @@ def _decide(request, job, step, mine, progress):
     return
   there = made.surveyed()
   new = [i for i in mine if i not in there]
-  _run(request, 'survey', step, new, progress, f'surveys of {request.steps[step].name}')
+  _run(request, job, 'survey', step, new, progress)
   while missing := set(range(len(job.parts))) - made.surveyed():
     if not request.waits:
       raise Interrupted(
@@ -173,19 +175,22 @@ def _decide(request, job, step, mine, progress):
   made.make(global_step, len(job.parts))
 
 
-def _run(request, what, step, numbers, progress, label):
+def _run(request, job, what, step, numbers, progress):
   """Makes surveys or shards `numbers` in processes."""
+  label = 'shards' if step is None else f'surveys of {request.steps[step].name}'
   done = 0
   if numbers:
     progress(0, len(numbers), label)
-  for _ in workers.run(_task, (request, what, step), numbers, request.num_processes):
+  # A process of its own opens the corpus itself.
+  arguments = (request, what, step, job if request.num_processes == 1 else None)
+  for _ in workers.run(_task, arguments, numbers, request.num_processes):
     done += 1
     progress(done, len(numbers), label)
 
 
-def _task(request, what, step):
+def _task(request, what, step, job):
   """Returns the function of a shard's number that a worker calls."""
-  job = _open(request)
+  job = job or _open(request)
   made = {
     number: Decisions(job.out, number, chosen.name)
     for number, chosen in enumerate(request.steps)

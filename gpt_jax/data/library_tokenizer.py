@@ -34,6 +34,7 @@ class LibraryTokenizer(Tokenizer):
     config = json.loads(model.to_str())
     self._is_byte_level = (config['decoder'] or {}).get('type') == 'ByteLevel'
     self.has_exact_bytes = self._is_byte_level and _keeps_all_bytes(config)
+    self._fits_words = word_table.fits(config)
     falls_back = '"ByteFallback"' in json.dumps(config['decoder'])
     self._byte_ids = {
       i for piece, i in self._ids.items() if falls_back and _is_byte_piece(piece)
@@ -67,7 +68,9 @@ class LibraryTokenizer(Tokenizer):
 
   @functools.cached_property
   def _words(self):
-    return word_table.of_model(self._model, self._encode_whole)
+    if not self._fits_words:
+      return None
+    return word_table.WordTable(self._model.pre_tokenizer, self._encode_whole)
 
   def encode_with_bytes(self, texts):
     if self.has_exact_bytes:

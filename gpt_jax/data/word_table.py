@@ -5,7 +5,6 @@ of up to 16 bytes, nearly all where spaces are between them, are two 64-bit numb
 all words of a million characters are looked up at once.
 """
 
-import json
 import threading
 
 import numpy as np
@@ -22,33 +21,29 @@ _MAX_LONG_SHARE = 0.15  # above it, as in Chinese, the library is as fast
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
 
-def of_model(model, encode):
-  """Returns the WordTable of a `tokenizers.Tokenizer`, None where it cannot have one.
-
-  `encode(texts) -> [ids]` tokenizes texts as they are.
-  """
-  config = json.loads(model.to_str())
+def fits(config):
+  """Returns whether ids follow from words, by the JSON of a tokenizer."""
   parts = config['pre_tokenizer'] or {}
   divides_as_gpt2 = (
     parts.get('type') == 'ByteLevel'
     and parts.get('use_regex', True)
     and not parts['add_prefix_space']
   )
-  if (
+  return (
     divides_as_gpt2
     and config['normalizer'] is None
     and not config['model'].get('dropout')
     and all(token['special'] for token in config['added_tokens'])
-  ):
-    return WordTable(WordSplitter(model.pre_tokenizer), encode)
-  return None
+  )
 
 
 class WordTable:
   """The words that have been seen, and their ids."""
 
-  def __init__(self, splitter, encode):
-    self._splitter, self._encode, self._lock = splitter, encode, threading.Lock()
+  def __init__(self, pre_tokenizer, encode):
+    """`encode(texts) -> [ids]` tokenizes texts as they are."""
+    self._splitter, self._encode = WordSplitter(pre_tokenizer), encode
+    self._lock = threading.Lock()
     self._short, self._long = KeyTable(_TABLE_BITS), {}
     self._ids, self._num_ids = np.zeros(1 << 16, np.int32), 0  # of word after word
     self._first, self._num_words = np.zeros(1 << 16, np.int64), 0  # where each begins

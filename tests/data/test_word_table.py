@@ -49,8 +49,7 @@ def small(monkeypatch):
 
 
 def fresh(tokenizer):
-  model = tokenizer._model
-  return word_table.of_model(model, tokenizer._encode_whole)
+  return word_table.WordTable(tokenizer._model.pre_tokenizer, tokenizer._encode_whole)
 
 
 @pytest.mark.parametrize('max_words', [0, 20, 1 << 11])

@@ -4,8 +4,10 @@
 decisions about its documents, and `decided.json`, written last.
 """
 
+import array
 import hashlib
 import io
+import itertools
 import json
 
 import numpy as np
@@ -64,13 +66,22 @@ class Decisions:
     counts = [len(self._rows(shard)) for shard in range(num_shards)]
     surveys = Surveys(self._rows, counts)
     starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    found = {}
+    # Arrays: of a large corpus many millions are left out.
+    numbers, stays, reasons = array.array('q'), array.array('q'), array.array('H')
+    texts = {}
     for removal in step.decide(surveys):
-      shard = int(np.searchsorted(starts, removal.number, side='right')) - 1
-      index = int(removal.number - starts[shard])
-      found.setdefault(shard, {})[index] = [removal.reason, int(removal.because_of)]
-    for shard, removals in found.items():
-      write_json(self._left_out(shard), removals)
+      numbers.append(removal.number)
+      stays.append(removal.because_of)
+      reasons.append(texts.setdefault(removal.reason, len(texts)))
+    order, names = np.argsort(numbers, kind='stable'), list(texts)
+    bounds = np.searchsorted(np.asarray(numbers)[order], starts)
+    for shard, (first, end) in enumerate(itertools.pairwise(bounds.tolist())):
+      removals = {
+        int(numbers[i] - starts[shard]): [names[reasons[i]], stays[i]]
+        for i in order[first:end].tolist()
+      }
+      if removals:
+        write_json(self._left_out(shard), removals)
     write_json(self._decided, {'starts': starts.tolist(), **step.describe()})
 
   def _rows(self, shard):

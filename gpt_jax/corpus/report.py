@@ -116,21 +116,44 @@ def as_markdown(found):
   if found['damaged']:
     lines += ['', f'## Damaged records, left out: {found["damaged"]:,}', '']
     lines += [f'* {line}' for line in found['damaged_records']]
+  lines += _table_of_steps(found)
   for step in found['steps']:
     lines += ['', f'## Left out by `{step["name"]}`', '']
     lines += _step_lines(step)
   return '\n'.join(lines) + '\n'
 
 
+def _table_of_steps(found):
+  """Returns what each step left out, and why, as a table."""
+  if not found['steps']:
+    return []
+  lines = ['', '## What was left out', '']
+  lines += ['| step | why | documents | of all | size |', '|---|---|---|---|---|']
+  total = found['read']['documents']
+  for step in found['steps']:
+    if not step['left_out']:
+      lines.append(f'| `{step["name"]}` | - | 0 | 0.0% | - |')
+    for reason, one in step['left_out'].items():
+      lines.append(
+        f'| `{step["name"]}` | {reason} | {one["documents"]:,} |'
+        f' {one["documents"] / total:.1%} | {_size(one["bytes"])} |'
+      )
+  return lines
+
+
 def _step_lines(step):
-  settings = {k: v for k, v in step.items() if k not in ('name', 'left_out')}
-  lines = [', '.join(f'{key}={value}' for key, value in settings.items()), '']
+  lines, settings = [], []
+  for key, value in step.items():
+    if key not in ('name', 'left_out'):
+      if isinstance(value, dict):
+        lines += [f'* {key}, {name}: {_values(part)}' for name, part in value.items()]
+      else:
+        settings.append(f'{key}={_value(value)}')
+  lines = [', '.join(settings), '', *lines, *[''] * bool(lines)]
   if not step['left_out']:
     return [*lines, 'Nothing.']
   for reason, one in step['left_out'].items():
-    lines.append(
-      f'* {reason}: {one["documents"]:,} documents, {one["bytes"] / 1e6:,.2f} MB'
-    )
+    lines.append(f'* {reason}: {one["documents"]:,} documents, {_size(one["bytes"])}')
     for example in one['examples']:
       instead = example.get('because_of')
       lines.append(
@@ -139,6 +162,24 @@ def _step_lines(step):
         + f': {_escaped(example["text"])}'
       )
   return lines
+
+
+def _values(part):
+  if not isinstance(part, dict):
+    return _value(part)
+  return ', '.join(f'{key}={_value(value)}' for key, value in part.items())
+
+
+def _value(value):
+  if isinstance(value, list | tuple):
+    return ','.join(map(str, value)) or 'all'
+  return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def _size(num_bytes):
+  if num_bytes < 1e6:
+    return f'{num_bytes / 1e3:,.1f} kB'
+  return f'{num_bytes / 1e6:,.1f} MB'
 
 
 def _escaped(text):

@@ -17,6 +17,8 @@ def test_documents_of_other_languages_go():
   step = language.make(language.Options(languages=('en', 'zh')), None)
   found = [step.keep(texts.document(t)) for t in (ENGLISH, GERMAN, CHINESE, ' \n')]
   assert found == [None, 'language de', None, 'no text']
+  begins_in_german = f'{GERMAN} {ENGLISH * 10}'
+  assert step.keep(texts.document(begins_in_german)) is None
 
 
 def test_languages_that_are_not_sure_go():

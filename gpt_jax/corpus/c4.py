@@ -10,7 +10,7 @@ import re
 
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, section
-from gpt_jax.corpus.step import Step
+from gpt_jax.corpus.step import HEAD_CHARS, Step
 
 _UNSPACED_ENDS = '\u3002\uff01\uff1f'  # of Chinese and Japanese
 _ENDS = '.!?"' + _UNSPACED_ENDS
@@ -40,7 +40,7 @@ class C4(Step):
       return 'curly brackets'
     if options.lorem_ipsum and 'lorem ipsum' in text.lower():
       return 'lorem ipsum'
-    found = sentences(text)
+    found = sentences(text[:HEAD_CHARS])
     if len(found) < options.min_sentences:
       return 'too few sentences'
     if repeated_spans(found) > options.max_repeated_spans:

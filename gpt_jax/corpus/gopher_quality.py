@@ -6,7 +6,7 @@ number of words is the step `length`.
 
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, comma_separated, rate, section
-from gpt_jax.corpus.step import Step
+from gpt_jax.corpus.step import HEAD_CHARS, Step
 
 _BULLETS = ('\u2022', '\u2023', '\u25e6', '\u2043', '\u25cf', '\u25aa', '-', '*')
 _ELLIPSES = ('...', '\u2026')
@@ -37,7 +37,7 @@ class GopherQuality(Step):
     self._stop_words = frozenset(word.lower() for word in options.stop_words)
 
   def keep(self, document):
-    options, text = self._options, document.text
+    options, text = self._options, document.text[:HEAD_CHARS]
     # Words as people count them: what stands between spaces.
     words = text.split()
     if not words:

@@ -13,10 +13,9 @@ import numpy as np
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, section
 from gpt_jax.corpus import words
-from gpt_jax.corpus.step import Step
+from gpt_jax.corpus.step import HEAD_CHARS, Step
 
 _PARAGRAPHS = re.compile(r'\n\s*\n')
-_MAX_CHARS = 1 << 20  # what a longer document repeats shows in its beginning
 
 
 @section
@@ -46,7 +45,7 @@ class GopherRepetition(Step):
     self._hashes = words.WordHashes()
 
   def keep(self, document):
-    for name, share in shares(document.text[:_MAX_CHARS], self._hashes):
+    for name, share in shares(document.text[:HEAD_CHARS], self._hashes):
       if share > getattr(self._options, name):
         return _REASONS[name]
     return None

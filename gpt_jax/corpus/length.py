@@ -30,7 +30,8 @@ class Length(Step):
     if reason := _outside(len(document.text), *self._chars, 'characters'):
       return reason
     if any(self._words):
-      return _outside(len(words.words(document.text)), *self._words, 'words')
+      count = sum(map(len, words.blocks(document.text, 0)))
+      return _outside(count, *self._words, 'words')
     return None
 
 

@@ -18,6 +18,9 @@ from gpt_jax.config.schema import Config
 LONG_CHARS = 16 << 20
 """`Document.text` ends here: a document of any length passes in bounded memory."""
 
+HEAD_CHARS = 1 << 20
+"""What steps look at that hold lists of words or sentences: a longer one is alike."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Document:

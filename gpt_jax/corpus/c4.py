@@ -22,7 +22,7 @@ _SPAN = 3
 class Options:
   """The rules, each of which may be switched off."""
 
-  min_sentences: int = at_least(0, 3)  # 5 in the JMLR edition
+  min_sentences: int = at_least(0, 3)
   lorem_ipsum: bool = True
   curly_brackets: bool = True  # of programs; they are rare in prose
   max_repeated_spans: float = above(0.0, 0.1)  # of runs of three sentences; 1: any

@@ -1,6 +1,6 @@
 """Documents that do not look like prose, by the quality rules of MassiveText.
 
-Rae et al. 2021, arXiv:2112.11446, section A.1.1, which has the limits as well. Its
+Rae et al. 2021, arXiv:2112.11446, appendix A.1, which has the limits as well. Its
 number of words is the step `length`.
 """
 

@@ -1,6 +1,6 @@
 """Documents that repeat themselves, by the measures of MassiveText.
 
-Rae et al. 2021, arXiv:2112.11446, section A.1.2 and table A1, which has the limits. A
+Rae et al. 2021, arXiv:2112.11446, appendix A.1 and table A1, which has the limits. A
 line, paragraph or n-gram is a duplicate where the same one stands earlier in the
 document. Shares of n-grams are of the characters of words, without spaces; no character
 counts twice.

@@ -13,7 +13,7 @@ class Options:
 
   min_chars: int = at_least(0, 0)
   max_chars: int = at_least(0, 0)
-  # MassiveText (Rae et al. 2021, arXiv:2112.11446, A.1.1): 50 to 100,000 words.
+  # MassiveText (Rae et al. 2021, arXiv:2112.11446, A.1): 50 to 100,000 words.
   min_words: int = at_least(0, 50)
   max_words: int = at_least(0, 100_000)
 

@@ -1,6 +1,6 @@
 """Documents that are nearly those of another one: MinHash signatures in bands.
 
-So MassiveText (Rae et al. 2021, arXiv:2112.11446, A.1.3) and FineWeb (Penedo et al.
+So MassiveText (Rae et al. 2021, arXiv:2112.11446, A.1) and FineWeb (Penedo et al.
 2024, arXiv:2406.17557) were made; `signatures.py` has the method. With the options as
 they are, of pairs with 90 % of their n-grams in common all are compared, with 80 %
 nearly all (0.95), with half few (0.06); those that are less alike than the threshold

@@ -30,10 +30,14 @@ from gpt_jax.corpus.step import Document, GlobalStep, Surveys
 BLOCK = 50_000  # documents of a survey
 DUPLICATES = 20  # one in so many
 GLOBAL = {
-  'exact': lambda folder: exact.Exact(exact.Options(), folder),
-  'minhash': lambda folder: minhash.NearDuplicates(minhash.Options(), folder),
+  'exact': lambda folder: exact.Exact(_as_they_are(exact), folder),
+  'minhash': lambda folder: minhash.NearDuplicates(_as_they_are(minhash), folder),
 }
 OF_TEXT = [name for name in STEPS if name not in ('epochs', 'weights')]
+
+
+def _as_they_are(module):
+  return module.Options()
 
 
 def documents_of(folders, mib):
@@ -55,7 +59,7 @@ def make(name, documents, folder):
   """Returns the step with its options as they are; evaluation texts are a tenth."""
   if name == 'decontaminate':
     sets = {'tenth': [document.text for document in documents[::10]]}
-    return decontaminate.Decontaminate(decontaminate.Options(), sets)
+    return decontaminate.Decontaminate(_as_they_are(decontaminate), sets)
   if name in GLOBAL:
     return GLOBAL[name](folder)
   return STEPS[name](STEPS[name].options(), None)

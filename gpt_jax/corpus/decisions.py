@@ -1,7 +1,8 @@
 """What global steps have surveyed and decided, in files that all processes read.
 
-`OUT/steps/0-NAME/` has `00017.npy`, the survey of a shard, `00017.left_out.json`, the
-decisions about its documents, and `decided.json`, written last.
+`OUT/steps/0-NAME/` has `00017.npy`, the survey of a shard, `00017.refused.json`, what
+steps for single documents left out of it, `00017.left_out.json`, the decisions about the
+others, and `decided.json`, written last.
 """
 
 import array
@@ -12,7 +13,7 @@ import json
 
 import numpy as np
 
-from gpt_jax.corpus.quality import Decided, LeftOut
+from gpt_jax.corpus.quality import Decided, Known, LeftOut
 from gpt_jax.corpus.shard_files import write_json, write_whole
 from gpt_jax.corpus.step import GlobalStep, Surveys
 from gpt_jax.storage import objects, scratch
@@ -39,6 +40,9 @@ class Decisions:
 
   def _left_out(self, shard):
     return self.folder / f'{shard:05d}.left_out.json'
+
+  def _refused(self, shard):
+    return self.folder / f'{shard:05d}.refused.json'
 
   @property
   def state(self):
@@ -88,6 +92,16 @@ class Decisions:
     with self._survey(shard).open('rb') as file:
       return np.load(io.BytesIO(file.read()), allow_pickle=False)
 
+  def save_refused(self, shard, refused: Decided):
+    """Keeps what `keep` of the steps up to this one has answered about a shard."""
+    self.folder.mkdir(parents=True, exist_ok=True)
+    found = {number: [one.step, one.reason] for number, one in refused.items()}
+    write_json(self._refused(shard), found)
+
+  def refused(self, shard) -> Decided:
+    found = json.loads(self._refused(shard).read_text())
+    return {int(number): LeftOut(*one) for number, one in found.items()}
+
   def of_shard(self, shard) -> Decided:
     """Returns {number among the surveyed documents of the shard: LeftOut}."""
     path = self._left_out(shard)
@@ -101,3 +115,12 @@ class Decisions:
     starts = json.loads(self._decided.read_text())['starts']
     shard = int(np.searchsorted(starts, number, side='right')) - 1
     return shard, number - starts[shard]
+
+
+def known(made, shard) -> Known:
+  """Returns what is Known of a shard; `made`: {step number: its Decisions}."""
+  decided = {number: one.of_shard(shard) for number, one in made.items()}
+  if not made:
+    return Known(decided)
+  last = max(made)
+  return Known(decided, last, made[last].refused(shard))

@@ -5,6 +5,7 @@ import concurrent.futures
 from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import encode, report, shard_work
 from gpt_jax.corpus.decisions import Decisions
+from gpt_jax.corpus.quality import Filter, Known
 from gpt_jax.corpus.shard_files import (
   shard_folder,
   shards_there,
@@ -98,7 +99,9 @@ def _place(job, request, number, document):
   }
   shard, index = made[number].locate(document)
   decided = {i: one.of_shard(shard) for i, one in made.items() if i < number}
-  walked = shard_work.walk(job, shard, decided, ShardReport(len(job.steps)))
+  known = Known(decided, number, made[number].refused(shard))
+  chosen = Filter(job.steps, known)
+  walked = shard_work.walk(job, shard, chosen, ShardReport(len(job.steps)))
   reached = (document for kept, document in walked if kept and document)
   for i, one in enumerate(reached):
     if i == index:

@@ -14,7 +14,7 @@ from typing import Any
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, Interrupted, note_once
 from gpt_jax.corpus import finish, plan, report, shard_work, workers
-from gpt_jax.corpus.decisions import Decisions
+from gpt_jax.corpus.decisions import Decisions, known
 from gpt_jax.corpus.quality import undecided
 from gpt_jax.corpus.shard_files import shards_there, write_json
 from gpt_jax.corpus.step import Context, GlobalStep
@@ -198,11 +198,13 @@ def _task(request, what, step, job):
   }
 
   def do(number):
-    decided = {step: one.of_shard(number) for step, one in made.items()}
+    found = known(made, number)
     if what == 'write':
-      shard_work.write(job, number, decided)
+      shard_work.write(job, number, found)
     else:
-      rows = shard_work.survey(job, number, decided, step)
-      Decisions(job.out, step, request.steps[step].name).save_survey(number, rows)
+      rows, refused = shard_work.survey(job, number, found, step)
+      here = Decisions(job.out, step, request.steps[step].name)
+      here.save_refused(number, refused)
+      here.save_survey(number, rows)
 
   return do

@@ -25,22 +25,39 @@ Decided = Mapping[int, LeftOut]
 """Number of a document, among those of a shard that reach a global step -> LeftOut."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Known:
+  """What earlier passes over a shard have found."""
+
+  decided: Mapping[int, Decided]  # by the number of each global step that has decided
+  asked_to: int = -1  # the last step whose `keep` has been asked about all documents
+  refused: Decided = dataclasses.field(default_factory=dict)  # what these answered
+
+
 class Filter:
   """Asks the steps about the documents of one shard, in order."""
 
-  def __init__(self, steps: Sequence[Step], decided: Mapping[int, Decided]):
-    """`decided`: step number -> its decisions, of the global steps that have made them.
+  def __init__(self, steps: Sequence[Step], known: Known):
+    """Documents go no further than the first global step that has not decided."""
+    self._steps, self._known, self._decided = list(steps), known, known.decided
+    self._reached, self._count = dict.fromkeys(known.decided, 0), 0
+    self.refused = dict(known.refused)
+    """Number of a document in the shard -> LeftOut by the `keep` of a step."""
 
-    Documents go no further than the first global step that has not.
-    """
-    self._steps, self._decided = list(steps), decided
-    self._reached = dict.fromkeys(decided, 0)
+  @property
+  def is_last(self):
+    """Whether all steps have decided: what stays is written."""
+    return undecided(self._steps, self._decided) is None
 
   def judge(self, document: Document) -> LeftOut | None:
     """Returns None for a document that stays, as far as the steps have decided."""
+    index = self._count
+    self._count += 1
     for number, step in enumerate(self._steps):
-      if reason := step.keep(document):
-        return LeftOut(number, reason)
+      if number > self._known.asked_to and (reason := step.keep(document)):
+        self.refused[index] = LeftOut(number, reason)
+      if index in self.refused and self.refused[index].step == number:
+        return self.refused[index]
       if not isinstance(step, GlobalStep):
         continue
       if number not in self._decided:

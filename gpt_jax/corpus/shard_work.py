@@ -9,7 +9,7 @@ import numpy as np
 from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import encode, shard_files
 from gpt_jax.corpus.plan import DIVIDED, SPLITS, Member, Part
-from gpt_jax.corpus.quality import Decided, Filter
+from gpt_jax.corpus.quality import Filter, Known
 from gpt_jax.corpus.readers import Record, text_of
 from gpt_jax.corpus.shard_report import ShardReport
 from gpt_jax.corpus.step import LONG_CHARS, Document, Step
@@ -42,46 +42,50 @@ class Kept:
   copies: int = 1
 
 
-def write(job: Job, number, decided: dict[int, Decided]):
-  """Writes shard `number`; `decided`: as of `Filter`, of this shard."""
+def write(job: Job, number, known: Known):
+  """Writes shard `number`; `known`: of this shard."""
   folder = shard_files.shard_folder(job.out, number)
   folder.mkdir(parents=True, exist_ok=True)
   part, report = job.parts[number], ShardReport(len(job.steps))
-  documents = _in_order(job, number, decided, report)
+  documents = _in_order(job, number, known, report)
   fields = job.members[part.member].readers[part.split].fields
   written = encode.write(job, folder, fields, part, documents, report)
   record = ShardRecord(number, part.member, written, report.to_dict())
   shard_files.write_record(folder, record)
 
 
-def _in_order(job, number, decided, report):
+def _in_order(job, number, known, report):
   """Yields all that is written: documents in their order, then their further copies.
 
   Copies lie far apart, as a model that reads both at once has only to copy.
   """
   most = 1
-  for kept, _ in walk(job, number, decided, report):
+  for kept, _ in walk(job, number, Filter(job.steps, known), report):
     if kept is not None:
       most = max(most, kept.copies)
       yield kept
   for copy in range(2, most + 1):
-    for kept, _ in walk(job, number, decided, ShardReport(len(job.steps))):
+    again, scratch = Filter(job.steps, known), ShardReport(len(job.steps))
+    for kept, _ in walk(job, number, again, scratch):
       if kept is not None and kept.copies >= copy:
         trained = tuple(one for one in kept.stretches if one[0] == TRAIN)
         yield dataclasses.replace(kept, stretches=trained)
 
 
-def survey(job: Job, number, decided: dict[int, Decided], step_number):
-  """Returns what global step `step_number` has to know of the documents of a shard."""
-  step, rows = job.steps[step_number], []
-  for kept, document in walk(job, number, decided, ShardReport(len(job.steps))):
+def survey(job: Job, number, known: Known, step_number):
+  """Returns (what global step `step_number` has to know of a shard's documents, ...).
+
+  And `Filter.refused` of all steps up to that one.
+  """
+  step, rows, chosen = job.steps[step_number], [], Filter(job.steps, known)
+  for kept, document in walk(job, number, chosen, ShardReport(len(job.steps))):
     if kept is not None:
       rows.append(step.survey(document))
-  return np.array(rows, step.dtype).reshape(len(rows), *step.shape)
+  return np.array(rows, step.dtype).reshape(len(rows), *step.shape), chosen.refused
 
 
 def walk(
-  job: Job, number, decided, report
+  job: Job, number, chosen: Filter, report
 ) -> Iterator[tuple[Kept | None, Document | None]]:
   """Yields (Kept or None, Document) of the documents of a shard, in order.
 
@@ -90,7 +94,6 @@ def walk(
   """
   part = job.parts[number]
   member = job.members[part.member]
-  chosen = Filter(job.steps, decided)
   for record in member.readers[part.split].records(part.where):
     if problem := _damage(record):
       report.damaged(str(problem))
@@ -112,6 +115,9 @@ def walk(
     if left is not None:
       report.left_out(left, document, size, job.steps[left.step].example)
       yield None, document
+      continue
+    if not chosen.is_last:  # a survey, which sees whole documents
+      yield Kept(record, stretches), document
       continue
     stretches = _cut(job, stretches, document, chosen, report)
     yield Kept(record, stretches, chosen.copies(document)), document

@@ -10,7 +10,7 @@ import pytest
 
 from gpt_jax import cli
 from gpt_jax.core.errors import ConfigError, Interrupted
-from gpt_jax.corpus import STEPS, prepare, shard_work, step_flags
+from gpt_jax.corpus import STEPS, gopher_repetition, prepare, shard_work, step_flags
 from tests import tiny_runs
 from tests.corpus import texts
 
@@ -162,6 +162,21 @@ def test_weights_bring_sources_into_their_shares(tmp_path):
   assert report['sources']['wiki']['share'] == pytest.approx(0.5, abs=0.15)
   (gone,) = left_out(report)['weights'].values()
   assert gone['documents'] == 120 - len(found)
+
+
+def test_a_step_is_asked_once_about_a_document(tmp_path, monkeypatch):
+  """Two global steps make three passes; the first one remembers its answers."""
+  asked, keep = [], gopher_repetition.GopherRepetition.keep
+
+  def counted(self, document):
+    asked.append(document.place)
+    return keep(self, document)
+
+  monkeypatch.setattr(gopher_repetition.GopherRepetition, 'keep', counted)
+  _, report = mixture(tmp_path, 'gopher_repetition:top_2gram=0.09', 'exact', 'minhash')
+  (gone,) = left_out(report)['gopher_repetition'].values()
+  assert 0 < gone['documents'] < 120
+  assert len(asked) == len(set(asked)) == 120
 
 
 def test_all_steps_that_cannot_be_made_are_told_at_once(tmp_path):

@@ -1,8 +1,8 @@
 """What global steps have surveyed and decided, in files that all processes read.
 
 `OUT/steps/0-NAME/` has `00017.npy`, the survey of a shard, `00017.refused.json`, what
-steps for single documents left out of it, `00017.left_out.json`, the decisions about the
-others, and `decided.json`, written last.
+steps for single documents left out of it, `00017.left_out.json`, the decisions about
+the others, and `decided.json`, written last.
 """
 
 import array

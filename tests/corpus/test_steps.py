@@ -11,6 +11,7 @@ import pytest
 from gpt_jax import cli
 from gpt_jax.core.errors import ConfigError, Interrupted
 from gpt_jax.corpus import STEPS, gopher_repetition, prepare, shard_work, step_flags
+from gpt_jax.storage.places import place
 from tests import tiny_runs
 from tests.corpus import texts
 
@@ -236,3 +237,11 @@ def test_any_number_of_processes_and_shares_makes_the_same(corpus):
     for path in files:
       twin = folder / other / path.relative_to(folder / 'one')
       assert twin.read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_steps_leave_out_the_same_in_a_bucket(corpus, bucket):
+  folder, _, _, report = corpus
+  url, _ = bucket
+  found = prepare.prepare(request(folder, place(f'{url}/out')))
+  assert left_out(found) == left_out(report)

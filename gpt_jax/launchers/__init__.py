@@ -16,10 +16,11 @@ started or written and no network is asked; `problems` looks for programs unless
 `launch` executes.
 """
 
-from gpt_jax.launchers import local, slurm
+from gpt_jax.launchers import gke, local, slurm
 
 PLACES = {
   'local': local,
   'slurm': slurm,
+  'gke': gke,
 }
 """What `--where` of `gpt-jax launch` and `gpt-jax sweep` may be."""

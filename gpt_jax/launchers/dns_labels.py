@@ -26,7 +26,9 @@ def problem(field, name, appended=''):
       f' no hyphen last, such as {label(name, appended)}'
     )
   if len(name) > room:
-    longest = f', with {appended} after it {len(name) + len(appended)}' if appended else ''
+    longest = (
+      f', with {appended} after it {len(name) + len(appended)}' if appended else ''
+    )
     return (
       f'{field}={name}: {len(name)} characters{longest}, and {MAX_LENGTH} are allowed;'
       f' use at most {room}, such as {label(name, appended)}'

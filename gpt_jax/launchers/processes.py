@@ -114,7 +114,7 @@ class _Group:
       if failed:
         self.send(signal.SIGTERM)
         self._await_end()
-        index, code = max(failed, key=_cause_key)
+        index, code = max(failed, key=cause_key)
         self._report(index, _exit_code(code))
         return _exit_code(code)
       if all(code == 0 for code in codes):
@@ -205,7 +205,7 @@ def _free_port():
   raise OSError('none of 100 ports from 20000 to 31999 is free')
 
 
-def _cause_key(failed):
+def cause_key(failed):
   """Returns a key that sorts failed (index, return code), the cause last."""
   # When a process is lost, its peers abort (134) or end with a traceback (1).
   code = _exit_code(failed[1])

@@ -38,7 +38,9 @@ KINDS = {
   'v4': Kind(
     'v4', 2, 'tpu-ubuntu2204-base', 'tpu-v4-podslice', _CUBES, 4096, any_shape=True
   ),
-  'v5e': Kind('v5litepod', 1, 'v2-alpha-tpuv5-lite', 'tpu-v5-lite-podslice', _FLAT, 256),
+  'v5e': Kind(
+    'v5litepod', 1, 'v2-alpha-tpuv5-lite', 'tpu-v5-lite-podslice', _FLAT, 256
+  ),
   'v5p': Kind('v5p', 2, 'v2-alpha-tpuv5', 'tpu-v5p-slice', _CUBES, 6144),
   'v6e': Kind('v6e', 1, 'v2-alpha-tpuv6e', 'tpu-v6e-slice', _FLAT, 256),
   'tpu7x': Kind('', 0, '', 'tpu7x', _CUBES, 9216),
@@ -136,7 +138,9 @@ def _misfit(kind, sizes):
   if len(sizes) != dims:
     return f'expected {dims} sizes'
   if math.prod(sizes) > kind.max_chips:
-    return f'a slice has at most {kind.max_chips} chips, and these are {math.prod(sizes)}'
+    return (
+      f'a slice has at most {kind.max_chips} chips, and these are {math.prod(sizes)}'
+    )
   if dims == 2:
     return 'no slice has this shape'
   if list(sizes) != sorted(sizes):

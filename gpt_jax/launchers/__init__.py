@@ -16,11 +16,12 @@ started or written and no network is asked; `problems` looks for programs unless
 `launch` executes.
 """
 
-from gpt_jax.launchers import gke, local, slurm
+from gpt_jax.launchers import gke, local, slurm, tpu_vm
 
 PLACES = {
   'local': local,
   'slurm': slurm,
+  'tpu_vm': tpu_vm,
   'gke': gke,
 }
 """What `--where` of `gpt-jax launch` and `gpt-jax sweep` may be."""

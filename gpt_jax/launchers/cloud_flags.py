@@ -17,10 +17,7 @@ FLAGS = {
   '--service_account': dict(
     default='',
     metavar='NAME',
-    help='whose rights the run has on buckets; tpu_vm: an e-mail address, gke: a service'
-    ' account of Kubernetes; default: that of the project or namespace',
-  ),
-  '--max_restarts': dict(
-    type=int, default=10, metavar='N', help='after crashes, in all; default: 10'
+    help='whose rights the run has on buckets: an e-mail address (tpu_vm) or one of'
+    ' Kubernetes (gke); default: that of the project or namespace',
   ),
 }

@@ -24,7 +24,7 @@ KUBECTL = (
 
 def add_arguments(group):
   """Adds the flags that only this place has, and those of Google Cloud."""
-  group.description = 'also: --spot, --service_account, --max_restarts'
+  group.description = 'also: --spot, --service_account'
   group.add_argument(
     '--image', default='', metavar='IMAGE', help='of a container with gpt-jax and jax'
   )
@@ -105,6 +105,8 @@ def problems(description, args):
       f'at most {description.at_once} at once: a cluster has no such limit by itself;'
       ' give it with the quota of a Kueue queue, --queue=NAME.'
     )
+  if not args.dry_run:
+    found += steps.missing_programs({'kubectl': KUBECTL}, args.where)
   return found
 
 
@@ -122,7 +124,6 @@ def dry_run(description, args):
 
 def launch(description, args):
   """Returns 0 once the JobSets are created, with --wait the exit code of the run."""
-  steps.require_programs({'kubectl': KUBECTL}, 'gke')
   failed = {}
   for wave in _waves(description, args):
     _submit(wave, args)
@@ -213,9 +214,7 @@ def manifest(description, args):
 
 def _slices(description):
   if not description.topology:
-    raise ConfigError(
-      '--topology is missing; give one, such as v5e:4x4 or 2xv5p:4x4x4.'
-    )
+    raise ConfigError('--topology is missing; give one, such as v5e:4x4 or 2xv5e:4x4.')
   return slices.parse(description.topology, description.nodes)
 
 

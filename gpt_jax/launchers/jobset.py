@@ -2,7 +2,8 @@
 
 Nothing here calls Kubernetes. Sources: jobset.sigs.k8s.io, API jobset.x-k8s.io/v1alpha2
 (message patterns of its failure policy: from version 0.10 on); the page on pod failure
-policies of kubernetes.io; TPUs, Spot VMs and Kueue in cloud.google.com/kubernetes-engine.
+policies of kubernetes.io; the pages on TPUs, Spot VMs and Kueue of
+cloud.google.com/kubernetes-engine.
 """
 
 import dataclasses

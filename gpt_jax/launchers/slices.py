@@ -106,8 +106,8 @@ def parse(text, slices=1):
   found = re.fullmatch(r'(?:(\d+)x)?([A-Za-z]\w*):(\d+(?:x\d+)+)', text)
   if not found:
     raise ConfigError(
-      f'--topology={text}: expected CHIP:SHAPE such as v5e:4x4, or SLICESxCHIP:SHAPE such'
-      ' as 2xv5e:4x4.'
+      f'--topology={text}: expected CHIP:SHAPE such as v5e:4x4, or'
+      ' SLICESxCHIP:SHAPE such as 2xv5e:4x4.'
     )
   count, chip = int(found[1] or 1), found[2]
   if chip not in KINDS:
@@ -123,9 +123,8 @@ def parse(text, slices=1):
     )
   sizes = tuple(map(int, found[3].split('x')))
   if reason := _misfit(KINDS[chip], sizes):
-    raise ConfigError(
-      f'--topology={text}: {reason}; slices of {chip} are {", ".join(_near(chip, sizes))}.'
-    )
+    near = ', '.join(_near(chip, sizes))
+    raise ConfigError(f'--topology={text}: {reason}; slices of {chip} are {near}.')
   return Slices(chip, sizes, max(count, slices))
 
 

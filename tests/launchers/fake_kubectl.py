@@ -1,7 +1,7 @@
-"""A kubectl for tests: checks its flags, keeps JobSets in a file, answers as the real one.
+"""A kubectl for tests: checks its flags, keeps JobSets, answers as the real one.
 
-FAKE_KUBECTL is a folder: `objects.json` has what was created, `calls` each command line,
-`story.json` the states that JobSets go through, one for each time they are asked for.
+FAKE_KUBECTL is a folder: `objects.json` has what was created, `calls` each command
+line, `story.json` the states of a JobSet, one for each time that it is asked for.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def strict(schema):
 
 @pytest.fixture(scope='session')
 def check():
-  """Returns a validator of the real JobSet schema, or skips and says what is missing."""
+  """Returns a validator of the real JobSet schema, or skips and says why."""
   jsonschema = pytest.importorskip('jsonschema', reason='needs jsonschema: extra test')
   given = os.environ.get('GPT_JAX_JOBSET_SCHEMA', '')
   shared = ROOT.parent / 'shared' / 'cluster' / 'jobset_v1alpha2.schema.json'
@@ -147,12 +147,12 @@ def test_manifests_keep_the_rules_that_schemas_cannot_say(name):
 # The message of a Job that its pod failure policy has failed, as Kubernetes words it
 # (pkg/controller/job/pod_failure_policy.go).
 BY_EXIT = (
-  'Container gpt-jax for pod default/gpt2-slice-0-3-abcde failed with exit code {} matching'
-  ' FailJob rule at index {}'
+  'Container gpt-jax for pod default/gpt2-slice-0-3-abcde failed with exit code {}'
+  ' matching FailJob rule at index {}'
 )
 BY_CONDITION = (
-  'Pod default/gpt2-slice-0-3-abcde has condition DisruptionTarget matching FailJob rule at'
-  ' index {}'
+  'Pod default/gpt2-slice-0-3-abcde has condition DisruptionTarget matching FailJob'
+  ' rule at index {}'
 )
 
 

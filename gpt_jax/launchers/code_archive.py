@@ -29,6 +29,12 @@ class Checkout:
     words = ('git', '-C', str(self.root), 'archive', '--format=tar.gz')
     return Call((*words, f'--output={path}', self.commit))
 
+  def digest(self):
+    """Returns the SHA-256 of the archive, as sha256sum prints it."""
+    words = [*self.archive('').words[:-2], self.commit]
+    done = subprocess.run(words, capture_output=True, check=True)
+    return hashlib.sha256(done.stdout).hexdigest()
+
   def relative(self, folder):
     """Returns the folder as a path below the root, '.' for the root itself."""
     return os.path.relpath(folder, self.root)
@@ -80,12 +86,6 @@ def checkout_of(folder):
     return None
   root = pathlib.Path(_git(folder, 'rev-parse', '--show-toplevel').strip()).resolve()
   return Checkout(root, _git(folder, 'rev-parse', 'HEAD').strip())
-
-
-def digest(path):
-  """Returns the SHA-256 of a file, as sha256sum prints it."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _git(folder, *words):

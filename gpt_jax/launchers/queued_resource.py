@@ -102,7 +102,7 @@ class Request:
 
 
 def state(request):
-  """Returns (state, description as gcloud answers), or (None, {}) where it is absent."""
+  """Returns (state, the resource as gcloud describes it); (None, {}): absent."""
   try:
     found = json.loads(take(request.describe()))
   except UserError as error:

@@ -26,7 +26,9 @@ status() {{
   if [ -e "$run/exit_code" ]; then say exited "$(cat "$run/exit_code")"
   elif [ ! -e "$run/pid" ]; then say absent
   elif kill -0 "$(cat "$run/pid")" 2>/dev/null; then say running
-  else say exited 137  # killed, or the machine has started anew
+  else
+    sleep 1  # the code is written after the process has ended
+    say exited "$(cat "$run/exit_code" 2>/dev/null || echo 137)"
   fi
 }}
 
@@ -41,12 +43,15 @@ install)
     touch "$code/.installed"
   fi
   say installed ;;
-start)
+start)  # $2 is another one for each start: gcloud repeats a command that was cut
   mkdir -p "$run"
-  rm -f "$run/exit_code" "$run/pid"
-  touch "$run/log"
-  stat --format=%s "$run/log" > "$run/log_start"
-  nohup setsid bash "$0" run < /dev/null > /dev/null 2>&1 &
+  if [ "$(cat "$run/start" 2>/dev/null)" != "$2" ]; then
+    rm -f "$run/exit_code" "$run/pid"
+    touch "$run/log"
+    stat --format=%s "$run/log" > "$run/log_start"
+    echo "$2" > "$run/start"
+    nohup setsid bash "$0" run < /dev/null > /dev/null 2>&1 &
+  fi
   until [ -e "$run/pid" ]; do sleep 0.1; done
   say started ;;
 run)

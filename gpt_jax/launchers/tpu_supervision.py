@@ -1,6 +1,7 @@
 """A run on TPU VMs until it has ended: preempted or crashed, it starts again."""
 
 import time
+import uuid
 
 from gpt_jax.core.errors import UserError
 from gpt_jax.launchers import queued_resource
@@ -63,7 +64,7 @@ def _start(workers):
   if 'running' in statuses.values():
     say('it runs on some of the workers: ending it there first')
     workers.require('stop')
-  workers.require('start')
+  workers.require('start', uuid.uuid4().hex[:8])
   say(f'started on {workers.count} workers')
   return False
 

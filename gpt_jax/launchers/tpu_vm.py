@@ -1,4 +1,4 @@
-"""TPU VMs: gcloud gives slices, gets the code at this commit, and starts it on all hosts.
+"""TPU VMs: gcloud asks for slices, copies the code at its commit, starts it on all.
 
 With --wait the output is shown, a preempted slice is asked for anew and the run starts
 again on it; at the end the machines that this command asked for are given back.
@@ -50,15 +50,15 @@ def add_arguments(group):
   group.add_argument(
     '--internal_ips',
     action='store_true',
-    help='machines without addresses outside of the network; gcloud reaches them through'
+    help='machines that are reached from the network alone, and by gcloud through'
     ' Identity-Aware Proxy',
   )
   group.add_argument(
     '--delete',
     choices=DELETE,
     default='created',
-    help='after --wait, the machines that this command asked for (created, the default),'
-    ' also those that were there (always), or none (never)',
+    help='after --wait: the machines that this command asked for (created, the'
+    ' default), also those that were there (always), or none (never)',
   )
   cloud_flags.add_arguments(group)
 
@@ -77,12 +77,6 @@ def problems(description, args):
     found.append('--spot and --reserved: reserved TPUs are no Spot VMs; leave one out.')
   if args.max_restarts < 0:
     found.append(f'--max_restarts={args.max_restarts}: expected 0 or more.')
-  workdir = description.workdir
-  if workdir is not None and '://' not in workdir and not os.path.isabs(workdir):
-    found.append(
-      f'--workdir={workdir}: the disk of each host is its own, and gone with it; give a'
-      f' bucket, such as gs://BUCKET/{workdir}, or the absolute path of a shared folder.'
-    )
   if description.at_once > 1:
     found.append(
       f'at most {description.at_once} at once: the points run one after another on the'
@@ -90,16 +84,28 @@ def problems(description, args):
     )
   if description.tasks and not args.wait:
     found.append('--wait is missing: a sweep starts each point when another has ended.')
-  checkout = code_archive.checkout_of(CODE)
-  if checkout is None:
-    found.append(
-      f'{CODE}: the code is copied at its commit, and this is no checkout of git; clone'
-      ' the repository and install it with pip install --editable .'
-    )
-  else:
-    found += checkout.problems(description.command, description.folder)
+  found += _code_problems(description)
   if not args.dry_run:
     found += steps.missing_programs(PROGRAMS, args.where)
+  return found
+
+
+def _code_problems(description):
+  checkout = code_archive.checkout_of(CODE)
+  if checkout is None:
+    return [
+      f'{CODE}: the code is copied at its commit, and this is no checkout of git; clone'
+      ' the repository and install it with pip install --editable .'
+    ]
+  found = checkout.problems(description.command, description.folder)
+  workdir = description.workdir
+  if workdir is not None and '://' not in workdir:
+    path = pathlib.Path(workdir)
+    if not path.is_absolute() or path.is_relative_to(checkout.root):
+      found.append(
+        f'--workdir={workdir}: the disk of each host is its own, and gone with it; give'
+        f' a bucket, such as gs://BUCKET/{path.name}, or a folder that all hosts mount.'
+      )
   return found
 
 
@@ -125,7 +131,7 @@ def dry_run(description, args):
   """Returns the calls of gcloud and what workers are told, in their order."""
   run = _Launch(description, args)
   archive = run.archive()
-  digest = '$(sha256sum < the archive)'
+  digest = run.checkout.digest()
   text = [
     run.checkout.archive(archive),
     '# where it is not there:',
@@ -142,7 +148,12 @@ def dry_run(description, args):
     text += [
       steps.Write(script, tpu_script.script(task, os.path.basename(archive), digest)),
       workers.copy(script),
-      *(workers.tell(action) for action in ('install', 'status', 'stop', 'start')),
+      workers.tell('install'),
+      workers.tell('status'),
+      '# where it runs on some of the workers alone:',
+      workers.tell('stop'),
+      '# where it does not run, with another word for each start:',
+      workers.tell('start', '1'),
     ]
     text += [workers.tell('follow')] * args.wait
   if args.wait and args.delete != 'never':
@@ -270,7 +281,7 @@ class _Launch:
       queued_resource.take(workers.copy(archive))
       self._copied = True
     script = self.script_path(task)
-    digest = code_archive.digest(archive)
+    digest = self.checkout.digest()
     text = tpu_script.script(task, os.path.basename(archive), digest)
     steps.take(steps.Write(script, text))
     queued_resource.take(workers.copy(script))

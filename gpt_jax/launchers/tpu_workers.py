@@ -17,8 +17,8 @@ from gpt_jax.launchers.processes import say
 
 EVERYWHERE = ('--node=all', '--worker=all')
 ALL_AT_ONCE = '--batch-size=all'
-"""gcloud waits for a batch to end before it reaches the next: a run of more workers than
-a batch would wait for the others forever."""
+"""gcloud waits for a batch to end before it starts the next: a run with more workers
+than its usual 64 would wait for the others forever."""
 SHOWN_LINES = 20
 
 
@@ -58,9 +58,9 @@ class Workers:
     flags = (*EVERYWHERE, ALL_AT_ONCE, *self.connection)
     return self.request.call('ssh', f'--command={command}', *flags, '--quiet')
 
-  def require(self, action):
+  def require(self, action, *words):
     """Has all workers do `action`; raises Unreached where one did not report it."""
-    reports, output = self._reports(self.tell(action))
+    reports, output = self._reports(self.tell(action, *words))
     if len(reports) < self.count:
       raise Unreached(self._unreached(action, reports, output))
     return reports

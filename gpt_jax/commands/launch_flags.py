@@ -21,7 +21,7 @@ def add_arguments(parser, *, places=tuple(PLACES)):
     '--nodes', type=description.number_above_0, metavar='N', help='hosts; default: 1'
   )
   group.add_argument(
-    '--topology', default='', metavar='NAME', help='of accelerators, such as v5e-16'
+    '--topology', default='', metavar='NAME', help='of TPU slices, such as v5e:4x4'
   )
   group.add_argument(
     '--name', metavar='NAME', help='of the job; default: that of the workdir'

@@ -4,6 +4,7 @@ The image has the code (launch/Dockerfile makes one); what a crash, a preemption
 mistake do is in the JobSet itself (`jobset`), so that nobody has to wait here for it.
 """
 
+import re
 import shlex
 
 from gpt_jax.core.errors import ConfigError, UserError
@@ -16,6 +17,14 @@ from gpt_jax.launchers import (
   steps,
 )
 
+HAS_OUR_FOLDERS = False
+NEED_TPUS = ('train', 'sweep')
+"""Commands that nobody starts on a cluster for its CPUs; prepare runs there."""
+QUANTITIES = {
+  'cpu': (r'\d+(\.\d+|m)?', 'cores, such as 8 or 500m'),
+  'memory': (r'\d+(\.\d+)?([KMGTPE]i?)?', 'bytes, such as 32Gi'),
+}
+"""Flag -> what Kubernetes can read, and an example."""
 KUBECTL = (
   "install the Debian package kubernetes-client, or Google's packages kubectl and"
   ' google-cloud-cli-gke-gcloud-auth-plugin'
@@ -100,13 +109,18 @@ def problems(description, args):
       f'--wait is missing: {needing.name} needs {needing.needs[0]}, and somebody has to'
       ' start it when that has ended.'
     )
+  if args.log_dir:
+    found.append(
+      f'--log_dir={args.log_dir}: pods have no folder of yours; kubectl logs has their'
+      ' output.'
+    )
   if description.at_once:
     found.append(
       f'at most {description.at_once} at once: a cluster has no such limit by itself;'
       ' give it with the quota of a Kueue queue, --queue=NAME.'
     )
   if not args.dry_run:
-    found += steps.missing_programs({'kubectl': KUBECTL}, args.where)
+    found += steps.missing_programs(('kubectl',), args.where, KUBECTL)
   return found
 
 
@@ -200,6 +214,8 @@ def manifest(description, args):
     service_account=args.service_account,
     reservation=args.reservation,
     spot=args.spot,
+    cpu=args.cpu,
+    memory=args.memory,
     max_restarts=args.max_restarts,
     grace_seconds=args.grace_seconds,
   )
@@ -213,9 +229,12 @@ def manifest(description, args):
 
 
 def _slices(description):
-  if not description.topology:
-    raise ConfigError('--topology is missing; give one, such as v5e:4x4 or 2xv5e:4x4.')
-  return slices.parse(description.topology, description.nodes)
+  """Returns the Slices of a Description; None for one pod without TPUs."""
+  if description.topology:
+    return slices.parse(description.topology, description.nodes)
+  if description.command[0] in NEED_TPUS or description.nodes > 1:
+    raise ConfigError('--topology is missing; give one, such as v5e:4x4 (2xv5e:4x4).')
+  return None
 
 
 def _notes(description, args):

@@ -37,12 +37,15 @@ class Settings:
   reservation: str = ''
   spot: bool = False
   max_restarts: int = 10  # after crashes; preemptions are not counted
+  cpu: str = ''  # requests of a pod, such as 8
+  memory: str = ''  # such as 32Gi
   grace_seconds: int = 0  # from SIGTERM to SIGKILL; 0: SPOT_ or GRACE_SECONDS
 
 
 def appended(slices):
   """Returns the longest text that controllers put after the name of a JobSet."""
-  return f'-{JOB}-{slices.count - 1}-{slices.hosts - 1}-xxxxx'
+  last_job, last_pod = (slices.count - 1, slices.hosts - 1) if slices else (0, 0)
+  return f'-{JOB}-{last_job}-{last_pod}-xxxxx'
 
 
 def name_of(text, slices):
@@ -53,7 +56,7 @@ def name_of(text, slices):
 def manifest(
   name: str,
   command: tuple[str, ...],
-  slices: Slices,
+  slices: Slices | None,
   settings: Settings,
   environment: Mapping[str, str] | None = None,
 ):
@@ -61,6 +64,7 @@ def manifest(
 
   Args:
     command: the words of the container, its program first.
+    slices: None for one pod without TPUs.
     environment: of all pods.
   """
   metadata = dict(name=name, namespace=settings.namespace)
@@ -71,7 +75,7 @@ def manifest(
       'kueue.x-k8s.io/priority-class': settings.priority,
     }
   )
-  if slices.hosts > 1 or slices.count > 1:
+  if slices and slices.hosts * slices.count > 1:
     # A slice is a node pool: no two Jobs share one, and none spreads over two.
     metadata['annotations'] = {
       'alpha.jobset.sigs.k8s.io/exclusive-topology': _POOL,
@@ -85,7 +89,7 @@ def manifest(
       replicatedJobs=[
         dict(
           name=JOB,
-          replicas=slices.count,
+          replicas=slices.count if slices else 1,
           template=dict(spec=_job(command, slices, settings, environment or {})),
         )
       ],
@@ -119,9 +123,10 @@ def _failure_policy(settings):
 
 
 def _job(command, slices, settings, environment):
+  num_pods = slices.hosts if slices else 1
   return dict(
-    parallelism=slices.hosts,
-    completions=slices.hosts,
+    parallelism=num_pods,
+    completions=num_pods,
     completionMode='Indexed',
     backoffLimit=0,  # a pod alone cannot join a program that runs: the JobSet restarts
     podFailurePolicy=dict(
@@ -151,8 +156,8 @@ def _pod(command, slices, settings, environment):
     serviceAccountName=settings.service_account,
     nodeSelector=_without_empty(
       {
-        'cloud.google.com/gke-tpu-accelerator': slices.kind.gke,
-        'cloud.google.com/gke-tpu-topology': slices.shape,
+        'cloud.google.com/gke-tpu-accelerator': slices.kind.gke if slices else '',
+        'cloud.google.com/gke-tpu-topology': slices.shape if slices else '',
         'cloud.google.com/gke-spot': 'true' * settings.spot,
         'cloud.google.com/reservation-name': settings.reservation,
       }
@@ -167,7 +172,7 @@ def _pod(command, slices, settings, environment):
     ]
     * settings.spot,
   )
-  if slices.count > 1:
+  if slices and slices.count > 1:
     # The network between slices at full speed: that of the nodes, not one of pods.
     pod |= dict(hostNetwork=True, dnsPolicy='ClusterFirstWithHostNet')
   pod['containers'] = [_container(command, slices, settings, environment)]
@@ -175,18 +180,23 @@ def _pod(command, slices, settings, environment):
 
 
 def _container(command, slices, settings, environment):
-  # On a node whose TPU is missing, jax would train on the CPU: with these names it
-  # fails instead.
-  variables = dict(JAX_PLATFORMS='tpu,cpu', PYTHONUNBUFFERED='1') | dict(environment)
-  chips = {_TPU_RESOURCE: slices.chips_per_host}
-  return dict(
+  variables = dict(PYTHONUNBUFFERED='1', JAX_PLATFORMS='cpu')
+  wanted = _without_empty(dict(cpu=settings.cpu, memory=settings.memory))
+  limits = {}
+  if slices:
+    # On a node whose TPU is missing jax would train on the CPU: with this it fails.
+    variables['JAX_PLATFORMS'] = 'tpu,cpu'
+    limits = {_TPU_RESOURCE: slices.chips_per_host}
+  variables |= environment
+  container = dict(
     name=CONTAINER,
     image=settings.image,
     command=[_literal(word) for word in command],
     env=[dict(name=name, value=_literal(value)) for name, value in variables.items()],
-    ports=[dict(containerPort=port) for port in PORTS],
-    resources=dict(requests=chips, limits=dict(chips)),
+    ports=[dict(containerPort=port) for port in PORTS] if slices else [],
+    resources=_without_empty(dict(requests=wanted | limits, limits=limits)),
   )
+  return _without_empty(container)
 
 
 def _literal(text):
@@ -196,4 +206,4 @@ def _literal(text):
 
 def _without_empty(entries):
   """Returns the entries of a dict that say something."""
-  return {key: value for key, value in entries.items() if value not in ('', [], None)}
+  return {key: value for key, value in entries.items() if value not in ('', [], {})}

@@ -27,7 +27,7 @@ from gpt_jax.launchers.tpu_workers import Workers
 
 CODE = pathlib.Path(__file__).parents[2]
 GCLOUD = "install Google's package google-cloud-cli (cloud.google.com/sdk/docs/install)"
-PROGRAMS = {'gcloud': GCLOUD, 'git': 'apt install git'}
+HAS_OUR_FOLDERS = False
 DELETE = ('created', 'always', 'never')
 
 
@@ -77,6 +77,11 @@ def problems(description, args):
     found.append('--spot and --reserved: reserved TPUs are no Spot VMs; leave one out.')
   if args.max_restarts < 0:
     found.append(f'--max_restarts={args.max_restarts}: expected 0 or more.')
+  if args.log_dir:
+    found.append(
+      f'--log_dir={args.log_dir}: each worker has its log on its own disk; --wait shows'
+      ' them all.'
+    )
   if description.at_once > 1:
     found.append(
       f'at most {description.at_once} at once: the points run one after another on the'
@@ -86,7 +91,8 @@ def problems(description, args):
     found.append('--wait is missing: a sweep starts each point when another has ended.')
   found += _code_problems(description)
   if not args.dry_run:
-    found += steps.missing_programs(PROGRAMS, args.where)
+    found += steps.missing_programs(('git',), args.where, 'apt install git')
+    found += steps.missing_programs(('gcloud',), args.where, GCLOUD)
   return found
 
 

@@ -12,7 +12,7 @@ import yaml
 from gpt_jax import cli
 from gpt_jax.launchers import jobset_progress
 
-TRAIN = ['--', 'train', '--config=configs/gpt2.py:124m', '--workdir=gs://b/runs/Gpt_2']
+TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
 GKE = ['launch', '--where=gke', '--topology=v5e:4x4', '--image=i:1']
 NAME = 'gpt-2'
 

@@ -10,7 +10,7 @@ from gpt_jax import cli
 from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision, tpu_vm
 from tests.launchers import tpu_cloud
 
-TRAIN = ['--', 'train', '--config=configs/tiny.py', '--workdir=gs://b/runs/Gpt_2']
+TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
 TPU = ['launch', '--where=tpu_vm', '--topology=2xv5e:4x4', '--zone=us-west4-a']
 NAME = 'gpt-2'
 COMMIT = '0123456789abcdef0123456789abcdef01234567'
@@ -178,12 +178,19 @@ def test_another_resource_of_this_name_is_not_used(cloud, capfd):
   assert cli.main([*one, *TRAIN]) == 0
   assert cli.main([*TPU, *TRAIN]) == 2
   shown = capfd.readouterr().err
-  assert f'--name={NAME}: a queued resource of this name is there with slices 1' in shown
+  assert (
+    f'--name={NAME}: a queued resource of this name is there with slices 1' in shown
+  )
 
 
 @pytest.mark.parametrize(
   'story, expected',
-  [('WAITING_FOR_RESOURCES FAILED', 'the request has failed: There is no more capacity')],
+  [
+    (
+      'WAITING_FOR_RESOURCES FAILED',
+      'the request has failed: There is no more capacity',
+    )
+  ],
 )
 def test_a_failed_request_is_told_with_its_reason(cloud, capfd, story, expected):
   (cloud / f'{NAME}.story').write_text(story)

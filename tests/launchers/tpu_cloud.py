@@ -34,7 +34,9 @@ def install(folder, monkeypatch, program=STAND_IN):
     program: a line of sh that stands for gpt-jax on the workers.
   """
   tools, worker_tools = folder / 'bin', folder / 'worker_bin'
-  gcloud = shlex.join([sys.executable, '-S', str(ROOT / 'tests/launchers/fake_gcloud.py')])
+  gcloud = shlex.join(
+    [sys.executable, '-S', str(ROOT / 'tests/launchers/fake_gcloud.py')]
+  )
   _write(tools / 'gcloud', f'#!/bin/sh\nexec {gcloud} "$@"\n')
   _write(worker_tools / 'hostname', '#!/bin/sh\necho "$WORKER"\n')
   _write(worker_tools / 'python3', PYTHON)

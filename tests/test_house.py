@@ -72,6 +72,11 @@ TESTED_TOGETHER = {
   'data/test_token_cache': ['data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
+  'launchers/test_gke': ['launchers/cloud_flags', 'launchers/jobset_progress'],
+  'launchers/test_tpu_vm': [
+    'launchers/queued_resource', 'launchers/tpu_script', 'launchers/tpu_supervision',
+    'launchers/tpu_workers',
+  ],
   'program/test_literals': ['program/jaxpr_calls'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/growing', 'storage/mirror', 'storage/objects',

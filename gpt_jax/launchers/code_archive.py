@@ -13,8 +13,6 @@ import subprocess
 from gpt_jax.launchers.steps import Call
 
 SHOWN_FILES = 5
-COMMIT_VARIABLE = 'GPT_JAX_COMMIT'
-"""Tells a run its commit where its code lies without a repository."""
 
 
 @dataclasses.dataclass(frozen=True)

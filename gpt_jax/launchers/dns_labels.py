@@ -19,30 +19,30 @@ def problem(field, name, appended=''):
     field: what it was given as, such as --name.
     appended: the longest text that is put after it.
   """
-  room = MAX_LENGTH - len(appended)
+  allowed = MAX_LENGTH - len(appended)
   if not _LABEL.fullmatch(name):
     return (
       f'{field}={name}: expected small letters, digits and hyphens, a letter first and'
       f' no hyphen last, such as {label(name, appended)}'
     )
-  if len(name) > room:
+  if len(name) > allowed:
     longest = (
       f', with {appended} after it {len(name) + len(appended)}' if appended else ''
     )
     return (
       f'{field}={name}: {len(name)} characters{longest}, and {MAX_LENGTH} are allowed;'
-      f' use at most {room}, such as {label(name, appended)}'
+      f' use at most {allowed}, such as {label(name, appended)}'
     )
   return None
 
 
 def label(text, appended=''):
   """Returns a name made of any text; two texts that were cut have different ones."""
-  room = MAX_LENGTH - len(appended)
+  allowed = MAX_LENGTH - len(appended)
   name = re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')
   if not name[:1].isalpha():
     name = f'run-{name}'.strip('-')
-  if len(name) <= room:
+  if len(name) <= allowed:
     return name
   digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
-  return f'{name[: room - _DIGEST_LENGTH - 1].rstrip("-")}-{digest}'
+  return f'{name[: allowed - _DIGEST_LENGTH - 1].rstrip("-")}-{digest}'

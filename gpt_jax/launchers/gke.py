@@ -58,6 +58,10 @@ def add_arguments(group):
   group.add_argument(
     '--reservation', default='', metavar='NAME', help='of TPUs, for this project'
   )
+  group.add_argument('--cpu', default='', metavar='N', help='cores that a pod requests')
+  group.add_argument(
+    '--memory', default='', metavar='SIZE', help='that a pod requests, such as 32Gi'
+  )
   group.add_argument(
     '--grace_seconds',
     type=int,
@@ -82,7 +86,7 @@ def problems(description, args):
   except ConfigError as error:
     found.append(str(error))
   if args.name:
-    appended = jobset.appended(wanted) if wanted and not description.tasks else ''
+    appended = jobset.appended(wanted) * (not description.tasks)
     wrong = dns_labels.problem('--name', args.name, appended)
     found += [f'{wrong}.'] * (wrong is not None)
   for flag in ('namespace', 'queue', 'priority'):
@@ -94,6 +98,10 @@ def problems(description, args):
       f'--spot and --reservation={args.reservation}: reserved TPUs are no Spot VMs;'
       ' leave one of them out.'
     )
+  for flag, (pattern, example) in QUANTITIES.items():
+    value = getattr(args, flag)
+    if value and not re.fullmatch(pattern, value):
+      found.append(f'--{flag}={value}: expected {example}.')
   for flag in ('max_restarts', 'grace_seconds'):
     if getattr(args, flag) < 0:
       found.append(f'--{flag}={getattr(args, flag)}: expected 0 or more.')
@@ -125,8 +133,9 @@ def problems(description, args):
 
 
 def num_devices(description, args):
-  """Returns how many devices jax sees in a task."""
-  return _slices(description).num_devices
+  """Returns how many devices jax sees in a task; None without TPUs."""
+  wanted = _slices(description)
+  return wanted.num_devices if wanted else None
 
 
 def dry_run(description, args):

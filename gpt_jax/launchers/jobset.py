@@ -8,6 +8,7 @@ cloud.google.com/kubernetes-engine.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from gpt_jax.launchers import dns_labels
 from gpt_jax.launchers.slices import Slices
@@ -59,7 +60,7 @@ def manifest(
   slices: Slices | None,
   settings: Settings,
   environment: Mapping[str, str] | None = None,
-):
+) -> dict[str, Any]:
   """Returns the JobSet as nested dicts and lists, as its YAML reads.
 
   Args:
@@ -67,7 +68,7 @@ def manifest(
     slices: None for one pod without TPUs.
     environment: of all pods.
   """
-  metadata = dict(name=name, namespace=settings.namespace)
+  metadata: dict[str, Any] = dict(name=name, namespace=settings.namespace)
   metadata['labels'] = _without_empty(
     {
       'app.kubernetes.io/name': 'gpt-jax',

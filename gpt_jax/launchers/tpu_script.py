@@ -65,7 +65,7 @@ run)
 follow)
   from="--bytes=+$(($(cat "$run/log_start") + 1))"
   if [ "${{2:-}}" = again ]; then from=--lines=10; fi
-  tail "$from" --follow --pid="$(cat "$run/pid")" --sleep-interval=1 "$run/log" \\
+  tail "$from" --follow --pid="$(cat "$run/pid")" --sleep-interval=0.2 "$run/log" \\
     | sed --unbuffered "s/^/$(hostname): /"
   for _ in $(seq 100); do [ -e "$run/exit_code" ] && break; sleep 0.1; done
   status ;;
@@ -100,6 +100,7 @@ def script(description, archive, digest):
     archive, digest: name of the packed code in the worker's home, and its SHA-256.
   """
   variables = dict(JAX_PLATFORMS='tpu,cpu', PYTHONUNBUFFERED='1')
+  # No repository is there to say it: run.json has it from this (workdir/provenance.py).
   variables['GPT_JAX_COMMIT'] = description.commit
   variables |= description.environment
   exports = [

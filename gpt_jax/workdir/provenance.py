@@ -20,6 +20,7 @@ PACKAGES = (
   'gpt_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy',
 )  # fmt: skip
 CODE = pathlib.Path(__file__).parents[1]  # the package as it is imported here
+COMMIT_VARIABLE = 'GPT_JAX_COMMIT'
 MAX_PATCH_CHARS = 1_000_000  # a stray data file in the tree must not bloat run.json
 
 
@@ -83,11 +84,13 @@ def git_state(folder):
   """Returns `{commit, dirty, patch, untracked}` of the code in `folder`, or None.
 
   None: no repository tracks the folder, or there is no git. `patch` is the diff from
-  `commit`; only the names of untracked files are kept.
+  `commit`; only the names of untracked files are kept. Where a launcher has copied the
+  code of a commit, or it is in an image, COMMIT_VARIABLE says which.
   """
   # An environment inside somebody's repository is not code of that repository.
   if not git(folder, 'ls-files', '--', '.'):
-    return None
+    commit = os.environ.get(COMMIT_VARIABLE)
+    return dict(commit=commit, dirty=False, patch='', untracked=[]) if commit else None
   root = git(folder, 'rev-parse', '--show-toplevel').strip()
   patch = git(root, 'diff', 'HEAD', '--no-color', '--no-ext-diff')
   untracked = git(root, 'ls-files', '--others', '--exclude-standard').splitlines()

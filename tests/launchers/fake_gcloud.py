@@ -19,11 +19,9 @@ import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import threading
-import time
+
+import fake_tpu_workers
 
 FOLDER = pathlib.Path(os.environ['FAKE_GCLOUD'])
 GROUP = ['compute', 'tpus', 'queued-resources']
@@ -184,9 +182,9 @@ def describe(args):
     message = 'There is no more capacity in the zone "us-west4-a"; you can try another.'
     found['state']['failedData'] = dict(error=dict(code=8, message=message))
   if now == 'ACTIVE' and before != 'ACTIVE':
-    _make_nodes(found)
+    fake_tpu_workers.make_nodes(found)
   if now in ('SUSPENDING', 'SUSPENDED'):
-    _remove_nodes(found)
+    fake_tpu_workers.remove_nodes(found)
   _save(resources | {args.name: found})
   print(json.dumps(found, indent=2))
 
@@ -200,7 +198,7 @@ def delete(args):
       f'FAILED_PRECONDITION: The queued resource {args.name} has nodes; delete them'
       ' first, or use force.',
     )
-  _remove_nodes(found)
+  fake_tpu_workers.remove_nodes(found)
   (FOLDER / f'{args.name}.story').unlink(missing_ok=True)
   (FOLDER / 'preempted').unlink(missing_ok=True)
   del resources[args.name]
@@ -218,9 +216,9 @@ def ssh(args):
     )
 
   def run(number):
-    return _run(workers[number], args.command)
+    return fake_tpu_workers.run(workers[number], args.command)
 
-  return _in_batches(workers, args, run)
+  return fake_tpu_workers.in_batches(workers, args, run)
 
 
 def scp(args):
@@ -244,77 +242,7 @@ def scp(args):
       shutil.copy(source, workers[number] / folder)
     return 0
 
-  return _in_batches(workers, args, copy)
-
-
-def _in_batches(workers, args, act):
-  """Returns the exit code of `act` on all workers, a batch after the other."""
-  size = len(workers) if args.batch_size == 'all' else int(args.batch_size)
-  codes = {}
-  for start in range(0, len(workers), size or 1):
-    batch = [
-      threading.Thread(target=lambda n=n: codes.update({n: act(n)}))
-      for n in range(start, min(start + size, len(workers)))
-    ]
-    for thread in batch:
-      thread.start()
-    for thread in batch:
-      thread.join()
-    for number, code in sorted(codes.items()):
-      if code:
-        print(
-          f'##### Command execution on worker {number} failed with exit status {code}.'
-          ' Continuing.',
-          file=sys.stderr,
-        )
-    if failed := [code for _, code in sorted(codes.items()) if code]:
-      return failed[0]
-  return 0
-
-
-def _run(home, command):
-  """Returns the exit code of a command on a worker; cut connections are tried again."""
-  name = f'{home.parent.name}-{home.name}'
-  variables = os.environ | dict(
-    HOME=str(home),
-    WORKER=name,
-    PATH=f'{FOLDER / "worker_bin"}{os.pathsep}{os.environ["PATH"]}',
-  )
-  for _ in range(10):
-    process = subprocess.Popen(
-      ['bash', '-c', command],
-      env=variables,
-      cwd=home,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      start_new_session=True,
-    )
-    is_cut = False
-    for line in process.stdout:
-      sys.stdout.buffer.write(line)
-      sys.stdout.buffer.flush()
-      if _is_cut(f'{home.parent.name}/{home.name}'):
-        is_cut = True
-        os.killpg(process.pid, signal.SIGKILL)
-    code = process.wait()
-    if not is_cut and home.exists():
-      return code
-    print('Retrying: SSH command error: [/usr/bin/ssh] exited with return code [255].',
-          file=sys.stderr)  # fmt: skip
-    time.sleep(0.1)
-    if not home.exists():
-      return 255
-  return 255
-
-
-def _is_cut(worker):
-  path = FOLDER / 'cut'
-  workers = path.read_text().split() if path.exists() else []
-  if worker in workers:
-    workers.remove(worker)
-    path.write_text(' '.join(workers))
-    return True
-  return False
+  return fake_tpu_workers.in_batches(workers, args, copy)
 
 
 def _workers(name, args):
@@ -322,12 +250,12 @@ def _workers(name, args):
   args.name = name
   found = _found(_resources(), args)
   nodes = _chosen('node', args.node, found['tpu']['nodeSpec'])
-  gone = FOLDER / 'preempted'
-  lost = gone.read_text().split() if gone.exists() else []
   homes, prepared = [], 0
   for node in nodes:
     folder = FOLDER / node['nodeId']
-    if found['state']['state'] != 'ACTIVE' or node['nodeId'] in lost:
+    if found['state']['state'] != 'ACTIVE' or fake_tpu_workers.is_preempted(
+      node['nodeId']
+    ):
       print(
         'This TPU has terminal state "PREEMPTED", so it cannot be used anymore.',
         file=sys.stderr,
@@ -359,41 +287,6 @@ def _chosen(flag, text, every):
       f' {flag} indices'
     )  # fmt: skip
   return [every[int(text)]]
-
-
-def _make_nodes(resource):
-  """Makes a folder for each worker, and gives each node of several its own spec."""
-  (spec, *_) = resource['tpu']['nodeSpec']
-  several = spec.get('multisliceParams')
-  name = resource['name'].rsplit('/')[-1]
-  if several:
-    prefix = several.get('nodeIdPrefix', name)
-    ids = [f'{prefix}-{number}' for number in range(several['nodeCount'])]
-  else:
-    ids = [spec['nodeId']]
-  resource['tpu']['nodeSpec'] = [
-    {key: value for key, value in spec.items() if key != 'multisliceParams'}
-    | dict(nodeId=node)
-    for node in ids
-  ]
-  kind, _, number = spec['node'].get('acceleratorType', 'v4-8').partition('-')
-  chips = int(number) // (2 if kind in ('v4', 'v5p') else 1)
-  hosts = 1 if chips <= 8 and kind not in ('v4', 'v5p') else -(-chips // 4)
-  for node in ids:
-    for worker in range(hosts):
-      (FOLDER / node / f'w-{worker}').mkdir(parents=True)
-
-
-def _remove_nodes(resource):
-  """Ends what runs on the workers of a resource, and removes their disks."""
-  for spec in resource['tpu']['nodeSpec']:
-    folder = FOLDER / spec.get('nodeId', '-')
-    for path in folder.glob('w-*/gpt_jax/runs/*/pid') if folder.exists() else ():
-      try:
-        os.killpg(os.getpgid(int(path.read_text())), signal.SIGKILL)
-      except (ProcessLookupError, ValueError):
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _found(resources, args):

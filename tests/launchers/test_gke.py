@@ -53,6 +53,7 @@ def test_dry_run_prints_the_manifest_that_launch_creates(cluster, capfd):
   assert f'kubectl delete jobset {NAME}' in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_context_and_namespace_are_those_of_all_calls(cluster):
   flags = ['--context=gke_p_z_c', '--namespace=research']
   assert cli.main([*GKE, *flags, *TRAIN]) == 0
@@ -73,9 +74,10 @@ def test_a_jobset_that_exists_is_not_touched(cluster, capfd):
 @pytest.mark.parametrize(
   'state, codes, expected',
   [
-    ('Completed', [0, 0], 0),
-    ('Failed', [134, 2, 134], 2),  # the cause, not what it did to the others
-    ('Failed', [], 1),
+    # The cause, not what it did to the others.
+    ('Failed', [134, 2, 134], 2),
+    pytest.param('Completed', [0, 0], 0, marks=pytest.mark.slow),
+    pytest.param('Failed', [], 1, marks=pytest.mark.slow),
   ],
 )
 def test_wait_returns_how_the_run_ended(cluster, capfd, state, codes, expected):

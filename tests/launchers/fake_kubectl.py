@@ -10,8 +10,6 @@ import os
 import pathlib
 import sys
 
-import yaml
-
 FOLDER = pathlib.Path(os.environ['FAKE_KUBECTL'])
 
 
@@ -40,6 +38,8 @@ def main(argv):
 
 
 def create(args):
+  import yaml
+
   objects = _read('objects.json', {})
   for manifest in yaml.safe_load_all(sys.stdin):
     name = manifest['metadata']['name']

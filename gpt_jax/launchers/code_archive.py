@@ -12,6 +12,7 @@ import subprocess
 
 from gpt_jax.launchers.steps import Call
 
+CODE = pathlib.Path(__file__).parents[2]
 SHOWN_FILES = 5
 
 
@@ -77,8 +78,9 @@ class Checkout:
     return bool(_git(self.root, 'ls-tree', '--name-only', self.commit, '--', str(name)))
 
 
-def checkout_of(folder):
-  """Returns the Checkout that the code in `folder` belongs to, or None."""
+def checkout_of(folder=None):
+  """Returns the Checkout that the code in `folder` (default: this) is of, or None."""
+  folder = folder or CODE
   # An environment inside somebody's repository is not code of that repository.
   if not _git(folder, 'ls-files', '--', '.'):
     return None

@@ -10,6 +10,7 @@ import shlex
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.launchers import (
   cloud_flags,
+  code_archive,
   dns_labels,
   jobset,
   jobset_progress,
@@ -215,6 +216,9 @@ def _waves(description, args):
 def manifest(description, args):
   """Returns the JobSet of a Description of one run."""
   wanted = _slices(description)
+  command = description.command
+  if checkout := code_archive.checkout_of():  # its root is the folder of the image
+    command = checkout.portable(command, checkout.root)
   settings = jobset.Settings(
     image=args.image,
     namespace=args.namespace,
@@ -230,7 +234,7 @@ def manifest(description, args):
   )
   return jobset.manifest(
     jobset.name_of(description.name, wanted),
-    ('gpt-jax', *description.command),
+    ('gpt-jax', *command),
     wanted,
     settings,
     description.environment,

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt_jax.launchers import dns_labels
+from gpt_jax.launchers.processes import PREEMPTED
 from gpt_jax.launchers.slices import Slices
+from gpt_jax.launchers.supervise import FINAL
 
 API_VERSION = 'jobset.x-k8s.io/v1alpha2'
 JOB = 'slice'
 CONTAINER = 'gpt-jax'
-PREEMPTED = 75  # stopped by a signal, and saved
-MISTAKES = [2, 3, 4, 5, 6]  # of core/errors.py: another start would end the same
+MISTAKES = sorted(FINAL - {0, 130})  # another start would end the same
 PORTS = (8471, 8080, 8482)  # between hosts of a slice, between slices, of jax
 SPOT_GRACE_SECONDS = 25
 """Of the 30 s that a Spot VM has between its notice and its end."""

@@ -25,7 +25,6 @@ from gpt_jax.launchers import (
 from gpt_jax.launchers.processes import PREEMPTED, say
 from gpt_jax.launchers.tpu_workers import Workers
 
-CODE = pathlib.Path(__file__).parents[2]
 GCLOUD = "install Google's package google-cloud-cli (cloud.google.com/sdk/docs/install)"
 HAS_OUR_FOLDERS = False
 DELETE = ('created', 'always', 'never')
@@ -97,11 +96,11 @@ def problems(description, args):
 
 
 def _code_problems(description):
-  checkout = code_archive.checkout_of(CODE)
+  checkout = code_archive.checkout_of()
   if checkout is None:
     return [
-      f'{CODE}: the code is copied at its commit, and this is no checkout of git; clone'
-      ' the repository and install it with pip install --editable .'
+      f'{code_archive.CODE}: the code is copied at its commit, and this is no checkout'
+      ' of git; clone the repository and install it with pip install --editable .'
     ]
   found = checkout.problems(description.command, description.folder)
   workdir = description.workdir
@@ -200,7 +199,7 @@ class _Launch:
 
   def __init__(self, description, args):
     self._args = args
-    checkout = code_archive.checkout_of(CODE)
+    checkout = code_archive.checkout_of()
     assert checkout is not None, 'problems() has asked for one'
     self.checkout = checkout
     name = dns_labels.label(description.name)

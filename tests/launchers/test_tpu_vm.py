@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision, tpu_vm
+from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision
 from tests.launchers import tpu_cloud
 
 TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
@@ -33,7 +33,7 @@ def checkout(tmp_path_factory):
 def cloud(tmp_path, monkeypatch, checkout):
   """Returns the folder of a cloud of TPU VMs; the current one is a clean checkout."""
   tpu_cloud.install(tmp_path, monkeypatch)
-  monkeypatch.setattr(tpu_vm, 'CODE', checkout.root)
+  monkeypatch.setattr(code_archive, 'CODE', checkout.root)
   monkeypatch.chdir(checkout.root)
   monkeypatch.setenv('TMPDIR', str(tmp_path))
   monkeypatch.setattr('tempfile.tempdir', str(tmp_path))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision, tpu_vm
+from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision
 from gpt_jax.train import loop
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -33,7 +33,7 @@ def clone(tmp_path, monkeypatch):
   ]
   subprocess.run(words, check=True)
   monkeypatch.chdir(tmp_path / 'clone')
-  monkeypatch.setattr(tpu_vm, 'CODE', tmp_path / 'clone')
+  monkeypatch.setattr(code_archive, 'CODE', tmp_path / 'clone')
   return code_archive.checkout_of(tmp_path / 'clone')
 
 

@@ -25,7 +25,8 @@ say() {{ echo "{mark} $(hostname) $*"; }}
 status() {{
   if [ -e "$run/exit_code" ]; then say exited "$(cat "$run/exit_code")"
   elif [ ! -e "$run/pid" ]; then say absent
-  elif kill -0 "$(cat "$run/pid")" 2>/dev/null; then say running
+  elif kill -0 "$(cat "$run/pid")" 2>/dev/null; then
+    say running "$(cat "$run/commit")"
   else
     sleep 1  # the code is written after the process has ended
     say exited "$(cat "$run/exit_code" 2>/dev/null || echo 137)"
@@ -50,6 +51,7 @@ start)  # $2 is another one for each start: gcloud repeats a command that was cu
     touch "$run/log"
     stat --format=%s "$run/log" > "$run/log_start"
     echo "$2" > "$run/start"
+    echo {commit} > "$run/commit"
     nohup setsid bash "$0" run < /dev/null > /dev/null 2>&1 &
   fi
   until [ -e "$run/pid" ]; do sleep 0.1; done

@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from gpt_jax.core.errors import UserError
+from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.launchers import queued_resource
 from gpt_jax.launchers.processes import PREEMPTED, cause_key, say
 from gpt_jax.launchers.supervise import FINAL
@@ -57,11 +57,18 @@ def run(prepare, workers, max_restarts, wait, sleep=time.sleep):
 
 def _start(workers):
   """Returns whether the run was there already, or starts it on all workers."""
-  statuses = workers.require('status')
-  if set(statuses.values()) == {'running'}:
+  statuses = workers.require('status').values()
+  running = [said.split()[1] for said in statuses if said.startswith('running ')]
+  if others := set(running) - {workers.commit}:
+    raise ConfigError(
+      f'--name={workers.name}: it runs there already, at commit {others.pop()[:12]};'
+      f' this is {workers.commit[:12]}. Give another name, or end it there first:'
+      f' {workers.tell("stop")}'
+    )
+  if len(running) == workers.count:
     say('it runs there already: following it')
     return True
-  if 'running' in statuses.values():
+  if running:
     say('it runs on some of the workers: ending it there first')
     workers.require('stop')
   workers.require('start', uuid.uuid4().hex[:8])
@@ -82,8 +89,11 @@ def _follow(workers, again, sleep):
       codes = [int(said.split()[1]) for said in statuses.values()]
       failed = [pair for pair in enumerate(codes) if pair[1]]
       return (max(failed, key=cause_key)[1] if failed else 0), was_asked
-    if not queued_resource.is_active(workers.request):
-      return GONE
+    try:
+      if not queued_resource.is_active(workers.request):
+        return GONE
+    except UserError as error:  # such as a network that is down here
+      say(str(error))
     if len(statuses) == workers.count:
       say('the connection was cut; following again')
     else:

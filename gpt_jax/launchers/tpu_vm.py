@@ -245,7 +245,7 @@ class _Launch:
 
   def workers(self, task):
     connection = ('--tunnel-through-iap',) if self._args.internal_ips else ()
-    return Workers(self.request, task.name, connection)
+    return Workers(self.request, task.name, task.commit, connection)
 
   def archive(self):
     folder = tempfile.gettempdir()

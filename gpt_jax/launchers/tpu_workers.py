@@ -36,6 +36,7 @@ class Workers:
 
   request: queued_resource.Request
   name: str  # of the run
+  commit: str  # of the code that it is to run
   connection: tuple[str, ...] = ()  # flags of ssh and scp
 
   @property
@@ -66,7 +67,10 @@ class Workers:
     return reports
 
   def statuses(self, action='status'):
-    """Returns {host: 'running', 'absent' or 'exited CODE'} of those that answer."""
+    """Returns {host: its state} of those that answer.
+
+    A state is 'running COMMIT', 'absent' or 'exited CODE'.
+    """
     return self._reports(self.tell(action))[0]
 
   def follow(self, again=False):

@@ -154,7 +154,7 @@ def test_both_say_when_nobody_is_logged_in(both):
 def test_the_real_gcloud_knows_all_flags_of_ssh_and_scp(both):
   # Without nodes it ends at the resource, after it has read every flag.
   wanted = request('2xv5e:4x4')
-  workers = tpu_workers.Workers(wanted, NAME, ('--tunnel-through-iap',))
+  workers = tpu_workers.Workers(wanted, NAME, 'f' * 40, ('--tunnel-through-iap',))
   for call in (workers.copy('/dev/null'), workers.tell('start', '1')):
     fake, true = both(call.words[len(queued_resource.GROUP) :])
     assert fake.returncode == true.returncode == 1

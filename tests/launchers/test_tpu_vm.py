@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision
+from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision, tpu_vm
+from gpt_jax.launchers.description import Description, Task
 from tests.launchers import tpu_cloud
 
 TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
@@ -106,6 +107,28 @@ def test_without_wait_the_run_goes_on_and_is_found_again(cloud, capfd):
 
 
 @pytest.mark.slow
+def test_a_run_of_another_commit_is_not_taken_for_this(cloud, capfd, monkeypatch):
+  (cloud / 'program').write_text('sleep 60\n')
+  one = ['launch', '--where=tpu_vm', '--topology=v5e:2x4']
+  assert cli.main([*one, *TRAIN]) == 0
+  first = code_archive.checkout_of()
+  git = ['git', '-C', str(first.root), '-c', 'user.name=a', '-c', 'user.email=a@b.c']
+  commit = ['commit', '-q', '--allow-empty', '-m', 'second']
+  subprocess.run([*git, *commit], check=True)
+  try:
+    assert cli.main([*one, '--wait', *TRAIN]) == 2
+  finally:
+    subprocess.run([*git, 'reset', '-q', '--hard', first.commit], check=True)
+  shown = capfd.readouterr().err
+  assert f'it runs there already, at commit {first.commit[:12]}; this is' in shown
+  assert subprocess.run(['gcloud', *tpu_vm_words('delete', '--force')]).returncode == 0
+
+
+def tpu_vm_words(verb, *flags):
+  return [*queued_resource.GROUP[1:], verb, NAME, '--quiet', *flags]
+
+
+@pytest.mark.slow
 def test_a_preempted_run_starts_again_on_other_machines(cloud, capfd):
   # The first start loses its machines; the second finds what the first has saved.
   (cloud / 'program').write_text(
@@ -145,6 +168,30 @@ def test_the_exit_code_says_whether_a_run_starts_again(
   starts = int((cloud / 'n').read_text())
   assert starts == (4 if code == 75 else restarts + 1)
   assert tpu_cloud.verbs(cloud).count('ssh start') == starts
+
+
+@pytest.mark.slow
+def test_points_of_a_sweep_share_machines(cloud, capfd):
+  (cloud / 'program').write_text('case $* in *b*) exit 3 ;; esac\n')
+  tasks = [
+    Task('seed=1', ('--a',)),
+    Task('seed=2', ('--b',)),
+    Task('after_it', ('--c',), needs=('seed=2',)),
+    Task('seed=3', ('--d',)),
+  ]
+  flags = ['--where=tpu_vm', '--topology=v5e:2x4', '--wait']
+  args = cli._parser().parse_args(['launch', *flags])
+  study = Description(
+    ('train',), 'My_study', topology='v5e:2x4', folder=os.getcwd(), tasks=tuple(tasks)
+  )
+  assert tpu_vm.problems(study, args) == []
+  assert tpu_vm.launch(study, args) == 3
+  verbs = tpu_cloud.verbs(cloud)
+  assert verbs.count('create') == verbs.count('delete') == 1
+  assert verbs.count('ssh start') == 3
+  shown = capfd.readouterr().err
+  assert 'my-study-seed-2 ended with exit code 3' in shown
+  assert 'not run: my-study-after-it, which needs my-study-seed-2' in shown
 
 
 @pytest.mark.slow

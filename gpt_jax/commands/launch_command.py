@@ -22,6 +22,10 @@ examples:
       train --config=configs/tiny.py --workdir=runs/supervised
   gpt-jax launch --where=slurm --nodes=2 --dry_run -- \\
       train --config=configs/tiny.py --workdir=runs/two_nodes
+  gpt-jax launch --where=tpu_vm --topology=v5e:4x4 --zone=us-west4-a --spot --wait -- \\
+      train --config=configs/tiny.py --workdir=gs://my-bucket/runs/tiny
+  gpt-jax launch --where=gke --topology=2xv5e:4x4 --image=IMAGE --queue=QUEUE -- \\
+      train --config=configs/tiny.py --workdir=gs://my-bucket/runs/tiny
 """
 
 from gpt_jax.commands import launch_flags

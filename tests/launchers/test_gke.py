@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from gpt_jax import cli
-from gpt_jax.launchers import jobset_progress
+from gpt_jax.launchers import gke, jobset_progress
+from gpt_jax.launchers.description import Description, Task
 
 TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
 GKE = ['launch', '--where=gke', '--topology=v5e:4x4', '--image=i:1']
@@ -69,6 +70,40 @@ def test_a_jobset_that_exists_is_not_touched(cluster, capfd):
   shown = capfd.readouterr().err
   assert 'already exists' in shown
   assert f'To replace it: kubectl delete jobset {NAME}; or give another --name' in shown
+
+
+def test_each_point_of_a_sweep_is_a_jobset_of_its_own(cluster, capfd):
+  tasks = [
+    Task('seed=1', ('--a',)),
+    Task('seed=2', ('--b',)),
+    Task('after', (), needs=('seed=1',)),
+  ]
+  study = Description(('train',), 'A_study', topology='v5e:4x4', tasks=tuple(tasks))
+  args = cli._parser().parse_args([*GKE, '--wait'])
+  assert gke.problems(study, args) == []
+  (cluster / 'story.json').write_text(json.dumps([dict(terminalState='Completed')]))
+  assert gke.launch(study, args) == 0
+  assert list(objects(cluster)) == [
+    'a-study-seed-1',
+    'a-study-seed-2',
+    'a-study-after',
+  ]
+  shown = [manifest['spec']['replicatedJobs'] for manifest in objects(cluster).values()]
+  commands = [
+    job['template']['spec']['template']['spec']['containers'][0]['command']
+    for (job,) in shown
+  ]
+  assert commands == [
+    ['gpt-jax', 'train', '--a'],
+    ['gpt-jax', 'train', '--b'],
+    ['gpt-jax', 'train'],
+  ]
+  # What needs another is created when that has ended: somebody has to wait.
+  args = cli._parser().parse_args(GKE)
+  assert gke.problems(study, args) == [
+    '--wait is missing: after needs seed=1, and somebody has to start it when that has'
+    ' ended.'
+  ]
 
 
 @pytest.mark.parametrize(

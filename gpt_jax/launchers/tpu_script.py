@@ -10,7 +10,7 @@ import shlex
 
 MARK = 'gpt-jax-worker'
 ACTIONS = ('install', 'start', 'follow', 'status', 'stop')
-PYTHON = '3.12'  # the images of TPU VMs have an older one than gpt_jax needs
+PYTHON = '>=3.11,<3.14'  # the images of TPU VMs may have an older one alone
 KILL_SECONDS = 300
 
 _SCRIPT = """\
@@ -89,7 +89,7 @@ esac
 
 INSTALL = """\
     python3 -m pip install --quiet --user --upgrade uv || exit 5
-    "$HOME/.local/bin/uv" venv --quiet --python {python} .venv || exit 5
+    "$HOME/.local/bin/uv" venv --quiet --python '{python}' .venv || exit 5
     "$HOME/.local/bin/uv" pip install --quiet --python .venv/bin/python \\
       --editable '.[tpu,gcs]' || exit 5"""
 """The environment of a commit, in its folder; uv brings the interpreter."""

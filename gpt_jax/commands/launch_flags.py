@@ -18,7 +18,10 @@ def add_arguments(parser, *, places=tuple(PLACES)):
     help=f'{", ".join(PLACES)}; default: local, this machine',
   )
   group.add_argument(
-    '--nodes', type=description.number_above_0, metavar='N', help='hosts; default: 1'
+    '--nodes',
+    type=description.number_above_0,
+    metavar='N',
+    help='hosts, of TPUs slices; default: 1',
   )
   group.add_argument(
     '--topology', default='', metavar='NAME', help='of TPU slices, such as v5e:4x4'

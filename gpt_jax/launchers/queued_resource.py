@@ -112,8 +112,8 @@ def state(request):
   return found['state']['state'], found
 
 
-def ready(request, sleep=time.sleep):
-  """Returns whether it had to be created, once the machines of `request` are there.
+def ready(request, on_create, sleep=time.sleep):
+  """Returns once the machines of `request` are there; `on_create()` where it asks anew.
 
   Raises ConfigError where a resource of this name is another one, and UserError where
   the request fails.
@@ -127,7 +127,7 @@ def ready(request, sleep=time.sleep):
       say(
         f'{request.name}: {request.slices.name} is there' + ' already' * (not created)
       )
-      return created
+      return
     if now != before and now is not None:
       say(f'{request.name} is {now}' + _reason(found))
     if now in OVER:
@@ -139,6 +139,7 @@ def ready(request, sleep=time.sleep):
       now = None
     if now is None:
       take(request.create())
+      on_create()
       say(f'asked for {request.slices.name} as {request.name}')
       created = True
     before = now

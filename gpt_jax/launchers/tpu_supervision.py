@@ -16,7 +16,9 @@ GONE = 'the machines were taken away'
 
 
 def run(prepare, workers, max_restarts, wait, sleep=time.sleep):
-  """Returns the exit code of the run; 0 once it is started where not `wait`.
+  """Returns (exit code of the run, whether a signal to this process ended it).
+
+  Where not `wait`, (0, False) once it is started.
 
   Args:
     prepare: has machines ready, with code and script; called before each start.
@@ -27,13 +29,14 @@ def run(prepare, workers, max_restarts, wait, sleep=time.sleep):
     try:
       prepare()
       is_running = _start(workers)
+      unreached = 0
       if not wait:
-        return 0
+        return 0, False
       ended = _follow(workers, is_running, sleep)
     except Unreached as error:
       # Machines are taken away some time before their request says so.
       unreached += 1
-      if unreached == TRIES and queued_resource.is_active(workers.request):
+      if unreached >= TRIES and queued_resource.is_active(workers.request):
         queued_resource.add_way_out(error)
         raise
       say(f'{error}\nTrying again.')
@@ -44,13 +47,13 @@ def run(prepare, workers, max_restarts, wait, sleep=time.sleep):
       continue
     code, was_asked = ended
     if code in FINAL or was_asked:
-      return code
+      return code, was_asked
     if code == PREEMPTED:
       say('stopped and saved (exit code 75); starting again')
       continue
     if crashes == max_restarts:
       say(f'crashed (exit code {code}). Not again: --max_restarts={max_restarts}.')
-      return code
+      return code, False
     crashes += 1
     say(f'crashed (exit code {code}); restart {crashes} of at most {max_restarts}')
 

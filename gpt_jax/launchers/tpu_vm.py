@@ -22,7 +22,7 @@ from gpt_jax.launchers import (
   tpu_script,
   tpu_supervision,
 )
-from gpt_jax.launchers.processes import PREEMPTED, say
+from gpt_jax.launchers.processes import say
 from gpt_jax.launchers.tpu_workers import Workers
 
 GCLOUD = "install Google's package google-cloud-cli (cloud.google.com/sdk/docs/install)"
@@ -173,7 +173,8 @@ def launch(description, args):
   try:
     code = run.start_all()
   except BaseException:
-    say(f'{run.request.name} may be there still; to give it back: {run.delete_words()}')
+    if run.has_created:
+      say(f'{run.request.name} is there; to give it back: {run.delete_words()}')
     raise
   if not args.wait:
     say('it goes on by itself; the same command with --wait shows its output,')
@@ -224,7 +225,7 @@ class _Launch:
       internal_ips=args.internal_ips,
     )
     self.has_created = False
-    self._copied = False
+    self._has_copied = False  # the code, to the machines that are there now
 
   def runs(self):
     """Returns {name: (Description, names that it needs)}, in an order that can run."""
@@ -264,7 +265,7 @@ class _Launch:
       if missing := [needed for needed in needs if codes.get(needed, 1)]:
         say(f'not run: {name}, which needs {", ".join(missing)}')
         continue
-      codes[name] = tpu_supervision.run(
+      codes[name], was_asked = tpu_supervision.run(
         prepare=functools.partial(self._prepare, task),
         workers=self.workers(task),
         max_restarts=self._args.max_restarts,
@@ -272,24 +273,26 @@ class _Launch:
       )
       if codes[name]:
         say(f'{name} ended with exit code {codes[name]}')
-      if codes[name] == PREEMPTED:  # somebody has stopped it: no other point either
+      if was_asked:
         break
     return max(codes.values(), default=0)
 
+  def _on_create(self):
+    self.has_created, self._has_copied = True, False
+
   def _prepare(self, task):
     """Has machines that are there, with the code and the script of `task`."""
-    created = queued_resource.ready(self.request)
-    self.has_created |= created
+    queued_resource.ready(self.request, self._on_create)
     workers, archive = self.workers(task), self.archive()
     steps.take(self.checkout.archive(archive))
-    if created or not self._copied:
-      queued_resource.take(workers.copy(archive))
-      self._copied = True
+    if not self._has_copied:
+      workers.send(archive)
+      self._has_copied = True
     script = self.script_path(task)
     digest = self.checkout.digest()
     text = tpu_script.script(task, os.path.basename(archive), digest)
     steps.take(steps.Write(script, text))
-    queued_resource.take(workers.copy(script))
+    workers.send(script)
     started = time.monotonic()
     workers.require('install')
     say(f'commit {task.commit[:12]} is installed ({time.monotonic() - started:.0f} s)')

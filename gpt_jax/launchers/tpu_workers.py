@@ -59,6 +59,16 @@ class Workers:
     flags = (*EVERYWHERE, ALL_AT_ONCE, *self.connection)
     return self.request.call('ssh', f'--command={command}', *flags, '--quiet')
 
+  def send(self, path):
+    """Copies a file to all workers; raises Unreached where gcloud says it has not.
+
+    It does not always say so: the worker's script has the digest of the code.
+    """
+    try:
+      queued_resource.take(self.copy(path))
+    except UserError as error:
+      raise Unreached(str(error)) from error
+
   def require(self, action, *words):
     """Has all workers do `action`; raises Unreached where one did not report it."""
     reports, output = self._reports(self.tell(action, *words))

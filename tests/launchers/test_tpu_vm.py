@@ -2,7 +2,10 @@
 
 import os
 import shlex
+import signal
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -171,6 +174,29 @@ def test_the_exit_code_says_whether_a_run_starts_again(
 
 
 @pytest.mark.slow
+def test_a_signal_has_the_run_save_and_gives_machines_back(cloud, capfd):
+  (cloud / 'program').write_text(
+    'trap "echo saved; exit 75" TERM\n'
+    f'touch {cloud}/begun; for i in $(seq 200); do sleep 0.1; done\n'
+  )
+
+  def interrupt():
+    while not (cloud / 'begun').exists() or 'ssh follow' not in tpu_cloud.verbs(cloud):
+      time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+
+  thread = threading.Thread(target=interrupt)
+  thread.start()
+  one = ['launch', '--where=tpu_vm', '--topology=v5e:2x4', '--wait']
+  assert cli.main([*one, *TRAIN]) == 75
+  thread.join()
+  assert f'{NAME}-w-0: saved' in capfd.readouterr().out
+  assert tpu_cloud.resources(cloud) == {}
+  assert tpu_cloud.verbs(cloud).count('ssh start') == 1
+
+
+@pytest.mark.slow
 def test_points_of_a_sweep_share_machines(cloud, capfd):
   (cloud / 'program').write_text('case $* in *b*) exit 3 ;; esac\n')
   tasks = [
@@ -222,7 +248,7 @@ def test_workers_that_are_not_reached_are_an_error(cloud, capfd):
   assert cli.main([*TPU, *TRAIN]) == 2
   shown = capfd.readouterr().err
   assert 'install: 0 of 2 workers did it' in shown
-  assert 'may be there still; to give it back: gcloud' in shown
+  assert 'is there; to give it back: gcloud' in shown
 
 
 @pytest.mark.slow

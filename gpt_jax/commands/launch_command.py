@@ -67,8 +67,11 @@ def run(args, overrides):
     print(place.dry_run(description, args))
     return 0
   workdir = description.workdir
-  if place.HAS_OUR_FOLDERS and workdir and command[0] == 'train':
-    _require_free(workdir)
+  if workdir and command[0] == 'train':
+    if place.HAS_OUR_FOLDERS:
+      _require_free(workdir)
+    elif '://' in workdir:
+      files.check_writable(workdir)  # before machines are asked for, and paid
   return place.launch(description, args)
 
 

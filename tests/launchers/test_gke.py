@@ -12,8 +12,9 @@ import yaml
 from gpt_jax import cli
 from gpt_jax.launchers import gke, jobset_progress
 from gpt_jax.launchers.description import Description, Task
+from gpt_jax.workdir import files
 
-TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
+TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://my-bucket/runs/Gpt_2']
 GKE = ['launch', '--where=gke', '--topology=v5e:4x4', '--image=i:1']
 NAME = 'gpt-2'
 
@@ -29,6 +30,7 @@ def cluster(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', f'{tool.parent}{os.pathsep}{os.environ["PATH"]}')
   monkeypatch.setenv('FAKE_KUBECTL', str(tmp_path))
   monkeypatch.setattr(jobset_progress, 'POLL_SECONDS', 0.01)
+  monkeypatch.setattr(files, 'check_writable', lambda directory: directory)
   return tmp_path
 
 

@@ -10,11 +10,13 @@ import time
 import pytest
 
 from gpt_jax import cli
+from gpt_jax.core.errors import StorageError
 from gpt_jax.launchers import code_archive, queued_resource, tpu_supervision, tpu_vm
 from gpt_jax.launchers.description import Description, Task
+from gpt_jax.workdir import files
 from tests.launchers import tpu_cloud
 
-TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://b/runs/Gpt_2']
+TRAIN = ['--', 'train', '--config=tiny', '--workdir=gs://my-bucket/runs/Gpt_2']
 TPU = ['launch', '--where=tpu_vm', '--topology=2xv5e:2x4', '--zone=us-west4-a']
 PODS = ['launch', '--where=tpu_vm', '--topology=2xv5e:4x4']
 NAME = 'gpt-2'
@@ -43,6 +45,7 @@ def cloud(tmp_path, monkeypatch, checkout):
   monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
   monkeypatch.setattr(queued_resource, 'POLL_SECONDS', 0.01)
   monkeypatch.setattr(tpu_supervision, 'RETRY_SECONDS', 0.01)
+  monkeypatch.setattr(files, 'check_writable', lambda directory: directory)
   (tmp_path / 'program').write_text('echo "trained: $*"\n')
   return tmp_path
 
@@ -309,6 +312,16 @@ def test_a_workdir_on_the_disk_of_a_host_is_refused(cloud, capfd):
     shown = capfd.readouterr().err
     assert f'--workdir={workdir}: the disk of each host is its own' in shown
     assert 'such as gs://BUCKET/x' in shown
+
+
+def test_a_bucket_without_permission_costs_nothing(cloud, monkeypatch, capfd):
+  def denied(directory):
+    raise StorageError(f'{directory}: permission denied by gs://my-bucket.')
+
+  monkeypatch.setattr(files, 'check_writable', denied)
+  assert cli.main([*TPU, *TRAIN]) == 5
+  assert 'gs://my-bucket/runs/Gpt_2: permission denied' in capfd.readouterr().err
+  assert tpu_cloud.calls(cloud) == []
 
 
 def test_without_gcloud_its_package_is_named(cloud, monkeypatch, capfd):

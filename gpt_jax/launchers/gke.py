@@ -4,6 +4,7 @@ The image has the code (launch/Dockerfile makes one); what a crash, a preemption
 mistake do is in the JobSet itself (`jobset`), so that nobody has to wait here for it.
 """
 
+import pathlib
 import re
 import shlex
 
@@ -110,7 +111,7 @@ def problems(description, args):
   if workdir is not None and '://' not in workdir:
     found.append(
       f'--workdir={workdir}: the disk of a pod is gone with it; give a bucket, such as'
-      f' gs://BUCKET/{workdir.lstrip("/")}.'
+      f' gs://BUCKET/{pathlib.PurePath(workdir).name}.'
     )
   if description.tasks and len(description.waves()) > 1 and not args.wait:
     needing = next(task for task in description.tasks if task.needs)

@@ -159,7 +159,7 @@ def test_all_mistakes_are_told_at_once(cluster, capfd):
   shown = capfd.readouterr().err
   for field in ('--topology=v5e', '--image', '--name=A', '--workdir=runs/x'):
     assert field in shown
-  assert 'such as gs://BUCKET/runs/x' in shown
+  assert 'such as gs://BUCKET/x' in shown
 
 
 def test_without_kubectl_its_packages_are_named(monkeypatch, tmp_path, capfd):

@@ -63,14 +63,16 @@ run)
   echo $! > "$run/pid.new" && mv "$run/pid.new" "$run/pid"
   wait $!
   echo $? > "$run/exit_code.new"
-  mv "$run/exit_code.new" "$run/exit_code" ;;
+  mv "$run/exit_code.new" "$run/exit_code"
+  exit ;;  # before bash reads on: meanwhile another launch may have copied its script
 follow)
   from="--bytes=+$(($(cat "$run/log_start") + 1))"
   if [ "${{2:-}}" = again ]; then from=--lines=10; fi
   tail "$from" --follow --pid="$(cat "$run/pid")" --sleep-interval=0.2 "$run/log" \\
     | sed --unbuffered "s/^/$(hostname): /"
   for _ in $(seq 100); do [ -e "$run/exit_code" ] && break; sleep 0.1; done
-  status ;;
+  status
+  exit ;;
 status)
   status ;;
 stop)
@@ -83,7 +85,8 @@ stop)
     done
     kill -KILL "$(cat "$run/pid")" 2>/dev/null
   fi
-  status ;;
+  status
+  exit ;;
 esac
 """
 

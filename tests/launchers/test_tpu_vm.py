@@ -50,6 +50,23 @@ def cloud(tmp_path, monkeypatch, checkout):
   return tmp_path
 
 
+UNTIL_GO = (
+  'echo x >> {cloud}/starts; echo begun\n'
+  'until [ -e {cloud}/go ]; do sleep 0.1; echo at work; done; echo done\n'
+)
+
+
+def let_go(cloud, is_time):
+  """Has the program of UNTIL_GO end once `is_time()`."""
+
+  def wait():
+    while not is_time():
+      time.sleep(0.05)
+    (cloud / 'go').touch()
+
+  threading.Thread(target=wait, daemon=True).start()
+
+
 def test_a_run_goes_from_nothing_to_its_end_and_back(cloud, capfd, checkout):
   assert cli.main([*TPU, '--spot', '--wait', *TRAIN]) == 0
   assert tpu_cloud.verbs(cloud) == [
@@ -98,11 +115,12 @@ def _without_command(words):
 
 @pytest.mark.slow
 def test_without_wait_the_run_goes_on_and_is_found_again(cloud, capfd):
-  (cloud / 'program').write_text('echo begun; sleep 2; echo done\n')
+  (cloud / 'program').write_text(UNTIL_GO.format(cloud=cloud))
   one = ['launch', '--where=tpu_vm', '--topology=v5e:2x4']
   assert cli.main([*one, *TRAIN]) == 0
   assert 'gcloud compute tpus queued-resources delete gpt-2' in capfd.readouterr().err
   assert list(tpu_cloud.resources(cloud)) == [NAME]
+  let_go(cloud, lambda: 'ssh follow' in tpu_cloud.verbs(cloud))
   assert cli.main([*one, '--wait', *TRAIN]) == 0
   shown = capfd.readouterr()
   assert 'it runs there already: following it' in shown.err
@@ -233,12 +251,16 @@ def test_the_cause_is_told_not_what_it_did_to_others(cloud):
 
 @pytest.mark.slow
 def test_a_cut_connection_neither_ends_nor_doubles_a_run(cloud, capfd):
-  (cloud / 'program').write_text(
-    f'echo x >> {cloud}/starts; echo begun; sleep 1; echo done\n'
-  )
+  (cloud / 'program').write_text(UNTIL_GO.format(cloud=cloud))
   one = ['launch', '--where=tpu_vm', '--topology=v5e:2x4']
   assert cli.main([*one, *TRAIN]) == 0
-  (cloud / 'cut').write_text(f'{NAME}/w-0')
+
+  def is_cut():
+    if 'ssh follow' in tpu_cloud.verbs(cloud) and not (cloud / 'cut').exists():
+      (cloud / 'cut').write_text(f'{NAME}/w-0')
+    return (cloud / 'cut').exists() and not (cloud / 'cut').read_text()
+
+  let_go(cloud, is_cut)
   assert cli.main([*one, '--wait', *TRAIN]) == 0
   assert (cloud / 'starts').read_text().split() == ['x']
   assert 'done' in capfd.readouterr().out

@@ -13,6 +13,7 @@ from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.core.registry import nearest
 from gpt_jax.program import setup
+from gpt_jax.storage import urls
 from gpt_jax.sweeps import names
 from gpt_jax.sweeps.algebra import ROW, product, rows, seeds
 from gpt_jax.sweeps.experiment import FromRow
@@ -86,8 +87,9 @@ class _Expander:
     self._experiment, self._size, self._folder = experiment, size, folder
     self._base, self._settings = base, settings
     self._defaults = dict(QUIET)
-    if not base['data']['cache_dir']:
-      # Beside the points: those of one text tokenize it once.
+    if not base['data']['cache_dir'] and not urls.is_remote(folder):
+      # Beside the points: those of one text tokenize it once. In a bucket they share a
+      # folder of the machine (workdir/paths.py).
       self._defaults['data.cache_dir'] = str(folder.parent / 'cache')
     self._names = names.point_names(settings)
     self._by_key = {_key(*one): i for i, one in enumerate(settings)}

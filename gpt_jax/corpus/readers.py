@@ -154,6 +154,15 @@ class LinesReader(Reader):
       except DataError as error:
         yield error
 
+  def has_at_least(self, count):
+    lines = (
+      line
+      for path in self._paths
+      for content in [_open_bytes(path, self._encoding)]
+      for line in _lines(content, 0, len(content))
+    )
+    return sum(1 for _ in itertools.islice(lines, count)) == count
+
   def _parsed(self, content, begin, end, line, place):
     if line is None:
       if self.fields:
@@ -179,14 +188,14 @@ def _lines(content, start, stop):
   """
   position = start
   if start:  # a line that begins before belongs to the part before
-    position = _line_end(content, start - 1) + 1
+    position = _line_end(content, start - 1, stop) + 1
   block, offset = b'', position
   while position < stop:
     inside = position - offset
     found = block.find(b'\n', inside)
     if found < 0 and offset + len(block) < len(content):
       if len(block) - inside > LONG_LINE:
-        end = _line_end(content, offset + len(block))
+        end = _line_end(content, offset + len(block), len(content))
         yield position, end, None
         position = offset = end + 1
         block = b''
@@ -203,14 +212,17 @@ def _lines(content, start, stop):
     position = end + 1
 
 
-def _line_end(content, position):
-  """Returns where the next line feed is, from `position` on, or the end."""
-  while position < len(content):
-    block = content[position : position + _BLOCK]
+def _line_end(content, position, stop):
+  """Returns where the next line feed is, from `position` on and before `stop`; or that.
+
+  No part looks further than its end: a line may be as long as the file.
+  """
+  while position < stop:
+    block = content[position : min(position + _BLOCK, stop)]
     if (found := block.find(b'\n')) >= 0:
       return position + found
     position += len(block)
-  return len(content)
+  return stop
 
 
 class ArrayRecordReader(Reader):

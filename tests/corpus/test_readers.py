@@ -111,3 +111,26 @@ def test_whether_there_are_many_documents_is_read_from_few(tmp_path):
   corpora.write_lines(tmp_path / 'a.jsonl', [{'text': str(i)} for i in range(20)])
   reader = lines_reader(tmp_path / 'a.jsonl')
   assert reader.has_at_least(20) and not reader.has_at_least(21)
+
+
+def test_one_long_line_in_many_parts_is_read_a_few_times(tmp_path, monkeypatch):
+  monkeypatch.setattr(readers, '_BLOCK', 64)
+  monkeypatch.setattr(readers, 'LONG_LINE', 256)
+  monkeypatch.setattr(json_text, '_BLOCK', 64)
+  text = 'some words ' * 2000
+  (tmp_path / 'a.jsonl').write_text(json.dumps({'text': text}) + '\n')
+  size, count = (tmp_path / 'a.jsonl').stat().st_size, 0
+  usual = FileBytes._read
+
+  def counted(self, start, length):
+    nonlocal count
+    count += length
+    return usual(self, start, length)
+
+  monkeypatch.setattr(FileBytes, '_read', counted)
+  reader = lines_reader(tmp_path / 'a.jsonl')
+  assert not reader.has_at_least(2)
+  parts = reader.parts(500)
+  found = [one for part in parts for one in reader.records(part)]
+  assert len(parts) > 40 and len(found) == 1
+  assert count < 6 * size

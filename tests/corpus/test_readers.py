@@ -8,6 +8,7 @@ import pytest
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import json_text, readers
+from gpt_jax.data import encodings
 from gpt_jax.data.file_bytes import FileBytes
 from tests.corpus import corpora
 
@@ -117,6 +118,7 @@ def test_one_long_line_in_many_parts_is_read_a_few_times(tmp_path, monkeypatch):
   monkeypatch.setattr(readers, '_BLOCK', 64)
   monkeypatch.setattr(readers, 'LONG_LINE', 256)
   monkeypatch.setattr(json_text, '_BLOCK', 64)
+  monkeypatch.setattr(encodings, '_SAMPLE_BYTES', 64)
   text = 'some words ' * 2000
   (tmp_path / 'a.jsonl').write_text(json.dumps({'text': text}) + '\n')
   size, count = (tmp_path / 'a.jsonl').stat().st_size, 0

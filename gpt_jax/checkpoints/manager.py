@@ -127,6 +127,8 @@ class Checkpoints(CheckpointReader):
 
   def check(self):
     """Raises StorageError if the save in the background has failed; waits for none."""
+    if jax.process_index() == 0:
+      self._require_mine()
     # Called after every step, so that a failure shows soon. Several processes ask each
     # other, at the first, second, fourth, eighth, ... call after a save began.
     if self._save is None:

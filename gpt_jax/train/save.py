@@ -12,6 +12,7 @@ import time
 from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel import sync
+from gpt_jax.workdir.lease import LostLease
 
 
 @dataclasses.dataclass
@@ -57,6 +58,8 @@ class Saver:
         _start(session, progress)
         session.store.wait()
         return self._clear_failures(session)
+      except LostLease:
+        raise
       except StorageError as error:
         if wait is None:
           _add_what_is_left(session, progress, error, attempt)
@@ -75,6 +78,8 @@ class Saver:
     """Makes a failed save pending; the last one allowed is raised."""
     try:
       yield
+    except LostLease:  # another process may write there: no try is allowed
+      raise
     except StorageError as error:
       waits = session.config.checkpoint.retry_seconds
       self.is_pending = True

@@ -11,6 +11,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.storage import objects
 from gpt_jax.storage.bucket_paths import COMMIT
 from gpt_jax.storage.places import place
+from gpt_jax.workdir.lease import LostLease
 from tests import tiny_runs
 from tests.checkpoints import states
 
@@ -129,3 +130,12 @@ def test_nothing_is_committed_once_the_lock_is_lost(bucket):
     with pytest.raises(StorageError, match='lock of this run is lost'):
       save(store, 1)
     assert store.steps() == []
+
+
+def test_a_lost_lock_is_told_at_the_next_step(bucket):
+  def lost():
+    raise LostLease('taken')
+
+  with opened(bucket[0], require_mine=lost) as store:
+    with pytest.raises(LostLease):
+      store.check()

@@ -223,7 +223,8 @@ class Checkpoints(CheckpointReader):
     if jax.process_index() == 0 and is_remote(self.directory):
       whole = committed(self.directory)
       for name in objects.names_in(self.directory):
-        if name.isdecimal() and int(name) not in whole:
+        is_probe = name.startswith('.') and name.endswith('.tmp')  # of a killed process
+        if is_probe or (name.isdecimal() and int(name) not in whole):
           objects.remove_tree(self.directory / name)
     elif jax.process_index() == 0:
       for scratch in (self.directory / PRUNED, *self.directory.glob(SCRATCH)):

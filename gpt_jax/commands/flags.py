@@ -9,7 +9,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.workdir import files
 
 
-def add_workdir(parser, help='the folder of the run', required=True):
+def add_workdir(parser, help='the run: a folder, or gs://BUCKET/RUN', required=True):
   parser.add_argument(
     '--workdir', required=required, type=_folder, metavar='DIR', help=help
   )

@@ -25,7 +25,9 @@ from gpt_jax.workdir import files
 
 def add_arguments(parser):
   flags.add_config(parser)
-  flags.add_workdir(parser, help='the folder of the run; made if it is not there')
+  flags.add_workdir(
+    parser, help='a folder, made if it is not there, or gs://BUCKET/RUN'
+  )
   parser.add_argument(
     '--allow_changes',
     action='store_true',

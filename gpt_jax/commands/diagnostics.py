@@ -11,6 +11,7 @@ import pathlib
 import platform
 import re
 import shutil
+import socket
 import sys
 
 from gpt_jax import __version__
@@ -47,7 +48,8 @@ def examine(*, cache_dir, workdir=None):
   findings = [_python(), _installation(base)]
   findings += [package(requirement) for requirement in ['jaxlib', *base]]
   findings += [_extra(name, needed) for name, needed in extras.items()]
-  findings += [_devices(), _matmul(), _cache(cache_dir), *_data_sets()]
+  findings += [_devices(), _matmul(), _processes()]
+  findings += [_cache(cache_dir), *_data_sets()]
   findings += [_disk('.' if workdir is None else workdir), _memory()]
   return findings + ([] if workdir is None else _workdir(workdir))
 
@@ -168,6 +170,31 @@ def _matmul():
     fix = 'repair the driver, or set JAX_PLATFORMS=cpu'
     return Finding('matmul', FAIL, _line(error), fix)
   return Finding('matmul', OK, 'exact on every device')
+
+
+def _processes():
+  """Returns which process of how many `train` would be here, and who says so."""
+  from gpt_jax.parallel import discovery
+
+  try:
+    found, reasons = discovery.look()
+  except UserError as error:
+    fix = f'set what it names, or unset it; {discovery.ALONE}'
+    return Finding('processes', FAIL, _line(error), fix)
+  if found is None:
+    why = '; '.join(reasons.values()) or 'no variable of a launcher is set'
+    return Finding('processes', OK, f'alone: {why}')
+  detail = (
+    f'{found.label(found.process_id)} of {found.num_processes}, process 0 listens at'
+    f' {found.coordinator}; {found}'
+  )
+  host = found.coordinator.rpartition(':')[0].strip('[]')
+  try:
+    socket.getaddrinfo(host, None)
+  except OSError as error:
+    fix = f'make {host} known here (DNS, /etc/hosts), or give another --coordinator'
+    return Finding('processes', WARN, f'{detail}; {host}: {error.strerror}', fix)
+  return Finding('processes', OK, detail)
 
 
 def _cache(folder):

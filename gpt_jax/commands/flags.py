@@ -35,11 +35,21 @@ def add_config(parser):
 
 def add_processes(parser):
   group = parser.add_argument_group(
-    'several processes', 'detected on TPU pods, SLURM, Open MPI and GKE'
+    'several processes',
+    'detected on TPU pods, SLURM, MPI, JobSet and torchrun; `gpt-jax doctor` shows what'
+    ' is detected here, and why',
   )
   group.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
   group.add_argument('--num_processes', type=int, metavar='N')
   group.add_argument('--process_id', type=int, metavar='I', help='from 0')
+  group.add_argument(
+    '--join_seconds',
+    type=float,
+    default=300.0,
+    metavar='S',
+    help='how long to wait for the others; those missing are named after 60 s, and'
+    ' where it ends; default: 300',
+  )
 
 
 def add_json(parser):

@@ -89,7 +89,12 @@ def _train(args, overrides):
   setup.check_plan(config)
   from gpt_jax.parallel import multihost
 
-  multihost.initialize(args.coordinator, args.num_processes, args.process_id)
+  multihost.initialize(
+    args.coordinator,
+    args.num_processes,
+    args.process_id,
+    timeout_seconds=args.join_seconds,
+  )
   from gpt_jax.train import loop
 
   loop.train(config, args.workdir, allow_changes=args.allow_changes)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import os
 
 import jax
 import numpy as np
@@ -88,6 +89,41 @@ def test_a_gpu_that_jax_does_not_see_is_a_warning_with_the_extra(monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', '')
   monkeypatch.setattr(diagnostics.host, 'accelerator', lambda: ('cuda', 'a GPU'))
   assert 'gpt_jax[cuda]' in diagnostics._devices().fix
+
+
+SLURM = dict(
+  SLURM_JOB_ID='1',
+  SLURM_NTASKS='2',
+  SLURM_PROCID='1',
+  SLURM_STEP_NODELIST='localhost,n2',
+)
+
+
+@pytest.mark.parametrize(
+  ('variables', 'status', 'detail'),
+  [
+    ({}, diagnostics.OK, 'alone: no variable of a launcher is set'),
+    (dict(SLURM_JOB_ID='1'), diagnostics.OK, 'alone: SLURM_JOB_ID is set, but'),
+    (
+      SLURM,
+      diagnostics.OK,
+      '1 (n2) of 2, process 0 listens at localhost:61441; slurm: SLURM_STEP_NODELIST=',
+    ),
+    (
+      SLURM | dict(SLURM_STEP_NODELIST='no.such.host.invalid,n2'),
+      diagnostics.WARN,
+      '; no.such.host.invalid: ',
+    ),
+    (dict(RANK='1', WORLD_SIZE='2'), diagnostics.FAIL, 'MASTER_ADDR and MASTER_PORT'),
+  ],
+)
+def test_the_run_that_this_process_belongs_to_is_told(
+  monkeypatch, variables, status, detail
+):
+  monkeypatch.setattr(os, 'environ', dict(variables))
+  finding = diagnostics._processes()
+  assert finding.status == status and detail in finding.detail
+  assert bool(finding.fix) == (status != diagnostics.OK)
 
 
 def test_missing_folders_fail_or_warn(tmp_path, monkeypatch):

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -11,17 +14,23 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.launchers import processes as launcher
-from gpt_jax.parallel import multihost
+from gpt_jax.parallel import discovery, multihost, rendezvous
 from gpt_jax.workdir.paths import Workdir
 
 WORKER = [sys.executable, '-m', 'tests.parallel.multihost_worker']
+
+
+LAUNCHERS = (
+  'GPT_JAX_', 'SLURM_', 'OMPI_', 'PMI_', 'TPU_', 'MEGASCALE_', 'JAX_COORDINATOR',
+  'WORLD_SIZE', 'TORCHELASTIC_', 'JOB_COMPLETION_INDEX',
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def no_evidence(monkeypatch):
   """Takes away what would make this process one of several."""
   for variable in list(os.environ):
-    if variable.startswith(('GPT_JAX_', 'SLURM_', 'OMPI_', 'TPU_', 'MEGASCALE_')):
+    if variable.startswith(LAUNCHERS):
       monkeypatch.delenv(variable)
 
 
@@ -30,7 +39,7 @@ def started(monkeypatch):
   """Returns the arguments that jax.distributed would have been started with."""
   calls = []
   monkeypatch.setattr(jax.distributed, 'initialize', lambda **kw: calls.append(kw))
-  monkeypatch.setattr(multihost, '_reach', lambda **kw: None)
+  monkeypatch.setattr(rendezvous, 'meet', lambda evidence, **kw: None)
   return calls
 
 
@@ -44,14 +53,16 @@ def test_without_evidence_nothing_is_started(started):
 
 def test_arguments_and_variables_say_the_same(started, monkeypatch):
   given = ('10.0.0.1:1234', '2', '1')
-  for variable, value in zip(multihost.VARIABLES, given, strict=True):
+  for variable, value in zip(discovery.VARIABLES, given, strict=True):
     monkeypatch.setenv(variable, value)
   multihost.initialize()
-  monkeypatch.undo()
-  assert len(started) == 1
+  for variable in discovery.VARIABLES:
+    monkeypatch.delenv(variable)
+  multihost.initialize('10.0.0.1:1234', 2, 1)
+  assert len(started) == 2 and started[0] == started[1]
   assert started[0]['coordinator_address'] == '10.0.0.1:1234'
   assert (started[0]['num_processes'], started[0]['process_id']) == (2, 1)
-  assert 'coordinator_bind_address' not in started[0]
+  assert started[0]['coordinator_bind_address'] is None
 
 
 def test_arguments_go_before_variables(started, monkeypatch):
@@ -85,32 +96,27 @@ def test_incomplete_or_contradictory_evidence_is_refused(started, given, message
   assert started == []
 
 
-CLUSTERS = {
-  'slurm': dict(SLURM_NTASKS='4', SLURM_STEP_NODELIST='n[1-4]', SLURM_PROCID='0'),
-  'ompi': dict(OMPI_COMM_WORLD_SIZE='4'),
-  'gketpu': dict(TPU_WORKER_HOSTNAMES='a,b'),
-  'gcetpu': {},
-}
+SLURM = dict(
+  SLURM_JOB_ID='1', SLURM_NTASKS='4', SLURM_STEP_NODELIST='n[1-4]', SLURM_PROCID='0'
+)
 
 
-@pytest.mark.parametrize('cluster', CLUSTERS)
-def test_each_cluster_is_recognized_by_its_variables(started, monkeypatch, cluster):
-  for variable, value in CLUSTERS[cluster].items():
+def test_evidence_of_a_launcher_is_what_jax_is_started_with(started, monkeypatch):
+  for variable, value in SLURM.items():
     monkeypatch.setenv(variable, value)
-  if 'tpu' in cluster:
-    monkeypatch.setattr(multihost, '_uses_tpu', lambda: True)
-  assert multihost.initialize() == cluster
-  assert started[0]['cluster_detection_method'] == cluster
+  assert multihost.initialize() == 'slurm'
+  assert started[0]['coordinator_address'] == 'n1:61441'
+  assert (started[0]['num_processes'], started[0]['process_id']) == (4, 0)
+  assert started[0]['cluster_detection_method'] == 'deactivate'
 
 
 def test_one_task_per_slurm_node_gets_all_its_devices(started, monkeypatch):
-  for variable, value in CLUSTERS['slurm'].items():
+  for variable, value in SLURM.items():
     monkeypatch.setenv(variable, value)
-  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '4')
   multihost.initialize()
-  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '1')
+  monkeypatch.setenv('SLURM_STEP_NODELIST', 'n1')
   multihost.initialize()
-  assert [call.get('local_device_ids') for call in started] == [[], None]
+  assert [call.get('local_device_ids') for call in started] == [None, (0,)]
 
 
 @pytest.mark.parametrize(
@@ -130,14 +136,15 @@ def test_a_process_that_is_alone_stays_alone(started, monkeypatch, variables):
 
 
 def test_a_failed_join_is_an_error_that_says_how_to_run_alone(monkeypatch):
-  for variable, value in CLUSTERS['ompi'].items():
+  for variable, value in SLURM.items():
     monkeypatch.setenv(variable, value)
 
   def fail(**_):
     raise RuntimeError('no route')
 
   monkeypatch.setattr(jax.distributed, 'initialize', fail)
-  with pytest.raises(UserError, match=r'OMPI_COMM_WORLD_SIZE.*no route') as error:
+  monkeypatch.setattr(rendezvous, 'meet', lambda evidence, **kw: None)
+  with pytest.raises(UserError, match=r'SLURM_STEP_NODELIST.*no route') as error:
     multihost.initialize()
   assert 'GPT_JAX_NUM_PROCESSES=1' in str(error.value)
 
@@ -222,6 +229,44 @@ def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   assert '[1] done: process 1 of 2, 2 devices' in capfd.readouterr().err
   assert launch('restore', run, processes=1, devices=4) == 0
   assert 'done: process 0 of 1, 4 devices, joined by None' in capfd.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('missing', [0, 2])
+def test_a_process_that_never_starts_is_named_by_all(tmp_path, missing):
+  slurm = SLURM | dict(SLURM_STEP_NODELIST='localhost,n[2-3]', SLURM_NTASKS='3')
+  slurm |= dict(JAX_COORDINATOR_PORT=str(launcher._free_port()))
+  command = [sys.executable, '-m', 'gpt_jax', 'train', '--config=configs/tiny.py']
+  command += [f'--workdir={tmp_path / "run"}', '--join_seconds=15']
+  start = time.monotonic()
+  processes = {
+    index: subprocess.Popen(
+      command,
+      env=os.environ | slurm | dict(SLURM_PROCID=str(index)),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for index in range(3)
+    if index != missing
+  }
+  try:
+    texts = {i: process.communicate(timeout=120)[0] for i, process in processes.items()}
+  finally:
+    for process in processes.values():
+      process.kill()
+  assert time.monotonic() - start > 15
+  assert [process.returncode for process in processes.values()] == [2, 2]
+  host = socket.gethostname()
+  for index, text in texts.items():
+    assert 'Traceback' not in text
+    assert 'slurm: SLURM_STEP_NODELIST=localhost,n[2-3]' in text
+    if missing:
+      assert f'missing: 2 (n3); there: 0 ({host}), 1 ({host})' in text
+    else:
+      assert 'process 0 (localhost) is missing: localhost:' in text
+      assert f'there: {index} ({host})' in text
+  assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize(('how', 'code'), [('3', 3), ('kill', 128 + signal.SIGKILL)])

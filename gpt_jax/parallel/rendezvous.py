@@ -134,11 +134,19 @@ class _Roll:
     """Returns `missing: 2 (n3); there: 0 (n1), 1 (n2)`."""
     count = self._evidence.num_processes
     missing = [i for i in range(count) if i not in self._there]
-    there = [f'{i} ({self._there[i].host})' for i in sorted(self._there)]
+    there = [
+      _label(self._evidence, i, arrival.host)
+      for i, arrival in sorted(self._there.items())
+    ]
     return (
       f'{len(missing)} of {count} processes missing:'
       f' {_listed([self._evidence.label(i) for i in missing])}; there: {_listed(there)}'
     )
+
+
+def _label(evidence, process, host):
+  """Returns a process with its host, under the launcher's name where it has one."""
+  return evidence.label(process) if evidence.hosts else f'{process} ({host})'
 
 
 def _listed(names):
@@ -227,10 +235,10 @@ def _report(evidence, clock):
       return
     if 'refused' in answer:
       raise _explained(answer['refused'], evidence)
+    me = _label(evidence, evidence.process_id, socket.gethostname())
     text = (
       f'{clock} process {evidence.label(0)} is missing: {evidence.coordinator} cannot'
-      f' be reached ({answer["lost"]}); there: {evidence.process_id}'
-      f' ({socket.gethostname()}), and only process 0 knows the others'
+      f' be reached ({answer["lost"]}); there: {me}, and only process 0 knows the others'
     )
     if not clock.left:
       raise _explained(f'{text}.', evidence)

@@ -238,7 +238,7 @@ def _report(evidence, clock):
     me = _label(evidence, evidence.process_id, socket.gethostname())
     text = (
       f'{clock} process {evidence.label(0)} is missing: {evidence.coordinator} cannot'
-      f' be reached ({answer["lost"]}); there: {me}, and only process 0 knows the others'
+      f' be reached ({answer["lost"]}); there: {me}, and only process 0 knows more'
     )
     if not clock.left:
       raise _explained(f'{text}.', evidence)

@@ -4,6 +4,7 @@ multihost_worker.py train DIR     a psum, a global batch, a sharded checkpoint
 multihost_worker.py restore DIR   that checkpoint, bit for bit, however many we are
 multihost_worker.py fail DIR      one fails, in a save or at a lock: all do, none waits
 multihost_worker.py die CODE      process 1 ends with CODE, the others wait for it
+multihost_worker.py meet NOTHING  all wait for each other
 """
 
 import errno
@@ -132,7 +133,7 @@ def open_all(directory):
 
 if __name__ == '__main__':
   evidence = multihost.initialize(timeout_seconds=60)
-  modes = {'train': train, 'restore': restore, 'fail': fail, 'die': die}
+  modes = {'train': train, 'restore': restore, 'fail': fail, 'die': die, 'meet': id}
   modes[sys.argv[1]](sys.argv[2])
   multihost.barrier('end')
   print(

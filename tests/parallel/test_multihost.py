@@ -1,6 +1,7 @@
 """Several processes as one: evidence, shared batches, checkpoints, a dying peer."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,6 +231,74 @@ def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   assert 'done: process 0 of 1, 4 devices, joined by None' in capfd.readouterr().out
 
 
+def run_all(command, environments):
+  """Returns [(exit code, output)] of `command` in a process for each environment."""
+  processes = [
+    subprocess.Popen(
+      command,
+      env=os.environ | environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for environment in environments
+  ]
+  try:
+    texts = [process.communicate(timeout=120)[0] for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [(p.returncode, text) for p, text in zip(processes, texts, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('source', 'shared', 'index'),
+  [
+    ('slurm', dict(SLURM_JOB_ID='1', SLURM_NTASKS='2'), 'SLURM_PROCID'),
+    ('ompi', dict(OMPI_COMM_WORLD_SIZE='2'), 'OMPI_COMM_WORLD_RANK'),
+    ('pmi', dict(PMI_SIZE='2'), 'PMI_RANK'),
+    ('jobset', dict(JAX_PROCESS_COUNT='2'), 'JOB_COMPLETION_INDEX'),
+    ('jax', dict(JAX_NUM_PROCESSES='2'), 'JAX_PROCESS_ID'),
+    ('WORLD_SIZE', dict(WORLD_SIZE='2', LOCAL_WORLD_SIZE='2'), 'RANK'),
+  ],
+)
+def test_processes_of_each_launcher_come_together(source, shared, index):
+  port = str(local._free_port())
+  shared = (
+    dict(
+      SLURM_STEP_NODELIST='localhost',
+      JAX_COORDINATOR_ADDRESS=f'127.0.0.1:{port}',
+      MASTER_ADDR='127.0.0.1',
+      MASTER_PORT=port,
+    )
+    | shared
+  )
+  ended = run_all([*WORKER, 'meet', '-'], [shared | {index: i} for i in '10'])
+  for process, (code, text) in zip((1, 0), ended, strict=True):
+    assert code == 0, text
+    assert f'done: process {process} of 2' in text and f'joined by {source}' in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('program', 'package', 'source', 'flags'),
+  [
+    ('mpirun.openmpi', 'openmpi-bin', 'ompi', '--allow-run-as-root --oversubscribe'),
+    ('mpiexec.hydra', 'mpich', 'pmi', '-genv JAX_COORDINATOR_ADDRESS 127.0.0.1:{port}'),
+  ],
+)
+def test_what_mpirun_starts_comes_together(program, package, source, flags):
+  if shutil.which(program) is None:
+    pytest.skip(f'no {program} here: it is in the Debian package {package}')
+  words = [program, *flags.format(port=local._free_port()).split(), '-n', '2']
+  ((code, text),) = run_all([*words, *WORKER, 'meet', '-'], [{}])
+  assert code == 0, text
+  for process in range(2):
+    expected = f'done: process {process} of 2, 16 devices, joined by {source}'
+    assert expected in text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('missing', [0, 2])
 def test_a_process_that_never_starts_is_named_by_all(tmp_path, missing):
@@ -237,27 +306,12 @@ def test_a_process_that_never_starts_is_named_by_all(tmp_path, missing):
   slurm |= dict(JAX_COORDINATOR_PORT=str(launcher._free_port()))
   command = [sys.executable, '-m', 'gpt_jax', 'train', '--config=configs/tiny.py']
   command += [f'--workdir={tmp_path / "run"}', '--join_seconds=15']
+  there = [index for index in range(3) if index != missing]
   start = time.monotonic()
-  processes = {
-    index: subprocess.Popen(
-      command,
-      env=os.environ | slurm | dict(SLURM_PROCID=str(index)),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    for index in range(3)
-    if index != missing
-  }
-  try:
-    texts = {i: process.communicate(timeout=120)[0] for i, process in processes.items()}
-  finally:
-    for process in processes.values():
-      process.kill()
+  ended = run_all(command, [slurm | dict(SLURM_PROCID=str(i)) for i in there])
   assert time.monotonic() - start > 15
-  assert [process.returncode for process in processes.values()] == [2, 2]
-  for index, text in texts.items():
-    assert 'Traceback' not in text
+  for index, (code, text) in zip(there, ended, strict=True):
+    assert code == 2 and 'Traceback' not in text
     assert 'slurm: SLURM_STEP_NODELIST=localhost,n[2-3]' in text
     if missing:
       assert 'missing: 2 (n3); there: 0 (localhost), 1 (n2)' in text

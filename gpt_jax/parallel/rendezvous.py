@@ -171,8 +171,7 @@ def _gather(evidence, clock):
             roll.tell(waiting=text)
           for key, _ in selector.select(clock.pause):
             if key.fileobj is server:
-              connection = opened.enter_context(server.accept()[0])
-              connection.setblocking(False)
+              connection = opened.enter_context(_accept(server))
               selector.register(connection, selectors.EVENT_READ, _Arrival(connection))
             elif not _is_read(key.data, roll):
               selector.unregister(key.fileobj)
@@ -184,6 +183,18 @@ def _gather(evidence, clock):
             key.data.tell(refused=str(error))
         raise _explained(error, evidence) from None
     roll.tell(go=True)
+
+
+def _accept(server):
+  try:
+    connection, _ = server.accept()
+  except OSError as error:  # such as too many open files, one for each process
+    raise UserError(
+      f'process 0 cannot take another connection: {error.strerror}; `ulimit -n` shows'
+      ' how many files it may open.'
+    ) from error
+  connection.setblocking(False)
+  return connection
 
 
 def _is_read(arrival, roll):

@@ -105,9 +105,11 @@ def parse(text, slices=1):
   """
   found = re.fullmatch(r'(?:(\d+)x)?([A-Za-z]\w*):(\d+(?:x\d+)+)', text)
   if not found:
+    meant = of_accelerator_type(text)
     raise ConfigError(
       f'--topology={text}: expected CHIP:SHAPE such as v5e:4x4, or'
-      ' SLICESxCHIP:SHAPE such as 2xv5e:4x4.'
+      ' SLICESxCHIP:SHAPE such as 2xv5e:4x4'
+      + (f'; did you mean {meant}?' if meant else '.')
     )
   count, chip = int(found[1] or 1), found[2]
   if chip not in KINDS:
@@ -126,6 +128,18 @@ def parse(text, slices=1):
     near = ', '.join(_near(chip, sizes))
     raise ConfigError(f'--topology={text}: {reason}; slices of {chip} are {near}.')
   return Slices(chip, sizes, max(count, slices))
+
+
+def of_accelerator_type(text):
+  """Returns the topology of a name such as v5litepod-16 or v5e-16, or None."""
+  found = re.fullmatch(r'(\d+x)?([A-Za-z]\w*)[-:](\d+)', text)
+  for chip, kind in KINDS.items() if found else ():
+    if found[2] in (chip, kind.prefix):
+      chips = int(found[3]) / (kind.per_chip or 1)
+      for shape in kind.shapes:
+        if math.prod(map(int, shape.split('x'))) == chips:
+          return f'{found[1] or ""}{chip}:{shape}'
+  return None
 
 
 def _misfit(kind, sizes):

@@ -12,6 +12,7 @@ import re
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, require_extra
+from gpt_jax.launchers.slices import of_accelerator_type
 from gpt_jax.parallel.chips import TPU, TPUS
 
 _SHAPES = {2: '2x2, 4x4, 8x8 or 16x16', 3: '2x2x1, 4x4x4, 8x8x8 or 8x8x16'}
@@ -75,9 +76,11 @@ def parse(text):
     return _HERE[here](text, _count(text))
   found = re.fullmatch(r'(?:(\d+)x)?([A-Za-z]\w*)(?::(\d+(?:x\d+)*))?', text)
   if not found:
+    meant = of_accelerator_type(text)
     raise ConfigError(
       f'--topology={text}: expected CHIP:SHAPE such as v5e:16x16, SLICESxCHIP:SHAPE'
-      ' such as 2xv5e:16x16, cpu:8 or gpu:8.'
+      ' such as 2xv5e:16x16, cpu:8 or gpu:8'
+      + (f'; did you mean {meant}?' if meant else '.')
     )
   slices, kind, shape = int(found[1] or 1), found[2], found[3] or ''
   if kind not in TPUS:

@@ -49,7 +49,9 @@ def test_several_slices_are_named_in_two_ways():
   'text, expected',
   [
     ('v5e', 'expected CHIP:SHAPE'),
-    ('v5e-16', 'expected CHIP:SHAPE'),
+    ('v5e-16', 'expected CHIP:SHAPE.* did you mean v5e:4x4'),
+    ('2xv5p-8', 'did you mean 2xv5p:2x2x1'),
+    ('v5e-17', 'such as 2xv5e:4x4.$'),
     ('v7e:4x4', "no TPU is called v7e; .* did you mean 'v6e'"),
     ('v5e:4x4x4', 'expected 2 sizes; .*v5e:8x8'),
     ('v5e:3x4', 'no slice has this shape; .*v5e:2x4, v5e:4x4'),
@@ -71,3 +73,11 @@ def test_two_numbers_of_slices_have_to_agree():
 
 def test_other_shapes_of_whole_cubes_exist():
   assert slices.parse('v5p:4x4x16').chips == 256
+
+
+def test_accelerator_types_are_recognized_as_slices():
+  for chip, kind in slices.KINDS.items():
+    for shape in kind.shapes if kind.prefix else ():
+      wanted = slices.parse(f'{chip}:{shape}')
+      meant = slices.of_accelerator_type(wanted.accelerator_type)
+      assert slices.parse(meant).accelerator_type == wanted.accelerator_type

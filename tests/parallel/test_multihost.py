@@ -264,7 +264,7 @@ def run_all(command, environments):
   ],
 )
 def test_processes_of_each_launcher_come_together(source, shared, index):
-  port = str(local._free_port())
+  port = str(launcher._free_port())
   shared = (
     dict(
       SLURM_STEP_NODELIST='localhost',
@@ -291,7 +291,7 @@ def test_processes_of_each_launcher_come_together(source, shared, index):
 def test_what_mpirun_starts_comes_together(program, package, source, flags):
   if shutil.which(program) is None:
     pytest.skip(f'no {program} here: it is in the Debian package {package}')
-  words = [program, *flags.format(port=local._free_port()).split(), '-n', '2']
+  words = [program, *flags.format(port=launcher._free_port()).split(), '-n', '2']
   ((code, text),) = run_all([*words, *WORKER, 'meet', '-'], [{}])
   assert code == 0, text
   for process in range(2):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gpt_jax.core.errors import UserError
-from gpt_jax.launchers import local
+from gpt_jax.launchers import processes
 from gpt_jax.parallel import rendezvous
 from gpt_jax.parallel.evidence import Evidence
 
@@ -17,7 +17,7 @@ NODES = ('n1', 'n2', 'n3', 'n4')
 
 @pytest.fixture
 def address():
-  return f'127.0.0.1:{local._free_port()}'
+  return f'127.0.0.1:{processes._free_port()}'
 
 
 def evidence(address, index, count=4, hosts=NODES):

@@ -30,6 +30,7 @@ needs_libtpu = [
     ('0xv5e:2x2', 'expected 2 sizes'),
     ('v5e:2x', 'expected CHIP:SHAPE'),
     ('', 'expected CHIP:SHAPE'),
+    ('v5litepod-16', 'did you mean v5e:4x4'),
     ('cpu:none', 'expected cpu or cpu:N'),
     ('cpu:0', 'expected cpu or cpu:N'),
     ('cpu:99', 'has 8 CPU devices already'),

@@ -28,12 +28,15 @@ def require_runnable(command, nodes, num_devices=None):
 
 
 def require_mesh_fits(config, nodes, num_devices=None):
-  """Raises ConfigError where the mesh of a Config does not fill its devices."""
+  """Raises ConfigError where the mesh of a Config does not fill its devices.
+
+  Nor may the rows of a batch, and their tokens, be left over.
+  """
   from gpt_jax.parallel.mesh import axis_sizes
 
   requested = config.parallel.mesh
   if num_devices is not None:
-    axis_sizes(requested, num_devices)
+    requested = axis_sizes(requested, num_devices)
   sizes = requested.values()
   # Each node has as many devices as the others.
   if -1 not in sizes and math.prod(sizes) % nodes:
@@ -42,3 +45,19 @@ def require_mesh_fits(config, nodes, num_devices=None):
       f'--nodes={nodes}: parallel.mesh has {math.prod(sizes)} devices ({shown}), which'
       f' do not divide over {nodes} nodes; change one of them, or set an axis to -1.'
     )
+  if -1 not in sizes:
+    _require_batches_fit(config, requested)
+
+
+def _require_batches_fit(config, sizes):
+  """Raises ConfigError where batches do not divide over a mesh of {axis: size}."""
+  from jax.sharding import AbstractMesh
+
+  from gpt_jax.core.axes import MESH_AXES
+  from gpt_jax.parallel import sharding
+  from gpt_jax.program import build, horizon
+
+  mesh = AbstractMesh(tuple(sizes.get(axis, 1) for axis in MESH_AXES), MESH_AXES)
+  rules = sharding.make_sharding_rules(config.parallel, mesh)
+  length = horizon.make_horizon(config.train, config.data.seq_len)
+  build.check_batches(config, length, rules)

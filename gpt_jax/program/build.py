@@ -91,8 +91,7 @@ def build_program(
   config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
   config = _with_remat(config, mesh)
   horizon = make_horizon(config.train, config.data.seq_len, past)
-  _check_batches(config, horizon, rules)
-  rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
+  check_batches(config, horizon, rules)
   kernel_name, model = _make_model(config, objective, rules)
   row_lengths.check_placement(config, rules, kernel_name)
   # Other models read the same rows, with the same mask.
@@ -137,6 +136,20 @@ def build_program(
     measurement=measurement,
     **_compiled(config, model, train_step, evaluate, measurement, reference_models),
   )
+
+
+def check_batches(config, horizon, rules):
+  """Raises ConfigError for rows and tokens that do not divide over the mesh."""
+  shards, parts = rules.num_shards('batch'), config.train.grad_accum
+  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.present]
+  for field, size, parts in [*sizes, ('eval.batch_size', config.eval.batch_size, 1)]:
+    unit = shards * parts
+    if size % unit:
+      raise ConfigError(
+        f'{field}={size}: its microbatches of {size // parts} rows do not divide over'
+        f' {shards} data shards; try {max(unit, size // unit * unit)}.'
+      )
+  rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
 
 
 def _make_train_step(config, loss, objective, horizon, params, rules):
@@ -316,16 +329,3 @@ def _with_remat(config, mesh):
   remat = 'full' if on_tpu and config.model.scan_layers else 'none'
   model = dataclasses.replace(config.model, remat=remat)
   return dataclasses.replace(config, model=model)
-
-
-def _check_batches(config, horizon, rules):
-  """Raises ConfigError for a (micro)batch that does not divide over the data shards."""
-  shards, parts = rules.num_shards('batch'), config.train.grad_accum
-  sizes = [('train.batch_size', stage.batch_size, parts) for stage in horizon.present]
-  for field, size, parts in [*sizes, ('eval.batch_size', config.eval.batch_size, 1)]:
-    unit = shards * parts
-    if size % unit:
-      raise ConfigError(
-        f'{field}={size}: its microbatches of {size // parts} rows do not divide over'
-        f' {shards} data shards; try {max(unit, size // unit * unit)}.'
-      )

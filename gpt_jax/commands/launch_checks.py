@@ -19,6 +19,11 @@ def require_runnable(command, nodes, num_devices=None):
   _, args = cli.parse(words)
   if args.command == 'launch':
     raise ConfigError('-- launch: a launcher starts no launcher; give its command.')
+  if nodes > 1 and not hasattr(args, 'num_processes'):
+    raise ConfigError(
+      f'--nodes={nodes}: {args.command} is a program of one process, which each node'
+      ' would run for itself; leave --nodes out.'
+    )
   if args.command == 'train' and args.config:
     from gpt_jax.config.files import load_file
     from gpt_jax.program import setup

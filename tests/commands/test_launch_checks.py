@@ -16,6 +16,7 @@ ROWS = ['--config.train.batch_size=24', '--config.eval.batch_size=24']
     (['train', '--confg=tiny'], 1, None, 'did you mean --config'),
     (['train', '--config=tiny'], 1, None, 'required: --workdir'),
     (['launch', '--processes=2'], 1, None, 'a launcher starts no launcher'),
+    (['eval', '--workdir=x'], 2, None, '--nodes=2: eval is a program of one process'),
     ([*TRAIN, '--config.train.stps=1'], 1, None, 'train.stps'),
     ([*TRAIN, '--config.parallel.mesh.data=4'], 3, None, 'do not divide over 3 nodes'),
     ([*TRAIN, '--config.parallel.mesh.data=4'], 2, 16, 'needs 4 devices'),

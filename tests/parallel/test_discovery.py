@@ -1,5 +1,7 @@
 """Environments of launchers: which process of how many this is, and who says so."""
 
+import pathlib
+
 import pytest
 from jax._src.clusters import ompi_cluster, slurm_cluster
 
@@ -197,3 +199,10 @@ def test_pods_of_a_jobset_are_known_by_their_names():
 def test_flags_go_before_the_environment(monkeypatch):
   monkeypatch.setattr(tpu_pods, 'uses_tpu', lambda: True)
   assert discovery.find('h:1', 2, 1, environ=SLURM).source == 'GPT_JAX_COORDINATOR'
+
+
+@pytest.mark.parametrize('name', ENVIRONMENTS)
+def test_the_page_on_launching_names_what_is_read(name):
+  page = (pathlib.Path(__file__).parents[2] / 'docs' / 'launching.md').read_text()
+  found = discovery.find(environ=ENVIRONMENTS[name][0])
+  assert [name for name in found.variables if f'`{name}`' not in page] == []

@@ -240,6 +240,7 @@ def _listen(evidence):
 
 def _report(evidence, clock):
   """Another process: returns once process 0 says that all are there."""
+  pause = 0.05
   while True:
     answer = _ask(evidence, clock)
     if 'go' in answer:
@@ -255,7 +256,8 @@ def _report(evidence, clock):
       raise _explained(f'{text}.', evidence)
     if clock.is_notice_due():
       _say(f'{text}; trying for {clock.left:.0f} s more.')
-    time.sleep(min(0.2, clock.left))
+    time.sleep(min(pause, clock.left))
+    pause = min(1.0, 2 * pause)
 
 
 def _ask(evidence, clock):

@@ -247,7 +247,8 @@ def test_the_cause_is_told_not_what_it_did_to_others(cloud):
   (cloud / 'program').write_text(
     'case $(hostname) in *-0-w-2) exit 3 ;; *) sleep 0.3; exit 134 ;; esac\n'
   )
-  assert cli.main([*PODS, '--wait', *TRAIN]) == 3
+  rows = ['--config.train.batch_size=32', '--config.eval.batch_size=32']
+  assert cli.main([*PODS, '--wait', *TRAIN, *rows]) == 3
 
 
 @pytest.mark.slow

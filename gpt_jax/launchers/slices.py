@@ -133,7 +133,9 @@ def parse(text, slices=1):
 def of_accelerator_type(text):
   """Returns the topology of a name such as v5litepod-16 or v5e-16, or None."""
   found = re.fullmatch(r'(\d+x)?([A-Za-z]\w*)[-:](\d+)', text)
-  for chip, kind in KINDS.items() if found else ():
+  if not found:
+    return None
+  for chip, kind in KINDS.items():
     if found[2] in (chip, kind.prefix):
       chips = int(found[3]) / (kind.per_chip or 1)
       for shape in kind.shapes:

@@ -48,16 +48,17 @@ def corpus(gpt_jax, nodes, bucket, text_file):
 
 def test_a_run_in_a_bucket_survives_a_requeue(gpt_jax, bucket, corpus, tmp_path):
   train = ['--', 'train', *tiny_runs.flags(TRAIN | {'data.path': corpus})]
-  for name in ('whole', 'requeued'):
-    logs, workdir = tmp_path / name, f'{bucket}/{name}'
-    flags = ['--nodes=2', f'--log_dir={logs}', *train, f'--workdir={workdir}']
-    job = runs.job_of(launch(gpt_jax, *flags))
-    if name == 'requeued':
-      servers.until(lambda: has_saved(f'{bucket}/requeued'), runs.DEADLINE, 'a save')
-      slurm.call('scontrol', 'requeue', job)
-    runs.wait_for(job, 'COMPLETED')
-  assert 'start 2, on n[1-2]' in runs.text(logs / f'slurm-{job}.log')
+  whole, workdir = tmp_path / 'whole', f'{bucket}/requeued'
+  processes = ['--processes=2', '--devices_per_process=1']
+  code, said = gpt_jax('launch', *processes, *train, f'--workdir={whole}')
+  assert code == 0, said
+
+  flags = ['--nodes=2', f'--log_dir={tmp_path}', *train, f'--workdir={workdir}']
+  job = runs.job_of(launch(gpt_jax, *flags))
+  servers.until(lambda: has_saved(workdir), runs.DEADLINE, 'a save')
+  slurm.call('scontrol', 'requeue', job)
+  runs.wait_for(job, 'COMPLETED')
+  assert 'start 2, on n[1-2]' in runs.text(tmp_path / f'slurm-{job}.log')
   tiny_runs.assert_same(
-    tiny_runs.saved_arrays(f'{bucket}/requeued', STEPS),
-    tiny_runs.saved_arrays(f'{bucket}/whole', STEPS),
+    tiny_runs.saved_arrays(workdir, STEPS), tiny_runs.saved_arrays(whole, STEPS)
   )

@@ -48,6 +48,11 @@ def open_plain(path, size):
   return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb')
 
 
+def is_folder(path):
+  """Returns whether a folder is there; False too for a name that no system can hold."""
+  return place(path).is_dir() if is_remote(path) else os.path.isdir(path)
+
+
 def names_in(folder):
   """Returns the sorted names of what is in `folder`, [] where there is none."""
   folder = place(folder)

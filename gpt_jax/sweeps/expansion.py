@@ -13,7 +13,7 @@ from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.core.registry import nearest
 from gpt_jax.program import setup
-from gpt_jax.storage import urls
+from gpt_jax.storage import objects, urls
 from gpt_jax.sweeps import names
 from gpt_jax.sweeps.algebra import ROW, product, rows, seeds
 from gpt_jax.sweeps.experiment import FromRow
@@ -203,7 +203,7 @@ class _Expander:
     planned = {str(self._folder / n): self._entries[n].config for n in needs}
     setup.check_plan(config, planned)
     if config.init_from and config.init_from not in planned:
-      if not Workdir(config.init_from).checkpoints.is_dir():
+      if not objects.is_folder(Workdir(config.init_from).checkpoints):
         raise ConfigError(
           f'init_from={config.init_from!r}: no checkpoints there; expected the'
           " workdir of a run, or FromRow('ROW') for another row of the experiment"

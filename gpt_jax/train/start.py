@@ -10,6 +10,7 @@ from gpt_jax.checkpoints import tree_diff
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.program import init_from, restore
+from gpt_jax.storage import objects
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -75,7 +76,7 @@ def describe_references(steps, starts):
 
 def _open_source(path):
   folder = Workdir(path).checkpoints
-  if not folder.is_dir():
+  if not objects.is_folder(folder):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )

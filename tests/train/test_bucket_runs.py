@@ -1,9 +1,6 @@
-"""Runs in a bucket: equal to those on a disk, killed, refused, read by commands."""
+"""Runs in a bucket: equal to those on a disk, refused, read by commands."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -56,47 +53,6 @@ def test_a_run_with_everything_on_is_read_by_all(bucket, text_file, capsys):
   assert gpt_jax.load(workdir).step == 6
   assert pace.last_logged(workdir).step == 6
   assert Reached.of(workdir) == Reached(6, 6)
-
-
-def test_a_killed_run_ends_bit_equal(bucket):
-  long = {'train.steps': 16, 'checkpoint.every_steps': 2, 'eval.every_steps': 0}
-  long['checkpoint.keep_last'] = 2  # each write of the emulator costs by all objects
-  other = bucket[0] + '-whole'
-  loop.train(tiny_runs.tiny_config(long), other, quiet=True)
-  command = [sys.executable, '-m', 'gpt_jax', 'train', *tiny_runs.flags(long)]
-  kills = 0
-  for _ in range(2):
-    process = subprocess.Popen(
-      [*command, f'--workdir={bucket[0]}'],
-      cwd=tiny_runs.ROOT,
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
-    )
-    before, until = Reached.of(bucket[0]).saved or 0, time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < until:
-      if (Reached.of(bucket[0]).saved or 0) > before:
-        break
-      time.sleep(0.1)
-    if process.poll() is None:
-      process.send_signal(signal.SIGKILL)
-      kills += 1
-    process.wait()
-  assert kills
-  loop.train(tiny_runs.tiny_config(long), bucket[0], quiet=True)
-  tiny_runs.assert_same(
-    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(other)
-  )
-  assert tiny_runs.lines(bucket[0]) == tiny_runs.lines(other)
-  assert max(tiny_runs.start_steps(bucket[0])) > 0
-
-
-def test_one_failing_request_in_ten_changes_no_bit(bucket, plain_run):
-  bucket[1].every = 10
-  loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
-  bucket[1].every = 0
-  tiny_runs.assert_same(
-    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(plain_run)
-  )
 
 
 @pytest.mark.parametrize(

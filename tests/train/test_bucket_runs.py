@@ -1,6 +1,9 @@
-"""Runs in a bucket: equal to those on a disk, refused, read by commands."""
+"""Runs in a bucket: equal to those on a disk, killed, refused, read by commands."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -53,6 +56,34 @@ def test_a_run_with_everything_on_is_read_by_all(bucket, text_file, capsys):
   assert gpt_jax.load(workdir).step == 6
   assert pace.last_logged(workdir).step == 6
   assert Reached.of(workdir) == Reached(6, 6)
+
+
+def test_a_killed_run_ends_bit_equal(bucket):
+  # All by processes: tests compile with other flags, so their programs round otherwise.
+  # Few saves: each write of the emulator costs by all objects.
+  long = {'train.steps': 9, 'checkpoint.every_steps': 3, 'eval.every_steps': 0}
+  command = [sys.executable, '-m', 'gpt_jax', 'train', *tiny_runs.flags(long)]
+
+  def start(workdir):
+    return subprocess.Popen(
+      [*command, f'--workdir={workdir}'],
+      cwd=tiny_runs.ROOT,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
+
+  whole, killed = bucket[0] + '-whole', bucket[0]
+  assert start(whole).wait() == 0
+  process, until = start(killed), time.monotonic() + 120
+  while not Reached.of(killed).saved and time.monotonic() < until:
+    assert process.poll() is None
+    time.sleep(0.5)
+  process.send_signal(signal.SIGKILL)
+  assert process.wait() == -signal.SIGKILL
+  assert start(killed).wait() == 0
+  tiny_runs.assert_same(tiny_runs.saved_arrays(killed), tiny_runs.saved_arrays(whole))
+  assert tiny_runs.lines(killed) == tiny_runs.lines(whole)
+  assert max(tiny_runs.start_steps(killed)) > 0
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ pytestmark = [
   pytest.mark.usefixtures('idle_nodes'),
 ]
 
-STEPS = 200
+STEPS = 1000  # more than a start makes before it is interrupted, on a fast machine too
 RUN = tiny_runs.ONE_LAYER | {
   'train.steps': STEPS,
   'eval.every_steps': 0,
-  'checkpoint.every_steps': 20,
+  'checkpoint.every_steps': 100,
   'checkpoint.keep_last': 100,
 }  # fmt: skip
 ENDLESS = RUN | {'train.steps': 1_000_000, 'checkpoint.keep_last': 1}
@@ -73,9 +73,10 @@ def take_a_node_down(job):
 def test_a_run_survives_whatever_interrupts_it(gpt_jax, uninterrupted, tmp_path):
   workdir = tmp_path / 'run'
   job = submit(gpt_jax, workdir)
-  interrupts = {30: requeue, 70: signal, 110: kill, 150: take_a_node_down}
-  for step, interrupt in interrupts.items():
-    runs.wait_for_step(workdir, step)
+  interrupts = (requeue, signal, kill, take_a_node_down)
+  for start, interrupt in enumerate(interrupts, 1):
+    servers.until(lambda: f'start {start},' in log_of(workdir, job), 60, 'a start')  # noqa: B023
+    runs.wait_for_step(workdir, runs.last_step(workdir) + 10)
     interrupt(job)
     servers.until(lambda: runs.state(job) != 'RUNNING', 60, 'the end of a start')
   runs.wait_for(job, 'COMPLETED')

@@ -107,13 +107,12 @@ def _read(folder):
   try:
     text = path.read_text(encoding='utf-8')
   except (FileNotFoundError, NotADirectoryError) as error:
-    what = 'no such folder'
+    expected = 'expected what `gpt-jax prepare --out=...` has written'
+    what = f'no such folder; {expected}'
     if (folder / manifest.PLAN).exists():
       what = 'not finished: start the same `gpt-jax prepare` again'
     elif folder.exists():
-      what = (
-        f'no {manifest.MANIFEST} there; expected what `gpt-jax prepare` has written'
-      )
+      what = f'no {manifest.MANIFEST} there; {expected}'
     raise DataError(f'data.path={str(folder)!r}: {what}.') from error
   except (OSError, ValueError) as error:
     raise DataError(f'{path}: cannot be read: {error}') from error

@@ -1,6 +1,8 @@
 """The study of a search in Optuna's storage: opened, reached, and still the same."""
 
 import contextlib
+import random
+import time
 
 from gpt_jax.config import load
 from gpt_jax.config.diff import diff
@@ -8,13 +10,35 @@ from gpt_jax.core.errors import CheckpointError, Interrupted, StorageError, User
 from gpt_jax.sweeps import states
 
 
-def open_url(optuna, url):
-  """Returns what `optuna.create_study` takes as a storage."""
-  if not url.startswith('sqlite'):
-    return url
-  # Processes that share a file wait for each other: longer than the default 5 s.
-  options = dict(connect_args=dict(timeout=60))
-  return optuna.storages.RDBStorage(url, engine_kwargs=options)
+def open_study(optuna, url, **options):
+  """Returns the study of `optuna.create_study`, made where there is none yet."""
+  # Optuna makes its tables without a lock: of processes that begin together all but one
+  # may find a table or a row that another has just made, and then find everything made.
+  for delay in (0.1, 0.3, 1, 3):
+    try:
+      return _open_once(optuna, url, options)
+    except Exception as error:
+      if not _made_by_another(error):
+        raise
+    time.sleep(delay * (1 + random.random()))
+  return _open_once(optuna, url, options)
+
+
+def _open_once(optuna, url, options):
+  storage = url
+  if url.startswith('sqlite'):
+    # Processes that share a file wait for each other: longer than the default 5 s.
+    waiting = dict(connect_args=dict(timeout=60))
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=waiting)
+  return optuna.create_study(storage=storage, load_if_exists=True, **options)
+
+
+def _made_by_another(error):
+  from sqlalchemy import exc
+
+  if isinstance(error, exc.IntegrityError):
+    return True
+  return isinstance(error, exc.DBAPIError) and 'exists' in str(error.orig)
 
 
 @contextlib.contextmanager

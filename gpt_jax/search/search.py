@@ -141,12 +141,12 @@ def open_search(
       min_resource=rungs[0], reduction_factor=REDUCTION_FACTOR
     )
   with database.explaining_errors(url):
-    study = optuna.create_study(
-      storage=database.open_url(optuna, url),
+    study = database.open_study(
+      optuna,
+      url,
       study_name=full_name,
       direction='maximize' if experiment.higher_is_better else 'minimize',
       pruner=pruner,
-      load_if_exists=True,
     )
     stated = database.definition(experiment, row, dimensions, rungs, config)
     database.require_same(study, stated, url, shown=name)

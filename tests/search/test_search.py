@@ -7,18 +7,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent import futures
 
 import pytest
 
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
-from gpt_jax.search import outputs, search, trial_run
+from gpt_jax.search import database, outputs, search, trial_run
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 from tests.search.search_experiment import GRID, TEXT, Silent, bowl, open_search, write
 
-pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
+optuna = pytest.importorskip('optuna', reason='needs gpt_jax[sweep]')
 
 
 def table(found):
@@ -150,6 +152,18 @@ def test_a_metric_of_no_evaluation_set_is_a_mistake(tmp_path):
   path.write_text(text)
   with pytest.raises(ConfigError, match="rates.py:9: metric='test/loss': no eval"):
     search.open_search(path, workdir=tmp_path, num_trials=1)
+
+
+def test_processes_that_begin_together_open_one_study(tmp_path):
+  url, together = f'sqlite:///{tmp_path}/study.db', threading.Barrier(4)
+
+  def open_study(_):
+    together.wait()
+    return database.open_study(optuna, url, study_name='rates')
+
+  with futures.ThreadPoolExecutor(4) as pool:
+    opened = list(pool.map(open_study, range(4)))
+  assert len({one._study_id for one in opened}) == 1
 
 
 @pytest.mark.slow

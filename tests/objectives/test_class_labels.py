@@ -125,6 +125,7 @@ def overrides(path):
   }
 
 
+@pytest.mark.slow
 def test_labels_are_learned_evaluated_and_planned(labelled, tmp_path, capsys):
   flags = tiny_runs.flags(overrides(labelled))
   assert cli.main(['train', *flags, f'--workdir={tmp_path}']) == 0

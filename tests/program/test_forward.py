@@ -195,6 +195,7 @@ def test_auxiliary_losses_pass_through_scan_and_remat():
   assert metrics["['auxiliary_loss']"] == pytest.approx(others["['auxiliary_loss']"])
 
 
+@pytest.mark.slow
 def test_an_irregular_objective_is_planned(tmp_path, capsys):
   """The parity of tokens, a head of two outputs: train, eval, plan; no text."""
   name = {'objective.name': f'{__name__}:two_outputs', 'train.steps': 2}

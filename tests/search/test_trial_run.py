@@ -48,6 +48,7 @@ class Judge:
     return step == self._bad_at
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_a_run_that_can_be_continued(tmp_path):
   found = open_search(tmp_path)
   point = found.point(0, {'optimizer.learning_rate': 0.01, 'schedule.warmup_steps': 2})

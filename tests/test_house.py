@@ -82,6 +82,7 @@ TESTED_TOGETHER = {
     'storage/bucket_paths', 'storage/growing', 'storage/mirror', 'storage/objects',
     'storage/versions',
   ],
+  'storage/test_patience': ['storage/gcs_requests'],
   'storage/test_urls': [
     'storage/kvstore', 'storage/places', 'storage/scratch', 'storage/systems',
   ],

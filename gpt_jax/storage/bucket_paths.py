@@ -4,13 +4,15 @@ etils' own backend takes every failure of `exists` and `is_dir` for a no: a run 
 network is down would begin again. Here a failure that does not pass is a StorageError.
 """
 
+import contextlib
 import io
 import os
 from typing import Any
 
 from etils.epath import backend, gpath, stat_utils
 
-from gpt_jax.storage.failures import explain, patiently
+from gpt_jax.storage.failures import explain
+from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import scheme_of
 
@@ -67,7 +69,9 @@ class Buckets(backend.Backend):
     remove_all(path, names)
 
   def remove(self, path):
-    _call(path, lambda fs: fs.rm_file(path))
+    # One that is gone is no error: the answer to an earlier try may have been lost.
+    with contextlib.suppress(FileNotFoundError):
+      _call(path, lambda fs: fs.rm_file(path))
 
   def rename(self, path, dst):
     if self.exists(dst):
@@ -173,8 +177,7 @@ def _info(path):
 
 
 def _call(path, action) -> Any:
-  system = file_system(scheme_of(path))
-  return patiently(lambda: action(system), path)
+  return patiently(lambda: action(file_system(scheme_of(path))), path)
 
 
 def open_sized(path, size):

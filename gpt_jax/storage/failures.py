@@ -1,22 +1,16 @@
 """What buckets answer, as StorageErrors: which path, what is wrong, the way out.
 
-Requests that fail in passing (429, 5xx, cut connections) are made again, by the
-libraries and once more here; all others end at once.
+Requests that fail in passing (429, 5xx, cut connections) are made again
+(`storage/patience.py`); all others end at once.
 """
 
 import contextlib
 import errno
-import random
-import time
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
 
 PASSING = {408, 429, 500, 502, 503, 504, '408', '429', '500', '502', '503', '504'}
-WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further try, beyond those of the libraries."""
-PATIENCE_SECONDS = 45.0
-"""After which no further try begins; one of the libraries may take 30 s itself."""
 
 CREDENTIALS = {
   'gs': (
@@ -31,7 +25,7 @@ def is_passing(error):
   """Returns whether the same request may succeed a moment later."""
   if isinstance(error, FileNotFoundError | FileExistsError | PermissionError):
     return False
-  code = _code(error)
+  code = code_of(error)
   if code is not None:
     return code in PASSING
   names = {kind.__name__ for kind in type(error).__mro__}
@@ -40,24 +34,6 @@ def is_passing(error):
     'IncompleteReadError', 'HTTPClientError', 'FSTimeoutError', 'TransportError',
   }  # fmt: skip
   return bool(names & passing) and 'DefaultCredentialsError' not in names
-
-
-def patiently(action, path, sleep=time.sleep):
-  """Returns `action()`, tried again while its failure is passing; see `explained`.
-
-  It has to be the same if it is done twice. FileNotFoundError passes unchanged.
-  """
-  began = time.monotonic()
-  for wait in (*WAITS, None):
-    try:
-      return action()
-    except Exception as error:
-      if isinstance(error, FileNotFoundError | FileExistsError | StorageError):
-        raise
-      is_late = time.monotonic() - began > PATIENCE_SECONDS
-      if wait is None or is_late or not is_passing(error):
-        raise explain(error, path) from error
-    sleep(wait * (0.5 + random.random()))
 
 
 @contextlib.contextmanager
@@ -74,8 +50,7 @@ def explained(path):
 def explain(error, path):
   """Returns the StorageError that says what `error` means at the remote `path`."""
   scheme, (bucket, _) = scheme_of(path), bucket_and_key(path)
-  code, text = _code(error), str(error) or type(error).__name__
-  line = text.splitlines()[0][:200]
+  code, line = code_of(error), first_line(error)
   names = {kind.__name__ for kind in type(error).__mro__}
   if 'NoCredentialsError' in names or 'DefaultCredentialsError' in names or code in (
     401, '401', 'InvalidAccessKeyId', 'SignatureDoesNotMatch',
@@ -101,7 +76,15 @@ def explain(error, path):
   return StorageError(f'{path}: {type(error).__name__}: {line}.')
 
 
-def _code(error):
+def first_line(error):
+  """Returns what an error of a library says, or those that it was raised from."""
+  text = str(error).strip()
+  if not text and error.__cause__ is not None:
+    return first_line(error.__cause__)
+  return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def code_of(error):
   """Returns the status that a library gives, None where it gives none."""
   if isinstance(error, OSError) and str(error).startswith('Forbidden'):
     return 403  # gcsfs
@@ -113,5 +96,5 @@ def _code(error):
   code = getattr(error, 'code', None) or getattr(error, 'status', None)
   cause = error.__cause__
   if code is None and cause is not None and cause is not error:
-    return _code(cause)
+    return code_of(cause)
   return code

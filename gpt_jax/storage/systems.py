@@ -4,6 +4,7 @@ import functools
 import importlib
 import logging
 import os
+from typing import Any
 
 from gpt_jax.core.errors import ConfigError, require_extra
 from gpt_jax.storage.urls import SCHEMES
@@ -20,6 +21,13 @@ def connections():
   """Returns how many requests this process makes at once."""
   is_emulated = 'STORAGE_EMULATOR_HOST' in os.environ
   return EMULATOR_CONNECTIONS if is_emulated else CONNECTIONS
+
+
+S3_TRIES = 2
+"""Of a request by s3fs, each with those of botocore; `patience` makes further ones."""
+S3_SETTINGS = {
+  'connect_timeout': 10, 'read_timeout': 60, 'retries': {'max_attempts': 2},
+}  # fmt: skip
 
 
 @functools.cache
@@ -46,12 +54,20 @@ def prepare(scheme):
   protocol = 'gcs' if scheme == 'gs' else scheme
   settings = fsspec.config.conf.setdefault(protocol, {})
   settings['use_listings_cache'] = False
+  if scheme == 's3':
+    settings.setdefault('config_kwargs', S3_SETTINGS)
 
 
 @functools.cache
-def file_system(scheme):
+def file_system(scheme) -> Any:  # s3fs has calls that gcsfs has not
   """Returns the fsspec file system of `scheme`; one for all that this process does."""
+  prepare(scheme)
+  if scheme == 'gs':
+    from gpt_jax.storage.gcs_requests import GcsRequests
+
+    return GcsRequests()
   import fsspec
 
-  prepare(scheme)
-  return fsspec.filesystem('gcs' if scheme == 'gs' else scheme)
+  system = fsspec.filesystem(scheme)
+  system.retries = S3_TRIES
+  return system

@@ -6,7 +6,8 @@ GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
 import dataclasses
 import datetime
 
-from gpt_jax.storage.failures import explain, patiently
+from gpt_jax.storage.failures import explain
+from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
 

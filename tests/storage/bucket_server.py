@@ -116,6 +116,8 @@ class _Nowhere:
   def flush(self):
     pass
 
+  close = flush
+
 
 def _refusal(faults, method):
   if faults.refused == 'all':

@@ -76,6 +76,18 @@ def test_of_many_writers_over_one_version_one_wins(bucket):
   assert len(won) == 1 and path.read_text() == str(won[0])
 
 
+def test_what_was_removed_before_a_cut_connection_is_gone(bucket):
+  folder, faults = place(bucket[0]), bucket[1]
+  names = [folder / str(number) for number in range(8)]
+  for name in names:
+    name.write_text('x')
+  faults.every = 2
+  for name in names:
+    name.unlink()
+  faults.every = 0
+  assert objects.names_in(folder) == []
+
+
 def test_the_winner_of_a_cut_connection_knows_it(bucket):
   path, faults = place(bucket[0]) / 'lock', bucket[1]
   faults.every = 2

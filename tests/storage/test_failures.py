@@ -3,7 +3,7 @@
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.storage import failures
+from gpt_jax.storage import failures, patience
 
 PATH = 'gs://my-bucket/run/config.json'
 
@@ -26,7 +26,7 @@ def test_a_passing_failure_is_tried_again(code):
       raise HttpError(code)
     return 'done'
 
-  assert failures.patiently(action, PATH, sleep=lambda _: None) == 'done'
+  assert patience.patiently(action, PATH, sleep=lambda _: None) == 'done'
   assert len(tries) == 3
 
 
@@ -46,7 +46,7 @@ def test_what_remains_names_the_path_and_the_way_out(error, said):
     raise error
 
   with pytest.raises(StorageError) as raised:
-    failures.patiently(action, PATH, sleep=lambda _: None)
+    patience.patiently(action, PATH, sleep=lambda _: None)
   assert PATH in str(raised.value) and said in str(raised.value)
   assert raised.value.exit_code == 5
 
@@ -62,7 +62,7 @@ def test_a_bucket_that_is_not_there_is_named():
 
 
 def test_patience_ends(monkeypatch):
-  monkeypatch.setattr(failures, 'PATIENCE_SECONDS', -1.0)
+  monkeypatch.setattr(patience, 'PATIENCE_SECONDS', -1.0)
   tries = []
 
   def action():
@@ -70,5 +70,5 @@ def test_patience_ends(monkeypatch):
     raise HttpError(500)
 
   with pytest.raises(StorageError):
-    failures.patiently(action, PATH, sleep=lambda _: None)
+    patience.patiently(action, PATH, sleep=lambda _: None)
   assert len(tries) == 1

@@ -67,8 +67,9 @@ def _run(argv, is_process=False):
     if not pipes.mute_closed():
       raise
     return UNREAD
-  except KeyboardInterrupt:
-    print('\ngpt-jax: interrupted; the last saved step is kept.', file=sys.stderr)
+  except KeyboardInterrupt as stop:
+    what = str(stop) or 'interrupted; the last saved step is kept.'
+    print(f'\ngpt-jax: {what}', file=sys.stderr)
     return INTERRUPTED
 
 

@@ -67,7 +67,7 @@ def add_arguments(parser):
 def run(args, overrides):
   _check(args)
   from gpt_jax.config.files import load_file
-  from gpt_jax.corpus import prepare, step_flags
+  from gpt_jax.corpus import prepare, step_flags, workers
   from gpt_jax.program import setup
   from gpt_jax.workdir import files
 
@@ -85,6 +85,8 @@ def run(args, overrides):
   try:
     with _progress() as progress:
       found = prepare.prepare(request, progress)
+  except KeyboardInterrupt as stop:
+    raise KeyboardInterrupt(workers.STOPPED) from stop
   finally:
     signal.signal(signal.SIGTERM, before)
   _show(found, request)
@@ -127,7 +129,9 @@ def parse_share(text):
 
 
 def _stop(number, frame):
-  raise Interrupted('stopped; whole shards are kept: start the same command again.')
+  from gpt_jax.corpus import workers
+
+  raise Interrupted(workers.STOPPED)
 
 
 def _progress():

@@ -14,7 +14,7 @@ import json
 import numpy as np
 
 from gpt_jax.corpus.quality import Decided, Known, LeftOut
-from gpt_jax.corpus.shard_files import write_json, write_whole
+from gpt_jax.corpus.shard_files import remove_unfinished, write_json, write_whole
 from gpt_jax.corpus.step import GlobalStep, Surveys
 from gpt_jax.storage import objects, scratch
 from gpt_jax.storage.urls import is_remote
@@ -67,6 +67,7 @@ class Decisions:
 
   def make(self, step: GlobalStep, num_shards):
     """Lets the step decide, from the surveys of all shards."""
+    remove_unfinished(self.folder)
     counts = [len(self._rows(shard)) for shard in range(num_shards)]
     surveys = Surveys(self._rows, counts)
     starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

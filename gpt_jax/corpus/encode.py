@@ -106,6 +106,8 @@ class _Writer:
         ((ids, sizes),) = self._tokenizer.encode_with_bytes([piece.content])
         text = piece.content.encode()
         num_bytes, num_words = num_bytes + len(text), num_words + count_words(text)
+      else:
+        _check_range(ids, self._tokenizer, record.place)
       file.add(ids, sizes if self._counts_bytes(split) else None)
       lengths.append((piece, len(ids)))
     if not file.document_tokens:

@@ -7,7 +7,7 @@ import numpy as np
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import one_of, section
 from gpt_jax.corpus import groups, words
-from gpt_jax.corpus.step import LONG_CHARS, GlobalStep, Removal
+from gpt_jax.corpus.step import GlobalStep, Removal
 
 _RECORD = np.dtype(
   [('key', '<u8'), ('check', '<u8'), ('is_training', '?'), ('number', '<i8')]
@@ -19,7 +19,7 @@ class Options:
   """What counts as the same text."""
 
   # bytes: every byte; spaces: not which spaces stand between words; words: nor case,
-  # punctuation and the form of Unicode. Documents over 16 million characters: bytes.
+  # punctuation and the form of Unicode. Documents over 16 MB: bytes.
   same: str = one_of('bytes', 'spaces', 'words', default='spaces')
 
 
@@ -36,7 +36,7 @@ class Exact(GlobalStep):
 
   def survey(self, document):
     digest = document.digest[:16]
-    if self._same != 'bytes' and len(document.text) < LONG_CHARS:
+    if self._same != 'bytes' and document.is_whole:
       parts = words.words if self._same == 'words' else str.split
       joined = ' '.join(parts(document.text)).encode('utf-8', 'surrogatepass')
       digest = hashlib.blake2b(joined, digest_size=16).digest()

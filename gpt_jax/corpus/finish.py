@@ -7,6 +7,7 @@ from gpt_jax.corpus import encode, report, shard_work
 from gpt_jax.corpus.decisions import Decisions
 from gpt_jax.corpus.quality import Filter, Known
 from gpt_jax.corpus.shard_files import (
+  remove_unfinished,
   shard_folder,
   shards_there,
   write_json,
@@ -36,6 +37,7 @@ def finish(job, request, shards):
     raise DataError('no tokens: no document is left, or all are empty.')
   write_json(job.out / report.JSON, found)
   write_whole(job.out / report.TEXT, report.as_markdown(found))
+  remove_unfinished(job.out)
   text = manifest.to_json(_manifest(job, request, shards))
   write_whole(job.out / manifest.MANIFEST, text)
   return found

@@ -4,7 +4,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import at_least, section
 from gpt_jax.corpus import words
-from gpt_jax.corpus.step import Step
+from gpt_jax.corpus.step import LONG_BYTES, Step
 
 
 @section
@@ -26,12 +26,13 @@ class Length(Step):
     self._words = options.min_words, options.max_words
 
   def keep(self, document):
-    # The text of a very long document ends early: it is too long by any limit here.
-    if reason := _outside(len(document.text), *self._chars, 'characters'):
+    # The text of a very long document is its beginning, and the rest is like it.
+    times = 1 if document.is_whole else document.num_bytes / LONG_BYTES
+    if reason := _outside(len(document.text) * times, *self._chars, 'characters'):
       return reason
     if any(self._words):
       count = sum(map(len, words.blocks(document.text, 0)))
-      return _outside(count, *self._words, 'words')
+      return _outside(count * times, *self._words, 'words')
     return None
 
 

@@ -30,7 +30,7 @@ class NearDuplicates(GlobalStep):
   """Leaves out all of near-duplicates but one: the first held-out one, else the first.
 
   What is alike through others (A and B, B and C) is one group. Documents over 16
-  million characters are compared by their beginnings.
+  MB are compared by their beginnings.
   """
 
   def __init__(self, options, folder):

@@ -31,7 +31,9 @@ def add_up(shards, chosen, steps):
   read = [shard.report['read'] for shard in shards]
   return {
     'shards': len(shards),
-    'read': {key: sum(one[key] for one in read) for key in ('documents', 'bytes')},
+    'read': {
+      key: sum(one[key] for one in read) for key in ('documents', 'bytes', 'empty')
+    },
     'splits': splits,
     'sources': _sources(shards),
     'longest': longest[:MAX_LONGEST],
@@ -89,16 +91,15 @@ def as_markdown(found):
   lines = [
     '# Prepared corpus',
     '',
-    f'{found["read"]["documents"]:,} documents, {found["read"]["bytes"] / 1e6:,.1f} MB'
-    f' of text, in {found["shards"]:,} shards.',
+    _what_was_read(found),
     '',
-    '| split | documents | tokens | MB | tokens a word | bytes a token |',
+    '| split | documents | tokens | size | tokens a word | bytes a token |',
     '|---|---|---|---|---|---|',
   ]
   for name, split in found['splits'].items():
     lines.append(
       f'| {name} | {split["documents"]:,} | {split["tokens"]:,} |'
-      f' {split["bytes"] / 1e6:,.1f} | {split["tokens_per_word"]} |'
+      f' {_size(split["bytes"])} | {split["tokens_per_word"]} |'
       f' {split["bytes_per_token"]} |'
     )
   if found['sources']:
@@ -121,6 +122,17 @@ def as_markdown(found):
     lines += ['', f'## Left out by `{step["name"]}`', '']
     lines += _step_lines(step)
   return '\n'.join(lines) + '\n'
+
+
+def _what_was_read(found):
+  read = found['read']
+  line = (
+    f'{_count(read["documents"], "document")}, {_size(read["bytes"])} of text, in'
+    f' {_count(found["shards"], "shard")}'
+  )
+  if read['empty']:
+    line += f'; {_count(read["empty"], "empty document")} left out'
+  return line + '.'
 
 
 def _table_of_steps(found):
@@ -153,7 +165,8 @@ def _step_lines(step):
   if not step['left_out']:
     return [*lines, 'Nothing.']
   for reason, one in step['left_out'].items():
-    lines.append(f'* {reason}: {one["documents"]:,} documents, {_size(one["bytes"])}')
+    documents = _count(one['documents'], 'document')
+    lines.append(f'* {reason}: {documents}, {_size(one["bytes"])}')
     for example in one['examples']:
       instead = example.get('because_of')
       lines.append(
@@ -174,6 +187,10 @@ def _value(value):
   if isinstance(value, list | tuple):
     return ','.join(map(str, value)) or 'all'
   return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def _count(number, what):
+  return f'{number:,} {what}' + 's' * (number != 1)
 
 
 def _size(num_bytes):

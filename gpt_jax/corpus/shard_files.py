@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from gpt_jax.data.manifest import SHARD, ShardRecord, SplitRecord, to_json
 from gpt_jax.storage import bucket_paths, objects
 from gpt_jax.storage.urls import is_remote
 
+_UNFINISHED = '.tmp'
+
 
 def write_whole(path, content):
   """Writes bytes or text to `path`, whole or not at all."""
@@ -27,11 +30,11 @@ def write_whole(path, content):
     return
   fresh = temporary(path)
   try:
-    with open(fresh, 'wb') as file:
+    with _open_locked(fresh) as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
-    os.replace(fresh, path)
+      os.replace(fresh, path)
   finally:
     fresh.unlink(missing_ok=True)
 
@@ -39,7 +42,25 @@ def write_whole(path, content):
 def temporary(path):
   """Returns a name beside `path` that no other process uses."""
   path = pathlib.Path(path)
-  return path.with_name(f'.{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
+  return path.with_name(f'.{path.name}.{uuid.uuid4().hex}{_UNFINISHED}')
+
+
+def _open_locked(path):
+  """Returns a new file, locked as long as it is open."""
+  file = open(path, 'wb')
+  with contextlib.suppress(OSError):  # a file system without locks
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  return file
+
+
+def remove_unfinished(folder):
+  """Removes temporary files of processes that were killed; others hold their lock."""
+  if is_remote(folder):
+    return  # objects are whole or absent
+  for path in pathlib.Path(folder).glob(f'.*{_UNFINISHED}'):
+    with contextlib.suppress(OSError), open(path, 'rb') as file:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      path.unlink()
 
 
 class SplitFiles:
@@ -59,7 +80,7 @@ class SplitFiles:
     for fresh in self._fresh.values():
       self._stack.callback(fresh.unlink, missing_ok=True)
     self._files = {
-      name: self._stack.enter_context(open(fresh, 'wb'))
+      name: self._stack.enter_context(_open_locked(fresh))
       for name, fresh in self._fresh.items()
     }
     self._offsets = array.array('q', [0])
@@ -92,7 +113,6 @@ class SplitFiles:
     for name, file in self._files.items():
       file.flush()
       os.fsync(file.fileno())
-      file.close()
       facts, sums = _facts(self._fresh[name])
       if is_remote(self._folder):
         bucket_paths.upload(self._fresh[name], self._paths[name])

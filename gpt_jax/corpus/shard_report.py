@@ -13,10 +13,10 @@ _BLOCK = 1 << 20
 
 
 class ShardReport:
-  """Counts of one shard: documents that were read, written, damaged and left out."""
+  """Counts of one shard: what was read, written, empty, damaged and left out."""
 
   def __init__(self, num_steps):
-    self._read = {'documents': 0, 'bytes': 0}
+    self._read = {'documents': 0, 'bytes': 0, 'empty': 0}
     self._splits = {}
     self._longest = []  # (tokens, -order, place)
     self._damaged = []
@@ -25,6 +25,10 @@ class ShardReport:
   def read(self, num_bytes):
     self._read['documents'] += 1
     self._read['bytes'] += num_bytes
+
+  def empty(self):
+    """Counts a document without text, which has no tokens."""
+    self._read['empty'] += 1
 
   def damaged(self, message):
     self._damaged.append(message)

@@ -1,6 +1,7 @@
 """Makes one shard of one part of the corpus, or surveys its documents."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from gpt_jax.corpus.plan import DIVIDED, SPLITS, Member, Part
 from gpt_jax.corpus.quality import Filter, Known
 from gpt_jax.corpus.readers import Record, text_of
 from gpt_jax.corpus.shard_report import ShardReport
-from gpt_jax.corpus.step import LONG_CHARS, Document, Step
+from gpt_jax.corpus.step import LONG_BYTES, Document, Step
 from gpt_jax.data import encodings, splits
 from gpt_jax.data.manifest import ShardRecord
 from gpt_jax.data.tokenizer import Tokenizer
@@ -46,6 +47,7 @@ def write(job: Job, number, known: Known):
   """Writes shard `number`; `known`: of this shard."""
   folder = shard_files.shard_folder(job.out, number)
   folder.mkdir(parents=True, exist_ok=True)
+  shard_files.remove_unfinished(folder)
   part, report = job.parts[number], ShardReport(len(job.steps))
   documents = _in_order(job, number, known, report)
   fields = job.members[part.member].readers[part.split].fields
@@ -68,8 +70,8 @@ def _in_order(job, number, known, report):
     again, scratch = Filter(job.steps, known), ShardReport(len(job.steps))
     for kept, _ in walk(job, number, again, scratch):
       if kept is not None and kept.copies >= copy:
-        trained = tuple(one for one in kept.stretches if one[0] == TRAIN)
-        yield dataclasses.replace(kept, stretches=trained)
+        if trained := tuple(one for one in kept.stretches if one[0] == TRAIN):
+          yield dataclasses.replace(kept, stretches=trained)
 
 
 def survey(job: Job, number, known: Known, step_number):
@@ -103,6 +105,7 @@ def walk(
     assert isinstance(record, Record)
     size = _num_bytes(record)
     if not size:
+      report.empty()
       continue
     report.read(size)
     digest = record.digest() if job.steps or part.split == DIVIDED else b''
@@ -138,7 +141,8 @@ def _num_bytes(record):
   if isinstance(record.content, np.ndarray):
     return record.content.nbytes
   if record.document is not None:
-    return len(text_of(record.document).encode())
+    ids = np.asarray(record.document.get('tokens', ()))
+    return len(text_of(record.document).encode()) + ids.nbytes
   return len(record.content)
 
 
@@ -188,13 +192,14 @@ def _in_bytes(document, pieces):
 
 def _document(record, part, member, stretches, digest, size):
   if record.document is not None:
-    text = text_of(record.document)[:LONG_CHARS]
+    content = text_of(record.document).encode()
+    digest = hashlib.sha256(content).digest()  # not that of the prompt alone
   elif isinstance(record.content, np.ndarray):
-    text = ''
+    content = b''
   else:
-    head = record.content[:LONG_CHARS]
-    # The end may cut a character in two.
-    text = bytes(head).decode('utf-8', 'ignore')
+    content = record.content
+  # The end may cut a character in two.
+  text = bytes(content[:LONG_BYTES]).decode('utf-8', 'ignore')
   split = 'all' if part.split == DIVIDED and member.is_cut else stretches[0][0]
   is_divisible = record.document is None and not isinstance(record.content, np.ndarray)
   return Document(part.member, split, record.place, text, size, digest, is_divisible)

@@ -15,8 +15,8 @@ import numpy as np
 
 from gpt_jax.config.schema import Config
 
-LONG_CHARS = 16 << 20
-"""`Document.text` ends here: a document of any length passes in bounded memory."""
+LONG_BYTES = 16 << 20
+"""`Document.text` ends here, in UTF-8: any document passes in bounded memory."""
 
 HEAD_CHARS = 1 << 20
 """What steps look at that hold lists of words or sentences: a longer one is alike."""
@@ -29,7 +29,7 @@ class Document:
   member: str  # of `data.mixture`; '' without one
   split: str  # train, validation or test; `all` where it is cut by position
   place: str  # file and record, for people
-  text: str  # at most LONG_CHARS; prompt and response with a newline between
+  text: str  # at most LONG_BYTES; prompt and response with a newline between
   num_bytes: int  # UTF-8, of all its text
   digest: bytes  # sha256 of all its text
   is_divisible: bool = True  # not a record of several fields
@@ -38,6 +38,11 @@ class Document:
   def is_training(self):
     """Whether any of it is trained on."""
     return self.split in ('train', 'all')
+
+  @property
+  def is_whole(self):
+    """Whether `text` is all of it."""
+    return self.num_bytes <= LONG_BYTES
 
 
 @dataclasses.dataclass(frozen=True)

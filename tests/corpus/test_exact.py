@@ -1,5 +1,7 @@
 """Copies are found however they lie in the corpus."""
 
+import dataclasses
+
 import pytest
 
 from gpt_jax.corpus import exact
@@ -31,3 +33,11 @@ def test_a_held_out_copy_stays_and_training_ones_go(tmp_path):
   documents = [texts.document('the same', split) for split in splits]
   found = texts.removed(step(tmp_path, 'bytes'), documents)
   assert found == {0: 1, 2: 1, 3: 1, 4: 1}
+
+
+@pytest.mark.parametrize('same', ['bytes', 'spaces', 'words'])
+def test_long_texts_that_end_differently_are_no_copies(tmp_path, same, monkeypatch):
+  monkeypatch.setattr('gpt_jax.corpus.step.LONG_BYTES', 9)
+  documents = [texts.document(f'红楼梦{end}') for end in ('里', '外', '里')]
+  shortened = [dataclasses.replace(each, text='红楼梦') for each in documents]
+  assert texts.removed(step(tmp_path, same), shortened) == {2: 0}

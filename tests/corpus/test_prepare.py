@@ -63,6 +63,7 @@ FORMS = {
     'data.label_field': 'kind', 'data.num_labels': 3,
   },
   'ids': {'data.source': 'markov'},
+  'equations': {'data.source': 'modular'},
 }  # fmt: skip
 SHORT = {'data.seq_len': 16}
 
@@ -155,6 +156,7 @@ def test_steps_leave_out_what_they_say_in_any_share(tmp_path):
   assert example['because_of'] != example['place']
   assert example['text'].split()[0] == kept[20].split()[0]
   assert sum(s['documents'] for s in found['splits'].values()) == 110
+  assert found['read']['documents'] == 122 and found['read']['empty'] == 1
   # Each share by itself: none can decide before all have looked.
   for i in (1, 2):
     with pytest.raises(Interrupted, match='shards are those of other shares'):
@@ -238,6 +240,32 @@ def test_files_are_whole_or_absent(tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_files_of_a_killed_process_go_those_of_others_stay(tmp_path):
+  left = shard_files.temporary(tmp_path / 'train.tokens.bin')
+  left.write_bytes(b'half')
+  other = shard_files.SplitFiles(tmp_path, 'test', np.dtype(np.uint16), ())
+  shard_files.remove_unfinished(tmp_path)
+  assert not left.exists()
+  other.add(np.arange(3))
+  other.end_document(6)
+  other.close()
+  assert (tmp_path / 'test.tokens.bin').stat().st_size == 6
+
+
+def test_answers_to_one_prompt_are_no_copies_of_each_other(tmp_path):
+  records = [{'q': 'Why?', 'a': 'Because.'}, {'q': 'Why?', 'a': 'Who knows?'}]
+  corpora.write_lines(tmp_path / 'a.jsonl', [*records, records[0]])
+  fields = {'prompt_field': 'q', 'response_field': 'a', 'packing': 'first_fit'}
+  fields |= {'source': 'jsonl', 'path': str(tmp_path / 'a.jsonl')}
+  found = corpora.prepared(
+    tmp_path / 'out',
+    {f'data.{name}': value for name, value in fields.items()},
+    steps=tuple(step_flags.parse(['exact:same=bytes'])),
+  )
+  (left_out,) = found['steps'][0]['left_out'].values()
+  assert left_out['documents'] == 1
+
+
 def test_progress_is_a_line_now_and_then_without_a_terminal(capsys, monkeypatch):
   monkeypatch.setattr(progress_bar, '_REPORT_SECONDS', 0.0)
   with progress_bar.show() as progress:
@@ -277,12 +305,11 @@ def test_killed_processes_leave_what_the_next_start_completes(tmp_path):
     process = start(tmp_path, 'killed', 2)
     time.sleep(seconds)
     killed += process.poll() is None
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(signal.SIGINT if seconds == 2.5 else signal.SIGKILL)
     process.wait(60)
   assert start(tmp_path, 'killed', 3).wait(120) == 0
   assert killed
   whole = corpora.contents(tmp_path / 'whole')
   found = corpora.contents(tmp_path / 'killed')
   assert {name: found[name] for name in whole} == whole
-  left = set(found) - set(whole)  # temporary files of processes that were killed
-  assert all(name.rpartition('/')[2].startswith('.') for name in left)
+  assert not set(found) - set(whole)  # nothing half written is left

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError, Interrupted, note_once
+from gpt_jax.core.errors import ConfigError, Interrupted, StorageError, note_once
 from gpt_jax.corpus import finish, plan, report, shard_work, workers
 from gpt_jax.corpus.decisions import Decisions, known
 from gpt_jax.corpus.quality import undecided
@@ -21,6 +21,7 @@ from gpt_jax.corpus.step import Context, GlobalStep
 from gpt_jax.corpus.step_flags import ChosenStep, make_steps
 from gpt_jax.data import manifest, pipeline, splits, tokenizers
 from gpt_jax.data.tokenizer import DEFINITION
+from gpt_jax.storage import objects
 from gpt_jax.storage.places import place
 
 _POLL_SECONDS = 2.0
@@ -43,6 +44,12 @@ class Request:
   waits: bool = False  # for the shares of other machines, where they are needed
 
 
+_FILES = (
+  *(manifest.PLAN, manifest.MANIFEST, report.JSON, report.TEXT),
+  *('shards', 'steps', 'tokenizer', 'lost+found'),
+)
+
+
 def prepare(request, progress=None):
   """Returns the report; the manifest is there where all shares are done.
 
@@ -52,6 +59,7 @@ def prepare(request, progress=None):
   first.
   """
   progress = progress or (lambda done, total, what: None)
+  _require_corpus_or_empty(place(request.out))
   job = _open(request)
   _settle_plan(request, job)
   for member in job.members.values():
@@ -75,6 +83,19 @@ def prepare(request, progress=None):
   if len(shards) < len(job.parts):
     return {'shards': len(job.parts), 'missing': len(job.parts) - len(shards), **pace}
   return finish.finish(job, request, shards) | pace
+
+
+def _require_corpus_or_empty(out):
+  """Raises StorageError for a folder that holds anything but a corpus."""
+  names = objects.names_in(out)
+  others = [name for name in names if name not in _FILES and name[0] != '.']
+  others = [name for name in others if not name.startswith('tokenizer.')]
+  if others and manifest.PLAN not in names:
+    more = f' and {len(others) - 3} more' if len(others) > 3 else ''
+    raise StorageError(
+      f'--out={out}: holds {", ".join(others[:3])}{more}, but no corpus; a corpus fills'
+      f' a folder of its own: give a new one, such as {out / "corpus"}.'
+    )
 
 
 def _open(request):

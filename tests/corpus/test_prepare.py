@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from gpt_jax.core.errors import ConfigError, DataError, Interrupted
+from gpt_jax.core.errors import ConfigError, DataError, Interrupted, StorageError
 from gpt_jax.corpus import encode, progress_bar, shard_files, step_flags
 from gpt_jax.corpus.shard_report import count_words
 from gpt_jax.corpus.step import GlobalStep, Removal, Step
@@ -224,6 +224,10 @@ def test_another_corpus_in_the_folder_is_refused(files, tmp_path):
   steps = tuple(step_flags.parse(STEPS[:1]))
   with pytest.raises(ConfigError, match='steps: '):
     corpora.prepared(tmp_path, overrides, steps=steps)
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_text('{}')
+  with pytest.raises(StorageError, match='holds config.json, but no corpus; .*run/c'):
+    corpora.prepared(tmp_path / 'run', overrides)
   with pytest.raises(ConfigError, match='is prepared already'):
     prepared = {'data.source': 'prepared', 'data.path': str(tmp_path)}
     corpora.prepared(tmp_path / 'again', prepared)

@@ -59,6 +59,19 @@ def prepare(request, progress=None):
   first.
   """
   progress = progress or (lambda done, total, what: None)
+  try:
+    return _prepare(request, progress)
+  except BrokenPipeError:  # of `progress`
+    raise
+  except OSError as error:
+    raise StorageError(
+      f'--out={request.out}: {error.filename or "a file there"} cannot be written'
+      f' ({error.strerror or error}); free some space, or make it writable, and start'
+      ' the same command again: whole shards are kept.'
+    ) from error
+
+
+def _prepare(request, progress):
   _require_corpus_or_empty(place(request.out))
   job = _open(request)
   _settle_plan(request, job)

@@ -83,7 +83,10 @@ def _open_bytes(path, encoding):
     file = encodings.unpacked_file(files.blocks(path))
   else:
     # Of a bucket every read is a request: the library's file reads ahead.
-    file = path.open('rb') if is_remote(path) else path.open('rb', buffering=0)
+    try:
+      file = path.open('rb') if is_remote(path) else path.open('rb', buffering=0)
+    except OSError as error:
+      raise DataError(f'{path} cannot be read: {error.strerror or error}.') from error
   content = FileBytes(file)
   encodings.refuse_utf16(content, path)
   return FileBytes(file, 3) if content[:3] == codecs.BOM_UTF8 else content

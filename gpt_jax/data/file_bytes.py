@@ -1,5 +1,7 @@
 """Bytes of a file that are read when they are asked for, however large it is."""
 
+from gpt_jax.core.errors import DataError
+
 
 class FileBytes:
   """A stretch of an open file, as a read-only sequence of bytes: slices are copies.
@@ -27,8 +29,13 @@ class FileBytes:
     return self._read(where % self._length, 1)[0]
 
   def _read(self, start, count):
-    self._file.seek(self._start + start)
-    return self._file.read(count)
+    try:
+      self._file.seek(self._start + start)
+      return self._file.read(count)
+    except OSError as error:
+      raise DataError(
+        f'{self._file.name} cannot be read: {error.strerror or error}.'
+      ) from error
 
   def blocks(self, size):
     """Yields all of it in bytes of `size`, the last one shorter."""

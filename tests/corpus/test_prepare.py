@@ -1,6 +1,7 @@
 """`gpt-jax prepare`: the tokens of the source, whoever makes which shard, and when."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -231,6 +232,17 @@ def test_another_corpus_in_the_folder_is_refused(files, tmp_path):
   with pytest.raises(ConfigError, match='is prepared already'):
     prepared = {'data.source': 'prepared', 'data.path': str(tmp_path)}
     corpora.prepared(tmp_path / 'again', prepared)
+
+
+def test_a_full_disk_is_told_with_what_to_do(files, tmp_path, monkeypatch):
+  def add(*arguments):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(shard_files.SplitFiles, 'add', add)
+  overrides = FORMS['texts'] | {'data.data_dir': str(files)}
+  with pytest.raises(StorageError, match='No space left.*: whole shards are kept'):
+    corpora.prepared(tmp_path / 'out', overrides)
+  assert not list((tmp_path / 'out' / 'shards').glob('*/*'))
 
 
 def test_files_are_whole_or_absent(tmp_path, monkeypatch):

@@ -136,3 +136,12 @@ def test_one_long_line_in_many_parts_is_read_a_few_times(tmp_path, monkeypatch):
   found = [one for part in parts for one in reader.records(part)]
   assert len(parts) > 40 and len(found) == 1
   assert count < 6 * size
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+  path = tmp_path / 'a.jsonl'
+  corpora.write_lines(path, [{'text': 'a'}])
+  reader = lines_reader(path)
+  path.unlink()
+  with pytest.raises(DataError, match='a.jsonl cannot be read: No such file'):
+    next(reader.records((0, 0, 9)))

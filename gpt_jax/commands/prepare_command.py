@@ -71,10 +71,11 @@ def run(args, overrides):
   from gpt_jax.program import setup
   from gpt_jax.workdir import files
 
+  files.check_writable_early(args.out)
   config = setup.resolve(load_file(args.config), overrides)
   request = prepare.Request(
     config,
-    files.check_writable(args.out),
+    files.as_folder(args.out),
     tuple(step_flags.parse(args.step)),
     args.shard_mb << 20,
     args.processes or len(os.sched_getaffinity(0)),

@@ -33,7 +33,8 @@ class Problem(typing.NamedTuple):
 def require_none(problems):
   """Raises a ConfigError of all `problems`, if there are any."""
   if problems:
-    raise ConfigError('\n'.join(f'{problem}.' for problem in problems))
+    lines = (str(problem) for problem in problems)
+    raise ConfigError('\n'.join(line + '.' * (line[-1] != '?') for line in lines))
 
 
 class DataError(UserError):

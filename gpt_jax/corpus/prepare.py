@@ -23,6 +23,7 @@ from gpt_jax.data import manifest, pipeline, splits, tokenizers
 from gpt_jax.data.tokenizer import DEFINITION
 from gpt_jax.storage import objects
 from gpt_jax.storage.places import place
+from gpt_jax.workdir import files
 
 _POLL_SECONDS = 2.0
 _CUT = (
@@ -120,10 +121,17 @@ def _open(request):
   if not parts:
     raise ConfigError(f'data.source={config.data.source!r}: no documents to prepare.')
   steps = _make_steps(request, members, out)
+  if _is_first():
+    files.check_writable(out)
   tokenizer = _open_tokenizer(config, members, out)
   return shard_work.Job(
     members, parts, tokenizer, config.data.append_eos, steps, out, size
   )
+
+
+def _is_first():
+  """Returns whether this process starts the others, which read what it has kept."""
+  return multiprocessing.parent_process() is None
 
 
 def _make_steps(request, members, out):
@@ -149,8 +157,7 @@ def _open_tokenizer(config, members, out):
     cfg = dataclasses.replace(cfg, name='ids', vocab_size=max(sizes))
   if cfg.name not in tokenizers.LEARNED or (out / 'tokenizer' / DEFINITION).exists():
     found = tokenizers.build(cfg, tuple, out)
-    is_main = multiprocessing.parent_process() is None  # the others read what it kept
-    if cfg.path and is_main and _fingerprint(cfg) != found.fingerprint:
+    if cfg.path and _is_first() and _fingerprint(cfg) != found.fingerprint:
       raise ConfigError(
         f'tokenizer.path={cfg.path!r}: another tokenizer than the one in {out}; give'
         ' another --out, or delete that folder.'

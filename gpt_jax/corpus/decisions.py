@@ -13,11 +13,13 @@ import json
 
 import numpy as np
 
+from gpt_jax.core.errors import StorageError
 from gpt_jax.corpus.quality import Decided, Known, LeftOut
 from gpt_jax.corpus.shard_files import remove_unfinished, write_json, write_whole
 from gpt_jax.corpus.step import GlobalStep, Surveys
 from gpt_jax.storage import objects, scratch
 from gpt_jax.storage.urls import is_remote
+from gpt_jax.workdir import lock
 
 
 class Decisions:
@@ -65,7 +67,23 @@ class Decisions:
     np.save(content, rows, allow_pickle=False)
     write_whole(self._survey(shard), content.getvalue())
 
-  def make(self, step: GlobalStep, num_shards):
+  def make_once(self, step: GlobalStep, num_shards):
+    """Lets the step decide, unless another process does; returns whether it has."""
+    try:
+      with lock.held(self.folder):
+        if not self.are_made:
+          self._make(step, num_shards)
+    except StorageError:
+      if not self.are_made and self.owner is None:  # nobody else is at it
+        raise
+    return self.are_made
+
+  @property
+  def owner(self):
+    """Who decides, or has been killed while deciding; None: nobody."""
+    return lock.owner(self.folder)
+
+  def _make(self, step: GlobalStep, num_shards):
     """Lets the step decide, from the surveys of all shards."""
     remove_unfinished(self.folder)
     counts = [len(self._rows(shard)) for shard in range(num_shards)]

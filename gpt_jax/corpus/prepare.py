@@ -213,7 +213,14 @@ def _decide(request, job, step, mine, progress):
     time.sleep(_POLL_SECONDS)
   global_step = job.steps[step]
   assert isinstance(global_step, GlobalStep)
-  made.make(global_step, len(job.parts))
+  while not made.make_once(global_step, len(job.parts)):
+    busy = f'--step={request.steps[step].name}: {made.owner} decides now'
+    if not request.waits:
+      raise Interrupted(
+        f'{busy}. Start the same command again when it has, or give --wait.'
+      )
+    note_once(f'{busy}; waiting for it.')
+    time.sleep(_POLL_SECONDS)
 
 
 def _run(request, job, what, step, numbers, progress):

@@ -18,6 +18,7 @@ from gpt_jax.corpus import encode, progress_bar, shard_files, step_flags
 from gpt_jax.corpus.shard_report import count_words
 from gpt_jax.corpus.step import GlobalStep, Removal, Step
 from gpt_jax.data import array_records, pipeline, text_source, tokenizers
+from gpt_jax.workdir import lock
 from tests import tiny_runs
 from tests.corpus import corpora
 
@@ -162,6 +163,9 @@ def test_steps_leave_out_what_they_say_in_any_share(tmp_path):
   for i in (1, 2):
     with pytest.raises(Interrupted, match='shards are those of other shares'):
       corpora.prepared(tmp_path / 'shares', overrides, share=(i, 3), **options)
+  decides = tmp_path / 'shares' / 'steps' / f'1-{__name__}.make_repeated'
+  with lock.held(decides), pytest.raises(Interrupted, match='process .* decides now'):
+    corpora.prepared(tmp_path / 'shares', overrides, share=(3, 3), **options)
   corpora.prepared(tmp_path / 'shares', overrides, share=(3, 3), **options)
   for i in (1, 2):
     corpora.prepared(tmp_path / 'shares', overrides, share=(i, 3), **options)

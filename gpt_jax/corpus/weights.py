@@ -1,7 +1,7 @@
 """Sources of a mixture in the shares that `data.mixture` gives as weights.
 
 The source that is scarcest for its weight stays whole; of the others documents are left
-out, chosen by their content, until bytes of text are in proportion.
+out, in an order that their content gives, until bytes of text are in proportion.
 """
 
 import numpy as np
@@ -10,6 +10,8 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import entry
 from gpt_jax.corpus import epochs
 from gpt_jax.corpus.step import GlobalStep, Removal
+
+_STRETCHES = 1 << 16  # of the order: a source is divided at the end of one
 
 
 class Weights(GlobalStep):
@@ -32,15 +34,15 @@ class Weights(GlobalStep):
     )
 
   def decide(self, surveys):
-    num_bytes = np.zeros(len(self._weights))
+    shape = len(self._weights), _STRETCHES
+    num_bytes = np.zeros(shape)
     for survey in surveys:
       here = survey[survey['is_training']]
-      num_bytes += np.bincount(
-        here['member'], weights=here['num_bytes'], minlength=len(num_bytes)
-      )
-    kept, first = shares_to_keep(self._weights, num_bytes), 0
+      np.add.at(num_bytes, (here['member'], _stretch(here)), here['num_bytes'])
+    kept = shares_to_keep(self._weights, num_bytes.sum(axis=1))
+    stop, first = np.array(list(map(_first_to_go, num_bytes, kept))), 0
     for survey in surveys:
-      goes = survey['is_training'] & (survey['position'] >= kept[survey['member']])
+      goes = survey['is_training'] & (_stretch(survey) >= stop[survey['member']])
       for number in np.flatnonzero(goes):
         yield Removal(first + int(number), 'more than the weight of its source')
       first += len(survey)
@@ -48,6 +50,19 @@ class Weights(GlobalStep):
   def describe(self):
     total = self._weights.sum()
     return {'weights': {n: self._weights[i] / total for n, i in self._numbers.items()}}
+
+
+def _stretch(survey):
+  """Returns which stretch of the order of its source each document lies in."""
+  return (survey['position'] * _STRETCHES).astype(np.int64)
+
+
+def _first_to_go(num_bytes, share):
+  """Returns the number of stretches whose bytes are closest to a share of all."""
+  before = np.concatenate([[0.0], np.cumsum(num_bytes)])
+  return (
+    int(np.argmin(np.abs(before - share * before[-1]))) if share < 1 else _STRETCHES
+  )
 
 
 def shares_to_keep(weights, amounts):

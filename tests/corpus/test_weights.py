@@ -29,7 +29,21 @@ def test_documents_of_the_larger_source_go():
   gone = texts.removed(step, documents, size=97)
   assert {documents[i].member for i in gone} == {'web'}
   assert {documents[i].split for i in gone} == {'train'}
-  assert 800 - len(gone) == pytest.approx(200, abs=62)  # five standard deviations
+  assert 800 - len(gone) == pytest.approx(200, abs=1)  # two may share a stretch
+
+
+def test_documents_of_any_size_come_as_close_as_they_can():
+  step = weights.Weights({'web': 1.0, 'wiki': 3.0})
+  sizes = np.random.default_rng(0).geometric(1e-3, size=60)
+  documents = [texts.document('x' * size, member='web') for size in sizes.tolist()]
+  documents += [texts.document(f'{i} ' * 1000, member='wiki') for i in range(20)]
+  gone = texts.removed(step, documents)
+  kept = [each for i, each in enumerate(documents) if i not in gone]
+  web, wiki = (
+    sum(each.num_bytes for each in kept if each.member == name)
+    for name in ('web', 'wiki')
+  )
+  assert web == pytest.approx(wiki / 3, abs=sizes.max() / 2)
 
 
 def test_a_corpus_without_a_mixture_is_refused():

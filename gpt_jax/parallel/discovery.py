@@ -8,7 +8,7 @@ import os
 
 from gpt_jax.core.errors import UserError
 from gpt_jax.parallel import mpi, slurm, tpu_pods
-from gpt_jax.parallel.evidence import ALONE, Evidence, Variables
+from gpt_jax.parallel.evidence import ALONE, Evidence, Variables, host_port
 from gpt_jax.parallel.evidence import local_devices as devices_of
 
 VARIABLES = ('GPT_JAX_COORDINATOR', 'GPT_JAX_NUM_PROCESSES', 'GPT_JAX_PROCESS_ID')
@@ -49,14 +49,14 @@ def look(coordinator=None, num_processes=None, process_id=None, environ=None):
 
 def _given(environ):
   """Returns the Evidence of our own variables; incomplete ones are an error."""
-  given = {name: environ[name] for name in VARIABLES if environ.get(name)}
+  given = [name for name in VARIABLES if environ.get(name)]
   if not given:
     return None
-  missing = [name for name in VARIABLES if name not in given]
-  if missing:
+  if missing := [name for name in VARIABLES if name not in given]:
     raise UserError(
-      f'{missing} not given, but {given} is; a process of a run of several needs all'
-      f' three; {ALONE}.'
+      f'{", ".join(f"{name}={environ[name]}" for name in given)} without'
+      f' {" and ".join(missing)}: a process of a run of several is given all three,'
+      f' as variables or by --coordinator, --num_processes, --process_id; {ALONE}.'
     )
   return _three(VARIABLES[0], VARIABLES, environ)
 
@@ -76,6 +76,8 @@ def _three(source, names, environ):
   variables.require(*names)
   address, count, index = names
   total, mine = variables.number(count), variables.number(index)
+  if total < 1:
+    raise UserError(f'{count}={total}: expected 1 or more.')
   if not 0 <= mine < total:
     raise UserError(f'{index}={mine}: expected 0 to {total - 1}, as {count}={total}.')
   return Evidence(source, variables.read, environ[address], total, mine)
@@ -119,7 +121,7 @@ def _torch(source, environ):
   return Evidence(
     source,
     variables.read,
-    variables.get('JAX_COORDINATOR_ADDRESS') or f'{environ["MASTER_ADDR"]}:{port}',
+    variables.get('JAX_COORDINATOR_ADDRESS') or host_port(environ['MASTER_ADDR'], port),
     count,
     index,
     local_devices=devices_of(variables.number('LOCAL_RANK', 0), neighbours, environ),
@@ -136,7 +138,7 @@ def _jobset(environ):
   variables = Variables('jobset', environ)
   if not variables.counts_several('JAX_PROCESS_COUNT'):
     return 'JOB_COMPLETION_INDEX is set, but no JAX_PROCESS_COUNT above 1'
-  variables.require('JAX_COORDINATOR_ADDRESS')
+  variables.require('JAX_PROCESS_COUNT', 'JAX_COORDINATOR_ADDRESS')
   count = variables.number('JAX_PROCESS_COUNT')
   job = variables.number('JOB_INDEX', 0)
   # A first job without a size may be the only one.

@@ -79,9 +79,16 @@ class Variables:
     return ', '.join(f'{name}={value}' for name, value in self.read.items())
 
   def counts_several(self, name):
-    """Returns whether a variable holds a whole number above 1; others pass."""
-    value = self._environ.get(name) or ''
-    return value.isdecimal() and int(value) > 1
+    """Returns whether a variable, where it is set, is a whole number above 1."""
+    value = self._environ.get(name) or '1'
+    if not value.isdecimal():
+      raise UserError(f'{name}={value!r}: expected a whole number; or, {ALONE}.')
+    return int(value) > 1
+
+
+def host_port(host, port):
+  """Returns `host:port`, an IPv6 address in brackets."""
+  return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
 def local_devices(rank, count, environ):

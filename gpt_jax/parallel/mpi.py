@@ -3,7 +3,13 @@
 import re
 
 from gpt_jax.core.errors import UserError
-from gpt_jax.parallel.evidence import ALONE, Evidence, Variables, local_devices
+from gpt_jax.parallel.evidence import (
+  ALONE,
+  Evidence,
+  Variables,
+  host_port,
+  local_devices,
+)
 
 OPEN_MPI, PMI = 'ompi', 'pmi'
 PORTS = 1 << 12  # the last ones below 65536, as in jax
@@ -55,7 +61,7 @@ def _coordinator(source, variables, is_one_host):
   if address := variables.get('JAX_COORDINATOR_ADDRESS'):
     return address
   if (host := variables.get('MASTER_ADDR')) and (port := variables.get('MASTER_PORT')):
-    return f'{host}:{port}'
+    return host_port(host, port)
   # Open MPI 4: 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911, with the job's number.
   uri = variables.get('OMPI_MCA_orte_hnp_uri') or ''
   namespace = variables.get('PMIX_NAMESPACE') or ''

@@ -37,11 +37,11 @@ def find(environ):
   return Evidence(
     SOURCE,
     variables.read,
-    variables.get('JAX_COORDINATOR_ADDRESS') or f'{nodes[0]}:{_port(environ)}',
+    variables.get('JAX_COORDINATOR_ADDRESS') or f'{nodes[0]}:{_port(variables)}',
     count,
     index,
     hosts,
-    _devices(environ, len(neighbours)),
+    _devices(variables, environ, len(neighbours)),
   )
 
 
@@ -88,16 +88,17 @@ def _hosts(nodes, environ, count):
   return ()
 
 
-def _port(environ):
-  if given := environ.get('JAX_COORDINATOR_PORT'):
+def _port(variables):
+  if given := variables.get('JAX_COORDINATOR_PORT'):
     return given
   # Steps of one job may run at once, so each gets a port of its own; step 0 gets jax's.
-  step = environ.get('SLURM_STEP_ID', '0')
-  number = int(environ['SLURM_JOB_ID']) + 257 * int(step if step.isdecimal() else 0)
+  step = variables.get('SLURM_STEP_ID') or '0'
+  number = variables.number('SLURM_JOB_ID')
+  number += 257 * int(step if step.isdecimal() else 0)
   return 65536 - PORTS + number % PORTS
 
 
-def _devices(environ, neighbours):
+def _devices(variables, environ, neighbours):
   if any(environ.get(name) for name in GPUS_ARE_DIVIDED):
     return None
-  return local_devices(int(environ.get('SLURM_LOCALID') or 0), neighbours, environ)
+  return local_devices(variables.number('SLURM_LOCALID', 0), neighbours, environ)

@@ -27,6 +27,7 @@ OPEN_MPI = dict(
   OMPI_COMM_WORLD_LOCAL_SIZE='2',
   OMPI_COMM_WORLD_LOCAL_RANK='0',
 )
+OURS = dict(GPT_JAX_COORDINATOR='h:1', GPT_JAX_PROCESS_ID='0')
 TORCH = dict(WORLD_SIZE='4', RANK='2', MASTER_ADDR='n1', MASTER_PORT='29500')
 JOBSET = dict(
   JOBSET_NAME='gpt',
@@ -88,6 +89,10 @@ ENVIRONMENTS = {
   'variables of torchrun, set by hand': (
     TORCH,
     ('WORLD_SIZE', 'n1:29500', 4, 2, None),
+  ),
+  'a host by its IPv6 address': (
+    TORCH | dict(MASTER_ADDR='fd00::7'),
+    ('WORLD_SIZE', '[fd00::7]:29500', 4, 2, None),
   ),
   'torchrun itself, started by srun': (
     SLURM
@@ -167,7 +172,14 @@ def without(environ, name):
 @pytest.mark.parametrize(
   ('environ', 'message'),
   [
-    (dict(GPT_JAX_PROCESS_ID='0'), 'GPT_JAX_COORDINATOR.*NUM_PROCESSES.*not given'),
+    (dict(GPT_JAX_PROCESS_ID='0'), '_ID=0 without .*COORDINATOR and .*NUM_PROC.*given'),
+    (dict(GPT_JAX_NUM_PROCESSES='0') | OURS, 'NUM_PROCESSES=0: expected 1 or more'),
+    (TORCH | dict(WORLD_SIZE='four'), "WORLD_SIZE='four': expected a whole number"),
+    (SLURM | dict(SLURM_LOCALID='x'), "SLURM_LOCALID='x': expected a whole number"),
+    (
+      without(JOBSET, 'JAX_COORDINATOR_ADDRESS'),
+      'jobset: JAX_PROCESS_COUNT=4 says .* JAX_COORDINATOR_ADDRESS is not set',
+    ),
     (without(SLURM, 'SLURM_PROCID'), 'slurm: .*but SLURM_PROCID is not set'),
     (SLURM | dict(SLURM_PROCID='4'), 'process 4 of 4; expected 0 to 3'),
     (without(OPEN_MPI, 'OMPI_COMM_WORLD_RANK'), 'OMPI_COMM_WORLD_RANK is not set'),

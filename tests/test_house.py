@@ -69,7 +69,7 @@ TESTED_TOGETHER = {
     'data/tfds_sets',
   ],
   'data/test_synthetic': ['data/dyck', 'data/markov', 'data/repetition'],
-  'data/test_token_cache': ['data/checksums', 'data/token_build'],
+  'data/test_token_cache': ['core/progress', 'data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
   'launchers/test_gke': ['launchers/cloud_flags', 'launchers/jobset_progress'],
@@ -79,8 +79,8 @@ TESTED_TOGETHER = {
   ],
   'program/test_literals': ['program/jaxpr_calls'],
   'storage/test_buckets': [
-    'storage/bucket_paths', 'storage/growing', 'storage/mirror', 'storage/objects',
-    'storage/versions',
+    'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',
+    'storage/objects', 'storage/versions',
   ],
   'storage/test_patience': ['storage/gcs_requests'],
   'storage/test_urls': [

@@ -3,7 +3,8 @@
 One JSON object a line, only ever appended: date, commit, claim, version, digest and
 text of the rule, verdict, numbers, points with digests of their configs. A verdict is
 written when it differs from the last one of its claim. Readers skip a line that a kill
-has left unfinished; the next writer ends it.
+has left unfinished; the next writer ends it. In a bucket the object is written over the
+version that was read.
 """
 
 import contextlib
@@ -16,6 +17,9 @@ import pathlib
 
 from gpt_jax.analysis.verdicts import NOT_ENOUGH_DATA
 from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import versions
+from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.sweeps import loading
 from gpt_jax.sweeps.mistakes import Mistake
 from gpt_jax.workdir import provenance
@@ -26,7 +30,7 @@ COMPARED = ('version', 'digest', 'verdict', 'numbers', 'points')
 
 def read(folder):
   """Returns the log's entries in order; none without a log."""
-  path = pathlib.Path(folder) / FILE
+  path = place(folder) / FILE
   try:
     return _entries(path.read_bytes()) if path.exists() else []
   except OSError as error:
@@ -75,17 +79,16 @@ def record(study, verdicts, now=None):
   # Who reads another's runs needs no right to write there, as long as all is known.
   if not _changed_entries(entries, read(study.folder)):
     return []
+  if is_remote(path):
+    return _append_object(path, entries)
   try:
     study.folder.mkdir(parents=True, exist_ok=True)
     with open(path, 'a+b', buffering=0) as file:
       fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
       file.seek(0)
-      content = file.readall()
-      fresh = _changed_entries(entries, _entries(content))
+      fresh, lines = _lines_to_add(entries, file.readall())
       if fresh:
-        start = '\n' * (content != b'' and not content.endswith(b'\n'))
-        lines = start + ''.join(json.dumps(entry) + '\n' for entry in fresh)
-        file.write(lines.encode())
+        file.write(lines)
         with contextlib.suppress(OSError):  # some network file systems cannot
           os.fsync(file.fileno())
   except OSError as error:
@@ -94,6 +97,23 @@ def record(study, verdicts, now=None):
       ' space, or give another folder by --workdir.'
     ) from error
   return fresh
+
+
+def _append_object(path, entries):
+  while True:
+    found = versions.read(path)
+    content, version = (found.content, found.version) if found else (b'', '')
+    fresh, lines = _lines_to_add(entries, content)
+    # None: another report has written meanwhile.
+    if not fresh or versions.write_if(path, content + lines, version):
+      return fresh
+
+
+def _lines_to_add(entries, content):
+  """Returns (those of `entries` that are new to a log's `content`, their lines)."""
+  fresh = _changed_entries(entries, _entries(content))
+  start = '\n' * (content != b'' and not content.endswith(b'\n'))
+  return fresh, (start + ''.join(json.dumps(one) + '\n' for one in fresh)).encode()
 
 
 def earlier(verdicts, logged):

@@ -65,8 +65,7 @@ def open_members(config):
 def _file_readers(data, config):
   suffixes, reader = FILE_READERS[data.source]
   encodings.check(data)
-  copies = data.source == 'array_record'  # whose library reads a disk alone
-  paths, found, missing = files.find(data, suffixes, copies=copies), {}, None
+  paths, found, missing = files.find(data, suffixes), {}, None
   for split in SPLITS:
     try:
       chosen, is_named = split_files.choose(

@@ -234,7 +234,7 @@ class ArrayRecordReader(Reader):
   def __init__(self, paths, data):
     self._corpus = array_records.open_corpus(paths, data)
     self._ends = [0, *(int(end) for end in self._corpus.ends)]
-    self._sizes = [path.stat().st_size for path in paths]
+    self._sizes = [objects.file_size(path) for path in paths]
     self.fields, self.num_labels = self._corpus.fields, self._corpus.num_labels
     self.fingerprint, self.num_bytes = self._corpus.fingerprint, self._corpus.num_bytes
 

@@ -25,9 +25,12 @@ class _Records(Corpus):
     from array_record.python import array_record_data_source
 
     self._paths, self._record, self._shards = paths, record, []
-    for path in paths:  # one by one, so that an error can name its file
+    open_file = array_record_data_source.ArrayRecordDataSource
+    local = files.local(paths)
+    # One by one, so that an error can name its file.
+    for path, here in zip(paths, local, strict=True):
       try:
-        self._shards.append(array_record_data_source.ArrayRecordDataSource([str(path)]))
+        self._shards.append(open_file([str(here)]))
       except READ_ERRORS as error:
         raise DataError(
           f'data.path: {path} cannot be read as ArrayRecord ({first_line(error)}); copy'
@@ -36,7 +39,7 @@ class _Records(Corpus):
     self.ends = np.cumsum([len(shard) for shard in self._shards])
     self.fields, self.num_labels = record.fields, record.num_labels
     self._is_json = bool(self.fields) or self._first_is_json()
-    self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
+    self.fingerprint = {**files.fingerprint(local), **record.fingerprint}
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):

@@ -11,6 +11,9 @@ from gpt_jax.data.library_tokenizer import LibraryTokenizer
 from gpt_jax.data.tokenizer import END
 
 GPT2_VOCAB_SIZE = 50257
+VOCABULARIES, MERGES = ('encoder.json', 'vocab.json'), ('vocab.bpe', 'merges.txt')
+"""The files of GPT-2's tokenizer, by OpenAI's names and by Hugging Face's."""
+JSON_FILES = ('tokenizer.json', 'tokenizer_config.json')
 _ENDS = (END, '</s>', '<|end_of_text|>', '<eos>', '<|im_end|>', '[SEP]')
 
 
@@ -38,8 +41,7 @@ def _as_byte_level(model):
 def from_gpt2_files(folder):
   """Returns GPT-2's tokenizer from the encoder.json and vocab.bpe in `folder`."""
   folder = pathlib.Path(folder)
-  vocab = _first_file(folder, ('encoder.json', 'vocab.json'))
-  merges = _first_file(folder, ('vocab.bpe', 'merges.txt'))
+  vocab, merges = _first_file(folder, VOCABULARIES), _first_file(folder, MERGES)
   try:
     bpe = library.models.BPE.from_file(str(vocab), str(merges))
   except Exception as error:  # the library raises bare Exception
@@ -67,7 +69,7 @@ def from_json_file(path):
   of the usual names that is in the vocabulary, else None.
   """
   path = pathlib.Path(path)
-  path = path / 'tokenizer.json' if path.is_dir() else path
+  path = path / JSON_FILES[0] if path.is_dir() else path
   if not path.is_file():
     raise DataError(f'tokenizer.path={str(path)!r}: no such file (a tokenizer.json).')
   try:
@@ -78,7 +80,7 @@ def from_json_file(path):
 
 
 def _end_token(model, folder):
-  beside = folder / 'tokenizer_config.json'
+  beside = folder / JSON_FILES[1]
   if beside.is_file():
     try:
       named = json.loads(beside.read_text(encoding='utf-8')).get('eos_token')

@@ -12,17 +12,16 @@ import zlib
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import encodings
-from gpt_jax.storage import bucket_paths, mirror, objects, urls
+from gpt_jax.storage import bucket_paths, mirror, urls
+from gpt_jax.storage.download import look_up_all
 from gpt_jax.storage.places import place
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64
 
 
-def find(data, suffixes, *, copies=True):
-  """Returns the sorted non-empty files that `data.path` names.
-
-  Of those in a bucket they are copies on this machine, unless `copies` is False.
+def find(data, suffixes):
+  """Returns the sorted non-empty files that `data.path` names, in a folder or bucket.
 
   Relative paths are looked up in `data.data_dir`, $GPT_JAX_DATA and the working
   directory, in this order. A folder stands for the files below it with one of
@@ -34,8 +33,7 @@ def find(data, suffixes, *, copies=True):
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
   if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
-    found = _find_remote(data, suffixes)
-    return [mirror.kept(path) for path in found] if copies else found
+    return _find_remote(data, suffixes)
   searched_in = roots(data)
   for root in searched_in:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
@@ -78,12 +76,17 @@ def _is_wanted(name, pattern, suffixes):
 
 
 def _matches(parts, wanted):
-  """Returns whether the parts of a name match those of a pattern, ** any number."""
-  if not wanted:
-    return not parts
+  """Returns whether the parts of a name match a pattern, as `glob.glob` would say.
+
+  ** stands for any number of parts; hidden ones match only what begins with a dot.
+  """
+  if not wanted or not parts:
+    return not parts and set(wanted) <= {'**'}
+  is_hidden = parts[0].startswith('.') and not wanted[0].startswith('.')
   if wanted[0] == '**':
-    return any(_matches(parts[n:], wanted[1:]) for n in range(len(parts) + 1))
-  is_match = bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0])
+    rest = _matches(parts, wanted[1:])
+    return rest or (not is_hidden and _matches(parts[1:], wanted))
+  is_match = fnmatch.fnmatchcase(parts[0], wanted[0]) and not is_hidden
   return is_match and _matches(parts[1:], wanted[1:])
 
 
@@ -93,6 +96,11 @@ def roots(data):
   return [pathlib.Path(os.path.expanduser(name)) for name in named if name] + [
     pathlib.Path.cwd()
   ]
+
+
+def local(paths):
+  """Returns `paths`, those in a bucket as copies on this machine."""
+  return mirror.kept_all(paths) if paths and urls.is_remote(paths[0]) else paths
 
 
 def _expand(path, suffixes):
@@ -169,12 +177,13 @@ def _digest(path, size, modified_ns):
 def fingerprint(paths):
   """Returns the number, bytes and sha256 of `paths`; names and folders do not count."""
   digest, total = hashlib.sha256(), 0
-  for path in paths:
-    if urls.is_remote(path):
-      digest.update(bucket_paths.version_of(path).encode())
-      total += objects.file_size(path)
-      continue
-    status = path.stat()
-    digest.update(_digest(path, status.st_size, status.st_mtime_ns).encode())
-    total += status.st_size
+  if paths and urls.is_remote(paths[0]):
+    for found in look_up_all(paths):
+      digest.update(found.version.encode())
+      total += found.size
+  else:
+    for path in paths:
+      status = path.stat()
+      digest.update(_digest(path, status.st_size, status.st_mtime_ns).encode())
+      total += status.st_size
   return {'files': len(paths), 'bytes': total, 'content': digest.hexdigest()[:16]}

@@ -17,10 +17,11 @@ SUFFIXES = ('.jsonl', '.ndjson')
 class _Lines(Corpus):
   def __init__(self, paths, record):
     self._paths, self._record = paths, record
-    self._buffers = [files.read_utf8(path, record.encoding) for path in paths]
+    local = files.local(paths)
+    self._buffers = [files.read_utf8(path, record.encoding) for path in local]
     self._rows = [_line_starts(buffer) for buffer in self._buffers]
     self._ends = np.cumsum([len(rows) for rows in self._rows])
-    self.fingerprint = {**files.fingerprint(paths), **record.fingerprint}
+    self.fingerprint = {**files.fingerprint(local), **record.fingerprint}
     self.fields, self.num_labels = record.fields, record.num_labels
     self.num_bytes = sum(len(buffer) for buffer in self._buffers)
     if not len(self):

@@ -1,16 +1,18 @@
 """Stretches of many files, of a folder or a bucket, in bounded memory."""
 
 import collections
+import itertools
 import os
 import threading
 from typing import Any
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.checksums import BLOCK_BYTES
 from gpt_jax.storage import bucket_paths
 from gpt_jax.storage.urls import is_remote
 
 _MAX_OPEN = 128  # a process may have 1,024 and has others
-_CACHE_BYTES = 256 << 20
+_CACHE, _CACHE_BYTES = 'GPT_JAX_READ_CACHE_MB', 256 << 20
 
 
 def reader_of(folder):
@@ -47,14 +49,43 @@ class RangeReader:
       os.close(descriptor)
 
 
-class BucketReader:
-  """Reads ranges of objects; the blocks read last stay in memory, 256 MiB of them."""
-
-  requests_at_once = 32
+class Blocks:
+  """Blocks of objects in memory, those that were used last; for threads."""
 
   def __init__(self):
     self._blocks = collections.OrderedDict()
     self._size, self._lock = 0, threading.Lock()
+
+  def get(self, keys):
+    """Returns the blocks of `keys`, None for each that is not here."""
+    with self._lock:
+      for key in keys:
+        if key in self._blocks:
+          self._blocks.move_to_end(key)
+      return [self._blocks.get(key) for key in keys]
+
+  def keep(self, key, block, most):
+    """Adds a block, and removes others until all have at most `most` bytes."""
+    with self._lock:
+      if key not in self._blocks:
+        self._blocks[key] = block
+        self._size += len(block)
+      while self._size > most:
+        _, oldest = self._blocks.popitem(last=False)
+        self._size -= len(oldest)
+
+
+_blocks = Blocks()  # of all readers of this process
+_numbers = itertools.count()
+
+
+class BucketReader:
+  """Reads ranges of objects; the blocks that all readers read last stay in memory."""
+
+  requests_at_once = 32
+
+  def __init__(self):
+    self._most, self._number = cache_bytes(), next(_numbers)
 
   def __call__(self, path, start, count):
     """Returns bytes `start` to `start + count` of `path`, less at its end."""
@@ -65,26 +96,28 @@ class BucketReader:
 
   def _read(self, path, first, last):
     """Returns blocks `first` to `last`; those that are not here come in one request."""
-    with self._lock:
-      found = {i: self._blocks.get((path, i)) for i in range(first, last)}
-      for i in found:
-        if found[i] is not None:
-          self._blocks.move_to_end((path, i))
-    if missing := [i for i, block in found.items() if block is None]:
-      begin, end = missing[0], missing[-1] + 1
+    # By reader: one that is opened later must not be given an object of before.
+    keys = [(self._number, path, i) for i in range(first, last)]
+    found = _blocks.get(keys)
+    if missing := [i for i, block in enumerate(found) if block is None]:
+      begin, end = first + missing[0], first + missing[-1] + 1
       content: Any = bucket_paths.read(path, begin * BLOCK_BYTES, end * BLOCK_BYTES)
       for i in range(begin, end):
         inside = (i - begin) * BLOCK_BYTES
         block = bytes(content[inside : inside + BLOCK_BYTES])
-        self._keep((path, i), block)
-        found[i] = block
-    return [block or b'' for block in found.values()]
+        _blocks.keep(keys[i - first], block, self._most)
+        found[i - first] = block
+    return [block or b'' for block in found]
 
-  def _keep(self, key, block):
-    with self._lock:
-      if key not in self._blocks:
-        self._blocks[key] = block
-        self._size += len(block)
-      while self._size > _CACHE_BYTES:
-        _, oldest = self._blocks.popitem(last=False)
-        self._size -= len(oldest)
+
+def cache_bytes():
+  """Returns how many bytes of blocks stay; ConfigError for a variable of no number."""
+  text = os.environ.get(_CACHE, '')
+  if not text:
+    return _CACHE_BYTES
+  if not text.isdecimal():
+    raise ConfigError(
+      f'{_CACHE}={text!r}: expected MB of memory for blocks of prepared corpora in'
+      f' buckets, such as {_CACHE_BYTES >> 20}; 0 keeps none.'
+    )
+  return int(text) << 20

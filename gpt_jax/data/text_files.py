@@ -36,14 +36,16 @@ def open_files(data, suffixes, open_corpus):
 class _TextFiles(Corpus):
   def __init__(self, paths, encoding):
     self._paths, self._encoding = paths, encoding
-    self.fingerprint = files.fingerprint(paths) | encodings.fingerprint(encoding)
+    self._local = files.local(paths)
+    described = files.fingerprint(self._local)
+    self.fingerprint = described | encodings.fingerprint(encoding)
     self.num_bytes = self.fingerprint['bytes']
 
   def __len__(self):
     return len(self._paths)
 
   def document(self, i):
-    content = files.read_utf8(self._paths[i], self._encoding)
+    content = files.read_utf8(self._local[i], self._encoding)
     # A view: a slice of a memory map would be a copy of the file.
     return memoryview(content)[3:] if content[:3] == codecs.BOM_UTF8 else content
 

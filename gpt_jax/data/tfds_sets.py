@@ -7,7 +7,7 @@ the folder is `data.data_dir`, else TFDS_DATA_DIR, else the default of TFDS.
 import hashlib
 import logging
 import os
-import pathlib
+import re
 from typing import Any
 
 from gpt_jax.core.errors import DataError
@@ -78,6 +78,7 @@ def make(data):
   builder = _prepared_builder(data)
   record = _record(data, builder.info.features)
   try:
+    _copy_records(builder, data)
     corpus = _Examples(builder, data.split, record)
   except ValueError as error:
     raise DataError(
@@ -125,10 +126,12 @@ def _record(data, features: Any):  # a dict of them in every set that has fields
 def _prepared_builder(data):
   import tensorflow_datasets as tfds
 
-  folder = data.data_dir or os.environ.get('TFDS_DATA_DIR', '')
+  asked = _data_dir(data)
   logging.getLogger('absl').setLevel(logging.ERROR)  # it warns of sets it does not find
-  if is_remote(folder):  # ArrayRecord reads a disk alone
-    folder = str(mirror.kept_folder(place(folder) / _set_name(data.name)).parent)
+  folder = asked
+  if is_remote(asked):  # ArrayRecord reads a disk alone
+    about = mirror.kept_folder(_remote_set(data), lambda name: not _has_records(name))
+    folder = str(about.parent)
   try:
     builder = tfds.builder(data.name, data_dir=folder or None)
     if not builder.is_prepared():
@@ -136,7 +139,7 @@ def _prepared_builder(data):
   # TFDS raises many kinds of errors for an absent set, ModuleNotFoundError of packages
   # that only its preparation needs among them.
   except (LookupError, ValueError, OSError, ImportError, AssertionError) as error:
-    raise DataError(_how_to_prepare(data.name, folder)) from error
+    raise DataError(_how_to_prepare(data.name, asked)) from error
   if builder.info.file_format and builder.info.file_format.value != 'array_record':
     raise DataError(
       f'data.name={data.name!r}: prepared as {builder.info.file_format.value}, which'
@@ -145,14 +148,33 @@ def _prepared_builder(data):
   return builder
 
 
-def _set_name(name):
-  """Returns the folder of a set in `data_dir`: NAME of NAME/CONFIG:VERSION."""
-  return name.partition(':')[0].partition('/')[0]
+def _copy_records(builder, data):
+  """Copies the files of `data.split` of a set in a bucket to this machine."""
+  if not is_remote(_data_dir(data)):
+    return
+  folder = mirror.kept_folder(_remote_set(data), lambda name: False)
+  files = builder.info.splits[data.split].filepaths
+  names = {os.path.relpath(file, folder) for file in files}
+  mirror.kept_folder(_remote_set(data), names.__contains__)
+
+
+def _data_dir(data):
+  return data.data_dir or os.environ.get('TFDS_DATA_DIR', '')
+
+
+def _remote_set(data):
+  """Returns the folder of a set in a bucket: NAME of NAME/CONFIG:VERSION."""
+  return place(_data_dir(data)) / data.name.partition(':')[0].partition('/')[0]
+
+
+def _has_records(name):
+  """Returns whether a file has records of a set: NAME-SPLIT.FORMAT-00000-of-00001."""
+  return re.search(r'-\d{5}(-of-\d{5})?$', name) is not None
 
 
 def _how_to_prepare(name, folder):
   shown = folder or '~/tensorflow_datasets'
-  there = pathlib.Path(os.path.expanduser(shown))
+  there = place(shown)
   prepared = sorted(p.parts[-3] for p in there.glob('*/*/dataset_info.json'))
   hint = nearest(name, prepared)
   return (

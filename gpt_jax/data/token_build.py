@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import logging
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from gpt_jax.core import progress
 from gpt_jax.core.errors import DataError
 from gpt_jax.data import checksums, documents, fields, long_texts
 
 _BATCH_CHARS = 8 << 20  # text in memory at once
-_REPORT_SECONDS = 10.0  # between lines, where there is no terminal
 
 
 def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=False):
@@ -30,8 +29,9 @@ def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=Fa
   dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
   end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
   offsets, started = array.array('q', [0]), time.monotonic()
+  label = f'tokenizing {_named(source)}'
   with (
-    _progress(source, show_progress) as advance,
+    progress.shown(label, source.num_bytes, show_progress) as advance,
     _Files(folder, dtype, names) as files,
   ):
     lengths = []  # of the pieces of the present document
@@ -161,7 +161,7 @@ def _encoded(source, tokenizer, advance, with_bytes):
         is_text = isinstance(piece.content, str)
         ids, num_bytes = next(encoded) if is_text else (piece.content, None)
         yield number, i == len(pieces), piece, ids, num_bytes
-        advance(piece.content)
+        advance(len(piece.content))
 
 
 def _encode(tokenizer, texts, with_bytes):
@@ -174,7 +174,7 @@ def _encoded_long(source, tokenizer, number, pieces, advance):
   def read():
     for piece in pieces:
       yield piece.content
-      advance(piece.content)
+      advance(len(piece.content))
 
   place = f'{_named(source)}, {source.place(number) or f"document {number}"}'
   whole = documents.Piece('')
@@ -206,35 +206,3 @@ def _batches(source, tokenizer) -> Iterator[tuple[list[tuple[int, Any]], bool]]:
       batch, size = [], 0
   if batch:
     yield batch, False
-
-
-@contextlib.contextmanager
-def _progress(source, show):
-  """Yields `advance(part)`: a bar on a terminal, else a line now and then on stderr."""
-  from rich.console import Console
-  from rich.progress import Progress
-
-  label = f'tokenizing {_named(source)}'
-  if not show or not sys.stderr.isatty():
-    yield _lines(label, source.num_bytes) if show else lambda part: None
-    return
-  with Progress(console=Console(stderr=True), transient=True) as bar:
-    task = bar.add_task(label, total=source.num_bytes)
-    yield lambda part: bar.advance(task, len(part))
-
-
-def _lines(label, num_bytes):
-  """Returns `advance(part)`, which prints a line every `_REPORT_SECONDS`."""
-  done, started, reported = 0, time.monotonic(), time.monotonic()
-  of_all = f' of {num_bytes / 1e6:.0f}' if num_bytes else ''
-
-  def advance(part):
-    nonlocal done, reported
-    done += len(part)
-    now = time.monotonic()
-    if now - reported >= _REPORT_SECONDS:
-      reported = now
-      line = f'{label}: {done / 1e6:.0f}{of_all} MB, {now - started:.0f} s'
-      print(line, file=sys.stderr, flush=True)
-
-  return advance

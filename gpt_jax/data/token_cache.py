@@ -21,6 +21,7 @@ import numpy as np
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.data import fields, token_build
 from gpt_jax.data.checksums import BLOCK_BYTES, BlockChecksums, damaged
+from gpt_jax.storage import scratch, scratch_space
 
 _FORMAT = 2
 
@@ -99,7 +100,13 @@ def open_tokens(
   with_bytes &= not tokenizer.has_exact_bytes and 'bytes' not in source.fields
   key = _key(source, tokenizer, append_eos, with_bytes)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
+  is_bounded = folder.parent == scratch.folder('tokens')  # of a run in a bucket
+  if is_bounded:
+    scratch_space.claim([folder])
   if not os.path.exists(folder):  # unlike Path.exists, False where a name is too long
+    if is_bounded:  # at 4 bytes of text and 2 of memory for each token
+      what = f'tokens of data.split={source.fingerprint["split"]!r}'
+      scratch_space.reserve((source.num_bytes or 0) // 2, what)
     _build(source, tokenizer, append_eos, folder, show_progress, with_bytes)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])

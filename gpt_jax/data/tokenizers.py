@@ -107,15 +107,26 @@ def _make_char(cfg, texts):
   return CharTokenizer(characters)
 
 
-def _of_path(load, needed):
+def _of_path(load, needed, names=None):
+  """`names`: the files that it takes of a folder, or of that of a file."""
+
   def make(cfg, texts):
     """Returns the tokenizer in `tokenizer.path`."""
     if not cfg.path:
       raise ConfigError(
         f'tokenizer.path is empty: tokenizer.name={cfg.name!r} needs {needed}.'
       )
-    with mirror.copied(cfg.path) as path:
-      return load(path)
+    try:
+      with mirror.copied(cfg.path, names) as path:
+        try:
+          return load(path)
+        except DataError as error:  # of the copy; its name says nothing
+          text = str(error).replace(str(path), str(cfg.path))
+          raise DataError(text) from error
+    except FileNotFoundError as error:
+      raise DataError(
+        f'tokenizer.path={cfg.path!r}: nothing is there; expected {needed}.'
+      ) from error
 
   return make
 
@@ -130,9 +141,13 @@ TOKENIZERS = {
   'ids': _size_of_config(lambda cfg, texts: IdsTokenizer(cfg.vocab_size)),
   'bpe': _size_of_config(lambda cfg, texts: bpe.train(texts(), cfg.vocab_size)),
   'gpt2': known_size(lambda cfg: bpe.GPT2_VOCAB_SIZE)(
-    _of_path(bpe.from_gpt2_files, 'the folder of encoder.json and vocab.bpe')
+    _of_path(
+      bpe.from_gpt2_files,
+      'the folder of encoder.json and vocab.bpe',
+      (*bpe.VOCABULARIES, *bpe.MERGES),
+    )
   ),
-  'json': _of_path(bpe.from_json_file, 'a tokenizer.json'),
+  'json': _of_path(bpe.from_json_file, 'a tokenizer.json', bpe.JSON_FILES),
   'sentencepiece': _of_path(sentencepieces.from_file, 'a SentencePiece .model'),
 }
 

@@ -4,10 +4,10 @@ All of it is told before anything runs, with the ways out; nothing is ever delet
 """
 
 import datetime
-import shlex
 
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import renamed
+from gpt_jax.storage.urls import move_command
 from gpt_jax.sweeps import loading, states
 from gpt_jax.workdir import files, lock
 
@@ -80,12 +80,12 @@ def _describe(study, points, changed, running):
   if running:
     names = _listed([point.name for point in running])
     lines.append(f'Of these a process is at work in {names}.')
-  folder = shlex.quote(str(study.folder))
+  move = move_command(study.folder, 'ELSEWHERE')
   lines += [
     'Nothing was started. The ways out:',
     '  restore the old values, and the points continue;',
     '  --rerun_changed: they run again, their workdirs are moved to a dated folder;',
-    f'  mv {folder} ELSEWHERE, or another --workdir: all points run again.',
+    f'  {move}, or another --workdir: all points run again.',
   ]
   return '\n'.join(lines)
 

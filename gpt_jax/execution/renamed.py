@@ -8,6 +8,7 @@ import pathlib
 import shlex
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.storage.urls import is_remote, move_command
 from gpt_jax.sweeps import states
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -31,11 +32,13 @@ def require_not_renamed(study):
     file = _file_of(same[0], study.path.with_name(f'{other.parent.name}.py'))
     found = f'{len(same)} of its {len(by_name)} points are in {other}, run by {file}'
     if not file.exists() and len(same) == len(ran):
-      old, new = shlex.quote(str(other.parent)), shlex.quote(str(study.folder.parent))
+      move = move_command(other.parent, study.folder.parent)
+      again = f'mkdir -p {shlex.quote(str(study.folder))}'
+      if is_remote(study.folder):  # where no folder is without a file
+        again = 'the same command with another --workdir'
       raise ConfigError(
         f'{study.path}: {found}, which is gone. Was the file renamed? Then move its'
-        f' runs along:\n  mv {old} {new}\nTo run them again:'
-        f'\n  mkdir -p {shlex.quote(str(study.folder))}'
+        f' runs along:\n  {move}\nTo run them again:\n  {again}'
       )
     notes.append(f'{found}: they run again for {study.path}')
   return notes

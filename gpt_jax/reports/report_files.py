@@ -11,6 +11,7 @@ import rich.text
 from gpt_jax.analysis import verdicts
 from gpt_jax.plots import figures
 from gpt_jax.reports import page, page_text, table_formats
+from gpt_jax.storage import mirror
 from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
@@ -52,6 +53,16 @@ def write(report, folder=None):
   and noted in its place. Raises StorageError.
   """
   folder = files.check_writable(folder or report.study.folder / FOLDER)
+  with mirror.written(folder) as here:
+    drawn = _write(report, here)
+  for one in drawn:
+    for end in ('svg', 'png') if one.problem else ():  # of an earlier report
+      (folder / f'{one.name}.{end}').unlink(missing_ok=True)
+  return folder
+
+
+def _write(report, folder):
+  """Returns what was drawn, once all files are in the local `folder`."""
   drawn = figures.save_all(report.results, folder)
   for one in drawn:
     if one.problem:
@@ -64,7 +75,7 @@ def write(report, folder=None):
     files.write_text(folder / name, text)
   files.write_json(folder / JSON, as_json(report, drawn))
   page.save(report, drawn, folder / PAGE)
-  return folder
+  return drawn
 
 
 def difference_lines(report, most=None):

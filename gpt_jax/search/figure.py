@@ -33,11 +33,11 @@ def importances(found):
   return {field: float(share) for field, share in shares.items()}
 
 
-def save(found, listed):
+def save(found, listed, folder):
   """Returns the paths of FOLDER/search.svg and .png."""
   import matplotlib
 
-  paths = [found.folder / 'search.svg', found.folder / 'search.png']
+  paths = [folder / 'search.svg', folder / 'search.png']
   with matplotlib.rc_context(figures.STYLE):
     canvas = draw(found, listed)
     canvas.savefig(paths[0], metadata=dict.fromkeys(('Creator', 'Date')))

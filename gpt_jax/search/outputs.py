@@ -15,6 +15,8 @@ from gpt_jax.config import files as config_files
 from gpt_jax.config import load, values
 from gpt_jax.program import carry, setup
 from gpt_jax.search import figure, search, trial_queue, trial_run
+from gpt_jax.storage import mirror
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import console
 from gpt_jax.workdir import files
 
@@ -109,14 +111,15 @@ def as_json(found, listed, paths):
 def write_all(found):
   """Returns the paths of what was written: trials.csv, best.py and the figure."""
   listed = trials(found)
-  paths = [_write_csv(found, listed)]
-  if (best := found.best()) is not None:
-    paths.append(write_best(found, best))
-    paths += figure.save(found, listed)
-  return paths
+  with mirror.written(found.folder) as here:
+    paths = [_write_csv(found, listed, here)]
+    if (best := found.best()) is not None:
+      paths.append(write_best(found, best, here))
+      paths += figure.save(found, listed, here)
+  return [found.folder / path.name for path in paths]
 
 
-def _write_csv(found, listed):
+def _write_csv(found, listed, folder):
   text = io.StringIO()
   fields = [one.field for one in found.space]
   writer = csv.writer(text, lineterminator='\n')
@@ -128,13 +131,16 @@ def _write_csv(found, listed):
       one['trial'], one['state'], value, *chosen, one['step'], one['seconds'],
       one['why'],
     ])  # fmt: skip
-  path = found.folder / 'trials.csv'
+  path = folder / 'trials.csv'
   files.write_text(path, text.getvalue())
   return path
 
 
-def write_best(found, frozen):
-  """Returns the path of a config file that is the base and the trial's differences."""
+def write_best(found, frozen, folder=None):
+  """Returns the path of a config file that is the base and the trial's differences.
+
+  `folder`: instead of that of the search, in which it will lie.
+  """
   point = found.point(frozen.number, found.values_of(frozen))
   base = config_files.load_file(found.experiment.base)
   with contextlib.redirect_stderr(io.StringIO()):
@@ -150,8 +156,10 @@ def write_best(found, frozen):
       value = float(value)
     if value != before:
       lines.append(f'config.{field} = {value!r}')
-  path = found.folder / 'best.py'
-  files.write_text(path, _config_text(found, frozen, path, lines, is_new))
+  path = (folder or found.folder) / 'best.py'
+  # Code is not run from a bucket: it is to be copied from there.
+  shown = path.name if is_remote(found.folder) else found.folder / path.name
+  files.write_text(path, _config_text(found, frozen, shown, lines, is_new))
   # A config file that says something else would be worse than none.
   again = setup.resolve(config_files.load_file(str(path)))
   assert load.to_dict(again) == load.to_dict(config), path

@@ -120,10 +120,12 @@ def open_search(
   chosen = choose(experiment.sizes, size, '--size')
   row = row or (chosen.only_rows or tuple(experiment.rows))[0]
   choose(experiment.rows, row, '--only')
-  if is_remote(workdir or 'runs'):
+  if is_remote(workdir or 'runs') and not storage:
     raise ConfigError(
-      f'--workdir={workdir}: a search keeps its trials in a database on a disk;'
-      ' expected a folder of this machine.'
+      f'--workdir={workdir}: a search keeps its study in a database, which a bucket'
+      f' cannot hold; add --storage=sqlite:///{source.path.stem}.db for processes of'
+      ' this machine, or --storage=postgresql://USER@HOST/DATABASE for several. Trials'
+      ' then lie in the bucket.'
     )
   place = files.as_folder(workdir or 'runs') / source.path.stem / size
   dimensions = space.dimensions(source, experiment, size, row, place)

@@ -7,7 +7,7 @@ network is down would begin again. Here a failure that does not pass is a Storag
 import contextlib
 import io
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils.epath import backend, gpath, stat_utils
 
@@ -115,10 +115,25 @@ def read(path, start=None, stop=None):
   return _call(path, lambda fs: fs.cat_file(path, start=start, end=stop))
 
 
-def version_of(path):
-  """Returns a text that differs once the object at `path` was written again."""
-  info = _call(path, lambda fs: fs.info(path))
-  return str(info.get('generation') or info.get('ETag'))
+class Object(NamedTuple):
+  """What a store says of an object; `version` differs once it was written again."""
+
+  path: str
+  size: int
+  version: str
+
+
+def look_up(path):
+  """Returns the Object at `path`; FileNotFoundError where there is none."""
+  info = _info(path)
+  if info is None or info['type'] == 'directory':
+    raise FileNotFoundError(path)
+  return _object(os.fspath(path), info)
+
+
+def _object(path, info):
+  version = info.get('generation') or info.get('ETag')
+  return Object(path, info['size'], str(version))
 
 
 def write(path, content):
@@ -137,11 +152,19 @@ def upload(file, path):
     raise explain(error, path) from error
 
 
+def listed(path):
+  """Returns [Object] of all below `path`, or of the object itself, by name."""
+  try:
+    found = _call(path, lambda fs: fs.find(path, detail=True))
+  except FileNotFoundError as error:  # the bucket is what is not there
+    raise explain(error, path) from error
+  scheme = scheme_of(path)
+  return [_object(f'{scheme}://{name}', info) for name, info in sorted(found.items())]
+
+
 def files_below(path):
   """Returns [(path of an object, its size)] of all below `path`, by name."""
-  found = _call(path, lambda fs: fs.find(path, detail=True))
-  scheme = scheme_of(path)
-  return [(f'{scheme}://{name}', info['size']) for name, info in sorted(found.items())]
+  return [(one.path, one.size) for one in listed(path)]
 
 
 def copy_tree(path, target):

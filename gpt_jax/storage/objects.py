@@ -95,4 +95,4 @@ def upload(folder, target, last=''):
   paths = [path for path, _ in files_below(folder)]
   for path in sorted(paths, key=lambda path: path.name == last):
     name = path.relative_to(folder).as_posix()
-    bucket_paths.write(place(target) / name, path.read_bytes())
+    bucket_paths.upload(path, place(target) / name)

@@ -6,6 +6,7 @@ folder called `gs:` is ever made.
 
 import os
 import re
+import shlex
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
@@ -42,6 +43,13 @@ def bucket_and_key(path):
   """Returns (bucket, name in it) of a remote path."""
   bucket, _, key = os.fspath(path).partition('://')[2].partition('/')
   return bucket, key
+
+
+def move_command(path, target):
+  """Returns the shell command that moves a folder, here or in a bucket."""
+  tool = {'gs': 'gcloud storage mv', 's3': 'aws s3 mv --recursive'}
+  command = tool.get(scheme_of(path), 'mv') if is_remote(path) else 'mv'
+  return f'{command} {shlex.quote(str(path))} {shlex.quote(str(target))}'
 
 
 def scheme_of(path):

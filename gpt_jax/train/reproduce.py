@@ -25,7 +25,7 @@ from gpt_jax.core.errors import (
   UserError,
 )
 from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
-from gpt_jax.storage import mirror
+from gpt_jax.storage import mirror, objects
 from gpt_jax.tracking import metrics_diff
 from gpt_jax.train import changes, recorded_code, run_diff
 from gpt_jax.workdir import files
@@ -220,13 +220,16 @@ def _prepare(run, config, fresh):
   fresh.write_config(config)
   if run.workdir.tokenizer.is_dir():  # what was trained there is not trained again
     with mirror.copied(run.workdir.tokenizer) as kept:
-      shutil.copytree(kept, fresh.tokenizer)
+      if fresh.is_remote:
+        objects.upload(kept, fresh.tokenizer)
+      else:
+        shutil.copytree(kept, fresh.tokenizer)
 
 
 def _train(run, code, fresh, last, seconds):
   """Yields the steps that are logged, up to `last` or for some `seconds`."""
-  log = fresh.path / 'logs' / LOG
-  log.parent.mkdir(exist_ok=True)
+  log = fresh.logs / LOG  # of a run in a bucket on this machine
+  log.parent.mkdir(parents=True, exist_ok=True)
   with open(log, 'wb') as output, _process(code, fresh, output) as process:
     seen, begin, is_checked = 0, None, False
     while True:

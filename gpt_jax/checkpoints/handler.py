@@ -10,10 +10,10 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from gpt_jax.checkpoints import digests, memory, ocdbt
+from gpt_jax.checkpoints import digests, memory, ocdbt, s3_arrays
 from gpt_jax.core import pytree
-from gpt_jax.storage import objects
-from gpt_jax.storage.urls import is_remote
+from gpt_jax.storage import kvstore, objects
+from gpt_jax.storage.urls import is_remote, scheme_of
 
 
 class DigestingHandler(ocp.StandardCheckpointHandler):
@@ -111,6 +111,7 @@ def open_writer(directory, *, keep, pruned, write_manifest, barrier):
   `write_manifest()` is called before the rename that commits a step, `barrier` where
   processes wait for each other. Steps to be pruned go through the folder `pruned`.
   """
+  kvstore.check_access(directory, writing=jax.process_index() == 0)
   manager = _open(
     directory,
     preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
@@ -149,6 +150,7 @@ class BucketDeleter:
 
 def open_reader(directory):
   """Returns Orbax's manager of `directory`, which never writes there."""
+  kvstore.check_access(directory, writing=False)
   return _open(
     directory,
     read_only=True,
@@ -160,6 +162,8 @@ def open_reader(directory):
 
 def _open(directory, **options):
   # Lightweight: opening reads no step, so a damaged old one keeps no run from resuming.
+  if scheme_of(directory) == 's3':
+    s3_arrays.install(directory)
   if is_remote(directory):
     commit = ocp.options.AtomicityMode.COMMIT_FILE
     options['atomicity_options'] = ocp.options.AtomicityOptions(mode=commit)

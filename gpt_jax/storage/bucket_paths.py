@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from etils.epath import backend, gpath, stat_utils
 
-from gpt_jax.storage.failures import explain
+from gpt_jax.core.errors import StorageError
+from gpt_jax.storage.failures import code_of, explain
 from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import scheme_of
@@ -40,17 +41,17 @@ class Buckets(backend.Backend):
     return info is not None and info['type'] == 'directory'
 
   def listdir(self, path):
-    found = _call(path, lambda fs: fs.ls(path, detail=False))
+    found = _call(path, lambda fs, at: fs.ls(at, detail=False))
     own = os.fspath(path).partition('://')[2].rstrip('/')
     names = (name.rstrip('/') for name in found)
     return [name.rpartition('/')[2] for name in names if name != own]
 
   def glob(self, path):
-    found = _call(path, lambda fs: fs.glob(path))
+    found = _call(path, lambda fs, at: fs.glob(at))
     return [f'{scheme_of(path)}://{name}' for name in found]
 
   def walk(self, top, *, top_down=True, on_error=None):
-    for root, folders, names in file_system(scheme_of(top)).walk(top):
+    for root, folders, names in file_system(scheme_of(top)).walk(os.fspath(top)):
       yield f'{scheme_of(top)}://{root}', folders, names
 
   def makedirs(self, path, *, exist_ok=False, mode=None):
@@ -71,7 +72,7 @@ class Buckets(backend.Backend):
   def remove(self, path):
     # One that is gone is no error: the answer to an earlier try may have been lost.
     with contextlib.suppress(FileNotFoundError):
-      _call(path, lambda fs: fs.rm_file(path))
+      _call(path, lambda fs, at: fs.rm_file(at))
 
   def rename(self, path, dst):
     if self.exists(dst):
@@ -86,7 +87,7 @@ class Buckets(backend.Backend):
   def copy(self, path, dst, overwrite):
     if not overwrite and self.exists(dst):
       raise FileExistsError(f'{dst}: is already there')
-    _call(path, lambda fs: fs.cp_file(path, dst))
+    _call(path, lambda fs, at: fs.cp_file(at, os.fspath(dst)))
 
   def stat(self, path):
     info = _info(path)
@@ -112,7 +113,7 @@ def install():
 
 def read(path, start=None, stop=None):
   """Returns the bytes of an object, or those from `start` to `stop`."""
-  return _call(path, lambda fs: fs.cat_file(path, start=start, end=stop))
+  return _call(path, lambda fs, at: fs.cat_file(at, start=start, end=stop))
 
 
 class Object(NamedTuple):
@@ -139,7 +140,7 @@ def _object(path, info):
 def write(path, content):
   """Makes `content` the object at `path`, whole or not at all."""
   try:
-    _call(path, lambda fs: fs.pipe_file(path, bytes(content)))
+    _call(path, lambda fs, at: fs.pipe_file(at, bytes(content)))
   except FileNotFoundError as error:  # the bucket is what is not there
     raise explain(error, path) from error
 
@@ -147,7 +148,7 @@ def write(path, content):
 def upload(file, path):
   """Makes the local `file` the object at `path`, whole or not at all."""
   try:
-    _call(path, lambda fs: fs.put_file(os.fspath(file), os.fspath(path)))
+    _call(path, lambda fs, at: fs.put_file(os.fspath(file), at))
   except FileNotFoundError as error:
     raise explain(error, path) from error
 
@@ -155,7 +156,7 @@ def upload(file, path):
 def listed(path):
   """Returns [Object] of all below `path`, or of the object itself, by name."""
   try:
-    found = _call(path, lambda fs: fs.find(path, detail=True))
+    found = _call(path, lambda fs, at: fs.find(at, detail=True))
   except FileNotFoundError as error:  # the bucket is what is not there
     raise explain(error, path) from error
   scheme = scheme_of(path)
@@ -173,13 +174,13 @@ def copy_tree(path, target):
   last = [name for name in names if name.endswith(f'/{COMMIT}')]
   for name in [*(n for n in names if n not in last), *last]:
     to = os.fspath(target) + name.removeprefix(os.fspath(path))
-    _call(name, lambda fs, name=name, to=to: fs.cp_file(name, to))
+    _call(name, lambda fs, at, to=to: fs.cp_file(at, to))
 
 
 def remove_all(path, names):
   """Removes the objects `names`; those that are gone already are no error."""
 
-  def remove(fs):
+  def remove(fs, _):
     try:
       fs.rm(names)
     except FileNotFoundError:
@@ -194,13 +195,21 @@ def remove_all(path, names):
 def _info(path):
   """Returns what the store says of an object or folder, None where there is none."""
   try:
-    return _call(path, lambda fs: fs.info(path))
+    return _call(path, lambda fs, at: fs.info(at))
   except FileNotFoundError:
     return None
+  except StorageError as error:
+    denied = code_of(error.__cause__) in (403, '403')
+    if denied and scheme_of(path) == 's3':  # its answers to HEAD do not say why
+      with contextlib.suppress(FileNotFoundError):
+        _call(path, lambda fs, at: fs.ls(at))
+    raise
 
 
 def _call(path, action) -> Any:
-  return patiently(lambda: action(file_system(scheme_of(path))), path)
+  """Returns `action(file system, path as text)`, tried again where that may help."""
+  system, text = file_system(scheme_of(path)), os.fspath(path)  # s3fs takes texts alone
+  return patiently(lambda: action(system, text), path)
 
 
 def open_sized(path, size):

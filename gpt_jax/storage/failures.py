@@ -6,19 +6,51 @@ Requests that fail in passing (429, 5xx, cut connections) are made again
 
 import contextlib
 import errno
+import re
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
 
-PASSING = {408, 429, 500, 502, 503, 504, '408', '429', '500', '502', '503', '504'}
+_STATUS = {408, 429, 500, 502, 503, 504}
+PASSING = {
+  *_STATUS, *map(str, _STATUS),
+  # S3, which gives names; the last: another write of the same object was under way.
+  'InternalError', 'ServiceUnavailable', 'SlowDown', 'RequestTimeout', 'Throttling',
+  'ThrottlingException', 'OperationAborted', 'ConditionalRequestConflict',
+}  # fmt: skip
+NO_CREDENTIALS = {
+  401, '401', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken',
+  'InvalidToken', 'TokenRefreshRequired', 'RequestTimeTooSkewed',
+  # What google-auth and botocore raise by themselves.
+  'DefaultCredentialsError', 'NoCredentialsError', 'PartialCredentialsError',
+  'CredentialRetrievalError', 'ProfileNotFound', 'TokenRetrievalError', 'SSOError',
+}  # fmt: skip
 
 CREDENTIALS = {
   'gs': (
     'run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS'
     ' to the file of a service account'
   ),
-  's3': 'run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+  's3': (
+    'run `aws configure`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and'
+    ' AWS_SECRET_ACCESS_KEY; for another store than Amazon AWS_ENDPOINT_URL as well'
+  ),
 }
+RIGHTS = {
+  'gs': 'role Storage Object User',
+  's3': 's3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject',
+}
+_TENSORSTORE = {
+  'PERMISSION_DENIED': 403,
+  'UNAUTHENTICATED': 401,
+  'RESOURCE_EXHAUSTED': 429,
+  'UNAVAILABLE': 503,
+  'DEADLINE_EXCEEDED': 504,
+  'ABORTED': 503,
+}
+"""How the ValueErrors of TensorStore begin, before the name that S3 gave, if any."""
+_ANSWER = re.compile(r' \[(http_|x-amz).*')
+"""What they end with."""
 
 
 def is_passing(error):
@@ -33,7 +65,7 @@ def is_passing(error):
     'ClientError', 'TimeoutError', 'ConnectionError', 'ProxyError', 'ChecksumError',
     'IncompleteReadError', 'HTTPClientError', 'FSTimeoutError', 'TransportError',
   }  # fmt: skip
-  return bool(names & passing) and 'DefaultCredentialsError' not in names
+  return bool(names & passing) and not names & NO_CREDENTIALS
 
 
 @contextlib.contextmanager
@@ -52,9 +84,7 @@ def explain(error, path):
   scheme, (bucket, _) = scheme_of(path), bucket_and_key(path)
   code, line = code_of(error), first_line(error)
   names = {kind.__name__ for kind in type(error).__mro__}
-  if 'NoCredentialsError' in names or 'DefaultCredentialsError' in names or code in (
-    401, '401', 'InvalidAccessKeyId', 'SignatureDoesNotMatch',
-  ):  # fmt: skip
+  if {code, *names} & NO_CREDENTIALS:
     return StorageError(
       f'{path}: no valid credentials for it here ({line}); {CREDENTIALS[scheme]}.'
     )
@@ -65,8 +95,8 @@ def explain(error, path):
   if code in (403, '403', 'AccessDenied') or isinstance(error, PermissionError):
     return StorageError(
       f'{path}: permission denied by {scheme}://{bucket} ({line}); let this account'
-      ' list, read, write and delete its objects (role Storage Object User on GCS), or'
-      ' give another folder.'
+      f' list, read, write and delete its objects ({RIGHTS[scheme]}), or give another'
+      ' folder.'
     )
   if is_passing(error):
     return StorageError(
@@ -81,20 +111,32 @@ def first_line(error):
   text = str(error).strip()
   if not text and error.__cause__ is not None:
     return first_line(error.__cause__)
-  return text.splitlines()[0][:200] if text else type(error).__name__
+  if not text:
+    return type(error).__name__
+  return _ANSWER.sub('', text.splitlines()[0])[:200]
 
 
 def code_of(error):
-  """Returns the status that a library gives, None where it gives none."""
+  """Returns the status or the name that a library gives, None where it gives none."""
   if isinstance(error, OSError) and str(error).startswith('Forbidden'):
     return 403  # gcsfs
-  if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
-    return 403  # s3fs
-  response = getattr(error, 'response', None)
+  if isinstance(error, ValueError):
+    return _code_of_tensorstore(str(error))
+  response = getattr(error, 'response', None)  # botocore
   if isinstance(response, dict):
     return response.get('Error', {}).get('Code')
   code = getattr(error, 'code', None) or getattr(error, 'status', None)
   cause = error.__cause__
   if code is None and cause is not None and cause is not error:
-    return code_of(cause)
+    code = code_of(cause)
+  if code is None and isinstance(error, OSError):
+    return 403 if error.errno in (errno.EACCES, errno.EPERM) else None
   return code
+
+
+def _code_of_tensorstore(text):
+  status, _, rest = text.partition(': ')
+  name = rest.partition(':')[0]
+  if name in PASSING | NO_CREDENTIALS | {'NoSuchBucket'}:
+    return name
+  return 401 if "http_response_code='401'" in text else _TENSORSTORE.get(status)

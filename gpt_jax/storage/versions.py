@@ -5,8 +5,9 @@ GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
 
 import dataclasses
 import datetime
+import os
 
-from gpt_jax.storage.failures import explain
+from gpt_jax.storage.failures import code_of, explain
 from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
@@ -26,13 +27,13 @@ class Version:
 
 def read(path):
   """Returns the Version of an object, None where there is none."""
-  system = file_system(scheme_of(path))
+  system, at = file_system(scheme_of(path)), os.fspath(path)
 
   def once():
     while True:
-      info = system.info(path)
-      content = system.cat_file(path)
-      if _version(info) == _version(system.info(path)):  # none was written between
+      info = system.info(at)
+      content = system.cat_file(at)
+      if _version(info) == _version(system.info(at)):  # none was written between
         return Version(content, _version(info), _changed(info))
 
   try:
@@ -62,7 +63,7 @@ def write_if(path, content, version):
 def remove(path):
   """Removes an object; one that is gone is no error."""
   try:
-    patiently(lambda: file_system(scheme_of(path)).rm_file(path), path)
+    patiently(lambda: file_system(scheme_of(path)).rm_file(os.fspath(path)), path)
   except FileNotFoundError:
     pass
 
@@ -89,7 +90,8 @@ def _write_s3(path, content, version):
       'put_object', Bucket=bucket, Key=key, Body=content, **condition
     )
   except Exception as error:
-    if 'PreconditionFailed' in str(error) or 'At least one of the pre' in str(error):
+    # NoSuchKey: what was to be written over is gone.
+    if code_of(error) in ('PreconditionFailed', '412', 'NoSuchKey'):
       raise FileExistsError(path) from error
     raise
 

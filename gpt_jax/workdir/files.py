@@ -14,7 +14,7 @@ import uuid
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage import places
-from gpt_jax.storage.urls import is_remote, scheme_of
+from gpt_jax.storage.urls import is_remote
 
 BUCKETS = ('gs', 's3', 'az', 'hf')  # folders of the root that Orbax takes for them
 
@@ -73,11 +73,6 @@ def check_writable_early(directory):
 
 def require_usable_name(directory):
   """Raises StorageError for a folder that the checkpoint libraries take for another."""
-  if scheme_of(directory) == 's3':
-    raise StorageError(
-      f'{directory} cannot hold checkpoints: Orbax writes no arrays to S3; give gs://,'
-      ' or a folder of a disk.'
-    )
   if is_remote(directory):
     return
   path = pathlib.Path(directory)

@@ -14,8 +14,9 @@ from gpt_jax.storage.places import place
 from gpt_jax.workdir.lease import LostLease
 from tests import tiny_runs
 from tests.checkpoints import states
+from tests.storage.buckets import both
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, both]
 
 
 def opened(folder, **options):

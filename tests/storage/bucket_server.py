@@ -91,6 +91,7 @@ def start(port=0, bucket=BUCKET):
   running = server.create_server(
     '127.0.0.1', port, in_memory=True, default_bucket=bucket
   )
+  running._api.daemon = True  # it ends with the process
   running.start()
   return running, faults
 

@@ -9,8 +9,9 @@ from gpt_jax.core.errors import StorageError
 from gpt_jax.storage import versions
 from gpt_jax.storage.places import place
 from gpt_jax.workdir import lease, lock, owners
+from tests.storage.buckets import both
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, both]
 
 
 def other_host():

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.storage import kvstore, places, scratch, systems, urls
+from gpt_jax.storage import places, scratch, systems, urls
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,6 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
   with pytest.raises(ConfigError, match=r'no_such_package.*gpt_jax\[gcs\]'):
     places.place('gs://my-bucket/run')
   systems.prepare.cache_clear()
-
-
-def test_tensorstore_gets_the_driver_of_the_place(monkeypatch):
-  monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:1')
-  assert kvstore.spec('/a/b') == {'driver': 'file', 'path': '/a/b/'}
-  assert kvstore.spec('gs://my-bucket/a')['driver'] == 'gcs'
-  assert kvstore.spec('s3://my-bucket/a')['endpoint'] == 'http://127.0.0.1:1'
 
 
 def test_scratch_lies_where_the_variable_says(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ that function gets to know it.
 """
 
 import inspect
-import os
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import tensorstore_utils
@@ -18,7 +17,7 @@ _orbax_spec = tensorstore_utils.build_kvstore_tspec
 
 
 def install(directory):
-  """Makes Orbax read and write arrays below an `s3://` folder, or raises StorageError."""
+  """Makes Orbax use arrays below an `s3://` folder; StorageError if it cannot."""
   tensorstore_utils.build_kvstore_tspec = _spec
   if problem := _why_unknown(directory):
     raise StorageError(
@@ -37,7 +36,7 @@ def _spec(directory, name=None, *, use_ocdbt=True, **options):
       ' checkpoint to a disk.'
     )
   found = kvstore.spec(directory)
-  return found | {'path': os.path.join(found['path'], name) if name else found['path']}
+  return found | {'path': f'{found["path"]}{name or ""}'}
 
 
 def _why_unknown(directory):
@@ -45,8 +44,9 @@ def _why_unknown(directory):
   wanted = ('directory', 'name', 'use_ocdbt')
   if tuple(inspect.signature(_orbax_spec).parameters)[:3] != wanted:
     return 'build_kvstore_tspec has other arguments'
-  place = dict(directory=str(directory), relative_array_filename='array')
-  read = tensorstore_utils.ArrayReadSpec(**place, use_zarr3=False, use_ocdbt=False)
+  read = tensorstore_utils.ArrayReadSpec(
+    str(directory), 'array', use_zarr3=False, use_ocdbt=False
+  )
   if read.json['kvstore'].get('driver') != 's3':
     return 'build_kvstore_tspec is no longer asked where arrays lie'
   return ''

@@ -208,8 +208,8 @@ def _info(path):
 
 def _call(path, action) -> Any:
   """Returns `action(file system, path as text)`, tried again where that may help."""
-  system, text = file_system(scheme_of(path)), os.fspath(path)  # s3fs takes texts alone
-  return patiently(lambda: action(system, text), path)
+  text = os.fspath(path)  # s3fs takes nothing else
+  return patiently(lambda: action(file_system(scheme_of(path)), text), path)
 
 
 def open_sized(path, size):

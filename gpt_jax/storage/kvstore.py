@@ -12,8 +12,8 @@ from gpt_jax.storage.urls import bucket_and_key, is_remote, scheme_of
 
 ANSWER_SECONDS = 60.0
 """TensorStore itself would try for a quarter of an hour."""
-RETRIES = 6
-"""After 1, 2, 4, ... seconds: for a minute, as all that is written by other ways."""
+RETRIES = {'initial_delay': '250ms', 'max_retries': 8}
+"""After 1/4, 1/2, 1, ... seconds: for a minute, as what is written by other ways."""
 
 
 def spec(folder):
@@ -61,7 +61,7 @@ def _s3_settings(bucket):
   # TensorStore takes credentials that it does not find for anonymous access.
   system = file_system('s3')
   answer = system.call_s3('head_bucket', Bucket=bucket)
-  client, settings = system.s3.meta, {'s3_request_retries': {'max_retries': RETRIES}}
+  client, settings = system.s3.meta, {'s3_request_retries': RETRIES}
   settings['aws_region'] = answer.get('BucketRegion') or client.region_name
   address = urllib.parse.urlsplit(client.endpoint_url).hostname or ''
   if not address.endswith('.amazonaws.com'):

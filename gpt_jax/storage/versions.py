@@ -6,7 +6,9 @@ GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
 import dataclasses
 import datetime
 import os
+import uuid
 
+from gpt_jax.core.errors import StorageError
 from gpt_jax.storage.failures import code_of, explain
 from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
@@ -58,6 +60,26 @@ def write_if(path, content, version):
   # Stores that ignore the condition exist: what is there now decides.
   found = read(path)
   return found if found is not None and found.content == content else None
+
+
+def require_conditions(folder):
+  """Raises StorageError where a store of S3's kind does not heed the conditions.
+
+  Google and Amazon do; others may write all the same, and two runs would have one lock.
+  """
+  if scheme_of(folder) != 's3':
+    return
+  path = folder / f'.conditions.{uuid.uuid4().hex}.tmp'
+  first = write_if(path, b'first', ABSENT)
+  over_any = write_if(path, b'second', ABSENT)
+  over_another = write_if(path, b'third', '"0"')
+  remove(path)
+  if first is None or over_any or over_another:
+    ignored = 'If-None-Match' if first is None or over_any else 'If-Match'
+    raise StorageError(
+      f'{folder}: this store does not heed {ignored} when it writes, so two runs could'
+      ' have this workdir; use a store that does (Amazon S3 does), gs://, or a disk.'
+    )
 
 
 def remove(path):

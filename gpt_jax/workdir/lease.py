@@ -81,6 +81,7 @@ def held(workdir, report=None):
   """
   path = place(workdir) / owners.LOCK_FILE
   me = owners.this_process()
+  versions.require_conditions(path.parent)
   lease = Lease(path, me, _acquire(path, me, report or _print))
   try:
     yield lease

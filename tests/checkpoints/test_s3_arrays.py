@@ -19,10 +19,10 @@ def installed(monkeypatch):
 
 
 def spec(directory):
-  place = dict(directory=directory, relative_array_filename='a.kernel')
-  read = tensorstore_utils.ArrayReadSpec(**place, use_zarr3=False, use_ocdbt=False)
+  place = (directory, 'a.kernel')
+  read = tensorstore_utils.ArrayReadSpec(*place, use_zarr3=False, use_ocdbt=False)
   shape = dict(global_shape=(4,), write_shape=(2,), dtype='float32')
-  written = tensorstore_utils.ArrayWriteSpec(**place, **shape, use_ocdbt=False)
+  written = tensorstore_utils.ArrayWriteSpec(*place, **shape, use_ocdbt=False)
   assert read.json['kvstore'] == written.json['kvstore']
   return read.json['kvstore']
 
@@ -50,7 +50,7 @@ def test_another_orbax_is_refused_by_its_version(installed, monkeypatch):
   class Spec:
     json = {'kvstore': {'driver': 'file'}}
 
-    def __init__(self, **options):
+    def __init__(self, *place, **options):
       pass
 
   monkeypatch.setattr(tensorstore_utils, 'ArrayReadSpec', Spec)

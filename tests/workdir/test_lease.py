@@ -90,3 +90,21 @@ def test_an_owner_that_cannot_renew_stops(bucket, monkeypatch):
   with lease.held(bucket[0]) as mine:
     with pytest.raises(lease.LostLease, match='could not be renewed'):
       mine.require()
+
+
+def test_a_store_that_heeds_no_conditions_is_refused(bucket, monkeypatch):
+  if bucket[0].startswith('gs'):
+    pytest.skip('Google heeds ifGenerationMatch')
+  put = versions.file_system('s3').call_s3
+  ignored = []
+
+  def call_s3(method, **options):
+    return put(method, **{n: v for n, v in options.items() if n not in ignored})
+
+  monkeypatch.setattr(versions.file_system('s3'), 'call_s3', call_s3)
+  for name, said in (('IfMatch', 'If-Match'), ('IfNoneMatch', 'If-None-Match')):
+    ignored[:] = [name]
+    with pytest.raises(StorageError, match=f'does not heed {said} when'):
+      with lock.held(bucket[0]):
+        pass
+  assert not (place(bucket[0]) / owners.LOCK_FILE).exists()

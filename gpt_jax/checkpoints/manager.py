@@ -42,8 +42,8 @@ class Checkpoints(CheckpointReader):
   Keeps the newest `keep_last` steps and the `keep_best` ones with the lowest
   `best_metric`; a step leaves only after a newer one is committed. With `asynchronous`
   a save returns once the arrays are copied (they may be donated at once) and writes in
-  the background. `require_mine()` raises StorageError once another process may write
-  here: it is called before a step is committed, on the first process.
+  the background. Nothing is committed or removed once the `lock` of the first process
+  is lost, since another one may write here then.
   """
 
   def __init__(
@@ -54,10 +54,10 @@ class Checkpoints(CheckpointReader):
     keep_best,
     best_metric,
     asynchronous,
-    require_mine=lambda: None,
+    lock=None,
   ):
     self._asynchronous, self._keep_last = asynchronous, keep_last
-    self._require_mine = require_mine
+    self._lock = lock
     self._barrier = barrier.SaveBarrier()
     self._save: _UnderWay | None = None
     super().__init__(directory, best_metric, keep_best)
@@ -100,6 +100,8 @@ class Checkpoints(CheckpointReader):
     self._require_new(step, force)
     self._best.record(step, record['metrics'])
     self.integrity.invalidate(step)
+    if self._lock:
+      self._lock.confirm()  # another's save under way may have this step's name
     nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     self._save = _UnderWay(step, tuple(items), nbytes)
     self._barrier.begin()
@@ -127,8 +129,8 @@ class Checkpoints(CheckpointReader):
 
   def check(self):
     """Raises StorageError if the save in the background has failed; waits for none."""
-    if jax.process_index() == 0:
-      self._require_mine()
+    if self._lock:
+      self._lock.require()
     # Called after every step, so that a failure shows soon. Several processes ask each
     # other, at the first, second, fourth, eighth, ... call after a save began.
     if self._save is None:
@@ -188,7 +190,8 @@ class Checkpoints(CheckpointReader):
       digests.require_parts(folder / item, jax.process_count())
       ocdbt.require_complete(folder / item)
     digests.write_manifest(folder)
-    self._require_mine()
+    if self._lock:
+      self._lock.confirm()
 
   def _finish(self):
     self._manager.wait_until_finished()
@@ -204,6 +207,8 @@ class Checkpoints(CheckpointReader):
       failed, self._save = self._save, None
       assert failed
       self._best.discard(failed.step)
+      if self._lock:
+        self._lock.confirm()  # a loss is what is told, and no reason to try again
       # Orbax has already dropped the steps that this save was to replace. Reading
       # them again fails where one of them is damaged; then the next start prunes them.
       with contextlib.suppress(Exception):
@@ -220,6 +225,8 @@ class Checkpoints(CheckpointReader):
 
   def _sweep(self):
     """Removes pruned steps and what failed saves left. No save may be under way."""
+    if self._lock:
+      self._lock.confirm()  # or it would be the save of another
     if jax.process_index() == 0 and is_remote(self.directory):
       whole = committed(self.directory)
       for name in objects.names_in(self.directory):

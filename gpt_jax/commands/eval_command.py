@@ -3,13 +3,15 @@
 Prints a table and saves it as WORKDIR/eval.json. `loss` is nats per token; bits per
 byte divides by the bytes of raw text, so that models with different tokenizers compare.
 The first eval.max_batches batches of each set are scored, with --all the whole set.
---baselines adds n-gram models and compressors on the same tokens.
+--baselines adds n-gram models and compressors on the same tokens. Several processes
+(`gpt-jax launch`) each score a share of every batch; the first one prints and saves.
 
 examples:
   gpt-jax eval --workdir=runs/tiny --all
   gpt-jax eval --workdir=runs/tiny --baselines
   gpt-jax eval --workdir=runs/tiny --json
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
+  gpt-jax launch --where=slurm --nodes=2 -- eval --workdir=runs/tiny --all
 """
 
 import json
@@ -36,12 +38,14 @@ def add_arguments(parser):
     help='training tokens that baselines learn from; default: 10 million, 0: all',
   )
   flags.add_json(parser)
+  flags.add_processes(parser)
 
 
 def run(args, overrides):
   host.tune_malloc()
   flags.enable_compilation_cache()
   from gpt_jax.evaluation import evaluate
+  from gpt_jax.parallel import multihost
   from gpt_jax.tracking import console
   from gpt_jax.train import score_run
   from gpt_jax.workdir import files
@@ -49,6 +53,12 @@ def run(args, overrides):
 
   if args.all:
     overrides = overrides | {'eval.max_batches': 0}
+  multihost.initialize(
+    args.coordinator,
+    args.num_processes,
+    args.process_id,
+    timeout_seconds=args.join_seconds,
+  )
   limit = args.baseline_tokens
   report = score_run.score_run(
     args.workdir,
@@ -57,6 +67,8 @@ def run(args, overrides):
     with_baselines=args.baselines,
     baseline_tokens=score_run.BASELINE_TOKENS if limit is None else max(0, limit),
   )
+  if not multihost.is_primary():
+    return
   for name, metrics in report.sets.items():
     rows = [(key, console.number(value)) for key, value in metrics.items()]
     console.table(f'{name} at step {report.step}', ('metric', 'value'), rows)

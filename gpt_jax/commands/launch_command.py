@@ -32,7 +32,8 @@ examples:
 
 from gpt_jax.commands import launch_flags
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.launchers.description import Task, number_above_0
+from gpt_jax.launchers.description import Task, flag_of, number_above_0
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 
@@ -57,23 +58,18 @@ def run(args, overrides):
       'the command to run stands after --, with all its flags: gpt-jax launch'
       ' --processes=2 -- train --config=... --workdir=...'
     )
-  tasks = _shards(args)
-  place, description = launch_flags.describe(args, command, tasks=tasks)
-  if args.where != 'local':
-    from gpt_jax.commands import launch_checks
+  from gpt_jax.commands import launch_checks
 
-    devices = place.num_devices(description, args)
-    words = [*command, *(tasks[0].words if tasks else ())]
-    launch_checks.require_runnable(words, description.nodes, devices)
+  place, description = launch_flags.describe(
+    args,
+    command,
+    tasks=_shards(args),
+    check=lambda place, found: launch_checks.problems(place, found, args),
+  )
   if args.dry_run:
     print(place.dry_run(description, args))
     return 0
-  workdir = description.workdir
-  if workdir and command[0] == 'train':
-    if place.HAS_OUR_FOLDERS:
-      _require_free(workdir)
-    elif '://' in workdir:
-      files.check_writable(workdir)  # before machines are asked for, and paid
+  _require_writable(place, description)
   return place.launch(description, args)
 
 
@@ -85,8 +81,22 @@ def _shards(args):
     raise ConfigError(f'{given[0]}: of tasks on a cluster; add --where=PLACE.')
   if args.at_once and not args.shards:
     raise ConfigError(f'--at_once={args.at_once}: of how many? Add --shards=N.')
-  num = args.shards or 0
+  num = int(args.shards or 0)
   return tuple(Task(f'shard-{i}', (f'--shard={i}/{num}',)) for i in range(1, num + 1))
+
+
+def _require_writable(place, description):
+  """Raises StorageError where the command could not write what it makes."""
+  # Before machines are asked for, and paid.
+  command = description.command
+  out = flag_of(command, '--out') if command[0] == 'prepare' else None
+  workdir = description.workdir if command[0] == 'train' else None
+  if is_remote(out or workdir or ''):
+    files.check_writable(out or workdir)
+  elif out and place.HAS_OUR_FOLDERS:
+    files.check_writable_early(out)
+  if workdir and place.HAS_OUR_FOLDERS:
+    _require_free(workdir)
 
 
 def _require_free(workdir):

@@ -87,13 +87,14 @@ def is_elsewhere(args):
   return False
 
 
-def describe(args, command, *, name=None, workdir=None, tasks=()):
+def describe(args, command, *, name=None, workdir=None, tasks=(), check=None):
   """Returns (place, Description) of parsed flags; ConfigError with all problems.
 
   Args:
     command: the words after gpt-jax.
     name, workdir: where they do not follow from `command`.
     tasks: of a sweep, or shares of the work.
+    check: `(place, description) -> problems` of what is to run.
   """
   place = choose(PLACES, args.where, '--where')
   environment, problems = description.environment_of(args.env)
@@ -101,14 +102,18 @@ def describe(args, command, *, name=None, workdir=None, tasks=()):
     command=tuple(command),
     name=args.name or name or description.name_of(command),
     workdir=workdir or description.workdir_of(command),
-    nodes=args.nodes or 1,
+    nodes=int(args.nodes or 1),
     topology=args.topology,
     environment=environment,
     folder=os.getcwd(),
     tasks=tuple(tasks),
     at_once=args.at_once or 0,
   )
+  problems += description.number_problems(args)
   problems += _of_other_places(args) + place.problems(found, args)
+  if args.max_restarts < 0:
+    problems.append(f'--max_restarts={args.max_restarts}: expected 0 or more.')
+  problems += check(place, found) if check else []
   if problems:
     raise ConfigError('\n'.join(problems))
   return place, found

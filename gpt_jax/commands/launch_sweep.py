@@ -24,10 +24,6 @@ def run(args):
   chosen = points.select(study, args.only)
   missing = [point for point in chosen if not states.is_done(point)]
   place, description = _describe(args, study, missing)
-  for point in missing:
-    launch_checks.require_mesh_fits(
-      point.config, description.nodes, place.num_devices(description, args)
-    )
   notes = preflight.require_ready(study, chosen, args.rerun_changed, args.dry_run)
   if args.dry_run:
     print(place.dry_run(description, args))
@@ -71,4 +67,20 @@ def _describe(args, study, missing):
     name=f'{study.name}-{study.size}',
     workdir=str(study.folder),
     tasks=tasks,
+    check=lambda place, found: _misfits(place, found, args, missing),
   )
+
+
+def _misfits(place, description, args, points):
+  """Returns a text for each kind of point whose mesh does not fit."""
+  found = {}
+  try:
+    devices = place.num_devices(description, args)
+  except ConfigError:  # `place.problems` has told it
+    return []
+  for point in points:
+    try:
+      launch_checks.require_mesh_fits(point.config, description.nodes, devices)
+    except ConfigError as error:
+      found.setdefault(str(error), point.name)
+  return [f'{name}: {text}' for text, name in found.items()]

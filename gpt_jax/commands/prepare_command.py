@@ -3,6 +3,7 @@
 The data section of --config says what is read; all its splits are written, under the
 tokenizer of the config. Started again it goes on; what it writes is the same for any
 number of processes. To train from it: data.source=prepared data.path=DIR.
+Of several processes (srun, `gpt-jax launch --nodes=N`) each makes a share.
 docs/data.md has the format and many machines, docs/quality_steps.md the quality steps.
 
 examples:
@@ -36,9 +37,10 @@ def add_arguments(parser):
   )
   parser.add_argument(
     '--shard',
-    default='1/1',
     metavar='I/N',
-    help='make the I-th of N shares of the shards, counted from 1: one on each machine',
+    help='make the I-th of N shares of the shards, counted from 1: one on each machine;'
+    ' default: that of this process where `gpt-jax doctor` says that there are several,'
+    ' such as tasks of srun, else all',
   )
   parser.add_argument(
     '--wait',
@@ -65,7 +67,7 @@ def add_arguments(parser):
 
 
 def run(args, overrides):
-  _check(args)
+  check(args)
   from gpt_jax.config.files import load_file
   from gpt_jax.corpus import prepare, step_flags, workers
   from gpt_jax.program import setup
@@ -73,14 +75,15 @@ def run(args, overrides):
 
   files.check_writable_early(args.out)
   config = setup.resolve(load_file(args.config), overrides)
+  share, are_together = _share(args.shard)
   request = prepare.Request(
     config,
     files.as_folder(args.out),
     tuple(step_flags.parse(args.step)),
     args.shard_mb << 20,
     args.processes or len(os.sched_getaffinity(0)),
-    parse_share(args.shard),
-    args.wait,
+    share,
+    args.wait or are_together,
   )
   before = signal.signal(signal.SIGTERM, _stop)
   try:
@@ -95,7 +98,8 @@ def run(args, overrides):
     print(json.dumps(found))
 
 
-def _check(args):
+def check(args):
+  """Raises ConfigError with all that is wrong with parsed flags."""
   problems = [
     f'--{name} is missing; give {what}.'
     for name, what in (
@@ -109,7 +113,7 @@ def _check(args):
     if value is not None and value < least:
       problems.append(f'--{name}={value}: expected at least {least}.')
   try:
-    parse_share(args.shard)
+    parse_share(args.shard or '1/1')
   except ConfigError as error:
     problems.append(str(error))
   if problems:
@@ -127,6 +131,20 @@ def parse_share(text):
   raise ConfigError(
     f'--shard={text}: expected I/N, the I-th of N shares counted from 1, {way_out}.'
   )
+
+
+def _share(text):
+  """Returns ((i, n), whether the others are at work now) of --shard or evidence."""
+  from gpt_jax.parallel import discovery
+
+  evidence = None if text else discovery.find()
+  if evidence is None:
+    return parse_share(text or '1/1'), False
+  share = evidence.process_id + 1, evidence.num_processes
+  print(
+    f'process {evidence.label(share[0] - 1)} of {share[1]} makes a share of its own'
+  )
+  return share, True
 
 
 def _stop(number, frame):

@@ -4,6 +4,7 @@ Read `description` first. A place is a module with
 
   add_arguments(group)           the flags that it alone has, on an argparse group
   problems(description, args)    all that is wrong with them, a list of lines
+  num_processes(description, args)  of a task
   num_devices(description, args) of a task, where that is known before; else None
   dry_run(description, args)     the text of what `launch` would do, exactly
   launch(description, args)      does it; returns the exit code

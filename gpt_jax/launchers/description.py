@@ -66,11 +66,16 @@ class Description:
     return f'{program} {shlex.join(self.command)}'
 
 
+def flag_of(command, flag):
+  """Returns the text after `flag` in the words of a command, or None."""
+  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  parser.add_argument(flag, dest='value')
+  return parser.parse_known_args(list(command))[0].value
+
+
 def workdir_of(command):
   """Returns the text after --workdir in `command`, or None."""
-  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-  parser.add_argument('--workdir')
-  return parser.parse_known_args(list(command))[0].workdir
+  return flag_of(command, '--workdir')
 
 
 def name_of(command):
@@ -96,9 +101,30 @@ def environment_of(settings):
   return found, problems
 
 
+class BadNumber(int):
+  """0, in place of a flag's text that is no whole number above 0."""
+
+  text: str
+
+  def __new__(cls, text):
+    number = super().__new__(cls, 0)
+    number.text = text
+    return number
+
+
 def number_above_0(text):
-  """Returns a flag's whole number; argparse says what is wrong with another text."""
-  number = int(text) if text.isdecimal() else 0
-  if number < 1:
-    raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text}')
-  return number
+  """Returns a flag's whole number, or a BadNumber.
+
+  argparse would tell one mistake alone: `number_problems` tells those of all flags.
+  """
+  is_good = text.isdecimal() and int(text) > 0
+  return int(text) if is_good else BadNumber(text)
+
+
+def number_problems(args):
+  """Returns a problem for each parsed flag that is a BadNumber."""
+  return [
+    f'--{name}={value.text}: expected a whole number above 0, got {value.text}.'
+    for name, value in vars(args).items()
+    if isinstance(value, BadNumber)
+  ]

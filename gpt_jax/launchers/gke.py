@@ -104,9 +104,8 @@ def problems(description, args):
     value = getattr(args, flag)
     if value and not re.fullmatch(pattern, value):
       found.append(f'--{flag}={value}: expected {example}.')
-  for flag in ('max_restarts', 'grace_seconds'):
-    if getattr(args, flag) < 0:
-      found.append(f'--{flag}={getattr(args, flag)}: expected 0 or more.')
+  if args.grace_seconds < 0:
+    found.append(f'--grace_seconds={args.grace_seconds}: expected 0 or more.')
   workdir = description.workdir
   if workdir is not None and '://' not in workdir:
     found.append(
@@ -132,6 +131,12 @@ def problems(description, args):
   if not args.dry_run:
     found += steps.missing_programs(('kubectl',), args.where, KUBECTL)
   return found
+
+
+def num_processes(description, args):
+  """Returns how many processes a task has: one on each host of each slice."""
+  wanted = _slices(description)
+  return wanted.count * wanted.hosts if wanted else 1
 
 
 def num_devices(description, args):
@@ -246,8 +251,14 @@ def _slices(description):
   """Returns the Slices of a Description; None for one pod without TPUs."""
   if description.topology:
     return slices.parse(description.topology, description.nodes)
-  if description.command[0] in NEED_TPUS or description.nodes > 1:
+  if description.command[0] in NEED_TPUS:
     raise ConfigError('--topology is missing; give one, such as v5e:4x4 (2xv5e:4x4).')
+  if description.nodes > 1:
+    raise ConfigError(
+      f'--nodes={description.nodes}: slices of TPUs, and --topology is missing. Pods'
+      f' without TPUs are tasks of their own: prepare takes --shards='
+      f'{description.nodes}.'
+    )
   return None
 
 

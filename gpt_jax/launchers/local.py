@@ -80,6 +80,11 @@ def problems(description, args):
   return found
 
 
+def num_processes(description, args):
+  """Returns how many processes the run has."""
+  return args.processes or description.nodes
+
+
 def num_devices(description, args):
   """Returns None: the processes say what is wrong as soon as a submission would."""
   return None

@@ -1,14 +1,15 @@
 """SLURM: sbatch takes a script in which srun starts the processes of a run.
 
-A sweep is an array of jobs; points that need others are a later array. Folders here are
-those of the nodes: the code runs where it is.
+A sweep is an array of jobs, or several where it is larger than the cluster allows;
+points that need others are a later array. Folders here are those of the nodes: the code
+runs where it is.
 """
 
 import os
 import re
 
 from gpt_jax.core.errors import ConfigError, UserError
-from gpt_jax.launchers import slurm_jobs, slurm_script, steps
+from gpt_jax.launchers import slurm_jobs, slurm_limits, slurm_script, steps
 from gpt_jax.launchers.description import number_above_0
 from gpt_jax.launchers.processes import say
 from gpt_jax.storage.urls import is_remote
@@ -16,7 +17,7 @@ from gpt_jax.workdir import files
 
 HAS_OUR_FOLDERS = True
 _AFTER = '--dependency=afterany:'
-PROGRAMS = 'sbatch', 'srun', 'scontrol', 'sinfo'
+PROGRAMS = 'sbatch', 'srun', 'scontrol', 'scancel', 'sinfo'
 
 
 def add_arguments(group):
@@ -121,6 +122,11 @@ def seconds_of(limit):
   return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
+def num_processes(description, args):
+  """Returns how many processes a task has: one on each node, or for each GPU."""
+  return description.nodes * (slurm_script.tasks_per_node(args) or 1)
+
+
 def num_devices(description, args):
   """Returns how many devices a task has; None without GPUs, whose number is given."""
   return description.nodes * args.gpus_per_node if args.gpus_per_node else None
@@ -129,14 +135,15 @@ def num_devices(description, args):
 def dry_run(description, args):
   """Returns the folder of logs, and each script with the call that submits it."""
   made = f'mkdir -p {steps.quoted(_logs(description, args))}'
-  calls = _calls(description, args, lambda number: f'job{number}')
+  calls = _calls(description, args, lambda number: f'@job{number}@')
   lines = [f'job{number}=$({call}\n)' for number, call in enumerate(calls, 1)]
-  return '\n'.join([made, *lines]).replace(f'{_AFTER}job', f'{_AFTER}$job')
+  return '\n'.join([made, *(re.sub(r'@job(\d+)@', r'$job\1', one) for one in lines)])
 
 
 def launch(description, args):
   """Returns 0 once the job is submitted; with --wait its exit code."""
-  slurm_jobs.require_partition(args.partition, description.nodes)
+  if found := slurm_limits.problems(description, args):
+    raise ConfigError('\n'.join(found))
   logs = _logs(description, args)
   files.check_writable(logs)
   ids = []
@@ -145,7 +152,7 @@ def launch(description, args):
       # On federations the answer is JOB;CLUSTER.
       ids.append(steps.take(call).partition(';')[0])
     except UserError as error:
-      raise ConfigError(_refused(error, ids)) from error
+      raise ConfigError(f'--where=slurm: {error}{_withdrawn(ids)}') from error
   for number in ids:
     say(
       f'job {number} ({description.name}) is submitted; squeue --jobs={number} shows it'
@@ -163,18 +170,42 @@ def launch(description, args):
 def _calls(description, args, id_of):
   """Yields the calls of sbatch; `id_of(n)` is the job of the n-th, from 1."""
   logs = _logs(description, args)
-  for number, tasks in enumerate(description.waves() or [()]):
+  for tasks, needed in _arrays(description):
     words = ['sbatch', '--parsable']
-    if number:
+    if needed:
       # After any end: a point that needs one that failed says so itself.
-      words.append(f'{_AFTER}{id_of(number)}')
+      words.append(_AFTER + ':'.join(id_of(number) for number in needed))
     text = slurm_script.script(description, args, logs, tasks)
     yield steps.Call(tuple(words), text)
 
 
-def _refused(error, ids):
-  before = f'\nSubmitted before: {" ".join(ids)}; scancel ends them.' if ids else ''
-  return f'--where=slurm: {error}{before}'
+def _arrays(description):
+  """Returns [(tasks, numbers of the arrays that end before, from 1)], in order.
+
+  No array has more elements than the cluster allows. Those of a wave run at once, or
+  one after the other where `at_once` is a limit of all of them.
+  """
+  if not description.tasks:
+    return [((), ())]
+  size, found, before = max(1, slurm_limits.array_size()), [], ()
+  for wave in description.waves():
+    parts = [wave[start : start + size] for start in range(0, len(wave), size)]
+    first = len(found) + 1
+    for part in parts:
+      found.append((part, before))
+      if description.at_once:
+        before = (len(found),)
+    if not description.at_once:
+      before = tuple(range(first, len(found) + 1))
+  return found
+
+
+def _withdrawn(ids):
+  """Cancels the jobs `ids`; returns what to say of it."""
+  if not ids:
+    return ''
+  steps.take(steps.Call(('scancel', *ids)))
+  return f'\nWhat was submitted before it is cancelled: {" ".join(ids)}.'
 
 
 def _logs(description, args):

@@ -1,12 +1,11 @@
-"""What SLURM says of its partitions and of jobs, and waiting for jobs to end."""
+"""What SLURM says of jobs, and waiting for jobs to end."""
 
 import dataclasses
 import re
 import subprocess
 import time
 
-from gpt_jax.core.errors import ConfigError, UserError
-from gpt_jax.core.registry import nearest
+from gpt_jax.core.errors import UserError
 
 POLL_SECONDS = 5.0
 ENDED = (
@@ -32,30 +31,6 @@ class Job:
   def code(self):
     """Returns the exit code; not 0 unless it has completed."""
     return self.exit_code or (0 if self.state == 'COMPLETED' else UNKNOWN_CODE)
-
-
-def require_partition(partition, nodes):
-  """Raises ConfigError where no partition is called so, or it has too few nodes.
-
-  `partition`: None for the default one. UserError where no controller answers.
-  """
-  listed = call('sinfo', '--noheader', '--format=%R|%D|%P')
-  sizes, default = {}, None
-  for line in listed.splitlines():
-    name, size, marked = line.split('|')
-    sizes[name] = sizes.get(name, 0) + int(size)
-    default = name if marked.endswith('*') else default
-  chosen = partition or default
-  if chosen not in sizes:
-    hint = nearest(partition, sizes) if partition else None
-    raise ConfigError(
-      f'--partition={partition or ""}: expected one of {", ".join(sizes) or "none"}'
-      + (f'; did you mean {hint!r}?' if hint else '.')
-    )
-  if nodes > sizes[chosen]:
-    raise ConfigError(
-      f'--nodes={nodes}: the partition {chosen} has {sizes[chosen]} nodes.'
-    )
 
 
 def wait(ids, say, sleep=time.sleep):

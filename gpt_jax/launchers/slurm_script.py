@@ -132,8 +132,14 @@ for mistake in @MISTAKES@; do
 done
 
 # Another state than RUNNING: cancelled, out of time, or requeued already, by SLURM.
+# Another count of restarts: requeued by SLURM, which has lost this node.
+is_mine() {
+  local now
+  now=$(scontrol show job "$job") && [[ $now == *JobState=RUNNING* ]] &&
+    [[ "$now " == *"Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+}
 requeue() {
-  if scontrol show job "$job" | grep -q JobState=RUNNING; then
+  if is_mine; then
     say "requeued: $*"
     scontrol requeue "$job"
   else

@@ -74,8 +74,6 @@ def problems(description, args):
     found += [f'{wrong}.'] * (wrong is not None)
   if args.spot and args.reserved:
     found.append('--spot and --reserved: reserved TPUs are no Spot VMs; leave one out.')
-  if args.max_restarts < 0:
-    found.append(f'--max_restarts={args.max_restarts}: expected 0 or more.')
   if args.log_dir:
     found.append(
       f'--log_dir={args.log_dir}: each worker has its log on its own disk; --wait shows'
@@ -125,6 +123,12 @@ def _topology_problems(wanted):
       f' chips alone, and gets {", ".join(wanted.kind.shapes)}; --where=gke has others.'
     ]
   return []
+
+
+def num_processes(description, args):
+  """Returns how many processes a task has: one on each host of each slice."""
+  wanted = slices_of(description)
+  return wanted.count * wanted.hosts
 
 
 def num_devices(description, args):

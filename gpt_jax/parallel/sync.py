@@ -31,6 +31,13 @@ def broadcast_from_primary(value):
   return bool(multihost_utils.broadcast_one_to_all(np.array(bool(value))))
 
 
+def number_from_primary(value):
+  """Returns the first process's `value`, a whole number of at most 31 bits."""
+  if jax.process_count() == 1:
+    return int(value)
+  return int(multihost_utils.broadcast_one_to_all(np.array(value, np.int32)))
+
+
 def raise_on_all(action):
   """Returns `action()`, or raises on all processes where it fails on one.
 

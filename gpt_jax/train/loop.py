@@ -85,14 +85,14 @@ def run(
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
   with (
-    workdir.lock() as require_mine,
+    workdir.lock() as lock,
     manager.Checkpoints(
       workdir.checkpoints,
       keep_last=settings.keep_last,
       keep_best=settings.keep_best,
       best_metric=settings.best_metric,
       asynchronous=settings.asynchronous,
-      require_mine=require_mine,
+      lock=lock,
     ) as store,
   ):
     program, session_with, events, notes = _prepare(

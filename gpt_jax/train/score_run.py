@@ -10,6 +10,7 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
+from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import restore, setup
 from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking.console import progress
@@ -48,6 +49,7 @@ def score_run(
   """Returns the Scores of a workdir's parameters (the averaged ones, if kept).
 
   `baseline_tokens`: of the training text that baselines learn from, at most; 0: all.
+  Several processes score a share of each batch; the first one has the baselines.
   """
   workdir = Workdir(workdir)
   setup.read_config(workdir)
@@ -60,15 +62,20 @@ def score_run(
   program = setup.open_saved_program(config, tokenizer)
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with CheckpointReader(workdir.checkpoints) as store:
+    if step is None and multihost.process_count() > 1:  # one that all of them read
+      step = sync.number_from_primary(store.latest_step() or -1)
+      step = None if step < 0 else step
     params, step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )
   references, _ = restore.load_references(program, tokenizer)
-  sets = dict(evaluate_sets(program, params, eval_sets, progress, references))
+  is_first = multihost.is_primary()
+  shown = {'progress': progress} if is_first else {}
+  sets = dict(evaluate_sets(program, params, eval_sets, references=references, **shown))
   rows = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
-    for name, dataset in eval_sets.items():
+    for name, dataset in eval_sets.items() if is_first else ():
       train_N, eval_N = baseline_text(train, dataset, config.eval, baseline_tokens)
       num_bytes = _num_bytes(dataset, eval_N, tokenizer)
       rows[name] = baseline_rows(train_N, eval_N, num_bytes, tokenizer, sets[name])

@@ -27,6 +27,22 @@ class LostLease(StorageError):
   """Another process may write here now: this one has to stop."""
 
 
+def lost(path, why):
+  """Returns the LostLease of the lock at `path`."""
+  return LostLease(
+    f'{path}: the lock of this run is lost: {why}. It stops here, so that no two'
+    ' processes write; start it again, and it resumes from the last save.'
+  )
+
+
+def waiting(path, other):
+  """Returns what a start says that waits for the lock of a process elsewhere."""
+  return (
+    f'{path}: held by {other or "nobody known"}; waiting at most {LEASE_SECONDS:.0f} s'
+    ' for it to renew the lock or to lose it.'
+  )
+
+
 class Lease:
   """A lock that is held: renewed in the background until it is released."""
 
@@ -44,10 +60,14 @@ class Lease:
     if not problem and time.monotonic() - self._renewed > LEASE_SECONDS:
       problem = f'it could not be renewed for {LEASE_SECONDS:.0f} s'
     if problem:
-      raise LostLease(
-        f'{self._path}: the lock of this run is lost: {problem}. It stops here, so that'
-        ' no two processes write; start it again, and it resumes from the last save.'
-      )
+      raise lost(self._path, problem)
+
+  def confirm(self):
+    """Raises LostLease as `require` does, after a look at the lock as it is now."""
+    self.require()
+    # The lock of an earlier start of a job is taken over before it expires.
+    if (now := owner(self._path.parent)) != self.me:
+      raise lost(self._path, f'{now or "somebody"} has taken or removed it')
 
   def release(self):
     self._end.set()
@@ -118,18 +138,16 @@ def _acquire(path, me, report):
     if why := _why_over(found, me, now):
       if written := versions.write_if(path, _content(me, 0), found.version):
         report(f'{path}: took over the lock of {other or "nobody"}; {why}.')
+        _let_it_notice(found, me, now, report)
         return written.version
       seen = None
       continue
-    if other and (other.host, other.boot, other.space) == (me.host, me.boot, me.space):
+    if other and owners.place_of(other) == owners.place_of(me):
       raise _refusal(path, other, 'is at work there')
     if seen is not None and seen.version != found.version:
       raise _refusal(path, other, 'is at work there: it has just renewed its lock')
     if seen is None:
-      report(
-        f'{path}: held by {other or "nobody known"}; waiting at most'
-        f' {LEASE_SECONDS:.0f} s for it to renew the lock or to lose it.'
-      )
+      report(waiting(path, other))
     seen = found
     time.sleep(POLL_SECONDS)
 
@@ -137,10 +155,19 @@ def _acquire(path, me, report):
 def _why_over(found, me, now):
   """Returns why the lock `found` no longer counts, '' where it does."""
   other = owners.parse(found.content)
-  if other and other.has_ended(me):
-    return 'that process has ended'
+  if other and (why := other.why_over(me)):
+    return why
   age = now() - found.changed.timestamp()
   return f'it was last renewed {age:.0f} s ago' if age > LEASE_SECONDS else ''
+
+
+def _let_it_notice(found, me, now, report):
+  """Waits for an owner that may live on: it learns of its loss when it renews next."""
+  other = owners.parse(found.content)
+  is_over = now() - found.changed.timestamp() > LEASE_SECONDS
+  if other and not is_over and not other.is_gone(me):
+    report(f'waiting {RENEW_SECONDS + POLL_SECONDS:.0f} s for it to notice.')
+    time.sleep(RENEW_SECONDS + POLL_SECONDS)
 
 
 def _clock(path):

@@ -29,14 +29,31 @@ class Owner:
     return f'process {self.pid} on {self.host}, which started at {self.since}'
 
   def has_ended(self, me):
-    """Returns whether process `me` can be sure that it has ended."""
+    """Returns whether process `me` is to take it for ended."""
+    return bool(self.why_over(me))
+
+  def why_over(self, me):
+    """Returns why `me` is to take it for ended, '' where it may be at work."""
+    if self.is_gone(me):
+      return 'that process has ended'
     if self.job and self.job == me.job and self.start < me.start:
-      return True  # SLURM starts a job again once it has ended that start of it
+      # SLURM has ended that start, or lost its node, where it may live on: a process
+      # that finds its lock taken stops.
+      return f'SLURM has started job {self.job} again'
+    return ''
+
+  def is_gone(self, me):
+    """Returns whether `me` can see that it has ended."""
     if self.host != me.host:
       return False
     if self.boot != me.boot:
       return True  # the host has rebooted since
     return self.space == me.space and _start_tick(self.pid) != self.born
+
+
+def place_of(owner):
+  """Returns what processes have in common that can look at each other."""
+  return owner.host, owner.boot, owner.space
 
 
 def parse(content):

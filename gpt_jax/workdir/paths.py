@@ -23,7 +23,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
 from gpt_jax.storage import objects, scratch, urls
 from gpt_jax.storage.urls import is_remote
-from gpt_jax.workdir import files, lease
+from gpt_jax.workdir import files, shared
 from gpt_jax.workdir import lock as workdir_lock
 
 
@@ -93,15 +93,16 @@ class Workdir:
   def lock(self):
     """Keeps other runs from writing here; StorageError, on all processes, names one.
 
-    Gives a function to be called before what must not be written twice: it raises
-    StorageError once the lock is lost, as one in a bucket may be.
+    Gives the lock, on other processes than the first None. It is lost where another
+    process takes it over, as it may where this one seems to be dead.
     """
     lock = contextlib.nullcontext()
     if jax.process_index() == 0:
-      lock = (lease if self.is_remote else workdir_lock).held(self.path)
+      lock = workdir_lock.holding(self.path)
     with contextlib.ExitStack() as stack:
       held = sync.raise_on_all(lambda: stack.enter_context(lock))
-      yield getattr(held, 'require', lambda: None)
+      shared.require_shared(self.path)
+      yield held
 
   def write_config(self, config):
     """Replaces config.json by `config`, nested dicts of JSON values."""

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gpt_jax.checkpoints import integrity
+from gpt_jax.checkpoints import digests, integrity
 from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, StorageError
@@ -123,20 +123,36 @@ def test_a_bucket_that_refuses_writes_fails_the_save(bucket):
     assert store.steps() == [1]
 
 
-def test_nothing_is_committed_once_the_lock_is_lost(bucket):
-  def lost():
-    raise StorageError('the lock of this run is lost')
+class LosingLock:
+  """A lock that is lost when the test says so."""
 
-  with opened(bucket[0], require_mine=lost) as store:
-    with pytest.raises(StorageError, match='lock of this run is lost'):
+  is_lost = False
+
+  def require(self):
+    if self.is_lost:
+      raise LostLease('the lock of this run is lost')
+
+  confirm = require
+
+
+def test_nothing_is_committed_once_the_lock_is_lost(bucket, monkeypatch):
+  lock, write = LosingLock(), digests.write_manifest
+
+  def write_and_lose(folder):
+    write(folder)
+    lock.is_lost = True
+
+  with opened(bucket[0], lock=lock) as store:
+    monkeypatch.setattr(digests, 'write_manifest', write_and_lose)
+    with pytest.raises(LostLease, match='lock of this run is lost'):
       save(store, 1)
     assert store.steps() == []
 
 
 def test_a_lost_lock_is_told_at_the_next_step(bucket):
-  def lost():
-    raise LostLease('taken')
-
-  with opened(bucket[0], require_mine=lost) as store:
+  lock = LosingLock()
+  with opened(bucket[0], lock=lock) as store:
+    lock.is_lost = True
     with pytest.raises(LostLease):
       store.check()
+    lock.is_lost = False

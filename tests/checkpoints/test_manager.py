@@ -1,5 +1,7 @@
 """Steps are saved whole or not at all; the newest and the best are kept."""
 
+import dataclasses
+import json
 import os
 import pathlib
 import resource
@@ -12,9 +14,11 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
-from gpt_jax.checkpoints import handler, manager, ocdbt
+from gpt_jax.checkpoints import handler, integrity, manager, ocdbt
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
+from gpt_jax.workdir import files, lock
+from gpt_jax.workdir.lease import LostLease
 from tests.checkpoints.states import (
   a_state,
   abstract,
@@ -62,6 +66,34 @@ def test_donating_arrays_after_an_asynchronous_save_is_harmless(tmp_path):
     saved.wait()
     restored = saved.restore(1, {'params': target})
   np.testing.assert_array_equal(restored['params']['w'], wanted)
+
+
+# A lock that another process has taken
+
+
+def test_a_process_whose_lock_was_taken_commits_no_step(tmp_path, monkeypatch):
+  checkpoints, items, others = tmp_path / 'checkpoints', a_state(), []
+  write = manager.digests.write_manifest
+  with lock.holding(tmp_path) as mine, open_all(checkpoints, lock=mine) as saved:
+    saved.save(1, items, {})
+    saved.wait()
+
+    def write_and_lose(folder):
+      write(folder)
+      other = dataclasses.replace(mine.me, host='n2', token='other')
+      files.write_text(tmp_path / lock.FILE, json.dumps(dataclasses.asdict(other)))
+      others.append(checkpoints / '9.orbax-checkpoint-tmp')
+      others[0].mkdir()  # a save that the other has under way
+
+    monkeypatch.setattr(manager.digests, 'write_manifest', write_and_lose)
+    with pytest.raises(LostLease, match='on n2, .* has taken'):
+      saved.save(2, items, {})
+      saved.wait()
+    assert saved.steps() == [1] and others[0].exists()
+    with pytest.raises(LostLease):
+      saved.save(3, items, {})
+  assert integrity.committed(checkpoints) == [1]
+  assert lock.owner(tmp_path).token == 'other'
 
 
 # Which steps there are

@@ -1,6 +1,7 @@
 """Fixtures of the tests on real servers; without those of `make cluster` they skip."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,15 @@ def nodes():
     pytest.skip('needs a SLURM for tests: make cluster starts one')
   servers.until(slurm.are_idle, 30, 'two idle nodes')
   return slurm.are_idle
+
+
+@pytest.fixture
+def cluster(nodes):
+  """Returns the slurm.Cluster; nodes that a test has taken down are there again."""
+  cluster = slurm.Cluster(pathlib.Path(os.environ['SLURM_CONF']).parent)
+  yield cluster
+  for node in slurm.NODES:
+    cluster.start_node(node)
 
 
 @pytest.fixture
@@ -53,3 +63,15 @@ def gpt_jax():
     return done.returncode, done.stdout + done.stderr
 
   return run
+
+
+@pytest.fixture(scope='session')
+def uninterrupted(nodes, gpt_jax, tmp_path_factory):
+  """Returns the workdir of RUN, trained by two processes without SLURM."""
+  workdir = tmp_path_factory.mktemp('whole') / 'run'
+  code, said = gpt_jax(
+    'launch', '--processes=2', '--devices_per_process=1', '--',
+    'train', *tiny_runs.flags(runs.RUN), f'--workdir={workdir}',
+  )  # fmt: skip
+  assert code == 0, said
+  return workdir

@@ -18,7 +18,36 @@ BUCKET = [
   'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT',
 ]
 FLAGS = [f'--env={name}' for name in ENVIRONMENT]
+STEPS = 1000  # more than a start makes before it is interrupted, on a fast machine too
+RUN = tiny_runs.ONE_LAYER | {
+  'train.steps': STEPS,
+  'eval.every_steps': 0,
+  'checkpoint.every_steps': 100,
+  'checkpoint.keep_last': 100,
+}  # fmt: skip
+ENDLESS = RUN | {'train.steps': 1_000_000, 'checkpoint.keep_last': 1}
 DEADLINE = 180.0  # of a job on two cores that others use as well
+
+
+def submit(gpt_jax, workdir, *flags, run=RUN):
+  """Returns the id of a job that trains on both nodes."""
+  code, said = gpt_jax(
+    'launch', '--where=slurm', '--nodes=2', *FLAGS, *flags, '--',
+    'train', *tiny_runs.flags(run), f'--workdir={workdir}',
+  )  # fmt: skip
+  assert code == 0, said
+  return job_of(said)
+
+
+def log_of(workdir, job):
+  """Returns what the launcher has said in the log of a job."""
+  return text(workdir / 'logs' / f'slurm-{job}.log')
+
+
+def assert_same_end(workdir, other, step=STEPS):
+  """Fails where two runs have not saved the same bits at `step`."""
+  mine, expected = (tiny_runs.saved_arrays(path, step) for path in (workdir, other))
+  tiny_runs.assert_same(mine, expected)
 
 
 def job_of(said):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -44,6 +45,7 @@ ReturnToService=2
 JobRequeue=1
 KillWait=20
 SlurmdTimeout=15
+MaxArraySize=4
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 \\
@@ -96,12 +98,32 @@ class Cluster:
     servers.until(are_idle, 60, f'two idle nodes (logs in {self.folder})')
 
   def start_node(self, node):
-    """Starts the daemon of a node, at first or after `end_node`."""
-    self._daemon('slurmd', '-f', self.conf, '-N', node)
+    """Starts the daemon of a node, unless it runs."""
+    pid = _text(self.folder / f'{node}.pid').strip()
+    if not pid or 'slurmd' not in _text(pathlib.Path(f'/proc/{pid}/comm')):
+      self._daemon('slurmd', '-f', self.conf, '-N', node)
 
-  def end_node(self, node):
-    """Ends a node's daemon."""
-    servers.end_by_file(self.folder / f'{node}.pid')
+  def cut_node_off(self, node):
+    """Kills a node's daemon: SLURM loses the node, where all processes live on."""
+    os.kill(int((self.folder / f'{node}.pid').read_text()), signal.SIGKILL)
+
+  def kill_node(self, node):
+    """Kills all that a node runs, as a power cut does: nothing is told to end."""
+    self.cut_node_off(node)
+    tasks = self.tasks_on(node)
+    steps = {_parent(pid) for pid in tasks}  # first those who would report it
+    for pid in (*(steps - {1, os.getpid()}), *tasks):
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+  def tasks_on(self, node):
+    """Returns the ids of the processes that this cluster runs on a node."""
+    marks = {f'SLURMD_NODENAME={node}', f'SLURM_CONF={self.conf}'}
+    return [
+      int(path.parent.name)
+      for path in pathlib.Path('/proc').glob('[0-9]*/environ')
+      if marks <= set(_text(path).split('\0'))
+    ]
 
   def end(self):
     """Ends all daemons by their process ids; /etc/hosts is as before."""
@@ -138,6 +160,19 @@ class Cluster:
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
     if done.returncode:
       raise RuntimeError(f'{words}: {done.stdout}{done.stderr}')
+
+
+def _parent(pid):
+  """Returns the id of the parent, 1 for a process that is gone."""
+  fields = _text(pathlib.Path(f'/proc/{pid}/stat')).rpartition(')')[2].split()
+  return int(fields[1]) if fields else 1
+
+
+def _text(path):
+  try:
+    return path.read_text(errors='replace')
+  except OSError:  # it has ended meanwhile
+    return ''
 
 
 def are_idle():

@@ -6,7 +6,6 @@ import pytest
 
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
-from tests import tiny_runs
 from tests.cluster import runs, servers, slurm
 from tests.sweeps import studies
 
@@ -15,41 +14,6 @@ pytestmark = [
   pytest.mark.slow,
   pytest.mark.usefixtures('idle_nodes'),
 ]
-
-STEPS = 1000  # more than a start makes before it is interrupted, on a fast machine too
-RUN = tiny_runs.ONE_LAYER | {
-  'train.steps': STEPS,
-  'eval.every_steps': 0,
-  'checkpoint.every_steps': 100,
-  'checkpoint.keep_last': 100,
-}  # fmt: skip
-ENDLESS = RUN | {'train.steps': 1_000_000, 'checkpoint.keep_last': 1}
-
-
-@pytest.fixture(scope='module')
-def uninterrupted(nodes, gpt_jax, tmp_path_factory):
-  """Returns the workdir of RUN, trained by two processes without SLURM."""
-  workdir = tmp_path_factory.mktemp('whole') / 'run'
-  code, said = gpt_jax(
-    'launch', '--processes=2', '--devices_per_process=1', '--',
-    'train', *tiny_runs.flags(RUN), f'--workdir={workdir}',
-  )  # fmt: skip
-  assert code == 0, said
-  return workdir
-
-
-def submit(gpt_jax, workdir, *flags, run=RUN):
-  """Returns the id of a job that trains on both nodes."""
-  code, said = gpt_jax(
-    'launch', '--where=slurm', '--nodes=2', *runs.FLAGS, *flags, '--',
-    'train', *tiny_runs.flags(run), f'--workdir={workdir}',
-  )  # fmt: skip
-  assert code == 0, said
-  return runs.job_of(said)
-
-
-def log_of(workdir, job):
-  return runs.text(workdir / 'logs' / f'slurm-{job}.log')
 
 
 def requeue(job):
@@ -72,41 +36,43 @@ def take_a_node_down(job):
 
 def test_a_run_survives_whatever_interrupts_it(gpt_jax, uninterrupted, tmp_path):
   workdir = tmp_path / 'run'
-  job = submit(gpt_jax, workdir)
+  job = runs.submit(gpt_jax, workdir)
   interrupts = (requeue, signal, kill, take_a_node_down)
   for start, interrupt in enumerate(interrupts, 1):
-    servers.until(lambda: f'start {start},' in log_of(workdir, job), 60, 'a start')  # noqa: B023
+    servers.until(lambda: f'start {start},' in runs.log_of(workdir, job), 60, 'a start')  # noqa: B023
     runs.wait_for_step(workdir, runs.last_step(workdir) + 10)
     interrupt(job)
     servers.until(lambda: runs.state(job) != 'RUNNING', 60, 'the end of a start')
   runs.wait_for(job, 'COMPLETED')
-  assert 'start 5, on n[1-2]' in log_of(workdir, job)
-  assert 'requeued: crash 1 of at most 10' in log_of(workdir, job)
+  assert 'start 5, on n[1-2]' in runs.log_of(workdir, job)
+  assert 'requeued: crash 1 of at most 10' in runs.log_of(workdir, job)
   starts = provenance.read_starts(Workdir(workdir))
   assert [start['processes'] for start in starts] == [2] * 5
-  tiny_runs.assert_same(
-    tiny_runs.saved_arrays(workdir, STEPS), tiny_runs.saved_arrays(uninterrupted, STEPS)
-  )
+  runs.assert_same_end(workdir, uninterrupted)
   for process in (0, 1):
     assert runs.text(workdir / 'logs' / f'slurm-{job}.task{process}.log')
 
 
 def test_a_cancelled_run_stays_cancelled(gpt_jax, tmp_path):
-  job = submit(gpt_jax, tmp_path / 'run', run=ENDLESS)
+  job = runs.submit(gpt_jax, tmp_path / 'run', run=runs.ENDLESS)
   runs.wait_for_step(tmp_path / 'run', 10)
   slurm.call('scancel', job)
   servers.until(slurm.are_idle, 60, 'the end of the job')
   assert runs.state(job) == 'CANCELLED'
-  assert 'requeued' not in log_of(tmp_path / 'run', job)
+  assert 'requeued' not in runs.log_of(tmp_path / 'run', job)
 
 
 def test_a_run_out_of_time_is_saved_and_requeued(gpt_jax, tmp_path):
-  workdir = tmp_path / 'run'
-  job = submit(gpt_jax, workdir, '--time=1', '--save_seconds=30', run=ENDLESS)
-  servers.until(lambda: 'requeued: it resumes' in log_of(workdir, job), 90, 'the limit')
-  assert 'stopped and saved (exit code 75)' in log_of(workdir, job)
+  workdir, flags = tmp_path / 'run', ['--time=1', '--save_seconds=30']
+  job = runs.submit(gpt_jax, workdir, *flags, run=runs.ENDLESS)
+
+  def said():
+    return runs.log_of(workdir, job)
+
+  servers.until(lambda: 'requeued: it resumes' in said(), 90, 'the limit')
+  assert 'stopped and saved (exit code 75)' in said()
   saved = max(int(step.name) for step in (workdir / 'checkpoints').glob('[0-9]*'))
-  servers.until(lambda: 'start 2' in log_of(workdir, job), 60, 'the second start')
+  servers.until(lambda: 'start 2' in said(), 60, 'the second start')
   task = workdir / 'logs' / f'slurm-{job}.task0.log'
   servers.until(lambda: f'resumed from step {saved}' in runs.text(task), 60, 'a resume')
 

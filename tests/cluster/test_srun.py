@@ -48,3 +48,11 @@ def test_a_task_that_never_starts_is_named_by_its_node(tmp_path):
   code, said = srun('sh', '-c', script, 'sh', *train, '--join_seconds=3')
   assert code and 'task 0: Exited with exit code 2' in said, said
   assert '0: after 3 s 1 of 2 processes missing: 1 (n2); there: 0 (n1).' in said
+
+
+def test_folders_that_nodes_do_not_share_are_no_workdir(tmp_path):
+  train = [*PROGRAM, 'train', '--config=tiny']
+  script = f'exec "$@" --workdir={tmp_path}/$SLURMD_NODENAME'
+  code, said = srun('sh', '-c', script, 'sh', *train)
+  assert code and 'task 1: Exited with exit code 5' in said, said
+  assert f'1: gpt-jax: error: --workdir={tmp_path}/n2: on ' in said

@@ -23,14 +23,20 @@ def parsed(*words, add=add_all):
 
 
 def test_all_problems_are_told_at_once():
-  args = parsed('--where=slurm', '--processes=2', '--env=x', '--time=y')
+  args = parsed(
+    '--where=slurm', '--processes=2', '--env=x', '--time=y', '--nodes=0', '--at_once=0'
+  )
+  args.max_restarts = -1
   with pytest.raises(ConfigError) as error:
     launch_flags.describe(args, ['train'])
   lines = str(error.value).splitlines()
   assert [line.partition(':')[0] for line in lines] == [
     '--env=x',
+    '--nodes=0',
+    '--at_once=0',
     '--processes',
     '--time=y',
+    '--max_restarts=-1',
   ]
 
 

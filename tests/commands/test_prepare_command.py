@@ -41,6 +41,22 @@ def test_a_share_says_what_is_missing(corpus, tmp_path, capsys):
   assert not (out / 'manifest.json').exists()
 
 
+def test_of_several_processes_each_makes_a_share(
+  corpus, tmp_path, capsys, monkeypatch
+):
+  variables = {'COORDINATOR': 'localhost:1', 'NUM_PROCESSES': '2', 'PROCESS_ID': '1'}
+  for name, value in variables.items():
+    monkeypatch.setenv(f'GPT_JAX_{name}', value)
+  out = tmp_path / 'out'
+  assert prepare(corpus, f'--out={out}', '--processes=1') == 0
+  shown = capsys.readouterr().out
+  assert 'process 1 of 2 makes a share of its own' in shown
+  assert 'share 2 of 2 is prepared' in shown
+  # A share that was asked for by name is made whatever there is.
+  assert prepare(corpus, f'--out={out}', '--processes=1', '--shard=1/2') == 0
+  assert (out / 'manifest.json').exists()
+
+
 @pytest.mark.parametrize(
   'flags, code, expected',
   [

@@ -19,7 +19,7 @@ class Programs:
 
   def __init__(self, folder, monkeypatch):
     self._folder = folder
-    for name in slurm.PROGRAMS:
+    for name in (*slurm.PROGRAMS, 'sacctmgr'):
       path = folder / name
       path.write_text(PROGRAM.format(name=name, folder=folder))
       path.chmod(0o755)

@@ -1,5 +1,6 @@
 """SLURM's flags, and the calls of sbatch that --dry_run shows and `launch` makes."""
 
+import re
 import subprocess
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_mistake_is_told_with_a_way_out(words, fields, expected, programs, tmp
 def test_missing_programs_are_told_with_their_package(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', str(tmp_path))
   (found,) = slurm.problems(description(tmp_path), fake_slurm.flags())
-  assert 'no sbatch, srun, scontrol, sinfo on this machine' in found
+  assert 'no sbatch, srun, scontrol, scancel, sinfo on this machine' in found
   assert 'apt install slurm-client' in found
 
 
@@ -82,3 +83,33 @@ def test_logs_of_a_bucket_run_are_in_a_folder(tmp_path):
   assert f'mkdir -p {tmp_path}/slurm-logs/mine\n' in slurm.dry_run(
     run, fake_slurm.flags()
   )
+
+
+@pytest.mark.parametrize(
+  'at_once, expected',
+  [
+    (0, [('0-3', ''), ('0-0', ''), ('0-1', ':1:2')]),
+    (2, [('0-3%2', ''), ('0-0%2', ':1'), ('0-1%2', ':2')]),
+  ],
+)
+def test_a_large_sweep_is_several_arrays(programs, tmp_path, at_once, expected):
+  programs.does('scontrol', "echo 'MaxArraySize            = 4'")
+  tasks = [Task(f'a{n}', (f'--only=a{n}',)) for n in range(5)]
+  tasks += [Task(f'b{n}', (f'--only=b{n}',), ('a4',)) for n in range(2)]
+  run = description(tmp_path, tasks=tuple(tasks), at_once=at_once)
+  shown = slurm.dry_run(run, fake_slurm.flags())
+  arrays = re.findall(r'--array=(\S+)', shown)
+  after = re.findall(r'sbatch --parsable(?: --dependency=afterany(\S*))? <<', shown)
+  after = [text.replace('$job', '') for text in after]
+  assert list(zip(arrays, after, strict=True)) == expected
+  assert re.findall(r'--only=(\w\d)', shown) == [task.name for task in tasks]
+
+
+def test_a_later_refusal_cancels_what_was_submitted(programs, tmp_path):
+  tasks = (Task('b', ('--only=b',), ('a',)), Task('a', ('--only=a',)))
+  programs.does(
+    'sbatch', 'case $* in *afterany*) echo "job limit" >&2; exit 1;; esac; echo 12'
+  )
+  with pytest.raises(ConfigError, match='job limit[^$]*cancelled: 12'):
+    slurm.launch(description(tmp_path, tasks=tasks), fake_slurm.flags())
+  assert programs.calls()[-1] == 'scancel 12'

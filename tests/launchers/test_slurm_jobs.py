@@ -1,8 +1,7 @@
-"""What SLURM says of partitions and jobs, read from answers of the real programs."""
+"""What SLURM says of jobs, read from answers of the real programs."""
 
 import pytest
 
-from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.launchers import slurm_jobs
 from tests.launchers import fake_slurm
 
@@ -12,22 +11,6 @@ RUNNING = 'JobId=7 JobName=a UserId=root(0) JobState=RUNNING Restarts=0 ExitCode
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
   return fake_slurm.Programs(tmp_path, monkeypatch)
-
-
-def test_partitions_and_their_nodes_are_known(programs):
-  programs.does('sinfo', 'printf "debug|1|debug*\\ndebug|1|debug*\\ngpu|8|gpu\\n"')
-  slurm_jobs.require_partition(None, 2)
-  slurm_jobs.require_partition('gpu', 8)
-  with pytest.raises(ConfigError, match="one of debug, gpu; did you mean 'debug'"):
-    slurm_jobs.require_partition('debgu', 1)
-  with pytest.raises(ConfigError, match='--nodes=3: the partition debug has 2 nodes'):
-    slurm_jobs.require_partition(None, 3)
-
-
-def test_without_a_controller_its_message_is_told(programs):
-  programs.does('sinfo', 'echo "Unable to contact slurm controller" >&2; exit 1')
-  with pytest.raises(UserError, match='Unable to contact slurm controller'):
-    slurm_jobs.require_partition(None, 1)
 
 
 @pytest.mark.parametrize(

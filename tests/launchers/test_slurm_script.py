@@ -21,7 +21,8 @@ JOB = {'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]'}
 def programs(tmp_path, monkeypatch):
   (tmp_path / 'bin').mkdir()
   found = fake_slurm.Programs(tmp_path / 'bin', monkeypatch)
-  found.does('scontrol', 'echo "JobId=7 JobState=RUNNING"')
+  state = 'JobId=7 JobState=RUNNING Restarts=${SLURM_RESTART_COUNT:-0} BatchFlag=1'
+  found.does('scontrol', f'echo "{state}"')
   return found
 
 
@@ -132,4 +133,14 @@ def test_a_job_that_slurm_ends_is_not_requeued(programs, tmp_path):
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)
   assert process.wait(timeout=30) == 75
+  assert 'scontrol requeue 7' not in programs.calls()
+
+
+def test_a_start_on_a_lost_node_leaves_the_next_one_alone(programs, tmp_path):
+  # SLURM has requeued the job; the node and the processes of this start live on.
+  programs.does('scontrol', 'echo "JobId=7 JobState=RUNNING Restarts=1 BatchFlag=1"')
+  programs.does('srun', 'exit 134')
+  script = slurm_script.script(RUN, fake_slurm.flags(), tmp_path)
+  code, said = ended(script, tmp_path)
+  assert code == 134 and 'SLURM has ended this start itself' in said
   assert 'scontrol requeue 7' not in programs.calls()

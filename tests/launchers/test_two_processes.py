@@ -1,5 +1,6 @@
 """A run of two processes is the run of one: trained, saved, resumed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,19 +16,20 @@ from tests import tiny_runs
 MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
 
 
-def launch(workdir, overrides):
-  """Runs `gpt-jax train` as two processes of two devices each."""
+def launch(workdir, overrides, name='train'):
+  """Runs a gpt-jax command as two processes of two devices each; returns its output."""
   environment = os.environ | {
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
     'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
   }
   command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   command += ['--devices_per_process=2', '--']
-  command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
+  command += [name, *tiny_runs.flags(overrides), f'--workdir={workdir}']
   done = subprocess.run(
     command, env=environment, capture_output=True, text=True, timeout=300
   )
   assert done.returncode == 0, done.stdout + done.stderr
+  return done.stdout
 
 
 def damage_a_file_of(step, process):
@@ -58,6 +60,12 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   (start,) = provenance.read_starts(Workdir(tmp_path / 'two'))
   assert (start['processes'], start['mesh']['data'], start['mesh']['fsdp']) == (2, 2, 2)
   assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
+
+  saved = json.loads((tmp_path / 'two' / 'eval.json').read_text())
+  shown = launch(tmp_path / 'two', {}, 'eval')
+  assert shown.count('validation at step 6') == 1  # by one of them
+  scored = json.loads((tmp_path / 'two' / 'eval.json').read_text())
+  assert scored['validation'] == pytest.approx(saved['validation'], rel=1e-6)
 
   # One process resumes what two have saved, and two what one has saved.
   longer = overrides | {'train.steps': 8}

@@ -108,3 +108,31 @@ def test_a_store_that_heeds_no_conditions_is_refused(bucket, monkeypatch):
       with lock.held(bucket[0]):
         pass
   assert not (place(bucket[0]) / owners.LOCK_FILE).exists()
+
+
+def test_an_earlier_start_of_a_job_is_given_time_to_stop(bucket, monkeypatch):
+  monkeypatch.setattr(lease, 'RENEW_SECONDS', 0.2)
+  monkeypatch.setattr(lease, 'POLL_SECONDS', 0.5)
+  path = place(bucket[0]) / owners.LOCK_FILE
+  first = dataclasses.replace(other_host(), job='12')
+  older = lease.Lease(path, first, leave_lock(bucket[0], first).version)
+  monkeypatch.setenv('SLURM_JOB_ID', '12')
+  monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+  said = []
+  with lease.held(bucket[0], said.append) as mine:
+    for has_noticed in (older.require, older.confirm):  # both before mine goes on
+      with pytest.raises(lease.LostLease, match='has taken it'):
+        has_noticed()
+    mine.confirm()
+  assert 'SLURM has started job 12 again' in said[0] and 'to notice' in said[1]
+  older.release()
+
+
+def test_a_loss_is_seen_at_a_commit_before_the_next_renewal(bucket):
+  with lease.held(bucket[0]) as mine:
+    mine.confirm()
+    path = place(bucket[0]) / owners.LOCK_FILE
+    path.write_bytes(lease._content(other_host(), 0))
+    mine.require()  # not known yet
+    with pytest.raises(lease.LostLease, match='on elsewhere, .* has taken'):
+      mine.confirm()

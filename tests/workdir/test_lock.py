@@ -7,11 +7,12 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.workdir import files, lock
+from gpt_jax.workdir import files, lease, lock
 from gpt_jax.workdir.paths import Workdir
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -177,7 +178,62 @@ def test_a_requeued_job_takes_over_from_another_node(tmp_path, monkeypatch):
   monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
   with lock.held(tmp_path, report=said.append):
     assert 'took over the lock of process 1 on n1' in said[0]
+    assert 'SLURM has started job 12 again' in said[0]
   files.write_text(path, json.dumps(dataclasses.asdict(first)))
   monkeypatch.setenv('SLURM_JOB_ID', '13')
   with pytest.raises(StorageError, match='cannot be determined'):
     lock.require_unlocked(tmp_path)
+
+
+def leave_lock(folder, *, age, **other):
+  """Leaves the lock of a process elsewhere that renewed it `age` s ago."""
+  owner = dataclasses.replace(lock.this_process(), host='n1', pid=1, **other)
+  fields = dataclasses.asdict(owner) | {lock.RENEWED: lease.RENEW_SECONDS}
+  files.write_text(folder / lock.FILE, json.dumps(fields))
+  then = time.time() - age
+  os.utime(folder / lock.FILE, (then, then))
+
+
+def test_a_lock_from_elsewhere_that_expired_is_taken_over(tmp_path):
+  said = []
+  leave_lock(tmp_path, age=90)
+  lock.require_unlocked(tmp_path)
+  with lock.held(tmp_path, said.append):
+    pass
+  assert len(said) == 1 and 'it was last renewed 90 s ago' in said[0]
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_from_elsewhere_is_waited_for(tmp_path, monkeypatch):
+  said, waits = [], [lambda: None, lambda: leave_lock(tmp_path, age=0)]
+  monkeypatch.setattr(lock.time, 'sleep', lambda seconds: waits.pop(0)())
+  leave_lock(tmp_path, age=20)
+  with pytest.raises(StorageError, match='cannot be determined'):
+    lock.require_unlocked(tmp_path)
+  with pytest.raises(StorageError, match='n1.* is at work there'):
+    with lock.held(tmp_path, said.append):
+      raise AssertionError
+  assert len(said) == 1 and 'waiting at most 60 s' in said[0] and not waits
+
+
+def test_a_lock_is_renewed_while_it_is_held(tmp_path, monkeypatch):
+  monkeypatch.setattr(lease, 'RENEW_SECONDS', 0.02)
+  with lock.held(tmp_path):
+    os.utime(tmp_path / lock.FILE, (0, 0))
+    deadline = time.monotonic() + 10
+    while (tmp_path / lock.FILE).stat().st_mtime == 0:
+      assert time.monotonic() < deadline
+      time.sleep(0.01)
+
+
+def test_an_owner_whose_lock_was_taken_or_removed_stops(tmp_path, monkeypatch):
+  monkeypatch.setattr(lock, 'LOOK_SECONDS', 0.0)
+  with lock.holding(tmp_path) as mine:
+    mine.require()
+    leave_lock(tmp_path, age=0, token='other')
+    with pytest.raises(lease.LostLease, match='process 1 on n1, .* has taken') as error:
+      mine.require()
+    assert error.value.exit_code == 5
+    (tmp_path / lock.FILE).unlink()
+    with pytest.raises(lease.LostLease, match='somebody has taken or removed it'):
+      mine.confirm()

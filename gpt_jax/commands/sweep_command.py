@@ -146,8 +146,12 @@ def _sweep(args):
 def _show_end(study, chosen, progress, as_json):
   from gpt_jax.execution import overview
 
-  new = len(progress.done) - progress.num_done_before
-  print(f'{new} points have run here; {progress.num_done_before} were done before')
+  new = progress.num_done_here
+  others = len(progress.done) - progress.num_done_before - new
+  elsewhere = f'{others} in other processes; ' if others else ''
+  print(
+    f'{new} points have run here; {elsewhere}{progress.num_done_before} were done before'
+  )
   for name, needed in progress.blocked().items():
     print(f'not run: {name}, which needs {needed}')
   overview.show(overview.survey(study, chosen), as_json)

@@ -66,6 +66,7 @@ class Progress:
   running: dict  # name -> Point, here
   elsewhere: dict  # name -> by whom
   num_done_before: int = 0
+  num_done_here: int = 0
   # name -> record of a failure before this sweep, whose point is tried again
   failed_before: dict = dataclasses.field(default_factory=dict)
 
@@ -92,7 +93,9 @@ def begin(points):
   """Returns the Progress of `points`, none of which has changed."""
   done = {point.name for point in points if states.is_done(point)}
   failed = {point.name: states.read_failure(point) for point in points}
-  return Progress(tuple(points), done, {}, {}, {}, len(done), failed)
+  return Progress(
+    tuple(points), done, {}, {}, {}, num_done_before=len(done), failed_before=failed
+  )
 
 
 def run(progress, executor, show, *, sleep=time.sleep):
@@ -168,6 +171,7 @@ def _record(point, outcome, pending, progress, show):
   if outcome.kind == states.RUNNING:
     progress.elsewhere[point.name] = outcome.why
   else:
+    progress.num_done_here += outcome.kind == states.DONE
     _note_end(pending, progress, point.name, outcome)
   show.ended(point, outcome)
 

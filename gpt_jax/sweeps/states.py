@@ -1,7 +1,6 @@
 """How far the points of a study are, read from their workdirs and nothing else."""
 
 import dataclasses
-import functools
 import json
 import os
 from typing import Any
@@ -162,15 +161,7 @@ def _is_moved(point, field, saved, now):
 
 def living_owner(workdir):
   """Returns the lock.Owner that trains there, None when none does or it has ended."""
-  owner = lock.owner(workdir)
-  if owner is None or owner.has_ended(_me()):
-    return None
-  return owner
-
-
-@functools.cache
-def _me():
-  return lock.this_process()
+  return lock.living_owner(workdir)
 
 
 def _read_json(path):

@@ -249,8 +249,7 @@ def _scores(path):
 
 
 def _writer(workdir):
-  owner = lock.owner(workdir.path)
-  return None if owner is None or lock.has_ended(owner) else owner
+  return lock.living_owner(workdir.path)
 
 
 def _finals(first, second):

@@ -104,9 +104,14 @@ def owner(workdir):
   return _read(pathlib.Path(workdir) / FILE)
 
 
-def has_ended(other):
-  """Returns whether it is sure, from here, that the process of an Owner has ended."""
-  return other.has_ended(this_process())
+def living_owner(workdir):
+  """Returns the Owner that writes in `workdir`, None where none does or it has ended."""
+  if found := owner(workdir):
+    try:
+      require_unlocked(workdir)
+    except StorageError:
+      return found
+  return None
 
 
 def require_unlocked(workdir):

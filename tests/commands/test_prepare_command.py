@@ -41,9 +41,7 @@ def test_a_share_says_what_is_missing(corpus, tmp_path, capsys):
   assert not (out / 'manifest.json').exists()
 
 
-def test_of_several_processes_each_makes_a_share(
-  corpus, tmp_path, capsys, monkeypatch
-):
+def test_of_several_processes_each_makes_a_share(corpus, tmp_path, capsys, monkeypatch):
   variables = {'COORDINATOR': 'localhost:1', 'NUM_PROCESSES': '2', 'PROCESS_ID': '1'}
   for name, value in variables.items():
     monkeypatch.setenv(f'GPT_JAX_{name}', value)

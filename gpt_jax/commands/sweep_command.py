@@ -146,12 +146,10 @@ def _sweep(args):
 def _show_end(study, chosen, progress, as_json):
   from gpt_jax.execution import overview
 
-  new = progress.num_done_here
-  others = len(progress.done) - progress.num_done_before - new
+  new, before = progress.num_done_here, progress.num_done_before
+  others = len(progress.done) - before - new
   elsewhere = f'{others} in other processes; ' if others else ''
-  print(
-    f'{new} points have run here; {elsewhere}{progress.num_done_before} were done before'
-  )
+  print(f'{new} points have run here; {elsewhere}{before} were done before')
   for name, needed in progress.blocked().items():
     print(f'not run: {name}, which needs {needed}')
   overview.show(overview.survey(study, chosen), as_json)

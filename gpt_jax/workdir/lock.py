@@ -105,7 +105,7 @@ def owner(workdir):
 
 
 def living_owner(workdir):
-  """Returns the Owner that writes in `workdir`, None where none does or it has ended."""
+  """Returns the Owner that writes in `workdir`, None where none does any more."""
   if found := owner(workdir):
     try:
       require_unlocked(workdir)

@@ -70,7 +70,8 @@ def test_what_a_killed_process_left_unfinished_goes(files):
 
 
 def test_a_full_disk_is_told_before_anything_is_copied(files, monkeypatch):
-  monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(9, 5, 4))
+  usage = shutil._ntuple_diskusage(9, 5, 4)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
   with pytest.raises(StorageError, match='gs://b/x: .* set GPT_JAX_SCRATCH to a'):
     scratch_space.reserve(1_000, 'gs://b/x')
 

@@ -224,3 +224,24 @@ def test_a_metric_that_no_trial_has_is_told(tmp_path, metric, told):
 def test_a_folder_that_cannot_be_written_starts_no_study(tmp_path):
   with pytest.raises(StorageError, match='cannot write in /proc'):
     search.open_search(write(tmp_path), workdir='/proc/gpt_jax', num_trials=1)
+
+
+def test_a_bucket_holds_trials_and_no_database(tmp_path):
+  path = write(tmp_path)
+  with pytest.raises(ConfigError, match='add --storage=sqlite:///rates.db'):
+    search.open_search(path, workdir='gs://bucket/runs', sampler='tpe', num_trials=2)
+
+
+@pytest.mark.slow
+def test_a_search_over_a_bucket_leaves_its_files_there(bucket, tmp_path):
+  url, path = bucket[0], write(tmp_path)
+  found = search.open_search(
+    path, workdir=url, sampler='tpe', num_trials=3,
+    storage=f'sqlite:///{tmp_path / "study.db"}',
+  )  # fmt: skip
+  search.run(found, Silent(), run_trial=bowl)
+  paths = outputs.write_all(found)
+  names = ['best.py', 'search.png', 'search.svg', 'trials.csv']
+  assert sorted(path.name for path in paths) == names
+  assert all(path.exists() for path in paths)
+  assert f'{url}/rates/quick/search/trial_0000' in str(outputs.trials(found))

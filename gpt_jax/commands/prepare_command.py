@@ -160,22 +160,22 @@ def _progress():
 
 
 def _show(found, request):
+  from gpt_jax.corpus import report
+
   pace = ''
   if found['tokens_per_second']:
     pace = (
-      f': {found["shards_made_now"]:,} shards in {found["seconds"]:,.1f} s,'
-      f' {found["tokens_per_second"]:,} tokens/s,'
+      f': {report.count(found["shards_made_now"], "shard")} in'
+      f' {found["seconds"]:,.1f} s, {found["tokens_per_second"]:,} tokens/s,'
       f' {found["megabytes_per_second"]:,.1f} MB/s'
     )
   if missing := found.get('missing'):
     print(
       f'share {request.share[0]} of {request.share[1]} is prepared{pace}\n'
-      f'{missing:,} of {found["shards"]:,} shards are missing; the process that makes'
-      ' the last one writes the manifest'
+      f'{missing:,} of {report.count(found["shards"], "shard")} missing; the process'
+      ' that makes the last one writes the manifest'
     )
     return
-  from gpt_jax.corpus import report
-
   print(report.as_markdown(found))
   print(f'{request.out}{pace}')
   print(

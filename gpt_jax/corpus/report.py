@@ -113,7 +113,10 @@ def as_markdown(found):
       for name, one in found['sources'].items()
     ]
   lines += ['', '## The longest documents', '']
-  lines += [f'* {one["tokens"]:,} tokens: {one["place"]}' for one in found['longest']]
+  lines += [
+    f'* {one["tokens"]:,} tokens: {one["place"]}, {one["split"]}'
+    for one in found['longest']
+  ]
   if found['damaged']:
     lines += ['', f'## Damaged records, left out: {found["damaged"]:,}', '']
     lines += [f'* {line}' for line in found['damaged_records']]
@@ -127,11 +130,11 @@ def as_markdown(found):
 def _what_was_read(found):
   read = found['read']
   line = (
-    f'{_count(read["documents"], "document")}, {_size(read["bytes"])} of text, in'
-    f' {_count(found["shards"], "shard")}'
+    f'{count(read["documents"], "document")}, {_size(read["bytes"])} of text, in'
+    f' {count(found["shards"], "shard")}'
   )
   if read['empty']:
-    line += f'; {_count(read["empty"], "empty document")} left out'
+    line += f'; {count(read["empty"], "empty document")} left out'
   return line + '.'
 
 
@@ -165,7 +168,7 @@ def _step_lines(step):
   if not step['left_out']:
     return [*lines, 'Nothing.']
   for reason, one in step['left_out'].items():
-    documents = _count(one['documents'], 'document')
+    documents = count(one['documents'], 'document')
     lines.append(f'* {reason}: {documents}, {_size(one["bytes"])}')
     for example in one['examples']:
       instead = example.get('because_of')
@@ -189,7 +192,8 @@ def _value(value):
   return f'{value:g}' if isinstance(value, float) else str(value)
 
 
-def _count(number, what):
+def count(number, what):
+  """Returns `1 document` or `2 documents`."""
   return f'{number:,} {what}' + 's' * (number != 1)
 
 

@@ -9,6 +9,10 @@ MAX_LONGEST, MAX_EXAMPLES, EXCERPT_CHARS = 5, 5, 200
 # ASCII white space: 9 to 13 and the space.
 _IS_SPACE = np.zeros(256, bool)
 _IS_SPACE[[9, 10, 11, 12, 13, 32]] = True
+# First bytes of U+3000 to U+9FFF: Chinese characters and Japanese syllables, except ...
+_IS_CHARACTER = np.zeros(256, bool)
+_IS_CHARACTER[0xE3:0xEA] = True
+_PUNCTUATION = b'\xe3\x80'  # ... for U+3000 to U+303F
 _BLOCK = 1 << 20
 
 
@@ -18,7 +22,7 @@ class ShardReport:
   def __init__(self, num_steps):
     self._read = {'documents': 0, 'bytes': 0, 'empty': 0}
     self._splits = {}
-    self._longest = []  # (tokens, -order, place)
+    self._longest = []  # (tokens, -order, place, split)
     self._damaged = []
     self._left_out = [{} for _ in range(num_steps)]
 
@@ -58,7 +62,7 @@ class ShardReport:
   def written(self, split, place, num_tokens, num_words):
     found = self._splits.setdefault(split, {'words': 0})
     found['words'] += num_words
-    entry = (num_tokens, -self._read['documents'], place)
+    entry = (num_tokens, -self._read['documents'], place, split)
     if len(self._longest) < MAX_LONGEST:
       heapq.heappush(self._longest, entry)
     elif entry > self._longest[0]:
@@ -69,19 +73,27 @@ class ShardReport:
     return {
       'read': self._read,
       'splits': self._splits,
-      'longest': [{'tokens': n, 'place': place} for n, _, place in longest],
+      'longest': [
+        {'tokens': tokens, 'place': place, 'split': split}
+        for tokens, _, place, split in longest
+      ],
       'damaged': self._damaged,
       'left_out': self._left_out,
     }
 
 
 def count_words(content):
-  """Returns how many words white space divides UTF-8 bytes into."""
-  count, before = 0, True
+  """Returns how many words UTF-8 bytes have: what white space divides.
+
+  Chinese and Japanese have none: each character is a word.
+  """
+  count, before = -content.count(_PUNCTUATION), True
   for start in range(0, len(content), _BLOCK):
     block = np.frombuffer(content[start : start + _BLOCK], np.uint8)
-    is_space = _IS_SPACE[block]
-    count += int(np.count_nonzero(is_space[:-1] & ~is_space[1:]))
-    count += int(before and not is_space[0])
+    is_space, is_character = _IS_SPACE[block], _IS_CHARACTER[block]
+    is_other = ~(is_space | is_character)
+    count += int(np.count_nonzero(is_character))
+    count += int(np.count_nonzero(is_space[:-1] & is_other[1:]))
+    count += int(before and is_other[0])
     before = bool(is_space[-1])
   return count

@@ -181,9 +181,9 @@ def test_the_report_counts_documents_words_and_tokens(tmp_path):
   overrides = {'data.source': 'text', 'data.path': str(tmp_path)}
   found = corpora.prepared(tmp_path / '.out', overrides)
   train, size = found['splits']['train'], sum(len(text.encode()) for text in texts)
-  assert train['documents'] == 4 and train['words'] == 8 and train['bytes'] == size
+  assert train['documents'] == 4 and train['words'] == 9 and train['bytes'] == size
   assert train['tokens'] == size + 4  # bytes, and an end each
-  assert train['tokens_per_word'] == round((size + 4) / 8, 4)
+  assert train['tokens_per_word'] == round((size + 4) / 9, 4)
   assert found['longest'][0]['tokens'] == 91
   assert found['longest'][0]['place'].endswith('3.txt')
   page = (tmp_path / '.out' / 'report.md').read_text()
@@ -197,10 +197,26 @@ def test_the_report_counts_documents_words_and_tokens(tmp_path):
   assert digests == {'train.tokens.bin': facts['sha256']}
 
 
-@pytest.mark.parametrize('text', ['', ' ', 'a', ' a\tb\n\nc ', 'Größe 中文', 'x' * 99])
+@pytest.mark.parametrize('text', ['', ' ', 'a', ' a\tb\n\nc ', 'Größe', 'x' * 99])
 def test_words_are_what_white_space_divides(text, monkeypatch):
   monkeypatch.setattr('gpt_jax.corpus.shard_report._BLOCK', 3)
   assert count_words(text.encode()) == len(text.split())
+
+
+@pytest.mark.parametrize(
+  'text, count',
+  [
+    ('红楼梦', 3),
+    ('a 中文 b', 4),
+    ('第1回。 了', 3),
+    ('カラス、x', 3),
+    ('한국어 말', 2),
+  ],
+)
+def test_characters_are_words_where_no_spaces_are(text, count, monkeypatch):
+  for block in (1, 5, 99):
+    monkeypatch.setattr('gpt_jax.corpus.shard_report._BLOCK', block)
+    assert count_words(text.encode()) == count
 
 
 def test_damaged_records_stop_it_or_are_listed(tmp_path):

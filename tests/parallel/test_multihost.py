@@ -84,7 +84,7 @@ def test_a_run_on_one_machine_listens_on_that_machine_alone(started):
   ('given', 'message'),
   [
     (('h:1', 2, None), 'NUM_PROCESSES=2 without GPT_JAX_PROCESS_ID: .*given'),
-    ((None, None, 0), 'PROCESS_ID=0 without GPT_JAX_COORDINATOR and GPT_JAX_NUM.*given'),
+    ((None, None, 0), 'ID=0 without GPT_JAX_COORDINATOR and GPT_JAX_NUM.*given'),
     (('host', 2, 0), "GPT_JAX_COORDINATOR='host': expected host:port"),
     (('h:1', 2, 2), 'GPT_JAX_PROCESS_ID=2: expected 0 to 1'),
     (('h:1', 'two', 0), "GPT_JAX_NUM_PROCESSES='two': expected a whole number"),

@@ -11,7 +11,7 @@ _BATCH_BYTES = 1 << 20  # of text at once
 _GROUP_CHARS = 2 << 20  # of a long document; several processes share the memory
 
 
-def write(job, folder, names, part, kept, report):
+def write(job, folder, names, kept, report):
   """Writes the documents `kept` into `folder`; returns {split: SplitRecord}.
 
   `names`: the fields of the documents. Splits without documents have no files.
@@ -21,9 +21,6 @@ def write(job, folder, names, part, kept, report):
     for one in kept:
       writer.add(one)
     return writer.close()
-  except DataError as error:
-    error.add_note(f'while preparing a part of {part.split or "all"} {part.where}')
-    raise
   finally:
     writer.abandon()
 
@@ -75,9 +72,8 @@ class _Writer:
   def _flush(self):
     for counts in (False, True):
       mine = [one for one in self._batch if self._counts_bytes(one[0]) == counts]
-      texts = [str(piece, 'utf-8') for _, _, piece in mine]
       for (split, place, piece), (ids, sizes) in zip(
-        mine, _encode(self._tokenizer, texts, counts), strict=True
+        mine, _encode(self._tokenizer, mine, counts), strict=True
       ):
         self._open(split).add(ids, sizes)
         self._finish(split, place, len(piece), count_words(piece))
@@ -136,10 +132,15 @@ class _Writer:
       file.abandon()
 
 
-def _encode(tokenizer, texts, with_bytes):
-  if with_bytes:
-    return tokenizer.encode_with_bytes(texts)
-  return [(ids, None) for ids in tokenizer.encode_batch(texts)]
+def _encode(tokenizer, batch, with_bytes):
+  """Returns [(ids, their bytes or None)] of the texts of a batch."""
+  texts = [str(piece, 'utf-8') for _, _, piece in batch]
+  try:
+    if with_bytes:
+      return tokenizer.encode_with_bytes(texts)
+    return [(ids, None) for ids in tokenizer.encode_batch(texts)]
+  except DataError as error:
+    raise DataError(f'{batch[0][1]} to {batch[-1][1]}: {error}') from error
 
 
 def _check_range(ids, tokenizer, place):

@@ -13,7 +13,7 @@ from gpt_jax.corpus.shard_files import (
   write_json,
   write_whole,
 )
-from gpt_jax.corpus.shard_report import ShardReport
+from gpt_jax.corpus.shard_report import ShardReport, require_fewer_damaged
 from gpt_jax.corpus.step import GlobalStep
 from gpt_jax.data import manifest
 
@@ -33,10 +33,13 @@ def finish(job, request, shards):
   _check_damaged(job, shards)
   found = report.add_up(shards, request.steps, job.steps)
   _name_what_stays(job, request, found)
-  if not found['splits']:
-    raise DataError('no tokens: no document is left, or all are empty.')
   write_json(job.out / report.JSON, found)
   write_whole(job.out / report.TEXT, report.as_markdown(found))
+  if not found['splits']:
+    raise DataError(
+      f'{job.out}: no tokens: all documents are empty or left out;'
+      f' {job.out / report.TEXT} says why.'
+    )
   remove_unfinished(job.out)
   text = manifest.to_json(_manifest(job, request, shards))
   write_whole(job.out / manifest.MANIFEST, text)
@@ -74,13 +77,7 @@ def _manifest(job, request, shards):
 def _check_damaged(job, shards):
   for name, member in job.members.items():
     found = [line for s in shards if s.member == name for line in s.report['damaged']]
-    if len(found) > member.max_corrupt_records:
-      listed = '\n'.join(f'  {line}' for line in found[:20])
-      raise DataError(
-        f'data.max_corrupt_records={member.max_corrupt_records}: {len(found)} damaged'
-        f' records were left out:\n{listed}\nAllow as many, or replace these files by'
-        ' good copies and prepare the corpus in a new folder.'
-      )
+    require_fewer_damaged(found, member.max_corrupt_records)
 
 
 def _name_what_stays(job, request, found):

@@ -52,6 +52,8 @@ class _Lines:
     if now - self._reported >= _REPORT_SECONDS:
       self._reported = now
       seconds = now - self._started
-      left = f', about {seconds / done * (total - done):.0f} s left' if done else ''
+      left = ''
+      if 0 < done < total:
+        left = f', about {seconds / done * (total - done):.0f} s left'
       line = f'{what}: {done} of {total}, {seconds:.0f} s{left}'
       print(line, file=sys.stderr, flush=True)

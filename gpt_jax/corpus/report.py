@@ -1,9 +1,8 @@
 """What a prepared corpus has, and what was left out: `report.json` and `report.md`."""
 
-from gpt_jax.corpus.shard_report import MAX_EXAMPLES, MAX_LONGEST
+from gpt_jax.corpus.shard_report import MAX_DAMAGED, MAX_EXAMPLES, MAX_LONGEST
 
 JSON, TEXT = 'report.json', 'report.md'
-_MAX_DAMAGED = 20  # that are listed
 
 
 def add_up(shards, chosen, steps):
@@ -38,7 +37,7 @@ def add_up(shards, chosen, steps):
     'sources': _sources(shards),
     'longest': longest[:MAX_LONGEST],
     'damaged': len(damaged),
-    'damaged_records': damaged[:_MAX_DAMAGED],
+    'damaged_records': damaged[:MAX_DAMAGED],
     'steps': [
       {**chosen[i].to_dict(), **steps[i].describe(), 'left_out': _left_out(shards, i)}
       for i in range(len(chosen))
@@ -198,6 +197,8 @@ def count(number, what):
 
 
 def _size(num_bytes):
+  if num_bytes < 1e3:
+    return f'{num_bytes} bytes'
   if num_bytes < 1e6:
     return f'{num_bytes / 1e3:,.1f} kB'
   return f'{num_bytes / 1e6:,.1f} MB'

@@ -4,7 +4,10 @@ import heapq
 
 import numpy as np
 
+from gpt_jax.core.errors import DataError
+
 MAX_LONGEST, MAX_EXAMPLES, EXCERPT_CHARS = 5, 5, 200
+MAX_DAMAGED = 20  # that are listed
 
 # ASCII white space: 9 to 13 and the space.
 _IS_SPACE = np.zeros(256, bool)
@@ -37,9 +40,9 @@ class ShardReport:
   def damaged(self, message):
     self._damaged.append(message)
 
-  @property
-  def num_damaged(self):
-    return len(self._damaged)
+  def require_fewer_damaged(self, limit):
+    """Raises DataError for more damaged records than `limit`."""
+    require_fewer_damaged(self._damaged, limit)
 
   def left_out(self, left, document, num_bytes, example):
     """Counts a document of which a step left out `num_bytes`.
@@ -80,6 +83,17 @@ class ShardReport:
       'damaged': self._damaged,
       'left_out': self._left_out,
     }
+
+
+def require_fewer_damaged(messages, limit):
+  """Raises DataError for more damaged records than `limit`."""
+  if len(messages) > limit:
+    listed = '\n'.join(f'  {message}' for message in messages[:MAX_DAMAGED])
+    raise DataError(
+      f'data.max_corrupt_records={limit}: there are more damaged records:\n{listed}\n'
+      'Allow more, or replace these files by good copies and prepare the corpus in a'
+      ' new folder.'
+    )
 
 
 def count_words(content):

@@ -51,7 +51,7 @@ def write(job: Job, number, known: Known):
   part, report = job.parts[number], ShardReport(len(job.steps))
   documents = _in_order(job, number, known, report)
   fields = job.members[part.member].readers[part.split].fields
-  written = encode.write(job, folder, fields, part, documents, report)
+  written = encode.write(job, folder, fields, documents, report)
   record = ShardRecord(number, part.member, written, report.to_dict())
   shard_files.write_record(folder, record)
 
@@ -99,8 +99,9 @@ def walk(
   for record in member.readers[part.split].records(part.where):
     if problem := _damage(record):
       report.damaged(str(problem))
-      if report.num_damaged > member.max_corrupt_records:
+      if not member.max_corrupt_records:
         raise problem
+      report.require_fewer_damaged(member.max_corrupt_records)
       continue
     assert isinstance(record, Record)
     size = _num_bytes(record)

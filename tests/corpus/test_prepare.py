@@ -220,7 +220,8 @@ def test_characters_are_words_where_no_spaces_are(text, count, monkeypatch):
 
 
 def test_damaged_records_stop_it_or_are_listed(tmp_path):
-  (tmp_path / 'a.jsonl').write_text('{"text": "a b"}\n{"text": 1}\n{"text": "cde"}\n')
+  lines = ['{"text": "a b"}', '{"text": 1}', '{"text": "cde"}', '[]', '{']
+  (tmp_path / 'a.jsonl').write_text('\n'.join(lines[:3]))
   overrides = {'data.source': 'jsonl', 'data.path': str(tmp_path / 'a.jsonl')}
   with pytest.raises(DataError, match="byte 16.*'text' is int, expected text"):
     corpora.prepared(tmp_path / 'out', overrides)
@@ -228,8 +229,11 @@ def test_damaged_records_stop_it_or_are_listed(tmp_path):
   found = corpora.prepared(tmp_path / 'out', overrides)
   assert found['damaged'] == 1 and 'byte 16' in found['damaged_records'][0]
   assert 'byte 16' in (tmp_path / 'out' / 'report.md').read_text()
-  with pytest.raises(DataError, match='max_corrupt_records=0: 1 damaged'):
+  with pytest.raises(DataError, match='max_corrupt_records=0: .*\n.*byte 16'):
     corpora.prepared(tmp_path / 'out', overrides | {'data.max_corrupt_records': 0})
+  (tmp_path / 'a.jsonl').write_text('\n'.join(lines))
+  with pytest.raises(DataError, match=r'(?s)=2: .*byte 16\).*byte 44\).*byte 47\)'):
+    corpora.prepared(tmp_path / 'b', overrides | {'data.max_corrupt_records': 2})
 
 
 def test_another_corpus_in_the_folder_is_refused(files, tmp_path):

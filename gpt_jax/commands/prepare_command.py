@@ -21,10 +21,14 @@ examples:
 import json
 import os
 import re
+import shlex
 import signal
 
 from gpt_jax.commands import flags
 from gpt_jax.core.errors import ConfigError, Interrupted
+
+# Fields that decide what the tokens are: a run has to have the same ones.
+_OF_THE_CORPUS = ('tokenizer.name', 'tokenizer.vocab_size', 'data.append_eos')
 
 
 def add_arguments(parser):
@@ -93,7 +97,7 @@ def run(args, overrides):
     raise KeyboardInterrupt(workers.STOPPED) from stop
   finally:
     signal.signal(signal.SIGTERM, before)
-  _show(found, request)
+  _show(found, request, overrides)
   if args.json:
     print(json.dumps(found))
 
@@ -159,7 +163,7 @@ def _progress():
   return progress_bar.show()
 
 
-def _show(found, request):
+def _show(found, request, overrides):
   from gpt_jax.corpus import report
 
   pace = ''
@@ -178,6 +182,7 @@ def _show(found, request):
     return
   print(report.as_markdown(found))
   print(f'{request.out}{pace}')
-  print(
-    f'train from it: --config.data.source=prepared --config.data.path={request.out}'
-  )
+  fields = {name: overrides[name] for name in _OF_THE_CORPUS if name in overrides}
+  fields |= {'data.source': 'prepared', 'data.path': str(request.out)}
+  words = [f'--config.{name}={shlex.quote(text)}' for name, text in fields.items()]
+  print(f'train from it: {" ".join(words)}')

@@ -12,6 +12,7 @@ SPLITS = ('train', 'validation', 'test')
 DIVIDED = ''  # as the split of a part: each document is of one, or is cut
 _MIN_PART, _MAX_PART = 16 << 20, 512 << 20
 _PARTS = 1024  # of a large corpus
+_FORMAT = 2  # of shard.json with its report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,7 @@ def part_bytes(members, wanted=0):
 def describe(config, members, tokenizer, steps, size):
   """Returns what decides the content of all shards, as plain JSON."""
   described = {
+    'format': _FORMAT,
     'members': {
       name: {
         'source': data.source,

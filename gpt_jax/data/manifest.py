@@ -97,7 +97,7 @@ def read_manifest(text, place):
 
 def read_shard(text, place):
   """Returns the ShardRecord of a file's text. Raises DataError for a damaged one."""
-  return _shard(_checked(text, place))
+  return _shard(_checked(text, place, f'delete {place.parent} and start'))
 
 
 def _shard(values):
@@ -105,7 +105,7 @@ def _shard(values):
   return ShardRecord(**{**values, 'splits': splits})
 
 
-def _checked(text, place):
+def _checked(text, place, what='start'):
   try:
     values = json.loads(text)
     if values.pop('self_crc32') == _crc32(values):
@@ -113,8 +113,8 @@ def _checked(text, place):
   except (ValueError, KeyError, AttributeError):
     pass
   raise DataError(
-    f'{place}: not as written. Copy it again from where it came from, or prepare the'
-    ' corpus again.'
+    f'{place}: not as written. Copy it again from where it came from, or {what} the'
+    ' same `gpt-jax prepare` again.'
   )
 
 

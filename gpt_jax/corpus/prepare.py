@@ -80,13 +80,12 @@ def _prepare(request, progress):
     if member.is_cut:
       note_once(_CUT)
   mine = range(request.share[0] - 1, len(job.parts), request.share[1])
-  decided = {}
+  started, decided = time.monotonic(), {}
   while (step := undecided(job.steps, decided)) is not None:
     _decide(request, job, step, mine, progress)
     decided[step] = None
   there = set(shards_there(job.out))
   new = [i for i in mine if i not in there]
-  started = time.monotonic()
   _run(request, job, 'write', None, new, progress)
   seconds = time.monotonic() - started
   shards = finish.read_shards(job)

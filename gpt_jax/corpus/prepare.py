@@ -202,24 +202,26 @@ def _decide(request, job, step, mine, progress):
   there = made.surveyed()
   new = [i for i in mine if i not in there]
   _run(request, job, 'survey', step, new, progress)
-  while missing := set(range(len(job.parts))) - made.surveyed():
-    if not request.waits:
-      raise Interrupted(
-        f'--step={request.steps[step].name}: looks at all documents, and the surveys of'
-        f' {len(missing)} of {len(job.parts)} shards are those of other shares. Start'
-        ' the same command again when they are made, or give --wait.'
-      )
-    time.sleep(_POLL_SECONDS)
+  name = f'--step={request.steps[step].name}'
+  if missing := len(job.parts) - len(made.surveyed()):
+    why = (
+      f'{name}: looks at all documents, and the surveys of {missing} of'
+      f' {len(job.parts)} shards are those of other shares'
+    )
+    while len(made.surveyed()) < len(job.parts):
+      _wait(request, why)
   global_step = job.steps[step]
   assert isinstance(global_step, GlobalStep)
   while not made.make_once(global_step, len(job.parts)):
-    busy = f'--step={request.steps[step].name}: {made.owner} decides now'
-    if not request.waits:
-      raise Interrupted(
-        f'{busy}. Start the same command again when it has, or give --wait.'
-      )
-    note_once(f'{busy}; waiting for it.')
-    time.sleep(_POLL_SECONDS)
+    _wait(request, f'{name}: {made.owner} decides now')
+
+
+def _wait(request, why):
+  """Returns after a moment; raises Interrupted where --wait was not given."""
+  if not request.waits:
+    raise Interrupted(f'{why}. Start the same command again later, or give --wait.')
+  note_once(f'{why}; waiting.')
+  time.sleep(_POLL_SECONDS)
 
 
 def _run(request, job, what, step, numbers, progress):

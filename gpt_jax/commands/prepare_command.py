@@ -25,7 +25,7 @@ import shlex
 import signal
 
 from gpt_jax.commands import flags
-from gpt_jax.core.errors import ConfigError, Interrupted
+from gpt_jax.core.errors import ConfigError, Interrupted, UserError
 
 # Fields that decide what the tokens are: a run has to have the same ones.
 _OF_THE_CORPUS = ('tokenizer.name', 'tokenizer.vocab_size', 'data.append_eos')
@@ -141,7 +141,11 @@ def _share(text):
   """Returns ((i, n), whether the others are at work now) of --shard or evidence."""
   from gpt_jax.parallel import discovery
 
-  evidence = None if text else discovery.find()
+  try:
+    evidence = None if text else discovery.find()
+  except UserError as error:
+    error.add_note('Or give --shard=I/N, the share of this process.')
+    raise
   if evidence is None:
     return parse_share(text or '1/1'), False
   share = evidence.process_id + 1, evidence.num_processes

@@ -37,7 +37,7 @@ def test_it_prints_the_report_and_json(corpus, tmp_path, capsys):
 def test_a_share_says_what_is_missing(corpus, tmp_path, capsys):
   out = tmp_path / 'out'
   assert prepare(corpus, f'--out={out}', '--processes=1', '--shard=2/2') == 0
-  assert '1 of 1 shards are missing' in capsys.readouterr().out
+  assert '1 of 1 shard missing' in capsys.readouterr().out
   assert not (out / 'manifest.json').exists()
 
 
@@ -46,6 +46,10 @@ def test_of_several_processes_each_makes_a_share(corpus, tmp_path, capsys, monke
   for name, value in variables.items():
     monkeypatch.setenv(f'GPT_JAX_{name}', value)
   out = tmp_path / 'out'
+  monkeypatch.delenv('GPT_JAX_COORDINATOR')
+  assert prepare(corpus, f'--out={out}', '--processes=1') == 2
+  assert 'Or give --shard=I/N' in capsys.readouterr().err
+  monkeypatch.setenv('GPT_JAX_COORDINATOR', 'localhost:1')
   assert prepare(corpus, f'--out={out}', '--processes=1') == 0
   shown = capsys.readouterr().out
   assert 'process 1 of 2 makes a share of its own' in shown
@@ -74,7 +78,7 @@ def test_a_mistake_starts_nothing(corpus, tmp_path, capsys, flags, code, expecte
   out = tmp_path / 'out'
   assert prepare(corpus, f'--out={out}', *flags) == code
   assert expected in capsys.readouterr().err
-  assert not list(out.glob('**/*.bin')) and not (out / 'plan.json').exists()
+  assert not out.exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,8 @@ class SentencePieceTokenizer(Tokenizer):
     if hasattr(self._model, 'EncodeAsOffsetMapping'):
       found = self._model.EncodeAsOffsetMapping(texts, num_threads=threads)
       return [(one['ids'], [end for _, end in one['offsets']]) for one in found]
-    found = self._model.encode(texts, out_type='immutable_proto', num_threads=threads)
+    kind: Any = 'immutable_proto'  # of versions before 0.2.3, whose types lack it
+    found = self._model.encode(texts, out_type=kind, num_threads=threads)
     return [([p.id for p in one.pieces], [p.end for p in one.pieces]) for one in found]
 
   def decode(self, ids):

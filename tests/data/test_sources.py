@@ -281,7 +281,8 @@ def test_every_source_has_the_interface_of_the_base_class(name, tmp_path, reques
     fields = dict(source=name, name='c4_demo', data_dir=str(folder))
   if name == 'prepared':
     text = {'data.source': 'text', 'data.path': str(tmp_path / 'a.txt')}
-    corpora.prepared(tmp_path, text)
+    corpora.prepared(tmp_path / 'out', text)
+    fields['path'] = str(tmp_path / 'out')
   made = sources.make_source(config(**fields))
   first = made[0]
   assert len(made) > 0

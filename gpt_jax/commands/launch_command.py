@@ -60,11 +60,11 @@ def run(args, overrides):
     )
   from gpt_jax.commands import launch_checks
 
+  def check(place, found):
+    return [*_shard_problems(args), *launch_checks.problems(place, found, args)]
+
   place, description = launch_flags.describe(
-    args,
-    command,
-    tasks=_shards(args),
-    check=lambda place, found: launch_checks.problems(place, found, args),
+    args, command, tasks=_shards(args), check=check
   )
   if args.dry_run:
     print(place.dry_run(description, args))
@@ -73,14 +73,18 @@ def run(args, overrides):
   return place.launch(description, args)
 
 
-def _shards(args):
-  """Returns a Task for each share of the work, () where it is not shared."""
+def _shard_problems(args):
   wanted = {'--shards': args.shards, '--at_once': args.at_once}
   given = [flag for flag, value in wanted.items() if value]
   if given and args.where == 'local':
-    raise ConfigError(f'{given[0]}: of tasks on a cluster; add --where=PLACE.')
-  if args.at_once and not args.shards:
-    raise ConfigError(f'--at_once={args.at_once}: of how many? Add --shards=N.')
+    return [f'{given[0]}: of tasks on a cluster; add --where=PLACE.']
+  if args.at_once and args.shards is None:
+    return [f'--at_once={args.at_once}: of how many? Add --shards=N.']
+  return []
+
+
+def _shards(args):
+  """Returns a Task for each share of the work, () where it is not shared."""
   num = int(args.shards or 0)
   return tuple(Task(f'shard-{i}', (f'--shard={i}/{num}',)) for i in range(1, num + 1))
 

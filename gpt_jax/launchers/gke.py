@@ -125,7 +125,7 @@ def problems(description, args):
     )
   if description.at_once:
     found.append(
-      f'at most {description.at_once} at once: a cluster has no such limit by itself;'
+      f'--at_once={description.at_once}: a cluster has no such limit by itself;'
       ' give it with the quota of a Kueue queue, --queue=NAME.'
     )
   if not args.dry_run:

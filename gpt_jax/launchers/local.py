@@ -65,7 +65,7 @@ def problems(description, args):
   found = []
   if args.processes is None and args.nodes is None:
     found.append('--processes is missing; give how many, as in --processes=2.')
-  if args.nodes not in (None, args.processes) and args.processes is not None:
+  if args.nodes not in (None, args.processes) and args.processes:
     found.append(
       f'--nodes={args.nodes}: a node is a process here, and --processes='
       f'{args.processes} says another number; leave one of them out.'
@@ -75,6 +75,9 @@ def problems(description, args):
       f'--topology={description.topology}: this machine has the devices that it has;'
       ' --devices_per_process=N makes virtual ones of a CPU.'
     )
+  for flag in ('stop_seconds', 'restart_seconds', 'hang_seconds'):
+    if not getattr(args, flag) >= 0:
+      found.append(f'--{flag}={getattr(args, flag)}: expected 0 or more seconds.')
   if args.supervise and not description.workdir:
     found.append('--supervise: needs a run with --workdir, to see its progress.')
   return found

@@ -82,6 +82,11 @@ def problems(description, args):
   ]
   if args.time is not None:
     found += _time_problems(args)
+  if args.mem and not re.fullmatch(r'\d+[KMGT]?', args.mem):
+    found.append(
+      f'--mem={args.mem}: expected megabytes, or a number with K, M, G or T, such as'
+      ' 64G.'
+    )
   if not args.dry_run:
     way_out = (
       'Debian has them in slurm-client (apt install slurm-client); or start from a'
@@ -142,7 +147,14 @@ def dry_run(description, args):
 
 def launch(description, args):
   """Returns 0 once the job is submitted; with --wait its exit code."""
-  if found := slurm_limits.problems(description, args):
+  try:
+    found = slurm_limits.problems(description, args)
+  except UserError as error:
+    raise ConfigError(
+      f'--where=slurm: no controller answers here; start this on a login node of the'
+      f' cluster, or set SLURM_CONF. {error}'
+    ) from error
+  if found:
     raise ConfigError('\n'.join(found))
   logs = _logs(description, args)
   files.check_writable(logs)

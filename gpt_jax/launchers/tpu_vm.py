@@ -81,7 +81,7 @@ def problems(description, args):
     )
   if description.at_once > 1:
     found.append(
-      f'at most {description.at_once} at once: the points run one after another on the'
+      f'--at_once={description.at_once}: the points run one after another on the'
       ' same machines; start the sweep several times, with other names, for more.'
     )
   if description.tasks and not args.wait:

@@ -38,6 +38,7 @@ def test_time_limits_are_read_as_sbatch_reads_them(limit, seconds):
   [
     (['--time=4'], {}, '--time=4: are 240 s, and --save_seconds=300'),
     (['--time=x'], {}, '--time=x: expected minutes'),
+    (['--mem=64GB'], {}, '--mem=64GB: expected megabytes'),
     (['--task_per=gpu'], {}, 'Give --gpus_per_node=N'),
     (['--sbatch=-p x'], {}, '--sbatch=-p x: expected a flag'),
     ([], dict(topology='v5e-16'), '--topology=v5e-16: SLURM knows nodes'),

@@ -16,17 +16,16 @@ from tests import tiny_runs
 MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
 
 
-def launch(workdir, overrides, name='train'):
+def launch(workdir, *command):
   """Runs a gpt-jax command as two processes of two devices each; returns its output."""
   environment = os.environ | {
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
     'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
   }
-  command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
-  command += ['--devices_per_process=2', '--']
-  command += [name, *tiny_runs.flags(overrides), f'--workdir={workdir}']
+  words = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
+  words += ['--devices_per_process=2', '--', *command, f'--workdir={workdir}']
   done = subprocess.run(
-    command, env=environment, capture_output=True, text=True, timeout=300
+    words, env=environment, capture_output=True, text=True, timeout=300
   )
   assert done.returncode == 0, done.stdout + done.stderr
   return done.stdout
@@ -45,7 +44,7 @@ def damage_a_file_of(step, process):
 def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   overrides = MESH | tiny_runs.TEXT | {'data.path': str(text_file)}
   samples = {'logging.sample_prompts': ('some words',), 'logging.sample_tokens': 4}
-  launch(tmp_path / 'two', overrides | samples)
+  launch(tmp_path / 'two', 'train', *tiny_runs.flags(overrides | samples))
   loop.train(tiny_runs.tiny_config(overrides), tmp_path / 'one', quiet=True)
 
   two, one = (tiny_runs.lines(tmp_path / name) for name in ('two', 'one'))
@@ -62,7 +61,7 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   assert Workdir(tmp_path / 'two').samples.read_text().count('## Step 6') == 1
 
   saved = json.loads((tmp_path / 'two' / 'eval.json').read_text())
-  shown = launch(tmp_path / 'two', {}, 'eval')
+  shown = launch(tmp_path / 'two', 'eval')
   assert shown.count('validation at step 6') == 1  # by one of them
   scored = json.loads((tmp_path / 'two' / 'eval.json').read_text())
   assert scored['validation'] == pytest.approx(saved['validation'], rel=1e-6)
@@ -72,7 +71,7 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   damage_a_file_of(tmp_path / 'two' / 'checkpoints' / '6', process=1)
   damage_a_file_of(tmp_path / 'one' / 'checkpoints' / '6', process=0)
   loop.train(tiny_runs.tiny_config(longer), tmp_path / 'two', quiet=True)
-  launch(tmp_path / 'one', longer)
+  launch(tmp_path / 'one', 'train', *tiny_runs.flags(longer))
   for run in ('one', 'two'):  # both of two processes went back to the same step
     assert (tmp_path / run / 'checkpoints' / '6.damaged').is_dir()
     assert tiny_runs.start_steps(tmp_path / run) == [0, 3]

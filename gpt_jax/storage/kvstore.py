@@ -6,6 +6,7 @@ import urllib.parse
 import uuid
 
 from gpt_jax.core.errors import StorageError
+from gpt_jax.storage.failures import CREDENTIALS
 from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import bucket_and_key, is_remote, scheme_of
@@ -77,7 +78,11 @@ def _s3_credentials(system):
     return {'aws_credentials': {'type': 'anonymous'}}
   session = system.session
   found = asyn.sync(system.loop, session.get_credentials)
-  if found is None or found.method == 'env':
+  if found is None:
+    raise StorageError(
+      f's3://: s3fs has credentials, TensorStore would have none; {CREDENTIALS["s3"]}.'
+    )
+  if found.method == 'env':
     return {'aws_credentials': {'type': 'environment'}}
   if found.method not in ('shared-credentials-file', 'config-file'):
     return {}  # roles of machines and users

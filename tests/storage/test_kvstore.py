@@ -59,7 +59,6 @@ def test_a_local_folder_and_gcs_have_no_settings():
   'method, options, credentials',
   [
     ('env', {}, {'type': 'environment'}),
-    (None, {}, {'type': 'environment'}),
     ('iam-role', {}, None),
     ('sso', {'profile': 'mine'}, None),
     ('env', {'anon': True}, {'type': 'anonymous'}),
@@ -80,6 +79,11 @@ def test_tensorstore_finds_the_same_credentials(spec_of, method, options, creden
 def test_a_bucket_of_amazon_has_a_region_alone(spec_of):
   found = spec_of(Known('env', endpoint='https://s3.amazonaws.com'))
   assert 'endpoint' not in found and found['aws_region'] == 'eu-west-3'
+
+
+def test_credentials_of_s3fs_alone_are_not_enough(spec_of):
+  with pytest.raises(StorageError, match='TensorStore would have none'):
+    spec_of(Known(None))
 
 
 @pytest.mark.slow

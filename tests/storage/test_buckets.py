@@ -92,7 +92,7 @@ def test_what_was_removed_before_a_cut_connection_is_gone(bucket):
 
 def test_the_winner_of_a_cut_connection_knows_it(bucket):
   path, faults = place(bucket[0]) / 'lock', bucket[1]
-  faults.every = 3 if bucket[0].startswith('s3') else 2  # s3fs waits longer
+  faults.every = 5 if bucket[0].startswith('s3') else 2  # s3fs waits longer
   for number in range(6):
     now = versions.read(path)
     version = now.version if now else versions.ABSENT

@@ -18,7 +18,7 @@ from gpt_jax.checkpoints.orbax_logging import first_line
 from gpt_jax.checkpoints.reader import CheckpointReader, listed, print_warning
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.parallel import sync
-from gpt_jax.storage import objects
+from gpt_jax.storage import failures, objects
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
@@ -215,13 +215,21 @@ class Checkpoints(CheckpointReader):
         self._manager.reload()
       self._steps = committed(self.directory)
       self._sweep()
+      reason = first_line(failures.of_store(error, self.directory))
+      fix = '' if is_remote(self.directory) else ' Free some space or make it writable.'
       raise StorageError(
-        f'step {failed.step} could not be saved in {self.directory}:'
-        f' {first_line(error)}\nIt takes up to {failed.nbytes / 1e6:.1f} MB; free on'
-        f' that disk: {files.free_megabytes(self.directory)}. What was written of it is'
-        f' removed. Still there: {listed(self._steps)}. Free some space or make the'
-        ' folder writable.'
+        f'step {failed.step} could not be saved in {self.directory}: {reason}\n'
+        f'{self._describe_space(failed)}What was written of it is removed. Still there:'
+        f' {listed(self._steps)}.{fix}'
       ) from error
+
+  def _describe_space(self, failed):
+    if is_remote(self.directory):
+      return ''
+    return (
+      f'It takes up to {failed.nbytes / 1e6:.1f} MB; free on that disk:'
+      f' {files.free_megabytes(self.directory)}. '
+    )
 
   def _sweep(self):
     """Removes pruned steps and what failed saves left. No save may be under way."""

@@ -11,6 +11,7 @@ from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.retention import BestSteps
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, StorageError
+from gpt_jax.storage import failures
 from gpt_jax.storage.places import place
 from gpt_jax.workdir import files
 
@@ -189,6 +190,9 @@ class CheckpointReader:
     except (CheckpointError, StorageError):  # a bucket that does not answer, too
       raise
     except Exception as error:  # by what is damaged: KeyError, JSONDecodeError, ...
+      told = failures.of_store(error, self.directory)
+      if isinstance(told, StorageError):
+        raise told from error
       raise CheckpointError(
         f'{self.directory / str(step) / item} cannot be read:'
         f' {orbax_logging.first_line(error)}\nThat step is damaged or incomplete; also'

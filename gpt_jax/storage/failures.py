@@ -9,7 +9,7 @@ import errno
 import re
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.storage.urls import bucket_and_key, scheme_of
+from gpt_jax.storage.urls import bucket_and_key, is_remote, scheme_of
 
 _STATUS = {408, 429, 500, 502, 503, 504}
 PASSING = {
@@ -66,6 +66,16 @@ def is_passing(error):
     'IncompleteReadError', 'HTTPClientError', 'FSTimeoutError', 'TransportError',
   }  # fmt: skip
   return bool(names & passing) and not names & NO_CREDENTIALS
+
+
+def of_store(error, path):
+  """Returns the StorageError of a store that refuses or is away; else `error` itself.
+
+  TensorStore says so by the error that damaged arrays have, too.
+  """
+  if not is_remote(path) or code_of(error) not in {403, *PASSING, *NO_CREDENTIALS}:
+    return error
+  return explain(error, path)
 
 
 @contextlib.contextmanager

@@ -156,3 +156,28 @@ def test_a_lost_lock_is_told_at_the_next_step(bucket):
     with pytest.raises(LostLease):
       store.check()
     lock.is_lost = False
+
+
+def test_arrays_that_cannot_be_read_are_no_damage(bucket):
+  with opened(bucket[0]) as store:
+    save(store, 1)
+    abstract = store.abstract(1, 'params', states.spread(8, ()))
+  with CheckpointReader(bucket[0]) as store:
+    store.require_valid(1)
+    bucket[1].refused = 'arrays'
+    with pytest.raises(StorageError, match='permission denied'):
+      store.restore(1, {'params': abstract})
+    with pytest.raises(StorageError, match='permission denied'):
+      CheckpointReader(bucket[0])
+    with pytest.raises(StorageError, match='permission denied'):
+      opened(bucket[0])
+
+
+def test_arrays_that_cannot_be_written_fail_the_save(bucket):
+  with opened(bucket[0]) as store:
+    save(store, 1)
+    bucket[1].refused = 'arrays'
+    with pytest.raises(StorageError, match='step 2 .*permission denied by'):
+      save(store, 2)
+    bucket[1].refused = ''
+    assert store.steps() == [1]

@@ -14,6 +14,7 @@ import time
 import urllib.parse
 
 BUCKET = 'test-bucket'
+TENSORSTORE = 'tensorstore/'  # begins what TensorStore says that it is
 
 
 @dataclasses.dataclass
@@ -21,7 +22,9 @@ class Faults:
   """What goes wrong; may be changed while the server runs."""
 
   every: int = 0  # one request in so many fails in passing; 0: none
-  refused: str = ''  # 'all': no credentials count; 'writes': the bucket is read-only
+  # 'all': no credentials count; 'writes': the bucket is read-only; 'arrays': nothing is
+  # done for TensorStore, which writes and reads them.
+  refused: str = ''
   requests: int = 0  # since the start
   failed: int = 0  # of these
 
@@ -36,7 +39,8 @@ def start(port=0, bucket=BUCKET):
   class Router(server.Router):
     def handle(self, method):
       faults.requests += 1
-      if status := _refusal(faults, method):
+      agent = self._request_handler.headers.get('User-Agent', '')
+      if status := _refusal(faults, method, agent):
         return self._answer(status, 'refused')
       if faults.every and faults.requests % faults.every == 0:
         kind = faults.failed % 4
@@ -120,10 +124,11 @@ class _Nowhere:
   close = flush
 
 
-def _refusal(faults, method):
+def _refusal(faults, method, agent):
   if faults.refused == 'all':
     return 401
-  return 403 if faults.refused == 'writes' and method != 'GET' else 0
+  denied = faults.refused == 'writes' and method != 'GET'
+  return 403 if denied or (faults.refused == 'arrays' and TENSORSTORE in agent) else 0
 
 
 def main():

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 
-from tests.storage.bucket_server import BUCKET, Faults
+from tests.storage.bucket_server import BUCKET, TENSORSTORE, Faults
 
 KINDS = (
   ('500 Internal Server Error', 'InternalError'),
@@ -22,6 +22,7 @@ KINDS = (
 REFUSALS = {
   'all': ('403 Forbidden', 'InvalidAccessKeyId'),
   'writes': ('403 Forbidden', 'AccessDenied'),
+  'arrays': ('403 Forbidden', 'AccessDenied'),
 }
 
 
@@ -72,7 +73,11 @@ class _Faulty:
     faults = self._faults
     faults.requests += 1
     is_write = environ['REQUEST_METHOD'] not in ('GET', 'HEAD')
-    if faults.refused == 'all' or (faults.refused == 'writes' and is_write):
+    if {
+      'all': True,
+      'writes': is_write,
+      'arrays': TENSORSTORE in environ.get('HTTP_USER_AGENT', ''),
+    }.get(faults.refused):
       return _answer(environ, start_response, *REFUSALS[faults.refused])
     if not faults.every or faults.requests % faults.every:
       return self._done(environ, start_response, is_write)

@@ -27,7 +27,7 @@ examples:
   gpt-jax launch --where=gke --topology=2xv5e:4x4 --image=IMAGE --queue=QUEUE -- \\
       train --config=configs/tiny.py --workdir=gs://my-bucket/runs/tiny
   gpt-jax launch --where=slurm --shards=8 --dry_run -- \\
-      prepare --config=configs/gpt2.py:124m --out=corpora/web
+      prepare --config=configs/tiny.py --out=corpora/docs
 """
 
 from gpt_jax.commands import launch_flags

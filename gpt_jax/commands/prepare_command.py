@@ -8,12 +8,13 @@ docs/data.md has the format and many machines, docs/quality_steps.md the quality
 
 examples:
   gpt-jax prepare --config=configs/tiny.py --out=corpora/docs
-  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --processes=16 \\
-      --config.data.source=jsonl --config.data.path=web/
-  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/web --shard=3/8
-  gpt-jax prepare --config=configs/gpt2.py:124m --out=corpora/clean \\
-      --config.data.source=jsonl --config.data.path=web/ --step=language:languages=en \\
-      --step=exact --step=minhash:threshold=0.8 --step=decontaminate
+  gpt-jax prepare --config=configs/gpt2.py:124m --config.tokenizer.path=gpt2_bpe \\
+      --config.data.source=jsonl --config.data.path=web/ --out=corpora/web
+  gpt-jax prepare --config=configs/gpt2.py:124m --config.tokenizer.path=gpt2_bpe \\
+      --config.data.source=jsonl --config.data.path=web/ --out=corpora/web --shard=3/8
+  gpt-jax prepare --config=configs/gpt2.py:124m --config.tokenizer.path=gpt2_bpe \\
+      --config.data.source=jsonl --config.data.path=web/ --out=corpora/clean \\
+      --step=language:languages=en --step=exact --step=minhash:threshold=0.8
   gpt-jax train --config=configs/gpt2.py:124m --workdir=runs/web \\
       --config.data.source=prepared --config.data.path=corpora/web
 """

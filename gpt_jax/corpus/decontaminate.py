@@ -11,7 +11,7 @@ are no exception.
 import dataclasses
 
 from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import entry, nearest
 from gpt_jax.core.sections import at_least, between, comma_separated, section
 from gpt_jax.corpus import words
@@ -92,14 +92,18 @@ def texts_of(config, name):
   """Yields the texts of all documents of the set `name` of eval.sets."""
   fields = config.eval.sets[name]
   data = load.data_section(config.data, fields, f'eval.sets.{name}', SOURCES)
-  for part, _ in pipeline.members(data).values():
-    source = make_source(part)
-    if source.vocab_size is not None:
-      raise ConfigError(
-        f'--step=decontaminate:sets={name}: its source {part.source!r} has no text.'
-      )
-    for i in range(len(source)):
-      yield '\n'.join(documents.texts(source, i))
+  try:
+    for part, _ in pipeline.members(data).values():
+      source = make_source(part)
+      if source.vocab_size is not None:
+        raise ConfigError(
+          f'--step=decontaminate:sets={name}: its source {part.source!r} has no text.'
+        )
+      for i in range(len(source)):
+        yield '\n'.join(documents.texts(source, i))
+  except DataError as error:
+    error.add_note(f'That is of eval.sets.{name}, for --step=decontaminate.')
+    raise
 
 
 @entry(options=Options)

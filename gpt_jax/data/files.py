@@ -109,22 +109,33 @@ def _expand(path, suffixes):
   except FileNotFoundError:
     pass  # a glob, or nothing
   except OSError as error:
-    raise DataError(f'data.path: {path} cannot be read: {error.strerror}.') from error
+    raise _unreadable(path, error) from error
   if path.is_file():
     return [path]
   if path.is_dir():
     endings = tuple(suffixes) + tuple(f'{suffix}.gz' for suffix in suffixes)
-    return sorted(
-      p
-      for p in path.rglob('*')
-      if p.name.endswith(endings) and not _is_hidden(p.relative_to(path))
-      if p.is_file()
-    )
+    return sorted(p for p in _files_below(path) if p.name.endswith(endings))
   # A folder that is there by its full name is no pattern: x[1] stands for itself.
   folder = next(parent for parent in path.parents if parent.is_dir())
   pattern = path.parts[len(folder.parts) :]
   matches = glob.glob(os.path.join(glob.escape(str(folder)), *pattern), recursive=True)
   return sorted(pathlib.Path(match) for match in matches if os.path.isfile(match))
+
+
+def _files_below(folder):
+  """Yields the files below `folder`, but hidden ones and those of hidden folders."""
+
+  def fail(error):  # what cannot be listed would be missing in silence
+    raise _unreadable(error.filename, error) from error
+
+  for here, folders, names in os.walk(folder, onerror=fail):
+    folders[:] = [n for n in folders if n[0] != '.' and n != 'lost+found']
+    paths = (pathlib.Path(here, name) for name in names if name[0] != '.')
+    yield from (path for path in paths if path.is_file())
+
+
+def _unreadable(path, error):
+  return DataError(f'data.path: {path} cannot be read: {error.strerror or error}.')
 
 
 def _is_hidden(path):
@@ -167,10 +178,13 @@ def _digest(path, size, modified_ns):
   del modified_ns  # only part of the cache key: a file may change while we run
   digest = hashlib.sha256(str(size).encode())
   step = max(_BLOCK, size // _SAMPLED_BLOCKS)
-  with open(path, 'rb') as file:
-    for start in range(0, size, step):
-      file.seek(start)
-      digest.update(file.read(_BLOCK))
+  try:
+    with open(path, 'rb') as file:
+      for start in range(0, size, step):
+        file.seek(start)
+        digest.update(file.read(_BLOCK))
+  except OSError as error:
+    raise _unreadable(path, error) from error
   return digest.hexdigest()
 
 

@@ -1,6 +1,9 @@
 """Files named after splits, and files beside them: nothing held out is trained on."""
 
 import dataclasses
+import errno
+import os
+import pathlib
 import shutil
 
 import pytest
@@ -9,7 +12,7 @@ from configs import base
 from gpt_jax import data as sources
 from gpt_jax.config import load
 from gpt_jax.core.errors import DataError, note_once
-from gpt_jax.data import pipeline
+from gpt_jax.data import files, pipeline
 from gpt_jax.data.tokenizers import ByteTokenizer
 from tests.data.test_sources import SPLITS, texts, write_array_records
 
@@ -105,6 +108,22 @@ def test_names_that_are_asked_for_have_to_be_there(write, tmp_path):
 def test_hidden_files_of_a_folder_are_not_read(hidden, write, tmp_path):
   write('text', 'a', hidden)
   assert texts(source='text', path=str(tmp_path), split='all') == ['a']
+
+
+def test_what_cannot_be_read_is_never_left_out(write, tmp_path, monkeypatch):
+  write('text', 'a', 'b/c')
+  with pytest.raises(DataError, match='b cannot be read: Is a directory'):
+    files.fingerprint([tmp_path / 'b'])
+  scandir = os.scandir
+
+  def refuse(path):
+    if pathlib.Path(path).name == 'b':
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return scandir(path)
+
+  monkeypatch.setattr(os, 'scandir', refuse)
+  with pytest.raises(DataError, match='/b cannot be read: Permission denied'):
+    texts(source='text', path=str(tmp_path), split='all')
 
 
 @pytest.mark.parametrize('source', sorted(FORMATS))

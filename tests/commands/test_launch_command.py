@@ -8,6 +8,9 @@ import pytest
 
 from gpt_jax import cli
 from gpt_jax.workdir.paths import Workdir
+from tests.launchers import fake_slurm
+from tests.storage.buckets import bucket, bucket_server_here  # noqa: F401
+from tests.sweeps import studies
 
 
 def test_the_command_after_the_dashes_runs_without_jax(capfd):
@@ -54,3 +57,33 @@ def test_a_workdir_of_a_running_process_is_refused(tmp_path, capfd):
     assert cli.main(command) == 5
     assert sorted(tmp_path.iterdir()) == before
   assert f'process {os.getpid()} on' in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_bucket_without_permission_is_told_before_anything(
+  bucket,  # noqa: F811
+  tmp_path,
+  monkeypatch,
+  capfd,
+):
+  programs = fake_slurm.Programs(tmp_path, monkeypatch)
+  study = studies.write(tmp_path)
+  bucket[1].refused = 'writes'
+  place, config = '--where=slurm', '--config=tiny'
+  for words in (
+    ['launch', place, '--', 'train', config, f'--workdir={bucket[0]}'],
+    ['launch', place, '--shards=2', '--', 'prepare', config, f'--out={bucket[0]}'],
+    ['sweep', str(study), place, f'--workdir={bucket[0]}'],
+  ):
+    assert cli.main(words) == 5
+    assert 'permission denied' in capfd.readouterr().err
+  assert programs.calls() == []
+
+
+def test_mistakes_of_flags_and_command_are_told_together(capsys):
+  flags = ['--where=slurm', '--nodes=2', '--time=soon', '--shards=0', '--dry_run']
+  assert cli.main(['launch', *flags, '--', 'generate', '--workdri=x']) == 2
+  said = capsys.readouterr().err
+  for part in ('--shards=0: expected', '--time=soon: expected', 'one process, and 2'):
+    assert part in said
+  assert 'did you mean --workdir' in said

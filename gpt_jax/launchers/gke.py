@@ -255,9 +255,9 @@ def _slices(description):
     raise ConfigError('--topology is missing; give one, such as v5e:4x4 (2xv5e:4x4).')
   if description.nodes > 1:
     raise ConfigError(
-      f'--nodes={description.nodes}: slices of TPUs, and --topology is missing. Pods'
-      f' without TPUs are tasks of their own: prepare takes --shards='
-      f'{description.nodes}.'
+      f'--nodes={description.nodes}: slices of TPUs, and --topology is missing. Without'
+      ' TPUs a command has one pod: leave --nodes out; of prepare, --shards='
+      f'{description.nodes} makes several.'
     )
   return None
 

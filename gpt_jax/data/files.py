@@ -54,15 +54,18 @@ def _find_remote(data, suffixes):
   if not urls.is_url(path):
     path = f'{data.data_dir.rstrip("/")}/{path}'
   fixed, pattern = urls.split_pattern(path)
-  folder = place(fixed)
+  folder = place(fixed, can_be_bucket=True)
   below = [place(name) for name, size in bucket_paths.files_below(folder) if size]
   if folder in below:  # a file
     return [folder]
   found = [p for p in below if _is_wanted(p.relative_to(folder), pattern, suffixes)]
   if not found:
+    is_name = not pattern and urls.bucket_and_key(folder)[1]
+    above = folder.parent if is_name else folder
     raise DataError(
       f'data.path={data.path!r}: no such file, glob or folder with'
-      f' {"/".join(suffixes)} files that are not empty in {folder}.'
+      f' {"/".join(suffixes)} files that are not empty in {folder}; what is there is'
+      f' listed by: {urls.list_command(above)}'
     )
   return sorted(found)
 

@@ -164,7 +164,8 @@ def _data_dir(data):
 
 def _remote_set(data):
   """Returns the folder of a set in a bucket: NAME of NAME/CONFIG:VERSION."""
-  return place(_data_dir(data)) / data.name.partition(':')[0].partition('/')[0]
+  name = data.name.partition(':')[0].partition('/')[0]
+  return place(f'{_data_dir(data).rstrip("/")}/{name}')
 
 
 def _has_records(name):
@@ -174,7 +175,7 @@ def _has_records(name):
 
 def _how_to_prepare(name, folder):
   shown = folder or '~/tensorflow_datasets'
-  there = place(shown)
+  there = place(shown, can_be_bucket=True)
   prepared = sorted(p.parts[-3] for p in there.glob('*/*/dataset_info.json'))
   hint = nearest(name, prepared)
   return (

@@ -24,8 +24,7 @@ from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengt
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.program.restore import named_reference
-from gpt_jax.storage import urls
-from gpt_jax.workdir import files
+from gpt_jax.storage import places, urls
 from gpt_jax.workdir.paths import Workdir
 
 REGISTRIES = {
@@ -53,11 +52,13 @@ def _folder_problems(config):
   for field, value in (
     ('init_from', config.init_from),
     ('data.path', config.data.path),
+    ('data.data_dir', config.data.data_dir),
     ('data.cache_dir', config.data.cache_dir),
     ('tokenizer.path', config.tokenizer.path),
   ):
     fixed = urls.split_pattern(value)[0] if urls.is_url(value) else value
-    if text := _why_no_folder(fixed or '.'):
+    can_be_bucket = field in ('data.path', 'data.data_dir')
+    if text := _why_no_folder(fixed or '.', can_be_bucket):
       yield Problem(field, f': {text}')
     elif field == 'data.cache_dir' and urls.is_remote(value):
       text = 'tokens are mapped into memory; expected a folder of this machine'
@@ -65,9 +66,9 @@ def _folder_problems(config):
 
 
 @functools.cache  # a sweep asks for thousands of points
-def _why_no_folder(value):
+def _why_no_folder(value, can_be_bucket):
   try:
-    files.as_folder(value)
+    places.place(value, can_be_bucket)
   except ConfigError as error:
     return str(error).removesuffix('.')
   return ''

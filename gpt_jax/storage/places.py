@@ -8,11 +8,12 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.storage import systems, urls
 
 
-def place(path) -> Any:  # no common base: their `stat` differ
+def place(path, can_be_bucket=False) -> Any:  # no common base: their `stat` differ
   """Returns `path` absolute; ConfigError unless it names a folder, here or in a bucket.
 
   An absolute `pathlib.Path`, or an `epath.Path` for a URL of `urls.SCHEMES`, whose
-  package has to be installed. Nothing is read.
+  package has to be installed. `can_be_bucket`: a URL may be all of a bucket, to read
+  from. Nothing is read.
   """
   text = os.fspath(path)
   if not text.strip():
@@ -22,9 +23,9 @@ def place(path) -> Any:  # no common base: their `stat` differ
     )
   if '\0' in text:
     raise ConfigError(f'{text!r}: a name of a folder has no zero byte.')
-  if url := urls.parse(text):
+  if url := urls.parse(text, can_be_bucket):
     scheme, bucket, key = url
-    return _remote(f'{scheme}://{bucket}/{key}')
+    return _remote(f'{scheme}://{bucket}/{key}'.rstrip('/'))
   try:
     return pathlib.Path(text).expanduser().absolute()
   except RuntimeError as error:

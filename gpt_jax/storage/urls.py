@@ -35,7 +35,8 @@ def is_url(text):
 def split_pattern(url):
   """Returns (the part of `url` before a glob, the glob below it or '')."""
   head, *parts = url.split('/')
-  first = next((n for n, p in enumerate(parts) if re.search(r'[*?\[]', p)), len(parts))
+  is_glob = [n > 1 and bool(re.search(r'[*?\[]', p)) for n, p in enumerate(parts)]
+  first = is_glob.index(True) if True in is_glob else len(parts)
   return '/'.join([head, *parts[:first]]), '/'.join(parts[first:])
 
 
@@ -52,14 +53,21 @@ def move_command(path, target):
   return f'{command} {shlex.quote(str(path))} {shlex.quote(str(target))}'
 
 
+def list_command(path):
+  """Returns the shell command that lists a folder of a bucket."""
+  tool = {'gs': 'gcloud storage ls', 's3': 'aws s3 ls'}[scheme_of(path)]
+  return f'{tool} {shlex.quote(str(path))}/'
+
+
 def scheme_of(path):
   return os.fspath(path).partition('://')[0]
 
 
-def parse(text):
+def parse(text, can_be_bucket=False):
   """Returns (scheme, bucket, key) of a URL, None for what is none.
 
-  Raises ConfigError for a URL that names no folder of a bucket of SCHEMES.
+  Raises ConfigError for a URL that names no folder of a bucket of SCHEMES, nor, where
+  it `can_be_bucket`, all of one.
   """
   url = _URL.fullmatch(text)
   if url is None:
@@ -86,8 +94,9 @@ def parse(text):
       f'{text}: {bucket!r} is no name of a bucket; expected {scheme}://BUCKET/FOLDER,'
       ' the bucket of 3 or more small letters, digits, and .-_ between them.'
     )
-  problem = _why_no_key(key)
-  if problem:
+  if can_be_bucket and not key:
+    return scheme, bucket, key
+  if problem := _why_no_key(key):
     raise ConfigError(f'{text}: {problem}; expected {scheme}://{bucket}/FOLDER.')
   return scheme, bucket, key
 

@@ -1,12 +1,14 @@
 """Files in an emulated bucket: whole, patient, one winner, appended in parts."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.storage import growing, mirror, objects, versions
+from gpt_jax.storage import bucket_paths, growing, mirror, objects, scratch, versions
 from gpt_jax.storage.bucket_paths import COMMIT
 from gpt_jax.storage.places import place
 from tests.storage.buckets import both
@@ -140,6 +142,85 @@ def test_lines_wait_while_the_bucket_does_not_answer(bucket):
   faults.refused = ''
   file.close()
   assert growing.read_parts(folder) == b'one\ntwo\n'
+
+
+def test_copies_are_made_of_ranges_in_bounded_memory(bucket, tmp_path, monkeypatch):
+  folder, faults = place(bucket[0]), bucket[1]
+  contents = {f'{n}.bin': np.random.default_rng(n).bytes(n * 70_001) for n in range(5)}
+  for name, content in contents.items():
+    (folder / name).write_bytes(content)
+  monkeypatch.setattr(bucket_paths, 'READ_BYTES', 1 << 14)
+  sizes, read = [], bucket_paths.read
+
+  def noting(path, start=None, stop=None):
+    sizes.append(stop - start)
+    return read(path, start, stop)
+
+  monkeypatch.setattr(bucket_paths, 'read', noting)
+  faults.every = 15
+  copies = mirror.kept_all([folder / name for name in contents])
+  found = [copy.read_bytes() for copy in copies]
+  assert found == list(contents.values())
+  assert max(sizes) == 1 << 14 and sum(sizes) == sum(map(len, found))
+  assert mirror.kept_all([folder / '3.bin', folder / '1.bin']) == [copies[3], copies[1]]
+  assert sum(sizes) == sum(map(len, found))  # nothing was read again
+
+
+def test_an_object_written_while_it_is_copied_is_told(bucket, monkeypatch):
+  path = place(bucket[0]) / 'a.bin'
+  path.write_bytes(bytes(100_000))
+  read = bucket_paths.read
+
+  def overwriting(name, start=None, stop=None):
+    content = read(name, start, stop)
+    path.write_bytes(b'1' * 100_000)
+    return content
+
+  monkeypatch.setattr(bucket_paths, 'read', overwriting)
+  with pytest.raises(StorageError, match='was written again or removed while'):
+    mirror.kept(path)
+  kept = scratch.folder('files')
+  assert not [one for one in kept.rglob('*') if one.is_file()]
+
+
+def test_processes_that_want_the_same_copy_it_once(bucket):
+  path, faults = place(bucket[0]) / 'a.bin', bucket[1]
+  path.write_bytes(bytes(20_000_000))
+  program = (
+    'import sys; from gpt_jax.storage import mirror;'
+    'sys.stdout.write(str(mirror.kept(sys.argv[1])))'
+  )
+  before = faults.requests
+  found = [
+    subprocess.Popen(
+      [sys.executable, '-c', program, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(3)
+  ]
+  assert len({one.communicate()[0] for one in found}) == 1
+  assert not any(one.returncode for one in found)
+  ranges = -(-20_000_000 // bucket_paths.READ_BYTES)
+  assert faults.requests - before < 2 * ranges + 3 * 3
+
+
+def test_of_a_folder_only_what_is_wanted_is_copied(bucket):
+  folder = place(bucket[0]) / 'set'
+  for name in ('about.json', '1.0.0/a-00000-of-00001', '1.0.0/b-00000-of-00001'):
+    (folder / name).write_text(name)
+  about = mirror.kept_folder(folder, lambda name: name.endswith('.json'))
+  assert [one.name for one in about.rglob('*')] == ['about.json']
+  assert mirror.kept_folder(folder, lambda name: '/a-' in name) == about
+  names = sorted(one.name for one in about.rglob('*') if one.is_file())
+  assert names == ['a-00000-of-00001', 'about.json']
+
+
+def test_what_is_written_to_a_copy_of_a_folder_is_uploaded(bucket, tmp_path):
+  folder = place(bucket[0]) / 'report'
+  for target in (folder, tmp_path):
+    with mirror.written(target) as here:
+      (here / 'deep').mkdir()
+      (here / 'deep' / 'a.txt').write_text('a')
+    assert (target / 'deep' / 'a.txt').read_text() == 'a'
 
 
 def test_copies_on_a_disk_are_made_once(bucket):

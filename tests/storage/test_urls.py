@@ -43,6 +43,23 @@ def test_a_glob_begins_below_the_last_plain_folder():
   pattern = urls.split_pattern('gs://bucket/data/v1/*/part-?.txt')
   assert pattern == ('gs://bucket/data/v1', '*/part-?.txt')
   assert urls.split_pattern('gs://bucket/a.txt') == ('gs://bucket/a.txt', '')
+  assert urls.split_pattern('gs://bucket/*.txt') == ('gs://bucket', '*.txt')
+  assert urls.split_pattern('gs://b*/*.txt') == ('gs://b*', '*.txt')
+
+
+def test_all_of_a_bucket_is_something_to_read_from():
+  for text in ('gs://my-bucket', 'gs://my-bucket/'):
+    assert urls.parse(text, can_be_bucket=True) == ('gs', 'my-bucket', '')
+    assert str(places.place(text, can_be_bucket=True)) == 'gs://my-bucket'
+
+
+def test_commands_that_an_error_names_fit_the_storage():
+  assert urls.move_command('gs://b/a=1', 'gs://b/c') == (
+    'gcloud storage mv gs://b/a=1 gs://b/c'
+  )
+  assert urls.move_command('s3://b/a', 'd') == 'aws s3 mv --recursive s3://b/a d'
+  assert urls.move_command('/runs/a b', '/c') == "mv '/runs/a b' /c"
+  assert urls.list_command('gs://b/a b') == "gcloud storage ls 'gs://b/a b'/"
 
 
 def test_a_local_path_stays_one_of_pathlib(tmp_path, monkeypatch):

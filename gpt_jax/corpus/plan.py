@@ -130,7 +130,7 @@ def describe(config, members, tokenizer, steps, size):
     'append_eos': config.data.append_eos,
     'seed': config.seed if config.data.seed is None else config.data.seed,
     'steps': [step.to_dict() for step in steps],
-    'part_bytes': size,
+    'shard_mb': size / (1 << 20),
   }
   return json.loads(json.dumps(described))  # as it is read again
 

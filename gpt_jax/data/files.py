@@ -18,6 +18,15 @@ from gpt_jax.storage.places import place
 
 _BLOCK = 1 << 20
 _SAMPLED_BLOCKS = 64
+_WAYS_OUT = {
+  '.zst': 'unpack it (zstd -d), or pack it with gzip',
+  '.xz': 'unpack it (unxz), or pack it with gzip',
+  '.bz2': 'unpack it (bunzip2), or pack it with gzip',
+  '.zip': 'unpack it (unzip)',
+  '.tar': 'unpack it (tar -x)',
+  '.parquet': 'write its rows as JSON lines, by pandas.DataFrame.to_json(lines=True)',
+}
+"""Endings of files that are not read -> what to do."""
 
 
 def find(data, suffixes):
@@ -33,12 +42,12 @@ def find(data, suffixes):
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
   if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
-    return _find_remote(data, suffixes)
+    return _readable(_find_remote(data, suffixes))
   searched_in = roots(data)
   for root in searched_in:
     found = _expand(root / os.path.expanduser(data.path), suffixes)
     if filled := [path for path in found if path.stat().st_size]:
-      return filled
+      return _readable(filled)
     if found:
       raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
   searched = ', '.join(str(root) for root in searched_in)
@@ -46,6 +55,16 @@ def find(data, suffixes):
     f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
     f' files in {searched}. Give an absolute path, or set data.data_dir.'
   )
+
+
+def _readable(paths):
+  """Returns `paths`; DataError for one in a form that is not read."""
+  for path in paths:
+    if way_out := _WAYS_OUT.get(path.suffix):
+      raise DataError(
+        f'data.path: {path}: {path.suffix} files are not read; {way_out}.'
+      )
+  return paths
 
 
 def _find_remote(data, suffixes):

@@ -274,7 +274,10 @@ def _of_corpora(folders, cfg, request):
   return found
 
 
-def _check_request(folder, request, advice=' Set the old value, or use a new workdir.'):
+_ADVICE = ' Set the old value, or use a new workdir; of prepare, another --out.'
+
+
+def _check_request(folder, request, advice=_ADVICE):
   definition = _read_definition(folder)
   saved = {'name': definition.get('name')} | definition.get('request', {})
   changed = [

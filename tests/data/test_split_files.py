@@ -121,6 +121,9 @@ def test_what_cannot_be_read_is_never_left_out(write, tmp_path, monkeypatch):
       raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return scandir(path)
 
+  (tmp_path / 'a.jsonl.zst').write_bytes(b'x')
+  with pytest.raises(DataError, match='a.jsonl.zst: .zst files are not.*zstd -d'):
+    texts(source='jsonl', path=str(tmp_path / '*.zst'), split='all')
   monkeypatch.setattr(os, 'scandir', refuse)
   with pytest.raises(DataError, match='/b cannot be read: Permission denied'):
     texts(source='text', path=str(tmp_path), split='all')

@@ -21,6 +21,7 @@ from gpt_jax.parallel import sync
 from gpt_jax.storage import failures, objects
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
+from gpt_jax.workdir.lease import LostLease, UnsureLease
 
 PRUNED = 'pruned'  # steps that are deleted are moved here first: none is half there
 SCRATCH = '*.orbax-checkpoint-tmp*'  # steps that are written get their name last
@@ -100,8 +101,6 @@ class Checkpoints(CheckpointReader):
     self._require_new(step, force)
     self._best.record(step, record['metrics'])
     self.integrity.invalidate(step)
-    if self._lock:
-      self._lock.confirm()  # another's save under way may have this step's name
     nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     self._save = _UnderWay(step, tuple(items), nbytes)
     self._barrier.begin()
@@ -110,7 +109,7 @@ class Checkpoints(CheckpointReader):
       for name, tree in items.items()
     }
     with self._save_errors():
-      sync.raise_on_all(lambda: files.check_writable(self.directory))
+      sync.raise_on_all(self._require_writable)
       composite = ocp.args.Composite(**trees, **{META: ocp.args.JsonSave(record)})
       if not self._manager.save(step, args=composite, force=force):
         raise RuntimeError('Orbax declined to save')
@@ -128,9 +127,13 @@ class Checkpoints(CheckpointReader):
     self._sweep()
 
   def check(self):
-    """Raises StorageError if the save in the background has failed; waits for none."""
+    """Raises StorageError if the save in the background has failed; waits for none.
+
+    LostLease where another process writes here now.
+    """
     if self._lock:
-      self._lock.require()
+      with contextlib.suppress(UnsureLease):  # steps harm nobody; a save would fail
+        self._lock.require()
     # Called after every step, so that a failure shows soon. Several processes ask each
     # other, at the first, second, fourth, eighth, ... call after a save began.
     if self._save is None:
@@ -180,6 +183,11 @@ class Checkpoints(CheckpointReader):
         f' {self._steps[-1]}; move the newer ones away, or use a new workdir.'
       )
 
+  def _require_writable(self):
+    if self._lock:
+      self._lock.confirm()  # another's save under way may have this step's name
+    files.check_writable(self.directory)
+
   def _write_manifest(self):
     assert self._save
     if is_remote(self.directory):
@@ -207,13 +215,13 @@ class Checkpoints(CheckpointReader):
       failed, self._save = self._save, None
       assert failed
       self._best.discard(failed.step)
-      if self._lock:
-        self._lock.confirm()  # a loss is what is told, and no reason to try again
+      self._is_mine()  # a loss is what is told, and no reason to try again
       # Orbax has already dropped the steps that this save was to replace. Reading
       # them again fails where one of them is damaged; then the next start prunes them.
       with contextlib.suppress(Exception):
         self._manager.reload()
-      self._steps = committed(self.directory)
+      with contextlib.suppress(StorageError):  # a bucket out of reach: as far as known
+        self._steps = committed(self.directory)
       self._sweep()
       reason = first_line(failures.of_store(error, self.directory))
       fix = '' if is_remote(self.directory) else ' Free some space or make it writable.'
@@ -231,16 +239,31 @@ class Checkpoints(CheckpointReader):
       f' {files.free_megabytes(self.directory)}. '
     )
 
+  def _is_mine(self):
+    """Returns whether the lock is held for sure; raises LostLease if another has it."""
+    try:
+      if self._lock:
+        self._lock.confirm()
+    except LostLease:
+      raise
+    except StorageError:  # the bucket is out of reach
+      return False
+    return True
+
   def _sweep(self):
     """Removes pruned steps and what failed saves left. No save may be under way."""
-    if self._lock:
-      self._lock.confirm()  # or it would be the save of another
+    if not self._is_mine():
+      return  # it may be the save of another; the next sweep does it
     if jax.process_index() == 0 and is_remote(self.directory):
-      whole = committed(self.directory)
-      for name in objects.names_in(self.directory):
-        is_probe = name.startswith('.') and name.endswith('.tmp')  # of a killed process
-        if is_probe or (name.isdecimal() and int(name) not in whole):
-          objects.remove_tree(self.directory / name)
+      with contextlib.suppress(StorageError):
+        self._sweep_bucket()
     elif jax.process_index() == 0:
       for scratch in (self.directory / PRUNED, *self.directory.glob(SCRATCH)):
         shutil.rmtree(scratch, ignore_errors=True)
+
+  def _sweep_bucket(self):
+    whole = committed(self.directory)
+    for name in objects.names_in(self.directory):
+      is_probe = name.startswith('.') and name.endswith('.tmp')  # of a killed process
+      if is_probe or (name.isdecimal() and int(name) not in whole):
+        objects.remove_tree(self.directory / name)

@@ -20,11 +20,19 @@ from gpt_jax.workdir import owners
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
+RETRY_SECONDS = 1.0
+"""After a renewal that failed."""
 POLL_SECONDS = 1.0
+RELEASE_SECONDS = 5.0
+"""How long an end waits for a renewal under way; the lock of a dead process expires."""
 
 
 class LostLease(StorageError):
-  """Another process may write here now: this one has to stop."""
+  """Another process writes here now: this one has to stop."""
+
+
+class UnsureLease(StorageError):
+  """Another process may take the lock: nothing can be committed until it is renewed."""
 
 
 def lost(path, why):
@@ -55,15 +63,17 @@ class Lease:
     self._thread.start()
 
   def require(self):
-    """Raises LostLease unless this process is sure to be the only writer."""
-    problem = self._problem
-    if not problem and time.monotonic() - self._renewed > LEASE_SECONDS:
-      problem = f'it could not be renewed for {LEASE_SECONDS:.0f} s'
-    if problem:
-      raise lost(self._path, problem)
+    """Raises LostLease or UnsureLease unless this process is the only writer."""
+    if self._problem:
+      raise lost(self._path, self._problem)
+    if (age := time.monotonic() - self._renewed) > LEASE_SECONDS:
+      raise UnsureLease(
+        f'{self._path}: the lock of this run could not be renewed for {age:.0f} s, and'
+        f' counts for {LEASE_SECONDS:.0f} s; nothing is committed until it can.'
+      )
 
   def confirm(self):
-    """Raises LostLease as `require` does, after a look at the lock as it is now."""
+    """Raises as `require` does, after a look at the lock as it is now."""
     self.require()
     # The lock of an earlier start of a job is taken over before it expires.
     if (now := owner(self._path.parent)) != self.me:
@@ -71,25 +81,36 @@ class Lease:
 
   def release(self):
     self._end.set()
-    self._thread.join()
+    self._thread.join(RELEASE_SECONDS)
+    if self._thread.is_alive():
+      return  # the bucket does not answer
     found = None if self._problem else versions.read(self._path)
     if found is not None and found.version == self._version:
       versions.remove(self._path)
 
   def _renew(self):
-    while not self._end.wait(RENEW_SECONDS):
-      began = time.monotonic()
-      self._renewals += 1
+    wait = RENEW_SECONDS
+    while not self._problem and not self._end.wait(wait):
       try:
-        content = _content(self.me, self._renewals)
-        written = versions.write_if(self._path, content, self._version)
-        if written is None:
-          now = owner(self._path.parent)
-          self._problem = f'{now or "somebody"} has taken it, or it was removed'
-          return
-        self._version, self._renewed = written.version, began
+        wait = self._renew_once()
       except Exception:  # the network, perhaps: `require` says when it was too long
-        continue
+        wait = RETRY_SECONDS
+
+  def _renew_once(self):
+    """Renews the lock, or notes who has it; returns the seconds to the next time."""
+    began = time.monotonic()
+    self._renewals += 1
+    content = _content(self.me, self._renewals)
+    if written := versions.write_if(self._path, content, self._version):
+      self._version, self._renewed = written.version, began
+      return RENEW_SECONDS
+    found = versions.read(self._path)
+    now = None if found is None else owners.parse(found.content)
+    if found is not None and now == self.me:  # a renewal whose answer was lost
+      self._version = found.version
+      return 0.0
+    self._problem = f'{now or "somebody"} has taken it, or it was removed'
+    return 0.0
 
 
 @contextlib.contextmanager

@@ -1,6 +1,15 @@
 """The registry of fault lanes."""
 
-from tests.faults import disk, flips, inputs, kills, processes, signals, soak
+from tests.faults import (
+  bucket_runs,
+  disk,
+  flips,
+  inputs,
+  kills,
+  processes,
+  signals,
+  soak,
+)
 
 
 def _with_seed(lane):
@@ -18,6 +27,9 @@ LANES = {
   'disk': (_with_seed(disk.run_disk), 20),
   'configs': (inputs.load_hostile_values, 1.0),
   'values': (inputs.train_hostile_values, 1.0),
+  'bucket_kills': (bucket_runs.kill_while_saving, 20),
+  'bucket_requests': (bucket_runs.fail_one_request_in_ten, 3),
+  'bucket_network': (bucket_runs.lose_the_network, 2),
   'soak': (soak.soak, 2000),
 }
 """Name -> (lane, its full size): `lane(size, rng, folder)` returns a row, or None where

@@ -21,7 +21,9 @@ TENSORSTORE = 'tensorstore/'  # begins what TensorStore says that it is
 class Faults:
   """What goes wrong; may be changed while the server runs."""
 
-  every: int = 0  # one request in so many fails in passing; 0: none
+  # One request in so many fails in passing, 0: none. By turns 429, 500, 503 and a cut
+  # connection; all but 429 every second time after the work was done.
+  every: int = 0
   # 'all': no credentials count; 'writes': the bucket is read-only; 'arrays': nothing is
   # done for TensorStore, which writes and reads them.
   refused: str = ''
@@ -43,15 +45,12 @@ def start(port=0, bucket=BUCKET):
       if status := _refusal(faults, method, agent):
         return self._answer(status, 'refused')
       if faults.every and faults.requests % faults.every == 0:
-        kind = faults.failed % 4
+        turn, kind = divmod(faults.failed, 4)
         faults.failed += 1
-        if kind == 3:  # after the work was done, every second time
-          if faults.failed % 8 == 0:
-            with contextlib.suppress(OSError):
-              self._request_handler.wfile = _Nowhere()
-              super().handle(method)
+        is_done = kind > 0 and turn % 2 == 1 and self._do_in_silence(method)
+        if kind == 3:
           return self._request_handler.connection.close()
-        return self._answer((429, 500, 503)[kind], 'try again')
+        return self._answer((429, 500, 503)[kind], 'try again', is_read=is_done)
       if not self._is_met(method):
         return self._answer(412, 'precondition')
       return super().handle(method)
@@ -73,9 +72,21 @@ def start(port=0, bucket=BUCKET):
         found = '0'
       return found == query['ifGenerationMatch'][0]
 
-    def _answer(self, status, text):
+    def _do_in_silence(self, method):
+      """Returns whether it was done; nothing of the answer goes out."""
+      if not self._is_met(method):
+        return False
+      handler = self._request_handler
+      wire, handler.wfile = handler.wfile, _Nowhere()
       with contextlib.suppress(OSError):
-        server._read_raw_data(self._request_handler)
+        super().handle(method)
+      handler.wfile = wire
+      return True
+
+    def _answer(self, status, text, is_read=False):
+      if not is_read:
+        with contextlib.suppress(OSError):
+          server._read_raw_data(self._request_handler)
       response = server.Response(self._request_handler)
       response.status = http.HTTPStatus(status)
       response.json({'error': {'code': status, 'message': text}})

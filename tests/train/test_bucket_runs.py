@@ -23,13 +23,33 @@ from tests.storage.buckets import both
 pytestmark = pytest.mark.slow
 
 
+def train_tiny(workdir, overrides=None):
+  """Trains six steps with a program that other tests compile, too."""
+  config, shared = tiny_runs.tiny_config(overrides), tiny_runs.open_shared
+  loop.train(config, workdir, quiet=True, open_program=shared)
+
+
 def test_a_run_in_a_bucket_equals_one_on_a_disk(bucket, plain_run):
-  loop.train(tiny_runs.tiny_config(), bucket[0], quiet=True)
+  train_tiny(bucket[0])
   tiny_runs.assert_same(
     tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(plain_run)
   )
   assert tiny_runs.lines(bucket[0]) == tiny_runs.lines(plain_run)
   assert not Workdir(bucket[0]).path.joinpath('lock.json').exists()
+
+
+def test_one_failing_request_in_ten_changes_nothing(bucket, tmp_path):
+  # Few arrays: TensorStore waits for a second and more before it asks again.
+  small = tiny_runs.ONE_LAYER | {'optimizer.name': 'sgd', 'optimizer.momentum': 0.0}
+  for workdir, every in ((tmp_path / 'run', 0), (bucket[0], 10)):
+    bucket[1].every = every
+    train_tiny(workdir, small)
+  bucket[1].every = 0
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(bucket[0]), tiny_runs.saved_arrays(tmp_path / 'run')
+  )
+  assert tiny_runs.lines(bucket[0]) == tiny_runs.lines(tmp_path / 'run')
+  assert bucket[1].failed > 30
 
 
 @both

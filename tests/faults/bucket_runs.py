@@ -13,15 +13,14 @@ from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 from tests.faults import buckets, processes, runs
 from tests.faults.runs import Command, Progress
-from tests.storage import bucket_server
 
 SMALL = tiny_runs.ONE_LAYER | {'model.d_model': 16, 'checkpoint.every_steps': 20}
 OUTAGES = (20, 180)  # seconds
 
 
-def kill_while_saving(count, rng, folder, server=bucket_server):
+def kill_while_saving(count, rng, folder, scheme='gs'):
   """SIGKILL to `gpt-jax train` while it saves into a bucket; resumed each time."""
-  bucket, text = buckets.open_bucket(server), runs.write_text(folder)
+  bucket, text = buckets.open_bucket(scheme), runs.write_text(folder)
   reference = _reference(folder, text)
   outcomes, wrong, ended = collections.Counter(), [], 0
   while sum(outcomes.values()) < count and not runs.is_over():
@@ -35,7 +34,7 @@ def kill_while_saving(count, rng, folder, server=bucket_server):
     wrong += _finish(bucket, run, text, reference, folder)
   good = f'{ended} run(s) ended bit-equal, every step left was valid each time'
   return runs.row(
-    f'SIGKILL to `gpt-jax train` while it saves into {bucket.root[:5]}', outcomes,
+    f'SIGKILL to `gpt-jax train` while it saves into {scheme}://', outcomes,
     not wrong, '\n'.join(wrong) or good,
   )  # fmt: skip
 
@@ -67,9 +66,9 @@ def _kill_once(bucket, run, text, before, folder, rng):
   return (None if code == 0 else outcome), now, wrong
 
 
-def fail_one_request_in_ten(count, rng, folder, server=bucket_server):
+def fail_one_request_in_ten(count, rng, folder, scheme='gs'):
   """Whole runs in a bucket of which one request in ten fails, in all ways in turn."""
-  bucket, text = buckets.open_bucket(server), runs.write_text(folder)
+  bucket, text = buckets.open_bucket(scheme), runs.write_text(folder)
   reference, fields = _reference(folder, text), {'checkpoint.every_steps': 100}
   outcomes, wrong, slowest = collections.Counter(), [], 0.0
   for number in range(count):
@@ -86,14 +85,14 @@ def fail_one_request_in_ten(count, rng, folder, server=bucket_server):
     outcomes['bit-equal' if not wrong else 'DIFFERENT'] += 1
   good = f'{failed} of {requests} requests of a run; at most {slowest:.0f} s for it'
   return runs.row(
-    f'one request in ten to {bucket.root[:5]} fails: 429, 500, 503, cut connection',
+    f'one request in ten to {scheme}:// fails: 429, 500, 503, cut connection',
     outcomes, not wrong, '\n'.join(wrong) or good,
   )  # fmt: skip
 
 
-def lose_the_network(count, rng, folder, server=bucket_server):
+def lose_the_network(count, rng, folder, scheme='gs'):
   """The bucket is out of reach for 20 s and for 3 minutes in the middle of a run."""
-  bucket, text = buckets.open_bucket(server), runs.write_text(folder)
+  bucket, text = buckets.open_bucket(scheme), runs.write_text(folder)
   reference = _reference(folder, text)
   outcomes, wrong, said = collections.Counter(), [], ''
   for number in range(count):
@@ -116,7 +115,7 @@ def lose_the_network(count, rng, folder, server=bucket_server):
     answers = re.findall(r'.* answers again, .*', program.output())
     said = answers[-1] if answers else said
   return runs.row(
-    f'{bucket.root[:5]} is out of reach in the middle of a run', outcomes, not wrong,
+    f'{scheme}:// is out of reach in the middle of a run', outcomes, not wrong,
     '\n'.join(wrong) or said,
   )  # fmt: skip
 

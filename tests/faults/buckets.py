@@ -1,8 +1,4 @@
-"""An emulated bucket for the lanes, which may go out of reach and come back.
-
-`server` is a module such as `tests.storage.bucket_server`: `start(port)` returns the
-server and its Faults, `environment(port)` how processes find it.
-"""
+"""An emulated bucket for the lanes, which may go out of reach and come back."""
 
 import contextlib
 import functools
@@ -10,26 +6,24 @@ import os
 import socket
 import threading
 
-from tests.storage import bucket_server
-
-SCHEMES = {bucket_server.__name__: 'gs'}
+from tests.storage.bucket_server import BUCKET
+from tests.storage.buckets import SERVERS
 
 
 @functools.cache
-def open_bucket(server=bucket_server):
+def open_bucket(scheme):
   """Returns the Bucket of this process: TensorStore reads its address once."""
-  return Bucket(server)
+  return Bucket(scheme)
 
 
 class Bucket:
-  """A server in this process, and a relay by which others reach it."""
+  """A server of `scheme` in this process, and a relay by which others reach it."""
 
-  def __init__(self, server):
-    port = _free_port()
+  def __init__(self, scheme):
+    server, port = SERVERS[scheme][0], _free_port()
     os.environ.update(server.environment(port))
     _, self.faults = server.start(port)
-    scheme = SCHEMES.get(server.__name__, 's3')
-    self.root = f'{scheme}://{bucket_server.BUCKET}'
+    self.root = f'{scheme}://{BUCKET}'
     self._relay = Relay(port)
     self.environment = os.environ | server.environment(self._relay.port)
 
@@ -57,10 +51,9 @@ class Relay:
 
   def close(self):
     """Ends all connections, those under way too."""
-    listening, self._listening = self._listening, None
     with contextlib.suppress(OSError):
-      listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-    listening.close()
+      self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+    self._listening.close()
     for connection in list(self._connections):
       _end(connection)
 

@@ -1,5 +1,7 @@
 """The registry of fault lanes."""
 
+import functools
+
 from tests.faults import (
   bucket_runs,
   disk,
@@ -30,6 +32,10 @@ LANES = {
   'bucket_kills': (bucket_runs.kill_while_saving, 20),
   'bucket_requests': (bucket_runs.fail_one_request_in_ten, 3),
   'bucket_network': (bucket_runs.lose_the_network, 2),
+  'bucket_kills_s3': (
+    functools.partial(bucket_runs.kill_while_saving, scheme='s3'),
+    20,
+  ),
   'soak': (soak.soak, 2000),
 }
 """Name -> (lane, its full size): `lane(size, rng, folder)` returns a row, or None where

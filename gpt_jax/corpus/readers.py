@@ -92,6 +92,16 @@ def _open_bytes(path, encoding):
   return FileBytes(file, 3) if content[:3] == codecs.BOM_UTF8 else content
 
 
+def _blocks(path, encoding):
+  """Yields the text of a file in UTF-8, without its BOM."""
+  blocks = files.blocks(path)
+  if not encodings.is_utf8(encoding):
+    yield from encodings.transcoded(blocks, encoding, path)
+    return
+  yield next(blocks, b'').removeprefix(codecs.BOM_UTF8)
+  yield from blocks
+
+
 class TextReader(Reader):
   """A document a file; a part is (first file, end, 0)."""
 
@@ -158,13 +168,17 @@ class LinesReader(Reader):
         yield error
 
   def has_at_least(self, count):
-    lines = (
-      line
-      for path in self._paths
-      for content in [_open_bytes(path, self._encoding)]
-      for line in _lines(content, 0, len(content))
-    )
-    return sum(1 for _ in itertools.islice(lines, count)) == count
+    found = 0
+    for path in self._paths:
+      rest = b''
+      for block in _blocks(path, self._encoding):  # a packed file is not unpacked whole
+        *lines, rest = (rest + block).split(b'\n')
+        found += sum(bool(line.strip()) for line in lines)
+        rest = rest.strip()[:1]  # of a long line: that it is not blank
+        if found >= count:
+          return True
+      found += bool(rest)
+    return found >= count
 
   def _parsed(self, content, begin, end, line, place):
     if line is None:

@@ -1,5 +1,6 @@
 """Parts of a corpus: each document once, wherever it is cut, however long a line is."""
 
+import gzip
 import io
 import json
 import random
@@ -8,7 +9,7 @@ import pytest
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import json_text, readers
-from gpt_jax.data import encodings
+from gpt_jax.data import encodings, files
 from gpt_jax.data.file_bytes import FileBytes
 from tests.corpus import corpora
 
@@ -145,3 +146,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
   path.unlink()
   with pytest.raises(DataError, match='a.jsonl cannot be read: No such file'):
     next(reader.records((0, 0, 9)))
+
+
+@pytest.mark.parametrize('block', [3, 7, 1 << 20])
+def test_lines_are_counted_as_far_as_they_have_to_be(tmp_path, monkeypatch, block):
+  monkeypatch.setattr(files, '_BLOCK', block)
+  text = '\ufeff\n{"text": "a"}\n \n\n{"text": "b"}\n{"text": "c"}'.encode()
+  (tmp_path / 'a.jsonl').write_bytes(text)
+  (tmp_path / 'b.jsonl.gz').write_bytes(gzip.compress(text))
+  (tmp_path / 'c.jsonl').write_bytes(text.decode('utf-8-sig').encode('utf-16'))
+  for name in ('a.jsonl', 'b.jsonl.gz', 'c.jsonl'):
+    encoding = 'utf-16' if name == 'c.jsonl' else 'utf-8'
+    reader = lines_reader(tmp_path / name, **{'data.encoding': encoding})
+    assert [reader.has_at_least(n) for n in (1, 3, 4)] == [True, True, False]

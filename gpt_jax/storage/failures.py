@@ -119,7 +119,7 @@ def explain(error, path):
 def first_line(error):
   """Returns what an error of a library says, or those that it was raised from."""
   text = str(error).strip()
-  if not text and error.__cause__ is not None:
+  if text in ('', 'None') and error.__cause__ is not None:  # a store without messages
     return first_line(error.__cause__)
   if not text:
     return type(error).__name__

@@ -11,6 +11,7 @@ import uuid
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage.failures import code_of, explain
 from gpt_jax.storage.patience import patiently
+from gpt_jax.storage.places import place
 from gpt_jax.storage.systems import file_system
 from gpt_jax.storage.urls import bucket_and_key, scheme_of
 
@@ -69,7 +70,7 @@ def require_conditions(folder):
   """
   if scheme_of(folder) != 's3':
     return
-  path = folder / f'.conditions.{uuid.uuid4().hex}.tmp'
+  path = place(folder) / f'.conditions.{uuid.uuid4().hex}.tmp'
   first = write_if(path, b'first', ABSENT)
   over_any = write_if(path, b'second', ABSENT)
   over_another = write_if(path, b'third', '"0"')
@@ -105,8 +106,18 @@ def _write_gs(path, content, version):
 
 
 def _write_s3(path, content, version):
+  if not version:
+    _put_s3(path, content, IfNoneMatch='*')
+    return
+  try:
+    _put_s3(path, content, IfMatch=version)
+  except FileExistsError:  # or a store that takes no quotes, as Ceph
+    _put_s3(path, content, IfMatch=version.strip('"'))
+
+
+def _put_s3(path, content, **condition):
+  """Writes an object; FileExistsError where `condition` is not met."""
   bucket, key = bucket_and_key(path)
-  condition = {'IfMatch': version} if version else {'IfNoneMatch': '*'}
   try:
     file_system('s3').call_s3(
       'put_object', Bucket=bucket, Key=key, Body=content, **condition

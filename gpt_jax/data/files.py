@@ -41,19 +41,20 @@ def find(data, suffixes):
     raise DataError(
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
-  if urls.is_url(data.path) or urls.is_url(data.data_dir or ''):
-    return _readable(_find_remote(data, suffixes))
-  searched_in = roots(data)
-  for root in searched_in:
-    found = _expand(root / os.path.expanduser(data.path), suffixes)
-    if filled := [path for path in found if path.stat().st_size]:
+  if urls.is_url(data.path):
+    paths = [data.path]
+  else:
+    paths = [root / os.path.expanduser(data.path) for root in roots(data)]
+  for path in paths:
+    search = _find_remote if urls.is_remote(path) else _find_here
+    found = search(path, suffixes)
+    if filled := [file for file, size in found if size]:
       return _readable(filled)
     if found:
-      raise DataError(f'data.path={data.path!r}: {found[0]} is empty (0 bytes).')
-  searched = ', '.join(str(root) for root in searched_in)
+      raise DataError(f'data.path={data.path!r}: {found[0][0]} is empty (0 bytes).')
   raise DataError(
     f'data.path={data.path!r}: no such file, glob or folder with {"/".join(suffixes)}'
-    f' files in {searched}. Give an absolute path, or set data.data_dir.'
+    f' files{_where(data)}'
   )
 
 
@@ -67,26 +68,36 @@ def _readable(paths):
   return paths
 
 
-def _find_remote(data, suffixes):
-  """Returns the files that `data.path` names in a bucket."""
-  path = data.path
-  if not urls.is_url(path):
-    path = f'{data.data_dir.rstrip("/")}/{path}'
-  fixed, pattern = urls.split_pattern(path)
+def _where(data):
+  """Returns where was looked, and what may be done."""
+  if not urls.is_url(data.path):
+    searched = ', '.join(str(root) for root in roots(data))
+    return f' in {searched}. Give an absolute path, or set data.data_dir.'
+  folder, pattern = urls.split_pattern(data.path.rstrip('/'))
+  if not pattern and urls.bucket_and_key(folder)[1]:
+    folder = folder.rpartition('/')[0]
+  return f'; what is there is listed by: {urls.list_command(folder)}'
+
+
+def local(paths):
+  """Returns `paths`, those in a bucket as copies on this machine."""
+  return mirror.kept_all(paths) if paths and urls.is_remote(paths[0]) else paths
+
+
+def _find_remote(path, suffixes):
+  """Returns the sorted [(path, bytes)] of what `path` names in a bucket."""
+  fixed, pattern = urls.split_pattern(os.fspath(path))
   folder = place(fixed, can_be_bucket=True)
-  below = [place(name) for name, size in bucket_paths.files_below(folder) if size]
-  if folder in below:  # a file
-    return [folder]
-  found = [p for p in below if _is_wanted(p.relative_to(folder), pattern, suffixes)]
-  if not found:
-    is_name = not pattern and urls.bucket_and_key(folder)[1]
-    above = folder.parent if is_name else folder
-    raise DataError(
-      f'data.path={data.path!r}: no such file, glob or folder with'
-      f' {"/".join(suffixes)} files that are not empty in {folder}; what is there is'
-      f' listed by: {urls.list_command(above)}'
-    )
-  return sorted(found)
+  found = bucket_paths.contents(folder)
+  if found and found[0].path == os.fspath(folder):  # a file
+    return [(folder, found[0].size)]
+  start = len(os.fspath(folder)) + 1
+  below = [(folder / one.path[start:], one.size) for one in found]
+  return sorted(
+    (file, size)
+    for file, size in below
+    if _is_wanted(file.relative_to(folder), pattern, suffixes)
+  )
 
 
 def _is_wanted(name, pattern, suffixes):
@@ -115,14 +126,18 @@ def _matches(parts, wanted):
 def roots(data):
   """Returns the folders that relative paths are looked up in, in their order."""
   named = [data.data_dir, os.environ.get('GPT_JAX_DATA', '')]
-  return [pathlib.Path(os.path.expanduser(name)) for name in named if name] + [
-    pathlib.Path.cwd()
-  ]
+  return [_root(name) for name in named if name] + [pathlib.Path.cwd()]
 
 
-def local(paths):
-  """Returns `paths`, those in a bucket as copies on this machine."""
-  return mirror.kept_all(paths) if paths and urls.is_remote(paths[0]) else paths
+def _root(name):
+  if urls.is_url(name):
+    return place(name, can_be_bucket=True)
+  return pathlib.Path(os.path.expanduser(name))
+
+
+def _find_here(path, suffixes):
+  """Returns the sorted [(path, bytes)] of what `path` names on this machine."""
+  return [(file, file.stat().st_size) for file in _expand(path, suffixes)]
 
 
 def _expand(path, suffixes):

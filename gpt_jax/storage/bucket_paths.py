@@ -164,6 +164,11 @@ def listed(path):
   return [_object(f'{scheme}://{name}', info) for name, info in sorted(found.items())]
 
 
+def contents(path):
+  """Returns `listed(path)` without the empty objects that stand for folders."""
+  return [one for one in listed(path) if not one.path.endswith('/')]
+
+
 def files_below(path):
   """Returns [(path of an object, its size)] of all below `path`, by name."""
   return [(one.path, one.size) for one in listed(path)]

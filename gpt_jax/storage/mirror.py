@@ -24,14 +24,14 @@ def copied(path, names=None):
     yield path
     return
   path = place(path)
-  found = bucket_paths.listed(path)
+  found = bucket_paths.contents(path)
   if not found:
     raise FileNotFoundError(path)
   root = path
   if os.fspath(path) == found[0].path:
     root = path.parent
     beside = [os.fspath(root / name) for name in names or () if name != path.name]
-    found = found[:1] + [one for name in beside for one in bucket_paths.listed(name)]
+    found = found[:1] + [one for name in beside for one in bucket_paths.contents(name)]
   elif names is not None:
     found = [one for one in found if _below(one.path, path) in names]
   with tempfile.TemporaryDirectory(prefix='gpt_jax_') as folder:
@@ -78,7 +78,7 @@ def kept_folder(path, wanted=lambda name: True):
   the same content it is the same folder, whatever was wanted of it before.
   """
   path = place(path)
-  found = bucket_paths.listed(path)
+  found = bucket_paths.contents(path)
   folder = _entry(repr((str(path), found))) / path.name
   scratch_space.claim([folder.parent])
   chosen = [one for one in found if wanted(_below(one.path, path))]

@@ -11,6 +11,7 @@ from configs import base
 from gpt_jax import cli
 from gpt_jax.config import load
 from gpt_jax.data import files, pipeline
+from gpt_jax.storage import bucket_paths
 from gpt_jax.storage.places import place
 from tests import tiny_runs
 from tests.data import tokenizer_zoo
@@ -23,7 +24,7 @@ NAMES = (
 KINDS = {
   'a file': dict(source='text', path='{}/words.txt'),
   'a glob': dict(source='jsonl', path='{}/lines/*/*.jsonl'),
-  'any depth': dict(source='jsonl', path='{}/lines/**'),
+  'any depth': dict(source='jsonl', path='{}/lines/**/*.jsonl'),
   'a folder': dict(source='jsonl', path='{}/lines'),
   'packed': dict(source='text', path='{}/*.txt.gz', encoding='utf-16'),
   'records': dict(source='array_record', data_dir='{}', path='records/*'),
@@ -89,6 +90,11 @@ def upload(folder, url):
       target.write_bytes(path.read_bytes())
 
 
+def mark_folder(url):
+  """Makes the empty object by which the console of GCS shows a folder."""
+  bucket_paths.write(f'{url}/', b'')
+
+
 def samples(root, fields, cache, tokenizer=None):
   """Returns (fingerprint, samples) of training and validation, text below `root`."""
   values = {f'data.{k}': v.format(root) for k, v in fields.items()}
@@ -116,6 +122,9 @@ def test_samples_of_a_bucket_are_those_of_a_disk(bucket, folder, request):
   except pytest.skip.Exception:
     del kinds['a set'], kinds['a version']
   upload(folder, url)
+  for name in ('', '/lines', '/lines/train', '/records', '/tfds/c4_demo'):
+    mark_folder(url + name)
+  bucket_paths.write(f'{url}/lines/train/odd #1?[*].md', b'of another kind')
   for name, fields in kinds.items():
     here = samples(str(folder), fields, folder / 'cache')[1]
     there = samples(url, fields, folder / 'cache_of_bucket')[1]
@@ -164,9 +173,9 @@ def test_a_run_that_starts_from_a_bucket_ends_bit_equal(bucket, folder):
 
 
 WRONG = {
-  'no object': ({'data.path': '{}/no.txt'}, 3, 'no such file, glob or folder'),
+  'no object': ({'data.path': '{}/no.txt'}, 3, 'listed by: gcloud storage ls gs://'),
   'an empty glob': ({'data.path': '{}/*.csv'}, 3, 'no such file, glob or folder'),
-  'an empty object': ({'data.path': '{}/empty.txt'}, 3, 'not empty'),
+  'an empty object': ({'data.path': '{}/empty.txt'}, 3, 'empty.txt is empty (0'),
   'no bucket': ({'data.path': 'gs://not-there/a.txt'}, 5, "no bucket 'not-there'"),
   'no set': (
     {'data.source': 'tfds', 'data.name': 'c4_demo', 'data.data_dir': '{}'},

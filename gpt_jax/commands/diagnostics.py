@@ -17,6 +17,7 @@ import sys
 from gpt_jax import __version__
 from gpt_jax.commands import host
 from gpt_jax.core.errors import UserError
+from gpt_jax.storage import objects, places, scratch, scratch_space
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files, lock
 from gpt_jax.workdir.paths import Workdir
@@ -49,7 +50,7 @@ def examine(*, cache_dir, workdir=None):
   findings += [package(requirement) for requirement in ['jaxlib', *base]]
   findings += [_extra(name, needed) for name, needed in extras.items()]
   findings += [_devices(), _matmul(), _processes()]
-  findings += [_cache(cache_dir), *_data_sets()]
+  findings += [_cache(cache_dir), *_data_sets(), *_copies()]
   findings += [_disk('.' if workdir is None else workdir), _memory()]
   return findings + ([] if workdir is None else _workdir(workdir))
 
@@ -218,10 +219,14 @@ def _data_sets():
       findings.append(Finding(variable, OK, f'not set; {otherwise}'))
       continue
     try:
-      names = sorted(entry.name for entry in os.scandir(folder))
-    except OSError as error:
+      names = objects.names_in(places.place(folder, can_be_bucket=True))
+      if not names and not is_remote(folder):
+        os.scandir(folder)  # raises where there is none
+    except (OSError, UserError) as error:
       fix = f'set {variable} to the folder of your data, or unset it'
-      detail = f'{folder}: {error.strerror}'
+      detail = _line(error)
+      if isinstance(error, OSError):
+        detail = f'{folder}: {error.strerror}'
       findings.append(Finding(variable, FAIL, detail, fix))
       continue
     shown = ', '.join(names[:12]) + (f' and {len(names) - 12} more' * (len(names) > 12))
@@ -229,6 +234,17 @@ def _data_sets():
     fix = '' if names else f'put data there, or unset {variable}'
     findings.append(Finding(variable, status, f'{folder}: {shown or "empty"}', fix))
   return findings
+
+
+def _copies():
+  """Returns the finding on local copies of what lies in buckets; none without any."""
+  root = scratch.folder('')
+  try:
+    limit, taken = scratch_space.limit_bytes(), scratch_space.taken_bytes()
+  except UserError as error:
+    return [Finding('copies', FAIL, _line(error), f'unset {scratch_space.LIMIT}')]
+  detail = f'{root}: {taken / 1e9:.2f} GB of at most {limit / 1e9:g}'
+  return [Finding('copies', OK, detail)] if taken else []
 
 
 def _disk(folder):

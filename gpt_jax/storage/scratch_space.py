@@ -91,6 +91,11 @@ def reserve(num_bytes, what):
     )
 
 
+def taken_bytes():
+  """Returns how much is there now."""
+  return sum(size for _, size, _ in _entries(scratch.folder('')))
+
+
 def _entries(root):
   """Returns [(time of last use, bytes, folder)] of all that may be removed."""
   found = []

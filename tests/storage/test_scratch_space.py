@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from gpt_jax.commands import diagnostics
 from gpt_jax.core.errors import ConfigError, StorageError
 from gpt_jax.storage import scratch, scratch_space
 
@@ -61,6 +62,15 @@ def test_a_copy_stays_until_the_process_that_uses_it_ends(files):
     process.send_signal(signal.SIGKILL)
   scratch_space.reserve(500 * KB, 'x')
   assert left(files) == []
+
+
+def test_doctor_tells_how_much_there_is(files, monkeypatch):
+  (found,) = diagnostics._copies()
+  assert found.detail.startswith(f'{files.parent}: 0.00 GB of at most 0.000358')
+  assert scratch_space.taken_bytes() == 300 * KB
+  monkeypatch.setenv('GPT_JAX_SCRATCH_GB', 'x')
+  (found,) = diagnostics._copies()
+  assert found.status == diagnostics.FAIL and 'GPT_JAX_SCRATCH_GB' in found.fix
 
 
 def test_what_a_killed_process_left_unfinished_goes(files):

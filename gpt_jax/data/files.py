@@ -46,7 +46,7 @@ def find(data, suffixes):
   else:
     paths = [root / os.path.expanduser(data.path) for root in roots(data)]
   for path in paths:
-    search = _find_remote if urls.is_remote(path) else _find_here
+    search = _find_remote if urls.is_url(os.fspath(path)) else _find_here
     found = search(path, suffixes)
     if filled := [file for file, size in found if size]:
       return _readable(filled)

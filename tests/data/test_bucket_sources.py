@@ -1,5 +1,6 @@
 """Text, records, sets, tokenizers and runs in a bucket: as the same on a disk."""
 
+import dataclasses
 import glob
 import json
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from configs import base
 from gpt_jax import cli
 from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import files, pipeline
 from gpt_jax.storage import bucket_paths
 from gpt_jax.storage.places import place
@@ -54,6 +56,14 @@ def test_a_glob_means_in_a_bucket_what_it_means_here(pattern, tmp_path):
   expected = {name for name in found if (tmp_path / name).is_file()}
   matched = {n for n in NAMES if files._matches(n.split('/'), pattern.split('/'))}
   assert matched == expected
+
+
+def test_a_source_in_no_known_storage_is_refused():
+  data = dataclasses.replace(
+    load.resolve(base.get_config()).data, path='hdfs://host/*.txt'
+  )
+  with pytest.raises(ConfigError, match='hdfs:// is no storage'):
+    files.find(data, ('.txt',))
 
 
 @pytest.fixture

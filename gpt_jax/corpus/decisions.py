@@ -83,6 +83,11 @@ class Decisions:
     """Who decides, or has been killed while deciding; None: nobody."""
     return lock.owner(self.folder)
 
+  @property
+  def lock(self):
+    """The file that its owner leaves behind where it was killed."""
+    return self.folder / lock.FILE
+
   def _make(self, step: GlobalStep, num_shards):
     """Lets the step decide, from the surveys of all shards."""
     remove_unfinished(self.folder)

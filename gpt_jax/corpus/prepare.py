@@ -213,7 +213,10 @@ def _decide(request, job, step, mine, progress):
   global_step = job.steps[step]
   assert isinstance(global_step, GlobalStep)
   while not made.make_once(global_step, len(job.parts)):
-    _wait(request, f'{name}: is being decided by {made.owner}')
+    _wait(
+      request,
+      f'{name}: is being decided by {made.owner}; if it was killed, remove {made.lock}',
+    )
 
 
 def _wait(request, why):

@@ -16,6 +16,7 @@ from gpt_jax.core.errors import ConfigError, Interrupted, StorageError, note_onc
 from gpt_jax.corpus import finish, plan, report, shard_work, workers
 from gpt_jax.corpus.decisions import Decisions, known
 from gpt_jax.corpus.quality import undecided
+from gpt_jax.corpus.readers import FILE_READERS
 from gpt_jax.corpus.shard_files import shards_there, write_json
 from gpt_jax.corpus.step import Context, GlobalStep
 from gpt_jax.corpus.step_flags import ChosenStep, make_steps
@@ -168,6 +169,9 @@ def _open_tokenizer(config, members, out):
     )
     for name, fields in config.eval.sets.items()
   ]
+  sources = {data.source for data, _ in pipeline.members(config.data).values()}
+  if sources <= FILE_READERS.keys():  # of which all splits are written
+    held_out.append(dataclasses.replace(config.data, split='all'))
   return pipeline.open_tokenizer(
     cfg, config.data, workdir=out, held_out=held_out, cache_dir=config.data.cache_dir
   )

@@ -193,6 +193,14 @@ def test_held_out_records_are_written_once(files, tmp_path):
   assert times == {'train': 2, 'validation': 1, 'test': 1}
 
 
+def test_characters_are_those_of_all_splits(tmp_path):
+  for name, text in {'train': 'ab', 'valid': 'bc', 'test': 'xyz'}.items():
+    (tmp_path / f'{name}.txt').write_text(text)
+  overrides = {'data.source': 'text', 'data.path': str(tmp_path / '*.txt')}
+  corpora.prepared(tmp_path / 'out', overrides | {'tokenizer.name': 'char'})
+  assert tokenizers.load(tmp_path / 'out' / 'tokenizer').vocab_size == 6
+
+
 def test_the_report_counts_documents_words_and_tokens(tmp_path):
   texts = ['one two  three', 'four\n', 'ünï 中文 x', 'y' * 90]
   (tmp_path / 'train').mkdir()

@@ -70,7 +70,10 @@ class SaveObjects(Save):
 
 def save_arguments(directory, tree, on_thread):
   """Returns Orbax's arguments to save a tree of arrays below `directory`."""
-  return (SaveObjects if is_remote(directory) else Save)(tree, on_thread=on_thread)
+  if not is_remote(directory):
+    return Save(tree, on_thread=on_thread)
+  parts = s3_arrays.in_parts(tree) if scheme_of(directory) == 's3' else None
+  return SaveObjects(tree, save_args=parts, on_thread=on_thread)
 
 
 @ocp.args.register_with_handler(DigestingHandler, for_restore=True)

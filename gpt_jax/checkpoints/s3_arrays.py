@@ -6,12 +6,16 @@ that function gets to know it.
 
 import inspect
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from gpt_jax.core.errors import StorageError
 from gpt_jax.storage import kvstore
 from gpt_jax.storage.urls import scheme_of
+
+OBJECT_BYTES = 1 << 30
+"""Of a part of an array: S3 takes 5 GB in one request, and TensorStore makes one."""
 
 _orbax_spec = tensorstore_utils.build_kvstore_tspec
 
@@ -24,6 +28,11 @@ def install(directory):
       f'orbax-checkpoint {ocp.__version__} writes no arrays to S3 ({problem}); install'
       ' orbax-checkpoint 0.12, or give gs://, or a folder of a disk.'
     )
+
+
+def in_parts(tree):
+  """Returns Orbax's options to save each array of `tree` in objects that S3 takes."""
+  return jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=OBJECT_BYTES), tree)
 
 
 def _spec(directory, name=None, *, use_ocdbt=True, **options):

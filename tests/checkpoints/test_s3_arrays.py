@@ -5,7 +5,10 @@ from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from gpt_jax.checkpoints import s3_arrays
 from gpt_jax.core.errors import StorageError
-from gpt_jax.storage import kvstore
+from gpt_jax.storage import kvstore, objects
+from gpt_jax.storage.places import place
+from tests import tiny_runs
+from tests.checkpoints import test_bucket_checkpoints as checkpoints
 
 FOLDER = 's3://my-bucket/run/checkpoints/3/params'
 
@@ -56,3 +59,17 @@ def test_another_orbax_is_refused_by_its_version(installed, monkeypatch):
   monkeypatch.setattr(tensorstore_utils, 'ArrayReadSpec', Spec)
   with pytest.raises(StorageError, match='writes no arrays to S3 .* no longer asked'):
     s3_arrays.install(FOLDER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('bucket', ['s3'], indirect=True)
+def test_a_large_shard_is_saved_in_parts(bucket, monkeypatch):
+  monkeypatch.setattr(s3_arrays, 'OBJECT_BYTES', 64)
+  with checkpoints.opened(bucket[0]) as store:
+    saved = checkpoints.save(store, 1)
+  kernel = place(bucket[0]) / '1' / 'params' / 'block.kernel'
+  parts = [size for path, size in objects.files_below(kernel) if path.name != '.zarray']
+  assert len(parts) >= 8 * 192 / 64  # 8 shards of 192 bytes
+  with checkpoints.CheckpointReader(bucket[0]) as store:
+    restored = checkpoints.restored(store, 1)
+  tiny_runs.assert_same(tiny_runs.named(restored), tiny_runs.named(saved))

@@ -6,6 +6,7 @@ import os
 from gpt_jax import configs
 from gpt_jax.commands import mistakes
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.storage import urls
 from gpt_jax.workdir import files
 
 
@@ -20,6 +21,13 @@ def _folder(text):
     files.as_folder(text)
   except ConfigError as error:
     raise argparse.ArgumentTypeError(str(error)) from error
+  return text
+
+
+def local_path(text):
+  """Returns `text`, what a flag names on this machine; argparse's error for a URL."""
+  if urls.is_url(text):
+    raise argparse.ArgumentTypeError(f'{text}: expected a path on this machine.')
   return text
 
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from gpt_jax.commands import flags
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import choose
 from gpt_jax.launchers import PLACES, description
@@ -42,7 +43,10 @@ def add_arguments(parser, *, places=tuple(PLACES)):
     help='return when all has ended, with its exit code; local always does',
   )
   group.add_argument(
-    '--log_dir', metavar='DIR', help='of the processes; default: WORKDIR/logs'
+    '--log_dir',
+    type=flags.local_path,
+    metavar='DIR',
+    help='of the processes; default: WORKDIR/logs',
   )
   group.add_argument(
     '--max_restarts',

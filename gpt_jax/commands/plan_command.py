@@ -63,10 +63,16 @@ def add_arguments(parser):
     ' (configs/gpt3.py:1.3b), or other fields (model.remat=dots,train.batch_size=64)',
   )
   parser.add_argument(
-    '--figure', metavar='FILE.png', help='draw a roofline and the time by class there'
+    '--figure',
+    type=flags.local_path,
+    metavar='FILE.png',
+    help='draw a roofline and the time by class there',
   )
   parser.add_argument(
-    '--dump_hlo', metavar='FILE', help='write the compiled program there, as text'
+    '--dump_hlo',
+    type=flags.local_path,
+    metavar='FILE',
+    help='write the compiled program there, as text',
   )
   flags.add_json(parser)
 

@@ -22,6 +22,12 @@ TRY_SECONDS = 5.0
 TIMEOUTS = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
+class NoSuchBucketError(FileNotFoundError):
+  """The bucket is what is not there; gcsfs says the same of an object."""
+
+  code = 'NoSuchBucket'
+
+
 class GcsRequests(GCSFileSystem):
   """The file system of gs://."""
 
@@ -29,6 +35,14 @@ class GcsRequests(GCSFileSystem):
     super().__init__(*args, **{'requests_timeout': TIMEOUTS} | settings)
 
   async def _request(self, method, path, *args, **options):
+    try:
+      return await self._try(method, path, *args, **options)
+    except FileNotFoundError as error:
+      if path.endswith('/o'):  # a listing or an upload, which names no object
+        raise NoSuchBucketError(*error.args) from error
+      raise
+
+  async def _try(self, method, path, *args, **options):
     make = GCSFileSystem._request.__wrapped__  # without gcsfs' own tries
     began = time.monotonic()
     for wait in WAITS:

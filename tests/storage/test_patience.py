@@ -1,6 +1,9 @@
 """A bucket that does not answer is waited for within one budget, and that is said."""
 
 import asyncio
+import contextlib
+import io
+import sys
 import time
 
 import pytest
@@ -62,6 +65,13 @@ def test_a_bucket_that_hangs_is_named_too(impatient, capsys):
   assert 'gs://my-bucket does not answer; trying' in capsys.readouterr().err
 
 
+def test_the_notice_is_said_where_others_are_muted(impatient, monkeypatch, capsys):
+  monkeypatch.setattr('sys.__stderr__', sys.stderr)
+  with contextlib.redirect_stderr(io.StringIO()):
+    patience.patiently(lambda: time.sleep(0.2), PATH)
+  assert 'gs://my-bucket does not answer' in capsys.readouterr().err
+
+
 def test_requests_to_gcs_are_tried_for_a_moment(monkeypatch):
   gcs_requests = pytest.importorskip(
     'gpt_jax.storage.gcs_requests', reason="gcsfs: pip install -e '.[gcs]' brings it"
@@ -76,5 +86,25 @@ def test_requests_to_gcs_are_tried_for_a_moment(monkeypatch):
   original = gcs_requests.GCSFileSystem._request
   monkeypatch.setattr(original, '__wrapped__', make)
   with pytest.raises(ConnectionResetError):
-    asyncio.run(gcs_requests.GcsRequests._request(None, 'GET', 'b/x'))
+    asyncio.run(gcs_requests.GcsRequests._try(None, 'GET', 'b/x'))
   assert len(tries) == 1 + len(gcs_requests.WAITS)
+
+
+def test_a_listing_of_no_bucket_names_the_bucket(monkeypatch):
+  gcs_requests = pytest.importorskip(
+    'gpt_jax.storage.gcs_requests', reason="gcsfs: pip install -e '.[gcs]' brings it"
+  )
+  system = gcs_requests.GcsRequests.__new__(gcs_requests.GcsRequests)
+
+  async def absent(method, path, *args, **options):
+    raise FileNotFoundError(path)
+
+  monkeypatch.setattr(system, '_try', absent, raising=False)
+
+  def ask(path):
+    return patience.patiently(lambda: asyncio.run(system._request('GET', path)), PATH)
+
+  with pytest.raises(StorageError, match="no bucket 'my-bucket'"):
+    ask('b/{}/o')
+  with pytest.raises(FileNotFoundError):
+    ask('b/{}/o/{}')

@@ -22,6 +22,7 @@ from gpt_jax.analysis.point_fields import (
 )
 from gpt_jax.analysis.result import Result
 from gpt_jax.core.errors import ConfigError, DivergedError, UserError
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.sweeps import states
 from gpt_jax.sweeps.points import Study
 
@@ -212,17 +213,25 @@ def best_of(means, higher=False):
 
 
 def _finished(study):
-  worst = -math.inf if study.experiment.higher_is_better else math.inf
-  found = {}
+  read = functools.partial(_read_result, study.experiment)
   # Of a thousand points, a thousand notes on configs of earlier versions.
   with contextlib.redirect_stderr(io.StringIO()):
-    for point in all_points(study):
-      if states.is_done(point):
-        found[point.name] = Result(point)
-      elif _has_diverged(point):
-        metric = study.experiment.metric
-        found[point.name] = Result(point, True, metric, worst)
-  return found
+    found = states.of_each(read, all_points(study))
+  return {point.name: result for point, result in found.items() if result}
+
+
+def _read_result(experiment, point):
+  """Returns the Result of a point, None of one that has not ended."""
+  if states.is_done(point):
+    result = Result(point)
+  elif _has_diverged(point):
+    worst = -math.inf if experiment.higher_is_better else math.inf
+    result = Result(point, True, experiment.metric, worst)
+  else:
+    return None
+  if is_remote(point.workdir):  # read with those of other points, not when asked for
+    _ = result.metrics, result.intervals
+  return result
 
 
 def _has_diverged(point):

@@ -90,7 +90,7 @@ class Overview:
 
 def survey(study, points=None):
   """Returns the Overview of `points`, by default all of the `study`."""
-  found = {point: states.state_of(point) for point in points or study.points}
+  found = states.of_each(states.state_of, points or study.points)
   done = [point for point, state in found.items() if state.kind == states.DONE]
   estimate = pace.Estimate(study, done)
   begun = (states.RUNNING, states.FAILED, states.STARTED)

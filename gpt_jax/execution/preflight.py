@@ -7,7 +7,7 @@ import datetime
 
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.execution import renamed
-from gpt_jax.storage.urls import move_command
+from gpt_jax.storage.urls import is_remote, move_command
 from gpt_jax.sweeps import loading, states
 from gpt_jax.workdir import files, lock
 
@@ -26,8 +26,8 @@ def require_ready(study, points, rerun_changed=False, only_look=False):
   """
   files.check_writable_early(study.folder)
   notes = renamed.require_not_renamed(study)
-  found = ((point, states.state_of(point)) for point in points)
-  changed = {point: state for point, state in found if state.changes}
+  found = states.of_each(states.state_of, points)
+  changed = {point: state for point, state in found.items() if state.changes}
   if only_look:
     return notes
   stale = _with_dependents(study, changed)
@@ -46,6 +46,8 @@ def require_writable(study, points):
   Creates the folder of the study. Points that are done are not asked for.
   """
   files.check_writable(study.folder)
+  if is_remote(study.folder):
+    return  # who may write there may write below
   wrong = []
   for point in points:
     try:

@@ -91,8 +91,11 @@ class Progress:
 
 def begin(points):
   """Returns the Progress of `points`, none of which has changed."""
-  done = {point.name for point in points if states.is_done(point)}
-  failed = {point.name: states.read_failure(point) for point in points}
+  ended = states.of_each(states.is_done, points)
+  done = {point.name for point in points if ended[point]}
+  failed = {
+    p.name: why for p, why in states.of_each(states.read_failure, points).items()
+  }
   return Progress(
     tuple(points), done, {}, {}, {}, num_done_before=len(done), failed_before=failed
   )

@@ -62,7 +62,8 @@ def make_report(study):
   title, question = _docstring(study.path)
   starts = [start for one in found for start in _starts(one)]
   logged = verdict_log.read(study.folder)
-  states_of = {point.name: states.state_of(point) for point in missing}
+  found_states = states.of_each(states.state_of, missing)
+  states_of = {point.name: state for point, state in found_states.items()}
   judged = [_with_changes(one, states_of) for one in verdicts.judge(study, found)]
   verdict_log.require_same_rules(study, judged, logged)
   return Report(

@@ -4,12 +4,13 @@ A path is that of `urls.place`. A failure is an OSError locally and a StorageErr
 bucket; what is not there is FileNotFoundError in both.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
 import shutil
 
-from gpt_jax.storage import bucket_paths
+from gpt_jax.storage import bucket_paths, systems
 from gpt_jax.storage.places import place
 from gpt_jax.storage.urls import is_remote
 
@@ -88,6 +89,14 @@ def append_text(path, text):
   path = place(path)
   before = path.read_text() if path.exists() else ''
   path.write_text(before + text)
+
+
+def read_each(read, items, folder):
+  """Returns [read(item) for all `items`], several at once where `folder` is remote."""
+  if not is_remote(folder):
+    return [read(item) for item in items]
+  with concurrent.futures.ThreadPoolExecutor(systems.connections()) as pool:
+    return list(pool.map(read, items))
 
 
 def upload(folder, target, last=''):

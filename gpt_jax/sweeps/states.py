@@ -10,6 +10,7 @@ from gpt_jax.config.diff import diff
 from gpt_jax.config.migrate import migrated
 from gpt_jax.core.errors import StorageError
 from gpt_jax.program.horizon import make_horizon
+from gpt_jax.storage import objects
 from gpt_jax.storage.objects import is_whole
 from gpt_jax.storage.places import place
 from gpt_jax.train import changeable
@@ -61,6 +62,13 @@ def state_of(point):
   if failure:
     return State(FAILED, failure.get('why', ''))
   return State(STARTED if saved else MISSING)
+
+
+def of_each(read, points):
+  """Returns {point: read(point)}, such as `state_of`; in a bucket several at once."""
+  points = list(points)
+  found = objects.read_each(read, points, points[0].workdir) if points else []
+  return dict(zip(points, found, strict=True))
 
 
 def is_done(point):

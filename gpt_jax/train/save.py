@@ -7,7 +7,11 @@ later one; several processes fail and retry together, by the clock of the first.
 
 import contextlib
 import dataclasses
+import os
+import sys
 import time
+
+import jax
 
 from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
@@ -58,8 +62,8 @@ class Saver:
         _start(session, progress)
         session.store.wait()
         return self._clear_failures(session)
-      except LostLease:
-        raise
+      except LostLease as error:
+        _leave(error)
       except StorageError as error:
         if wait is None:
           _add_what_is_left(session, progress, error, attempt)
@@ -78,8 +82,8 @@ class Saver:
     """Makes a failed save pending; the last one allowed is raised."""
     try:
       yield
-    except LostLease:  # another process may write there: no try is allowed
-      raise
+    except LostLease as error:  # another process may write there: no try is allowed
+      _leave(error)
     except StorageError as error:
       waits = session.config.checkpoint.retry_seconds
       self.is_pending = True
@@ -92,6 +96,16 @@ class Saver:
       session.console.note(
         _describe(error, self.failures, waits) + ' Training goes on.'
       )
+
+
+def _leave(error):
+  """Raises `error`; ends the first of several processes at once, with its exit code."""
+  if jax.process_count() > 1:
+    # The others are in the next step: an orderly end would wait for them for minutes.
+    # They end as soon as this one is gone.
+    print(f'\ngpt-jax: error: {error}', file=sys.stderr, flush=True)
+    os._exit(error.exit_code)
+  raise error
 
 
 def _start(session, progress):

@@ -1,14 +1,16 @@
 """A run of two processes is the run of one: trained, saved, resumed."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from gpt_jax.train import loop
-from gpt_jax.workdir import provenance
+from gpt_jax.workdir import files, lock, provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -16,19 +18,24 @@ from tests import tiny_runs
 MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
 
 
-def launch(workdir, *command):
-  """Runs a gpt-jax command as two processes of two devices each; returns its output."""
+def start(workdir, *command):
+  """Starts a gpt-jax command as two processes of two devices each."""
   environment = os.environ | {
     'XLA_FLAGS': '--xla_backend_optimization_level=0',
     'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
   }
   words = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   words += ['--devices_per_process=2', '--', *command, f'--workdir={workdir}']
-  done = subprocess.run(
-    words, env=environment, capture_output=True, text=True, timeout=300
-  )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return done.stdout
+  pipe = subprocess.PIPE
+  return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def launch(workdir, *command):
+  """Returns what a command prints that `start` starts, once it has ended well."""
+  process = start(workdir, *command)
+  output, errors = process.communicate(timeout=300)
+  assert process.returncode == 0, output + errors
+  return output
 
 
 def damage_a_file_of(step, process):
@@ -78,3 +85,24 @@ def test_two_processes_train_save_and_resume_as_one(text_file, tmp_path):
   ours, expected = (tiny_runs.losses(tmp_path / name) for name in ('two', 'one'))
   assert list(ours) == list(expected) == [1, 2, 3, 4, 5, 6, 7, 8]
   tiny_runs.assert_same(ours, expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_both_processes_stop_when_another_has_their_lock(tmp_path):
+  workdir = Workdir(tmp_path / 'run')
+  fields = {'train.steps': 1_000_000, 'eval.every_steps': 0}
+  with start(workdir, 'train', *tiny_runs.flags(fields)) as process:
+    try:
+      deadline = time.monotonic() + 120
+      while not (workdir.metrics.exists() and workdir.metrics.stat().st_size):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+      other = dataclasses.replace(lock.owner(workdir.path), host='n2', token='other')
+      text = json.dumps(dataclasses.asdict(other))
+      files.write_text(workdir.path / lock.FILE, text)
+      _, errors = process.communicate(timeout=60)  # jax alone would wait for minutes
+    finally:
+      process.terminate()
+  assert process.returncode == 5
+  assert 'on n2, which started at' in errors and 'has taken' in errors
+  assert lock.owner(workdir.path) == other

@@ -58,7 +58,7 @@ class Lock:
   def release(self):
     self._end.set()
     self._thread.join()
-    with contextlib.suppress(OSError), _flock(self._path.parent):
+    with contextlib.suppress(OSError), _flock(self._path.parent, is_needed=False):
       if _read(self._path) == self.me:  # not one that was put there by another
         self._path.unlink()
 
@@ -209,10 +209,14 @@ def _refusal(path, other, me):
 
 
 @contextlib.contextmanager
-def _flock(folder):
+def _flock(folder, is_needed=True):
   handle = os.open(folder, os.O_RDONLY)
   try:
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:  # a file system without: only a replacement cannot do without
+      if is_needed:
+        raise
     yield
   finally:
     os.close(handle)

@@ -239,3 +239,13 @@ def test_an_owner_whose_lock_was_taken_or_removed_stops(tmp_path, monkeypatch):
     (tmp_path / lock.FILE).unlink()
     with pytest.raises(lease.LostLease, match='somebody has taken or removed it'):
       mine.confirm()
+
+
+def test_a_lock_is_released_where_there_are_no_file_locks(tmp_path, monkeypatch):
+  def flock(handle, kind):
+    raise OSError(95, 'Operation not supported')
+
+  monkeypatch.setattr(lock.fcntl, 'flock', flock)
+  with lock.held(tmp_path):
+    pass
+  assert list(tmp_path.iterdir()) == []

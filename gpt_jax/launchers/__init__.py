@@ -11,8 +11,8 @@ Read `description` first. A place is a module with
   HAS_OUR_FOLDERS                whether a folder of here is one of there
 
 `args` are the parsed flags, `nodes` and `wait` among them. Before `launch`, nothing is
-started or written and no network is asked; `problems` looks for programs unless
-`args.dry_run`. `processes` starts and ends a run's processes on this machine,
+started or written and no network is asked, save for SLURM's limit on arrays; `problems`
+looks for programs unless `args.dry_run`. `processes` starts and ends a run's processes on this machine,
 `supervise` decides whether to start again, and `steps` are what --dry_run shows and
 `launch` executes.
 """

@@ -1,5 +1,6 @@
 """Whether the processes of a run see one folder, or each a disk of its own."""
 
+import contextlib
 import socket
 import time
 import uuid
@@ -11,6 +12,7 @@ from jax.experimental import multihost_utils
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel import sync
 from gpt_jax.storage.urls import is_remote
+from gpt_jax.workdir import files
 
 LOOK_SECONDS = 10.0
 """For a file to appear on all hosts; network file systems may take a moment."""
@@ -29,11 +31,12 @@ def require_shared(folder):
   probe = folder / f'.{bytes(token_B).hex()}.tmp'
   is_first = jax.process_index() == 0
   try:
-    sync.raise_on_all(probe.touch if is_first else lambda: None)
+    sync.raise_on_all(lambda: is_first and files.write_text(probe, ''))
     sync.raise_on_all(lambda: _look_for(probe))
   finally:
     if is_first:
-      probe.unlink(missing_ok=True)
+      with contextlib.suppress(OSError):
+        probe.unlink()
 
 
 def _look_for(probe):

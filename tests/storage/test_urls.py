@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+import threading
 
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.storage import places, scratch, systems, urls
+from gpt_jax.storage import objects, places, scratch, systems, urls
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,17 @@ def test_all_of_a_bucket_is_something_to_read_from():
   for text in ('gs://my-bucket', 'gs://my-bucket/'):
     assert urls.parse(text, can_be_bucket=True) == ('gs', 'my-bucket', '')
     assert str(places.place(text, can_be_bucket=True)) == 'gs://my-bucket'
+
+
+def test_of_a_bucket_several_things_are_read_at_once():
+  meeting = threading.Barrier(2, timeout=10)
+
+  def read(item):
+    meeting.wait()  # for another that is read meanwhile
+    return 2 * item
+
+  assert objects.read_each(read, range(4), 'gs://my-bucket/run') == [0, 2, 4, 6]
+  assert objects.read_each(lambda item: item, 'ab', pathlib.Path('/')) == ['a', 'b']
 
 
 def test_commands_that_an_error_names_fit_the_storage():

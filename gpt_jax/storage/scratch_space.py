@@ -17,6 +17,7 @@ from gpt_jax.storage import scratch
 
 LIMIT, DEFAULT_GB = 'GPT_JAX_SCRATCH_GB', 200.0
 KINDS = ('files', 'tokens')
+_SPARE_BYTES = 1 << 30  # of the disk, for what else is written there
 _TMP = '.tmp'  # ends the name of what is not whole
 _mine: dict[pathlib.Path, tuple] = {}  # scratch -> (locked file, names in it)
 
@@ -64,7 +65,7 @@ def reserve(num_bytes, what):
     found = _entries(root)
     used = _used(root)
     excess = sum(size for _, size, _ in found) + num_bytes - limit_bytes()
-    lacking = num_bytes - shutil.disk_usage(root).free
+    lacking = num_bytes + _SPARE_BYTES - shutil.disk_usage(root).free
     removed = []
     for _, size, folder in sorted(found):
       name = f'{folder.parent.name}/{folder.name}'

@@ -214,3 +214,27 @@ def test_training_from_shards_is_training_from_the_source(folder, tmp_path):
   assert losses and losses == tiny_runs.lines(tmp_path / 'shards')
   same = (tiny_runs.saved_arrays(tmp_path / name) for name in forms)
   tiny_runs.assert_same(*same)
+
+
+def test_blocks_that_all_readers_keep_have_one_bound(monkeypatch):
+  monkeypatch.setattr(range_reader, '_blocks', range_reader.Blocks())
+  monkeypatch.setenv('GPT_JAX_READ_CACHE_MB', '1')
+  content, asked = np.random.default_rng(0).bytes(3 << 20), []
+
+  def read(path, start, stop):
+    asked.append((path, start, stop))
+    return content[start:stop]
+
+  monkeypatch.setattr(range_reader.bucket_paths, 'read', read)
+  readers = [range_reader.BucketReader() for _ in range(2)]
+  for start in range(0, len(content), 100_000):
+    for reader in readers:
+      found = reader('gs://bucket/x', start, 90_000)
+      assert found == content[start : start + 90_000]
+  assert range_reader._blocks._size <= 1 << 20
+  num_asked = len(asked)
+  assert readers[1]('gs://bucket/x', len(content) - 100, 200) == content[-100:]
+  assert len(asked) == num_asked  # the last block is still here
+  monkeypatch.setenv('GPT_JAX_READ_CACHE_MB', 'all')
+  with pytest.raises(ConfigError, match="GPT_JAX_READ_CACHE_MB='all': expected MB"):
+    range_reader.BucketReader()

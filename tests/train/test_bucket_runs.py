@@ -81,7 +81,7 @@ def test_a_run_with_everything_on_is_read_by_all(bucket, text_file, capsys):
 
 
 @both
-def test_a_killed_run_ends_bit_equal(bucket):
+def test_a_killed_run_ends_bit_equal(bucket, tmp_path, capsys):
   # All by processes: tests compile with other flags, so their programs round otherwise.
   # Few saves: each write of the emulator costs by all objects.
   long = {'train.steps': 9, 'checkpoint.every_steps': 3, 'eval.every_steps': 0}
@@ -92,7 +92,7 @@ def test_a_killed_run_ends_bit_equal(bucket):
       [*command, f'--workdir={workdir}'],
       cwd=tiny_runs.ROOT,
       stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
+      stderr=open(tmp_path / 'said.txt', 'w'),
     )
 
   whole, killed = bucket[0] + '-whole', bucket[0]
@@ -101,9 +101,14 @@ def test_a_killed_run_ends_bit_equal(bucket):
   while not Reached.of(killed).saved and time.monotonic() < until:
     assert process.poll() is None
     time.sleep(0.5)
+  second = ['train', *tiny_runs.flags(long), f'--workdir={killed}']
+  assert cli.main(second) == 5
+  assert f'process {process.pid} on' in capsys.readouterr().err
   process.send_signal(signal.SIGKILL)
   assert process.wait() == -signal.SIGKILL
   assert start(killed).wait() == 0
+  took_over = f'took over the lock of process {process.pid} on'
+  assert took_over in (tmp_path / 'said.txt').read_text()
   tiny_runs.assert_same(tiny_runs.saved_arrays(killed), tiny_runs.saved_arrays(whole))
   assert tiny_runs.lines(killed) == tiny_runs.lines(whole)
   assert max(tiny_runs.start_steps(killed)) > 0

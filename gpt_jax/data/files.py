@@ -10,7 +10,7 @@ import os
 import pathlib
 import zlib
 
-from gpt_jax.core.errors import DataError
+from gpt_jax.core.errors import DataError, note_once
 from gpt_jax.data import encodings
 from gpt_jax.storage import bucket_paths, mirror, urls
 from gpt_jax.storage.download import look_up_all
@@ -150,8 +150,14 @@ def _expand(path, suffixes):
   if path.is_file():
     return [path]
   if path.is_dir():
+    there = sorted(_files_below(path))
     endings = tuple(suffixes) + tuple(f'{suffix}.gz' for suffix in suffixes)
-    return sorted(p for p in _files_below(path) if p.name.endswith(endings))
+    found = [p for p in there if p.name.endswith(endings)]
+    endings = tuple(f'{suffix}{packed}' for suffix in suffixes for packed in _WAYS_OUT)
+    packed = [p for p in there if p.name.endswith(endings)]
+    if found and packed:
+      note_once(f'{path}: {packed[0].name} and the like are not read ({len(packed)})')
+    return found or packed  # which `_readable` refuses
   # A folder that is there by its full name is no pattern: x[1] stands for itself.
   folder = next(parent for parent in path.parents if parent.is_dir())
   pattern = path.parts[len(folder.parts) :]

@@ -110,7 +110,7 @@ def test_hidden_files_of_a_folder_are_not_read(hidden, write, tmp_path):
   assert texts(source='text', path=str(tmp_path), split='all') == ['a']
 
 
-def test_what_cannot_be_read_is_never_left_out(write, tmp_path, monkeypatch):
+def test_what_cannot_be_read_is_never_left_out(write, tmp_path, monkeypatch, capsys):
   write('text', 'a', 'b/c')
   with pytest.raises(DataError, match='b cannot be read: Is a directory'):
     files.fingerprint([tmp_path / 'b'])
@@ -124,6 +124,11 @@ def test_what_cannot_be_read_is_never_left_out(write, tmp_path, monkeypatch):
   (tmp_path / 'a.jsonl.zst').write_bytes(b'x')
   with pytest.raises(DataError, match='a.jsonl.zst: .zst files are not.*zstd -d'):
     texts(source='jsonl', path=str(tmp_path / '*.zst'), split='all')
+  with pytest.raises(DataError, match='a.jsonl.zst: .zst files are not'):
+    texts(source='jsonl', path=str(tmp_path), split='all')
+  (tmp_path / 'a.txt.xz').write_bytes(b'x')
+  assert texts(source='text', path=str(tmp_path), split='all') == ['a', 'b/c']
+  assert 'a.txt.xz and the like are not read (1)' in capsys.readouterr().err
   monkeypatch.setattr(os, 'scandir', refuse)
   with pytest.raises(DataError, match='/b cannot be read: Permission denied'):
     texts(source='text', path=str(tmp_path), split='all')

@@ -8,6 +8,7 @@ Nothing else passes between processes than files that are whole or absent.
 import dataclasses
 import json
 import multiprocessing
+import os
 import time
 from typing import Any
 
@@ -20,10 +21,12 @@ from gpt_jax.corpus.readers import FILE_READERS
 from gpt_jax.corpus.shard_files import shards_there, write_json
 from gpt_jax.corpus.step import Context, GlobalStep
 from gpt_jax.corpus.step_flags import ChosenStep, make_steps
+from gpt_jax.data import files as source_files
 from gpt_jax.data import manifest, pipeline, splits, tokenizers
 from gpt_jax.data.tokenizer import DEFINITION
 from gpt_jax.storage import objects
 from gpt_jax.storage.places import place
+from gpt_jax.storage.urls import is_remote
 from gpt_jax.workdir import files
 
 _POLL_SECONDS = 2.0
@@ -75,6 +78,7 @@ def prepare(request, progress=None):
 
 def _prepare(request, progress):
   _require_corpus_or_empty(place(request.out))
+  _require_outside(place(request.out), request.config)
   job = _open(request)
   _settle_plan(request, job)
   for member in job.members.values():
@@ -110,6 +114,21 @@ def _require_corpus_or_empty(out):
       f'--out={out}: holds {", ".join(others[:3])}{more}, but no corpus; a corpus fills'
       f' a folder of its own: give a new one, such as {out / "corpus"}.'
     )
+
+
+def _require_outside(out, config):
+  """Raises ConfigError for a folder whose report would be text of the next corpus."""
+  for data, _ in pipeline.members(config.data).values():
+    if data.source != 'text' or not data.path or is_remote(out):
+      continue
+    for root in source_files.roots(data):
+      folder = (root / os.path.expanduser(data.path)).absolute()
+      is_inside = out.is_relative_to(folder)
+      if is_inside and all(part[0] != '.' for part in out.relative_to(folder).parts):
+        raise ConfigError(
+          f'--out={out}: lies in data.path={data.path!r}, all text in which is read,'
+          f' and {report.TEXT} is text; give a folder beside it.'
+        )
 
 
 def _open(request):

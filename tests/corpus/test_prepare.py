@@ -282,6 +282,9 @@ def test_another_corpus_in_the_folder_is_refused(files, tmp_path):
   (tmp_path / 'run' / 'config.json').write_text('{}')
   with pytest.raises(StorageError, match='holds config.json, but no corpus; .*run/c'):
     corpora.prepared(tmp_path / 'run', overrides)
+  with pytest.raises(ConfigError, match="lies in data.path='.*report.md is text"):
+    text = {'data.source': 'text', 'data.path': str(tmp_path)}
+    corpora.prepared(tmp_path / 'deep' / 'in', overrides | text)
   with pytest.raises(ConfigError, match='is prepared already'):
     prepared = {'data.source': 'prepared', 'data.path': str(tmp_path)}
     corpora.prepared(tmp_path / 'again', prepared)

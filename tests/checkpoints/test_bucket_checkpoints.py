@@ -11,7 +11,7 @@ from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.storage import objects
 from gpt_jax.storage.bucket_paths import COMMIT
 from gpt_jax.storage.places import place
-from gpt_jax.workdir.lease import LostLease
+from gpt_jax.workdir.lease import LostLease, UnsureLease
 from tests import tiny_runs
 from tests.checkpoints import states
 from tests.storage.buckets import both
@@ -156,6 +156,34 @@ def test_a_lost_lock_is_told_at_the_next_step(bucket):
     with pytest.raises(LostLease):
       store.check()
     lock.is_lost = False
+
+
+class UnsureLock:
+  """A lock that cannot be renewed while `is_away`."""
+
+  is_away = False
+
+  def require(self):
+    if self.is_away:
+      raise UnsureLease('the lock could not be renewed')
+
+  confirm = require
+
+
+def test_while_the_lock_cannot_be_renewed_nothing_changes(bucket):
+  lock = UnsureLock()
+  with opened(bucket[0], lock=lock) as store:
+    save(store, 1)
+    lock.is_away = True
+    theirs = place(bucket[0]) / '7' / 'params'  # of a start that may have taken it
+    theirs.write_text('x')
+    store.check()  # steps go on
+    with pytest.raises(StorageError, match='step 2 .*could not be renewed'):
+      save(store, 2)
+    assert theirs.exists() and store.steps() == [1]
+    lock.is_away = False
+    save(store, 3)
+    assert store.steps() == [1, 3]
 
 
 def test_arrays_that_cannot_be_read_are_no_damage(bucket):

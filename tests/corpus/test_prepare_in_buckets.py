@@ -13,6 +13,7 @@ from gpt_jax.storage import bucket_paths
 from gpt_jax.storage.places import place
 from tests.corpus import corpora
 from tests.corpus.test_prepare import STEPS
+from tests.storage.buckets import both
 
 
 def prepared(out, path, **options):
@@ -57,6 +58,7 @@ def test_shards_in_a_bucket_are_those_of_a_folder(bucket, tmp_path, every):
 
 
 @pytest.mark.slow
+@both
 def test_batches_from_a_bucket_are_those_of_a_folder(bucket, tmp_path, monkeypatch):
   monkeypatch.setattr(range_reader, '_CACHE_BYTES', 1 << 16)
   url, faults = bucket

@@ -18,6 +18,7 @@ from gpt_jax.storage.places import place
 from tests import tiny_runs
 from tests.data import tokenizer_zoo
 from tests.data.test_sources import write_array_records
+from tests.storage.buckets import both
 
 NAMES = (
   'a.jsonl', 'b.txt', '.c.jsonl', 'd/a.jsonl', 'd/.e/a.jsonl', '.f/a.jsonl',
@@ -122,6 +123,7 @@ def samples(root, fields, cache, tokenizer=None):
 
 
 @pytest.mark.slow
+@both
 def test_samples_of_a_bucket_are_those_of_a_disk(bucket, folder, request):
   url, _ = bucket
   kinds = dict(KINDS)

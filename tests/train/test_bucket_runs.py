@@ -80,37 +80,50 @@ def test_a_run_with_everything_on_is_read_by_all(bucket, text_file, capsys):
   assert Reached.of(workdir) == Reached(6, 6)
 
 
+# Few saves: each write of the GCS emulator costs by all objects.
+NINE_STEPS = {'train.steps': 9, 'checkpoint.every_steps': 3, 'eval.every_steps': 0}
+
+
+def start(workdir, said=subprocess.DEVNULL):
+  """Returns the Popen of a run of NINE_STEPS; `said` is where its errors go."""
+  # Tests compile with other flags: programs in this process would round otherwise.
+  command = [sys.executable, '-m', 'gpt_jax', 'train', *tiny_runs.flags(NINE_STEPS)]
+  return subprocess.Popen(
+    [*command, f'--workdir={workdir}'],
+    cwd=tiny_runs.ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=said,
+  )
+
+
+@pytest.fixture(scope='module')
+def whole_run(tmp_path_factory):
+  """Returns the workdir, on the disk, of such a run that nothing interrupts."""
+  workdir = tmp_path_factory.mktemp('whole') / 'run'
+  assert start(workdir).wait() == 0
+  return workdir
+
+
 @both
-def test_a_killed_run_ends_bit_equal(bucket, tmp_path, capsys):
-  # All by processes: tests compile with other flags, so their programs round otherwise.
-  # Few saves: each write of the emulator costs by all objects.
-  long = {'train.steps': 9, 'checkpoint.every_steps': 3, 'eval.every_steps': 0}
-  command = [sys.executable, '-m', 'gpt_jax', 'train', *tiny_runs.flags(long)]
-
-  def start(workdir):
-    return subprocess.Popen(
-      [*command, f'--workdir={workdir}'],
-      cwd=tiny_runs.ROOT,
-      stdout=subprocess.DEVNULL,
-      stderr=open(tmp_path / 'said.txt', 'w'),
-    )
-
-  whole, killed = bucket[0] + '-whole', bucket[0]
-  assert start(whole).wait() == 0
+def test_a_killed_run_ends_bit_equal(bucket, whole_run, tmp_path, capsys):
+  killed = bucket[0]
   process, until = start(killed), time.monotonic() + 120
   while not Reached.of(killed).saved and time.monotonic() < until:
     assert process.poll() is None
     time.sleep(0.5)
-  second = ['train', *tiny_runs.flags(long), f'--workdir={killed}']
+  second = ['train', *tiny_runs.flags(NINE_STEPS), f'--workdir={killed}']
   assert cli.main(second) == 5
   assert f'process {process.pid} on' in capsys.readouterr().err
   process.send_signal(signal.SIGKILL)
   assert process.wait() == -signal.SIGKILL
-  assert start(killed).wait() == 0
+  with open(tmp_path / 'said.txt', 'w') as said:
+    assert start(killed, said).wait() == 0
   took_over = f'took over the lock of process {process.pid} on'
   assert took_over in (tmp_path / 'said.txt').read_text()
-  tiny_runs.assert_same(tiny_runs.saved_arrays(killed), tiny_runs.saved_arrays(whole))
-  assert tiny_runs.lines(killed) == tiny_runs.lines(whole)
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(killed), tiny_runs.saved_arrays(whole_run)
+  )
+  assert tiny_runs.lines(killed) == tiny_runs.lines(whole_run)
   assert max(tiny_runs.start_steps(killed)) > 0
 
 

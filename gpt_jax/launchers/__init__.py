@@ -12,9 +12,9 @@ Read `description` first. A place is a module with
 
 `args` are the parsed flags, `nodes` and `wait` among them. Before `launch`, nothing is
 started or written and no network is asked, save for SLURM's limit on arrays; `problems`
-looks for programs unless `args.dry_run`. `processes` starts and ends a run's processes on this machine,
-`supervise` decides whether to start again, and `steps` are what --dry_run shows and
-`launch` executes.
+looks for programs unless `args.dry_run`. `processes` starts and ends a run's processes
+on this machine, `supervise` decides whether to start again, and `steps` are what
+--dry_run shows and `launch` executes.
 """
 
 from gpt_jax.launchers import gke, local, slurm, tpu_vm

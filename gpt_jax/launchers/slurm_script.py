@@ -131,6 +131,11 @@ for mistake in @MISTAKES@; do
   if grep -q "exit code $mistake\$" "$logs/$name.srun"; then code=$mistake; fi
 done
 
+# srun itself ends with 0 where SLURM tells it that a node is lost.
+if [ "$code" = 0 ] && grep -q 'error: Node failure on' "$logs/$name.srun"; then
+  code=1
+fi
+
 # Another state than RUNNING: cancelled, out of time, or requeued already, by SLURM.
 # Another count of restarts: requeued by SLURM, which has lost this node.
 is_mine() {
@@ -151,8 +156,9 @@ case $code in
   @FINAL@) say "exit code $code: another start would end the same" ;;
   75) say 'stopped and saved (exit code 75)'; requeue 'it resumes there' ;;
   *)
-    say "exit code $code on $SLURM_JOB_NODELIST" | tee -a "$logs/$name.crashes"
-    crashes=$(wc -l < "$logs/$name.crashes")
+    text="exit code $code on $SLURM_JOB_NODELIST"
+    if is_mine; then say "$text" | tee -a "$logs/$name.crashes"; else say "$text"; fi
+    crashes=$(cat "$logs/$name.crashes" 2>/dev/null | wc -l)
     if [ "$crashes" -le @MAX_RESTARTS@ ]; then
       requeue "crash $crashes of at most @MAX_RESTARTS@"
     else

@@ -144,3 +144,11 @@ def test_a_start_on_a_lost_node_leaves_the_next_one_alone(programs, tmp_path):
   code, said = ended(script, tmp_path)
   assert code == 134 and 'SLURM has ended this start itself' in said
   assert 'scontrol requeue 7' not in programs.calls()
+  assert not (tmp_path / 'slurm-7.crashes').exists()
+
+
+def test_a_run_that_has_lost_a_node_is_not_done(programs, tmp_path):
+  programs.does('srun', 'echo "srun: error: Node failure on n2" >&2; exit 0')
+  script = slurm_script.script(RUN, fake_slurm.flags(), tmp_path)
+  code, said = ended(script, tmp_path)
+  assert code == 1 and 'requeued: crash 1 of at most 2' in said

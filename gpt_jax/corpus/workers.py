@@ -26,6 +26,7 @@ def run(open_job, arguments, tasks, num_processes):
       for task in tasks:
         yield task, job(task)
     return
+  others = multiprocessing.active_children()
   pool = concurrent.futures.ProcessPoolExecutor(
     min(num_processes, len(tasks)),
     multiprocessing.get_context('spawn'),
@@ -38,7 +39,8 @@ def run(open_job, arguments, tasks, num_processes):
       yield waiting[done], _result(done)
   except BaseException:
     for process in multiprocessing.active_children():
-      process.terminate()
+      if process not in others:
+        process.terminate()
     raise
   finally:
     pool.shutdown(wait=True, cancel_futures=True)

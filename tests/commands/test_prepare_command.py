@@ -1,10 +1,12 @@
 """`gpt-jax prepare`: a corpus from the command line, and mistakes before it starts."""
 
 import json
+import time
 
 import pytest
 
 from gpt_jax import cli
+from gpt_jax.core.errors import DataError
 from gpt_jax.corpus import workers
 from tests import tiny_runs
 from tests.corpus import corpora
@@ -96,3 +98,21 @@ def _kills_itself(task):
   import signal
 
   os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_failure_stops_the_tasks_beside_it():
+  started = time.monotonic()
+  with pytest.raises(DataError, match='this one'):
+    list(workers.run(_opens_failing, (), [0, 1, 2, 3], 2))
+  assert time.monotonic() - started < 60
+
+
+def _opens_failing():
+  return _fails_or_lasts
+
+
+def _fails_or_lasts(task):
+  if task == 1:
+    raise DataError('this one')
+  time.sleep(300)

@@ -42,13 +42,13 @@ class Buckets(backend.Backend):
     return info is not None and info['type'] == 'directory'
 
   def listdir(self, path):
-    found = _call(path, lambda fs, at: fs.ls(at, detail=False))
+    found = call(path, lambda fs, at: fs.ls(at, detail=False))
     own = os.fspath(path).partition('://')[2].rstrip('/')
     names = (name.rstrip('/') for name in found)
     return [name.rpartition('/')[2] for name in names if name != own]
 
   def glob(self, path):
-    found = _call(path, lambda fs, at: fs.glob(at))
+    found = call(path, lambda fs, at: fs.glob(at))
     return [f'{scheme_of(path)}://{name}' for name in found]
 
   def walk(self, top, *, top_down=True, on_error=None):
@@ -73,7 +73,7 @@ class Buckets(backend.Backend):
   def remove(self, path):
     # One that is gone is no error: the answer to an earlier try may have been lost.
     with contextlib.suppress(FileNotFoundError):
-      _call(path, lambda fs, at: fs.rm_file(at))
+      call(path, lambda fs, at: fs.rm_file(at))
 
   def rename(self, path, dst):
     if self.exists(dst):
@@ -88,7 +88,7 @@ class Buckets(backend.Backend):
   def copy(self, path, dst, overwrite):
     if not overwrite and self.exists(dst):
       raise FileExistsError(f'{dst}: is already there')
-    _call(path, lambda fs, at: fs.cp_file(at, os.fspath(dst)))
+    call(path, lambda fs, at: fs.cp_file(at, os.fspath(dst)))
 
   def stat(self, path):
     info = _info(path)
@@ -114,7 +114,7 @@ def install():
 
 def read(path, start=None, stop=None):
   """Returns the bytes of an object, or those from `start` to `stop`."""
-  return _call(path, lambda fs, at: fs.cat_file(at, start=start, end=stop))
+  return call(path, lambda fs, at: fs.cat_file(at, start=start, end=stop))
 
 
 class Object(NamedTuple):
@@ -141,7 +141,7 @@ def _object(path, info):
 def write(path, content):
   """Makes `content` the object at `path`, whole or not at all."""
   try:
-    _call(path, lambda fs, at: fs.pipe_file(at, bytes(content)))
+    call(path, lambda fs, at: fs.pipe_file(at, bytes(content)))
   except FileNotFoundError as error:  # the bucket is what is not there
     raise explain(error, path) from error
 
@@ -149,7 +149,7 @@ def write(path, content):
 def upload(file, path):
   """Makes the local `file` the object at `path`, whole or not at all."""
   try:
-    _call(path, lambda fs, at: fs.put_file(os.fspath(file), at))
+    call(path, lambda fs, at: fs.put_file(os.fspath(file), at))
   except FileNotFoundError as error:
     raise explain(error, path) from error
 
@@ -157,7 +157,7 @@ def upload(file, path):
 def listed(path):
   """Returns [Object] of all below `path`, or of the object itself, by name."""
   try:
-    found = _call(path, lambda fs, at: fs.find(at, detail=True))
+    found = call(path, lambda fs, at: fs.find(at, detail=True))
   except FileNotFoundError as error:  # the bucket is what is not there
     raise explain(error, path) from error
   scheme = scheme_of(path)
@@ -184,7 +184,7 @@ def copy_tree(path, target):
 
   def copy(name):
     to = os.fspath(target) + name.removeprefix(os.fspath(path))
-    _call(name, lambda fs, at: fs.cp_file(at, to))
+    call(name, lambda fs, at: fs.cp_file(at, to))
 
   with concurrent.futures.ThreadPoolExecutor(connections()) as pool:
     for part in set(names) - last, last:
@@ -203,27 +203,28 @@ def remove_all(path, names):
         fs.rm(left)
 
   if names:
-    _call(path, remove)
+    call(path, remove)
 
 
 def _info(path):
   """Returns what the store says of an object or folder, None where there is none."""
   try:
-    return _call(path, lambda fs, at: fs.info(at))
+    return call(path, lambda fs, at: fs.info(at))
   except FileNotFoundError:
     return None
-  except StorageError as error:
-    denied = code_of(error.__cause__) in (403, '403')
-    if denied and scheme_of(path) == 's3':  # its answers to HEAD do not say why
-      with contextlib.suppress(FileNotFoundError):
-        _call(path, lambda fs, at: fs.ls(at))
-    raise
 
 
-def _call(path, action) -> Any:
+def call(path, action) -> Any:
   """Returns `action(file system, path as text)`, tried again where that may help."""
   text = os.fspath(path)  # s3fs takes nothing else
-  return patiently(lambda: action(file_system(scheme_of(path)), text), path)
+  try:
+    return patiently(lambda: action(file_system(scheme_of(path)), text), path)
+  except StorageError as error:
+    denied = code_of(error.__cause__) in (403, '403')
+    if denied and scheme_of(path) == 's3':  # it says why, but not when asked by HEAD
+      with contextlib.suppress(FileNotFoundError):
+        patiently(lambda: file_system('s3').ls(text), path)
+    raise
 
 
 def open_sized(path, size):

@@ -5,10 +5,10 @@ GCS calls a version a generation (`ifGenerationMatch`), S3 an ETag (`If-Match`).
 
 import dataclasses
 import datetime
-import os
 import uuid
 
 from gpt_jax.core.errors import StorageError
+from gpt_jax.storage import bucket_paths
 from gpt_jax.storage.failures import code_of, explain
 from gpt_jax.storage.patience import patiently
 from gpt_jax.storage.places import place
@@ -30,9 +30,8 @@ class Version:
 
 def read(path):
   """Returns the Version of an object, None where there is none."""
-  system, at = file_system(scheme_of(path)), os.fspath(path)
 
-  def once():
+  def once(system, at):
     while True:
       info = system.info(at)
       content = system.cat_file(at)
@@ -40,7 +39,7 @@ def read(path):
         return Version(content, _version(info), _changed(info))
 
   try:
-    return patiently(once, path)
+    return bucket_paths.call(path, once)
   except FileNotFoundError:
     return None
 
@@ -86,7 +85,7 @@ def require_conditions(folder):
 def remove(path):
   """Removes an object; one that is gone is no error."""
   try:
-    patiently(lambda: file_system(scheme_of(path)).rm_file(os.fspath(path)), path)
+    bucket_paths.call(path, lambda system, at: system.rm_file(at))
   except FileNotFoundError:
     pass
 

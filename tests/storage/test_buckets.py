@@ -55,6 +55,9 @@ def test_a_refusal_is_told_and_no_file_is_absent(bucket, refused, said):
   if refused == 'all':
     with pytest.raises(StorageError, match=said):
       (folder / 'a').exists()  # not: False
+    for read in (versions.read, bucket_paths.read, bucket_paths.look_up):
+      with pytest.raises(StorageError, match=said):
+        read(folder / 'a')
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket):

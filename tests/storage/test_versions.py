@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from gpt_jax.core.errors import StorageError
-from gpt_jax.storage import versions
+from gpt_jax.storage import bucket_paths, versions
 
 PATH = 's3://my-bucket/run/lock.json'
 
@@ -60,7 +60,8 @@ STORES = {
 def opened(monkeypatch):
   def install(heeds):
     store = Store(heeds)
-    monkeypatch.setattr(versions, 'file_system', lambda scheme: store)
+    for module in (versions, bucket_paths):
+      monkeypatch.setattr(module, 'file_system', lambda scheme: store)
     return store
 
   return install

@@ -7,6 +7,7 @@ import pytest
 from gpt_jax import cli
 from gpt_jax.storage import patience
 from tests import tiny_runs
+from tests.storage.buckets import both
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +38,23 @@ def refused(commands, root, said, capsys):
     assert said in capsys.readouterr().err, name
 
 
+@both
 def test_no_credentials_end_every_command(bucket, capsys):
   bucket[1].refused = 'all'
   refused(WRITING | READING, bucket[0], 'no valid credentials', capsys)
 
 
+@both
 def test_no_such_bucket_ends_every_command(bucket, capsys):
   said = "no bucket 'not-there'"
-  refused(WRITING | READING, 'gs://not-there/x', said, capsys)
+  gone = bucket[0].replace('test-bucket', 'not-there')
+  refused(WRITING | READING, gone, said, capsys)
 
 
+@both
 def test_a_bucket_to_read_alone_ends_what_writes(bucket, capsys):
   bucket[1].refused = 'writes'
-  refused(WRITING, bucket[0], 'permission denied by gs://', capsys)
+  refused(WRITING, bucket[0], f'permission denied by {bucket[0][:5]}', capsys)
   assert cli.main(['status', STUDY, f'--workdir={bucket[0]}']) == 0
 
 

@@ -227,16 +227,15 @@ class Checkpoints(CheckpointReader):
       fix = '' if is_remote(self.directory) else ' Free some space or make it writable.'
       raise StorageError(
         f'step {failed.step} could not be saved in {self.directory}: {reason}\n'
-        f'{self._describe_space(failed)}What was written of it is removed. Still there:'
-        f' {listed(self._steps)}.{fix}'
+        f'{self._describe_leftovers(failed)} Still there: {listed(self._steps)}.{fix}'
       ) from error
 
-  def _describe_space(self, failed):
-    if is_remote(self.directory):
-      return ''
+  def _describe_leftovers(self, failed):
+    if is_remote(self.directory):  # out of reach, perhaps: then it goes later
+      return 'What was written of it is no step.'
     return (
       f'It takes up to {failed.nbytes / 1e6:.1f} MB; free on that disk:'
-      f' {files.free_megabytes(self.directory)}. '
+      f' {files.free_megabytes(self.directory)}. What was written of it is removed.'
     )
 
   def _is_mine(self):

@@ -76,6 +76,7 @@ class Relay:
     with contextlib.suppress(OSError):
       while content := source.recv(1 << 16):
         target.sendall(content)
+    with contextlib.suppress(OSError):  # also after a reset: or `target` would wait
       target.shutdown(socket.SHUT_WR)
     self._connections.discard(source)
     if target not in self._connections:  # the other direction has ended before

@@ -5,6 +5,7 @@ while no other write is made. `python -m tests.storage.s3_server --port=9024` ru
 """
 
 import argparse
+import io
 import json
 import os
 import socket
@@ -93,6 +94,12 @@ class _Faulty:
   def _done(self, environ, start_response, is_write):
     if not is_write:
       return self._app(environ, start_response)
+    # All of it, before the others have to wait: its sender may be gone.
+    size = int(environ.get('CONTENT_LENGTH') or 0)
+    body = environ['wsgi.input'].read(size)
+    if len(body) < size:
+      raise ConnectionResetError('the upload broke off: nothing of it is kept')
+    environ['wsgi.input'] = io.BytesIO(body)
     with self._writing:  # moto looks at the condition first and writes then
       return self._app(environ, start_response)
 

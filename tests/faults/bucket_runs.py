@@ -79,9 +79,9 @@ def fail_one_request_in_ten(count, rng, folder, scheme='gs'):
     code = program.end(seconds=1200)
     bucket.faults.every = 0
     slowest = max(slowest, time.monotonic() - since)
-    wrong += _end_problems(code, program, run, reference)
     requests = bucket.faults.requests - requests
     failed = bucket.faults.failed - failed
+    wrong += _end_problems(code, program, run, reference)
     outcomes['bit-equal' if not wrong else 'DIFFERENT'] += 1
   good = f'{failed} of {requests} requests of a run; at most {slowest:.0f} s for it'
   return runs.row(

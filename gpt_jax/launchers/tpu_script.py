@@ -94,7 +94,7 @@ INSTALL = """\
     python3 -m pip install --quiet --user --upgrade uv || exit 5
     "$HOME/.local/bin/uv" venv --quiet --python '{python}' .venv || exit 5
     "$HOME/.local/bin/uv" pip install --quiet --python .venv/bin/python \\
-      --editable '.[tpu,gcs]' || exit 5"""
+      --editable '.[tpu,gcs,s3]' || exit 5"""
 """The environment of a commit, in its folder; uv brings the interpreter."""
 
 

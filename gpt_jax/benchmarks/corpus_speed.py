@@ -100,11 +100,14 @@ def time_command(command, folder):
     env=environment,
   )
   peak = _Peak(process.pid)
-  shown, _ = process.communicate()
+  try:
+    shown, _ = process.communicate()
+  finally:
+    peak_mib = peak.stop()
   seconds = time.monotonic() - started
   if process.returncode:
     raise SystemExit(f'{" ".join(command)}: ended with {process.returncode}')
-  return seconds, _children() - before, peak.stop(), shown.splitlines()[-1]
+  return seconds, _children() - before, peak_mib, shown.splitlines()[-1]
 
 
 def _children():

@@ -50,6 +50,15 @@ def test_long_parts_are_learned_from_in_pieces(alphabet):
   assert vocabulary(learn([text])) == vocabulary(learn(pieces))
 
 
+@pytest.fixture
+def interruptible():
+  """SIGINT raises, also where it is ignored, as in a background job of a shell."""
+  former = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures('interruptible')
 def test_an_interrupt_ends_it_at_once():
   seen = []
 

@@ -178,6 +178,7 @@ def test_a_run_shows_as_one_line_that_says_what_it_is(run):
   assert 'step 5' in text and 'byte tokenizer of 257 ids' in text
 
 
+@pytest.mark.slow
 def test_only_placement_and_sampling_of_a_trained_run_can_change(made):
   colder = gpt_jax.load(made, overrides={'inference.temperature': 0.0})
   assert colder.generate('ab') == gpt_jax.load(made).generate('ab', temperature=0)

@@ -43,6 +43,7 @@ def test_without_the_step_case_no_plan_is_compiled(capsys):
   assert json.loads(out.splitlines()[-1])['plan'] is None
 
 
+@pytest.mark.slow
 def test_a_loader_without_data_is_skipped(capsys):
   out = bench(
     capsys,

@@ -22,6 +22,7 @@ def test_the_text_continues_the_prompt_and_depends_on_the_seed(finished_run, cap
   assert other != first
 
 
+@pytest.mark.slow
 def test_several_samples_have_consecutive_seeds(finished_run, capsys):
   flags = ['--prompt=ab', *SHORT]
   both = generate(finished_run, capsys, '--num_samples=2', '--seed=3', *flags)
@@ -40,6 +41,7 @@ def test_the_prompt_may_be_empty(finished_run, capsys):
   assert generate(finished_run, capsys, *SHORT)
 
 
+@pytest.mark.slow
 def test_on_several_devices_it_writes_the_same_and_says_where(finished_run, capsys):
   expected = generate(finished_run, capsys, '--prompt=some words', *SHORT)
   mesh = ['--config.parallel.mesh.tensor=2', '--config.parallel.mesh.fsdp=4']

@@ -31,7 +31,11 @@ SIZES = {
 
 @pytest.mark.parametrize(
   ('kernel', 'loss', 'scan_layers'),
-  [('dense', 'plain', False), ('blockwise', 'plain', True), ('dense', 'fused', True)],
+  [
+    ('dense', 'plain', False),
+    pytest.param('blockwise', 'plain', True, marks=pytest.mark.slow),
+    ('dense', 'fused', True),
+  ],
 )
 def test_matmuls_of_a_step_read_bfloat16_and_sum_float32(kernel, loss, scan_layers):
   options = {

@@ -273,7 +273,9 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize('visibility', ['causal', 'prefix'])
+@pytest.mark.parametrize(
+  'visibility', tiny_runs.mostly_slow(['causal', 'prefix'], 'causal')
+)
 def test_past_the_table_the_last_part_of_the_context_is_read(visibility):
   config, params, _ = make()
   engine = engine_of(config, params, visibility=visibility)

@@ -115,6 +115,7 @@ def engine_contexts(engine, requests):
   return Contexts([request.prompt_ids for request in requests], engine.table_len)
 
 
+@pytest.mark.slow
 def test_weights_stay_where_they_are_while_tokens_are_made():
   rules, engine = on_mesh('both')
   requests = make_requests(PROMPTS[:1], max_new_tokens=9)

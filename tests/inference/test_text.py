@@ -33,6 +33,7 @@ def test_one_prompt_gives_a_text_and_a_list_gives_a_list():
   assert make().generate([]) == []
 
 
+@pytest.mark.slow
 def test_an_iterator_of_prompts_gives_a_text_for_each():
   assert make().generate(iter(['ab', 'c'])) == make().generate(['ab', 'c'])
 

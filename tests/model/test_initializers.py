@@ -69,6 +69,7 @@ def test_layers_of_the_scan_start_differently():
   assert np.abs(leaf[0] - leaf[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_gpt2s_rule_keeps_the_streams_variance_with_depth():
   """RMS after 2 and after 16 layers: alike with 1/sqrt(2L), growing without it."""
   scaled, unscaled = {}, {}

@@ -81,6 +81,7 @@ def test_where_activations_are_saved_nothing_waits(remat, on_slices):
   assert not waits(gradients(remat)[1])
 
 
+@pytest.mark.slow
 def test_gradients_through_captured_activations_are_not_lost(on_slices):
   # flax's custom_vjp takes no cotangents for what a module writes.
   expected, plain = gradients(capture=True)[0], gradients()[0]

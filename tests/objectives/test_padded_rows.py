@@ -11,6 +11,7 @@ from gpt_jax.attention import KERNELS, blockwise, ring
 from gpt_jax.objectives.losses import cross_entropy
 from gpt_jax.parallel import mesh, sharding
 from tests import small_models as small
+from tests import tiny_runs
 from tests.objectives.test_objectives import PACKED, PADDED, SEQ_LEN, documents
 
 TOKENS = ['causal_lm', 'masked_lm', 'prefix_lm', 'span_corruption']
@@ -58,7 +59,9 @@ def loss_and_gradients(name, kernel):
   return run(small.random_params(model), documents(*PADDED, *PACKED))
 
 
-@pytest.mark.parametrize('kernel', sorted(set(ATTEND) - {'dense'}))
+@pytest.mark.parametrize(
+  'kernel', tiny_runs.mostly_slow(sorted(set(ATTEND) - {'dense'}), 'blockwise')
+)
 @pytest.mark.parametrize(
   'name',
   [

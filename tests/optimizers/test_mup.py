@@ -81,14 +81,15 @@ def growth(name, has_rates=True):
 
 
 # SGD's limit is reached late; what matters is that it does not grow.
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name, least',
   [
     ('adamw', 0.7),
-    pytest.param('lion', 0.7, marks=pytest.mark.slow),
-    pytest.param('muon', 0.7, marks=pytest.mark.slow),
-    pytest.param('adafactor', 0.7, marks=pytest.mark.slow),
-    pytest.param('sgd', 0.25, marks=pytest.mark.slow),
+    ('lion', 0.7),
+    ('muon', 0.7),
+    ('adafactor', 0.7),
+    ('sgd', 0.25),
   ],
 )
 def test_outputs_change_alike_at_eight_times_the_width(name, least):
@@ -96,14 +97,15 @@ def test_outputs_change_alike_at_eight_times_the_width(name, least):
     assert least < ratio < 1.4, what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name, low, high',
   [
-    pytest.param('adamw', 8, 20, marks=pytest.mark.slow),
-    pytest.param('lion', 15, 40, marks=pytest.mark.slow),
-    pytest.param('muon', 0.9, 1.1, marks=pytest.mark.slow),  # its rates are all 1
-    pytest.param('adafactor', 1.7, 4, marks=pytest.mark.slow),
-    pytest.param('sgd', 0.0, 0.1, marks=pytest.mark.slow),
+    ('adamw', 8, 20),
+    ('lion', 15, 40),
+    ('muon', 0.9, 1.1),  # its rates are all 1
+    ('adafactor', 1.7, 4),
+    ('sgd', 0.0, 0.1),
   ],
 )
 def test_without_its_rates_the_mlp_changes_by_other_amounts(name, low, high):

@@ -321,7 +321,13 @@ def test_a_process_that_never_starts_is_named_by_all(tmp_path, missing):
   assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.parametrize(('how', 'code'), [('3', 3), ('kill', 128 + signal.SIGKILL)])
+@pytest.mark.parametrize(
+  ('how', 'code'),
+  [
+    pytest.param('3', 3, marks=pytest.mark.slow),
+    ('kill', 128 + signal.SIGKILL),
+  ],
+)
 def test_a_dying_process_ends_the_others_with_its_exit_code(how, code, capfd):
   assert launch('die', how, processes=2, devices=1, stop_seconds=0.5) == code
   assert f'process 1 ended first, exit code {code}' in capfd.readouterr().err

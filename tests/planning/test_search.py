@@ -43,6 +43,7 @@ def rows():
   return found
 
 
+@pytest.mark.slow
 def test_max_compiles_holds_and_the_fastest_comes_first(rows):
   compiled = [row for row in rows if row.plan]
   assert len(compiled) == 2
@@ -52,11 +53,13 @@ def test_max_compiles_holds_and_the_fastest_comes_first(rows):
   assert any(row.outcome == 'not compiled' for row in rows)
 
 
+@pytest.mark.slow
 def test_an_impossible_candidate_is_a_row_with_its_reason(rows):
   reasons = {row.reason for row in rows if row.outcome == 'ruled out'}
   assert any('do not divide over 8 data shards' in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_flags_of_a_row_give_its_config(rows):
   row = rows[0]
   words = [word.removeprefix('--config.') for word in shlex.split(row.flags)]
@@ -75,6 +78,7 @@ def test_flags_are_quoted_for_a_shell():
   ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_combination_has_a_row(rows):
   config, topology = resolver()({}), topologies.parse('cpu:8')
   sizes = [len(search.AXES[axis](config, topology)) for axis in ('batch', 'mesh')]

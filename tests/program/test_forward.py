@@ -77,6 +77,7 @@ def preference(cfg, *, vocab, seq_len):
   )
 
 
+@pytest.mark.slow
 def test_pairs_stay_together_in_microbatches():
   program = build('preference')
   assert program.loss == 'custom'
@@ -156,7 +157,8 @@ def two_outputs(cfg, *, vocab, seq_len):
   return Objective(parity, num_outputs=2)
 
 
-@pytest.mark.parametrize('grad_accum', tiny_runs.mostly_slow([1, 4], 4))
+@pytest.mark.slow
+@pytest.mark.parametrize('grad_accum', [1, 4])
 def test_auxiliary_losses_of_modules_are_minimised_too(grad_accum):
   settings = {'objective.head': f'{__name__}:Sowing', 'train.grad_accum': grad_accum}
   program = build('two_outputs', settings)
@@ -186,6 +188,7 @@ def test_auxiliary_losses_of_modules_are_minimised_too(grad_accum):
   jax.tree.map(assert_close, moved, gradient(params))
 
 
+@pytest.mark.slow
 def test_auxiliary_losses_pass_through_scan_and_remat():
   base = {'model.num_layers': 2, 'model.scan_layers': True}
   base['objective.head'] = f'{__name__}:Sowing'

@@ -64,6 +64,7 @@ def test_a_skipped_step_leaves_the_state_of_the_step_before():
   assert len(counters) == 2  # the step and the schedule's
 
 
+@pytest.mark.slow
 def test_float16_parameters_train_and_may_not_overflow():
   program = build({'model.param_dtype': 'float16', 'optimizer.learning_rate': 0.01})
   state, losses = program.init(0), []

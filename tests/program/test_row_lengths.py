@@ -32,7 +32,8 @@ def test_rows_past_the_learned_positions_are_refused():
   row_lengths.check_positions(config_of(32))
 
 
-@pytest.mark.parametrize('seq_len', tiny_runs.mostly_slow([8, 20], 8))
+@pytest.mark.slow
+@pytest.mark.parametrize('seq_len', [8, 20])
 def test_spans_follow_the_layout_of_their_own_rows(seq_len):
   config = config_of(seq_len, **SPANS)
   program = build_program(config, vocab=VOCAB)

@@ -87,6 +87,7 @@ def test_inputs_of_a_program_are_those_of_the_study(tokenizer):
       assert shapes == found[decay][1]
 
 
+@pytest.mark.slow
 def test_points_of_other_shapes_do_not_disturb_a_program(tokenizer):
   sizes = [config(), config(model__d_model=64), config(optimizer__b1=0.5)]
   programs, found = paths_of_steps(sizes, sizes[::2], tokenizer)

@@ -134,6 +134,7 @@ EVERYTHING_ON = {
 }
 
 
+@pytest.mark.slow
 def test_frozen_parameters_and_averages_keep_every_bit():
   program = build(EVERYTHING_ON, devices=4)
   state = program.init(0)
@@ -159,6 +160,7 @@ def bits(state):
   return {k: v.view(np.uint32) for k, v in named.items() if v.dtype == np.float32}
 
 
+@pytest.mark.slow
 def test_zeros_that_are_kept_stay_and_others_move():
   program = build({'optimizer.post_update': 'keep_zeros', 'optimizer.ema_decay': 0.9})
   state = program.init(0)
@@ -205,6 +207,7 @@ def matmul_flops(executable):
   return costs.measure(executable.as_text()).matmul_flops
 
 
+@pytest.mark.slow
 def test_gradients_of_frozen_parameters_are_not_computed():
   shape = {'model.num_layers': 4, 'model.d_model': 128, 'data.seq_len': 64}
   batch = {'tokens': jax.ShapeDtypeStruct((8, 65), np.int32)}
@@ -258,9 +261,7 @@ def test_presets_shard_the_parameters(rules):
   assert share == pytest.approx(expected[rules], rel=0.1)  # norms are replicated
 
 
-@pytest.mark.parametrize(
-  'rules', tiny_runs.mostly_slow(PRESETS, 'fsdp_tensor', 'sequence')
-)
+@pytest.mark.parametrize('rules', tiny_runs.mostly_slow(PRESETS, 'fsdp_tensor'))
 def test_sharded_steps_are_the_unsharded_step(rules, unsharded):
   program = build(ADAM | MESHES[rules] | {'parallel.preset': rules}, devices=8)
   batch = jax.device_put(padded_batch(), program.batch_sharding)

@@ -86,6 +86,7 @@ def test_a_step_that_fits_compiles_once(program, arguments, monkeypatch):
   assert made.seconds == 0
 
 
+@pytest.mark.slow
 def test_training_checks_before_its_first_step(tmp_path, monkeypatch):
   monkeypatch.setattr(device_memory, 'check_fits', lambda state: None)
   monkeypatch.setattr(free_memory, 'free_on', lambda device: 1000)

@@ -35,6 +35,7 @@ def test_a_batch_of_nan_is_skipped_counted_and_named(tmp_path, monkeypatch, caps
   assert before["['train']['step']"] == 6
 
 
+@pytest.mark.slow
 def test_bad_steps_in_a_row_end_the_run_with_a_post_mortem(tmp_path, monkeypatch):
   bad_batches.serve_nan(monkeypatch, 48)  # from step 7 on
   config = tiny_runs.tiny_config(

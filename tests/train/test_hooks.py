@@ -59,6 +59,7 @@ with hooks.Profile(sys.argv[1], 0, 5) as profile:
 """
 
 
+@pytest.mark.slow
 def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
   # In a process of its own: the profiler crashes one that has loaded libtpu for plans.
   program = [sys.executable, '-c', FAILS_WHILE_PROFILED, str(tmp_path)]

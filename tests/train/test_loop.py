@@ -224,6 +224,7 @@ def test_a_file_in_the_place_of_the_workdir_is_a_storage_error(tmp_path):
     loop.train(tiny_runs.tiny_config(), tmp_path / 'file', quiet=True)
 
 
+@pytest.mark.slow
 def test_a_hook_may_end_a_run_which_then_continues_as_if_not(plain_run, tmp_path):
   config = tiny_runs.tiny_config()
   whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpt_jax import __version__
 from gpt_jax.commands import COMMANDS, host, mistakes
-from gpt_jax.core import pipes
+from gpt_jax.core import pipes, process_end
 from gpt_jax.core.errors import AbortedStart, Interrupted, UserError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -26,9 +26,17 @@ def main(argv=None):
   try:
     if argv is not None:
       return _run(list(argv))
-    return _run(sys.argv[1:], is_process=True)
+    code = _run(sys.argv[1:], is_process=True)
+    if _is_one_of_several():
+      process_end.end_at_once(code)
+    return code
   finally:
-    _flush_output()
+    process_end.flush_output()
+
+
+def _is_one_of_several():
+  jax = sys.modules.get('jax')  # of commands that have no need of it: not imported
+  return jax is not None and jax.distributed.is_initialized()
 
 
 def _ignore_signals():
@@ -55,7 +63,7 @@ def _run(argv, is_process=False):
     if is_process and isinstance(stop, AbortedStart):
       # Threads of XLA and TensorStore may be at work still: one start in twelve would
       # crash (SIGSEGV) while the interpreter shuts down, and lose the exit code.
-      _flush_output()
+      process_end.flush_output()
       os._exit(stop.exit_code)
     return stop.exit_code
   except (MemoryError, RuntimeError) as error:  # JaxRuntimeError is one
@@ -181,15 +189,6 @@ def _parser():
 
 def _module(name):
   return importlib.import_module(f'gpt_jax.commands.{name}_command')
-
-
-def _flush_output():
-  # Keeps the exit code where output cannot be written: Python would exit with 120.
-  for stream in (sys.stdout, sys.stderr):
-    try:
-      stream.flush()
-    except OSError:  # a full disk, a pipe that nobody reads
-      pipes.send_nowhere(stream)
 
 
 def _quiet_libraries():

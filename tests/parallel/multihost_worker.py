@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt_jax.checkpoints import digests
 from gpt_jax.checkpoints.manager import Checkpoints
+from gpt_jax.core import process_end
 from gpt_jax.core.errors import DataError, StorageError
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.workdir.paths import Workdir
@@ -140,3 +141,4 @@ if __name__ == '__main__':
     f'done: process {multihost.process_index()} of {multihost.process_count()},'
     f' {jax.device_count()} devices, joined by {evidence}'
   )
+  process_end.end_at_once(0)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -231,23 +232,31 @@ def test_two_processes_save_and_fail_as_one(tmp_path, capfd):
   assert 'done: process 0 of 1, 4 devices, joined by None' in capfd.readouterr().out
 
 
+def send_to(processes, number):
+  for process in processes:
+    process.send_signal(number)
+
+
 def run_all(command, environments):
   """Returns [(exit code, output)] of `command` in a process for each environment."""
   processes = [
     subprocess.Popen(
       command,
-      env=os.environ | environment,
+      # Where each of its threads is stands in the output of one that is aborted.
+      env=os.environ | {'PYTHONFAULTHANDLER': '1'} | environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
     )
     for environment in environments
   ]
+  abort = threading.Timer(120, send_to, (processes, signal.SIGABRT))
+  abort.start()
   try:
-    texts = [process.communicate(timeout=120)[0] for process in processes]
+    texts = [process.communicate()[0] for process in processes]
   finally:
-    for process in processes:
-      process.kill()
+    abort.cancel()
+    send_to(processes, signal.SIGKILL)
   return [(p.returncode, text) for p, text in zip(processes, texts, strict=True)]
 
 

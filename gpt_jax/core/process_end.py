@@ -19,9 +19,8 @@ def flush_output():
 
 def end_at_once(code):
   """Ends this process with `code` after its exit functions; does not return."""
-  # Not by the interpreter, which takes down what threads of libraries still use: of the
-  # processes of runs on several CPUs, which gloo connects, one in eighty then stood
-  # still for ever, its work done.
+  # Not by the interpreter, which takes down what threads of libraries still use: of
+  # eighty processes that gloo had connected one stood still for ever, its work done.
   atexit._run_exitfuncs()
   flush_output()
   os._exit(code)

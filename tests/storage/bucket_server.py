@@ -142,9 +142,10 @@ def _refusal(faults, method, agent):
   return 403 if denied or (faults.refused == 'arrays' and TENSORSTORE in agent) else 0
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--port', type=int, default=9023)
+def serve(start, environment, port, description):
+  """Runs a server until it is killed; prints the variables by which it is found."""
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument('--port', type=int, default=port)
   parser.add_argument(
     '--every', type=int, default=0, help='one request in so many fails'
   )
@@ -157,4 +158,4 @@ def main():
 
 
 if __name__ == '__main__':
-  main()
+  serve(start, environment, 9023, __doc__)

@@ -4,16 +4,12 @@ It adds to moto that the condition of a write (`If-Match`, `If-None-Match`) is c
 while no other write is made. `python -m tests.storage.s3_server --port=9024` runs it.
 """
 
-import argparse
 import io
-import json
-import os
 import socket
 import threading
-import time
 import urllib.request
 
-from tests.storage.bucket_server import BUCKET, TENSORSTORE, Faults
+from tests.storage.bucket_server import BUCKET, TENSORSTORE, Faults, serve
 
 KINDS = (
   ('500 Internal Server Error', 'InternalError'),
@@ -113,19 +109,5 @@ def _answer(environ, start_response, status, code):
   return [b'' if environ['REQUEST_METHOD'] == 'HEAD' else body]
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--port', type=int, default=9024)
-  parser.add_argument(
-    '--every', type=int, default=0, help='one request in so many fails'
-  )
-  args = parser.parse_args()
-  _, faults = start(args.port)
-  faults.every = args.every
-  print(json.dumps(environment(args.port) | {'pid': os.getpid()}), flush=True)
-  while True:
-    time.sleep(3600)
-
-
 if __name__ == '__main__':
-  main()
+  serve(start, environment, 9024, __doc__)

@@ -31,21 +31,34 @@ def get_config():
   model.d_ff = None  # None: 4 d_model; gated: 8/3 d_model, rounded up to 8
   model.max_seq_len = None  # rows of the learned positions; None: data.seq_len
   model.layer_pattern = ('global',)  # repeated over layers; 'local:W': last W keys only
-  # parallel: attention and MLP after one norm (PaLM, GPT-J); attention_only: no MLP
+  # parallel: attention and MLP after one norm (PaLM, GPT-J); parallel_norms: each after
+  # its own (GPT-NeoX); attention_only: no MLP
   model.block = 'serial'
   model.position = 'learned'  # sinusoidal, rope, alibi, none
   model.position_options = dict()  # of the encoding, for one that declares any
   model.rope_theta = 10_000.0  # base of the wavelengths
+  model.rope_local_theta = None  # that of local layers, never scaled; None: rope_theta
+  model.rope_fraction = 1.0  # of head_dim that rotates, its first dimensions
   model.rope_scaling = 'none'  # linear (interpolation), ntk, llama3
   model.rope_factor = 1.0  # how many times the context of the original training
   model.rope_original_len = 8192  # llama3: that context, in tokens
   model.norm = 'layernorm'  # rmsnorm
   model.norm_position = 'pre'  # post, sandwich (both)
   model.norm_bias = True  # in LayerNorm
+  model.norm_zero_centered = False  # scales are stored less 1 (Gemma)
   model.norm_eps = 1e-5
   model.qk_norm = 'none'  # layernorm or rmsnorm of queries and keys, per head
-  model.bias = True  # in all linear layers
+  model.bias = True  # in all linear layers ...
+  model.qkv_bias = None  # ... of queries, keys and values; None: as bias
+  model.out_bias = None  # ... after attention
+  model.mlp_bias = None  # ... of the MLP
   model.activation = 'gelu'  # gelu_exact relu silu relu2; gated: swiglu geglu reglu
+  model.token_types = 0  # rows of an embedding of each token's part (BERT: 2); 0: none
+  model.pooler = False  # a dense layer with tanh over the first token (BERT)
+  # transform: a dense layer, the activation and a norm before it (BERT); none: no output
+  # over the vocabulary, as encoders without one.
+  model.head = 'linear'
+  model.head_bias = False  # in the output layer
   model.tie_embeddings = True  # the output layer is the embedding, transposed
   model.scale_embeddings = False  # times sqrt(d_model)
   model.logit_softcap = 0.0  # c: logits -> c tanh(logits / c); 0: off

@@ -60,10 +60,10 @@ def _layers(config):
       f': its length {len(pattern)} does not divide model.num_layers='
       f'{model.num_layers}',
     )
-  if model.block == 'parallel' and model.norm_position != 'pre':
+  if model.block.startswith('parallel') and model.norm_position != 'pre':
     yield Problem(
       'model.norm_position',
-      f'={model.norm_position!r}: model.block="parallel" has one norm before both'
+      f'={model.norm_position!r}: model.block={model.block!r} has its norms before the'
       ' branches; set "pre"',
     )
 

@@ -47,6 +47,16 @@ ADDED_FIELDS = {
   'objective.head': 'linear',
   'logging.statistics': [],
   'logging.statistics_every_steps': 0,
+  'model.rope_local_theta': None,
+  'model.rope_fraction': 1.0,
+  'model.norm_zero_centered': False,
+  'model.qkv_bias': None,
+  'model.out_bias': None,
+  'model.mlp_bias': None,
+  'model.token_types': 0,
+  'model.pooler': False,
+  'model.head': 'linear',
+  'model.head_bias': False,
 }
 """New field -> the value that means what was done before the field existed."""
 

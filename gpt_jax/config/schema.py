@@ -51,20 +51,30 @@ class ModelConfig:
   d_ff: FilledInt = between(1, 2**22)
   max_seq_len: FilledInt = between(1, 2**28)
   layer_pattern: tuple[str, ...] = comma_separated()
-  block: str = one_of('serial', 'parallel', 'attention_only')
+  block: str = one_of('serial', 'parallel', 'parallel_norms', 'attention_only')
   position: str
   position_options: Any
   rope_theta: float = above(0.0)
+  rope_local_theta: float | None = above(0.0)
+  rope_fraction: float = between(0.0, 1.0)
   rope_scaling: str = one_of('none', 'linear', 'ntk', 'llama3')
   rope_factor: float = at_least(1.0)
   rope_original_len: int = between(1, 2**28)
   norm: str = one_of('layernorm', 'rmsnorm')
   norm_position: str = one_of('pre', 'post', 'sandwich')
   norm_bias: bool
+  norm_zero_centered: bool
   norm_eps: float = above(0.0)
   qk_norm: str = one_of('none', 'layernorm', 'rmsnorm')
   bias: bool
+  qkv_bias: bool | None
+  out_bias: bool | None
+  mlp_bias: bool | None
   activation: str
+  token_types: int = between(0, 2**16)
+  pooler: bool
+  head: str = one_of('linear', 'transform', 'none')
+  head_bias: bool
   tie_embeddings: bool
   scale_embeddings: bool
   logit_softcap: float = at_least(0.0)

@@ -32,9 +32,12 @@ class Attention(nn.Module):
     # Projections emit heads before time, the layout that kernels read.
     q_BHTK, k_BGTK, v_BGTK = shared_input_linears(
       [
-        Linear(cfg, self.rules, 'BTD,DHK->BHTK', initializers.query, name='query'),
-        Linear(cfg, self.rules, 'BTD,DGK->BGTK', initializers.hidden, name='key'),
-        Linear(cfg, self.rules, 'BTD,DGK->BGTK', initializers.hidden, name='value'),
+        Linear(cfg, self.rules, equation, initializer, cfg.qkv_bias, name=name)
+        for name, equation, initializer in (
+          ('query', 'BTD,DHK->BHTK', initializers.query),
+          ('key', 'BTD,DGK->BGTK', initializers.hidden),
+          ('value', 'BTD,DGK->BGTK', initializers.hidden),
+        )
       ],
       x_BTD,
     )
@@ -76,5 +79,7 @@ class Attention(nn.Module):
       ),
     )
     out_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask, dropout=dropout)
-    out = Linear(cfg, self.rules, 'BHTK,HKD->BTD', initializers.residual, name='out')
+    out = Linear(
+      cfg, self.rules, 'BHTK,HKD->BTD', initializers.residual, cfg.out_bias, name='out'
+    )
     return out(out_BHTK), cache

@@ -15,9 +15,16 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import initializers, positions, remat, statistics
+from gpt_jax.model import positions, remat, statistics
 from gpt_jax.model.attention import Attention
-from gpt_jax.model.layers import MLP, Embed, Head, Norm
+from gpt_jax.model.initializers import with_axes
+from gpt_jax.model.layers import MLP, Embed, Norm
+from gpt_jax.model.output_layer import (
+  Head,
+  HeadTransform,
+  Pooler,
+  scale_and_cap_logits,
+)
 from gpt_jax.parallel.sharding import (
   EMBED_AXES,
   RESIDUAL_AXES,
@@ -48,6 +55,9 @@ class Block(nn.Module):
     )
     mlp = MLP(cfg, self.rules, name='mlp')
 
+    if angles is not None:
+      angles = angles.local if self.window else angles.everywhere
+
     def attend(y_BTD):
       nonlocal cache
       y_BTD, cache = attention(
@@ -60,6 +70,10 @@ class Block(nn.Module):
     elif cfg.block == 'parallel':  # PaLM, arXiv:2204.02311, section 2
       normed_BTD = self._norm('attention_norm', x_BTD)
       update_BTD = attend(normed_BTD) + mlp(normed_BTD)
+      x_BTD = self._finish(x_BTD, x_BTD + self._drop(update_BTD, depth), 'mlp_norm')
+    elif cfg.block == 'parallel_norms':  # GPT-NeoX, arXiv:2204.06745, section 2.1
+      update_BTD = attend(self._norm('attention_norm', x_BTD))
+      update_BTD += mlp(self._norm('mlp_norm', x_BTD))
       x_BTD = self._finish(x_BTD, x_BTD + self._drop(update_BTD, depth), 'mlp_norm')
     else:
       x_BTD = self._add(x_BTD, attend, 'attention_norm', depth)
@@ -144,30 +158,38 @@ class GPT(nn.Module):
   watched: statistics.Watched = ()  # sown into the collection `statistics`
 
   def __call__(
-    self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
-  ):
+    self, tokens_BT, mask=None, positions_BT=None, cache=None, token_types_BT=None, *,
+    deterministic=True,
+  ):  # fmt: skip
     """Returns `(logits_BTV, or the task head's outputs, float32; cache)` for int32 ids.
 
-    None: a causal `masks.Mask`, positions from 0 or the cache's end, and no `cache` (of
-    `cache.empty_cache`) to extend. `deterministic` False applies dropout.
+    None: a causal `masks.Mask`, positions from 0 or the cache's end, no `cache` (of
+    `cache.empty_cache`) to extend, and token types of 0. `deterministic` False applies
+    dropout. A model without output layer and task head returns its stream.
     """
     x_BTD, head_VD, cache = self.hidden(
-      tokens_BT, mask, positions_BT, cache, deterministic=deterministic
+      tokens_BT, mask, positions_BT, cache, token_types_BT, deterministic=deterministic
     )
     if self.task_head is not None:
       return self.task_head(x_BTD), cache
+    if head_VD is None:
+      return x_BTD.astype(jnp.float32), cache
     logits_BTV = einsum('BTD,VD->BTV', x_BTD, head_VD.astype(x_BTD.dtype), jnp.float32)
+    if self.cfg.head_bias:
+      bias_V = nn.meta.unbox(self.get_variable('params', 'head_bias'))
+      logits_BTV += bias_V.astype(jnp.float32)
     logits_BTV = scale_and_cap_logits(self.cfg, logits_BTV)
     return constrain(self.rules, logits_BTV, 'batch', 'time', 'act_vocab'), cache
 
   @nn.compact
   def hidden(
-    self, tokens_BT, mask=None, positions_BT=None, cache=None, *, deterministic=True
-  ):
+    self, tokens_BT, mask=None, positions_BT=None, cache=None, token_types_BT=None, *,
+    deterministic=True,
+  ):  # fmt: skip
     """Returns `(x_BTD, head_VD, cache)`: the matmul of the first two is raw logits.
 
-    For losses that never hold all logits, or pool. `head_VD` is as stored, None where
-    there is a task head.
+    They lack `model.head_bias`. For losses that never hold all logits, or pool.
+    `head_VD` is as stored, None where there is a task head or no output layer.
     """
     cfg = self.cfg
     mask = masks.causal() if mask is None else mask
@@ -183,9 +205,8 @@ class GPT(nn.Module):
       )
 
     embed = Embed(cfg, cfg.vocab_size, 'vocab', name='embed')
-    x_BTD = self._embed(embed, tokens_BT, positions_BT, deterministic)
-    position = positions.lookup(cfg)
-    angles = position.angles(cfg, positions_BT) if position.angles else None
+    x_BTD = self._embed(embed, tokens_BT, positions_BT, token_types_BT, deterministic)
+    angles = positions.angles_of_layers(cfg, positions_BT)
     watched_BT = tokens_BT if self.watched else None
     statistics.show(
       self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
@@ -194,9 +215,16 @@ class GPT(nn.Module):
     x_BTD, caches = self._blocks(x_BTD, caches, rest, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = Norm(cfg, cfg.norm, name='final_norm')(x_BTD)
+    if cfg.pooler and self.is_initializing():  # else applied by whoever reads it
+      Pooler(cfg, name='pooler')(x_BTD)
     head_VD: Any = None
-    if self.task_head is None:
+    if self.task_head is None and cfg.head != 'none':
+      if cfg.head == 'transform':
+        x_BTD = HeadTransform(cfg, name='head_transform')(x_BTD)
       head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
+      if cfg.head_bias:
+        zeros = with_axes(nn.initializers.zeros, None)
+        self.param('head_bias', zeros, (cfg.vocab_size,), cfg.param_dtype)
     if cache is not None:
       cache = {'layers': caches, 'length_B': start_B + tokens_BT.shape[1]}
     return x_BTD, head_VD, cache
@@ -206,13 +234,18 @@ class GPT(nn.Module):
     assert self.task_head is not None
     return self.task_head(x_BTD)
 
-  def _embed(self, embed, tokens_BT, positions_BT, deterministic):
+  def _embed(self, embed, tokens_BT, positions_BT, token_types_BT, deterministic):
     cfg, position = self.cfg, positions.lookup(self.cfg)
     x_BTD = embed(tokens_BT)
     if cfg.scale_embeddings:
       x_BTD = x_BTD * jnp.asarray(cfg.d_model**0.5, x_BTD.dtype)
     if position.embed:
       x_BTD += position.embed(cfg, positions_BT).astype(x_BTD.dtype)
+    if cfg.token_types:
+      token_type = Embed(cfg, cfg.token_types, 'position', name='token_type')
+      if token_types_BT is None:
+        token_types_BT = jnp.zeros_like(tokens_BT)
+      x_BTD += token_type(token_types_BT)
     # Rows of several embeddings are summed where their columns lie, and travel once.
     x_BTD = constrain(self.rules, x_BTD, *EMBED_AXES)
     x_BTD = constrain(self.rules, x_BTD, *RESIDUAL_AXES)
@@ -253,11 +286,3 @@ class GPT(nn.Module):
       x_BTD, new = group(x_BTD, old, i, *rest)
       new_caches.append(new)
     return x_BTD, None if caches is None else new_caches
-
-
-def scale_and_cap_logits(cfg, logits_BTV):
-  """Returns raw logits scaled as muP wants and soft-capped, float32."""
-  logits_BTV = logits_BTV * initializers.output_multiplier(cfg)
-  if cfg.logit_softcap:
-    logits_BTV = cfg.logit_softcap * jnp.tanh(logits_BTV / cfg.logit_softcap)
-  return logits_BTV

@@ -31,6 +31,7 @@ class Linear(nn.Module):
   rules: ShardingRules | None
   equation: str
   initializer: Callable  # (cfg, fan_in) -> initializer, as `initializers.hidden`
+  own_bias: bool | None  # None: as `cfg.bias`
 
   @property
   def spec(self):
@@ -43,7 +44,7 @@ class Linear(nn.Module):
     init = with_axes(self.initializer(cfg, fan_in), *parameter_axes(letters))
     shape = tuple(map(self._size, letters))
     self.kernel = self.param('kernel', init, shape, cfg.param_dtype)
-    if cfg.bias:
+    if self.has_bias:
       kept = [letter for letter in letters if letter in out]
       # Of arrays with a width only matrices are sharded; why: `parallel.sharding`.
       axes = ('embed_vector' if a == 'embed' else a for a in parameter_axes(kept))
@@ -51,6 +52,10 @@ class Linear(nn.Module):
       self.bias = self.param(
         'bias', init, tuple(map(self._size, kept)), cfg.param_dtype
       )
+
+  @property
+  def has_bias(self):
+    return self.cfg.bias if self.own_bias is None else self.own_bias
 
   def __call__(self, x):
     return shared_input_linears([self], x)[0]
@@ -60,7 +65,7 @@ class Linear(nn.Module):
     return self.kernel.astype(self.cfg.dtype)
 
   def add_bias(self, y):
-    if not self.cfg.bias:
+    if not self.has_bias:
       return y
     _, letters, out = self.spec.letters
     shape = [self._size(letter) if letter in letters else 1 for letter in out]
@@ -114,19 +119,6 @@ class Embed(nn.Module):
     return self.embedding[ids_BT].astype(self.cfg.dtype)
 
 
-class Head(nn.Module):
-  """The untied output head: `head()` is [V, D], stored as [D, V]."""
-
-  cfg: ModelConfig
-
-  @nn.compact
-  def __call__(self):
-    cfg = self.cfg
-    init = with_axes(initializers.head(cfg), 'embed', 'vocab')
-    shape = (cfg.d_model, cfg.vocab_size)
-    return self.param('kernel', init, shape, cfg.param_dtype).T
-
-
 class Norm(nn.Module):
   """LayerNorm (arXiv:1607.06450) or RMSNorm (arXiv:1910.07467) of the last dimension.
 
@@ -144,8 +136,9 @@ class Norm(nn.Module):
     if self.kind == 'layernorm':
       y = y - y.mean(-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + cfg.norm_eps)
-    ones = with_axes(nn.initializers.ones, self.axis)
-    y = y * self.param('scale', ones, width, cfg.param_dtype).astype(jnp.float32)
+    start = nn.initializers.zeros if cfg.norm_zero_centered else nn.initializers.ones
+    scale = self.param('scale', with_axes(start, self.axis), width, cfg.param_dtype)
+    y = y * (scale.astype(jnp.float32) + (1 if cfg.norm_zero_centered else 0))
     if cfg.norm_bias and self.kind == 'layernorm':
       zeros = with_axes(nn.initializers.zeros, self.axis)
       y = y + self.param('bias', zeros, width, cfg.param_dtype).astype(jnp.float32)
@@ -185,7 +178,7 @@ class MLP(nn.Module):
     is_gated = activations.is_gated(activation)
     up_BTF, *gates_BTF = shared_input_linears(
       [
-        Linear(cfg, rules, 'BTD,DF->BTF', initializers.hidden, name=name)
+        Linear(cfg, rules, 'BTD,DF->BTF', initializers.hidden, cfg.mlp_bias, name=name)
         for name in (['up', 'gate'] if is_gated else ['up'])
       ],
       x_BTD,
@@ -199,5 +192,7 @@ class MLP(nn.Module):
     hidden_BTF = constrain(rules, hidden_BTF, *activation_axes('BTF'))
     # XLA:TPU would recompute the activation for each tile that reads it.
     hidden_BTF = jax.lax.optimization_barrier(hidden_BTF)
-    down = Linear(cfg, rules, 'BTF,FD->BTD', initializers.residual, name='down')
+    down = Linear(
+      cfg, rules, 'BTF,FD->BTD', initializers.residual, cfg.mlp_bias, name='down'
+    )
     return down(hidden_BTF)

@@ -7,6 +7,7 @@ asks for an encoding by its name.
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -14,6 +15,13 @@ from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, Problem
 from gpt_jax.core.sections import NoOptions
 from gpt_jax.model.layers import Embed
+
+
+class Angles(NamedTuple):
+  """What `Position.angles` returns, for layers that see all and for local ones."""
+
+  everywhere: Any
+  local: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +59,11 @@ def sinusoids(cfg, positions_BT):
 def rotate(x_BHTK, angles_BTK2):
   """Returns `x_BHTK` with the pair (i, i + K/2) of each head rotated by `angles_BTK2`.
 
+  Fewer angles than pairs rotate the first dimensions of a head, paired among them.
   RoFormer, arXiv:2104.09864, eq. 34, in the half-split order of Llama checkpoints.
   """
+  rotated_dims = 2 * angles_BTK2.shape[-1]
+  x_BHTK, rest = x_BHTK[..., :rotated_dims], x_BHTK[..., rotated_dims:]
   cos_BHTK2 = jnp.cos(angles_BTK2)[:, None]
   sin_BHTK2 = jnp.sin(angles_BTK2)[:, None]
   first, second = jnp.split(x_BHTK.astype(jnp.float32), 2, axis=-1)
@@ -60,12 +71,16 @@ def rotate(x_BHTK, angles_BTK2):
     first * cos_BHTK2 - second * sin_BHTK2,
     second * cos_BHTK2 + first * sin_BHTK2,
   )
-  return jnp.concatenate(rotated, axis=-1).astype(x_BHTK.dtype)
+  rotated_BHTK = jnp.concatenate(rotated, axis=-1).astype(x_BHTK.dtype)
+  return jnp.concatenate([rotated_BHTK, rest], axis=-1) if rest.size else rotated_BHTK
 
 
 def rope_angles(cfg, positions_BT):
-  """Returns the angle of each position and pair, float32 [B, T, K / 2] in radians."""
-  K, theta, factor = cfg.head_dim, cfg.rope_theta, cfg.rope_factor
+  """Returns the angle of each position and pair, float32 [B, T, K / 2] in radians.
+
+  K is the part of a head that `rope_fraction` lets rotate.
+  """
+  K, theta, factor = rotated_dims(cfg), cfg.rope_theta, cfg.rope_factor
   frequency_K2 = _frequencies(K, theta)
   if cfg.rope_scaling == 'linear':  # arXiv:2306.15595
     frequency_K2 = frequency_K2 / factor
@@ -78,6 +93,23 @@ def rope_angles(cfg, positions_BT):
     keep_K2 = jnp.clip((periods_K2 - 1) / (4 - 1), 0, 1)
     frequency_K2 = frequency_K2 * (keep_K2 + (1 - keep_K2) / factor)
   return positions_BT[..., None].astype(jnp.float32) * frequency_K2
+
+
+def rotated_dims(cfg):
+  """Returns how many dimensions of a head RoPE rotates."""
+  return int(cfg.head_dim * cfg.rope_fraction)
+
+
+def angles_of_layers(cfg, positions_BT):
+  """Returns the Angles of a ModelConfig; None where its encoding rotates nothing."""
+  angles = lookup(cfg).angles
+  if angles is None:
+    return None
+  everywhere = local = angles(cfg, positions_BT)
+  if cfg.rope_local_theta is not None:  # Gemma 3, arXiv:2503.19786, section 2.1
+    cfg = dataclasses.replace(cfg, rope_theta=cfg.rope_local_theta, rope_scaling='none')
+    local = angles(cfg, positions_BT)
+  return Angles(everywhere, local)
 
 
 def alibi_slopes(cfg):
@@ -101,7 +133,15 @@ def _rope_problems(config):
     yield Problem(
       'model.position', f'="rope": expected an even model.head_dim, not {head_dim}'
     )
-  if model.rope_scaling == 'ntk' and head_dim < 4:
+    return
+  rotated = int(head_dim * model.rope_fraction)
+  if rotated % 2 or not rotated:
+    yield Problem(
+      'model.rope_fraction',
+      f'={model.rope_fraction}: rotates {rotated} of head_dim={head_dim}; expected a'
+      ' share that makes an even number of dimensions, at least 2',
+    )
+  if model.rope_scaling == 'ntk' and rotated < 4:
     yield Problem(
       'model.rope_scaling',
       f'="ntk": stretches all pairs but the first, and head_dim={head_dim} has one;'
@@ -154,4 +194,10 @@ def problems(config):
     yield Problem(
       'model.rope_scaling',
       f'={model.rope_scaling!r}: needs model.position="rope", not {model.position!r}',
+    )
+  if model.rope_local_theta is not None and lookup(model).angles is None:
+    yield Problem(
+      'model.rope_local_theta',
+      f'={model.rope_local_theta}: needs model.position="rope", not'
+      f' {model.position!r}; set it to None',
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 import jax
 
-from gpt_jax.model.gpt import GPT, scale_and_cap_logits
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.model.gpt import GPT
+from gpt_jax.model.output_layer import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
 from gpt_jax.program.forward import Forward
 
@@ -73,10 +75,18 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
   if objective.num_outputs or objective.outputs is not None:
     function = functools.partial(_plain, objective=objective, options=options)
     return Loss('plain', function, model, **fields)
+  if config.model.head == 'none':
+    raise ConfigError(
+      f'model.head="none": objective.name={config.objective.name!r} predicts tokens,'
+      ' and this model has no output layer; set "linear" or "transform", or an'
+      ' objective with a task head.'
+    )
   rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
   size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(model.rules))
   name = fused_loss.choose(config.objective.loss, size)
+  if config.model.head_bias:
+    name = 'plain'
   options['vocab_limit'] = vocab_limit
   if name == 'plain':
     function = functools.partial(_plain, objective=objective, options=options)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.matmul import einsum
 from gpt_jax.model import statistics
-from gpt_jax.model.gpt import GPT, scale_and_cap_logits
+from gpt_jax.model.gpt import GPT
+from gpt_jax.model.output_layer import scale_and_cap_logits
 from gpt_jax.objectives import Example, Objective
 from gpt_jax.program.step import random_keys
 
@@ -76,6 +77,8 @@ class Measurement:
     if not readers or head_VD is None:
       return sown, {}
     raw_BTV = einsum('BTD,VD->BTV', x_BTD, head_VD.astype(x_BTD.dtype), jnp.float32)
+    if model.cfg.head_bias:
+      raw_BTV += params['head_bias'].astype(jnp.float32)
     logits_BTV = scale_and_cap_logits(model.cfg, raw_BTV)[..., : self.num_ids]
     weights_BT = statistics.weights(example.mask, example.inputs_BT.shape)
     view = statistics.Logits(logits_BTV, weights_BT)

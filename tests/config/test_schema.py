@@ -51,7 +51,7 @@ def test_base_gives_a_value_to_every_field_and_no_other():
 
 
 def test_every_field_has_a_type_that_loading_can_check():
-  known = (bool, int, float, str, int | None, float | None)
+  known = (bool, int, float, str, bool | None, int | None, float | None)
   for dotted, annotation, _ in FIELDS:
     is_plain = annotation in known or dotted in OPTIONS.values()
     assert is_plain or typing.get_origin(annotation) in (tuple, dict), dotted

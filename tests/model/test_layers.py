@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gpt_jax.model import initializers
-from gpt_jax.model.layers import MLP, Embed, Head, Linear, Norm
+from gpt_jax.model.layers import MLP, Embed, Linear, Norm
+from gpt_jax.model.output_layer import Head
 from tests import numpy_gpt
 from tests import small_models as small
 
@@ -30,7 +31,7 @@ LINEARS = {  # equation -> shape and axes of the kernel, axes and shape of the b
 
 def linear(equation, initializer=initializers.hidden, **overrides):
   cfg = small.model_config(**SIZES | overrides)
-  return Linear(cfg, None, equation, initializer)
+  return Linear(cfg, None, equation, initializer, own_bias=None)
 
 
 @pytest.mark.parametrize('equation', LINEARS)

@@ -3,6 +3,7 @@
 It takes the parameters of the model without `scan_layers` and shares no code with it.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -26,19 +27,26 @@ def forward(params, cfg, tokens_T, *, attention=None, allowed_TS=None):
     x_TD = x_TD + params['position']['embedding'][:T]
   if cfg.position == 'sinusoidal':
     x_TD = x_TD + sinusoids(T, cfg.d_model)
+  if cfg.token_types:
+    x_TD = x_TD + params['token_type']['embedding'][0]
   if cfg.norm_position == 'post':
-    x_TD = norm(params['embed_norm'], x_TD, cfg.norm, cfg.norm_eps)
+    x_TD = norm(params['embed_norm'], x_TD, cfg)
   for i in range(cfg.num_layers):
     group, member = divmod(i, len(cfg.layer_pattern))
     layer = params[f'layers_{group}'][f'block_{member}']
     kind = cfg.layer_pattern[member]
-    x_TD = block(layer, cfg, x_TD, attention, _band(allowed_TS, kind))
+    x_TD = block(_of_layer(cfg, kind), layer, x_TD, attention, _band(allowed_TS, kind))
   if cfg.norm_position != 'post':
-    x_TD = norm(params['final_norm'], x_TD, cfg.norm, cfg.norm_eps)
+    x_TD = norm(params['final_norm'], x_TD, cfg)
+  if cfg.head == 'transform':
+    transform = params['head_transform']
+    y_TD = ACTIVATIONS[cfg.activation](_linear(transform['dense'], x_TD))
+    x_TD = norm(transform['out_norm'], y_TD, cfg)
   if cfg.tie_embeddings:
     logits_TV = x_TD @ params['embed']['embedding'].T
   else:
     logits_TV = x_TD @ params['head']['kernel']
+  logits_TV = logits_TV + params.get('head_bias', 0.0)
   if cfg.init == 'mup':
     logits_TV = logits_TV * cfg.mup_base_width / cfg.d_model
   if cfg.logit_softcap:
@@ -46,9 +54,16 @@ def forward(params, cfg, tokens_T, *, attention=None, allowed_TS=None):
   return logits_TV
 
 
-def block(params, cfg, x_TD, attention, allowed_TS):
+def _of_layer(cfg, kind):
+  """Returns `cfg` with the rotary base of a layer of this kind."""
+  if kind == 'global' or cfg.rope_local_theta is None:
+    return cfg
+  return dataclasses.replace(cfg, rope_theta=cfg.rope_local_theta)
+
+
+def block(cfg, params, x_TD, attention, allowed_TS):
   def normed(name, y_TD):
-    return norm(params[name], y_TD, cfg.norm, cfg.norm_eps)
+    return norm(params[name], y_TD, cfg)
 
   def attend(y_TD):
     return attend_all_heads(params['attention'], cfg, y_TD, attention, allowed_TS)
@@ -59,6 +74,9 @@ def block(params, cfg, x_TD, attention, allowed_TS):
   if cfg.block == 'parallel':
     y_TD = normed('attention_norm', x_TD)
     return x_TD + attend(y_TD) + feed_forward(y_TD)
+  if cfg.block == 'parallel_norms':
+    y_TD = attend(normed('attention_norm', x_TD))
+    return x_TD + y_TD + feed_forward(normed('mlp_norm', x_TD))
   sublayers = [('attention_norm', attend), ('mlp_norm', feed_forward)]
   for name, sublayer in sublayers[: 1 if cfg.block == 'attention_only' else 2]:
     if cfg.norm_position == 'post':
@@ -78,10 +96,12 @@ def attend_all_heads(params, cfg, x_TD, attention, allowed_TS):
     k_SK = _project(params['key'], x_TD, g)
     v_SK = _project(params['value'], x_TD, g)
     if cfg.qk_norm != 'none':
-      q_TK = norm(params['query_norm'], q_TK, cfg.qk_norm, cfg.norm_eps)
-      k_SK = norm(params['key_norm'], k_SK, cfg.qk_norm, cfg.norm_eps)
+      q_TK = norm(params['query_norm'], q_TK, cfg, cfg.qk_norm)
+      k_SK = norm(params['key_norm'], k_SK, cfg, cfg.qk_norm)
     if cfg.position == 'rope':
-      q_TK, k_SK = rotate(q_TK, cfg.rope_theta), rotate(k_SK, cfg.rope_theta)
+      R = round(cfg.rope_fraction * cfg.head_dim)
+      for x_TK in (q_TK, k_SK):
+        x_TK[:, :R] = rotate(x_TK[:, :R], cfg.rope_theta)
     slope = alibi_slope(h, cfg.num_heads) if cfg.position == 'alibi' else 0.0
     scale = 1 / cfg.head_dim if cfg.init == 'mup' else 1 / math.sqrt(cfg.head_dim)
     if attention is not None and attention.scale is not None:
@@ -119,11 +139,13 @@ def mlp(params, cfg, x_TD):
   return _linear(params['down'], hidden_TF)
 
 
-def norm(params, x, kind, eps):
-  if kind == 'layernorm':
+def norm(params, x, cfg, kind=None):
+  """Returns the norm `kind`, None for `cfg.norm`, of each row."""
+  if (kind or cfg.norm) == 'layernorm':
     x = x - x.mean(-1, keepdims=True)
-  x = x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
-  return x * params['scale'] + params.get('bias', 0.0)
+  x = x / np.sqrt((x**2).mean(-1, keepdims=True) + cfg.norm_eps)
+  scale = params['scale'] + (1 if cfg.norm_zero_centered else 0)
+  return x * scale + params.get('bias', 0.0)
 
 
 def rotate(x_TK, theta):

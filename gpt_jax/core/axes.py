@@ -6,7 +6,7 @@ MESH_AXES = ('data', 'fsdp', 'sequence', 'tensor', 'expert')
 LOGICAL_AXES = (
   # parameters
   'layers', 'vocab', 'embed', 'heads', 'kv_heads', 'head_dim', 'mlp', 'position',
-  'embed_vector',
+  'embed_vector', 'vocab_vector',
   # activations
   'batch', 'time', 'stream_time', 'act_embed', 'act_heads', 'act_kv_heads', 'act_mlp',
   'act_vocab',

@@ -223,7 +223,7 @@ class GPT(nn.Module):
         x_BTD = HeadTransform(cfg, name='head_transform')(x_BTD)
       head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
       if cfg.head_bias:
-        zeros = with_axes(nn.initializers.zeros, None)
+        zeros = with_axes(nn.initializers.zeros, 'vocab_vector')
         self.param('head_bias', zeros, (cfg.vocab_size,), cfg.param_dtype)
     if cache is not None:
       cache = {'layers': caches, 'length_B': start_B + tokens_BT.shape[1]}

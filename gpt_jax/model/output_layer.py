@@ -36,10 +36,10 @@ class Dense(nn.Module):
   @nn.compact
   def __call__(self, x):
     cfg, D = self.cfg, self.cfg.d_model
-    init = with_axes(truncated_normal(D**-0.5), 'embed', None)
+    init = with_axes(truncated_normal(D**-0.5), 'embed', 'embed_vector')
     kernel_DD = self.param('kernel', init, (D, D), cfg.param_dtype)
     bias_D = self.param(
-      'bias', with_axes(nn.initializers.zeros, None), (D,), cfg.param_dtype
+      'bias', with_axes(nn.initializers.zeros, 'embed_vector'), (D,), cfg.param_dtype
     )
     rows = 'BT'[: x.ndim - 1]
     y = einsum(f'{rows}D,DE->{rows}E', x, kernel_DD.astype(x.dtype), jnp.float32)

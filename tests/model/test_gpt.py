@@ -41,6 +41,21 @@ VARIANTS = {
   'gpt3': dict(layer_pattern=('global', 'local:3')),
   'attention only': dict(block='attention_only', position='rope', init='fan_in'),
   'mup': dict(init='mup', mup_base_width=8, tie_embeddings=False),
+  'bert with its output layer': dict(
+    norm_position='post', activation='gelu_exact', token_types=2, pooler=True,
+    head='transform', head_bias=True,
+  ),
+  'neox': dict(
+    block='parallel_norms', position='rope', rope_fraction=0.5, tie_embeddings=False,
+    head_dim=8,
+  ),
+  'qwen2': dict(bias=False, qkv_bias=True, norm='rmsnorm', position='rope'),
+  'half of the biases': dict(bias=True, out_bias=False, mlp_bias=False),
+  'gemma3': dict(
+    norm_position='sandwich', norm='rmsnorm', norm_zero_centered=True,
+    qk_norm='rmsnorm', position='rope', rope_local_theta=100.0,
+    layer_pattern=('local:3', 'global'), activation='geglu', scale_embeddings=True,
+  ),
 }  # fmt: skip
 
 

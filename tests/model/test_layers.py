@@ -111,7 +111,7 @@ def test_norms_equal_their_formula(kind, use_bias):
   assert ('bias' in shapes) == (kind == 'layernorm' and use_bias)
   params = {name: rng.normal(size=8) for name in shapes}
   y_BTD = layer.apply({'params': _as_float32(params)}, x_BTD.astype(np.float32))
-  expected = numpy_gpt.norm(params, x_BTD, kind, 1e-3)
+  expected = numpy_gpt.norm(params, x_BTD, layer.cfg, kind)
   np.testing.assert_allclose(y_BTD, expected, atol=1e-5)
 
 

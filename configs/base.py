@@ -119,6 +119,7 @@ def get_config():
   data.packing = 'concat'  # concat: consecutive rows of all documents joined; windows:
   # rows from any token on; first_fit: whole documents side by side; pad: one a row
   data.mask_documents = False  # concat: no attention across documents
+  data.begin_token = ''  # special token before each document, as [CLS]; '': none
   data.append_eos = True  # end each document with the tokenizer's end token
   data.shuffle = True
   data.seed = None  # None: seed

@@ -28,6 +28,7 @@ ADDED_FIELDS = {
   'init.transform': 'rules',
   'init.rules': [],
   'init.tokenizer': 'keep',
+  'data.begin_token': '',
   'data.prompt_field': '',
   'data.response_field': '',
   'data.label_field': '',

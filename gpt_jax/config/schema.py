@@ -152,6 +152,7 @@ class DataConfig:
   seq_len: int = between(1, 2**28)
   packing: str
   mask_documents: bool
+  begin_token: str
   append_eos: bool
   shuffle: bool
   seed: int | None = a_seed()

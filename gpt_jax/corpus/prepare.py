@@ -134,6 +134,11 @@ def _require_outside(out, config):
 def _open(request):
   """Returns the Job; the same in each process."""
   config, out = request.config, place(request.out)
+  if config.data.begin_token:
+    raise ConfigError(
+      f'data.begin_token={config.data.begin_token!r}: prepared corpora have no begin'
+      ' tokens; set it to "", or train on the texts themselves.'
+    )
   members = plan.open_members(config)
   size = plan.part_bytes(members, request.part_bytes)
   parts = tuple(part for member in members.values() for part in member.parts(size))

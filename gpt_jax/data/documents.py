@@ -119,13 +119,14 @@ def _check(document, names, num_labels, where):
       raise DataError(f'{where}: no field {name!r}, which its source declares.')
 
 
-def aligned(name, lengths, has_end):
+def aligned(name, lengths, has_end, has_begin=False):
   """Returns the values of field `name` for the tokens of one document.
 
   Args:
     lengths: [(Piece, its number of tokens)] of the whole document.
     has_end: whether an end token follows, which bears the loss of the last piece and
       the label.
+    has_begin: whether a begin token comes first, which has neither.
   """
   total = sum(count for _, count in lengths) + has_end
   last, _ = lengths[-1]
@@ -135,6 +136,8 @@ def aligned(name, lengths, has_end):
     values = np.append(values, end) if has_end else values
   else:
     values = _MADE[name](lengths, total)
+  if has_begin:
+    values = np.insert(values, 0, fields.padding(name))
   return values.astype(fields.field(name).dtype)
 
 

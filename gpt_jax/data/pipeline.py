@@ -156,12 +156,13 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave
   for name, (part, weight) in parts.items():
     made[name] = source = sources.make_source(part)
     _check_vocabulary(source, tokenizer, part)
-    stores[name] = store = source.open_store(
-      tokenizer, append_eos=part.append_eos, with_bytes=for_eval
+    stores[name] = store = _prepared_store(
+      source, tokenizer, part, for_eval
     ) or open_tokens(
       source,
       tokenizer,
       append_eos=part.append_eos,
+      begin_token=part.begin_token,
       cache_dir=part.cache_dir or cache_dir,
       max_corrupt_records=part.max_corrupt_records,
       with_bytes=for_eval,
@@ -198,6 +199,18 @@ def open_dataset(data, tokenizer, *, seed, cache_dir, for_eval=False, interleave
     warn_after_seconds=data.warn_after_seconds,
     timeout_seconds=data.timeout_seconds,
   )
+
+
+def _prepared_store(source, tokenizer, data, for_eval):
+  """Returns the tokens that a source has already, None where it has texts."""
+  store = source.open_store(tokenizer, append_eos=data.append_eos, with_bytes=for_eval)
+  if store is not None and data.begin_token:
+    raise ConfigError(
+      f'data.begin_token={data.begin_token!r}: documents of data.source='
+      f'{data.source!r} are tokens already, without one; set it to "", or read the'
+      ' texts themselves.'
+    )
+  return store
 
 
 def _training_order(packings, weights, shuffled, seed):
@@ -237,6 +250,8 @@ def _order_seed(seed, member):
 def _settings(data, tokenizer, for_eval):
   fields = ('seq_len', 'packing', 'mask_documents', 'append_eos', 'shuffle', 'seed')
   settings = {f'data.{field}': getattr(data, field) for field in fields}
+  if data.begin_token:  # older runs know no such field
+    settings['data.begin_token'] = data.begin_token
   return {**settings, 'tokenizer': tokenizer.fingerprint[:16], 'for_eval': for_eval}
 
 
@@ -251,6 +266,8 @@ def _member_fingerprint(name, part, source, weight):
     described[f'{prefix}.weight'] = weight
     for field in ('packing', 'mask_documents', 'append_eos', 'shuffle'):
       described[f'{prefix}.{field}'] = getattr(part, field)
+    if part.begin_token:
+      described[f'{prefix}.begin_token'] = part.begin_token
   if source.fields:
     described[f'{prefix}.fields'] = ', '.join(source.fields)
   return described

@@ -19,15 +19,20 @@ from gpt_jax.data import checksums, documents, fields, long_texts
 _BATCH_CHARS = 8 << 20  # text in memory at once
 
 
-def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=False):
+def write(
+  source, tokenizer, append_eos, folder, show_progress, *,
+  with_bytes=False, begin_token='',
+):  # fmt: skip
   """Writes tokens, offsets, fields, their checksums and meta.json into `folder`.
 
   `with_bytes`: with the field `bytes`, how many of the text each token accounts for.
+  `begin_token`: a special token to begin each document with.
   """
   fields.check(source.fields)
   names = (*source.fields, *(('bytes',) if with_bytes else ()))
   dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
   end = [tokenizer.eos_id] if append_eos and tokenizer.eos_id is not None else []
+  begin = [tokenizer.special_id(begin_token)] if begin_token else []
   offsets, started = array.array('q', [0]), time.monotonic()
   label = f'tokenizing {_named(source)}'
   with (
@@ -39,6 +44,10 @@ def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=Fa
     for number, is_last, piece, ids, num_bytes in encoded:
       position = files.num_tokens - offsets[-1]
       _check_range(ids, tokenizer, source, number, position)
+      if len(begin) and len(ids) and not position:
+        files.add_tokens(np.array(begin, dtype))
+        if with_bytes:
+          files.add_bytes(np.zeros(len(begin)))
       files.add_tokens(ids)
       if with_bytes:
         files.add_bytes(tokenizer.byte_lengths[ids] if num_bytes is None else num_bytes)
@@ -48,7 +57,7 @@ def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=Fa
         files.add_tokens(np.array(end, dtype))
         if with_bytes:
           files.add_bytes(np.zeros(len(end)))
-        files.add_fields(source.fields, lengths, bool(end))
+        files.add_fields(source.fields, lengths, bool(begin), bool(end))
         offsets.append(files.num_tokens)
       if is_last:
         lengths = []
@@ -64,6 +73,7 @@ def write(source, tokenizer, append_eos, folder, show_progress, *, with_bytes=Fa
     'source': source.fingerprint,
     'tokenizer': tokenizer.fingerprint,
     'append_eos': append_eos,
+    'begin_token': begin_token,
     'skipped': list(source.skipped.values()),
     'fields': {name: fields.field(name).dtype.__name__ for name in names},
     'crc32': {'offsets.bin': zlib.crc32(offsets.tobytes()), **files.write_checksums()},
@@ -106,9 +116,9 @@ class _Files:
     dtype = fields.field('bytes').dtype
     self._files['bytes'].write(num_bytes.astype(dtype).tobytes())
 
-  def add_fields(self, names, lengths, has_end):
+  def add_fields(self, names, lengths, has_begin, has_end):
     for name in names:
-      values = documents.aligned(name, lengths, has_end)
+      values = documents.aligned(name, lengths, has_end, has_begin)
       self._files[name].write(values.tobytes())
 
   def write_checksums(self):

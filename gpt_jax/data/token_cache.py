@@ -87,18 +87,19 @@ class TokenStore:
 
 def open_tokens(
   source, tokenizer, *, append_eos, cache_dir, max_corrupt_records=0,
-  show_progress=True, with_bytes=False,
+  show_progress=True, with_bytes=False, begin_token='',
 ):  # fmt: skip
   """Returns the `TokenStore` of `source` under `tokenizer`, built where it is missing.
 
-  `with_bytes`: with the field `bytes`, the bytes of the text that each token accounts
+  `begin_token`: the special token before each document, '' for none. `with_bytes`: with
+  the field `bytes`, the bytes of the text that each token accounts
   for, where `byte_lengths` of the tokenizer are not exact. Documents without text are
   left out. Raises DataError when no token is left, a token lies outside the vocabulary,
   the files are damaged or more than `max_corrupt_records` records were left out;
   StorageError when `cache_dir` cannot be written.
   """
   with_bytes &= not tokenizer.has_exact_bytes and 'bytes' not in source.fields
-  key = _key(source, tokenizer, append_eos, with_bytes)
+  key = _key(source, tokenizer, append_eos, with_bytes, begin_token)
   folder = pathlib.Path(cache_dir) / f'tokens-{key}'
   is_bounded = folder.parent == scratch.folder('tokens')  # of a run in a bucket
   if is_bounded:
@@ -107,7 +108,10 @@ def open_tokens(
     if is_bounded:  # at 4 bytes of text and 2 of memory for each token
       what = f'tokens of data.split={source.fingerprint["split"]!r}'
       scratch_space.reserve((source.num_bytes or 0) // 2, what)
-    _build(source, tokenizer, append_eos, folder, show_progress, with_bytes)
+    options = dict(
+      show_progress=show_progress, with_bytes=with_bytes, begin_token=begin_token
+    )
+    _build(source, tokenizer, append_eos, folder, options)
   meta = _read_meta(folder / 'meta.json')
   skipped = tuple(meta['skipped'])
   if len(skipped) > max_corrupt_records:
@@ -163,19 +167,20 @@ def _mapped(path, dtype, length):
   return values
 
 
-def _key(source, tokenizer, append_eos, with_bytes):
+def _key(source, tokenizer, append_eos, with_bytes, begin_token):
   described = [_FORMAT, source.fingerprint, tokenizer.fingerprint, append_eos]
   if source.fields or with_bytes:
     described.append([*source.fields, *(['bytes'] if with_bytes else [])])
+  if begin_token:
+    described.append({'begin_token': begin_token})
   return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _build(source, tokenizer, append_eos, folder, show_progress, with_bytes):
+def _build(source, tokenizer, append_eos, folder, options):
   # Under another name, then renamed: two processes may build the same folder at once.
   fresh = folder.with_name(f'{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}')
   try:
     fresh.mkdir(parents=True)
-    options = dict(show_progress=show_progress, with_bytes=with_bytes)
     token_build.write(source, tokenizer, append_eos, fresh, **options)
     fresh.rename(folder)
   except OSError as error:

@@ -54,6 +54,8 @@ class TextGenerator:
     self.engine = make_engine(config, params, tokenizer.vocab_size, rules)
     self._defaults = config.inference
     self._tokenizer = tokenizer
+    begin = config.data.begin_token  # before a prompt as before documents
+    self._begin_ids = [tokenizer.special_id(begin)] if begin else []
     self._said_cropping = False
 
   def generate(self, prompts, **settings):
@@ -82,14 +84,17 @@ class TextGenerator:
     """
     _texts([context, continuation])
     context_ids, ids = encode_pair(self._tokenizer, context, continuation)
-    return self.engine.score(self._or_first(context_ids), ids)
+    return self.engine.score(self._begun(context_ids), ids)
 
   def _encode(self, prompt):
-    return self._or_first(self._tokenizer.encode(prompt))
+    return self._begun(self._tokenizer.encode(prompt))
 
-  def _or_first(self, ids):
-    # An empty prompt begins after an end token, as documents do; where the vocabulary
-    # has none, after a newline, else after id 0.
+  def _begun(self, ids):
+    """Returns ids as documents of the training begin, at least one."""
+    # Without data.begin_token an empty prompt begins after an end token, as documents
+    # do; where the vocabulary has none, after a newline, else after id 0.
+    if self._begin_ids:
+      return np.concatenate([self._begin_ids, ids]).astype(np.int32)
     return ids if len(ids) else np.array([self._first_id], np.int32)
 
   @functools.cached_property

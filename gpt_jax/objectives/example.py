@@ -41,6 +41,8 @@ class Vocab:
   size: int
   """The objective's own tokens have ids from here on."""
   eos_id: int | None = None
+  special_tokens: Mapping[str, int] | None = None
+  """Name -> id of the tokens that no text is encoded as; None: not known yet."""
 
 
 def token_weight(example):

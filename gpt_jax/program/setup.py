@@ -171,7 +171,9 @@ def make_program(
     references = read_reference_configs(config)
   return build_program(
     config,
-    vocab=objectives.Vocab(size=tokenizer.vocab_size, eos_id=tokenizer.eos_id),
+    vocab=objectives.Vocab(
+      tokenizer.vocab_size, tokenizer.eos_id, tokenizer.special_tokens
+    ),
     mesh=mesh,
     byte_lengths=tokenizer.byte_lengths,
     embedding_rows=embedding_rows,

@@ -270,6 +270,7 @@ def test_another_corpus_in_the_folder_is_refused(files, tmp_path):
   corpora.prepared(tmp_path, overrides)
   for other, expected in (
     ({'data.append_eos': False}, 'append_eos: True -> False'),
+    ({'data.begin_token': '<s>'}, "begin_token='<s>': prepared corpora have no"),
     ({'data.path': 'many.jsonl'}, 'members..fingerprints'),
     ({'tokenizer.name': 'bpe'}, "tokenizer.name: 'byte' -> 'bpe'"),
   ):

@@ -40,10 +40,11 @@ class Documents(Source):
     return self._documents[i]
 
 
-def open_tokens(source, folder, tokenizer=None, append_eos=True):
+def open_tokens(source, folder, tokenizer=None, append_eos=True, begin_token=''):
   return token_cache.open_tokens(
-    source, tokenizer or ByteTokenizer(), append_eos=append_eos, cache_dir=folder
-  )
+    source, tokenizer or ByteTokenizer(), append_eos=append_eos, cache_dir=folder,
+    begin_token=begin_token,
+  )  # fmt: skip
 
 
 def values(store, name):
@@ -132,6 +133,22 @@ def test_labels_lie_on_the_last_token_of_each_document(tmp_path):
   assert values(store, 'loss_mask') == [1] * 9
   bare = open_tokens(source, tmp_path, append_eos=False)
   assert values(bare, 'labels') == [-1, -1, 2, -1, -1, 0]
+
+
+def test_a_begin_token_comes_before_each_document(tmp_path):
+  begin = '<|endoftext|>'  # of the byte tokenizer the only special token
+  source = Documents(
+    {'text': 'ab', 'label': 2}, {'text': ''}, {'prompt': 'c', 'response': 'd'}
+  )
+  store = open_tokens(source, tmp_path, begin_token=begin)
+  assert store.tokens.tolist() == [END, 97, 98, END, END, 99, 100, END]
+  assert store.offsets.tolist() == [0, 4, 8]
+  assert values(store, 'labels') == [-1, -1, -1, 2, -1, -1, -1, -1]
+  assert values(store, 'loss_mask') == [0, 1, 1, 1, 0, 0, 1, 1]
+  plain = open_tokens(source, tmp_path)
+  assert plain.tokens.tolist() == [97, 98, END, 99, 100, END]
+  with pytest.raises(DataError, match=r"special token '\[CLS\]'"):
+    open_tokens(source, tmp_path, begin_token='[CLS]')
 
 
 def test_a_template_encodes_special_tokens_by_name_only(tmp_path):

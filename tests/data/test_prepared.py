@@ -151,6 +151,7 @@ def test_settings_of_another_corpus_are_refused(folder):
   out = folder / 'out'
   for overrides, expected in (
     ({'append_eos': False}, 'was prepared with True'),
+    ({'begin_token': '<s>'}, "begin_token='<s>': documents of"),
     ({'split': 'trian'}, 'has test, train, validation'),
     ({'name': 'wiki'}, 'leave data.name empty'),
     ({'path': ''}, 'data.path is empty'),

@@ -61,6 +61,14 @@ def test_an_empty_prompt_starts_after_the_end_token():
   assert text == generator._tokenizer.decode(ids)
 
 
+def test_prompts_begin_as_documents_of_the_training_do():
+  generator = make(data__begin_token='<|endoftext|>')
+  assert generator._encode('a').tolist() == [256, 97]
+  assert generator._encode('').tolist() == [256]
+  plain = make()
+  assert generator.score('', 'ab') == plain.score('', 'ab')
+
+
 @pytest.mark.parametrize(
   'tokenizer, start', [(CharTokenizer('ab\n'), '\n'), (ABC, 'a')]
 )

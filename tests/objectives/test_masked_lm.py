@@ -12,8 +12,12 @@ from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.objectives import Vocab, masked_lm
 
-CFG = load.resolve(base.get_config()).objective
-VOCAB = Vocab(size=1000, eos_id=999)
+CFG = dataclasses.replace(
+  load.resolve(base.get_config()).objective, options=masked_lm.MaskedLM()
+)
+SPECIAL = {'[PAD]': 0, '[CLS]': 1, '[MASK]': 3, '[SEP]': 999}
+VOCAB = Vocab(size=1000, eos_id=999, special_tokens=SPECIAL)
+OWN = masked_lm.MaskedLM(mask_token='[MASK]')
 
 
 def examples(batch, **fields):
@@ -88,3 +92,21 @@ def test_tokens_without_loss_are_never_selected():
   np.testing.assert_array_equal(
     np.asarray(got.inputs_BT)[spared], batch['tokens'][:, :-1][spared]
   )
+
+
+def test_a_mask_token_of_the_tokenizer_adds_no_id():
+  batch = text(8, 64)
+  got = examples(batch, options=OWN, mask_rate=1.0, mask_split=(1.0, 0.0, 0.0))
+  is_spared = np.isin(batch['tokens'][:, :-1], list(SPECIAL.values()))
+  np.testing.assert_array_equal(got.weights_BT, ~is_spared)
+  assert np.all(np.asarray(got.inputs_BT)[~is_spared] == SPECIAL['[MASK]'])
+  cfg = dataclasses.replace(CFG, options=OWN)
+  assert masked_lm.make(cfg, vocab=VOCAB, seq_len=8).extra_tokens == 0
+  unknown = masked_lm.make(cfg, vocab=Vocab(size=1), seq_len=8)  # of a plan
+  assert unknown.extra_tokens == 0
+  unknown(text(1, 8), jax.random.key(0))
+
+
+def test_a_mask_token_that_the_tokenizer_lacks_is_refused():
+  with pytest.raises(ConfigError, match=r"mask_token='<m>'.*\[CLS\], \[MASK\]"):
+    examples(text(1, 8), options=masked_lm.MaskedLM(mask_token='<m>'))

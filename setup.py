@@ -42,9 +42,10 @@ EXTRAS = {
   # The peers of gpt-jax bench --vs and of benchmarks/corpus_speed.py.
   'compare': ['datasets', 'tiktoken', 'torch', 'transformers'],
   # What the tests of imported models compare with.
-  'oracle': ['torch', 'transformers>=5.0'],
+  'oracle': ['gguf>=0.19', 'sentencepiece', 'torch', 'transformers>=5.0'],
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
+  'gguf': ['gguf>=0.19'],  # packed tensors of GGUF files
   'sentencepiece': ['sentencepiece'],
   'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
   'wandb': ['wandb'],

@@ -147,7 +147,8 @@ def get_config():
   tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
-  objective.name = 'causal_lm'  # prefix_lm masked_lm span_corruption class_labels
+  # prefix_lm masked_lm span_corruption class_labels layer_skip (causal_lm, at exits too)
+  objective.name = 'causal_lm'
   objective.head = 'linear'  # mlp; of objectives that predict labels, not tokens
   objective.label_smoothing = 0.0
   objective.z_loss = 0.0  # times mean(logsumexp(logits)^2); PaLM: 1e-4

@@ -20,10 +20,12 @@ OF_EVAL_METRICS = {
   'loss_by_position': r'icl_score|loss_after_\d+(_to_\d+)?',
 }
 """Entry of `eval.metrics` -> pattern of what it writes."""
+OF_OBJECTIVES = {'layer_skip': r'loss_at_layer_\d+'}
+"""Entry of `objective.name` -> pattern of what it adds to every evaluation set."""
 TRAIN = (
   'loss', 'accuracy', 'objective', 'targets', 'grad_norm', 'learning_rate', 'skipped',
-  'auxiliary_loss', 'highest_loss', 'tokens_per_second', 'mfu', 'compile_seconds',
-  'compile_cache_hit',
+  'auxiliary_loss', 'exit_loss', 'highest_loss', 'tokens_per_second', 'mfu',
+  'compile_seconds', 'compile_cache_hit',
 )  # fmt: skip
 NORMS = ('param', 'grad', 'update')
 
@@ -82,7 +84,9 @@ def _require_score(metric, config):
       if entry not in listed:
         raise ConfigError(f'{metric!r}: needs {entry!r} in eval.metrics={listed}.')
       return
-  raise _unknown(metric, 'no metric of an evaluation set', names(config))
+  own = OF_OBJECTIVES.get(config.objective.name)
+  if not (own and re.fullmatch(own, score)):
+    raise _unknown(metric, 'no metric of an evaluation set', names(config))
 
 
 def _require_listed(metric, name, listed):

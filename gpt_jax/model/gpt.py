@@ -44,12 +44,16 @@ class Block(nn.Module):
   watched: statistics.Watched = ()
 
   @nn.compact
-  def __call__(self, x_BTD, mask, angles, cache, start_B, depth, tokens_BT=None):
+  def __call__(
+    self, x_BTD, mask, angles, cache, start_B, depth, tokens_BT=None, drop_rate=None
+  ):
     """Returns `(x_BTD, cache)`; `depth` in (0, 1] is the block's place in the stack.
 
-    `tokens_BT`: the ids of the row, where statistics are `watched`.
+    Args:
+      tokens_BT: the ids of the row, where statistics are `watched`.
+      drop_rate: at which a row skips the block in training; None: never.
     """
-    cfg = self.cfg
+    cfg, before_BTD = self.cfg, x_BTD
     attention = Attention(
       cfg, self.attend, self.rules, self.window, self.watched, name='attention'
     )
@@ -78,6 +82,13 @@ class Block(nn.Module):
     else:
       x_BTD = self._add(x_BTD, attend, 'attention_norm', depth)
       x_BTD = self._add(x_BTD, mlp, 'mlp_norm', depth)
+    if drop_rate is not None and not self.deterministic:
+      # Nothing is scaled: arXiv:2404.16710, section 4.1.1.
+      shape_B11 = (len(x_BTD), 1, 1)
+      is_kept_B11 = jax.random.bernoulli(
+        self.make_rng('dropout'), 1 - drop_rate, shape_B11
+      )
+      x_BTD = jnp.where(is_kept_B11, x_BTD, before_BTD)
     statistics.show(
       self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
     )
@@ -126,7 +137,9 @@ class Group(nn.Module):
   watched: statistics.Watched = ()
 
   @nn.compact
-  def __call__(self, x_BTD, caches, index, mask, angles, start_B, tokens_BT=None):
+  def __call__(
+    self, x_BTD, caches, index, mask, angles, start_B, tokens_BT=None, drop_rate_L=None
+  ):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
     cfg = self.cfg
     new_caches = {}
@@ -136,10 +149,12 @@ class Group(nn.Module):
         cfg, self.attend, self.rules, parse_layer(layer), self.deterministic,
         self.watched, name=name,
       )  # fmt: skip
-      depth = (index * len(cfg.layer_pattern) + i + 1) / cfg.num_layers
+      place = index * len(cfg.layer_pattern) + i
+      depth = (place + 1) / cfg.num_layers
+      drop_rate = None if drop_rate_L is None else drop_rate_L[place]
       cache = None if caches is None else caches[name]
       x_BTD, new_caches[name] = block(
-        x_BTD, mask, angles, cache, start_B, depth, tokens_BT
+        x_BTD, mask, angles, cache, start_B, depth, tokens_BT, drop_rate
       )
     return x_BTD, None if caches is None else new_caches
 
@@ -184,12 +199,13 @@ class GPT(nn.Module):
   @nn.compact
   def hidden(
     self, tokens_BT, mask=None, positions_BT=None, cache=None, token_types_BT=None, *,
-    deterministic=True,
+    deterministic=True, drop_rate_L=None,
   ):  # fmt: skip
     """Returns `(x_BTD, head_VD, cache)`: the matmul of the first two is raw logits.
 
     They lack `model.head_bias`. For losses that never hold all logits, or pool.
-    `head_VD` is as stored, None where there is a task head or no output layer.
+    `head_VD` is as stored, None where there is a task head or no output layer. Without
+    `deterministic`, each row skips whole layers at `drop_rate_L`.
     """
     cfg = self.cfg
     mask = masks.causal() if mask is None else mask
@@ -211,7 +227,7 @@ class GPT(nn.Module):
     statistics.show(
       self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
     )
-    rest = (mask, angles, start_B, watched_BT)
+    rest = (mask, angles, start_B, watched_BT, drop_rate_L)
     x_BTD, caches = self._blocks(x_BTD, caches, rest, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = Norm(cfg, cfg.norm, name='final_norm')(x_BTD)

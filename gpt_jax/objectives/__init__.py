@@ -12,11 +12,18 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.objectives import (
   causal_lm,
   class_labels,
+  layer_skip,
   masked_lm,
   prefix_lm,
   span_corruption,
 )
-from gpt_jax.objectives.example import VISIBILITIES, Example, Objective, Vocab
+from gpt_jax.objectives.example import (
+  VISIBILITIES,
+  Example,
+  Exits,
+  Objective,
+  Vocab,
+)
 
 OBJECTIVES = {
   'causal_lm': causal_lm.make,
@@ -24,6 +31,7 @@ OBJECTIVES = {
   'masked_lm': masked_lm.make,
   'span_corruption': span_corruption.make,
   'class_labels': class_labels.make,
+  'layer_skip': layer_skip.make,
 }
 """Each entry: `make(cfg, *, vocab, seq_len) -> Objective`."""
 
@@ -65,6 +73,6 @@ def _entry(cfg):
 
 
 __all__ = [
-  'OBJECTIVES', 'VISIBILITIES', 'Example', 'Objective', 'Vocab', 'describe',
+  'OBJECTIVES', 'VISIBILITIES', 'Example', 'Exits', 'Objective', 'Vocab', 'describe',
   'make_objective',
 ]  # fmt: skip

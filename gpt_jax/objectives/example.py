@@ -45,6 +45,25 @@ class Vocab:
   """Name -> id of the tokens that no text is encoded as; None: not known yet."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exits:
+  """Losses of the streams after single layers, and layers that training skips.
+
+  The first three arguments of `weights` and `drop_rates` are the step, which is traced,
+  the steps of the run and the number of layers.
+  """
+
+  weights: Callable[[Any, int, int], Array]
+  """-> float32 [L] of sum 1: share of each exit in the loss, the last layer's last."""
+  at_once: Callable[[int], int]
+  """Of a number of layers: how many before the last bear loss in a step, at most."""
+  drop_rates: Callable[[Any, int, int], Array]
+  """-> float32 [L]: rate at which a row skips the whole layer."""
+  scored: Callable[[int], tuple[int, ...]]
+  """Of a number of layers: after how many of them evaluation reports a loss, besides
+  that after all."""
+
+
 def token_weight(example):
   """Returns the weight of all targets of an Example."""
   return jnp.sum(example.weights_BT)
@@ -68,6 +87,8 @@ class Objective:
   outputs: Callable[[Any, Any], Array] | None = None
   """`(forward, example)` -> [B, T, C] that predict the targets of an Example, for the
   usual loss and for eval.metrics; None: those of the model at each position."""
+  exits: Exits | None = None
+  """Losses at layers before the last; None: of the last alone."""
   weight: Callable[[Any], Array] = token_weight
   """The weight of an example, by which its loss is divided: its `weight_sum`."""
   num_outputs: int = 0

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.core.types import PyTree
+from gpt_jax.model import exits, statistics
 from gpt_jax.model.gpt import GPT
 
 
@@ -20,6 +21,7 @@ class Forward:
   model: GPT
   params: PyTree
   dropout_rng: jax.Array | None = None  # None: no dropout
+  step: jax.Array | None = None  # of the training; None: an evaluation
   has_auxiliary_losses: bool = False
   references: Mapping[str, 'Forward'] = dataclasses.field(default_factory=dict)
   """Other models by name, such as a teacher; they get no gradient."""
@@ -32,6 +34,19 @@ class Forward:
     """Returns (x_BTD, head_VD): the stream after the last norm, and `GPT.hidden`'s."""
     return self._apply(inputs_BT, mask, positions_BT, method='hidden')[:2]
 
+  def streams(self, inputs_BT, mask=None, positions_BT=None, drop_rate_L=None):
+    """Returns (streams_LBTD, what `hidden` returns): the stream after each layer.
+
+    In training, rows skip whole layers at `drop_rate_L`.
+    """
+    model = self.model.clone(watched=exits.WATCHED)
+    (x_BTD, head_VD, _), sown = self._apply(
+      inputs_BT, mask, positions_BT, method='hidden', model=model,
+      sown=(statistics.COLLECTION,), drop_rate_L=drop_rate_L,
+    )  # fmt: skip
+    streams_LBTD = exits.stack(sown[statistics.COLLECTION], model.cfg)
+    return streams_LBTD, (x_BTD, head_VD)
+
   def task_head(self, x):
     """Returns the task head's outputs for a pooled stream, [..., D] -> [..., C]."""
     return self.model.apply({'params': self.params}, x, method='apply_task_head')
@@ -41,17 +56,22 @@ class Forward:
     """The sum of what modules have sown into 'losses' in all calls until now."""
     return sum(self._auxiliary, 0.0)
 
-  def _apply(self, *inputs, method='__call__'):
-    result = self.model.apply(
+  def _apply(self, *inputs, method='__call__', model=None, sown=(), **settings):
+    """Returns the result of `method`; with `sown`, (it, these collections)."""
+    mutable = [*sown, *(['losses'] if self.has_auxiliary_losses else [])]
+    result = (model or self.model).apply(
       {'params': self.params},
       *inputs,
       deterministic=self.dropout_rng is None,
       rngs=None if self.dropout_rng is None else {'dropout': self.dropout_rng},
-      mutable=['losses'] if self.has_auxiliary_losses else False,
+      mutable=mutable or False,
       method=method,
+      **settings,
     )
+    if not mutable:
+      return result
+    result, variables = result
     if self.has_auxiliary_losses:
-      result, variables = result
-      leaves = jax.tree.leaves(variables)
+      leaves = jax.tree.leaves(variables.get('losses', {}))
       self._auxiliary.append(sum(jnp.sum(leaf) for leaf in leaves))
-    return result
+    return (result, variables) if sown else result

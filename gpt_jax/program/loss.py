@@ -6,17 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.matmul import einsum
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.output_layer import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
+from gpt_jax.parallel.sharding import constrain
+from gpt_jax.program.exit_loss import ExitLoss
 from gpt_jax.program.forward import Forward
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loss:
-  """`loss(params, example, dropout rng or None, references) -> LossSums`.
+  """`loss(params, example, dropout rng, references, step) -> LossSums`.
+
+  Rng and step are those of training; without them it is an evaluation.
 
   What modules sow into 'losses' is added once for each unit of weight, so that the mean
   over the weights has it once (Switch Transformer, arXiv:2101.03961, section 2.2).
@@ -28,12 +34,13 @@ class Loss:
   has_auxiliary_losses: bool = False
   reference_models: Mapping[str, GPT] = dataclasses.field(default_factory=dict)
 
-  def forward(self, params, dropout_rng=None, references=None):
+  def forward(self, params, dropout_rng=None, references=None, step=None):
     """Returns the Forward that losses and metrics of an example call."""
     return Forward(
       self.model,
       params,
       dropout_rng,
+      step,
       self.has_auxiliary_losses,
       {
         name: Forward(model, jax.lax.stop_gradient((references or {})[name]))
@@ -41,8 +48,8 @@ class Loss:
       },
     )
 
-  def __call__(self, params, example, dropout_rng=None, references=None):
-    forward = self.forward(params, dropout_rng, references)
+  def __call__(self, params, example, dropout_rng=None, references=None, step=None):
+    forward = self.forward(params, dropout_rng, references, step)
     sums = self.function(forward, example)
     if not self.has_auxiliary_losses:
       return sums
@@ -83,19 +90,22 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
     )
   rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)
+  if objective.exits is not None:
+    exits_at_once = objective.exits.at_once(config.model.num_layers)
+    shape_BTV = (rows, config.data.seq_len * max(1, exits_at_once), shape_BTV[-1])
   size = fused_loss.logits_bytes(shape_BTV, fused_loss.num_shards(model.rules))
   name = fused_loss.choose(config.objective.loss, size)
   if config.model.head_bias:
     name = 'plain'
   options['vocab_limit'] = vocab_limit
-  if name == 'plain':
+  if objective.exits is not None:
+    read_loss = _read_loss(name, model, options)
+    function = ExitLoss(read_loss, objective.exits, horizon.total_steps)
+  elif name == 'plain':
     function = functools.partial(_plain, objective=objective, options=options)
   else:
-    options |= dict(
-      transform=functools.partial(scale_and_cap_logits, config.model),
-      rules=model.rules,
-    )
-    function = functools.partial(_fused, options=options)
+    read_loss = _read_loss(name, model, options)
+    function = functools.partial(_fused, read_loss=read_loss)
   return Loss(name, function, model, **fields)
 
 
@@ -106,8 +116,23 @@ def _plain(forward, example, *, objective, options):
   )
 
 
-def _fused(forward, example, *, options):
+def _fused(forward, example, *, read_loss):
   x_BTD, head_VD = forward.hidden(example.inputs_BT, example.mask, example.positions_BT)
-  return fused_loss.fused_cross_entropy(
-    x_BTD, head_VD, example.targets_BT, example.weights_BT, **options
-  )
+  return read_loss(x_BTD, head_VD, example.targets_BT, example.weights_BT)
+
+
+def _read_loss(name, model, options) -> Callable[..., Any]:
+  """Returns `(x_BTD, head_VD, targets_BT, weights_BT) -> LossSums` of GPT.hidden's."""
+  transform = functools.partial(scale_and_cap_logits, model.cfg)
+  if name == 'fused':
+    return functools.partial(
+      fused_loss.fused_cross_entropy, transform=transform, rules=model.rules, **options
+    )
+
+  def plain(x_BTD, head_VD, targets_BT, weights_BT):
+    head_VD = head_VD.astype(x_BTD.dtype)
+    logits_BTV = transform(einsum('BTD,VD->BTV', x_BTD, head_VD, jnp.float32))
+    logits_BTV = constrain(model.rules, logits_BTV, 'batch', 'time', 'act_vocab')
+    return losses.cross_entropy(logits_BTV, targets_BT, weights_BT, **options)
+
+  return plain

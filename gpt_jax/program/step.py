@@ -83,7 +83,7 @@ class TrainStep:
     def mean_loss(trained, example, rng):
       # The frozen ones are constants here: nothing is computed for their gradients.
       merged = trainable.merge(trained, params)
-      sums = self.loss(merged, example, rng, state.references)
+      sums = self.loss(merged, example, rng, state.references, state.step)
       return sums.objective_sum / total_weight, sums
 
     grad_fn = jax.value_and_grad(mean_loss, has_aux=True)

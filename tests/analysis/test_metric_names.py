@@ -50,6 +50,7 @@ def test_a_name_that_no_run_writes_is_told(name, more, told):
     ('validation/loss_after_8_to_15', {'metrics': ('loss_by_position',)}),
     ('validation/entropy_of_model', {'metrics': ('my_ideas.entropy:ENTROPY',)}),
     ('validation/pairs', {'objective': 'my_ideas.pairs:make'}),
+    ('validation/loss_at_layer_2', {'objective': 'layer_skip'}),
     ('train/margin', {'objective': 'my_ideas.pairs:make'}),
     ('statistics/distance', {'statistics': ('my_ideas.farthest:DISTANCE',)}),
     ('statistics/log_z/logits/rms', {'statistics': ('log_z',)}),

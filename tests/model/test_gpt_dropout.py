@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from gpt_jax.core import pytree
+from gpt_jax.model import exits, statistics
 from tests import small_models as small
+
+SLOW = pytest.mark.slow
 
 
 def test_dropout_is_off_when_deterministic_and_random_otherwise():
@@ -134,3 +137,31 @@ def _silenced(params, *names):
   return pytree.map_named(
     lambda name, leaf: leaf * (name.split('/')[-2] not in names), params
   )
+
+
+@pytest.mark.parametrize('scan_layers', [False, pytest.param(True, marks=SLOW)])
+def test_rows_skip_whole_layers_at_the_rates_given(scan_layers):
+  overrides = dict(num_layers=3, scan_layers=scan_layers)
+  model = small.make_gpt(small.resolve(**_model(overrides)))
+  params, tokens_BT = small.random_params(model), small.random_tokens(32)
+
+  @small.jit
+  def streams(rate_L):
+    _, sown = model.clone(watched=exits.WATCHED).apply(
+      {'params': params}, tokens_BT, method='hidden', deterministic=False,
+      drop_rate_L=rate_L, rngs={'dropout': jax.random.key(0)},
+      mutable=[statistics.COLLECTION],
+    )  # fmt: skip
+    return exits.stack(sown[statistics.COLLECTION], model.cfg)
+
+  @small.jit
+  def plain(params):
+    return model.apply({'params': params}, tokens_BT, method='hidden')[0]
+
+  x_LBTD = streams(np.array([0.0, 0.5, 1.0], np.float32))
+  np.testing.assert_array_equal(x_LBTD[2], x_LBTD[1])
+  is_same_BT = np.asarray(x_LBTD[1] == x_LBTD[0]).all(-1)
+  assert (is_same_BT.all(1) == is_same_BT.any(1)).all()  # all of a row or none
+  assert 0.2 < is_same_BT[:, 0].mean() < 0.8
+  whole = exits.read(model.cfg, params, streams(np.zeros(3, np.float32))[-1])
+  np.testing.assert_allclose(whole, plain(params), atol=1e-5)

@@ -14,7 +14,7 @@ from tests import tiny_runs
 
 SEQ_LEN = 32
 VOCAB = objectives.Vocab(size=50, eos_id=0)
-DRAWS_NOTHING = {'causal_lm', 'class_labels'}
+DRAWS_NOTHING = {'causal_lm', 'class_labels', 'layer_skip'}
 EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
 
 

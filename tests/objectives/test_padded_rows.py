@@ -19,7 +19,8 @@ VOCAB = objectives.Vocab(size=50, eos_id=0)
 
 
 def test_every_objective_over_tokens_is_tested():
-  assert {*TOKENS, 'class_labels'} == set(objectives.OBJECTIVES)
+  # The examples of layer_skip are those of causal_lm.
+  assert {*TOKENS, 'class_labels', 'layer_skip'} == set(objectives.OBJECTIVES)
 
 
 def ring_on_4_devices(*qkv, **options):

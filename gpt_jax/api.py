@@ -21,7 +21,8 @@ from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference import placement
-from gpt_jax.inference.text import TextGenerator
+from gpt_jax.inference.encoder import Encoder
+from gpt_jax.inference.text import TextGenerator, texts_of
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
@@ -67,6 +68,10 @@ class Run:
     # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
     return TextGenerator(self.config, self.params, self.tokenizer, self.rules)
 
+  @functools.cached_property
+  def _encoder(self):
+    return Encoder(self.config, self.params, self.tokenizer, self.rules)
+
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
     return self._generator.engine.logits(tokens_BT)
@@ -110,6 +115,28 @@ class Run:
     Raises ConfigError where both are longer than the learned positions, plus one token.
     """
     return self._generator.score(context, continuation)
+
+  def embed(
+    self, texts, pooling='mean', normalize=True, max_tokens=None, progress=None
+  ):
+    """Returns a vector for each text, float32 [N, D]; [D] for a str.
+
+    A text is read as the documents of the training, with their begin and end token.
+
+    Args:
+      pooling: of the stream after the last norm: mean of all tokens, first, last, or
+        pooler, the model's own layer over the first token.
+      normalize: to length 1, so that `vectors @ vectors.T` are cosines.
+      max_tokens: longer texts lose their end; None: what the model can read.
+      progress: `(iterable, total) -> iterable` that displays a progress bar.
+    Raises ConfigError for what is no text, and for a pooling that the model lacks.
+    """
+    is_one = isinstance(texts, str)
+    vectors_ND = self._encoder.embed(
+      texts_of([texts] if is_one else texts), pooling=pooling, normalize=normalize,
+      max_tokens=max_tokens, progress=progress,
+    )  # fmt: skip
+    return vectors_ND[0] if is_one else vectors_ND
 
 
 def load(path, step=None, overrides=None):

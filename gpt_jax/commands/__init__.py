@@ -21,5 +21,6 @@ COMMANDS = {
   'status': 'how far the points of an experiment are, and why some failed',
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
+  'embed': 'vectors of texts by a run: how alike are they?',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -29,6 +29,11 @@ def make_engine(config, params, vocab_size, rules=None):
       f' ({objective.num_outputs} outputs) writes and scores no text; `gpt-jax eval`'
       ' gives its metrics.'
     )
+  if config.model.head == 'none':
+    raise ConfigError(
+      'model.head="none": an encoder without an output layer writes and scores no text;'
+      ' `gpt-jax embed` gives the vectors of texts.'
+    )
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )
@@ -66,14 +71,14 @@ class TextGenerator:
     """
     if isinstance(prompts, str):
       return self.generate([prompts], **settings)[0]
-    prompts = _texts(prompts)
+    prompts = texts_of(prompts)
     texts_ids = self.engine.generate(self._requests(prompts, **settings))
     pairs = zip(prompts, texts_ids, strict=True)
     return [''.join(self._pieces(prompt, ids)) for prompt, ids in pairs]
 
   def stream(self, prompt, **settings):
     """Returns an iterator over the text of `generate`, in complete characters."""
-    prompts = _texts([prompt])
+    prompts = texts_of([prompt])
     (request,) = self._requests(prompts, **settings)
     return self._pieces(prompt, self.engine.stream(request))
 
@@ -82,7 +87,7 @@ class TextGenerator:
 
     `data/continuation.py` says which ids that is where they meet within a word.
     """
-    _texts([context, continuation])
+    texts_of([context, continuation])
     context_ids, ids = encode_pair(self._tokenizer, context, continuation)
     return self.engine.score(self._begun(context_ids), ids)
 
@@ -162,8 +167,8 @@ class TextGenerator:
       yield separator + piece
 
 
-def _texts(prompts):
-  """Returns a list of texts; raises ConfigError for anything else."""
+def texts_of(prompts):
+  """Returns prompts as a list of texts; raises ConfigError for anything else."""
   texts, wrong = prompts, [prompts]
   if not isinstance(prompts, bytes) and hasattr(prompts, '__iter__'):
     texts = list(prompts)  # read more than once

@@ -85,8 +85,9 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
   if config.model.head == 'none':
     raise ConfigError(
       f'model.head="none": objective.name={config.objective.name!r} predicts tokens,'
-      ' and this model has no output layer; set "linear" or "transform", or an'
-      ' objective with a task head.'
+      ' and this model has no output layer. To embed texts it needs none: `gpt-jax'
+      ' embed`. To train, set "linear" or "transform" (a new one), or an objective with'
+      ' a task head, such as class_labels.'
     )
   rows = max(stage.batch_size for stage in horizon.present) // config.train.grad_accum
   shape_BTV = (rows, config.data.seq_len, config.model.vocab_size)

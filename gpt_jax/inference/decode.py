@@ -8,7 +8,10 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
+from gpt_jax.inference import guide, penalties, token_log_probs
+from gpt_jax.inference.penalties import History
 from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
+from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.model import stacking
 from gpt_jax.model.cache import empty_cache
 from gpt_jax.parallel.sharding import constrain
@@ -26,6 +29,7 @@ class RowSettings:
   max_new_tokens_B: Array
   stop_BI: Array
   """Ids that end a row; -1 ends none."""
+  has_log_probs_B: Array
 
 
 @jax.tree_util.register_dataclass
@@ -41,7 +45,18 @@ class DecodeState:
   is_done_B: Array
   count_B: Array
   """New tokens so far."""
+  history: History
   settings: RowSettings
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Written:
+  """New tokens of a batch; a pytree."""
+
+  ids_BC: Array
+  log_probs: LogProbs
+  """[B, C]; zeros unless a row of the batch asks for them."""
 
 
 def prepare_params(params, *, dtype):
@@ -74,6 +89,7 @@ def prefill(
     rng_B=jax.vmap(row_key)(seed_B, identity_B2),
     is_done_B=settings.max_new_tokens_B == 0,
     count_B=jnp.zeros(len(tokens_BT), jnp.int32),
+    history=History.of(tokens_BT, length_B, model.cfg.vocab_size),
     settings=settings,
   )
 
@@ -103,29 +119,33 @@ def _read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility):
   return cache | {'length_B': length_B - 1}
 
 
-def decode(params, state, limit, *, model, vocab_limit):
-  """Returns (state, ids_BC, have all rows ended) `limit` <= CHUNK tokens later.
+def decode(params, state, limit, guidance, *, model, vocab_limit):
+  """Returns (state, Written, have all rows ended) `limit` <= CHUNK tokens later.
 
+  `guidance`, what guides allow, holds for the first token: with masks, `limit` is 1.
   Ids from `vocab_limit` on are never written.
   """
   # The loop runs on the device: between tokens nothing waits for the host.
   settings = state.settings
-  rows = settings.sampling
-  work = Work.of(rows, model.cfg.vocab_size)
+  rows, vocab_size = settings.sampling, model.cfg.vocab_size
+  work = Work.of(rows, vocab_size)
+  has_log_probs = jnp.any(settings.has_log_probs_B)
 
   def is_unfinished(carry):
     i, state, _ = carry
     return (i < limit) & ~jnp.all(state.is_done_B)
 
   def step(carry):
-    i, state, ids_BC = carry
+    i, state, written = carry
     logits_B1V, cache = model.apply(
       {'params': params}, state.token_B[:, None], cache=state.cache
     )
     # Choosing looks at all of a row: its logits come together first.
     logits_BV = constrain(model.rules, logits_B1V[:, 0], 'batch', None)
     logits_BV = real_logits(logits_BV, vocab_limit)
-    token_B = sample(logits_BV, state.rng_B, state.count_B, rows, work)
+    asked_BV = penalties.adjust(logits_BV, rows, state.history)
+    asked_BV = guide.mask(asked_BV, guidance.allowed_BW)
+    token_B = sample(asked_BV, state.rng_B, state.count_B, rows, work)
     count_B = state.count_B + 1
     is_stop_B = jnp.any(token_B[:, None] == settings.stop_BI, axis=1)
     state = dataclasses.replace(
@@ -134,12 +154,22 @@ def decode(params, state, limit, *, model, vocab_limit):
       token_B=token_B,
       is_done_B=state.is_done_B | is_stop_B | (count_B >= settings.max_new_tokens_B),
       count_B=count_B,
+      history=state.history.add(token_B),
     )
-    return i + 1, state, ids_BC.at[:, i].set(token_B)
+    log_probs = jax.lax.cond(
+      has_log_probs,
+      lambda: written.log_probs.at(i, token_log_probs.of(logits_BV, token_B)),
+      lambda: written.log_probs,
+    )
+    return i + 1, state, Written(written.ids_BC.at[:, i].set(token_B), log_probs)
 
-  ids_BC = jnp.zeros((len(state.token_B), CHUNK), jnp.int32)
-  _, state, ids_BC = jax.lax.while_loop(is_unfinished, step, (0, state, ids_BC))
-  return state, ids_BC, jnp.all(state.is_done_B)
+  state = dataclasses.replace(state, is_done_B=state.is_done_B | guidance.is_ended_B)
+  shape = len(state.token_B), CHUNK
+  written = Written(
+    jnp.zeros(shape, jnp.int32), LogProbs.zeros(*shape, vocab_size=vocab_size)
+  )
+  _, state, written = jax.lax.while_loop(is_unfinished, step, (0, state, written))
+  return state, written, jnp.all(state.is_done_B)
 
 
 def forward(params, tokens_BT, length_B, *, model, visibility, vocab_limit, prefix_B=0):

@@ -8,11 +8,13 @@ import jax
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import cache_memory, decode, placement
+from gpt_jax.inference import cache_memory, decode, guide, placement
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
+from gpt_jax.inference.guide import Guidance
 from gpt_jax.inference.request import as_ids, identities, token_array
 from gpt_jax.inference.sampling import SamplingRows
+from gpt_jax.inference.writing import Writing
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
@@ -47,6 +49,7 @@ class Engine:
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
+    self.text_limit = text_limit or self.vocab_limit
     self.visibility = visibility
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     model = GPT(self.cfg, attend, self.rules)
@@ -67,9 +70,7 @@ class Engine:
       donate_argnums=1,
     )
     self._decode = jax.jit(
-      functools.partial(
-        decode.decode, model=model, vocab_limit=text_limit or self.vocab_limit
-      ),
+      functools.partial(decode.decode, model=model, vocab_limit=self.text_limit),
       donate_argnums=1,
       out_shardings=(None, replicated, replicated),
     )
@@ -101,19 +102,23 @@ class Engine:
     A text depends on its request and how often the same one stands before it in the
     list, never on others. Raises ConfigError for what the model cannot read.
     """
-    if not requests:
-      return []
-    chunks = self._chunks(requests, size=CHUNK, largest=CHUNK)
-    empty_B0 = np.zeros((len(requests), 0), np.int32)
-    ids_BN = np.concatenate([empty_B0, *chunks], axis=1)
-    return [_written(*pair) for pair in zip(ids_BN, requests, strict=True)]
+    return [text.ids for text in self.write(requests)]
+
+  def write(self, requests):
+    """Returns the WrittenText of each Request, whose ids are those of `generate`."""
+    writings = [Writing(request) for request in requests]
+    for _ in self._chunks(writings, size=CHUNK, largest=CHUNK):
+      pass
+    return [writing.result() for writing in writings]
 
   def stream(self, request):
     """Yields the ids that `generate` returns for this Request, while it is written."""
     # The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
     # device's loop costs about as much as a token.
-    for ids_1C in self._chunks([request], size=1, largest=STREAM_CHUNK):
-      yield from _written(ids_1C[0], request).tolist()
+    writing, shown = Writing(request), 0
+    for _ in self._chunks([writing], size=1, largest=STREAM_CHUNK):
+      yield from writing.ids[shown:]
+      shown = len(writing.ids)
 
   def score(self, context_ids, continuation_ids):
     """Returns the log-likelihood, in nats, of ids that follow a non-empty context."""
@@ -149,26 +154,54 @@ class Engine:
     logits_BTV = self._forward(self.params, tokens_BT, length_B)
     return logits_BTV[:B, :T, : self.vocab_limit]
 
-  def _chunks(self, requests, *, size, largest):
-    """Yields ids [B, n], n from `size` doubling up to `largest`; ignore what follows
-    the end of a row."""
+  def _chunks(self, writings, *, size, largest):
+    """Yields whenever the Writings took up to n tokens; n doubles from `size` up to
+    `largest`."""
     self._require_left_to_right()
+    requests = [writing.request for writing in writings]
     prompts_ids = [request.prompt_ids for request in requests]
-    missing = max(request.max_new_tokens for request in requests)
+    missing = max((request.max_new_tokens for request in requests), default=0)
     self._check(prompts_ids)
+    self._check_biases(requests)
+    if not missing:
+      return
     contexts = Contexts(prompts_ids, self.table_len)
+    has_log_probs = any(request.log_probs is not None for request in requests)
     with cache_memory.explained(self.cfg, prompts_ids, missing):
       state, cache_len = self._start(requests, contexts)
       while missing:
         state = self._crop(state, contexts, cache_len)
-        n = min(size, missing, contexts.free())
-        state, ids_BC, is_over = self._decode(self.params, state, n)
-        ids_BC = np.asarray(ids_BC)[: len(requests), :n]
-        yield ids_BC
-        if is_over:
+        guidance, is_masked = self._guidance(writings)
+        n = min(1 if is_masked else size, missing, contexts.free())
+        state, written, is_over = self._decode(self.params, state, n, guidance)
+        ids_BC = np.asarray(written.ids_BC)[: len(requests), :n]
+        log_probs = jax.device_get(written.log_probs) if has_log_probs else None
+        for i, writing in enumerate(writings):
+          writing.take(ids_BC[i], log_probs and log_probs.row(i))
+        yield
+        if is_over or all(writing.finish for writing in writings):
           return
         contexts.extend(ids_BC)
         missing, size = missing - n, min(2 * size, largest)
+
+  def _guidance(self, writings):
+    """Returns (Guidance, whether it masks and so holds for one token only)."""
+    masks_B = [writing.masks for writing in writings]
+    everything_W = np.full(guide.words(self.cfg.vocab_size), guide.ALL)
+    allowed_BW = np.stack(
+      [
+        self._widened(writing.allowed()) if masks else everything_W
+        for writing, masks in zip(writings, masks_B, strict=True)
+      ]
+    )
+    is_ended_B = np.array([writing.finish is not None for writing in writings])
+    allowed_BW = self._fill(allowed_BW, int(guide.ALL))
+    return Guidance(allowed_BW, self._fill(is_ended_B, True)), any(masks_B)
+
+  def _widened(self, allowed_W):
+    """Returns a mask over the tokenizer's ids as one over the embedding's."""
+    missing = guide.words(self.cfg.vocab_size) - len(allowed_W)
+    return np.pad(allowed_W, (0, missing)) if missing else allowed_W
 
   def _start(self, requests, contexts):
     """Returns the DecodeState that has read the prompts, and its cache's length."""
@@ -214,7 +247,9 @@ class Engine:
       stop_BI[i, : len(request.stop_ids)] = request.stop_ids
     largest = np.iinfo(np.int32).max
     new_B = np.array([min(r.max_new_tokens, largest) for r in requests], np.int32)
-    return jax.tree.map(self._fill, RowSettings(rows, new_B, stop_BI))
+    has_log_probs_B = np.array([request.log_probs is not None for request in requests])
+    settings = RowSettings(rows, new_B, stop_BI, has_log_probs_B)
+    return jax.tree.map(self._fill, settings)
 
   def _pad(self, rows, length):
     padded_BT = np.zeros((len(rows), length), np.int32)
@@ -252,6 +287,16 @@ class Engine:
           f' {self.vocab_limit - 1}.'
         )
 
+  def _check_biases(self, requests):
+    """Raises ConfigError for a bias on an id that is never written."""
+    for request in requests:
+      for token_id, _ in request.sampling.logit_bias:
+        if token_id >= self.text_limit:
+          raise ConfigError(
+            f'logit_bias: the id {token_id} is not there; expected ids from 0 to'
+            f' {self.text_limit - 1}.'
+          )
+
   def _check_length(self, what, length):
     """Raises ConfigError where positions end before `length` tokens are read."""
     if length > self.table_len:
@@ -265,10 +310,3 @@ class Engine:
 def bucket(length):
   """Returns the power of two, 16 or more, that `length` is padded to."""
   return max(MIN_BUCKET, 1 << (int(length) - 1).bit_length())
-
-
-def _written(ids_N, request):
-  """Returns of `ids_N` what the request asked for."""
-  ids_N = ids_N[: request.max_new_tokens]
-  stops = np.flatnonzero(np.isin(ids_N, request.stop_ids))
-  return ids_N[: stops[0]] if len(stops) else ids_N

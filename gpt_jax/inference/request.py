@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference.sampling import GREEDY, Sampling
+from gpt_jax.inference import token_log_probs
+from gpt_jax.inference.settings import GREEDY, Sampling
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,11 @@ class Request:
   seed: int = 0
   stop_ids: tuple[int, ...] = ()
   """Ids that end the text; they are no part of it."""
+  guides: tuple[Any, ...] = ()
+  """GuideMakers: stop strings, banned strings, grammars."""
+  log_probs: int | None = None
+  """How many likeliest tokens to tell at each place beside the written one; None: no
+  log-probabilities at all. They change no text."""
 
   def __post_init__(self):
     object.__setattr__(self, 'prompt_ids', as_ids('prompt', self.prompt_ids))
@@ -32,11 +38,21 @@ class Request:
       raise ConfigError(f'max_new_tokens={number}: expected 0 or more tokens.')
     object.__setattr__(self, 'max_new_tokens', number)
     object.__setattr__(self, 'seed', whole_number('seed', self.seed))
+    object.__setattr__(self, 'guides', tuple(self.guides))
+    if self.log_probs is not None:
+      number = whole_number('logprobs', self.log_probs)
+      if not 0 <= number <= token_log_probs.MOST:
+        raise ConfigError(
+          f'logprobs={number}: expected 0 (of the written token alone) to'
+          f' {token_log_probs.MOST} likeliest tokens.'
+        )
 
   @property
   def _content(self):
-    prompt = self.prompt_ids.tobytes()
-    return prompt, self.max_new_tokens, self.sampling, self.seed, self.stop_ids
+    return (
+      self.prompt_ids.tobytes(), self.max_new_tokens, self.sampling, self.seed,
+      self.stop_ids, self.guides,
+    )  # fmt: skip
 
 
 def make_requests(prompts_ids, **settings):

@@ -1,16 +1,18 @@
-"""Chooses the next token: greedy, or drawn by temperature, top-k and nucleus."""
+"""Chooses the next token: greedy, or drawn from what the settings keep.
+
+The order is that of transformers' generate: temperature, top-k, top-p, min-p, typical.
+Bias, penalties and masks come before (`penalties.py`, `guide.py`), for greedy rows too.
+"""
 
 import dataclasses
 import functools
-import math
-import numbers
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.types import Array
+from gpt_jax.inference.settings import MAX_BIASES, Sampling
 
 SEARCHED = (16, 64, 256, 1024, 4096)
 """Numbers of likeliest tokens that are searched for; more are sorted out of all: of
@@ -21,76 +23,68 @@ SEARCHED = (16, 64, 256, 1024, 4096)
 _TEMPERATURES = (np.finfo(np.float32).tiny, np.float32(1e37))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
-  """How the tokens of one text are chosen."""
-
-  temperature: float = 0.0
-  """Divides the logits; 0 takes the likeliest token (of equal ones the lowest id)."""
-  top_k: int = 0
-  """Only the k likeliest tokens; 0 is off."""
-  top_p: float = 1.0
-  """Nucleus: only the likeliest tokens with this share of what top_k kept, at least
-  one; 1 is off. arXiv:1904.09751, section 3.1."""
-
-  @classmethod
-  def of(cls, cfg):
-    """Returns the settings of an InferenceConfig."""
-    return cls(temperature=cfg.temperature, top_k=cfg.top_k, top_p=cfg.top_p)
-
-  def __post_init__(self):
-    if not (_is_number(self.temperature) and 0 <= self.temperature < math.inf):
-      raise ConfigError(
-        f'temperature={self.temperature!r}: expected a number from 0 (greedy) up, such'
-        ' as 0.8.'
-      )
-    is_whole = _is_number(self.top_k) and isinstance(self.top_k, numbers.Integral)
-    if not (is_whole and self.top_k >= 0):
-      raise ConfigError(
-        f'top_k={self.top_k!r}: expected a whole number of tokens, 0 for all.'
-      )
-    if not (_is_number(self.top_p) and 0 <= self.top_p <= 1):
-      raise ConfigError(f'top_p={self.top_p!r}: expected a share from 0 to 1 (off).')
-
-
-def _is_number(value):
-  return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-
-
-GREEDY = Sampling()
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SamplingRows:
-  """The Sampling of each row, as data of a compiled program."""
+  """The Sampling of each row, as data of a compiled program; all 0: greedy."""
 
   temperature_B: Array
   top_k_B: Array
   top_p_B: Array
+  log_min_p_B: Array
+  typical_p_B: Array
+  repetition_B: Array
+  """0: off."""
+  presence_B: Array
+  frequency_B: Array
+  bias_id_BI: Array
+  bias_BI: Array
 
   @property
   def draws_B(self):
     return self.temperature_B > 0
 
   @property
+  def is_typical_B(self):
+    return self.draws_B & (self.typical_p_B < 1)
+
+  @property
   def sorts_B(self):
-    return self.draws_B & ((self.top_k_B > 0) | (self.top_p_B < 1))
+    limits_B = (self.top_k_B > 0) | (self.top_p_B < 1) | (self.typical_p_B < 1)
+    return self.draws_B & limits_B
+
+  @property
+  def is_penalized_B(self):
+    return (self.repetition_B > 0) | (self.presence_B != 0) | (self.frequency_B != 0)
 
   @classmethod
-  def of(cls, samplings):
-    """Returns the rows of a list of Sampling."""
+  def of(cls, samplings: list[Sampling]):
+    """Returns a row for each."""
 
-    def column(name, dtype):
+    def column(name, dtype=np.float32):
       return np.array([getattr(each, name) for each in samplings], dtype)
 
-    with np.errstate(over='ignore'):  # of what float32 cannot hold
-      temperature_B = column('temperature', np.float32)
+    with np.errstate(over='ignore', divide='ignore'):  # what float32 cannot hold; log 0
+      temperature_B = column('temperature')
+      log_min_p_B = np.log(column('min_p'))
     largest = np.iinfo(np.int32).max
+    bias_id_BI = np.zeros((len(samplings), MAX_BIASES), np.int32)
+    bias_BI = np.zeros((len(samplings), MAX_BIASES), np.float32)
+    for i, each in enumerate(samplings):
+      for j, (token_id, bias) in enumerate(each.logit_bias):
+        bias_id_BI[i, j], bias_BI[i, j] = token_id, bias
+    repetition_B = column('repetition_penalty')
     return cls(
       np.where(temperature_B == 0, 0, np.clip(temperature_B, *_TEMPERATURES)),
       np.array([min(each.top_k, largest) for each in samplings], np.int32),
-      column('top_p', np.float32),
+      column('top_p'),
+      log_min_p_B,
+      column('typical_p'),
+      np.where(repetition_B == 1, 0, repetition_B),
+      column('presence_penalty'),
+      column('frequency_penalty'),
+      bias_id_BI,
+      bias_BI,
     )
 
 
@@ -100,7 +94,7 @@ class Work:
   """What the rows of a batch ask for together."""
 
   unsorted: Array
-  """Of those without top-k and top-p; 0: there are none, 1: greedy, 2: draws."""
+  """Of those that need no order; 0: there are none, 1: greedy, 2: draws."""
   sorted: Array
   """Of the others; 0: there are none, i: the likeliest `_sizes(V)[i - 1]` suffice."""
 
@@ -153,7 +147,7 @@ def _greedy(logits_BV, *_):
 def _draw_from_all(logits_BV, rng_B, count_B, rows):
   noise_BV = _gumbel(rng_B, count_B, logits_BV)
   noise_BV = jnp.where(rows.draws_B[:, None], noise_BV, 0)
-  return _greedy(noise_BV + scale(logits_BV, rows))
+  return _greedy(noise_BV + _likely_enough(scale(logits_BV, rows), rows))
 
 
 def _draw_from_top(logits_BV, rng_B, count_B, rows, size):
@@ -199,4 +193,42 @@ def candidates(scaled_BV, rows, size):
   # A token stays while those before it hold less than top_p: the smallest set.
   before_BC = jnp.cumsum(share_BC, axis=-1) - share_BC
   is_kept_BC = (before_BC < top_p_B1) | (top_p_B1 == 1) | (rank_C == 0)
-  return jnp.where(is_kept_BC, logits_BC, -jnp.inf), id_BC
+  logits_BC = jnp.where(is_kept_BC, logits_BC, -jnp.inf)
+  logits_BC = _likely_enough(logits_BC, rows)
+  logits_BC = jax.lax.cond(
+    jnp.any(rows.is_typical_B),
+    _typical,
+    lambda logits_BC, _: logits_BC,
+    logits_BC,
+    rows,
+  )
+  return logits_BC, id_BC
+
+
+def _likely_enough(scaled_BC, rows):
+  """Returns logits, the largest of a row 0, with -inf below min-p of the largest.
+
+  arXiv:2407.01082, section 3. The largest logit stays.
+  """
+  limit_B1 = jnp.where(rows.draws_B, rows.log_min_p_B, -jnp.inf)[:, None]
+  return jnp.where(scaled_BC >= limit_B1, scaled_BC, -jnp.inf)
+
+
+def _typical(logits_BC, rows):
+  """Returns logits with -inf but for the ids whose surprise is nearest the entropy.
+
+  Of those as few as hold `typical_p`. arXiv:2202.00666, section 3.
+  """
+  log_share_BC = jax.nn.log_softmax(logits_BC, axis=-1)
+  share_BC = jnp.exp(log_share_BC)
+  terms_BC = jnp.where(share_BC > 0, share_BC * log_share_BC, 0)
+  distance_BC = jnp.abs(log_share_BC - jnp.sum(terms_BC, axis=-1, keepdims=True))
+  order_BC = jnp.argsort(distance_BC, axis=-1)
+  held_BC = jnp.cumsum(jnp.take_along_axis(share_BC, order_BC, axis=-1), axis=-1)
+  last_B = jnp.sum(held_BC < rows.typical_p_B[:, None], axis=-1)
+  last_B1 = jnp.minimum(last_B, logits_BC.shape[1] - 1)[:, None]
+  limit_B1 = jnp.take_along_axis(
+    distance_BC, jnp.take_along_axis(order_BC, last_B1, axis=-1), axis=-1
+  )
+  is_kept_BC = (distance_BC <= limit_B1) | ~rows.is_typical_B[:, None]
+  return jnp.where(is_kept_BC, logits_BC, -jnp.inf)

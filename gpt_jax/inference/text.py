@@ -11,7 +11,7 @@ from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import each, make_requests
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.inference.settings import Sampling
 from gpt_jax.model import positions
 from gpt_jax.parallel import multihost
 

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gpt_jax.inference import decode
-from gpt_jax.inference.sampling import Sampling, SamplingRows
+from gpt_jax.inference.guide import Guidance
+from gpt_jax.inference.sampling import SamplingRows
+from gpt_jax.inference.settings import Sampling
 from tests import small_models as small
 
 CONFIG = small.resolve(model__max_seq_len=64, model__scan_layers=False)
@@ -41,7 +43,10 @@ def prefilled(prompts, width=16, stop=-1):
   length_B = np.array([len(ids) for ids in prompts], np.int32)
   B = len(prompts)
   settings = decode.RowSettings(
-    SamplingRows.of([Sampling()] * B), np.full(B, 99), np.full((B, 1), stop)
+    SamplingRows.of([Sampling()] * B),
+    np.full(B, 99),
+    np.full((B, 1), stop),
+    np.zeros(B, bool),
   )
   identity_B2 = np.zeros((B, 2), np.uint32)
   return PREFILL(
@@ -51,7 +56,10 @@ def prefilled(prompts, width=16, stop=-1):
 
 
 def decoded(state, limit):
-  return DECODE(params(), state, limit)
+  state, written, is_over = DECODE(
+    params(), state, limit, Guidance.none(len(state.token_B), 16)
+  )
+  return state, written.ids_BC, is_over
 
 
 def test_prefill_leaves_the_last_token_of_each_prompt_unread():

@@ -11,7 +11,7 @@ from gpt_jax.attention import masks
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.engine import CHUNK, Engine, bucket
 from gpt_jax.inference.request import Request, make_requests
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.inference.settings import Sampling
 from gpt_jax.model import stacking
 from tests import small_models as small
 from tests import tiny_runs

@@ -11,7 +11,7 @@ import pytest
 from gpt_jax.inference import placement
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import make_requests
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.inference.settings import Sampling
 from gpt_jax.model.gpt import GPT
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules

@@ -5,7 +5,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.request import Request, identities, make_requests
-from gpt_jax.inference.sampling import Sampling
+from gpt_jax.inference.settings import Sampling
 
 
 def test_a_setting_is_one_value_or_one_for_each_prompt():

@@ -1,16 +1,13 @@
 """Tokens are drawn from exactly the set and the distribution that the settings say."""
 
 import dataclasses
-import re
 
 import jax
 import numpy as np
 import pytest
 
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.sampling import (
   SEARCHED,
-  Sampling,
   SamplingRows,
   Work,
   candidates,
@@ -18,6 +15,7 @@ from gpt_jax.inference.sampling import (
   sample,
   scale,
 )
+from gpt_jax.inference.settings import Sampling
 
 
 @jax.jit
@@ -132,6 +130,9 @@ def test_padding_ids_are_never_drawn(cfg):
     Sampling(temperature=1.0),
     Sampling(temperature=2.0, top_k=4),
     Sampling(temperature=0.8, top_p=0.9),
+    Sampling(temperature=1.5, min_p=0.2),
+    Sampling(temperature=1.5, typical_p=0.6),
+    Sampling(temperature=1.2, top_k=7, top_p=0.95, min_p=0.02, typical_p=0.9),
   ],
 )
 def test_frequencies_follow_the_softmax_of_the_kept_logits(cfg):
@@ -167,6 +168,9 @@ MIXED = [
   Sampling(temperature=1.0, top_p=0.8),
   Sampling(temperature=2.0, top_k=40, top_p=0.9),
   Sampling(temperature=0.9, top_k=10_000),
+  Sampling(temperature=1.1, min_p=0.1),
+  Sampling(temperature=1.1, typical_p=0.5),
+  Sampling(temperature=1.1, top_k=30, min_p=0.05, typical_p=0.8),
 ]
 
 
@@ -174,7 +178,7 @@ def test_a_row_gets_its_token_whatever_the_others_ask_for():
   # More than twice the least number searched for: all ways of choosing are at work.
   V = 2 * SEARCHED[1] + 5
   for seed in range(4):
-    logits_BV, rng_B = random_logits(6, V, seed), keys(6, seed)
+    logits_BV, rng_B = random_logits(len(MIXED), V, seed), keys(len(MIXED), seed)
     together_B = draw(logits_BV, rng_B, *MIXED)
     for i, cfg in enumerate(MIXED):
       (alone,) = draw(logits_BV[i : i + 1], rng_B[i : i + 1], cfg)
@@ -188,22 +192,46 @@ def test_settings_are_data_and_compile_nothing():
   assert sample_rows._cache_size() == before + 1
 
 
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest():
+  logits_BV = random_logits(50, 30)
+  kept = kept_ids(logits_BV, Sampling(temperature=1.5, min_p=0.1))
+  for logits_V, ids in zip(logits_BV, kept, strict=True):
+    share_V = softmax(logits_V / 1.5)
+    assert ids == set(np.flatnonzero(share_V >= 0.1 * share_V.max()))
+  assert all(
+    len(ids) == 1 for ids in kept_ids(logits_BV, Sampling(temperature=1, min_p=1))
+  )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  'field, value',
+  'settings',
   [
-    ('temperature', -1.0),
-    ('temperature', '0.8'),
-    ('temperature', None),
-    ('top_k', True),
-    ('top_p', [0.5]),
-    ('temperature', float('nan')),
-    ('temperature', float('inf')),
-    ('top_k', -1),
-    ('top_k', 1.5),
-    ('top_p', 1.1),
-    ('top_p', float('nan')),
+    dict(top_k=5),
+    dict(top_p=0.8),
+    dict(min_p=0.05),
+    dict(typical_p=0.3),
+    dict(typical_p=0.95),
+    dict(top_k=12, top_p=0.9, min_p=0.02, typical_p=0.7),
+    dict(top_p=0.97, typical_p=0.5),
   ],
 )
-def test_settings_out_of_range_are_named(field, value):
-  with pytest.raises(ConfigError, match=re.escape(f'{field}={value!r}')):
-    Sampling(**{field: value})
+@pytest.mark.parametrize('temperature', [0.6, 1.0, 1.7])
+def test_the_kept_tokens_are_those_of_transformers(settings, temperature):
+  torch = pytest.importorskip('torch', reason='the oracle needs torch')
+  transformers = pytest.importorskip('transformers', reason='it is the oracle')
+  warpers = dict(
+    top_k=transformers.TopKLogitsWarper,
+    top_p=transformers.TopPLogitsWarper,
+    min_p=transformers.MinPLogitsWarper,
+    typical_p=transformers.TypicalLogitsWarper,
+  )
+  logits_BV = random_logits(100, 40)
+  scores_BV = transformers.TemperatureLogitsWarper(temperature)(
+    None, torch.from_numpy(logits_BV)
+  )
+  for name, warper in warpers.items():
+    if name in settings:
+      scores_BV = warper(settings[name])(None, scores_BV)
+  expected = [set(np.flatnonzero(np.isfinite(row))) for row in scores_BV.numpy()]
+  assert kept_ids(logits_BV, Sampling(temperature=temperature, **settings)) == expected

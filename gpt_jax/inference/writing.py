@@ -1,0 +1,84 @@
+"""One text while it is written, on the host: its tokens so far, and where it ends."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gpt_jax.inference.guide import Guides
+from gpt_jax.inference.token_log_probs import LogProbs
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenText:
+  """What a Request was answered with."""
+
+  ids: Any
+  """int32 [n], without a stop id."""
+  finish: str
+  """'stop': by a stop id, or a guide; 'length': by max_new_tokens; 'dead_end': a guide
+  allowed no token."""
+  log_probs: LogProbs | None = None
+  """numpy arrays [n], and [n, K] for K as asked; None unless asked."""
+
+
+class Writing:
+  """Takes the new tokens of one Request until it ends."""
+
+  def __init__(self, request):
+    self.request = request
+    self.ids = []
+    self.finish = 'length' if request.max_new_tokens == 0 else None
+    self._log_probs = []
+    self._guides = Guides(request.guides, request.prompt_ids)
+
+  @property
+  def masks(self):
+    """Whether `allowed` has to be asked before the next token."""
+    return self.finish is None and self._guides.masks
+
+  def allowed(self):
+    """Returns the mask of the next token, uint32 [W]; the text ends if it is empty."""
+    allowed_W = self._guides.allowed()
+    if not allowed_W.any():
+      self.finish = 'dead_end'
+    return allowed_W
+
+  def take(self, ids_C, log_probs=None):
+    """Takes tokens, and their LogProbs [C]; what follows the end is dropped."""
+    request, before = self.request, len(self.ids)
+    for token_id in map(int, ids_C):
+      if self.finish is not None:
+        break
+      if token_id in request.stop_ids:
+        self.finish = 'stop'
+        break
+      self.ids.append(token_id)
+      if self._guides.take(token_id):
+        self.finish = 'stop'
+      elif len(self.ids) == request.max_new_tokens:
+        self.finish = 'length'
+    if request.log_probs is not None and log_probs is not None:
+      new, k = len(self.ids) - before, request.log_probs
+      part = LogProbs(
+        log_probs.written[:new], log_probs.top[:new, :k], log_probs.top_id[:new, :k]
+      )
+      self._log_probs.append(part)
+
+  def result(self):
+    """Returns the WrittenText so far."""
+    log_probs = None
+    if self.request.log_probs is not None:
+      empty = LogProbs(
+        np.zeros(0, np.float32),
+        np.zeros((0, self.request.log_probs), np.float32),
+        np.zeros((0, self.request.log_probs), np.int32),
+      )
+      parts = [empty, *self._log_probs]
+      log_probs = LogProbs(
+        *(
+          np.concatenate([getattr(part, name) for part in parts])
+          for name in ('written', 'top', 'top_id')
+        )
+      )
+    return WrittenText(np.array(self.ids, np.int32), self.finish or 'length', log_probs)

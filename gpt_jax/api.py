@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from gpt_jax import attention, objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.config import load as load_config
 from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
@@ -23,6 +24,7 @@ from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference import placement
 from gpt_jax.inference.encoder import Encoder
 from gpt_jax.inference.text import TextGenerator, texts_of
+from gpt_jax.interop import open_model
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
@@ -142,6 +144,8 @@ class Run:
 def load(path, step=None, overrides=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
+  `path` may also be a pretrained model of others, as `gpt-jax import` takes them.
+
   Args:
     overrides: `{dotted field: value}` of the sections `parallel` and `inference`, such
       as `{'parallel.mesh.tensor': 4}`, instead of what the run was trained with.
@@ -149,9 +153,11 @@ def load(path, step=None, overrides=None):
   devices can form it, else one device. Raises CheckpointError for a folder without a
   checkpoint, and for parts of different runs.
   """
+  _check_overrides(overrides or {})
+  if open_model.is_model(path):
+    return _load_model(path, step, overrides)
   workdir = Workdir(path)
   _require_run(workdir)
-  _check_overrides(overrides or {})
   with CheckpointReader(workdir.checkpoints) as store:
     step = restore.choose_step(store, step)
     config = _read_config(workdir, overrides)
@@ -160,11 +166,23 @@ def load(path, step=None, overrides=None):
       resolved = dataclasses.replace(config.model, vocab_size=rows)
       config = dataclasses.replace(config, model=resolved)
     tokenizer = tokenizers.load(workdir.tokenizer)
-    is_asked = any(field.startswith('parallel.mesh') for field in overrides or {})
-    rules = _decoding_rules(config, is_asked)
-    model = _make_model(config)
-    wanted = _abstract_params(model, rules)
-    params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
+    return _run_of(store, config, step, tokenizer, overrides)
+
+
+def _load_model(path, step, overrides):
+  """Returns the Run of a pretrained model of others."""
+  with open_model.open_model(path) as store:
+    step = restore.choose_step(store, step)
+    config = setup.resolve(load_config.to_dict(store.config), overrides)
+    return _run_of(store, config, step, store.tokenizer, overrides)
+
+
+def _run_of(store, config, step, tokenizer, overrides):
+  is_asked = any(field.startswith('parallel.mesh') for field in overrides or {})
+  rules = _decoding_rules(config, is_asked)
+  model = _make_model(config)
+  wanted = _abstract_params(model, rules)
+  params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
   return Run(config, model, params, tokenizer, step, rules)
 
 

@@ -77,6 +77,12 @@ TESTED_TOGETHER = {
     'launchers/queued_resource', 'launchers/tpu_script', 'launchers/tpu_supervision',
     'launchers/tpu_workers',
   ],
+  'interop/test_mapping': ['interop/family'],
+  'interop/test_reader': [
+    'interop/dialect', 'interop/families', 'interop/gpt2', 'interop/numerics',
+    'interop/open_model', 'interop/tokenizer_of',
+  ],
+  'interop/test_import_model': ['commands/import_command'],
   'program/test_literals': ['program/jaxpr_calls'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',

@@ -9,6 +9,7 @@ from gpt_jax import optimizers
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.interop import open_model
 from gpt_jax.program import init_from, restore
 from gpt_jax.storage import objects
 from gpt_jax.workdir.paths import Workdir
@@ -34,7 +35,7 @@ def starting_state(program, store, step):
   state = program.init(config.seed)
   if not config.init_from:
     return state, Origin('fresh parameters')
-  with _open_source(config.init_from) as source:
+  with _open_source(config.init_from, config.model.param_dtype) as source:
     source_step = restore.choose_step(source)
     params, report = init_from.init_params(config, state.params, source, source_step)
   ema = None if state.ema is None else optimizers.ema_init(params)
@@ -74,7 +75,10 @@ def describe_references(steps, starts):
   ]
 
 
-def _open_source(path):
+def _open_source(path, dtype=None):
+  """`dtype`: of the parameters of a pretrained model of others, which has no run's."""
+  if open_model.is_model(path):
+    return open_model.open_model(path, dtype)
   folder = Workdir(path).checkpoints
   if not objects.is_folder(folder):
     raise CheckpointError(

@@ -1,0 +1,64 @@
+"""An imported model is a run at step 0."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import gpt_jax
+from gpt_jax import cli
+from gpt_jax.checkpoints.manager import Checkpoints
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core.errors import StorageError
+from gpt_jax.interop.import_model import import_model
+from gpt_jax.interop.open_model import open_model
+from gpt_jax.workdir.paths import Workdir
+from tests.interop import small_folders
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return small_folders.gpt2(tmp_path_factory.mktemp('models') / 'gpt2')[0]
+
+
+@pytest.fixture(scope='module')
+def run(folder, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('runs') / 'run'
+  assert cli.main(['import', str(folder), f'--workdir={workdir}', '--json']) == 0
+  return workdir
+
+
+def test_an_imported_run_holds_the_parameters_of_the_folder(folder, run):
+  with CheckpointReader(Workdir(run).checkpoints) as store:
+    assert store.latest_valid_step() == 0
+    saved = store.abstract(0, 'params')
+    assert store.read_meta(0)['imported'] == {'family': 'gpt2'}
+  with open_model(folder) as model:
+    assert saved == model.abstract(0, 'params')
+
+
+@pytest.mark.slow
+def test_a_run_and_its_folder_give_the_same_logits(folder, run):
+  tokens_BT = np.arange(10).reshape(2, 5)
+  wanted = gpt_jax.load(folder).logits(tokens_BT)
+  np.testing.assert_array_equal(gpt_jax.load(run).logits(tokens_BT), wanted)
+
+
+def test_a_run_is_not_written_over(folder, run):
+  with open_model(folder) as model, pytest.raises(StorageError, match='holds a run'):
+    import_model(model, Workdir(run))
+
+
+def test_nothing_is_left_of_an_import_that_failed(folder, tmp_path, monkeypatch):
+  def fail(*args, **kwargs):
+    raise StorageError('the disk is full')
+
+  monkeypatch.setattr(Checkpoints, 'save', fail)
+  workdir = tmp_path / 'run'
+  with open_model(folder) as model, pytest.raises(StorageError, match='full'):
+    import_model(model, Workdir(workdir))
+  assert not workdir.exists()
+  workdir.mkdir()
+  with open_model(folder) as model, pytest.raises(StorageError, match='full'):
+    import_model(model, Workdir(workdir))
+  assert list(pathlib.Path(workdir).iterdir()) == []

@@ -140,6 +140,15 @@ class Run:
     )  # fmt: skip
     return vectors_ND[0] if is_one else vectors_ND
 
+  def score_many(self, items, advance=lambda count: None):
+    """Returns a list of Scores for each `(context, [continuation, ...])` of `items`.
+
+    A Score has `log_prob` (that of `score`, up to rounding), `num_tokens` and
+    `is_greedy`. Texts that begin alike are read together, the common part once;
+    `advance(count)` is told of continuations that are done, for a progress bar.
+    """
+    return self._generator.score_many(items, advance)
+
 
 def load(path, step=None, overrides=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -12,15 +13,16 @@ from gpt_jax.inference import cache_memory, decode, guide, placement
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
 from gpt_jax.inference.guide import Guidance
+from gpt_jax.inference.packing import bucket
 from gpt_jax.inference.request import as_ids, identities, token_array
 from gpt_jax.inference.sampling import SamplingRows
+from gpt_jax.inference.scoring import Scorer
 from gpt_jax.inference.writing import Writing
 from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
 
 STREAM_CHUNK = 8  # as CHUNK, for a reader: 1, 2, 4, then 8 tokens at a time
-MIN_BUCKET = 16
 STOP_BUCKET = 4  # stop ids of a row are padded to a multiple of this
 
 
@@ -80,6 +82,9 @@ class Engine:
     self._log_probs = jax.jit(
       functools.partial(decode.log_probs, **scoring), out_shardings=replicated
     )
+    self._scorer = Scorer(
+      self.cfg, attend, self.rules, vocab_limit=self.vocab_limit, visibility=visibility
+    )
     self.set_params(params)
 
   @property
@@ -136,6 +141,26 @@ class Engine:
     # float64: a long text adds up many small terms.
     scored_T = log_probs_BT[0, len(context_ids) - 1 : len(ids_N) - 1]
     return float(scored_T.sum(dtype=np.float64))
+
+  def score_many(self, items, advance=lambda count: None):
+    """Returns a list of Scores for each `(context_ids, [continuation_ids, ...])`.
+
+    What contexts, and continuations of one, begin with in common is read once; equal to
+    `score` up to rounding. `advance(count)` is told of continuations that are scored.
+    """
+    self._require_left_to_right()
+    texts_ids, context_lens = [], []
+    for context_ids, continuations_ids in items:
+      context_ids = as_ids('context', context_ids)
+      for continuation_ids in continuations_ids:
+        continuation_ids = as_ids('continuation', continuation_ids)
+        texts_ids.append(np.concatenate([context_ids, continuation_ids]))
+        context_lens.append(len(context_ids))
+        self._check([context_ids, texts_ids[-1]])
+    longest = max(map(len, texts_ids), default=1) - 1
+    self._check_length('score: context and continuation', longest)
+    scores = iter(self._scorer.score(self.params, texts_ids, context_lens, advance))
+    return [list(itertools.islice(scores, len(group))) for _, group in items]
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V], V without padding; of prefix models with no prefix."""
@@ -305,8 +330,3 @@ class Engine:
         f' end at model.max_seq_len={self.table_len}; shorten the text, or split it and'
         ' add up the parts.'
       )
-
-
-def bucket(length):
-  """Returns the power of two, 16 or more, that `length` is padded to."""
-  return max(MIN_BUCKET, 1 << (int(length) - 1).bit_length())

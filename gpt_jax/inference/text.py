@@ -91,6 +91,22 @@ class TextGenerator:
     context_ids, ids = encode_pair(self._tokenizer, context, continuation)
     return self.engine.score(self._begun(context_ids), ids)
 
+  def score_many(self, items, advance=lambda count: None):
+    """Returns the Scores of `[(context, [continuation, ...]), ...]`, lists as given.
+
+    Ids are those of `score`; `advance` as `Engine.score_many` takes it.
+    """
+    groups, places = [], []  # of an engine's items, and the groups of each of ours
+    for context, continuations in items:
+      texts_of([context, *continuations])
+      places.append(len(groups))
+      for continuation in continuations:
+        context_ids, ids = encode_pair(self._tokenizer, context, continuation)
+        groups.append((self._begun(context_ids), [ids]))
+    scores = [score for (score,) in self.engine.score_many(groups, advance)]
+    ends = [*places[1:], len(scores)]
+    return [scores[start:end] for start, end in zip(places, ends, strict=True)]
+
   def _encode(self, prompt):
     return self._begun(self._tokenizer.encode(prompt))
 

@@ -149,7 +149,7 @@ def get_config():
   config.objective = objective = ConfigDict()
   # prefix_lm masked_lm span_corruption class_labels layer_skip (losses at exits)
   objective.name = 'causal_lm'
-  objective.head = 'linear'  # mlp; of objectives that predict labels, not tokens
+  objective.head = 'linear'  # mlp mlp_relu; of objectives that predict labels
   objective.label_smoothing = 0.0
   objective.z_loss = 0.0  # times mean(logsumexp(logits)^2); PaLM: 1e-4
   objective.loss = 'auto'  # plain, fused (never all logits at once); auto: by size

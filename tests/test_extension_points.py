@@ -37,6 +37,11 @@ SMALL = {
   'train.batch_size': 4,
 }
 TEXT = {'data.source': 'text', 'data.path': '{corpus}/words.txt'}
+LABELS = {
+  'data.source': 'jsonl', 'data.path': '{corpus}/words.jsonl',
+  'data.label_field': 'early', 'data.num_labels': 2,
+  'data.packing': 'pad', 'data.seq_len': 64,
+}  # fmt: skip
 NEEDS = {
   ('attention.kernel', 'splash'): {'data.seq_len': 128},
   ('data.source', 'text'): TEXT,
@@ -47,11 +52,8 @@ NEEDS = {
   ('data.source', 'python_source'): {'data.split': 'test'},
   ('data.packing', 'pad'): {'data.generator.document_len': 12},
   ('data.packing', 'first_fit'): {'data.generator.document_len': 7},
-  ('objective.name', 'class_labels'): {
-    'data.source': 'jsonl', 'data.path': '{corpus}/words.jsonl',
-    'data.label_field': 'early', 'data.num_labels': 2,
-    'data.packing': 'pad', 'data.seq_len': 64,
-  },
+  ('objective.name', 'class_labels'): LABELS,
+  ('objective.name', 'token_labels'): LABELS,
   ('schedule.name', 'inverse_sqrt'): {'schedule.warmup_steps': 1},
   ('tokenizer.name', 'byte'): TEXT,
   ('tokenizer.name', 'char'): TEXT,

@@ -4,6 +4,9 @@ A model without one has the language-model head, logits over the vocabulary. A n
 is a module here and a line in HEADS.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,10 +36,14 @@ class LinearHead(nn.Module):
 
 
 class MLPHead(nn.Module):
-  """tanh(x W) before the linear map: the pooler of BERT, arXiv:1810.04805, app. A.3."""
+  """A hidden layer before the linear map; with tanh it is the pooler of BERT.
+
+  arXiv:1810.04805, appendix A.3. DistilBERT's has ReLU.
+  """
 
   cfg: ModelConfig
   num_outputs: int
+  activation: Callable = jax.nn.tanh
 
   @nn.compact
   def __call__(self, x_BTD):
@@ -46,7 +53,7 @@ class MLPHead(nn.Module):
     bias_D = self.param(
       'pooler_bias', with_axes(nn.initializers.zeros, None), (D,), cfg.param_dtype
     )
-    pooled_BTD = jax.nn.tanh(_linear(x_BTD, kernel_DD, bias_D))
+    pooled_BTD = self.activation(_linear(x_BTD, kernel_DD, bias_D))
     return LinearHead(cfg, self.num_outputs, name='out')(pooled_BTD.astype(cfg.dtype))
 
 
@@ -58,7 +65,11 @@ def _linear(x, kernel_DC, bias_C):
   return y + bias_C.astype(jnp.float32)
 
 
-HEADS = {'linear': LinearHead, 'mlp': MLPHead}
+HEADS = {
+  'linear': LinearHead,
+  'mlp': MLPHead,
+  'mlp_relu': functools.partial(MLPHead, activation=jax.nn.relu),
+}
 """Each entry: `head(cfg: ModelConfig, num_outputs) -> nn.Module`, x -> outputs."""
 
 

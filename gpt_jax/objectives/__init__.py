@@ -16,6 +16,7 @@ from gpt_jax.objectives import (
   masked_lm,
   prefix_lm,
   span_corruption,
+  token_labels,
 )
 from gpt_jax.objectives.example import (
   VISIBILITIES,
@@ -31,6 +32,7 @@ OBJECTIVES = {
   'masked_lm': masked_lm.make,
   'span_corruption': span_corruption.make,
   'class_labels': class_labels.make,
+  'token_labels': token_labels.make,
   'layer_skip': layer_skip.make,
 }
 """Each entry: `make(cfg, *, vocab, seq_len) -> Objective`."""

@@ -18,7 +18,8 @@ END = 256
 TEXTS = ['ab', '', 'twenty-four characters..']
 FIELDS = dict(
   data__seq_len=32, model__vocab_size=280, model__num_layers=1,
-  objective__name='masked_lm', model__pooler=True, data__begin_token='<|endoftext|>',
+  objective__name='masked_lm', model__pooler=True, model__scan_layers=False,
+  data__begin_token='<|endoftext|>',
 )  # fmt: skip
 
 
@@ -34,10 +35,13 @@ def stream(text, mask, **overrides):
   """Returns the stream over one text, without any padding, [T, D]."""
   config, params, _ = make(**overrides)
   tokens_1T = jnp.array([[END, *text.encode(), END]], jnp.int32)
-  x_1TD, _, _ = small.make_gpt(config).apply(
-    {'params': params}, tokens_1T, mask, method='hidden'
-  )
-  return np.asarray(x_1TD)[0]
+  model = small.make_gpt(config)
+
+  @small.jit
+  def hidden(params, tokens_1T):
+    return model.apply({'params': params}, tokens_1T, mask, method='hidden')[0]
+
+  return np.asarray(hidden(params, tokens_1T))[0]
 
 
 def test_a_vector_is_the_mean_over_the_text_whatever_its_company():

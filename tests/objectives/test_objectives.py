@@ -14,7 +14,7 @@ from tests import tiny_runs
 
 SEQ_LEN = 32
 VOCAB = objectives.Vocab(size=50, eos_id=0)
-DRAWS_NOTHING = {'causal_lm', 'class_labels', 'layer_skip'}
+DRAWS_NOTHING = {'causal_lm', 'class_labels', 'layer_skip', 'token_labels'}
 EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
 
 
@@ -37,9 +37,9 @@ def batch(rows=8, padding=0):
   shape = (rows, SEQ_LEN + 1)
   tokens = np.random.default_rng(1).integers(1, VOCAB.size, shape).astype(np.int32)
   is_text = np.broadcast_to(np.arange(SEQ_LEN + 1) < SEQ_LEN + 1 - padding, shape)
-  is_last = np.arange(SEQ_LEN + 1) == SEQ_LEN - padding
+  has_label = np.isin(np.arange(SEQ_LEN + 1), (3, SEQ_LEN - padding))
   result = dict(
-    tokens=np.where(is_text, tokens, 0), labels=np.where(is_last, tokens % 2, -1)
+    tokens=np.where(is_text, tokens, 0), labels=np.where(has_label, tokens % 2, -1)
   )
   if padding:
     result['segments'] = is_text.astype(np.int32)
@@ -92,6 +92,8 @@ def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
     is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
   elif name == 'class_labels':
     is_padding = np.asarray(marked['tokens'][:, 1:]) == 49
+  elif name == 'token_labels':
+    is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
   assert is_padding.any()
   assert np.all(np.asarray(example.weights_BT)[is_padding] == 0)
   if name != 'masked_lm':

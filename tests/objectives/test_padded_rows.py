@@ -20,7 +20,8 @@ VOCAB = objectives.Vocab(size=50, eos_id=0)
 
 def test_every_objective_over_tokens_is_tested():
   # The examples of layer_skip are those of causal_lm.
-  assert {*TOKENS, 'class_labels', 'layer_skip'} == set(objectives.OBJECTIVES)
+  labels = {'class_labels', 'token_labels'}
+  assert {*TOKENS, *labels, 'layer_skip'} == set(objectives.OBJECTIVES)
 
 
 def ring_on_4_devices(*qkv, **options):

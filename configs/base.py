@@ -250,6 +250,7 @@ def get_config():
 
   # Of `generate`, of gpt_jax.load and of the samples of a training, unless given there.
   config.inference = inference = ConfigDict()
+  inference.depth = None  # so many layers of the model, then its last norm; None: all
   inference.max_new_tokens = 256  # samples of a training: logging.sample_tokens
   inference.temperature = 0.8  # 0: greedy
   inference.top_k = 0  # 0: off

@@ -25,7 +25,7 @@ from gpt_jax.inference import placement
 from gpt_jax.inference.encoder import Encoder
 from gpt_jax.inference.text import TextGenerator, texts_of
 from gpt_jax.interop import open_model
-from gpt_jax.model import positions
+from gpt_jax.model import exits, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 from gpt_jax.parallel.mesh import make_mesh
@@ -157,7 +157,8 @@ def load(path, step=None, overrides=None):
 
   Args:
     overrides: `{dotted field: value}` of the sections `parallel` and `inference`, such
-      as `{'parallel.mesh.tensor': 4}`, instead of what the run was trained with.
+      as `{'parallel.mesh.tensor': 4}`, instead of what the run was trained with. With
+      `inference.depth` the Run is of the first so many layers.
   Without a mesh there, that of the training is used if it shards weights and these
   devices can form it, else one device. Raises CheckpointError for a folder without a
   checkpoint, and for parts of different runs.
@@ -192,6 +193,8 @@ def _run_of(store, config, step, tokenizer, overrides):
   model = _make_model(config)
   wanted = _abstract_params(model, rules)
   params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
+  config = exits.shallower(config)
+  model, params = _make_model(config), exits.first_layers(config.model, params)
   return Run(config, model, params, tokenizer, step, rules)
 
 

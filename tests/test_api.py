@@ -189,3 +189,17 @@ def test_only_placement_and_sampling_of_a_trained_run_can_change(made):
 def test_parameters_are_unboxed_arrays(run):
   leaves = jax.tree.leaves(run.params, is_leaf=lambda x: isinstance(x, nn.Partitioned))
   assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+
+
+def test_a_run_of_less_depth_is_its_first_layers(made, run):
+  shallow = gpt_jax.load(str(made), overrides={'inference.depth': 1})
+  assert shallow.config.model.num_layers == 1
+  assert jax.tree.leaves(shallow.params['layers'])[0].shape[0] == 1
+  tokens_BT = small.random_tokens(vocab=256)
+  model = run.model.clone(cfg=shallow.config.model)
+  first = jax.tree.map(lambda leaf: leaf[:1], run.params['layers'])
+  wanted = small.logits_of(model)(run.params | {'layers': first}, tokens_BT)
+  found = shallow.logits(tokens_BT)
+  np.testing.assert_allclose(found, wanted[..., : found.shape[-1]], atol=1e-5)
+  with pytest.raises(ConfigError, match='inference.depth=3: the model has 2 layers'):
+    gpt_jax.load(str(made), overrides={'inference.depth': 3})

@@ -23,6 +23,7 @@ RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
 """(Field under its new name, old value or item) -> new one."""
 
 ADDED_FIELDS = {
+  'inference.depth': None,
   'data.encoding': 'utf-8',
   'optimizer.post_update': '',
   'init.transform': 'rules',

@@ -280,6 +280,7 @@ class LoggingConfig:
 
 @section
 class InferenceConfig:
+  depth: int | None = between(1, 2**16)
   max_new_tokens: int = between(1, 2**20)
   temperature: float = at_least(0.0)
   top_k: int = at_least(0)

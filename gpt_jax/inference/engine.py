@@ -18,7 +18,7 @@ from gpt_jax.inference.request import as_ids, identities, token_array
 from gpt_jax.inference.sampling import SamplingRows
 from gpt_jax.inference.scoring import Scorer
 from gpt_jax.inference.writing import Writing
-from gpt_jax.model import positions
+from gpt_jax.model import exits, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.objectives import VISIBILITIES
 
@@ -61,7 +61,7 @@ class Engine:
     replicated = placement.replicated(params)
     self._prepare = jax.jit(
       functools.partial(decode.prepare_params, dtype=cfg.dtype),
-      out_shardings=placement.unstacked_shardings(params),
+      out_shardings=placement.unstacked_shardings(exits.first_layers(self.cfg, params)),
     )
     self._prefill = jax.jit(
       functools.partial(decode.prefill, **reading), static_argnames='cache_len'
@@ -95,7 +95,7 @@ class Engine:
 
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
-    self.params = self._prepare(params)
+    self.params = self._prepare(exits.first_layers(self.cfg, params))
 
   def release(self):
     """Frees the parameters, which may be a copy, until `set_params`."""

@@ -12,7 +12,7 @@ from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import each, make_requests
 from gpt_jax.inference.settings import Sampling
-from gpt_jax.model import positions
+from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
 
 _TAIL_CHARS = 256  # of a prompt, as context of its continuation
@@ -38,7 +38,7 @@ def make_engine(config, params, vocab_size, rules=None):
     config, has_slopes=positions.has_slopes(config.model)
   )
   return Engine(
-    config.model,
+    exits.shallower(config).model,
     params,
     attend=attend,
     rules=rules,

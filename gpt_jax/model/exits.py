@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import Problem
 from gpt_jax.model.layers import Norm
 from gpt_jax.model.output_layer import HeadTransform
 from gpt_jax.model.statistics import Statistic
@@ -46,34 +46,37 @@ def read(cfg, params, x_BTD):
   return x_BTD
 
 
-def check_depth(cfg, depth, field='inference.depth'):
-  """Raises ConfigError unless the model can end after `depth` layers."""
+def problems(config):
+  """Yields the Problem of an `inference.depth` that no model of a Config has."""
+  cfg, depth = config.model, config.inference.depth
   cycle = len(cfg.layer_pattern)
-  if 0 < depth <= cfg.num_layers and depth % cycle == 0:
+  if depth is None or (depth <= cfg.num_layers and depth % cycle == 0):
     return
   choices = ', '.join(map(str, range(cycle, cfg.num_layers + 1, cycle)))
-  reason = (
-    f', whole cycles of model.layer_pattern, which has {cycle}' if cycle > 1 else ''
-  )
-  raise ConfigError(
-    f'{field}={depth}: the model has {cfg.num_layers} layers; expected one of'
-    f' {choices}{reason}.'
-  )
+  reason = f', whole cycles of the {cycle} of model.layer_pattern' if cycle > 1 else ''
+  text = f'={depth}: the model has {cfg.num_layers} layers; expected {choices}{reason}'
+  yield Problem('inference.depth', text)
 
 
-def first_layers(cfg, params, depth):
-  """Returns (ModelConfig, parameters) of the model that ends after `depth` layers.
+def first_layers(cfg, params):
+  """Returns those of `params` that a model of `cfg` reads, which may be shallower.
 
-  Its other parameters, those of the last norm and the output layer among them, are
-  those of `params`, which may be stacked or unrolled.
+  `params` are stacked or unrolled. The last norm and the output layer stay.
   """
-  check_depth(cfg, depth)
-  groups = depth // len(cfg.layer_pattern)
+  groups = cfg.num_layers // len(cfg.layer_pattern)
   kept = {
     name: tree
     for name, tree in params.items()
     if not (name.startswith('layers_') and int(name[len('layers_') :]) >= groups)
   }
-  if 'layers' in kept:
+  if 'layers' in kept and len(jax.tree.leaves(kept['layers'])[0]) > groups:
     kept['layers'] = jax.tree.map(lambda leaf: leaf[:groups], kept['layers'])
-  return dataclasses.replace(cfg, num_layers=depth), kept
+  return kept
+
+
+def shallower(config):
+  """Returns a Config whose model ends after its `inference.depth` layers."""
+  if config.inference.depth is None:
+    return config
+  model = dataclasses.replace(config.model, num_layers=config.inference.depth)
+  return dataclasses.replace(config, model=model)

@@ -15,7 +15,7 @@ from gpt_jax.data import (
   tokenizers,
 )
 from gpt_jax.evaluation.metrics import METRICS
-from gpt_jax.model import activations, heads, output_layer, positions
+from gpt_jax.model import activations, exits, heads, output_layer, positions
 from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
@@ -85,6 +85,7 @@ RULES = (
   attention.problems,
   positions.problems,
   output_layer.problems,
+  exits.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""

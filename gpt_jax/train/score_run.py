@@ -10,6 +10,7 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
+from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import restore, setup
 from gpt_jax.program.batches import evaluate_sets
@@ -49,7 +50,8 @@ def score_run(
   """Returns the Scores of a workdir's parameters (the averaged ones, if kept).
 
   `baseline_tokens`: of the training text that baselines learn from, at most; 0: all.
-  Several processes score a share of each batch; the first one has the baselines.
+  Several processes score a share of each batch; the first one has the baselines. With
+  `inference.depth` the first so many layers are scored.
   """
   workdir = Workdir(workdir)
   setup.read_config(workdir)
@@ -59,15 +61,18 @@ def score_run(
   if with_baselines:
     _require_text(config)
   tokenizer = setup.open_tokenizer(config, workdir)
-  program = setup.open_saved_program(config, tokenizer)
+  program = saved = setup.open_saved_program(config, tokenizer)
+  if config.inference.depth is not None:
+    program = setup.open_saved_program(exits.shallower(saved.config), tokenizer)
   eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
   with CheckpointReader(workdir.checkpoints) as store:
     if step is None and multihost.process_count() > 1:  # one that all of them read
       step = sync.number_from_primary(store.latest_step() or -1)
       step = None if step < 0 else step
     params, step = restore.load_params(
-      store, program.abstract_state.params, step=step, tokenizer=tokenizer
+      store, saved.abstract_state.params, step=step, tokenizer=tokenizer
     )
+  params = exits.first_layers(program.model.cfg, params)
   references, _ = restore.load_references(program, tokenizer)
   is_first = multihost.is_primary()
   shown = {'progress': progress} if is_first else {}

@@ -1,5 +1,7 @@
 """An exit of a model reads what a model of fewer layers would."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -35,8 +37,8 @@ def test_an_exit_gives_what_a_model_of_fewer_layers_gives(name):
   np.testing.assert_allclose(x_LBTD[-1], x_BTD, atol=1e-5)
   cycle = len(model.cfg.layer_pattern)
   for depth in range(cycle, model.cfg.num_layers, cycle):
-    cfg, first = exits.first_layers(model.cfg, params, depth)
-    shallow = model.clone(cfg=cfg)
+    shallow = model.clone(cfg=dataclasses.replace(model.cfg, num_layers=depth))
+    first = exits.first_layers(shallow.cfg, params)
     wanted, *_ = small.jit(
       lambda params, model: model.apply({'params': params}, tokens_BT, method='hidden'),
       static_argnums=1,
@@ -45,17 +47,22 @@ def test_an_exit_gives_what_a_model_of_fewer_layers_gives(name):
 
 
 def test_first_layers_of_stacked_parameters_are_those_unrolled():
-  model = small.make_gpt(small.resolve(model__num_layers=3))
-  params = small.random_params(model)
-  _, stacked = exits.first_layers(model.cfg, params, 2)
-  _, unrolled = exits.first_layers(model.cfg, stacking.unstack(params), 2)
+  params = small.random_params(small.make_gpt(small.resolve(model__num_layers=3)))
+  cfg = small.model_config(num_layers=2)
+  stacked = exits.first_layers(cfg, params)
+  unrolled = exits.first_layers(cfg, stacking.unstack(params))
   small.assert_trees_close(stacking.unstack(stacked), unrolled)
 
 
-def test_a_depth_that_no_cycle_of_layers_ends_at_is_refused():
-  cfg = small.model_config(num_layers=6, layer_pattern=('local:2', 'local:2', 'global'))
-  with pytest.raises(ConfigError, match=r'inference.depth=4: .* expected one of 3, 6'):
-    exits.check_depth(cfg, 4)
-  for depth in (0, 7):
-    with pytest.raises(ConfigError, match='has 6 layers'):
-      exits.check_depth(cfg, depth)
+@pytest.mark.parametrize(
+  'depth, pattern, told',
+  [
+    (7, ('global',), 'the model has 6 layers; expected 1, 2, 3, 4, 5, 6'),
+    (4, ('local:2', 'local:2', 'global'), 'expected 3, 6, whole cycles of the 3'),
+  ],
+)
+def test_a_depth_that_the_model_cannot_end_at_is_refused(depth, pattern, told):
+  with pytest.raises(ConfigError, match=f'inference.depth={depth}: .*{told}'):
+    small.resolve(
+      model__num_layers=6, model__layer_pattern=pattern, inference__depth=depth
+    )

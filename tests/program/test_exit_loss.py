@@ -1,5 +1,7 @@
 """A step with losses at exits is the weighted sum of losses of shallower models."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +79,8 @@ def plain():
 
 def loss_of_depth(program, params, depth):
   """Returns the mean loss of the first `depth` layers, as a model of their own."""
-  cfg, first = exits.first_layers(program.model.cfg, params, depth)
+  cfg = dataclasses.replace(program.model.cfg, num_layers=depth)
+  first = exits.first_layers(cfg, params)
   example = program.objective(batch(), jax.random.key(0))
   inputs = example.inputs_BT, example.mask, example.positions_BT
   logits_BTV, _ = program.model.clone(cfg=cfg).apply({'params': first}, *inputs)

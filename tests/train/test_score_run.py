@@ -9,7 +9,7 @@ import pytest
 
 from gpt_jax.core.errors import CheckpointError, ConfigError, note_once
 from gpt_jax.data.token_cache import TokenStore
-from gpt_jax.train import score_run
+from gpt_jax.train import loop, score_run
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -149,3 +149,14 @@ def test_a_folder_without_checkpoints_is_no_finished_run(finished_run, tmp_path)
   with pytest.raises(CheckpointError, match='no finished step'):
     score_run.score_run(tmp_path)
   assert not (tmp_path / 'checkpoints').exists()
+
+
+@pytest.mark.slow
+def test_less_depth_scores_as_the_exit_of_the_whole_model(tmp_path):
+  overrides = {'objective.name': 'layer_skip', 'model.num_layers': 2}
+  config = tiny_runs.tiny_config(overrides)
+  loop.train(config, str(tmp_path / 'run'), quiet=True)
+  whole = score_run.score_run(tmp_path / 'run').sets['validation']
+  first = score_run.score_run(tmp_path / 'run', {'inference.depth': 1})
+  assert first.sets['validation']['loss'] == pytest.approx(whole['loss_at_layer_1'])
+  assert whole['loss'] != pytest.approx(whole['loss_at_layer_1'], rel=1e-3)

@@ -92,6 +92,11 @@ def _end_token(model, folder):
       ) from error
     if named is not None:
       return named
+  return usual_end(model)
+
+
+def usual_end(model):
+  """Returns the first usual name of an end token that a model has, else None."""
   return next((end for end in _ENDS if model.token_to_id(end) is not None), None)
 
 
@@ -101,4 +106,9 @@ def load(folder, definition):
     model = library.Tokenizer.from_file(str(folder / LibraryTokenizer.model_file))
   except Exception as error:  # the library raises bare Exception
     raise DataError(f'{folder}: tokenizer.json cannot be read: {error}') from error
-  return LibraryTokenizer(model, definition['name'], definition['eos_token'])
+  return LibraryTokenizer(
+    model,
+    definition['name'],
+    definition['eos_token'],
+    definition.get('special_names'),
+  )

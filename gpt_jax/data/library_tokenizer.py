@@ -20,7 +20,8 @@ class LibraryTokenizer(Tokenizer):
 
   model_file = 'tokenizer.json'
 
-  def __init__(self, model, name, eos_token=None):
+  def __init__(self, model, name, eos_token=None, special_names=None):
+    """`special_names`: what others call its tokens, {'pad_token': '<pad>'}."""
     model.encode_special_tokens = True  # as plain text: no document can end itself
     model.no_padding()
     model.no_truncation()
@@ -30,9 +31,12 @@ class LibraryTokenizer(Tokenizer):
     self.eos_id = None if eos_token is None else self._ids.get(eos_token)
     added = model.get_added_tokens_decoder().items()
     self.special_tokens = {token.content: i for i, token in added if token.special}
+    self.special_names = dict(special_names or {})
     self._special_ids = set(self.special_tokens.values())
     config = json.loads(model.to_str())
     self._is_byte_level = (config['decoder'] or {}).get('type') == 'ByteLevel'
+    # Of WordPiece: what a piece within a word begins with.
+    self._continues = (config['decoder'] or {}).get('prefix', '')
     self.has_exact_bytes = self._is_byte_level and _keeps_all_bytes(config)
     self._fits_words = word_table.fits(config)
     falls_back = '"ByteFallback"' in json.dumps(config['decoder'])
@@ -43,14 +47,20 @@ class LibraryTokenizer(Tokenizer):
   @functools.cached_property
   def token_bytes(self):
     pieces = [b''] * self.vocab_size  # special tokens and unused ids remain so
-    to_bytes = _byte_level_bytes if self._is_byte_level else _surface_bytes
     added = self._model.get_added_tokens_decoder()
     for token, token_id in self._ids.items():
-      if token_id not in added:
-        pieces[token_id] = to_bytes(token)
-      elif not added[token_id].special:
-        pieces[token_id] = token.encode()
+      if token_id in added and (self._is_byte_level or added[token_id].special):
+        pieces[token_id] = b'' if added[token_id].special else token.encode()
+      elif self._is_byte_level:
+        pieces[token_id] = _byte_level_bytes(token)
+      else:
+        pieces[token_id] = _surface_bytes(token, self._continues)
     return pieces
+
+  @property
+  def library_model(self):
+    """The `tokenizers.Tokenizer` itself."""
+    return self._model
 
   def encode(self, text):
     return self.encode_batch([text])[0]
@@ -110,7 +120,8 @@ class LibraryTokenizer(Tokenizer):
     return next(shown, None) in self._byte_ids
 
   def _definition(self):
-    return {'name': self.name, 'eos_token': self._eos_token}
+    names = {'special_names': self.special_names} if self.special_names else {}
+    return {'name': self.name, 'eos_token': self._eos_token} | names
 
   def _model_bytes(self):
     return self._model.to_str().encode()
@@ -164,11 +175,11 @@ def _byte_level_bytes(token):
   return token.encode()
 
 
-def _surface_bytes(token):
+def _surface_bytes(token, continues):
   if _is_byte_piece(token):
     return bytes([int(token[3:5], 16)])
-  if token.startswith('##'):  # WordPiece: continues a word
-    return token[2:].encode()
+  if continues and token.startswith(continues):
+    return token[len(continues) :].encode()
   return token.replace(_SPACE, ' ').encode()
 
 

@@ -80,9 +80,11 @@ TESTED_TOGETHER = {
   'interop/test_mapping': ['interop/family'],
   'interop/test_reader': [
     'interop/dialect', 'interop/families', 'interop/gpt2', 'interop/numerics',
-    'interop/open_model', 'interop/tokenizer_of',
+    'interop/open_model',
   ],
+  'interop/test_gguf_model': ['interop/gguf_configs', 'interop/gguf_names'],
   'interop/test_import_model': ['commands/import_command'],
+  'interop/test_tokenizer_files': ['interop/tokenizer_export'],
   'program/test_literals': ['program/jaxpr_calls'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',

@@ -58,6 +58,11 @@ class LibraryTokenizer(Tokenizer):
     return pieces
 
   @property
+  def eos_token(self):
+    """The name of the end token, None where the vocabulary has none."""
+    return None if self.eos_id is None else self._eos_token
+
+  @property
   def library_model(self):
     """The `tokenizers.Tokenizer` itself."""
     return self._model
@@ -136,7 +141,7 @@ def _keeps_all_bytes(config):
     and model['type'] == 'BPE'
     and not model.get('continuing_subword_prefix')
     and not model.get('end_of_word_suffix')
-    and set(_byte_alphabet()) <= model['vocab'].keys()
+    and set(byte_alphabet()) <= model['vocab'].keys()
     and [step.get('add_prefix_space') for step in steps if _is(step, 'ByteLevel')]
     == [False]
     and all(_is(step, 'ByteLevel') or _only_splits(step) for step in steps)
@@ -159,7 +164,7 @@ def _only_splits(step):
 
 
 @functools.cache
-def _byte_alphabet():
+def byte_alphabet():
   """Returns {character: byte} of byte-level BPE (GPT-2, Radford et al. 2019)."""
   # Printable Latin-1 characters are their own bytes; U+0100 and on are the others.
   plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -169,7 +174,7 @@ def _byte_alphabet():
 
 
 def _byte_level_bytes(token):
-  alphabet = _byte_alphabet()
+  alphabet = byte_alphabet()
   if all(character in alphabet for character in token):
     return bytes(alphabet[character] for character in token)
   return token.encode()

@@ -27,7 +27,7 @@ class SentencePieceTokenizer(Tokenizer):
     except ImportError as error:
       needs = require_extra('sentencepiece', 'sentencepiece')
       raise DataError(f'tokenizer.name="sentencepiece" {needs}') from error
-    self._proto = model_proto
+    self.model_proto = model_proto
     try:
       self._model = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
     except RuntimeError as error:
@@ -80,7 +80,7 @@ class SentencePieceTokenizer(Tokenizer):
     return self._model.decode([int(i) for i in ids])
 
   def _model_bytes(self):
-    return self._proto
+    return self.model_proto
 
 
 def from_file(path):

@@ -13,7 +13,7 @@ import tokenizers as library
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.core.registry import nearest
 from gpt_jax.interop.tokenizer_checks import check_rows
-from gpt_jax.interop.tokenizer_files import of_model
+from gpt_jax.interop.tokenizer_files import of_model, without_files
 from gpt_jax.interop.tokenizer_frame import set_frame
 
 _SPACE = '\u2581'
@@ -47,11 +47,14 @@ _ADDS_BEGIN = ('llama3', 'llama-v3', 'llama-bpe', 'falcon3')
 def open_tokenizer(fields, path, rows):
   """Returns (tokenizer, {dotted config field: value}) of a GGUF file's fields.
 
-  `rows` are those of the embedding. Raises CheckpointError for a tokenizer that is
-  missing, of another kind, or contradicts itself or the embedding.
+  `rows` are those of the embedding. A file without one gives ids as text. Raises
+  CheckpointError for a tokenizer of another kind, or one that contradicts itself or
+  the embedding.
   """
   header = _Header(fields, path)
-  kind = header.text('model')
+  kind = header.text('model', 'none')
+  if kind == 'none':
+    return without_files(path, rows)
   if kind not in _MAKERS:
     raise CheckpointError(
       f'{path}: tokenizer.ggml.model={kind!r}: expected one of {", ".join(_MAKERS)}.'
@@ -181,7 +184,7 @@ def _sentencepiece(header, tokens, kinds):
   steps = [library.normalizers.Replace(' ', _SPACE)]
   shown = [library.decoders.Replace(_SPACE, ' '), library.decoders.ByteFallback()]
   shown.append(library.decoders.Fuse())
-  if header.flag('add_space_prefix', True):
+  if header.flag('add_space_prefix', True):  # after tokens of a user as well
     steps.insert(0, library.normalizers.Prepend(_SPACE))
     shown.append(library.decoders.Strip(' ', 1, 0))
   made.normalizer = library.normalizers.Sequence(steps)

@@ -1,15 +1,17 @@
 """Opens a pretrained model of others, whatever it is kept in."""
 
+import functools
 import pathlib
 
-from gpt_jax.core.errors import CheckpointError
-from gpt_jax.interop import families, numerics, reader
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.interop import families, gguf_tokenizer, numerics, reader
 from gpt_jax.interop.fields import Fields
+from gpt_jax.interop.gguf_model import GGUFTensors
 from gpt_jax.interop.safetensors_files import SafetensorsFiles, is_there, load_json
-from gpt_jax.interop.tokenizer_of import open_tokenizer
+from gpt_jax.interop.tokenizer_files import open_tokenizer
 from gpt_jax.storage.urls import is_url
 
-CONFIG = 'config.json'
+CONFIG, GGUF = 'config.json', '.gguf'
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 # What a fine-tuning starts from, where nothing else is said: BERT's and Llama 2's
@@ -22,6 +24,8 @@ def is_model(path):
   if not path or is_url(str(path)):
     return False
   path = pathlib.Path(path)
+  if path.suffix == GGUF and not path.is_dir():
+    return True
   if not path.is_dir() or not (path / CONFIG).is_file():
     return False
   if (path / 'checkpoints').is_dir():
@@ -34,29 +38,57 @@ def is_model(path):
 
 
 def open_model(path, dtype=None):
-  """Returns the ModelReader of a folder as Hugging Face's libraries write it.
+  """Returns the ModelReader of a folder as Hugging Face writes it, or of a GGUF file.
 
   `dtype`: of the parameters; None: that of the files. Raises CheckpointError for what
   is damaged or not supported, before anything is read.
   """
   folder = pathlib.Path(path)
+  if folder.is_file():
+    return _open_gguf(folder, dtype)
   if not folder.is_dir():
-    raise CheckpointError(f'{path}: no such folder; expected one with {CONFIG}.')
+    raise CheckpointError(
+      f'{path}: nothing is there; expected a folder with {CONFIG}, or a {GGUF} file.'
+    )
   if not (folder / CONFIG).is_file():
     raise CheckpointError(f'{path}: has no {CONFIG}; expected the folder of a model.')
   values = load_json(folder / CONFIG)
   if not isinstance(values, dict):
     raise CheckpointError(f'{folder / CONFIG}: is no JSON object.')
-  family = families.find(values, folder / CONFIG)
-  fields = Fields(values, folder / CONFIG)
-  ours = family.to_config(fields)
-  fields.finish()
+  family, ours = _understood(values, folder / CONFIG)
   tensors = SafetensorsFiles(folder)
   try:
     return make_reader(family, ours, tensors, folder, dtype, open_tokenizer)
   except BaseException:
     tensors.close()
     raise
+
+
+def _open_gguf(path, dtype):
+  if path.suffix != GGUF:
+    raise CheckpointError(
+      f'{path}: a file, but not a {GGUF} file; expected one, or a folder with {CONFIG}.'
+    )
+  tensors = GGUFTensors(path)
+  try:
+    family, ours = _understood(tensors.config, path)
+    header = tensors.file.fields
+    return make_reader(
+      family, ours, tensors, path, dtype,
+      functools.partial(gguf_tokenizer.open_tokenizer, header),
+    )  # fmt: skip
+  except BaseException:
+    tensors.close()
+    raise
+
+
+def _understood(values, place):
+  """Returns (Family, {dotted field: value}) of the content of a config.json."""
+  family = families.find(values, place)
+  fields = Fields(values, place)
+  ours = family.to_config(fields)
+  fields.finish()
+  return family, ours
 
 
 def make_reader(family, ours, tensors, place, dtype, open_tokenizer):
@@ -67,5 +99,8 @@ def make_reader(family, ours, tensors, place, dtype, open_tokenizer):
   dtype = dtype or reader.common_dtype(tensors)
   tokenizer, tokenizer_fields = open_tokenizer(place, ours['model.vocab_size'])
   types = {'model.param_dtype': dtype, 'model.dtype': dtype}
-  config = numerics.resolve(TRAINING | types | tokenizer_fields | ours)
+  try:
+    config = numerics.resolve(TRAINING | types | tokenizer_fields | ours)
+  except ConfigError as error:  # a size beyond any model, say
+    raise CheckpointError(f'{place}: {error}') from error
   return reader.ModelReader(family, config, tensors, place, tokenizer)

@@ -41,16 +41,19 @@ def open_tokenizer(folder, rows):
     if all((folder / name).is_file() for name in names)
   ]
   if not readers:
-    note_once(
-      f'{folder}: has no tokenizer files; text is token ids with spaces between.'
-    )
-    return IdsTokenizer(rows), {'tokenizer.name': 'ids', 'tokenizer.vocab_size': rows}
+    return without_files(folder, rows)
   try:
     tokenizer, fields = readers[0](folder, read_settings(folder))
   except DataError as error:  # one of ours says what is wrong with the file
     raise CheckpointError(str(error)) from error
   check_rows(tokenizer, rows, folder)
   return tokenizer, fields
+
+
+def without_files(place, rows):
+  """Returns a tokenizer of ids as text, as `open_tokenizer` does, and says so."""
+  note_once(f'{place}: has no tokenizer; text is token ids with spaces between.')
+  return IdsTokenizer(rows), {'tokenizer.name': 'ids', 'tokenizer.vocab_size': rows}
 
 
 def read_settings(folder):

@@ -12,6 +12,7 @@ from gpt_jax.interop.gguf_file import PLAIN, GGUFFile
 from gpt_jax.interop.safetensors_files import Spec
 
 EMBEDDING, OUTPUT = 'token_embd.weight', 'output.weight'
+_NOTHING = '', np.zeros(0, np.float32)
 
 
 class GGUFTensors:
@@ -44,7 +45,7 @@ class GGUFTensors:
       )
     is_tied = OUTPUT not in self.file.tensors or self.file.is_copy(EMBEDDING, OUTPUT)
     self.config = self._read_config(name, architecture, is_tied)
-    self.specs, self._sources, self._last = {}, {}, ('', None)
+    self.specs, self._sources, self._last = {}, {}, _NOTHING
     for place in self.file.tensors.values():
       if place.name in architecture.used:
         continue
@@ -91,5 +92,5 @@ class GGUFTensors:
       self._last = name, np.ascontiguousarray(array).reshape(-1)
     part = self._last[1][start:stop]
     if stop == math.prod(self.specs[name].shape):
-      self._last = '', None
+      self._last = _NOTHING
     return part

@@ -1,4 +1,4 @@
-"""Our tokenizers as files that others read: tokenizer.json, or a SentencePiece model."""
+"""Our tokenizers as files for others: tokenizer.json, or a SentencePiece model."""
 
 import json
 import pathlib

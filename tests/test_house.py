@@ -78,9 +78,12 @@ TESTED_TOGETHER = {
     'launchers/tpu_workers',
   ],
   'interop/test_mapping': ['interop/family'],
+  'interop/test_parity': [
+    'interop/dialect', 'interop/gemma', 'interop/gpt2', 'interop/gpt_neox',
+    'interop/llama', 'interop/mistral', 'interop/qwen',
+  ],
   'interop/test_reader': [
-    'interop/dialect', 'interop/families', 'interop/gpt2', 'interop/numerics',
-    'interop/open_model',
+    'interop/families', 'interop/numerics', 'interop/open_model',
   ],
   'interop/test_gguf_model': ['interop/gguf_configs', 'interop/gguf_names'],
   'interop/test_import_model': ['commands/import_command'],

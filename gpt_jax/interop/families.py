@@ -2,9 +2,21 @@
 
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.core.registry import nearest
-from gpt_jax.interop import gpt2
+from gpt_jax.interop import gemma, gpt2, gpt_neox, llama, mistral, qwen
 
-FAMILIES = {family.name: family for family in (gpt2.FAMILY,)}
+FAMILIES = {
+  family.name: family
+  for family in (
+    gpt2.FAMILY,
+    gpt_neox.FAMILY,
+    llama.FAMILY,
+    mistral.FAMILY,
+    qwen.QWEN2,
+    qwen.QWEN3,
+    gemma.GEMMA2,
+    gemma.GEMMA3,
+  )
+}
 """A new family is a file with a `Family`, and its name here."""
 
 
@@ -17,6 +29,11 @@ def find(values, place):
   family = FAMILIES.get(str(model_type))
   if family is None and model_type is None and names and names[0] in known:
     family = known[names[0]]
+  if family is None and 'text_config' in values:
+    raise CheckpointError(
+      f'{place}: model_type={model_type!r} reads images or sound beside text; only'
+      ' models of text are supported, such as gemma3_text (gemma-3-270m, gemma-3-1b).'
+    )
   if family is None:
     hint = nearest(str(model_type), FAMILIES)
     raise CheckpointError(

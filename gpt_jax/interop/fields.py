@@ -6,6 +6,7 @@ from gpt_jax.core.errors import CheckpointError
 from gpt_jax.core.registry import nearest
 
 _MISSING = object()
+MAX_LAYERS = 10_000
 
 HARMLESS = frozenset(
   (
@@ -65,6 +66,14 @@ class Fields:
       self.problems.append(f'{name}={value!r}: expected {_KINDS[kind]}')
       return _STAND_INS[kind] if default is _MISSING else default
     return kind(value)
+
+  def take_layers(self, name, default: Any = _MISSING):
+    """Returns a number of layers, which is small: lists are made of that length."""
+    count = self.take(name, default)
+    if not 1 <= count <= MAX_LAYERS:
+      self.problems.append(f'{name}={count}: expected 1 to {MAX_LAYERS:,} layers')
+      return 1
+    return count
 
   def peek(self, name, default=None):
     """Returns a field as it stands, whatever it is, as one that was used."""

@@ -18,7 +18,7 @@ def to_config(fields):
   fields.ignore('reorder_and_upcast_attn')
   return {
     'model.vocab_size': fields.take('vocab_size', 50257),
-    'model.num_layers': fields.take('n_layer', 12),
+    'model.num_layers': fields.take_layers('n_layer', 12),
     'model.d_model': width,
     'model.num_heads': fields.take('n_head', 12),
     'model.d_ff': fields.take('n_inner', 4 * width),

@@ -28,6 +28,8 @@ class Entry:
   # Names that may hold the same values again, as a tied output layer does. They are
   # compared when read, and not written.
   aliases: tuple[str, ...] = ()
+  # Names under which older files have the tensor.
+  old_names: tuple[str, ...] = ()
 
   def letters(self):
     """Returns the letters of their axes, in order."""
@@ -126,13 +128,12 @@ def linear(ours, theirs, their_axes, our_axes, has_bias):
   """Returns the entries of a linear layer: `weight` [out, in], `bias` if it has one.
 
   Names are those of the modules. `their_axes`: the axes of the weight, such as
-  '(H K) D'; the bias has those before the last one.
+  '(H K) D'; the bias has the first of them.
   """
   entries = [Entry(f'{theirs}.weight', (f'{ours}/kernel',), their_axes, our_axes)]
   if has_bias:
-    out = their_axes.rsplit(' ', 1)[0]
-    mine = re.sub(r'[()]', '', out)
-    entries.append(Entry(f'{theirs}.bias', (f'{ours}/bias',), out, mine))
+    out, *_ = re.findall(r'\([^)]*\)|\w', their_axes)
+    entries.append(Entry(f'{theirs}.bias', (f'{ours}/bias',), out, out.strip('()')))
   return entries
 
 

@@ -158,9 +158,10 @@ class ModelReader:
     names, problems = {}, []
     for entry in self._entries:
       for theirs in (entry.theirs, *entry.aliases):
-        short = theirs.removeprefix(prefix)
-        name = theirs if theirs in specs else short
-        if name in specs:
+        others = entry.old_names if theirs == entry.theirs else ()
+        tried = (theirs, theirs.removeprefix(prefix), *others)
+        name = next((name for name in tried if name in specs), None)
+        if name is not None:
           names[theirs] = name
           problems += self._spec_problems(entry, name)
         elif theirs == entry.theirs:

@@ -1,6 +1,7 @@
 """Folders of tiny pretrained models, made by hand: no torch, no transformers."""
 
 import json
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -50,7 +51,7 @@ def write(folder, config, tensors):
   return folder
 
 
-def gpt2(folder, dtype=np.float32, **changes):
+def gpt2(folder, dtype: Any = np.float32, **changes) -> tuple[Any, dict[str, Any]]:
   """Returns (the folder of a tiny GPT-2, its tensors)."""
   tensors = random_tensors(gpt2_shapes(), dtype)
   return write(folder, GPT2 | changes, tensors), tensors

@@ -55,8 +55,8 @@ def get_config():
   model.activation = 'gelu'  # gelu_exact relu silu relu2; gated: swiglu geglu reglu
   model.token_types = 0  # rows of an embedding of each token's part (BERT: 2); 0: none
   model.pooler = False  # a dense layer with tanh over the first token (BERT)
-  # transform: a dense layer, the activation and a norm before it (BERT); none: no output
-  # over the vocabulary, as encoders without one.
+  # transform: a dense layer, the activation and a norm before it (BERT); none: no
+  # output over the vocabulary, as encoders without one.
   model.head = 'linear'
   model.head_bias = False  # in the output layer
   model.tie_embeddings = True  # the output layer is the embedding, transposed

@@ -2,7 +2,16 @@
 
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.core.registry import nearest
-from gpt_jax.interop import gemma, gpt2, gpt_neox, llama, mistral, qwen
+from gpt_jax.interop import (
+  bert,
+  distilbert,
+  gemma,
+  gpt2,
+  gpt_neox,
+  llama,
+  mistral,
+  qwen,
+)
 
 FAMILIES = {
   family.name: family
@@ -15,6 +24,8 @@ FAMILIES = {
     qwen.QWEN3,
     gemma.GEMMA2,
     gemma.GEMMA3,
+    bert.FAMILY,
+    distilbert.FAMILY,
   )
 }
 """A new family is a file with a `Family`, and its name here."""

@@ -25,6 +25,8 @@ class Family:
   table: Callable[[Config], list[Entry]]
   # Regexes of tensors that hold no parameters: masks and frequencies of old files.
   ignored: tuple[str, ...] = ()
+  # ... of parameters of another task that published files have besides: said, not read.
+  unused: tuple[str, ...] = ()
   # Of their names, where a file of the model without its output layer has none.
   prefix: str = ''
   # (config) -> the architecture to write; None: the first one

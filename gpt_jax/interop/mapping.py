@@ -3,7 +3,7 @@
 An Entry reads like an einsum: `'D (P H K)' -> 'D H K'` says that a tensor of two axes
 is three parameters side by side, P counting them, each [D, H, K]. That gives shapes to
 check and both directions. Letters are those of `core.types`, and M positions, C types
-of tokens, O outputs of a task head.
+of tokens, O outputs of a task head, E the width of the stream once more.
 """
 
 import dataclasses
@@ -97,7 +97,7 @@ def sizes_of(config, outputs=0):
   cfg = config.model
   return dict(
     V=cfg.vocab_size, D=cfg.d_model, F=cfg.d_ff, H=cfg.num_heads, G=cfg.num_kv_heads,
-    K=cfg.head_dim, M=cfg.max_seq_len, C=cfg.token_types, O=outputs,
+    K=cfg.head_dim, M=cfg.max_seq_len, C=cfg.token_types, O=outputs, E=cfg.d_model,
   )  # fmt: skip
 
 

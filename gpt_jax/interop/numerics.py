@@ -3,16 +3,19 @@
 import dataclasses
 import math
 
+from gpt_jax import objectives
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
 from gpt_jax.interop.mapping import windows
-from gpt_jax.model import activations, output_layer, positions
+from gpt_jax.model import activations, heads, output_layer, positions
 
-# The entries of these two decide what a model computes; what a whole run needs beside
+# The entries of these decide what a model computes; what a whole run needs beside
 # them is checked where a run is made (`program.setup`).
 _REGISTRIES = {
   'model.activation': activations.ACTIVATIONS,
   'model.position': positions.POSITIONS,
+  'objective.head': heads.HEADS,
+  'objective.name': objectives.OBJECTIVES,
 }
 _RULES = (positions.problems, output_layer.problems)
 # Training and layout: they change no number of the forward pass.
@@ -21,6 +24,7 @@ _FREE = (
   'residual_dropout', 'stochastic_depth', 'init_std', 'mup_base_width', 'remat',
   'scan_layers', 'dtype', 'param_dtype',
 )  # fmt: skip
+_OF_OUTPUT_LAYERS = ('tie_embeddings', 'head_bias', 'logit_softcap')
 MAX_SEQ_LEN = 1024
 """Of `data.seq_len` of an imported model, whose positions may reach much further."""
 
@@ -49,6 +53,16 @@ def effective(config):
     'attention.softcap': config.attention.softcap,
     'attention.scale': _scale(config),
   }
+  objective = objectives.describe(config)
+  found['what a token sees'] = objective.visibility
+  if objective.num_outputs:
+    for name in ('head', *_OF_OUTPUT_LAYERS):
+      found.pop(f'model.{name}')
+    found |= {
+      'objective.name': config.objective.name,
+      'objective.head': config.objective.head,
+      'objective.options': config.objective.options,
+    }
   bias = found.pop('model.bias')
   for name in ('qkv_bias', 'out_bias', 'mlp_bias'):
     own = found[f'model.{name}']
@@ -83,7 +97,7 @@ def _without_effect(cfg):
   if cfg.block == 'attention_only':
     yield from ('d_ff', 'activation', 'mlp_bias')
   if cfg.head == 'none':
-    yield from ('tie_embeddings', 'head_bias', 'logit_softcap')
+    yield from _OF_OUTPUT_LAYERS
 
 
 def differences(config, other):

@@ -168,9 +168,15 @@ class ModelReader:
           shape = list(entry.their_shape(self._sizes))
           problems.append(f'{theirs} {shape}: missing')
     ignored = re.compile('|'.join(self.family.ignored) or r'\Z\A')
-    used = set(names.values())
-    for name in specs:
-      if name not in used and not ignored.search(name):
+    unused = re.compile('|'.join(self.family.unused) or r'\Z\A')
+    rest = [n for n in specs if n not in set(names.values()) and not ignored.search(n)]
+    if left_out := [name for name in rest if unused.search(name)]:
+      note_once(
+        f'{self.directory}: not read, as this architecture has no such part:'
+        f' {", ".join(left_out)}.'
+      )
+    for name in rest:
+      if name not in left_out:
         problems.append(f'{name} {specs[name]}: not a part of such a model')
     if problems:
       raise CheckpointError(

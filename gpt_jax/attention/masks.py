@@ -3,7 +3,8 @@
 A query sees a key when all of these hold: same segment, and not padding; key not later
 than the query (causal), or inside the row's visible prefix; key less than `window`
 away, to either side. Positions are row indices: query t of a decoding step has the
-index `query_start_B + t` among the S keys of the cache.
+index `query_start_B + t` among the S keys of the cache, which may lie in another order
+(`positions_BS`).
 
 A query that sees no key, such as padding, gives zeros and passes no gradient on, in all
 kernels: their values and gradients agree at every place (`Mask.zero_blind`).
@@ -30,6 +31,7 @@ class Mask:
   segments_BT: Array | None = None  # of each query; 0 is padding
   segments_BS: Array | None = None  # of each key; None: the queries' own
   query_start_B: Array | None = None  # index of the first query among the keys
+  positions_BS: Array | None = None  # of each key; None: they count from 0
   slopes_H: Array | None = None  # ALiBi: scores lose slope * distance (2108.12409)
 
   @property
@@ -43,19 +45,26 @@ class Mask:
       return self
     return dataclasses.replace(self, window=window)
 
+  def with_positions(self, positions_BS):
+    """Returns this mask for keys at these positions; None: itself."""
+    if positions_BS is None:
+      return self
+    return dataclasses.replace(self, positions_BS=positions_BS)
+
   def with_slopes(self, slopes_H):
     """Returns this mask with ALiBi's linear penalty."""
     return dataclasses.replace(self, slopes_H=slopes_H)
 
   def pad(self, queries, keys):
     """Returns this mask for so many more queries and keys of no segment."""
-    if self.segments_BT is None:
-      return self
-    return dataclasses.replace(
-      self,
-      segments_BT=jnp.pad(self.segments_BT, ((0, 0), (0, queries))),
-      segments_BS=jnp.pad(self.key_segments_BS, ((0, 0), (0, keys))),
-    )
+    parts = {}
+    if self.positions_BS is not None:
+      # As far away as any: what hides them is that the kernel knows they are padding.
+      parts['positions_BS'] = jnp.pad(self.positions_BS, ((0, 0), (0, keys)))
+    if self.segments_BT is not None:
+      parts['segments_BT'] = jnp.pad(self.segments_BT, ((0, 0), (0, queries)))
+      parts['segments_BS'] = jnp.pad(self.key_segments_BS, ((0, 0), (0, keys)))
+    return dataclasses.replace(self, **parts)
 
   def tile(self, query, key, num_queries, num_keys):
     """Returns the mask of queries from `query` on and keys from `key` on."""
@@ -64,11 +73,15 @@ class Mask:
     start_B = jnp.zeros(1, jnp.int32)
     if self.query_start_B is not None:
       start_B = self.query_start_B
-    parts = {'query_start_B': start_B + query - key}
-    if self.prefix_B is not None:
-      parts['prefix_B'] = self.prefix_B - key
+    slice_in_dim = jax.lax.dynamic_slice_in_dim
+    if self.positions_BS is not None:
+      parts = {'query_start_B': start_B + query}
+      parts['positions_BS'] = slice_in_dim(self.positions_BS, key, num_keys, 1)
+    else:
+      parts = {'query_start_B': start_B + query - key}
+      if self.prefix_B is not None:
+        parts['prefix_B'] = self.prefix_B - key
     if self.segments_BT is not None:
-      slice_in_dim = jax.lax.dynamic_slice_in_dim
       parts['segments_BT'] = slice_in_dim(self.segments_BT, query, num_queries, 1)
       parts['segments_BS'] = slice_in_dim(self.key_segments_BS, key, num_keys, 1)
     return dataclasses.replace(self, **parts)
@@ -80,7 +93,12 @@ class Mask:
       query_BT = query_T[None]
     else:
       query_BT = self.query_start_B[:, None] + query_T[None]
-    return query_BT[:, :, None] - jnp.arange(num_keys)[None, None, :]
+    return query_BT[:, :, None] - self._key_positions_BS(num_keys)[:, None, :]
+
+  def _key_positions_BS(self, num_keys):
+    if self.positions_BS is not None:
+      return self.positions_BS
+    return jnp.arange(num_keys)[None]
 
   def allowed(self, num_queries, num_keys):
     """Returns which keys each query sees, bool [B or 1, T, S]."""
@@ -90,8 +108,8 @@ class Mask:
     else:
       allowed_BTS = jnp.ones_like(distance_BTS, bool)
     if self.prefix_B is not None:
-      key_S = jnp.arange(num_keys)
-      allowed_BTS |= (key_S[None] < self.prefix_B[:, None])[:, None, :]
+      key_BS = self._key_positions_BS(num_keys)
+      allowed_BTS |= (key_BS < self.prefix_B[:, None])[:, None, :]
     if self.window is not None:
       allowed_BTS &= jnp.abs(distance_BTS) < self.window
     if self.segments_BT is not None:

@@ -10,6 +10,7 @@ from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
 from gpt_jax.inference import guide, penalties, token_log_probs
 from gpt_jax.inference.penalties import History
+from gpt_jax.inference.rows import put_cache, resize, take_cache
 from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
 from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.model import stacking
@@ -69,54 +70,82 @@ def prepare_params(params, *, dtype):
   return map_named(cast, stacking.unstack(params))
 
 
+def extend(
+  params, cache, tokens_RT, slot_R, start_R, count_R, prefix_R=None, *,
+  model, places, logits='none',
+):  # fmt: skip
+  """Returns (cache, logits) after some rows of it have read more tokens.
+
+  Args:
+    cache: of all slots, with room for the tokens.
+    tokens_RT: the next `count_R` tokens of R rows, padded.
+    slot_R: which rows of the cache they extend; one beyond it stands for no row.
+    start_R: how many tokens a row keeps: it reads on from there, and what it held
+      behind that is forgotten (local layers need what came right before).
+    prefix_R: tokens before this position see each other; None: causal. A prefix has to
+      be read at once.
+    places: of each row that are looked at, static, at least `start + T` of each row.
+    logits: static. 'none'; 'last': of the last real token, float32 [R, V]; 'all':
+      [R, T, V], of padding without meaning.
+  """
+  rows = take_cache(cache, slot_R, places)
+  rows |= {'length_B': start_R, 'count_B': count_R}
+  mask = masks.causal() if prefix_R is None else masks.prefix(prefix_R)
+  logits_RTV, rows = model.apply({'params': params}, tokens_RT, mask, cache=rows)
+  cache = put_cache(cache, rows, slot_R)
+  if logits == 'none':
+    return cache, None
+  if logits == 'last':
+    last_R11 = jnp.maximum(count_R - 1, 0)[:, None, None]
+    return cache, jnp.take_along_axis(logits_RTV, last_R11, axis=1)[:, 0]
+  return cache, logits_RTV
+
+
 def prefill(
   params, tokens_BT, length_B, prefix_B, seed_B, identity_B2, settings, *,
-  model, cache_len, visibility,
+  model, cache_len, visibility, cache_dtype=None,
 ):  # fmt: skip
   """Returns the DecodeState that has read padded prompts of `length_B` tokens.
 
-  The first `prefix_B` tokens see each other where `visibility` is 'prefix'.
+  The first `prefix_B` tokens see each other where `visibility` is 'prefix'. The last
+  token of each prompt is read again by the first step of decoding.
   """
 
   def row_key(seed, identity_2):
     key = jax.random.fold_in(jax.random.key(seed), identity_2[0])
     return jax.random.fold_in(key, identity_2[1])
 
-  last_B1 = length_B[:, None] - 1
+  cfg, (B, T) = model.cfg, tokens_BT.shape
+  cache = empty_cache(cfg, B, T, cache_dtype) | {'count_B': length_B}
+  mask = masks.prefix(prefix_B) if visibility == 'prefix' else masks.causal()
+  _, cache = model.apply({'params': params}, tokens_BT, mask, cache=cache)
+  cache = resize(cache, cfg, cache_len, cache_dtype)
   return DecodeState(
-    cache=_read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility),
-    token_B=jnp.take_along_axis(tokens_BT, last_B1, axis=1)[:, 0],
+    cache=cache | {'length_B': length_B - 1},
+    token_B=jnp.take_along_axis(tokens_BT, length_B[:, None] - 1, axis=1)[:, 0],
     rng_B=jax.vmap(row_key)(seed_B, identity_B2),
     is_done_B=settings.max_new_tokens_B == 0,
-    count_B=jnp.zeros(len(tokens_BT), jnp.int32),
-    history=History.of(tokens_BT, length_B, model.cfg.vocab_size),
+    count_B=jnp.zeros(B, jnp.int32),
+    history=History.of(tokens_BT, length_B, cfg.vocab_size),
     settings=settings,
   )
 
 
 def reread(
-  params, state, tokens_BT, length_B, prefix_B, is_cropped_B, *,
-  model, cache_len, visibility,
-):  # fmt: skip
+  params, state, tokens_BT, length_B, prefix_B, is_cropped_B, *, model, visibility
+):
   """Returns `state` with the cropped rows' caches as if their texts began later.
 
   `tokens_BT` are what is left of them, `length_B` tokens, the last one unread.
   """
-  fresh = _read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility)
-
-  def choose(fresh, old):
-    is_cropped = is_cropped_B.reshape(-1, *[1] * (old.ndim - 1))
-    return jnp.where(is_cropped, fresh, old)
-
-  return dataclasses.replace(state, cache=jax.tree.map(choose, fresh, state.cache))
-
-
-def _read(params, tokens_BT, length_B, prefix_B, model, cache_len, visibility):
-  mask = masks.prefix(prefix_B) if visibility == 'prefix' else masks.causal()
-  cache = empty_cache(model.cfg, len(tokens_BT), cache_len)
-  _, cache = model.apply({'params': params}, tokens_BT, mask, cache=cache)
-  # Not the padded length; the first step of decoding writes the last row again.
-  return cache | {'length_B': length_B - 1}
+  B, T = tokens_BT.shape
+  slot_B = jnp.where(is_cropped_B, jnp.arange(B), B)
+  cache, _ = extend(
+    params, state.cache, tokens_BT, slot_B, jnp.zeros_like(length_B), length_B,
+    prefix_B if visibility == 'prefix' else None, model=model, places=T,
+  )  # fmt: skip
+  length_B = cache['length_B'] - is_cropped_B
+  return dataclasses.replace(state, cache=cache | {'length_B': length_B})
 
 
 def decode(params, state, limit, guidance, *, model, vocab_limit):
@@ -140,6 +169,8 @@ def decode(params, state, limit, guidance, *, model, vocab_limit):
     logits_B1V, cache = model.apply(
       {'params': params}, state.token_B[:, None], cache=state.cache
     )
+    # A row that does not write reads the same place again, which holds no token yet.
+    length_B = state.cache['length_B'] + ~state.is_done_B
     # Choosing looks at all of a row: its logits come together first.
     logits_BV = constrain(model.rules, logits_B1V[:, 0], 'batch', None)
     logits_BV = real_logits(logits_BV, vocab_limit)
@@ -150,7 +181,7 @@ def decode(params, state, limit, guidance, *, model, vocab_limit):
     is_stop_B = jnp.any(token_B[:, None] == settings.stop_BI, axis=1)
     state = dataclasses.replace(
       state,
-      cache=cache,
+      cache=cache | {'length_B': length_B},
       token_B=token_B,
       is_done_B=state.is_done_B | is_stop_B | (count_B >= settings.max_new_tokens_B),
       count_B=count_B,

@@ -67,9 +67,7 @@ class Engine:
       functools.partial(decode.prefill, **reading), static_argnames='cache_len'
     )
     self._reread = jax.jit(
-      functools.partial(decode.reread, **reading),
-      static_argnames='cache_len',
-      donate_argnums=1,
+      functools.partial(decode.reread, **reading), donate_argnums=1
     )
     self._decode = jax.jit(
       functools.partial(decode.decode, model=model, vocab_limit=self.text_limit),
@@ -193,9 +191,9 @@ class Engine:
     contexts = Contexts(prompts_ids, self.table_len)
     has_log_probs = any(request.log_probs is not None for request in requests)
     with cache_memory.explained(self.cfg, prompts_ids, missing):
-      state, cache_len = self._start(requests, contexts)
+      state = self._start(requests, contexts)
       while missing:
-        state = self._crop(state, contexts, cache_len)
+        state = self._crop(state, contexts)
         guidance, is_masked = self._guidance(writings)
         n = min(1 if is_masked else size, missing, contexts.free())
         state, written, is_over = self._decode(self.params, state, n, guidance)
@@ -229,14 +227,14 @@ class Engine:
     return np.pad(allowed_W, (0, missing)) if missing else allowed_W
 
   def _start(self, requests, contexts):
-    """Returns the DecodeState that has read the prompts, and its cache's length."""
+    """Returns the DecodeState that has read the prompts."""
     prompts_ids = [request.prompt_ids for request in requests]
     longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
     cache_len = bucket(min(longest, self.table_len))
     cache_memory.require_fit(
       self.cfg, prompts_ids, max(r.max_new_tokens for r in requests), cache_len
     )
-    state = self._prefill(
+    return self._prefill(
       self.params,
       *self._padded(*contexts.read()),
       self._fill(np.array([r.seed % 2**32 for r in requests], np.uint32)),
@@ -244,9 +242,8 @@ class Engine:
       self._settings(requests),
       cache_len=cache_len,
     )
-    return state, cache_len
 
-  def _crop(self, state, contexts, cache_len):
+  def _crop(self, state, contexts):
     """Returns the state after rows that have filled the table began anew."""
     is_cropped_B = contexts.crop()
     if not is_cropped_B.any():
@@ -255,7 +252,7 @@ class Engine:
     pairs = zip(rows, is_cropped_B, strict=True)
     rows = [ids if is_cropped else ids[:1] for ids, is_cropped in pairs]
     reading = *self._padded(rows, prefix_B), self._fill(is_cropped_B)
-    return self._reread(self.params, state, *reading, cache_len=cache_len)
+    return self._reread(self.params, state, *reading)
 
   def _padded(self, rows, prefix_B):
     """Returns ids [B, T], the lengths of `rows`, and `prefix_B`, padded."""

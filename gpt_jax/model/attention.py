@@ -25,9 +25,12 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x_BTD, mask, angles, cache, start_B, deterministic, tokens_BT: Any = None
+    self, x_BTD, mask, angles, cache, place, deterministic, tokens_BT: Any = None
   ):
-    """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None."""
+    """Returns `(out_BTD, cache)`; `cache` is a KVCache to extend, or None.
+
+    `place` is the `cache.Place` of the tokens in it.
+    """
     cfg, position = self.cfg, positions.lookup(self.cfg)
     # Projections emit heads before time, the layout that kernels read.
     q_BHTK, k_BGTK, v_BGTK = shared_input_linears(
@@ -53,8 +56,8 @@ class Attention(nn.Module):
     if position.slopes:
       mask = mask.with_slopes(position.slopes(cfg))
     if cache is not None:
-      cache = cache.write(k_BGTK, v_BGTK, start_B).constrain(self.rules)
-      k_BGTK, v_BGTK = cache.k_BGSK.astype(cfg.dtype), cache.v_BGSK.astype(cfg.dtype)
+      cache, k_BGTK, v_BGTK, positions_BS = cache.extend(k_BGTK, v_BGTK, place)
+      cache, mask = cache.constrain(self.rules), mask.with_positions(positions_BS)
     q_BHTK = checkpoint_name(q_BHTK, 'query')
     k_BGTK = checkpoint_name(k_BGTK, 'key')
     v_BGTK = checkpoint_name(v_BGTK, 'value')

@@ -17,6 +17,7 @@ from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
 from gpt_jax.model import positions, remat, statistics
 from gpt_jax.model.attention import Attention
+from gpt_jax.model.cache import Place
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.model.layers import MLP, Embed, Norm
 from gpt_jax.model.output_layer import (
@@ -45,7 +46,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x_BTD, mask, angles, cache, start_B, depth, tokens_BT=None, drop_rate=None
+    self, x_BTD, mask, angles, cache, place, depth, tokens_BT=None, drop_rate=None
   ):
     """Returns `(x_BTD, cache)`; `depth` in (0, 1] is the block's place in the stack.
 
@@ -65,7 +66,7 @@ class Block(nn.Module):
     def attend(y_BTD):
       nonlocal cache
       y_BTD, cache = attention(
-        y_BTD, mask, angles, cache, start_B, self.deterministic, tokens_BT
+        y_BTD, mask, angles, cache, place, self.deterministic, tokens_BT
       )
       return y_BTD
 
@@ -138,7 +139,7 @@ class Group(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x_BTD, caches, index, mask, angles, start_B, tokens_BT=None, drop_rate_L=None
+    self, x_BTD, caches, index, mask, angles, place, tokens_BT=None, drop_rate_L=None
   ):
     """Returns `(x_BTD, caches)`; `index` counts groups from 0."""
     cfg = self.cfg
@@ -149,12 +150,12 @@ class Group(nn.Module):
         cfg, self.attend, self.rules, parse_layer(layer), self.deterministic,
         self.watched, name=name,
       )  # fmt: skip
-      place = index * len(cfg.layer_pattern) + i
-      depth = (place + 1) / cfg.num_layers
-      drop_rate = None if drop_rate_L is None else drop_rate_L[place]
+      layer_index = index * len(cfg.layer_pattern) + i
+      depth = (layer_index + 1) / cfg.num_layers
+      drop_rate = None if drop_rate_L is None else drop_rate_L[layer_index]
       cache = None if caches is None else caches[name]
       x_BTD, new_caches[name] = block(
-        x_BTD, mask, angles, cache, start_B, depth, tokens_BT, drop_rate
+        x_BTD, mask, angles, cache, place, depth, tokens_BT, drop_rate
       )
     return x_BTD, None if caches is None else new_caches
 
@@ -179,8 +180,9 @@ class GPT(nn.Module):
     """Returns `(logits_BTV, or the task head's outputs, float32; cache)` for int32 ids.
 
     None: a causal `masks.Mask`, positions from 0 or the cache's end, no `cache` (of
-    `cache.empty_cache`) to extend, and token types of 0. `deterministic` False applies
-    dropout. A model without output layer and task head returns its stream.
+    `cache.empty_cache`) to extend, and token types of 0. `count_B` of a cache says how
+    many tokens of each row are real. `deterministic` False applies dropout. A model
+    without output layer and task head returns its stream.
     """
     x_BTD, head_VD, cache = self.hidden(
       tokens_BT, mask, positions_BT, cache, token_types_BT, deterministic=deterministic
@@ -209,15 +211,17 @@ class GPT(nn.Module):
     """
     cfg = self.cfg
     mask = masks.causal() if mask is None else mask
-    start_B, caches = None, None
+    place: Any = None
+    caches: Any = None
     if positions_BT is None:
       positions_BT = jnp.arange(tokens_BT.shape[1])[None]
       if cache is not None:
         positions_BT = positions_BT + cache['length_B'][:, None]
     if cache is not None:
-      start_B, caches = cache['length_B'], cache['layers']
+      place = Place(cache['length_B'], cache.get('count_B'))
+      caches = cache['layers']
       mask = masks.Mask(
-        causal=mask.causal, prefix_B=mask.prefix_B, query_start_B=start_B
+        causal=mask.causal, prefix_B=mask.prefix_B, query_start_B=place.start_B
       )
 
     embed = Embed(cfg, cfg.vocab_size, 'vocab', name='embed')
@@ -227,7 +231,7 @@ class GPT(nn.Module):
     statistics.show(
       self, self.watched, 'stream', lambda: statistics.Stream(x_BTD, mask)
     )
-    rest = (mask, angles, start_B, watched_BT, drop_rate_L)
+    rest = (mask, angles, place, watched_BT, drop_rate_L)
     x_BTD, caches = self._blocks(x_BTD, caches, rest, deterministic)
     if cfg.norm_position != 'post':  # post-norm blocks end in a norm already
       x_BTD = Norm(cfg, cfg.norm, name='final_norm')(x_BTD)
@@ -242,7 +246,8 @@ class GPT(nn.Module):
         zeros = with_axes(nn.initializers.zeros, 'vocab_vector')
         self.param('head_bias', zeros, (cfg.vocab_size,), cfg.param_dtype)
     if cache is not None:
-      cache = {'layers': caches, 'length_B': start_B + tokens_BT.shape[1]}
+      count_B = tokens_BT.shape[1] if place.count_B is None else place.count_B
+      cache = {'layers': caches, 'length_B': place.start_B + count_B}
     return x_BTD, head_VD, cache
 
   def apply_task_head(self, x_BTD):

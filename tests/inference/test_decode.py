@@ -10,6 +10,7 @@ from gpt_jax.inference import decode
 from gpt_jax.inference.guide import Guidance
 from gpt_jax.inference.sampling import SamplingRows
 from gpt_jax.inference.settings import Sampling
+from gpt_jax.model.cache import empty_cache
 from tests import small_models as small
 
 CONFIG = small.resolve(model__max_seq_len=64, model__scan_layers=False)
@@ -24,9 +25,7 @@ def params():
 PREFILL = jax.jit(
   functools.partial(decode.prefill, model=MODEL, cache_len=32, visibility='causal')
 )
-REREAD = jax.jit(
-  functools.partial(decode.reread, model=MODEL, cache_len=32, visibility='causal')
-)
+REREAD = jax.jit(functools.partial(decode.reread, model=MODEL, visibility='causal'))
 DECODE = jax.jit(functools.partial(decode.decode, model=MODEL, vocab_limit=16))
 FORWARD = jax.jit(
   functools.partial(
@@ -112,3 +111,75 @@ def test_norms_keep_their_dtype_when_parameters_are_prepared():
   prepared = decode.prepare_params(params(), dtype=jnp.bfloat16)
   for name, leaf in small.pytree.named_leaves(prepared):
     assert leaf.dtype == (jnp.float32 if '_norm' in name else jnp.bfloat16), name
+
+
+LOCAL = small.make_gpt(
+  small.resolve(
+    model__layer_pattern=('local:5', 'global'),
+    model__position='rope',
+    model__num_kv_heads=2,
+    model__scan_layers=False,
+  )  # fmt: skip
+)
+EXTEND = small.jit(
+  functools.partial(decode.extend, model=LOCAL, places=16, logits='all')
+)
+
+
+@functools.cache
+def local_params():
+  return small.random_params(LOCAL)
+
+
+def read(cache, tokens_RT, slots, starts, counts):
+  return EXTEND(
+    local_params(), cache, tokens_RT, *map(np.array, (slots, starts, counts))
+  )
+
+
+def padded(ids, width=4):
+  return np.pad(ids, (0, width - len(ids)), constant_values=7)[None]
+
+
+def test_prompts_read_in_chunks_give_the_logits_of_the_whole():
+  tokens_BT = small.random_tokens(2, 15)
+  full_BTV = small.logits_of(LOCAL)(local_params(), tokens_BT)
+  cache = empty_cache(LOCAL.cfg, 3, 16)
+  assert cache['layers'][0]['block_0'].k_BGSK.shape == (3, 2, 5, 4)
+  # Row 2 holds the first text, row 0 the second; chunks of one to four tokens.
+  for row, slot, counts in ((0, 2, (4, 3, 4, 4)), (1, 0, (1, 4, 2, 4, 4))):
+    start = 0
+    for count in counts:
+      ids = tokens_BT[row, start : start + count]
+      cache, logits_RTV = read(cache, padded(ids), [slot], [start], [count])
+      expected_TV = full_BTV[row, start : start + count]
+      # float32 sums over other sets of hidden keys.
+      np.testing.assert_allclose(logits_RTV[0, :count], expected_TV, atol=1e-5)
+      start += count
+  assert cache['length_B'].tolist() == [15, 0, 15]
+
+
+def test_a_row_without_a_slot_changes_nothing():
+  tokens_RT = small.random_tokens(2, 4)
+  cache, _ = read(empty_cache(LOCAL.cfg, 3, 16), tokens_RT, [1, 3], [0, 0], [4, 4])
+  alone, _ = read(empty_cache(LOCAL.cfg, 3, 16), tokens_RT[:1], [1], [0], [4])
+  for one, other in zip(jax.tree.leaves(cache), jax.tree.leaves(alone), strict=True):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_reading_from_an_earlier_place_forgets_the_rest():
+  tokens_BT = small.random_tokens(2, 12)
+  cache = empty_cache(MODEL.cfg, 1, 16)
+  extend = small.jit(
+    functools.partial(decode.extend, model=MODEL, places=16, logits='last')
+  )
+
+  def last(cache, ids, start):
+    row = np.array([0]), np.array([start]), np.array([len(ids)])
+    return extend(params(), cache, padded(ids, 8), *row)
+
+  cache, _ = last(cache, tokens_BT[0, :8], 0)
+  cache, logits_1V = last(cache, tokens_BT[1, 5:10], 5)
+  ids = np.concatenate([tokens_BT[0, :5], tokens_BT[1, 5:10]])
+  expected_V = small.logits_of(MODEL)(params(), ids[None])[0, -1]
+  np.testing.assert_allclose(logits_1V[0], expected_V, atol=1e-5)

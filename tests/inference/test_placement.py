@@ -12,6 +12,7 @@ from gpt_jax.inference import placement
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import make_requests
 from gpt_jax.inference.settings import Sampling
+from gpt_jax.inference.writing import Writing
 from gpt_jax.model.gpt import GPT
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
@@ -101,12 +102,12 @@ def test_each_device_holds_its_share_of_the_weights(case, share):
 def test_each_device_holds_its_rows_and_heads_of_the_cache():
   rules, engine = on_mesh('kv heads and width')
   requests = make_requests(PROMPTS, max_new_tokens=9)
-  state, cache_len = engine._start(requests, engine_contexts(engine, requests))
+  state = engine._start(requests, engine_contexts(engine, requests))
   caches = [leaf for leaf in jax.tree.leaves(state.cache['layers'])]
   assert caches and all(leaf.shape[0] == 4 for leaf in caches)  # 3 rows and a filler
   for leaf in caches:
     B, G, S, K = leaf.addressable_shards[0].data.shape
-    assert (B, G, S, K) == (2, 1, cache_len, engine.cfg.head_dim)
+    assert (B, G, S, K) == (2, 1, 16, engine.cfg.head_dim)
 
 
 def engine_contexts(engine, requests):
@@ -119,8 +120,9 @@ def engine_contexts(engine, requests):
 def test_weights_stay_where_they_are_while_tokens_are_made():
   rules, engine = on_mesh('both')
   requests = make_requests(PROMPTS[:1], max_new_tokens=9)
-  state, _ = engine._start(requests, engine_contexts(engine, requests))
-  text = engine._decode.lower(engine.params, state, 4).compile().as_text()
+  state = engine._start(requests, engine_contexts(engine, requests))
+  guidance, _ = engine._guidance([Writing(request) for request in requests])
+  text = engine._decode.lower(engine.params, state, 4, guidance).compile().as_text()
   gathered = re.findall(r'f32\[([\d,]+)\]\S* all-gather', text)
   sizes = [np.prod([int(n) for n in dims.split(',')]) for dims in gathered]
   smallest_weight = min(

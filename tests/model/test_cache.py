@@ -9,7 +9,7 @@ import pytest
 
 from gpt_jax.attention import masks
 from gpt_jax.model import stacking
-from gpt_jax.model.cache import KVCache, bytes_of_row, empty_cache
+from gpt_jax.model.cache import KVCache, Place, bytes_of_row, empty_cache
 from tests import small_models as small
 from tests import tiny_runs
 
@@ -25,7 +25,7 @@ DECODERS = {
 def test_writing_changes_the_given_rows_and_no_other():
   empty = KVCache(jnp.zeros((2, 1, 5, 3)), jnp.zeros((2, 1, 5, 3)))
   new_BGTK = jnp.ones((2, 1, 2, 3))
-  cache = empty.write(new_BGTK, 2 * new_BGTK, jnp.array([0, 3]))
+  cache = empty.write(new_BGTK, 2 * new_BGTK, Place(jnp.array([0, 3])))
   np.testing.assert_array_equal(cache.k_BGSK[0, 0, :, 0], [1, 1, 0, 0, 0])
   np.testing.assert_array_equal(cache.v_BGSK[1, 0, :, 0], [0, 0, 0, 2, 2])
 
@@ -39,7 +39,9 @@ def test_a_cache_keeps_its_dtype():
   zeros_BGSK = jnp.zeros((1, 1, 4, 2), jnp.bfloat16)
   cache = KVCache(zeros_BGSK, zeros_BGSK)
   new_BGTK = jnp.ones((1, 1, 1, 2), jnp.float32)
-  assert cache.write(new_BGTK, new_BGTK, jnp.array([0])).k_BGSK.dtype == jnp.bfloat16
+  assert (
+    cache.write(new_BGTK, new_BGTK, Place(jnp.array([0]))).k_BGSK.dtype == jnp.bfloat16
+  )
 
 
 @pytest.mark.parametrize(

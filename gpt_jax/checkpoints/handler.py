@@ -20,9 +20,16 @@ class DigestingHandler(ocp.StandardCheckpointHandler):
   """Orbax's handler of trees; each process also digests the files that it wrote."""
 
   async def async_save(self, directory, *args, **kwargs):
-    written = await super().async_save(directory, *args, **kwargs)
+    save = kwargs['args']
+    tree = self._validate_save_state(save.item, save_args=save.save_args)
+    written = await self._impl.async_save(
+      directory,
+      args=ocp.args.PyTreeSave(
+        tree, save.save_args, ocdbt_target_data_file_size=save.file_bytes
+      ),
+    )
     folder = getattr(directory, 'path', directory)
-    return [_Digested(written or [], folder, kwargs['args'].on_thread)]
+    return [_Digested(written or [], folder, save.on_thread)]
 
   def finalize(self, directory):
     super().finalize(_literal(directory))
@@ -52,6 +59,8 @@ class Save(ocp.args.StandardSave):
 
   on_thread: Callable[[], None] = lambda: None
   """Called in the thread that waits for the arrays to be written, before it does."""
+  file_bytes: int | None = None
+  """Of a data file, which is in memory until it is full; None: two gigabytes."""
 
 
 class ObjectsHandler(DigestingHandler):
@@ -68,10 +77,10 @@ class SaveObjects(Save):
   """As Save, into a bucket."""
 
 
-def save_arguments(directory, tree, on_thread):
+def save_arguments(directory, tree, on_thread, file_bytes=None):
   """Returns Orbax's arguments to save a tree of arrays below `directory`."""
   if not is_remote(directory):
-    return Save(tree, on_thread=on_thread)
+    return Save(tree, on_thread=on_thread, file_bytes=file_bytes)
   parts = s3_arrays.in_parts(tree) if scheme_of(directory) == 's3' else None
   return SaveObjects(tree, save_args=parts, on_thread=on_thread)
 

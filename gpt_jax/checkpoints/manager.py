@@ -81,11 +81,12 @@ class Checkpoints(CheckpointReader):
     # One that is being written counts once `wait`, `check` or `save` has seen it done.
     return list(self._steps)
 
-  def save(self, step, items, meta, metrics=None, force=False):
+  def save(self, step, items, meta, metrics=None, force=False, file_bytes=None):
     """Saves trees of jax.Arrays `items` and the JSON record `meta` as one step.
 
     `metrics` are floats by name, equal on all processes; those that are not finite are
-    left out. `force` allows a step older than the newest. Raises CheckpointError when
+    left out. `force` allows a step older than the newest. `file_bytes`: of a data file
+    on disks, which is in memory until it is full. Raises CheckpointError when
     the step exists or is too old; StorageError, on all processes, when it or the save
     before (whose step it names) could not be written.
     """
@@ -105,7 +106,9 @@ class Checkpoints(CheckpointReader):
     self._save = _UnderWay(step, tuple(items), nbytes)
     self._barrier.begin()
     trees = {
-      name: handler.save_arguments(self.directory, tree, self._barrier.watch)
+      name: handler.save_arguments(
+        self.directory, tree, self._barrier.watch, file_bytes
+      )
       for name, tree in items.items()
     }
     with self._save_errors():

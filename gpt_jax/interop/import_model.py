@@ -1,6 +1,7 @@
 """A pretrained model of others as a run of ours, at step 0."""
 
 import contextlib
+import dataclasses
 import datetime
 import shutil
 
@@ -8,16 +9,28 @@ import jax
 
 from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.config import load
-from gpt_jax.core import pytree
+from gpt_jax.core import process_memory, pytree
 from gpt_jax.core.errors import StorageError
 from gpt_jax.interop.reader import STEP
 from gpt_jax.workdir import provenance
+
+_FILE_BYTES = 1 << 25  # in memory at a time while parameters are written
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+  """What an import has written."""
+
+  count: int  # of parameters
+  num_bytes: int  # of these
+  memory_ratio: float | None
+  """Most memory taken for reading and writing, of `num_bytes`; None: not known."""
 
 
 def import_model(model, workdir):
   """Writes the parameters of a ModelReader, its config and tokenizer into a Workdir.
 
-  Returns how many parameters there are. Raises StorageError for a folder that has a
+  Returns what was Imported. Raises StorageError for a folder that has a
   run already. Whatever fails, nothing is left of it.
   """
   if workdir.config.exists() or workdir.checkpoints.exists():
@@ -35,7 +48,8 @@ def import_model(model, workdir):
 
 
 def _write(model, workdir, lock):
-  """Returns how many parameters there are, all of them written."""
+  """Returns what was Imported, all of it written."""
+  before = process_memory.resident_bytes()
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   wanted = {'params': model.abstract(STEP, 'params', here)}
   items = model.restore(STEP, wanted)
@@ -45,12 +59,14 @@ def _write(model, workdir, lock):
     workdir.checkpoints, keep_last=1, keep_best=0, best_metric='', asynchronous=False,
     lock=lock,
   ) as store:  # fmt: skip
-    store.save(STEP, items, _meta(model, config))
+    store.save(STEP, items, _meta(model, config), file_bytes=_FILE_BYTES)
   workdir.write_config(config)
   now = datetime.datetime.now(datetime.UTC)
   source = dict(imported=str(model.directory), family=model.family.name)
   provenance.add_start(workdir, provenance.collect(now=now) | {'step': STEP} | source)
-  return pytree.count(items['params'])
+  size, peak = pytree.size_bytes(items), process_memory.peak_bytes()
+  ratio = None if before is None or peak is None else (peak - before) / size
+  return Imported(pytree.count(items['params']), size, ratio)
 
 
 def _request(config):

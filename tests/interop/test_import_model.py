@@ -62,3 +62,23 @@ def test_nothing_is_left_of_an_import_that_failed(folder, tmp_path, monkeypatch)
   with open_model(folder) as model, pytest.raises(StorageError, match='full'):
     import_model(model, Workdir(workdir))
   assert list(pathlib.Path(workdir).iterdir()) == []
+
+
+@pytest.mark.slow
+def test_large_arrays_are_written_in_parts(tmp_path, monkeypatch):
+  monkeypatch.setattr('gpt_jax.interop.import_model._FILE_BYTES', 1 << 12)
+  shape = small_folders.gpt2_shapes(width=64, vocab=101)
+  tensors = small_folders.random_tensors(shape)
+  config = small_folders.GPT2 | dict(n_embd=64, vocab_size=101)
+  folder = small_folders.write(tmp_path / 'model', config, tensors)
+  with open_model(folder) as model:
+    imported = import_model(model, Workdir(tmp_path / 'run'))
+  assert imported.count == sum(array.size for array in tensors.values())
+  assert imported.num_bytes == 4 * imported.count
+  tokens_BT = np.arange(10).reshape(2, 5)
+  np.testing.assert_array_equal(
+    gpt_jax.load(tmp_path / 'run').logits(tokens_BT),
+    gpt_jax.load(folder).logits(tokens_BT),
+  )
+  files = [path.stat().st_size for path in (tmp_path / 'run').rglob('d/*')]
+  assert len(files) > 20 and max(files) < 1 << 15

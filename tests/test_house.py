@@ -77,6 +77,9 @@ TESTED_TOGETHER = {
     'launchers/queued_resource', 'launchers/tpu_script', 'launchers/tpu_supervision',
     'launchers/tpu_workers',
   ],
+  'interop/test_export_model': [
+    'commands/export_command', 'interop/safetensors_writer',
+  ],
   'interop/test_mapping': ['interop/family'],
   'interop/test_parity': [
     'interop/dialect', 'interop/gemma', 'interop/gpt2', 'interop/gpt_neox',

@@ -7,6 +7,7 @@ file `NAME_command.py` and a line in COMMANDS.
 
 COMMANDS = {
   'import': 'make a run of a pretrained model of others, as Hugging Face keeps them',
+  'export': "write a run as a folder that Hugging Face's libraries read",
   'prepare': 'tokenize a corpus once, in shards, before any run starts',
   'train': 'train the model of a config; resumes from the last checkpoint',
   'eval': 'held-out loss, perplexity and bits per byte of a run',

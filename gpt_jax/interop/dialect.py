@@ -28,14 +28,14 @@ def activation_name(cfg, names=None):
   )
 
 
-def embedding(config, theirs, head='lm_head.weight', old_heads=()):
+def embedding(config, theirs, head='lm_head.weight', other_heads=()):
   """Returns the entries of the embedding and of the output layer, tied or its own."""
   is_tied = config.model.tie_embeddings
-  aliases = (head, *old_heads) if is_tied else ()
+  aliases = (head, *other_heads) if is_tied else ()
   entries = [Entry(theirs, ('embed/embedding',), 'V D', 'V D', aliases)]
   if not is_tied:
     ours = ('head/kernel',)
-    entries.append(Entry(head, ours, 'V D', 'D V', old_names=tuple(old_heads)))
+    entries.append(Entry(head, ours, 'V D', 'D V', other_names=tuple(other_heads)))
   return entries
 
 

@@ -90,7 +90,7 @@ def table(config):
   cfg, has = config.model, biases(config.model)
   entries = [
     *dialect.embedding(
-      config, 'gpt_neox.embed_in.weight', 'lm_head.weight', ('embed_out.weight',)
+      config, 'gpt_neox.embed_in.weight', 'embed_out.weight', ('lm_head.weight',)
     ),
     *norm('final_norm', 'gpt_neox.final_layer_norm', has_bias=True),
   ]

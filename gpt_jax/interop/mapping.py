@@ -28,8 +28,8 @@ class Entry:
   # Names that may hold the same values again, as a tied output layer does. They are
   # compared when read, and not written.
   aliases: tuple[str, ...] = ()
-  # Names under which older files have the tensor.
-  old_names: tuple[str, ...] = ()
+  # Names under which some files have the tensor.
+  other_names: tuple[str, ...] = ()
 
   def letters(self):
     """Returns the letters of their axes, in order."""

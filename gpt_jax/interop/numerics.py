@@ -52,6 +52,9 @@ def effective(config):
     'model.init': 'mup' if cfg.init == 'mup' else 'any but mup',
     'attention.softcap': config.attention.softcap,
     'attention.scale': _scale(config),
+    # Whom a token sees, and what a task head predicts instead of tokens.
+    'visibility of objective.name': objectives.describe(config).visibility,
+    'outputs of objective.name': objectives.describe(config).num_outputs,
   }
   objective = objectives.describe(config)
   found['what a token sees'] = objective.visibility

@@ -158,7 +158,7 @@ class ModelReader:
     names, problems = {}, []
     for entry in self._entries:
       for theirs in (entry.theirs, *entry.aliases):
-        others = entry.old_names if theirs == entry.theirs else ()
+        others = entry.other_names if theirs == entry.theirs else ()
         tried = (theirs, theirs.removeprefix(prefix), *others)
         name = next((name for name in tried if name in specs), None)
         if name is not None:

@@ -36,12 +36,26 @@ def make(config_class, model_class, seed=0, dtype='float32', **fields):
   return model.to(getattr(torch, dtype)).eval()
 
 
-def logits_of(model, tokens_BT, mask_BT=None):
+def load(folder, model_class):
+  """Returns the model of transformers in a folder, in float32."""
+  torch, _ = libraries()
+  options = dict(attn_implementation='eager', dtype=torch.float32)
+  return model_class.from_pretrained(folder, **options).eval()
+
+
+def logits_of(model, tokens_BT, mask_BT=None, positions_BT=None):
   """Returns float32 [B, T, V] of a model of transformers."""
   torch, _ = libraries()
-  mask = None if mask_BT is None else torch.tensor(np.asarray(mask_BT))
+
+  def tensor(array):
+    return None if array is None else torch.tensor(np.asarray(array)).long()
+
   with torch.no_grad():
-    found = model(torch.tensor(np.asarray(tokens_BT)).long(), attention_mask=mask)
+    found = model(
+      tensor(tokens_BT),
+      attention_mask=tensor(mask_BT),
+      position_ids=tensor(positions_BT),
+    )
   return found.logits.float().numpy()
 
 

@@ -1,9 +1,18 @@
 """Every family gives the logits of transformers, from its files and back in them."""
 
+import math
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gpt_jax
+from gpt_jax.attention import masks
+from gpt_jax.interop.export_model import choose_family, export_model
+from gpt_jax.interop.open_model import open_model
+from gpt_jax.interop.safetensors_files import SafetensorsFiles
+from tests import small_models
 from tests.interop import oracle
 
 pytestmark = pytest.mark.slow
@@ -90,5 +99,74 @@ def test_logits_are_those_of_transformers(case):
   wanted = oracle.logits_of(model, tokens_BT)
   assert np.ptp(wanted) > 1
   found = np.asarray(gpt_jax.load(folder).logits(tokens_BT))
-  print(case[0], abs(found - wanted).max())
   assert_equal_logits(found, wanted)
+
+
+def bytes_of(folder):
+  """Returns {name: (dtype, shape, bytes)} of the tensors in a folder."""
+  with SafetensorsFiles(folder) as files:
+    found = {}
+    for name, spec in files.specs.items():
+      content = files.read(name, 0, math.prod(spec.shape)).tobytes()
+      found[name] = spec.dtype, spec.shape, content
+    return found
+
+
+def export(folder, out, **options):
+  """Writes what was read of a folder as one of the same family."""
+  with open_model(folder) as model:
+    family = choose_family(model.config, preferred=model.family.name)
+    assert family is model.family
+    export_model(model, 0, model.config, model.tokenizer, out, family, **options)
+
+
+def test_what_came_in_goes_out_byte_for_byte(case, tmp_path):
+  _, model, folder = case
+  export(folder, tmp_path / 'out')
+  assert bytes_of(tmp_path / 'out') == bytes_of(folder)
+  tokens_BT = oracle.tokens(61, 60)
+  again = oracle.load(tmp_path / 'out', type(model))
+  np.testing.assert_array_equal(
+    oracle.logits_of(again, tokens_BT), oracle.logits_of(model, tokens_BT)
+  )
+
+
+@pytest.mark.parametrize('name', ['gpt2', 'gpt_neox', 'llama3', 'gemma3'])
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_half_precision_stays_what_it_is(name, dtype, tmp_path):
+  model = make(name, dtype=dtype)
+  model.save_pretrained(tmp_path / 'model', max_shard_size='4KB')
+  assert len(list((tmp_path / 'model').glob('*.safetensors'))) > 2
+  export(tmp_path / 'model', tmp_path / 'out', shard_bytes=4000)
+  assert len(list((tmp_path / 'out').glob('*.safetensors'))) > 2
+  assert bytes_of(tmp_path / 'out') == bytes_of(tmp_path / 'model')
+  tokens_BT = oracle.tokens(61, 20)
+  wanted = oracle.logits_of(oracle.load(tmp_path / 'model', type(model)), tokens_BT)
+  with open_model(tmp_path / 'out', 'float32') as store:
+    found = logits_of(store, tokens_BT)
+  np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+
+
+def logits_of(store, tokens_BT, mask=None, positions_BT=None):
+  """Returns float32 [B, T, V] of the model in a ModelReader."""
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  params = store.restore(0, {'params': store.abstract(0, 'params', here)})['params']
+  logits = small_models.logits_of(small_models.make_gpt(store.config))
+  return np.asarray(logits(params, tokens_BT, mask, positions_BT))
+
+
+@pytest.mark.parametrize('side', ['left', 'right'])
+@pytest.mark.parametrize('name', ['gpt2', 'llama3', 'qwen2_windows', 'gemma3'])
+def test_padded_rows_agree_where_there_are_tokens(name, side, tmp_path):
+  model = make(name)
+  model.save_pretrained(tmp_path)
+  tokens_BT, mask_BT = oracle.tokens(61, 24, batch=3), np.ones((3, 24), np.int32)
+  for row, count in enumerate((0, 5, 17)):
+    mask_BT[row, slice(count) if side == 'left' else slice(24 - count, 24)] = 0
+  positions_BT = np.maximum(np.cumsum(mask_BT, 1) - 1, 0)
+  wanted = oracle.logits_of(model, tokens_BT, mask_BT, positions_BT)
+  with open_model(tmp_path) as store:
+    mask = masks.Mask(segments_BT=jnp.asarray(mask_BT))
+    found = logits_of(store, tokens_BT, mask, jnp.asarray(positions_BT))
+  real_BT = mask_BT == 1
+  assert_equal_logits(found[real_BT], wanted[real_BT])

@@ -1,0 +1,70 @@
+"""Writes a run as a folder that Hugging Face's libraries read.
+
+OUT gets model.safetensors (from 5 GB on several files with an index), config.json and
+the tokenizer's files. The family is the first one whose config.json says all of what
+the run's model computes; where none does, what cannot be said is listed and nothing is
+written. Of a run with optimizer.ema_decay, the average is taken, as everywhere.
+
+examples:
+  gpt-jax export --workdir=runs/gpt2 --out=models/mine
+  gpt-jax export --workdir=runs/llama --out=models/mine --dtype=bfloat16 --step=2000
+  gpt-jax export --workdir=runs/mistral --out=models/mine --family=mistral
+"""
+
+import dataclasses
+import json
+
+from gpt_jax.commands import flags
+
+
+def add_arguments(parser):
+  flags.add_workdir(parser)
+  parser.add_argument(
+    '--out', required=True, type=flags.local_path, metavar='DIR', help='a new folder'
+  )
+  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--dtype',
+    choices=('float32', 'bfloat16', 'float16'),
+    help='of the tensors; default: that of the parameters',
+  )
+  parser.add_argument(
+    '--family', metavar='NAME', help='such as llama; default: the first that fits'
+  )
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  flags.refuse_overrides(overrides)
+  import jax
+
+  jax.config.update('jax_platforms', 'cpu')  # nothing is computed
+  from gpt_jax.checkpoints.reader import CheckpointReader
+  from gpt_jax.data import tokenizers
+  from gpt_jax.interop import export_model
+  from gpt_jax.program import restore, setup
+  from gpt_jax.tracking import console
+  from gpt_jax.workdir.paths import Workdir
+
+  workdir = Workdir(args.workdir)
+  config = setup.read_config(workdir)
+  with CheckpointReader(workdir.checkpoints) as store:
+    step = restore.choose_step(store, args.step)
+    rows = restore.embedding_rows(store, step)
+    model = dataclasses.replace(config.model, vocab_size=rows)
+    config = dataclasses.replace(config, model=model)
+    tokenizer = tokenizers.load(workdir.tokenizer)
+    restore.check_tokenizer(store, step, tokenizer)
+    made_of = store.read_meta(step).get('imported', {}).get('family')
+    family = export_model.choose_family(config, args.family, preferred=made_of)
+    files = export_model.export_model(
+      store, step, config, tokenizer, args.out, family, args.dtype
+    )
+  rows = [
+    ('step', str(step)),
+    ('family', family.name),
+    ('files', ', '.join(files)),
+  ]
+  console.table(f'{args.out}: written', ('what', 'value'), rows)
+  if args.json:
+    print(json.dumps(dict(out=args.out, step=step, family=family.name, files=files)))

@@ -63,7 +63,10 @@ def run(args, overrides):
     rows.append(('peak memory', text))
   console.table(f'{workdir}: imported', ('what', 'value'), rows)
   quoted = shlex.quote(str(args.workdir))
-  print(f'next: gpt-jax generate --workdir={quoted} --prompt="Once upon a time"')
+  if model.config.model.head == 'none':
+    print(f'next: gpt-jax embed --workdir={quoted} --text="Once upon a time"')
+  else:
+    print(f'next: gpt-jax generate --workdir={quoted} --prompt="Once upon a time"')
   if args.json:
     result = dict(
       workdir=str(workdir), family=model.family.name, parameters=imported.count,

@@ -1,5 +1,6 @@
-"""Config files: a shipped one by its name, or any by its path, as a ConfigDict."""
+"""Configs as a ConfigDict: a shipped file by its name, any by its path, or a run's."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,10 +11,11 @@ import traceback
 from ml_collections import ConfigDict
 
 from gpt_jax import configs
-from gpt_jax.config.migrate import RENAMED_FIELDS
+from gpt_jax.config.migrate import RENAMED_FIELDS, read_saved
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 
+SAVED = 'config.json'  # in the folder of a run
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -22,8 +24,11 @@ def load_file(spec):
 
   NAME is that of a shipped config, which `configs/NAME.py` means as well where there is
   no such file. A config starts from another one: `from gpt_jax.configs import base`; in
-  a clone, `from configs import base` does the same.
+  a clone, `from configs import base` does the same. The folder of a run stands for the
+  config that it was made with.
   """
+  if os.path.isfile(os.path.join(spec, SAVED)):
+    return _of_run(spec)
   name, *argument = spec.split(':', 1)
   path = find(name)
   if path is None:
@@ -50,6 +55,23 @@ def load_file(spec):
   return config.lock()
 
 
+def _of_run(folder):
+  path = os.path.join(folder, SAVED)
+  try:
+    with open(path, encoding='utf-8') as file:
+      values = json.load(file)
+  except (OSError, ValueError, RecursionError) as error:
+    raise ConfigError(f'--config={folder}: {path} cannot be read: {error}') from error
+  if isinstance(values, dict) and 'model_type' in values:
+    raise ConfigError(
+      f'--config={folder}: a pretrained model of others; `gpt-jax import {folder}'
+      ' --workdir=RUN` makes a run of it, and --config=RUN is its config.'
+    )
+  if not isinstance(values, dict) or not isinstance(values.get('model'), dict):
+    raise ConfigError(f'--config={folder}: {path} is not the config of a run.')
+  return ConfigDict(read_saved(values, folder)).lock()
+
+
 def find(name):
   """Returns the path of a config by shipped name or by path, None where none is."""
   shipped = name.removeprefix('configs/').removesuffix('.py')
@@ -57,6 +79,8 @@ def find(name):
     return name
   if shipped in configs.names():
     return str(configs.FOLDER / f'{shipped}.py')
+  if os.path.isfile(os.path.join(name, SAVED)):
+    return name
   return name if os.path.isfile(name) else None
 
 

@@ -31,10 +31,12 @@ def resolve(config, overrides=None, registries=None, rules=(), must_import=True)
   values = typed.plain(config.to_dict() if isinstance(config, ConfigDict) else config)
   problems, entries = [], options.Entries(registries or {}, must_import)
   overrides = overrides or {}
+  before = options.picked(values)
   of_entries = {key: overrides[key] for key in overrides if options.is_option(key)}
   for key, value in overrides.items():
     if key not in of_entries:
       typed.override(values, key, value, problems)
+  options.drop_of_others(values, before)
   options.put(values, of_entries, entries, problems)
   frozen = typed.build(Config, values, '', problems)
   if frozen is not None:

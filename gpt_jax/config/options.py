@@ -66,6 +66,24 @@ class Entries:
       return None
 
 
+def picked(config):
+  """Returns {field: the entry that it picks} of the nested dict `config`."""
+  found = {}
+  for picks in OPTIONS:
+    section, _, name = picks.partition('.')
+    values = config.get(section)
+    found[picks] = values.get(name) if isinstance(values, dict) else None
+  return found
+
+
+def drop_of_others(config, before):
+  """Empties the options in `config` of entries that it picked `before`, and no more."""
+  for picks, name in picked(config).items():
+    section, _, key = OPTIONS[picks].partition('.')
+    if name != before[picks] and isinstance(config.get(section), dict):
+      config[section][key] = {}
+
+
 def put(config, overrides, entries, problems):
   """Replaces the options in the nested dict `config` by instances of their sections.
 

@@ -1,6 +1,7 @@
 """Opens a pretrained model of others, whatever it is kept in."""
 
 import functools
+import os
 import pathlib
 
 from gpt_jax.core.errors import CheckpointError, ConfigError
@@ -24,9 +25,10 @@ def is_model(path):
   if not path or is_url(str(path)):
     return False
   path = pathlib.Path(path)
-  if path.suffix == GGUF and not path.is_dir():
+  # os.path: a name that is too long is none, where pathlib raises OSError.
+  if path.suffix == GGUF and not os.path.isdir(path):
     return True
-  if not path.is_dir() or not (path / CONFIG).is_file():
+  if not os.path.isfile(path / CONFIG):
     return False
   if (path / 'checkpoints').is_dir():
     return False

@@ -161,6 +161,8 @@ def of_model(model, settings, place):
     for name in SPECIAL_NAMES
     if name in settings and model.token_to_id(settings[name]) is not None
   }
+  model.no_padding()  # a file may ask for a fixed length, of padding
+  model.no_truncation()
   prefix, suffix = tokenizer_frame.frame_of(model)
   begin = names.get('bos_token')
   if isinstance(settings.get('add_bos_token'), bool) and begin:

@@ -1,10 +1,14 @@
 """Config files are found by name or path, and their mistakes by line."""
 
+import json
+
 import pytest
 
 from gpt_jax import configs
-from gpt_jax.config.files import find, load_file
+from gpt_jax.config import load
+from gpt_jax.config.files import find, is_config, load_file
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.program import setup
 
 
 def write(tmp_path, body):
@@ -42,6 +46,30 @@ def test_a_users_file_wins_over_a_shipped_one_by_its_path(tmp_path, monkeypatch)
   assert find('configs/tiny.py') == 'configs/tiny.py'
   assert find(str(mine)) == str(mine)
   assert find('tiny') == str(configs.FOLDER / 'tiny.py')
+
+
+def test_a_run_stands_for_the_config_it_was_made_with(tmp_path):
+  config = setup.resolve(load_file('tiny'), {'train.steps': 7})
+  values = load.to_dict(config)
+  del values['data']['begin_token']  # as an older version has saved it
+  (tmp_path / 'config.json').write_text(json.dumps(values))
+  assert setup.resolve(load_file(str(tmp_path))) == config
+  changed = setup.resolve(load_file(f'{tmp_path}/'), {'train.steps': '9'})
+  assert changed.train.steps == 9 and is_config(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  'content, message',
+  [
+    ('{"model_type": "bert"}', 'gpt-jax import .* makes a run of it'),
+    ('{"model": 3}', 'is not the config of a run'),
+    ('{', 'cannot be read'),
+  ],
+)
+def test_a_folder_that_is_no_run_says_what_it_is(content, message, tmp_path):
+  (tmp_path / 'config.json').write_text(content)
+  with pytest.raises(ConfigError, match=message):
+    load_file(str(tmp_path))
 
 
 def test_every_shipped_config_has_a_name():

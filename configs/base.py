@@ -255,5 +255,12 @@ def get_config():
   inference.temperature = 0.8  # 0: greedy
   inference.top_k = 0  # 0: off
   inference.top_p = 1.0  # 1: off
+  inference.min_p = 0.0  # least share of the likeliest token's probability; 0: off
+  inference.typical_p = 1.0  # 1: off
+  inference.repetition_penalty = 1.0  # above 1: less repetition of prompt and text
+  inference.presence_penalty = 0.0  # above 0: what was written becomes less likely,
+  inference.frequency_penalty = 0.0  # ... as often as it was
+  # Texts that outgrow learned positions: 'error', or 'slide': on from their last part.
+  inference.beyond_positions = 'error'
 
   return config.lock()

@@ -79,36 +79,52 @@ class Run:
     return self._generator.engine.logits(tokens_BT)
 
   def generate(
-    self, prompts, max_new_tokens=None, temperature=None, top_k=None, top_p=None, seed=0
-  ):
+    self, prompts, max_new_tokens=None, temperature=None, top_k=None, top_p=None,
+    seed=0, **options,
+  ):  # fmt: skip
     """Returns what follows the prompt, without the prompt: str for str, else a list.
 
     A setting is one value, or a list of one for each prompt; None, the default, is the
-    value of the run's config, section `inference`, as for `gpt-jax generate`. Learned
-    positions limit what is seen, not what is written: a text that outgrows them goes
-    on from its last part, which is said once on stderr.
+    value of the run's config, section `inference`, as for `gpt-jax generate`.
 
     Args:
-      max_new_tokens: the text may end before, with the end token.
+      max_new_tokens: the text may end before, with the end token. Left out, it is what
+        the config says and learned positions leave; more than these is refused, unless
+        `beyond_positions` is 'slide'.
       temperature: 0 takes the likeliest token each time.
       top_k: draw from the k likeliest tokens; 0 is all of them.
       top_p: draw from the likeliest tokens that hold this share of probability.
       seed: decides the text of a prompt, whatever else is in the list; a prompt that
         stands in the list twice gets two texts.
+      options: min_p, typical_p, repetition_penalty, presence_penalty,
+        frequency_penalty, logit_bias, stop, banned, best_of, beams, length_penalty,
+        early_stopping, echo, beyond_positions, as
+        `gpt_jax/inference/text_options.py` has them.
     Raises ConfigError for settings and prompts that the model cannot do.
     """
     return self._generator.generate(
       prompts, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
-      top_p=top_p, seed=seed,
+      top_p=top_p, seed=seed, **options,
     )  # fmt: skip
 
+  def complete(self, prompts, **options):
+    """Returns the Completions of a prompt, a list; for a list of prompts, one of each.
+
+    A Completion has text, ids, finish_reason, seed, and what was asked for: log_probs,
+    score. Options are those of `generate`, and `n` texts of each prompt, `logprobs` of
+    the written and so many likeliest tokens. `n` texts have the seeds `seed`,
+    `seed + 1`, ...: each is what `generate` returns for its seed.
+    """
+    return self._generator.complete(prompts, **options)
+
   def stream(
-    self, prompt, max_new_tokens=None, temperature=None, top_k=None, top_p=None, seed=0
-  ):
+    self, prompt, max_new_tokens=None, temperature=None, top_k=None, top_p=None,
+    seed=0, **options,
+  ):  # fmt: skip
     """Returns an iterator over the text of `generate`, in complete characters."""
     return self._generator.stream(
       prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
-      top_p=top_p, seed=seed,
+      top_p=top_p, seed=seed, **options,
     )  # fmt: skip
 
   def score(self, context, continuation):

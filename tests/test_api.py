@@ -79,7 +79,8 @@ def test_a_run_writes_streams_and_scores(run):
   assert texts == run.generate(['ab', 'ab', ''], **settings)
   assert texts[0] != texts[1]
   by_position = ('ab', *settings.values())
-  assert run.generate('ab') == run.generate('ab', **IN_CONFIG)
+  slide = dict(beyond_positions='slide')
+  assert run.generate('ab', **slide) == run.generate('ab', **IN_CONFIG, **slide)
   assert ''.join(run.stream(*by_position)) == run.generate(*by_position)
   assert run.score('ab', 'c') == pytest.approx(
     float(jax.nn.log_softmax(run.logits([[97, 98]])[0, 1])[99]), abs=1e-5

@@ -285,6 +285,12 @@ class InferenceConfig:
   temperature: float = at_least(0.0)
   top_k: int = at_least(0)
   top_p: float = between(0.0, 1.0)
+  min_p: float = between(0.0, 1.0)
+  typical_p: float = between(1e-6, 1.0)
+  repetition_penalty: float = between(0.01, 100.0)
+  presence_penalty: float = between(-100.0, 100.0)
+  frequency_penalty: float = between(-100.0, 100.0)
+  beyond_positions: str = one_of('error', 'slide')
 
 
 @section

@@ -228,3 +228,14 @@ def log_probs(params, tokens_BN, prefix_B, *, model, visibility, vocab_limit):
   )  # fmt: skip
   log_probs_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
   return jnp.take_along_axis(log_probs_BTV, targets_BT[..., None], axis=-1)[..., 0]
+
+
+def text_log_probs(params, tokens_BN, *, model, visibility, vocab_limit):
+  """Returns the LogProbs of each token given those before it, [B, N - 1]."""
+  inputs_BT, targets_BT = tokens_BN[:, :-1], tokens_BN[:, 1:]
+  length_B = jnp.full(len(tokens_BN), inputs_BT.shape[1])
+  logits_BTV = forward(
+    params, inputs_BT, length_B, model=model, visibility=visibility,
+    vocab_limit=vocab_limit,
+  )  # fmt: skip
+  return token_log_probs.of(logits_BTV, targets_BT)

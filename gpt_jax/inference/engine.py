@@ -83,6 +83,9 @@ class Engine:
     self._scorer = Scorer(
       self.cfg, attend, self.rules, vocab_limit=self.vocab_limit, visibility=visibility
     )
+    self._text_log_probs = jax.jit(
+      functools.partial(decode.text_log_probs, **scoring), out_shardings=replicated
+    )
     self.set_params(params)
 
   @property
@@ -159,6 +162,16 @@ class Engine:
     self._check_length('score: context and continuation', longest)
     scores = iter(self._scorer.score(self.params, texts_ids, context_lens, advance))
     return [list(itertools.islice(scores, len(group))) for _, group in items]
+
+  def text_log_probs(self, ids):
+    """Returns the LogProbs [n - 1] of each of n ids but the first, numpy arrays."""
+    self._require_left_to_right()
+    ids_N = as_ids('text', ids)
+    self._check([ids_N])
+    self._check_length('logprobs: the prompt', len(ids_N) - 1)
+    tokens_BN = self._pad([ids_N], bucket(len(ids_N)))
+    found = jax.device_get(self._text_log_probs(self.params, tokens_BN))
+    return jax.tree.map(lambda leaf: leaf[0, : len(ids_N) - 1], found)
 
   def logits(self, tokens_BT):
     """Returns float32 [B, T, V], V without padding; of prefix models with no prefix."""

@@ -58,7 +58,7 @@ def is_number(value):
   return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
-def _is_whole(value) -> Any:
+def is_whole(value) -> Any:
   return isinstance(value, numbers.Integral) and is_number(value)
 
 
@@ -72,7 +72,7 @@ _RANGES = {
     'a number from 0 (greedy) up, such as 0.8',
   ),
   'top_k': (
-    lambda value: _is_whole(value) and value >= 0,
+    lambda value: is_whole(value) and value >= 0,
     'a whole number of tokens, 0 for all',
   ),
   'top_p': (_between(0, 1), 'a share from 0 to 1 (off)'),
@@ -110,7 +110,7 @@ def _bias_problems(bias):
   if len(bias) > MAX_BIASES:
     yield Problem('logit_bias', f': {len(bias)} ids; expected at most {MAX_BIASES}')
   for token_id, value in bias.items():
-    if not (_is_whole(token_id) and token_id >= 0):
+    if not (is_whole(token_id) and token_id >= 0):
       yield Problem('logit_bias', f': the id {token_id!r}; expected a token id from 0')
     if not (is_number(value) and math.isfinite(value)):
       yield Problem(

@@ -1,17 +1,25 @@
 """Text in, text out: an engine behind a tokenizer, as a run's config wants them."""
 
+import dataclasses
 import functools
+import itertools
+import math
 import sys
 
+import jax
 import numpy as np
 
 from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
+from gpt_jax.inference.banned_strings import BannedStrings
+from gpt_jax.inference.completion import Completion, token_log_probs
 from gpt_jax.inference.engine import Engine
-from gpt_jax.inference.request import each, make_requests
-from gpt_jax.inference.settings import Sampling
+from gpt_jax.inference.request import Request, each, whole_number
+from gpt_jax.inference.stop_strings import StopFilter, StopStrings
+from gpt_jax.inference.text_options import TextOptions
+from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
 
@@ -61,26 +69,56 @@ class TextGenerator:
     self._tokenizer = tokenizer
     begin = config.data.begin_token  # before a prompt as before documents
     self._begin_ids = [tokenizer.special_id(begin)] if begin else []
-    self._said_cropping = False
+    self._said_length = False
 
-  def generate(self, prompts, **settings):
+  def generate(self, prompts, **options):
     """Returns what follows each prompt, up to the end token: str for str, else a list.
 
-    Settings are those of `_requests`. A prompt that stands in the list twice gets two
+    `options` are those of TextOptions. A prompt that stands in the list twice gets two
     samples.
     """
+    if options.get('n', 1) != 1 or options.get('logprobs') is not None:
+      raise ConfigError(
+        'n, logprobs: `generate` returns one text for each prompt; `complete` returns'
+        ' n, with their log-probabilities.'
+      )
+    found = self.complete(prompts, **options)
     if isinstance(prompts, str):
-      return self.generate([prompts], **settings)[0]
-    prompts = texts_of(prompts)
-    texts_ids = self.engine.generate(self._requests(prompts, **settings))
-    pairs = zip(prompts, texts_ids, strict=True)
-    return [''.join(self._pieces(prompt, ids)) for prompt, ids in pairs]
+      return found[0].text
+    return [completions[0].text for completions in found]
 
-  def stream(self, prompt, **settings):
+  def complete(self, prompts, **options):
+    """Returns [Completion, ...] of a prompt, or a list of those for a list.
+
+    The best comes first where they have scores, else the lowest seed.
+    """
+    if isinstance(prompts, str):
+      return self.complete([prompts], **options)[0]
+    prompts, asked = texts_of(prompts), TextOptions.of(options)
+    requests = self._requests(prompts, asked)
+    if asked.beams > 1:
+      raise ConfigError('beams: there is no beam search yet.')
+    texts = self.engine.write(requests)
+    pairs, width = list(zip(requests, texts, strict=True)), asked.num_written
+    found = []
+    for i, prompt in enumerate(prompts):
+      best = pairs[i * width : (i + 1) * width]
+      if width > asked.n:  # sorting is stable: of equal ones the lowest seed
+        best = sorted(best, key=lambda pair: -pair[1].mean_log_prob)[: asked.n]
+      found.append([self._completion(prompt, asked, *pair) for pair in best])
+    return found
+
+  def stream(self, prompt, **options):
     """Returns an iterator over the text of `generate`, in complete characters."""
-    prompts = texts_of([prompt])
-    (request,) = self._requests(prompts, **settings)
-    return self._pieces(prompt, self.engine.stream(request))
+    prompts, asked = texts_of([prompt]), TextOptions.of(options)
+    if asked.num_written > 1 or asked.beams > 1 or asked.logprobs is not None:
+      raise ConfigError(
+        'n, best_of, beams, logprobs: a stream is one text, shown as it is written; use'
+        ' `complete`.'
+      )
+    (request,) = self._requests(prompts, asked)
+    pieces = self._pieces(prompt, self.engine.stream(request), asked.stop)
+    return itertools.chain([prompt] if asked.echo and prompt else [], pieces)
 
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats.
@@ -125,61 +163,117 @@ class TextGenerator:
     pieces = self._tokenizer.token_bytes
     return pieces.index(b'\n') if b'\n' in pieces else 0
 
-  def _requests(
-    self, prompts, *, max_new_tokens=None, temperature=None, top_k=None, top_p=None,
-    seed=0,
-  ):  # fmt: skip
-    """Returns a Request for each prompt; None is the value of config.inference.
+  def _requests(self, prompts, asked):
+    """Returns the Requests of each prompt, those of the same one beside each other."""
+    columns = asked.columns(len(prompts), self._defaults)
+    samplings = asked.samplings(columns)
+    prompts_ids = [self._encode(prompt) for prompt in prompts]
+    lengths = self._lengths(prompts_ids, asked, columns['max_new_tokens'])
+    eos_id, guides = self._tokenizer.eos_id, []
+    if asked.stop:
+      guides.append(StopStrings(asked.stop, self._tokenizer))
+    if asked.banned:
+      guides.append(BannedStrings(asked.banned, self._tokenizer))
+    return [
+      Request(
+        prompt_ids=prompt_ids,
+        max_new_tokens=length,
+        sampling=sampling,
+        seed=whole_number('seed', seed) + sample,
+        stop_ids=() if eos_id is None else (eos_id,),
+        guides=tuple(guides),
+        log_probs=asked.num_log_probs,
+      )
+      for prompt_ids, length, sampling, seed in zip(
+        prompts_ids, lengths, samplings, columns['seed'], strict=True
+      )
+      for sample in range(asked.num_written)
+    ]
 
-    A setting is one value for all prompts, or a list of one for each.
-    """
-    defaults, count = self._defaults, len(prompts)
-
-    def column(name, value):
-      values = each(name, value, count)
-      return [getattr(defaults, name) if v is None else v for v in values]
-
-    temperatures = column('temperature', temperature)
-    triples = zip(
-      temperatures, column('top_k', top_k), column('top_p', top_p), strict=True
-    )
-    eos_id = self._tokenizer.eos_id
-    requests = make_requests(
-      [self._encode(prompt) for prompt in prompts],
-      max_new_tokens=column('max_new_tokens', max_new_tokens),
-      sampling=[Sampling(temperature=t, top_k=k, top_p=p) for t, k, p in triples],
-      seed=seed,
-      stop_ids=() if eos_id is None else (eos_id,),
-    )
-    self._say_cropping(requests)
-    return requests
-
-  def _say_cropping(self, requests):
-    """Says, once, that texts outgrow what the model reads at a time."""
+  def _lengths(self, prompts_ids, asked, lengths):
+    """Returns max_new_tokens of each prompt; ConfigError beyond the positions."""
+    given = each('max_new_tokens', asked.max_new_tokens, len(prompts_ids))
+    found = [whole_number('max_new_tokens', length) for length in lengths]
+    how = asked.beyond_positions or self._defaults.beyond_positions
     table_len = self.engine.table_len
-    longest = max((len(r.prompt_ids) + r.max_new_tokens for r in requests), default=0)
-    if longest - 1 <= table_len or self._said_cropping or not multihost.is_primary():
+    if how == 'error' and table_len < math.inf:
+      for i, ids in enumerate(prompts_ids):
+        left = int(table_len) + 1 - len(ids)  # the last token is written, never read
+        if left < 1 or (given[i] is not None and found[i] > left):
+          raise self._beyond(len(ids), found[i], left)
+        found[i] = min(found[i], left)
+    pairs = zip(prompts_ids, found, strict=True)
+    self._say_longest(max((len(ids) + new for ids, new in pairs), default=0) - 1)
+    return found
+
+  def _beyond(self, prompt_len, new, left):
+    fits = f'at most {left} new tokens fit' if left > 0 else 'shorten the prompt'
+    return ConfigError(
+      f'max_new_tokens={new} after a prompt of {prompt_len} tokens:'
+      f' {self.engine.cfg.position} positions end at'
+      f' model.max_seq_len={self.engine.table_len}; {fits}, or set'
+      ' beyond_positions="slide": a text that outgrows them goes on from its last part.'
+    )
+
+  def _say_longest(self, length):
+    """Says, once, that `length` tokens are more than the model reads, or was taught."""
+    cfg, table_len = self.engine.cfg, self.engine.table_len
+    limit = cfg.max_seq_len if table_len == math.inf else table_len
+    if length <= limit or self._said_length or not multihost.is_primary():
       return
-    self._said_cropping = True
+    self._said_length = True
     print(
-      f'generate: up to {longest} tokens, but {self.engine.cfg.position} positions end'
-      f' at model.max_seq_len={table_len}: beyond, the text goes on from its last'
-      f' {max(1, table_len // 2)} to {table_len} tokens.',
+      f'generate: up to {length + 1} tokens, but '
+      + (
+        f'the model was made for texts of model.max_seq_len={limit}: beyond,'
+        f' model.position={cfg.position!r} goes on as the config says, untrained.'
+        if table_len == math.inf
+        else f'{cfg.position} positions end at model.max_seq_len={limit}: beyond, the'
+        f' text goes on from its last {max(1, limit // 2)} to {limit} tokens.'
+      ),
       file=sys.stderr,
     )
 
-  def _pieces(self, prompt, ids):
+  def _completion(self, prompt, asked, request, text):
+    pieces = self._pieces(prompt, text.ids, asked.stop)
+    found = Completion(
+      text=(prompt if asked.echo else '') + ''.join(pieces),
+      ids=text.ids,
+      finish_reason=text.finish,
+      seed=request.seed,
+      score=text.mean_log_prob if asked.num_written > asked.n else None,
+    )
+    if asked.logprobs is None:
+      return found
+    log_probs = token_log_probs(self._tokenizer, text.ids, text.log_probs)
+    if asked.echo:
+      log_probs = self._prompt_log_probs(prompt, asked.logprobs) + log_probs
+    return dataclasses.replace(found, log_probs=log_probs)
+
+  def _prompt_log_probs(self, prompt, k):
+    ids = self._tokenizer.encode(prompt)
+    if not len(ids):
+      return ()
+    begun = self._encode(prompt)
+    before = len(begun) - len(ids)
+    found = self.engine.text_log_probs(begun)
+    found = LogProbs(found.written, found.top[:, :k], found.top_id[:, :k])
+    found = jax.tree.map(lambda leaf: leaf[max(0, before - 1) :], found)
+    return token_log_probs(self._tokenizer, ids, found, start=0 if before else 1)
+
+  def _pieces(self, prompt, ids, stop=()):
     # Ids shown as numbers would run into the last one of the prompt.
     is_text = self._tokenizer.byte_lengths.any()
     separator = '' if is_text or prompt[-1:].isspace() or not prompt else ' '
     # The space before the first token depends on what is before it.
     tail = '' if self._tokenizer.joins_bytes else prompt[-_TAIL_CHARS:]
     decoder = StreamDecoder(self._tokenizer, self._tokenizer.encode(tail))
+    stops = StopFilter(stop)
     for token_id in ids:
-      if piece := decoder.push(token_id):
+      if piece := stops.push(decoder.push(token_id)):
         yield separator + piece
         separator = ''
-    if piece := decoder.finish():
+    if piece := stops.push(decoder.finish()) + stops.finish():
       yield separator + piece
 
 

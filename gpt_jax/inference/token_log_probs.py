@@ -41,8 +41,8 @@ class LogProbs:
 
 
 def of(logits_BV, token_B):
-  """Returns the LogProbs [B] of tokens that were chosen from `logits_BV`."""
+  """Returns the LogProbs [B] of tokens at logits [B, V], or with more axes each."""
   log_probs_BV = jax.nn.log_softmax(logits_BV, axis=-1)
-  written_B1 = jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)
-  top_BK, top_id_BK = jax.lax.top_k(log_probs_BV, min(MOST, logits_BV.shape[1]))
-  return LogProbs(written_B1[:, 0], top_BK, top_id_BK)
+  written_B1 = jnp.take_along_axis(log_probs_BV, token_B[..., None], axis=-1)
+  top_BK, top_id_BK = jax.lax.top_k(log_probs_BV, min(MOST, logits_BV.shape[-1]))
+  return LogProbs(written_B1[..., 0], top_BK, top_id_BK)

@@ -18,6 +18,8 @@ class WrittenText:
   finish: str
   """'stop': by a stop id, or a guide; 'length': by max_new_tokens; 'dead_end': a guide
   allowed no token."""
+  mean_log_prob: float = 0.0
+  """In nats, of a token, a stop id included; 0 unless log_probs were asked."""
   log_probs: LogProbs | None = None
   """numpy arrays [n], and [n, K] for K as asked; None unless asked."""
 
@@ -30,6 +32,7 @@ class Writing:
     self.ids = []
     self.finish = 'length' if request.max_new_tokens == 0 else None
     self._log_probs = []
+    self._read = []  # log-probabilities with that of a stop id
     self._guides = Guides(request.guides, request.prompt_ids)
 
   @property
@@ -46,10 +49,11 @@ class Writing:
 
   def take(self, ids_C, log_probs=None):
     """Takes tokens, and their LogProbs [C]; what follows the end is dropped."""
-    request, before = self.request, len(self.ids)
+    request, before, read = self.request, len(self.ids), 0
     for token_id in map(int, ids_C):
       if self.finish is not None:
         break
+      read += 1
       if token_id in request.stop_ids:
         self.finish = 'stop'
         break
@@ -64,16 +68,18 @@ class Writing:
         log_probs.written[:new], log_probs.top[:new, :k], log_probs.top_id[:new, :k]
       )
       self._log_probs.append(part)
+      self._read.extend(log_probs.written[:read].tolist())
 
   def result(self):
     """Returns the WrittenText so far."""
-    log_probs = None
+    log_probs, mean = None, 0.0
     if self.request.log_probs is not None:
       empty = LogProbs(
         np.zeros(0, np.float32),
         np.zeros((0, self.request.log_probs), np.float32),
         np.zeros((0, self.request.log_probs), np.int32),
       )
+      mean = sum(self._read) / max(1, len(self._read))
       parts = [empty, *self._log_probs]
       log_probs = LogProbs(
         *(
@@ -81,4 +87,5 @@ class Writing:
           for name in ('written', 'top', 'top_id')
         )
       )
-    return WrittenText(np.array(self.ids, np.int32), self.finish or 'length', log_probs)
+    ids = np.array(self.ids, np.int32)
+    return WrittenText(ids, self.finish or 'length', mean, log_probs)

@@ -103,7 +103,10 @@ class Samples:
       self._generator.engine.set_params(params)
     prompts = self._prompts
     texts = self._generator.generate(
-      prompts, max_new_tokens=config.logging.sample_tokens, seed=config.seed
+      prompts,
+      max_new_tokens=config.logging.sample_tokens,
+      seed=config.seed,
+      beyond_positions='slide',
     )
     self._generator.engine.release()  # its copy of the parameters must not stay
     if multihost.is_primary():

@@ -102,7 +102,8 @@ def test_numbers_outside_their_range_are_named(dotted, annotation, limits):
   is_float = annotation in (float, float | None)
   for value in (float('nan'), float('inf'), -float('inf'), 10**400, 'nan', '1e999'):
     assert dotted in problem_of(dotted, value)
-  for value in (True, False, 'three', -1 if limits else Strange()):
+  too_low = min(-1, limits.get('at_least', 0) - 1) if limits else Strange()
+  for value in (True, False, 'three', too_low):
     assert dotted in problem_of(dotted, value)
   if not is_float:
     assert dotted in problem_of(dotted, 1.5)

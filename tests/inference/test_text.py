@@ -100,7 +100,7 @@ def test_each_prompt_may_have_settings_of_its_own():
 
 
 def test_a_text_outgrows_the_positions_and_that_is_said_once(capsys):
-  generator = make(ABC, model__d_model=24)
+  generator = make(ABC, model__d_model=24, inference__beyond_positions='slide')
   assert len(generator.generate('ab', max_new_tokens=SEQ_LEN - 1)) == SEQ_LEN - 1
   assert capsys.readouterr().err == ''
   text = generator.generate('ab', max_new_tokens=70)

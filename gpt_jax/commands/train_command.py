@@ -84,7 +84,9 @@ def _train(args, overrides):
     )
   values = load_file(args.config) if args.config else saved
   from gpt_jax.program import setup
+  from gpt_jax.train import loop, resume
 
+  resume.refuse_imported(workdir)
   config = setup.resolve(values, overrides, saved=saved)
   setup.check_plan(config)
   from gpt_jax.parallel import multihost
@@ -95,8 +97,6 @@ def _train(args, overrides):
     args.process_id,
     timeout_seconds=args.join_seconds,
   )
-  from gpt_jax.train import loop
-
   loop.train(config, args.workdir, allow_changes=args.allow_changes)
   if multihost.is_primary():
     figures = ' and figures/loss.png' if config.logging.figures else ''

@@ -160,7 +160,7 @@ def build(cfg, texts, workdir=None, inherited=None, shared=None, prepared=()):
   """Returns the tokenizer in `workdir/tokenizer`; else a new one, saved there.
 
   `texts() -> iterable` gives the texts to train on (char, bpe). Without a workdir
-  nothing is saved. `inherited`: the folder of another run's, taken instead of a new
+  nothing is saved. `inherited`: another run's, or its folder, taken instead of a new
   one. `prepared`: the folders of those that corpora were prepared under, taken so too.
   `shared`: a folder where runs that learn from the same texts keep what they learned; a
   run takes it from there. Raises ConfigError when the saved one is not what
@@ -242,6 +242,8 @@ def _inherit(folder, cfg, request):
   """Returns the tokenizer in another run's `folder`, None where there is none."""
   if folder is None:
     return None
+  if isinstance(folder, Tokenizer):  # of a pretrained model of others
+    return _of_model(folder, cfg)
   is_there = folder.exists() if is_remote(folder) else os.path.exists(folder)
   if not is_there:  # or the name is too long for one
     return None
@@ -259,6 +261,20 @@ def _inherit(folder, cfg, request):
       ' init_from. Leave the path empty, or set init.tokenizer to "new".'
     )
   return found
+
+
+def _of_model(tokenizer, cfg):
+  """Returns `tokenizer`, which comes with init_from, if it is what `cfg` asks for."""
+  asked = TOKENIZERS[cfg.name](cfg, tuple) if cfg.path or cfg.name == 'ids' else None
+  is_other = asked is not None and asked.fingerprint != tokenizer.fingerprint
+  if is_other or cfg.name != tokenizer.name:
+    raise ConfigError(
+      f'tokenizer.name={cfg.name!r}, path={cfg.path!r}: the model of init_from has'
+      f' another tokenizer, and its parameters mean nothing under other ids. Set'
+      f' tokenizer.name={tokenizer.name!r} and leave the path empty, or set'
+      ' init.tokenizer to "new".'
+    )
+  return tokenizer
 
 
 def _of_corpora(folders, cfg, request):

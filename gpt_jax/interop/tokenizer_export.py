@@ -28,8 +28,8 @@ def write_tokenizer(tokenizer, folder, begin_token='', max_length=None):
     tokenizer = LibraryTokenizer(_of_bytes(), 'json', END)
   if not isinstance(tokenizer, LibraryTokenizer):
     note_once(
-      f'{folder}: written without tokenizer files, as the {tokenizer.name} tokenizer'
-      ' has no such form.'
+      f'written without tokenizer files, as the {tokenizer.name} tokenizer has no such'
+      ' form.'
     )
     return []
   model = library.Tokenizer.from_str(tokenizer.library_model.to_str())

@@ -15,6 +15,7 @@ from gpt_jax.data import (
   tokenizers,
 )
 from gpt_jax.evaluation.metrics import METRICS
+from gpt_jax.interop import open_model
 from gpt_jax.model import activations, exits, heads, output_layer, positions
 from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, post_update, schedules
@@ -147,8 +148,12 @@ def open_tokenizer(config, workdir):
     if not multihost.is_primary():
       return None
     # Parameters mean nothing under other ids, so they come with their tokenizer.
-    keeps = config.init_from and config.init.tokenizer == 'keep'
-    return read(Workdir(config.init_from).tokenizer if keeps else None)
+    if not config.init_from or config.init.tokenizer != 'keep':
+      return read()
+    if open_model.is_model(config.init_from):
+      with open_model.open_model(config.init_from) as model:
+        return read(model.tokenizer)
+    return read(Workdir(config.init_from).tokenizer)
 
   built = sync.raise_on_all(build)  # the other processes read what the first one kept
   return read() if built is None else built

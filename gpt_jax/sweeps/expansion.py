@@ -12,6 +12,7 @@ from gpt_jax.config import files
 from gpt_jax.config.schema import Config
 from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.core.registry import nearest
+from gpt_jax.interop import open_model
 from gpt_jax.program import setup
 from gpt_jax.storage import objects, urls
 from gpt_jax.sweeps import names
@@ -202,7 +203,8 @@ class _Expander:
   def _check(self, config, needs):
     planned = {str(self._folder / n): self._entries[n].config for n in needs}
     setup.check_plan(config, planned)
-    if config.init_from and config.init_from not in planned:
+    source = config.init_from
+    if source and source not in planned and not open_model.is_model(source):
       if not objects.is_folder(Workdir(config.init_from).checkpoints):
         raise ConfigError(
           f'init_from={config.init_from!r}: no checkpoints there; expected the'

@@ -122,6 +122,7 @@ def run(
 
 def _prepare(config, workdir, store, signals, allow_changes, open_program):
   """Returns (program, Session without console and tracker, events, notes)."""
+  resume.refuse_imported(workdir)
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
   events, notes = events_up_to(latest or 0, provenance.read_events(workdir)), []

@@ -25,6 +25,7 @@ from gpt_jax.core.errors import (
   UserError,
 )
 from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
+from gpt_jax.interop import open_model
 from gpt_jax.storage import mirror, objects
 from gpt_jax.tracking import metrics_diff
 from gpt_jax.train import changes, recorded_code, run_diff
@@ -195,7 +196,9 @@ def first_config(run):
 
 def _require_source(config):
   source = config.get('init_from')
-  if source and not Workdir(source).checkpoints.is_dir():
+  if not source or open_model.is_model(source):
+    return
+  if not Workdir(source).checkpoints.is_dir():
     raise CheckpointError(
       f'init_from={source!r}: the run began with the parameters of that one, which is'
       ' not there (any more); restore it, or run this in the folder that the path is'

@@ -16,6 +16,18 @@ from gpt_jax.train import changes, rate_jump, start
 from gpt_jax.train.changeable import CHANGEABLE_FIELDS
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
+from gpt_jax.workdir import provenance
+
+
+def refuse_imported(workdir):
+  """Raises CheckpointError for the workdir of a model that was imported."""
+  if any('imported' in entry for entry in provenance.read_starts(workdir)):
+    raise CheckpointError(
+      f'{workdir}: an imported model, which has neither data nor an optimizer of its'
+      ' own, and stays as it is. Train it in a new workdir: gpt-jax train'
+      f' --config={workdir} --config.init_from={workdir} --workdir=NEW, with'
+      ' --config.data.source and the like.'
+    )
 
 
 def same_run(saved, config, workdir, allow_changes=False):

@@ -216,3 +216,13 @@ def test_sentencepiece_round_trip_and_keeping(shared_data, tmp_path):
   assert tokenizer.eos_id is not None and tokenizer.byte_lengths[tokenizer.eos_id] == 0
   again = build('sentencepiece', tmp_path, path='')
   assert again.fingerprint == tokenizer.fingerprint
+
+
+def test_a_pretrained_model_brings_its_tokenizer(tmp_path):
+  theirs = tokenizers.IdsTokenizer(11)
+  asked = config('ids', vocab_size=11)
+  taken = tokenizers.build(asked, list, tmp_path / 'run', inherited=theirs)
+  assert taken.fingerprint == theirs.fingerprint
+  for other in (config('byte'), config('ids', vocab_size=12)):
+    with pytest.raises(ConfigError, match="tokenizer.name='ids' and leave the path"):
+      tokenizers.build(other, list, tmp_path / 'other', inherited=theirs)

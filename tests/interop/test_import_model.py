@@ -9,10 +9,14 @@ import gpt_jax
 from gpt_jax import cli
 from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.config.files import load_file
 from gpt_jax.core.errors import StorageError
 from gpt_jax.interop.import_model import import_model
 from gpt_jax.interop.open_model import open_model
+from gpt_jax.program import setup
+from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
 from tests.interop import small_folders
 
 
@@ -82,3 +86,35 @@ def test_large_arrays_are_written_in_parts(tmp_path, monkeypatch):
   )
   files = [path.stat().st_size for path in (tmp_path / 'run').rglob('d/*')]
   assert len(files) > 20 and max(files) < 1 << 15
+
+
+def train(source, run, workdir):
+  """Returns the losses of two steps from the parameters of `source`."""
+  overrides = {
+    **tiny_runs.MARKOV,
+    'data.generator.vocab_size': 11,
+    'data.seq_len': 8,
+    'init_from': str(source),
+    'train.steps': 2,
+    'train.batch_size': 8,
+    'logging.every_steps': 1,
+    'logging.tensorboard': False,
+    'logging.figures': False,
+    'logging.sample_prompts': (),
+    'eval.max_batches': 1,
+  }
+  config = setup.resolve(load_file(str(run)), overrides)
+  loop.train(config, workdir, quiet=True)
+  return tiny_runs.losses(workdir)
+
+
+@pytest.mark.slow
+def test_training_starts_from_a_run_or_its_folder_alike(folder, run, tmp_path):
+  from_run = train(run, run, tmp_path / 'from_run')
+  assert len(from_run) == 2
+  assert train(folder, run, tmp_path / 'from_folder') == from_run
+
+
+def test_an_imported_run_is_not_trained_in_place(run, capsys):
+  assert cli.main(['train', f'--workdir={run}']) == 4
+  assert f'--config.init_from={run} --workdir=NEW' in capsys.readouterr().err

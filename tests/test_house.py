@@ -88,7 +88,7 @@ TESTED_TOGETHER = {
   'interop/test_reader': [
     'interop/families', 'interop/numerics', 'interop/open_model',
   ],
-  'interop/test_gguf_model': ['interop/gguf_configs', 'interop/gguf_names'],
+  'interop/test_gguf_model': ['interop/gguf_configs'],
   'interop/test_import_model': ['commands/import_command'],
   'interop/test_tokenizer_files': ['interop/tokenizer_export'],
   'program/test_literals': ['program/jaxpr_calls'],

@@ -69,10 +69,13 @@ def header(architecture, config, more=()):
   return {'general.architecture': architecture, 'general.name': 'tiny'} | fields
 
 
-def write(path, architecture, config, tensors, name_of, more=(), fields=None):
+def write(
+  path, architecture, config, tensors, name_of, more=(), fields=None, extra=None
+):
   """Writes `tensors`, a family's names to arrays; `name_of`: from these to the file's.
 
-  `more`: fields of the architecture beside those of `config`; `fields`: any others.
+  `more`: fields of the architecture beside those of `config`; `fields`: any others;
+  `extra`: tensors of the file alone.
   """
   change = CHANGES.get(architecture, lambda name, array, config: array)
   changed = {
@@ -80,4 +83,4 @@ def write(path, architecture, config, tensors, name_of, more=(), fields=None):
     for name, array in tensors.items()
   }
   all_fields = header(architecture, config, more) | (fields or {})
-  return gguf_bytes.write(path, all_fields, changed)
+  return gguf_bytes.write(path, all_fields, changed | (extra or {}))

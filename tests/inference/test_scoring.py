@@ -97,7 +97,7 @@ def test_progress_counts_each_continuation_once():
   assert sum(counts) == 6 * 6
 
 
-def test_what_the_model_cannot_read_is_named_before_anything_runs():
+def test_what_the_model_cannot_read_is_named():
   _, _, engine = make()
   with pytest.raises(ConfigError, match='positions end at model.max_seq_len=64'):
     engine.score_many([([1], [[2]]), ([1] * 60, [[2] * 6])])

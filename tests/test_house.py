@@ -72,6 +72,10 @@ TESTED_TOGETHER = {
   'data/test_token_cache': ['core/progress', 'data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
+  'inference/test_grammar': [
+    'inference/choice_guide', 'inference/grammar_library', 'inference/json_ending',
+    'inference/json_guide', 'inference/regex_guide',
+  ],
   'launchers/test_gke': ['launchers/cloud_flags', 'launchers/jobset_progress'],
   'launchers/test_tpu_vm': [
     'launchers/queued_resource', 'launchers/tpu_script', 'launchers/tpu_supervision',

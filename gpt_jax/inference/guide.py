@@ -58,6 +58,13 @@ def words(vocab_size):
   return -(-vocab_size // 32)
 
 
+def packed(allowed_V):
+  """Returns bool [V] as `Guide.allowed` has it."""
+  padded = np.zeros(32 * words(len(allowed_V)), bool)
+  padded[: len(allowed_V)] = allowed_V
+  return np.packbits(padded, bitorder='little').view(np.uint32)
+
+
 def mask(logits_BV, allowed_BW):
   """Returns `logits_BV` with -inf for ids that are not allowed."""
 

@@ -47,6 +47,8 @@ EXTRAS = {
   'plan': ['libtpu>=0.0.52'],
   'gguf': ['gguf>=0.19'],  # packed tensors of GGUF files
   'sentencepiece': ['sentencepiece'],
+  'constrained': ['llguidance>=1.9'],  # regex and json_schema of gpt-jax generate
+  'lm-eval': ['lm-eval>=0.4.13'],  # gpt-jax eval --tasks of the evaluation harness
   'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
   'wandb': ['wandb'],
   # What the people who change the code need.

@@ -98,7 +98,7 @@ class Run:
         stands in the list twice gets two texts.
       options: min_p, typical_p, repetition_penalty, presence_penalty,
         frequency_penalty, logit_bias, stop, banned, best_of, beams, length_penalty,
-        early_stopping, echo, beyond_positions, as
+        early_stopping, echo, regex, json_schema, choices, beyond_positions, as
         `gpt_jax/inference/text_options.py` has them.
     Raises ConfigError for settings and prompts that the model cannot do.
     """

@@ -13,6 +13,9 @@ examples:
   gpt-jax generate --workdir=runs/tiny --prompt="The" --beams=4 --length_penalty=0.8
   gpt-jax generate --workdir=runs/tiny --best_of=8 --temperature=1 --logprobs=3
   gpt-jax generate --workdir=runs/tiny --repetition_penalty=1.2 --logit_bias=262:-5,10:1
+  gpt-jax generate --workdir=runs/tiny --regex="[0-9]{3}-[0-9]{4}" --temperature=1
+  gpt-jax generate --workdir=runs/tiny --json_schema=person.json --max_new_tokens=200
+  gpt-jax generate --workdir=runs/tiny --prompt="Good? " --choices=yes --choices=no
   gpt-jax generate --workdir=runs/tiny --prompts_file=prompts.txt --json
   gpt-jax generate --workdir=runs/tiny --config.parallel.mesh.tensor=4
 """
@@ -29,7 +32,7 @@ SETTINGS = (
   'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'typical_p',
   'repetition_penalty', 'presence_penalty', 'frequency_penalty', 'logit_bias', 'stop',
   'banned', 'best_of', 'beams', 'length_penalty', 'early_stopping', 'logprobs',
-  'beyond_positions',
+  'regex', 'json_schema', 'choices', 'beyond_positions',
 )  # fmt: skip
 """Flags that are options of `Run.complete` as they are, where given."""
 
@@ -49,6 +52,7 @@ def add_arguments(parser):
   flags.add_json(parser)
   _add_drawing(parser.add_argument_group('how tokens are drawn'))
   _add_steering(parser.add_argument_group('what is likelier, or cannot be'))
+  _add_grammar(parser.add_argument_group('what the whole text is'))
   _add_choosing(parser.add_argument_group('several texts of a prompt'))
 
 
@@ -85,6 +89,27 @@ def _add_steering(group):
   group.add_argument(
     '--banned', action='append', metavar='TEXT', help='never comes about; repeatable'
   )
+
+
+def _add_grammar(group):
+  group.add_argument(
+    '--regex',
+    metavar='EXPRESSION',
+    help='it matches; no look-around, no backreferences',
+  )
+  group.add_argument(
+    '--json_schema', type=_text_of, metavar='FILE', help='it is JSON of this schema'
+  )
+  group.add_argument(
+    '--choices', action='append', metavar='TEXT', help='it is one of these; repeatable'
+  )
+
+
+def _text_of(path):
+  try:
+    return pathlib.Path(flags.local_path(path)).read_text(encoding='utf-8')
+  except (OSError, ValueError) as error:
+    raise argparse.ArgumentTypeError(f'{path}: cannot be read: {error}') from None
 
 
 def _add_choosing(group):

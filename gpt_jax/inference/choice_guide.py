@@ -59,7 +59,7 @@ class ChoiceGuide:
       if not rest and choices.end_id is not None:
         allowed_V[choices.end_id] = True
       for token_id, size in choices.spelling.beginnings(rest):
-        # After the token there is room for what is then missing.
+        # After the token, what is then missing still fits.
         ids = choices.spelling.ids(rest[size:])
         allowed_V[token_id] |= ids is not None and len(ids) < self._left
     return guide.packed(allowed_V)

@@ -13,8 +13,7 @@ _DEPTHS = (32, 256, 2048)  # bytes of an ending that are searched for one after 
 
 def _ordered(first):
   rest = [i for i in range(256) if i not in first and i not in _LETTERS + _LAST]
-  order = [*first, *(i for i in _LETTERS if i not in first), *rest, *_LAST]
-  return {byte: place for place, byte in enumerate(order)}
+  return [*first, *_LETTERS, *rest, *_LAST]
 
 
 _ORDERS = {True: _ordered(_CLOSING), False: _ordered(_INSIDE)}
@@ -73,7 +72,8 @@ def _next_state(path, stack):
 
 
 def _next_bytes(state, spelling):
-  """Returns an iterator over the bytes that may come next, promising ones first."""
-  bits = int.from_bytes(state.compute_bitmask(), 'little')
-  found = [byte for byte in range(256) if bits >> byte & 1 and byte in spelling.bytes]
-  return iter(sorted(found, key=_ORDERS[len(found) <= _FEW].__getitem__))
+  """Yields the bytes that may come next, promising ones first."""
+  bits = int.from_bytes(state.compute_bitmask()[:32], 'little')
+  for byte in _ORDERS[bits.bit_count() <= _FEW]:
+    if bits >> byte & 1 and byte in spelling.bytes:
+      yield byte

@@ -1,7 +1,7 @@
 """A guide to texts that are JSON of a schema, complete at their limit of tokens.
 
-Near the limit only single characters are allowed, and of those the ones after which
-there is room for an ending.
+Near the limit only single characters are allowed, and of those the ones after which an
+ending fits.
 """
 
 import json
@@ -16,7 +16,7 @@ from gpt_jax.inference.spelling import Spelling
 
 WHITESPACE = '[ ]?'
 """What may stand between the parts: with more, a model could go on for ever."""
-ROOM = 16
+MARGIN = 16
 """Tokens before the limit, besides those of endings, from which on it is minded."""
 MAX_PARTS = 200  # of a schema, that are looked at one by one
 
@@ -51,7 +51,7 @@ class JsonSchema:
       )
     # One token may begin a part of the schema, which has to be ended then.
     longest = max(map(self._ending_length, _parts(schema)), default=0)
-    self.reserve = 2 * longest + ROOM
+    self.reserve = 2 * longest + MARGIN
 
   def _source(self, schema):
     return self.library.package.LLMatcher.grammar_from_json_schema(
@@ -93,7 +93,7 @@ class JsonGuide:
       self._ending = found
     ending = self._ending
     if ending is not None and self._left <= len(ending) + self._schema.reserve:
-      allowed_V &= self._with_room(allowed_V, ending)
+      allowed_V &= self._that_fit(allowed_V, ending)
     return guide.packed(allowed_V)
 
   def take(self, token_id):
@@ -105,10 +105,10 @@ class JsonGuide:
     self._in_bytes.consume_tokens(list(piece))
     return self._matcher.is_stopped()
 
-  def _with_room(self, allowed_V, ending):
+  def _that_fit(self, allowed_V, ending):
     """Returns after which of the ids the text can end within its limit, bool [V]."""
     spelling, end_id = self._schema.spelling, self._schema.library.end_id
-    roomy_V, found = np.zeros_like(allowed_V), {}
+    fitting_V, found = np.zeros_like(allowed_V), {}
     for token_id, piece in spelling.atoms:
       if not allowed_V[token_id]:
         continue
@@ -119,9 +119,9 @@ class JsonGuide:
       if mask not in found:
         rest = json_ending.find(after, spelling)
         found[mask] = rest is not None and len(rest) < self._left
-      roomy_V[token_id] = found[mask]
-    roomy_V[[*ending[:1], *([end_id] if end_id < len(roomy_V) else [])]] = True
-    return roomy_V
+      fitting_V[token_id] = found[mask]
+    fitting_V[[*ending[:1], *([end_id] if end_id < len(fitting_V) else [])]] = True
+    return fitting_V
 
 
 def _read(schema):

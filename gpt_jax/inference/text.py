@@ -13,6 +13,7 @@ from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
+from gpt_jax.inference import grammar
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.completion import Completion, token_log_probs
 from gpt_jax.inference.engine import Engine
@@ -174,6 +175,9 @@ class TextGenerator:
       guides.append(StopStrings(asked.stop, self._tokenizer))
     if asked.banned:
       guides.append(BannedStrings(asked.banned, self._tokenizer))
+    grammars = {
+      n: grammar.make(asked.grammar, n, self._tokenizer) for n in set(lengths)
+    }
     return [
       Request(
         prompt_ids=prompt_ids,
@@ -181,7 +185,7 @@ class TextGenerator:
         sampling=sampling,
         seed=whole_number('seed', seed) + sample,
         stop_ids=() if eos_id is None else (eos_id,),
-        guides=tuple(guides),
+        guides=(*guides, *grammars[length]),
         log_probs=asked.num_log_probs,
       )
       for prompt_ids, length, sampling, seed in zip(

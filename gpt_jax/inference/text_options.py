@@ -7,6 +7,7 @@ from typing import Any
 
 from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.inference import token_log_probs
+from gpt_jax.inference.grammar import GRAMMARS
 from gpt_jax.inference.request import each
 from gpt_jax.inference.settings import Sampling, is_number, is_whole
 
@@ -66,6 +67,11 @@ class TextOptions:
   """Log-probabilities of the written and of so many likeliest tokens."""
   echo: bool = False
   """The text begins with the prompt."""
+  regex: str | None = None
+  """An expression that the whole text matches; or json_schema: a dict, or its JSON, or
+  choices: a list of texts. The text is complete at max_new_tokens."""
+  json_schema: Any = None
+  choices: Any = None
   beyond_positions: str | None = None
   """'error': texts that outgrow learned positions are refused; 'slide': they go on from
   their last part."""
@@ -88,6 +94,11 @@ class TextOptions:
       value = getattr(self, name)
       strings = (value,) if isinstance(value, str) else tuple(value or ())
       object.__setattr__(self, name, strings)
+
+  @property
+  def grammar(self):
+    """What a grammar is made of: {setting: value}."""
+    return {name: getattr(self, name) for name in GRAMMARS}
 
   @property
   def num_written(self):
@@ -155,6 +166,21 @@ def _problems(options):
       f'={options.beyond_positions!r}: expected {" or ".join(BEYOND)}',
     )
   yield from _beam_problems(options)
+  yield from _grammar_problems(options)
+
+
+def _grammar_problems(options):
+  asked = [name for name, value in options.grammar.items() if value is not None]
+  if len(asked) > 1:
+    yield Problem(
+      asked[0], f' and {" and ".join(asked[1:])}: a text follows one of them; set one'
+    )
+  others = [name for name in ('stop', 'banned') if getattr(options, name)]
+  others += ['beams'] if options.beams > 1 else []
+  if asked and others:
+    yield Problem(
+      others[0], f': not with {asked[0]}, which says what a text is and where it ends'
+    )
 
 
 def _string_problems(options):

@@ -9,9 +9,11 @@ import pytest
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
 from gpt_jax.inference import grammar
+from gpt_jax.inference.text import TextGenerator
+from tests import small_models as small
 from tests.inference.json_schemas import SCHEMAS
 
-SEEDS = range(3)
+SEEDS = range(2)
 CHARS = CharTokenizer(''.join(map(chr, range(32, 127))))
 REGEXES = [
   '[0-9]+', 'a+b', '(ab)*c', r'\d{3}-\d{4}', '^abc$', '(yes|no|maybe)', 'a|b{30}',
@@ -171,3 +173,46 @@ def test_a_missing_package_names_its_extra(monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'llguidance', None)
   with pytest.raises(ConfigError, match=r"pip install 'gpt_jax\[constrained\]'"):
     make('regex', 'a', 9, CharTokenizer('abc'))
+
+
+@pytest.fixture(scope='module')
+def untrained():
+  """Returns the TextGenerator of a model of bytes that knows nothing."""
+  config = small.resolve(model__vocab_size=257, model__max_seq_len=256)
+  params = small.random_params(small.make_gpt(config))
+  return TextGenerator(config, params, ByteTokenizer())
+
+
+@pytest.mark.slow
+def test_choices_are_kept_in_a_batch_of_other_texts(untrained):
+  settings = dict(temperature=1.0, max_new_tokens=12)
+  texts = untrained.generate(['a', 'b'], choices=CHOICES, **settings)
+  assert set(texts) <= set(CHOICES)
+  assert untrained.generate('b', choices=CHOICES, **settings) == texts[1]
+  assert ''.join(untrained.stream('b', choices=CHOICES, **settings)) == texts[1]
+
+
+@pytest.mark.slow
+def test_a_model_writes_json_of_a_schema(untrained, llguidance):
+  jsonschema = pytest.importorskip('jsonschema', reason='needs the extra [test]')
+  for name in ('person', 'tree', 'order'):
+    for temperature in (0.0, 1.0):
+      texts = untrained.generate(
+        ['', 'a'], json_schema=SCHEMAS[name], max_new_tokens=90, temperature=temperature
+      )
+      for text in texts:
+        jsonschema.validate(json.loads(text), SCHEMAS[name])
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (dict(regex='a', choices=['a']), 'regex and choices: a text follows one of them'),
+    (dict(choices=['a'], stop='b'), 'stop: not with choices'),
+    (dict(choices=['a'], beams=2), 'beams: not with choices'),
+    (dict(choices=['a'] * 9, max_new_tokens=0), 'more than max_new_tokens=0'),
+  ],
+)
+def test_options_that_contradict_a_grammar_are_named(untrained, options, message):
+  with pytest.raises(ConfigError, match=message):
+    untrained.generate('a', **options)

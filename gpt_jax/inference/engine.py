@@ -54,7 +54,7 @@ class Engine:
     self.text_limit = text_limit or self.vocab_limit
     self.visibility = visibility
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
-    model = GPT(self.cfg, attend, self.rules)
+    self.model = model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is replicated, however parameters are sharded.
@@ -231,13 +231,21 @@ class Engine:
       ]
     )
     is_ended_B = np.array([writing.finish is not None for writing in writings])
-    allowed_BW = self._fill(allowed_BW, int(guide.ALL))
-    return Guidance(allowed_BW, self._fill(is_ended_B, True)), any(masks_B)
+    allowed_BW = self.pad_rows(allowed_BW, int(guide.ALL))
+    return Guidance(allowed_BW, self.pad_rows(is_ended_B, True)), any(masks_B)
 
   def _widened(self, allowed_W):
     """Returns a mask over the tokenizer's ids as one over the embedding's."""
     missing = guide.words(self.cfg.vocab_size) - len(allowed_W)
     return np.pad(allowed_W, (0, missing)) if missing else allowed_W
+
+  def read(self, requests):
+    """Returns the DecodeState that has read the prompts of Requests."""
+    self._require_left_to_right()
+    prompts_ids = [request.prompt_ids for request in requests]
+    self._check(prompts_ids)
+    self._check_biases(requests)
+    return self._start(requests, Contexts(prompts_ids, self.table_len))
 
   def _start(self, requests, contexts):
     """Returns the DecodeState that has read the prompts."""
@@ -250,8 +258,8 @@ class Engine:
     return self._prefill(
       self.params,
       *self._padded(*contexts.read()),
-      self._fill(np.array([r.seed % 2**32 for r in requests], np.uint32)),
-      self._fill(identities(requests)),
+      self.pad_rows(np.array([r.seed % 2**32 for r in requests], np.uint32)),
+      self.pad_rows(identities(requests)),
       self._settings(requests),
       cache_len=cache_len,
     )
@@ -264,14 +272,14 @@ class Engine:
     rows, prefix_B = contexts.read()
     pairs = zip(rows, is_cropped_B, strict=True)
     rows = [ids if is_cropped else ids[:1] for ids, is_cropped in pairs]
-    reading = *self._padded(rows, prefix_B), self._fill(is_cropped_B)
+    reading = *self._padded(rows, prefix_B), self.pad_rows(is_cropped_B)
     return self._reread(self.params, state, *reading)
 
   def _padded(self, rows, prefix_B):
     """Returns ids [B, T], the lengths of `rows`, and `prefix_B`, padded."""
     length_B = np.array([len(ids) for ids in rows], np.int32)
     tokens_BT = self._pad(rows, bucket(length_B.max()))
-    return tokens_BT, self._fill(length_B, 1), self._fill(prefix_B)
+    return tokens_BT, self.pad_rows(length_B, 1), self.pad_rows(prefix_B)
 
   def _settings(self, requests):
     rows = SamplingRows.of([request.sampling for request in requests])
@@ -284,15 +292,15 @@ class Engine:
     new_B = np.array([min(r.max_new_tokens, largest) for r in requests], np.int32)
     has_log_probs_B = np.array([request.log_probs is not None for request in requests])
     settings = RowSettings(rows, new_B, stop_BI, has_log_probs_B)
-    return jax.tree.map(self._fill, settings)
+    return jax.tree.map(self.pad_rows, settings)
 
   def _pad(self, rows, length):
     padded_BT = np.zeros((len(rows), length), np.int32)
     for i, ids in enumerate(rows):
       padded_BT[i, : len(ids)] = ids
-    return self._fill(padded_BT)
+    return self.pad_rows(padded_BT)
 
-  def _fill(self, array_B, value=0):
+  def pad_rows(self, array_B, value=0):
     """Returns rows and, up to what the mesh divides, more of `value`."""
     # They ask for no token and hold one, 0.
     missing = -len(array_B) % (self.rules.num_shards('batch') if self.rules else 1)

@@ -29,9 +29,10 @@ class History:
     in_prompt_BV = none_BV.at[rows_B1, id_BT].set(True, mode='drop')
     return cls(in_prompt_BV, jnp.zeros((B, vocab_size), jnp.int32))
 
-  def add(self, token_B):
+  def add(self, token_B, times=1):
     """Returns this History after each row wrote `token_B`."""
-    count_BV = jnp.asarray(self.count_BV).at[jnp.arange(len(token_B)), token_B].add(1)
+    rows_B = jnp.arange(len(token_B))
+    count_BV = jnp.asarray(self.count_BV).at[rows_B, token_B].add(times)
     return dataclasses.replace(self, count_BV=count_BV)
 
 

@@ -5,8 +5,8 @@ import functools
 import itertools
 import math
 import sys
+from typing import Any
 
-import jax
 import numpy as np
 
 from gpt_jax import attention, objectives
@@ -15,12 +15,13 @@ from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference import grammar
 from gpt_jax.inference.banned_strings import BannedStrings
+from gpt_jax.inference.beam_search import BeamSearch
+from gpt_jax.inference.beams import BeamSettings
 from gpt_jax.inference.completion import Completion, token_log_probs
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import Request, each, whole_number
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions
-from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
 
@@ -83,7 +84,7 @@ class TextGenerator:
         'n, logprobs: `generate` returns one text for each prompt; `complete` returns'
         ' n, with their log-probabilities.'
       )
-    found = self.complete(prompts, **options)
+    found: Any = self.complete(prompts, **options)
     if isinstance(prompts, str):
       return found[0].text
     return [completions[0].text for completions in found]
@@ -98,7 +99,8 @@ class TextGenerator:
     prompts, asked = texts_of(prompts), TextOptions.of(options)
     requests = self._requests(prompts, asked)
     if asked.beams > 1:
-      raise ConfigError('beams: there is no beam search yet.')
+      pairs = zip(prompts, requests, strict=True)
+      return [self._search(prompt, asked, request) for prompt, request in pairs]
     texts = self.engine.write(requests)
     pairs, width = list(zip(requests, texts, strict=True)), asked.num_written
     found = []
@@ -199,6 +201,7 @@ class TextGenerator:
     given = each('max_new_tokens', asked.max_new_tokens, len(prompts_ids))
     found = [whole_number('max_new_tokens', length) for length in lengths]
     how = asked.beyond_positions or self._defaults.beyond_positions
+    how = 'error' if asked.beams > 1 else how
     table_len = self.engine.table_len
     if how == 'error' and table_len < math.inf:
       for i, ids in enumerate(prompts_ids):
@@ -238,14 +241,37 @@ class TextGenerator:
       file=sys.stderr,
     )
 
-  def _completion(self, prompt, asked, request, text):
+  def _search(self, prompt, asked, request):
+    """Returns the Completions of beam search."""
+    settings = BeamSettings(
+      beams=asked.beams,
+      length_penalty=1.0 if asked.length_penalty is None else asked.length_penalty,
+      early_stopping=asked.early_stopping or False,
+    )
+    found = []
+    for text, score in self._beam_search.search(request, settings, asked.n):
+      if asked.logprobs is not None:
+        ids_N = np.concatenate([request.prompt_ids, text.ids])
+        log_probs = self.engine.text_log_probs(ids_N)
+        start = len(request.prompt_ids) - 1
+        text = dataclasses.replace(text, log_probs=log_probs.cut(asked.logprobs, start))
+      found.append(self._completion(prompt, asked, request, text, score))
+    return found
+
+  @functools.cached_property
+  def _beam_search(self):
+    return BeamSearch(self.engine)
+
+  def _completion(self, prompt, asked, request, text, score=None):
     pieces = self._pieces(prompt, text.ids, asked.stop)
+    if asked.num_written > asked.n:
+      score = text.mean_log_prob
     found = Completion(
       text=(prompt if asked.echo else '') + ''.join(pieces),
       ids=text.ids,
       finish_reason=text.finish,
       seed=request.seed,
-      score=text.mean_log_prob if asked.num_written > asked.n else None,
+      score=score,
     )
     if asked.logprobs is None:
       return found
@@ -260,9 +286,7 @@ class TextGenerator:
       return ()
     begun = self._encode(prompt)
     before = len(begun) - len(ids)
-    found = self.engine.text_log_probs(begun)
-    found = LogProbs(found.written, found.top[:, :k], found.top_id[:, :k])
-    found = jax.tree.map(lambda leaf: leaf[max(0, before - 1) :], found)
+    found = self.engine.text_log_probs(begun).cut(k, max(0, before - 1))
     return token_log_probs(self._tokenizer, ids, found, start=0 if before else 1)
 
   def _pieces(self, prompt, ids, stop=()):

@@ -102,8 +102,8 @@ class TextOptions:
 
   @property
   def num_written(self):
-    """How many texts of each prompt are written."""
-    return self.best_of or self.n
+    """How many texts of each prompt are written, of beams one at a time."""
+    return 1 if self.beams > 1 else self.best_of or self.n
 
   @property
   def num_log_probs(self):

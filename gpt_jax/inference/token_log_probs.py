@@ -31,6 +31,11 @@ class LogProbs:
       jnp.zeros((*shape, K), jnp.int32),
     )
 
+  def cut(self, k, start=0, stop=None):
+    """Returns those of [N, ...] from `start` to `stop`, with the k likeliest ids."""
+    part = slice(start, stop)
+    return LogProbs(self.written[part], self.top[part, :k], self.top_id[part, :k])
+
   def row(self, i):
     """Returns those of row i of [B, ...]."""
     return LogProbs(self.written[i], self.top[i], self.top_id[i])

@@ -64,10 +64,7 @@ class Writing:
         self.finish = 'length'
     if request.log_probs is not None and log_probs is not None:
       new, k = len(self.ids) - before, request.log_probs
-      part = LogProbs(
-        log_probs.written[:new], log_probs.top[:new, :k], log_probs.top_id[:new, :k]
-      )
-      self._log_probs.append(part)
+      self._log_probs.append(log_probs.cut(k, stop=new))
       self._read.extend(log_probs.written[:read].tolist())
 
   def result(self):

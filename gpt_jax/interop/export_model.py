@@ -19,7 +19,7 @@ from gpt_jax.interop import numerics
 from gpt_jax.interop.families import FAMILIES
 from gpt_jax.interop.fields import Fields
 from gpt_jax.interop.mapping import sizes_of
-from gpt_jax.interop.reader import abstract_params
+from gpt_jax.interop.reader import abstract_params, unrolled_names
 from gpt_jax.interop.safetensors_writer import SHARD_BYTES, SafetensorsWriter
 from gpt_jax.interop.tokenizer_export import write_tokenizer
 
@@ -65,7 +65,7 @@ def problems_of(family, config):
     return fields.problems + [str(error)]
   problems = fields.problems + numerics.differences(config, again)
   if not problems:
-    mine = {name for name, _ in pytree.named_leaves(abstract_params(_unrolled(config)))}
+    mine = unrolled_names(dict(pytree.named_leaves(abstract_params(_scanned(config)))))
     theirs = {name for entry in family.table(config) for name in entry.ours}
     problems = [f'{name}: a parameter that it does not have' for name in mine - theirs]
   return problems
@@ -188,9 +188,9 @@ def _cropped(array, entry, sizes):
   return array[part]
 
 
-def _unrolled(config):
+def _scanned(config):
   return dataclasses.replace(
-    config, model=dataclasses.replace(config.model, scan_layers=False)
+    config, model=dataclasses.replace(config.model, scan_layers=True)
   )
 
 

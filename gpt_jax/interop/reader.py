@@ -199,18 +199,24 @@ class ModelReader:
       for entry in self._entries
       for place, name in enumerate(entry.ours)
     }
-    ours = set()
-    for name, leaf in self._wanted.items():
-      rest = name.removeprefix('layers/')
-      is_stack = rest != name
-      ours |= (
-        {f'layers_{i}/{rest}' for i in range(leaf.shape[0])} if is_stack else {name}
-      )
+    ours = unrolled_names(self._wanted)
     assert ours == sources.keys(), (
       f'{self.family.name}: the table and the model differ in'
       f' {sorted(ours ^ sources.keys())[:6]}'
     )
     return sources
+
+
+def unrolled_names(leaves):
+  """Returns the names that scanned `leaves`, {name: leaf}, have in unrolled layers."""
+  names = set()
+  for name, leaf in leaves.items():
+    rest = name.removeprefix('layers/')
+    if rest == name:
+      names.add(name)
+    else:
+      names |= {f'layers_{i}/{rest}' for i in range(leaf.shape[0])}
+  return names
 
 
 def abstract_params(config):

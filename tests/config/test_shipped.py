@@ -30,10 +30,22 @@ ARGUMENTS = {
     '13b_as_printed', '175b',
   ),
   'llama.py': ('1b', '7b'),
+  'pythia.py': ('70m', '160m', '410m', '1b', '1.4b', '2.8b', '6.9b', '12b'),
+  'llama3.py': ('3.2-1b', '3.2-3b', '3.1-8b', '3.1-70b'),
+  'mistral.py': ('7b-v0.1', '7b-v0.3'),
+  'qwen.py': (
+    '2.5-0.5b', '2.5-1.5b', '2.5-3b', '2.5-7b', '3-0.6b', '3-1.7b', '3-4b', '3-8b',
+  ),
+  'gemma.py': ('3-270m', '3-1b', '2-2b', '2-9b', '2-27b'),
 }  # fmt: skip
+PRETRAINED = ('pythia.py', 'llama3.py', 'mistral.py', 'qwen.py', 'gemma.py')
+"""Configs of published models, whose other sizes tests/interop counts."""
 
-SPECS = FILES + [
-  f'{name}:{argument}' for name, choices in ARGUMENTS.items() for argument in choices
+ALL = FILES + [f'{name}:{one}' for name in ARGUMENTS for one in ARGUMENTS[name]]
+SPECS = [
+  pytest.param(spec, marks=(pytest.mark.slow,) if spec in PRETRAINED else ())
+  for spec in ALL
+  if spec in FILES or spec.split(':')[0] not in PRETRAINED
 ]
 
 
@@ -86,7 +98,7 @@ def test_its_docstring_has_the_command_and_every_size(name):
   if name == 'base.py':
     return
   commands = re.findall(r'gpt-jax train --config=configs/(\S+)', doc)
-  assert commands and all(command in SPECS for command in commands)
+  assert commands and all(command in ALL for command in commands)
   assert '--workdir=' in doc
   for choice in ARGUMENTS[name] if name in ARGUMENTS else ():
     assert choice in doc

@@ -28,6 +28,9 @@ def to_config(fields):
   fields.expect('is_decoder', False)
   fields.expect('tie_word_embeddings', True)
   fields.ignore(*_OF_POOLERS)
+  types = fields.take('type_vocab_size', 2)
+  if not types:
+    fields.refuse('type_vocab_size=0: expected at least 1; distilbert has none')
   kind = architecture(fields, BARE)
   return ENCODER | {
     'model.vocab_size': fields.take('vocab_size', 30522),
@@ -36,7 +39,7 @@ def to_config(fields):
     'model.num_heads': fields.take('num_attention_heads', 12),
     'model.d_ff': fields.take('intermediate_size', 3072),
     'model.max_seq_len': fields.take('max_position_embeddings', 512),
-    'model.token_types': fields.take('type_vocab_size', 2),
+    'model.token_types': types,
     'model.norm_eps': fields.take('layer_norm_eps', 1e-12, float),
     'model.activation': fields.choose('hidden_act', dialect.ACTIVATIONS, 'gelu'),
     'model.dropout': fields.take('hidden_dropout_prob', 0.1, float),
@@ -112,6 +115,7 @@ def from_config(config):
   """Returns a BertConfig of our fields."""
   cfg = config.model
   return dict(
+    architectures=[architecture_of(config)],
     vocab_size=cfg.vocab_size,
     hidden_size=cfg.d_model,
     num_hidden_layers=cfg.num_layers,
@@ -154,10 +158,10 @@ def table(config):
   names = Names('bert.', is_bare=kind == BARE)
   entries = [
     *names.embeddings(('cls.predictions.decoder.weight',) if kind == MASKED else ()),
+    names.entry(
+      'embeddings.token_type_embeddings.weight', 'token_type/embedding', 'C D', 'C D'
+    ),
   ]
-  if config.model.token_types:
-    types = 'embeddings.token_type_embeddings.weight'
-    entries.append(names.entry(types, 'token_type/embedding', 'C D', 'C D'))
   for i, ours in enumerate(layer_names(config.model)):
     theirs, attention = f'encoder.layer.{i}', f'{ours}/attention'
     for name in ('query', 'key', 'value'):

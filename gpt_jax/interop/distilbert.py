@@ -37,6 +37,7 @@ def from_config(config):
   """Returns a DistilBertConfig of our fields."""
   cfg = config.model
   return dict(
+    architectures=[architecture_of(config)],
     vocab_size=cfg.vocab_size,
     dim=cfg.d_model,
     n_layers=cfg.num_layers,

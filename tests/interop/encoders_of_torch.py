@@ -5,12 +5,17 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gpt_jax
 from gpt_jax.attention import masks
+from gpt_jax.interop.export_model import choose_family, export_model
+from gpt_jax.interop.open_model import open_model
+from gpt_jax.interop.safetensors_files import SafetensorsFiles
 
 VOCAB, LABELS = 101, 3  # odd ones
 SIZES = {
@@ -115,3 +120,32 @@ def assert_equal(found, wanted):
     assert np.abs(mine - array).max() <= 1e-4, name
     if name == 'logits':
       assert np.array_equal(mine.argmax(-1), array.argmax(-1))
+
+
+def bytes_of(folder):
+  """Returns {name: (dtype, shape, bytes)} of the tensors in a folder."""
+  with SafetensorsFiles(folder) as files:
+    return {
+      name: (*spec_of(spec), files.read(name, 0, math.prod(spec.shape)).tobytes())
+      for name, spec in files.specs.items()
+    }
+
+
+def spec_of(spec):
+  return spec.dtype, spec.shape
+
+
+def assert_goes_out_as_it_came(folder, out, model, family):
+  """Asserts that an export has the same bytes, and that transformers reads it."""
+  with open_model(folder) as store:
+    chosen = choose_family(store.config)
+    assert chosen.name == family
+    export_model(store, 0, store.config, store.tokenizer, out, chosen)
+  assert bytes_of(out) == bytes_of(folder)
+  again, report = type(model).from_pretrained(out, output_loading_info=True)
+  assert not any(report[kind] for kind in ('missing_keys', 'unexpected_keys'))
+  wanted = theirs(model, family)
+  for name, array in theirs(again.eval(), family).items():
+    np.testing.assert_array_equal(array, wanted[name])
+  if 'Classification' in type(model).__name__:
+    assert again.config.id2label == model.config.id2label

@@ -127,9 +127,11 @@ def test_what_is_not_supported_is_refused(changes, message, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', encoders.ARCHITECTURES['bert'])
-def test_outputs_are_those_of_transformers(name, tmp_path):
-  model = encoders.make('bert', name, tmp_path)
-  encoders.assert_equal(encoders.ours(tmp_path, 'bert'), encoders.theirs(model, 'bert'))
+def test_outputs_are_those_of_transformers_both_ways(name, tmp_path):
+  folder = tmp_path / 'model'
+  model = encoders.make('bert', name, folder)
+  encoders.assert_equal(encoders.ours(folder, 'bert'), encoders.theirs(model, 'bert'))
+  encoders.assert_goes_out_as_it_came(folder, tmp_path / 'out', model, 'bert')
 
 
 @pytest.mark.slow

@@ -251,6 +251,16 @@ def get_config():
   # Of `generate`, of gpt_jax.load and of the samples of a training, unless given there.
   config.inference = inference = ConfigDict()
   inference.depth = None  # so many layers of the model, then its last norm; None: all
+  # Tokens leave the layers once the model is sure of the next one (CALM). margin: of the
+  # two likeliest tokens' probabilities; similarity: of the stream before and after.
+  inference.exit_measure = 'none'
+  inference.exit_threshold = 0.9  # of the measure, to leave; 1: never
+  inference.exit_decay = 0.0  # by which it falls over a text; 0: it stays
+  inference.exit_after = 1  # layers that every token goes through
+  # Speculative decoding: ngram (copies of the text), exit:N (the first N layers) or the
+  # workdir of a smaller run with the same tokenizer; '': off.
+  inference.draft = ''
+  inference.draft_tokens = 4  # drafted for each pass of the model
   inference.max_new_tokens = 256  # samples of a training: logging.sample_tokens
   inference.temperature = 0.8  # 0: greedy
   inference.top_k = 0  # 0: off

@@ -23,7 +23,6 @@ RENAMED_VALUES = {('model.layer_pattern', 'dense'): 'global'}
 """(Field under its new name, old value or item) -> new one."""
 
 ADDED_FIELDS = {
-  'inference.depth': None,
   'data.encoding': 'utf-8',
   'optimizer.post_update': '',
   'init.transform': 'rules',
@@ -65,6 +64,13 @@ ADDED_FIELDS = {
   'model.pooler': False,
   'model.head': 'linear',
   'model.head_bias': False,
+  'inference.depth': None,
+  'inference.exit_measure': 'none',
+  'inference.exit_threshold': 0.9,
+  'inference.exit_decay': 0.0,
+  'inference.exit_after': 1,
+  'inference.draft': '',
+  'inference.draft_tokens': 4,
 }
 """New field -> the value that means what was done before the field existed."""
 

@@ -281,6 +281,12 @@ class LoggingConfig:
 @section
 class InferenceConfig:
   depth: int | None = between(1, 2**16)
+  exit_measure: str = one_of('none', 'margin', 'similarity')
+  exit_threshold: float = between(0.0, 1.0)
+  exit_decay: float = at_least(0.0)
+  exit_after: int = between(1, 2**16)
+  draft: str
+  draft_tokens: int = between(1, 64)
   max_new_tokens: int = between(1, 2**20)
   temperature: float = at_least(0.0)
   top_k: int = at_least(0)

@@ -132,6 +132,27 @@ def sample(logits_BV, rng_B, count_B, rows, work):
   return jax.lax.switch(index, branches, logits_BV, rng_B, count_B, rows)
 
 
+def distribution(logits_BV, rows, work):
+  """Returns the probabilities [B, V] by which `sample` chooses."""
+
+  def of_all(logits_BV):
+    kept_BV = _likely_enough(scale(logits_BV, rows), rows)
+    best_B1 = _greedy(logits_BV)[:, None]
+    is_best_BV = jnp.arange(logits_BV.shape[1]) == best_B1
+    return jnp.where(rows.draws_B[:, None], kept_BV, jnp.where(is_best_BV, 0, -jnp.inf))
+
+  def of_top(logits_BV, size):
+    kept_BC, id_BC = candidates(scale(logits_BV, rows), rows, size)
+    rows_B1 = jnp.arange(len(logits_BV))[:, None]
+    nothing_BV = jnp.full_like(logits_BV, -jnp.inf)
+    sorted_BV = nothing_BV.at[rows_B1, id_BC].set(kept_BC)
+    return jnp.where(rows.sorts_B[:, None], sorted_BV, of_all(logits_BV))
+
+  sizes = _sizes(logits_BV.shape[-1])
+  branches = [of_all, *(functools.partial(of_top, size=size) for size in sizes)]
+  return jax.nn.softmax(jax.lax.switch(work.sorted, branches, logits_BV), axis=-1)
+
+
 def _sizes(vocab_size):
   return (*(size for size in SEARCHED if size <= vocab_size / 2), vocab_size)
 

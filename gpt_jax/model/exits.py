@@ -1,15 +1,21 @@
-"""Outputs of a model's first layers: the stream after each, read as after the last."""
+"""Parts of a GPT as functions of its parameters: first layers, and exits after them.
+
+The stream after any layer is read as that after the last one is.
+"""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gpt_jax.core.errors import Problem
+from gpt_jax.model import statistics
 from gpt_jax.model.layers import Norm
 from gpt_jax.model.output_layer import HeadTransform
 from gpt_jax.model.statistics import Statistic
 
+DRAFT_PREFIX = 'exit:'
 _NAME = 'exits'
 WATCHED = (
   (
@@ -33,7 +39,7 @@ def stack(sown, cfg):
   return jnp.stack([group[name][_NAME]['x_BTD'] for group in groups for name in names])
 
 
-def read(cfg, params, x_BTD):
+def read(cfg, params, x_BTD) -> Any:
   """Returns what a model that ended at the stream `x_BTD` would give its output layer.
 
   That is the stream after the final norm and what else comes before the output layer,
@@ -46,16 +52,60 @@ def read(cfg, params, x_BTD):
   return x_BTD
 
 
+def head(cfg, params):
+  """Returns the output layer [V, D] of a GPT's parameters, as stored."""
+  if cfg.tie_embeddings:
+    return params['embed']['embedding']
+  return params['head']['kernel'].T
+
+
+def embedded(model, params, tokens_BT, positions_BT):
+  """Returns the stream [B, T, D] that the first layer of a GPT reads."""
+  cfg = dataclasses.replace(model.cfg, num_layers=0, scan_layers=False)
+  _, sown = model.clone(cfg=cfg, watched=WATCHED).apply(
+    {'params': params}, tokens_BT, positions_BT=positions_BT, method='hidden',
+    mutable=[statistics.COLLECTION],
+  )  # fmt: skip
+  return sown[statistics.COLLECTION][_NAME]['x_BTD']
+
+
 def problems(config):
-  """Yields the Problem of an `inference.depth` that no model of a Config has."""
-  cfg, depth = config.model, config.inference.depth
+  """Yields the Problems of the layers that the section `inference` of a Config asks for."""
+  cfg, asked = config.model, config.inference
+  if text := _why_no_depth(cfg, asked.depth):
+    yield Problem('inference.depth', f'={asked.depth}: {text}')
+    return
+  cfg = shallower(config).model
+  if asked.draft.startswith(DRAFT_PREFIX):
+    number = asked.draft.removeprefix(DRAFT_PREFIX)
+    text = 'expected exit:N, such as exit:2'
+    if number.isdecimal():
+      text = _why_no_depth(cfg, int(number) or cfg.num_layers + 1)
+    if text:
+      yield Problem('inference.draft', f'={asked.draft!r}: {text}')
+  if asked.draft and asked.exit_measure != 'none':
+    yield Problem(
+      'inference.exit_measure',
+      f'={asked.exit_measure!r} with inference.draft={asked.draft!r}: drafts are checked'
+      ' by all layers; set one of them to its default',
+    )
+
+
+def _why_no_depth(cfg, depth):
+  """Returns why a model of `cfg` cannot end after `depth` layers, '' if it can."""
   cycle = len(cfg.layer_pattern)
   if depth is None or (depth <= cfg.num_layers and depth % cycle == 0):
-    return
+    return ''
   choices = ', '.join(map(str, range(cycle, cfg.num_layers + 1, cycle)))
   reason = f', whole cycles of the {cycle} of model.layer_pattern' if cycle > 1 else ''
-  text = f'={depth}: the model has {cfg.num_layers} layers; expected {choices}{reason}'
-  yield Problem('inference.depth', text)
+  return f'the model has {cfg.num_layers} layers; expected {choices}{reason}'
+
+
+def draft_layers(config):
+  """Returns how many first layers `inference.draft` names, None if it is no exit."""
+  name = config.inference.draft
+  is_exit = name.startswith(DRAFT_PREFIX)
+  return int(name.removeprefix(DRAFT_PREFIX)) if is_exit else None
 
 
 def first_layers(cfg, params):

@@ -7,6 +7,7 @@ print(run.generate('The function returns', max_new_tokens=64))
 import dataclasses
 import functools
 import shlex
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -68,7 +69,9 @@ class Run:
   @functools.cached_property
   def _generator(self):
     # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
-    return TextGenerator(self.config, self.params, self.tokenizer, self.rules)
+    return TextGenerator(
+      self.config, self.params, self.tokenizer, self.rules, _drafting(self)
+    )
 
   @functools.cached_property
   def _encoder(self):
@@ -164,6 +167,27 @@ class Run:
     `advance(count)` is told of continuations that are done, for a progress bar.
     """
     return self._generator.score_many(items, advance)
+
+
+def _drafting(run):
+  """Returns what SpeculativeEngine takes for the `inference.draft` of a Run, or None."""
+  asked = run.config.inference
+  if not asked.draft:
+    return None
+  drafting: dict[str, Any] = dict(num_drafts=asked.draft_tokens)
+  if asked.draft == 'ngram':
+    return drafting
+  if (layers := exits.draft_layers(run.config)) is not None:
+    return drafting | dict(draft_layers=layers)
+  draft = load(asked.draft, overrides={'inference.draft': ''})
+  if draft.tokenizer.fingerprint != run.tokenizer.fingerprint:
+    raise ConfigError(
+      f'inference.draft={asked.draft!r}: its tokenizer ({draft.tokenizer.name},'
+      f' {draft.tokenizer.vocab_size:,} ids) is another one than that of the model'
+      f' ({run.tokenizer.name}, {run.tokenizer.vocab_size:,} ids): its ids mean other'
+      ' text; use a run with the same tokenizer, "ngram" or "exit:N".'
+    )
+  return drafting | dict(draft=draft._generator.engine)
 
 
 def load(path, step=None, overrides=None):

@@ -18,8 +18,10 @@ from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
 from gpt_jax.inference.completion import Completion, token_log_probs
+from gpt_jax.inference.early_exit import ExitRule
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import Request, each, whole_number
+from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions
 from gpt_jax.model import exits, positions
@@ -28,8 +30,11 @@ from gpt_jax.parallel import multihost
 _TAIL_CHARS = 256  # of a prompt, as context of its continuation
 
 
-def make_engine(config, params, vocab_size, rules=None):
-  """Returns the Engine of a resolved Config; `vocab_size` is the tokenizer's."""
+def make_engine(config, params, vocab_size, rules=None, drafting=None):
+  """Returns the Engine of a resolved Config; `vocab_size` is the tokenizer's.
+
+  `drafting`: what SpeculativeEngine takes besides; None: a plain Engine.
+  """
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
   )
@@ -47,7 +52,10 @@ def make_engine(config, params, vocab_size, rules=None):
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )
-  return Engine(
+  make = Engine
+  if drafting is not None:
+    make = functools.partial(SpeculativeEngine, **drafting)
+  return make(
     exits.shallower(config).model,
     params,
     attend=attend,
@@ -55,18 +63,19 @@ def make_engine(config, params, vocab_size, rules=None):
     vocab_limit=vocab_size + objective.extra_tokens,
     text_limit=vocab_size,  # the objective's own tokens stand for no text
     visibility=objective.visibility,
+    exit_rule=ExitRule.of(config.inference),
   )
 
 
 class TextGenerator:
   """Writes and scores text: for `api.Run`, and for the samples of a training."""
 
-  def __init__(self, config, params, tokenizer, rules=None):
+  def __init__(self, config, params, tokenizer, rules=None, drafting=None):
     """Takes a Config with its `model.vocab_size`, parameters stacked or unrolled.
 
-    `rules` as `Engine` takes them.
+    `rules` as `Engine` takes them, `drafting` as `make_engine`.
     """
-    self.engine = make_engine(config, params, tokenizer.vocab_size, rules)
+    self.engine = make_engine(config, params, tokenizer.vocab_size, rules, drafting)
     self._defaults = config.inference
     self._tokenizer = tokenizer
     begin = config.data.begin_token  # before a prompt as before documents

@@ -170,7 +170,7 @@ class Run:
 
 
 def _drafting(run):
-  """Returns what SpeculativeEngine takes for the `inference.draft` of a Run, or None."""
+  """Returns what SpeculativeEngine takes by a Run's `inference.draft`, or None."""
   asked = run.config.inference
   if not asked.draft:
     return None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.core.pytree import map_named
 from gpt_jax.core.types import Array, PyTree
-from gpt_jax.inference import guide, penalties, token_log_probs
+from gpt_jax.inference import early_exit, guide, penalties, token_log_probs
 from gpt_jax.inference.penalties import History
 from gpt_jax.inference.rows import put_cache, resize, take_cache
 from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
@@ -46,6 +46,8 @@ class DecodeState:
   is_done_B: Array
   count_B: Array
   """New tokens so far."""
+  layers_B: Array
+  """Layers that they went through, of all together; 0 without an exit rule."""
   history: History
   settings: RowSettings
 
@@ -103,12 +105,13 @@ def extend(
 
 def prefill(
   params, tokens_BT, length_B, prefix_B, seed_B, identity_B2, settings, *,
-  model, cache_len, visibility, cache_dtype=None,
+  model, cache_len, visibility, cache_dtype=None, spare=0,
 ):  # fmt: skip
   """Returns the DecodeState that has read padded prompts of `length_B` tokens.
 
   The first `prefix_B` tokens see each other where `visibility` is 'prefix'. The last
-  token of each prompt is read again by the first step of decoding.
+  token of each prompt is read again by the first step of decoding. `cache_dtype` and
+  `spare` as of `empty_cache`.
   """
 
   def row_key(seed, identity_2):
@@ -116,16 +119,17 @@ def prefill(
     return jax.random.fold_in(key, identity_2[1])
 
   cfg, (B, T) = model.cfg, tokens_BT.shape
-  cache = empty_cache(cfg, B, T, cache_dtype) | {'count_B': length_B}
+  cache = empty_cache(cfg, B, T, cache_dtype, spare) | {'count_B': length_B}
   mask = masks.prefix(prefix_B) if visibility == 'prefix' else masks.causal()
   _, cache = model.apply({'params': params}, tokens_BT, mask, cache=cache)
-  cache = resize(cache, cfg, cache_len, cache_dtype)
+  cache = resize(cache, cfg, cache_len, cache_dtype, spare)
   return DecodeState(
     cache=cache | {'length_B': length_B - 1},
     token_B=jnp.take_along_axis(tokens_BT, length_B[:, None] - 1, axis=1)[:, 0],
     rng_B=jax.vmap(row_key)(seed_B, identity_B2),
     is_done_B=settings.max_new_tokens_B == 0,
     count_B=jnp.zeros(B, jnp.int32),
+    layers_B=jnp.zeros(B, jnp.int32),
     history=History.of(tokens_BT, length_B, cfg.vocab_size),
     settings=settings,
   )
@@ -148,11 +152,11 @@ def reread(
   return dataclasses.replace(state, cache=cache | {'length_B': length_B})
 
 
-def decode(params, state, limit, guidance, *, model, vocab_limit):
+def decode(params, state, limit, guidance, *, model, vocab_limit, exit_rule=None):
   """Returns (state, Written, have all rows ended) `limit` <= CHUNK tokens later.
 
   `guidance`, what guides allow, holds for the first token: with masks, `limit` is 1.
-  Ids from `vocab_limit` on are never written.
+  Ids from `vocab_limit` on are never written. By an ExitRule tokens skip layers.
   """
   # The loop runs on the device: between tokens nothing waits for the host.
   settings = state.settings
@@ -166,13 +170,11 @@ def decode(params, state, limit, guidance, *, model, vocab_limit):
 
   def step(carry):
     i, state, written = carry
-    logits_B1V, cache = model.apply(
-      {'params': params}, state.token_B[:, None], cache=state.cache
-    )
+    logits_BV, cache, layers_B = _read_token(params, state, model, exit_rule)
     # A row that does not write reads the same place again, which holds no token yet.
     length_B = state.cache['length_B'] + ~state.is_done_B
     # Choosing looks at all of a row: its logits come together first.
-    logits_BV = constrain(model.rules, logits_B1V[:, 0], 'batch', None)
+    logits_BV = constrain(model.rules, logits_BV, 'batch', None)
     logits_BV = real_logits(logits_BV, vocab_limit)
     asked_BV = penalties.adjust(logits_BV, rows, state.history)
     asked_BV = guide.mask(asked_BV, guidance.allowed_BW)
@@ -185,6 +187,7 @@ def decode(params, state, limit, guidance, *, model, vocab_limit):
       token_B=token_B,
       is_done_B=state.is_done_B | is_stop_B | (count_B >= settings.max_new_tokens_B),
       count_B=count_B,
+      layers_B=state.layers_B + jnp.where(state.is_done_B, 0, layers_B),
       history=state.history.add(token_B),
     )
     log_probs = jax.lax.cond(
@@ -201,6 +204,21 @@ def decode(params, state, limit, guidance, *, model, vocab_limit):
   )
   _, state, written = jax.lax.while_loop(is_unfinished, step, (0, state, written))
   return state, written, jnp.all(state.is_done_B)
+
+
+def _read_token(params, state, model, exit_rule):
+  """Returns (logits [B, V], cache, layers that rows used) after the newest tokens."""
+  if exit_rule is None:
+    logits_B1V, cache = model.apply(
+      {'params': params}, state.token_B[:, None], cache=state.cache
+    )
+    return logits_B1V[:, 0], cache, 0
+  limit_B = exit_rule.thresholds(state.count_B, state.settings.max_new_tokens_B)
+  # Rows that are done keep no other waiting.
+  limit_B = jnp.where(state.is_done_B, 0.0, limit_B)
+  return early_exit.read_token(
+    model, params, state.token_B, state.cache, limit_B, exit_rule
+  )
 
 
 def forward(params, tokens_BT, length_B, *, model, visibility, vocab_limit, prefix_B=0):

@@ -14,6 +14,7 @@ from gpt_jax.attention import masks
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.core.matmul import einsum
 from gpt_jax.model import exits, positions
+from gpt_jax.model.cache import Place
 from gpt_jax.model.gpt import Block
 from gpt_jax.model.output_layer import scale_and_cap_logits
 
@@ -63,11 +64,11 @@ def read_token(model, params, token_B, cache, threshold_B, rule):
     model: a GPT with unrolled layers; `params` are prepared for decoding.
     threshold_B: of the rule's measure.
   """
-  cfg, start_B = model.cfg, cache['length_B']
-  positions_B1 = start_B[:, None]
+  cfg, place = model.cfg, Place(cache['length_B'])
+  positions_B1 = place.start_B[:, None]
   x_B1D = exits.embedded(model, params, token_B[:, None], positions_B1)
   angles = positions.angles_of_layers(cfg, positions_B1)
-  mask = masks.Mask(causal=True, query_start_B=start_B)
+  mask = masks.Mask(causal=True, query_start_B=place.start_B)
   read = _Reader(model, params)
   has_left_B = threshold_B < 0
   used_B = jnp.zeros(len(token_B), jnp.int32)
@@ -80,7 +81,7 @@ def read_token(model, params, token_B, cache, threshold_B, rule):
       inner = {'params': params[f'layers_{i}'][name]}
 
       def run(x_B1D, kept, has_left_B, block=block, inner=inner):
-        after_B1D, kept = block.apply(inner, x_B1D, mask, angles, kept, start_B, 0.0)
+        after_B1D, kept = block.apply(inner, x_B1D, mask, angles, kept, place, 0.0)
         x_B1D = jnp.where(has_left_B[:, None, None], x_B1D, after_B1D)
         return x_B1D, kept
 
@@ -102,7 +103,7 @@ def read_token(model, params, token_B, cache, threshold_B, rule):
           x_B1D,
         )
         has_left_B |= (sure_B > threshold_B) | (threshold_B <= 0)
-  cache = cache | {'layers': layers, 'length_B': start_B + 1}
+  cache = cache | {'layers': layers, 'length_B': place.start_B + 1}
   return read(x_B1D), cache, used_B
 
 

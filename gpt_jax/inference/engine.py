@@ -35,9 +35,11 @@ class Engine:
   # data to them. The first step of decoding reads the prompt's last token again, so
   # that one program makes every new token.
 
+  _spare = 0  # tokens that rows may take back
+
   def __init__(
     self, cfg, params, *, attend, rules=None,
-    vocab_limit=None, text_limit=None, visibility='causal',
+    vocab_limit=None, text_limit=None, visibility='causal', exit_rule=None,
   ):  # fmt: skip
     """Takes a resolved ModelConfig, and parameters stacked or unrolled.
 
@@ -47,6 +49,7 @@ class Engine:
       vocab_limit: ids from here on only pad the embedding; None: all are real.
       text_limit: ids from here on are never written; None: `vocab_limit`.
       visibility: what a token sees, one of objectives.VISIBILITIES.
+      exit_rule: an ExitRule, by which new tokens skip layers; None: they skip none.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
@@ -64,13 +67,19 @@ class Engine:
       out_shardings=placement.unstacked_shardings(exits.first_layers(self.cfg, params)),
     )
     self._prefill = jax.jit(
-      functools.partial(decode.prefill, **reading), static_argnames='cache_len'
+      functools.partial(decode.prefill, **reading),
+      static_argnames=('cache_len', 'spare'),
     )
     self._reread = jax.jit(
       functools.partial(decode.reread, **reading), donate_argnums=1
     )
     self._decode = jax.jit(
-      functools.partial(decode.decode, model=model, vocab_limit=self.text_limit),
+      functools.partial(
+        decode.decode,
+        model=model,
+        vocab_limit=self.text_limit,
+        exit_rule=exit_rule,
+      ),
       donate_argnums=1,
       out_shardings=(None, replicated, replicated),
     )
@@ -193,12 +202,10 @@ class Engine:
   def _chunks(self, writings, *, size, largest):
     """Yields whenever the Writings took up to n tokens; n doubles from `size` up to
     `largest`."""
-    self._require_left_to_right()
     requests = [writing.request for writing in writings]
     prompts_ids = [request.prompt_ids for request in requests]
     missing = max((request.max_new_tokens for request in requests), default=0)
-    self._check(prompts_ids)
-    self._check_biases(requests)
+    self.require_writable(requests)
     if not missing:
       return
     contexts = Contexts(prompts_ids, self.table_len)
@@ -251,7 +258,7 @@ class Engine:
     """Returns the DecodeState that has read the prompts."""
     prompts_ids = [request.prompt_ids for request in requests]
     longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
-    cache_len = bucket(min(longest, self.table_len))
+    cache_len = bucket(min(longest, self.table_len) + self._spare)
     cache_memory.require_fit(
       self.cfg, prompts_ids, max(r.max_new_tokens for r in requests), cache_len
     )
@@ -262,6 +269,7 @@ class Engine:
       self.pad_rows(identities(requests)),
       self._settings(requests),
       cache_len=cache_len,
+      spare=self._spare,
     )
 
   def _crop(self, state, contexts):
@@ -330,8 +338,10 @@ class Engine:
           f' {self.vocab_limit - 1}.'
         )
 
-  def _check_biases(self, requests):
-    """Raises ConfigError for a bias on an id that is never written."""
+  def require_writable(self, requests):
+    """Raises ConfigError for what the model cannot read, or never writes."""
+    self._require_left_to_right()
+    self._check([request.prompt_ids for request in requests])
     for request in requests:
       for token_id, _ in request.sampling.logit_bias:
         if token_id >= self.text_limit:

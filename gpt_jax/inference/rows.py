@@ -44,13 +44,15 @@ def put_cache(cache, rows, slot_R):
   return cache | {'layers': layers, 'length_B': length_B}
 
 
-def resize(cache, cfg, length, dtype=None):
+def resize(cache, cfg, length, dtype=None, spare=0):
   """Returns `cache` with room for `length` tokens in each row, those in it unchanged.
 
-  `dtype` as of `empty_cache`. No row may hold more than `length`.
+  `dtype` and `spare` as of `empty_cache`. No row may hold more than `length`.
   """
   batch = len(cache['length_B'])
-  empty = jax.eval_shape(lambda: empty_cache(cfg, batch, length, dtype)['layers'])
+  empty = jax.eval_shape(
+    lambda: empty_cache(cfg, batch, length, dtype, spare)['layers']
+  )
 
   def leaf(new, old):
     missing = max(0, new.shape[2] - old.shape[2])

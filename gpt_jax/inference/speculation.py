@@ -1,7 +1,7 @@
 """Several tokens a pass of the model: drafts are made cheaply and checked together.
 
-Pure functions, compiled by `speculative_engine.py`. Greedy text is that of plain decoding;
-drawn text has its distribution (`acceptance.py`).
+Pure functions, compiled by `speculative_engine.py`. Greedy text is that of plain
+decoding; drawn text has its distribution (`acceptance.py`).
 """
 
 import dataclasses
@@ -16,7 +16,6 @@ from gpt_jax.inference.ngram_draft import NgramDraft
 from gpt_jax.inference.sampling import Work, distribution, real_logits
 from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.parallel.sharding import constrain
-
 
 ROUNDS = 8
 """Passes of the model that one call of `speculate` can make."""
@@ -45,9 +44,10 @@ class SpeculativeState:
 
     `room`: for how many tokens of text and drafts.
     """
-    zero_B = jnp.zeros(len(tokens_BT), jnp.int32)
     text_BN = jnp.pad(tokens_BT, ((0, 0), (0, room)))
-    return cls(writing, text_BN, draft_cache, zero_B, zero_B, zero_B)
+    # Three arrays, not one: the state is donated.
+    counts = (jnp.zeros(len(tokens_BT), jnp.int32) for _ in range(3))
+    return cls(writing, text_BN, draft_cache, *counts)
 
 
 @jax.tree_util.register_dataclass
@@ -116,7 +116,7 @@ def speculate(
 
 
 def _read_and_check(params, draft_BK, share_BKV, state, model, num_ids, work):
-  """Returns (state, tokens [B, K + 1], their LogProbs, how many of them are new [B])."""
+  """Returns (state, tokens [B, K + 1], their LogProbs, how many are new [B])."""
   before, K = state.writing, draft_BK.shape[1]
   tokens_BT = jnp.concatenate([before.token_B[:, None], draft_BK], axis=1)
   logits_BTV, cache = model.apply({'params': params}, tokens_BT, cache=before.cache)

@@ -84,7 +84,7 @@ class SpeculativeEngine(Engine):
 
   def _chunks(self, writings, *, size, largest):
     requests = [writing.request for writing in writings]
-    self._require_readable(requests)
+    self.require_writable(requests)
     self._require_draftable(writings)
     missing = max((request.max_new_tokens for request in requests), default=0)
     if not missing:
@@ -146,4 +146,6 @@ class SpeculativeEngine(Engine):
     for writing in writings:
       request = writing.request
       length = len(request.prompt_ids) + request.max_new_tokens - 1
-      self._check_length('inference.draft: prompt and new tokens', length)
+      for engine in (self, self._draft):
+        if engine is not None:
+          engine._check_length('inference.draft: prompt and new tokens', length)

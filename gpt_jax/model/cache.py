@@ -148,12 +148,14 @@ def _decode(stored, dtype):
   return (stored.values_GSK.astype(jnp.float32) * stored.scale_GS1).astype(dtype)
 
 
-def empty_cache(cfg, batch, length, dtype=None):
+def empty_cache(cfg, batch, length, dtype=None, spare=0):
   """Returns the cache of a GPT: a KVCache for each block, and `length_B` tokens read.
 
   Args:
     length: tokens of a row; local layers keep their window only.
     dtype: of keys and values, such as 'int8'; None: the model's.
+    spare: tokens that a row may take back after they were read. Local layers keep so
+      many more than their window.
   Caches of scanned layers are stacked.
   """
   dtype = jnp.dtype(dtype or cfg.dtype)
@@ -167,8 +169,8 @@ def empty_cache(cfg, batch, length, dtype=None):
 
   def block(layer):
     window = parse_layer(layer)
-    is_ring = window is not None and window < length
-    places = window if is_ring else length
+    places = length if window is None else min(window + spare, length)
+    is_ring = places < length
     return KVCache(zeros(places), zeros(places), is_ring)
 
   groups = [

@@ -70,7 +70,7 @@ def embedded(model, params, tokens_BT, positions_BT):
 
 
 def problems(config):
-  """Yields the Problems of the layers that the section `inference` of a Config asks for."""
+  """Yields the Problems of the layers that a Config's `inference` asks for."""
   cfg, asked = config.model, config.inference
   if text := _why_no_depth(cfg, asked.depth):
     yield Problem('inference.depth', f'={asked.depth}: {text}')
@@ -86,8 +86,8 @@ def problems(config):
   if asked.draft and asked.exit_measure != 'none':
     yield Problem(
       'inference.exit_measure',
-      f'={asked.exit_measure!r} with inference.draft={asked.draft!r}: drafts are checked'
-      ' by all layers; set one of them to its default',
+      f'={asked.exit_measure!r} with inference.draft={asked.draft!r}: drafts are'
+      ' checked by all layers; set one of them to its default',
     )
 
 

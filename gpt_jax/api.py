@@ -73,6 +73,11 @@ class Run:
       self.config, self.params, self.tokenizer, self.rules, _drafting(self)
     )
 
+  @property
+  def engine(self):
+    """The Engine that works on ids."""
+    return self._generator.engine
+
   @functools.cached_property
   def _encoder(self):
     return Encoder(self.config, self.params, self.tokenizer, self.rules)
@@ -187,7 +192,7 @@ def _drafting(run):
       f' ({run.tokenizer.name}, {run.tokenizer.vocab_size:,} ids): its ids mean other'
       ' text; use a run with the same tokenizer, "ngram" or "exit:N".'
     )
-  return drafting | dict(draft=draft._generator.engine)
+  return drafting | dict(draft=draft.engine)
 
 
 def load(path, step=None, overrides=None):

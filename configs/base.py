@@ -250,7 +250,7 @@ def get_config():
 
   # Of `generate`, of gpt_jax.load and of the samples of a training, unless given there.
   config.inference = inference = ConfigDict()
-  inference.depth = None  # so many layers of the model, then its last norm; None: all
+  inference.depth = None  # first layers to use, then the last norm; None: all
   # Tokens leave the layers once the model is sure of the next one (CALM). margin: of the
   # two likeliest tokens' probabilities; similarity: of the stream before and after.
   inference.exit_measure = 'none'

@@ -124,10 +124,9 @@ class SpeculativeEngine(Engine):
     has_log_probs = any(writing.request.log_probs is not None for writing in writings)
     log_probs = jax.device_get(drafted.log_probs) if has_log_probs else None
     for i, writing in enumerate(writings):
-      count = count_B[i]
-      part = log_probs and jax.tree.map(lambda leaf: leaf[:count], log_probs.row(i))
       before = len(writing.ids)
-      writing.take(ids_BC[i, :count], part)
+      # Of log-probabilities it takes as many as of ids.
+      writing.take(ids_BC[i, : count_B[i]], log_probs and log_probs.row(i))
       self.speculation.tokens += len(writing.ids) - before
 
   def _count(self, state, rows):

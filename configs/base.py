@@ -251,7 +251,7 @@ def get_config():
   # Of `generate`, of gpt_jax.load and of the samples of a training, unless given there.
   config.inference = inference = ConfigDict()
   inference.depth = None  # first layers to use, then the last norm; None: all
-  # Tokens leave the layers once the model is sure of the next one (CALM). margin: of the
+  # Tokens leave the layers when the model is sure of the next (CALM). margin: of the
   # two likeliest tokens' probabilities; similarity: of the stream before and after.
   inference.exit_measure = 'none'
   inference.exit_threshold = 0.9  # of the measure, to leave; 1: never

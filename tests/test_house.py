@@ -75,6 +75,7 @@ TESTED_TOGETHER = {
   'inference/test_grammar': [
     'inference/choice_guide', 'inference/grammar_library', 'inference/json_ending',
     'inference/json_guide', 'inference/regex_guide',
+  ],
   'inference/test_speculative_engine': [
     'inference/model_draft', 'inference/speculation',
   ],

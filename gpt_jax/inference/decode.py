@@ -79,7 +79,7 @@ def extend(
   """Returns (cache, logits) after some rows of it have read more tokens.
 
   Args:
-    cache: of all slots, with room for the tokens.
+    cache: of all slots, with space for the tokens.
     tokens_RT: the next `count_R` tokens of R rows, padded.
     slot_R: which rows of the cache they extend; one beyond it stands for no row.
     start_R: how many tokens a row keeps: it reads on from there, and what it held

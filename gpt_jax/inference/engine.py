@@ -248,10 +248,8 @@ class Engine:
 
   def read(self, requests):
     """Returns the DecodeState that has read the prompts of Requests."""
-    self._require_left_to_right()
+    self.require_writable(requests)
     prompts_ids = [request.prompt_ids for request in requests]
-    self._check(prompts_ids)
-    self._check_biases(requests)
     return self._start(requests, Contexts(prompts_ids, self.table_len))
 
   def _start(self, requests, contexts):

@@ -45,7 +45,7 @@ def put_cache(cache, rows, slot_R):
 
 
 def resize(cache, cfg, length, dtype=None, spare=0):
-  """Returns `cache` with room for `length` tokens in each row, those in it unchanged.
+  """Returns `cache` with space for `length` tokens in each row, those in it unchanged.
 
   `dtype` and `spare` as of `empty_cache`. No row may hold more than `length`.
   """

@@ -28,7 +28,7 @@ class SpeculativeState:
 
   writing: DecodeState
   text_BN: Array
-  """Ids of prompt and text, and room for a round more; the newest one is at place
+  """Ids of prompt and text, and places for a round more; the newest one is at place
   `length_B` of the cache, which has not read it."""
   draft_cache: PyTree
   """Of a draft model of its own; None: there is none."""
@@ -39,12 +39,12 @@ class SpeculativeState:
   """Passes of the model so far."""
 
   @classmethod
-  def of(cls, writing, tokens_BT, draft_cache, room):
+  def of(cls, writing, tokens_BT, draft_cache, extra):
     """Returns that of a DecodeState which has read the prompts `tokens_BT`.
 
-    `room`: for how many tokens of text and drafts.
+    `extra`: for how many tokens of text and drafts.
     """
-    text_BN = jnp.pad(tokens_BT, ((0, 0), (0, room)))
+    text_BN = jnp.pad(tokens_BT, ((0, 0), (0, extra)))
     # Three arrays, not one: the state is donated.
     counts = (jnp.zeros(len(tokens_BT), jnp.int32) for _ in range(3))
     return cls(writing, text_BN, draft_cache, *counts)

@@ -48,7 +48,7 @@ class SpeculativeEngine(Engine):
   the same distribution."""
 
   # A draft that is rejected is overwritten by what comes after it, so rows go back by
-  # their lengths alone; only caches need room for a round more.
+  # their lengths alone; only caches need places for a round more.
 
   def __init__(self, *args, num_drafts, draft_layers=None, draft=None, **settings):
     """Takes what Engine takes.
@@ -100,7 +100,7 @@ class SpeculativeEngine(Engine):
           None if self._draft is None else self._draft.params,
           state,
           min(limit, most),
-          self._fill(is_ended_B, True),
+          self.pad_rows(is_ended_B, True),
         )
         self._take(writings, drafted)
         yield
@@ -116,8 +116,8 @@ class SpeculativeEngine(Engine):
     if self._draft is not None:
       cache = self._draft._start(requests, contexts).cache
     tokens_BT, *_ = self._padded(*contexts.read())
-    room = max(request.max_new_tokens for request in requests) + self._spare
-    return SpeculativeState.of(writing, tokens_BT, cache, room)
+    extra = max(request.max_new_tokens for request in requests) + self._spare
+    return SpeculativeState.of(writing, tokens_BT, cache, extra)
 
   def _take(self, writings, drafted):
     ids_BC, count_B = np.asarray(drafted.ids_BC), np.asarray(drafted.count_B)

@@ -24,6 +24,7 @@ FILES = sorted(path.name for path in (ROOT / 'configs').glob('*.py'))
 
 ARGUMENTS = {
   'shakespeare_char.py': ('cpu', 'gpu'),
+  'bert.py': ('base', 'large', 'distilbert', 'minilm'),
   'gpt2.py': ('124m', '355m', '774m', '1558m'),
   'gpt3.py': (
     '125m', '350m', '760m', '1.3b', '1.3b_as_printed', '2.7b', '6.7b', '13b',

@@ -35,6 +35,14 @@ PUBLISHED = {
 }
 
 
+ENCODERS = {
+  'base': 109_482_240,
+  'large': 335_141_888,
+  'distilbert': 66_362_880,
+  'minilm': 22_713_216,
+}
+
+
 def shipped(spec, **model_fields):
   """Returns the ModelConfig of a shipped config, its vocabulary not padded."""
   config = setup.resolve(load_file(f'configs/{spec}'))
@@ -48,10 +56,16 @@ def test_parameter_counts_are_the_published_ones(spec):
   assert pytree.count(flops.abstract_params(cfg)) == PUBLISHED[spec]
 
 
-def test_bert_base_counts_as_published():
-  cfg = shipped('bert.py', vocab_size=30522)
-  token_types, pooler = 2 * 768, 768 * 768 + 768
-  assert flops.parameter_count(cfg) == 109_482_240 - token_types - pooler
+@pytest.mark.parametrize('size', ENCODERS)
+def test_encoders_count_as_published(size):
+  cfg = shipped(f'bert.py:{size}', vocab_size=30522)
+  has_pooler = size != 'distilbert'
+  bare = dataclasses.replace(cfg, head='none', head_bias=False, pooler=has_pooler)
+  assert flops.parameter_count(bare) == ENCODERS[size]
+  width = cfg.d_model
+  dense, norm, bias = width * width + width, 2 * width, 30522
+  head = dense * (not has_pooler) + norm + bias  # of the size of the pooler
+  assert flops.parameter_count(cfg) == ENCODERS[size] + head
 
 
 def test_an_attention_only_layer_has_a_norm_and_four_matrices():

@@ -272,5 +272,11 @@ def get_config():
   inference.frequency_penalty = 0.0  # ... as often as it was
   # Texts that outgrow learned positions: 'error', or 'slide': on from their last part.
   inference.beyond_positions = 'error'
+  # Of many requests at once: docs/decoding.md, "Many requests".
+  inference.slots = None  # texts written at a time; None: 16 on CPUs, else 64, that fit
+  inference.slot_tokens = None  # of a prompt and its text; None: as the requests need
+  inference.prefill_chunk = 64  # tokens of a prompt read at a time; a power of two
+  inference.prefix_cache_tokens = None  # of prompts, kept for others that begin alike
+  inference.queue_limit = 1024  # requests that wait; more are refused
 
   return config.lock()

@@ -37,6 +37,7 @@ class FakeSlots:
   def __init__(self, num_slots=3, slot_tokens=64, chunk=4, num_blocks=6):
     self.num_slots, self.slot_tokens = num_slots, slot_tokens
     self.chunk, self.num_blocks = chunk, num_blocks
+    self.reads_whole_prompts = False
     self.calls = []
     self.fails_at_call = None
     self.reset()
@@ -45,7 +46,7 @@ class FakeSlots:
     self._rows = np.full((self.num_slots, self.slot_tokens), EMPTY)
     self._blocks = np.full((self.num_blocks, self.chunk), EMPTY)
     self._lengths = [0] * self.num_slots
-    # Of each slot (request, sample, last id, count).
+    # Of each slot (Writing, sample, last id, count).
     self._texts: list[Any] = [None] * self.num_slots
 
   def close(self):
@@ -75,10 +76,11 @@ class FakeSlots:
       start += self.chunk
     self._lengths[slot] = start
 
-  def start(self, slot, request, sample):
+  def start(self, slot, writing, sample):
     self._call('start', slot)
-    self._lengths[slot] = len(request.prompt_ids) - 1
-    self._texts[slot] = (request, sample, int(request.prompt_ids[-1]), 0)
+    prompt_ids = writing.request.prompt_ids
+    self._lengths[slot] = len(prompt_ids) - 1
+    self._texts[slot] = (writing, sample, int(prompt_ids[-1]), 0)
 
   def stop(self, slot):
     self._call('stop', slot)
@@ -93,35 +95,30 @@ class FakeSlots:
     self._rows[slot], self._lengths[slot], self._texts[slot] = saved
 
   def write(self, limit):
-    """Returns `{slot: (new ids with a stop id, is the text over)}`."""
     self._call('write', None)
     assert limit > 0
-    return {
-      slot: self._write_row(slot, limit)
-      for slot in range(self.num_slots)
-      if self._texts[slot] is not None or self._spoil(slot)
-    }
+    for slot in range(self.num_slots):
+      if self._texts[slot] is None:
+        self._spoil(slot)
+      else:
+        self._write_row(slot, limit)
 
   def _write_row(self, slot, limit):
-    request, sample, last, count = self._texts[slot]
-    new_ids, is_over = [], False
-    while len(new_ids) < limit and not is_over:
+    writing, sample, last, count = self._texts[slot]
+    for _ in range(limit):
+      if writing.finish:
+        break
       self._rows[slot, self._lengths[slot]] = last
       self._lengths[slot] += 1
       row = self._rows[slot, : self._lengths[slot]]
-      last = next_id(row, request.seed, sample, count)
+      last = next_id(row, writing.request.seed, sample, count)
       count += 1
-      new_ids.append(last)
-      is_over = last in request.stop_ids or count == request.max_new_tokens
-    self._texts[slot] = (request, sample, last, count)
-    if is_over:
-      self._texts[slot] = None
-    return new_ids, is_over
+      writing.take([last])
+    self._texts[slot] = (writing, sample, last, count)
 
   def _spoil(self, slot):
     if self._lengths[slot] < self.slot_tokens:
       self._rows[slot, self._lengths[slot]] = EMPTY
-    return False
 
   def _call(self, name, slot):
     self.calls.append((name, slot))

@@ -297,6 +297,11 @@ class InferenceConfig:
   presence_penalty: float = between(-100.0, 100.0)
   frequency_penalty: float = between(-100.0, 100.0)
   beyond_positions: str = one_of('error', 'slide')
+  slots: int | None = between(1, 2**16)
+  slot_tokens: int | None = between(1, 2**24)
+  prefill_chunk: int = between(1, 2**16)
+  prefix_cache_tokens: int | None = at_least(0)
+  queue_limit: int = at_least(1)
 
 
 @section

@@ -14,10 +14,10 @@ NEGLIGIBLE = 2**24
 
 def require_fit(cfg, prompts_ids, max_new_tokens, cache_len):
   """Raises ConfigError, before anything is allocated, unless `cache_len` tokens fit."""
-  needed = cache_len * _token_bytes(cfg, len(prompts_ids))
+  needed = cache_len * token_bytes(cfg, len(prompts_ids))
   if needed <= NEGLIGIBLE:
     return
-  free = _free()
+  free = free_bytes()
   if free is not None and needed > free:
     raise free_memory.shortage(
       _subject(prompts_ids, max_new_tokens, cache_len),
@@ -43,8 +43,8 @@ def _subject(prompts_ids, max_new_tokens, cache_len=None):
 
 def _remedy(cfg, prompts_ids):
   """Returns how many new tokens fit; a cache has a power of two of places."""
-  rows, longest, free = len(prompts_ids), max(map(len, prompts_ids)), _free()
-  places = 0 if free is None else int(free // _token_bytes(cfg, rows))
+  rows, longest, free = len(prompts_ids), max(map(len, prompts_ids)), free_bytes()
+  places = 0 if free is None else int(free // token_bytes(cfg, rows))
   largest = (1 << max(0, places.bit_length() - 1)) - longest
   if largest > 0:
     return f'At most {largest:,} new tokens fit' + (
@@ -54,13 +54,13 @@ def _remedy(cfg, prompts_ids):
 
 
 @functools.cache  # tracing takes as long as several tokens of a small model
-def _token_bytes(cfg, rows):
+def token_bytes(cfg, rows):
   """Returns the bytes of one place in the cache of all rows and layers."""
   cache = jax.eval_shape(lambda: empty_cache(cfg, rows, 1)['layers'])
   return pytree.size_bytes(cache)
 
 
-def _free():
+def free_bytes():
   """Returns the bytes free on all devices of this process, None if unknown."""
   devices = jax.local_devices()
   free = free_memory.free_on(devices[0])

@@ -113,24 +113,32 @@ def prefill(
   token of each prompt is read again by the first step of decoding. `cache_dtype` and
   `spare` as of `empty_cache`.
   """
-
-  def row_key(seed, identity_2):
-    key = jax.random.fold_in(jax.random.key(seed), identity_2[0])
-    return jax.random.fold_in(key, identity_2[1])
-
   cfg, (B, T) = model.cfg, tokens_BT.shape
   cache = empty_cache(cfg, B, T, cache_dtype, spare) | {'count_B': length_B}
   mask = masks.prefix(prefix_B) if visibility == 'prefix' else masks.causal()
   _, cache = model.apply({'params': params}, tokens_BT, mask, cache=cache)
   cache = resize(cache, cfg, cache_len, cache_dtype, spare)
+  state = begin(
+    tokens_BT, length_B, seed_B, identity_B2, settings, vocab_size=cfg.vocab_size
+  )
+  return dataclasses.replace(state, cache=cache | {'length_B': length_B - 1})
+
+
+def begin(tokens_BT, length_B, seed_B, identity_B2, settings, *, vocab_size):
+  """Returns the DecodeState, but for the cache, of prompts of `length_B` tokens."""
+
+  def row_key(seed, identity_2):
+    key = jax.random.fold_in(jax.random.key(seed), identity_2[0])
+    return jax.random.fold_in(key, identity_2[1])
+
   return DecodeState(
-    cache=cache | {'length_B': length_B - 1},
+    cache=None,
     token_B=jnp.take_along_axis(tokens_BT, length_B[:, None] - 1, axis=1)[:, 0],
     rng_B=jax.vmap(row_key)(seed_B, identity_B2),
     is_done_B=settings.max_new_tokens_B == 0,
-    count_B=jnp.zeros(B, jnp.int32),
-    layers_B=jnp.zeros(B, jnp.int32),
-    history=History.of(tokens_BT, length_B, cfg.vocab_size),
+    count_B=jnp.zeros(len(tokens_BT), jnp.int32),
+    layers_B=jnp.zeros(len(tokens_BT), jnp.int32),
+    history=History.of(tokens_BT, length_B, vocab_size),
     settings=settings,
   )
 

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import cache_memory, decode, guide, placement
+from gpt_jax.inference import cache_memory, decode, guide, many, placement, slots
+from gpt_jax.inference.capacity import AS_FITS
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
 from gpt_jax.inference.guide import Guidance
@@ -36,10 +37,12 @@ class Engine:
   # that one program makes every new token.
 
   _spare = 0  # tokens that rows may take back
+  has_slots = True
 
   def __init__(
     self, cfg, params, *, attend, rules=None,
     vocab_limit=None, text_limit=None, visibility='causal', exit_rule=None,
+    wishes=AS_FITS,
   ):  # fmt: skip
     """Takes a resolved ModelConfig, and parameters stacked or unrolled.
 
@@ -50,12 +53,13 @@ class Engine:
       text_limit: ids from here on are never written; None: `vocab_limit`.
       visibility: what a token sees, one of objectives.VISIBILITIES.
       exit_rule: an ExitRule, by which new tokens skip layers; None: they skip none.
+      wishes: how many texts are written at a time.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.text_limit = text_limit or self.vocab_limit
-    self.visibility = visibility
+    self.visibility, self.wishes = visibility, wishes
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self.model = model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
@@ -103,6 +107,11 @@ class Engine:
     limit = positions.max_positions(self.cfg)
     return math.inf if limit is None else limit
 
+  @functools.cached_property
+  def slot_programs(self):
+    """The compiled programs of `slots.Slots`."""
+    return slots.Programs(self)
+
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
     self.params = self._prepare(exits.first_layers(self.cfg, params))
@@ -119,12 +128,22 @@ class Engine:
     """
     return [text.ids for text in self.write(requests)]
 
-  def write(self, requests):
-    """Returns the WrittenText of each Request, whose ids are those of `generate`."""
+  def write(self, requests, on_end=None):
+    """Returns the WrittenText of each Request, whose ids are those of `generate`.
+
+    More requests than slots (`many.py`) share them; `on_end(i, text)` is called as they
+    end.
+    """
+    if many.needs_slots(self, requests):
+      return many.write(self, requests, on_end)
     writings = [Writing(request) for request in requests]
     for _ in self._chunks(writings, size=CHUNK, largest=CHUNK):
       pass
-    return [writing.result() for writing in writings]
+    texts = [writing.result() for writing in writings]
+    if on_end is not None:
+      for i, text in enumerate(texts):
+        on_end(i, text)
+    return texts
 
   def stream(self, request):
     """Yields the ids that `generate` returns for this Request, while it is written."""
@@ -209,23 +228,33 @@ class Engine:
     if not missing:
       return
     contexts = Contexts(prompts_ids, self.table_len)
-    has_log_probs = any(request.log_probs is not None for request in requests)
     with cache_memory.explained(self.cfg, prompts_ids, missing):
       state = self._start(requests, contexts)
       while missing:
         state = self._crop(state, contexts)
-        guidance, is_masked = self._guidance(writings)
-        n = min(1 if is_masked else size, missing, contexts.free())
-        state, written, is_over = self._decode(self.params, state, n, guidance)
-        ids_BC = np.asarray(written.ids_BC)[: len(requests), :n]
-        log_probs = jax.device_get(written.log_probs) if has_log_probs else None
-        for i, writing in enumerate(writings):
-          writing.take(ids_BC[i], log_probs and log_probs.row(i))
+        n = min(size, missing, contexts.free())
+        state, ids_BC, is_over = self.advance(state, writings, n)
         yield
         if is_over or all(writing.finish for writing in writings):
           return
         contexts.extend(ids_BC)
-        missing, size = missing - n, min(2 * size, largest)
+        missing, size = missing - ids_BC.shape[1], min(2 * size, largest)
+
+  def advance(self, state, writings, limit):
+    """Returns (state, ids_BC, have all rows ended) after up to `limit` tokens.
+
+    The Writings, one for each of the first rows, took theirs; one token each where a
+    guide masks the next.
+    """
+    guidance, is_masked = self._guidance(writings)
+    limit = 1 if is_masked else min(limit, CHUNK)
+    state, written, is_over = self._decode(self.params, state, limit, guidance)
+    ids_BC, log_probs = np.asarray(written.ids_BC)[: len(writings), :limit], None
+    if any(writing.request.log_probs is not None for writing in writings):
+      log_probs = jax.device_get(written.log_probs)
+    for i, writing in enumerate(writings):
+      writing.take(ids_BC[i], log_probs and log_probs.row(i))
+    return state, ids_BC, is_over
 
   def _guidance(self, writings):
     """Returns (Guidance, whether it masks and so holds for one token only)."""
@@ -263,9 +292,7 @@ class Engine:
     return self._prefill(
       self.params,
       *self._padded(*contexts.read()),
-      self.pad_rows(np.array([r.seed % 2**32 for r in requests], np.uint32)),
-      self.pad_rows(identities(requests)),
-      self._settings(requests),
+      *self._streams(requests, identities(requests)),
       cache_len=cache_len,
       spare=self._spare,
     )
@@ -286,6 +313,18 @@ class Engine:
     length_B = np.array([len(ids) for ids in rows], np.int32)
     tokens_BT = self._pad(rows, bucket(length_B.max()))
     return tokens_BT, self.pad_rows(length_B, 1), self.pad_rows(prefix_B)
+
+  def row_inputs(self, requests, identity_B2, length):
+    """Returns what `decode.begin` takes, with prompts padded to `length`."""
+    rows = [request.prompt_ids for request in requests]
+    length_B = np.array([len(ids) for ids in rows], np.int32)
+    streams = self._streams(requests, identity_B2)
+    return self._pad(rows, length), self.pad_rows(length_B, 1), *streams
+
+  def _streams(self, requests, identity_B2):
+    """Returns seeds, identities and RowSettings of `requests`, padded."""
+    seed_B = np.array([request.seed % 2**32 for request in requests], np.uint32)
+    return self.pad_rows(seed_B), self.pad_rows(identity_B2), self._settings(requests)
 
   def _settings(self, requests):
     rows = SamplingRows.of([request.sampling for request in requests])

@@ -1,8 +1,11 @@
 """What the sender of a request holds: its text as it grows, and how to end it."""
 
+import dataclasses
 import time
 
 import numpy as np
+
+from gpt_jax.inference.writing import Writing
 
 
 class Handle:
@@ -15,22 +18,22 @@ class Handle:
   def __init__(self, scheduler, request, priority):
     self.request = request
     self.priority = priority
+    self.writing = Writing(request)
     self.ended = None
-    """Why the text is over: 'stop', 'length', 'cancelled', 'failed'; None: it isn't."""
+    """Why the text is over: as `WrittenText.finish` says, 'cancelled', or 'failed'."""
     self.seconds = {}
     """When it was 'submitted', had its 'first' id and 'ended', by time.monotonic."""
     self.reused_tokens = 0
     """How many tokens of the prompt came from what others had read."""
     self._scheduler = scheduler
-    self._ids = []
     self._error = None
     self._mark('submitted')
 
   def __iter__(self):
-    position = 0
+    position, ids = 0, self.writing.ids
     while True:
-      self._scheduler.work_until(lambda at=position: len(self._ids) > at or self.ended)
-      new_ids = self._ids[position:]
+      self._scheduler.work_until(lambda at=position: len(ids) > at or self.ended)
+      new_ids = ids[position:]
       yield from new_ids
       position += len(new_ids)
       if not new_ids:
@@ -40,30 +43,25 @@ class Handle:
   @property
   def ids(self):
     """The new ids so far, int32 [n]."""
-    return np.array(self._ids, np.int32)
-
-  @property
-  def num_ids(self):
-    return len(self._ids)
+    return np.array(self.writing.ids, np.int32)
 
   def result(self):
-    """Returns all new ids, int32 [n], once the text is over.
+    """Returns the WrittenText once it is over.
 
-    Those written until then where it was cancelled; raises what made it fail.
+    What was written until then where it was cancelled; raises what made it fail.
     """
     self._scheduler.work_until(lambda: self.ended)
     self._raise_error()
-    return self.ids
+    return dataclasses.replace(self.writing.result(), finish=self.ended)
 
   def cancel(self):
     """Ends the text where it is; its slot is free at the scheduler's next step."""
     self._scheduler.cancel(self)
 
-  def take(self, new_ids):
-    """For the scheduler: adds ids to the text."""
-    if new_ids and not self._ids:
+  def note_progress(self):
+    """For the scheduler: some ids may be new."""
+    if self.writing.ids and 'first' not in self.seconds:
       self._mark('first')
-    self._ids.extend(int(i) for i in new_ids)
 
   def end(self, reason, error=None):
     """For the scheduler: the text is over."""

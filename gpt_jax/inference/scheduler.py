@@ -7,7 +7,7 @@ several prompts begin with is read once (`prefix_cache.py`). A text depends on i
 request alone: the same chunks of it run in the same compiled programs in any company.
 
     handles = [scheduler.submit(request) for request in requests]
-    texts_ids = [handle.result() for handle in handles]
+    texts = [handle.result() for handle in handles]
 """
 
 import collections
@@ -37,6 +37,8 @@ class Task:
   number: int
   """In the order of arrival."""
   sample: int
+  to_read: Any
+  """Ids of the prompt to read before anything is written."""
   slot: int | None = None
   num_read: int = 0
   """Tokens of the prompt in the slot."""
@@ -47,17 +49,12 @@ class Task:
   """What was in its slot when a request of higher priority took it."""
 
   @property
-  def request(self):
-    return self.handle.request
-
-  @property
-  def to_read(self):
-    # The first step of decoding reads the last token, for all requests alike.
-    return self.request.prompt_ids[:-1]
+  def writing(self):
+    return self.handle.writing
 
   @property
   def missing(self):
-    return self.request.max_new_tokens - self.handle.num_ids
+    return self.handle.request.max_new_tokens - len(self.writing.ids)
 
 
 class Scheduler:
@@ -66,7 +63,9 @@ class Scheduler:
   # Threads: `submit` and `cancel` only change what is waiting, under `_changed`; one
   # thread at a time is in `step`, which alone touches slots, running tasks and tree.
 
-  def __init__(self, slots, *, queue_limit=QUEUE_LIMIT, tokens_per_step=ROUND):
+  def __init__(
+    self, slots, *, queue_limit: int | None = QUEUE_LIMIT, tokens_per_step=ROUND
+  ):
     """Takes Slots.
 
     Args:
@@ -87,7 +86,7 @@ class Scheduler:
     self._is_closed = False
     self.counts = collections.Counter()
     """What happened so far: `admitted`, `preempted`, `steps`, `read` and `reused`
-    tokens of prompts, `written` tokens."""
+    tokens of prompts, `written` tokens of texts that came to their end."""
 
   def submit(self, request, priority=0, sample=0):
     """Returns the Handle of a Request; those of higher priority go first.
@@ -97,14 +96,17 @@ class Scheduler:
     """
     self.slots.require_fit(request)
     handle = Handle(self, request, whole_number('priority', priority))
-    if request.max_new_tokens == 0:
-      handle.end('length')
+    if handle.writing.finish:  # it asks for no token
+      handle.end(handle.writing.finish)
       return handle
+    to_read = request.prompt_ids
+    if not self.slots.reads_whole_prompts:
+      to_read = to_read[:-1]  # the first step of writing reads the last one
     with self._changed:
       if self._is_closed:
         raise ConfigError('the scheduler is closed; make another one.')
       self._waiting.require_room()
-      task = Task(handle, handle.priority, self._num_tasks, sample)
+      task = Task(handle, handle.priority, self._num_tasks, sample, to_read)
       self._num_tasks += 1
       self._tasks[handle] = task
       self._waiting.put(task)
@@ -284,7 +286,7 @@ class Scheduler:
       if is_busy:
         self._read_chunk(task)
       if task.num_read == len(task.to_read):
-        self.slots.start(task.slot, task.request, task.sample)
+        self.slots.start(task.slot, task.writing, task.sample)
         task.is_writing = True
       if is_busy:
         return
@@ -324,24 +326,23 @@ class Scheduler:
     writing = [task for task in self._running.values() if task.is_writing]
     if not writing:
       return
-    for slot, (new_ids, is_over) in self.slots.write(self._limit(writing)).items():
-      self._take(self._running[slot], new_ids, is_over)
+    self.slots.write(self._limit(writing))
+    for task in writing:
+      task.handle.note_progress()
+      if task.writing.finish:
+        self.counts['written'] += len(task.writing.ids)
+        self._end(task, task.writing.finish)
 
   def _limit(self, writing):
     """Returns how many tokens of each text to write before the host looks again."""
     if len(writing) < len(self._running):
       return READING_ROUND
+    if any(task.writing.masks for task in writing):
+      return 1
     missing = [task.missing for task in writing]
     # Who waits is let in as soon as the first text is over.
     limit = min(missing) if len(self._waiting) else max(missing)
     return min(limit, self._tokens_per_step)
-
-  def _take(self, task, new_ids, is_over):
-    is_stop = bool(new_ids) and new_ids[-1] in task.request.stop_ids
-    task.handle.take(new_ids[:-1] if is_stop else new_ids)
-    self.counts['written'] += len(new_ids)
-    if is_over:
-      self._end(task, 'stop' if is_stop else 'length')
 
   def _fail(self, error):
     """Ends all texts with `error`; slots and prefix cache begin anew."""

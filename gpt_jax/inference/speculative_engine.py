@@ -50,6 +50,8 @@ class SpeculativeEngine(Engine):
   # A draft that is rejected is overwritten by what comes after it, so rows go back by
   # their lengths alone; only caches need places for a round more.
 
+  has_slots = False  # any number of requests is one batch: drawn text would differ
+
   def __init__(self, *args, num_drafts, draft_layers=None, draft=None, **settings):
     """Takes what Engine takes.
 

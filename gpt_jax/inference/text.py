@@ -17,6 +17,7 @@ from gpt_jax.inference import grammar
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
+from gpt_jax.inference.capacity import Wishes
 from gpt_jax.inference.completion import Completion, token_log_probs
 from gpt_jax.inference.early_exit import ExitRule
 from gpt_jax.inference.engine import Engine
@@ -64,6 +65,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
     text_limit=vocab_size,  # the objective's own tokens stand for no text
     visibility=objective.visibility,
     exit_rule=ExitRule.of(config.inference),
+    wishes=Wishes.of(config.inference),
   )
 
 

@@ -45,8 +45,9 @@ class WaitingQueue:
     return self._heap[0][2] if self._heap else None
 
   def take(self):
-    """Removes and returns the entry that is next."""
+    """Removes and returns the entry that is next, which has to be there."""
     entry = self.first()
+    assert entry is not None
     heapq.heappop(self._heap)
     self._numbers.remove(entry.number)
     return entry

@@ -24,7 +24,7 @@ def test_iterating_gives_the_ids_as_they_come():
 
 def test_the_result_is_all_of_the_text():
   handle = submit()
-  assert handle.result().tolist() == text_of(handle.request)
+  assert handle.result().ids.tolist() == text_of(handle.request)
   assert list(handle.seconds) == ['submitted', 'first', 'ended']
   assert sorted(handle.seconds.values()) == list(handle.seconds.values())
 
@@ -33,13 +33,13 @@ def test_a_stop_id_ends_the_text_and_is_no_part_of_it():
   stop = text_of(submit().request)[4]
   handle = submit(stop_ids=(stop,))
   expected = text_of(handle.request)
-  assert handle.result().tolist() == expected and len(expected) <= 4
+  assert handle.result().ids.tolist() == expected and len(expected) <= 4
   assert handle.ended == 'stop'
 
 
 def test_no_new_tokens_are_an_empty_text():
   handle = submit(new=0)
-  assert (handle.result().shape, handle.ended) == ((0,), 'length')
+  assert (handle.result().ids.shape, handle.ended) == ((0,), 'length')
 
 
 @pytest.mark.parametrize('seen', [0, 1, 3])
@@ -50,7 +50,7 @@ def test_cancelling_ends_the_text_where_it_is(seen):
     next(ids)
   handle.cancel()
   handle.cancel()
-  found = handle.result().tolist()
+  found = handle.result().ids.tolist()
   assert handle.ended == 'cancelled'
   assert seen <= len(found) < 10 and found == text_of(handle.request)[: len(found)]
 
@@ -59,5 +59,5 @@ def test_cancelling_what_is_over_changes_nothing():
   handle = submit()
   handle.result()
   handle.cancel()
-  assert handle.result().tolist() == text_of(handle.request)
+  assert handle.result().ids.tolist() == text_of(handle.request)
   assert handle.ended == 'length'

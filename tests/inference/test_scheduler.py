@@ -115,9 +115,9 @@ def test_a_higher_priority_takes_the_slot_of_a_lower_one():
   scheduler.step()
   assert 0 < len(low.ids) < 20
   high = scheduler.submit(request_of([4]), priority=1)
-  assert high.result().tolist() == text_of(high.request)
+  assert high.result().ids.tolist() == text_of(high.request)
   assert low.ended is None
-  assert low.result().tolist() == text_of(low.request)
+  assert low.result().ids.tolist() == text_of(low.request)
   assert scheduler.counts['preempted'] == 1
 
 
@@ -203,7 +203,7 @@ def test_an_error_of_the_device_ends_all_texts_and_no_later_one():
     with pytest.raises(RuntimeError, match='the device is gone'):
       handle.result()
   later = scheduler.submit(request_of([1, 2, 3]))
-  assert later.result().tolist() == text_of(later.request)
+  assert later.result().ids.tolist() == text_of(later.request)
   assert_nothing_is_left(scheduler)
 
 

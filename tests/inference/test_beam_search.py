@@ -13,6 +13,7 @@ from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import Request
 from gpt_jax.inference.settings import Sampling
 from tests import small_models as small
+from tests.inference import test_placement as placed
 from tests.inference.test_engine import PROMPTS, make
 from tests.inference.test_text import ABC
 from tests.inference.test_text import make as make_text
@@ -121,3 +122,19 @@ def test_log_probabilities_of_beams_add_up_to_their_score():
   (found,) = make_text(ABC).complete('ab', beams=3, max_new_tokens=9, logprobs=1)
   total = sum(token.log_prob for token in found.log_probs)
   assert total / 9 == pytest.approx(found.score, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_beams_on_eight_devices_are_those_of_one():
+  settings = BeamSettings(beams=3)
+  request = Request(prompt_ids=PROMPTS[0], max_new_tokens=9, stop_ids=(END,))
+  config = placed.config_of(placed.GROUPED)
+  params, attend = placed.one_device(True)[0], small.make_gpt(config).attend
+  alone = BeamSearch(Engine(config.model, params, attend=attend))
+  expected = alone.search(request, settings, n=3)
+  found = BeamSearch(placed.on_mesh('kv heads and width')[1])
+  for (text, score), (other, other_score) in zip(
+    expected, found.search(request, settings, n=3), strict=True
+  ):
+    assert text.ids.tolist() == other.ids.tolist()
+    assert score == pytest.approx(other_score, abs=1e-4)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from gpt_jax.inference.text_options import TextOptions
 from tests.inference.test_text import ABC, make
 
 HOT = dict(max_new_tokens=12, temperature=2.0)
@@ -65,3 +66,38 @@ def test_a_completion_is_plain_json():
   assert again['text'] == found.text and again['finish_reason'] == 'length'
   assert again['ids'] == found.ids.tolist() and again['score'] == found.score
   assert again['logprobs'][1]['top'][0]['logprob'] <= 0
+
+
+OPTIONS = {
+  'greedy': dict(temperature=0),
+  'top-k and typical': dict(top_k=2, typical_p=0.9),
+  'min-p': dict(min_p=0.2),
+  'penalties': dict(repetition_penalty=1.4, presence_penalty=0.5),
+  'frequency, greedy': dict(temperature=0, frequency_penalty=0.7),
+  'bias': dict(logit_bias={0: -1.0, 2: 2.0}),
+  'stop string': dict(stop='ca'),
+  'banned string': dict(banned=('ab', 'cc')),
+  'log-probabilities': dict(logprobs=2),
+  'all': dict(
+    top_p=0.9, min_p=0.01, repetition_penalty=1.2, logit_bias={1: 0.5}, stop='bbb',
+    banned='acb', logprobs=1, seed=9,
+  ),
+}  # fmt: skip
+
+
+def test_every_option_gives_the_same_text_alone_and_in_company():
+  generator = make(ABC, model__d_model=40)  # programs of its own
+  requests = []
+  for options in OPTIONS.values():
+    asked = TextOptions.of(HOT | options)
+    requests += generator._requests(['ab'], asked)
+  engine = generator.engine
+  together = engine.write(requests)
+  assert engine._decode._cache_size() == 1
+  texts = {text.ids.tobytes() for text in together}
+  assert len(texts) > len(OPTIONS) / 2  # they do differ
+  for i, request in enumerate(requests):
+    (alone,) = engine.write([request])
+    assert alone.ids.tolist() == together[i].ids.tolist(), list(OPTIONS)[i]
+    assert alone.finish == together[i].finish
+  assert engine._decode._cache_size() == 2  # for batches of ten and of one

@@ -36,7 +36,11 @@ CASES = {
   'sequence': (GROUPED, dict(sequence=2, fsdp=2, tensor=2), 'sequence'),
 }
 PROMPTS = [np.array([3, 1, 4, 1, 5, 9, 2]), np.array([6]), np.array([5, 3, 5])]
-DRAW = [Sampling(), Sampling(temperature=1.0, top_k=7), Sampling(temperature=1.5)]
+DRAW = [
+  Sampling(),
+  Sampling(temperature=1.0, top_k=7, typical_p=0.9, repetition_penalty=1.2),
+  Sampling(temperature=1.5, min_p=0.02, frequency_penalty=0.3, logit_bias={3: 1.0}),
+]
 
 
 def config_of(fields, mesh=None, preset='fsdp_tensor'):

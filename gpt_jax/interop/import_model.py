@@ -14,7 +14,10 @@ from gpt_jax.core.errors import StorageError
 from gpt_jax.interop.reader import STEP
 from gpt_jax.workdir import provenance
 
-_FILE_BYTES = 1 << 25  # in memory at a time while parameters are written
+# Each array that is being written holds one data file in memory, and all are written
+# at once: all of these together are this share of the parameters, if that is no less
+# than the least for each.
+_FILES_SHARE, _LEAST_FILE_BYTES = 0.15, 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,7 @@ def _write(model, workdir, lock):
     workdir.checkpoints, keep_last=1, keep_best=0, best_metric='', asynchronous=False,
     lock=lock,
   ) as store:  # fmt: skip
-    store.save(STEP, items, _meta(model, config), file_bytes=_FILE_BYTES)
+    store.save(STEP, items, _meta(model, config), file_bytes=_file_bytes(items))
   workdir.write_config(config)
   now = datetime.datetime.now(datetime.UTC)
   source = dict(imported=str(model.directory), family=model.family.name)
@@ -67,6 +70,11 @@ def _write(model, workdir, lock):
   size, peak = pytree.size_bytes(items), process_memory.peak_bytes()
   ratio = None if before is None or peak is None else (peak - before) / size
   return Imported(pytree.count(items['params']), size, ratio)
+
+
+def _file_bytes(items):
+  sizes = [leaf.nbytes for leaf in jax.tree.leaves(items)]
+  return max(int(_FILES_SHARE * sum(sizes) / len(sizes)), _LEAST_FILE_BYTES)
 
 
 def _request(config):

@@ -70,7 +70,7 @@ def test_nothing_is_left_of_an_import_that_failed(folder, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_large_arrays_are_written_in_parts(tmp_path, monkeypatch):
-  monkeypatch.setattr('gpt_jax.interop.import_model._FILE_BYTES', 1 << 12)
+  monkeypatch.setattr('gpt_jax.interop.import_model._LEAST_FILE_BYTES', 1 << 12)
   shape = small_folders.gpt2_shapes(width=64, vocab=101)
   tensors = small_folders.random_tensors(shape)
   config = small_folders.GPT2 | dict(n_embd=64, vocab_size=101)

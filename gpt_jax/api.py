@@ -78,6 +78,14 @@ class Run:
     """The Engine that works on ids."""
     return self._generator.engine
 
+  def passes(self):
+    """Returns what the texts written so far took, by name; {} by plain decoding.
+
+    `speculation` (drafted, accepted, acceptance, tokens_per_pass) with inference.draft,
+    `layers` (per_token, of) with inference.exit_measure.
+    """
+    return self._generator.engine.passes()
+
   @functools.cached_property
   def _encoder(self):
     return Encoder(self.config, self.params, self.tokenizer, self.rules)

@@ -29,7 +29,7 @@ def params_of(seed):
   return small.random_params(small.make_gpt(CONFIG), seed)
 
 
-def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER):
+def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER, meta=META):
   """Writes what `load` reads; `steps` maps a step to its items."""
   workdir = Workdir(path).create()
   workdir.write_config(load.to_dict(config))
@@ -38,7 +38,7 @@ def write_workdir(path, steps, config=CONFIG, tokenizer=TOKENIZER):
     workdir.checkpoints, keep_last=9, keep_best=0, best_metric='', asynchronous=False
   ) as store:
     for step, items in steps.items():
-      store.save(step, items, META)
+      store.save(step, items, meta)
   return workdir
 
 
@@ -204,3 +204,55 @@ def test_a_run_of_less_depth_is_its_first_layers(made, run):
   np.testing.assert_allclose(found, wanted[..., : found.shape[-1]], atol=1e-5)
   with pytest.raises(ConfigError, match='inference.depth=3: the model has 2 layers'):
     gpt_jax.load(str(made), overrides={'inference.depth': 3})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('draft', ['ngram', 'exit:1', 'workdir'])
+def test_drafts_change_no_greedy_text(draft, made, run, tmp_path):
+  if draft == 'workdir':
+    draft = str(write_workdir(tmp_path, {1: dict(params=params_of(1))}).path)
+  wanted = run.generate(['The', 'a'], max_new_tokens=9, temperature=0)
+  fast = gpt_jax.load(str(made), overrides={'inference.draft': draft})
+  assert fast.generate(['The', 'a'], max_new_tokens=9, temperature=0) == wanted
+  used = fast.passes()['speculation']
+  assert used['tokens_per_pass'] >= 1 and used['drafted'] >= 4
+  assert run.passes() == {}
+
+
+@pytest.mark.slow
+def test_a_draft_of_another_tokenizer_is_refused(made, tmp_path):
+  tokenizer = CharTokenizer('ab')
+  meta = dict(fingerprints=dict(tokenizer=tokenizer.fingerprint, data={}))
+  other = write_workdir(
+    tmp_path, {1: dict(params=params_of(1))}, tokenizer=tokenizer, meta=meta
+  )
+  fast = gpt_jax.load(str(made), overrides={'inference.draft': str(other.path)})
+  with pytest.raises(ConfigError, match='use a run with the same tokenizer'):
+    fast.generate('The')
+
+
+@pytest.mark.slow
+def test_tokens_that_leave_early_take_fewer_layers(made, run):
+  never = {'inference.exit_measure': 'margin', 'inference.exit_threshold': 1.0}
+  whole = gpt_jax.load(str(made), overrides=never)
+  settings = dict(max_new_tokens=9, temperature=0)
+  assert whole.generate('The', **settings) == run.generate('The', **settings)
+  assert whole.passes() == {'layers': {'per_token': 2.0, 'of': 2}}
+  at_once = never | {'inference.exit_threshold': 0.0}
+  quick = gpt_jax.load(str(made), overrides=at_once)
+  quick.generate('The', **settings)
+  assert quick.passes() == {'layers': {'per_token': 1.0, 'of': 2}}
+
+
+@pytest.mark.parametrize(
+  'overrides, told',
+  [
+    ({'inference.draft': 'exit:x'}, 'expected exit:N'),
+    ({'inference.draft': 'exit:0'}, 'expected 1, 2'),
+    ({'inference.draft': 'exit:2', 'inference.depth': 1}, 'expected 1'),
+    ({'inference.draft': 'ngram', 'inference.exit_measure': 'margin'}, 'by all layers'),
+  ],
+)
+def test_layers_that_cannot_be_asked_for_are_named(made, overrides, told):
+  with pytest.raises(ConfigError, match=told):
+    gpt_jax.load(str(made), overrides=overrides)

@@ -17,6 +17,8 @@ examples:
   gpt-jax generate --workdir=runs/tiny --json_schema=person.json --max_new_tokens=200
   gpt-jax generate --workdir=runs/tiny --prompt="Good? " --choices=yes --choices=no
   gpt-jax generate --workdir=runs/tiny --prompts_file=prompts.txt --json
+  gpt-jax generate --workdir=runs/tiny --draft=exit:2 --draft_tokens=3
+  gpt-jax generate --workdir=runs/tiny --depth=2
   gpt-jax generate --workdir=runs/tiny --config.parallel.mesh.tensor=4
 """
 
@@ -25,7 +27,7 @@ import json
 import pathlib
 import sys
 
-from gpt_jax.commands import flags
+from gpt_jax.commands import flags, layer_flags
 from gpt_jax.core.errors import ConfigError, DataError
 
 SETTINGS = (
@@ -54,6 +56,7 @@ def add_arguments(parser):
   _add_steering(parser.add_argument_group('what is likelier, or cannot be'))
   _add_grammar(parser.add_argument_group('what the whole text is'))
   _add_choosing(parser.add_argument_group('several texts of a prompt'))
+  layer_flags.add(parser)
 
 
 def _add_drawing(group):
@@ -158,6 +161,7 @@ def run(args, overrides):
   flags.enable_compilation_cache()
   import gpt_jax
 
+  overrides = overrides | layer_flags.overrides(args)
   trained = gpt_jax.load(args.workdir, step=args.step, overrides=overrides)
   if trained.rules is not None:
     print(trained.placement(), file=sys.stderr)
@@ -167,6 +171,7 @@ def run(args, overrides):
   )  # fmt: skip
   if is_streamed:
     _stream(trained, args, settings)
+    _show_passes(trained)
     return
   settings |= dict(n=args.num_samples, seed=args.seed, echo=args.echo)
   found = trained.complete(prompts, **settings)
@@ -176,11 +181,19 @@ def run(args, overrides):
       for prompt, group in zip(prompts, found, strict=True)
       for each in group
     ]
-    print(json.dumps({'step': trained.step, 'completions': completions}))
+    result = {'step': trained.step, 'completions': completions} | trained.passes()
+    print(json.dumps(result))
     return
   for prompt, group in zip(prompts, found, strict=True):
     for i, each in enumerate(group):
       _show(prompt, each, f'{i + 1} of {len(group)}' if len(group) > 1 else '')
+  _show_passes(trained)
+
+
+def _show_passes(trained):
+  for name, numbers in trained.passes().items():
+    shown = ', '.join(f'{key} {number:.4g}' for key, number in numbers.items())
+    print(f'{name}: {shown}', file=sys.stderr)
 
 
 def _check(settings, args):

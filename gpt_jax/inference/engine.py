@@ -60,6 +60,13 @@ class Engine:
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.text_limit = text_limit or self.vocab_limit
     self.visibility, self.wishes = visibility, wishes
+
+  def _used(self, state):
+    """Returns (layers that the rows' new tokens went through, how many tokens)."""
+    if self._exit_rule is None:
+      return 0
+    pair = state.layers_B, state.count_B
+    return np.array([np.asarray(each_B).sum() for each_B in pair])
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self.model = model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
@@ -115,6 +122,14 @@ class Engine:
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
     self.params = self._prepare(exits.first_layers(self.cfg, params))
+
+  def passes(self):
+    """Returns what new tokens took, `{name: {what: number}}`; {} if nothing special."""
+    if self._exit_rule is None:
+      return {}
+    layers, tokens = self._layers_used
+    per_token = float(layers / max(tokens, 1))
+    return {'layers': {'per_token': per_token, 'of': self.cfg.num_layers}}
 
   def release(self):
     """Frees the parameters, which may be a copy, until `set_params`."""
@@ -238,6 +253,7 @@ class Engine:
         if is_over or all(writing.finish for writing in writings):
           return
         contexts.extend(ids_BC)
+<<<<<<< HEAD
         missing, size = missing - ids_BC.shape[1], min(2 * size, largest)
 
   def advance(self, state, writings, limit):
@@ -255,6 +271,16 @@ class Engine:
     for i, writing in enumerate(writings):
       writing.take(ids_BC[i], log_probs and log_probs.row(i))
     return state, ids_BC, is_over
+=======
+        missing, size = missing - n, min(2 * size, largest)
+    self._count(state, len(requests))
+
+  def _count(self, state, rows):
+    """Adds what the texts of a DecodeState took to `passes`."""
+    if self._exit_rule is not None:
+      self._num_layers_used += int(np.asarray(state.layers_B)[:rows].sum())
+      self._num_tokens += int(np.asarray(state.count_B)[:rows].sum())
+>>>>>>> 52bd81e (Flags of generate for layers and drafts, and what texts took: Run.passes)
 
   def _guidance(self, writings):
     """Returns (Guidance, whether it masks and so holds for one token only)."""

@@ -35,13 +35,6 @@ class Speculation:
   def tokens_per_pass(self):
     return self.tokens / max(self.rounds, 1)
 
-  def describe(self):
-    """Returns a line of text."""
-    return (
-      f'drafts: {self.accepted} of {self.drafted} accepted ({self.acceptance:.0%}),'
-      f' {self.tokens_per_pass:.2f} tokens a pass'
-    )
-
 
 class SpeculativeEngine(Engine):
   """Writes as Engine does, greedy text token for token; drawn text is other text of
@@ -83,6 +76,17 @@ class SpeculativeEngine(Engine):
       donate_argnums=2,
       out_shardings=(None, replicated, replicated),
     )
+
+  def passes(self):
+    used = self.speculation
+    return {
+      'speculation': {
+        'drafted': used.drafted,
+        'accepted': used.accepted,
+        'acceptance': used.acceptance,
+        'tokens_per_pass': used.tokens_per_pass,
+      }
+    }
 
   def _chunks(self, writings, *, size, largest):
     requests = [writing.request for writing in writings]

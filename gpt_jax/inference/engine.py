@@ -60,13 +60,7 @@ class Engine:
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.text_limit = text_limit or self.vocab_limit
     self.visibility, self.wishes = visibility, wishes
-
-  def _used(self, state):
-    """Returns (layers that the rows' new tokens went through, how many tokens)."""
-    if self._exit_rule is None:
-      return 0
-    pair = state.layers_B, state.count_B
-    return np.array([np.asarray(each_B).sum() for each_B in pair])
+    self._exit_rule, self._layers_used = exit_rule, np.zeros(2, int)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self.model = model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
@@ -253,7 +247,6 @@ class Engine:
         if is_over or all(writing.finish for writing in writings):
           return
         contexts.extend(ids_BC)
-<<<<<<< HEAD
         missing, size = missing - ids_BC.shape[1], min(2 * size, largest)
 
   def advance(self, state, writings, limit):
@@ -264,23 +257,22 @@ class Engine:
     """
     guidance, is_masked = self._guidance(writings)
     limit = 1 if is_masked else min(limit, CHUNK)
+    before = self._used(state)
     state, written, is_over = self._decode(self.params, state, limit, guidance)
+    self._layers_used += self._used(state) - before
     ids_BC, log_probs = np.asarray(written.ids_BC)[: len(writings), :limit], None
     if any(writing.request.log_probs is not None for writing in writings):
       log_probs = jax.device_get(written.log_probs)
     for i, writing in enumerate(writings):
       writing.take(ids_BC[i], log_probs and log_probs.row(i))
     return state, ids_BC, is_over
-=======
-        missing, size = missing - n, min(2 * size, largest)
-    self._count(state, len(requests))
 
-  def _count(self, state, rows):
-    """Adds what the texts of a DecodeState took to `passes`."""
-    if self._exit_rule is not None:
-      self._num_layers_used += int(np.asarray(state.layers_B)[:rows].sum())
-      self._num_tokens += int(np.asarray(state.count_B)[:rows].sum())
->>>>>>> 52bd81e (Flags of generate for layers and drafts, and what texts took: Run.passes)
+  def _used(self, state):
+    """Returns (layers that the rows' new tokens went through, how many tokens)."""
+    if self._exit_rule is None:
+      return 0
+    pair = state.layers_B, state.count_B
+    return np.array([np.asarray(each_B).sum() for each_B in pair])
 
   def _guidance(self, writings):
     """Returns (Guidance, whether it masks and so holds for one token only)."""

@@ -45,7 +45,7 @@ _SCALARS = {
   0: 'u1', 1: 'i1', 2: '<u2', 3: '<i2', 4: '<u4', 5: '<i4', 6: '<f4', 7: '?',
   10: '<u8', 11: '<i8', 12: '<f8',
 }  # fmt: skip
-_BOOL, _STRING, _ARRAY = 7, 8, 9
+_FLOAT, _BOOL, _STRING, _ARRAY = 6, 7, 8, 9
 _LEAST_FIELD = 8 + 4 + 1  # bytes: a key's length, a type, a value
 _LEAST_TENSOR = 8 + 4 + 8 + 4 + 8  # a name's length, one dimension, a type, an offset
 _MAX_NAME = 1 << 16
@@ -116,7 +116,9 @@ class _Reader:
     if kind == _STRING:
       return self.text(what)
     if kind in _SCALARS:
-      return self._numbers(kind, 1, what)[0].item()
+      number = self._numbers(kind, 1, what)[0]
+      # 1e-06 as it was before it became 32 bits, not 9.999999974752427e-07.
+      return float(str(number)) if kind == _FLOAT else number.item()
     if kind != _ARRAY:
       raise self.wrong(f'{what} has the type {kind}; expected 0 to 12')
     kind, count = self.number('I', what), self.number('Q', what)

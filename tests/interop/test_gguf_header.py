@@ -14,7 +14,7 @@ from tests.interop import gguf_bytes
 FIELDS = {
   'general.architecture': 'llama',
   'llama.block_count': 2,
-  'llama.eps': 0.5,
+  'llama.eps': 1e-6,  # of 32 bits in the file
   'flag': True,
   'tokens': ['a', 'é', ''],
   'scores': np.array([0.5, -1.5, 0.0], '<f4'),

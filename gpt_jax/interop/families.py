@@ -34,7 +34,8 @@ FAMILIES = {
 def find(values, place):
   """Returns the Family of a config.json; CheckpointError for one that is not ours."""
   model_type = values.get('model_type')
-  given = values.get('architectures') or []
+  given = values.get('architectures')
+  given = given if isinstance(given, list) else []
   names = [name for name in given if isinstance(name, str)]
   known = {name: one for one in FAMILIES.values() for name in one.architectures}
   family = FAMILIES.get(str(model_type))

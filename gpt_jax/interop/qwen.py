@@ -8,6 +8,7 @@ from gpt_jax.interop.family import Family
 def _to_config(fields):
   shape = llama.read_shape(fields, default_positions=32768)
   layers = shape['model.num_layers']
+  fields.expect('use_mrope', False)
   is_used = fields.take('use_sliding_window', False, bool)
   is_null = 'sliding_window' in fields.values and fields.peek('sliding_window') is None
   window = fields.take('sliding_window', 4096)

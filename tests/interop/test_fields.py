@@ -2,8 +2,10 @@
 
 import pytest
 
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, UserError
+from gpt_jax.interop import families, numerics
 from gpt_jax.interop.fields import Fields
+from tests.interop.hub_configs import SHIPPED
 
 
 def test_fields_that_were_used_or_are_harmless_pass():
@@ -43,3 +45,23 @@ def test_numbers_are_numbers(value):
   assert fields.take('width', 5) == 5
   with pytest.raises(CheckpointError, match='width='):
     fields.finish()
+
+
+ODD = (None, -1, 0, 1.5, 'x', [], {}, 1e300, True, 2**60, [{}], {'factor': 'x'})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('spec', SHIPPED)
+def test_odd_values_are_told_never_a_traceback(spec):
+  values = SHIPPED[spec]
+  names = [*values, 'rope_parameters', 'layer_types', 'rope_scaling', 'architectures']
+  for name in names:
+    for odd in ODD:
+      changed = values | {name: odd}
+      try:
+        fields = Fields(changed, 'config.json')
+        ours = families.find(changed, 'config.json').to_config(fields)
+        fields.finish()
+        numerics.resolve(ours)
+      except UserError as error:
+        assert str(error), (name, odd)

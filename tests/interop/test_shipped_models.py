@@ -3,11 +3,14 @@
 import pytest
 
 from gpt_jax.config.files import load_file
+from gpt_jax.interop import families, numerics
 from gpt_jax.interop.export_model import problems_of
 from gpt_jax.interop.families import FAMILIES
+from gpt_jax.interop.fields import Fields
 from gpt_jax.model import flops
 from gpt_jax.program import setup
 from tests import tiny_runs
+from tests.interop.hub_configs import SHIPPED
 
 # Counts of model cards and papers: of the tensors that the published files hold.
 PUBLISHED = {
@@ -45,7 +48,7 @@ PUBLISHED = {
   'gemma:3-270m': ('gemma3_text', 268_098_176),
   'gemma:3-1b': ('gemma3_text', 999_885_952),
 }
-FAST = ('llama3:3.2-1b', 'gemma:2-2b')
+FAST = ('llama3:3.2-1b',)
 
 
 @pytest.mark.parametrize('spec', tiny_runs.mostly_slow(PUBLISHED, *FAST))
@@ -54,3 +57,13 @@ def test_a_published_model_is_one_of_its_family(spec):
   config = setup.resolve(load_file(spec))
   assert flops.parameter_count(config.model) == count
   assert problems_of(FAMILIES[family], config) == []
+
+
+@pytest.mark.parametrize('spec', SHIPPED)
+def test_a_published_config_is_ours_of_that_name(spec):
+  values = SHIPPED[spec]
+  fields = Fields(values, 'config.json')
+  ours = families.find(values, 'config.json').to_config(fields)
+  fields.finish()
+  config = setup.resolve(load_file(spec))
+  assert numerics.differences(config, numerics.resolve(ours)) == []

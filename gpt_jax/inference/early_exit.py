@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gpt_jax.attention import masks
 from gpt_jax.config.schema import parse_layer
@@ -52,6 +53,33 @@ class ExitRule:
       return start_B
     share_B = count_B / jnp.maximum(max_new_tokens_B, 1)
     return jnp.clip(0.9 * start_B + 0.1 * jnp.exp(-self.decay * share_B), 0.0, 1.0)
+
+
+class LayersUsed:
+  """Counts the layers that tokens went through, where there is an ExitRule."""
+
+  def __init__(self, rule, num_layers):
+    self._rule, self._num_layers = rule, num_layers
+    self._layers = self._tokens = 0
+
+  def of(self, state):
+    """Returns (layers, tokens) of a DecodeState so far, all rows together."""
+    if self._rule is None:
+      return 0, 0
+    return int(np.sum(state.layers_B)), int(np.sum(state.count_B))
+
+  def add(self, before, state):
+    """Counts what has come to `before`, which `of` gave."""
+    layers, tokens = self.of(state)
+    self._layers += layers - before[0]
+    self._tokens += tokens - before[1]
+
+  def report(self):
+    """Returns `{'layers': {'per_token': ..., 'of': ...}}`, {} without a rule."""
+    if self._rule is None:
+      return {}
+    per_token = self._layers / max(self._tokens, 1)
+    return {'layers': {'per_token': per_token, 'of': self._num_layers}}
 
 
 def read_token(model, params, token_B, cache, threshold_B, rule):

@@ -13,7 +13,7 @@ from gpt_jax.inference import cache_memory, decode, guide, many, placement, slot
 from gpt_jax.inference.capacity import AS_FITS
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
-from gpt_jax.inference.guide import Guidance
+from gpt_jax.inference.early_exit import LayersUsed
 from gpt_jax.inference.packing import bucket
 from gpt_jax.inference.request import as_ids, identities, token_array
 from gpt_jax.inference.sampling import SamplingRows
@@ -60,7 +60,7 @@ class Engine:
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.text_limit = text_limit or self.vocab_limit
     self.visibility, self.wishes = visibility, wishes
-    self._exit_rule, self._layers_used = exit_rule, np.zeros(2, int)
+    self._layers = LayersUsed(exit_rule, self.cfg.num_layers)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self.model = model = GPT(self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
@@ -119,11 +119,7 @@ class Engine:
 
   def passes(self):
     """Returns what new tokens took, `{name: {what: number}}`; {} if nothing special."""
-    if self._exit_rule is None:
-      return {}
-    layers, tokens = self._layers_used
-    per_token = float(layers / max(tokens, 1))
-    return {'layers': {'per_token': per_token, 'of': self.cfg.num_layers}}
+    return self._layers.report()
 
   def release(self):
     """Frees the parameters, which may be a copy, until `set_params`."""
@@ -255,43 +251,17 @@ class Engine:
     The Writings, one for each of the first rows, took theirs; one token each where a
     guide masks the next.
     """
-    guidance, is_masked = self._guidance(writings)
+    guidance, is_masked = guide.together(writings, self.cfg.vocab_size, self.pad_rows)
     limit = 1 if is_masked else min(limit, CHUNK)
-    before = self._used(state)
+    before = self._layers.of(state)
     state, written, is_over = self._decode(self.params, state, limit, guidance)
-    self._layers_used += self._used(state) - before
+    self._layers.add(before, state)
     ids_BC, log_probs = np.asarray(written.ids_BC)[: len(writings), :limit], None
     if any(writing.request.log_probs is not None for writing in writings):
       log_probs = jax.device_get(written.log_probs)
     for i, writing in enumerate(writings):
       writing.take(ids_BC[i], log_probs and log_probs.row(i))
     return state, ids_BC, is_over
-
-  def _used(self, state):
-    """Returns (layers that the rows' new tokens went through, how many tokens)."""
-    if self._exit_rule is None:
-      return 0
-    pair = state.layers_B, state.count_B
-    return np.array([np.asarray(each_B).sum() for each_B in pair])
-
-  def _guidance(self, writings):
-    """Returns (Guidance, whether it masks and so holds for one token only)."""
-    masks_B = [writing.masks for writing in writings]
-    everything_W = np.full(guide.words(self.cfg.vocab_size), guide.ALL)
-    allowed_BW = np.stack(
-      [
-        self._widened(writing.allowed()) if masks else everything_W
-        for writing, masks in zip(writings, masks_B, strict=True)
-      ]
-    )
-    is_ended_B = np.array([writing.finish is not None for writing in writings])
-    allowed_BW = self.pad_rows(allowed_BW, int(guide.ALL))
-    return Guidance(allowed_BW, self.pad_rows(is_ended_B, True)), any(masks_B)
-
-  def _widened(self, allowed_W):
-    """Returns a mask over the tokenizer's ids as one over the embedding's."""
-    missing = guide.words(self.cfg.vocab_size) - len(allowed_W)
-    return np.pad(allowed_W, (0, missing)) if missing else allowed_W
 
   def read(self, requests):
     """Returns the DecodeState that has read the prompts of Requests."""

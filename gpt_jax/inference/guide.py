@@ -92,3 +92,27 @@ class Guides:
   def take(self, token_id):
     # All of them see the token, also after one has ended the text.
     return any([guide.take(token_id) for guide in self._guides])
+
+
+def together(writings, vocab_size, pad_rows):
+  """Returns (Guidance of Writings, whether it masks and so holds for one token only).
+
+  `pad_rows(array, value)` adds the rows that have none.
+  """
+  masks_B = [writing.masks for writing in writings]
+  everything_W = np.full(words(vocab_size), ALL)
+
+  def allowed(writing):
+    # Over the tokenizer's ids, which the embedding may have more of.
+    allowed_W = writing.allowed()
+    return np.pad(allowed_W, (0, len(everything_W) - len(allowed_W)))
+
+  allowed_BW = np.stack(
+    [
+      allowed(writing) if masks else everything_W
+      for writing, masks in zip(writings, masks_B, strict=True)
+    ]
+  )
+  is_ended_B = np.array([writing.finish is not None for writing in writings])
+  guidance = Guidance(pad_rows(allowed_BW, int(ALL)), pad_rows(is_ended_B, True))
+  return guidance, any(masks_B)

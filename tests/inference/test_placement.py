@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.inference import placement
+from gpt_jax.inference import guide, placement
 from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import make_requests
 from gpt_jax.inference.settings import Sampling
@@ -125,7 +125,8 @@ def test_weights_stay_where_they_are_while_tokens_are_made():
   rules, engine = on_mesh('both')
   requests = make_requests(PROMPTS[:1], max_new_tokens=9)
   state = engine._start(requests, engine_contexts(engine, requests))
-  guidance, _ = engine._guidance([Writing(request) for request in requests])
+  writings = [Writing(request) for request in requests]
+  guidance, _ = guide.together(writings, engine.cfg.vocab_size, engine.pad_rows)
   text = engine._decode.lower(engine.params, state, 4, guidance).compile().as_text()
   gathered = re.findall(r'f32\[([\d,]+)\]\S* all-gather', text)
   sizes = [np.prod([int(n) for n in dims.split(',')]) for dims in gathered]

@@ -3,8 +3,8 @@
   gpt-jax train --config=configs/bert.py:base --workdir=runs/bert \
     --config.data.path='corpus/*.txt.gz'
 
-To be given: `data.path`, text as file, glob or folder. The tokenizer is learned from it,
-a BPE of 30,521 tokens; one more is hidden behind, which makes 30,522 rows. BERT's own
+To be given: `data.path`, text as file, glob or folder. The tokenizer is learned from
+it, a BPE of 30,521 tokens; one more hides others, which makes 30,522 rows. BERT's own
 WordPiece, with its [MASK] and a [CLS] before each document, goes in with
 `--config.tokenizer.name=json --config.tokenizer.path=tokenizer.json
 --config.objective.options.mask_token='[MASK]' --config.data.begin_token='[CLS]'`.

@@ -123,11 +123,12 @@ def assert_equal(found, wanted):
 
 
 def bytes_of(folder):
-  """Returns {name: (dtype, shape, bytes)} of the tensors in a folder."""
+  """Returns {name: (dtype, shape, bytes)} of the parameters in a folder."""
   with SafetensorsFiles(folder) as files:
     return {
       name: (*spec_of(spec), files.read(name, 0, math.prod(spec.shape)).tobytes())
       for name, spec in files.specs.items()
+      if files.dtype_of(name) is not None
     }
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gpt_jax.inference.sampling import (
-  SEARCHED,
   SamplingRows,
   Work,
-  candidates,
+  distribution,
+  kept,
   real_logits,
   sample,
   scale,
@@ -43,13 +43,15 @@ def softmax(logits_V):
   return shifted_V / shifted_V.sum()
 
 
+@jax.jit
+def kept_rows(logits_BV, rows):
+  return kept(scale(logits_BV, rows), rows, Work.of(rows, logits_BV.shape[1]))
+
+
 def kept_ids(logits_BV, cfg):
   """Returns the set of ids that may be drawn, for each row."""
-  rows, V = SamplingRows.of([cfg] * len(logits_BV)), logits_BV.shape[1]
-  logits_BC, id_BC = map(np.asarray, candidates(scale(logits_BV, rows), rows, V))
-  return [
-    set(ids[np.isfinite(logits)]) for logits, ids in zip(logits_BC, id_BC, strict=True)
-  ]
+  kept_BV = np.asarray(kept_rows(logits_BV, SamplingRows.of([cfg] * len(logits_BV))))
+  return [set(np.flatnonzero(np.isfinite(row))) for row in kept_BV]
 
 
 def test_temperature_zero_takes_the_likeliest_token():
@@ -175,8 +177,7 @@ MIXED = [
 
 
 def test_a_row_gets_its_token_whatever_the_others_ask_for():
-  # More than twice the least number searched for: all ways of choosing are at work.
-  V = 2 * SEARCHED[1] + 5
+  V = 1100  # two blocks and a part
   for seed in range(4):
     logits_BV, rng_B = random_logits(len(MIXED), V, seed), keys(len(MIXED), seed)
     together_B = draw(logits_BV, rng_B, *MIXED)
@@ -235,3 +236,44 @@ def test_the_kept_tokens_are_those_of_transformers(settings, temperature):
       scores_BV = warper(settings[name])(None, scores_BV)
   expected = [set(np.flatnonzero(np.isfinite(row))) for row in scores_BV.numpy()]
   assert kept_ids(logits_BV, Sampling(temperature=temperature, **settings)) == expected
+
+
+def test_of_equal_logits_the_lowest_ids_are_kept():
+  logits_BV = np.array([[0, 1, 1, 1, 1, 0]], np.float32)
+  for settings, expected in (
+    (dict(top_k=2), {1, 2}),
+    (dict(top_k=5), {0, 1, 2, 3, 4}),
+    (dict(top_p=0.4), {1, 2}),
+    (dict(top_p=0), {1}),
+    (dict(min_p=1), {1, 2, 3, 4}),
+  ):
+    assert kept_ids(logits_BV, Sampling(temperature=1.0, **settings)) == [expected]
+
+
+def test_draws_reach_all_of_a_large_vocabulary():
+  # Ids of weight lie far apart; blocks without any are between them.
+  logits_V = np.full(5000, -np.inf, np.float32)
+  ids, share = (
+    np.array([0, 511, 512, 2600, 4999]),
+    np.array([0.1, 0.3, 0.2, 0.15, 0.25]),
+  )
+  logits_V[ids] = np.log(share)
+  ids_B = draw(np.tile(logits_V, (4000, 1)), keys(4000), Sampling(temperature=1.0))
+  found = np.bincount(ids_B, minlength=5000)
+  assert found[ids].sum() == 4000
+  chi_square = ((found[ids] - 4000 * share) ** 2 / (4000 * share)).sum()
+  assert chi_square < 4 + 4 * 8**0.5
+
+
+def test_the_distribution_is_that_of_the_draws():
+  logits_BV = random_logits(len(MIXED), 40)
+  rows = SamplingRows.of(MIXED)
+  share_BV = np.asarray(distribution(logits_BV, rows, Work.of(rows, 40)))
+  for logits_V, share_V, cfg in zip(logits_BV, share_BV, MIXED, strict=True):
+    if cfg.temperature == 0:
+      expected_V = np.eye(40)[logits_V.argmax()]
+    else:
+      (ids,) = kept_ids(logits_V[None], cfg)
+      is_kept_V = np.isin(np.arange(40), list(ids))
+      expected_V = softmax(np.where(is_kept_V, logits_V / cfg.temperature, -1e9))
+    np.testing.assert_allclose(share_V, expected_V, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A real BERT, all-MiniLM-L6-v2: its tokens, its stream and its vectors of sentences."""
+"""A real BERT, all-MiniLM-L6-v2: its ids, its stream, its vectors of sentences."""
 
 import json
 import math

@@ -25,7 +25,9 @@ HARMLESS = frozenset(
     ' attn_implementation gradient_checkpointing classifier_dropout summary_type'
     ' summary_use_proj'
     ' summary_activation summary_proj_to_labels summary_first_dropout'
-    ' cache_implementation pretraining_tp'
+    ' cache_implementation pretraining_tp _num_labels predict_special_tokens'
+    ' _attn_implementation_autoset transformers.js_config unsloth_fixed'
+    ' unsloth_version xla_device'
   ).split()
 )
 """Fields that change no number of the forward pass, in any family."""
@@ -106,13 +108,16 @@ class Fields:
     self._seen.update(names)
 
   def finish(self):
-    """Raises CheckpointError with all problems, unknown fields included."""
+    """Raises CheckpointError with all problems, unknown fields included.
+
+    An unknown field that is null is as one that is left out.
+    """
     for name, allowed in NEUTRAL.items():
       if name in self.values and name not in self._seen:
         self.expect(name, *allowed)
     known = self._seen | HARMLESS
     for name in self.values:
-      if name not in known:
+      if name not in known and self.values[name] is not None:
         hint = nearest(name, self._seen)
         text = f'{name}={_short(self.values[name])}: not known, so not supported'
         self.problems.append(text + (f' (near {hint})' if hint else ''))

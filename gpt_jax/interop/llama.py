@@ -55,6 +55,8 @@ def write_shape(config):
 def to_config(fields):
   """Returns our fields of a LlamaConfig."""
   shape = read_shape(fields)
+  fields.expect('rope_interleaved', False)  # of SmolLM's authors
+  fields.ignore('is_llama_config', 'max_sequence_length')  # of some; nobody reads them
   has_bias = fields.take('attention_bias', False, bool)
   return (
     shape

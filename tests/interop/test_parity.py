@@ -174,3 +174,15 @@ def test_padded_rows_agree_where_there_are_tokens(name, side, tmp_path):
     found = logits_of(store, tokens_BT, mask, jnp.asarray(positions_BT))
   real_BT = mask_BT == 1
   assert_equal_logits(found[real_BT], wanted[real_BT])
+
+
+def test_a_folder_is_read_onto_a_mesh(tmp_path):
+  model = make('llama')
+  model.save_pretrained(tmp_path)
+  tokens_BT = oracle.tokens(61, 16)
+  mesh = {'parallel.mesh': dict(data=1, fsdp=4, sequence=1, tensor=2, expert=1)}
+  run = gpt_jax.load(tmp_path, overrides=mesh)
+  assert run.rules is not None
+  assert_equal_logits(
+    np.asarray(run.logits(tokens_BT)), oracle.logits_of(model, tokens_BT)
+  )

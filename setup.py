@@ -94,7 +94,7 @@ setuptools.setup(
   # form is found after the clone's folder, which is imported as an empty package.
   package_dir={'': '.'},
   packages=setuptools.find_packages(include=['gpt_jax', 'gpt_jax.*']),
-  package_data={'gpt_jax.reports': ['*.jinja']},
+  package_data={'gpt_jax.reports': ['*.jinja'], 'gpt_jax.harness': ['*.yaml']},
   cmdclass={'build_py': BuildWithConfigs},
   install_requires=BASE,
   extras_require=EXTRAS,

@@ -172,14 +172,20 @@ class Run:
     )  # fmt: skip
     return vectors_ND[0] if is_one else vectors_ND
 
-  def score_many(self, items, advance=lambda count: None):
+  def score_many(self, items, advance=lambda count: None, truncate=False):
     """Returns a list of Scores for each `(context, [continuation, ...])` of `items`.
 
     A Score has `log_prob` (that of `score`, up to rounding), `num_tokens` and
     `is_greedy`. Texts that begin alike are read together, the common part once;
     `advance(count)` is told of continuations that are done, for a progress bar.
+    `truncate`: a context loses its first tokens where learned positions end, instead of
+    an error.
     """
-    return self._generator.score_many(items, advance)
+    return self._generator.score_many(items, advance, truncate)
+
+  def score_texts(self, texts, advance=lambda count: None):
+    """Returns the Score of each whole text; longer ones are read window by window."""
+    return self._generator.score_texts(texts, advance)
 
 
 def _drafting(run):

@@ -18,7 +18,7 @@ LEVELS = {
   'planning': 7,
   'benchmarks train serving': 8,
   'api sweeps': 9,
-  'analysis execution': 10,
+  'analysis execution harness': 10,
   'plots': 11,
   'reports search': 12,
   'commands cli __main__ __init__': 13,

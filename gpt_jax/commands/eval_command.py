@@ -5,18 +5,22 @@ byte divides by the bytes of raw text, so that models with different tokenizers 
 The first eval.max_batches batches of each set are scored, with --all the whole set.
 --baselines adds n-gram models and compressors on the same tokens. Several processes
 (`gpt-jax launch`) each score a share of every batch; the first one prints and saves.
+--tasks asks questions of public benchmarks instead (docs/decoding.md) and saves
+WORKDIR/tasks.json.
 
 examples:
   gpt-jax eval --workdir=runs/tiny --all
   gpt-jax eval --workdir=runs/tiny --baselines
   gpt-jax eval --workdir=runs/tiny --json
+  gpt-jax eval --workdir=runs/gemma --tasks=piqa,blimp --limit=200
+  gpt-jax eval --workdir=runs/gemma --tasks=piqa_local,squad_local --num_fewshot=2
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
   gpt-jax launch --where=slurm --nodes=2 -- eval --workdir=runs/tiny --all
 """
 
 import json
 
-from gpt_jax.commands import flags, host
+from gpt_jax.commands import eval_tasks, flags, host
 
 
 def add_arguments(parser):
@@ -37,6 +41,7 @@ def add_arguments(parser):
     metavar='N',
     help='training tokens that baselines learn from; default: 10 million, 0: all',
   )
+  eval_tasks.add_arguments(parser)
   flags.add_json(parser)
   flags.add_processes(parser)
 
@@ -44,6 +49,9 @@ def add_arguments(parser):
 def run(args, overrides):
   host.tune_malloc()
   flags.enable_compilation_cache()
+  if args.tasks is not None:
+    eval_tasks.run(args, overrides)
+    return
   from gpt_jax.evaluation import evaluate
   from gpt_jax.parallel import multihost
   from gpt_jax.tracking import console

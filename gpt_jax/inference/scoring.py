@@ -39,6 +39,16 @@ class Score(NamedTuple):
   """Whether each token is the likeliest one, of equal ones the lowest id."""
 
 
+def total(scores):
+  """Returns the Score of texts one after another."""
+  scores = list(scores)
+  return Score(
+    float(sum(score.log_prob for score in scores)),
+    sum(score.num_tokens for score in scores),
+    all(score.is_greedy for score in scores),
+  )
+
+
 def score_places(
   params, tokens_BT, positions_BT, end_BT, prefix_end_BT, place_P, num_places,
   pair_N, target_N, *, model, vocab_limit, reads_prefix, is_tree,

@@ -13,7 +13,7 @@ from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
-from gpt_jax.inference import grammar
+from gpt_jax.inference import grammar, scoring
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
@@ -143,21 +143,46 @@ class TextGenerator:
     context_ids, ids = encode_pair(self._tokenizer, context, continuation)
     return self.engine.score(self._begun(context_ids), ids)
 
-  def score_many(self, items, advance=lambda count: None):
+  def score_many(self, items, advance=lambda count: None, truncate=False):
     """Returns the Scores of `[(context, [continuation, ...]), ...]`, lists as given.
 
-    Ids are those of `score`; `advance` as `Engine.score_many` takes it.
+    Ids are those of `score`; `advance` as `Engine.score_many` takes it. `truncate`:
+    a context loses its first tokens where positions end, instead of an error.
     """
+    most = self.engine.table_len + 1 if truncate else math.inf
     groups, places = [], []  # of an engine's items, and the groups of each of ours
     for context, continuations in items:
       texts_of([context, *continuations])
       places.append(len(groups))
       for continuation in continuations:
         context_ids, ids = encode_pair(self._tokenizer, context, continuation)
-        groups.append((self._begun(context_ids), [ids]))
+        context_ids = self._begun(context_ids)
+        surplus = len(context_ids) + len(ids) - most
+        if surplus > 0:  # at least one token of the context stays
+          context_ids = context_ids[int(min(surplus, len(context_ids) - 1)) :]
+        groups.append((context_ids, [ids]))
     scores = [score for (score,) in self.engine.score_many(groups, advance)]
     ends = [*places[1:], len(scores)]
     return [scores[start:end] for start, end in zip(places, ends, strict=True)]
+
+  def score_texts(self, texts, advance=lambda count: None):
+    """Returns a Score for each whole text, each of its tokens predicted once.
+
+    What is longer than the model was made for is read in windows, one after another,
+    the last one with a full window of context: the harness's rolling log-likelihood.
+    """
+    longest = int(min(self.engine.table_len, self.engine.cfg.max_seq_len))
+    groups, counts = [], []
+    for text in texts_of(texts):
+      ids = self._tokenizer.encode(text)
+      begun = np.concatenate([self._begun([])[-1:], ids]).astype(np.int32)
+      ends = [min(start + longest, len(ids)) for start in range(0, len(ids), longest)]
+      for start, end in zip([0, *ends], ends, strict=False):
+        context = begun[max(0, end - longest) : start + 1]
+        groups.append((context, [ids[start:end]]))
+      counts.append(len(ends))
+    scores = iter([score for (score,) in self.engine.score_many(groups, advance)])
+    return [scoring.total(itertools.islice(scores, count)) for count in counts]
 
   def _encode(self, prompt):
     return self._begun(self._tokenizer.encode(prompt))

@@ -4,6 +4,7 @@ config.json    the resolved config        checkpoints/  one folder a step
 run.json       starts and events          tokenizer/    what was learned or copied
 metrics.jsonl  metrics, a line a step     cache/        tokens of the data sources
 eval.json      the last evaluation        tensorboard/  the same metrics
+tasks.json     the last benchmarks asked
 samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
 lock.json      who is training here now
@@ -38,6 +39,7 @@ class Workdir:
     self.postmortem = self.path / 'postmortem.json'
     self.failure = self.path / 'failure.json'
     self.eval = self.path / 'eval.json'
+    self.tasks = self.path / 'tasks.json'
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'
     self.tokenizer = self.path / 'tokenizer'

@@ -1,0 +1,6 @@
+"""Tasks of public benchmarks, scored by us or by lm-evaluation-harness.
+
+`sets.py` reads local data sets, `choice_tasks.py` makes questions of them and scores
+them without any package. `lm_eval_model.py` is our model for the harness,
+`lm_eval_run.py` runs it there; the .yaml files are its tasks over the same sets.
+"""

@@ -8,6 +8,7 @@ name.
 import collections
 import re
 
+import numpy as np
 import tokenizers as library
 
 from gpt_jax.core.errors import CheckpointError
@@ -52,7 +53,7 @@ def open_tokenizer(fields, path, rows):
   the embedding.
   """
   header = _Header(fields, path)
-  kind = header.text('model', 'none')
+  kind = header.text('model', None if header.get('tokens') else 'none')
   if kind == 'none':
     return without_files(path, rows)
   if kind not in _MAKERS:
@@ -133,6 +134,8 @@ class _Header:
         len(values) if isinstance(values, list) or hasattr(values, 'tolist') else 0
       )
       raise self.wrong(name, f': {count} numbers for {len(tokens)} tokens')
+    if not np.isfinite(values).all():
+      raise self.wrong(name, ': has numbers that are not finite')
     return values.tolist()
 
   def kinds(self, tokens):

@@ -13,6 +13,7 @@ from gpt_jax.core.errors import CheckpointError
 from gpt_jax.interop.open_model import is_model, open_model
 from gpt_jax.interop.reader import STEP
 from tests.interop import gguf_bytes, gguf_models, small_folders
+from tests.interop.test_import_model import train
 
 NAMES = {
   'transformer.wte': 'token_embd', 'transformer.wpe': 'position_embd',
@@ -145,3 +146,12 @@ def test_a_file_is_imported_and_loaded_like_a_folder(gpt2, tmp_path):
   wanted = gpt_jax.load(folder).logits(tokens_BT)
   for source in (path, workdir):
     np.testing.assert_array_equal(gpt_jax.load(source).logits(tokens_BT), wanted)
+
+
+@pytest.mark.slow
+def test_training_starts_from_a_file_as_from_its_folder(gpt2, tmp_path):
+  folder, _, write = gpt2
+  path, run = write(), tmp_path / 'run'
+  assert cli.main(['import', str(path), f'--workdir={run}']) == 0
+  from_file = train(path, run, tmp_path / 'from_file')
+  assert train(folder, run, tmp_path / 'from_folder') == from_file

@@ -1,5 +1,6 @@
 """Tokenizers in headers of GGUF files give the ids of those they were written from."""
 
+import io
 import json
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data.tokenizers import IdsTokenizer
+from gpt_jax.interop.gguf_header import read_header
 from gpt_jax.interop.gguf_tokenizer import open_tokenizer
 from tests.data import tokenizer_zoo
-from tests.interop import varied_texts
+from tests.interop import gguf_bytes, varied_texts
 
 
 def header(**fields):
@@ -95,6 +97,7 @@ SHORT = of_sentencepiece()
     (dict(tokens='abc'), 'tokens: missing, or no list of texts'),
     (dict(tokens=['a', 'b', 'a']), r"tokens: \['a'\] twice"),
     (dict(scores=np.zeros(5, 'f4')), 'scores: 5 numbers for 267 tokens'),
+    (dict(scores=np.full(267, np.nan, 'f4')), 'scores: has numbers that are not'),
     (dict(scores=['a']), 'scores: 1 numbers for 267 tokens'),
     (dict(token_type=np.full(267, 9, 'i4')), 'token_type: has 9; expected 1 to 6'),
     (dict(token_type=np.full(267, 6, 'i4')), "'<unk>' is said to be a byte"),
@@ -109,6 +112,26 @@ SHORT = of_sentencepiece()
 def test_headers_that_contradict_themselves_are_refused(changes, message):
   with pytest.raises(CheckpointError, match=message):
     open_tokenizer(SHORT | header(**changes), 'x', 300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['llama', 'gpt2'])
+def test_headers_with_flipped_bits_give_one_error_or_a_tokenizer(kind):
+  fields = of_sentencepiece() if kind == 'llama' else of_byte_level('bpe')[0]
+  content, size = gguf_bytes.make(fields, {})
+  rng, outcomes = np.random.default_rng(0), set()
+  for position in rng.integers(24, size, 400):
+    changed = bytearray(content)
+    changed[position] ^= 1 << int(rng.integers(8))
+    try:
+      header, _ = read_header(io.BytesIO(changed), len(changed), 'x.gguf')
+      tokenizer, _ = open_tokenizer(header, 'x.gguf', 500)
+      tokenizer.decode(tokenizer.encode('ab  é'))
+      outcomes.add('read')
+    except CheckpointError as error:
+      assert 'x.gguf' in str(error)
+      outcomes.add('refused')
+  assert outcomes == {'read', 'refused'}
 
 
 @pytest.mark.slow

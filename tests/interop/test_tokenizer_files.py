@@ -6,6 +6,7 @@ import pytest
 import tokenizers as library
 
 from gpt_jax.core.errors import CheckpointError
+from gpt_jax.data import tokenizers
 from gpt_jax.data.library_tokenizer import LibraryTokenizer
 from gpt_jax.data.tokenizers import ByteTokenizer, CharTokenizer
 from gpt_jax.interop.tokenizer_export import write_tokenizer
@@ -130,6 +131,15 @@ def test_a_tokenizer_comes_back_from_its_files(kind, tmp_path):
   assert config['model_max_length'] == 128
   # The original is left as it was.
   assert frame_of(model) == ([], [])
+
+
+def test_names_of_special_tokens_are_kept_in_a_run(tmp_path):
+  names = {'pad_token': '[UNK]', 'mask_token': '[SEP]'}
+  tokenizer = LibraryTokenizer(copy_of('wordpiece'), 'json', '[SEP]', names)
+  tokenizer.save(tmp_path)
+  again = tokenizers.load(tmp_path)
+  assert again.special_names == names and again.fingerprint == tokenizer.fingerprint
+  assert 'special_names' not in LibraryTokenizer(copy_of('bpe'), 'json')._definition()
 
 
 def test_bytes_have_files_and_characters_have_none(tmp_path, capsys):

@@ -18,6 +18,7 @@ from gpt_jax.checkpoints import memory, tree_diff
 from gpt_jax.core import progress, pytree
 from gpt_jax.core.errors import CheckpointError, note_once
 from gpt_jax.interop.mapping import CHUNK_BYTES, sizes_of
+from gpt_jax.model import flops
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 
@@ -222,6 +223,8 @@ def unrolled_names(leaves):
 def abstract_params(config):
   """Returns the parameters of a Config as ShapeDtypeStructs, task head included."""
   head = make_head(config, objectives.describe(config).num_outputs)
+  if head is None:
+    return flops.abstract_params(config.model)  # remembered
   model, tokens_BT = GPT(config.model, task_head=head), jnp.zeros((1, 1), jnp.int32)
   variables = jax.eval_shape(model.init, jax.random.key(0), tokens_BT)
   return nn.unbox(variables['params'])

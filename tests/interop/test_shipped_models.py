@@ -48,10 +48,9 @@ PUBLISHED = {
   'gemma:3-270m': ('gemma3_text', 268_098_176),
   'gemma:3-1b': ('gemma3_text', 999_885_952),
 }
-FAST = ('llama3:3.2-1b',)
 
 
-@pytest.mark.parametrize('spec', tiny_runs.mostly_slow(PUBLISHED, *FAST))
+@pytest.mark.parametrize('spec', tiny_runs.mostly_slow(PUBLISHED))
 def test_a_published_model_is_one_of_its_family(spec):
   family, count = PUBLISHED[spec]
   config = setup.resolve(load_file(spec))

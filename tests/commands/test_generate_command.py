@@ -87,6 +87,7 @@ def test_a_folder_without_a_run_says_how_to_make_one(tmp_path, capsys):
   assert 'gpt-jax train --config=configs/tiny.py' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_json_has_all_texts_of_all_prompts(finished_run, tmp_path, capsys):
   prompts = tmp_path / 'prompts.txt'
   prompts.write_text('some words\nab\n')
@@ -116,6 +117,7 @@ def test_options_reach_the_text(finished_run, capsys):
   assert best.startswith('--- text 1 of 1, seed ') and ', score -' in best
 
 
+@pytest.mark.slow
 def test_a_file_of_records_has_their_prompts(finished_run, tmp_path, capsys):
   records = tmp_path / 'prompts.jsonl'
   records.write_text('{"prompt": "ab"}\n\n{"text": "x"}\n')

@@ -77,11 +77,13 @@ def test_random_models_of_every_tokenizer_obey(kind):
     assert not any(s in text for s in banned), (banned, text)
 
 
+@pytest.mark.slow
 def test_where_all_is_banned_the_text_ends():
   (found,) = make(ABC).complete('a', banned=('a', 'b', 'cc'), max_new_tokens=9)
   assert (found.text, found.finish_reason) == ('c', 'dead_end')
 
 
+@pytest.mark.slow
 def test_a_banned_text_is_the_same_in_company():
   engine = make(ABC).engine
   banned = [BannedStrings(('ab', 'c'), ABC)]

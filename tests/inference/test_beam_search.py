@@ -25,6 +25,7 @@ GPT2 = dict(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_one_beam_is_greedy_decoding():
   engine = make()[2]
   search = BeamSearch(engine)

@@ -11,6 +11,7 @@ from tests.inference.test_text import ABC, make
 HOT = dict(max_new_tokens=12, temperature=2.0)
 
 
+@pytest.mark.slow
 def test_each_of_n_texts_is_that_of_its_own_seed():
   found = make(ABC).complete('ab', n=3, seed=5, **HOT)
   assert [each.seed for each in found] == [5, 6, 7]
@@ -20,6 +21,7 @@ def test_each_of_n_texts_is_that_of_its_own_seed():
   assert [each.text for each in together[1]] == expected
 
 
+@pytest.mark.slow
 def test_best_of_keeps_the_likeliest_per_token():
   everyone = make(ABC).complete('ab', n=5, logprobs=0, **HOT)
   means = [np.mean([token.log_prob for token in each.log_probs]) for each in everyone]
@@ -55,11 +57,13 @@ def test_echo_puts_the_prompt_before_the_text():
   assert total == pytest.approx(generator.score('a', 'bc'), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_asking_for_log_probabilities_changes_no_text():
   plain = make(ABC).generate('ab', **HOT)
   assert make(ABC).complete('ab', logprobs=20, **HOT)[0].text == plain
 
 
+@pytest.mark.slow
 def test_a_completion_is_plain_json():
   (found,) = make(ABC).complete('ab', logprobs=1, best_of=2, echo=True, **HOT)
   again = json.loads(json.dumps(found.to_dict()))
@@ -101,3 +105,17 @@ def test_every_option_gives_the_same_text_alone_and_in_company():
     assert alone.ids.tolist() == together[i].ids.tolist(), list(OPTIONS)[i]
     assert alone.finish == together[i].finish
   assert engine._decode._cache_size() == 2  # for batches of ten and of one
+
+
+@pytest.mark.slow
+def test_more_texts_than_slots_are_the_same_too():
+  generator = make(ABC, model__d_model=40, inference__slots=3)
+  requests = [
+    generator._requests(['ab'], TextOptions.of(HOT | options))[0]
+    for options in OPTIONS.values()
+  ]
+  texts = generator.engine.write(requests)
+  for name, request, text in zip(OPTIONS, requests, texts, strict=True):
+    (alone,) = generator.engine.write([request])
+    assert alone.ids.tolist() == text.ids.tolist(), name
+    assert alone.finish == text.finish

@@ -50,6 +50,7 @@ def test_a_mask_hides_ids_and_none_changes_nothing():
   assert np.flatnonzero(np.isfinite(masked_BV[1])).tolist() == [31, 32, 66]
 
 
+@pytest.mark.slow
 def test_a_guided_text_is_the_same_alone_and_in_company():
   engine = make()[2]
   ids = (3, 1, 4, 1, 5, 9, 2, 6)
@@ -63,6 +64,7 @@ def test_a_guided_text_is_the_same_alone_and_in_company():
   assert texts[0].finish == 'length' and list(engine.stream(guided)) == list(ids)
 
 
+@pytest.mark.slow
 def test_where_no_token_is_allowed_the_text_ends():
   engine = make()[2]
   both = [OnlyIds((3, 1)), OnlyIds((3, 2))]
@@ -70,6 +72,7 @@ def test_where_no_token_is_allowed_the_text_ends():
   assert text.ids.tolist() == [3] and text.finish == 'dead_end'
 
 
+@pytest.mark.slow
 def test_without_masks_many_tokens_are_written_at_a_time():
   engine = make()[2]
   request = Request(prompt_ids=[7], max_new_tokens=20, sampling=HOT)

@@ -73,10 +73,12 @@ def test_a_prompt_longer_than_the_positions_is_refused():
     make(ABC).generate('a' * 33)
 
 
+@pytest.mark.slow
 def test_the_length_left_out_is_what_the_positions_leave():
   assert len(make(ABC).generate('ab')) == 31
 
 
+@pytest.mark.slow
 def test_greedy_by_hand_goes_before_typical_of_the_config():
   typical = make(ABC, inference__typical_p=0.5)
   settings = dict(temperature=0, max_new_tokens=9)

@@ -273,6 +273,8 @@ def get_config():
   # Texts that outgrow learned positions: 'error', or 'slide': on from their last part.
   inference.beyond_positions = 'error'
   # Of many requests at once: docs/decoding.md, "Many requests".
+  # Of keys and values: float32, bfloat16, float16, int8; auto: the fastest.
+  inference.cache_dtype = 'auto'
   inference.slots = None  # texts written at a time; None: 16 on CPUs, else 64, that fit
   inference.slot_tokens = None  # of a prompt and its text; None: as the requests need
   inference.prefill_chunk = 64  # tokens of a prompt read at a time; a power of two

@@ -38,7 +38,13 @@ def masked_scores(q_BHTK, k_BGSK, mask, *, scale, softcap=0.0):
   q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
   # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
   q_BGRTK = q_BHTK.reshape(B, G, H // G, T, K)
-  scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, sum_dtype(q_BHTK))
+  if T == 1:  # a step of decoding: keys as they lie, which the other order transposes
+    scores_BGSR = einsum(
+      'BGSK,BGRK->BGSR', k_BGSK, q_BGRTK[:, :, :, 0], sum_dtype(q_BHTK)
+    )
+    scores_BGRTS = scores_BGSR.swapaxes(2, 3)[:, :, :, None]
+  else:
+    scores_BGRTS = einsum('BGRTK,BGSK->BGRTS', q_BGRTK, k_BGSK, sum_dtype(q_BHTK))
   if softcap:
     scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)
   mask_BHTS = mask.dense(T, S)

@@ -54,6 +54,7 @@ ADDED_FIELDS = {
   'inference.presence_penalty': 0.0,
   'inference.frequency_penalty': 0.0,
   'inference.beyond_positions': 'slide',
+  'inference.cache_dtype': 'auto',
   'inference.slots': None,
   'inference.slot_tokens': None,
   'inference.prefill_chunk': 64,

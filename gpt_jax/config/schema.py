@@ -297,6 +297,7 @@ class InferenceConfig:
   presence_penalty: float = between(-100.0, 100.0)
   frequency_penalty: float = between(-100.0, 100.0)
   beyond_positions: str = one_of('error', 'slide')
+  cache_dtype: str = one_of('auto', 'float32', 'bfloat16', 'float16', 'int8')
   slots: int | None = between(1, 2**16)
   slot_tokens: int | None = between(1, 2**24)
   prefill_chunk: int = between(1, 2**16)

@@ -1,8 +1,16 @@
-"""What XLA:CPU needs to multiply float32 fast: operands in the order they lie in."""
+"""What XLA:CPU needs to multiply fast: operands in the order they lie in, all cores."""
 
 import math
 
+import jax
 import jax.numpy as jnp
+
+SMALLEST_MATRIX = 2**16
+"""Numbers in a matrix from which on a product with one vector is spread over cores."""
+PARTS = 8
+ROWS = (12, 8, 6, 4)
+"""How many rows of a bfloat16 matrix are summed at a time; the first that divides. XLA
+converts 16 of them in a pass of its own, which takes five times as long."""
 
 
 def unswapped_output(equation):
@@ -51,6 +59,68 @@ def weight_gradient(equation, dtype, a, b):
   ).astype(dtype)
   result = result_RC.reshape([size[letter] for letter in rows + columns])
   return result.transpose([(rows + columns).index(letter) for letter in out])
+
+
+def is_matvec(equation, x, kernel):
+  """Returns whether `x` is one vector and `matvec` multiplies it with `kernel` well."""
+  left, right, _ = _terms(equation)
+  sizes = zip(left, x.shape, strict=True)
+  rows = math.prod(size for letter, size in sizes if letter not in right)
+  return (
+    rows == 1
+    and not is_batched(equation)
+    and kernel.size >= SMALLEST_MATRIX
+    and x.dtype == kernel.dtype
+    and x.dtype in (jnp.float32, jnp.bfloat16)
+    and _splits(equation, kernel) is not None
+  )
+
+
+def matvec(equation, dtype, x, kernel) -> jax.Array:
+  """Returns the einsum of `equation` where `x` is one vector, summed in float32."""
+  # XLA:CPU multiplies a matrix with a vector on one core, and a bfloat16 matrix by
+  # writing it down in float32 first. Such a product is bound by memory: what counts is
+  # to read the matrix once, with all cores (numbers: docs/performance.md).
+  _, right, out = _terms(equation)
+  kept = [letter for letter in right if letter in out]
+  size = dict(zip(right, kernel.shape, strict=True))
+  is_summed_first = right[-1] in out
+  F = math.prod(size[letter] for letter in kept)
+  C = kernel.size // F
+  parts = _splits(equation, kernel)
+  assert parts is not None
+  if not is_summed_first:
+    kernel_NFC = kernel.reshape(parts, F // parts, C)
+    x_N1C = jnp.broadcast_to(x.reshape(1, 1, C), (parts, 1, C))
+    y_F = jnp.einsum('NTC,NFC->NTF', x_N1C, kernel_NFC).reshape(F)
+  elif x.dtype == jnp.float32:
+    x_NC, kernel_NCF = x.reshape(parts, -1), kernel.reshape(parts, C // parts, F)
+    y_F = jnp.einsum('NC,NCF->NF', x_NC, kernel_NCF).sum(0)
+  else:
+    x_RC = x.astype(jnp.float32).reshape(-1, parts).T
+    kernel_CRF = kernel.astype(jnp.float32).reshape(-1, parts, F)
+    sum_CF = sum(x_RC[i][:, None] * kernel_CRF[:, i] for i in range(parts))
+    # By a matmul: a plain sum would be fused with the products, without vectors.
+    y_F = jnp.ones(C // parts, jnp.float32) @ sum_CF
+  shape = [size[letter] if letter in kept else 1 for letter in out]
+  y = y_F.reshape([size[letter] for letter in kept])
+  order = sorted(range(len(kept)), key=lambda i: out.index(kept[i]))
+  return y.transpose(order).reshape(shape).astype(dtype)
+
+
+def _splits(equation, kernel):
+  """Returns into how many parts `matvec` divides `kernel`, None if it cannot."""
+  left, right, _ = _terms(equation)
+  is_summed = [letter in left for letter in right]
+  front = is_summed.index(not is_summed[0]) if len(set(is_summed)) == 2 else 0
+  if not front or len(set(is_summed[front:])) != 1:
+    return None  # kept and summed letters alternate
+  divided = math.prod(kernel.shape[:front])
+  if kernel.dtype == jnp.float32:
+    return PARTS if divided % PARTS == 0 else None
+  if not is_summed[0]:
+    return None
+  return next((rows for rows in ROWS if divided % rows == 0), None)
 
 
 def _terms(equation):

@@ -12,9 +12,12 @@ NEGLIGIBLE = 2**24
 """Bytes of a cache for which it is not worth a millisecond to ask what is free."""
 
 
-def require_fit(cfg, prompts_ids, max_new_tokens, cache_len):
-  """Raises ConfigError, before anything is allocated, unless `cache_len` tokens fit."""
-  needed = cache_len * token_bytes(cfg, len(prompts_ids))
+def require_fit(cfg, prompts_ids, max_new_tokens, cache_len, dtype=None):
+  """Raises ConfigError, before anything is allocated, unless `cache_len` tokens fit.
+
+  `dtype` is that of the cache, as of `empty_cache`.
+  """
+  needed = cache_len * token_bytes(cfg, len(prompts_ids), dtype)
   if needed <= NEGLIGIBLE:
     return
   free = free_bytes()
@@ -23,14 +26,15 @@ def require_fit(cfg, prompts_ids, max_new_tokens, cache_len):
       _subject(prompts_ids, max_new_tokens, cache_len),
       needed,
       free,
-      _remedy(cfg, prompts_ids),
+      _remedy(cfg, prompts_ids, dtype),
     )
 
 
-def explained(cfg, prompts_ids, max_new_tokens):
+def explained(cfg, prompts_ids, max_new_tokens, dtype=None):
   """Turns a lack of memory while a batch is read or decoded into a ConfigError."""
   return free_memory.explained(
-    lambda: _subject(prompts_ids, max_new_tokens), lambda _: _remedy(cfg, prompts_ids)
+    lambda: _subject(prompts_ids, max_new_tokens),
+    lambda _: _remedy(cfg, prompts_ids, dtype),
   )
 
 
@@ -41,10 +45,10 @@ def _subject(prompts_ids, max_new_tokens, cache_len=None):
   return text + (f', a cache of {cache_len:,} places,' if cache_len else '')
 
 
-def _remedy(cfg, prompts_ids):
+def _remedy(cfg, prompts_ids, dtype):
   """Returns how many new tokens fit; a cache has a power of two of places."""
   rows, longest, free = len(prompts_ids), max(map(len, prompts_ids)), free_bytes()
-  places = 0 if free is None else int(free // token_bytes(cfg, rows))
+  places = 0 if free is None else int(free // token_bytes(cfg, rows, dtype))
   largest = (1 << max(0, places.bit_length() - 1)) - longest
   if largest > 0:
     return f'At most {largest:,} new tokens fit' + (
@@ -54,9 +58,9 @@ def _remedy(cfg, prompts_ids):
 
 
 @functools.cache  # tracing takes as long as several tokens of a small model
-def token_bytes(cfg, rows):
+def token_bytes(cfg, rows, dtype=None):
   """Returns the bytes of one place in the cache of all rows and layers."""
-  cache = jax.eval_shape(lambda: empty_cache(cfg, rows, 1)['layers'])
+  cache = jax.eval_shape(lambda: empty_cache(cfg, rows, 1, dtype)['layers'])
   return pytree.size_bytes(cache)
 
 

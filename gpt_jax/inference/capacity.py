@@ -110,10 +110,13 @@ def power_of_two(length):
   return max(16, 1 << (int(length) - 1).bit_length())
 
 
-def measured(cfg):
-  """Returns `token_bytes` and `free` of `choose` for a model, here and now."""
+def measured(cfg, dtype=None):
+  """Returns `token_bytes` and `free` of `choose` for a model, here and now.
+
+  `dtype` is that of the cache, as of `empty_cache`.
+  """
   return dict(
-    token_bytes=cache_memory.token_bytes(cfg, 1), free=cache_memory.free_bytes()
+    token_bytes=cache_memory.token_bytes(cfg, 1, dtype), free=cache_memory.free_bytes()
   )
 
 

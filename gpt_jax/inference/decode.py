@@ -15,6 +15,7 @@ from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
 from gpt_jax.inference.token_log_probs import LogProbs
 from gpt_jax.model import stacking
 from gpt_jax.model.cache import empty_cache
+from gpt_jax.model.gpt import TRANSPOSED
 from gpt_jax.parallel.sharding import constrain
 
 CHUNK = 32
@@ -62,14 +63,21 @@ class Written:
   """[B, C]; zeros unless a row of the batch asks for them."""
 
 
-def prepare_params(params, *, dtype):
-  """Returns unrolled parameters, cast once where each use would cast them anyway."""
+def prepare_params(params, *, dtype, transposes_head=False):
+  """Returns unrolled parameters, cast once where each use would cast them anyway.
+
+  `transposes_head` adds a copy of the embedding, for the logits of single tokens.
+  """
 
   def cast(name, leaf):
     # Norms compute in float32 from what is stored: a cast would change their result.
     return leaf if '_norm' in name else leaf.astype(dtype)
 
-  return map_named(cast, stacking.unstack(params))
+  params = map_named(cast, stacking.unstack(params))
+  if transposes_head:
+    embed = params['embed']
+    params = params | {'embed': embed | {TRANSPOSED: embed['embedding'].T}}
+  return params
 
 
 def extend(

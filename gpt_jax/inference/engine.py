@@ -42,7 +42,7 @@ class Engine:
   def __init__(
     self, cfg, params, *, attend, rules=None,
     vocab_limit=None, text_limit=None, visibility='causal', exit_rule=None,
-    wishes=AS_FITS,
+    wishes=AS_FITS, cache_dtype=None,
   ):  # fmt: skip
     """Takes a resolved ModelConfig, and parameters stacked or unrolled.
 
@@ -54,12 +54,13 @@ class Engine:
       visibility: what a token sees, one of objectives.VISIBILITIES.
       exit_rule: an ExitRule, by which new tokens skip layers; None: they skip none.
       wishes: how many texts are written at a time.
+      cache_dtype: of keys and values, as `empty_cache` takes it.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
     self.vocab_limit = vocab_limit or cfg.vocab_size
     self.text_limit = text_limit or self.vocab_limit
-    self.visibility, self.wishes = visibility, wishes
+    self.visibility, self.wishes, self.cache_dtype = visibility, wishes, cache_dtype
     self._layers = LayersUsed(exit_rule, self.cfg.num_layers)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self.model = model = GPT(self.cfg, attend, self.rules)
@@ -68,11 +69,11 @@ class Engine:
     # What the host reads is replicated, however parameters are sharded.
     replicated = placement.replicated(params)
     self._prepare = jax.jit(
-      functools.partial(decode.prepare_params, dtype=cfg.dtype),
+      functools.partial(decode.prepare_params, **placement.preparation(cfg, params)),
       out_shardings=placement.unstacked_shardings(exits.first_layers(self.cfg, params)),
     )
     self._prefill = jax.jit(
-      functools.partial(decode.prefill, **reading),
+      functools.partial(decode.prefill, cache_dtype=cache_dtype, **reading),
       static_argnames=('cache_len', 'spare'),
     )
     self._reread = jax.jit(
@@ -87,6 +88,7 @@ class Engine:
       ),
       donate_argnums=1,
       out_shardings=(None, replicated, replicated),
+      compiler_options=placement.loop_options(),
     )
     self._forward = jax.jit(
       functools.partial(decode.forward, **scoring), out_shardings=replicated
@@ -233,7 +235,7 @@ class Engine:
     if not missing:
       return
     contexts = Contexts(prompts_ids, self.table_len)
-    with cache_memory.explained(self.cfg, prompts_ids, missing):
+    with cache_memory.explained(self.cfg, prompts_ids, missing, self.cache_dtype):
       state = self._start(requests, contexts)
       while missing:
         state = self._crop(state, contexts)
@@ -274,9 +276,8 @@ class Engine:
     prompts_ids = [request.prompt_ids for request in requests]
     longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
     cache_len = bucket(min(longest, self.table_len) + self._spare)
-    cache_memory.require_fit(
-      self.cfg, prompts_ids, max(r.max_new_tokens for r in requests), cache_len
-    )
+    most = max(r.max_new_tokens for r in requests)
+    cache_memory.require_fit(self.cfg, prompts_ids, most, cache_len, self.cache_dtype)
     return self._prefill(
       self.params,
       *self._padded(*contexts.read()),

@@ -17,7 +17,7 @@ def open_scheduler(engine, *, longest=None):
   `inference.slot_tokens` says it; None: model.max_seq_len, 4,096 at most.
   """
   longest = longest or min(engine.cfg.max_seq_len, capacity.MOST_SLOT_TOKENS)
-  memory: Any = capacity.measured(engine.cfg)
+  memory: Any = capacity.measured(engine.cfg, engine.cache_dtype)
   sizes = capacity.choose(engine.wishes, longest=longest, **memory)
   return Scheduler(Slots(engine, sizes), queue_limit=engine.wishes.queue_limit)
 
@@ -31,7 +31,7 @@ def needs_slots(engine, requests):
     return False
   if _longest(requests) - 1 > engine.table_len:
     return False
-  memory: Any = capacity.measured(engine.cfg)
+  memory: Any = capacity.measured(engine.cfg, engine.cache_dtype)
   slot_bytes = capacity.power_of_two(_longest(requests)) * memory['token_bytes']
   # Where not even one fits, the batch says what would.
   return (
@@ -65,7 +65,7 @@ def _capacity(engine, requests):
     longest=capacity.power_of_two(_longest(requests)),
     most_slots=len(requests),
     shares_prefixes=capacity.share_a_chunk(requests, wishes.prefill_chunk),
-    **capacity.measured(engine.cfg),
+    **capacity.measured(engine.cfg, engine.cache_dtype),
   )
 
 

@@ -42,6 +42,29 @@ def decoding_rules(rules, cfg):
   return dataclasses.replace(rules, mesh_axes=axes)
 
 
+def loop_options():
+  """Returns the compiler options of programs that decode in a loop."""
+  # XLA:CPU would convert all bfloat16 weights before the loop, and read them as float32
+  # for each token.
+  if jax.default_backend() != 'cpu':
+    return None
+  return {'xla_disable_hlo_passes': 'while-loop-invariant-code-motion'}
+
+
+def preparation(cfg, params):
+  """Returns the settings of `decode.prepare_params` for a model's parameters."""
+  # XLA:CPU reads bfloat16 matrices fast in one of the two directions
+  # (`core.matmul_cpu`). A copy is worth its memory where it is read for each token.
+  transposes_head = (
+    jax.default_backend() == 'cpu'
+    and cfg.dtype == 'bfloat16'
+    and cfg.tie_embeddings
+    and cfg.head != 'none'
+    and replicated(params) is None
+  )
+  return dict(dtype=cfg.dtype, transposes_head=transposes_head)
+
+
 def shards_weights(rules):
   """Returns whether any weight is divided over devices by `rules`."""
   return any(rules.num_shards(name) > 1 for name in _SIZES)

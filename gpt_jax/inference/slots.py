@@ -154,14 +154,17 @@ class Programs:
 
   def __init__(self, engine):
     cfg, rules = engine.model.cfg, engine.model.rules
+    dtype = engine.cache_dtype
     vocab_size = dict(vocab_size=cfg.vocab_size)
-    self.empty = _jit(_empty, 'slot_tokens', cfg=cfg, rules=rules)
+    self.empty = _jit(_empty, 'slot_tokens', cfg=cfg, rules=rules, dtype=dtype)
     self.read = _jit(_read, 'places', donate=1, model=engine.model)
     self.start = _jit(_start, donate=0, **vocab_size)
     self.take_out = _jit(_take_out)
     self.put_back = _jit(_put_back, donate=0)
     sizes = 'num_blocks', 'block_tokens'
-    self.empty_store = _jit(functools.partial(rows.empty_store, cfg), *sizes)
+    self.empty_store = _jit(
+      functools.partial(rows.empty_store, cfg, dtype=dtype), *sizes
+    )
     self.save = _jit(rows.save_block, 'block_tokens', donate=1)
     self.load = _jit(rows.load_block, 'block_tokens', donate=0)
 
@@ -173,9 +176,9 @@ def _jit(function, *static, donate=(), **fixed):
   )
 
 
-def _empty(tokens_BT, *streams, slot_tokens, cfg, rules):
+def _empty(tokens_BT, *streams, slot_tokens, cfg, rules, dtype):
   """Returns the DecodeState of rows that write nothing."""
-  cache = empty_cache(cfg, len(tokens_BT), slot_tokens)
+  cache = empty_cache(cfg, len(tokens_BT), slot_tokens, dtype)
   layers = [
     {name: block.constrain(rules) for name, block in group.items()}
     for group in cache['layers']

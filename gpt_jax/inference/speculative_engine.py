@@ -75,6 +75,7 @@ class SpeculativeEngine(Engine):
       ),
       donate_argnums=2,
       out_shardings=(None, replicated, replicated),
+      compiler_options=placement.loop_options(),
     )
 
   def passes(self):

@@ -53,7 +53,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
   _, attend = attention.choose_kernel(
     config, has_slopes=positions.has_slopes(config.model)
   )
-  make = Engine
+  make, cache_dtype = Engine, config.inference.cache_dtype
   if drafting is not None:
     make = functools.partial(SpeculativeEngine, **drafting)
   return make(
@@ -66,6 +66,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
     visibility=objective.visibility,
     exit_rule=ExitRule.of(config.inference),
     wishes=Wishes.of(config.inference),
+    cache_dtype=None if cache_dtype == 'auto' else cache_dtype,
   )
 
 

@@ -58,6 +58,7 @@ class Attention(nn.Module):
     if cache is not None:
       cache, k_BGTK, v_BGTK, positions_BS = cache.extend(k_BGTK, v_BGTK, place)
       cache, mask = cache.constrain(self.rules), mask.with_positions(positions_BS)
+      q_BHTK = q_BHTK.astype(k_BGTK.dtype)
     q_BHTK = checkpoint_name(q_BHTK, 'query')
     k_BGTK = checkpoint_name(k_BGTK, 'key')
     v_BGTK = checkpoint_name(v_BGTK, 'value')
@@ -85,4 +86,4 @@ class Attention(nn.Module):
     out = Linear(
       cfg, self.rules, 'BHTK,HKD->BTD', initializers.residual, cfg.out_bias, name='out'
     )
-    return out(out_BHTK), cache
+    return out(out_BHTK.astype(cfg.dtype)), cache

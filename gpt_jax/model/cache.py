@@ -69,11 +69,10 @@ class KVCache:
       is_kept_BT = jnp.arange(T) < count_B1
       is_kept_BT &= jnp.arange(T) >= count_B1 - self.num_places
       place_BT = jnp.where(is_kept_BT, place_BT, self.num_places)
-    put = _put_one if place_BT.shape == (1, 1) and count_B is None else _put
 
     def update(stored, new_BGTK):
       new = _encode(new_BGTK, stored)
-      return jax.tree.map(lambda old, new: put(old, new, place_BT), stored, new)
+      return jax.tree.map(lambda old, new: _put(old, new, place_BT), stored, new)
 
     return dataclasses.replace(
       self,
@@ -84,10 +83,13 @@ class KVCache:
   def extend(self, k_BGTK, v_BGTK, place):
     """Returns (this cache after `write`, keys, values, positions of them int32 [B, S]).
 
-    Keys and values, in the dtype of the new ones, are what these can see; where the
-    positions are None, they count from 0.
+    Keys and values are what the new ones can see, in their dtype or in float32 where
+    the cache holds that; where the positions are None, they count from 0.
     """
-    T, dtype, start_B = k_BGTK.shape[2], k_BGTK.dtype, place.start_B
+    T, start_B = k_BGTK.shape[2], place.start_B
+    dtype = k_BGTK.dtype
+    if not isinstance(self.k_BGSK, Int8):
+      dtype = jnp.promote_types(dtype, self.k_BGSK.dtype)
     cache = self.write(k_BGTK, v_BGTK, place)
     if not self.is_ring:
       return cache, *cache.read(dtype), None
@@ -120,16 +122,14 @@ class KVCache:
 
 def _put(old_BGSK, new_BGTK, place_BT):
   """Returns `old_BGSK` with the new tokens at their places; from S on none."""
+  if place_BT.shape == (1, 1):
+    # XLA:CPU would make a slice of a lone token, and copy the cache for each that reads
+    # it. A second token that goes nowhere keeps it from that.
+    place_BT = jnp.pad(place_BT, ((0, 0), (0, 1)), constant_values=old_BGSK.shape[2])
+    new_BGTK = jnp.repeat(new_BGTK, 2, axis=2)
   rows_B1 = jnp.arange(len(place_BT))[:, None]
   new_BTGK = new_BGTK.transpose(0, 2, 1, 3)
   return old_BGSK.at[rows_B1, :, place_BT].set(new_BTGK, mode='drop')
-
-
-def _put_one(old_BGSK, new_BGTK, place_BT):
-  # A scatter of one row becomes a copy of the cache, and a choice between it and the
-  # old one.
-  start = (0, 0, place_BT[0, 0], 0)
-  return jax.lax.dynamic_update_slice(old_BGSK, new_BGTK, start)
 
 
 def _encode(x_BGTK, stored):
@@ -153,12 +153,15 @@ def empty_cache(cfg, batch, length, dtype=None, spare=0):
 
   Args:
     length: tokens of a row; local layers keep their window only.
-    dtype: of keys and values, such as 'int8'; None: the model's.
+    dtype: of keys and values, such as 'int8'; None: the model's, on CPUs float32.
     spare: tokens that a row may take back after they were read. Local layers keep so
       many more than their window.
   Caches of scanned layers are stacked.
   """
-  dtype = jnp.dtype(dtype or cfg.dtype)
+  if dtype is None:
+    # XLA:CPU would convert a bfloat16 cache to float32, all of it for each token.
+    dtype = 'float32' if jax.default_backend() == 'cpu' else cfg.dtype
+  dtype = jnp.dtype(dtype)
 
   def zeros(places):
     shape_BGSK = (batch, cfg.num_kv_heads, places, cfg.head_dim)

@@ -34,6 +34,10 @@ from gpt_jax.parallel.sharding import (
 )
 
 
+TRANSPOSED = 'embedding_DV'
+"""Beside the embedding, in prepared parameters only: the head of a single token."""
+
+
 class Block(nn.Module):
   """One layer: attention and MLP, each with its norm, added to the residual stream."""
 
@@ -191,12 +195,21 @@ class GPT(nn.Module):
       return self.task_head(x_BTD), cache
     if head_VD is None:
       return x_BTD.astype(jnp.float32), cache
-    logits_BTV = einsum('BTD,VD->BTV', x_BTD, head_VD.astype(x_BTD.dtype), jnp.float32)
+    equation, head = 'BTD,VD->BTV', head_VD
+    if x_BTD.shape[:2] == (1, 1) and (head_DV := self._head_DV()) is not None:
+      equation, head = 'BTD,DV->BTV', head_DV
+    logits_BTV = einsum(equation, x_BTD, head.astype(x_BTD.dtype), jnp.float32)
     if self.cfg.head_bias:
       bias_V = nn.meta.unbox(self.get_variable('params', 'head_bias'))
       logits_BTV += bias_V.astype(jnp.float32)
     logits_BTV = scale_and_cap_logits(self.cfg, logits_BTV)
     return constrain(self.rules, logits_BTV, 'batch', 'time', 'act_vocab'), cache
+
+  def _head_DV(self):
+    """Returns the head with its sums along columns, None where it is not stored so."""
+    if self.cfg.tie_embeddings:
+      return self.get_variable('params', 'embed').get(TRANSPOSED)
+    return nn.meta.unbox(self.get_variable('params', 'head')['kernel'])
 
   @nn.compact
   def hidden(

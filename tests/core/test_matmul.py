@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gpt_jax.core import matmul_cpu
 from gpt_jax.core.matmul import contract, einsum, weight_gradient
 
 SIZES = dict(B=2, T=3, S=5, D=6, H=4, G=2, R=2, K=4, F=7, V=8)
@@ -124,3 +125,38 @@ def test_a_float32_cpu_weight_gradient_transposes_no_tokens(multiply):
 
   text = jax.jit(d_weight).lower(x_BTF, d_out_BTD).compile().as_text()
   assert ('f32[96,512]' in text) == (multiply is contract)
+
+
+MATRICES = {
+  'BTD,DF->BTF': dict(D=96, F=1024),
+  'BTD,DHK->BHTK': dict(D=96, H=16, K=64),
+  'BHTK,HKD->BTD': dict(H=16, K=64, D=96),
+  'BTD,VD->BTV': dict(V=1024, D=96),
+  'BTD,DV->BTV': dict(D=96, V=1024),
+}
+"""Large enough that a product with one vector is spread over a CPU's cores."""
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('equation', MATRICES)
+def test_a_single_vector_is_multiplied_as_many_are(equation, dtype):
+  a, b, _ = operands(equation, B=1, T=1, **MATRICES[equation])
+  a, b = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
+  found = jax.jit(lambda a, b: einsum(equation, a, b, jnp.float32))(a, b)
+  exact = np.einsum(equation, np.asarray(a, np.float64), np.asarray(b, np.float64))
+  assert found.shape == exact.shape and found.dtype == jnp.float32
+  # Sums of up to 1024 products in float32: bfloat16 inputs are multiplied exactly.
+  np.testing.assert_allclose(found, exact, atol=1e-3)
+  rounded = jax.jit(lambda a, b: einsum(equation, a, b))(a, b)
+  assert rounded.dtype == a.dtype
+  np.testing.assert_array_equal(rounded, found.astype(dtype))
+
+
+def test_vectors_of_a_training_step_are_multiplied_as_before():
+  equation = 'BTD,DF->BTF'
+  a, b, cotangent = operands(equation, B=1, T=1, **MATRICES[equation])
+  found, _ = jax.vjp(lambda a, b: einsum(equation, a, b), a, b)
+  np.testing.assert_array_equal(found, contract(equation, a, b, a.dtype))
+  assert matmul_cpu.is_matvec(equation, a, b)
+  assert not matmul_cpu.is_matvec(equation, np.repeat(a, 2, axis=1), b)
+  assert not matmul_cpu.is_matvec(equation, a[..., :4], b[:4])  # small

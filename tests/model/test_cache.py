@@ -33,6 +33,14 @@ def test_writing_changes_the_given_rows_and_no_other():
 def test_a_row_takes_keys_and_values_of_each_layer_and_head():
   cfg = small.model_config(num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8)
   assert bytes_of_row(cfg, 10) == 2 * 3 * 2 * 8 * 10 * 4  # k and v in float32
+  # With a scale in float32 for each eight numbers.
+  assert bytes_of_row(cfg, 10, 'int8') == 2 * 3 * 2 * (8 + 4) * 10
+
+
+def test_local_layers_keep_their_window_only():
+  cfg = small.model_config(layer_pattern=('local:3', 'global'), num_layers=2)
+  full = small.model_config(num_layers=2)
+  assert bytes_of_row(cfg, 100) * 200 == bytes_of_row(full, 100) * 103
 
 
 def test_a_cache_keeps_its_dtype():
@@ -70,7 +78,7 @@ def test_bfloat16_decoding_stays_close_to_the_full_forward_pass():
   full_BTV = small.logits_of(model)(params, tokens_BT)
   step = jax.jit(model.apply)  # optimized as in a run
   _, cache = step(
-    {'params': params}, tokens_BT[:, :7], cache=empty_cache(model.cfg, 2, 8)
+    {'params': params}, tokens_BT[:, :7], cache=empty_cache(model.cfg, 2, 8, 'bfloat16')
   )
   last_BTV, _ = step({'params': params}, tokens_BT[:, 7:], cache=cache)
   assert cache['layers']['block_0'].k_BGSK.dtype == jnp.bfloat16
@@ -128,6 +136,47 @@ def test_grouped_heads_make_the_cache_smaller_by_their_ratio():
     for heads in (4, 2, 1)
   ]
   assert sizes[0] == 2 * sizes[1] == 4 * sizes[2]
+
+
+def test_eight_bits_cost_little_loss():
+  # A window that is crossed: rings hold eight bits too.
+  model = small.make_gpt(
+    small.resolve(
+      model__layer_pattern=('local:3', 'global'),
+      model__position='rope',
+      model__head_dim=32,
+      model__d_model=64,
+    )  # fmt: skip
+  )
+  params, tokens_BT = small.random_params(model), small.random_tokens(4, 24)
+  full_BTV = small.logits_of(model)(params, tokens_BT)
+  step, losses = decoder(model), {}
+  for dtype in ('float32', 'int8'):
+    cache = empty_cache(model.cfg, 4, 24, dtype)
+    parts_BTV = []
+    for start in range(0, 24, 4):
+      logits_BTV, cache = step(params, tokens_BT[:, start : start + 4], cache)
+      parts_BTV.append(logits_BTV)
+    log_probs_BTV = jax.nn.log_softmax(jnp.concatenate(parts_BTV, 1)[:, :-1])
+    targets_BT1 = tokens_BT[:, 1:, None]
+    losses[dtype] = -jnp.take_along_axis(log_probs_BTV, targets_BT1, 2).mean()
+  assert cache['layers']['block_1'].k_BGSK.values_GSK.dtype == jnp.int8
+  targets_BT1 = tokens_BT[:, 1:, None]
+  full = jax.nn.log_softmax(full_BTV[:, :-1])
+  loss = -jnp.take_along_axis(full, targets_BT1, 2).mean()
+  assert losses['float32'] == pytest.approx(float(loss), abs=1e-5)
+  # Weights of a random model are ten times those of a trained one; of losses near 10
+  # this is a share of 1e-3.
+  assert 0 < abs(float(losses['int8'] - loss)) < 0.02, losses
+
+
+def test_numbers_of_eight_bits_are_within_half_a_step():
+  x_BGTK = 100 * jax.random.normal(jax.random.key(0), (2, 2, 5, 16))
+  cache = empty_cache(small.model_config(num_kv_heads=2, head_dim=16), 2, 5, 'int8')
+  block = jax.tree.map(lambda leaf: leaf[0], cache['layers']['block_0'])
+  k_BGSK, _ = block.write(x_BGTK, x_BGTK, Place(jnp.zeros(2, int))).read(jnp.float32)
+  largest_BGT1 = jnp.abs(x_BGTK).max(-1, keepdims=True)
+  assert float((jnp.abs(k_BGSK - x_BGTK) / largest_BGT1).max()) <= 0.501 / 127
 
 
 def decoder(model):

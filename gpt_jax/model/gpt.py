@@ -33,7 +33,6 @@ from gpt_jax.parallel.sharding import (
   constrain,
 )
 
-
 TRANSPOSED = 'embedding_DV'
 """Beside the embedding, in prepared parameters only: the head of a single token."""
 

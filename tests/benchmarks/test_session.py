@@ -29,7 +29,8 @@ def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   report = run_session(make_program(), benchmarks.CASES, tmp_path, monkeypatch)
   assert set(report.cases) == {
     'matmul', 'copy', 'step', 'forward', 'prefill_1', 'prefill_8', 'decode_1',
-    'decode_8', 'loader',
+    'decode_8', 'loader', 'serving', 'serving_batches', 'first_token',
+    'first_token_prefix',
     *(f'attention/dense/{T}/{p}' for T in (16, 32) for p in ('forward', 'both')),
   }  # fmt: skip
   assert report.skipped == {}

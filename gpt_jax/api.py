@@ -67,7 +67,7 @@ class Run:
     return placement.describe(self.rules, self._generator.engine.params)
 
   @functools.cached_property
-  def _generator(self):
+  def _generator(self) -> TextGenerator:
     # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
     return TextGenerator(
       self.config, self.params, self.tokenizer, self.rules, _drafting(self)
@@ -123,15 +123,25 @@ class Run:
       top_p=top_p, seed=seed, **options,
     )  # fmt: skip
 
-  def complete(self, prompts, **options):
+  def scheduler(self):
+    """Returns a TextScheduler: texts of many senders, sent and cancelled at any time.
+
+    Its slots, prefix cache and queue are as config.inference says (`inference.slots`,
+    ...); docs/decoding.md has an example. A list of prompts needs none: `generate` and
+    `complete` use slots for more prompts than these.
+    """
+    return self._generator.scheduler()
+
+  def complete(self, prompts, advance=lambda count: None, **options):
     """Returns the Completions of a prompt, a list; for a list of prompts, one of each.
 
     A Completion has text, ids, finish_reason, seed, and what was asked for: log_probs,
     score. Options are those of `generate`, and `n` texts of each prompt, `logprobs` of
     the written and so many likeliest tokens. `n` texts have the seeds `seed`,
-    `seed + 1`, ...: each is what `generate` returns for its seed.
+    `seed + 1`, ...: each is what `generate` returns for its seed. `advance(count)` is
+    told of texts that are written, for a progress bar.
     """
-    return self._generator.complete(prompts, **options)
+    return self._generator.complete(prompts, advance, **options)
 
   def stream(
     self, prompt, max_new_tokens=None, temperature=None, top_k=None, top_p=None,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference import capacity
 from gpt_jax.inference.decode import CHUNK
 from gpt_jax.inference.request import identities
@@ -16,6 +17,11 @@ def open_scheduler(engine, *, longest=None):
   `longest`: tokens of a request, prompt included, that a slot can hold unless
   `inference.slot_tokens` says it; None: model.max_seq_len, 4,096 at most.
   """
+  if not engine.has_slots:
+    raise ConfigError(
+      'inference.draft: a scheduler writes without drafts, other texts where they are'
+      ' drawn; set inference.draft="".'
+    )
   longest = longest or min(engine.cfg.max_seq_len, capacity.MOST_SLOT_TOKENS)
   memory: Any = capacity.measured(engine.cfg, engine.cache_dtype)
   sizes = capacity.choose(engine.wishes, longest=longest, **memory)

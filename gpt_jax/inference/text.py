@@ -13,7 +13,7 @@ from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
-from gpt_jax.inference import grammar, scoring
+from gpt_jax.inference import grammar, many, scoring
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
@@ -25,6 +25,7 @@ from gpt_jax.inference.request import Request, each, whole_number
 from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions
+from gpt_jax.inference.text_scheduler import TextScheduler
 from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
 
@@ -101,19 +102,22 @@ class TextGenerator:
       return found[0].text
     return [completions[0].text for completions in found]
 
-  def complete(self, prompts, **options):
+  def complete(self, prompts, advance=lambda count: None, **options):
     """Returns [Completion, ...] of a prompt, or a list of those for a list.
 
-    The best comes first where they have scores, else the lowest seed.
+    The best comes first where they have scores, else the lowest seed. `advance(count)`
+    is told of texts that are written.
     """
     if isinstance(prompts, str):
-      return self.complete([prompts], **options)[0]
-    prompts, asked = texts_of(prompts), TextOptions.of(options)
-    requests = self._requests(prompts, asked)
+      return self.complete([prompts], advance, **options)[0]
+    prompts, asked, requests = self._read(prompts, options)
     if asked.beams > 1:
-      pairs = zip(prompts, requests, strict=True)
-      return [self._search(prompt, asked, request) for prompt, request in pairs]
-    texts = self.engine.write(requests)
+      found = []
+      for prompt, request in zip(prompts, requests, strict=True):
+        found.append(self._search(prompt, asked, request))
+        advance(1)
+      return found
+    texts = self.engine.write(requests, on_end=lambda i, text: advance(1))
     pairs, width = list(zip(requests, texts, strict=True)), asked.num_written
     found = []
     for i, prompt in enumerate(prompts):
@@ -125,14 +129,13 @@ class TextGenerator:
 
   def stream(self, prompt, **options):
     """Returns an iterator over the text of `generate`, in complete characters."""
-    prompts, asked = texts_of([prompt]), TextOptions.of(options)
+    _, asked, requests = self._read([prompt], options)
     if asked.num_written > 1 or asked.beams > 1 or asked.logprobs is not None:
       raise ConfigError(
         'n, best_of, beams, logprobs: a stream is one text, shown as it is written; use'
         ' `complete`.'
       )
-    (request,) = self._requests(prompts, asked)
-    pieces = self._pieces(prompt, self.engine.stream(request), asked.stop)
+    pieces = self._pieces(prompt, self.engine.stream(requests[0]), asked.stop)
     return itertools.chain([prompt] if asked.echo and prompt else [], pieces)
 
   def score(self, context, continuation):
@@ -184,6 +187,16 @@ class TextGenerator:
       counts.append(len(ends))
     scores = iter([score for (score,) in self.engine.score_many(groups, advance)])
     return [scoring.total(itertools.islice(scores, count)) for count in counts]
+
+  def scheduler(self):
+    """Returns the TextScheduler of a server, as the config's `inference` says."""
+    parts = self._read, self._pieces, self._completion
+    return TextScheduler(many.open_scheduler(self.engine), *parts)
+
+  def _read(self, prompts, options):
+    """Returns (prompts as a list, TextOptions, the Requests of each prompt in turn)."""
+    prompts, asked = texts_of(prompts), TextOptions.of(options)
+    return prompts, asked, self._requests(prompts, asked)
 
   def _encode(self, prompt):
     return self._begun(self._tokenizer.encode(prompt))

@@ -101,18 +101,14 @@ def _add_grammar(group):
     help='it matches; no look-around, no backreferences',
   )
   group.add_argument(
-    '--json_schema', type=_text_of, metavar='FILE', help='it is JSON of this schema'
+    '--json_schema',
+    type=flags.local_path,
+    metavar='FILE',
+    help='it is JSON of this schema',
   )
   group.add_argument(
     '--choices', action='append', metavar='TEXT', help='it is one of these; repeatable'
   )
-
-
-def _text_of(path):
-  try:
-    return pathlib.Path(flags.local_path(path)).read_text(encoding='utf-8')
-  except (OSError, ValueError) as error:
-    raise argparse.ArgumentTypeError(f'{path}: cannot be read: {error}') from None
 
 
 def _add_choosing(group):
@@ -156,6 +152,8 @@ def run(args, overrides):
     raise ConfigError(f'--num_samples={args.num_samples}: expected at least 1.')
   settings = {name: getattr(args, name) for name in SETTINGS}
   settings = {name: value for name, value in settings.items() if value is not None}
+  if args.json_schema is not None:
+    settings['json_schema'] = _text_of('--json_schema', args.json_schema)
   prompts = _prompts(args)
   _check(settings, args)
   flags.enable_compilation_cache()
@@ -209,15 +207,19 @@ def _prompts(args):
   if args.prompt:
     raise ConfigError('--prompt and --prompts_file: expected one of them.')
   path = pathlib.Path(args.prompts_file)
-  try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except (OSError, ValueError) as error:
-    raise DataError(f'--prompts_file={path}: cannot be read: {error}') from error
+  lines = _text_of('--prompts_file', path).splitlines()
   if path.suffix == '.jsonl':
     lines = [_prompt_of(path, i, line) for i, line in enumerate(lines) if line.strip()]
   if not lines:
     raise DataError(f'--prompts_file={path}: no line; expected a prompt a line.')
   return lines
+
+
+def _text_of(flag, path):
+  try:
+    return pathlib.Path(path).read_text(encoding='utf-8')
+  except (OSError, ValueError) as error:
+    raise DataError(f'{flag}={path}: cannot be read: {error}') from error
 
 
 def _prompt_of(path, i, line):

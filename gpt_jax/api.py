@@ -23,6 +23,7 @@ from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference import placement
+from gpt_jax.inference.classifier import Classifier
 from gpt_jax.inference.encoder import Encoder
 from gpt_jax.inference.text import TextGenerator, texts_of
 from gpt_jax.interop import open_model
@@ -181,6 +182,22 @@ class Run:
       max_tokens=max_tokens, progress=progress,
     )  # fmt: skip
     return vectors_ND[0] if is_one else vectors_ND
+
+  @functools.cached_property
+  def _classifier(self):
+    return Classifier(self.config, self.params, self.tokenizer, self.rules)
+
+  def classify(self, texts, max_tokens=None, progress=None):
+    """Returns the probabilities of classes of each text, float32 [N, C]; [C] for a str.
+
+    For models that class_labels has trained, or `...ForSequenceClassification`; other
+    ones raise ConfigError. Classes are those of data.label_names, where it has them.
+    """
+    is_one = isinstance(texts, str)
+    found_NC = self._classifier.classify(
+      texts_of([texts] if is_one else texts), max_tokens, progress
+    )
+    return found_NC[0] if is_one else found_NC
 
   def score_many(self, items, advance=lambda count: None, truncate=False):
     """Returns a list of Scores for each `(context, [continuation, ...])` of `items`.

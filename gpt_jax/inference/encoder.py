@@ -117,15 +117,19 @@ class Encoder:
       )
     rows = self.encode(texts, max_tokens)
     vectors_ND = np.zeros((len(rows), self._cfg.d_model), np.float32)
-    batches = list(_batches([len(ids) for ids in rows]))
-    for numbers in progress(batches, len(batches)) if progress else batches:
-      tokens_BT, length_B = self._padded([rows[i] for i in numbers])
+    for numbers, tokens_BT, length_B in self.batches(rows, progress):
       pooled_BD = self._pooled(self._params, tokens_BT, length_B, pooling=pooling)
       vectors_ND[numbers] = np.asarray(pooled_BD)[: len(numbers)]
     if normalize:
       norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
       vectors_ND /= np.maximum(norms_N1, 1e-12)
     return vectors_ND
+
+  def batches(self, rows, progress=None):
+    """Yields (numbers of `rows`, ids [B, T], lengths [B]) of rows of like length."""
+    batches = list(_batches([len(ids) for ids in rows]))
+    for numbers in progress(batches, len(batches)) if progress else batches:
+      yield numbers, *self._padded([rows[i] for i in numbers])
 
   def _limit(self, max_tokens):
     table_len = positions.max_positions(self._cfg)

@@ -121,7 +121,8 @@ TUNING = (
   '--config.objective.options.pooling=first', '--config.data.source=jsonl',
   '--config.data.label_field=label', '--config.data.num_labels=2',
   '--config.data.packing=first_fit', '--config.data.seq_len=64',
-  '--config.train.batch_size=8', '--config.train.steps=30',
+  '--config.train.batch_size=8', '--config.train.steps=20',
+  '--config.logging.figures=False', '--config.logging.tensorboard=False',
   '--config.schedule.warmup_steps=3', '--config.optimizer.learning_rate=2e-4',
   '--config.eval.every_steps=0', '--config.eval.max_batches=4',
 )  # fmt: skip

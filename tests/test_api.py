@@ -116,10 +116,13 @@ def test_a_missing_folder_is_an_error_that_says_how_to_train(tmp_path):
 
 
 def test_another_kind_of_folder_names_what_is_expected(tmp_path):
-  (tmp_path / 'config.json').write_text('{"architectures": ["GPT2LMHeadModel"]}')
+  (tmp_path / 'config.json').write_text('{"name": "no model"}')
   with pytest.raises(CheckpointError, match='no checkpoints, tokenizer; expected') as e:
     gpt_jax.load(tmp_path)
   assert 'config.json, checkpoints and tokenizer' in str(e.value)
+  (tmp_path / 'config.json').write_text('{"architectures": ["GPT2LMHeadModel"]}')
+  with pytest.raises(CheckpointError, match='no safetensors files'):
+    gpt_jax.load(tmp_path)
 
 
 def test_a_run_without_a_saved_step_is_named_as_such(made, tmp_path):

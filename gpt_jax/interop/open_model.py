@@ -36,7 +36,7 @@ def is_model(path):
     values = load_json(path / CONFIG)
   except CheckpointError:
     return is_there(path)
-  return 'model_type' in values or 'architectures' in values
+  return 'model_type' in values or is_there(path)
 
 
 def open_model(path, dtype=None):

@@ -39,7 +39,11 @@ def make(**overrides):
 
 
 @pytest.mark.parametrize(
-  'pooling, attention', [('first', 'bidirectional'), ('last', 'causal')]
+  'pooling, attention',
+  [
+    ('first', 'bidirectional'),
+    pytest.param('last', 'causal', marks=pytest.mark.slow),
+  ],
 )
 def test_classes_are_those_of_the_head_over_the_text(pooling, attention):
   options = dict(

@@ -12,6 +12,9 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.inference import encoder
 from gpt_jax.inference.encoder import Encoder
+from gpt_jax.inference.text import make_engine
+from gpt_jax.objectives import Vocab
+from gpt_jax.program import build
 from tests import small_models as small
 
 END = 256
@@ -111,6 +114,14 @@ def test_what_a_model_lacks_is_named():
     bare.embed(['a', ''])
 
 
+def test_a_model_without_output_layer_says_what_it_is_for():
+  config = small.resolve(**FIELDS, model__head='none')
+  with pytest.raises(ConfigError, match='writes and scores no text; `gpt-jax embed`'):
+    make_engine(config, None, 257)
+  with pytest.raises(ConfigError, match='no output layer. To embed texts'):
+    build.build_program(config, vocab=Vocab(257))
+
+
 def test_batches_are_of_like_lengths_and_bounded(monkeypatch):
   monkeypatch.setattr(encoder, 'TOKENS_AT_ONCE', 64)
   lengths = [3, 17, 4, 40, 5, 16, 18, 2, 300]
@@ -123,7 +134,6 @@ def test_on_a_mesh_the_vectors_are_the_same():
   from gpt_jax import api
   from gpt_jax.parallel.mesh import make_mesh
   from gpt_jax.parallel.sharding import make_sharding_rules
-  from gpt_jax.program import build
 
   config, params, made = make()
   mesh = make_mesh(dict(data=2, fsdp=2, sequence=1, tensor=2, expert=1))

@@ -14,6 +14,7 @@ from gpt_jax.core.types import Array
 from gpt_jax.inference.settings import MAX_BIASES, Sampling
 
 _BLOCK = 512
+_FEW = 64  # likeliest tokens that are found faster than a limit
 _INFINITE = 0x7F800000  # the bits of infinity
 
 # Devices take numbers below the smallest normal one, and their own reciprocal's, for 0;
@@ -184,7 +185,13 @@ def kept(scaled_BV, rows, work):
   """
 
   def top_k(scaled_BV):
-    is_kept_BV = _least(jnp.abs(scaled_BV), jnp.ones_like(scaled_BV), rows.top_k_B)
+    bits_BV, ones_BV = _bits(scaled_BV), jnp.ones_like(scaled_BV)
+    limit_B1 = jax.lax.cond(
+      jnp.max(rows.top_k_B) <= _FEW,
+      lambda: _bits(_largest(scaled_BV, rows.top_k_B)),
+      lambda: _limit(bits_BV, ones_BV, rows.top_k_B),
+    )
+    is_kept_BV = _up_to(limit_B1, bits_BV, ones_BV, rows.top_k_B)
     return _hide(scaled_BV, is_kept_BV, rows.top_k_B > 0)
 
   def top_p(scaled_BV):
@@ -217,43 +224,62 @@ def _hide(logits_BV, is_kept_BV, asks_B):
   return jnp.where(is_kept_BV | ~asks_B[:, None], logits_BV, -jnp.inf)
 
 
+def _largest(scaled_BV, number_B):
+  """Returns the largest entry of each row, by its number from 1 to _FEW, [B, 1]."""
+  largest_BK = jax.lax.top_k(scaled_BV, min(_FEW, scaled_BV.shape[1]))[0]
+  return jnp.take_along_axis(largest_BK, (number_B - 1)[:, None], axis=1, mode='clip')
+
+
 def _least(cost_BV, weight_BV, wanted_B):
-  """Returns which entries have the least cost: as few as weigh `wanted_B`, one or more.
+  """Returns which entries have the least size: as few as weigh `wanted_B`, one or more.
 
-  Costs are not negative; of equal ones the first are taken.
+  Of equal ones the first are taken.
   """
-  # The bits of floats from 0 up are ordered as whole numbers, so that halving an
-  # interval of them 31 times finds the limit exactly.
-  bits_BV = jax.lax.bitcast_convert_type(cost_BV, jnp.int32)
-  wanted_B = wanted_B.astype(jnp.float32)
+  bits_BV = _bits(cost_BV)
+  limit_B1 = _limit(bits_BV, weight_BV, wanted_B)
+  return _up_to(limit_B1, bits_BV, weight_BV, wanted_B)
 
-  def weight_of(is_in_BV):
-    return jnp.sum(jnp.where(is_in_BV, weight_BV, 0), axis=-1)
 
+def _bits(cost_BV):
+  """Returns whole numbers in the order of the sizes of `cost_BV`, exactly."""
+  return jax.lax.bitcast_convert_type(jnp.abs(cost_BV), jnp.int32)
+
+
+def _weight_of(is_in_BV, weight_BV):
+  """Returns the sum [B, 1] of the weights that are in."""
+  return jnp.sum(jnp.where(is_in_BV, weight_BV, 0), axis=-1, keepdims=True)
+
+
+def _limit(bits_BV, weight_BV, wanted_B):
+  """Returns the least limit [B, 1] up to which entries weigh `wanted_B`."""
+
+  # Halving an interval of whole numbers 31 times finds it exactly.
   def halve(_, bounds):
-    low_B, high_B = bounds
-    middle_B = low_B + (high_B - low_B) // 2
-    is_enough_B = weight_of(bits_BV <= middle_B[:, None]) >= wanted_B
+    low_B1, high_B1 = bounds
+    middle_B1 = low_B1 + (high_B1 - low_B1) // 2
+    is_enough_B1 = _weight_of(bits_BV <= middle_B1, weight_BV) >= wanted_B[:, None]
     return (
-      jnp.where(is_enough_B, low_B, middle_B + 1),
-      jnp.where(is_enough_B, middle_B, high_B),
+      jnp.where(is_enough_B1, low_B1, middle_B1 + 1),
+      jnp.where(is_enough_B1, middle_B1, high_B1),
     )
 
-  low_B = jnp.zeros_like(bits_BV[:, 0])
-  bounds = low_B, jnp.full_like(low_B, _INFINITE)
-  _, limit_B = jax.lax.fori_loop(0, 31, halve, bounds)
-  is_less_BV = bits_BV < limit_B[:, None]
-  is_equal_BV = bits_BV == limit_B[:, None]
+  low_B1 = jnp.zeros_like(bits_BV[:, :1])
+  bounds = low_B1, jnp.full_like(low_B1, _INFINITE)
+  return jax.lax.fori_loop(0, 31, halve, bounds)[1]
+
+
+def _up_to(limit_B1, bits_BV, weight_BV, wanted_B):
+  """Returns which entries are below the limit, and as many of those on it as needed."""
+  is_less_BV, is_equal_BV = bits_BV < limit_B1, bits_BV == limit_B1
   # Not one more for what float32 sums are off; at least one.
-  missing_B = (1 - 1e-6) * wanted_B - weight_of(is_less_BV)
-  missing_B = jnp.maximum(missing_B, np.finfo(np.float32).tiny)
+  missing_B1 = (1 - 1e-6) * wanted_B[:, None] - _weight_of(is_less_BV, weight_BV)
+  missing_B1 = jnp.maximum(missing_B1, np.finfo(np.float32).tiny)
   equal_BV = jnp.where(is_equal_BV, weight_BV, 0)
 
-  def first(_):
+  def first():
     before_BV = jnp.cumsum(equal_BV, axis=-1) - equal_BV
-    return is_less_BV | (is_equal_BV & (before_BV < missing_B[:, None]))
+    return is_less_BV | (is_equal_BV & (before_BV < missing_B1))
 
-  has_more_B = weight_of(is_equal_BV) - jnp.max(equal_BV, axis=-1) >= missing_B
-  return jax.lax.cond(
-    jnp.any(has_more_B), first, lambda _: is_less_BV | is_equal_BV, None
-  )
+  largest_B1 = jnp.max(equal_BV, axis=-1, keepdims=True)
+  has_more_B1 = _weight_of(is_equal_BV, weight_BV) - largest_B1 >= missing_B1
+  return jax.lax.cond(jnp.any(has_more_B1), first, lambda: is_less_BV | is_equal_BV)

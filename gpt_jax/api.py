@@ -225,7 +225,11 @@ def _drafting(run):
     return drafting
   if (layers := exits.draft_layers(run.config)) is not None:
     return drafting | dict(draft_layers=layers)
-  draft = load(asked.draft, overrides={'inference.draft': ''})
+  overrides: dict[str, Any] = {'inference.draft': ''}
+  if run.rules is not None:  # both on the same devices
+    axes = run.config.parallel.mesh
+    overrides |= {f'parallel.mesh.{axis}': size for axis, size in axes.items()}
+  draft = load(asked.draft, overrides=overrides)
   if draft.tokenizer.fingerprint != run.tokenizer.fingerprint:
     raise ConfigError(
       f'inference.draft={asked.draft!r}: its tokenizer ({draft.tokenizer.name},'

@@ -14,6 +14,9 @@ from gpt_jax.inference.request import make_requests
 from gpt_jax.inference.settings import Sampling
 from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.writing import Writing
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.parallel.sharding import make_sharding_rules
+from gpt_jax.program.build import shapes_and_shardings
 from tests import small_models as small
 
 MODELS = {
@@ -203,3 +206,27 @@ def test_what_cannot_be_drafted_is_told():
   writing._guides.masks = True
   with pytest.raises(ConfigError, match='several at a time'):
     engine._require_draftable([writing])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('draft', ['ngram', 'exit'])
+def test_eight_devices_write_what_one_does(draft):
+  """Over three axes, greedy, against plain decoding on one device."""
+  mesh = dict(data=2, fsdp=2, sequence=1, tensor=2, expert=1)
+  name = 'rope, grouped'
+  fields = {f'model__{k}': v for k, v in (dict(num_layers=4) | MODELS[name]).items()}
+  config = small.resolve(**fields, parallel__mesh=mesh)
+  rules = make_sharding_rules(config.parallel, make_mesh(config.parallel.mesh))
+  _, params = parts(name)
+  _, shardings = shapes_and_shardings(small.make_gpt(config, rules=rules))
+  engine = SpeculativeEngine(
+    config.model, jax.device_put(params, shardings), rules=rules, num_drafts=3,
+    attend=bind(dense.attend, config.model, config.attention),
+    draft_layers=2 if draft == 'exit' else None,
+  )  # fmt: skip
+  requests = requests_of()
+  pairs = zip(
+    engine.generate(requests), engine_of(name).generate(requests), strict=True
+  )
+  for mine, wanted in pairs:
+    np.testing.assert_array_equal(mine, wanted)

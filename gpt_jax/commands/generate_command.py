@@ -17,18 +17,20 @@ examples:
   gpt-jax generate --workdir=runs/tiny --json_schema=person.json --max_new_tokens=200
   gpt-jax generate --workdir=runs/tiny --prompt="Good? " --choices=yes --choices=no
   gpt-jax generate --workdir=runs/tiny --prompts_file=prompts.txt --json
+  gpt-jax generate --workdir=runs/tiny --prompts_file=in.jsonl --out=out.jsonl
   gpt-jax generate --workdir=runs/tiny --draft=exit:2 --draft_tokens=3
   gpt-jax generate --workdir=runs/tiny --depth=2
   gpt-jax generate --workdir=runs/tiny --config.parallel.mesh.tensor=4
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
 
 from gpt_jax.commands import flags, layer_flags
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError, DataError, StorageError
 
 SETTINGS = (
   'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'typical_p',
@@ -46,6 +48,10 @@ def add_arguments(parser):
   parser.add_argument(
     '--prompts_file', type=flags.local_path, metavar='FILE', help='a prompt a line;'
     ' FILE.jsonl: the field "prompt" of each record',
+  )  # fmt: skip
+  parser.add_argument(
+    '--out', type=flags.local_path, metavar='FILE.jsonl', help='a record for each text,'
+    ' in the order of the prompts, instead of showing them',
   )  # fmt: skip
   parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
   parser.add_argument('--max_new_tokens', type=int, metavar='N')
@@ -164,7 +170,7 @@ def run(args, overrides):
   if trained.rules is not None:
     print(trained.placement(), file=sys.stderr)
   is_streamed = not (
-    args.json or args.prompts_file
+    args.json or args.prompts_file or args.out
     or settings.keys() & {'best_of', 'beams', 'logprobs'}
   )  # fmt: skip
   if is_streamed:
@@ -172,19 +178,23 @@ def run(args, overrides):
     _show_passes(trained)
     return
   settings |= dict(n=args.num_samples, seed=args.seed, echo=args.echo)
-  found = trained.complete(prompts, **settings)
+  with _counted(len(prompts) * max(args.num_samples, args.best_of or 1)) as advance:
+    found = trained.complete(prompts, advance=advance, **settings)
+  completions = [
+    {'prompt': prompt, **each.to_dict()}
+    for prompt, group in zip(prompts, found, strict=True)
+    for each in group
+  ]
+  if args.out:
+    _write(args.out, completions)
   if args.json:
-    completions = [
-      {'prompt': prompt, **each.to_dict()}
-      for prompt, group in zip(prompts, found, strict=True)
-      for each in group
-    ]
     result = {'step': trained.step, 'completions': completions} | trained.passes()
     print(json.dumps(result))
     return
-  for prompt, group in zip(prompts, found, strict=True):
-    for i, each in enumerate(group):
-      _show(prompt, each, f'{i + 1} of {len(group)}' if len(group) > 1 else '')
+  if not args.out:
+    for prompt, group in zip(prompts, found, strict=True):
+      for i, each in enumerate(group):
+        _show(prompt, each, f'{i + 1} of {len(group)}' if len(group) > 1 else '')
   _show_passes(trained)
 
 
@@ -194,11 +204,37 @@ def _show_passes(trained):
     print(f'{name}: {shown}', file=sys.stderr)
 
 
+@contextlib.contextmanager
+def _counted(total):
+  """Yields `advance(count)` of a progress bar of texts."""
+  import rich.progress
+
+  from gpt_jax.tracking import console
+
+  screen = console.make_console(stderr=True)
+  hidden = total < 2 or not screen.is_terminal
+  with rich.progress.Progress(console=screen, transient=True, disable=hidden) as bar:
+    task = bar.add_task('texts', total=total)
+    yield lambda count: bar.advance(task, count)
+
+
+def _write(path, completions):
+  try:
+    with open(path, 'w', encoding='utf-8') as file:
+      for record in completions:
+        file.write(json.dumps(record, ensure_ascii=False) + '\n')
+  except OSError as error:
+    raise StorageError(f'--out={path}: {error}') from error
+  print(f'{path}: {len(completions)} texts', file=sys.stderr)
+
+
 def _check(settings, args):
   """Raises ConfigError for options that cannot be, before anything is loaded."""
   from gpt_jax.inference.text_options import TextOptions
 
   TextOptions.of(settings | dict(n=args.num_samples))
+  if args.out and not pathlib.Path(args.out).absolute().parent.is_dir():
+    raise StorageError(f'--out={args.out}: no such folder; make it first.')
 
 
 def _prompts(args):

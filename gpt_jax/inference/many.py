@@ -48,9 +48,10 @@ def needs_slots(engine, requests):
 def write(engine, requests, on_end=None):
   """Returns the WrittenText of each Request; calls `on_end(i, text)` as they end."""
   found: list[Any] = [None] * len(requests)
-  with Scheduler(
-    Slots(engine, _capacity(engine, requests)), queue_limit=None, tokens_per_step=CHUNK
-  ) as scheduler:
+  slots = Slots(engine, _capacity(engine, requests))
+  # Nobody waits for the first token of one text while others are read.
+  freely: Any = dict(queue_limit=None, tokens_per_step=CHUNK, chunks_per_step=None)
+  with Scheduler(slots, **freely) as scheduler:
     # The longest first, so that none is left to be written alone.
     order = sorted(range(len(requests)), key=lambda i: -requests[i].max_new_tokens)
     samples = identities(requests)[:, 1]

@@ -12,6 +12,7 @@ request alone: the same chunks of it run in the same compiled programs in any co
 
 import collections
 import dataclasses
+import math
 import threading
 from typing import Any
 
@@ -64,17 +65,21 @@ class Scheduler:
   # thread at a time is in `step`, which alone touches slots, running tasks and tree.
 
   def __init__(
-    self, slots, *, queue_limit: int | None = QUEUE_LIMIT, tokens_per_step=ROUND
-  ):
+    self, slots, *, queue_limit: int | None = QUEUE_LIMIT, tokens_per_step=ROUND,
+    chunks_per_step: int | None = 1,
+  ):  # fmt: skip
     """Takes Slots.
 
     Args:
       queue_limit: how many requests may wait; None: any number.
       tokens_per_step: how many tokens of each text one `step` writes at most.
+      chunks_per_step: how many chunks of prompts it reads before; None: all, which
+        fills the slots soonest and lets the texts in them wait longest.
     """
     self.slots = slots
     self.prefixes = PrefixCache(slots.num_blocks, slots.chunk)
     self._tokens_per_step = tokens_per_step
+    self._chunks_per_step = chunks_per_step
     self._waiting = WaitingQueue(queue_limit)
     self._running = {}  # slot -> Task
     self._cancelled = []
@@ -132,8 +137,8 @@ class Scheduler:
   def step(self):
     """Does one round of work; returns whether any is left.
 
-    Gives free slots to who waits, reads one chunk of a prompt, and writes up to
-    `tokens_per_step` tokens of each text. An error of the device ends all texts.
+    Gives free slots to who waits, reads `chunks_per_step` chunks of prompts, and writes
+    up to `tokens_per_step` tokens of each text. An error of the device ends all texts.
     """
     with self._stepping:
       try:
@@ -278,17 +283,19 @@ class Scheduler:
     self.counts['preempted'] += 1
 
   def _read(self):
-    """Reads one chunk of a prompt; what others have read is copied, all of it."""
+    """Reads `chunks_per_step` of prompts; copies all that others have read."""
+    left = math.inf if self._chunks_per_step is None else self._chunks_per_step
     reading = [task for task in self._running.values() if not task.is_writing]
     for task in sorted(reading, key=lambda task: (-task.priority, task.number)):
       self._reuse(task)
-      is_busy = task.num_read < len(task.to_read)
-      if is_busy:
+      while left and task.num_read < len(task.to_read):
         self._read_chunk(task)
+        self._reuse(task)
+        left -= 1
       if task.num_read == len(task.to_read):
         self.slots.start(task.slot, task.writing, task.sample)
         task.is_writing = True
-      if is_busy:
+      if not left:
         return
 
   def _reuse(self, task):

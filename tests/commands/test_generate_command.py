@@ -126,3 +126,19 @@ def test_a_file_of_records_has_their_prompts(finished_run, tmp_path, capsys):
   assert 'line 3: expected a record with the text "prompt"' in capsys.readouterr().err
   records.write_text('{"prompt": "ab"}\n')
   assert generate(finished_run, capsys, argv[-1], *SHORT).startswith('ab')
+
+
+@pytest.mark.slow
+def test_many_texts_are_written_to_a_file_in_order(finished_run, tmp_path, capsys):
+  prompts, out = tmp_path / 'prompts.txt', tmp_path / 'out.jsonl'
+  prompts.write_text(''.join(f'{word}\n' for word in ('ab', 'c', 'some', 'ab', 'd')))
+  flags = [f'--prompts_file={prompts}', '--temperature=0', *SHORT]
+  flags += ['--config.inference.slots=2']  # five texts take turns
+  assert generate(finished_run, capsys, f'--out={out}', *flags) == ''
+  records = [json.loads(line) for line in out.read_text().splitlines()]
+  shown = generate(finished_run, capsys, *flags).splitlines()
+  assert [each['prompt'] for each in records] == ['ab', 'c', 'some', 'ab', 'd']
+  assert [each['prompt'] + each['text'] for each in records] == shown
+  argv = ['generate', f'--workdir={finished_run}', '--out=no/such/out.jsonl']
+  assert cli.main(argv) == 5
+  assert '--out=no/such/out.jsonl: no such folder' in capsys.readouterr().err

@@ -14,9 +14,11 @@ from tests.fake_slots import VOCAB, FakeSlots, text_of
 SHARED = [7] * 9  # two blocks of four, and one token more
 
 
-def make(queue_limit=None, tokens_per_step=8, **options):
-  slots = FakeSlots(**options)
-  return Scheduler(slots, queue_limit=queue_limit, tokens_per_step=tokens_per_step)
+def make(queue_limit=None, tokens_per_step=8, chunks_per_step=1, **options):
+  return Scheduler(
+    FakeSlots(**options), queue_limit=queue_limit, tokens_per_step=tokens_per_step,
+    chunks_per_step=chunks_per_step,
+  )  # fmt: skip
 
 
 def request_of(prompt, new=10, **settings):
@@ -50,6 +52,7 @@ def test_any_interleaving_gives_each_request_its_text(seed):
     num_slots=int(rng.integers(1, 5)),
     num_blocks=int(rng.integers(0, 8)),
     tokens_per_step=int(rng.integers(1, 9)),
+    chunks_per_step=(1, 3, None)[seed % 3],
   )
   sent, cancelled = [], set()
   for _ in range(150):
@@ -166,6 +169,15 @@ def test_others_write_while_a_long_prompt_is_read():
     scheduler.step()
     grown.append(len(short.ids) - before)
   assert len(grown) == 10 and min(grown) >= 1
+
+
+def test_all_prompts_can_be_read_before_anything_is_written():
+  scheduler = make(num_slots=3, chunks_per_step=None)
+  for i in range(3):
+    scheduler.submit(request_of([i] * 14, new=3))
+  scheduler.step()
+  kinds = [name for name, _ in scheduler.slots.calls if name in ('read', 'write')]
+  assert kinds == ['read'] * 4 * 3 + ['write']
 
 
 def test_a_full_queue_says_so_and_takes_nothing():

@@ -1,10 +1,13 @@
 """Prefill and decoding, with the engine that `generate` uses.
 
-`prefill` runs the prompt and samples one token. `decode` samples as many as the prompt
-has, less the time of `prefill` in the same round: the cost of tokens after the first.
+`prefill` runs the prompt and samples one token. `decode` samples all tokens, less the
+time of `prefill` in the same round: the cost of tokens after the first. `long_prompt`
+is the time to the first token of one that is long. A model of another dtype is timed in
+float32 too, in the same rounds.
 """
 
-import jax
+import dataclasses
+
 import numpy as np
 
 from gpt_jax.benchmarks import timing
@@ -13,44 +16,70 @@ from gpt_jax.core.pytree import named_leaves
 from gpt_jax.inference import text
 from gpt_jax.inference.request import make_requests
 from gpt_jax.model import flops
+from gpt_jax.model.cache import bytes_of_row
+from gpt_jax.model.gpt import TRANSPOSED
 
-BATCH_SIZES = (1, 8)
-LONGEST = 256  # tokens of prompt and continuation together
+BATCH_SIZES = (1, 8, 32)
+PROMPT, NEW, LONG_PROMPT = 64, 128, 512
+"""Tokens, where the sequences of a config are that long."""
+SHORTEST = 6
 
 
-def cases(workload, batch_sizes=BATCH_SIZES):
-  """Returns `prefill_B` and `decode_B` for each batch size B."""
+def cases(workload, batch_sizes=BATCH_SIZES, *, beside_float32=True):
+  """Returns `prefill_B`, `decode_B` for each batch size B, and `long_prompt`.
+
+  Those in float32 beside another dtype end in `_float32`.
+  """
   config = workload.config
   if not workload.program.objective.writes_text:
     raise ConfigError(
       f'objective.name={config.objective.name!r}: its model writes no text (it is'
       ' bidirectional or has a task head); leave decode out of --what.'
     )
-  engine = text.make_engine(config, workload.state.params, workload.num_ids)
-  half = prompt_length(config.data.seq_len)
-  if half < 2:
+  if config.data.seq_len < SHORTEST:
     return [
       timing.Skipped('decode', f'data.seq_len={config.data.seq_len} is too short')
     ]
+  kinds = dtypes(config) if beside_float32 else {config.model.dtype: ''}
   found = []
-  for rows_BT in prompts(workload, batch_sizes).values():
-    found += _pair(engine, config, list(rows_BT), half)
+  for dtype, ending in kinds.items():
+    model = dataclasses.replace(config.model, dtype=dtype)
+    timed = dataclasses.replace(config, model=model)
+    engine = text.make_engine(timed, workload.state.params, workload.num_ids)
+    for rows_BT in prompts(workload, batch_sizes).values():
+      found += _pair(engine, timed, list(rows_BT), ending)
+    found.append(_long_prompt(engine, timed, long_prompt_ids(workload), ending))
   return found
 
 
+def dtypes(config):
+  """Returns `{dtype to time: ending of its cases' names}`."""
+  return {config.model.dtype: ''} | (
+    {} if config.model.dtype == 'float32' else {'float32': '_float32'}
+  )
+
+
 def prompts(workload, batch_sizes=BATCH_SIZES):
-  """Returns `{B: ids [B, prompt_length]}`, the same at every call."""
-  half = prompt_length(workload.config.data.seq_len)
+  """Returns `{B: ids [B, tokens of a prompt]}`, the same at every call."""
+  length, _ = lengths(workload.config.data.seq_len)
+  return {rows: _random_ids(workload, rows, length) for rows in batch_sizes}
+
+
+def long_prompt_ids(workload):
+  """Returns the ids [1, T] of `long_prompt`, the same at every call."""
+  length = min(LONG_PROMPT, workload.config.data.seq_len - 1)
+  return _random_ids(workload, 1, length)
+
+
+def _random_ids(workload, rows, length):
   rng = np.random.default_rng(0)
-  return {
-    rows: rng.integers(0, workload.num_ids, (rows, half), np.int32)
-    for rows in batch_sizes
-  }
+  return rng.integers(0, workload.num_ids, (rows, length), np.int32)
 
 
-def prompt_length(seq_len):
-  # A power of two for both, so that the KV cache is as long for one token as for all.
-  return max(1, min(1 << (seq_len.bit_length() - 1), LONGEST) // 2)
+def lengths(seq_len):
+  """Returns how many tokens a prompt has, and how many are written after it."""
+  prompt = min(PROMPT, seq_len // 3)
+  return prompt, min(NEW, 2 * prompt)
 
 
 def token_bytes(config, engine_params, rows, cached):
@@ -59,44 +88,55 @@ def token_bytes(config, engine_params, rows, cached):
   All weights but embeddings, which are looked up; keys and values of `cached` tokens.
   """
   model = config.model
-  looked_up = ['position/'] if model.tie_embeddings else ['position/', 'embed/']
+  not_read = [f'embed/{TRANSPOSED}', 'position/']  # the first is the head once more
+  if not model.tie_embeddings:
+    not_read.append('embed/')
   weights = sum(
     leaf.nbytes
     for name, leaf in named_leaves(engine_params)
-    if not name.startswith(tuple(looked_up))
+    if not name.startswith(tuple(not_read))
   )
-  width = np.dtype(jax.numpy.dtype(model.dtype)).itemsize
-  row = 2 * model.num_layers * model.num_kv_heads * model.head_dim * width
-  return weights + rows * cached * row
+  return weights + rows * bytes_of_row(model, int(cached))
 
 
-def _pair(engine, config, prompts, half):
+def _pair(engine, config, prompts, ending):
   rows = len(prompts)
-
-  def generate(tokens):
-    def run(times):
-      for _ in range(times):
-        engine.generate(make_requests(prompts, max_new_tokens=tokens))
-
-    return run
-
-  prefill, decode = generate(1), generate(half)
+  length, new = lengths(config.data.seq_len)
+  prefill, decode = (_generating(engine, prompts, tokens) for tokens in (1, new))
   compile_seconds = timing.first_run_seconds(prefill)
-  mean_cached = half + half / 2
   return [
     timing.Case(
-      f'prefill_{rows}',
+      f'prefill_{rows}{ending}',
       prefill,
       compile_seconds=compile_seconds,
-      tokens=rows * half,
-      flops=rows * flops.forward_flops(config.model, half),
+      tokens=rows * length,
+      flops=rows * flops.forward_flops(config.model, length),
     ),
     timing.Case(
-      f'decode_{rows}',
+      f'decode_{rows}{ending}',
       decode,
-      compile_seconds=0.0,
-      tokens=rows * (half - 1),
-      bytes=(half - 1) * token_bytes(config, engine.params, rows, mean_cached),
-      minus=f'prefill_{rows}',
+      compile_seconds=timing.first_run_seconds(decode),
+      tokens=rows * (new - 1),
+      bytes=(new - 1) * token_bytes(config, engine.params, rows, length + new / 2),
+      minus=f'prefill_{rows}{ending}',
     ),
   ]
+
+
+def _long_prompt(engine, config, prompt_1T, ending):
+  run, length = _generating(engine, list(prompt_1T), 1), prompt_1T.shape[1]
+  return timing.Case(
+    f'long_prompt{ending}',
+    run,
+    compile_seconds=timing.first_run_seconds(run),
+    tokens=length,
+    flops=flops.forward_flops(config.model, length),
+  )
+
+
+def _generating(engine, prompts, tokens):
+  def run(times):
+    for _ in range(times):
+      engine.generate(make_requests(prompts, max_new_tokens=tokens))
+
+  return run

@@ -127,7 +127,7 @@ def training(name, sizes, rounds):
 def decoding(sizes, rounds):
   from gpt_jax.benchmarks import decoding as cases
 
-  entry = functools.partial(cases.cases, batch_sizes=(1,))
+  entry = functools.partial(cases.cases, batch_sizes=(1,), beside_float32=False)
   return _bench(sizes.decoding, sizes, {'decode': entry}, 'decode_1', rounds)
 
 

@@ -125,21 +125,30 @@ class TorchGPT2:
     self.model.train()
     return loss
 
-  def generator(self, prompts):
-    # Greedy, with weights in the dtype of the comparison.
+  def for_generation(self, dtype=None):
+    """Returns the model with weights in a dtype, None: that of the comparison."""
     import copy
 
     import torch
 
-    model = copy.deepcopy(self.model).to(self.dtype).eval()
+    dtype = self.dtype if dtype is None else getattr(torch, dtype)
+    return copy.deepcopy(self.model).to(dtype).eval()
+
+  def generator(self, prompts, model=None):
+    """Returns `tokens -> ids`, greedy, with the cache that is made at the start."""
+    import torch
+
+    model = self.for_generation() if model is None else model
     prompts = torch.from_numpy(np.asarray(prompts, np.int64)).to(self.device)
     settings = dict(do_sample=False, pad_token_id=0, eos_token_id=None)
+    # A GPU would have it compile the model at the first call of each shape.
+    static = dict(cache_implementation='static', disable_compile=True)
 
     def generate(tokens):
       with torch.no_grad():
         return model.generate(
           prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=tokens,
-          min_new_tokens=tokens, **settings,
+          min_new_tokens=tokens, **settings, **static,
         )  # fmt: skip
 
     return generate
@@ -273,21 +282,25 @@ def _repeated(call, wait):
 
 
 def _decoding(peer, workload):
-  half = decoding.prompt_length(workload.config.data.seq_len)
+  _, new = decoding.lengths(workload.config.data.seq_len)
   found = []
-  for rows, prompts in decoding.prompts(workload).items():
-    generate = peer.generator(prompts)
-    prefill, decode = (
-      _repeated(functools.partial(generate, n), peer.wait) for n in (1, half)
-    )
-    seconds = timing.first_run_seconds(prefill)
-    found += [
-      timing.Case(
-        f'{PREFIX}prefill_{rows}', prefill, compile_seconds=seconds, tokens=rows * half
-      ),
-      timing.Case(
-        f'{PREFIX}decode_{rows}', decode, tokens=rows * (half - 1),
-        minus=f'{PREFIX}prefill_{rows}',
-      ),
-    ]  # fmt: skip
+  # The first dtype is that of the comparison, as `--vs_dtype` says.
+  for dtype, ending in decoding.dtypes(workload.config).items():
+    model = peer.for_generation(dtype if ending else None)
+    for rows, prompts in decoding.prompts(workload).items():
+      names = [f'{PREFIX}{kind}_{rows}{ending}' for kind in ('prefill', 'decode')]
+      generate = peer.generator(prompts, model)
+      prefill, decode = (
+        _repeated(functools.partial(generate, n), peer.wait) for n in (1, new)
+      )
+      seconds = timing.first_run_seconds(prefill)
+      found += [
+        timing.Case(names[0], prefill, compile_seconds=seconds, tokens=prompts.size),
+        timing.Case(names[1], decode, tokens=rows * (new - 1), minus=names[0]),
+      ]
+    prompt = decoding.long_prompt_ids(workload)
+    run = _repeated(functools.partial(peer.generator(prompt, model), 1), peer.wait)
+    seconds = timing.first_run_seconds(run)
+    name = f'{PREFIX}long_prompt{ending}'
+    found.append(timing.Case(name, run, compile_seconds=seconds, tokens=prompt.size))
   return found

@@ -28,9 +28,9 @@ def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   monkeypatch.setattr(attention, 'KERNELS', {'dense': dense.attend})
   report = run_session(make_program(), benchmarks.CASES, tmp_path, monkeypatch)
   assert set(report.cases) == {
-    'matmul', 'copy', 'step', 'forward', 'prefill_1', 'prefill_8', 'decode_1',
-    'decode_8', 'loader', 'serving', 'serving_batches', 'first_token',
-    'first_token_prefix',
+    'matmul', 'copy', 'step', 'forward', 'loader', 'long_prompt',
+    'serving', 'serving_batches', 'first_token', 'first_token_prefix',
+    *(f'{kind}_{rows}' for kind in ('prefill', 'decode') for rows in (1, 8, 32)),
     *(f'attention/dense/{T}/{p}' for T in (16, 32) for p in ('forward', 'both')),
   }  # fmt: skip
   assert report.skipped == {}

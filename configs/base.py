@@ -147,7 +147,7 @@ def get_config():
   tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
-  # prefix_lm masked_lm span_corruption class_labels layer_skip (losses at exits)
+  # prefix_lm masked_lm span_corruption class_labels token_labels; layer_skip (exits)
   objective.name = 'causal_lm'
   objective.head = 'linear'  # mlp mlp_relu; of objectives that predict labels
   objective.label_smoothing = 0.0

@@ -75,6 +75,7 @@ def test_the_likeliest_tokens_are_greedy_and_others_are_not():
   assert none == scoring.Score(0.0, 0, True)
 
 
+@pytest.mark.slow
 def test_places_are_predicted_in_chunks(monkeypatch):
   monkeypatch.setattr(scoring, 'LOGITS_BYTES', 4 * 16 * 4)
   config, params, _ = make()
@@ -82,6 +83,7 @@ def test_places_are_predicted_in_chunks(monkeypatch):
   assert_one_by_one(engine, questions(vocab=16, count=3))
 
 
+@pytest.mark.slow
 def test_texts_of_all_lengths_need_few_programs():
   _, _, engine = make(seed=3)
   program = engine._scorer._programs[True]

@@ -116,7 +116,7 @@ def metrics(asked, scores):
     lengths = np.array([len(choice) for choice in question.choices])
     hits.append(np.argmax(log_probs) == question.answer)
     hits_norm.append(np.argmax(log_probs / lengths) == question.answer)
-  result = {'questions': len(asked)}
+  result: dict[str, float] = {'questions': len(asked)}
   for name, values in (('acc', hits), ('acc_norm', hits_norm)):
     result[name] = float(np.mean(values))
     # Of a mean of independent answers, as the harness has it.

@@ -95,15 +95,16 @@ def _options(settings):
   until = settings.pop('until', None) or ()
   until = [until] if isinstance(until, str) else list(until)
   limits = [settings.pop(name) for name in _LIMITS if name in settings]
-  options = dict(
+  temperature = float(settings.pop('temperature', 0.0) or 0.0)
+  if not settings.pop('do_sample', temperature > 0):
+    temperature = 0.0
+  options: dict[str, Any] = dict(
     stop=[text for text in until if text],
     max_new_tokens=int(limits[0]) if limits else NEW_TOKENS,
-    temperature=float(settings.pop('temperature', 0.0) or 0.0),
+    temperature=temperature,
     beyond_positions='slide',
   )
-  if not settings.pop('do_sample', options['temperature'] > 0):
-    options['temperature'] = 0.0
-  if options['temperature'] > 0:
+  if temperature > 0:
     for name in ('top_k', 'top_p', 'min_p'):
       if name in settings:
         options[name] = settings.pop(name)

@@ -15,7 +15,7 @@ def local_tasks():
 
 def task_manager(data_dir=None):
   """Returns a TaskManager that knows the harness's tasks and the local ones."""
-  from gpt_jax.harness.lm_eval_model import TaskManager
+  from gpt_jax.harness.lm_eval_model import TaskManager  # type: ignore
 
   logging.getLogger('lm_eval').setLevel(logging.ERROR)  # advice to writers of tasks
   metadata = {'data_dir': str(data_dir)} if data_dir else {}
@@ -37,7 +37,7 @@ def evaluate(run, names, manager, *, advance=None, **options):
 
   `options` are its own; `advance(count)` is told of answers that are done.
   """
-  from gpt_jax.harness.lm_eval_model import GptJaxLM, simple_evaluate
+  from gpt_jax.harness.lm_eval_model import GptJaxLM, simple_evaluate  # type: ignore
 
   require_known(names, manager)
   settings = {'bootstrap_iters': 100, 'log_samples': False} | options

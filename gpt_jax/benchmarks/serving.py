@@ -51,10 +51,12 @@ def cases(workload):
 def requests(num_ids, longest, number):
   """Returns Requests of mixed lengths, the same at every call.
 
-  Prompts and texts are from SHORTEST to `longest` tokens, each length as likely.
+  Prompts and texts are from SHORTEST to `longest` tokens, each doubling as likely: most
+  are short and a few long, as those of people are.
   """
   rng = np.random.default_rng(0)
-  lengths_N2 = rng.integers(SHORTEST, longest + 1, (number, 2))
+  logs_N2 = rng.uniform(np.log(SHORTEST), np.log(longest + 1), (number, 2))
+  lengths_N2 = np.exp(logs_N2).astype(int)
   return [
     Request(prompt_ids=rng.integers(0, num_ids, prompt), max_new_tokens=int(new))
     for prompt, new in lengths_N2

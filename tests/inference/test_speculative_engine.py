@@ -56,15 +56,10 @@ def requests_of(**settings):
   return make_requests(PROMPTS, **dict(max_new_tokens=[20, 9, 14]) | settings)
 
 
-CASES = [
-  pytest.param(
-    name, draft, marks=[pytest.mark.slow] * ((name, draft) != ('local layers', 'exit'))
-  )
-  for name in MODELS
-  for draft in DRAFTS
-]
+CASES = [(name, draft) for name in MODELS for draft in DRAFTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, draft', CASES)
 def test_greedy_texts_are_those_of_plain_decoding(name, draft):
   requests = requests_of()

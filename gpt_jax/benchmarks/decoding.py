@@ -44,7 +44,9 @@ def cases(workload, batch_sizes=BATCH_SIZES, *, beside_float32=True):
   found = []
   for dtype, ending in kinds.items():
     model = dataclasses.replace(config.model, dtype=dtype)
-    timed = dataclasses.replace(config, model=model)
+    # All rows at once, however many slots the config has.
+    inference = dataclasses.replace(config.inference, slots=max(batch_sizes))
+    timed = dataclasses.replace(config, model=model, inference=inference)
     engine = text.make_engine(timed, workload.state.params, workload.num_ids)
     for rows_BT in prompts(workload, batch_sizes).values():
       found += _pair(engine, timed, list(rows_BT), ending)

@@ -36,7 +36,7 @@ def choose_family(config, name=None, preferred=None):
       + (f'; did you mean {hint!r}?' if hint else '.')
     )
   tried = [name] if name else [*FAMILIES]
-  if preferred in tried:
+  if preferred is not None and preferred in tried:
     tried.insert(0, preferred)
   found = {}
   for one in dict.fromkeys(tried):

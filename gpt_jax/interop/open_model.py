@@ -36,7 +36,8 @@ def is_model(path):
     values = load_json(path / CONFIG)
   except CheckpointError:
     return is_there(path)
-  return 'model_type' in values or is_there(path)
+  named = isinstance(values, dict) and values.keys() & {'model_type', 'architectures'}
+  return bool(named) or is_there(path)
 
 
 def open_model(path, dtype=None):

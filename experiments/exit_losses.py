@@ -92,6 +92,7 @@ def get_experiment():
         overrides={
           'data.source': 'text', 'data.path': 'corpus/*.txt.gz', 'data.seq_len': 4096,
           'tokenizer.name': 'sentencepiece', 'tokenizer.path': 'llama.model',
+          'model.vocab_size': 32_000,
           'train.batch_size': 128, 'train.steps': 50_000, 'model.num_layers': 24,
           'model.d_model': 2048, 'model.num_heads': 16, 'model.activation': 'swiglu',
           'model.norm': 'rmsnorm', 'model.bias': False, 'model.position': 'rope',

@@ -28,6 +28,7 @@ def peer_packages():
   pytest.importorskip('transformers', reason=reason)
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_both_compute_the_same_logits(peer_packages, tmp_path):
   import torch
@@ -41,6 +42,7 @@ def test_both_compute_the_same_logits(peer_packages, tmp_path):
   np.testing.assert_allclose(found_BTV.numpy(), expected_BTV, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 @pytest.mark.parametrize(
   'overrides',

@@ -65,6 +65,7 @@ def test_a_busy_machine_is_a_warning(capsys, monkeypatch):
   assert 'warning' not in bench(capsys, '--what=forward')
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_the_peer_is_timed_too(capsys):
   reason = "needs the extra 'compare': pip install -e '.[compare]'"

@@ -287,6 +287,7 @@ def test_past_the_table_the_last_part_of_the_context_is_read(visibility):
   assert engine._reread._cache_size() == 2  # for batches of three and of one
 
 
+@pytest.mark.slow
 def test_drawing_past_the_table_is_reproducible_in_any_company():
   settings = dict(max_new_tokens=100, sampling=DRAW, seed=4)
   together = generate(make()[2], LONG, **settings)

@@ -15,6 +15,7 @@ def generator():
   return make(inference__slots=2, inference__prefill_chunk=16, inference__queue_limit=4)
 
 
+@pytest.mark.slow
 def test_senders_in_threads_get_the_texts_of_generate():
   found = {}
   with generator().scheduler().start() as scheduler:

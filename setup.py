@@ -43,8 +43,12 @@ EXTRAS = {
   'compare': ['datasets', 'tiktoken', 'torch', 'transformers'],
   # What the tests of imported models compare with.
   'oracle': [
-    'gguf>=0.19', 'llguidance>=1.9', 'sentencepiece', 'torch', 'transformers>=5.0',
-  ],  # fmt: skip
+    'gguf>=0.19',
+    'llguidance>=1.9',
+    'sentencepiece',
+    'torch',
+    'transformers>=5.0',
+  ],
   # The TPU's compiler; jax[tpu] pins an older one. No TPU is needed.
   'plan': ['libtpu>=0.0.52'],
   'gguf': ['gguf>=0.19'],  # packed tensors of GGUF files

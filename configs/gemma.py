@@ -17,7 +17,7 @@ brings the tokenizer; and `data.path`, text as file, glob or folder.
 Counts are those of the published files, and tested. No training has been run here.
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs import finetune
 from gpt_jax.core.registry import choose
 
 # Layers, width, heads, key-value heads, head width, MLP width, and what the square of
@@ -35,7 +35,7 @@ def get_config(size='3-270m'):
   layers, width, heads, kv_heads, head_dim, d_ff, scale = choose(
     SIZES, size, 'configs/gemma.py'
   )
-  config = base.get_config()
+  config = finetune.get_config()
 
   model = config.model
   model.num_layers, model.d_model, model.d_ff = layers, width, d_ff
@@ -48,7 +48,6 @@ def get_config(size='3-270m'):
   model.bias = False
   model.activation = 'geglu'
   model.scale_embeddings = True
-  model.dtype = 'bfloat16'
   model.remat = 'full'
   config.attention.scale = scale**-0.5
   if size.startswith('3-'):
@@ -65,20 +64,7 @@ def get_config(size='3-270m'):
     config.attention.softcap = 50.0
     model.layer_pattern = ('local:4096', 'global')
 
-  config.data.source = 'text'
-  config.data.seq_len = 1024
   config.data.begin_token = '<bos>'
-  config.tokenizer.name = 'json'
-
-  # Fine-tuning; the papers' own recipes are for trillions of tokens.
-  config.optimizer.learning_rate = 1e-5
-  config.optimizer.weight_decay = 0.0
-  config.schedule.warmup_steps = 50
-  config.train.steps = 1000
-  config.train.batch_size = 64
-
-  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
-  config.eval.max_batches = 20
   return config
 
 

@@ -17,7 +17,7 @@ tokenizer, and `data.path`, text as file, glob or folder. Older Llamas, from scr
 Counts are those of the published files, and tested. No training has been run here.
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs import finetune
 from gpt_jax.core.registry import choose
 
 # Layers, width, heads, head width, MLP width, factor of the rotary positions.
@@ -33,7 +33,7 @@ def get_config(size='3.2-1b'):
   layers, width, heads, head_dim, d_ff, factor = choose(
     SIZES, size, 'configs/llama3.py'
   )
-  config = base.get_config()
+  config = finetune.get_config()
 
   model = config.model
   model.num_layers, model.d_model, model.d_ff = layers, width, d_ff
@@ -49,21 +49,7 @@ def get_config(size='3.2-1b'):
   model.bias = False
   model.activation = 'swiglu'
   model.tie_embeddings = size.startswith('3.2')
-  model.dtype = 'bfloat16'
   model.remat = 'full'
 
-  config.data.source = 'text'
-  config.data.seq_len = 1024
   config.data.begin_token = '<|begin_of_text|>'
-  config.tokenizer.name = 'json'
-
-  # Fine-tuning; the papers' own recipes are for trillions of tokens.
-  config.optimizer.learning_rate = 1e-5
-  config.optimizer.weight_decay = 0.0
-  config.schedule.warmup_steps = 50
-  config.train.steps = 1000
-  config.train.batch_size = 64
-
-  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
-  config.eval.max_batches = 20
   return config

@@ -14,7 +14,7 @@ tokenizer, and `data.path`, text as file, glob or folder.
 Counts are those of the published files, and tested. No training has been run here.
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs import finetune
 from gpt_jax.core.registry import choose
 
 # Rows of the vocabulary, layers, base of the rotary positions.
@@ -26,7 +26,7 @@ SIZES = {
 
 def get_config(size='7b-v0.1'):
   rows, layer, theta = choose(SIZES, size, 'configs/mistral.py')
-  config = base.get_config()
+  config = finetune.get_config()
 
   model = config.model
   model.num_layers, model.d_model, model.d_ff = 32, 4096, 14_336
@@ -40,21 +40,7 @@ def get_config(size='7b-v0.1'):
   model.bias = False
   model.activation = 'swiglu'
   model.tie_embeddings = False
-  model.dtype = 'bfloat16'
   model.remat = 'full'
 
-  config.data.source = 'text'
-  config.data.seq_len = 1024
   config.data.begin_token = '<s>'
-  config.tokenizer.name = 'json'
-
-  # Fine-tuning; the papers' own recipes are for trillions of tokens.
-  config.optimizer.learning_rate = 1e-5
-  config.optimizer.weight_decay = 0.0
-  config.schedule.warmup_steps = 50
-  config.train.steps = 1000
-  config.train.batch_size = 64
-
-  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
-  config.eval.max_batches = 20
   return config

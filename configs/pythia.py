@@ -20,7 +20,7 @@ tokenizer, and `data.path`, text as file, glob or folder.
 Counts are those of the paper, and tested. No training has been run here.
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs import finetune
 from gpt_jax.core.registry import choose
 
 # Layers, width, heads, rows of the vocabulary.
@@ -38,7 +38,7 @@ SIZES = {
 
 def get_config(size='70m'):
   layers, width, heads, rows = choose(SIZES, size, 'configs/pythia.py')
-  config = base.get_config()
+  config = finetune.get_config()
 
   model = config.model
   model.num_layers, model.d_model, model.num_heads = layers, width, heads
@@ -49,20 +49,7 @@ def get_config(size='70m'):
   model.rope_fraction = 0.25
   model.activation = 'gelu_exact'
   model.tie_embeddings = False
-  model.dtype = 'bfloat16'
   model.remat = 'auto'
 
-  config.data.source = 'text'
-  config.data.seq_len = 1024
-  config.tokenizer.name = 'json'
-
-  # Fine-tuning; the papers' own recipes are for trillions of tokens.
   config.optimizer.learning_rate = 2e-5
-  config.optimizer.weight_decay = 0.0
-  config.schedule.warmup_steps = 50
-  config.train.steps = 1000
-  config.train.batch_size = 64
-
-  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
-  config.eval.max_batches = 20
   return config

@@ -20,7 +20,7 @@ tokenizer, and `data.path`, text as file, glob or folder.
 Counts are those of the published files, and tested. No training has been run here.
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs import finetune
 from gpt_jax.core.registry import choose
 
 # Layers, width, heads, key-value heads, head width, MLP width.
@@ -41,7 +41,7 @@ def get_config(size='2.5-0.5b'):
   layers, width, heads, kv_heads, head_dim, d_ff = choose(
     SIZES, size, 'configs/qwen.py'
   )
-  config = base.get_config()
+  config = finetune.get_config()
   is_third = size.startswith('3-')
 
   model = config.model
@@ -58,20 +58,6 @@ def get_config(size='2.5-0.5b'):
   model.qk_norm = 'rmsnorm' if is_third else 'none'
   model.activation = 'swiglu'
   model.tie_embeddings = size not in UNTIED
-  model.dtype = 'bfloat16'
   model.remat = 'full'
 
-  config.data.source = 'text'
-  config.data.seq_len = 1024
-  config.tokenizer.name = 'json'
-
-  # Fine-tuning; the papers' own recipes are for trillions of tokens.
-  config.optimizer.learning_rate = 1e-5
-  config.optimizer.weight_decay = 0.0
-  config.schedule.warmup_steps = 50
-  config.train.steps = 1000
-  config.train.batch_size = 64
-
-  config.parallel.mesh = dict(data=-1, fsdp=-1, sequence=1, tensor=1, expert=1)
-  config.eval.max_batches = 20
   return config

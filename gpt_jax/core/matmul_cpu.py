@@ -28,6 +28,11 @@ def unswapped_output(equation):
   return out if swapped == out else ''.join(batch + rows + columns)
 
 
+def is_swapped(equation):
+  """Returns whether jnp.einsum would swap the operands of `equation`."""
+  return unswapped_output(equation) != _terms(equation)[2]
+
+
 def is_batched(equation):
   """Returns whether a letter of `equation` is in all three terms."""
   left, right, out = _terms(equation)
@@ -97,9 +102,10 @@ def matvec(equation, dtype, x, kernel) -> jax.Array:
     x_NC, kernel_NCF = x.reshape(parts, -1), kernel.reshape(parts, C // parts, F)
     y_F = jnp.einsum('NC,NCF->NF', x_NC, kernel_NCF).sum(0)
   else:
-    x_RC = x.astype(jnp.float32).reshape(-1, parts).T
-    kernel_CRF = kernel.astype(jnp.float32).reshape(-1, parts, F)
-    sum_CF = sum(x_RC[i][:, None] * kernel_CRF[:, i] for i in range(parts))
+    # Rows far apart: as many streams through memory, each of which goes straight on.
+    x_RC = x.astype(jnp.float32).reshape(parts, -1)
+    kernel_RCF = kernel.astype(jnp.float32).reshape(parts, -1, F)
+    sum_CF = sum(x_RC[i][:, None] * kernel_RCF[i] for i in range(parts))
     # By a matmul: a plain sum would be fused with the products, without vectors.
     y_F = jnp.ones(C // parts, jnp.float32) @ sum_CF
   shape = [size[letter] if letter in kept else 1 for letter in out]

@@ -71,11 +71,11 @@ def shards_weights(rules):
 
 
 def unstacked_shardings(params):
-  """Returns the sharding of each leaf of `stacking.unstack(params)`, None without mesh.
+  """Returns the sharding of each leaf of `stacking.unstack(params)`, None on one device.
 
   A layer cut out of a stack lies as the stack does.
   """
-  if not isinstance(jax.tree.leaves(params)[0].sharding, NamedSharding):
+  if replicated(params) is None:
     return None
   shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
   if 'layers' not in params:
@@ -94,9 +94,9 @@ def unstacked_shardings(params):
 
 
 def replicated(params):
-  """Returns the replicated sharding on the devices of `params`, None without a mesh."""
+  """Returns the replicated sharding on the devices of `params`, None on one device."""
   sharding = jax.tree.leaves(params)[0].sharding
-  if isinstance(sharding, NamedSharding):
+  if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1:
     return NamedSharding(sharding.mesh, PartitionSpec())
   return None
 

@@ -108,3 +108,12 @@ def test_a_loop_on_another_device_has_no_options_of_the_cpu(monkeypatch):
   cfg = small.model_config(dtype='bfloat16')
   prepared = placement.preparation(cfg, {'w': jnp.zeros(3)})
   assert not prepared['transposes_head']
+
+
+def test_a_mesh_of_one_device_prepares_as_no_mesh():
+  cfg = small.model_config(dtype='bfloat16')
+  mesh = jax.sharding.Mesh(jax.devices()[:1], 'fsdp')
+  rows = NamedSharding(mesh, PartitionSpec('fsdp'))
+  params = {'w': jax.device_put(jnp.zeros(3), rows)}
+  assert placement.preparation(cfg, params)['transposes_head']
+  assert placement.unstacked_shardings(params) is None

@@ -72,6 +72,11 @@ SLOW = {('data.source', 'python_docs')} | {
     'logging.statistics': set(),
     'objective.head': {'linear'},
     'init.transform': {'rules'},
+    'attention.kernel': {'dense', 'blockwise'},
+    'data.source': {'text', 'prepared'},
+    'optimizer.name': {'adamw', 'muon'},
+    'schedule.name': {'cosine'},
+    'tokenizer.name': {'byte', 'json'},
   }.items()
   for name in REGISTRIES[field]
   if name not in fast

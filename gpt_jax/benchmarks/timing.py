@@ -62,7 +62,7 @@ def in_pairs(cases, prefix):
   peers = {case.name: case for case in cases if case.name.startswith(prefix)}
   ordered = []
   for case in cases:
-    if case.name not in peers:
+    if not case.name.startswith(prefix):
       ordered.append(case)
       if prefix + case.name in peers:
         ordered.append(peers.pop(prefix + case.name))

@@ -71,9 +71,9 @@ def shards_weights(rules):
 
 
 def unstacked_shardings(params):
-  """Returns the sharding of each leaf of `stacking.unstack(params)`, None on one device.
+  """Returns the sharding of each leaf of `stacking.unstack(params)`.
 
-  A layer cut out of a stack lies as the stack does.
+  None on one device. A layer cut out of a stack lies as the stack does.
   """
   if replicated(params) is None:
     return None

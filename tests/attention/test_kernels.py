@@ -75,6 +75,7 @@ def test_values_and_gradients_equal_the_dense_kernels(name, case):
     np.testing.assert_allclose(array, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('name', sorted(VARIANTS))
 def test_half_precision_costs_only_its_rounding(name, case):

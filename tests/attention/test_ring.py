@@ -60,6 +60,7 @@ def test_four_devices_equal_the_dense_kernel(case):
     np.testing.assert_allclose(array, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', even_cases('multi-query'))
 def test_half_precision_beside_other_axes_costs_only_rounding(case):
   attend = on_devices(data=2, sequence=2, tensor=2)

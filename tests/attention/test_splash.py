@@ -61,6 +61,7 @@ def out_and_grads(attend, arrays, mask, softcap=0.0):
   return out_BHTK, *grads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
 def test_values_and_gradients_are_the_dense_kernels(case):
   options = dict(CASES[case])

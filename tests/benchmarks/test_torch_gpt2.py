@@ -72,6 +72,7 @@ def test_both_take_the_same_step(peer_packages, tmp_path, overrides):
   assert loss['transformers'] == pytest.approx(loss['gpt_jax'], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_autocast_gives_the_same_loss_to_half_precision(peer_packages, tmp_path):
   timed = make_gpt2(tmp_path, {'model.dtype': 'bfloat16'})
@@ -81,6 +82,7 @@ def test_autocast_gives_the_same_loss_to_half_precision(peer_packages, tmp_path)
   assert float(peer.forward()) == pytest.approx(expected, rel=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_both_write_the_same_text(peer_packages, tmp_path):
   timed = make_gpt2(tmp_path)

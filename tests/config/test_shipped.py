@@ -44,7 +44,9 @@ PRETRAINED = ('pythia.py', 'llama3.py', 'mistral.py', 'qwen.py', 'gemma.py')
 
 ALL = FILES + [f'{name}:{one}' for name in ARGUMENTS for one in ARGUMENTS[name]]
 SPECS = [
-  pytest.param(spec, marks=(pytest.mark.slow,) if spec in PRETRAINED else ())
+  pytest.param(
+    spec, marks=[pytest.mark.slow] * (spec in PRETRAINED or spec not in FILES)
+  )
   for spec in ALL
   if spec in FILES or spec.split(':')[0] not in PRETRAINED
 ]

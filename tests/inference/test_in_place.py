@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gpt_jax.inference import decode, placement
 from gpt_jax.inference.guide import Guidance

@@ -17,7 +17,9 @@ def programs_of(engine):
   """Returns `{name: number of compiled programs}`."""
   holders = engine, engine.slot_programs, engine._scorer
   found = {
-    name.lstrip('_'): value for holder in holders for name, value in vars(holder).items()
+    name.lstrip('_'): value
+    for holder in holders
+    for name, value in vars(holder).items()
   }
   found |= {f'score_{key}': f for key, f in found.pop('programs').items()}
   return {

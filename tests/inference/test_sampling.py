@@ -130,10 +130,10 @@ def test_padding_ids_are_never_drawn(cfg):
   'cfg',
   [
     Sampling(temperature=1.0),
-    Sampling(temperature=2.0, top_k=4),
-    Sampling(temperature=0.8, top_p=0.9),
-    Sampling(temperature=1.5, min_p=0.2),
-    Sampling(temperature=1.5, typical_p=0.6),
+    pytest.param(Sampling(temperature=2.0, top_k=4), marks=pytest.mark.slow),
+    pytest.param(Sampling(temperature=0.8, top_p=0.9), marks=pytest.mark.slow),
+    pytest.param(Sampling(temperature=1.5, min_p=0.2), marks=pytest.mark.slow),
+    pytest.param(Sampling(temperature=1.5, typical_p=0.6), marks=pytest.mark.slow),
     Sampling(temperature=1.2, top_k=7, top_p=0.95, min_p=0.02, typical_p=0.9),
   ],
 )

@@ -49,6 +49,7 @@ def shipped(spec, **model_fields):
   return dataclasses.replace(config.model, **model_fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('spec', PUBLISHED)
 def test_parameter_counts_are_the_published_ones(spec):
   cfg = shipped(spec)
@@ -77,6 +78,7 @@ def test_an_attention_only_layer_has_a_norm_and_four_matrices():
   assert flops.matmul_parameters(cfg) == matmuls
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_the_same_scanned_or_unrolled():
   for overrides in VARIANTS.values():
     cfg = small.model_config(**overrides, scan_layers=False)

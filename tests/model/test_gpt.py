@@ -82,6 +82,7 @@ def test_logits_equal_a_second_implementation_in_float64(name):
     np.testing.assert_allclose(logits_TV, expected_TV, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('position', POSITIONS)
 @pytest.mark.parametrize('kernel', sorted(KERNELS))
 def test_later_tokens_do_not_change_earlier_logits(kernel, position):

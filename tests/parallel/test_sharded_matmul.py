@@ -73,7 +73,12 @@ def outs_and_grads(rules, specs):
   return run
 
 
-@pytest.mark.parametrize('name', MATMULS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    n if n == 'query, key' else pytest.param(n, marks=pytest.mark.slow) for n in MATMULS
+  ],
+)
 @pytest.mark.parametrize('case', CASES)
 def test_values_and_gradients_are_those_of_one_device(case, name):
   specs = MATMULS[name]

@@ -129,6 +129,7 @@ def test_a_plan_is_json(plan):
   importlib.util.find_spec('libtpu') is None,
   reason="needs libtpu: pip install -e '.[plan]'",
 )
+@pytest.mark.slow
 class TestWithLibtpu:
   def test_an_absent_slice_is_planned(self):
     cfg = config({'parallel.mesh': dict(fsdp=-1), 'model.scan_layers': True})

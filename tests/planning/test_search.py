@@ -96,6 +96,7 @@ def test_meshes_use_all_devices_and_start_with_the_config():
   assert len({tuple(mesh.items()) for mesh in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_an_invalid_config_is_a_row():
   def resolve(more):
     if more.get('model.remat') == 'full':

@@ -133,16 +133,20 @@ class Run:
     """
     return self._generator.scheduler()
 
-  def complete(self, prompts, advance=lambda count: None, **options):
+  def complete(
+    self, prompts, advance=lambda count: None, on_prompt=lambda i, found: None,
+    **options,
+  ):  # fmt: skip
     """Returns the Completions of a prompt, a list; for a list of prompts, one of each.
 
     A Completion has text, ids, finish_reason, seed, and what was asked for: log_probs,
     score. Options are those of `generate`, and `n` texts of each prompt, `logprobs` of
     the written and so many likeliest tokens. `n` texts have the seeds `seed`,
     `seed + 1`, ...: each is what `generate` returns for its seed. `advance(count)` is
-    told of texts that are written, for a progress bar.
+    told of texts that are written, for a progress bar, and `on_prompt(i, Completions)`
+    of prompts all of whose texts are, in any order.
     """
-    return self._generator.complete(prompts, advance, **options)
+    return self._generator.complete(prompts, advance, on_prompt, **options)
 
   def stream(
     self, prompt, max_new_tokens=None, temperature=None, top_k=None, top_p=None,

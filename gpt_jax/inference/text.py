@@ -102,29 +102,45 @@ class TextGenerator:
       return found[0].text
     return [completions[0].text for completions in found]
 
-  def complete(self, prompts, advance=lambda count: None, **options):
+  def complete(
+    self, prompts, advance=lambda count: None, on_prompt=lambda i, found: None,
+    **options,
+  ):  # fmt: skip
     """Returns [Completion, ...] of a prompt, or a list of those for a list.
 
     The best comes first where they have scores, else the lowest seed. `advance(count)`
-    is told of texts that are written.
+    is told of texts that are written, `on_prompt(i, [Completion, ...])` of prompts all
+    of whose texts are, in any order.
     """
     if isinstance(prompts, str):
-      return self.complete([prompts], advance, **options)[0]
+      return self.complete([prompts], advance, on_prompt, **options)[0]
     prompts, asked, requests = self._read(prompts, options)
+    width = 1 if asked.beams > 1 else asked.num_written
+    found: list[Any] = [None] * len(prompts)
+    pairs: list[dict[int, Any]] = [{} for _ in prompts]
+
+    def keep(i, completions):
+      found[i] = completions
+      on_prompt(i, completions)
+
+    def end(i, text):
+      advance(1)
+      ended = pairs[i // width]
+      ended[i] = requests[i], text
+      if len(ended) == width:
+        best = [ended[j] for j in sorted(ended)]
+        if width > asked.n:  # sorting is stable: of equal ones the lowest seed
+          best = sorted(best, key=lambda pair: -pair[1].mean_log_prob)[: asked.n]
+        prompt = prompts[i // width]
+        keep(i // width, [self._completion(prompt, asked, *pair) for pair in best])
+
     if asked.beams > 1:
-      found = []
-      for prompt, request in zip(prompts, requests, strict=True):
-        found.append(self._search(prompt, asked, request))
+      for i, request in enumerate(requests):
+        completions = self._search(prompts[i], asked, request)
         advance(1)
-      return found
-    texts = self.engine.write(requests, on_end=lambda i, text: advance(1))
-    pairs, width = list(zip(requests, texts, strict=True)), asked.num_written
-    found = []
-    for i, prompt in enumerate(prompts):
-      best = pairs[i * width : (i + 1) * width]
-      if width > asked.n:  # sorting is stable: of equal ones the lowest seed
-        best = sorted(best, key=lambda pair: -pair[1].mean_log_prob)[: asked.n]
-      found.append([self._completion(prompt, asked, *pair) for pair in best])
+        keep(i, completions)
+    else:
+      self.engine.write(requests, on_end=end)
     return found
 
   def stream(self, prompt, **options):

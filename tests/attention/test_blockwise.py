@@ -21,6 +21,7 @@ from tests.attention.test_kernels import VARIANTS, out_and_grads
 LENGTHS = (512, 2048, 4096, 16384)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'case',
   [

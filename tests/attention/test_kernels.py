@@ -67,7 +67,13 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('name', sorted(set(VARIANTS) - {'dense'}))
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == 'blockwise, uneven blocks'))
+    for name in sorted(set(VARIANTS) - {'dense'})
+  ],
+)
 def test_values_and_gradients_equal_the_dense_kernels(name, case):
   for array, expected in zip(
     unless_refused(name, case, 'float32'), from_dense(case), strict=True

@@ -68,6 +68,7 @@ def test_a_bidirectional_model_is_refused(tmp_path):
     decoding.cases(timed)
 
 
+@pytest.mark.slow
 def test_another_dtype_is_timed_beside_float32(tmp_path):
   timed = make_timed(tmp_path, {'model.dtype': 'bfloat16'})
   cases = {case.name: case for case in decoding.cases(timed, batch_sizes=(1,))}

@@ -98,6 +98,7 @@ def test_a_cache_shorter_than_the_window_grows_into_a_ring():
   np.testing.assert_allclose(next_logits(cache, 1), expected(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_blocks_and_rows_of_eight_bits_move_too():
   cache = with_text(dtype=jnp.int8)
   store = rows.empty_store(MODEL.cfg, 1, 12, jnp.int8)

@@ -57,6 +57,7 @@ def test_parameter_counts_are_the_published_ones(spec):
   assert pytree.count(flops.abstract_params(cfg)) == PUBLISHED[spec]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', ENCODERS)
 def test_encoders_count_as_published(size):
   cfg = shipped(f'bert.py:{size}', vocab_size=30522)

@@ -75,6 +75,7 @@ def test_the_backward_pass_reads_weights_after_the_loss(case, on_slices):
   small.assert_trees_close(grads, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('remat', ['none', 'names', 'dots'])
 def test_where_activations_are_saved_nothing_waits(remat, on_slices):
   on_slices()

@@ -78,6 +78,7 @@ def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
   assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-5), ('bfloat16', 0.02)])
 @pytest.mark.parametrize('chunks', [1, 3, 5])
 def test_few_tokens_of_a_wide_model_have_the_same_gradients(chunks, dtype, tolerance):
@@ -227,6 +228,7 @@ def sharded(preset, shape, dtype='float32', chunks=4):
   return step.lower(*arguments).compile(), placing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'width', tiny_runs.mostly_slow([8, 128], 8)
 )  # tokens of a device: more, and fewer

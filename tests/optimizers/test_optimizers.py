@@ -115,6 +115,7 @@ def test_every_entry_is_compared_with_optax():
   assert sorted(PLAIN) == sorted(optimizers.OPTIMIZERS)
 
 
+@pytest.mark.slow
 @EVERY
 def test_stacking_layers_changes_nothing(name):
   params = tree(num_layers=3)

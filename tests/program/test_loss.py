@@ -83,6 +83,7 @@ def test_a_fused_step_is_the_plain_step(case):
   assert_same_step(CASES[case], devices=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rules', tiny_runs.mostly_slow(MESHES, 'fsdp_tensor'))
 def test_a_fused_step_over_eight_devices_is_the_plain_step(rules):
   assert_same_step(MESHES[rules] | {'parallel.preset': rules}, devices=8)

@@ -195,6 +195,7 @@ def test_frozen_parameters_keep_every_bit_and_have_no_gradient():
   np.testing.assert_allclose(jnp.sqrt(squares), metrics['grad_norm'], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_frozen_microbatches_make_the_step_of_one_big_batch():
   groups = {'optimizer.groups': ONLY_THE_NORM}
   big, its_metrics = one_step(build(groups), padded_batch())

@@ -29,7 +29,7 @@ import json
 import pathlib
 import sys
 
-from gpt_jax.commands import flags, layer_flags
+from gpt_jax.commands import flags, layer_flags, text_records
 from gpt_jax.core.errors import ConfigError, DataError, StorageError
 
 SETTINGS = (
@@ -180,8 +180,8 @@ def run(args, overrides):
   settings |= dict(n=args.num_samples, seed=args.seed, echo=args.echo)
   with contextlib.ExitStack() as opened:
     if args.out:
-      records = opened.enter_context(Records(args.out, prompts))
-      settings['on_prompt'] = records.write
+      file = opened.enter_context(text_records.TextRecords(args.out, prompts))
+      settings['on_prompt'] = file.write
     total = len(prompts) * max(args.num_samples, args.best_of or 1)
     advance = opened.enter_context(_counted(total))
     found = trained.complete(prompts, advance, **settings)
@@ -189,7 +189,7 @@ def run(args, overrides):
     completions = [
       record
       for prompt, group in zip(prompts, found, strict=True)
-      for record in _dicts(prompt, group)
+      for record in text_records.records(prompt, group)
     ]
     result = {'step': trained.step, 'completions': completions} | trained.passes()
     print(json.dumps(result))
@@ -219,46 +219,6 @@ def _counted(total):
   with rich.progress.Progress(console=screen, transient=True, disable=hidden) as bar:
     task = bar.add_task('texts', total=total)
     yield lambda count: bar.advance(task, count)
-
-
-class Records:
-  """A file of JSON lines, a record for each text, in the order of the prompts.
-
-  A prompt waits for those before it only: what is written stays if the rest is not.
-  """
-
-  def __init__(self, path, prompts):
-    self._path, self._prompts, self._waiting = path, prompts, {}
-    self._place = self._count = 0
-    self._file = self._guarded(lambda: open(path, 'w', encoding='utf-8'))
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *error):
-    self._guarded(self._file.close)
-    print(f'{self._path}: {self._count} texts', file=sys.stderr)
-
-  def write(self, i, completions):
-    """Takes the Completions of prompt `i`."""
-    self._waiting[i] = completions
-    while self._place in self._waiting:
-      for record in _dicts(self._prompts[self._place], self._waiting.pop(self._place)):
-        line = json.dumps(record, ensure_ascii=False) + '\n'
-        self._guarded(lambda line=line: self._file.write(line))
-        self._count += 1
-      self._place += 1
-    self._guarded(self._file.flush)
-
-  def _guarded(self, do):
-    try:
-      return do()
-    except OSError as error:
-      raise StorageError(f'--out={self._path}: {error}') from error
-
-
-def _dicts(prompt, completions):
-  return [{'prompt': prompt, **each.to_dict()} for each in completions]
 
 
 def _check(settings, args):

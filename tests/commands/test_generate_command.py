@@ -5,7 +5,6 @@ import json
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.commands import generate_command
 
 SHORT = ['--max_new_tokens=8', '--temperature=1']
 
@@ -140,28 +139,10 @@ def test_many_texts_are_written_to_a_file_in_order(finished_run, tmp_path, capsy
   shown = generate(finished_run, capsys, *flags).splitlines()
   assert [each['prompt'] for each in records] == ['ab', 'c', 'some', 'ab', 'd']
   assert [each['prompt'] + each['text'] for each in records] == shown
+  before = out.read_text()
+  argv = ['generate', f'--workdir={finished_run}', f'--out={out}', flags[0]]
+  assert cli.main([*argv, '--logit_bias=999999:1']) == 2
+  assert out.read_text() == before  # a request that is refused replaces nothing
   argv = ['generate', f'--workdir={finished_run}', '--out=no/such/out.jsonl']
   assert cli.main(argv) == 5
   assert '--out=no/such/out.jsonl: no such folder' in capsys.readouterr().err
-
-
-class Written:
-  def __init__(self, text):
-    self.text = text
-
-  def to_dict(self):
-    return {'text': self.text}
-
-
-def test_records_written_before_an_interruption_stay(tmp_path, capsys):
-  out = tmp_path / 'out.jsonl'
-  with (
-    pytest.raises(KeyboardInterrupt),
-    generate_command.Records(out, ['a', 'b', 'c', 'd']) as records,
-  ):
-    for i in (1, 0, 3):
-      records.write(i, [Written(f'text {i}')])
-    raise KeyboardInterrupt
-  lines = [json.loads(line) for line in out.read_text().splitlines()]
-  assert lines == [{'prompt': 'a', 'text': 'text 0'}, {'prompt': 'b', 'text': 'text 1'}]
-  assert f'{out}: 2 texts' in capsys.readouterr().err

@@ -102,6 +102,13 @@ def test_a_single_text_reads_its_weights_as_they_are_stored():
   assert set(made) <= {'convert'}, made
 
 
+@pytest.mark.slow
+def test_several_texts_read_bfloat16_kernels_as_they_lie():
+  _, text = compiled(2, 'bfloat16')
+  made = outputs(text, 'bf16[256,256]') + outputs(text, 'bf16[128,256]')
+  assert not [opcode for opcode, _ in made if opcode in ('copy', 'transpose', 'fusion')]
+
+
 def test_a_loop_on_another_device_has_no_options_of_the_cpu(monkeypatch):
   assert placement.loop_options() is not None
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')

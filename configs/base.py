@@ -19,6 +19,7 @@ def get_config():
   init.rules = ()
   init.options = dict()  # of the transform, for one that declares any
   init.tokenizer = 'keep'  # that of init_from, which this config has to name; or new
+  init.model = 'own'  # the model section below; keep: that of init_from, but its dropout
 
   config.model = model = ConfigDict()
   model.vocab_size = None  # None: ids of the tokenizer plus those of the objective
@@ -140,6 +141,23 @@ def get_config():
   generator.max_period = 32  # ... to
   data.options = dict()  # of the source, for one that declares any
 
+  # A supervised task in place of the text that `data` has: docs/finetuning.md.
+  config.task = task = ConfigDict()
+  task.name = ''  # '': none; classification, pairs, ...: `gpt-jax tasks`
+  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take several
+  # files, or {'all': FILE}, which is split 70 : 15 : 15; relative to data.data_dir.
+  task.files = dict()
+  task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...
+  task.columns = dict()  # field of the task -> column or key of the file
+  task.label_names = ()  # (): those of the training split, in alphabetic order
+  task.max_examples = None  # of the training split; None: all
+  # Examples of more than data.seq_len tokens: lose their end (truncate) or beginning
+  # (truncate_left), are read in windows, or are left out (drop); counted and said.
+  task.too_long = 'truncate'
+  task.window_stride = 64  # window: tokens from one window to the next
+  task.buckets = ()  # lengths to which rows are padded; (): some up to data.seq_len
+  task.options = dict()  # of the task, for one that declares any
+
   config.tokenizer = tokenizer = ConfigDict()
   tokenizer.name = 'byte'  # char bpe gpt2 sentencepiece json
   tokenizer.path = ''  # gpt2: folder of encoder.json and vocab.bpe; else the file
@@ -187,7 +205,8 @@ def get_config():
   config.schedule = schedule = ConfigDict()
   schedule.name = 'cosine'  # linear inverse_sqrt wsd constant
   schedule.warmup_steps = None  # n: rates of 1/n, 2/n, ... 1 of the peak; or ...
-  schedule.warmup_tokens = None  # ... in tokens; both None: no warm-up
+  schedule.warmup_tokens = None  # ... in tokens; or ...
+  schedule.warmup_fraction = None  # ... of the run; all None: no warm-up
   schedule.decay_steps = None  # end of the decay, from step 0 on; or ...
   schedule.decay_tokens = None  # ... in tokens; both None: end of the run
   schedule.final_fraction = 0.1  # of the peak, after the decay
@@ -196,7 +215,8 @@ def get_config():
 
   config.train = train = ConfigDict()
   train.steps = 1000  # length of the run, in steps or ...
-  train.tokens = None  # ... in tokens
+  train.tokens = None  # ... in tokens or ...
+  train.epochs = None  # ... in passes over the training data
   train.batch_size = 32  # sequences of a step, over all devices
   train.grad_accum = 1  # microbatches of a step
   train.ramp_start_batch_size = None  # GPT-3's ramp: from here to batch_size ...
@@ -214,6 +234,7 @@ def get_config():
 
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
+  evaluation.every_epochs = None  # in place of every_steps: a share of an epoch, or more
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
   # Beside those of the objective: top5_accuracy macro_f1 calibration_error
   # loss_by_position
@@ -223,12 +244,22 @@ def get_config():
 
   config.checkpoint = checkpoint = ConfigDict()
   checkpoint.every_steps = 250  # 0: at the end only
+  checkpoint.every_epochs = None  # in place of every_steps
   checkpoint.keep_last = 2
   checkpoint.keep_best = 1  # 0: off
-  checkpoint.best_metric = 'validation/loss'  # SET/METRIC of eval.sets; lower is better
+  checkpoint.best_metric = 'validation/loss'  # SET/METRIC of eval.sets
+  checkpoint.best_mode = 'min'  # lower is better; or max
   checkpoint.asynchronous = True
   # Waits before a failed save is tried again, while training continues.
   checkpoint.retry_seconds = (1.0, 5.0, 30.0, 120.0)
+
+  # Ends a run whose metric has not improved by more than min_delta for so many
+  # evaluations; the best step is kept if checkpoints come with the evaluations.
+  config.early_stopping = stopping = ConfigDict()
+  stopping.patience = 0  # evaluations; 0: off
+  stopping.metric = ''  # SET/METRIC; '': checkpoint.best_metric and its mode
+  stopping.mode = 'min'
+  stopping.min_delta = 0.0
 
   config.logging = logging = ConfigDict()
   logging.every_steps = 10

@@ -40,8 +40,8 @@ class _UnderWay:
 class Checkpoints(CheckpointReader):
   """The checkpoints of one run, read and written.
 
-  Keeps the newest `keep_last` steps and the `keep_best` ones with the lowest
-  `best_metric`; a step leaves only after a newer one is committed. With `asynchronous`
+  Keeps the newest `keep_last` steps and the `keep_best` ones with the best
+  `best_metric` (lowest, or highest by `best_mode`); a step leaves only after a newer one is committed. With `asynchronous`
   a save returns once the arrays are copied (they may be donated at once) and writes in
   the background. Nothing is committed or removed once the `lock` of the first process
   is lost, since another one may write here then.
@@ -55,13 +55,14 @@ class Checkpoints(CheckpointReader):
     keep_best,
     best_metric,
     asynchronous,
+    best_mode='min',
     lock=None,
   ):
     self._asynchronous, self._keep_last = asynchronous, keep_last
     self._lock = lock
     self._barrier = barrier.SaveBarrier()
     self._save: _UnderWay | None = None
-    super().__init__(directory, best_metric, keep_best)
+    super().__init__(directory, best_metric, keep_best, best_mode)
     self._steps = sorted(self._manager.all_steps())
     self._read_scores()
 

@@ -19,12 +19,12 @@ from gpt_jax.workdir import files
 class CheckpointReader:
   """The steps in a folder, to read only. Every process makes the same calls."""
 
-  def __init__(self, directory, best_metric='', keep_best=0):
+  def __init__(self, directory, best_metric='', keep_best=0, best_mode='min'):
     orbax_logging.silence()
     self.directory = place(directory)
     files.require_usable_name(self.directory)
     self.integrity = Integrity(self.directory)
-    self._best = BestSteps(best_metric, keep_best)
+    self._best = BestSteps(best_metric, keep_best, best_mode)
     self._manager = self._open()
 
   def _open(self):
@@ -49,7 +49,7 @@ class CheckpointReader:
     return max(self.steps(), default=None)
 
   def best_step(self):
-    """Returns the committed step with the lowest best metric, or None."""
+    """Returns the committed step with the best metric, or None."""
     self._read_scores()
     return next(iter(self._best.ranked(self.steps())), None)
 

@@ -11,13 +11,14 @@ from gpt_jax.core.registry import nearest
 
 @dataclasses.dataclass
 class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
-  """Keeps the `count` steps with the lowest `metric`; of equals the later one."""
+  """Keeps the `count` steps with the best `metric`; of equals the later one."""
 
   # Orbax's BestN reads each step's metrics at start, where one damaged file would close
   # the whole folder, and it ranks NaN.
 
   metric: str
   count: int
+  mode: str = 'min'  # lower is better; or max
   scores: dict[int, float] = dataclasses.field(default_factory=dict)
 
   def should_preserve(self, checkpoints, *, context):
@@ -27,7 +28,8 @@ class BestSteps(ocp.checkpoint_managers.PreservationPolicy):
   def ranked(self, steps):
     """Returns those of `steps` that have the metric, the best first."""
     scored = [step for step in steps if step in self.scores]
-    return sorted(scored, key=lambda step: (self.scores[step], -step))
+    sign = -1 if self.mode == 'max' else 1
+    return sorted(scored, key=lambda step: (sign * self.scores[step], -step))
 
   def record(self, step, metrics):
     if self.metric in metrics:

@@ -54,6 +54,7 @@ def run(args, overrides):
     return
   from gpt_jax.evaluation import evaluate
   from gpt_jax.parallel import multihost
+  from gpt_jax.program import setup
   from gpt_jax.tracking import console
   from gpt_jax.train import score_run
   from gpt_jax.workdir import files
@@ -83,7 +84,15 @@ def run(args, overrides):
   for name, rows in report.baselines.items():
     columns = ('predictor', 'nats/token', 'bits/byte')
     console.table(f'{name}: the model and baselines', columns, rows)
-  result = evaluate.by_set(report.flat(), report.step)
-  files.write_json(Workdir(args.workdir).eval, result)
+  workdir = Workdir(args.workdir)
+  if report.results:
+    from gpt_jax.tasks import make_task
+    from gpt_jax.train import task_end
+
+    task = make_task(setup.read_config(workdir))
+    task_end.write_results(workdir, report.step, report.results, task)
+  else:
+    result = evaluate.by_set(report.flat(), report.step)
+    files.write_json(workdir.eval, result)
   if args.json:
     print(json.dumps(report.sets))

@@ -23,6 +23,7 @@ OPTIONS = {
   'optimizer.name': 'optimizer.options',
   'optimizer.post_update': 'optimizer.post_update_options',
   'schedule.name': 'schedule.options',
+  'task.name': 'task.options',
   'tokenizer.name': 'tokenizer.options',
 }
 """Field that picks an entry -> field with the options of that entry."""

@@ -37,6 +37,7 @@ class InitConfig:
   rules: tuple[Any, ...]
   options: Any
   tokenizer: str = one_of('keep', 'new')
+  model: str = one_of('own', 'keep')
 
 
 @section
@@ -166,6 +167,20 @@ class DataConfig:
 
 
 @section
+class TaskConfig:
+  name: str
+  files: dict[str, Any]
+  reader: str
+  columns: dict[str, Any]
+  label_names: tuple[str, ...] = comma_separated()
+  max_examples: int | None = at_least(1)
+  too_long: str = one_of('truncate', 'truncate_left', 'window', 'drop')
+  window_stride: int = at_least(1)
+  buckets: tuple[int, ...]
+  options: Any
+
+
+@section
 class TokenizerConfig:
   name: str
   path: str
@@ -215,6 +230,7 @@ class ScheduleConfig:
   name: str
   warmup_steps: int | None = at_least(0)
   warmup_tokens: int | None = at_least(0)
+  warmup_fraction: float | None = between(0.0, 1.0)
   decay_steps: int | None = at_least(1)
   decay_tokens: int | None = at_least(1)
   final_fraction: float = between(0.0, 1.0)
@@ -224,8 +240,9 @@ class ScheduleConfig:
 
 @section
 class TrainConfig:
-  steps: int | None = between(1, 2**31 - 1)  # or tokens, exactly one
+  steps: int | None = between(1, 2**31 - 1)  # or tokens or epochs, exactly one
   tokens: int | None = at_least(1)
+  epochs: float | None = above(0.0)
   batch_size: int = between(1, 2**24)
   grad_accum: int = between(1, 2**24)
   ramp_start_batch_size: int | None = at_least(1)
@@ -246,6 +263,7 @@ class GuardConfig:
 @section
 class EvalConfig:
   every_steps: int = at_least(0)
+  every_epochs: float | None = above(0.0)
   sets: dict[str, Any]
   metrics: tuple[str, ...] = comma_separated()
   batch_size: int | None = between(1, 2**24)
@@ -255,11 +273,21 @@ class EvalConfig:
 @section
 class CheckpointConfig:
   every_steps: int = at_least(0)
+  every_epochs: float | None = above(0.0)
   keep_last: int = at_least(1)
   keep_best: int = at_least(0)
   best_metric: str
+  best_mode: str = one_of('min', 'max')
   asynchronous: bool
   retry_seconds: tuple[float, ...]
+
+
+@section
+class EarlyStoppingConfig:
+  metric: str
+  mode: str = one_of('min', 'max')
+  patience: int = at_least(0)
+  min_delta: float = at_least(0.0)
 
 
 @section
@@ -316,6 +344,7 @@ class Config:
   attention: AttentionConfig
   parallel: ParallelConfig
   data: DataConfig
+  task: TaskConfig
   tokenizer: TokenizerConfig
   objective: ObjectiveConfig
   optimizer: OptimizerConfig
@@ -324,5 +353,6 @@ class Config:
   guard: GuardConfig
   eval: EvalConfig
   checkpoint: CheckpointConfig
+  early_stopping: EarlyStoppingConfig
   logging: LoggingConfig
   inference: InferenceConfig

@@ -21,7 +21,10 @@ from gpt_jax.core.registry import nearest
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 MAX_BUILT = 10_000  # sections that are kept
 MAX_TEXT = 4096  # the longest path of Linux
-NESTED_DICTS = ('parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets')
+NESTED_DICTS = (
+  'parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets', 'task.files',
+  'task.columns',
+)  # fmt: skip
 
 
 def plain(value, sequence: type = tuple) -> typing.Any:

@@ -50,7 +50,8 @@ class Loader:
       first = start + self._index * rows
       self._status.activity = f'reading samples {first} to {first + rows - 1}'
       try:
-        yield _stack(_samples(self._dataset, range(first, first + rows)))
+        stacked = _stack(_samples(self._dataset, range(first, first + rows)))
+        yield _cropped(self._dataset, stacked, range(start, start + size))
       except Exception as error:
         error.add_note(f'while {self._status.activity}')
         raise
@@ -83,7 +84,9 @@ def evaluation_batches(
       samples = _samples(dataset, numbers)
       template = samples[0] if samples else dataset.sample(0)
       empty = {n: np.full_like(v, fields.padding(n)) for n, v in template.items()}
-      yield _stack(samples + [empty] * (rows - len(samples)))
+      stacked = _stack(samples + [empty] * (rows - len(samples)))
+      first = batch * batch_size
+      yield _cropped(dataset, stacked, range(first, first + batch_size))
 
   return _Prefetch(read(), dataset.prefetch_batches, status)
 
@@ -103,6 +106,15 @@ def _samples(dataset, numbers):
     return [dataset.sample(n) for n in numbers]
   with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
     return list(pool.map(dataset.sample, numbers))
+
+
+def _cropped(dataset, stacked, numbers):
+  """Returns rows without the padding that all of the batch `numbers` have."""
+  columns = getattr(dataset, 'columns', None)  # None: all rows are of one length
+  if columns is None:
+    return stacked
+  count = columns(numbers)
+  return {name: values[:, :count] for name, values in stacked.items()}
 
 
 def _stack(samples):

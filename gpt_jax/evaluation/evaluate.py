@@ -22,6 +22,7 @@ def evaluate(
   process_count=1,
   max_batches=0,
   progress=None,
+  on_predictions=None,
 ):
   """Returns the metrics of one unshuffled pass over `dataset`, plain floats by name.
 
@@ -33,6 +34,7 @@ def evaluate(
     place: puts the local rows of a host batch on the devices.
     objective, metrics: of what the sums are; as in `metrics_from_sums`.
     progress: `(iterable, total) -> iterable` that displays a progress bar.
+    on_predictions: is called with those of each batch, numpy arrays [B, ...] by name.
   """
   batches = loader.evaluation_batches(
     dataset, batch_size, process_index, process_count, max_batches
@@ -44,10 +46,10 @@ def evaluate(
   sums, pending = {}, None
   # One batch is fetched while the next is computed; float64 keeps long sums exact.
   for index, batch in enumerate(batches):
-    result = evaluate_batch(params, place(batch), index)
-    _add(sums, pending)
+    result = dict(evaluate_batch(params, place(batch), index))
+    _finish(sums, pending, on_predictions)
     pending = result
-  _add(sums, pending)
+  _finish(sums, pending, on_predictions)
   return metrics_from_sums(sums, objective, metrics, dataset.entropy)
 
 
@@ -66,8 +68,13 @@ def metrics_from_sums(sums, objective, metrics=MappingProxyType({}), entropy=Non
   return result | output_metrics.finished(metrics, sums)
 
 
-def _add(sums, part):
-  for name, value in (part or {}).items():
+def _finish(sums, part, on_predictions):
+  """Adds the sums of a batch, once it is computed, and passes on its predictions."""
+  part = part or {}
+  predictions = part.pop('predictions', None)
+  if predictions is not None and on_predictions is not None:
+    on_predictions({name: np.asarray(value) for name, value in predictions.items()})
+  for name, value in part.items():
     value = np.asarray(value, np.float64)
     sums[name] = sums.get(name, 0.0) + (value if value.ndim else float(value))
 

@@ -24,13 +24,17 @@ class _Forward:
   params: PyTree
 
   def __call__(self, *inputs):
-    return self.model.apply({'params': self.params}, *inputs)[0]
+    return self._apply('__call__', *inputs)[0]
 
   def hidden(self, *inputs):
-    return self.model.apply({'params': self.params}, *inputs, method='hidden')[:2]
+    return self._apply('hidden', *inputs)[:2]
 
   def task_head(self, x):
     return self.model.apply({'params': self.params}, x, method='apply_task_head')
+
+  def _apply(self, method, inputs_BT, mask, positions_BT, token_types_BT=None):
+    inputs = inputs_BT, mask, positions_BT, None, token_types_BT  # without a cache
+    return self.model.apply({'params': self.params}, *inputs, method=method)
 
 
 class Classifier:

@@ -31,6 +31,12 @@ def input_segments(batch):
   return None if segments_BN is None else segments_BN[:, :-1]
 
 
+def input_token_types(batch):
+  """Returns the token types [B, T] of the input tokens, or None without any."""
+  types_BN = batch.get('token_types')
+  return None if types_BN is None else types_BN[:, :-1]
+
+
 def next_token_weights(batch):
   """Returns 1.0 where a token and its successor share a document, float32 [B, T].
 

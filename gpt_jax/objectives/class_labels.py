@@ -11,7 +11,11 @@ from gpt_jax.attention import masks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError, Problem
 from gpt_jax.core.sections import between, one_of, section
-from gpt_jax.objectives.causal_lm import input_segments, next_token_weights
+from gpt_jax.objectives.causal_lm import (
+  input_segments,
+  input_token_types,
+  next_token_weights,
+)
 from gpt_jax.objectives.example import Example, Objective, split
 
 NO_LABEL = -1
@@ -64,13 +68,13 @@ def make(cfg, *, vocab, seq_len):
       weights_BT=jnp.where(labels_BT != NO_LABEL, next_token_weights(batch), 0.0),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
+      token_types_BT=input_token_types(batch),
     )
 
   def outputs(forward, example):
-    inputs = example.inputs_BT, example.mask, example.positions_BT
     if options.pooling == 'last':
-      return forward(*inputs)
-    x_BTD, _ = forward.hidden(*inputs)
+      return forward(*example.inputs)
+    x_BTD, _ = forward.hidden(*example.inputs)
     read_BTS = _read_shares(options.pooling, example)
     pooled_BTD = jnp.einsum('BTS,BSD->BTD', read_BTS, x_BTD.astype(jnp.float32))
     return forward.task_head(pooled_BTD.astype(x_BTD.dtype))
@@ -81,8 +85,15 @@ def make(cfg, *, vocab, seq_len):
     num_outputs=options.num_labels,
     visibility=options.attention,
     metrics=label_metrics,
+    predictions=_predictions,
     eval_metrics=('macro_f1',),
   )
+
+
+def _predictions(outputs_BTC, example):
+  place_B11 = jnp.argmax(example.weights_BT, axis=1)[:, None, None]
+  outputs_BC = jnp.take_along_axis(outputs_BTC, place_B11, axis=1)[:, 0]
+  return {'outputs': outputs_BC.astype(jnp.float32)}
 
 
 def _read_shares(pooling, example):

@@ -28,6 +28,13 @@ class Example:
   mask: Mask
   positions_BT: Array | None = None
   """None: every row counts from 0."""
+  token_types_BT: Array | None = None
+  """The part of each token, for models with model.token_types; None: all 0."""
+
+  @property
+  def inputs(self):
+    """What the model is called with."""
+    return self.inputs_BT, self.mask, self.positions_BT, self.token_types_BT
 
 
 VISIBILITIES = ('causal', 'prefix', 'bidirectional')
@@ -97,6 +104,9 @@ class Objective:
   """Scalars among `metric_sums` whose weighted means each step reports."""
   metrics: Callable[[dict], dict[str, float]] = losses.token_metrics
   """From summed `metric_sums`, float64, and their `targets` to held-out metrics."""
+  predictions: Callable[[Any, Any], dict[str, Array]] | None = None
+  """`(outputs_BTC, example)` -> arrays with a row for each of the example's: what a
+  task makes its predictions of. None: nothing."""
   eval_metrics: tuple[str, ...] = ()
   """Names of evaluation.metrics.METRICS, beside those of eval.metrics."""
   references: Mapping[str, str] = dataclasses.field(default_factory=dict)

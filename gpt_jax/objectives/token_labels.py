@@ -10,7 +10,7 @@ from gpt_jax.attention import masks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError
 from gpt_jax.core.sections import between, one_of, section
-from gpt_jax.objectives.causal_lm import input_segments
+from gpt_jax.objectives.causal_lm import input_segments, input_token_types
 from gpt_jax.objectives.class_labels import NO_LABEL
 from gpt_jax.objectives.example import Example, Objective
 
@@ -46,6 +46,7 @@ def make(cfg, *, vocab, seq_len):
       weights_BT=(labels_BT != NO_LABEL).astype(jnp.float32),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
+      token_types_BT=input_token_types(batch),
     )
 
   return Objective(
@@ -53,6 +54,7 @@ def make(cfg, *, vocab, seq_len):
     num_outputs=options.num_labels,
     visibility=options.attention,
     metrics=label_metrics,
+    predictions=lambda outputs_BTC, example: {'outputs': outputs_BTC},
     eval_metrics=('macro_f1',),
   )
 

@@ -82,6 +82,8 @@ def make_schedule(schedule, horizon, peak):
   shape = registry.lookup(SCHEDULES, schedule.name, 'schedule.name')
   require_none(problems(schedule))
   warmup, warmup_in_tokens = _length(schedule, 'warmup')
+  if schedule.warmup_fraction is not None:
+    warmup = int(schedule.warmup_fraction * horizon.total_steps)
   end, decay_in_tokens = _length(schedule, 'decay')
   if end is None:
     decay_in_tokens = horizon.ramps
@@ -118,6 +120,10 @@ def problems(schedule):
     if steps is not None and tokens is not None:
       text = f'schedule.{what}_tokens={tokens} is given too; set one of the two to None'
       found.append(Problem(f'schedule.{what}_steps', f'={steps}: {text}'))
+  share = schedule.warmup_fraction
+  if share is not None and (schedule.warmup_steps or schedule.warmup_tokens):
+    text = f'={share}: schedule.warmup_steps or warmup_tokens is given too; set one to'
+    found.append(Problem('schedule.warmup_fraction', f'{text} None'))
   return found
 
 

@@ -34,11 +34,14 @@ def _note_bound(name, dataset, cfg):
     )
 
 
-def evaluate_sets(program, params, sets, progress=_silent, references=None):
+def evaluate_sets(
+  program, params, sets, progress=_silent, references=None, on_predictions=None
+):
   """Yields (name, metrics) of `{name: Dataset}`, one set after the other.
 
   `references`: parameters that the objective's loss reads besides, if any.
   `progress`: `(batches, label, number of batches) -> batches`, for the screen.
+  `on_predictions`: of sets of a task, `(name, arrays of a batch)`.
   """
   cfg = program.config.eval
   extra = () if references is None else (references,)
@@ -47,7 +50,9 @@ def evaluate_sets(program, params, sets, progress=_silent, references=None):
     return program.evaluate(params, batch, index, *extra)
 
   for name, dataset in sets.items():
-    _note_bound(name, dataset, cfg)
+    is_task = getattr(dataset, 'task', None) is not None
+    if not is_task:
+      _note_bound(name, dataset, cfg)
 
     def labelled(batches, total, label=f'eval {name}'):
       return progress(batches, label, total)
@@ -62,10 +67,13 @@ def evaluate_sets(program, params, sets, progress=_silent, references=None):
         dataset,
         batch_size=cfg.batch_size,
         place=functools.partial(put_batch, program),
-        max_batches=cfg.max_batches,
+        max_batches=0 if is_task else cfg.max_batches,
         objective=program.objective,
         metrics=program.metrics,
         progress=labelled,
+        on_predictions=functools.partial(on_predictions, name)
+        if is_task and on_predictions
+        else None,
         **process_shard(program),
       )
     yield name, metrics

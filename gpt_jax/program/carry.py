@@ -26,7 +26,7 @@ def carry_along(values, overrides, saved=None):
   """
   try:
     given = {field: _number(overrides[field]) for field in CAUSES if field in overrides}
-    added = _added(values, given, saved)
+    added = _added(values, given, saved, overrides.keys())
   except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
     return overrides
   added = {
@@ -43,13 +43,19 @@ def carry_along(values, overrides, saved=None):
   return overrides | added
 
 
-def _added(values, given, saved):
+def _added(values, given, saved, given_fields):
   added = {}
   size = given.get('train.batch_size')
   if size and saved is None:
     added |= _batch(values, size)
   elif size and _get(saved, 'train.batch_size') == size:
     added |= {field: _get(saved, field) for field in BATCH}
+  if 'train.epochs' in given_fields:
+    return added | dict.fromkeys(
+      {'train.steps', 'train.tokens'} - given_fields, None
+    )
+  if _get(values, 'train.epochs') and {'train.steps', 'train.tokens'} & given_fields:
+    return added | {'train.epochs': None}  # whose steps, and so its share, are unknown
   length = {'train.steps', 'train.tokens'} & given.keys()
   if len(length) != 1 or given[min(length)] is None:
     return added  # unchanged, or both given: there is nothing to follow from

@@ -27,12 +27,13 @@ class Forward:
   """Other models by name, such as a teacher; they get no gradient."""
   _auxiliary: list = dataclasses.field(default_factory=list)
 
-  def __call__(self, inputs_BT, mask=None, positions_BT=None):
-    return self._apply(inputs_BT, mask, positions_BT)[0]
+  def __call__(self, inputs_BT, mask=None, positions_BT=None, token_types_BT=None):
+    return self._apply(inputs_BT, mask, positions_BT, None, token_types_BT)[0]
 
-  def hidden(self, inputs_BT, mask=None, positions_BT=None):
+  def hidden(self, inputs_BT, mask=None, positions_BT=None, token_types_BT=None):
     """Returns (x_BTD, head_VD): the stream after the last norm, and `GPT.hidden`'s."""
-    return self._apply(inputs_BT, mask, positions_BT, method='hidden')[:2]
+    inputs = inputs_BT, mask, positions_BT, None, token_types_BT  # without a cache
+    return self._apply(*inputs, method='hidden')[:2]
 
   def streams(self, inputs_BT, mask=None, positions_BT=None, drop_rate_L=None):
     """Returns (streams_LBTD, what `hidden` returns): the stream after each layer.

@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.core.errors import Problem, require_none
+from gpt_jax.core.errors import ConfigError, Problem, require_none
 
 # Batch sizes below the full one that a ramp may use: each compiles its own step.
 MAX_RAMP_SIZES = 8
@@ -106,6 +106,11 @@ def make_horizon(train, seq_len, past=START):
   `past` is.
   """
   require_none(problems(train))
+  if train.steps is None and train.tokens is None:
+    raise ConfigError(
+      f'train.epochs={train.epochs:g}: the steps of an epoch are known once its data'
+      ' is open, as in training; here, give --config.train.steps=N.'
+    )
   stages = [*past.stages, *_stages(train, seq_len, past)]
   ramps = len(_stages(train, seq_len, START)) > 1
   steps = train.steps or _step_at(stages, train.tokens)
@@ -116,10 +121,11 @@ def problems(train):
   """Returns the Problems of the budget and the batch sizes of a TrainConfig."""
   start, full, parts = train.ramp_start_batch_size, train.batch_size, train.grad_accum
   found = []
-  if (train.steps is None) == (train.tokens is None):
-    text = (
-      f'={train.steps}, train.tokens={train.tokens}: give exactly one, the other None'
-    )
+  # With epochs, steps are filled in once the data is open: `epochs.py`.
+  lengths = [train.tokens, train.steps if train.epochs is None else train.epochs]
+  if lengths.count(None) != 1:
+    text = f'={train.steps}, train.tokens={train.tokens}'
+    text += f', train.epochs={train.epochs}: give exactly one, the others None'
     found.append(Problem('train.steps', text))
   if full % parts:
     text = f'={parts}: expected a divisor of train.batch_size={full}'

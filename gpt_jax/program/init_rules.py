@@ -66,7 +66,32 @@ def matching(config, source, target):
   }
 
 
-INIT_TRANSFORMS = {'rules': by_rules, 'matching': matching}
+HEADS = re.compile('task_head|head|head_bias|head_transform|pooler')
+"""First parts of names of what stands on a pretrained model's stream."""
+
+
+def for_task(config, source, target):
+  """Returns the mapping for fine-tuning: all but heads has to be there.
+
+  A head that is saved in the same shape is taken; others are fresh, and those of the
+  source that this model has no place for are left. Dtypes may change. Raises
+  CheckpointError for anything else that differs.
+  """
+  del config
+  heads = [name for name in target if HEADS.fullmatch(name.partition('/')[0])]
+  fresh = {
+    name for name in heads if name not in source or not _fits(source[name], target[name])
+  }
+  names = {
+    name: name
+    for name in source
+    if name in target or not HEADS.fullmatch(name.partition('/')[0])
+  }
+  chosen = {'fresh': fresh, 'overlap': set(), 'cast': set(target)}
+  return _joined(names, source, target, chosen)
+
+
+INIT_TRANSFORMS = {'rules': by_rules, 'matching': matching, 'for_task': for_task}
 """Each entry: `(config, source, target) -> mapping`, as above."""
 
 

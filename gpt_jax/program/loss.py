@@ -64,7 +64,7 @@ def outputs_of(objective, forward, example):
   """Returns the outputs [B, T, C] that predict the targets of an example."""
   if objective.outputs is not None:
     return objective.outputs(forward, example)
-  return forward(example.inputs_BT, example.mask, example.positions_BT)
+  return forward(*example.inputs)
 
 
 def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
@@ -118,7 +118,7 @@ def _plain(forward, example, *, objective, options):
 
 
 def _fused(forward, example, *, read_loss):
-  x_BTD, head_VD = forward.hidden(example.inputs_BT, example.mask, example.positions_BT)
+  x_BTD, head_VD = forward.hidden(*example.inputs)
   return read_loss(x_BTD, head_VD, example.targets_BT, example.weights_BT)
 
 

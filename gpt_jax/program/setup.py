@@ -1,8 +1,9 @@
 """From a config to its parts: tokenizer, data sets, program. Shared by all commands."""
 
+import dataclasses
 import functools
 
-from gpt_jax import attention, objectives, optimizers
+from gpt_jax import attention, objectives, optimizers, tasks
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
 from gpt_jax.data import (
@@ -21,7 +22,15 @@ from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengths
+from gpt_jax.program import (
+  carry,
+  device_memory,
+  horizon,
+  inherit,
+  init_rules,
+  row_lengths,
+  task_data,
+)
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.program.restore import named_reference
@@ -43,6 +52,7 @@ REGISTRIES = {
   'optimizer.post_update': {'': None} | post_update.POST_UPDATES,
   'parallel.preset': sharding.PRESETS,
   'schedule.name': schedules.SCHEDULES,
+  'task.name': {'': None} | tasks.TASKS,
   'tokenizer.name': tokenizers.TOKENIZERS,
 }
 """Every registry of plug-ins by the config field that picks from it."""
@@ -87,6 +97,7 @@ RULES = (
   positions.problems,
   output_layer.problems,
   exits.problems,
+  task_data.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""
@@ -98,6 +109,7 @@ def resolve(values, overrides=None, must_import=True, saved=None):
   `saved`: as in `carry.carry_along`, by which other fields follow the overrides.
   """
   overrides = carry.carry_along(values, overrides or {}, saved)
+  values, overrides = inherit.with_model_of_source(values, overrides)
   return load.resolve(values, overrides, REGISTRIES, RULES, must_import)
 
 
@@ -117,7 +129,10 @@ def check_plan(config, planned=None):
 
   `planned`: {workdir: Config} of runs that will be there before this one.
   """
-  length = horizon.make_horizon(config.train, config.data.seq_len)
+  train = config.train
+  if train.epochs is not None:  # how many steps, the data will say
+    train = dataclasses.replace(train, steps=2**31 - 1)
+  length = horizon.make_horizon(train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   row_lengths.check_positions(config)
   row_lengths.check_references(config, read_reference_configs(config, planned))
@@ -135,6 +150,8 @@ def open_tokenizer(config, workdir):
   workdir = Workdir(workdir)
 
   def read(inherited=None):
+    if config.task.name:
+      return task_data.open_tokenizer(config, workdir.path, inherited)
     return pipeline.open_tokenizer(
       config.tokenizer,
       config.data,
@@ -202,6 +219,8 @@ def read_reference_configs(config, planned=None):
 
 def open_training_data(config, tokenizer, workdir):
   """Returns the Dataset that training reads."""
+  if config.task.name:
+    return task_data.open_training_data(config, tokenizer)
   return _open_dataset(config, config.data, tokenizer, workdir)
 
 
@@ -222,6 +241,8 @@ def open_eval_sets(config, tokenizer, workdir):
 
   Says which of them share documents with the training data.
   """
+  if config.task.name:
+    return task_data.open_eval_sets(config, tokenizer)
   opened = {
     name: _open_dataset(
       config,

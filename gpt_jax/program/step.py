@@ -170,8 +170,12 @@ def evaluate(
     bytes_BT = _bytes_of_targets(batch, example, byte_lengths)
     if bytes_BT is not None:
       result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
-  if metrics:
+  if metrics or objective.predictions:
+    # What the loss has computed of the same example, XLA does not compute again.
     outputs_BTC = outputs_of(objective, loss.forward(params, None, references), example)
+  if objective.predictions:
+    result['predictions'] = objective.predictions(outputs_BTC, example)
+  if metrics:
     if not objective.num_outputs:
       outputs_BTC = outputs_BTC[..., :vocab_limit]
     targets = example.targets_BT, example.weights_BT

@@ -8,6 +8,7 @@ CHANGEABLE_FIELDS = (
   'data.data_dir', 'data.prefetch_batches', 'data.max_corrupt_records', 'data.split_by',
   'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
   'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
-  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'init_from', 'init',
+  'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'train.epochs',
+  'early_stopping', 'init_from', 'init',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""

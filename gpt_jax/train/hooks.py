@@ -14,10 +14,11 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import multihost
-from gpt_jax.program.batches import evaluate_sets, put_batch
+from gpt_jax.program.batches import put_batch
 from gpt_jax.storage import objects, scratch
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import loss_curve
+from gpt_jax.train.task_scores import score_sets
 from gpt_jax.workdir import files
 
 
@@ -51,14 +52,17 @@ class At:
 def evaluate(session, progress):
   """Scores every set of eval.sets; keeps the metrics in `scores` and eval.json."""
   step = progress.step
-  scored = evaluate_sets(
+  scored = score_sets(
     session.program,
     progress.state.averaged,
     session.eval_sets,
-    session.console.progress,
-    progress.state.references,
+    tokenizer=session.tokenizer,
+    progress=session.console.progress,
+    references=progress.state.references,
+    writes=False,
   )
-  for name, metrics in scored:
+  for name, result in scored:
+    metrics = result.metrics
     session.console.show_evaluation(step, name, metrics)
     named = {f'{name}/{key}': value for key, value in metrics.items()}
     progress.scores |= named

@@ -17,11 +17,28 @@ from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import compilation, restore, setup, step_memory
+from gpt_jax.program import (
+  compilation,
+  epochs,
+  restore,
+  setup,
+  step_memory,
+  task_data,
+)
 from gpt_jax.program.batches import process_shard
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
-from gpt_jax.train import alone, changes, divergence, hooks, preemption, resume, start
+from gpt_jax.train import (
+  alone,
+  changes,
+  divergence,
+  early_stopping,
+  hooks,
+  preemption,
+  resume,
+  start,
+  task_end,
+)
 from gpt_jax.train.save import Saver
 from gpt_jax.train.session import (
   Session,
@@ -91,6 +108,7 @@ def run(
       keep_last=settings.keep_last,
       keep_best=settings.keep_best,
       best_metric=settings.best_metric,
+      best_mode=settings.best_mode,
       asynchronous=settings.asynchronous,
       lock=lock,
     ) as store,
@@ -126,19 +144,16 @@ def _prepare(config, workdir, store, signals, allow_changes, open_program):
   latest = store.latest_valid_step()
   meta = None if latest is None else store.read_meta(latest)
   events, notes = events_up_to(latest or 0, provenance.read_events(workdir)), []
+  config = sync.raise_on_all(lambda: task_data.complete(config))
+  opened = None
+  if epochs.has_epochs(config):  # how many steps there are, only the data know
+    opened = _open_data(config, workdir, is_new=meta is None)
+    config = epochs.fill_in(epochs.without_steps(config), opened[1])
   if meta:
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
     events, notes = resume.with_changes(meta['config'], config, latest, events)
     notes += resume.other_bound(meta['config'], config)
-  tokenizer = setup.open_tokenizer(config, workdir)
-  if config.init_from and meta is None:
-    start.check_tokenizer(config, tokenizer)
-  dataset, eval_sets = sync.raise_on_all(
-    lambda: (
-      setup.open_training_data(config, tokenizer, workdir),
-      setup.open_eval_sets(config, tokenizer, workdir),
-    )
-  )
+  tokenizer, dataset, eval_sets = opened or _open_data(config, workdir, meta is None)
   fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
   if meta:
     notes += resume.check_same_data(meta, fingerprints, workdir, allow_changes)
@@ -162,6 +177,20 @@ def _prepare(config, workdir, store, signals, allow_changes, open_program):
   return program, session_with, events, notes
 
 
+def _open_data(config, workdir, is_new):
+  """Returns (tokenizer, training Dataset, eval sets) of a run."""
+  tokenizer = setup.open_tokenizer(config, workdir)
+  if config.init_from and is_new:
+    start.check_tokenizer(config, tokenizer)
+  return sync.raise_on_all(
+    lambda: (
+      tokenizer,
+      setup.open_training_data(config, tokenizer, workdir),
+      setup.open_eval_sets(config, tokenizer, workdir),
+    )
+  )
+
+
 def _open_tracker(program, workdir, step):
   return sync.raise_on_all(
     lambda: writers.open_tracker(
@@ -179,6 +208,11 @@ def _run(session, progress, origin, notes, extra_hooks):
   _introduce(session, origin, notes)
   saver = Saver()
   actions = [*default_hooks(session, saver), *extra_hooks]
+  if stopped := early_stopping.reason(session.config, progress.watched):
+    session.console.note(f'ended before, after step {progress.step}: {stopped}')
+    if session.config.task.name:
+      task_end.finish(session, session.store)
+    return None
   spike = yield from _run_steps(session, progress, saver, actions)
   if spike is not None:
     return divergence.roll_back(session, progress, spike)
@@ -189,6 +223,8 @@ def _run(session, progress, origin, notes, extra_hooks):
   saver.save_and_wait(session, progress)
   if progress.events_unsaved:
     write_events(session, progress)
+  if session.config.task.name:
+    task_end.finish(session, session.store)
   return None
 
 
@@ -248,6 +284,11 @@ def default_hooks(session, saver):
   config = session.config
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
+  ]
+  if config.early_stopping.patience:
+    every = config.eval.every_steps
+    actions.append(hooks.Every(every, early_stopping.observe, at_end=True))
+  actions += [
     hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True),
   ]
   if config.logging.statistics:

@@ -14,6 +14,7 @@ from gpt_jax.program import setup
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.train import changes, rate_jump, start
 from gpt_jax.train.changeable import CHANGEABLE_FIELDS
+from gpt_jax.train.early_stopping import Watched
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 from gpt_jax.workdir import provenance
@@ -137,13 +138,15 @@ def restore_progress(program, store, events):
   step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
   state, origin = start.starting_state(program, store, step)
   step = step or 0
+  meta = store.read_meta(step) if step else {}
   return Progress(
     held=state,
     step=step,
     scores=store.read_metrics(step) if step else {},
     scored_step=step,
     rollbacks=rollbacks,
-    skips=SkipCounts(**(store.read_meta(step).get('tally', {}) if step else {})),
+    skips=SkipCounts(**meta.get('tally', {})),
+    watched=Watched(**meta.get('early_stopping', {})),
     events=events_up_to(step, events),
   ), origin
 

@@ -118,6 +118,7 @@ def _start(session, progress):
     # The names of the first edition, which reads these records too.
     detours=progress.rollbacks.as_json(),
     tally=dataclasses.asdict(progress.skips),
+    early_stopping=dataclasses.asdict(progress.watched),
     config=load.to_dict(session.config),
     fingerprints=session.fingerprints,
     mesh=dict(program.rules.mesh.shape),

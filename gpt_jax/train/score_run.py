@@ -13,8 +13,9 @@ from gpt_jax.evaluation import baselines
 from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import restore, setup
-from gpt_jax.program.batches import evaluate_sets
 from gpt_jax.tracking.console import progress
+from gpt_jax.train import task_end
+from gpt_jax.train.task_scores import SetResult, score_sets
 from gpt_jax.workdir.paths import Workdir
 
 BASELINE_TOKENS = 10_000_000
@@ -29,6 +30,7 @@ class Scores:
   step: int
   sets: dict[str, dict[str, float]]
   baselines: dict[str, list[tuple[str, str, str]]]  # rows (name, nats, bits)
+  results: dict[str, SetResult] = dataclasses.field(default_factory=dict)  # of a task
 
   def flat(self):
     """Returns `{set/metric: value}`."""
@@ -54,7 +56,7 @@ def score_run(
   `inference.depth` the first so many layers are scored.
   """
   workdir = Workdir(workdir)
-  setup.read_config(workdir)
+  kept = setup.read_config(workdir).checkpoint
   # Nothing is saved here, so no set has to give the metric of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = setup.resolve(workdir.read_config(), overrides)
@@ -64,8 +66,15 @@ def score_run(
   program = saved = setup.open_saved_program(config, tokenizer)
   if config.inference.depth is not None:
     program = setup.open_saved_program(exits.shallower(saved.config), tokenizer)
-  eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
-  with CheckpointReader(workdir.checkpoints) as store:
+  is_task = bool(config.task.name)
+  if is_task:
+    eval_sets = task_end.final_sets(config, tokenizer)
+  else:
+    eval_sets = setup.open_eval_sets(config, tokenizer, workdir)
+  best = kept.best_metric, kept.keep_best, kept.best_mode
+  with CheckpointReader(workdir.checkpoints, *best) as store:
+    if step is None and is_task:
+      step = task_end.best_step(config, store, keep_best=kept.keep_best)
     if step is None and multihost.process_count() > 1:  # one that all of them read
       step = sync.number_from_primary(store.latest_step() or -1)
       step = None if step < 0 else step
@@ -76,7 +85,11 @@ def score_run(
   references, _ = restore.load_references(program, tokenizer)
   is_first = multihost.is_primary()
   shown = {'progress': progress} if is_first else {}
-  sets = dict(evaluate_sets(program, params, eval_sets, references=references, **shown))
+  scored = score_sets(
+    program, params, eval_sets, tokenizer=tokenizer, references=references, **shown
+  )
+  results = dict(scored)
+  sets = {name: result.metrics for name, result in results.items()}
   rows = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
@@ -84,7 +97,7 @@ def score_run(
       train_N, eval_N = baseline_text(train, dataset, config.eval, baseline_tokens)
       num_bytes = _num_bytes(dataset, eval_N, tokenizer)
       rows[name] = baseline_rows(train_N, eval_N, num_bytes, tokenizer, sets[name])
-  return Scores(step, sets, rows)
+  return Scores(step, sets, rows, results if is_task else {})
 
 
 def baseline_text(train, dataset, cfg, limit):

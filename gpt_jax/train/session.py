@@ -15,6 +15,7 @@ from gpt_jax.program.state import TrainState
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import preemption
+from gpt_jax.train.early_stopping import Watched
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
@@ -73,6 +74,7 @@ class Progress:
   events: list[dict]  # those of run.json, on every process
   batch: Any = None  # that the last step has read, this process's rows
   events_unsaved: bool = False  # whether run.json lacks some: its disk was full
+  watched: Watched = Watched()  # by early stopping
   stop_reason: str = ''  # set by a hook, on all processes: the run ends after this step
 
   @property

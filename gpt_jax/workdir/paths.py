@@ -5,6 +5,7 @@ run.json       starts and events          tokenizer/    what was learned or copi
 metrics.jsonl  metrics, a line a step     cache/        tokens of the data sources
 eval.json      the last evaluation        tensorboard/  the same metrics
 tasks.json     the last benchmarks asked
+predictions/   of a task, a file a set   report.html   of a fine-tuning
 samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
 lock.json      who is training here now
@@ -40,6 +41,8 @@ class Workdir:
     self.failure = self.path / 'failure.json'
     self.eval = self.path / 'eval.json'
     self.tasks = self.path / 'tasks.json'
+    self.predictions = self.path / 'predictions'
+    self.report = self.path / 'report.html'
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'
     self.tokenizer = self.path / 'tokenizer'

@@ -1,0 +1,71 @@
+"""The model section of a config from the model that init_from names: init.model=keep."""
+
+import copy
+
+from ml_collections import ConfigDict
+
+from gpt_jax.config import load
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.interop import open_model
+from gpt_jax.workdir.paths import Workdir
+
+OWN = (
+  'dropout', 'embed_dropout', 'attention_dropout', 'residual_dropout',
+  'stochastic_depth', 'remat', 'scan_layers', 'dtype', 'param_dtype', 'head',
+  'head_bias', 'pooler',
+)  # fmt: skip
+"""Fields of the model that belong to the training, and not to what was pretrained."""
+OUTPUT = ('head', 'head_bias', 'pooler')
+ATTENTION = ('softcap', 'scale')
+
+
+def with_model_of_source(values, overrides):
+  """Returns (`values` with the model of `init_from` in it, `overrides`).
+
+  `values`: a ConfigDict or dict. Both are left as they are without init_from or with init.model='own'. The tokenizer's section
+  and the tokens around a document come along; the training's own fields, and what
+  `overrides` say, stay. What is returned says init.model='own': it needs no source.
+  """
+  values = values.to_dict() if isinstance(values, ConfigDict) else values
+  if not isinstance(values.get('init'), dict):  # a mistake, for the checks
+    return values, overrides
+  init_from = overrides.get('init_from', values.get('init_from'))
+  kind = overrides.get('init.model', values['init'].get('model', 'own'))
+  if not init_from or kind != 'keep':
+    return values, overrides
+  source = source_config(str(init_from))
+  values = copy.deepcopy(values)
+  values['init']['model'] = 'own'
+  own = OWN if source['model']['head'] == 'none' else set(OWN) - set(OUTPUT)
+  values['model'] |= {k: v for k, v in source['model'].items() if k not in own}
+  values['attention'] |= {name: source['attention'][name] for name in ATTENTION}
+  values['tokenizer'] = source['tokenizer']
+  values['data'] |= {name: source['data'][name] for name in ('begin_token', 'append_eos')}
+  if source['objective']['name'] in ('masked_lm', 'token_labels', 'class_labels'):
+    values['objective'] = _bidirectional(values['objective'])
+  return values, {k: v for k, v in overrides.items() if k != 'init.model'}
+
+
+def source_config(path):
+  """Returns the config of a run or of a pretrained model, as nested dicts."""
+  if open_model.is_model(path):
+    with open_model.open_model(path) as model:
+      return load.to_dict(model.config)
+  saved = Workdir(path).read_config()
+  if saved is None:
+    raise ConfigError(
+      f'init_from={path!r}: neither the workdir of a run nor a pretrained model;'
+      ' expected a folder with checkpoints/, or with config.json and safetensors files,'
+      ' or a .gguf file.'
+    )
+  return saved
+
+
+def _bidirectional(objective):
+  """Returns the objective for an encoder: all of a text is seen at once."""
+  if objective['name'] not in ('class_labels', 'token_labels', 'span_labels'):
+    return objective
+  options = {'attention': 'bidirectional'}
+  if objective['name'] == 'class_labels':
+    options['pooling'] = 'mean'
+  return objective | {'options': options | dict(objective.get('options') or {})}

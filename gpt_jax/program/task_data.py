@@ -1,0 +1,174 @@
+"""The data of a task: its examples read and checked, then rows of them as datasets."""
+
+import dataclasses
+
+import numpy as np
+
+from gpt_jax import tasks
+from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
+from gpt_jax.data import tokenizers
+from gpt_jax.examples import leakage, splits
+from gpt_jax.parallel import multihost
+from gpt_jax.tasks import buckets
+from gpt_jax.tasks.dataset import TaskDataset, digest
+from gpt_jax.tasks.encoding import Encoder
+
+SPLITS = ('train', 'validation', 'test', 'all')
+
+
+def problems(config):
+  """Returns the Problems of the fields of a task, and of what trains it."""
+  cfg = config.task
+  if not cfg.name:
+    return []
+  found = []
+  for split in cfg.files:
+    if split not in SPLITS:
+      text = f': expected one of {", ".join(SPLITS)}'
+      found.append(Problem(f'task.files.{split}', text))
+  if not cfg.files:
+    text = '={}: expected files of the examples, such as'
+    text += " {'train': 'train.tsv', 'validation': 'dev.tsv'} or {'all': 'all.jsonl'}"
+    found.append(Problem('task.files', text))
+  task = tasks.make_task(config)
+  assert task is not None
+  if config.objective.name not in task.objectives and ':' not in config.objective.name:
+    text = f'={config.objective.name!r}: task.name={cfg.name!r} trains with'
+    text += f' {" or ".join(task.objectives)}'
+    found.append(Problem('objective.name', text))
+  if config.train.ramp_tokens is not None:
+    text = ': the rows of a task come in batches of one size; set it to None'
+    found.append(Problem('train.ramp_tokens', text))
+  return found
+
+
+def records_of(config, split):
+  """Returns the Records of a split, checked, or [] where task.files lacks it."""
+  cfg = config.task
+  if split not in cfg.files and 'all' not in cfg.files:
+    return []
+  limit = cfg.max_examples if split == 'train' else None
+  records = splits.load(
+    cfg.files, cfg.reader, cfg.columns, split,
+    data_dir=config.data.data_dir, encoding=config.data.encoding, limit=limit,
+  )  # fmt: skip
+  task = tasks.make_task(config)
+  assert task is not None
+  for record in records:
+    task.check(record)
+  if not records:
+    raise DataError(f'task.files: no example in split {split!r} of {dict(cfg.files)}.')
+  return records
+
+
+def complete(config):
+  """Returns a Config with what its training examples decide: labels, class weights."""
+  task = tasks.make_task(config)
+  if task is None or not task.has_labels:
+    return config
+  if not task.label_names:
+    names = task.labels_of(records_of(config, 'train'))
+    config = dataclasses.replace(
+      config, task=dataclasses.replace(config.task, label_names=names)
+    )
+    task = tasks.make_task(config)
+    assert task is not None
+  options = config.objective.options
+  if getattr(options, 'num_labels', task.num_outputs) == task.num_outputs:
+    return config
+  options = dataclasses.replace(options, num_labels=task.num_outputs)
+  objective = dataclasses.replace(config.objective, options=options)
+  return dataclasses.replace(config, objective=objective)
+
+
+def open_training_data(config, tokenizer):
+  """Returns the TaskDataset that training reads."""
+  records = records_of(config, 'train')
+  if not records:
+    raise ConfigError("task.files: has no 'train', and no 'all' to take a part of.")
+  return make_dataset(config, tokenizer, records, 'train')
+
+
+def open_eval_sets(config, tokenizer, names=None):
+  """Returns `{name: TaskDataset}` of eval.sets; says what they share with training."""
+  train = records_of(config, 'train')
+  found = {}
+  for name, fields in config.eval.sets.items():
+    split = fields.get('split', name)
+    records = records_of(config, split)
+    if not records:
+      raise ConfigError(
+        f'eval.sets.{name}: task.files has no {split!r}; it has'
+        f' {", ".join(config.task.files)}.'
+      )
+    found[name] = make_dataset(config, tokenizer, records, split, for_eval=True)
+    note_leakage(train, records, name)
+  return found
+
+
+def note_leakage(train, records, name):
+  """Says how many examples of a set are in the training split too."""
+  shared = leakage.count(train, records)
+  if shared.num_shared and multihost.is_primary():
+    note_once(shared.describe(name))
+
+
+def make_dataset(config, tokenizer, records, split, for_eval=False):
+  """Returns the TaskDataset of records, for a model with this tokenizer."""
+  task = tasks.make_task(config)
+  assert task is not None
+  encoder = Encoder(tokenizer, config.data, config.task)
+  rows, owners = [], []
+  for i, record in enumerate(records):
+    made = task.encode(record, encoder, is_training=not for_eval)
+    rows += made
+    owners += [i] * len(made)
+  if (said := encoder.counts.describe(encoder.max_tokens)) and multihost.is_primary():
+    note_once(f'{split}: {said}')
+  if not rows:
+    raise DataError(
+      f'{split}: all {len(records):,} examples are longer than data.seq_len='
+      f'{config.data.seq_len} tokens and dropped (task.too_long="drop").'
+    )
+  data = config.data
+  return TaskDataset(
+    task=task,
+    records=records,
+    rows=rows,
+    owners=np.array(owners),
+    batch_size=config.eval.batch_size if for_eval else config.train.batch_size,
+    seq_len=data.seq_len,
+    widths=buckets.widths(config.task.buckets, data.seq_len),
+    fingerprint=_fingerprint(config, tokenizer, rows, split, for_eval),
+    seed=data.seed or 0,
+    shuffle=data.shuffle,
+    for_eval=for_eval,
+    prefetch_batches=data.prefetch_batches,
+    warn_after_seconds=data.warn_after_seconds,
+    timeout_seconds=data.timeout_seconds,
+  )
+
+
+def open_tokenizer(config, workdir, inherited=None):
+  """Returns the tokenizer of a run; one that learns does so from training examples."""
+  task = tasks.make_task(config)
+  assert task is not None
+
+  def texts():
+    for record in records_of(config, 'train'):
+      yield task.describe(record)
+
+  return tokenizers.build(config.tokenizer, texts, workdir, inherited)
+
+
+def _fingerprint(config, tokenizer, rows, split, for_eval):
+  data = config.data
+  return {
+    'task.name': config.task.name,
+    'task.split': split,
+    'task.rows': digest(rows),
+    'data.shuffle': data.shuffle,
+    'data.seed': data.seed,
+    'tokenizer': tokenizer.fingerprint[:16],
+    'for_eval': for_eval,
+  }

@@ -1,0 +1,24 @@
+"""Supervised tasks: what a model is fine-tuned for, evaluated on and asked to predict.
+
+Read `task.py` first, then `classification.py`; `encoding.py` makes rows of texts,
+`dataset.py` batches of rows. A new task is a file with `make`, a line in TASKS.
+"""
+
+from gpt_jax.core.registry import lookup
+from gpt_jax.tasks import classification
+from gpt_jax.tasks.task import Row, Task
+
+TASKS = {
+  'classification': classification.make,
+}
+"""Each entry: `make(config) -> Task`."""
+
+
+def make_task(config) -> Task | None:
+  """Returns the Task that task.name of a Config picks; None for ''."""
+  if not config.task.name:
+    return None
+  return lookup(TASKS, config.task.name, 'task.name')(config)
+
+
+__all__ = ['TASKS', 'Row', 'Task', 'make_task']

@@ -1,0 +1,94 @@
+"""Classes of texts: sentiment, topic, or any other; one label a text."""
+
+import numpy as np
+
+from gpt_jax.objectives.class_labels import NO_LABEL
+from gpt_jax.tasks.task import Row, Task
+
+
+class Classification(Task):
+  """A task head over the pooled text; objective class_labels."""
+
+  name = 'classification'
+  inputs = ('text',)
+  fields = ('labels', 'token_types')
+  metrics = ('accuracy', 'macro_f1', 'weighted_f1', 'f1', 'calibration_error')
+  has_labels = True
+
+  def parts(self, record):
+    """Returns the texts of a record, in the order in which the model reads them."""
+    return [self.text_of(record, field) for field in self.inputs]
+
+  def encode(self, record, encoder, is_training):
+    del is_training
+    label = max(self.label_id(record), 0)  # of new records: where the head answers
+    versions = encoder.fit([encoder.ids(text) for text in self.parts(record)])
+    return [_row(encoder, parts, label) for parts in versions]
+
+  def decode(self, record, rows, outputs):
+    del record, rows
+    log_probs_RC = np.stack([_log_softmax(each['outputs']) for each in outputs])
+    # Windows of one text: the mean of their probabilities.
+    probs_C = np.exp(log_probs_RC).mean(axis=0)
+    best = int(np.argmax(probs_C))
+    return dict(
+      label=self.label_names[best],
+      probabilities=dict(
+        zip(self.label_names, map(float, probs_C), strict=True)
+      ),
+    )  # fmt: skip
+
+  def score(self, records, predictions):
+    from gpt_jax.evaluation.class_scores import class_scores
+
+    return class_scores(
+      [str(self.gold(record)) for record in records],
+      [one['label'] for one in predictions],
+      self.label_names,
+      _probabilities(predictions, self.label_names),
+    )
+
+  def baselines(self, train, records):
+    from gpt_jax.baselines import majority, tfidf
+
+    texts, labels = self._joined(train), [str(self.gold(one)) for one in train]
+    found = {}
+    for name, method in (
+      ('majority class', majority.predict),
+      ('TF-IDF + logistic regression', tfidf.predict),
+    ):
+      probs_NC = method(texts, labels, self._joined(records), self.label_names)
+      found[name] = [
+        dict(
+          label=self.label_names[int(np.argmax(probs_C))],
+          probabilities=dict(
+            zip(self.label_names, map(float, probs_C), strict=True)
+          ),
+        )
+        for probs_C in probs_NC
+      ]  # fmt: skip
+    return found
+
+  def _joined(self, records):
+    return [' '.join(self.parts(record)) for record in records]
+
+
+def make(config):
+  """Returns the task of a Config: a text and its label."""
+  return Classification(config)
+
+
+def _row(encoder, parts, label):
+  tokens, types = encoder.frame(*parts)
+  labels = np.full(len(tokens), NO_LABEL, np.int32)
+  labels[-1] = label
+  return Row(tokens, {'labels': labels, 'token_types': types})
+
+
+def _log_softmax(x):
+  x = np.asarray(x, np.float64)
+  return x - np.logaddexp.reduce(x, axis=-1, keepdims=True)
+
+
+def _probabilities(predictions, names):
+  return np.array([[one['probabilities'][name] for name in names] for one in predictions])

@@ -1,0 +1,156 @@
+"""What a task is: from records to rows for the model, from its outputs to scores.
+
+A task serves training, evaluation and prediction alike. `dataset.py` makes batches of
+its rows; the objective that it names trains on them and gives outputs row by row.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.registry import nearest
+from gpt_jax.evaluation.scores import Scores
+from gpt_jax.examples.record import Record
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+  """What the model reads of a record; one record may make several."""
+
+  tokens: np.ndarray  # int32 [n]
+  fields: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  """Arrays [n] beside the tokens, as in `data.fields`; `Task.fields` names them."""
+  note: Any = None
+  """What `Task.decode` needs of the row, such as where its tokens stand in the text."""
+
+
+class Task:
+  """Base of all tasks; subclasses set the fields and define what is not here.
+
+  A prediction is a dict of plain JSON values.
+  """
+
+  name: str  # entry of TASKS
+  inputs: tuple[str, ...]  # fields that a record has to have ...
+  target: str = 'label'  # ... and the one to predict, absent in new records
+  objectives: tuple[str, ...] = ('class_labels',)  # that train it, the default first
+  fields: tuple[str, ...] = ('labels',)  # of rows, beside the tokens
+  metrics: tuple[str, ...]  # that `score` gives, the one to choose a checkpoint by first
+  higher_is_better = True  # of the first of them
+  packing = 'pad'  # first_fit: several rows side by side, none scored by itself
+  has_labels = False  # whether answers are among `label_names`
+  # Where predictions come from: outputs of rows (`decode`); scoring of choices, or
+  # writing of texts (`answer`).
+  answers = 'outputs'
+
+  def __init__(self, config):
+    """Takes a Config whose task.name is this one."""
+    self.config, self.cfg = config, config.task
+    self.label_names: tuple[str, ...] = tuple(config.task.label_names)
+
+  @property
+  def num_outputs(self):
+    """Outputs of the task head; None: the objective's own default."""
+    return len(self.label_names) if self.has_labels else None
+
+  def check(self, record: Record) -> None:
+    """Raises DataError, naming the place, where a record is none of this task."""
+    for field in self.inputs:
+      self.text_of(record, field)
+
+  def labels_of(self, records: Sequence[Record]) -> tuple[str, ...]:
+    """Returns the label names that records of the training split have, sorted."""
+    return tuple(sorted({str(record.values[self.target]) for record in records}))
+
+  def encode(self, record: Record, encoder, is_training: bool) -> list[Row]:
+    """Returns the Rows of a record; none where it is too long and dropped."""
+    raise NotImplementedError
+
+  def decode(self, record: Record, rows: Sequence[Row], outputs) -> dict[str, Any]:
+    """Returns the prediction for a record.
+
+    `outputs`: of each row, what `Objective.predictions` says, as arrays by name.
+    """
+    raise NotImplementedError
+
+  def answer(self, generator, records, progress=None) -> list[dict[str, Any]]:
+    """Returns the predictions for Records, by a model that scores or writes texts.
+
+    `generator`: an `inference.text.TextGenerator`; `progress`: `(iterable, total) ->
+    iterable`, for the screen.
+    """
+    raise NotImplementedError
+
+  def gold(self, record: Record) -> Any:
+    """Returns the answer of a record, as `score` compares it."""
+    return record.values.get(self.target)
+
+  def score(self, records, predictions) -> Scores:
+    """Returns the Scores of predictions for records that have answers."""
+    raise NotImplementedError
+
+  def baselines(self, train, records) -> dict[str, list[dict[str, Any]]]:
+    """Returns predictions of methods without a neural network, by their names.
+
+    train, records: Records of the training split, and those to predict.
+    """
+    del train, records
+    return {}
+
+  def describe(self, record: Record) -> str:
+    """Returns the input of a record as one text, for reports."""
+    return '\n'.join(str(record.values[field]) for field in self.inputs)
+
+  # For subclasses
+
+  def text_of(self, record, field):
+    """Returns a text of a record; DataError for what is missing, empty or no text."""
+    value = record.values.get(field)
+    if value is None:
+      known = ', '.join(map(str, record.values))
+      raise DataError(
+        f'{record.place}: has no {field!r}, which task.name={self.name!r} reads; it'
+        f' has {known}. Say where it stands: task.columns={{{field!r}: ...}}.'
+      )
+    if not isinstance(value, str):
+      raise DataError(
+        f'{record.place}: {field!r} is {type(value).__name__}; expected text.'
+      )
+    if not value.strip():
+      raise DataError(f'{record.place}: {field!r} is empty; leave the example out.')
+    return value
+
+  def label_id(self, record):
+    """Returns the id of a record's label; -1 without one, DataError if unknown."""
+    value = record.values.get(self.target)
+    if value is None:
+      return -1
+    name = str(value)
+    if name not in self._label_ids:
+      known = ', '.join(self.label_names)
+      hint = nearest(name, self.label_names)
+      raise DataError(
+        f'{record.place}: {self.target}={name!r}: expected one of {known}'
+        + (f'; did you mean {hint!r}?' if hint else '')
+        + ' (task.label_names; empty: those of the training split).'
+      )
+    return self._label_ids[name]
+
+  @property
+  def _label_ids(self):
+    if not hasattr(self, '_ids'):
+      self._ids = {name: i for i, name in enumerate(self.label_names)}
+    return self._ids
+
+  def require_metric(self, name):
+    """Raises ConfigError for a metric that this task does not give."""
+    if name in (*self.metrics, 'loss'):
+      return
+    hint = nearest(name, self.metrics)
+    raise ConfigError(
+      f'metric {name!r}: task.name={self.name!r} has loss, {", ".join(self.metrics)}'
+      + (f'; did you mean {hint!r}?' if hint else '.')
+    )

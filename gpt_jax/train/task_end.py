@@ -1,0 +1,118 @@
+"""The end of a fine-tuning: the best step is scored on the test split, once.
+
+WORKDIR/eval.json has the metrics of that step on every set; WORKDIR/predictions/SET.jsonl
+what it predicts, one example a line.
+"""
+
+import json
+import math
+
+from gpt_jax.core.errors import CheckpointError, StorageError, note_once
+from gpt_jax.evaluation import evaluate as evaluation
+from gpt_jax.parallel import multihost
+from gpt_jax.program import restore, task_data
+from gpt_jax.tasks import make_task
+from gpt_jax.train.task_scores import score_sets
+from gpt_jax.workdir import files
+
+TEST = 'test'
+
+
+def best_step(config, store, keep_best=None):
+  """Returns the step with the best checkpoint.best_metric, else the newest valid one.
+
+  A damaged best step is passed over, and said. `keep_best`: None: as the config says.
+  """
+  keep_best = config.checkpoint.keep_best if keep_best is None else keep_best
+  best = store.best_step() if keep_best else None
+  newest = store.latest_valid_step()
+  if best is None or best == newest:
+    return newest
+  if (damage := store.integrity.find_damage(best)) is not None:
+    note_once(f'{damage}\nThe best step is damaged; the newest one is used.')
+    return newest
+  return best
+
+
+def final_sets(config, tokenizer, eval_sets=None):
+  """Returns `{name: TaskDataset}` of eval.sets and the test split, if there is one."""
+  sets = dict(eval_sets or task_data.open_eval_sets(config, tokenizer))
+  known = {fields.get('split', name) for name, fields in config.eval.sets.items()}
+  records = [] if TEST in known else task_data.records_of(config, TEST)
+  if records:
+    sets[TEST] = task_data.make_dataset(
+      config, tokenizer, records, TEST, for_eval=True
+    )
+    task_data.note_leakage(task_data.records_of(config, 'train'), records, TEST)
+  return sets
+
+
+def finish(session, store):
+  """Scores the best step of a finished run on its sets and the test split.
+
+  Returns {set: metrics}; reads them from eval.json where that was done before.
+  """
+  config, workdir = session.config, session.workdir
+  step = best_step(config, store)
+  if step is None:
+    raise CheckpointError(f'{workdir}: has no valid step to score.')
+  done = _scored_before(workdir, step)
+  if done:
+    return done
+  params, _ = restore.load_params(
+    store, session.program.abstract_state.params, step=step
+  )
+  references, _ = restore.load_references(session.program, session.tokenizer)
+  sets = final_sets(config, session.tokenizer, session.eval_sets)
+  results = dict(
+    score_sets(
+      session.program, params, sets, tokenizer=session.tokenizer,
+      progress=session.console.progress, references=references,
+    )
+  )  # fmt: skip
+  for name, result in results.items():
+    session.console.show_evaluation(step, f'{name} (best step)', result.metrics)
+  if multihost.is_primary():
+    write_results(workdir, step, results, make_task(config))
+  return {name: result.metrics for name, result in results.items()}
+
+
+def write_results(workdir, step, results, task):
+  """Writes eval.json and predictions/SET.jsonl of `{set: SetResult}`."""
+  scores = {
+    f'{name}/{key}': value if math.isfinite(value) else None
+    for name, result in results.items()
+    for key, value in result.metrics.items()
+  }
+  files.write_json(workdir.eval, evaluation.by_set(scores, step))
+  workdir.predictions.mkdir(parents=True, exist_ok=True)
+  for name, result in results.items():
+    if result.predictions:
+      lines = [
+        json.dumps(prediction_line(task, record, one), ensure_ascii=False)
+        for record, one in zip(result.records, result.predictions, strict=True)
+      ]
+      files.write_text(
+        workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n'
+      )
+
+
+def prediction_line(task, record, prediction):
+  """Returns what a line of predictions says of a record, as plain JSON values."""
+  return dict(
+    place=record.place,
+    input=task.describe(record),
+    answer=task.gold(record),
+    prediction=prediction,
+  )
+
+
+def _scored_before(workdir, step):
+  """Returns {set: metrics} of eval.json, if `step` was scored on the test split."""
+  try:
+    saved = files.read_json(workdir.eval)
+  except StorageError:  # there is none yet
+    return {}
+  if saved.get('step') != step or TEST not in saved:
+    return {}
+  return {name: part for name, part in saved.items() if isinstance(part, dict)}

@@ -1,0 +1,110 @@
+"""Predictions of a model for sets of a task, and what they score.
+
+Task heads answer in the pass that gives the loss. Likelihoods of choices and written
+texts need the decoder, `inference.text.TextGenerator`.
+"""
+
+import dataclasses
+from typing import Any
+
+from gpt_jax.core.errors import note_once
+from gpt_jax.evaluation.scores import Scores
+from gpt_jax.inference.text import TextGenerator
+from gpt_jax.program.batches import evaluate_sets
+
+
+@dataclasses.dataclass(frozen=True)
+class SetResult:
+  """Of one set: metrics by name, and for a task its predictions and their Scores."""
+
+  metrics: dict[str, float]
+  records: list[Any] = dataclasses.field(default_factory=list)
+  predictions: list[dict] = dataclasses.field(default_factory=list)  # of `records`
+  scores: Scores | None = None
+
+
+def score_sets(
+  program, params, sets, *, tokenizer, progress=None, references=None, writes=True
+):
+  """Yields (name, SetResult) of `{name: Dataset}`, one after the other.
+
+  `writes` False: texts are not written, which takes longest; such tasks have losses.
+  """
+  options = {'progress': progress} if progress else {}
+  decoder = _Decoder(program, params, tokenizer)
+  for name, dataset in sets.items():
+    outputs = []
+
+    def keep(name, arrays, outputs=outputs):
+      outputs.append(arrays)
+
+    one = {name: dataset}
+    ((_, metrics),) = evaluate_sets(
+      program, params, one, references=references, on_predictions=keep, **options
+    )
+    task = getattr(dataset, 'task', None)
+    if task is None:
+      yield name, SetResult(metrics)
+      continue
+    if task.answers == 'outputs':
+      records, predictions = decode_rows(dataset, outputs)
+    elif task.answers == 'scoring' or writes:
+      records = dataset.records
+      shown = None if progress is None else _labelled(progress, f'answers {name}')
+      predictions = decoder.answer(task, records, shown)
+    else:
+      yield name, SetResult(metrics)
+      continue
+    scores = None
+    if all(task.gold(record) is not None for record in records):
+      scores = task.score(records, predictions)
+      metrics = metrics | scores.metrics
+    yield name, SetResult(metrics, records, predictions, scores)
+
+
+def decode_rows(dataset, batches):
+  """Returns (Records, predictions) of the outputs of a whole TaskDataset for_eval.
+
+  Examples that were dropped as too long have none, and are left out.
+  """
+  rows, outputs = {}, {}
+  for n in range(len(dataset)):
+    number = dataset.number(n)
+    batch, place = divmod(n, dataset.batch_size)
+    owner = int(dataset.owners[number])
+    rows.setdefault(owner, []).append((number, dataset.rows[number]))
+    one = {name: values[place] for name, values in batches[batch].items()}
+    outputs.setdefault(owner, []).append((number, one))
+  records, predictions = [], []
+  for owner in sorted(rows):
+    mine = sorted(rows[owner], key=lambda pair: pair[0])
+    theirs = sorted(outputs[owner], key=lambda pair: pair[0])
+    records.append(dataset.records[owner])
+    predictions.append(
+      dataset.task.decode(
+        dataset.records[owner], [row for _, row in mine], [one for _, one in theirs]
+      )
+    )
+  if (dropped := len(dataset.records) - len(records)) > 0:
+    note_once(f'{dropped:,} examples were dropped as too long and are not scored')
+  return records, predictions
+
+
+class _Decoder:
+  """A TextGenerator that is made once it is needed, and drops its parameters after."""
+
+  def __init__(self, program, params, tokenizer):
+    self._program, self._params, self._tokenizer = program, params, tokenizer
+
+  def answer(self, task, records, progress):
+    program = self._program
+    generator = TextGenerator(
+      program.config, self._params, self._tokenizer, program.rules
+    )
+    found = task.answer(generator, records, progress)
+    generator.engine.release()
+    return found
+
+
+def _labelled(progress, label):
+  return lambda items, total: progress(items, label, total)

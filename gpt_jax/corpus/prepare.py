@@ -121,7 +121,7 @@ def _require_outside(out, config):
   for data, _ in pipeline.members(config.data).values():
     if data.source != 'text' or not data.path or is_remote(out):
       continue
-    for root in source_files.roots(data):
+    for root in source_files.roots(data.data_dir):
       folder = (root / os.path.expanduser(data.path)).absolute()
       is_inside = out.is_relative_to(folder)
       if is_inside and all(part[0] != '.' for part in out.relative_to(folder).parts):

@@ -41,12 +41,7 @@ def find(data, suffixes):
     raise DataError(
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
-  if urls.is_url(data.path):
-    paths = [data.path]
-  else:
-    paths = [root / os.path.expanduser(data.path) for root in roots(data)]
-  for path in paths:
-    search = _find_remote if urls.is_url(os.fspath(path)) else _find_here
+  for path in candidates(data.path, data.data_dir):
     found = search(path, suffixes)
     if filled := [file for file, size in found if size]:
       return _readable(filled)
@@ -71,7 +66,7 @@ def _readable(paths):
 def _where(data):
   """Returns where was looked, and what may be done."""
   if not urls.is_url(data.path):
-    searched = ', '.join(str(root) for root in roots(data))
+    searched = ', '.join(str(root) for root in roots(data.data_dir))
     return f' in {searched}. Give an absolute path, or set data.data_dir.'
   folder, pattern = urls.split_pattern(data.path.rstrip('/'))
   if not pattern and urls.bucket_and_key(folder)[1]:
@@ -123,9 +118,22 @@ def _matches(parts, wanted):
   return is_match and _matches(parts[1:], wanted[1:])
 
 
-def roots(data):
+def candidates(path, data_dir):
+  """Returns where `path`, of a file, glob, folder or URL, is looked up, in order."""
+  if urls.is_url(path):
+    return [path]
+  return [root / os.path.expanduser(path) for root in roots(data_dir)]
+
+
+def search(path, suffixes):
+  """Returns the sorted [(file, bytes)] of what `path` names, here or in a bucket."""
+  look = _find_remote if urls.is_url(os.fspath(path)) else _find_here
+  return look(path, suffixes)
+
+
+def roots(data_dir):
   """Returns the folders that relative paths are looked up in, in their order."""
-  named = [data.data_dir, os.environ.get('GPT_JAX_DATA', '')]
+  named = [data_dir, os.environ.get('GPT_JAX_DATA', '')]
   return [_root(name) for name in named if name] + [pathlib.Path.cwd()]
 
 
@@ -178,7 +186,7 @@ def _files_below(folder):
 
 
 def _unreadable(path, error):
-  return DataError(f'data.path: {path} cannot be read: {error.strerror or error}.')
+  return DataError(f'{path} cannot be read: {error.strerror or error}.')
 
 
 def _is_hidden(path):
@@ -212,7 +220,7 @@ def blocks(path):
         yield block
   except (OSError, EOFError, zlib.error) as error:
     what = 'is not a readable gzip file' if is_gzip else 'cannot be read'
-    raise DataError(f'data.path: {path} {what}: {error}') from error
+    raise DataError(f'{path} {what}: {error}') from error
 
 
 @functools.lru_cache(maxsize=4096)

@@ -198,7 +198,7 @@ def make(data):
 def _folder(data):
   if is_url(data.path):
     return place(data.path)
-  candidates = [root / os.path.expanduser(data.path) for root in files.roots(data)]
+  candidates = files.candidates(data.path, data.data_dir)
   for candidate in candidates:
     if (candidate / manifest.MANIFEST).exists():
       return candidate

@@ -31,7 +31,7 @@ class _Examples(Corpus):
       'version': str(builder.version),
       'examples': len(self._examples),
       **record.fingerprint,
-      'files': _shard_digest(builder.info.splits[split].filepaths),
+      'files': shard_digest(builder.info.splits[split].filepaths),
     }
     whole = builder.info.splits.values()
     share = len(self._examples) / max(1, sum(part.num_examples for part in whole))
@@ -59,7 +59,7 @@ class _Examples(Corpus):
     return f'TFDS set {self._name}, example {i}'
 
 
-def _shard_digest(paths):
+def shard_digest(paths):
   """Returns a short hash of the names and sizes of a set's shards."""
   listed = [(os.path.basename(path), os.path.getsize(path)) for path in paths]
   return hashlib.sha256(repr(sorted(listed)).encode()).hexdigest()[:16]
@@ -75,10 +75,10 @@ def make(data):
     raise DataError(
       'data.name is empty: data.source="tfds" needs NAME or NAME:VERSION.'
     )
-  builder = _prepared_builder(data)
+  builder = prepared_builder(data)
   record = _record(data, builder.info.features)
   try:
-    _copy_records(builder, data)
+    copy_records(builder, data)
     corpus = _Examples(builder, data.split, record)
   except ValueError as error:
     raise DataError(
@@ -93,7 +93,7 @@ def make(data):
 
 def ranges(data):
   """Returns [(file, first record, end)] of `data.split`; it is one that there is."""
-  parts = _prepared_builder(data).info.splits[data.split].file_instructions
+  parts = prepared_builder(data).info.splits[data.split].file_instructions
   return [
     (part.filename, part.skip, part.skip + part.take)
     if part.take >= 0  # -1: to the end of the file
@@ -123,7 +123,8 @@ def _record(data, features: Any):  # a dict of them in every set that has fields
   return records.Record(data, getattr(label, 'names', ()), num_labels)
 
 
-def _prepared_builder(data):
+def prepared_builder(data) -> Any:
+  """Returns TFDS's builder of `data.name` in `data.data_dir`; DataError as `make`."""
   import tensorflow_datasets as tfds
 
   asked = _data_dir(data)
@@ -148,7 +149,7 @@ def _prepared_builder(data):
   return builder
 
 
-def _copy_records(builder, data):
+def copy_records(builder, data):
   """Copies the files of `data.split` of a set in a bucket to this machine."""
   if not is_remote(_data_dir(data)):
     return

@@ -1,0 +1,138 @@
+"""The records of a split: from its own files, or by a hash from files of all.
+
+Files that are not divided are: 70 % train, 15 % validation, 15 % test, by what a model
+reads of an example, so that copies of a text belong to one split.
+"""
+
+import hashlib
+
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.registry import nearest
+from gpt_jax.examples import fields, finding, formats
+from gpt_jax.examples.record import Record, shown, there_are
+
+BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
+_SEED = b'examples'  # of the order that `limit` takes
+
+
+def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=None):
+  """Returns the Records of a split, at least one, in the order of the files.
+
+  Args:
+    files: {split: path, or list of paths}; or {'all': path}, which is divided. Relative
+      paths are looked up as `finding.find` says.
+    reader: a name of `READERS`, 'auto', or `package.module:function`.
+    columns: {field: key of the record, or list of keys for a list}; {}: the fields are
+      those that the reader gives. With columns, a record has just these fields.
+    split: 'train', 'validation', 'test', or 'all' of files that are divided.
+    limit: of that many records at most; which ones follows from their number alone, and
+      a larger limit keeps those of a smaller one.
+
+  Raises ConfigError for splits, readers and columns that there are not, DataError for
+  files that are missing, damaged or without an example.
+  """
+  names, is_divided = _names(files, split)
+  found, count = [], 0
+  for record in read(names, reader, columns, data_dir=data_dir, encoding=encoding):
+    count += 1
+    if not is_divided or _contains(split, record):
+      found.append(record)
+  if not found:
+    rest = f': none of {count} examples lies in it; give files for each split' * (
+      count > 0
+    )
+    raise DataError(
+      f'task.files: {", ".join(names)}: no examples of the split {split!r}{rest}.'
+    )
+  return found if limit is None else _first(found, limit)
+
+
+def read(names, reader, columns, *, data_dir='', encoding='utf-8'):
+  """Yields the Records of files, with the fields of `columns`, each of them checked."""
+  read_files, paths = opened(names, reader, data_dir)
+  for record in read_files(paths, encoding):
+    if columns:
+      record = Record(_mapped(record, columns), record.place)
+    fields.check(record.values, record.place)
+    yield record
+
+
+def opened(names, reader, data_dir):
+  """Returns (`read(paths, encoding)`, its paths) for the names of files."""
+  read_files = formats.reader_for(names, reader)
+  if not getattr(read_files, 'takes_names', False):
+    return read_files, finding.find(names, data_dir)
+
+  def read_names(paths, encoding):
+    return read_files(paths, encoding, data_dir)
+
+  return read_names, list(names)
+
+
+def _names(files, split):
+  """Returns (the paths of a split as given, whether they are of all splits)."""
+  known = [*BOUNDS, 'all']
+  for name in (*files, split):
+    if name not in known:
+      hint = nearest(name, known)
+      raise ConfigError(
+        f'task.files: {name!r} is no split; expected one of {", ".join(known)}'
+        + (f'; did you mean {hint!r}?' if hint else '.')
+      )
+  if 'all' in files and len(files) > 1:
+    raise ConfigError(
+      f'task.files: {", ".join(files)}: expected files for each split, or all alone.'
+    )
+  is_divided = 'all' in files
+  given = files.get('all' if is_divided else split)
+  if not given:
+    raise ConfigError(
+      f'task.files: no files of the split {split!r}; there are'
+      f' {", ".join(files) or "none"}. Give them, or all=PATH to divide one set.'
+    )
+  names = [given] if isinstance(given, str) else list(given)
+  return names, is_divided and split != 'all'
+
+
+def _contains(split, record):
+  low, high = BOUNDS[split]
+  return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
+
+
+def _first(records, limit):
+  def rank(i):
+    return hashlib.sha256(_SEED + str(i).encode()).digest()
+
+  chosen = sorted(range(len(records)), key=rank)[:limit]
+  return [records[i] for i in sorted(chosen)]
+
+
+def _mapped(record, columns):
+  found = {}
+  for field, key in columns.items():
+    if isinstance(key, str):
+      one = _column(record, field, key)
+      is_target = field == 'targets' and isinstance(one, str)
+      found[field] = [one] if is_target else one
+    else:
+      found[field] = [_column(record, field, each) for each in key]
+  return found
+
+
+def _column(record, field, key):
+  values = record.values
+  if key in values:
+    return values[key]
+  if values and all(name.isdigit() for name in values):  # of a table without a header
+    if key in values.values():
+      hint = ' The first line has it: set task.reader=tsv_header or csv_header.'
+    else:
+      hint = (
+        f' Columns are numbers: the first has {shown(next(iter(values.values())))}.'
+      )
+  else:
+    hint = ''
+  raise DataError(
+    f'task.columns: {field}={key!r}: {record.place} has no such column;'
+    f' {there_are(key, values)}.{hint}'
+  )

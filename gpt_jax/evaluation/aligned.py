@@ -7,7 +7,7 @@ from gpt_jax.core.errors import DataError
 
 
 def require_aligned(metric, **columns):
-  """Raises DataError unless all `columns` of a `metric` are equally long, and not empty.
+  """Raises DataError unless all `columns` of a `metric` have one length above 0.
 
   Args:
     metric: what is computed, for the message.

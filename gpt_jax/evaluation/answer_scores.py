@@ -30,10 +30,10 @@ def english_tokens(answer):
 
 TOKENS = {'en': english_tokens, 'zh': chinese.character_tokens}
 """Language -> the tokens of an answer. Chinese has Han characters and words of other
-scripts, all punctuation left out: F1 counts shared characters, in any order, as the
-evaluation of MLQA (arXiv:1910.07475) does and as XQuAD's Chinese part is scored with
-it. CMRC 2018 (arXiv:1810.07366) takes the longest common substring instead, which is at
-most as long: its F1 is no higher than this one."""
+scripts, punctuation and symbols left out: F1 counts shared characters, in any order, as
+in the evaluation of MLQA (arXiv:1910.07475), where only punctuation is left out. CMRC
+2018 (arXiv:1810.07366) counts the longest common substring instead, which gives at most
+this F1."""
 
 
 def answer_scores(gold, predicted, language='en'):

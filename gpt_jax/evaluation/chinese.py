@@ -1,4 +1,4 @@
-"""Chinese text for metrics: what its letters are, and its tokens without a dictionary."""
+"""Chinese text for metrics: its letters, and its tokens without a dictionary."""
 
 import re
 

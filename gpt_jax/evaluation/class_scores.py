@@ -71,8 +71,8 @@ def class_scores(gold, predicted, names, probabilities_NC=None):
 def calibration_error(gold_N, probabilities_NC):
   """Returns the expected calibration error, arXiv:1706.04599, eq. 3.
 
-  As `calibration_error` of `evaluation/metrics.py`, from probabilities on the host: bins
-  of equal width that include their upper end.
+  That of `evaluation/metrics.py`, from probabilities on the host: bins of equal width
+  that include their upper end.
   """
   confidence_N = probabilities_NC.max(axis=-1)
   is_correct_N = probabilities_NC.argmax(axis=-1) == gold_N

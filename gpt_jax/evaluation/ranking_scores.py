@@ -1,4 +1,4 @@
-"""Scores of click probabilities: of single items, and of the order of a user's items."""
+"""Scores of click probabilities: of each by itself, and of the order of a user's."""
 
 import math
 
@@ -68,7 +68,7 @@ def ranking_scores(labels, probabilities, users):
 
 
 def hit_chance(label_K, score_K, top=TOP):
-  """Returns the chance of a click among the first `top`, equal scores in random order."""
+  """Returns the chance of a click among the first `top`, ties in random order."""
   if len(label_K) <= top:
     return float(label_K.any())
   border = np.sort(score_K)[-top]  # the lowest score that is among the first

@@ -15,8 +15,8 @@ def to_iob2(tags):
 
   In IOB2 the first word of an entity has B, the others I. A sequence without E, L, M, S
   and U is read as IOB1, which contains IOB2: an entity also begins at an I that follows
-  O or another type. Others have to be whole: B, then I or M, ends with E or L; an entity
-  of one word has S or U. Raises DataError, with the position, where they are not.
+  O or another type. Others have to be whole: B, then I or M, ends with E or L; S or U
+  is an entity of one word. Raises DataError, with the position, where they are not.
   """
   parsed = [parse(tag, place) for place, tag in enumerate(tags)]
   letters = {letter for letter, _ in parsed}
@@ -74,7 +74,7 @@ def _require_whole(tags, parsed):
       before = f'after {tags[place - 1]!r}' if place else 'at the start'
       raise DataError(
         f'{tag} {before}: a sequence with E, L, M, S or U is read as BIOES, BMES or'
-        ' BILOU, where B begins an entity, E or L ends it, and S or U is one of one word.'
+        ' BILOU: B begins an entity, E or L ends it, S or U is one of one word.'
       )
     if meaning == 'B':
       open_kind = kind

@@ -28,9 +28,9 @@ def summary_scores(references_of, predicted, language='en'):
 
   Metrics, F-measures from 0 to 1: rouge1, rouge2, rougeL, the mean over examples of the
   best value among an example's references, each metric by itself; where an example has
-  several, also rouge1_mean and so on, with the mean over its references instead. ROUGE-L
-  is that of whole summaries, not of their sentences. Details: language, max_references,
-  stemmer.
+  several, also rouge1_mean and so on, with the mean over its references instead.
+  ROUGE-L is that of whole summaries, not of their sentences. Details: language,
+  max_references, stemmer.
 
   Args:
     references_of: of each example a list of texts.

@@ -1,4 +1,4 @@
-"""What cannot be compared is refused with the place, the value and what was expected."""
+"""What cannot be compared is refused with place, value and what was expected."""
 
 import pytest
 

@@ -56,6 +56,8 @@ EXTRAS = {
   'constrained': ['llguidance>=1.9'],  # regex and json_schema of gpt-jax generate
   'lm-eval': ['lm-eval>=0.4.13'],  # gpt-jax eval --tasks of the evaluation harness
   'sweep': ['optuna>=4.0'],  # gpt-jax sweep --search
+  # Metrics and baselines of fine-tuned models.
+  'tasks': ['rouge-score', 'sacrebleu', 'scikit-learn', 'seqeval'],
   'wandb': ['wandb'],
   # What the people who change the code need.
   'test': [
@@ -67,7 +69,11 @@ EXTRAS = {
     'optuna>=4.0',
     'pytest',
     'pytest-xdist',
+    'rouge-score',
     's3fs>=2026.9',
+    'sacrebleu',
+    'scikit-learn',
+    'seqeval',
     'setuptools',
   ],
   'lint': ['build', 'pyright[nodejs]', 'ruff'],

@@ -19,7 +19,9 @@ def get_config():
   init.rules = ()
   init.options = dict()  # of the transform, for one that declares any
   init.tokenizer = 'keep'  # that of init_from, which this config has to name; or new
-  init.model = 'own'  # the model section below; keep: that of init_from, but its dropout
+  init.model = (
+    'own'  # the model section below; keep: that of init_from, but its dropout
+  )
 
   config.model = model = ConfigDict()
   model.vocab_size = None  # None: ids of the tokenizer plus those of the objective
@@ -234,7 +236,9 @@ def get_config():
 
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
-  evaluation.every_epochs = None  # in place of every_steps: a share of an epoch, or more
+  evaluation.every_epochs = (
+    None  # in place of every_steps: a share of an epoch, or more
+  )
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
   # Beside those of the objective: top5_accuracy macro_f1 calibration_error
   # loss_by_position

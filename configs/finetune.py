@@ -1,22 +1,31 @@
-"""Fine-tuning: a pretrained model, a task and its data; `:TASK` picks the recipe.
+"""Fine-tuning a pretrained model: `:RECIPE` names a task and its data.
 
-  gpt-jax train --config=configs/finetune.py:sst2 --workdir=runs/sst2 \
-    --config.init_from=MODEL --config.data.data_dir=DATA
+Each recipe is a function below, with its command, cost, expected score and the source
+of that. MODEL is a workdir, a folder as Hugging Face's libraries write it, or a GGUF
+file; DATA is the folder of the data sets (or set GPT_JAX_DATA).
 
-stub
+  gpt-jax train --config=configs/finetune.py:sst2 --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/sst2
+
+Without a recipe it is where configs of pretrained models start: a short training on
+text of yours, with the small model of `configs/base.py` and no weights to start from:
+
+  gpt-jax train --config=configs/finetune.py --workdir=runs/mine \
+    --config.tokenizer.name=byte --config.data.path='texts/*.txt'
 """
 
 from gpt_jax.configs import base
 
 
-def get_config(task=''):
+def get_config(recipe=''):
   config = base.get_config()
-  if task:
-    with config.unlocked():
-      _finetune(config)
-      TASKS[task](config)
+  if recipe:
+    if recipe not in RECIPES:
+      raise ValueError(f'{recipe!r}: expected one of {", ".join(RECIPES)}')
+    RECIPES[recipe](config)
     return config
   config.model.dtype = 'bfloat16'
+
   config.data.source = 'text'
   config.data.seq_len = 1024
   config.tokenizer.name = 'json'  # that of init_from
@@ -32,34 +41,56 @@ def get_config(task=''):
   return config
 
 
-def _finetune(config):
-  config.init.model = 'keep'
-  config.init.transform = 'for_task'
-  config.model.dropout = 0.1
-  config.model.scan_layers = False
+def sst2(config):
+  """Sentiment of film reviews, two classes; SST-2 (arXiv:1804.07461).
+
+  gpt-jax train --config=configs/finetune.py:sst2 --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/sst2
+  """
+  _labels(config, 'classification', 'class_labels', 'accuracy')
+  config.task.files = _files('sst2/train.tsv', 'sst2/dev.tsv', 'sst2/test.tsv')
+  config.task.columns = dict(text='0', label='1')
+  config.data.seq_len = 64
+
+
+def _labels(config, task, objective, metric):
+  """Settings of a task head on an encoder or decoder; `metric` chooses the step.
+
+  Batch, rate, epochs and warm-up are those of BERT (arXiv:1810.04805, appendix A.3).
+  """
+  _fine_tuning(config, task, metric)
+  config.objective.name = objective
+  config.checkpoint.best_mode = 'max'
   config.model.head = 'none'
-  config.data.packing = 'pad'
+  config.model.dropout = 0.1
   config.optimizer.learning_rate = 5e-5
   config.optimizer.b2 = 0.999
   config.optimizer.weight_decay = 0.01
+  config.train.batch_size = 32
+
+
+def _fine_tuning(config, task, metric):
+  config.task.name = task
+  config.init.model = 'keep'
+  config.init.transform = 'for_task'
+  config.model.scan_layers = False  # few layers: faster, and frozen one by one
   config.schedule.name = 'linear'
   config.schedule.final_fraction = 0.0
   config.schedule.warmup_fraction = 0.1
   config.train.steps = None
   config.train.epochs = 3.0
-  config.train.batch_size = 32
   config.eval.every_epochs = 0.5
   config.checkpoint.every_epochs = 0.5
-  config.checkpoint.best_mode = 'max'
+  config.checkpoint.best_metric = f'validation/{metric}'
   config.early_stopping.patience = 3
+  config.logging.sample_prompts = ()
 
 
-def sst2(config):
-  config.task.name = 'classification'
-  config.objective.name = 'class_labels'
-  config.task.files = dict(train='sst2/train.tsv', validation='sst2/dev.tsv', test='sst2/test.tsv')
-  config.task.columns = dict(text='0', label='1')
-  config.checkpoint.best_metric = 'validation/accuracy'
-  config.data.seq_len = 64
+def _files(train, validation, test=None):
+  files = dict(train=train, validation=validation)
+  return files if test is None else dict(files, test=test)
 
-TASKS = dict(sst2=sst2)
+
+RECIPES = {
+  'sst2': sst2,
+}

@@ -51,9 +51,7 @@ def _added(values, given, saved, given_fields):
   elif size and _get(saved, 'train.batch_size') == size:
     added |= {field: _get(saved, field) for field in BATCH}
   if 'train.epochs' in given_fields:
-    return added | dict.fromkeys(
-      {'train.steps', 'train.tokens'} - given_fields, None
-    )
+    return added | dict.fromkeys({'train.steps', 'train.tokens'} - given_fields, None)
   if _get(values, 'train.epochs') and {'train.steps', 'train.tokens'} & given_fields:
     return added | {'train.epochs': None}  # whose steps, and so its share, are unknown
   length = {'train.steps', 'train.tokens'} & given.keys()

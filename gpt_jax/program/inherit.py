@@ -40,7 +40,9 @@ def with_model_of_source(values, overrides):
   values['model'] |= {k: v for k, v in source['model'].items() if k not in own}
   values['attention'] |= {name: source['attention'][name] for name in ATTENTION}
   values['tokenizer'] = source['tokenizer']
-  values['data'] |= {name: source['data'][name] for name in ('begin_token', 'append_eos')}
+  values['data'] |= {
+    name: source['data'][name] for name in ('begin_token', 'append_eos')
+  }
   if source['objective']['name'] in ('masked_lm', 'token_labels', 'class_labels'):
     values['objective'] = _bidirectional(values['objective'])
   return values, {k: v for k, v in overrides.items() if k != 'init.model'}

@@ -80,7 +80,9 @@ def for_task(config, source, target):
   del config
   heads = [name for name in target if HEADS.fullmatch(name.partition('/')[0])]
   fresh = {
-    name for name in heads if name not in source or not _fits(source[name], target[name])
+    name
+    for name in heads
+    if name not in source or not _fits(source[name], target[name])
   }
   names = {
     name: name

@@ -110,7 +110,7 @@ def note_leakage(train, records, name):
   """Says how many examples of a set are in the training split too."""
   shared = leakage.count(train, records)
   if shared.num_shared and multihost.is_primary():
-    note_once(shared.describe(name))
+    note_once(shared.report(name))
 
 
 def make_dataset(config, tokenizer, records, split, for_eval=False):

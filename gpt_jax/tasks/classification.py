@@ -29,14 +29,7 @@ class Classification(Task):
     del record, rows
     log_probs_RC = np.stack([_log_softmax(each['outputs']) for each in outputs])
     # Windows of one text: the mean of their probabilities.
-    probs_C = np.exp(log_probs_RC).mean(axis=0)
-    best = int(np.argmax(probs_C))
-    return dict(
-      label=self.label_names[best],
-      probabilities=dict(
-        zip(self.label_names, map(float, probs_C), strict=True)
-      ),
-    )  # fmt: skip
+    return self._prediction(np.exp(log_probs_RC).mean(axis=0))
 
   def score(self, records, predictions):
     from gpt_jax.evaluation.class_scores import class_scores
@@ -51,23 +44,22 @@ class Classification(Task):
   def baselines(self, train, records):
     from gpt_jax.baselines import majority, tfidf
 
-    texts, labels = self._joined(train), [str(self.gold(one)) for one in train]
-    found = {}
-    for name, method in (
-      ('majority class', majority.predict),
-      ('TF-IDF + logistic regression', tfidf.predict),
-    ):
-      probs_NC = method(texts, labels, self._joined(records), self.label_names)
-      found[name] = [
-        dict(
-          label=self.label_names[int(np.argmax(probs_C))],
-          probabilities=dict(
-            zip(self.label_names, map(float, probs_C), strict=True)
-          ),
-        )
-        for probs_C in probs_NC
-      ]  # fmt: skip
-    return found
+    texts, asked = self._joined(train), self._joined(records)
+    labels = [str(self.gold(record)) for record in train]
+    fitted = {
+      'majority class': majority.fit(labels, self.label_names),
+      'TF-IDF + logistic regression': tfidf.fit(texts, labels, self.label_names),
+    }
+    return {
+      name: [self._prediction(probs_C) for probs_C in method.probabilities(asked)]
+      for name, method in fitted.items()
+    }
+
+  def _prediction(self, probs_C):
+    probabilities = dict(zip(self.label_names, map(float, probs_C), strict=True))
+    return dict(
+      label=self.label_names[int(np.argmax(probs_C))], probabilities=probabilities
+    )
 
   def _joined(self, records):
     return [' '.join(self.parts(record)) for record in records]
@@ -91,4 +83,6 @@ def _log_softmax(x):
 
 
 def _probabilities(predictions, names):
-  return np.array([[one['probabilities'][name] for name in names] for one in predictions])
+  return np.array(
+    [[one['probabilities'][name] for name in names] for one in predictions]
+  )

@@ -38,7 +38,9 @@ class Task:
   target: str = 'label'  # ... and the one to predict, absent in new records
   objectives: tuple[str, ...] = ('class_labels',)  # that train it, the default first
   fields: tuple[str, ...] = ('labels',)  # of rows, beside the tokens
-  metrics: tuple[str, ...]  # that `score` gives, the one to choose a checkpoint by first
+  metrics: tuple[
+    str, ...
+  ]  # that `score` gives, the one to choose a checkpoint by first
   higher_is_better = True  # of the first of them
   packing = 'pad'  # first_fit: several rows side by side, none scored by itself
   has_labels = False  # whether answers are among `label_names`

@@ -40,9 +40,7 @@ def final_sets(config, tokenizer, eval_sets=None):
   known = {fields.get('split', name) for name, fields in config.eval.sets.items()}
   records = [] if TEST in known else task_data.records_of(config, TEST)
   if records:
-    sets[TEST] = task_data.make_dataset(
-      config, tokenizer, records, TEST, for_eval=True
-    )
+    sets[TEST] = task_data.make_dataset(config, tokenizer, records, TEST, for_eval=True)
     task_data.note_leakage(task_data.records_of(config, 'train'), records, TEST)
   return sets
 
@@ -92,9 +90,7 @@ def write_results(workdir, step, results, task):
         json.dumps(prediction_line(task, record, one), ensure_ascii=False)
         for record, one in zip(result.records, result.predictions, strict=True)
       ]
-      files.write_text(
-        workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n'
-      )
+      files.write_text(workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n')
 
 
 def prediction_line(task, record, prediction):

@@ -146,7 +146,7 @@ def get_config():
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
   task.name = ''  # '': none; classification, pairs, ...: `gpt-jax tasks`
-  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take several
+  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take some
   # files, or {'all': FILE}, which is split 70 : 15 : 15; relative to data.data_dir.
   task.files = dict()
   task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...

@@ -41,10 +41,10 @@ class Checkpoints(CheckpointReader):
   """The checkpoints of one run, read and written.
 
   Keeps the newest `keep_last` steps and the `keep_best` ones with the best
-  `best_metric` (lowest, or highest by `best_mode`); a step leaves only after a newer one is committed. With `asynchronous`
-  a save returns once the arrays are copied (they may be donated at once) and writes in
-  the background. Nothing is committed or removed once the `lock` of the first process
-  is lost, since another one may write here then.
+  `best_metric` (lowest, or highest by `best_mode`); a step leaves only after a newer
+  one is committed. With `asynchronous` a save returns once the arrays are copied (they
+  may be donated at once) and writes in the background. Nothing is committed or removed
+  once the `lock` of the first process is lost, since another one may write here then.
   """
 
   def __init__(

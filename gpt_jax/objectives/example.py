@@ -104,7 +104,7 @@ class Objective:
   """Scalars among `metric_sums` whose weighted means each step reports."""
   metrics: Callable[[dict], dict[str, float]] = losses.token_metrics
   """From summed `metric_sums`, float64, and their `targets` to held-out metrics."""
-  predictions: Callable[[Any, Any], dict[str, Array]] | None = None
+  predictions: Callable[[Any, Any], dict[str, Any]] | None = None
   """`(outputs_BTC, example)` -> arrays with a row for each of the example's: what a
   task makes its predictions of. None: nothing."""
   eval_metrics: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The model section of a config from the model that init_from names: init.model=keep."""
+"""The model section of a config from the model of init_from: init.model=keep."""
 
 import copy
 
@@ -22,8 +22,9 @@ ATTENTION = ('softcap', 'scale')
 def with_model_of_source(values, overrides):
   """Returns (`values` with the model of `init_from` in it, `overrides`).
 
-  `values`: a ConfigDict or dict. Both are left as they are without init_from or with init.model='own'. The tokenizer's section
-  and the tokens around a document come along; the training's own fields, and what
+  `values`: a ConfigDict or dict. Both are left as they are without init_from or with
+  init.model='own'. The tokenizer's section and the tokens around a document come
+  along; the training's own fields, and what
   `overrides` say, stay. What is returned says init.model='own': it needs no source.
   """
   values = values.to_dict() if isinstance(values, ConfigDict) else values

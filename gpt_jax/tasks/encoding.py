@@ -65,16 +65,16 @@ class Encoder:
       types += [min(i, 1)] * (len(part) + len(after))
     return np.array(tokens, np.int32), np.array(types, np.int32)
 
-  def room(self, num_parts=1):
+  def num_free(self, num_parts=1):
     """Returns how many tokens of text a row of so many parts holds."""
     between = len(self.separator) * (num_parts - 1)
-    room = self.max_tokens - len(self.begin) - len(self.end) - between
-    if room < MIN_TEXT_TOKENS * num_parts:
+    free = self.max_tokens - len(self.begin) - len(self.end) - between
+    if free < MIN_TEXT_TOKENS * num_parts:
       raise ConfigError(
         f'data.seq_len={self.max_tokens}: leaves no token of a text beside begin,'
         ' separator and end; raise it.'
       )
-    return room
+    return free
 
   def fit(self, parts, may_shrink=None):
     """Returns a list of versions of `parts` that fit into a row, by task.too_long.
@@ -85,7 +85,7 @@ class Encoder:
     """
     parts = [list(part) for part in parts]
     self.counts.examples += 1
-    excess = sum(map(len, parts)) - self.room(len(parts))
+    excess = sum(map(len, parts)) - self.num_free(len(parts))
     if excess <= 0:
       return [parts]
     numbers = range(len(parts)) if may_shrink is None else may_shrink
@@ -104,7 +104,7 @@ class Encoder:
     return [parts]
 
   def _windows(self, parts, which):
-    size = self.room(len(parts)) - sum(
+    size = self.num_free(len(parts)) - sum(
       len(part) for i, part in enumerate(parts) if i != which
     )
     if size < 1:

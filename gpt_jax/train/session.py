@@ -12,6 +12,7 @@ from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.parallel import multihost
 from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
+from gpt_jax.tasks.dataset import TaskDataset
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import preemption
@@ -28,8 +29,8 @@ class Session:
   workdir: Workdir
   tokenizer: Tokenizer
   program: Program
-  dataset: pipeline.Dataset
-  eval_sets: dict[str, pipeline.Dataset]
+  dataset: pipeline.Dataset | TaskDataset
+  eval_sets: dict[str, pipeline.Dataset | TaskDataset]
   fingerprints: dict[str, Any]  # of the tokenizer and of the data
   store: manager.Checkpoints
   signals: preemption.Watch

@@ -1,7 +1,7 @@
 """The end of a fine-tuning: the best step is scored on the test split, once.
 
-WORKDIR/eval.json has the metrics of that step on every set; WORKDIR/predictions/SET.jsonl
-what it predicts, one example a line.
+WORKDIR/eval.json has the metrics of that step on every set, predictions/SET.jsonl what
+it predicts, one example a line.
 """
 
 import json

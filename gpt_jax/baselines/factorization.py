@@ -39,7 +39,7 @@ class Factorization:
     return np.clip(self.values(users, items), LOWEST, 1 - LOWEST)
 
 
-def fit(users, items, labels, *, factors=8, regularization=5.0, iterations=10, seed=0):
+def fit(users, items, labels, *, factors=8, regularization=10.0, iterations=10, seed=0):
   """Returns the `Factorization` that squared error, weights penalized, asks for.
 
   Each iteration solves for all users' factors and biases with the items' fixed, then
@@ -75,7 +75,7 @@ def fit(users, items, labels, *, factors=8, regularization=5.0, iterations=10, s
 
 
 def objective(model, users, items, labels, regularization):
-  """Returns the sum of squared errors plus `regularization` times all squared weights."""
+  """Returns the squared errors plus `regularization` times the squared weights."""
   errors_N = np.asarray(labels) - model.values(users, items)
   weights = (model.users_UK**2).sum() + (model.items_IK**2).sum()
   return float((errors_N**2).sum() + regularization * weights)

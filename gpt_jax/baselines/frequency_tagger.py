@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import re
 
+from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import aligned, tag_schemes
 
 OUTSIDE = 'O'
@@ -48,10 +49,9 @@ def fit(sentences, tags):
   """
   aligned.require_aligned('The tagger', sentences=sentences, tags=tags)
   by_word = collections.defaultdict(collections.Counter)
-  for words, own in zip(sentences, tags, strict=True):
-    if len(words) or len(own):
-      aligned.require_aligned('The tagger', words=words, tags=own)
-    for word, tag in zip(words, tag_schemes.to_iob2(own), strict=True):
+  for row, (words, own) in enumerate(zip(sentences, tags, strict=True)):
+    own = _converted(words, own, row)
+    for word, tag in zip(words, own, strict=True):
       by_word[word][tag] += 1
   by_property = collections.defaultdict(collections.Counter)
   for word, counts in by_word.items():
@@ -78,6 +78,19 @@ def shape(word):
   """
   kinds = re.sub(r'[^\W\d_]', lambda found: 'X' if found[0].isupper() else 'x', word)
   return re.sub(r'(.)\1+', r'\1', re.sub(r'\d', '9', kinds))
+
+
+def _converted(words, tags, row):
+  """Returns `tags` as IOB2; raises DataError that names the sentence `row`."""
+  if len(words) != len(tags):
+    raise DataError(
+      f'The tagger: sentence {row} has {len(words)} words and {len(tags)} tags;'
+      ' expected one a word.'
+    )
+  try:
+    return tag_schemes.to_iob2(tags)
+  except DataError as error:
+    raise DataError(f'The tagger: sentence {row}: {error}') from error
 
 
 def _most_frequent(counts):

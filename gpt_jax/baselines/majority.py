@@ -27,7 +27,7 @@ class Majority:
 
 
 def fit(labels, names):
-  """Returns the `Majority` of training `labels`, each a name or its position in `names`.
+  """Returns the `Majority` of training `labels`: names, or positions in `names`.
 
   Raises DataError without labels, or at an unknown one.
   """

@@ -10,15 +10,15 @@ def require_aligned(metric, **columns):
   """Raises DataError unless all `columns` of a `metric` have one length above 0.
 
   Args:
-    metric: what is computed, for the message.
+    metric: what reads them, for the message.
     **columns: lists by name; None stands for one that was not given.
   """
   lengths = {name: len(rows) for name, rows in columns.items() if rows is not None}
   told = ', '.join(f'{length} of {name}' for name, length in lengths.items())
   if 0 in lengths.values():
-    raise DataError(f'{metric}: there is nothing to score ({told}); give examples.')
+    raise DataError(f'{metric}: there are no examples: {told}.')
   if len(set(lengths.values())) > 1:
-    raise DataError(f'{metric}: expected one prediction an example, not {told}.')
+    raise DataError(f'{metric}: expected equally many, not {told}.')
 
 
 def label_ids(metric, column, labels, names):

@@ -32,10 +32,9 @@ def entity_scores(gold_tags, predicted_tags):
       )
     tag_schemes.require_iob2(gold, f'{METRIC}: gold sentence {row}')
     for place, tag in enumerate(predicted):
-      if tag_schemes.parse(tag, place)[0] not in 'OBI':
-        raise DataError(
-          f'{METRIC}: predicted sentence {row}, tag {place}={tag!r}: expected IOB2.'
-        )
+      where = f'{METRIC}: predicted sentence {row}: tag {place}'
+      if tag_schemes.parse(tag, where)[0] not in 'OBI':
+        raise DataError(f'{where} is {tag!r}: expected B, I or O.')
   load = dict(extra='tasks', package='seqeval', use=METRIC)
   package = extras.load('seqeval.metrics', **load)
   scheme = extras.load('seqeval.scheme', **load)

@@ -32,8 +32,12 @@ def regression_scores(gold, predicted):
   metrics = dict(pearson=0.0, spearman=0.0)
   if not is_constant:
     metrics = dict(
-      pearson=float(scipy.stats.pearsonr(gold_N, predicted_N).statistic),
-      spearman=float(scipy.stats.spearmanr(gold_N, predicted_N).statistic),
+      pearson=_statistic(scipy.stats.pearsonr, gold_N, predicted_N),
+      spearman=_statistic(scipy.stats.spearmanr, gold_N, predicted_N),
     )
   metrics['mse'] = float(np.mean((gold_N - predicted_N) ** 2))
   return Scores(metrics, dict(constant_predictions=is_constant))
+
+
+def _statistic(test, gold_N, predicted_N):
+  return float(test(gold_N, predicted_N)[0])

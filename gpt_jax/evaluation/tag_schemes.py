@@ -15,10 +15,11 @@ def to_iob2(tags):
 
   In IOB2 the first word of an entity has B, the others I. A sequence without E, L, M, S
   and U is read as IOB1, which contains IOB2: an entity also begins at an I that follows
-  O or another type. Others have to be whole: B, then I or M, ends with E or L; S or U
-  is an entity of one word. Raises DataError, with the position, where they are not.
+  O or another type. In others an entity is B, then I or M, then E or L, and S or U if
+  it has one word; the ends of the sequence may cut it. Raises DataError, with the
+  position, where it is not.
   """
-  parsed = [parse(tag, place) for place, tag in enumerate(tags)]
+  parsed = [parse(tag, f'tag {place}') for place, tag in enumerate(tags)]
   letters = {letter for letter, _ in parsed}
   if letters & set('ELMSU'):
     _require_whole(tags, parsed)
@@ -34,16 +35,16 @@ def to_iob2(tags):
   return converted
 
 
-def parse(tag, place=0):
+def parse(tag, where):
   """Returns (letter, type) of a `tag`, the type '' for O or where it has none.
 
-  Raises DataError, naming the `place` in the sequence, when it is none of the schemes.
+  Raises DataError, naming `where` it stands, when it is of no scheme.
   """
   letter, dash, kind = str(tag).partition('-')
   is_tag = letter in LETTERS and bool(dash) == bool(kind)
   if tag != 'O' and not is_tag:
     raise DataError(
-      f'tag {place} is {tag!r}: expected O, or one of {" ".join(LETTERS)} with a type,'
+      f'{where} is {tag!r}: expected O, or one of {" ".join(LETTERS)} with a type,'
       ' as B-PER.'
     )
   return letter, kind
@@ -53,7 +54,7 @@ def require_iob2(tags, where):
   """Raises DataError unless `tags` are a valid IOB2 sequence; `where` names it."""
   before = None
   for place, tag in enumerate(tags):
-    letter, kind = parse(tag, place)
+    letter, kind = parse(tag, f'{where}: tag {place}')
     if letter not in 'OBI' or (letter == 'I' and before != kind):
       after = repr(tags[place - 1]) if place else 'the start'
       raise DataError(
@@ -65,16 +66,17 @@ def require_iob2(tags, where):
 
 def _require_whole(tags, parsed):
   """Raises DataError where BIOES, BMES or BILOU tags begin or end no entity."""
-  open_kind = None  # the type of the entity that a B has begun
-  for place, (letter, kind) in enumerate([*parsed, ('O', '')]):
+  # A text that was cut into sequences may be cut inside an entity.
+  is_cut = bool(parsed) and LETTERS.get(parsed[0][0], 'O') in 'IE'
+  open_kind = parsed[0][1] if is_cut else None  # the type of the entity that goes on
+  for place, (letter, kind) in enumerate(parsed):
     meaning = LETTERS.get(letter, 'O')
     fits = open_kind == kind if meaning in 'IE' else open_kind is None
     if not fits:
-      tag = f'tag {place} is {tags[place]!r}' if place < len(tags) else 'its tags end'
-      before = f'after {tags[place - 1]!r}' if place else 'at the start'
       raise DataError(
-        f'{tag} {before}: a sequence with E, L, M, S or U is read as BIOES, BMES or'
-        ' BILOU: B begins an entity, E or L ends it, S or U is one of one word.'
+        f'tag {place} is {tags[place]!r} after {tags[place - 1]!r}: a sequence with E,'
+        ' L, M, S or U is read as BIOES, BMES or BILOU: B begins an entity, E or L ends'
+        ' it, S or U is one of one word.'
       )
     if meaning == 'B':
       open_kind = kind

@@ -10,7 +10,7 @@ def test_lists_of_other_lengths_and_empty_ones_are_refused():
   aligned.require_aligned('M', gold=[1, 2], predicted=[1, 1], probabilities=None)
   with pytest.raises(DataError, match='M: .*2 of gold, 1 of predicted'):
     aligned.require_aligned('M', gold=[1, 2], predicted=[1])
-  with pytest.raises(DataError, match='nothing to score'):
+  with pytest.raises(DataError, match='there are no examples'):
     aligned.require_aligned('M', gold=[], predicted=[])
 
 

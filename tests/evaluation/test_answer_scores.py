@@ -72,7 +72,7 @@ def test_scores_lie_between_zero_and_one_and_exact_below_f1():
 
 
 def test_what_cannot_be_scored_is_refused():
-  with pytest.raises(DataError, match='nothing to score'):
+  with pytest.raises(DataError, match='there are no examples'):
     answer_scores([], [])
   with pytest.raises(DataError, match=r"gold\[0\]='Paris': expected a list"):
     answer_scores(['Paris'], ['Paris'])

@@ -102,7 +102,7 @@ def test_what_are_no_probabilities_is_refused(probabilities_NC, message):
 
 
 def test_no_examples_and_unknown_labels_are_refused():
-  with pytest.raises(DataError, match='nothing to score'):
+  with pytest.raises(DataError, match='there are no examples'):
     class_scores([], [], ['a', 'b'])
   with pytest.raises(DataError, match=r"predicted\[0\]='c'"):
     class_scores(['a'], ['c'], ['a', 'b'])

@@ -85,11 +85,11 @@ def test_sentences_without_entities_score_zero():
 @pytest.mark.parametrize(
   'gold, predicted, message',
   [
-    ([], [], 'nothing to score'),
+    ([], [], 'there are no examples'),
     ([['O']], [['O', 'O']], 'sentence 0 has 1 gold and 2 predicted'),
     ([['I-PER']], [['O']], 'gold sentence 0: tag 0'),
-    ([['O']], [['X-PER']], "tag 0 is 'X-PER'"),
-    ([['O']], [['S-PER']], "tag 0='S-PER': expected IOB2"),
+    ([['O']], [['X-PER']], "predicted sentence 0: tag 0 is 'X-PER'"),
+    ([['O']], [['S-PER']], "tag 0 is 'S-PER': expected B, I or O"),
   ],
 )
 def test_what_cannot_be_scored_is_refused(gold, predicted, message):

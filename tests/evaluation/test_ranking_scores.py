@@ -79,7 +79,7 @@ def test_without_any_order_there_is_no_mean_over_users():
 @pytest.mark.parametrize(
   'labels, probabilities, message',
   [
-    ([], [], 'nothing to score'),
+    ([], [], 'there are no examples'),
     ([0, 2], [0.1, 0.2], r'labels\[1\]=2: expected 0 or 1'),
     ([1, 1], [0.1, 0.2], 'all 2 labels are 1'),
     ([0, 1], [0.1, 1.2], r'probabilities\[1\]=1.2: expected 0 to 1'),

@@ -40,7 +40,7 @@ def test_equal_predictions_correlate_with_nothing():
 @pytest.mark.parametrize(
   'gold, predicted, message',
   [
-    ([], [], 'nothing to score'),
+    ([], [], 'there are no examples'),
     ([1.0], [1.0], 'all 1 gold numbers are 1'),
     ([2.0, 2.0], [1.0, 3.0], 'all 2 gold numbers are 2'),
     ([1.0, float('nan')], [1.0, 2.0], r'gold\[1\]=nan'),

@@ -107,7 +107,7 @@ def test_each_direction_by_itself_scores_as_in_scikit_learn():
 @pytest.mark.parametrize(
   'gold, predicted, names, message',
   [
-    ([], [], NAMES, 'nothing to score'),
+    ([], [], NAMES, 'there are no examples'),
     ([A], ['Cause-Effect'], NAMES, 'unknown label'),
     (['Other'], ['Other'], NAMES, 'Other only'),
     (['R(e2)'], ['R(e2)'], ['R(e2)', 'Other'], r"'R\(e2\)': expected a name"),

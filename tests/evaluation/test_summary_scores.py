@@ -64,7 +64,7 @@ def test_an_empty_summary_scores_zero():
 
 
 def test_what_cannot_be_scored_is_refused():
-  with pytest.raises(DataError, match='nothing to score'):
+  with pytest.raises(DataError, match='there are no examples'):
     summary_scores([], [])
   with pytest.raises(DataError, match=r"references\[0\]='a b': expected a list"):
     summary_scores(['a b'], ['a b'])

@@ -62,7 +62,7 @@ def test_every_tokenizer_that_is_offered_works(tokenize):
 
 
 def test_what_cannot_be_scored_is_refused():
-  with pytest.raises(DataError, match='nothing to score'):
+  with pytest.raises(DataError, match='there are no examples'):
     translation_scores([], [])
   with pytest.raises(DataError, match='expected a list of at least one'):
     translation_scores([[]], ['a'])

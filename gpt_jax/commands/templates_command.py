@@ -73,7 +73,9 @@ def _show_chat(template):
   from gpt_jax.tracking import console
 
   parts = chat.render_parts(CONVERSATION, template)
-  rows = [('yes' if loss else 'no', cell) for part, loss in parts for cell in _cut(part)]
+  rows = [
+    ('yes' if loss else 'no', cell) for part, loss in parts for cell in _cut(part)
+  ]
   console.table(f'chat template {template.name}', ('loss', 'text'), rows)
 
 

@@ -76,15 +76,15 @@ def read_settings(folder):
 def read_chat_template(folder):
   """Returns how its model writes conversations, in Jinja, None where no file says it.
 
-  The file chat_template.jinja, else `chat_template` of tokenizer_config.json; of several
-  there, the one named default.
+  The file chat_template.jinja, else `chat_template` of tokenizer_config.json; there it
+  may be one of several, the one named default.
   """
   if (folder / CHAT).is_file():
-    return (folder / CHAT).read_text(encoding='utf-8')
+    return (folder / CHAT).read_bytes().decode()
   if not (folder / CONFIG).is_file():
     return None
   found = load_json(folder / CONFIG).get('chat_template')
-  if isinstance(found, list):  # of objects with a name and a template
+  if isinstance(found, list) and all(isinstance(each, dict) for each in found):
     named = {each.get('name'): each.get('template') for each in found}
     found = named.get('default')
   if not isinstance(found, str | None):

@@ -80,7 +80,7 @@ def _entities(values, language):
 
 
 def parse_entities(text):
-  """Returns the [(kind, text)] that a text as of `{entities}` lists, without repeats."""
+  """Returns the [(kind, text)] that a text such as `{entities}` lists, each once."""
   found = []
   for part in text.split('\n')[0].split(';'):
     kind, colon, name = part.partition(':')

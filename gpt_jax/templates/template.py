@@ -133,7 +133,7 @@ def _value(template, name, values, place):
 
 
 def canonical_label(template, label):
-  """Returns the label of the verbalizers that `label` of a file means, None for none."""
+  """Returns the label of the verbalizers that a file's label means, None for none."""
   key = str(label)
   key = key if key in template.verbalizers else template.aliases.get(key)
   return key if key in template.verbalizers else None

@@ -4,9 +4,9 @@ A template of prompts is shown as the prompt and the target that follows it; one
 chats as its parts, each with whether it bears the loss in training.
 
 examples:
-  gpt-jax templates
   gpt-jax templates sentiment-en
   gpt-jax templates chatml
+  gpt-jax templates
 """
 
 from gpt_jax.commands import flags

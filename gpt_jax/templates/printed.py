@@ -8,7 +8,7 @@ from gpt_jax.core.errors import DataError
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 
 FIELDS = (
-  'text', 'text_b', 'label', 'words', 'tags', 'head', 'tail', 'id', 'context',
+  'text', 'text_b', 'label', 'words', 'tags', 'head', 'tail', 'id', 'title', 'context',
   'question', 'answers', 'source', 'targets', 'prompt', 'choices', 'user', 'history',
   'candidate', 'item', 'instruction', 'input', 'output',
 )  # fmt: skip

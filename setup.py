@@ -16,12 +16,13 @@ BASE = [
   'flax>=0.12',
   'grain>=0.2.15',
   'jax>=0.10',
-  'jinja2',
+  'jinja2>=3.1.6',  # what older sandboxes let out is known
   'matplotlib',
   'ml-collections>=1.1',
   'numpy',
   'optax>=0.2.6',
   'orbax-checkpoint>=0.12',
+  'pyyaml',
   'etils[epath]',  # orbax's path type
   'rich',
   'safetensors',
@@ -106,7 +107,11 @@ setuptools.setup(
   # form is found after the clone's folder, which is imported as an empty package.
   package_dir={'': '.'},
   packages=setuptools.find_packages(include=['gpt_jax', 'gpt_jax.*']),
-  package_data={'gpt_jax.reports': ['*.jinja'], 'gpt_jax.harness': ['*.yaml']},
+  package_data={
+    'gpt_jax.harness': ['*.yaml'],
+    'gpt_jax.reports': ['*.jinja'],
+    'gpt_jax.templates': ['*.jinja', '*.yaml'],
+  },
   cmdclass={'build_py': BuildWithConfigs},
   install_requires=BASE,
   extras_require=EXTRAS,

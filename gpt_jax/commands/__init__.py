@@ -24,5 +24,6 @@ COMMANDS = {
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
   'embed': 'vectors of texts by a run: how alike are they?',
+  'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -12,6 +12,7 @@ import numpy as np
 from gpt_jax.core.errors import DataError
 
 DEFINITION = 'definition.json'  # all of a saved tokenizer but its model file
+CHAT = 'chat_template.jinja'  # how conversations are written, where it is known
 END = '<|endoftext|>'
 
 
@@ -27,6 +28,8 @@ class Tokenizer:
   has_exact_bytes: bool = False
   # Name -> id of the tokens that no text is encoded as.
   special_tokens: Mapping[str, int] = MappingProxyType({})
+  # In Jinja, of a pretrained model of others. It decides no id: no fingerprint has it.
+  chat_template: str | None = None
 
   def special_id(self, name):
     """Returns the id of a special token. Raises DataError for an unknown name."""
@@ -111,6 +114,9 @@ class Tokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     if self.model_file:
       (folder / self.model_file).write_bytes(self._model_bytes())
+    if self.chat_template:
+      # Bytes: a line end is part of the template.
+      (folder / CHAT).write_bytes(self.chat_template.encode())
     definition = {**self._definition(), 'request': request or {}}
     text = json.dumps(definition, indent=2, ensure_ascii=False)
     (folder / DEFINITION).write_text(text, encoding='utf-8')

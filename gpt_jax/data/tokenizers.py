@@ -18,7 +18,7 @@ import numpy as np
 from gpt_jax.core.errors import ConfigError, DataError, StorageError
 from gpt_jax.core.registry import lookup
 from gpt_jax.data import bpe, bpe_training, encodings, sentencepieces
-from gpt_jax.data.tokenizer import DEFINITION, END, Tokenizer, known_size
+from gpt_jax.data.tokenizer import CHAT, DEFINITION, END, Tokenizer, known_size
 from gpt_jax.storage import mirror, objects
 from gpt_jax.storage.places import place
 from gpt_jax.storage.urls import is_remote
@@ -329,7 +329,10 @@ def load(folder):
       f'{folder / DEFINITION}: name={definition.get("name")!r}, expected one of'
       f' {", ".join(sorted(_LOADERS))}.'
     )
-  return _LOADERS[definition['name']](folder, definition)
+  tokenizer = _LOADERS[definition['name']](folder, definition)
+  if (folder / CHAT).exists():
+    tokenizer.chat_template = (folder / CHAT).read_bytes().decode()
+  return tokenizer
 
 
 _LOADERS = {

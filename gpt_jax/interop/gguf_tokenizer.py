@@ -75,6 +75,7 @@ def open_tokenizer(fields, path, rows):
     set_frame(model, [], [settings['eos_token']])
   tokenizer, config_fields = of_model(model, settings, path)
   check_rows(tokenizer, rows, path)
+  tokenizer.chat_template = header.chat_template()
   return tokenizer, config_fields
 
 
@@ -116,6 +117,12 @@ class _Header:
     value = self.get(name)
     if not isinstance(value, list):
       raise self.wrong(name, ': missing, or no list of texts')
+    return value
+
+  def chat_template(self):
+    value = self._fields.get('tokenizer.chat_template')
+    if not isinstance(value, str | None):
+      raise CheckpointError(f'{self._path}: tokenizer.chat_template: expected a text.')
     return value
 
   def tokens(self):

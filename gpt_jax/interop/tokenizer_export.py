@@ -22,6 +22,8 @@ def write_tokenizer(tokenizer, folder, begin_token='', max_length=None):
   """
   folder = pathlib.Path(folder)
   settings = {} if max_length is None else {'model_max_length': max_length}
+  if tokenizer.chat_template:
+    settings['chat_template'] = tokenizer.chat_template
   if isinstance(tokenizer, SentencePieceTokenizer):
     return _write_sentencepiece(tokenizer, folder, begin_token, settings)
   if isinstance(tokenizer, ByteTokenizer):

@@ -12,6 +12,7 @@ import tokenizers as library
 from gpt_jax.core.errors import CheckpointError, DataError, note_once
 from gpt_jax.data import bpe, sentencepieces
 from gpt_jax.data.library_tokenizer import LibraryTokenizer
+from gpt_jax.data.tokenizer import CHAT
 from gpt_jax.data.tokenizers import IdsTokenizer
 from gpt_jax.interop import tokenizer_frame
 from gpt_jax.interop.safetensors_files import load_json
@@ -47,6 +48,7 @@ def open_tokenizer(folder, rows):
   except DataError as error:  # one of ours says what is wrong with the file
     raise CheckpointError(str(error)) from error
   check_rows(tokenizer, rows, folder)
+  tokenizer.chat_template = read_chat_template(folder)
   return tokenizer, fields
 
 
@@ -69,6 +71,27 @@ def read_settings(folder):
     if name in settings:
       settings[name] = _content(settings[name], f'{folder}: {name}')
   return settings
+
+
+def read_chat_template(folder):
+  """Returns how its model writes conversations, in Jinja, None where no file says it.
+
+  The file chat_template.jinja, else `chat_template` of tokenizer_config.json; there it
+  may be one of several, the one named default.
+  """
+  if (folder / CHAT).is_file():
+    return (folder / CHAT).read_bytes().decode()
+  if not (folder / CONFIG).is_file():
+    return None
+  found = load_json(folder / CONFIG).get('chat_template')
+  if isinstance(found, list) and all(isinstance(each, dict) for each in found):
+    named = {each.get('name'): each.get('template') for each in found}
+    found = named.get('default')
+  if not isinstance(found, str | None):
+    raise CheckpointError(
+      f'{folder / CONFIG}: chat_template={found!r:.80}: expected a text in Jinja.'
+    )
+  return found
 
 
 def _content(token, place):

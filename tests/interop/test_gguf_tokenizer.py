@@ -79,6 +79,15 @@ def test_a_file_without_a_tokenizer_gives_ids_as_text(capsys):
   assert 'none.gguf: has no tokenizer' in capsys.readouterr().err
 
 
+def test_the_format_of_chats_is_kept():
+  chat = {'tokenizer.chat_template': '{{ messages }}'}
+  tokenizer, _ = open_tokenizer(of_sentencepiece() | chat, 'x', 300)
+  assert tokenizer.chat_template == '{{ messages }}'
+  assert open_tokenizer(of_sentencepiece(), 'x', 300)[0].chat_template is None
+  with pytest.raises(CheckpointError, match='x: tokenizer.chat_template: expected'):
+    open_tokenizer(of_sentencepiece() | {'tokenizer.chat_template': 3}, 'x', 300)
+
+
 def test_padded_embeddings_are_right_and_short_ones_refused():
   assert open_tokenizer(of_sentencepiece(), 'x', 320)[0].vocab_size == 267
   with pytest.raises(CheckpointError, match='has 267 ids, the embedding 266 rows'):

@@ -142,6 +142,37 @@ def test_names_of_special_tokens_are_kept_in_a_run(tmp_path):
   assert 'special_names' not in LibraryTokenizer(copy_of('bpe'), 'json')._definition()
 
 
+OWN, OTHER = "{{ 'a' }}\n{% if true %}\r\n{% endif %}", '{{ 1 }}'
+
+
+@pytest.mark.parametrize(
+  'in_config, in_file, expected',
+  [
+    (OWN, None, OWN),
+    (OTHER, OWN, OWN),
+    (None, OWN, OWN),
+    (None, None, None),
+    ([dict(name='x', template=OTHER), dict(name='default', template=OWN)], None, OWN),
+    ([dict(name='x', template=OTHER)], None, None),
+  ],
+)
+def test_the_format_of_chats_is_kept(in_config, in_file, expected, tmp_path):
+  config = {} if in_config is None else {'chat_template': in_config}
+  folder = put(tmp_path / 'theirs', copy_of('bpe'), tokenizer_config=config)
+  if in_file:
+    (folder / 'chat_template.jinja').write_bytes(in_file.encode())
+  tokenizer, _ = open_tokenizer(folder, 500)
+  assert tokenizer.chat_template == expected
+  tokenizer.save(tmp_path / 'run')
+  kept = tokenizers.load(tmp_path / 'run')
+  assert kept.chat_template == expected
+  tokenizer.chat_template = None  # it decides no id
+  assert tokenizer.fingerprint == kept.fingerprint
+  (tmp_path / 'again').mkdir()
+  write_tokenizer(kept, tmp_path / 'again')
+  assert open_tokenizer(tmp_path / 'again', 500)[0].chat_template == expected
+
+
 def test_bytes_have_files_and_characters_have_none(tmp_path, capsys):
   assert write_tokenizer(ByteTokenizer(), tmp_path)
   tokenizer, _ = open_tokenizer(tmp_path, 257)
@@ -159,6 +190,8 @@ def test_bytes_have_files_and_characters_have_none(tmp_path, capsys):
     (dict(tokenizer_config=[]), 'tokenizer_config.json: expected a JSON object'),
     (dict(tokenizer_config=dict(eos_token=7)), 'eos_token=7: expected a token as text'),
     (dict(special_tokens_map=dict(pad_token={})), 'pad_token={}: expected a token'),
+    (dict(tokenizer_config=dict(chat_template=7)), 'chat_template=7: expected a text'),
+    (dict(tokenizer_config=dict(chat_template=[7])), 'expected a text in Jinja'),
   ],
 )  # fmt: skip
 def test_files_that_cannot_be_read_are_named(files, message, tmp_path):

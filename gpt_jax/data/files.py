@@ -42,7 +42,10 @@ def find(data, suffixes):
       f'data.path is empty: data.source={data.source!r} needs a file, glob or folder.'
     )
   for path in candidates(data.path, data.data_dir):
-    found = search(path, suffixes)
+    try:
+      found = search(path, suffixes)
+    except DataError as error:
+      raise DataError(f'data.path: {error}') from error
     if filled := [file for file, size in found if size]:
       return _readable(filled)
     if found:

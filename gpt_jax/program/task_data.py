@@ -13,19 +13,14 @@ from gpt_jax.tasks import buckets
 from gpt_jax.tasks.dataset import TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
 
-SPLITS = ('train', 'validation', 'test', 'all')
-
 
 def problems(config):
   """Returns the Problems of the fields of a task, and of what trains it."""
   cfg = config.task
-  if not cfg.name:
-    return []
-  found = []
-  for split in cfg.files:
-    if split not in SPLITS:
-      text = f': expected one of {", ".join(SPLITS)}'
-      found.append(Problem(f'task.files.{split}', text))
+  found = [*_problems_of_names('task.files', cfg.files, 'the path of a file')]
+  found += _problems_of_names('task.columns', cfg.columns, 'the name of a column')
+  if not cfg.name or found:
+    return found
   if not cfg.files:
     text = '={}: expected files of the examples, such as'
     text += " {'train': 'train.tsv', 'validation': 'dev.tsv'} or {'all': 'all.jsonl'}"
@@ -40,6 +35,16 @@ def problems(config):
     text = ': the rows of a task come in batches of one size; set it to None'
     found.append(Problem('train.ramp_tokens', text))
   return found
+
+
+def _problems_of_names(field, given, what):
+  for key, value in given.items():
+    listed = value if isinstance(value, tuple) else (value,)
+    if not isinstance(key, str) or not all(
+      isinstance(one, str) and one for one in listed
+    ):
+      text = f'={value!r}: expected {what}, or a list of some'
+      yield Problem(f'{field}.{key}', text)
 
 
 def records_of(config, split):

@@ -84,11 +84,12 @@ def score_run(
   params = exits.first_layers(program.model.cfg, params)
   references, _ = restore.load_references(program, tokenizer)
   is_first = multihost.is_primary()
-  shown = {'progress': progress} if is_first else {}
-  scored = score_sets(
-    program, params, eval_sets, tokenizer=tokenizer, references=references, **shown
-  )
-  results = dict(scored)
+  results = dict(
+    score_sets(
+      program, params, eval_sets, tokenizer=tokenizer, references=references,
+      progress=progress if is_first else None,
+    )
+  )  # fmt: skip
   sets = {name: result.metrics for name, result in results.items()}
   rows = {}
   if with_baselines:

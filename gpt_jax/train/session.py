@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpt_jax.checkpoints import manager
@@ -30,7 +30,7 @@ class Session:
   tokenizer: Tokenizer
   program: Program
   dataset: pipeline.Dataset | TaskDataset
-  eval_sets: dict[str, pipeline.Dataset | TaskDataset]
+  eval_sets: Mapping[str, pipeline.Dataset | TaskDataset]
   fingerprints: dict[str, Any]  # of the tokenizer and of the data
   store: manager.Checkpoints
   signals: preemption.Watch

@@ -14,6 +14,7 @@ from gpt_jax.data import json_lines
 from gpt_jax.model import positions
 from gpt_jax.objectives import causal_lm
 from gpt_jax.program import setup
+from gpt_jax.tasks import classification
 from gpt_jax.train import resume
 from tests import small_models as small
 
@@ -62,7 +63,12 @@ def plugin(monkeypatch):
   def needs(cfg, **_):
     return causal_lm.make(cfg)
 
+  @registry.entry(options=Options)
+  def make_task(config):
+    return classification.make(config)
+
   module.make, module.open_source, module.needs = make, open_source, needs
+  module.make_task = make_task
 
   @registry.entry(options=Options)
   def activation(x):
@@ -148,9 +154,12 @@ def test_an_entry_s_own_rules_are_asked_while_loading():
 
 @pytest.mark.parametrize('field', sorted(options.OPTIONS))
 def test_every_section_that_picks_an_entry_may_have_options(field):
-  entry = 'position' if field == 'model.position' else 'open_source'
+  special = {'model.position': 'position', 'task.name': 'make_task'}
   where = options.OPTIONS[field]
-  overrides = {field: NAME.format(entry), f'{where}.alpha': '0.75'}
+  name = NAME.format(special.get(field, 'open_source'))
+  overrides = {field: name, f'{where}.alpha': '0.75'}
+  if field == 'task.name':
+    overrides |= {'task.files.train': 'x.tsv', 'objective.name': 'class_labels'}
   config = setup.resolve(small.base_values(), small.SMALL | overrides)
   section_name, _, name = where.partition('.')
   assert getattr(getattr(config, section_name), name) == Options(alpha=0.75)

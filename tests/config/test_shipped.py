@@ -8,6 +8,7 @@ import re
 import jax.numpy as jnp
 import pytest
 
+from configs import finetune
 from gpt_jax import data
 from gpt_jax.config.files import load_file
 from gpt_jax.config.load import data_section
@@ -101,7 +102,8 @@ def test_its_docstring_has_the_command_and_every_size(name):
   if name == 'base.py':
     return
   commands = re.findall(r'gpt-jax train --config=configs/(\S+)', doc)
-  assert commands and all(command in ALL for command in commands)
+  recipes = [f'finetune.py:{recipe}' for recipe in finetune.RECIPES]
+  assert commands and all(command in ALL + recipes for command in commands)
   assert '--workdir=' in doc
   for choice in ARGUMENTS[name] if name in ARGUMENTS else ():
     assert choice in doc

@@ -1,10 +1,11 @@
-"""A way to write small files and read them."""
+"""A way to write small files and read them; an emulated bucket."""
 
 import json
 
 import pytest
 
 from gpt_jax.examples import splits
+from tests.storage.buckets import bucket, bucket_server_here  # noqa: F401
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_filled_lines_have_their_places(write):
 def test_other_encodings_are_named_and_then_read(write, encoding):
   path = write('a.txt', (CHINESE + 'abc' * 200).encode(encoding))
   named = 'gb18030' if encoding == 'gbk' else encoding
-  with pytest.raises(DataError, match=rf'a.txt: .*set task.encoding={named}'):
+  with pytest.raises(DataError, match=rf'a.txt: .*set data.encoding={named}'):
     content.text_of(path, 'utf-8')
   assert content.text_of(path, named) == CHINESE + 'abc' * 200
 
@@ -46,7 +46,7 @@ def test_other_encodings_are_named_and_then_read(write, encoding):
   [
     (b'', 'utf-8', 'is empty .0 bytes.; give'),
     (b'\xff\xff', 'utf-8', 'byte 0 is not UTF-8'),
-    (b'\xff\xff', 'gbk', "byte 0 is not in task.encoding='gbk'"),
+    (b'\xff\xff', 'gbk', "byte 0 is not in data.encoding='gbk'"),
   ],
 )
 def test_damaged_files_are_refused(write, written, encoding, message):
@@ -59,5 +59,5 @@ def test_damaged_gzip_folders_and_unknown_names_are_refused(write, tmp_path):
     content.text_of(write('a.gz', b'no gzip'), 'utf-8')
   with pytest.raises(DataError, match='is a folder; give the files'):
     content.text_of(tmp_path, 'utf-8')
-  with pytest.raises(ConfigError, match="task.encoding='gkb'.*did you mean 'gbk'"):
+  with pytest.raises(ConfigError, match="data.encoding='gkb'.*did you mean 'gbk'"):
     content.text_of(write('a.txt', 'a'), 'gkb')

@@ -4,6 +4,7 @@ import pytest
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.examples import finding
+from gpt_jax.storage.places import place
 
 
 @pytest.fixture
@@ -28,6 +29,16 @@ def test_data_dir_wins_over_the_environment_and_this_folder(here, write, monkeyp
 def test_globs_are_sorted_and_folders_stay(here, write):
   names = [write(f'set/{name}.tsv', 'x') for name in 'bac']
   assert finding.find(['set/*.tsv', 'set'], str(here)) == [*sorted(names), here / 'set']
+
+
+def test_files_of_a_bucket_are_copied_here(bucket, here):
+  url, _ = bucket
+  for name in ('b.tsv', 'a.tsv'):
+    place(f'{url}/set/{name}').write_bytes(name.encode())
+  found = finding.find([f'{url}/set/*.tsv'], '') + finding.find(['set/b.tsv'], url)
+  assert [path.read_text() for path in found] == ['a.tsv', 'b.tsv', 'b.tsv']
+  with pytest.raises(DataError, match='no such file'):
+    finding.find([f'{url}/set/c.tsv'], '')
 
 
 def test_a_missing_file_names_places_and_the_nearest(here, write):

@@ -13,7 +13,7 @@ LEVELS = {
   'config parallel optimizers storage': 2,
   'attention data workdir': 3,
   'model objectives checkpoints tracking evaluation launchers corpus': 4,
-  'templates augmentation': 4,
+  'examples templates augmentation': 4,
   'tasks peft interop compress baselines': 5,
   'inference program': 6,
   'planning': 7,

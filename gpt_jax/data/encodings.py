@@ -23,11 +23,11 @@ _COMMON_NAMES = (
 
 def problems(data):
   """Returns what is wrong with `data.encoding`."""
-  return name_problems(data.encoding, 'data.encoding')
+  return name_problems(data.encoding)
 
 
-def name_problems(encoding, field):
-  """Returns what is wrong with the name of an encoding, the config's `field`."""
+def name_problems(encoding):
+  """Returns what is wrong with `encoding`, that of a config."""
   try:
     # Python's registry has more than text: rot13, hex, zlib.
     if codecs.lookup(encoding)._is_text_encoding:
@@ -37,7 +37,7 @@ def name_problems(encoding, field):
   hint = nearest(encoding.lower(), _COMMON_NAMES)
   rest = f'; did you mean {hint!r}?' if hint else ', such as utf-8, utf-16 or gb18030'
   text = f'={encoding!r}: expected a text encoding of Python{rest}'
-  return [Problem(field, text)]
+  return [Problem('data.encoding', text)]
 
 
 def check(data):
@@ -162,18 +162,18 @@ def not_utf8(place, position, reason, content):
   """
   return DataError(
     f'{place}: byte {position} is not UTF-8 ({reason}):'
-    f' {advice(content, position, "data.encoding")}, or allow'
+    f' {advice(content, position)}, or allow'
     ' data.max_corrupt_records records to be left out.'
   )
 
 
-def advice(content, position, field):
-  """Returns what the config's `field` may be set to; `content` as in `not_utf8`."""
+def advice(content, position):
+  """Returns what `data.encoding` may be set to; arguments as those of `not_utf8`."""
   found = encoding_guess.suggest(_sample_around(content, position))
   if not found:
-    return f'replace it by a good copy, or set {field} to what it is in'
+    return 'replace it by a good copy, or set data.encoding to what it is in'
   listed = ' or '.join(f'{name} ({shown!r})' for name, shown in found)
-  return f'it may be {listed}; if that is the text, set {field}={found[0][0]}'
+  return f'it may be {listed}; if that is the text, set data.encoding={found[0][0]}'
 
 
 def _sample_around(content, position):

@@ -136,7 +136,7 @@ def search(path, suffixes):
 
 def roots(data_dir):
   """Returns the folders that relative paths are looked up in, in their order."""
-  named = [data_dir, os.environ.get('GPT_JAX_DATA', '')]
+  named = [os.fspath(data_dir or ''), os.environ.get('GPT_JAX_DATA', '')]
   return [_root(name) for name in named if name] + [pathlib.Path.cwd()]
 
 

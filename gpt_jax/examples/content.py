@@ -12,7 +12,7 @@ def text_of(path, encoding):
   Without a byte-order mark; CRLF becomes a line feed. Raises DataError for a file that
   is empty, damaged or not in `encoding`, naming the encoding that it may be in.
   """
-  require_none(encodings.name_problems(encoding, 'task.encoding'))
+  require_none(encodings.name_problems(encoding))
   if path.is_dir():
     raise DataError(f'{path}: is a folder; give the files in it (task.files).')
   content = b''.join(files.blocks(path))
@@ -20,15 +20,15 @@ def text_of(path, encoding):
     raise DataError(f'{path}: is empty (0 bytes); give a file with examples.')
   is_utf8 = encodings.is_utf8(encoding)
   if is_utf8 and (name := encoding_guess.utf16_name(content[:_SAMPLE_BYTES])):
-    raise DataError(f'{path}: is {name.upper()}, not UTF-8: set task.encoding={name}.')
+    raise DataError(f'{path}: is {name.upper()}, not UTF-8: set data.encoding={name}.')
   try:
     text = str(content, encoding)
   except UnicodeError as error:
     position, reason = getattr(error, 'start', 0), getattr(error, 'reason', error)
-    found = 'UTF-8' if is_utf8 else f'in task.encoding={encoding!r}'
+    found = 'UTF-8' if is_utf8 else f'in data.encoding={encoding!r}'
     raise DataError(
       f'{path}: byte {position} is not {found} ({reason}):'
-      f' {encodings.advice(content, position, "task.encoding")}.'
+      f' {encodings.advice(content, position)}.'
     ) from error
   return text.removeprefix('\ufeff').replace('\r\n', '\n')
 

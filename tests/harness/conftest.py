@@ -37,8 +37,9 @@ def data_dir(tmp_path_factory):
   )
   write('ag_news/test.csv', '"3","Shares rise","Up\\again"\n"2","Cup final","2:1"\n')
   write('chnsenticorp_zh/dev.tsv', '很好\tpositive\n不好\tnegative\n')
-  asked = {'question': 'What falls?', 'answers': [{'text': 'rain'}, {'text': 'water'}]}
-  article = {'paragraphs': [{'context': 'Rain falls.', 'qas': [asked]}]}
+  answers = [{'text': 'rain', 'answer_start': 4}, {'text': 'water', 'answer_start': 12}]
+  asked = {'id': '1', 'question': 'What falls?', 'answers': answers}
+  article = {'paragraphs': [{'context': 'The rain is water.', 'qas': [asked]}]}
   write('squad/squad_v1.1_dev_subset.en.json', json.dumps({'data': [article]}))
   write(
     'wikitext-2/test.txt',

@@ -33,9 +33,9 @@ def test_a_set_is_looked_for_in_three_places(data_dir, tmp_path, monkeypatch):
 
 def test_damaged_files_are_named(tmp_path):
   for name, text, message in (
-    ('piqa/valid.jsonl', '{"goal"', 'valid.jsonl: a line is no JSON'),
-    ('piqa/valid.jsonl', '{}\n{}', '2 questions, but 1 labels'),
-    ('sst2/dev.tsv', 'no tab', 'dev.tsv: line 1 has 1 columns, not 2'),
+    ('piqa/valid.jsonl', '{"goal"', 'valid.jsonl, line 1: not JSON'),
+    ('piqa/valid.jsonl', '{}\n{}', '2 questions, but .* has 1 labels'),
+    ('sst2/dev.tsv', 'no tab', "dev.tsv, line 1 has no such column; there are '0'"),
   ):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)

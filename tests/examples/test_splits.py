@@ -1,0 +1,116 @@
+"""Splits from files of their own, and by a hash from one set."""
+
+import pytest
+
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.examples import splits
+
+COLUMNS = {'text': '0', 'label': '1'}
+ROWS = [(f'text {i % 1500}', str(i % 2)) for i in range(2000)]  # 500 copies
+
+
+@pytest.fixture
+def load(tmp_path, write):
+  write('all.tsv', ''.join(f'{text}\t{label}\n' for text, label in ROWS))
+  write('train.tsv', 'a\t0\nb\t1\n')
+  write('more.tsv', 'c\t0\n')
+
+  def load(files, split, columns=COLUMNS, reader='auto', **options):
+    here = {'data_dir': str(tmp_path)} | options
+    found = splits.load(files, reader, columns, split, **here)
+    return [tuple(record.values.values()) for record in found]
+
+  return load
+
+
+def test_files_of_a_split_are_read_in_order(load):
+  files = {'train': ['train.tsv', 'more.tsv'], 'test': 'more.tsv'}
+  assert load(files, 'train') == [('a', '0'), ('b', '1'), ('c', '0')]
+  assert load(files, 'test') == [('c', '0')]
+
+
+def test_a_hash_divides_70_15_15_without_copies_across(load):
+  parts = {split: load({'all': 'all.tsv'}, split) for split in splits.BOUNDS}
+  assert sorted(sum(parts.values(), [])) == sorted(ROWS)
+  assert load({'all': 'all.tsv'}, 'all') == ROWS
+  texts = {split: {text for text, _ in rows} for split, rows in parts.items()}
+  assert not texts['train'] & (texts['validation'] | texts['test'])
+  assert not texts['validation'] & texts['test']
+  shares = [len(texts[split]) / 1500 for split in splits.BOUNDS]
+  # Three standard deviations of 1500 independent draws.
+  assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.036)
+  # The label does not decide: other labels, same texts in each split.
+  swapped = {'text': '0', 'label': '0'}
+  assert {text for text, _ in load({'all': 'all.tsv'}, 'test', swapped)} == texts[
+    'test'
+  ]
+
+
+def test_a_larger_limit_keeps_what_a_smaller_one_has(load):
+  few = load({'all': 'all.tsv'}, 'train', limit=50)
+  more = load({'all': 'all.tsv'}, 'train', limit=200)
+  whole = load({'all': 'all.tsv'}, 'train')
+  assert len(few) == 50 and len(more) == 200
+  rest = iter(more)
+  assert all(row in rest for row in few)  # in the order of the file
+  assert few != whole[:50] and load({'all': 'all.tsv'}, 'train', limit=10**6) == whole
+
+
+def test_columns_rename_and_gather(load, write):
+  write('a.jsonl', [{'q': 'x', 'one': 'a', 'two': 'b', 'answer': 0}])
+  columns = {'prompt': 'q', 'choices': ['one', 'two'], 'label': 'answer'}
+  assert load({'test': 'a.jsonl'}, 'test', columns) == [('x', ['a', 'b'], 0)]
+  columns = {'source': '0', 'targets': '1'}
+  assert load({'test': 'more.tsv'}, 'test', columns) == [('c', ['0'])]
+
+
+@pytest.mark.parametrize(
+  'files, split, message',
+  [
+    ({'train': 'train.tsv'}, 'test', "no files of the split 'test'; there are train"),
+    ({'train': 'train.tsv'}, 'trian', "'trian' is no split; .*did you mean 'train'"),
+    ({'dev': 'train.tsv'}, 'train', "'dev' is no split; expected one of train, valid"),
+    ({'all': 'a', 'test': 'b'}, 'test', 'expected files for each split, or all alone'),
+    ({'train': 'train.tsv'}, 'all', "no files of the split 'all'"),
+  ],
+)
+def test_splits_that_are_not_there_are_named(load, files, split, message):
+  with pytest.raises(ConfigError, match=message):
+    load(files, split)
+
+
+@pytest.mark.parametrize(
+  'columns, reader, message',
+  [
+    ({'text': 'sentence'}, 'auto', 'The first line has it: set task.reader=tsv_header'),
+    (
+      {'text': 'text'},
+      'auto',
+      "text='text': .*there are '0', '1'. Columns are numbers",
+    ),
+    ({'text': 'sentense'}, 'tsv_header', "line 2 has no .*did you mean 'sentence'"),
+  ],
+)
+def test_columns_that_are_not_there_are_named(load, write, columns, reader, message):
+  write('head.tsv', 'sentence\tlabel\nx\t1\n')
+  with pytest.raises(DataError, match=message):
+    load({'test': 'head.tsv'}, 'test', columns, reader)
+
+
+def test_empty_texts_and_empty_splits_are_errors(load, write):
+  write('empty.tsv', 'x\t1\n \t0\n')
+  with pytest.raises(DataError, match='empty.tsv, line 2: text is empty'):
+    load({'test': 'empty.tsv'}, 'test')
+  write('blank.tsv', '\n\n')
+  with pytest.raises(DataError, match="blank.tsv: no examples of the split 'test'."):
+    load({'test': 'blank.tsv'}, 'test')
+  splits_of_one = []
+  for split in splits.BOUNDS:
+    try:
+      load({'all': 'more.tsv'}, split)
+    except DataError as error:
+      assert 'none of 1 examples lies in it; give files for each split' in str(error)
+      splits_of_one.append(split)
+  assert len(splits_of_one) == 2
+  with pytest.raises(ConfigError, match='none of the fields'):
+    load({'all': 'more.tsv'}, 'test', {})

@@ -20,7 +20,7 @@ from gpt_jax.evaluation.metrics import Metric
 from gpt_jax.model import initializers, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
-from gpt_jax.optimizers import groups, post_update, schedules, trainable
+from gpt_jax.optimizers import groups, layer_decay, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
@@ -158,6 +158,11 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
   names = [name for name, _ in pytree.named_leaves(params)]
   rates = optimizers.metric_rates(config.optimizer, names, width)
+  rates |= layer_decay.metric_rates(
+    config.optimizer.layer_decay,
+    config.model.num_layers,
+    config.optimizer.learning_rate,
+  )
   return step.TrainStep(
     loss=loss,
     objective=objective,

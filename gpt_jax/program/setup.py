@@ -18,7 +18,7 @@ from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.interop import open_model
 from gpt_jax.model import activations, exits, heads, output_layer, positions
 from gpt_jax.model.statistics import STATISTICS
-from gpt_jax.optimizers import groups, post_update, schedules
+from gpt_jax.optimizers import groups, last_layers, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengths
@@ -81,6 +81,7 @@ RULES = (
   lambda config: encodings.problems(config.data),
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
+  last_layers.problems,
   lambda config: records.problems(config.data),
   init_rules.problems,
   attention.problems,

@@ -28,6 +28,8 @@ class Example:
   mask: Mask
   positions_BT: Array | None = None
   """None: every row counts from 0."""
+  loss_weights_BT: Array | None = None
+  """Weights in the loss, of objectives with a task head; None: `weights_BT`."""
 
 
 VISIBILITIES = ('causal', 'prefix', 'bidirectional')
@@ -65,7 +67,9 @@ class Exits:
 
 
 def token_weight(example):
-  """Returns the weight of all targets of an Example."""
+  """Returns the weight of all targets of an Example in its loss."""
+  if example.loss_weights_BT is not None:
+    return jnp.sum(example.loss_weights_BT)
   return jnp.sum(example.weights_BT)
 
 

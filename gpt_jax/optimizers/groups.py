@@ -33,8 +33,9 @@ def resolve(cfg, names):
   """Returns `{name: Setting}` from `decay_mask`, `weight_decay` and `groups`.
 
   What `train_last_layers` leaves out is frozen too. A parameter belongs to the first
-  group that matches its name, whose `weight_decay` overrides the mask. Raises ConfigError for unknown keys, values out of range, and
-  regular expressions that match nothing an earlier group has left.
+  group that matches its name, whose `weight_decay` overrides the mask. Raises
+  ConfigError for unknown keys, values out of range, and regular expressions that match
+  nothing an earlier group has left.
   """
   require_none(problems(cfg))
   decays = _decaying(cfg.decay_mask, names)
@@ -69,7 +70,7 @@ def _why_nothing_trains(cfg):
   return (
     f'optimizer.train_last_layers={cfg.train_last_layers}: with optimizer.groups='
     f'{cfg.groups!r} it freezes every parameter; nothing would train. Where the'
-    ' embedding is the only output layer (model.tie_embeddings), leave 1 or more layers.'
+    ' embedding is the only output layer (model.tie_embeddings), leave some layers.'
   )
 
 

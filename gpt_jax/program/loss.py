@@ -113,7 +113,11 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
 def _plain(forward, example, *, objective, options):
   outputs_BTC = outputs_of(objective, forward, example)
   return losses.cross_entropy(
-    outputs_BTC, example.targets_BT, example.weights_BT, **options
+    outputs_BTC,
+    example.targets_BT,
+    example.weights_BT,
+    loss_weights_BT=example.loss_weights_BT,
+    **options,
   )
 
 

@@ -15,6 +15,9 @@ from gpt_jax.optimizers import trainable
 from gpt_jax.program import guard, norms
 from gpt_jax.program.loss import Loss, outputs_of
 
+LOSSES = ('loss', 'auxiliary_loss')
+"""Among `metric_sums`: divided by the weight of the targets in the loss."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainStep:
@@ -45,10 +48,15 @@ class TrainStep:
     total_weight = jnp.maximum(self.objective.weight(example), 1.0)
     sums, grads = self.gradients(state, example, dropout_rng, total_weight)
     after, updates = self.apply(grads, state)
+    count = sums.weight_sum
+    counted = total_weight
+    if sums.metric_weight_sum is not None:
+      count = sums.metric_weight_sum
+      counted = jnp.maximum(count, 1.0)
     means = {
-      name: total / total_weight
+      name: total / (total_weight if name in LOSSES else counted)
       for name, total in sums.metric_sums.items()
-      if name in self.objective.step_metrics or name == 'auxiliary_loss'
+      if name in self.objective.step_metrics or name in LOSSES
     }
     objective = sums.objective_sum / total_weight
     loss, grad_norm = means.setdefault('loss', objective), norms.total(grads)
@@ -59,7 +67,7 @@ class TrainStep:
       is_good &= guard.is_finite(trainable.select(after.params, self.frozen))
     metrics = means | {
       'objective': objective,
-      'targets': sums.weight_sum,
+      'targets': count,
       'grad_norm': grad_norm,
       **self.learning_rates(state.step),
       'skipped': jnp.logical_not(is_good).astype(jnp.float32),
@@ -166,6 +174,8 @@ def evaluate(
   example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
   sums = loss(params, example, None, references)
   result = sums.metric_sums | {'targets': sums.weight_sum}
+  if sums.metric_weight_sum is not None:
+    result['unweighted_targets'] = sums.metric_weight_sum
   if objective.predicts_text:
     bytes_BT = _bytes_of_targets(batch, example, byte_lengths)
     if bytes_BT is not None:

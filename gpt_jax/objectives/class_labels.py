@@ -88,6 +88,7 @@ def make(cfg, *, vocab, seq_len):
     outputs=outputs,
     num_outputs=options.num_labels,
     visibility=options.attention,
+    labels_texts=True,
     metrics=label_metrics,
     eval_metrics=('macro_f1',),
   )

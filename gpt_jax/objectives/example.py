@@ -109,6 +109,8 @@ class Objective:
   """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""
   visibility: str = 'causal'
   """What its masks let a token see, one of VISIBILITIES; decoding and plans use it."""
+  labels_texts: bool = False
+  """Whether a target is the class of a whole text, one of each: mixup mixes those."""
   predicts_text: bool = False
   """Whether each token of the text is a target, given all before it: only then do bits
   per byte, n-gram baselines and the entropy of a source mean something."""

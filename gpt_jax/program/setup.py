@@ -21,7 +21,14 @@ from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, last_layers, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import carry, device_memory, horizon, init_rules, row_lengths
+from gpt_jax.program import (
+  carry,
+  device_memory,
+  horizon,
+  init_rules,
+  regularization,
+  row_lengths,
+)
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
 from gpt_jax.program.restore import named_reference
@@ -88,6 +95,7 @@ RULES = (
   positions.problems,
   output_layer.problems,
   exits.problems,
+  regularization.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""
@@ -123,6 +131,7 @@ def check_plan(config, planned=None):
   row_lengths.check_positions(config)
   row_lengths.check_references(config, read_reference_configs(config, planned))
   objective = objectives.describe(config)
+  regularization.check_objective(config, objective)
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
       f'logging.sample_every_steps={config.logging.sample_every_steps}: a model of'

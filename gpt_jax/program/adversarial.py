@@ -63,7 +63,8 @@ def norm(values_BTD, segments_BT=None):
 def scaled(gradient_BTD, length, segments_BT=None):
   """Returns the gradient at the norm `length` in every text; 0 where it is 0."""
   norm_BT1 = norm(gradient_BTD, segments_BT)
-  return length * gradient_BTD / jnp.maximum(norm_BT1, jnp.finfo(jnp.float32).tiny)
+  # Not a smallest norm instead of 1: XLA multiplies by its inverse, which overflows.
+  return length * gradient_BTD / jnp.where(norm_BT1 > 0, norm_BT1, 1.0)
 
 
 def ascend(point_BTD, gradient_BTD, cfg, segments_BT=None):

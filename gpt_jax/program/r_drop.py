@@ -23,8 +23,7 @@ def make(objective, weight, options, prepare):
   """
 
   def loss(forward, example):
-    rngs = jax.random.split(forward.dropout_rng)
-    passes = [forward.with_dropout(rng) for rng in rngs]
+    passes = [forward.with_dropout(rng) for rng in two_keys(forward.dropout_rng)]
     one_BTC, other_BTC = (
       outputs_of(objective, prepare(one), example) for one in passes
     )
@@ -32,6 +31,11 @@ def make(objective, weight, options, prepare):
     return agreeing_loss(one_BTC, other_BTC, example, weight, options)
 
   return loss
+
+
+def two_keys(rng):
+  """Returns the keys of the dropout of both passes."""
+  return tuple(jax.random.split(rng))
 
 
 def agreeing_loss(one_BTC, other_BTC, example, weight, options):

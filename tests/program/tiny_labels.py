@@ -30,10 +30,16 @@ def build(overrides=None, devices=1):
   """Returns the Program of SETTINGS with `overrides`; equal ones are built once."""
   key = repr((sorted((overrides or {}).items()), devices))
   if key not in PROGRAMS:
-    config = tiny_runs.tiny_config(SETTINGS | UNROLLED | (overrides or {}))
-    mesh = make_mesh(config.parallel.mesh, jax.devices()[:devices])
-    PROGRAMS[key] = build_program(config, vocab=VOCAB, mesh=mesh)
+    settings = SETTINGS | UNROLLED | (overrides or {})
+    if settings['objective.name'] != 'class_labels':
+      settings = {k: v for k, v in settings.items() if '.options.' not in k}
+    PROGRAMS[key] = build_config(tiny_runs.tiny_config(settings), devices)
   return PROGRAMS[key]
+
+
+def build_config(config, devices=1):
+  mesh = make_mesh(config.parallel.mesh, jax.devices()[:devices])
+  return build_program(config, vocab=VOCAB, mesh=mesh)
 
 
 def batch(rows=8, width=9):

@@ -120,9 +120,7 @@ def build_program(
     reference_models=reference_models,
   )
   loss = regularization.regularize(config, objective, loss, num_ids)
-  # In one order: that of a set differs between processes, and so would their programs.
-  names = dict.fromkeys((*config.eval.metrics, *objective.eval_metrics))
-  metrics = output_metrics.choose(names)
+  metrics = _choose_metrics(config, objective)
   train_step = _make_train_step(config, loss, objective, horizon, params, rules)
   evaluate = functools.partial(
     step.evaluate,
@@ -133,8 +131,6 @@ def build_program(
     vocab_limit=num_ids,
     attack_epsilon=config.eval.attack_epsilon,
   )
-  if config.eval.attack_epsilon:
-    metrics = metrics | {attack.NAME: attack.METRIC}
   measurement = statistics.make_measurement(config, model, objective, num_ids)
   return Program(
     config=config,
@@ -149,6 +145,16 @@ def build_program(
     measurement=measurement,
     **_compiled(config, model, train_step, evaluate, measurement, reference_models),
   )
+
+
+def _choose_metrics(config, objective):
+  """Returns {name: Metric} of what evaluation sums beside the loss."""
+  # In one order: that of a set differs between processes, and so would their programs.
+  names = dict.fromkeys((*config.eval.metrics, *objective.eval_metrics))
+  metrics = output_metrics.choose(names)
+  if config.eval.attack_epsilon:
+    metrics[attack.NAME] = attack.METRIC
+  return metrics
 
 
 def check_batches(config, horizon, rules):

@@ -198,6 +198,11 @@ def get_config():
   # Dicts of match (a regex) and any of learning_rate_scale, weight_decay, freeze; a
   # parameter belongs to the first group that matches its name.
   optimizer.groups = ()
+  # d: the rate of layer l of L times d^(L - l), of embeddings d^(L + 1); 1: off
+  optimizer.layer_decay = 1.0
+  # Freezes all but the last so many layers, the last norm and the heads; 0: but the
+  # heads; None: nothing.
+  optimizer.train_last_layers = None
   # After each update: keep_zeros (of kernels and embeddings: a pruned model trains on)
   # or "my_package.my_file:make"; '': nothing.
   optimizer.post_update = ''
@@ -214,6 +219,19 @@ def get_config():
   schedule.final_fraction = 0.1  # of the peak, after the decay
   schedule.cooldown_fraction = 0.2  # wsd: last fraction of the run, which decays
   schedule.options = dict()  # of the schedule, for one that declares any
+
+  # Of training steps, and of nothing else: docs/regularization.md.
+  config.regularization = regularization = ConfigDict()
+  regularization.mixup = 0.0  # alpha of the Beta distribution (class_labels); 0: off
+  regularization.cutoff = 0.0  # rate at which the embedding of a token becomes 0
+  # Perturbed embeddings. fgm: one step; pgd: several; freelb: all of them train.
+  regularization.adversarial = 'none'
+  regularization.adversarial_epsilon = 1.0  # L2 norm for each document, at most
+  regularization.adversarial_steps = 3  # pgd, freelb
+  regularization.adversarial_step_size = 0.3  # pgd, freelb: L2 norm of each step
+  regularization.adversarial_weight = 1.0  # fgm, pgd: of the loss under perturbation
+  regularization.r_drop = 0.0  # times the divergence of two dropout passes; 0: off
+  regularization.l2_sp = 0.0  # times |w - w0|^2 / 2, w0 those of init_from; 0: off
 
   config.train = train = ConfigDict()
   train.steps = 1000  # length of the run, in steps or ...
@@ -245,6 +263,9 @@ def get_config():
   evaluation.metrics = ()
   evaluation.batch_size = None  # None: train.batch_size
   evaluation.max_batches = 100  # the first of each set, said if not all; 0: all
+  # attacked_loss and attacked_accuracy, after a step of this L2 norm against each
+  # document in its embeddings (FGM); 0: off
+  evaluation.attack_epsilon = 0.0
 
   config.checkpoint = checkpoint = ConfigDict()
   checkpoint.every_steps = 250  # 0: at the end only

@@ -20,11 +20,14 @@ OF_EVAL_METRICS = {
   'loss_by_position': r'icl_score|loss_after_\d+(_to_\d+)?',
 }
 """Entry of `eval.metrics` -> pattern of what it writes."""
+ATTACKED = ('attacked_loss', 'attacked_accuracy')
+"""Of every evaluation set, with `eval.attack_epsilon`."""
 OF_OBJECTIVES = {'layer_skip': r'loss_at_layer_\d+'}
 """Entry of `objective.name` -> pattern of what it adds to every evaluation set."""
 TRAIN = (
   'loss', 'accuracy', 'objective', 'targets', 'grad_norm', 'learning_rate', 'skipped',
-  'auxiliary_loss', 'exit_loss', 'highest_loss', 'tokens_per_second', 'mfu',
+  'auxiliary_loss', 'exit_loss', 'adversarial_loss', 'r_drop_divergence', 'l2_sp',
+  'highest_loss', 'tokens_per_second', 'mfu',
   'compile_seconds', 'compile_cache_hit',
 )  # fmt: skip
 NORMS = ('param', 'grad', 'update')
@@ -61,6 +64,7 @@ def names(config):
   """Returns the names that a run of `config` may write, of patterns one example."""
   scores = [*SCORES, *(['icl_score'] * ('loss_by_position' in config.eval.metrics))]
   scores += [name for name in config.eval.metrics if name in OF_EVAL_METRICS]
+  scores += ATTACKED if config.eval.attack_epsilon else ()
   return [
     *costs.COSTS,
     *(f'{one}/{score}' for one in config.eval.sets for score in scores),
@@ -84,6 +88,10 @@ def _require_score(metric, config):
       if entry not in listed:
         raise ConfigError(f'{metric!r}: needs {entry!r} in eval.metrics={listed}.')
       return
+  if score in ATTACKED:
+    if not config.eval.attack_epsilon:
+      raise ConfigError(f'{metric!r}: needs eval.attack_epsilon, which is 0.')
+    return
   own = OF_OBJECTIVES.get(config.objective.name)
   if not (own and re.fullmatch(own, score)):
     raise _unknown(metric, 'no metric of an evaluation set', names(config))

@@ -97,6 +97,18 @@ ADDED_FIELDS = {
   'early_stopping.metric': '',
   'early_stopping.mode': 'min',
   'early_stopping.min_delta': 0.0,
+  'optimizer.layer_decay': 1.0,
+  'optimizer.train_last_layers': None,
+  'regularization.mixup': 0.0,
+  'regularization.cutoff': 0.0,
+  'regularization.adversarial': 'none',
+  'regularization.adversarial_epsilon': 1.0,
+  'regularization.adversarial_steps': 3,
+  'regularization.adversarial_step_size': 0.3,
+  'regularization.adversarial_weight': 1.0,
+  'regularization.r_drop': 0.0,
+  'regularization.l2_sp': 0.0,
+  'eval.attack_epsilon': 0.0,
 }
 """New field -> the value that means what was done before the field existed."""
 

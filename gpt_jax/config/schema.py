@@ -220,6 +220,8 @@ class OptimizerConfig:
   muon_learning_rate: float = above(0.0)
   ema_decay: float = rate()
   groups: tuple[Any, ...]
+  layer_decay: float = between(1e-6, 1.0)
+  train_last_layers: int | None = at_least(0)
   post_update: str
   post_update_options: Any
   options: Any
@@ -236,6 +238,19 @@ class ScheduleConfig:
   final_fraction: float = between(0.0, 1.0)
   cooldown_fraction: float = between(0.0, 1.0)
   options: Any
+
+
+@section
+class RegularizationConfig:
+  mixup: float = at_least(0.0)
+  cutoff: float = rate()
+  adversarial: str = one_of('none', 'fgm', 'pgd', 'freelb')
+  adversarial_epsilon: float = above(0.0)
+  adversarial_steps: int = between(1, 64)
+  adversarial_step_size: float = above(0.0)
+  adversarial_weight: float = at_least(0.0)
+  r_drop: float = at_least(0.0)
+  l2_sp: float = at_least(0.0)
 
 
 @section
@@ -268,6 +283,7 @@ class EvalConfig:
   metrics: tuple[str, ...] = comma_separated()
   batch_size: int | None = between(1, 2**24)
   max_batches: int = at_least(0)
+  attack_epsilon: float = at_least(0.0)
 
 
 @section
@@ -349,6 +365,7 @@ class Config:
   objective: ObjectiveConfig
   optimizer: OptimizerConfig
   schedule: ScheduleConfig
+  regularization: RegularizationConfig
   train: TrainConfig
   guard: GuardConfig
   eval: EvalConfig

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError, Problem
-from gpt_jax.core.sections import between, one_of, section
+from gpt_jax.core.sections import at_least, between, one_of, section
+from gpt_jax.objectives import class_weights
 from gpt_jax.objectives.causal_lm import (
   input_segments,
   input_token_types,
@@ -26,18 +27,20 @@ class ClassLabels:
   """`objective.options` of class_labels."""
 
   num_labels: int = between(2, 2**20, default=2)
+  class_weights: tuple[float, ...] = at_least(0.0, default=())
   attention: str = one_of('causal', 'bidirectional', default='causal')
   pooling: str = one_of('last', 'first', 'mean', default='last')
 
 
 def problems(config):
-  """Returns the Problems of a Config whose documents would lose their labels."""
+  """Returns the Problems of a Config: labels that get lost, weights of no class."""
+  found = list(class_weights.problems(config))
   if config.data.append_eos:
-    return []
+    return found
   text = (
     '=False: the place of the end token carries the label of class_labels; set True'
   )
-  return [Problem('data.append_eos', text)]
+  return [*found, Problem('data.append_eos', text)]
 
 
 @registry.entry(options=ClassLabels, problems=problems)
@@ -61,11 +64,16 @@ def make(cfg, *, vocab, seq_len):
     inputs_BT, _ = split(batch['tokens'])
     _, labels_BT = split(batch['labels'])
     positions_BN = batch.get('positions')
+    targets_BT = jnp.maximum(labels_BT, 0)
+    # The place before may be another document's, if this one has no text.
+    weights_BT = jnp.where(labels_BT != NO_LABEL, next_token_weights(batch), 0.0)
     return Example(
       inputs_BT=inputs_BT,
-      targets_BT=jnp.maximum(labels_BT, 0),
-      # The place before may be another document's, if this one has no text.
-      weights_BT=jnp.where(labels_BT != NO_LABEL, next_token_weights(batch), 0.0),
+      targets_BT=targets_BT,
+      weights_BT=weights_BT,
+      loss_weights_BT=class_weights.loss_weights(
+        options.class_weights, targets_BT, weights_BT
+      ),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
       token_types_BT=input_token_types(batch),
@@ -84,6 +92,7 @@ def make(cfg, *, vocab, seq_len):
     outputs=outputs,
     num_outputs=options.num_labels,
     visibility=options.attention,
+    labels_texts=True,
     metrics=label_metrics,
     predictions=_predictions,
     eval_metrics=('macro_f1',),
@@ -111,9 +120,9 @@ def _read_shares(pooling, example):
 
 def label_metrics(sums) -> dict[str, float]:
   """Returns loss (nats per label), accuracy and the number of labelled documents."""
-  count = max(sums['targets'], 1.0)
+  count = sums.get('unweighted_targets', sums['targets'])
   return dict(
-    loss=sums['loss'] / count,
-    accuracy=sums['accuracy'] / count,
-    documents=int(sums['targets']),
+    loss=sums['loss'] / max(sums['targets'], 1.0),
+    accuracy=sums['accuracy'] / max(count, 1.0),
+    documents=int(count),
   )

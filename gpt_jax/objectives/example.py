@@ -30,6 +30,8 @@ class Example:
   """None: every row counts from 0."""
   token_types_BT: Array | None = None
   """The part of each token, for models with model.token_types; None: all 0."""
+  loss_weights_BT: Array | None = None
+  """Weights in the loss, of objectives with a task head; None: `weights_BT`."""
 
   @property
   def inputs(self):
@@ -72,7 +74,9 @@ class Exits:
 
 
 def token_weight(example):
-  """Returns the weight of all targets of an Example."""
+  """Returns the weight of all targets of an Example in its loss."""
+  if example.loss_weights_BT is not None:
+    return jnp.sum(example.loss_weights_BT)
   return jnp.sum(example.weights_BT)
 
 
@@ -115,6 +119,8 @@ class Objective:
   """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""
   visibility: str = 'causal'
   """What its masks let a token see, one of VISIBILITIES; decoding and plans use it."""
+  labels_texts: bool = False
+  """Whether a target is the class of a whole text, one of each: mixup mixes those."""
   predicts_text: bool = False
   """Whether each token of the text is a target, given all before it: only then do bits
   per byte, n-gram baselines and the entropy of a source mean something."""

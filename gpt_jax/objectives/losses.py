@@ -23,6 +23,9 @@ class LossSums:
   weight_sum: Array
   metric_sums: dict[str, Array]
   """By name: scalars, or arrays such as counts per class."""
+  metric_weight_sum: Array | None = None
+  """Where targets weigh otherwise in metrics than in the loss, what metrics other than
+  the loss are divided by."""
 
 
 TOKEN_METRICS = ('loss', 'accuracy', 'log_z_squared')
@@ -37,6 +40,7 @@ def cross_entropy(
   label_smoothing=0.0,
   z_loss=0.0,
   vocab_limit=None,
+  loss_weights_BT=None,
 ):
   """Returns the `LossSums` of predictions against target ids, all in float32.
 
@@ -49,6 +53,7 @@ def cross_entropy(
     z_loss: weight of logsumexp(logits)^2. arXiv:2204.02311, section 5.
     vocab_limit: ids from here on only pad the embedding: they get no probability, no
       gradient and no share of the smoothing. None: all V are real.
+    loss_weights_BT: in the objective and the loss, in place of `weights_BT`.
   """
   vocab_size = vocab_limit or logits_BTV.shape[-1]
   # float32: between 8 and 16, bfloat16 moves in steps of 1/16 - too coarse for a loss.
@@ -85,10 +90,18 @@ def cross_entropy(
     return jnp.sum(weights_BT * values_BT)
 
   metrics = zip(TOKEN_METRICS, (nll_BT, is_best_BT, z_BT), strict=True)
-  return LossSums(
+  sums = LossSums(
     objective_sum=total(objective_BT),
     weight_sum=jnp.sum(weights_BT),
     metric_sums={name: total(values_BT) for name, values_BT in metrics},
+  )
+  if loss_weights_BT is None:
+    return sums
+  return LossSums(
+    objective_sum=jnp.sum(loss_weights_BT * objective_BT),
+    weight_sum=jnp.sum(loss_weights_BT),
+    metric_sums=sums.metric_sums | {'loss': jnp.sum(loss_weights_BT * nll_BT)},
+    metric_weight_sum=sums.weight_sum,
   )
 
 

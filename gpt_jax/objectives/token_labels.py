@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError
-from gpt_jax.core.sections import between, one_of, section
+from gpt_jax.core.sections import at_least, between, one_of, section
+from gpt_jax.objectives import class_weights
 from gpt_jax.objectives.causal_lm import input_segments, input_token_types
 from gpt_jax.objectives.class_labels import NO_LABEL
 from gpt_jax.objectives.example import Example, Objective
@@ -20,10 +21,11 @@ class TokenLabels:
   """`objective.options` of token_labels."""
 
   num_labels: int = between(2, 2**20, default=2)
+  class_weights: tuple[float, ...] = at_least(0.0, default=())
   attention: str = one_of('bidirectional', 'causal', default='bidirectional')
 
 
-@registry.entry(options=TokenLabels)
+@registry.entry(options=TokenLabels, problems=class_weights.problems)
 def make(cfg, *, vocab, seq_len):
   """Returns the objective for labels below `num_labels`; loss is nats per label."""
   del vocab, seq_len
@@ -40,10 +42,15 @@ def make(cfg, *, vocab, seq_len):
     # The last token of a row is there for shifted targets.
     inputs_BT, labels_BT = batch['tokens'][:, :-1], batch['labels'][:, :-1]
     positions_BN = batch.get('positions')
+    targets_BT = jnp.maximum(labels_BT, 0)
+    weights_BT = (labels_BT != NO_LABEL).astype(jnp.float32)
     return Example(
       inputs_BT=inputs_BT,
-      targets_BT=jnp.maximum(labels_BT, 0),
-      weights_BT=(labels_BT != NO_LABEL).astype(jnp.float32),
+      targets_BT=targets_BT,
+      weights_BT=weights_BT,
+      loss_weights_BT=class_weights.loss_weights(
+        options.class_weights, targets_BT, weights_BT
+      ),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
       token_types_BT=input_token_types(batch),
@@ -61,9 +68,9 @@ def make(cfg, *, vocab, seq_len):
 
 def label_metrics(sums) -> dict[str, float]:
   """Returns loss (nats per label), accuracy and the number of labelled tokens."""
-  count = max(sums['targets'], 1.0)
+  count = sums.get('unweighted_targets', sums['targets'])
   return dict(
-    loss=sums['loss'] / count,
-    accuracy=sums['accuracy'] / count,
-    labels=int(sums['targets']),
+    loss=sums['loss'] / max(sums['targets'], 1.0),
+    accuracy=sums['accuracy'] / max(count, 1.0),
+    labels=int(count),
   )

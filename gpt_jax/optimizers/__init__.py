@@ -5,7 +5,8 @@
   descend     theta <- theta - s(t) lr (m u + wd theta)    weight_decay_mode='coupled'
               theta <- theta - s(t) (lr m u + wd theta)    'independent', 2309.14322
 
-m is 1, or what muP asks for at another width than the base (`mup.py`).
+m is 1, or what muP asks for at another width than the base (`mup.py`); lr falls with
+depth where `layer_decay.py` says so.
 All of it in float32 (`precision.py`). lr and wd of each parameter come from
 `groups.py`. The modes are the same run when
 wd(coupled) = wd(independent) / lr. A new optimizer is a file and a line in OPTIMIZERS.
@@ -16,7 +17,15 @@ import jax.numpy as jnp
 import optax
 
 from gpt_jax.core import pytree, registry
-from gpt_jax.optimizers import adafactor, elementwise, groups, muon, mup, trainable
+from gpt_jax.optimizers import (
+  adafactor,
+  elementwise,
+  groups,
+  layer_decay,
+  muon,
+  mup,
+  trainable,
+)
 from gpt_jax.optimizers.ema import ema_init, ema_update
 from gpt_jax.optimizers.precision import in_float32
 
@@ -43,6 +52,8 @@ def make_optimizer(cfg, schedule, params, width=1.0):
   settings = groups.resolve(cfg, names)
   build = registry.lookup(OPTIMIZERS, cfg.name, 'optimizer.name')
   direction, learning_rates = build(cfg, names)
+  for name, multiplier in layer_decay.multipliers(cfg.layer_decay, params).items():
+    learning_rates[name] = learning_rates[name] * multiplier
   factors = mup.factors(build, cfg.name, width)
   clip = _clip(cfg.clip_norm) if cfg.clip_norm else optax.identity()
   transform = in_float32(

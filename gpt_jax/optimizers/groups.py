@@ -11,6 +11,7 @@ import re
 
 from gpt_jax.core.errors import ConfigError, Problem, require_none
 from gpt_jax.core.registry import nearest
+from gpt_jax.optimizers import last_layers
 
 # Last parts of the names that decay_mask='matrices' selects; not `scale` and `bias`.
 MATRIX_NAMES = ('kernel', 'embedding')
@@ -31,9 +32,10 @@ _KEYS = tuple(field.name for field in dataclasses.fields(Setting))
 def resolve(cfg, names):
   """Returns `{name: Setting}` from `decay_mask`, `weight_decay` and `groups`.
 
-  A parameter belongs to the first group that matches its name, whose `weight_decay`
-  overrides the mask. Raises ConfigError for unknown keys, values out of range, and
-  regular expressions that match nothing an earlier group has left.
+  What `train_last_layers` leaves out is frozen too. A parameter belongs to the first
+  group that matches its name, whose `weight_decay` overrides the mask. Raises
+  ConfigError for unknown keys, values out of range, and regular expressions that match
+  nothing an earlier group has left.
   """
   require_none(problems(cfg))
   decays = _decaying(cfg.decay_mask, names)
@@ -55,9 +57,21 @@ def resolve(cfg, names):
     for name in members:
       settings[name] = dataclasses.replace(settings[name], **fields)
       unassigned.remove(name)
+  for name in last_layers.frozen(cfg.train_last_layers, names):
+    settings[name] = dataclasses.replace(settings[name], freeze=True)
   if names and all(setting.freeze for setting in settings.values()):
-    raise ConfigError('optimizer.groups: freeze every parameter; nothing would train.')
+    raise ConfigError(_why_nothing_trains(cfg))
   return settings
+
+
+def _why_nothing_trains(cfg):
+  if cfg.train_last_layers is None:
+    return 'optimizer.groups: freeze every parameter; nothing would train.'
+  return (
+    f'optimizer.train_last_layers={cfg.train_last_layers}: with optimizer.groups='
+    f'{cfg.groups!r} it freezes every parameter; nothing would train. Where the'
+    ' embedding is the only output layer (model.tie_embeddings), leave some layers.'
+  )
 
 
 def _decaying(decay_mask, names):

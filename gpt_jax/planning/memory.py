@@ -81,7 +81,7 @@ def of_arguments(state, batch):
     parameters=_gib_per_device(state.params),
     optimizer=_gib_per_device(state.opt_state),
     average=_gib_per_device(state.ema),
-    references=_gib_per_device(state.references),
+    references=_gib_per_device((state.references, state.start)),
     batch=_gib_per_device(batch),
   )
 

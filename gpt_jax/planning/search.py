@@ -158,7 +158,8 @@ def state_sizes(config, topology):
   program = inputs.make_program(config, mesh)
   state = program.abstract_state
   trained = trainable.select(state.params, program.frozen)
-  kept = (state.params, state.opt_state, state.ema, state.references, trained)
+  references = state.references, state.start
+  kept = (state.params, state.opt_state, state.ema, references, trained)
   return StateSizes(pytree.count(state.params), pytree.size_bytes(kept) / _GIB)
 
 

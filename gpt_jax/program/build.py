@@ -20,11 +20,20 @@ from gpt_jax.evaluation.metrics import Metric
 from gpt_jax.model import initializers, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
-from gpt_jax.optimizers import groups, post_update, schedules, trainable
+from gpt_jax.optimizers import groups, layer_decay, post_update, schedules, trainable
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
-from gpt_jax.program import guard, row_lengths, statistics, step
+from gpt_jax.program import (
+  adversarial,
+  attack,
+  guard,
+  l2_sp,
+  regularization,
+  row_lengths,
+  statistics,
+  step,
+)
 from gpt_jax.program.horizon import START, Horizon, make_horizon
 from gpt_jax.program.loss import make_loss
 from gpt_jax.program.state import TrainState, shardings_like, with_shardings
@@ -110,9 +119,8 @@ def build_program(
     has_auxiliary_losses='losses' in variables,
     reference_models=reference_models,
   )
-  # In one order: that of a set differs between processes, and so would their programs.
-  names = dict.fromkeys((*config.eval.metrics, *objective.eval_metrics))
-  metrics = output_metrics.choose(names)
+  loss = regularization.regularize(config, objective, loss, num_ids)
+  metrics = _choose_metrics(config, objective)
   train_step = _make_train_step(config, loss, objective, horizon, params, rules)
   evaluate = functools.partial(
     step.evaluate,
@@ -121,6 +129,7 @@ def build_program(
     metrics=metrics,
     byte_lengths=byte_lengths,
     vocab_limit=num_ids,
+    attack_epsilon=config.eval.attack_epsilon,
   )
   measurement = statistics.make_measurement(config, model, objective, num_ids)
   return Program(
@@ -136,6 +145,16 @@ def build_program(
     measurement=measurement,
     **_compiled(config, model, train_step, evaluate, measurement, reference_models),
   )
+
+
+def _choose_metrics(config, objective):
+  """Returns {name: Metric} of what evaluation sums beside the loss."""
+  # In one order: that of a set differs between processes, and so would their programs.
+  names = dict.fromkeys((*config.eval.metrics, *objective.eval_metrics))
+  metrics = output_metrics.choose(names)
+  if config.eval.attack_epsilon:
+    metrics[attack.NAME] = attack.METRIC
+  return metrics
 
 
 def check_batches(config, horizon, rules):
@@ -158,6 +177,11 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
   names = [name for name, _ in pytree.named_leaves(params)]
   rates = optimizers.metric_rates(config.optimizer, names, width)
+  rates |= layer_decay.metric_rates(
+    config.optimizer.layer_decay,
+    config.model.num_layers,
+    config.optimizer.learning_rate,
+  )
   return step.TrainStep(
     loss=loss,
     objective=objective,
@@ -170,6 +194,10 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
     spike_threshold=config.guard.spike_threshold,
     checks_update=guard.must_check(config),
     constrain=rules.constrain,
+    value_and_grad=adversarial.make_value_and_grad(
+      config.regularization, config.model.d_model
+    ),
+    l2_sp=config.regularization.l2_sp,
   )
 
 
@@ -235,6 +263,7 @@ def _state_shardings(shapes, model, reference_models):
     opt_state=shardings_like(shapes.opt_state, shapes.params, params, replicated),
     ema=None if shapes.ema is None else params,
     loss_history=jax.tree.map(lambda _: replicated, shapes.loss_history),
+    start=shardings_like(shapes.start, shapes.params, params, replicated),
     references={
       name: shapes_and_shardings(one)[1] for name, one in reference_models.items()
     }
@@ -269,6 +298,7 @@ def _init(seed, *, config, model, train_step, reference_models):
     opt_state=train_step.optimizer.init(trained),
     ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
     loss_history=guard.initial_history(config.guard),
+    start=l2_sp.fresh_start(trained) if config.regularization.l2_sp else None,
     # Of the right shapes only: `restore.load_references` reads them.
     references={name: _init_params(0, one) for name, one in reference_models.items()}
     or None,

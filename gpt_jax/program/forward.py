@@ -1,7 +1,7 @@
 """A model with its parameters bound: what losses and metrics call."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gpt_jax.core.types import PyTree
 from gpt_jax.model import exits, statistics
 from gpt_jax.model.gpt import GPT
+from gpt_jax.program import embedding_hook
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class Forward:
   has_auxiliary_losses: bool = False
   references: Mapping[str, 'Forward'] = dataclasses.field(default_factory=dict)
   """Other models by name, such as a teacher; they get no gradient."""
+  embedding_changes: tuple[Callable, ...] = ()
+  """Of the embedded tokens, in this order; see `embedding_hook.applied`."""
   _auxiliary: list = dataclasses.field(default_factory=list)
 
   def __call__(self, inputs_BT, mask=None, positions_BT=None, token_types_BT=None):
@@ -52,6 +55,19 @@ class Forward:
     """Returns the task head's outputs for a pooled stream, [..., D] -> [..., C]."""
     return self.model.apply({'params': self.params}, x, method='apply_task_head')
 
+  def with_changes(self, *changes):
+    """Returns this Forward with `changes` of embeddings before those it has."""
+    changes = (*changes, *self.embedding_changes)
+    return dataclasses.replace(self, embedding_changes=changes)
+
+  def with_dropout(self, rng):
+    """Returns a Forward with its own dropout and auxiliary loss."""
+    return dataclasses.replace(self, dropout_rng=rng, _auxiliary=[])
+
+  def add_auxiliary_loss(self, value):
+    """Counts `value` as if a module had sown it."""
+    self._auxiliary.append(value)
+
   @property
   def auxiliary_loss(self):
     """The sum of what modules have sown into 'losses' in all calls until now."""
@@ -60,15 +76,16 @@ class Forward:
   def _apply(self, *inputs, method='__call__', model=None, sown=(), **settings):
     """Returns the result of `method`; with `sown`, (it, these collections)."""
     mutable = [*sown, *(['losses'] if self.has_auxiliary_losses else [])]
-    result = (model or self.model).apply(
-      {'params': self.params},
-      *inputs,
-      deterministic=self.dropout_rng is None,
-      rngs=None if self.dropout_rng is None else {'dropout': self.dropout_rng},
-      mutable=mutable or False,
-      method=method,
-      **settings,
-    )
+    with embedding_hook.applied(self.embedding_changes):
+      result = (model or self.model).apply(
+        {'params': self.params},
+        *inputs,
+        deterministic=self.dropout_rng is None,
+        rngs=None if self.dropout_rng is None else {'dropout': self.dropout_rng},
+        mutable=mutable or False,
+        method=method,
+        **settings,
+      )
     if not mutable:
       return result
     result, variables = result

@@ -14,15 +14,17 @@ from gpt_jax.model.gpt import GPT
 from gpt_jax.model.output_layer import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
 from gpt_jax.parallel.sharding import constrain
+from gpt_jax.program import embedding_hook
 from gpt_jax.program.exit_loss import ExitLoss
 from gpt_jax.program.forward import Forward
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loss:
-  """`loss(params, example, dropout rng, references, step) -> LossSums`.
+  """`loss(params, example, dropout rng, references, step, perturbation) -> LossSums`.
 
-  Rng and step are those of training; without them it is an evaluation.
+  Rng and step are those of training; without them it is an evaluation. A perturbation,
+  float32 [B, T, D], is added to the embedded tokens.
 
   What modules sow into 'losses' is added once for each unit of weight, so that the mean
   over the weights has it once (Switch Transformer, arXiv:2101.03961, section 2.2).
@@ -34,8 +36,13 @@ class Loss:
   has_auxiliary_losses: bool = False
   reference_models: Mapping[str, GPT] = dataclasses.field(default_factory=dict)
 
-  def forward(self, params, dropout_rng=None, references=None, step=None):
+  def forward(
+    self, params, dropout_rng=None, references=None, step=None, perturbation_BTD=None
+  ):
     """Returns the Forward that losses and metrics of an example call."""
+    changes = ()
+    if perturbation_BTD is not None:
+      changes = (embedding_hook.adding(perturbation_BTD, self.model.rules),)
     return Forward(
       self.model,
       params,
@@ -46,10 +53,19 @@ class Loss:
         name: Forward(model, jax.lax.stop_gradient((references or {})[name]))
         for name, model in self.reference_models.items()
       },
+      changes,
     )
 
-  def __call__(self, params, example, dropout_rng=None, references=None, step=None):
-    forward = self.forward(params, dropout_rng, references, step)
+  def __call__(
+    self,
+    params,
+    example,
+    dropout_rng=None,
+    references=None,
+    step=None,
+    perturbation_BTD=None,
+  ):
+    forward = self.forward(params, dropout_rng, references, step, perturbation_BTD)
     sums = self.function(forward, example)
     if not self.has_auxiliary_losses:
       return sums
@@ -113,7 +129,11 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
 def _plain(forward, example, *, objective, options):
   outputs_BTC = outputs_of(objective, forward, example)
   return losses.cross_entropy(
-    outputs_BTC, example.targets_BT, example.weights_BT, **options
+    outputs_BTC,
+    example.targets_BT,
+    example.weights_BT,
+    loss_weights_BT=example.loss_weights_BT,
+    **options,
   )
 
 

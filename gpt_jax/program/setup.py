@@ -19,7 +19,7 @@ from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.interop import open_model
 from gpt_jax.model import activations, exits, heads, output_layer, positions
 from gpt_jax.model.statistics import STATISTICS
-from gpt_jax.optimizers import groups, post_update, schedules
+from gpt_jax.optimizers import groups, last_layers, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import (
@@ -28,6 +28,7 @@ from gpt_jax.program import (
   horizon,
   inherit,
   init_rules,
+  regularization,
   row_lengths,
   task_data,
 )
@@ -91,6 +92,7 @@ RULES = (
   lambda config: encodings.problems(config.data),
   lambda config: schedules.problems(config.schedule),
   lambda config: groups.problems(config.optimizer),
+  last_layers.problems,
   lambda config: records.problems(config.data),
   init_rules.problems,
   attention.problems,
@@ -98,6 +100,7 @@ RULES = (
   output_layer.problems,
   exits.problems,
   task_data.problems,
+  regularization.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""
@@ -137,6 +140,7 @@ def check_plan(config, planned=None):
   row_lengths.check_positions(config)
   row_lengths.check_references(config, read_reference_configs(config, planned))
   objective = objectives.describe(config)
+  regularization.check_objective(config, objective)
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
       f'logging.sample_every_steps={config.logging.sample_every_steps}: a model of'

@@ -17,6 +17,7 @@ class TrainState:
   opt_state: PyTree
   ema: PyTree | None = None  # averaged parameters, when optimizer.ema_decay > 0
   loss_history: PyTree | None = None  # guard.LossHistory, when guard.spikes is on
+  start: PyTree | None = None  # w0 of `l2_sp`, of the trained parameters
   # Parameters of other models that the loss reads, by name. Not saved: they are read
   # again from their own workdirs.
   references: PyTree | None = None
@@ -29,14 +30,16 @@ class TrainState:
   def as_items(self):
     """Returns this state as checkpoint items: readers of `params` load nothing else."""
     train = dict(step=self.step, seed=self.seed, opt_state=self.opt_state)
-    optional = dict(ema=self.ema, window=self.loss_history)
+    optional = dict(ema=self.ema, window=self.loss_history, start=self.start)
     kept = {name: tree for name, tree in optional.items() if tree is not None}
     return dict(params=self.params, train=train) | kept
 
   @classmethod
   def from_items(cls, items):
     """Returns the state whose `as_items` are `items`."""
-    optional = dict(ema=items.get('ema'), loss_history=items.get('window'))
+    optional = dict(
+      ema=items.get('ema'), loss_history=items.get('window'), start=items.get('start')
+    )
     return cls(params=items['params'], **items['train'], **optional)
 
 

@@ -12,8 +12,11 @@ from gpt_jax import optimizers
 from gpt_jax.evaluation import metrics as output_metrics
 from gpt_jax.objectives import Objective
 from gpt_jax.optimizers import trainable
-from gpt_jax.program import guard, norms
+from gpt_jax.program import adversarial, attack, guard, l2_sp, norms, r_drop
 from gpt_jax.program.loss import Loss, outputs_of
+
+LOSSES = ('loss', 'auxiliary_loss', adversarial.METRIC, r_drop.METRIC)
+"""Among `metric_sums`: divided by the weight of the targets in the loss."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class TrainStep:
   spike_threshold: float
   checks_update: bool  # whether new parameters have to be finite; see guard.must_check
   constrain: Callable  # ShardingRules.constrain
+  value_and_grad: Callable  # of `adversarial.make_value_and_grad`
+  l2_sp: float  # weight of the distance from where fine-tuning began; 0: none
 
   def update(self, state, batch, *, with_norms=False):
     """Returns `(state after this batch, metrics)`.
@@ -44,13 +49,15 @@ class TrainStep:
     example = self.objective(batch, objective_rng)
     total_weight = jnp.maximum(self.objective.weight(example), 1.0)
     sums, grads = self.gradients(state, example, dropout_rng, total_weight)
+    penalty = None
+    if self.l2_sp:
+      trained = trainable.select(state.params, self.frozen)
+      penalty, grads = l2_sp.add(self.l2_sp, grads, trained, state.start)
     after, updates = self.apply(grads, state)
-    means = {
-      name: total / total_weight
-      for name, total in sums.metric_sums.items()
-      if name in self.objective.step_metrics or name == 'auxiliary_loss'
-    }
+    means, count = self._means(sums, total_weight)
     objective = sums.objective_sum / total_weight
+    if penalty is not None:
+      objective, means['l2_sp'] = objective + penalty, penalty
     loss, grad_norm = means.setdefault('loss', objective), norms.total(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
@@ -59,7 +66,7 @@ class TrainStep:
       is_good &= guard.is_finite(trainable.select(after.params, self.frozen))
     metrics = means | {
       'objective': objective,
-      'targets': sums.weight_sum,
+      'targets': count,
       'grad_norm': grad_norm,
       **self.learning_rates(state.step),
       'skipped': jnp.logical_not(is_good).astype(jnp.float32),
@@ -76,17 +83,31 @@ class TrainStep:
       )
     return state.replace(step=state.step + 1), metrics
 
+  def _means(self, sums, total_weight):
+    """Returns ({metric: its mean over the targets}, the number of targets)."""
+    count, divisor = sums.weight_sum, total_weight
+    if sums.metric_weight_sum is not None:
+      count = sums.metric_weight_sum
+      divisor = jnp.maximum(count, 1.0)
+    return {
+      name: total / (total_weight if name in LOSSES else divisor)
+      for name, total in sums.metric_sums.items()
+      if name in self.objective.step_metrics or name in LOSSES
+    }, count
+
   def gradients(self, state, example, rng, total_weight):
     """Returns (LossSums of the batch, gradients); None in place of frozen ones."""
     params = state.params
 
-    def mean_loss(trained, example, rng):
+    def mean_loss(trained, example, rng, perturbation_BTD=None):
       # The frozen ones are constants here: nothing is computed for their gradients.
       merged = trainable.merge(trained, params)
-      sums = self.loss(merged, example, rng, state.references, state.step)
+      sums = self.loss(
+        merged, example, rng, state.references, state.step, perturbation_BTD
+      )
       return sums.objective_sum / total_weight, sums
 
-    grad_fn = jax.value_and_grad(mean_loss, has_aux=True)
+    grad_fn = self.value_and_grad(mean_loss)
     trained = trainable.select(params, self.frozen)
     if self.grad_accum == 1:
       (_, sums), grads = grad_fn(trained, example, rng)
@@ -153,6 +174,7 @@ def evaluate(
   metrics,
   byte_lengths,
   vocab_limit,
+  attack_epsilon=0.0,
 ):
   """Returns the sums over a batch of all metrics, float32 by name; `targets` too.
 
@@ -160,12 +182,15 @@ def evaluate(
     objective_for: the Objective for rows of so many tokens, which may not be those of
       training.
     vocab_limit: logits over more ids than these are of ids that pad the vocabulary.
+    attack_epsilon: of `attack.sums`, which are added; 0: none.
   """
   objective = objective_for(batch['tokens'].shape[1] - 1)
   # What an objective masks at random depends only on the batch's index in its set.
   example = objective(batch, jax.random.fold_in(jax.random.key(0), index))
   sums = loss(params, example, None, references)
   result = sums.metric_sums | {'targets': sums.weight_sum}
+  if sums.metric_weight_sum is not None:
+    result['unweighted_targets'] = sums.metric_weight_sum
   if objective.predicts_text:
     bytes_BT = _bytes_of_targets(batch, example, byte_lengths)
     if bytes_BT is not None:
@@ -180,6 +205,8 @@ def evaluate(
       outputs_BTC = outputs_BTC[..., :vocab_limit]
     targets = example.targets_BT, example.weights_BT
     result |= output_metrics.sums_of(metrics, outputs_BTC, *targets)
+  if attack_epsilon:
+    result |= attack.sums(loss, params, example, references, attack_epsilon)
   return result
 
 

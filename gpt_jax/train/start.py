@@ -10,7 +10,8 @@ from gpt_jax.checkpoints import tree_diff
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.interop import open_model
-from gpt_jax.program import init_from, restore
+from gpt_jax.optimizers import trainable
+from gpt_jax.program import init_from, l2_sp, restore
 from gpt_jax.storage import objects
 from gpt_jax.workdir.paths import Workdir
 
@@ -39,7 +40,11 @@ def starting_state(program, store, step):
     source_step = restore.choose_step(source)
     params, report = init_from.init_params(config, state.params, source, source_step)
   ema = None if state.ema is None else optimizers.ema_init(params)
-  state = dataclasses.replace(state, params=params, ema=ema)
+  first = state.start
+  if first is not None:
+    trained = trainable.select(params, program.frozen)
+    first = l2_sp.start_of(trained, report.kinds.get('fresh', ()))
+  state = dataclasses.replace(state, params=params, ema=ema, start=first)
   return state, Origin(f'parameters of {config.init_from}, step {source_step}', report)
 
 

@@ -75,7 +75,7 @@ def test_sections_of_another_kind_are_left_to_the_loader():
   read = migrate.read_saved(values, 'runs/e')
   assert (read['data'], read['eval']) == (
     3,
-    {'sets': ['a'], 'metrics': [], 'every_epochs': None},
+    {'sets': ['a'], 'metrics': [], 'every_epochs': None, 'attack_epsilon': 0.0},
   )
   assert read['model']['layer_pattern'] == {}
 

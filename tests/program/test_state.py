@@ -21,13 +21,13 @@ PARAMS = {
 PLACES = {'layers': {'kernel': place(None, 'a', 'b')}, 'norm': {'scale': place('a')}}
 
 
-def state(ema=None):
+def state(ema=None, start=None):
   opt_state = optax.adam(1.0).init(PARAMS)
-  return TrainState(np.int32(3), np.int32(7), PARAMS, opt_state, ema)
+  return TrainState(np.int32(3), np.int32(7), PARAMS, opt_state, ema, start=start)
 
 
 def test_a_state_comes_back_from_its_checkpoint_items():
-  for one in (state(), state(ema=PARAMS)):
+  for one in (state(), state(ema=PARAMS), state(start=PARAMS)):
     back = TrainState.from_items(one.as_items())
     assert jax.tree.structure(back) == jax.tree.structure(one)
     assert jax.tree.leaves(back)[0] is jax.tree.leaves(one)[0]

@@ -33,6 +33,8 @@ from gpt_jax.model.heads import make_head
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import build, restore, setup
+from gpt_jax.train import task_end
+from gpt_jax.train.predict import Predictor
 from gpt_jax.workdir.paths import Workdir
 
 CHANGEABLE = ('parallel', 'inference')
@@ -203,6 +205,23 @@ class Run:
     )
     return found_NC[0] if is_one else found_NC
 
+  @functools.cached_property
+  def predictor(self):
+    """The Predictor of a run that was fine-tuned for a task."""
+    return Predictor(self.config, self.params, self.tokenizer)
+
+  def predict(self, examples, progress=None):
+    """Returns what the run's task predicts: a dict for a text or dict, else a list.
+
+    Of plain JSON values, as the task has them: label and probabilities, tags and
+    entities, a text. An example is a text, for tasks that read one, or a dict of the
+    task's fields. `progress`: `(iterable, label, total) -> iterable` that displays a
+    progress bar. Raises ConfigError for a run without a task.
+    """
+    is_one = isinstance(examples, str | dict)
+    found = self.predictor.predict([examples] if is_one else examples, progress)
+    return found[0] if is_one else found
+
   def score_many(self, items, advance=lambda count: None, truncate=False):
     """Returns a list of Scores for each `(context, [continuation, ...])` of `items`.
 
@@ -262,9 +281,13 @@ def load(path, step=None, overrides=None):
     return _load_model(path, step, overrides)
   workdir = Workdir(path)
   _require_run(workdir)
-  with CheckpointReader(workdir.checkpoints) as store:
+  config = _read_config(workdir, overrides)
+  kept = config.checkpoint
+  best = kept.best_metric, kept.keep_best, kept.best_mode
+  with CheckpointReader(workdir.checkpoints, *best) as store:
+    if step is None and config.task.name:
+      step = task_end.best_step(config, store)
     step = restore.choose_step(store, step)
-    config = _read_config(workdir, overrides)
     if config.model.vocab_size is None:  # the embedding knows: ids in use, padding
       rows = restore.embedding_rows(store, step)
       resolved = dataclasses.replace(config.model, vocab_size=rows)

@@ -23,6 +23,7 @@ COMMANDS = {
   'status': 'how far the points of an experiment are, and why some failed',
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
+  'predict': 'what a fine-tuned run says of new examples',
   'embed': 'vectors of texts by a run: how alike are they?',
   'templates': 'list the templates of prompts and chats, or show one',
 }

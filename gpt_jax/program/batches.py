@@ -46,11 +46,13 @@ def evaluate_sets(
   cfg = program.config.eval
   extra = () if references is None else (references,)
 
-  def evaluate_batch(params, batch, index):
-    return program.evaluate(params, batch, index, *extra)
-
   for name, dataset in sets.items():
     is_task = getattr(dataset, 'task', None) is not None
+    run = program.predict if is_task and on_predictions else program.evaluate
+
+    def evaluate_batch(params, batch, index, run=run):
+      return run(params, batch, index, *extra)
+
     if not is_task:
       _note_bound(name, dataset, cfg)
 

@@ -63,6 +63,8 @@ class Program:
   # (params, batch, index of the batch) -> sums over the batch, without dropout; where
   # the objective has references, their parameters come fourth.
   evaluate: Callable[..., dict]
+  # As `evaluate`, with 'predictions' for each row: what a task's objective says.
+  predict: Callable[..., dict]
   # Of logging.statistics; None: of nothing.
   measurement: statistics.Measurement | None
   # (state, batch of its last step) -> the sums that `measurement.finished` takes.
@@ -222,17 +224,19 @@ def _compiled(config, model, train_step, evaluate, measurement, reference_models
     compiler_options=options_for(rules.mesh, config.model.remat),
   )
   references = (shardings.references,) if reference_models else ()
+  jit_evaluate = functools.partial(
+    jax.jit,
+    in_shardings=(shardings.params, batch_sharding, None, *references),
+    out_shardings=replicated,
+  )
   return dict(
     abstract_state=with_shardings(shapes, shardings),
     batch_sharding=batch_sharding,
     init=jax.jit(init, out_shardings=shardings),
     step=jit_step(train_step.update),
     step_with_norms=jit_step(functools.partial(train_step.update, with_norms=True)),
-    evaluate=jax.jit(
-      evaluate,
-      in_shardings=(shardings.params, batch_sharding, None, *references),
-      out_shardings=replicated,
-    ),
+    evaluate=jit_evaluate(evaluate),
+    predict=jit_evaluate(functools.partial(evaluate, with_predictions=True)),
     measure=jax.jit(
       measurement or _measure_nothing,
       in_shardings=(shardings, batch_sharding),

@@ -175,6 +175,7 @@ def evaluate(
   byte_lengths,
   vocab_limit,
   attack_epsilon=0.0,
+  with_predictions=False,
 ):
   """Returns the sums over a batch of all metrics, float32 by name; `targets` too.
 
@@ -183,6 +184,7 @@ def evaluate(
       training.
     vocab_limit: logits over more ids than these are of ids that pad the vocabulary.
     attack_epsilon: of `attack.sums`, which are added; 0: none.
+    with_predictions: `predictions` too, those of the objective for each row.
   """
   objective = objective_for(batch['tokens'].shape[1] - 1)
   # What an objective masks at random depends only on the batch's index in its set.
@@ -195,10 +197,11 @@ def evaluate(
     bytes_BT = _bytes_of_targets(batch, example, byte_lengths)
     if bytes_BT is not None:
       result['bytes'] = jnp.sum(bytes_BT * example.weights_BT)
-  if metrics or objective.predictions:
+  with_predictions &= objective.predictions is not None
+  if metrics or with_predictions:
     # What the loss has computed of the same example, XLA does not compute again.
     outputs_BTC = outputs_of(objective, loss.forward(params, None, references), example)
-  if objective.predictions:
+  if with_predictions:
     result['predictions'] = objective.predictions(outputs_BTC, example)
   if metrics:
     if not objective.num_outputs:

@@ -102,6 +102,15 @@ class Task:
     del train, records
     return {}
 
+  def values_of(self, text: str) -> dict[str, Any]:
+    """Returns the fields of a record that is one text."""
+    if len(self.inputs) > 1:
+      raise DataError(
+        f'task.name={self.name!r} reads {", ".join(self.inputs)}: give a dict of them in'
+        f' place of the text {text[:40]!r}.'
+      )
+    return {self.inputs[0]: text}
+
   def describe(self, record: Record) -> str:
     """Returns the input of a record as one text, for reports."""
     return '\n'.join(str(record.values[field]) for field in self.inputs)

@@ -24,11 +24,13 @@ class SetResult:
 
 
 def score_sets(
-  program, params, sets, *, tokenizer, progress=None, references=None, writes=True
-):
+  program, params, sets, *, tokenizer, progress=None, references=None, writes=True,
+  scored=True,
+):  # fmt: skip
   """Yields (name, SetResult) of `{name: Dataset}`, one after the other.
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
+  `scored` False: predictions are not compared with answers.
   """
   options = {'progress': progress} if progress else {}
   decoder = _Decoder(program, params, tokenizer)
@@ -56,7 +58,7 @@ def score_sets(
       yield name, SetResult(metrics)
       continue
     scores = None
-    if all(task.gold(record) is not None for record in records):
+    if scored and all(task.gold(record) is not None for record in records):
       scores = task.score(records, predictions)
       metrics = metrics | scores.metrics
     yield name, SetResult(metrics, records, predictions, scores)

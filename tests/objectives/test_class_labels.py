@@ -45,10 +45,10 @@ def test_the_last_token_before_the_end_predicts_the_label():
 class Stream:
   """A forward pass whose stream is the token id, and whose head is the identity."""
 
-  def hidden(self, inputs_BT, mask, positions_BT):
+  def hidden(self, inputs_BT, mask, positions_BT, token_types_BT=None):
     return inputs_BT[..., None].astype(jnp.float32), None
 
-  def __call__(self, inputs_BT, mask, positions_BT):
+  def __call__(self, inputs_BT, mask, positions_BT, token_types_BT=None):
     return self.hidden(inputs_BT, mask, positions_BT)[0]
 
   def task_head(self, x):

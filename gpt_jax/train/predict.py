@@ -1,0 +1,92 @@
+"""Predictions of a fine-tuned run for new examples."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.examples import fields
+from gpt_jax.examples.record import Record
+from gpt_jax.program import setup, task_data
+from gpt_jax.tasks import make_task
+from gpt_jax.train.task_scores import score_sets
+
+BATCH = 32
+
+
+class Predictor:
+  """Predicts for records or texts, as the evaluation of the run does."""
+
+  def __init__(self, config, params, tokenizer):
+    """Takes the Config of a run with a task, and its parameters as in training.
+
+    Raises ConfigError for a run without a task.
+    """
+    if not config.task.name:
+      raise ConfigError(
+        'predict: this run was trained without a task (task.name is empty); for text'
+        ' use `gpt-jax generate`, for vectors `gpt-jax embed`.'
+      )
+    settings = dataclasses.replace(config.eval, batch_size=BATCH)
+    self._config = dataclasses.replace(config, eval=settings)
+    self._tokenizer = tokenizer
+    self._program = setup.open_saved_program(self._config, tokenizer)
+    self.task = make_task(config)
+    abstract = self._program.abstract_state.params
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    self._params = jax.device_put(params, shardings)
+
+  def predict(self, examples, progress=None):
+    """Returns a prediction for each of `examples`, dicts of plain JSON values.
+
+    An example is a text, for tasks that read one, or a dict of the task's fields, or a
+    Record. Examples that are dropped as too long have None.
+    """
+    records = [self._record(i, one) for i, one in enumerate(examples)]
+    if not records:
+      return []
+    found = [None] * len(records)
+    numbers = {id(record): i for i, record in enumerate(records)}
+    dataset = task_data.make_dataset(
+      self._config, self._tokenizer, records, 'predict', for_eval=True
+    )
+    ((_, result),) = score_sets(
+      self._program, self._params, {'predict': dataset}, tokenizer=self._tokenizer,
+      progress=progress, scored=False,
+    )  # fmt: skip
+    for record, prediction in zip(result.records, result.predictions, strict=True):
+      found[numbers[id(record)]] = prediction
+    return found
+
+  def _record(self, i, example):
+    if isinstance(example, Record):
+      record = example
+    elif isinstance(example, str):
+      record = Record(self.task.values_of(example), f'text {i}')
+    elif isinstance(example, dict):
+      record = Record(dict(example), f'example {i}')
+    else:
+      raise DataError(
+        f'example {i} is {type(example).__name__}; expected a text, or a dict with'
+        f' {", ".join(self.task.inputs)}.'
+      )
+    fields.check(record.values, record.place)
+    self.task.check(record)
+    return record
+
+
+def columns_of_inputs(config, keys):
+  """Returns task.columns without answers, for files that have none of them.
+
+  `keys`: those that the records of the file have.
+  """
+  task = make_task(config)
+  assert task is not None
+  wanted = dict(config.task.columns)
+  here = {
+    field: key
+    for field, key in wanted.items()
+    if field in task.inputs or set(np.atleast_1d(key)) <= set(keys)
+  }
+  return here

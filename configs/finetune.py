@@ -53,6 +53,84 @@ def sst2(config):
   config.data.seq_len = 64
 
 
+def rte(config):
+  """Whether a sentence follows from a text, two classes; GLUE's RTE (arXiv:1804.07461).
+
+  gpt-jax train --config=configs/finetune.py:rte --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/rte
+
+  GLUE keeps the labels of its test set: the development set of 277 pairs is the test,
+  and 15 % of the training set, by a hash, choose the step.
+  """
+  _labels(config, 'pairs', 'class_labels', 'accuracy')
+  config.task.files = {
+    'train+validation': 'glue_rte/train.tsv',
+    'test': 'glue_rte/dev.tsv',
+  }
+  config.task.reader = 'tsv_header'
+  config.task.columns = dict(text='sentence1', text_b='sentence2', label='label')
+  config.data.seq_len = 256
+
+
+def conll2003(config):
+  """Persons, places, organizations and others in news; CoNLL-2003 (arXiv:cs/0306050).
+
+  gpt-jax train --config=configs/finetune.py:conll2003 --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/conll2003
+  """
+  _tags(config)
+  config.task.files = _files(
+    'conll2003/train.txt', 'conll2003/dev.txt', 'conll2003/test.txt'
+  )
+  config.task.reader = 'conll'
+  config.data.seq_len = 128
+
+
+def semeval(config):
+  """Relations of two nominals, 9 and their directions, or Other; SemEval-2010 task 8.
+
+  gpt-jax train --config=configs/finetune.py:semeval --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/semeval
+
+  Hendrickx et al., 2010 (aclanthology.org/S10-1006). There is no development set: 15 %
+  of the training set, by a hash, choose the step, by the official macro-F1.
+  """
+  _labels(config, 'relations', 'class_labels', 'macro_f1')
+  folder = 'semeval2010_task8'
+  config.task.files = {
+    'train+validation': f'{folder}/TRAIN_FILE.TXT',
+    'test': f'{folder}/TEST_FILE_FULL.TXT',
+  }
+  config.task.reader = 'semeval'
+  config.objective.options = dict(pooling='marked')
+  config.data.seq_len = 128
+
+
+def resume_ner(config):
+  """Names, posts, schools and others in Chinese curricula vitae (arXiv:1805.02023).
+
+  gpt-jax train --config=configs/finetune.py:resume_ner --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/resume_ner
+
+  A word is a character. MODEL has to know Chinese: a vocabulary without its characters
+  gives all of them one unknown piece.
+  """
+  _tags(config)
+  folder = 'resume_ner_zh'
+  config.task.files = _files(
+    f'{folder}/train.char.bmes', f'{folder}/dev.char.bmes', f'{folder}/test.char.bmes'
+  )
+  config.task.reader = 'char_tags'
+  config.data.seq_len = 192
+
+
+def _tags(config):
+  """Settings of a tagger; long sentences are read in windows that overlap by half."""
+  _labels(config, 'ner', 'token_labels', 'f1')
+  config.task.too_long = 'window'
+  config.task.window_stride = 64
+
+
 def _labels(config, task, objective, metric):
   """Settings of a task head on an encoder or decoder; `metric` chooses the step.
 
@@ -93,4 +171,8 @@ def _files(train, validation, test=None):
 
 RECIPES = {
   'sst2': sst2,
+  'rte': rte,
+  'conll2003': conll2003,
+  'resume_ner': resume_ner,
+  'semeval': semeval,
 }

@@ -86,7 +86,7 @@ def make(config):
 
 
 def chunks(record):
-  """Returns [(text, kind)] of a record in order; kind is 'open', 'close', '' for text."""
+  """Returns [(text, kind)] of a record: kind is 'open', 'close', or '' for text."""
   values, marks = record.values, []
   for field, marker in MARKERS.items():
     start, end = values[field]

@@ -102,6 +102,7 @@ def semeval(config):
     'test': f'{folder}/TEST_FILE_FULL.TXT',
   }
   config.task.reader = 'semeval'
+  config.task.label_names = _SEMEVAL  # one of them has a single example in training
   config.objective.options = dict(pooling='marked')
   config.data.seq_len = 128
 
@@ -168,6 +169,19 @@ def _files(train, validation, test=None):
   files = dict(train=train, validation=validation)
   return files if test is None else dict(files, test=test)
 
+
+_SEMEVAL = (
+  *(
+    f'{relation}({direction})'
+    for relation in (
+      'Cause-Effect', 'Component-Whole', 'Content-Container', 'Entity-Destination',
+      'Entity-Origin', 'Instrument-Agency', 'Member-Collection', 'Message-Topic',
+      'Product-Producer',
+    )
+    for direction in ('e1,e2', 'e2,e1')
+  ),
+  'Other',
+)  # fmt: skip
 
 RECIPES = {
   'sst2': sst2,

@@ -88,12 +88,15 @@ def make(config):
 def chunks(record):
   """Returns [(text, kind)] of a record: kind is 'open', 'close', or '' for text."""
   values, marks = record.values, []
-  for field, marker in MARKERS.items():
+  for i, (field, marker) in enumerate(MARKERS.items()):
     start, end = values[field]
-    # Of two that open in one place the longer comes first; what closes, before.
-    marks += [(start, 1, -end, marker, 'open'), (end, 0, -start, marker, 'close')]
+    # What closes comes before what opens; of two entities the longer is outside.
+    marks += [
+      (start, 1, -end, i, marker, 'open'),
+      (end, 0, -start, -i, marker, 'close'),
+    ]
   found, done = [], 0
-  for place, _, _, marker, kind in sorted(marks):
+  for place, *_, marker, kind in sorted(marks):
     found += [(values['text'][done:place].strip(), ''), (marker, kind)]
     done = place
   found.append((values['text'][done:].strip(), ''))

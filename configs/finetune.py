@@ -53,6 +53,26 @@ def sst2(config):
   config.data.seq_len = 64
 
 
+def sst2_prompt(config):
+  """Sentiment of film reviews by a language model, words in place of a task head.
+
+  gpt-jax train --config=configs/finetune.py:sst2_prompt --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/sst2_prompt
+
+  MODEL writes text (Gemma, GPT-2). --config.task.options.shots=8 puts solved examples
+  before each prompt; longer prompts need --config.data.seq_len=512.
+  """
+  _fine_tuning(config, 'prompt_classification', 'accuracy')
+  config.checkpoint.best_mode = 'max'
+  config.task.files = _files('sst2/train.tsv', 'sst2/dev.tsv', 'sst2/test.tsv')
+  config.task.columns = dict(text='0', label='1')
+  config.task.options = dict(template='sentiment-en')
+  config.data.seq_len = 96
+  config.optimizer.learning_rate = 1e-5
+  config.optimizer.weight_decay = 0.0
+  config.train.batch_size = 32
+
+
 def rte(config):
   """Whether a sentence follows from a text, two classes; GLUE's RTE (arXiv:1804.07461).
 
@@ -185,6 +205,7 @@ _SEMEVAL = (
 
 RECIPES = {
   'sst2': sst2,
+  'sst2_prompt': sst2_prompt,
   'rte': rte,
   'conll2003': conll2003,
   'resume_ner': resume_ner,

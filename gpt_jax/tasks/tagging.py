@@ -86,7 +86,7 @@ class Tagging(Task):
     """Returns O, then B-TYPE and I-TYPE of each type, by its name."""
     kinds = sorted(
       {
-        tag_schemes.parse(tag)[1]
+        tag_schemes.parse(tag, record.place)[1]
         for record in records
         for tag in self.gold(record) or ()
         if tag != OUTSIDE
@@ -180,7 +180,7 @@ def entities(words, tags):
   """Returns the entities of valid IOB2 `tags`: type, start, end (exclusive), text."""
   found = []
   for place, tag in enumerate(tags):
-    letter, kind = tag_schemes.parse(tag, place)
+    letter, kind = tag_schemes.parse(tag, f'tag {place}')
     if letter == 'B':
       found.append(dict(type=kind, start=place, end=place + 1))
     elif letter == 'I':
@@ -224,6 +224,6 @@ def _context(places, count):
 
 def _letter(tag):
   try:
-    return tag_schemes.parse(tag)[0]
+    return tag_schemes.parse(tag, 'task.label_names')[0]
   except DataError:
     return '?'

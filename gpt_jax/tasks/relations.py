@@ -54,12 +54,13 @@ class Relations(Classification):
     texts, kinds = zip(*chunks(record), strict=True)
     pieces = self._word_pieces(encoder.tokenizer).of(texts)
     ids = np.concatenate(pieces)
-    starts = np.cumsum([0, *map(len, pieces[:-1])])
-    is_marker = np.array([bool(kind) for kind in kinds])
-    places = _fitting(encoder, len(ids), starts[is_marker])
+    lengths = [len(one) for one in pieces]
+    markers = np.flatnonzero(np.repeat([kind != '' for kind in kinds], lengths))
+    places = _fitting(encoder, len(ids), markers)
     if places is None:
       return []
-    opening = starts[np.array([kind == 'open' for kind in kinds])]
+    starts = np.cumsum(lengths) - lengths
+    opening = starts[[kind == 'open' for kind in kinds]]
     label = max(self.label_id(record), 0)
     return [_row(encoder, ids[places], np.isin(places, opening), label)]
 
@@ -103,26 +104,26 @@ def chunks(record):
   return [(text, kind) for text, kind in found if text]
 
 
-def _fitting(encoder, count, marker_starts):
+def _fitting(encoder, count, markers):
   """Returns the places, ascending, of `count` tokens that a row holds; None: dropped.
 
-  All between the first and the last marker if that fits, and as much around it; else
-  the tokens that are nearest to a marker, which leaves out the middle between them.
+  All between the first and the last of `markers`, their places, if that fits, and as
+  much around it; else what is nearest to one, which leaves out the middle between them.
   """
-  room, counts = encoder.room(), encoder.counts
+  most, counts = encoder.num_free(), encoder.counts
   counts.examples += 1
   places = np.arange(count)
-  if count <= room:
+  if count <= most:
     return places
   if encoder.too_long == 'drop':
     counts.dropped += 1
     return None
   counts.truncated += 1
-  distance = np.abs(places[:, None] - marker_starts).min(axis=1)
-  first, last = marker_starts[0], marker_starts[-1]
-  if last - first < room:
+  distance = np.abs(places[:, None] - markers).min(axis=1)
+  first, last = markers[0], markers[-1]
+  if last - first < most:
     distance[first : last + 1] = 0
-  return np.sort(np.argsort(distance, kind='stable')[:room])
+  return np.sort(np.argsort(distance, kind='stable')[:most])
 
 
 def _row(encoder, ids, is_read, label):

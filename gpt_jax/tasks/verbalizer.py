@@ -15,6 +15,7 @@ from gpt_jax.core.sections import a_seed, between, comma_separated, one_of, sect
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.examples import splits
 from gpt_jax.examples.fields import TEXTS
+from gpt_jax.examples.record import Record
 from gpt_jax.tasks.classification import Classification
 from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.tasks.task import Row
@@ -23,6 +24,7 @@ from gpt_jax.templates import prompts, shots, template
 BATCH = 64
 """Examples that are scored at once, between two looks at the progress."""
 TARGET = ' {label}'
+NO_CONTENT = 'N/A'
 
 
 @section
@@ -37,6 +39,8 @@ class PromptOptions:
   shots: int = between(0, 256, default=0)  # solved examples of the training split
   shots_how: str = one_of('random', 'balanced', 'nearest', default='balanced')
   shots_seed: int = a_seed(default=0)
+  # Divide by what a prompt without content says of the labels (arXiv:2102.09690, 2).
+  calibrate: bool = False
 
 
 class PromptClassification(Classification):
@@ -95,7 +99,7 @@ class PromptClassification(Classification):
     # Of new records the loss is not reported: any label will do.
     target = words[self.label_names[0] if label is None else label][0]
     encoder.counts.examples += 1
-    prompt = self._prompt(record, encoder)
+    prompt = self._prompt(record, self._shots(record), encoder)
     if prompt is None:
       return []
     before, after = encode_pair(encoder.tokenizer, prompt, target)
@@ -107,31 +111,48 @@ class PromptClassification(Classification):
   def answer(self, generator, records, progress=None):
     encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
     parts = [records[i : i + BATCH] for i in range(0, len(records), BATCH)]
-    found = []
+    found, priors = [], {}
     for part in parts if progress is None else progress(parts, len(parts)):
-      targets = [self._targets(record) for record in part]
-      items = [
-        (
-          self._prompt(record, encoder) or self.describe(record),
-          [text for texts in words.values() for text in texts],
-        )
-        for record, words in zip(part, targets, strict=True)
-      ]
-      scores = generator.score_many(items, truncate=True)
-      found += [
-        self._answered(words, [one.log_prob for one in each])
-        for words, each in zip(targets, scores, strict=True)
-      ]
+      chosen = [self._shots(record) for record in part]
+      asked = [self._prompt(*each, encoder) for each in zip(part, chosen, strict=True)]
+      log_probs_NC = self._scored(generator, part, asked)
+      if self.cfg.options.calibrate:
+        self._add_priors(priors, generator, encoder, part, chosen)
+        log_probs_NC -= np.stack([priors[_key(each)] for each in chosen])
+      log_probs_NC -= np.logaddexp.reduce(log_probs_NC, axis=-1, keepdims=True)
+      found += [self._prediction(np.exp(log_probs_C)) for log_probs_C in log_probs_NC]
     return found
 
-  def _answered(self, words, log_probs):
-    """Returns the prediction: a label is as likely as its words together."""
-    label_of = [label for label, texts in words.items() for _ in texts]
-    sums_C = np.full(len(self.label_names), -np.inf)
-    for label, log_prob in zip(label_of, log_probs, strict=True):
-      i = self.label_names.index(label)
-      sums_C[i] = np.logaddexp(sums_C[i], log_prob)
-    return self._prediction(np.exp(sums_C - np.logaddexp.reduce(sums_C)))
+  def _scored(self, generator, records, asked):
+    """Returns float64 [N, C]: how likely each label's words are, together, in nats."""
+    targets = [self._targets(record) for record in records]
+    items = [
+      (prompt or self.describe(record), sum(words.values(), []))
+      for record, prompt, words in zip(records, asked, targets, strict=True)
+    ]
+    log_probs_NC = np.full((len(records), len(self.label_names)), -np.inf)
+    scores = generator.score_many(items, truncate=True)
+    for row_C, words, each in zip(log_probs_NC, targets, scores, strict=True):
+      labels = [i for i, texts in enumerate(words.values()) for _ in texts]
+      for i, score in zip(labels, each, strict=True):
+        row_C[i] = np.logaddexp(row_C[i], score.log_prob)
+    return log_probs_NC
+
+  def _add_priors(self, priors, generator, encoder, records, chosen):
+    """Adds to {shots: float64 [C]} what prompts without content say of the labels."""
+    new = {
+      _key(each): (record, each)
+      for record, each in zip(records, chosen, strict=True)
+      if _key(each) not in priors
+    }
+    empty = dict.fromkeys(self.inputs, NO_CONTENT)
+    blank = [Record(record.values | empty, record.place) for record, _ in new.values()]
+    asked = [
+      self._prompt(record, each, encoder)
+      for record, (_, each) in zip(blank, new.values(), strict=True)
+    ]
+    if new:
+      priors.update(zip(new, self._scored(generator, blank, asked), strict=True))
 
   def _targets(self, record):
     """Returns {label: what may follow the prompt, one text for each of its words}."""
@@ -145,8 +166,8 @@ class PromptClassification(Classification):
       for label, words in self.template.verbalizers.items()
     }
 
-  def _prompt(self, record, encoder):
-    """Returns the prompt with its shots, as much of it as fits; None: it is dropped.
+  def _prompt(self, record, chosen, encoder):
+    """Returns the prompt after the `chosen` shots, what fits of it; None: dropped.
 
     What is too long loses shots, then the ends, or beginnings, of its texts.
     """
@@ -156,22 +177,22 @@ class PromptClassification(Classification):
       for texts in self._targets(record).values()
       for text in texts
     )
-    room = encoder.max_tokens - len(encoder.begin) - longest
+    most = encoder.max_tokens - len(encoder.begin) - longest
 
     def length(prompt):
       return len(tokenizer.encode(prompt))
 
-    chosen = self._shots(record)
-    chosen = shots.fitting(self.template, chosen, values, room, length)
-    if chosen or length(self.describe(record)) <= room:
-      made, _ = shots.with_shots(self.template, chosen, self._solved(values))
+    chosen = shots.fitting(self.template, chosen, values, most, length)
+    label = values.get(self.target, self.label_names[0])  # of a target not looked at
+    made, _ = shots.with_shots(self.template, chosen, values | {self.target: label})
+    if length(made) <= most:
       return made
     if encoder.too_long == 'drop':
       encoder.counts.dropped += 1
       return None
     encoder.counts.truncated += 1
     is_left = encoder.too_long == 'truncate_left'
-    return self._cut(record, lambda prompt: length(prompt) <= room, is_left)
+    return self._cut(record, lambda prompt: length(prompt) <= most, is_left)
 
   def _cut(self, record, fits, is_left):
     """Returns the prompt with as many characters of each text as fit."""
@@ -194,10 +215,6 @@ class PromptClassification(Classification):
       middle = (low + high) // 2
       low, high = (middle, high) if fits(prompt(middle)) else (low, middle)
     return prompt(low)
-
-  def _solved(self, values):
-    # The target is not looked at, but a template may ask for the label.
-    return values | {self.target: values.get(self.target, self.label_names[0])}
 
   def _shots(self, record):
     options = self.cfg.options
@@ -250,6 +267,11 @@ def _template(options, label_names):
     by_name = {name: (name,) for name in label_names}
     found = dataclasses.replace(found, verbalizers=by_name)
   return found
+
+
+def _key(chosen):
+  """Returns shots as the key of a dict."""
+  return repr(chosen)
 
 
 def _with_word(found, label, word):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from gpt_jax import objectives
+from gpt_jax.config.files import load_file
 from gpt_jax.core.errors import DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
+from gpt_jax.program import setup, task_data
+from gpt_jax.tasks import make_task
 from tests.tasks import tiny_tasks
 from tests.tasks.wordpieces import wordpiece
 
@@ -143,6 +146,30 @@ def test_scores_are_the_official_ones():
   assert metrics['macro_f1'] == pytest.approx(0.5)
   assert metrics['accuracy'] == pytest.approx(2 / 3)
   assert set(metrics) == set(task.metrics)
+
+
+@pytest.mark.shared
+def test_real_sentences_keep_both_entities(shared_data):
+  settings = setup.resolve(
+    load_file('configs/finetune.py:semeval'),
+    {
+      'init_from': '', 'init.model': 'own', 'tokenizer.name': 'byte',
+      'data.data_dir': str(shared_data), 'data.seq_len': 96,
+    },
+  )  # fmt: skip
+  task = make_task(settings)
+  assert len(task.label_names) == 19
+  assert len(task_data.records_of(settings, 'test')) == 2717
+  records = task_data.records_of(settings, 'validation')
+  assert len(records) == pytest.approx(0.15 * 8000, rel=0.08)
+  encoder = tiny_tasks.encoder_of(task, ByteTokenizer())
+  for record in records:
+    (row,) = task.encode(record, encoder, False)
+    shown = ByteTokenizer().decode(row.tokens)
+    for marker, field in (('$', 'head'), ('#', 'tail')):
+      start, end = record.values[field]
+      assert f'{marker} {record.values["text"][start:end]} {marker}' in shown
+    assert row.fields['read'].sum() == 2 and row.fields['labels'][-1] >= 0
 
 
 @pytest.mark.extra

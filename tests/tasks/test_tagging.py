@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from gpt_jax.config.files import load_file
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
+from gpt_jax.program import setup, task_data
 from gpt_jax.tasks import make_task
 from gpt_jax.tasks.tagging import entities
 from tests.tasks import tiny_tasks
@@ -184,6 +186,29 @@ def test_unknown_tags_and_names_are_named():
     encoded(task_of(), ByteTokenizer(), sentence(['a'], ['B-ORG']))
   with pytest.raises(ConfigError, match="label_names: 'PER'"):
     tiny_tasks.task_of('ner', 'token_labels', ('O', 'PER'))
+
+
+@pytest.mark.shared
+@pytest.mark.extra
+@pytest.mark.parametrize('recipe', ['conll2003', 'resume_ner'])
+def test_right_labels_of_real_rows_score_one(recipe, shared_data):
+  pytest.importorskip('seqeval', reason='scores of entities need seqeval')
+  overrides = {
+    'init_from': '', 'init.model': 'own', 'tokenizer.name': 'byte',
+    'data.data_dir': str(shared_data), 'data.seq_len': 96,
+  }  # fmt: skip
+  settings = setup.resolve(load_file(f'configs/finetune.py:{recipe}'), overrides)
+  settings = task_data.complete(settings)
+  task, records = make_task(settings), task_data.records_of(settings, 'validation')
+  encoder = tiny_tasks.encoder_of(task, ByteTokenizer())
+  found = []
+  for record in records:
+    rows = task.encode(record, encoder, False)
+    outputs = [{'outputs': np.eye(task.num_outputs)[row.fields['labels']]}
+               for row in rows]  # fmt: skip
+    found.append(task.decode(record, rows, outputs))
+  assert encoder.counts.windowed > 100 and encoder.counts.unread_words == 0
+  assert task.score(records, found).metrics['f1'] == 1.0
 
 
 @pytest.mark.extra

@@ -94,6 +94,25 @@ def test_a_label_is_as_likely_as_its_words_together():
   assert generator.asked[0][0].endswith('Sentiment (positive or negative):')
 
 
+def test_calibration_divides_by_a_prompt_without_content():
+  class Biased(Generator):
+    def score_many(self, items, truncate):
+      self.asked += items
+      # "Yes" is likely whatever is asked, and the likelier after a joy.
+      yes = [0.8 if 'N/A' in prompt else 0.9 for prompt, _ in items]
+      return [[Score(np.log(1 - p), 1, False), Score(np.log(p), 1, True)] for p in yes]
+
+  options = {'task.options.verbalizers': ('0=no', '1=yes')}
+  records = [review(), review('Dull.')]
+  plain = task_of(options).answer(Biased({}), records)
+  assert [one['probabilities']['1'] for one in plain] == pytest.approx([0.9, 0.9])
+  generator = Biased({})
+  found = task_of(options | {'task.options.calibrate': True}).answer(generator, records)
+  expected = (0.9 / 0.8) / (0.9 / 0.8 + 0.1 / 0.2)
+  assert found[0]['probabilities']['1'] == pytest.approx(expected)
+  assert ['N/A' in prompt for prompt, _ in generator.asked] == [False, False, True]
+
+
 def test_shots_come_from_the_training_split(tmp_path):
   examples = [{'text': f'text {i}', 'label': str(i % 2)} for i in range(8)]
   path = tiny_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)

@@ -146,8 +146,9 @@ def get_config():
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
   task.name = ''  # '': none; classification, pairs, ...: `gpt-jax tasks`
-  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take some
-  # files, or {'all': FILE}, which is split 70 : 15 : 15; relative to data.data_dir.
+  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take more
+  # than one; or {'all': FILE}, which is divided 70 : 15 : 15, or {'train+validation':
+  # FILE, 'test': FILE}, divided 85 : 15. Relative to data.data_dir.
   task.files = dict()
   task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...
   task.columns = dict()  # field of the task -> column or key of the file

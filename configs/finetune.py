@@ -53,6 +53,105 @@ def sst2(config):
   config.data.seq_len = 64
 
 
+def sst2_prompt(config):
+  """Sentiment of film reviews by a language model, words in place of a task head.
+
+  gpt-jax train --config=configs/finetune.py:sst2_prompt --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/sst2_prompt
+
+  MODEL writes text (Gemma, GPT-2). --config.task.options.shots=8 puts solved examples
+  before each prompt; longer prompts need --config.data.seq_len=512.
+  """
+  _fine_tuning(config, 'prompt_classification', 'accuracy')
+  config.checkpoint.best_mode = 'max'
+  config.task.files = _files('sst2/train.tsv', 'sst2/dev.tsv', 'sst2/test.tsv')
+  config.task.columns = dict(text='0', label='1')
+  config.task.options = dict(template='sentiment-en')
+  config.data.seq_len = 96
+  config.optimizer.learning_rate = 1e-5
+  config.optimizer.weight_decay = 0.0
+  config.train.batch_size = 32
+
+
+def rte(config):
+  """Whether a sentence follows from a text, two classes; GLUE's RTE (arXiv:1804.07461).
+
+  gpt-jax train --config=configs/finetune.py:rte --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/rte
+
+  GLUE keeps the labels of its test set: the development set of 277 pairs is the test,
+  and 15 % of the training set, by a hash, choose the step.
+  """
+  _labels(config, 'pairs', 'class_labels', 'accuracy')
+  config.task.files = {
+    'train+validation': 'glue_rte/train.tsv',
+    'test': 'glue_rte/dev.tsv',
+  }
+  config.task.reader = 'tsv_header'
+  config.task.columns = dict(text='sentence1', text_b='sentence2', label='label')
+  config.data.seq_len = 256
+
+
+def conll2003(config):
+  """Persons, places, organizations and others in news; CoNLL-2003 (arXiv:cs/0306050).
+
+  gpt-jax train --config=configs/finetune.py:conll2003 --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/conll2003
+  """
+  _tags(config)
+  config.task.files = _files(
+    'conll2003/train.txt', 'conll2003/dev.txt', 'conll2003/test.txt'
+  )
+  config.task.reader = 'conll'
+  config.data.seq_len = 128
+
+
+def semeval(config):
+  """Relations of two nominals, 9 and their directions, or Other; SemEval-2010 task 8.
+
+  gpt-jax train --config=configs/finetune.py:semeval --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/semeval
+
+  Hendrickx et al., 2010 (aclanthology.org/S10-1006). There is no development set: 15 %
+  of the training set, by a hash, choose the step, by the official macro-F1.
+  """
+  _labels(config, 'relations', 'class_labels', 'macro_f1')
+  folder = 'semeval2010_task8'
+  config.task.files = {
+    'train+validation': f'{folder}/TRAIN_FILE.TXT',
+    'test': f'{folder}/TEST_FILE_FULL.TXT',
+  }
+  config.task.reader = 'semeval'
+  config.task.label_names = _SEMEVAL  # one of them has a single example in training
+  config.objective.options = dict(pooling='marked')
+  config.data.seq_len = 128
+
+
+def resume_ner(config):
+  """Names, posts, schools and others in Chinese curricula vitae (arXiv:1805.02023).
+
+  gpt-jax train --config=configs/finetune.py:resume_ner --config.init_from=MODEL \
+    --config.data.data_dir=DATA --workdir=runs/resume_ner
+
+  A word is a character. MODEL has to know Chinese: a vocabulary without its characters
+  gives all of them one unknown piece.
+  """
+  _tags(config)
+  folder = 'resume_ner_zh'
+  config.task.files = _files(
+    f'{folder}/train.char.bmes', f'{folder}/dev.char.bmes', f'{folder}/test.char.bmes'
+  )
+  config.task.reader = 'char_tags'
+  config.data.seq_len = 192
+
+
+def _tags(config):
+  """Settings of a tagger; long sentences are read in windows that overlap by half."""
+  _labels(config, 'ner', 'token_labels', 'f1')
+  config.task.too_long = 'window'
+  config.task.window_stride = 64
+
+
 def _labels(config, task, objective, metric):
   """Settings of a task head on an encoder or decoder; `metric` chooses the step.
 
@@ -91,6 +190,24 @@ def _files(train, validation, test=None):
   return files if test is None else dict(files, test=test)
 
 
+_SEMEVAL = (
+  *(
+    f'{relation}({direction})'
+    for relation in (
+      'Cause-Effect', 'Component-Whole', 'Content-Container', 'Entity-Destination',
+      'Entity-Origin', 'Instrument-Agency', 'Member-Collection', 'Message-Topic',
+      'Product-Producer',
+    )
+    for direction in ('e1,e2', 'e2,e1')
+  ),
+  'Other',
+)  # fmt: skip
+
 RECIPES = {
   'sst2': sst2,
+  'sst2_prompt': sst2_prompt,
+  'rte': rte,
+  'conll2003': conll2003,
+  'resume_ner': resume_ner,
+  'semeval': semeval,
 }

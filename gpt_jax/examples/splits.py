@@ -1,7 +1,8 @@
-"""The records of a split: from its own files, or by a hash from files of all.
+"""The records of a split: from its own files, or by a hash from files of several.
 
-Files that are not divided are: 70 % train, 15 % validation, 15 % test, by what a model
-reads of an example, so that copies of a text belong to one split.
+Files of `all` are divided into 70 % train, 15 % validation, 15 % test, those of
+`train+validation` into 85 % and 15 %, by what a model reads of an example, so that
+copies of a text belong to one split.
 """
 
 import hashlib
@@ -12,6 +13,13 @@ from gpt_jax.examples import fields, finding, formats
 from gpt_jax.examples.record import Record, shown, there_are
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
+DIVIDED = {
+  'all': BOUNDS,
+  'train+validation': {'train': (0.0, 0.85), 'validation': (0.85, 1.0)},
+}
+"""Name of files that are divided -> the hashes that each split takes, of 0 to 1."""
+NAMES = (*BOUNDS, *DIVIDED)
+"""What files may be of: one split, or several."""
 _SEED = b'examples'  # of the order that `limit` takes
 
 
@@ -19,23 +27,24 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
   """Returns the Records of a split, at least one, in the order of the files.
 
   Args:
-    files: {split: path, or list of paths}; or {'all': path}, which is divided. Relative
-      paths are looked up as `finding.find` says.
+    files: {split: path, or list of paths}; those of `DIVIDED` are divided into splits:
+      {'all': path}, or {'train+validation': path, 'test': path}. Relative paths are
+      looked up as `finding.find` says.
     reader: a name of `READERS`, 'auto', or `package.module:function`.
     columns: {field: key of the record, or list of keys for a list}; {}: the fields are
       those that the reader gives. With columns, a record has just these fields.
-    split: 'train', 'validation', 'test', or 'all' of files that are divided.
+    split: train, validation or test; or the name of files that are divided, for all.
     limit: of that many records at most; which ones follows from their number alone, and
       a larger limit keeps those of a smaller one.
 
   Raises ConfigError for splits, readers and columns that there are not, DataError for
   files that are missing, damaged or without an example.
   """
-  names, is_divided = _names(files, split)
+  names, divided = _names(files, split)
   found, count = [], 0
   for record in read(names, reader, columns, data_dir=data_dir, encoding=encoding):
     count += 1
-    if not is_divided or _contains(split, record):
+    if not divided or _contains(DIVIDED[divided][split], record):
       found.append(record)
   if not found:
     rest = f': none of {count} examples lies in it; give files for each split' * (
@@ -69,33 +78,39 @@ def opened(names, reader, data_dir):
   return read_names, list(names)
 
 
+def holder(files, split):
+  """Returns the name in `files` of those that a split is in, None for none."""
+  held = [name for name, parts in DIVIDED.items() if split in parts]
+  return next((name for name in (split, *held) if files.get(name)), None)
+
+
 def _names(files, split):
-  """Returns (the paths of a split as given, whether they are of all splits)."""
-  known = [*BOUNDS, 'all']
+  """Returns (paths of a split as given, name of the files to take a part of, or '')."""
   for name in (*files, split):
-    if name not in known:
-      hint = nearest(name, known)
+    if name not in NAMES:
+      hint = nearest(name, NAMES)
       raise ConfigError(
-        f'task.files: {name!r} is no split; expected one of {", ".join(known)}'
+        f'task.files: {name!r} is no split; expected one of {", ".join(NAMES)}'
         + (f'; did you mean {hint!r}?' if hint else '.')
       )
-  if 'all' in files and len(files) > 1:
-    raise ConfigError(
-      f'task.files: {", ".join(files)}: expected files for each split, or all alone.'
-    )
-  is_divided = 'all' in files
-  given = files.get('all' if is_divided else split)
-  if not given:
+  for name, parts in DIVIDED.items():
+    if name in files and not files.keys().isdisjoint({*parts, *DIVIDED} - {name}):
+      rest = 'all alone' if len(parts) == len(BOUNDS) else f'{name} and test'
+      raise ConfigError(
+        f'task.files: {", ".join(files)}: expected files for each split, or {rest}.'
+      )
+  name = holder(files, split)
+  if name is None:
     raise ConfigError(
       f'task.files: no files of the split {split!r}; there are'
       f' {", ".join(files) or "none"}. Give them, or all=PATH to divide one set.'
     )
-  names = [given] if isinstance(given, str) else list(given)
-  return names, is_divided and split != 'all'
+  names = [files[name]] if isinstance(files[name], str) else list(files[name])
+  return names, '' if name == split else name
 
 
-def _contains(split, record):
-  low, high = BOUNDS[split]
+def _contains(part, record):
+  low, high = part
   return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
 
 

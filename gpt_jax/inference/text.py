@@ -86,6 +86,11 @@ class TextGenerator:
     self._begin_ids = [tokenizer.special_id(begin)] if begin else []
     self._said_length = False
 
+  @property
+  def tokenizer(self):
+    """The Tokenizer of prompts and texts."""
+    return self._tokenizer
+
   def generate(self, prompts, **options):
     """Returns what follows each prompt, up to the end token: str for str, else a list.
 

@@ -45,7 +45,7 @@ def make_objective(cfg, *, vocab, seq_len):
   """
   objective = _entry(cfg)(cfg, vocab=vocab, seq_len=seq_len)
   array = jax.ShapeDtypeStruct((2, seq_len + 1), jnp.int32)
-  row = dict.fromkeys(('tokens', 'labels'), array)
+  row = dict.fromkeys(('tokens', 'labels', 'read'), array)
   mask = getattr(jax.eval_shape(objective, row, jax.random.key(0)), 'mask', None)
   if mask is None:  # not an Example
     return objective

@@ -29,7 +29,7 @@ class ClassLabels:
   num_labels: int = between(2, 2**20, default=2)
   class_weights: tuple[float, ...] = at_least(0.0, default=())
   attention: str = one_of('causal', 'bidirectional', default='causal')
-  pooling: str = one_of('last', 'first', 'mean', default='last')
+  pooling: str = one_of('last', 'first', 'mean', 'marked', default='last')
 
 
 def problems(config):
@@ -48,7 +48,8 @@ def make(cfg, *, vocab, seq_len):
   """Returns the objective for labels below `num_labels`; loss is nats per label.
 
   The task head reads the last token's stream, the first one's (BERT's [CLS]), or their
-  mean (arXiv:1908.10084, section 3).
+  mean (arXiv:1908.10084, section 3), or the mean of those that the field `read` marks,
+  such as the starts of entities (arXiv:1906.03158, section 3.2).
   """
   del vocab, seq_len
   options = cfg.options
@@ -77,6 +78,7 @@ def make(cfg, *, vocab, seq_len):
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
       token_types_BT=input_token_types(batch),
+      read_BT=_read(batch) if options.pooling == 'marked' else None,
     )
 
   def outputs(forward, example):
@@ -99,6 +101,15 @@ def make(cfg, *, vocab, seq_len):
   )
 
 
+def _read(batch):
+  if 'read' not in batch:
+    raise DataError(
+      'objective.options.pooling=marked: the documents have no field "read" that says'
+      ' which tokens to read; the rows of task.name=relations have it.'
+    )
+  return batch['read'][:, :-1]
+
+
 def _predictions(outputs_BTC, example):
   place_B11 = jnp.argmax(example.weights_BT, axis=1)[:, None, None]
   outputs_BC = jnp.take_along_axis(outputs_BTC, place_B11, axis=1)[:, 0]
@@ -113,6 +124,8 @@ def _read_shares(pooling, example):
     segments_BT = jnp.ones_like(example.inputs_BT)
   is_read_BTS = segments_BT[:, :, None] == segments_BT[:, None, :]
   is_read_BTS &= place_T <= place_T[:, None]
+  if pooling == 'marked':
+    is_read_BTS &= example.read_BT[:, None, :] > 0
   if pooling == 'first':
     is_read_BTS &= jnp.cumsum(is_read_BTS, axis=-1) == 1
   return is_read_BTS / jnp.maximum(is_read_BTS.sum(-1, keepdims=True), 1)

@@ -32,6 +32,8 @@ class Example:
   """The part of each token, for models with model.token_types; None: all 0."""
   loss_weights_BT: Array | None = None
   """Weights in the loss, of objectives with a task head; None: `weights_BT`."""
+  read_BT: Array | None = None
+  """1 at the tokens that a label is read from, where a task marks them."""
 
   @property
   def inputs(self):

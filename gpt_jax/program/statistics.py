@@ -113,7 +113,7 @@ def make_measurement(config, model, objective, num_ids):
   if not watched:
     return None
   row = jax.ShapeDtypeStruct((2, config.data.seq_len + 1), jnp.int32)
-  rows = dict.fromkeys(('tokens', 'labels'), row)
+  rows = dict.fromkeys(('tokens', 'labels', 'read'), row)
   example = jax.eval_shape(objective, rows, jax.random.key(0))
   field = f'logging.statistics={config.logging.statistics}'
   if not isinstance(example, Example):

@@ -5,11 +5,15 @@ Read `task.py` first, then `classification.py`; `encoding.py` makes rows of text
 """
 
 from gpt_jax.core.registry import lookup
-from gpt_jax.tasks import classification
+from gpt_jax.tasks import classification, pairs, relations, tagging, verbalizer
 from gpt_jax.tasks.task import Row, Task
 
 TASKS = {
   'classification': classification.make,
+  'pairs': pairs.make,
+  'ner': tagging.make,
+  'relations': relations.make,
+  'prompt_classification': verbalizer.make,
 }
 """Each entry: `make(config) -> Task`."""
 

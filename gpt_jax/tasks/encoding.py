@@ -17,6 +17,7 @@ class Counts:
   truncated: int = 0
   dropped: int = 0
   windowed: int = 0
+  unread_words: int = 0  # of tagged words: those that no row has
 
   def describe(self, max_tokens):
     """Returns a sentence about examples that were too long, '' without any."""
@@ -31,9 +32,10 @@ class Counts:
     ]
     if not parts:
       return ''
+    words = f'; {self.unread_words:,} words are not read' * (self.unread_words > 0)
     return (
       f'{" and ".join(parts)} of {self.examples:,} examples, which have more than'
-      f' {max_tokens} tokens (data.seq_len, task.too_long)'
+      f' {max_tokens} tokens (data.seq_len, task.too_long){words}'
     )
 
 

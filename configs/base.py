@@ -167,7 +167,8 @@ def get_config():
   tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
-  # prefix_lm masked_lm span_corruption class_labels token_labels; layer_skip (exits)
+  # prefix_lm masked_lm span_corruption; layer_skip (exits); with a task head
+  # class_labels token_labels span_labels regression reward
   objective.name = 'causal_lm'
   objective.head = 'linear'  # mlp mlp_relu; of objectives that predict labels
   objective.label_smoothing = 0.0

@@ -145,9 +145,12 @@ def get_config():
 
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
-  task.name = ''  # '': none; classification, pairs, ...: `gpt-jax tasks`
-  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take some
-  # files, or {'all': FILE}, which is split 70 : 15 : 15; relative to data.data_dir.
+  # '': none; classification regression qa generative_qa choice recommendation
+  # preference; `gpt-jax tasks`
+  task.name = ''
+  # {'train': FILE, 'validation': FILE, 'test': FILE}, lists where examples take several
+  # files; {'all': FILE} is split 70 : 15 : 15 by a hash, {'by_time': FILE} in time, for
+  # each user. Relative to data.data_dir.
   task.files = dict()
   task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...
   task.columns = dict()  # field of the task -> column or key of the file

@@ -1,17 +1,23 @@
-"""The records of a split: from its own files, or by a hash from files of all.
+"""The records of a split: from its own files, or a part of files of all.
 
-Files that are not divided are: 70 % train, 15 % validation, 15 % test, by what a model
-reads of an example, so that copies of a text belong to one split.
+Files that are not divided are: 70 % train, 15 % validation, 15 % test. `all` divides by
+a hash of what a model reads of an example, so that copies of a text belong to one
+split. `by_time` divides what each user did, the first of it for training: what comes
+next is to be predicted, of users whom training knows. What others did later than that
+may be in training.
 """
 
 import hashlib
+import math
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.examples import fields, finding, formats
-from gpt_jax.examples.record import Record, shown, there_are
+from gpt_jax.examples.record import Record, shown, there_are, value
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
+DIVIDED = ('all', 'by_time')
+"""Names of files of which a split is a part."""
 _SEED = b'examples'  # of the order that `limit` takes
 
 
@@ -19,8 +25,8 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
   """Returns the Records of a split, at least one, in the order of the files.
 
   Args:
-    files: {split: path, or list of paths}; or {'all': path}, which is divided. Relative
-      paths are looked up as `finding.find` says.
+    files: {split: path, or list of paths}; or {'all': path} or {'by_time': path}, which
+      are divided. Relative paths are looked up as `finding.find` says.
     reader: a name of `READERS`, 'auto', or `package.module:function`.
     columns: {field: key of the record, or list of keys for a list}; {}: the fields are
       those that the reader gives. With columns, a record has just these fields.
@@ -31,12 +37,14 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
   Raises ConfigError for splits, readers and columns that there are not, DataError for
   files that are missing, damaged or without an example.
   """
-  names, is_divided = _names(files, split)
+  names, how = _names(files, split)
   found, count = [], 0
   for record in read(names, reader, columns, data_dir=data_dir, encoding=encoding):
     count += 1
-    if not is_divided or _contains(split, record):
+    if how != 'all' or _contains(split, record):
       found.append(record)
+  if how == 'by_time':
+    found = _of_time(split, found)
   if not found:
     rest = f': none of {count} examples lies in it; give files for each split' * (
       count > 0
@@ -70,8 +78,8 @@ def opened(names, reader, data_dir):
 
 
 def _names(files, split):
-  """Returns (the paths of a split as given, whether they are of all splits)."""
-  known = [*BOUNDS, 'all']
+  """Returns (the paths of a split as given, of DIVIDED how it is a part; None: all)."""
+  known = [*BOUNDS, *DIVIDED]
   for name in (*files, split):
     if name not in known:
       hint = nearest(name, known)
@@ -79,24 +87,49 @@ def _names(files, split):
         f'task.files: {name!r} is no split; expected one of {", ".join(known)}'
         + (f'; did you mean {hint!r}?' if hint else '.')
       )
-  if 'all' in files and len(files) > 1:
+  how = next((name for name in DIVIDED if name in files), None)
+  if how and len(files) > 1:
     raise ConfigError(
-      f'task.files: {", ".join(files)}: expected files for each split, or all alone.'
+      f'task.files: {", ".join(files)}: expected files for each split, or {how} alone.'
     )
-  is_divided = 'all' in files
-  given = files.get('all' if is_divided else split)
+  given = files.get(how or split)
   if not given:
     raise ConfigError(
       f'task.files: no files of the split {split!r}; there are'
       f' {", ".join(files) or "none"}. Give them, or all=PATH to divide one set.'
     )
   names = [given] if isinstance(given, str) else list(given)
-  return names, is_divided and split != 'all'
+  return names, how if split not in DIVIDED else None
 
 
 def _contains(split, record):
   low, high = BOUNDS[split]
   return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
+
+
+def _of_time(split, records):
+  """Returns the part of each user's records, which come in order, that are in time."""
+  low, high = BOUNDS[split]
+  of_user = {}
+  for number, record in enumerate(records):
+    user = value(record.values, 'user', record.place)
+    time = value(record.values, 'timestamp', record.place)
+    try:
+      of_user.setdefault(user, []).append((float(time), number))
+    except (TypeError, ValueError) as error:
+      raise DataError(
+        f'{record.place}: timestamp={shown(time)}; expected a number (task.columns).'
+      ) from error
+  chosen = []
+  for ratings in of_user.values():
+    times = sorted(time for time, _ in ratings)
+    # What happened at one time stays together, in the later split.
+    start, end = (
+      times[place] if (place := round(bound * len(times))) < len(times) else math.inf
+      for bound in (low, high)
+    )
+    chosen += [number for time, number in ratings if start <= time < end]
+  return [records[number] for number in sorted(chosen)]
 
 
 def _first(records, limit):

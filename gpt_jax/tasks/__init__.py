@@ -5,11 +5,25 @@ Read `task.py` first, then `classification.py`; `encoding.py` makes rows of text
 """
 
 from gpt_jax.core.registry import lookup
-from gpt_jax.tasks import classification
+from gpt_jax.tasks import (
+  choice,
+  classification,
+  generative_answers,
+  preference,
+  recommendation,
+  regression,
+  span_answers,
+)
 from gpt_jax.tasks.task import Row, Task
 
 TASKS = {
   'classification': classification.make,
+  'qa': span_answers.make,
+  'generative_qa': generative_answers.make,
+  'choice': choice.make,
+  'recommendation': recommendation.make,
+  'regression': regression.make,
+  'preference': preference.make,
 }
 """Each entry: `make(config) -> Task`."""
 

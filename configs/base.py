@@ -145,10 +145,11 @@ def get_config():
 
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
-  task.name = ''  # '': none; classification, pairs, ...: `gpt-jax tasks`
-  # {'train': FILE, 'validation': FILE, 'test': FILE}, a list where examples take more
-  # than one; or {'all': FILE}, which is divided 70 : 15 : 15, or {'train+validation':
-  # FILE, 'test': FILE}, divided 85 : 15. Relative to data.data_dir.
+  # '': none; classification, pairs, ner, relations, qa, ...: `gpt-jax tasks`
+  task.name = ''
+  # {'train': FILE, 'validation': FILE, 'test': FILE}, lists where examples take several
+  # files; {'all': FILE} is divided 70 : 15 : 15, {'train+validation': FILE, 'test': FILE}
+  # 85 : 15, by a hash; {'by_time': FILE} in time, for each user. Relative to data_dir.
   task.files = dict()
   task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...
   task.columns = dict()  # field of the task -> column or key of the file
@@ -168,7 +169,8 @@ def get_config():
   tokenizer.options = dict()  # of the tokenizer, for one that declares any
 
   config.objective = objective = ConfigDict()
-  # prefix_lm masked_lm span_corruption class_labels token_labels; layer_skip (exits)
+  # prefix_lm masked_lm span_corruption; layer_skip (exits); with a task head
+  # class_labels token_labels span_labels regression reward
   objective.name = 'causal_lm'
   objective.head = 'linear'  # mlp mlp_relu; of objectives that predict labels
   objective.label_smoothing = 0.0

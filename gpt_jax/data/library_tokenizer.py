@@ -101,6 +101,14 @@ class LibraryTokenizer(Tokenizer):
       for text, one in zip(texts, found, strict=True)
     ]
 
+  def encode_with_offsets(self, texts):
+    if self.has_exact_bytes:
+      return super().encode_with_offsets(texts)
+    return [
+      (np.array(one.ids, np.int32), np.array(one.offsets, np.int32).reshape(-1, 2))
+      for one in self._encodings(texts, self._model.encode_batch)
+    ]
+
   def _encodings(self, texts, encode):
     texts = list(texts)
     try:

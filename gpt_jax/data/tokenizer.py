@@ -56,6 +56,17 @@ class Tokenizer:
     encoded = zip(texts, self.encode_batch(texts), strict=True)
     return [(ids, self._fit(text, self.byte_lengths[ids])) for text, ids in encoded]
 
+  def encode_with_offsets(self, texts):
+    """Returns (ids, int32 [n, 2]: start and end in the text of each token) of each.
+
+    They count characters, ends exclusive. Tokens that share the bytes of a character
+    have all of it each. What became no token, such as a space, goes with the next one,
+    or with none.
+    """
+    texts = list(texts)
+    encoded = zip(texts, self.encode_with_bytes(texts), strict=True)
+    return [(ids, character_spans(text, sizes)) for text, (ids, sizes) in encoded]
+
   def _fit(self, text, num_bytes):
     if self.has_exact_bytes or not len(num_bytes):
       return num_bytes
@@ -149,6 +160,24 @@ def bytes_between(text, ends):
     sizes = sum((code_points >= first).astype(np.int64) for first in _LONGER_FROM)
     ends = np.concatenate([[0], np.cumsum(sizes + 1)])[ends]
   return np.diff(ends, prepend=0).astype(np.int32)
+
+
+def character_spans(text, num_bytes):
+  """Returns int32 [n, 2]: the characters of which consecutive parts of `text` are.
+
+  `num_bytes`: UTF-8 bytes of each part; a part of no bytes has no characters.
+  """
+  ends = np.cumsum(num_bytes, dtype=np.int64)
+  spans = np.stack([ends - num_bytes, ends], axis=-1)
+  if not text.isascii():
+    content = np.frombuffer(text.encode(), np.uint8)
+    is_first = (content & 0xC0) != 0x80  # of the bytes of a character
+    before = np.append(0, np.cumsum(is_first))  # characters begun before each byte
+    # A part that begins within a character has it from its start on.
+    starts = before[spans[:, 0]] - ~np.append(is_first, True)[spans[:, 0]]
+    ends = np.where(np.asarray(num_bytes) > 0, before[ends], starts)
+    spans = np.stack([starts, ends], axis=-1)
+  return spans.astype(np.int32)
 
 
 _LONGER_FROM = (0x80, 0x800, 0x10000)  # code points that take one byte more in UTF-8

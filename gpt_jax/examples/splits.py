@@ -1,23 +1,27 @@
-"""The records of a split: from its own files, or by a hash from files of several.
+"""The records of a split: from its own files, or a part of files of several.
 
 Files of `all` are divided into 70 % train, 15 % validation, 15 % test, those of
-`train+validation` into 85 % and 15 %, by what a model reads of an example, so that
-copies of a text belong to one split.
+`train+validation` into 85 % and 15 %, by a hash of what a model reads of an example, so
+that copies of a text belong to one split. `by_time` divides 70 : 15 : 15 what each user
+did, the first of it for training: what comes next is to be predicted, of users whom
+training knows. What others did later than that may be in training.
 """
 
 import hashlib
+import math
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.examples import fields, finding, formats
-from gpt_jax.examples.record import Record, shown, there_are
+from gpt_jax.examples.record import Record, shown, there_are, value
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
 DIVIDED = {
   'all': BOUNDS,
+  'by_time': BOUNDS,
   'train+validation': {'train': (0.0, 0.85), 'validation': (0.85, 1.0)},
 }
-"""Name of files that are divided -> the hashes that each split takes, of 0 to 1."""
+"""Name of files that are divided -> the shares that each split takes, of 0 to 1."""
 NAMES = (*BOUNDS, *DIVIDED)
 """What files may be of: one split, or several."""
 _SEED = b'examples'  # of the order that `limit` takes
@@ -28,8 +32,8 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
 
   Args:
     files: {split: path, or list of paths}; those of `DIVIDED` are divided into splits:
-      {'all': path}, or {'train+validation': path, 'test': path}. Relative paths are
-      looked up as `finding.find` says.
+      {'all': path}, {'by_time': path}, or {'train+validation': path, 'test': path}.
+      Relative paths are looked up as `finding.find` says.
     reader: a name of `READERS`, 'auto', or `package.module:function`.
     columns: {field: key of the record, or list of keys for a list}; {}: the fields are
       those that the reader gives. With columns, a record has just these fields.
@@ -44,8 +48,11 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
   found, count = [], 0
   for record in read(names, reader, columns, data_dir=data_dir, encoding=encoding):
     count += 1
-    if not divided or _contains(DIVIDED[divided][split], record):
+    is_hashed = divided and divided != 'by_time'
+    if not is_hashed or _contains(DIVIDED[divided][split], record):
       found.append(record)
+  if divided == 'by_time':
+    found = _of_time(split, found)
   if not found:
     rest = f': none of {count} examples lies in it; give files for each split' * (
       count > 0
@@ -112,6 +119,31 @@ def _names(files, split):
 def _contains(part, record):
   low, high = part
   return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
+
+
+def _of_time(split, records):
+  """Returns the part of each user's records, which come in order, that are in time."""
+  low, high = BOUNDS[split]
+  of_user = {}
+  for number, record in enumerate(records):
+    user = value(record.values, 'user', record.place)
+    time = value(record.values, 'timestamp', record.place)
+    try:
+      of_user.setdefault(user, []).append((float(time), number))
+    except (TypeError, ValueError) as error:
+      raise DataError(
+        f'{record.place}: timestamp={shown(time)}; expected a number (task.columns).'
+      ) from error
+  chosen = []
+  for ratings in of_user.values():
+    times = sorted(time for time, _ in ratings)
+    # What happened at one time stays together, in the later split.
+    start, end = (
+      times[place] if (place := round(bound * len(times))) < len(times) else math.inf
+      for bound in (low, high)
+    )
+    chosen += [number for time, number in ratings if start <= time < end]
+  return [records[number] for number in sorted(chosen)]
 
 
 def _first(records, limit):

@@ -15,7 +15,10 @@ from gpt_jax.objectives import (
   layer_skip,
   masked_lm,
   prefix_lm,
+  regression,
+  reward,
   span_corruption,
+  span_labels,
   token_labels,
 )
 from gpt_jax.objectives.example import (
@@ -33,6 +36,9 @@ OBJECTIVES = {
   'span_corruption': span_corruption.make,
   'class_labels': class_labels.make,
   'token_labels': token_labels.make,
+  'span_labels': span_labels.make,
+  'regression': regression.make,
+  'reward': reward.make,
   'layer_skip': layer_skip.make,
 }
 """Each entry: `make(cfg, *, vocab, seq_len) -> Objective`."""
@@ -45,7 +51,7 @@ def make_objective(cfg, *, vocab, seq_len):
   """
   objective = _entry(cfg)(cfg, vocab=vocab, seq_len=seq_len)
   array = jax.ShapeDtypeStruct((2, seq_len + 1), jnp.int32)
-  row = dict.fromkeys(('tokens', 'labels', 'read'), array)
+  row = dict.fromkeys(('tokens', 'labels', *objective.fields), array)
   mask = getattr(jax.eval_shape(objective, row, jax.random.key(0)), 'mask', None)
   if mask is None:  # not an Example
     return objective

@@ -97,6 +97,7 @@ def make(cfg, *, vocab, seq_len):
     labels_texts=True,
     metrics=label_metrics,
     predictions=_predictions,
+    fields=('read',) if options.pooling == 'marked' else (),
     eval_metrics=('macro_f1',),
   )
 

@@ -117,6 +117,8 @@ class Objective:
   """Names of evaluation.metrics.METRICS, beside those of eval.metrics."""
   references: Mapping[str, str] = dataclasses.field(default_factory=dict)
   """Workdirs of other models, by the name under which `loss` finds them."""
+  fields: tuple[str, ...] = ()
+  """What a batch has to have beside tokens and labels (`data/fields.py`)."""
   extra_tokens: int = 0
   """Ids that it adds above the tokenizer's; depends on config and `seq_len` only."""
   visibility: str = 'causal'

@@ -16,6 +16,9 @@ OWN = (
 )  # fmt: skip
 """Fields of the model that belong to the training, and not to what was pretrained."""
 OUTPUT = ('head', 'head_bias', 'pooler')
+OF_TEXTS = ('class_labels', 'regression', 'reward')
+OF_TOKENS = ('token_labels', 'span_labels')
+"""Objectives with a task head that pools a text, or reads each token."""
 ATTENTION = ('softcap', 'scale')
 
 
@@ -66,9 +69,9 @@ def source_config(path):
 
 def _bidirectional(objective):
   """Returns the objective for an encoder: all of a text is seen at once."""
-  if objective['name'] not in ('class_labels', 'token_labels', 'span_labels'):
+  if objective['name'] not in (*OF_TEXTS, *OF_TOKENS):
     return objective
   options = {'attention': 'bidirectional'}
-  if objective['name'] == 'class_labels':
+  if objective['name'] in OF_TEXTS:
     options['pooling'] = 'mean'
   return objective | {'options': options | dict(objective.get('options') or {})}

@@ -5,7 +5,19 @@ Read `task.py` first, then `classification.py`; `encoding.py` makes rows of text
 """
 
 from gpt_jax.core.registry import lookup
-from gpt_jax.tasks import classification, pairs, relations, tagging, verbalizer
+from gpt_jax.tasks import (
+  choice,
+  classification,
+  generative_answers,
+  pairs,
+  preference,
+  recommendation,
+  regression,
+  relations,
+  span_answers,
+  tagging,
+  verbalizer,
+)
 from gpt_jax.tasks.task import Row, Task
 
 TASKS = {
@@ -14,6 +26,12 @@ TASKS = {
   'ner': tagging.make,
   'relations': relations.make,
   'prompt_classification': verbalizer.make,
+  'qa': span_answers.make,
+  'generative_qa': generative_answers.make,
+  'choice': choice.make,
+  'recommendation': recommendation.make,
+  'regression': regression.make,
+  'preference': preference.make,
 }
 """Each entry: `make(config) -> Task`."""
 

@@ -14,6 +14,8 @@ class Classification(Task):
   fields = ('labels', 'token_types')
   metrics = ('accuracy', 'macro_f1', 'weighted_f1', 'f1', 'calibration_error')
   has_labels = True
+  may_shrink: tuple[int, ...] | None = None
+  """Numbers of the parts that lose tokens where a row is too long; None: all."""
 
   def parts(self, record):
     """Returns the texts of a record, in the order in which the model reads them."""
@@ -22,7 +24,8 @@ class Classification(Task):
   def encode(self, record, encoder, is_training):
     del is_training
     label = max(self.label_id(record), 0)  # of new records: where the head answers
-    versions = encoder.fit([encoder.ids(text) for text in self.parts(record)])
+    texts = [encoder.ids(text) for text in self.parts(record)]
+    versions = encoder.fit(texts, self.may_shrink)
     return [_row(encoder, parts, label) for parts in versions]
 
   def decode(self, record, rows, outputs):

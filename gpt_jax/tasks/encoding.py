@@ -78,16 +78,18 @@ class Encoder:
       )
     return free
 
-  def fit(self, parts, may_shrink=None):
+  def fit(self, parts, may_shrink=None, limit=None):
     """Returns a list of versions of `parts` that fit into a row, by task.too_long.
 
     None is too long as a rule: one version, as it is. The longest of the parts that
     `may_shrink` (their numbers; default: all) gives tokens away first, or is read in
-    windows. No version: the example is dropped.
+    windows. No version: the example is dropped. `limit`: tokens of all parts together;
+    None: what `frame` leaves them.
     """
     parts = [list(part) for part in parts]
+    limit = self.num_free(len(parts)) if limit is None else limit
     self.counts.examples += 1
-    excess = sum(map(len, parts)) - self.num_free(len(parts))
+    excess = sum(map(len, parts)) - limit
     if excess <= 0:
       return [parts]
     numbers = range(len(parts)) if may_shrink is None else may_shrink
@@ -96,7 +98,7 @@ class Encoder:
       return []
     if self.too_long == 'window':
       self.counts.windowed += 1
-      return self._windows(parts, max(numbers, key=lambda i: len(parts[i])))
+      return self._windows(parts, max(numbers, key=lambda i: len(parts[i])), limit)
     self.counts.truncated += 1
     sizes = _shrunk({i: len(parts[i]) for i in numbers}, excess)
     for i, size in sizes.items():
@@ -105,10 +107,8 @@ class Encoder:
       parts[i] = part[len(part) - size :] if is_left else part[:size]
     return [parts]
 
-  def _windows(self, parts, which):
-    size = self.num_free(len(parts)) - sum(
-      len(part) for i, part in enumerate(parts) if i != which
-    )
+  def _windows(self, parts, which, limit):
+    size = limit - sum(len(part) for i, part in enumerate(parts) if i != which)
     if size < 1:
       raise ConfigError(
         f'data.seq_len={self.max_tokens}: an example leaves no token for a window of'

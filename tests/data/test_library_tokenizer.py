@@ -7,7 +7,7 @@ from configs import base
 from gpt_jax.config import load
 from gpt_jax.data import pipeline
 from gpt_jax.data.library_tokenizer import LibraryTokenizer
-from gpt_jax.data.tokenizer import bytes_between
+from gpt_jax.data.tokenizer import bytes_between, character_spans
 from tests.data import tokenizer_zoo
 
 TEXTS = [
@@ -43,6 +43,45 @@ def test_bytes_lie_between_the_ends_of_tokens():
   assert bytes_between('aé世🙂b', [1, 2, 2, 3, 4]).tolist() == [1, 2, 0, 3, 5]
   assert bytes_between('abc', [2, 1, 3]).tolist() == [2, 0, 1]
   assert bytes_between('abc', []).tolist() == []
+
+
+@pytest.mark.parametrize('kind', tokenizer_zoo.KINDS)
+def test_offsets_of_a_word_are_those_of_its_tokens(kind):
+  tokenizer = tokenizer_zoo.make(kind)
+  text = 'the fox saw the dog'
+  ((ids, spans),) = tokenizer.encode_with_offsets([text])
+  np.testing.assert_array_equal(ids, tokenizer.encode(text))
+  assert spans.dtype == np.int32 and spans.shape == (len(ids), 2)
+  assert (np.diff(spans, axis=0) >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()
+  (touching,) = np.nonzero((spans[:, 0] < 7) & (spans[:, 1] > 4))
+  first, last = spans[touching[0], 0], spans[touching[-1], 1]
+  assert text[first:last].strip() == 'fox'
+
+
+@pytest.mark.parametrize('kind', tokenizer_zoo.EXACT)
+def test_offsets_have_the_bytes_of_each_token(kind):
+  tokenizer = tokenizer_zoo.make(kind)
+  texts = TEXTS if kind != 'char' else ['the fox']
+  for text, (ids, spans) in zip(
+    texts, tokenizer.encode_with_offsets(texts), strict=True
+  ):
+    place = 0
+    for token_id, (start, end) in zip(ids, spans, strict=True):
+      piece = tokenizer.bytes_of(token_id)
+      before = len(text[:start].encode())
+      assert text[start:end].encode()[place - before :][: len(piece)] == piece
+      place += len(piece)
+      # No character more than those which the token has a byte of.
+      assert before <= place - len(piece) < before + len(text[start].encode())
+      assert len(text[:end].encode()) - place < len(text[end - 1].encode())
+
+
+def test_parts_of_a_character_have_all_of_it():
+  spans = character_spans('aé世b', [1, 1, 1, 2, 1, 0, 1])
+  expected = [[0, 1], [1, 2], [1, 2], [2, 3], [2, 3], [3, 3], [3, 4]]
+  assert spans.tolist() == expected
+  assert character_spans('abc', [2, 0, 1]).tolist() == [[0, 2], [2, 2], [2, 3]]
+  assert character_spans('', []).shape == (0, 2)
 
 
 @pytest.mark.parametrize('kind', tokenizer_zoo.LIBRARY)

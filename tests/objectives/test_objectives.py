@@ -14,12 +14,16 @@ from tests import tiny_runs
 
 SEQ_LEN = 32
 VOCAB = objectives.Vocab(size=50, eos_id=0)
-DRAWS_NOTHING = {'causal_lm', 'class_labels', 'layer_skip', 'token_labels'}
+OF_TEXTS = {'class_labels', 'regression', 'reward'}
+OF_TOKENS = {'token_labels', 'span_labels'}
+DRAWS_NOTHING = {'causal_lm', 'layer_skip'} | OF_TEXTS | OF_TOKENS
 EVERY = pytest.mark.parametrize('name', sorted(objectives.OBJECTIVES))
 
 
 def config_of(name):
-  return tiny_runs.tiny_config({'objective.name': name, 'data.seq_len': SEQ_LEN})
+  return tiny_runs.tiny_config(
+    {'objective.name': name, 'data.seq_len': SEQ_LEN, 'data.packing': 'pad'}
+  )
 
 
 def build(name):
@@ -44,7 +48,19 @@ def batch(rows=8, padding=0):
   if padding:
     result['segments'] = is_text.astype(np.int32)
     result['positions'] = np.where(is_text, np.arange(SEQ_LEN + 1, dtype=np.int32), 0)
-  return result
+  return result | fields_of(is_text.astype(np.int32), result['labels'])
+
+
+def fields_of(segments, labels):
+  """Returns the fields that objectives with a task head read beside labels."""
+  place = np.arange(segments.shape[1])
+  is_first = ((place == 0) & (segments > 0)).astype(np.int32)
+  return dict(
+    can_answer=np.minimum(segments, 1), starts=is_first, ends=is_first,
+    numbers=np.float32(labels).view(np.int32),
+    # A text up to each label: the third column, and the last one.
+    sides=np.where(segments > 0, 1 + (place > 3), 0).astype(np.int32),
+  )  # fmt: skip
 
 
 @EVERY
@@ -53,7 +69,9 @@ def test_examples_have_the_shape_of_the_batch(name):
   for array in (example.inputs_BT, example.targets_BT, example.weights_BT):
     assert array.shape == (8, SEQ_LEN)
   assert example.weights_BT.dtype == jnp.float32
-  assert example.inputs_BT.dtype == example.targets_BT.dtype == jnp.int32
+  assert example.inputs_BT.dtype == jnp.int32
+  is_number = name == 'regression'
+  assert example.targets_BT.dtype == (jnp.float32 if is_number else jnp.int32)
   assert example.mask.allowed(SEQ_LEN, SEQ_LEN).shape[1:] == (SEQ_LEN, SEQ_LEN)
   assert float(example.weights_BT.sum()) > 0
 
@@ -90,9 +108,9 @@ def test_padding_bears_no_loss_and_is_seen_by_nobody(name):
   is_padding = np.asarray(example.targets_BT) == 49
   if name == 'masked_lm':  # random replacements may draw any id, targets are as marked
     is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
-  elif name == 'class_labels':
+  elif name in OF_TEXTS:
     is_padding = np.asarray(marked['tokens'][:, 1:]) == 49
-  elif name == 'token_labels':
+  elif name in OF_TOKENS:
     is_padding = np.asarray(marked['tokens'][:, :-1]) == 49
   assert is_padding.any()
   assert np.all(np.asarray(example.weights_BT)[is_padding] == 0)
@@ -118,7 +136,7 @@ def documents(*lengths_of_rows):
       found['positions'][place] = np.arange(length)
       start += length
       found['labels'][row, start - 1] = 1
-  return found
+  return found | fields_of(found['segments'], found['labels'])
 
 
 PADDED = [[SEQ_LEN + 1 - padding] for padding in range(0, SEQ_LEN, 4)]
@@ -150,7 +168,7 @@ def test_a_document_of_one_token_has_its_label_read_by_no_other():
 def test_a_row_of_padding_alone_has_no_weight(name):
   rows = batch(8, 1)
   nothing = np.zeros_like(rows['segments'])
-  rows = rows | dict(segments=nothing, labels=nothing - 1)
+  rows |= dict(segments=nothing, labels=nothing - 1)
   assert float(compiled(name)(rows, jax.random.key(0)).weights_BT.sum()) == 0
 
 

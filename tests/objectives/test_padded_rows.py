@@ -12,7 +12,14 @@ from gpt_jax.objectives.losses import cross_entropy
 from gpt_jax.parallel import mesh, sharding
 from tests import small_models as small
 from tests import tiny_runs
-from tests.objectives.test_objectives import PACKED, PADDED, SEQ_LEN, documents
+from tests.objectives.test_objectives import (
+  OF_TEXTS,
+  OF_TOKENS,
+  PACKED,
+  PADDED,
+  SEQ_LEN,
+  documents,
+)
 
 TOKENS = ['causal_lm', 'masked_lm', 'prefix_lm', 'span_corruption']
 VOCAB = objectives.Vocab(size=50, eos_id=0)
@@ -20,8 +27,7 @@ VOCAB = objectives.Vocab(size=50, eos_id=0)
 
 def test_every_objective_over_tokens_is_tested():
   # The examples of layer_skip are those of causal_lm.
-  labels = {'class_labels', 'token_labels'}
-  assert {*TOKENS, *labels, 'layer_skip'} == set(objectives.OBJECTIVES)
+  assert {*TOKENS, *OF_TEXTS, *OF_TOKENS, 'layer_skip'} == set(objectives.OBJECTIVES)
 
 
 def ring_on_4_devices(*qkv, **options):

@@ -1,0 +1,156 @@
+"""Multiple choice by likelihood: which of some texts is likeliest after a prompt.
+
+GPT-3, arXiv:2005.14165, section 2.4: log-likelihoods, as they are and by length.
+PIQA reads a goal and two ways to it; BLiMP has no prompt, and of two sentences the
+first is the acceptable one:
+
+  task.name='choice' task.reader='blimp' task.files={'all': 'blimp/*.jsonl'}
+"""
+
+import numpy as np
+
+from gpt_jax.core import registry
+from gpt_jax.core.errors import DataError
+from gpt_jax.core.sections import one_of, section
+from gpt_jax.evaluation.scores import Scores
+from gpt_jax.tasks import continuations
+from gpt_jax.tasks.task import Task
+
+BATCH = 64  # questions that are scored between two looks at the progress
+
+
+@section
+class ChoiceOptions:
+  """`task.options` of choice.
+
+  delimiter: between prompt and choice, where there is a prompt. length: by what a
+  log-likelihood is divided for the answer and accuracy_norm. lm-eval's acc_norm divides
+  by characters, which are bytes in English.
+  """
+
+  prompt: str = '{prompt}'
+  delimiter: str = ' '
+  length: str = one_of('byte', 'token', 'none', default='byte')
+
+
+class Choice(Task):
+  """A language model that scores each choice; trained on the right ones by causal_lm.
+
+  A prediction has the number of the choice that is likeliest for its length (`label`),
+  that of the likeliest one (`likeliest`), log-likelihoods in nats and lengths.
+  """
+
+  name = 'choice'
+  inputs = ('prompt', 'choices')
+  objectives = ('causal_lm',)
+  fields = ('loss_mask',)
+  metrics = ('accuracy_norm', 'accuracy')
+  answers = 'scoring'
+
+  def check(self, record):
+    values, place = record.values, record.place
+    prompt, choices = values.get('prompt'), values.get('choices')
+    if not isinstance(prompt, str):
+      raise DataError(
+        f'{place}: prompt is {prompt!r}; expected text, "" for none (task.columns).'
+      )
+    if not isinstance(choices, list) or len(choices) < 2:
+      raise DataError(
+        f'{place}: choices are {str(choices)[:80]}; expected a list of two texts or'
+        ' more (task.columns).'
+      )
+    for text in choices:
+      if not isinstance(text, str) or not text.strip():
+        raise DataError(f'{place}: a choice is {text!r}; expected text.')
+    self.gold(record)
+
+  def encode(self, record, encoder, is_training):
+    del is_training
+    label = self.gold(record) or 0  # of new records any: their loss is not reported
+    prompt, texts = self.texts_of(record)
+    encoder.counts.examples += 1
+    row = continuations.continuation_row(encoder, prompt, texts[label])
+    if row is None:
+      encoder.counts.dropped += 1
+    return [row] if row else []
+
+  def texts_of(self, record):
+    """Returns (prompt, what may follow it) of a record, as the model reads them."""
+    values, options = record.values, self.cfg.options
+    prompt = values['prompt'].strip()
+    if not prompt:
+      return '', list(values['choices'])
+    prompt = continuations.fill(options.prompt, {'prompt': prompt})
+    return prompt, [options.delimiter + text for text in values['choices']]
+
+  def answer(self, generator, records, progress=None):
+    items = [self.texts_of(record) for record in records]
+    parts = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
+    found = []
+    for part in parts if progress is None else progress(parts, len(parts)):
+      found += generator.score_many(part, truncate=True)
+    return [
+      self._prediction(record, scores)
+      for record, scores in zip(records, found, strict=True)
+    ]
+
+  def _prediction(self, record, scores):
+    log_probs = np.array([score.log_prob for score in scores])
+    lengths = {
+      'byte': [len(text.encode()) for text in record.values['choices']],
+      'token': [max(score.num_tokens, 1) for score in scores],
+      'none': [1] * len(scores),
+    }[self.cfg.options.length]
+    return dict(
+      label=int(np.argmax(log_probs / np.array(lengths))),
+      likeliest=int(np.argmax(log_probs)),
+      log_probs=log_probs.tolist(),
+      lengths=lengths,
+    )
+
+  def gold(self, record):
+    value = record.values.get('label')
+    if value is None:
+      return None
+    count = len(record.values['choices'])
+    number = int(value) if str(value).isdecimal() else -1
+    if not 0 <= number < count:
+      raise DataError(
+        f'{record.place}: label={value!r}: expected the number of the right choice, 0'
+        f' to {count - 1}.'
+      )
+    return number
+
+  def score(self, records, predictions):
+    gold = [self.gold(record) for record in records]
+
+    def accuracy(field):
+      found = [one[field] for one in predictions]
+      return float(np.mean(np.equal(found, gold)))
+
+    metrics = dict(accuracy_norm=accuracy('label'), accuracy=accuracy('likeliest'))
+    return Scores(metrics, dict(length=self.cfg.options.length))
+
+  def baselines(self, train, records):
+    from gpt_jax.baselines import choice_rules
+
+    del train
+    choices_of = [record.values['choices'] for record in records]
+    rules = {
+      'first choice': choice_rules.first_choice,
+      'longest choice': choice_rules.longest_choice,
+    }
+    return {
+      name: [dict(label=one, likeliest=one) for one in rule(choices_of)]
+      for name, rule in rules.items()
+    }
+
+  def describe(self, record):
+    return '\n'.join([record.values['prompt'], *record.values['choices']])
+
+
+@registry.entry(options=ChoiceOptions)
+def make(config):
+  """Returns the task of a Config: a prompt, choices, the number of the right one."""
+  continuations.check_template(config.task.options.prompt, ('prompt',))
+  return Choice(config)

@@ -1,0 +1,124 @@
+"""Questions about a text that a language model answers in its own words.
+
+As T5 reads SQuAD, arXiv:1910.10683, section 2.4: text to text, with the loss on the
+answer alone.
+"""
+
+from gpt_jax.core import registry
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.sections import between, one_of, section
+from gpt_jax.tasks import continuations
+from gpt_jax.tasks.answers import answer_texts, check_answers, language_of
+from gpt_jax.tasks.encoding import Encoder
+from gpt_jax.tasks.task import Task
+
+BATCH = 32  # questions that are answered between two looks at the progress
+
+
+@section
+class GenerativeAnswerOptions:
+  """`task.options` of generative_qa: what the model reads, and may write.
+
+  none_text: what is written, and taken, for a question without an answer.
+  """
+
+  prompt: str = '{context}\nQuestion: {question}\nAnswer:'
+  max_answer_tokens: int = between(1, 2**20, default=32)
+  none_text: str = 'no answer'
+  language: str = one_of('auto', 'en', 'zh', default='auto')
+
+
+class GenerativeAnswers(Task):
+  """A language model that writes the answer; objective causal_lm.
+
+  Of a context that is too long, the end is left out. A prediction is the `text`.
+  """
+
+  name = 'generative_qa'
+  inputs = ('context', 'question')
+  target = 'answers'
+  objectives = ('causal_lm',)
+  fields = ('loss_mask',)
+  metrics = (
+    'f1', 'exact_match', 'answerable_f1', 'answerable_exact_match',
+    'unanswerable_accuracy',
+  )  # fmt: skip
+  answers = 'writing'
+
+  def check(self, record):
+    super().check(record)
+    check_answers(record, needs_start=False)
+
+  def encode(self, record, encoder, is_training):
+    del is_training
+    answers = answer_texts(record) or [self.cfg.options.none_text]
+    encoder.counts.examples += 1
+    prompt, is_cut = self.prompt_of(record, encoder, len(encoder.ids(answers[0])))
+    row = continuations.continuation_row(encoder, prompt, f' {answers[0].strip()}')
+    if row is None or (is_cut and self.cfg.too_long == 'drop'):
+      encoder.counts.dropped += 1
+      return []
+    encoder.counts.truncated += is_cut
+    return [row]
+
+  def prompt_of(self, record, encoder, num_answer_tokens=0):
+    """Returns (the prompt of a record that leaves room for an answer, is it cut)."""
+    options = self.cfg.options
+    values = {field: self.text_of(record, field) for field in self.inputs}
+    rest = continuations.fill(options.prompt, values | {'context': ''})
+    # One token: the ids of the parts are not always those of the whole.
+    taken = max(options.max_answer_tokens, num_answer_tokens) + 1
+    room = encoder.room() - len(encoder.ids(rest)) - taken
+    context = continuations.cut_text(encoder, values['context'], room)
+    prompt = continuations.fill(options.prompt, values | {'context': context})
+    return prompt, context != values['context']
+
+  def answer(self, generator, records, progress=None):
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
+    prompts = [self.prompt_of(record, encoder)[0] for record in records]
+    parts = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
+    options, found = self.cfg.options, []
+    for part in parts if progress is None else progress(parts, len(parts)):
+      found += generator.generate(
+        part, max_new_tokens=options.max_answer_tokens, temperature=0.0, stop='\n'
+      )
+    return [self._prediction(text) for text in found]
+
+  def _prediction(self, text):
+    text = text.strip()
+    is_none = text.casefold() == self.cfg.options.none_text.casefold()
+    return dict(text='' if is_none else text)
+
+  def gold(self, record):
+    return answer_texts(record)
+
+  def score(self, records, predictions):
+    from gpt_jax.evaluation.answer_scores import answer_scores
+
+    return answer_scores(
+      [self.gold(record) for record in records],
+      [one['text'] for one in predictions],
+      language_of(self.cfg.options.language, records),
+    )
+
+  def baselines(self, train, records):
+    from gpt_jax.baselines.nearest_answer import nearest_answer
+
+    del train
+    found = nearest_answer(
+      [record.values['context'] for record in records],
+      [record.values['question'] for record in records],
+    )
+    return {'nearest sentence': [dict(text=one['text']) for one in found]}
+
+
+@registry.entry(options=GenerativeAnswerOptions)
+def make(config):
+  """Returns the task of a Config: a question about a context and its answer."""
+  continuations.check_template(config.task.options.prompt, GenerativeAnswers.inputs)
+  if config.task.too_long == 'window':
+    raise ConfigError(
+      "task.too_long='window': generative_qa writes one answer, and the one window that"
+      ' has it is not known; set truncate or drop, or task.name="qa".'
+    )
+  return GenerativeAnswers(config)

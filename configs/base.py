@@ -148,8 +148,8 @@ def get_config():
   # '': none; classification, pairs, ner, relations, qa, ...: `gpt-jax tasks`
   task.name = ''
   # {'train': FILE, 'validation': FILE, 'test': FILE}, lists where examples take several
-  # files; {'all': FILE} is divided 70 : 15 : 15, {'train+validation': FILE, 'test': FILE}
-  # 85 : 15, by a hash; {'by_time': FILE} in time, for each user. Relative to data_dir.
+  # files; {'all': FILE} is divided 70 : 15 : 15 and {'train+validation': FILE} 85 : 15,
+  # by a hash; {'by_time': FILE} in time, for each user. Relative to data.data_dir.
   task.files = dict()
   task.reader = 'auto'  # by the ending of the file: tsv csv jsonl json conll squad ...
   task.columns = dict()  # field of the task -> column or key of the file

@@ -150,6 +150,8 @@ def _tags(config):
   _labels(config, 'ner', 'token_labels', 'f1')
   config.task.too_long = 'window'
   config.task.window_stride = 64
+
+
 def squad(config):
   """Spans of a paragraph that answer questions; SQuAD 1.1 (arXiv:1606.05250).
 

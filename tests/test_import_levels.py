@@ -14,20 +14,21 @@ LEVELS = {
   'attention data workdir': 3,
   'model objectives checkpoints tracking evaluation launchers corpus': 4,
   'examples templates augmentation': 4,
-  'tasks peft interop compress baselines': 5,
-  'inference program': 6,
-  'planning': 7,
-  'benchmarks train serving': 8,
-  'api sweeps': 9,
-  'analysis execution harness': 10,
-  'plots': 11,
-  'reports search': 12,
-  'commands cli __main__ __init__': 13,
+  'interop baselines peft compress': 5,
+  'tasks': 6,
+  'inference program': 7,
+  'planning': 8,
+  'benchmarks train serving': 9,
+  'api sweeps': 10,
+  'analysis execution harness': 11,
+  'plots': 12,
+  'reports search': 13,
+  'commands cli __main__ __init__': 14,
 }
 """Names under gpt_jax/. A module imports from below and from its own package."""
 
 LEVEL_OF = {name: level for names, level in LEVELS.items() for name in names.split()}
-COMMAND_LINE = 13
+COMMAND_LINE = 14
 """The level whose modules also import each other."""
 MAX_LOOSE_MODULES = 6
 

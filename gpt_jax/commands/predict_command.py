@@ -1,8 +1,8 @@
 """Predicts with a fine-tuned run for new examples.
 
-Examples are those of --text, or of --input: a file as those of the training (task.reader
-and task.columns of the run; a file of another ending is read by its ending, with the
-task's own fields as keys). Answers need not be there. Predictions are printed, or
+Examples are those of --text, or of --input: a file as those of the training, which is
+read by task.reader and task.columns of the run; or one of another ending, which is read
+by that, with the task's own fields as keys. Answers need not be there. Predictions are printed, or
 written to --out as JSON lines with place, input and prediction, in the order of the
 input.
 
@@ -51,7 +51,7 @@ def run(args, overrides):
   )
   lines = [
     json.dumps(_line(trained, one, found), ensure_ascii=False)
-    for one, found in zip(examples, predictions, strict=True)
+    for one, found in zip(examples, predictions or (), strict=True)
   ]
   if args.out is None:
     print('\n'.join(lines))

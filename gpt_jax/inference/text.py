@@ -81,7 +81,7 @@ class TextGenerator:
     """
     self.engine = make_engine(config, params, tokenizer.vocab_size, rules, drafting)
     self._defaults = config.inference
-    self.tokenizer = self._tokenizer = tokenizer
+    self._tokenizer = tokenizer
     begin = config.data.begin_token  # before a prompt as before documents
     self._begin_ids = [tokenizer.special_id(begin)] if begin else []
     self._said_length = False

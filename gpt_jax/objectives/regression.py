@@ -49,6 +49,7 @@ def make(cfg, *, vocab, seq_len):
     return dataclasses.replace(example, targets_BT=targets_BT)
 
   def loss(forward, example):
+    assert classes.outputs is not None
     outputs_BT = classes.outputs(forward, example)[..., 0].astype(jnp.float32)
     errors_BT = example.weights_BT * jnp.square(outputs_BT - example.targets_BT)
     return LossSums(

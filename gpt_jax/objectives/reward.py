@@ -54,6 +54,7 @@ def make(cfg, *, vocab, seq_len):
     return classes(batch | _as_two_documents(batch), rng)
 
   def loss(forward, example):
+    assert classes.outputs is not None
     return pair_loss(classes.outputs(forward, example), example)
 
   return Objective(
@@ -115,7 +116,7 @@ def _is_pair(example):
   return _ends(example).any(axis=1).all(axis=-1).astype(jnp.float32)
 
 
-def pair_metrics(sums) -> dict[str, float]:
+def pair_metrics(sums):
   """Returns loss (nats per pair), accuracy, the mean margin and the number of pairs."""
   count = max(sums['targets'], 1.0)
   means = {name: sums[name] / count for name in ('loss', 'accuracy', 'margin')}

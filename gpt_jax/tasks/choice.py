@@ -7,6 +7,8 @@ first is the acceptable one:
   task.name='choice' task.reader='blimp' task.files={'all': 'blimp/*.jsonl'}
 """
 
+from typing import Any
+
 import numpy as np
 
 from gpt_jax.core import registry
@@ -122,7 +124,7 @@ class Choice(Task):
     return number
 
   def score(self, records, predictions):
-    gold = [self.gold(record) for record in records]
+    gold: Any = [self.gold(record) for record in records]
 
     def accuracy(field):
       found = [one[field] for one in predictions]

@@ -4,6 +4,8 @@ Reading behaviour as language: P5, arXiv:2203.13366. Two classes, and the likeli
 the second one orders the candidates of a user.
 """
 
+from typing import Any
+
 from gpt_jax.core.errors import DataError
 from gpt_jax.tasks.classification import Classification
 
@@ -28,7 +30,7 @@ class Recommendation(Classification):
     self.label_names = ('0', '1')
 
   def check(self, record):
-    history = record.values.get('history')
+    history: Any = record.values.get('history')
     is_list = isinstance(history, list) and bool(history)
     if not is_list or not all(isinstance(one, str) and one.strip() for one in history):
       raise DataError(

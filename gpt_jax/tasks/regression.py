@@ -4,6 +4,7 @@ STS-B in GLUE (arXiv:1804.07461): two sentences and how alike they are, 0 to 5.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,8 @@ class Regression(Classification):
     )
 
   def baselines(self, train, records):
-    mean = float(np.mean([self.gold(record) for record in train]))
+    known: Any = [self.gold(record) for record in train]
+    mean = float(np.mean(known))
     return {'mean of the training split': [dict(value=mean) for _ in records]}
 
   def describe(self, record):

@@ -104,12 +104,12 @@ class Task:
 
   def values_of(self, text: str) -> dict[str, Any]:
     """Returns the fields of a record that is one text."""
-    if len(self.inputs) > 1:
+    if len(self.inputs) != 1:
       raise DataError(
-        f'task.name={self.name!r} reads {", ".join(self.inputs)}: give a dict of them in'
-        f' place of the text {text[:40]!r}.'
+        f'task.name={self.name!r} reads {", ".join(self.inputs)}: give a dict of them,'
+        f' not the text {text[:40]!r}.'
       )
-    return {self.inputs[0]: text}
+    return dict.fromkeys(self.inputs, text)
 
   def describe(self, record: Record) -> str:
     """Returns the input of a record as one text, for reports."""

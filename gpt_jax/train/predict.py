@@ -32,7 +32,9 @@ class Predictor:
     self._config = dataclasses.replace(config, eval=settings)
     self._tokenizer = tokenizer
     self._program = setup.open_saved_program(self._config, tokenizer)
-    self.task = make_task(config)
+    task = make_task(config)
+    assert task is not None
+    self.task = task
     abstract = self._program.abstract_state.params
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     self._params = jax.device_put(params, shardings)
@@ -46,7 +48,7 @@ class Predictor:
     records = [self._record(i, one) for i, one in enumerate(examples)]
     if not records:
       return []
-    found = [None] * len(records)
+    found: list[dict | None] = [None] * len(records)
     numbers = {id(record): i for i, record in enumerate(records)}
     dataset = task_data.make_dataset(
       self._config, self._tokenizer, records, 'predict', for_eval=True

@@ -2,9 +2,9 @@
 
 Examples are those of --text, or of --input: a file as those of the training, which is
 read by task.reader and task.columns of the run; or one of another ending, which is read
-by that, with the task's own fields as keys. Answers need not be there. Predictions are printed, or
-written to --out as JSON lines with place, input and prediction, in the order of the
-input.
+by that, with the task's own fields as keys. Answers need not be there. Predictions are
+printed, or written to --out as JSON lines with place, input and prediction, in the
+order of the input.
 
 examples:
   gpt-jax predict --workdir=runs/sst2 --text="a gripping , funny film"

@@ -116,8 +116,9 @@ def _is_pair(example):
   return _ends(example).any(axis=1).all(axis=-1).astype(jnp.float32)
 
 
-def pair_metrics(sums):
+def pair_metrics(sums) -> dict[str, float]:
   """Returns loss (nats per pair), accuracy, the mean margin and the number of pairs."""
   count = max(sums['targets'], 1.0)
-  means = {name: sums[name] / count for name in ('loss', 'accuracy', 'margin')}
-  return means | dict(pairs=int(sums['targets']))
+  names = 'loss', 'accuracy', 'margin'
+  means: dict[str, float] = {name: sums[name] / count for name in names}
+  return means | {'pairs': int(sums['targets'])}

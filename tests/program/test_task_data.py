@@ -1,0 +1,94 @@
+"""Examples of a task: checked, counted, and divided as the config says."""
+
+import pytest
+
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.data.tokenizers import ByteTokenizer
+from gpt_jax.program import task_data
+from tests.tasks import tiny_tasks
+
+LINES = ['good day\tyes', 'bad day\tno', 'good night\tyes', 'so so\tmaybe']
+
+
+@pytest.fixture
+def files(tmp_path):
+  (tmp_path / 'train.tsv').write_text('\n'.join(LINES) + '\n')
+  (tmp_path / 'dev.tsv').write_text('GOOD  day\tyes\nrain\tno\n')
+  return {'train': str(tmp_path / 'train.tsv'), 'validation': str(tmp_path / 'dev.tsv')}
+
+
+def config(files, **overrides):
+  settings = {
+    'task.files': files,
+    'task.columns': {'text': '0', 'label': '1'},
+    'train.batch_size': 4,
+  }
+  settings |= {key.replace('__', '.'): value for key, value in overrides.items()}
+  return tiny_tasks.config('classification', 'class_labels', settings)
+
+
+def test_labels_are_those_of_training_in_alphabetic_order(files):
+  completed = task_data.complete(config(files))
+  assert completed.task.label_names == ('maybe', 'no', 'yes')
+  assert completed.objective.options.num_labels == 3
+
+
+def test_labels_that_are_named_keep_their_order(files):
+  names = ('yes', 'no', 'maybe', 'never')
+  completed = task_data.complete(config(files, task__label_names=names))
+  assert completed.task.label_names == names
+  assert completed.objective.options.num_labels == 4
+
+
+def test_an_unknown_label_names_file_and_line(files):
+  asked = task_data.complete(config(files, task__label_names=('yes', 'no')))
+  with pytest.raises(
+    DataError, match=r"train.tsv, line 4: label='maybe': expected one"
+  ):
+    task_data.open_training_data(asked, ByteTokenizer())
+
+
+def test_what_both_splits_share_is_said(files, capsys):
+  completed = task_data.complete(config(files))
+  sets = task_data.open_eval_sets(completed, ByteTokenizer())
+  assert len(sets['validation']) == 2
+  said = capsys.readouterr().err
+  assert 'validation: 1 of 2 examples is also in train (50.0 %)' in said
+
+
+def test_a_split_without_files_is_named(files):
+  del files['validation']
+  completed = task_data.complete(config(files))
+  with pytest.raises(ConfigError, match="eval.sets.validation: task.files has no 'val"):
+    task_data.open_eval_sets(completed, ByteTokenizer())
+
+
+def test_long_examples_are_counted_and_said(files, capsys):
+  settings = dict(data__seq_len=8, task__too_long='drop')
+  completed = task_data.complete(config(files, **settings))
+  data = task_data.open_training_data(completed, ByteTokenizer())
+  assert len(data.rows) == 2
+  assert 'train: 2 dropped of 4 examples' in capsys.readouterr().err
+
+
+def test_other_data_or_tokens_change_the_fingerprint(files, tmp_path):
+  completed = task_data.complete(config(files))
+  one = task_data.open_training_data(completed, ByteTokenizer()).fingerprint
+  again = task_data.open_training_data(completed, ByteTokenizer()).fingerprint
+  assert one == again
+  (tmp_path / 'train.tsv').write_text('\n'.join(LINES).replace('good', 'fine') + '\n')
+  other = task_data.open_training_data(completed, ByteTokenizer()).fingerprint
+  assert other != one
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    ({'task__files': {}}, 'task.files={}: expected files of the examples'),
+    ({'objective__name': 'causal_lm'}, "trains with class_labels"),
+    ({'task__files': {'train': 3}}, 'task.files.train=3: expected the path'),
+  ],
+)  # fmt: skip
+def test_fields_that_cannot_be_are_refused(files, overrides, message):
+  with pytest.raises(ConfigError, match=message):
+    config(files, **overrides)

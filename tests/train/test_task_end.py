@@ -1,0 +1,183 @@
+"""A fine-tuning from start to end: best step, test split, predictions, resumes."""
+
+import json
+
+import numpy as np
+import pytest
+
+import gpt_jax
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.commands import predict_command
+from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.tracking import metrics_file
+from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
+from tests.tasks import tiny_tasks
+
+pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
+
+WORDS = {'good': ('fine', 'nice', 'great'), 'bad': ('poor', 'awful', 'sad')}
+
+
+def examples(count, seed):
+  rng = np.random.default_rng(seed)
+  for _ in range(count):
+    label = str(rng.choice(list(WORDS)))
+    filler = ' '.join(rng.choice(list('abcdefg'), rng.integers(1, 6)))
+    yield {'text': f'{rng.choice(WORDS[label])} {filler}', 'label': label}
+
+
+def config(folder, overrides=None):
+  files = {
+    split: tiny_tasks.write_jsonl(folder / f'{split}.jsonl', examples(count, seed))
+    for seed, (split, count) in enumerate(
+      (('train', 50), ('validation', 12), ('test', 15))
+    )
+  }
+  settings = {
+    'task.files': files,
+    'train.steps': None,
+    'train.epochs': 4.0,
+    'eval.every_epochs': 1.0,
+    'checkpoint.every_epochs': 1.0,
+    'checkpoint.best_metric': 'validation/accuracy',
+    'checkpoint.best_mode': 'max',
+    'objective.options.pooling': 'mean',
+    'task.buckets': (8, 16),
+  }
+  return tiny_tasks.config(
+    'classification', 'class_labels', settings | (overrides or {})
+  )
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """Returns (workdir, folder of data) of a run of four epochs."""
+  folder = tmp_path_factory.mktemp('task')
+  loop.train(config(folder), folder / 'run', quiet=True)
+  return folder / 'run', folder
+
+
+def test_the_best_step_is_scored_on_validation_and_test(finished):
+  workdir, _ = finished
+  found = json.loads((workdir / 'eval.json').read_text())
+  with CheckpointReader(
+    workdir / 'checkpoints', 'validation/accuracy', 1, 'max'
+  ) as one:
+    assert found['step'] == one.best_step()
+    saved = one.read_metrics(found['step'])
+  assert found['validation']['accuracy'] == saved['validation/accuracy']
+  assert found['test']['documents'] == 15
+  assert found['test']['accuracy'] >= 0.8  # a word decides
+
+
+def test_predictions_are_kept_beside_answers(finished):
+  workdir, folder = finished
+  lines = (workdir / 'predictions' / 'test.jsonl').read_text().splitlines()
+  found = [json.loads(line) for line in lines]
+  given = [
+    json.loads(line) for line in (folder / 'test.jsonl').read_text().splitlines()
+  ]
+  assert [one['input'] for one in found] == [one['text'] for one in given]
+  assert [one['answer'] for one in found] == [one['label'] for one in given]
+  right = np.mean([one['prediction']['label'] == one['answer'] for one in found])
+  scores = json.loads((workdir / 'eval.json').read_text())
+  assert scores['test']['accuracy'] == pytest.approx(right)
+
+
+def test_eval_gives_the_same_scores_again(finished):
+  workdir, _ = finished
+  before = json.loads((workdir / 'eval.json').read_text())
+  report = score_run.score_run(workdir)
+  assert report.step == before['step']
+  for name in ('validation', 'test'):
+    assert report.sets[name] == pytest.approx(before[name], rel=1e-5)
+
+
+def test_a_finished_run_is_not_scored_a_second_time(finished, monkeypatch):
+  workdir, folder = finished
+
+  def refuse(*args, **options):
+    raise AssertionError('the test split was scored again')
+
+  monkeypatch.setattr(task_end, 'score_sets', refuse)
+  loop.train(config(folder), workdir, quiet=True)
+
+
+def test_no_more_programs_than_buckets(tmp_path):
+  seen = {}
+
+  class Keep:
+    def is_due(self, session, progress):
+      seen['program'] = session.program
+      return False
+
+  hooks = (Keep(),)
+  loop.train(config(tmp_path), tmp_path / 'run', quiet=True, extra_hooks=hooks)
+  assert 1 < seen['program'].step._cache_size() <= 3  # 8, 16 and the longest, 32
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(finished, tmp_path):
+  workdir, folder = finished
+  ended = config(folder, {'train.epochs': 1.5})
+  loop.train(ended, tmp_path / 'run', quiet=True)
+  (tmp_path / 'run' / 'eval.json').unlink()
+  loop.train(config(folder), tmp_path / 'run', quiet=True)
+  one, other = (
+    [
+      record['train/loss']
+      for record in metrics_file.read(Workdir(place).metrics)
+      if 'train/loss' in record
+    ]
+    for place in (workdir, tmp_path / 'run')
+  )
+  assert one == other
+
+
+def test_a_run_predicts_texts_and_records(finished):
+  workdir, _ = finished
+  run = gpt_jax.load(workdir)
+  found = run.predict(['fine a b', {'text': 'awful c'}])
+  assert [one['label'] for one in found] == ['good', 'bad']
+  assert sum(found[0]['probabilities'].values()) == pytest.approx(1.0)
+  assert run.predict('fine a b')['label'] == 'good'
+  with pytest.raises(DataError, match='text 0: text is'):
+    run.predict([' '])
+
+
+def test_probabilities_do_not_depend_on_the_company(finished):
+  run = gpt_jax.load(finished[0])
+  texts = ['fine a', 'sad ' + 'b ' * 12, 'poor c d']
+  together = run.predict(texts)
+  for text, one in zip(texts, together, strict=True):
+    alone = run.predict(text)['probabilities']
+    assert alone == pytest.approx(one['probabilities'], abs=1e-5)
+
+
+def test_the_command_predicts_a_file_without_answers(finished, tmp_path, capsys):
+  workdir, _ = finished
+  given = tiny_tasks.write_jsonl(tmp_path / 'new.jsonl', [{'text': 'nice a'}])
+  out = tmp_path / 'out.jsonl'
+  run_command(['--input', given, '--out', str(out)], workdir)
+  (line,) = out.read_text().splitlines()
+  found = json.loads(line)
+  assert (found['input'], found['prediction']['label']) == ('nice a', 'good')
+  assert found['place'].endswith('new.jsonl, line 1')
+  run_command(['--text', 'nice a'], workdir)
+  assert json.loads(capsys.readouterr().out)['prediction'] == found['prediction']
+
+
+def run_command(arguments, workdir):
+  import argparse
+
+  parser = argparse.ArgumentParser()
+  predict_command.add_arguments(parser)
+  args = parser.parse_args([f'--workdir={workdir}', *arguments])
+  predict_command.run(args, {})
+
+
+def test_a_run_without_a_task_predicts_nothing(tmp_path):
+  loop.train(tiny_runs.tiny_config({'train.steps': 1}), tmp_path, quiet=True)
+  with pytest.raises(ConfigError, match='trained without a task'):
+    gpt_jax.load(tmp_path).predict('a')

@@ -48,9 +48,7 @@ def make(cfg, *, vocab, seq_len):
       inputs_BT=inputs_BT,
       targets_BT=targets_BT,
       weights_BT=weights_BT,
-      loss_weights_BT=class_weights.loss_weights(
-        options.class_weights, targets_BT, weights_BT
-      ),
+      loss_weights_BT=class_weights.loss_weights(options, targets_BT, weights_BT),
       mask=mask_of(input_segments(batch)),
       positions_BT=None if positions_BN is None else positions_BN[:, :-1],
       token_types_BT=input_token_types(batch),

@@ -110,7 +110,8 @@ def problems(config):
 
 def _mixup_problems(config):
   cfg, field = config.regularization, f'{_PREFIX}mixup'
-  if config.data.packing != 'pad':
+  # A task of texts with classes has one a row, whatever data.packing is.
+  if config.data.packing != 'pad' and not config.task.name:
     yield Problem(
       field,
       f'={cfg.mixup:g}: mixes rows, each with one text, and data.packing='

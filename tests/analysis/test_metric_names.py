@@ -12,10 +12,12 @@ from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir.paths import Workdir
 
 
-def config(objective='causal_lm', metrics=(), statistics=(), norms=0):
+def config(objective='causal_lm', metrics=(), statistics=(), norms=0, attack=0.0):
   logging = dict(statistics=statistics, layer_norms_every_steps=norms)
   return types.SimpleNamespace(
-    eval=types.SimpleNamespace(sets={'validation': {}, 'long': {}}, metrics=metrics),
+    eval=types.SimpleNamespace(
+      sets={'validation': {}, 'long': {}}, metrics=metrics, attack_epsilon=attack
+    ),
     logging=types.SimpleNamespace(**logging),
     objective=types.SimpleNamespace(name=objective),
   )
@@ -33,6 +35,7 @@ def config(objective='causal_lm', metrics=(), statistics=(), norms=0):
     ('statistics/log_z', {}, "needs 'log_z' in logging.statistics"),
     ('statistics/log_z', {'statistics': ('residual_rms',)}, "needs 'log_z'"),
     ('grad/embed', {}, 'layer_norms_every_steps'),
+    ('validation/attacked_loss', {}, 'needs eval.attack_epsilon'),
     ('', {}, 'expected the name of a metric'),
   ],
 )
@@ -72,3 +75,10 @@ def test_all_that_a_run_has_written_is_known(finished_run):
   assert 'validation/loss' in named
   for name in named:
     metric_names.require_known(name, written)
+
+
+def test_attacked_metrics_are_known_where_there_is_an_attack():
+  one = config(attack=0.5)
+  metric_names.require_known('long/attacked_accuracy', one)
+  assert 'validation/attacked_loss' in metric_names.names(one)
+  metric_names.require_known('train/adversarial_loss', one)

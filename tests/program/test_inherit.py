@@ -15,7 +15,12 @@ from tests import tiny_runs
 def source(tmp_path):
   """Returns the folder of a run's config; a model unlike that of `small`."""
   config = tiny_runs.tiny_config(
-    {'model.d_model': 48, 'model.dropout': 0.3, 'attention.softcap': 5.0}
+    {
+      'data.seq_len': 256,
+      'model.d_model': 48,
+      'model.dropout': 0.3,
+      'attention.softcap': 5.0,
+    }
     | tiny_runs.ONE_LAYER
   )
   (tmp_path / 'config.json').write_text(json.dumps(load.to_dict(config)))
@@ -54,7 +59,8 @@ def test_its_own_model_is_the_default(source):
 
 
 def test_an_encoder_makes_task_heads_see_all_of_a_text(tmp_path):
-  encoder = tiny_runs.tiny_config({'objective.name': 'masked_lm'})
+  settings = {'objective.name': 'masked_lm', 'data.seq_len': 256}
+  encoder = tiny_runs.tiny_config(settings)
   (tmp_path / 'config.json').write_text(json.dumps(load.to_dict(encoder)))
   given = values(str(tmp_path))
   given['objective'] |= dict(name='class_labels', options=dict(num_labels=3))

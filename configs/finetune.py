@@ -200,7 +200,7 @@ def piqa(config):
   _text(config, 'choice', 'accuracy_norm')
   config.task.files = dict(all=('piqa/valid.jsonl', 'piqa/valid-labels.lst'))
   config.task.reader = 'piqa'
-  config.task.options = dict(prompt='Question: {prompt}\nAnswer:')
+  config.task.options = dict(template='Question: {prompt}\nAnswer:')
   config.data.seq_len = 256
   config.checkpoint.best_mode = 'max'
 

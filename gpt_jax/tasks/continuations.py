@@ -22,10 +22,10 @@ def continuation_row(encoder, prompt, text):
   if not encoder.begin and not len(before) and len(ids):
     # As in TextGenerator: something has to predict the first token.
     before = [encoder.end[0]] if encoder.end else encoder.tokenizer.encode('\n')[:1]
-  room = encoder.max_tokens - len(encoder.begin) - len(ids) - len(encoder.end)
-  if room < 1:
+  free = encoder.max_tokens - len(encoder.begin) - len(ids) - len(encoder.end)
+  if free < 1:
     return None
-  tokens = [*encoder.begin, *list(before)[-room:], *ids, *encoder.end]
+  tokens = [*encoder.begin, *list(before)[-free:], *ids, *encoder.end]
   mask = np.zeros(len(tokens), np.int32)
   mask[len(tokens) - len(ids) - len(encoder.end) :] = 1
   return Row(np.array(tokens, np.int32), {'loss_mask': mask})

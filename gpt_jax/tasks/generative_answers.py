@@ -72,7 +72,7 @@ class GenerativeAnswers(Task):
     return [row]
 
   def prompt_of(self, record, encoder, num_answer_tokens=0):
-    """Returns (the prompt of a record that leaves room for an answer, is it cut)."""
+    """Returns (the prompt of a record, whether it is cut so that an answer fits)."""
 
     def prompt_with(context):
       values = record.values | {'context': context}

@@ -59,8 +59,6 @@ def train(name, objective, path, workdir, overrides=None):
   return found['test'], [json.loads(line) for line in lines]
 
 
-
-
 def bearing_loss(row):
   """Returns the text of the tokens that bear the loss of a row with a loss_mask."""
   ids = row.tokens[row.fields['loss_mask'] > 0]

@@ -140,7 +140,7 @@ def test_time_divides_what_each_user_did(load, write):
   # Of one time there is no before and after.
   assert parts['validation'] == [('many', 7)] + [('at once', 1)] * 3
   assert parts['test'] == [('many', 9), ('many', 8)]
-  whole = load({'by_time': 'clicks.jsonl'}, 'all', columns)
+  whole = load({'by_time': 'clicks.jsonl'}, 'by_time', columns)
   assert [values[:2] for values in whole] == rows
 
 

@@ -16,7 +16,7 @@ TINY = {
   'tokenizer.name': 'byte', 'data.seq_len': 64, 'train.batch_size': 8,
   'train.steps': 6, 'eval.every_steps': 0, 'eval.batch_size': 8,
   'checkpoint.every_steps': 0, 'logging.every_steps': 100,
-  'model.max_seq_len': 128,
+  'model.max_seq_len': 512,
 }  # fmt: skip
 
 

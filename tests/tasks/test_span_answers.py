@@ -5,6 +5,7 @@ import pytest
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import answer_scores
+from gpt_jax.examples import splits
 from gpt_jax.tasks import span_answers
 from tests.tasks import small_tasks
 
@@ -193,3 +194,30 @@ def test_answers_are_learned(attention, tmp_path):
   assert metrics['f1'] > 0.8 and metrics['exact_match'] > 0.8
   assert metrics['rows'] > 32 == len(predictions)
   assert predictions[0]['prediction']['n_best']
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize('language', ['en', 'zh'])
+def test_targets_of_real_questions_decode_to_their_answers(shared_data, language):
+  path = shared_data / 'squad' / f'squad_v1.1_dev_subset.{language}.json'
+  records = splits.load({'test': str(path)}, 'squad', {}, 'test', limit=80)
+  task, encoder = made(
+    data__seq_len=512,
+    task__too_long='window',
+    task__window_stride=128,
+    task__options__max_answer_tokens=400,
+    task__options__max_question_tokens=300,
+  )
+  predictions = []
+  for record in records:
+    task.check(record)
+    rows = task.encode(record, encoder, True)
+    # Certain of the targets: of windows without the answer, that they have none.
+    outputs = [
+      {name: np.where(row.fields[name] > 0, 0.0, -50.0) for name in ('starts', 'ends')}
+      for row in rows
+    ]
+    predictions.append(task.decode(record, rows, outputs))
+  scores = task.score(records, predictions)
+  assert scores.metrics == dict(exact_match=1.0, f1=1.0)
+  assert scores.details['language'] == language and encoder.counts.windowed > 20

@@ -145,7 +145,8 @@ def get_config():
 
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
-  # '': none; classification, pairs, ner, relations, qa, ...: `gpt-jax tasks`
+  # '': none; classification prompt_classification pairs ner relations qa generative_qa
+  # choice recommendation regression preference; `gpt-jax tasks` says more
   task.name = ''
   # {'train': FILE, 'validation': FILE, 'test': FILE}, lists where examples take several
   # files; {'all': FILE} is divided 70 : 15 : 15 and {'train+validation': FILE} 85 : 15,

@@ -159,7 +159,7 @@ def squad(config):
     --config.data.data_dir=DATA --workdir=runs/squad
 
   The files are the 48 articles of XQuAD (arXiv:1910.11856, from SQuAD's development
-  set), divided by article: 833 questions to learn from. BERT-base has F1 88.5, EM 80.8
+  set), divided by article: 692 questions to learn from. BERT-base has F1 88.5, EM 80.8
   after 88 thousand (arXiv:1810.04805, table 2); no figure is published for this split.
   Ours: <to be measured>. In Chinese: squad_v1.1_dev_subset.zh.json.
   """
@@ -193,14 +193,14 @@ def piqa(config):
   gpt-jax train --config=configs/finetune.py:piqa --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/piqa
 
-  The validation set, divided by question: 1,287 to learn from. Without any training
+  The validation set, divided by question: 1,254 to learn from. Without any training
   GPT-2 small has an accuracy near 0.63 in lm-eval; chance is 0.5. Ours: <to be
   measured>. BLiMP takes the same task: `gpt_jax/tasks/choice.py`.
   """
   _text(config, 'choice', 'accuracy_norm')
   config.task.files = dict(all=('piqa/valid.jsonl', 'piqa/valid-labels.lst'))
   config.task.reader = 'piqa'
-  config.task.options = dict(prompt='Question: {prompt}\nAnswer:')
+  config.task.options = dict(template='Question: {prompt}\nAnswer:')
   config.data.seq_len = 256
   config.checkpoint.best_mode = 'max'
 

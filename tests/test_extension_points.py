@@ -24,6 +24,16 @@ from tests import tiny_runs
 REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
+  ('task.name', 'pairs'): 'tasks/test_pairs',
+  ('task.name', 'ner'): 'tasks/test_tagging',
+  ('task.name', 'relations'): 'tasks/test_relations',
+  ('task.name', 'prompt_classification'): 'tasks/test_verbalizer',
+  ('task.name', 'qa'): 'tasks/test_span_answers',
+  ('task.name', 'generative_qa'): 'tasks/test_generative_answers',
+  ('task.name', 'choice'): 'tasks/test_choice',
+  ('task.name', 'recommendation'): 'tasks/test_recommendation',
+  ('task.name', 'regression'): 'tasks/test_regression',
+  ('task.name', 'preference'): 'tasks/test_preference',
   ('tokenizer.name', 'gpt2'): 'data/test_tokenizers',
   ('tokenizer.name', 'sentencepiece'): 'data/test_tokenizers',
 }

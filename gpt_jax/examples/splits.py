@@ -102,7 +102,7 @@ def _names(files, split):
       )
   for name, parts in DIVIDED.items():
     if name in files and not files.keys().isdisjoint({*parts, *DIVIDED} - {name}):
-      rest = 'all alone' if len(parts) == len(BOUNDS) else f'{name} and test'
+      rest = f'{name} alone' if len(parts) == len(BOUNDS) else f'{name} and test'
       raise ConfigError(
         f'task.files: {", ".join(files)}: expected files for each split, or {rest}.'
       )

@@ -1,7 +1,15 @@
 """Task heads: from the stream after the last norm to C outputs at each position.
 
-A model without one has the language-model head, logits over the vocabulary. A new head
-is a module here and a line in HEADS.
+A model without one has the language-model head, logits over the vocabulary. What the
+outputs mean, and where they are read, objectives say:
+
+  class_labels  a class for each text: one output a class, read once, pooled
+  token_labels  a class for each token: one output a class, read everywhere
+  span_labels   start and end of an answer: two outputs, each a softmax over the tokens
+  regression    a number for each text: one output, pooled
+  reward        how good a text is, learned from pairs: one output, pooled
+
+A new head is a module here and a line in HEADS.
 """
 
 import functools

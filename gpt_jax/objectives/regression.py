@@ -33,6 +33,8 @@ class Regression:
 def make(cfg, *, vocab, seq_len):
   """Returns the objective of documents with FIELDS; loss: the mean squared error."""
   classes = class_labels.make(as_class_labels(cfg), vocab=vocab, seq_len=seq_len)
+  outputs_of = classes.outputs
+  assert outputs_of is not None
 
   def build(batch, rng):
     if 'numbers' not in batch:
@@ -49,8 +51,7 @@ def make(cfg, *, vocab, seq_len):
     return dataclasses.replace(example, targets_BT=targets_BT)
 
   def loss(forward, example):
-    assert classes.outputs is not None
-    outputs_BT = classes.outputs(forward, example)[..., 0].astype(jnp.float32)
+    outputs_BT = outputs_of(forward, example)[..., 0].astype(jnp.float32)
     errors_BT = example.weights_BT * jnp.square(outputs_BT - example.targets_BT)
     return LossSums(
       objective_sum=jnp.sum(errors_BT),
@@ -61,7 +62,7 @@ def make(cfg, *, vocab, seq_len):
   return Objective(
     build,
     loss,
-    outputs=classes.outputs,
+    outputs=outputs_of,
     num_outputs=1,
     visibility=cfg.options.attention,
     fields=FIELDS,

@@ -43,6 +43,8 @@ def problems(config):
 def make(cfg, *, vocab, seq_len):
   """Returns the objective of rows with FIELDS; loss is nats per pair."""
   classes = class_labels.make(as_class_labels(cfg), vocab=vocab, seq_len=seq_len)
+  outputs_of = classes.outputs
+  assert outputs_of is not None
 
   def build(batch, rng):
     if 'sides' not in batch:
@@ -54,13 +56,12 @@ def make(cfg, *, vocab, seq_len):
     return classes(batch | _as_two_documents(batch), rng)
 
   def loss(forward, example):
-    assert classes.outputs is not None
-    return pair_loss(classes.outputs(forward, example), example)
+    return pair_loss(outputs_of(forward, example), example)
 
   return Objective(
     build,
     loss,
-    outputs=classes.outputs,
+    outputs=outputs_of,
     weight=lambda example: jnp.sum(_is_pair(example)),
     num_outputs=1,
     visibility=cfg.options.attention,
@@ -119,6 +120,9 @@ def _is_pair(example):
 def pair_metrics(sums) -> dict[str, float]:
   """Returns loss (nats per pair), accuracy, the mean margin and the number of pairs."""
   count = max(sums['targets'], 1.0)
-  names = 'loss', 'accuracy', 'margin'
-  means: dict[str, float] = {name: sums[name] / count for name in names}
-  return means | {'pairs': int(sums['targets'])}
+  return dict(
+    loss=sums['loss'] / count,
+    accuracy=sums['accuracy'] / count,
+    margin=sums['margin'] / count,
+    pairs=int(sums['targets']),
+  )

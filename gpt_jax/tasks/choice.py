@@ -17,6 +17,7 @@ from gpt_jax.core.sections import one_of, section
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.tasks import continuations
 from gpt_jax.tasks.task import Task
+from gpt_jax.templates import template
 
 BATCH = 64  # questions that are scored between two looks at the progress
 
@@ -25,13 +26,12 @@ BATCH = 64  # questions that are scored between two looks at the progress
 class ChoiceOptions:
   """`task.options` of choice.
 
-  delimiter: between prompt and choice, where there is a prompt. length: by what a
-  log-likelihood is divided for the answer and accuracy_norm. lm-eval's acc_norm divides
-  by characters, which are bytes in English.
+  template: a name of `gpt-jax templates`, or a text with {prompt}, which each choice
+  follows after a space. length: by what a log-likelihood is divided for the answer and
+  accuracy_norm. lm-eval's acc_norm divides by characters, which are bytes in English.
   """
 
-  prompt: str = '{prompt}'
-  delimiter: str = ' '
+  template: str = '{prompt}'
   length: str = one_of('byte', 'token', 'none', default='byte')
 
 
@@ -48,6 +48,12 @@ class Choice(Task):
   fields = ('loss_mask',)
   metrics = ('accuracy_norm', 'accuracy')
   answers = 'scoring'
+
+  def __init__(self, config):
+    super().__init__(config)
+    self.template = continuations.template_of(
+      config.task.options.template, ' {choice}', ('prompt', 'choices', 'label')
+    )
 
   def check(self, record):
     values, place = record.values, record.place
@@ -78,12 +84,13 @@ class Choice(Task):
 
   def texts_of(self, record):
     """Returns (prompt, what may follow it) of a record, as the model reads them."""
-    values, options = record.values, self.cfg.options
-    prompt = values['prompt'].strip()
-    if not prompt:
-      return '', list(values['choices'])
-    prompt = continuations.fill(options.prompt, {'prompt': prompt})
-    return prompt, [options.delimiter + text for text in values['choices']]
+    values, place = record.values, record.place
+    prompt = template.prompt_of(self.template, values, place)
+    texts = [
+      template.render(self.template, values | {'label': number}, place)[1]
+      for number in range(len(values['choices']))
+    ]
+    return prompt, texts if prompt else [text.lstrip() for text in texts]
 
   def answer(self, generator, records, progress=None):
     items = [self.texts_of(record) for record in records]
@@ -92,14 +99,14 @@ class Choice(Task):
     for part in parts if progress is None else progress(parts, len(parts)):
       found += generator.score_many(part, truncate=True)
     return [
-      self._prediction(record, scores)
-      for record, scores in zip(records, found, strict=True)
+      self._prediction(texts, scores)
+      for (_, texts), scores in zip(items, found, strict=True)
     ]
 
-  def _prediction(self, record, scores):
+  def _prediction(self, texts, scores):
     log_probs = np.array([score.log_prob for score in scores])
     lengths = {
-      'byte': [len(text.encode()) for text in record.values['choices']],
+      'byte': [len(text.strip().encode()) for text in texts],
       'token': [max(score.num_tokens, 1) for score in scores],
       'none': [1] * len(scores),
     }[self.cfg.options.length]
@@ -110,7 +117,7 @@ class Choice(Task):
       lengths=lengths,
     )
 
-  def gold(self, record):
+  def gold(self, record) -> Any:
     value = record.values.get('label')
     if value is None:
       return None
@@ -154,5 +161,4 @@ class Choice(Task):
 @registry.entry(options=ChoiceOptions)
 def make(config):
   """Returns the task of a Config: a prompt, choices, the number of the right one."""
-  continuations.check_template(config.task.options.prompt, ('prompt',))
   return Choice(config)

@@ -4,16 +4,13 @@ They have the ids by which `TextGenerator` scores and writes: training and evalu
 read the same.
 """
 
-import re
+import dataclasses
 
 import numpy as np
 
-from gpt_jax.core.errors import ConfigError
-from gpt_jax.core.registry import nearest
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.tasks.task import Row
-
-_FIELD = re.compile(r'\{(\w+)\}')
+from gpt_jax.templates import prompts
 
 
 def continuation_row(encoder, prompt, text):
@@ -25,10 +22,10 @@ def continuation_row(encoder, prompt, text):
   if not encoder.begin and not len(before) and len(ids):
     # As in TextGenerator: something has to predict the first token.
     before = [encoder.end[0]] if encoder.end else encoder.tokenizer.encode('\n')[:1]
-  room = encoder.max_tokens - len(encoder.begin) - len(ids) - len(encoder.end)
-  if room < 1:
+  free = encoder.max_tokens - len(encoder.begin) - len(ids) - len(encoder.end)
+  if free < 1:
     return None
-  tokens = [*encoder.begin, *list(before)[-room:], *ids, *encoder.end]
+  tokens = [*encoder.begin, *list(before)[-free:], *ids, *encoder.end]
   mask = np.zeros(len(tokens), np.int32)
   mask[len(tokens) - len(ids) - len(encoder.end) :] = 1
   return Row(np.array(tokens, np.int32), {'loss_mask': mask})
@@ -42,24 +39,10 @@ def cut_text(encoder, text, num_tokens):
   return text[: spans[num_tokens - 1, 1]] if num_tokens > 0 else ''
 
 
-def fill(template, values):
-  """Returns a template with the values of its {fields}; other braces stay."""
-  return _FIELD.sub(lambda match: str(values[match[1]]), template)
+def template_of(name_or_text, target, fields):
+  """Returns the PromptTemplate of task.options.template: a name, or a text.
 
-
-def check_template(template, fields):
-  """Raises ConfigError unless task.options.prompt has these {fields} and no other."""
-  found = _FIELD.findall(template)
-  for name in found:
-    if name not in fields:
-      hint = nearest(name, fields)
-      raise ConfigError(
-        f'task.options.prompt={template!r}: {{{name}}}: expected'
-        f' {", ".join(f"{{{field}}}" for field in fields)}'
-        + (f'; did you mean {{{hint}}}?' if hint else '.')
-      )
-  if missing := [name for name in fields if name not in found]:
-    raise ConfigError(
-      f'task.options.prompt={template!r}: lacks {{{missing[0]}}}; put it where the'
-      ' model shall read it.'
-    )
+  `target`: what follows a text; `fields`: those that may stand in it.
+  """
+  template = prompts.get(name_or_text, fields=fields)
+  return template if template.target else dataclasses.replace(template, target=target)

@@ -11,6 +11,7 @@ from gpt_jax.tasks import continuations
 from gpt_jax.tasks.answers import answer_texts, check_answers, language_of
 from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.tasks.task import Task
+from gpt_jax.templates import template
 
 BATCH = 32  # questions that are answered between two looks at the progress
 
@@ -19,10 +20,11 @@ BATCH = 32  # questions that are answered between two looks at the progress
 class GenerativeAnswerOptions:
   """`task.options` of generative_qa: what the model reads, and may write.
 
+  template: a name of `gpt-jax templates`, or a text with {context} and {question};
   none_text: what is written, and taken, for a question without an answer.
   """
 
-  prompt: str = '{context}\nQuestion: {question}\nAnswer:'
+  template: str = 'qa-en'
   max_answer_tokens: int = between(1, 2**20, default=32)
   none_text: str = 'no answer'
   language: str = one_of('auto', 'en', 'zh', default='auto')
@@ -45,6 +47,12 @@ class GenerativeAnswers(Task):
   )  # fmt: skip
   answers = 'writing'
 
+  def __init__(self, config):
+    super().__init__(config)
+    self.template = continuations.template_of(
+      config.task.options.template, ' {answers}', (*self.inputs, 'title', 'answers')
+    )
+
   def check(self, record):
     super().check(record)
     check_answers(record, needs_start=False)
@@ -52,9 +60,11 @@ class GenerativeAnswers(Task):
   def encode(self, record, encoder, is_training):
     del is_training
     answers = answer_texts(record) or [self.cfg.options.none_text]
+    values = record.values | {'answers': [{'text': answers[0].strip()}]}
+    _, answer = template.render(self.template, values, record.place)
     encoder.counts.examples += 1
-    prompt, is_cut = self.prompt_of(record, encoder, len(encoder.ids(answers[0])))
-    row = continuations.continuation_row(encoder, prompt, f' {answers[0].strip()}')
+    prompt, is_cut = self.prompt_of(record, encoder, len(encoder.ids(answer)))
+    row = continuations.continuation_row(encoder, prompt, answer)
     if row is None or (is_cut and self.cfg.too_long == 'drop'):
       encoder.counts.dropped += 1
       return []
@@ -62,16 +72,18 @@ class GenerativeAnswers(Task):
     return [row]
 
   def prompt_of(self, record, encoder, num_answer_tokens=0):
-    """Returns (the prompt of a record that leaves room for an answer, is it cut)."""
-    options = self.cfg.options
-    values = {field: self.text_of(record, field) for field in self.inputs}
-    rest = continuations.fill(options.prompt, values | {'context': ''})
+    """Returns (the prompt of a record, whether it is cut so that an answer fits)."""
+
+    def prompt_with(context):
+      values = record.values | {'context': context}
+      return template.prompt_of(self.template, values, record.place)
+
     # One token: the ids of the parts are not always those of the whole.
-    taken = max(options.max_answer_tokens, num_answer_tokens) + 1
-    room = encoder.room() - len(encoder.ids(rest)) - taken
-    context = continuations.cut_text(encoder, values['context'], room)
-    prompt = continuations.fill(options.prompt, values | {'context': context})
-    return prompt, context != values['context']
+    taken = max(self.cfg.options.max_answer_tokens, num_answer_tokens) + 1
+    left = encoder.num_free() - len(encoder.ids(prompt_with(''))) - taken
+    whole = self.text_of(record, 'context')
+    context = continuations.cut_text(encoder, whole, left)
+    return prompt_with(context), context != whole
 
   def answer(self, generator, records, progress=None):
     encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
@@ -115,7 +127,6 @@ class GenerativeAnswers(Task):
 @registry.entry(options=GenerativeAnswerOptions)
 def make(config):
   """Returns the task of a Config: a question about a context and its answer."""
-  continuations.check_template(config.task.options.prompt, GenerativeAnswers.inputs)
   if config.task.too_long == 'window':
     raise ConfigError(
       "task.too_long='window': generative_qa writes one answer, and the one window that"

@@ -5,14 +5,28 @@ InstructGPT, arXiv:2203.02155, section 3.5.
 
 import numpy as np
 
+from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.sections import section
+from gpt_jax.data.documents import Special
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.objectives.class_labels import NO_LABEL
 from gpt_jax.objectives.reward import CHOSEN, REJECTED
 from gpt_jax.tasks.task import Row, Task
+from gpt_jax.templates import chat, jinja_chat
 
-SPEAKERS = {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}
 SIDES = ('chosen', 'rejected')
+
+
+@section
+class PreferenceOptions:
+  """`task.options` of preference.
+
+  template: of conversations; 'plain', 'chatml' and others of `gpt-jax templates`, or
+  'tokenizer', the one that came with it.
+  """
+
+  template: str = 'plain'
 
 
 class Preference(Task):
@@ -31,30 +45,38 @@ class Preference(Task):
   metrics = ('accuracy', 'margin')
 
   def check(self, record):
-    messages = record.values.get('messages')
-    if not isinstance(messages, list) or not messages:
+    values = record.values
+    if missing := [name for name in self.inputs if name not in values]:
       raise DataError(
-        f'{record.place}: messages are {str(messages)[:80]}; expected a conversation'
-        ' (task.reader=sharegpt).'
+        f'{record.place}: has no {missing[0]!r}; a record of task.name="preference" has'
+        ' messages, chosen and rejected (task.reader=sharegpt).'
       )
-    for message in (*messages, *(record.values.get(side) for side in SIDES)):
-      if not isinstance(message, dict) or message.get('role') not in SPEAKERS:
-        raise DataError(
-          f'{record.place}: {str(message)[:80]}: expected a message with role and'
-          ' content; a record of task.name="preference" has messages, chosen and'
-          ' rejected (task.reader=sharegpt).'
-        )
+    for side in SIDES:
+      chat.check_messages([*values['messages'], values[side]], record.place)
 
   def encode(self, record, encoder, is_training):
     del is_training
     frame = len(encoder.begin) + len(encoder.end)
-    room = encoder.max_tokens - 2 * frame
-    if room < 2:
+    free = encoder.max_tokens - 2 * frame
+    if free < 2:
       raise ConfigError(
         f'data.seq_len={encoder.max_tokens}: leaves no token for two texts; raise it.'
       )
-    texts = [encoder.ids(conversation(record, side)) for side in SIDES]
-    return [_row(encoder, *pair) for pair in encoder.fit(texts, room=room)]
+    format_ = jinja_chat.get(self.cfg.options.template, encoder.tokenizer)
+    texts = [self._ids(encoder, format_, record, side) for side in SIDES]
+    return [_row(encoder, *pair) for pair in encoder.fit(texts, limit=free)]
+
+  def _ids(self, encoder, format_, record, side):
+    values = record.values
+    messages = [*values['messages'], values[side]]
+    parts = chat.render_parts(messages, format_, place=record.place)
+    found = []
+    for part, _ in chat.without_begin(parts, self.config.data.begin_token):
+      if isinstance(part, Special):
+        found.append(encoder.tokenizer.special_id(part.name))
+      else:
+        found += list(encoder.ids(part))
+    return found
 
   def decode(self, record, rows, outputs):
     del record, rows
@@ -86,10 +108,12 @@ class Preference(Task):
     }
 
   def describe(self, record):
-    answers = (record.values[side]['content'] for side in SIDES)
-    return '\n\n'.join([conversation(record), *answers])
+    values = record.values
+    messages = [*values['messages'], *(values[side] for side in SIDES)]
+    return '\n\n'.join(f'{one["role"]}: {one["content"]}' for one in messages)
 
 
+@registry.entry(options=PreferenceOptions)
 def make(config):
   """Returns the task of a Config: conversations with a chosen and a rejected answer."""
   if config.task.too_long == 'window':
@@ -98,13 +122,6 @@ def make(config):
       ' truncate_left or drop.'
     )
   return Preference(config)
-
-
-def conversation(record, side=None):
-  """Returns the messages of a record as a text, with the answer `side` at its end."""
-  values = record.values
-  messages = [*values['messages'], *([values[side]] if side else [])]
-  return '\n'.join(f'{SPEAKERS[one["role"]]}: {one["content"]}' for one in messages)
 
 
 def _row(encoder, chosen, rejected):

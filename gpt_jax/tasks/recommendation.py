@@ -30,8 +30,8 @@ class Recommendation(Classification):
     self.label_names = ('0', '1')
 
   def check(self, record):
-    history: Any = record.values.get('history')
-    is_list = isinstance(history, list) and bool(history)
+    history = record.values.get('history') or ()
+    is_list = isinstance(history, list)
     if not is_list or not all(isinstance(one, str) and one.strip() for one in history):
       raise DataError(
         f'{record.place}: history is {str(history)[:80]}; expected a list of titles,'
@@ -44,7 +44,7 @@ class Recommendation(Classification):
     titles = SEPARATOR.join(record.values['history'])
     return [titles, self.text_of(record, 'candidate')]
 
-  def gold(self, record):
+  def gold(self, record) -> Any:
     label = self.label_id(record)
     return None if label < 0 else label
 

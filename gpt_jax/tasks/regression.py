@@ -44,9 +44,9 @@ class Regression(Classification):
 
   def encode(self, record, encoder, is_training):
     value = self.gold(record)
-    number = bits(0.0 if value is None else value)
+    number = np.int32(bits(0.0 if value is None else value))
     return [
-      Row(row.tokens, row.fields | {'numbers': np.full(len(row.tokens), number)})
+      Row(row.tokens, row.fields | {'numbers': np.full_like(row.tokens, number)})
       for row in super().encode(record, encoder, is_training)
     ]
 
@@ -54,7 +54,7 @@ class Regression(Classification):
     del record, rows
     return dict(value=float(np.mean([each['outputs'][0] for each in outputs])))
 
-  def gold(self, record):
+  def gold(self, record) -> Any:
     value = record.values.get('label')
     if value is None:
       return None

@@ -1,5 +1,7 @@
 """Splits from files of their own, and by a hash from one set."""
 
+import json
+
 import pytest
 
 from gpt_jax.core.errors import ConfigError, DataError
@@ -114,3 +116,40 @@ def test_empty_texts_and_empty_splits_are_errors(load, write):
   assert len(splits_of_one) == 2
   with pytest.raises(ConfigError, match='none of the fields'):
     load({'all': 'more.tsv'}, 'test', {})
+
+
+def test_time_divides_what_each_user_did(load, write):
+  def row(user, time):
+    values = {'user': user, 'timestamp': time, 'history': ['a'], 'candidate': 'b'}
+    return json.dumps(values | {'label': 1})
+
+  rows = [('many', time) for time in (9, 3, 3, 3, 1, 2, 5, 7, 8, 6)]
+  rows += [('one', 4), ('at once', 1), ('at once', 1), ('at once', 1)]
+  write('clicks.jsonl', '\n'.join(row(*pair) for pair in rows) + '\n')
+  columns = {
+    name: name for name in ('user', 'timestamp', 'history', 'candidate', 'label')
+  }
+  parts = {
+    split: [values[:2] for values in load({'by_time': 'clicks.jsonl'}, split, columns)]
+    for split in splits.BOUNDS
+  }
+  assert parts['train'] == [
+    ('many', 3), ('many', 3), ('many', 3), ('many', 1), ('many', 2), ('many', 5),
+    ('many', 6), ('one', 4),
+  ]  # fmt: skip
+  # Of one time there is no before and after.
+  assert parts['validation'] == [('many', 7)] + [('at once', 1)] * 3
+  assert parts['test'] == [('many', 9), ('many', 8)]
+  whole = load({'by_time': 'clicks.jsonl'}, 'by_time', columns)
+  assert [values[:2] for values in whole] == rows
+
+
+def test_time_needs_a_user_and_a_number(load, write):
+  write('a.jsonl', '{"text": "x", "user": 1}\n{"text": "y", "user": 1}\n')
+  with pytest.raises(DataError, match="line 1: no 'timestamp'"):
+    load({'by_time': 'a.jsonl'}, 'train', {})
+  write('b.jsonl', '{"text": "x", "user": 1, "timestamp": "noon"}\n')
+  with pytest.raises(DataError, match="line 1: timestamp='noon'; expected a number"):
+    load({'by_time': 'b.jsonl'}, 'train', {})
+  with pytest.raises(ConfigError, match='or by_time alone'):
+    load({'by_time': 'a.jsonl', 'train': 'b.jsonl'}, 'train', {})

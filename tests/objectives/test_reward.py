@@ -65,7 +65,7 @@ def test_each_text_has_the_reward_that_it_has_alone(attention, pooling):
 
   def evaluate(batch):
     rows = {k: np.concatenate([v, v[:1].repeat(6, 0)]) for k, v in batch.items()}
-    found = program.evaluate(params, rows, 0)['predictions']['rewards']
+    found = program.predict(params, rows, 0)['predictions']['rewards']
     return np.asarray(found)[:2]
 
   together = evaluate(BATCH)

@@ -1,0 +1,94 @@
+"""Choices by likelihood: what is scored and divided, the loss, a training."""
+
+import pytest
+
+from gpt_jax.core.errors import DataError
+from gpt_jax.inference.scoring import Score
+from tests.tasks import small_tasks
+
+RECORD = small_tasks.record(prompt='Is it red?', choices=['no', 'yes it is'], label='1')
+
+
+def made(**options):
+  named = {f'task.options.{name}': value for name, value in options.items()}
+  return small_tasks.made('choice', 'causal_lm', named)
+
+
+def test_only_the_right_choice_bears_loss():
+  task, encoder = made(template='Q: {prompt}\nA:')
+  (row,) = task.encode(RECORD, encoder, True)
+  assert small_tasks.bearing_loss(row) == ' yes it is<end>'
+  assert task.texts_of(RECORD) == ('Q: Is it red?\nA:', [' no', ' yes it is'])
+
+
+def test_sentences_without_a_prompt_have_no_space_before_them():
+  task, encoder = made()
+  pair = small_tasks.record(prompt='', choices=['It is.', 'It are.'], label=0)
+  task.check(pair)
+  assert task.texts_of(pair) == ('', ['It is.', 'It are.'])
+  (row,) = task.encode(pair, encoder, True)
+  assert small_tasks.bearing_loss(row) == 'It is.<end>'
+
+
+class Scorer:
+  """A generator with fixed log-likelihoods and numbers of tokens."""
+
+  def __init__(self, *pairs):
+    self._scores = [Score(log_prob, count, False) for log_prob, count in pairs]
+
+  def score_many(self, items, truncate):
+    assert truncate
+    return [self._scores for _ in items]
+
+
+@pytest.mark.parametrize(
+  'length, lengths, label',
+  [('byte', [2, 9], 1), ('token', [4, 4], 0), ('none', [1, 1], 0)],
+)
+def test_likelihoods_are_divided_by_length(length, lengths, label):
+  task, _ = made(length=length)
+  (found,) = task.answer(Scorer((-4.0, 4), (-6.0, 4)), [RECORD])
+  assert found == dict(
+    label=label, likeliest=0, log_probs=[-4.0, -6.0], lengths=lengths
+  )
+  metrics = task.score([RECORD], [found]).metrics
+  assert metrics == dict(accuracy_norm=float(label == 1), accuracy=0.0)
+
+
+def test_the_baselines_are_places_and_lengths():
+  task, _ = made()
+  found = task.baselines([], [RECORD])
+  accuracy = {
+    name: task.score([RECORD], rows).metrics['accuracy'] for name, rows in found.items()
+  }
+  assert accuracy == {'first choice': 0.0, 'longest choice': 1.0}
+
+
+@pytest.mark.parametrize(
+  'values, message',
+  [
+    (dict(prompt=None, choices=['a', 'b']), 'prompt is None'),
+    (dict(prompt='', choices=['a']), 'choices are .*expected a list of two texts'),
+    (dict(prompt='', choices=['a', ' ']), "a choice is ' '"),
+    (dict(prompt='', choices=['a', 'b'], label=2), 'label=2: expected .* 0 to 1'),
+    (dict(prompt='', choices=['a', 'b'], label='x'), "label='x'"),
+  ],
+)
+def test_bad_records_are_refused(values, message):
+  task, _ = made()
+  with pytest.raises(DataError, match=f'line 1: {message}'):
+    task.check(small_tasks.record(**values))
+
+
+@pytest.mark.slow
+def test_the_right_choice_becomes_the_likelier_one(tmp_path):
+  records = [
+    dict(prompt=f'{letter}?', choices=['north', 'south'], label=int(letter in 'cd'))
+    for letter in 'abcd' * 4
+  ]
+  path = small_tasks.write(tmp_path / 'a.jsonl', records)
+  metrics, predictions = small_tasks.train(
+    'choice', 'causal_lm', path, tmp_path / 'run', {'train.steps': 60}
+  )
+  assert metrics['accuracy'] == metrics['accuracy_norm'] == 1
+  assert len(predictions[0]['prediction']['log_probs']) == 2

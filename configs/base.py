@@ -13,7 +13,8 @@ def get_config():
   config.seed = 0  # of initialization, dropout and, by default, the data
   config.init_from = ''  # workdir of a run whose parameters to start from ...
   config.init = init = ConfigDict()  # ... and what becomes of them: README.md
-  # rules; matching (what has the same name and shape) or "my_package.my_file:make".
+  # rules; matching (what has the same name and shape), for_task (all but heads has to
+  # be there) or "my_package.my_file:make".
   init.transform = 'rules'
   # Dicts of one of skip, fresh, overlap, cast (a regex) or rename (regex, replacement).
   init.rules = ()

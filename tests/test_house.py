@@ -118,6 +118,10 @@ TESTED_TOGETHER = {
   'train/test_resume': ['train/changeable'],
   'train/test_divergence': ['train/session', 'train/step_metrics'],
   'train/test_replay': ['commands/replay_command'],
+  'train/test_task_end': [
+    'commands/predict_command', 'tasks/classification', 'tasks/task', 'train/predict',
+    'train/task_scores',
+  ],
 }  # fmt: skip
 TESTED_ELSEWHERE = {
   f'gpt_jax/{module}.py': test

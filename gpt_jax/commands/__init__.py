@@ -24,6 +24,7 @@ COMMANDS = {
   'report': 'table and verdicts of an experiment file, from its finished runs',
   'generate': 'write text with a run, streamed to the terminal',
   'predict': 'what a fine-tuned run says of new examples',
+  'tasks': 'list the tasks of fine-tuning, and shipped recipes',
   'embed': 'vectors of texts by a run: how alike are they?',
   'templates': 'list the templates of prompts and chats, or show one',
 }

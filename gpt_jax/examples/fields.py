@@ -34,7 +34,8 @@ def check(values, place):
     raise DataError(f'{place}: prompt is {shown(values["prompt"])}; expected text.')
   for name in LISTS:
     if name in values:
-      _check_list(values[name], f'{place}: {name}')
+      is_words = name == 'words'  # U+3000 is one, in Chinese
+      _check_list(values[name], f'{place}: {name}', may_be_space=is_words)
   if 'label' in values and values['label'] in ('', None):
     raise DataError(f'{place}: label is empty; expected a class. Mend the example.')
   words, tags = values.get('words'), values.get('tags')
@@ -52,13 +53,14 @@ def _check_text(found, what):
   encodings.encode(found, what)  # JSON may have half a character
 
 
-def _check_list(found, what):
+def _check_list(found, what, may_be_space=False):
   if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
     raise DataError(f'{what} is {shown(found)}; expected a list of texts.')
   if not found:
     raise DataError(f'{what} is empty; expected at least one text.')
   for one in found:
-    _check_text(one, what)
+    if not (may_be_space and one.isspace()):
+      _check_text(one, what)
 
 
 def inputs(record):

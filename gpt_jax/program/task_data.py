@@ -9,8 +9,8 @@ from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
 from gpt_jax.examples import leakage, splits
 from gpt_jax.parallel import multihost
-from gpt_jax.tasks import buckets
-from gpt_jax.tasks.dataset import TaskDataset, digest
+from gpt_jax.tasks import buckets, packed
+from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
 
 
@@ -136,14 +136,19 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
       f'{config.data.seq_len} tokens and dropped (task.too_long="drop").'
     )
   data = config.data
+  widths = buckets.widths(config.task.buckets, data.seq_len)
+  owners = np.array(owners)
+  if task.packing == 'first_fit' and not for_eval:
+    rows = packed.side_by_side(rows, data.seq_len, data.seed or 0)
+    owners, widths = np.full(len(rows), EMPTY), widths[-1:]
   return TaskDataset(
     task=task,
     records=records,
     rows=rows,
-    owners=np.array(owners),
+    owners=owners,
     batch_size=config.eval.batch_size if for_eval else config.train.batch_size,
     seq_len=data.seq_len,
-    widths=buckets.widths(config.task.buckets, data.seq_len),
+    widths=widths,
     fingerprint=_fingerprint(config, tokenizer, rows, split, for_eval),
     seed=data.seed or 0,
     shuffle=data.shuffle,
@@ -161,7 +166,7 @@ def open_tokenizer(config, workdir, inherited=None):
 
   def texts():
     for record in records_of(config, 'train'):
-      yield task.describe(record)
+      yield from task.texts(record)
 
   return tokenizers.build(config.tokenizer, texts, workdir, inherited)
 

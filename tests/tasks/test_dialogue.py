@@ -148,16 +148,18 @@ def test_a_tiny_model_learns_to_reply(tmp_path):
   pytest.importorskip(
     'rouge_score', reason='rouge-score is missing: pip install rouge-score'
   )
-  examples = [said('ab'[i % 2], ('no', 'yes')[i % 2]) for i in range(64)]
-  path = text_tasks.write_jsonl(tmp_path / 'all.jsonl', examples)
+  examples = [said('ab'[i % 2], ('no', 'yes')[i % 2]) for i in range(160)]
+  path = text_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)
+  few = text_tasks.write_jsonl(tmp_path / 'few.jsonl', examples[:8])
   settings = tiny_runs.tiny_config(
     text_tasks.SMALL
     | PLAIN
     | {
       'task.name': 'dialogue',
-      'task.files': {'train': path, 'validation': path, 'test': path},
+      'task.files': {'train': path, 'validation': few, 'test': few},
       'train.steps': 60,
-      'train.batch_size': 4,
+      'eval.every_steps': 60,
+      'checkpoint.every_steps': 60,
       'task.options.max_new_tokens': 8,
     }
   )

@@ -115,7 +115,9 @@ class TextGenerator:
     """
     asked = TextOptions.of(options)
     if asked.num_written > 1 or asked.echo or asked.logprobs is not None:
-      raise ConfigError('n, best_of, echo, logprobs: ids are followed by one text each.')
+      raise ConfigError(
+        'n, best_of, echo, logprobs: ids are followed by one text each.'
+      )
     ids = [np.asarray(prompt_ids, np.int32) for prompt_ids in prompts_ids]
     requests = self._requests(ids, asked)
     if asked.beams > 1:

@@ -9,7 +9,7 @@ from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
 from gpt_jax.examples import leakage, splits
 from gpt_jax.parallel import multihost
-from gpt_jax.tasks import buckets, packed
+from gpt_jax.tasks import augmented, buckets, packed
 from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
 
@@ -34,7 +34,7 @@ def problems(config):
   if config.train.ramp_tokens is not None:
     text = ': the rows of a task come in batches of one size; set it to None'
     found.append(Problem('train.ramp_tokens', text))
-  return found
+  return found + augmented.problems(config)
 
 
 def _problems_of_names(field, given, what):
@@ -153,6 +153,9 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
     seed=data.seed or 0,
     shuffle=data.shuffle,
     for_eval=for_eval,
+    augment=None
+    if for_eval
+    else augmented.row_maker(task, records, rows, owners, encoder, data.seed or 0),
     prefetch_batches=data.prefetch_batches,
     warn_after_seconds=data.warn_after_seconds,
     timeout_seconds=data.timeout_seconds,
@@ -179,6 +182,7 @@ def _fingerprint(config, tokenizer, rows, split, for_eval):
     'task.rows': digest(rows),
     'data.shuffle': data.shuffle,
     'data.seed': data.seed,
+    'task.augmentation': dataclasses.asdict(config.task.augmentation),
     'tokenizer': tokenizer.fingerprint[:16],
     'for_eval': for_eval,
   }

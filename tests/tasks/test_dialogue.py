@@ -30,9 +30,7 @@ class Chatty(ByteTokenizer):
 def said(*texts, system=None):
   """Returns {'messages'} of user and assistant in turn."""
   roles = ('user', 'assistant')
-  messages = [
-    {'role': roles[i % 2], 'content': text} for i, text in enumerate(texts)
-  ]
+  messages = [{'role': roles[i % 2], 'content': text} for i, text in enumerate(texts)]
   first = [{'role': 'system', 'content': system}] if system else []
   return {'messages': first + messages}
 

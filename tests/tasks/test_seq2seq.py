@@ -31,7 +31,10 @@ def test_a_record_without_target_is_a_prompt_without_loss():
 
 
 def test_space_at_the_end_of_a_prompt_belongs_to_the_target():
-  options = {'task.options.template': '{source}\n=> ', 'task.options.target': '{targets}'}
+  options = {
+    'task.options.template': '{source}\n=> ',
+    'task.options.target': '{targets}',
+  }
   task = text_tasks.task_of('translation', options)
   (row,), _ = text_tasks.rows_of(task, PAIR)
   assert text_tasks.with_loss(row, BYTES) == ' xyz[END]'
@@ -93,7 +96,10 @@ def test_a_long_example_may_be_left_out_and_a_template_may_be_too_long():
     ({'task.options.template': 'translate-en-dee'}, "did you mean 'translate-en-de'"),
     ({'task.options.template': '{sauce}'}, '{sauce} is no field'),
     ({'task.options.template': 'now {targets}'}, 'has no {source}'),
-    ({'task.too_long': 'window'}, 'task.too_long=window: a text that is written follows'),
+    (
+      {'task.too_long': 'window'},
+      'task.too_long=window: a text that is written follows',
+    ),
     ({'task.options.max_new_tokens': 64}, 'leaves no token of data.seq_len=64'),
     ({'objective.name': 'masked_lm'}, 'trains with causal_lm or prefix_lm'),
   ],

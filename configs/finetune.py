@@ -341,8 +341,8 @@ def alpaca(config):
     --config.data.data_dir=DATA --workdir=runs/alpaca
 
   Taori et al., 2023 (github.com/tatsu-lab/stanford_alpaca); arXiv:2203.02155. 1,999
-  instructions, divided 70 : 15 : 15 by a hash. Replies alone bear loss. WORKDIR/samples.md
-  has replies beside those of the set. Cost: <to be measured>. Reply perplexity:
+  instructions, divided 70 : 15 : 15 by a hash. Replies alone bear loss.
+  WORKDIR/samples.md has replies beside those of the set. Cost: <to be measured>. Reply perplexity:
   <to be measured>; nothing comparable is published for these subsets. Instruct models
   have a format of their own: --config.task.options.template=tokenizer.
   """

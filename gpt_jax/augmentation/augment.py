@@ -10,7 +10,6 @@ import numpy as np
 from gpt_jax.augmentation import synonym_table, tag_edits, word_edits
 from gpt_jax.core.errors import Problem
 
-
 AUGMENTATIONS = word_edits.EDITS
 """Name of its rate -> edit of a text; those of words with tags are in `tag_edits`."""
 

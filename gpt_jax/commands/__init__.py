@@ -25,6 +25,7 @@ COMMANDS = {
   'generate': 'write text with a run, streamed to the terminal',
   'predict': 'what a fine-tuned run says of new examples',
   'embed': 'vectors of texts by a run: how alike are they?',
+  'augment': 'more training examples, by translating their texts there and back',
   'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

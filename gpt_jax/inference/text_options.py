@@ -49,7 +49,7 @@ class TextOptions:
   stop: Any = ()
   """A string, or several, that end the text and are no part of it."""
   stop_tokens: Any = ()
-  """A special token by its name, or several, that end the text as the end token does."""
+  """A special token by its name, or several, that end the text like the end token."""
   banned: Any = ()
   """A string, or several, that never come about."""
   seed: Any = 0

@@ -10,7 +10,7 @@ from gpt_jax.tasks.task import Row
 
 
 def side_by_side(rows, width, seed):
-  """Returns Rows of at most `width` tokens that hold all of `rows`, each once and whole.
+  """Returns Rows of at most `width` tokens that hold each of `rows`, once and whole.
 
   Which stand together follows from `seed`: each goes, in a random order, into the first
   of 128 open rows that has room for it.

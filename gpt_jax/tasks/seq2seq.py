@@ -52,7 +52,7 @@ class Seq2Seq(Task):
       isinstance(targets, list) and targets and all(map(_is_text, targets))
     ):
       raise DataError(
-        f'{record.place}: targets={targets!r:.80}: expected a list of at least one text.'
+        f'{record.place}: targets={targets!r:.80}: expected a list of one text or more.'
       )
 
   def texts(self, record):

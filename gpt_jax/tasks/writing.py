@@ -79,9 +79,9 @@ def end_id(tokenizer, config):
   """
   if tokenizer.eos_id is None:
     raise ConfigError(
-      f'task.name={config.task.name!r}: the {tokenizer.name} tokenizer has no end token,'
-      ' so that no text would ever end; choose another tokenizer.name, such as byte or'
-      ' bpe.'
+      f'task.name={config.task.name!r}: the {tokenizer.name} tokenizer has no end'
+      ' token, so that no text would ever end; choose another tokenizer.name, such as'
+      ' byte or bpe.'
     )
   return tokenizer.eos_id
 

@@ -38,10 +38,11 @@ def dataset(overrides=None, for_eval=False):
 def epoch_of(made, epoch):
   """Returns {number of the row: its text} of an epoch."""
   samples = range(epoch * len(made), (epoch + 1) * len(made))
-  return {
-    made.number(n): BYTES.decode(made.sample(n)['tokens'][: made.sample(n)['segments'].sum()])
-    for n in samples
-  }  # fmt: skip
+  found = {}
+  for n in samples:
+    sample = made.sample(n)
+    found[made.number(n)] = BYTES.decode(sample['tokens'][sample['segments'] > 0])
+  return found
 
 
 def test_texts_follow_from_seed_epoch_and_number():

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import attention, objectives, tasks
+from gpt_jax import attention, objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load as load_config
 from gpt_jax.config.schema import Config
@@ -160,22 +160,6 @@ class Run:
       prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
       top_p=top_p, seed=seed, **options,
     )  # fmt: skip
-
-  def answer(self, records, progress=None):
-    """Returns the predictions of the run's task, which writes or scores texts.
-
-    records: `examples.record.Record`s, whose answers need not be known; progress:
-    `(iterable, total) -> iterable`. Raises ConfigError for a run without such a task.
-    """
-    task = tasks.make_task(self.config)
-    if task is None or task.answers not in ('writing', 'scoring'):
-      raise ConfigError(
-        f'task.name={self.config.task.name!r}: writes no answers; expected a run of'
-        ' summarization, translation or dialogue.'
-      )
-    for record in records:
-      task.check(record)
-    return task.answer(self._generator, records, progress)
 
   def score(self, context, continuation):
     """Returns the log-likelihood of `continuation` after `context`, in nats.

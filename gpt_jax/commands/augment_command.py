@@ -82,7 +82,6 @@ def _translated(texts, args):
 def _translator(workdir):
   """Returns (`(texts) -> translations` of a run, a name of the run and its step)."""
   import gpt_jax
-  from gpt_jax.examples.record import Record
 
   trained = gpt_jax.load(workdir)
   if trained.config.task.name != 'translation':
@@ -93,8 +92,7 @@ def _translator(workdir):
 
   def translate(texts):
     filled = [text for text in texts if text.strip()]  # a translation may be empty
-    records = [Record({'source': text}, workdir) for text in filled]
-    answers = iter(trained.answer(records))
+    answers = iter(trained.predict([{'source': text} for text in filled]))
     return [next(answers)['text'] if text.strip() else '' for text in texts]
 
   return translate, f'{workdir} step {trained.step}'

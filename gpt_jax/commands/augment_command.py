@@ -15,6 +15,7 @@ examples:
 
 import json
 import pathlib
+from typing import Any
 
 from gpt_jax.commands import flags
 from gpt_jax.core.errors import ConfigError, StorageError
@@ -92,7 +93,8 @@ def _translator(workdir):
 
   def translate(texts):
     filled = [text for text in texts if text.strip()]  # a translation may be empty
-    answers = iter(trained.predict([{'source': text} for text in filled]))
+    found: Any = trained.predict([{'source': text} for text in filled])
+    answers = iter(found)
     return [next(answers)['text'] if text.strip() else '' for text in texts]
 
   return translate, f'{workdir} step {trained.step}'

@@ -124,7 +124,7 @@ class FirstFit(_Bins):
 
 
 def first_fit(lengths, width):
-  """Returns the bin of each of `lengths`, none above `width`: the first that has room.
+  """Returns the bin of each of `lengths`, none above `width`: the first with space.
 
   Bins are numbered as they are opened; 128 are open at a time.
   """

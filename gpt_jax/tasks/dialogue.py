@@ -75,12 +75,12 @@ class Dialogue(Task):
   def answer(self, generator, records, progress=None):
     config, tokenizer = self.config, generator.tokenizer
     begin = writing.begin_ids(tokenizer, config)
-    room = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
+    free = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
     asked = []
     for record in records:
       parts = self._parts(tokenizer, _asked(record), record.place, for_reply=True)
       ids, _ = writing.with_loss(parts)
-      asked.append([*begin, *ids[-room:]])  # the latest is what a reply is about
+      asked.append([*begin, *ids[-free:]])  # the latest is what a reply is about
     ends = ends_of(self._template(tokenizer))
     texts = writing.write(generator, asked, config, progress, **ends)
     return [{'text': text} for text in texts]

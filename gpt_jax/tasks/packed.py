@@ -13,7 +13,7 @@ def side_by_side(rows, width, seed):
   """Returns Rows of at most `width` tokens that hold each of `rows`, once and whole.
 
   Which stand together follows from `seed`: each goes, in a random order, into the first
-  of 128 open rows that has room for it.
+  of 128 open rows with space for it.
   """
   order = np.random.default_rng(seed).permutation(len(rows))
   bins = first_fit([len(rows[i].tokens) for i in order], width)

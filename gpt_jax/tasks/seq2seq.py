@@ -88,9 +88,9 @@ class Seq2Seq(Task):
   def answer(self, generator, records, progress=None):
     config, tokenizer = self.config, generator.tokenizer
     begin = writing.begin_ids(tokenizer, config)
-    room = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
+    free = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
     asked = [
-      [*begin, *tokenizer.encode(self._fitted(record, tokenizer, room))]
+      [*begin, *tokenizer.encode(self._fitted(record, tokenizer, free))]
       for record in records
     ]
     texts = writing.write(generator, asked, config, progress)
@@ -108,8 +108,8 @@ class Seq2Seq(Task):
     asked = prompt.rstrip()
     return asked, target and prompt[len(asked) :] + target
 
-  def _fitted(self, record, tokenizer, room):
-    """Returns the prompt of a record in at most `room` tokens; the source is cut."""
+  def _fitted(self, record, tokenizer, free):
+    """Returns the prompt of a record in at most `free` tokens; the source is cut."""
     values, source = record.values, record.values['source']
 
     def prompt_with(text):
@@ -117,12 +117,12 @@ class Seq2Seq(Task):
 
     prompt = prompt_with(source)
     count = len(tokenizer.encode(prompt))
-    if count <= room:
+    if count <= free:
       return prompt
     fixed = len(tokenizer.encode(prompt_with('')))
-    while count > room:
+    while count > free:
       # In proportion; characters, so that what is left is a text.
-      kept = int(len(source) * max(0, room - fixed) / max(1, count - fixed))
+      kept = int(len(source) * max(0, free - fixed) / max(1, count - fixed))
       kept = min(kept, len(source) - 1)
       if kept < 1:
         raise ConfigError(

@@ -14,7 +14,7 @@ class Writing:
   """Options of tasks whose predictions are texts."""
 
   max_new_tokens: int | None = at_least(1, None)
-  """Of a text, at most; None: half of data.seq_len. Prompts leave room for them."""
+  """Of a text, at most; None: half of data.seq_len. Prompts leave space for them."""
   beams: int = between(1, 64, 1)
   """Above 1: beam search, a text at a time; 1 takes the likeliest token each time."""
   length_penalty: float = 1.0

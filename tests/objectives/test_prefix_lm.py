@@ -55,7 +55,7 @@ def test_the_share_is_of_real_tokens_so_padded_rows_have_targets():
   np.testing.assert_array_equal(np.flatnonzero(got.weights_BT[0]), [1, 2])
 
 
-def test_of_a_loss_mask_the_prefix_is_all_before_the_first_target():
+def test_with_a_loss_mask_the_prefix_ends_at_the_first_target():
   objective = prefix_lm.make(CFG, vocab=Vocab(10), seq_len=8)
   prompts, sizes = np.array([3, 5, 0]), np.array([6, 9, 0])  # the last row is empty
   place = np.arange(9)[None]

@@ -69,7 +69,7 @@ def dataset(for_eval=False):
   return task_data.make_dataset(config, tokenizer, records, 'train', for_eval)
 
 
-def test_in_training_conversations_share_rows_and_in_evaluation_not():
+def test_conversations_share_rows_in_training_alone():
   train, validation = dataset(), dataset(for_eval=True)
   assert len(train.rows) < len(validation.rows) == 12
   assert train.num_tokens == validation.num_tokens

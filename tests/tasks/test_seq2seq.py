@@ -80,7 +80,7 @@ def test_a_target_beyond_its_share_is_cut_too():
   assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 16 + '[END]'
 
 
-def test_a_long_example_may_be_left_out_and_a_template_may_be_too_long():
+def test_examples_may_be_left_out_and_templates_too_long():
   settings = SHORT | {'data.seq_len': 16, 'task.too_long': 'drop'}
   task = text_tasks.task_of('translation', settings)
   rows, encoder = text_tasks.rows_of(task, {'source': 'a' * 30, 'targets': ['b']})

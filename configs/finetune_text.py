@@ -29,7 +29,8 @@ def dialogsum(config):
   gpt-jax train --config=configs/finetune.py:dialogsum --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/p3 --config.task.reader=p3 \
     --config.task.files="{'all': 'p3_summ/gigaword_TLDR.jsonl'}" \
-    --config.task.options.template='{source}'
+    --config.task.options.template='{source}' \
+    --config.task.options.target='{targets}'
   """
   _writes(config, 'summarization')
   config.task.files = {

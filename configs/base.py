@@ -162,6 +162,15 @@ def get_config():
   task.too_long = 'truncate'
   task.window_stride = 64  # window: tokens from one window to the next
   task.buckets = ()  # lengths to which rows are padded; (): some up to data.seq_len
+  # Other words in training examples, anew in each epoch: shares of the words of a text;
+  # of classification, pairs and ner (arXiv:1901.11196; docs/templates.md).
+  task.augmentation = augmentation = ConfigDict()
+  augmentation.synonyms = 0.0  # become one of their synonyms
+  augmentation.insert = 0.0  # get a synonym somewhere in the text
+  augmentation.swap = 0.0  # change places
+  augmentation.delete = 0.0  # are left out
+  augmentation.table = ''  # file of synonyms: lines word<TAB>synonym,synonym
+  augmentation.share = 1.0  # of the examples of an epoch; the others stay as they are
   task.options = dict()  # of the task, for one that declares any
 
   config.tokenizer = tokenizer = ConfigDict()

@@ -14,7 +14,9 @@ text of yours, with the small model of `configs/base.py` and no weights to start
     --config.tokenizer.name=byte --config.data.path='texts/*.txt'
 """
 
-from gpt_jax.configs import base
+from gpt_jax.configs.finetune_text import fine_tuning
+
+from gpt_jax.configs import base, finetune_text
 
 
 def get_config(recipe=''):
@@ -62,7 +64,7 @@ def sst2_prompt(config):
   MODEL writes text (Gemma, GPT-2). --config.task.options.shots=8 puts solved examples
   before each prompt; longer prompts need --config.data.seq_len=512.
   """
-  _fine_tuning(config, 'prompt_classification', 'accuracy')
+  fine_tuning(config, 'prompt_classification', 'accuracy')
   config.checkpoint.best_mode = 'max'
   config.task.files = _files('sst2/train.tsv', 'sst2/dev.tsv', 'sst2/test.tsv')
   config.task.columns = dict(text='0', label='1')
@@ -258,7 +260,7 @@ def preference(config):
 
 def _text(config, task, metric):
   """Settings of a language model that goes on writing or scoring text."""
-  _fine_tuning(config, task, metric)
+  fine_tuning(config, task, metric)
   config.checkpoint.best_mode = 'max'
   config.objective.name = 'causal_lm'
   config.optimizer.learning_rate = 2e-5
@@ -272,7 +274,7 @@ def _labels(config, task, objective, metric):
 
   Batch, rate, epochs and warm-up are those of BERT (arXiv:1810.04805, appendix A.3).
   """
-  _fine_tuning(config, task, metric)
+  fine_tuning(config, task, metric)
   config.objective.name = objective
   config.checkpoint.best_mode = 'max'
   config.model.head = 'none'
@@ -281,23 +283,6 @@ def _labels(config, task, objective, metric):
   config.optimizer.b2 = 0.999
   config.optimizer.weight_decay = 0.01
   config.train.batch_size = 32
-
-
-def _fine_tuning(config, task, metric):
-  config.task.name = task
-  config.init.model = 'keep'
-  config.init.transform = 'for_task'
-  config.model.scan_layers = False  # few layers: faster, and frozen one by one
-  config.schedule.name = 'linear'
-  config.schedule.final_fraction = 0.0
-  config.schedule.warmup_fraction = 0.1
-  config.train.steps = None
-  config.train.epochs = 3.0
-  config.eval.every_epochs = 0.5
-  config.checkpoint.every_epochs = 0.5
-  config.checkpoint.best_metric = f'validation/{metric}'
-  config.early_stopping.patience = 3
-  config.logging.sample_prompts = ()
 
 
 def _files(train, validation, test=None):
@@ -331,4 +316,4 @@ RECIPES = {
   'movielens': movielens,
   'stsb': stsb,
   'preference': preference,
-}
+} | finetune_text.RECIPES

@@ -25,7 +25,8 @@ from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.inference import placement
 from gpt_jax.inference.classifier import Classifier
 from gpt_jax.inference.encoder import Encoder
-from gpt_jax.inference.text import TextGenerator, texts_of
+from gpt_jax.inference.text import TextGenerator
+from gpt_jax.inference.text_options import texts_of
 from gpt_jax.interop import open_model
 from gpt_jax.model import exits, positions
 from gpt_jax.model.gpt import GPT

@@ -1,36 +1,21 @@
-"""What is done to the text of a training example, anew in each epoch."""
+"""What is done to the text of a training example, anew in each epoch.
+
+`cfg` is an AugmentationConfig (`config/schema.py`): rates of all edits, shares of the
+words of a text. The paper recommends 0.1 for each, 0.05 where there are thousands of
+examples (arXiv:1901.11196, section 3.3).
+"""
 
 import numpy as np
 
 from gpt_jax.augmentation import synonym_table, tag_edits, word_edits
 from gpt_jax.core.errors import Problem
-from gpt_jax.core.sections import between, section
-
-
-@section
-class Augmentation:
-  """The rates of all edits, shares of the words of a text; 0 leaves an edit out.
-
-  The paper recommends 0.1 for each, 0.05 where there are thousands of examples
-  (arXiv:1901.11196, section 3.3).
-  """
-
-  synonyms: float = between(0.0, 1.0, 0.0)
-  insert: float = between(0.0, 1.0, 0.0)
-  swap: float = between(0.0, 1.0, 0.0)
-  delete: float = between(0.0, 1.0, 0.0)
-  table: str = ''
-  """The file of synonyms, which `synonyms` and `insert` need."""
-  share: float = between(0.0, 1.0, 1.0)
-  """Of the examples of an epoch, those that are edited; the others stay as they are."""
-
 
 AUGMENTATIONS = word_edits.EDITS
 """Name of its rate -> edit of a text; those of words with tags are in `tag_edits`."""
 
 
 def problems(cfg, field='augmentation'):
-  """Returns the `errors.Problem`s of an Augmentation, a section named `field`."""
+  """Returns the `errors.Problem`s of an AugmentationConfig, a section named `field`."""
   named = [name for name in word_edits.NEED_TABLE if getattr(cfg, name)]
   if named and not cfg.table:
     return [
@@ -57,7 +42,7 @@ def tag_problems(cfg, field='augmentation'):
 
 
 def open_table(cfg):
-  """Returns the SynonymTable that an Augmentation names, None for none."""
+  """Returns the SynonymTable that an AugmentationConfig names, None for none."""
   return synonym_table.read(cfg.table) if cfg.table else None
 
 

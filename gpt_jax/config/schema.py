@@ -167,6 +167,16 @@ class DataConfig:
 
 
 @section
+class AugmentationConfig:
+  synonyms: float = between(0.0, 1.0, 0.0)
+  insert: float = between(0.0, 1.0, 0.0)
+  swap: float = between(0.0, 1.0, 0.0)
+  delete: float = between(0.0, 1.0, 0.0)
+  table: str = ''
+  share: float = between(0.0, 1.0, 1.0)
+
+
+@section
 class TaskConfig:
   name: str
   files: dict[str, Any]
@@ -177,6 +187,7 @@ class TaskConfig:
   too_long: str = one_of('truncate', 'truncate_left', 'window', 'drop')
   window_stride: int = at_least(1)
   buckets: tuple[int, ...]
+  augmentation: AugmentationConfig
   options: Any
 
 

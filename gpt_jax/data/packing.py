@@ -58,7 +58,7 @@ class Concat:
     lengths = np.array([stop - start])
     if self._mask_documents:
       lengths = self._document_lengths(start, stop)
-    segments, positions = _layout(lengths, self._seq_len + 1)
+    segments, positions = layout(lengths, self._seq_len + 1)
     return row | {'segments': segments, 'positions': positions}
 
   def _document_lengths(self, start, stop):
@@ -108,7 +108,7 @@ class _Bins:
   def sample(self, i):
     spans = self.spans(i)
     lengths = np.array([stop - start for start, stop in spans])
-    segments, positions = _layout(lengths, self._width)
+    segments, positions = layout(lengths, self._width)
     row = read_row(self._store, spans, self._width)
     return row | {'segments': segments, 'positions': positions}
 
@@ -120,18 +120,26 @@ class FirstFit(_Bins):
   """
 
   def _assign(self, lengths):
-    bins = np.empty(len(lengths), np.int64)
-    free = np.zeros(_OPEN_BINS, np.int64)  # tokens that still fit into each open bin
-    number = np.full(_OPEN_BINS, -1, np.int64)
-    opened = 0
-    for i, length in enumerate(lengths):
-      slot = int(np.argmax(free >= length))
-      if free[slot] < length:
-        slot = int(np.argmin(free))
-        free[slot], number[slot], opened = self._width, opened, opened + 1
-      free[slot] -= length
-      bins[i] = number[slot]
-    return bins
+    return first_fit(lengths, self._width)
+
+
+def first_fit(lengths, width):
+  """Returns the bin of each of `lengths`, none above `width`: the first with space.
+
+  Bins are numbered as they are opened; 128 are open at a time.
+  """
+  bins = np.empty(len(lengths), np.int64)
+  free = np.zeros(_OPEN_BINS, np.int64)  # tokens that still fit into each open bin
+  number = np.full(_OPEN_BINS, -1, np.int64)
+  opened = 0
+  for i, length in enumerate(lengths):
+    slot = int(np.argmax(free >= length))
+    if free[slot] < length:
+      slot = int(np.argmin(free))
+      free[slot], number[slot], opened = width, opened, opened + 1
+    free[slot] -= length
+    bins[i] = number[slot]
+  return bins
 
 
 class Pad(_Bins):
@@ -158,7 +166,7 @@ def has_segments(data):
   return data.mask_documents or getattr(_entry(data), 'has_segments', True)
 
 
-def _layout(lengths, width):
+def layout(lengths, width):
   """Returns (segments, positions) int32 [width] of chunks of `lengths` in a row."""
   filled = int(lengths.sum())
   segments, positions = np.zeros(width, np.int32), np.zeros(width, np.int32)

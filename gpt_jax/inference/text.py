@@ -24,7 +24,7 @@ from gpt_jax.inference.engine import Engine
 from gpt_jax.inference.request import Request, each, whole_number
 from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
-from gpt_jax.inference.text_options import TextOptions
+from gpt_jax.inference.text_options import TextOptions, texts_of
 from gpt_jax.inference.text_scheduler import TextScheduler
 from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
@@ -106,6 +106,24 @@ class TextGenerator:
     if isinstance(prompts, str):
       return found[0].text
     return [completions[0].text for completions in found]
+
+  def continue_ids(self, prompts_ids, **options):
+    """Returns the text that follows each prompt, ids that may be special tokens.
+
+    The ids are read as they are, without a begin token before them; `options` are those
+    of `generate`.
+    """
+    asked = TextOptions.of(options)
+    if asked.num_written > 1 or asked.echo or asked.logprobs is not None:
+      raise ConfigError(
+        'n, best_of, echo, logprobs: ids are followed by one text each.'
+      )
+    ids = [np.asarray(prompt_ids, np.int32) for prompt_ids in prompts_ids]
+    requests = self._requests(ids, asked)
+    if asked.beams > 1:
+      return [self._search('', asked, request)[0].text for request in requests]
+    written = self.engine.write(requests)
+    return [''.join(self._pieces('', text.ids, asked.stop)) for text in written]
 
   def complete(
     self, prompts, advance=lambda count: None, on_prompt=lambda i, found: None,
@@ -217,7 +235,8 @@ class TextGenerator:
   def _read(self, prompts, options):
     """Returns (prompts as a list, TextOptions, the Requests of each prompt in turn)."""
     prompts, asked = texts_of(prompts), TextOptions.of(options)
-    return prompts, asked, self._requests(prompts, asked)
+    ids = [self._encode(prompt) for prompt in prompts]
+    return prompts, asked, self._requests(ids, asked)
 
   def _encode(self, prompt):
     return self._begun(self._tokenizer.encode(prompt))
@@ -237,13 +256,14 @@ class TextGenerator:
     pieces = self._tokenizer.token_bytes
     return pieces.index(b'\n') if b'\n' in pieces else 0
 
-  def _requests(self, prompts, asked):
+  def _requests(self, prompts_ids, asked):
     """Returns the Requests of each prompt, those of the same one beside each other."""
-    columns = asked.columns(len(prompts), self._defaults)
+    columns = asked.columns(len(prompts_ids), self._defaults)
     samplings = asked.samplings(columns)
-    prompts_ids = [self._encode(prompt) for prompt in prompts]
     lengths = self._lengths(prompts_ids, asked, columns['max_new_tokens'])
     eos_id, guides = self._tokenizer.eos_id, []
+    stop_ids = [self._tokenizer.special_id(name) for name in asked.stop_tokens]
+    stop_ids += [eos_id] if eos_id not in (None, *stop_ids) else []
     if asked.stop:
       guides.append(StopStrings(asked.stop, self._tokenizer))
     if asked.banned:
@@ -257,7 +277,7 @@ class TextGenerator:
         max_new_tokens=length,
         sampling=sampling,
         seed=whole_number('seed', seed) + sample,
-        stop_ids=() if eos_id is None else (eos_id,),
+        stop_ids=tuple(stop_ids),
         guides=(*guides, *grammars[length]),
         log_probs=asked.num_log_probs,
       )
@@ -374,17 +394,3 @@ class TextGenerator:
         separator = ''
     if piece := stops.push(decoder.finish()) + stops.finish():
       yield separator + piece
-
-
-def texts_of(prompts):
-  """Returns prompts as a list of texts; raises ConfigError for anything else."""
-  texts, wrong = prompts, [prompts]
-  if not isinstance(prompts, bytes) and hasattr(prompts, '__iter__'):
-    texts = list(prompts)  # read more than once
-    wrong = [text for text in texts if not isinstance(text, str)]
-  if wrong:
-    raise ConfigError(
-      f'prompts: expected a text (str) or a list of texts, not {str(wrong[0])[:40]}'
-      f' ({type(wrong[0]).__name__}).'
-    )
-  return texts

@@ -48,6 +48,8 @@ class TextOptions:
   """{id: number added to its logit}."""
   stop: Any = ()
   """A string, or several, that end the text and are no part of it."""
+  stop_tokens: Any = ()
+  """A special token by its name, or several, that end the text like the end token."""
   banned: Any = ()
   """A string, or several, that never come about."""
   seed: Any = 0
@@ -90,7 +92,7 @@ class TextOptions:
     return found
 
   def __post_init__(self):
-    for name in ('stop', 'banned'):
+    for name in ('stop', 'stop_tokens', 'banned'):
       value = getattr(self, name)
       strings = (value,) if isinstance(value, str) else tuple(value or ())
       object.__setattr__(self, name, strings)
@@ -141,6 +143,20 @@ class TextOptions:
     return [Sampling(**dict(zip(names, row, strict=True))) for row in rows]
 
 
+def texts_of(prompts):
+  """Returns prompts as a list of texts; raises ConfigError for anything else."""
+  texts, wrong = prompts, [prompts]
+  if not isinstance(prompts, bytes) and hasattr(prompts, '__iter__'):
+    texts = list(prompts)  # read more than once
+    wrong = [text for text in texts if not isinstance(text, str)]
+  if wrong:
+    raise ConfigError(
+      f'prompts: expected a text (str) or a list of texts, not {str(wrong[0])[:40]}'
+      f' ({type(wrong[0]).__name__}).'
+    )
+  return texts
+
+
 def _problems(options):
   yield from _string_problems(options)
   for name in ('n', 'best_of', 'beams'):
@@ -184,7 +200,7 @@ def _grammar_problems(options):
 
 
 def _string_problems(options):
-  for name in ('stop', 'banned'):
+  for name in ('stop', 'stop_tokens', 'banned'):
     for string in getattr(options, name):
       if not isinstance(string, str) or not string:
         yield Problem(

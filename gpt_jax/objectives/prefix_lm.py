@@ -16,6 +16,9 @@ def make(cfg, *, vocab, seq_len):
 
   The prefix of a row is a share of its real tokens, uniform in [`prefix_min`,
   `prefix_max`]; documents inside it bear no loss, and the mask keeps documents apart.
+  Of a batch with a `loss_mask` the prefix is all before a row's first token that bears
+  loss. So of several documents in a row the first alone has one: the others are read
+  from left to right, and all their targets count.
   Raises ConfigError when `prefix_min` is above `prefix_max`.
   """
   del vocab, seq_len
@@ -47,6 +50,8 @@ def problems(cfg):
 
 
 def _prefix_lengths(cfg, batch, rng):
+  if 'loss_mask' in batch:  # 0 where none bears loss: there is nothing to predict
+    return jnp.argmax(batch['loss_mask'] > 0, axis=1).astype(jnp.int32)
   batch_size, num_tokens = batch['tokens'].shape
   if 'segments' in batch:
     length_B = (batch['segments'][:, :-1] != 0).sum(axis=1)

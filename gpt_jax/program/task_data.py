@@ -9,8 +9,8 @@ from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
 from gpt_jax.examples import leakage, splits
 from gpt_jax.parallel import multihost
-from gpt_jax.tasks import buckets
-from gpt_jax.tasks.dataset import TaskDataset, digest
+from gpt_jax.tasks import augmented, buckets, packed
+from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
 
 
@@ -34,7 +34,7 @@ def problems(config):
   if config.train.ramp_tokens is not None:
     text = ': the rows of a task come in batches of one size; set it to None'
     found.append(Problem('train.ramp_tokens', text))
-  return found
+  return found + augmented.problems(config)
 
 
 def _problems_of_names(field, given, what):
@@ -136,18 +136,26 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
       f'{config.data.seq_len} tokens and dropped (task.too_long="drop").'
     )
   data = config.data
+  widths = buckets.widths(config.task.buckets, data.seq_len)
+  owners = np.array(owners)
+  if task.packing == 'first_fit' and not for_eval:
+    rows = packed.side_by_side(rows, data.seq_len, data.seed or 0)
+    owners, widths = np.full(len(rows), EMPTY), widths[-1:]
   return TaskDataset(
     task=task,
     records=records,
     rows=rows,
-    owners=np.array(owners),
+    owners=owners,
     batch_size=config.eval.batch_size if for_eval else config.train.batch_size,
     seq_len=data.seq_len,
-    widths=buckets.widths(config.task.buckets, data.seq_len),
+    widths=widths,
     fingerprint=_fingerprint(config, tokenizer, rows, split, for_eval),
     seed=data.seed or 0,
     shuffle=data.shuffle,
     for_eval=for_eval,
+    augment=None
+    if for_eval
+    else augmented.row_maker(task, records, rows, owners, encoder, data.seed or 0),
     prefetch_batches=data.prefetch_batches,
     warn_after_seconds=data.warn_after_seconds,
     timeout_seconds=data.timeout_seconds,
@@ -161,7 +169,7 @@ def open_tokenizer(config, workdir, inherited=None):
 
   def texts():
     for record in records_of(config, 'train'):
-      yield task.describe(record)
+      yield from task.texts(record)
 
   return tokenizers.build(config.tokenizer, texts, workdir, inherited)
 
@@ -174,6 +182,7 @@ def _fingerprint(config, tokenizer, rows, split, for_eval):
     'task.rows': digest(rows),
     'data.shuffle': data.shuffle,
     'data.seed': data.seed,
+    'task.augmentation': dataclasses.asdict(config.task.augmentation),
     'tokenizer': tokenizer.fingerprint[:16],
     'for_eval': for_eval,
   }

@@ -8,6 +8,8 @@ from gpt_jax.core.registry import lookup
 from gpt_jax.tasks import (
   choice,
   classification,
+  dialogue,
+  generation,
   generative_answers,
   pairs,
   preference,
@@ -15,7 +17,9 @@ from gpt_jax.tasks import (
   regression,
   relations,
   span_answers,
+  summarization,
   tagging,
+  translation,
   verbalizer,
 )
 from gpt_jax.tasks.task import Row, Task
@@ -32,6 +36,10 @@ TASKS = {
   'recommendation': recommendation.make,
   'regression': regression.make,
   'preference': preference.make,
+  'summarization': summarization.make,
+  'translation': translation.make,
+  'dialogue': dialogue.make,
+  'generation': generation.make,
 }
 """Each entry: `make(config) -> Task`."""
 

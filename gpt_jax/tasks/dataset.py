@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.data import fields as data_fields
+from gpt_jax.data import packing
 from gpt_jax.tasks import buckets
 from gpt_jax.tasks.task import Row, Task
 
@@ -29,7 +30,7 @@ class TaskDataset:
   task: Task
   records: list[Any]  # examples.record.Record, those to be scored
   rows: list[Row]
-  owners: np.ndarray  # int [rows]: the record that each belongs to
+  owners: np.ndarray  # int [rows]: the record of each; EMPTY where it has several
   batch_size: int
   seq_len: int
   widths: tuple[int, ...]
@@ -84,8 +85,8 @@ class TaskDataset:
     for name in self.fields:
       values = row.fields[name] if row else tokens
       made[name] = _padded(values, width, name)
-    made['segments'] = (np.arange(width) < count).astype(np.int32)
-    made['positions'] = np.arange(width, dtype=np.int32) * made['segments']
+    lengths = np.array(row.lengths if row and row.lengths else [count])
+    made['segments'], made['positions'] = packing.layout(lengths, width)
     return made
 
   def columns(self, numbers):

@@ -25,6 +25,8 @@ class Row:
   """Arrays [n] beside the tokens, as in `data.fields`; `Task.fields` names them."""
   note: Any = None
   """What `Task.decode` needs of the row, such as where its tokens stand in the text."""
+  lengths: tuple[int, ...] = ()
+  """Tokens of each of several rows that stand side by side in it (`packed.py`)."""
 
 
 class Task:
@@ -42,10 +44,10 @@ class Task:
     str, ...
   ]  # that `score` gives, the one to choose a checkpoint by first
   higher_is_better = True  # of the first of them
-  packing = 'pad'  # first_fit: several rows side by side, none scored by itself
+  packing = 'pad'  # first_fit: in training several rows side by side (`packed.py`)
   has_labels = False  # whether answers are among `label_names`
   # Where predictions come from: outputs of rows (`decode`); scoring of choices, or
-  # writing of texts (`answer`).
+  # writing of texts (`answer`); none: a set has losses alone.
   answers = 'outputs'
 
   def __init__(self, config):
@@ -114,6 +116,10 @@ class Task:
   def describe(self, record: Record) -> str:
     """Returns the input of a record as one text, for reports."""
     return '\n'.join(str(record.values[field]) for field in self.inputs)
+
+  def texts(self, record: Record) -> list[str]:
+    """Returns the texts of a record from which a tokenizer learns its vocabulary."""
+    return [self.describe(record)]
 
   # For subclasses
 

@@ -1,21 +1,24 @@
 """The end of a fine-tuning: the best step is scored on the test split, once.
 
 WORKDIR/eval.json has the metrics of that step on every set, predictions/SET.jsonl what
-it predicts, one example a line.
+it predicts, one example a line; samples.md shows texts that it wrote.
 """
 
 import json
 import math
+import textwrap
 
 from gpt_jax.core.errors import CheckpointError, StorageError, note_once
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.parallel import multihost
 from gpt_jax.program import restore, task_data
+from gpt_jax.storage import objects
 from gpt_jax.tasks import make_task
 from gpt_jax.train.task_scores import score_sets
 from gpt_jax.workdir import files
 
 TEST = 'test'
+SHOWN = 5
 
 
 def best_step(config, store, keep_best=None):
@@ -91,6 +94,24 @@ def write_results(workdir, step, results, task):
         for record, one in zip(result.records, result.predictions, strict=True)
       ]
       files.write_text(workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n')
+  if task.answers == 'writing':
+    objects.append_text(workdir.samples, samples_page(results, step, task))
+
+
+def samples_page(results, step, task):
+  """Returns Markdown: what was written of the first records of the first set."""
+  name, result = next(iter(results.items()))
+  parts = [f'## Step {step}, {name}\n']
+  for record, one in list(zip(result.records, result.predictions, strict=True))[:SHOWN]:
+    shown = dict(
+      Input=task.describe(record), Written=one['text'], Reference=task.gold(record)
+    )
+    for title, text in shown.items():
+      if text is None:
+        continue
+      text = text if isinstance(text, str) else '\n'.join(text)
+      parts.append(f'{title}:\n\n{textwrap.indent(text, "    ")}\n')
+  return '\n'.join(parts) + '\n'
 
 
 def prediction_line(task, record, prediction):

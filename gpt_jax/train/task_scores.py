@@ -50,7 +50,7 @@ def score_sets(
       continue
     if task.answers == 'outputs':
       records, predictions = decode_rows(dataset, outputs)
-    elif task.answers == 'scoring' or writes:
+    elif task.answers == 'scoring' or (task.answers == 'writing' and writes):
       records = dataset.records
       shown = None if progress is None else _labelled(progress, f'answers {name}')
       predictions = decoder.answer(task, records, shown)

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 
 from gpt_jax.augmentation import augment, tag_edits
-from gpt_jax.augmentation.augment import Augmentation, augmented, augmented_tags
+from gpt_jax.augmentation.augment import augmented, augmented_tags
+from gpt_jax.config.schema import AugmentationConfig
 
 TEXT = 'the quick brown fox sees the lazy dog and the old cat'
 WORDS, TAGS = TEXT.split(), ['O'] * 3 + ['B-X'] + ['O'] * 8
-SOME = Augmentation(swap=0.2, delete=0.2)
+SOME = AugmentationConfig(swap=0.2, delete=0.2)
 
 
 def texts(cfg, seeds=(0,), epochs=(0,), indices=range(8)):
@@ -32,7 +33,7 @@ def test_seed_epoch_and_index_decide_the_text():
 
 
 def test_rates_of_0_leave_each_example_as_it_is():
-  nothing = Augmentation()
+  nothing = AugmentationConfig()
   assert set(texts(nothing)) == {TEXT}
   found = augmented_tags(WORDS, TAGS, nothing, None, seed=0, epoch=0, index=0)
   assert found == (WORDS, TAGS)
@@ -53,24 +54,26 @@ def test_tagged_words_are_edited_with_their_tags():
 
 def test_synonyms_come_from_the_table(tmp_path):
   (tmp_path / 'table.tsv').write_text('fox\twolf\nthe\ta\n')
-  cfg = Augmentation(synonyms=1.0, table=str(tmp_path / 'table.tsv'))
+  cfg = AugmentationConfig(synonyms=1.0, table=str(tmp_path / 'table.tsv'))
   table = augment.open_table(cfg)
   expected = TEXT.replace('fox', 'wolf').replace('the', 'a')
   assert augmented(TEXT, cfg, table, seed=0, epoch=0, index=0) == expected
-  assert augment.open_table(Augmentation()) is None
+  assert augment.open_table(AugmentationConfig()) is None
 
 
 def test_each_edit_has_a_rate_in_the_section():
-  fields = {field.name for field in dataclasses.fields(Augmentation)}
+  fields = {field.name for field in dataclasses.fields(AugmentationConfig)}
   assert fields == {*augment.AUGMENTATIONS, 'table', 'share'}
   assert set(tag_edits.EDITS) <= fields
 
 
 def test_what_needs_a_table_says_so():
-  (problem,) = augment.problems(Augmentation(insert=0.1))
+  (problem,) = augment.problems(AugmentationConfig(insert=0.1))
   assert str(problem).startswith("augmentation.table='': augmentation.insert=0.1 needs")
-  assert augment.problems(Augmentation(insert=0.1, table='x')) == []
-  found = augment.tag_problems(Augmentation(insert=0.1, swap=0.1), 'task.augmentation')
+  assert augment.problems(AugmentationConfig(insert=0.1, table='x')) == []
+  found = augment.tag_problems(
+    AugmentationConfig(insert=0.1, swap=0.1), 'task.augmentation'
+  )
   assert [each.field for each in found] == [
     'task.augmentation.insert', 'task.augmentation.table',
   ]  # fmt: skip

@@ -55,6 +55,46 @@ def test_the_share_is_of_real_tokens_so_padded_rows_have_targets():
   np.testing.assert_array_equal(np.flatnonzero(got.weights_BT[0]), [1, 2])
 
 
+def test_with_a_loss_mask_the_prefix_ends_at_the_first_target():
+  objective = prefix_lm.make(CFG, vocab=Vocab(10), seq_len=8)
+  prompts, sizes = np.array([3, 5, 0]), np.array([6, 9, 0])  # the last row is empty
+  place = np.arange(9)[None]
+  batch = dict(
+    tokens=jnp.ones((3, 9), jnp.int32),
+    segments=jnp.array(place < sizes[:, None], jnp.int32),
+    loss_mask=jnp.array((place >= prompts[:, None]) & (place < sizes[:, None]), int),
+  )
+  got = jax.jit(objective)(batch, jax.random.key(0))
+  np.testing.assert_array_equal(got.mask.prefix_B, prompts)
+  # No target stands in the prefix, and every token that bears loss is a target.
+  np.testing.assert_array_equal(got.weights_BT, batch['loss_mask'][:, 1:])
+  allowed_BTS = np.asarray(got.mask.allowed(8, 8))
+  for row in (0, 1):
+    prompt = slice(0, prompts[row])
+    assert allowed_BTS[row, prompt, prompt].all()
+    later = slice(prompts[row], min(sizes[row], 8))
+    assert not allowed_BTS[row, prompt, later].any()
+    count = later.stop - later.start
+    np.testing.assert_array_equal(
+      allowed_BTS[row, later, later], np.tri(count, dtype=bool)
+    )
+
+
+def test_of_several_documents_the_first_alone_has_a_prefix():
+  objective = prefix_lm.make(CFG, vocab=Vocab(10), seq_len=6)
+  batch = dict(
+    tokens=jnp.ones((1, 7), jnp.int32),
+    segments=jnp.array([[1, 1, 1, 2, 2, 2, 2]]),
+    loss_mask=jnp.array([[0, 0, 1, 0, 0, 1, 1]]),
+  )
+  got = objective(batch, jax.random.key(0))
+  np.testing.assert_array_equal(got.weights_BT, [[0, 1, 0, 0, 1, 1]])
+  allowed = np.asarray(got.mask.allowed(6, 6)[0])
+  assert allowed[:2, :2].all()
+  np.testing.assert_array_equal(allowed[3:, 3:], np.tri(3, dtype=bool))
+  assert not allowed[3:, :3].any() and not allowed[:3, 3:].any()
+
+
 def test_a_min_above_the_max_is_refused():
   with pytest.raises(ConfigError, match='prefix_min=0.9: above'):
     examples(1, 8, prefix_min=0.9, prefix_max=0.1)

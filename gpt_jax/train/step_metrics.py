@@ -17,7 +17,7 @@ class StepMetrics:
   def __init__(self, session, progress):
     self._session, self._progress = session, progress
     self._monitor = divergence.Monitor(session, progress)
-    self._held = None
+    self._held, self._tokens = None, 0  # read by steps of this start
     self._once = {}
     config = session.config
     self._meter = throughput.Meter(
@@ -28,8 +28,7 @@ class StepMetrics:
 
   def restart_clock(self):
     """Measures throughput from now on, without what the hooks took."""
-    tokens = self._session.program.horizon.tokens_at(self._progress.step)
-    self._meter.start(tokens, time.monotonic())
+    self._meter.start(self._tokens, time.monotonic())
 
   def add_compilation(self, compilation):
     """Says where the step's program came from; the next record has it."""
@@ -38,7 +37,11 @@ class StepMetrics:
 
   def hold(self, metrics):
     """Keeps the metrics of the step that was just dispatched."""
-    self._held = (self._progress.step, metrics)
+    progress, horizon = self._progress, self._session.program.horizon
+    # Rows of a task are padded to the longest of their batch, not to data.seq_len.
+    length = progress.batch['tokens'].shape[1] - 1
+    self._tokens += horizon.batch_size_at(progress.step - 1) * length
+    self._held = (progress.step, metrics)
 
   def flush(self):
     """Reports the step that is held, if any; returns the Spike to roll back from."""
@@ -61,8 +64,7 @@ class StepMetrics:
   def _report(self, step, values):
     session = self._session
     record = norms.flatten(values.pop('norms', {}))
-    tokens = session.program.horizon.tokens_at(step)
-    speed = self._meter.measure(tokens, time.monotonic())
+    speed = self._meter.measure(self._tokens, time.monotonic())
     session.console.update(
       step,
       loss=values['loss'],

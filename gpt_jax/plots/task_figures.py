@@ -1,5 +1,6 @@
 """Figures of a fine-tuned run: learning curves, confusions, calibration."""
 
+import functools
 import math
 import pathlib
 import re
@@ -18,12 +19,24 @@ MAX_LETTERS = 24  # of a class's name beside an axis
 WIDTH = 6.4
 
 
+def _styled(draw):
+  """Returns `draw` with the style of all figures, whose colours dark pages replace."""
+
+  @functools.wraps(draw)
+  def drawn(*args, **options):
+    import matplotlib
+
+    with matplotlib.rc_context(figures.STYLE):
+      return draw(*args, **options)
+
+  return drawn
+
+
+@_styled
 def save(canvas, name, title, caption, alt, folder):
   """Returns the `figures.Drawn` of a matplotlib figure, an SVG in `folder`."""
   path = pathlib.Path(folder) / f'{name}.svg'
-  import matplotlib
-
-  with matplotlib.rc_context(figures.STYLE), warnings.catch_warnings():
+  with warnings.catch_warnings():
     # Text stays text: the reader's browser has the letters that are missing here.
     warnings.filterwarnings('ignore', message='Glyph')
     canvas.savefig(path, metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
@@ -31,6 +44,7 @@ def save(canvas, name, title, caption, alt, folder):
   return figures.Drawn(name, title, caption, alt, svg=path)
 
 
+@_styled
 def curves(series, metric, best_step=None):
   """Returns the figure of the losses and, beside them, of a metric by step.
 
@@ -76,6 +90,7 @@ def _draw_curve(axis, points, label, number):
   )  # fmt: skip
 
 
+@_styled
 def confusion(counts_CC, names):
   """Returns the heat map of counts, a row for each gold class; None for too many.
 
@@ -103,6 +118,7 @@ def confusion(counts_CC, names):
   return canvas
 
 
+@_styled
 def calibration(confidence_N, is_right_N):
   """Returns the reliability diagram, arXiv:1706.04599, figure 1.
 
@@ -128,6 +144,7 @@ def calibration(confidence_N, is_right_N):
             label='share that is right')  # fmt: skip
   upper.set(ylabel='share right', ylim=(0, 1), xlim=(0, 1))
   upper.legend(loc='upper left')
+  upper.tick_params(labelbottom=False)
   lower.bar(middle, counts, 0.9 * width, color=palette.SERIES[2])
   lower.set(xlabel='confidence', ylabel='examples', xlim=(0, 1))
   return canvas
@@ -136,15 +153,13 @@ def calibration(confidence_N, is_right_N):
 def _canvas(count, size, rows=None):
   """Returns (matplotlib figure, axes) side by side, or below each other by `rows`."""
   # Without pyplot, which keeps every figure alive and looks for a display.
-  import matplotlib
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  with matplotlib.rc_context(figures.STYLE):
-    canvas = Figure(figsize=size, layout='constrained')
-    FigureCanvasAgg(canvas)
-    shape = (1, count) if rows is None else (count, 1)
-    axes = canvas.subplots(*shape, squeeze=False, height_ratios=rows)
+  canvas = Figure(figsize=size, layout='constrained')
+  FigureCanvasAgg(canvas)
+  shape = (1, count) if rows is None else (count, 1)
+  axes = canvas.subplots(*shape, squeeze=False, height_ratios=rows)
   return canvas, list(axes.flat)
 
 

@@ -2,7 +2,7 @@
 
 Of a run of a task (--workdir alone): its metrics beside those of baselines, learning
 curves, confusions, calibration, tables by class and by length, the worst errors, and
-what is known of its data, as WORKDIR/report.html (or in --out). Training writes it, too.
+what is known of its data, as WORKDIR/report.html (or in --out). Training writes it too.
 
 Of an experiment file: the table, and what became of its claims.
 Per claim: reproduced, not reproduced, not enough data, or reported, with the numbers

@@ -80,10 +80,10 @@ def _draw_curve(axis, points, label, number):
   color, style, marker = palette.of_number(number)
   steps, values = map(np.asarray, zip(*points, strict=True))
   is_long = len(steps) > FEW
-  if is_long and label == 'train':
-    axis.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
-    values = smooth(values)
   kept = np.unique(np.linspace(0, len(steps) - 1, MAX_PLACES).round().astype(int))
+  if is_long and label == 'train':
+    axis.plot(steps[kept], values[kept], color=color, alpha=0.25, linewidth=0.8)
+    values = smooth(values)
   axis.plot(
     steps[kept], values[kept], color=color, linestyle=style, label=label,
     marker=None if is_long else marker, markersize=4, linewidth=1.9,

@@ -87,11 +87,11 @@ def _headline(made, one):
   }
   if not others:
     return text
-  sign = 1 if made.task.higher_is_better or made.metric != made.task.metrics[0] else -1
+  sign = 1 if made.higher_is_better else -1
   best = max(others, key=lambda name: sign * others[name])
   ahead = sign * (value - others[best])
-  how = 'below' if ahead < 0 else 'above' if ahead > 0 else 'as'
-  return f'{text}, {how} the best baseline, {best}, {number(others[best])}'
+  how = 'worse than' if ahead < 0 else 'better than' if ahead > 0 else 'equal to'
+  return f'{text}, {how} the best baseline: {best}, {number(others[best])}'
 
 
 def _section(made, one, folder):

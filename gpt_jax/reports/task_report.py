@@ -49,8 +49,19 @@ class TaskReport:
   @property
   def metric(self):
     """The metric that counts first: the one that chose the step, else the task's."""
-    chosen = self.config.checkpoint.best_metric.rpartition('/')[2]
+    chosen = self._chosen
     return chosen if chosen in self.task.metrics else self.task.metrics[0]
+
+  @property
+  def higher_is_better(self):
+    """Whether that is so of `metric`."""
+    if self.metric == self._chosen:
+      return self.config.checkpoint.best_mode == 'max'
+    return self.task.higher_is_better
+
+  @property
+  def _chosen(self):
+    return self.config.checkpoint.best_metric.rpartition('/')[2]
 
 
 def make_report(path):

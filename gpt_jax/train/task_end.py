@@ -85,6 +85,7 @@ def write_results(workdir, step, results, task):
   files.write_json(workdir.eval, evaluation.by_set(scores, step))
   details = {name: one.scores.details for name, one in results.items() if one.scores}
   files.write_json(workdir.scores, dict(step=step, sets=details))
+  workdir.baselines.unlink(missing_ok=True)  # may be of other examples
   workdir.predictions.mkdir(parents=True, exist_ok=True)
   for name, result in results.items():
     if result.predictions:

@@ -51,7 +51,8 @@ def curves(series, metric, best_step=None):
   `series`: `{name: [(step, value), ...]}`, such as `train/loss` and `validation/f1`, as
   `tracking.metrics_file.read` gives them; `metric`: the part of a name after the set.
   """
-  names = ['loss'] if metric == 'loss' else ['loss', metric]
+  kinds = {_kind(name) for name in series}
+  names = ['loss', *([metric] if metric != 'loss' and metric in kinds else [])]
   canvas, axes = _canvas(len(names), (WIDTH if len(names) == 1 else 8.6, 3.4))
   sets = {name.rpartition('/')[0] for name in series if _kind(name) in names}
   # Training first; a set has one colour in both.
@@ -94,7 +95,7 @@ def _draw_curve(axis, points, label, number):
 def confusion(counts_CC, names):
   """Returns the heat map of counts, a row for each gold class; None for too many.
 
-  Colours are shares of the row, so that rare classes are seen.
+  Colours are shares of the row, so that rare classes are seen; 0 stays empty.
   """
   counts_CC = np.asarray(counts_CC, float)
   C = len(names)
@@ -105,11 +106,11 @@ def confusion(counts_CC, names):
   shown = [_short(name) for name in names]
   totals_C1 = counts_CC.sum(axis=1, keepdims=True)
   shares_CC = np.divide(
-    counts_CC, totals_C1, out=np.zeros_like(counts_CC), where=totals_C1 > 0
+    counts_CC, totals_C1, out=np.full_like(counts_CC, math.nan), where=counts_CC > 0
   )
   heat_map.draw(
     axis, shares_CC, shown, shown, low=0, high=1, label='share of the gold class',
-    texts_RC=[[f'{count:,.0f}' if count else '' for count in row] for row in counts_CC],
+    texts_RC=[[f'{count:,.0f}' for count in row] for row in counts_CC],
     size=10 if C <= 12 else 7,
   )  # fmt: skip
   if C > 6 or max(map(len, shown)) > 8:

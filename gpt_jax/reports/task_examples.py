@@ -16,6 +16,10 @@ RIGHT = 1.0  # worth of a prediction
 GROUPS = 4  # of lengths: quartiles
 
 
+SAID = ('label', 'text', 'tags', 'preferred', 'value', 'score')
+"""Parts of predictions, the first of which says what was predicted."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Example:
   """A line of predictions/SET.jsonl."""
@@ -38,10 +42,17 @@ class Example:
   @property
   def said(self):
     """What was predicted, in short: a label, a text, or all of it."""
-    for name in ('label', 'text', 'tags', 'preferred', 'value', 'score'):
+    for name in SAID:
       if name in self.prediction:
         return self.prediction[name]
     return self.prediction
+
+  @property
+  def is_number(self):
+    """Whether a number was predicted, whose worth is how far off it is."""
+    return not {'label', 'text', 'tags'} & self.prediction.keys() and isinstance(
+      self.said, int | float
+    )
 
 
 def read_lines(workdir, name):
@@ -99,7 +110,7 @@ def _worth(one, task, may_score):
     return None
   if 'label' in prediction or 'preferred' in prediction:
     return float(str(one.said) == str(answer))
-  if 'value' in prediction or 'score' in prediction:
+  if one.is_number:
     try:
       return -abs(float(one.said) - float(answer))
     except (TypeError, ValueError):
@@ -122,9 +133,7 @@ def worst(examples, count=10):
   Right ones are no errors, and not among them.
   """
   wrong = [one for one in examples if one.worth is not None and one.worth != RIGHT]
-  return sorted(
-    wrong, key=lambda one: (one.worth, -(one.confidence or 0.0), one.place)
-  )[:count]
+  return sorted(wrong, key=lambda one: (one.worth, -(one.confidence or 0.0)))[:count]
 
 
 def confusions(examples, count=10):

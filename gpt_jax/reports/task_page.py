@@ -12,6 +12,7 @@ from gpt_jax.train import task_baselines
 from gpt_jax.workdir import files
 
 MAX_TEXT = 600  # characters of an example
+WIDE = 8  # classes: figures of more stand below each other
 MAX_METRICS = 4  # columns of a table by length
 
 
@@ -104,7 +105,11 @@ def _section(made, one, folder):
     name=one.name,
     scores=_score_grid(made, one),
     others=_other_metrics(made, one),
-    figures=[(page.inline_svg(drawn), drawn.caption) for drawn in figures if drawn],
+    figures=[
+      (page.inline_svg(drawn), drawn.caption, len(one.details.get('names', ())) > WIDE)
+      for drawn in figures
+      if drawn
+    ],
     tables=[
       (_words(name), grid(rows[0], [row.values() for row in rows]))
       for name, rows in scores.tables_of(one.details).items()
@@ -114,7 +119,7 @@ def _section(made, one, folder):
     confusions=grid(
       ('gold', 'predicted', 'examples'), task_examples.confusions(one.examples)
     ),
-    worst=[_shown(each) for each in task_examples.worst(one.examples)],
+    worst=[_shown(made, each) for each in task_examples.worst(one.examples)],
   )
 
 
@@ -155,16 +160,32 @@ def _length_grid(made, one):
   return grid((made.unit, 'examples', *names), rows)
 
 
-def _shown(one):
+def _shown(made, one):
   """Returns the parts of a worst error as texts."""
-  sure = one.confidence
+  if one.confidence is not None:
+    mark = f'confidence {one.confidence:.3f}'
+  elif one.is_number:
+    mark = f'off by {-one.worth:.4f}'
+  elif 'text' in one.prediction or 'tags' in one.prediction:
+    mark = f'{_words(made.task.metrics[0])} {abs(one.worth):.4f}'
+  else:
+    mark = ''
+  answer, said = one.answer, one.said
+  if 'tags' in one.prediction:
+    words = one.record.values['words'] if one.record else one.text.split()
+    answer, said = _tagged(words, answer), _tagged(words, said)
   return dict(
-    place=_place(one.place),
-    text=_cut(one.text),
-    answer=_cut(number(one.answer)),
-    said=_cut(number(one.said)),
-    mark=f'confidence {sure:.3f}' if sure is not None else f'score {one.worth:.4f}',
-  )
+    place=_place(one.place), text=_cut(one.text), answer=_cut(number(answer)),
+    said=_cut(number(said)), mark=mark,
+  )  # fmt: skip
+
+
+def _tagged(words, tags):
+  """Returns the words that have another tag than O, as word/TAG."""
+  if len(words) != len(tags):  # of a text without spaces
+    return tags
+  pairs = [f'{w}/{tag}' for w, tag in zip(words, tags, strict=True) if tag != 'O']
+  return ' '.join(pairs) or 'none'
 
 
 def _place(place):

@@ -44,6 +44,7 @@ class TaskReport:
   unit: str  # of lengths
   rows: dict[str, tuple[str, float]]
   """Split -> (sentence about what is too long, mean tokens of a row)."""
+  command: str = ''  # that began or resumed the run last
   notes: list[str] = dataclasses.field(default_factory=list)  # what is missing, and why
 
   @property
@@ -105,7 +106,8 @@ def make_report(path):
   return TaskReport(
     workdir, config, task, scored.get('step'), sets, splits, series,
     _facts(workdir, config, scored.get('step'), series), unit,
-    _rows(config, task, tokenizer, splits, notes), notes,
+    _rows(config, task, tokenizer, splits, notes),
+    _command(provenance.read_starts(workdir)), notes,
   )  # fmt: skip
 
 
@@ -210,7 +212,7 @@ def _facts(workdir, config, step, series):
   starts = provenance.read_starts(workdir)
   steps = f'{config.train.steps:,} steps of {config.train.batch_size} rows'
   if config.train.epochs is not None:
-    steps += f', {config.train.epochs:g} epochs'
+    steps += f', {config.train.epochs:g} epoch' + 's' * (config.train.epochs != 1)
   chosen = config.checkpoint.best_metric if config.checkpoint.keep_best else ''
   found = [
     ('Task', f'{cfg.name}, trained by {config.objective.name}'),
@@ -273,7 +275,10 @@ def _start_facts(starts):
   if git:
     plus = ', with changes that were not committed' if git.get('dirty') else ''
     found.append(('Commit', f'{git["commit"][:12]}{plus}'))
-  if last.get('argv'):
-    words = ['gpt-jax', *last['argv'][1:]]
-    found.append(('Command', shlex.join(words)))
   return found
+
+
+def _command(starts):
+  """Returns the command line of the last start, a flag a line; '' where unknown."""
+  words = starts[-1].get('argv', [])[1:] if starts else []
+  return ' \\\n  '.join(['gpt-jax', *map(shlex.quote, words)]) if words else ''

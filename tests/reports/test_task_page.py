@@ -9,7 +9,7 @@ import pytest
 
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.plots import palette
-from gpt_jax.reports import task_page, task_report
+from gpt_jax.reports import task_examples, task_page, task_report
 from gpt_jax.workdir import files
 from tests import task_runs as runs
 from tests.reports.test_page import read
@@ -151,6 +151,26 @@ def test_a_page_without_data_says_so(copied, tmp_path):
   assert 'The data could not be read' in shown and '<i>gone' not in html
   assert 'Worst errors' in shown and 'Learning curves' in shown
   assert 'also in train' not in shown
+
+
+@pytest.mark.parametrize(
+  'answer, prediction, shown',
+  [
+    (['O', 'B-LOC'], {'tags': ['O', 'O']}, ('Rome/B-LOC', 'none', 'accuracy 0.5000')),
+    (['O'], {'tags': ['O', 'B-X']}, ('["O"]', 'Rome/B-X', 'accuracy 0.5000')),
+    (3, {'value': 2.5}, ('3', '2.5000', 'off by 0.5000')),
+    ('a', {'text': 'b'}, ('a', 'b', 'accuracy 0.5000')),
+    ('chosen', {'preferred': 'rejected'}, ('chosen', 'rejected', '')),
+    (['a', 'b'], {'text': 'c', 'probability': 0.25},
+     ('["a", "b"]', 'c', 'confidence 0.250')),
+  ],
+)  # fmt: skip
+def test_each_kind_of_error_can_be_read(copied, answer, prediction, shown):
+  made = task_report.make_report(copied)
+  worth = -0.5 if 'value' in prediction else 0.5
+  one = task_examples.Example('p', 'in Rome', answer, prediction, worth=worth)
+  found = task_page._shown(made, one)
+  assert (found['answer'], found['said'], found['mark']) == shown
 
 
 def test_long_texts_are_cut_and_places_lose_their_folders():

@@ -56,6 +56,7 @@ def test_the_head_says_what_was_trained_on_what(made):
   assert facts['Training'] == '40 steps of 8 rows'
   assert facts['Scored step'].endswith('by validation/accuracy')
   assert ' parameters, 1 layers of width 32' in facts['Model']
+  assert ' \\\n  ' in made.command and made.command.startswith('gpt-jax')
   assert made.unit == 'tokens' and made.rows['train'][1] > 10
 
 

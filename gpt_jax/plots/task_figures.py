@@ -15,7 +15,7 @@ from gpt_jax.tracking.loss_curve import smooth
 
 MAX_CLASSES = 30  # of a heat map: more cells cannot be read
 FEW = 40  # points of a curve, each with a dot
-MAX_LETTERS = 24  # of a class's name beside an axis
+MAX_LETTERS = 28  # of a class's name beside an axis
 WIDTH = 6.4
 
 

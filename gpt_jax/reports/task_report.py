@@ -281,4 +281,5 @@ def _start_facts(starts):
 def _command(starts):
   """Returns the command line of the last start, a flag a line; '' where unknown."""
   words = starts[-1].get('argv', [])[1:] if starts else []
-  return ' \\\n  '.join(['gpt-jax', *map(shlex.quote, words)]) if words else ''
+  quoted = [shlex.quote(word) for word in words]
+  return ' \\\n  '.join([f'gpt-jax {quoted[0]}', *quoted[1:]]) if quoted else ''

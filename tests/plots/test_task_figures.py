@@ -56,7 +56,7 @@ def test_cells_of_a_confusion_are_counts_coloured_by_row():
   shown = np.ma.filled(image.get_array(), np.nan)
   np.testing.assert_allclose(shown, [[0.9, 0.1], [np.nan, np.nan]])
   names = [label.get_text() for label in axis.get_yticklabels()]
-  assert names == [r'cost \$5', 'x' * 23 + '…']
+  assert names == [r'cost \$5', 'x' * (task_figures.MAX_LETTERS - 1) + '…']
 
 
 @pytest.mark.parametrize('count', [1, task_figures.MAX_CLASSES + 1])

@@ -142,3 +142,19 @@ def plain_run(made_once):
       config, shared = tiny_runs.tiny_config(), tiny_runs.open_shared
       loop.train(config, folder / 'run', quiet=True, open_program=shared)
   return folder / 'run'
+
+
+@pytest.fixture(scope='session')
+def task_runs(made_once):
+  """Returns a folder of fine-tuned runs `a`, `b` (another seed) and `c` (another
+  tokenizer) on the same examples, as shared as `finished_run`."""
+  from tests import task_runs
+
+  with made_once('task_runs') as (folder, is_new):
+    if is_new:
+      task_runs.train(folder, 'a')
+      task_runs.train(folder, 'b', {'seed': 1, 'data.seed': 1})
+      task_runs.train(
+        folder, 'c', {'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 300}
+      )
+  return folder

@@ -1,28 +1,37 @@
-"""Lists, verifies or inspects the saved steps of a run, on any machine.
+"""Lists, verifies, inspects or averages the saved steps of a run, on any machine.
 
-ls      each step: date, size, metric, why it is kept, whether its files are complete
-verify  compares every byte with the digests that were saved; exit code 4 on damage
-show    the arrays of a step; with --statistics their mean and standard deviation
-Nothing is changed, and no accelerator is used: it works while a training runs.
+ls       each step: date, size, metric, why it is kept, whether its files are complete
+verify   compares every byte with the digests that were saved; exit code 4 on damage
+show     the arrays of a step; with --statistics their mean and standard deviation
+average  a new workdir, --out, whose parameters are the mean of those of several steps
+         (arXiv:1803.05407); eval, generate and export take it as they take any run
+Nothing in the run is changed, and no accelerator is used: it works while a training
+runs.
 
 examples:
   gpt-jax checkpoint ls --workdir=runs/tiny
   gpt-jax checkpoint verify --workdir=runs/tiny --step=500
   gpt-jax checkpoint show --workdir=runs/tiny --statistics
+  gpt-jax checkpoint average --workdir=runs/tiny --steps=300,400,500 --out=runs/mean
+  gpt-jax checkpoint average --workdir=runs/tiny --last=3 --out=runs/mean
 """
 
+import argparse
 import datetime
 import json
 import math
 import os
+import shlex
 from typing import Any
 
 from gpt_jax.commands import flags
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, ConfigError
 
 
 def add_arguments(parser):
-  parser.add_argument('action', choices=('ls', 'verify', 'show'), help='see above')
+  parser.add_argument(
+    'action', choices=('ls', 'verify', 'show', 'average'), help='see above'
+  )
   flags.add_workdir(parser)
   parser.add_argument(
     '--step', type=int, metavar='N', help='default: the newest (show), all (verify)'
@@ -30,6 +39,12 @@ def add_arguments(parser):
   parser.add_argument(
     '--statistics', action='store_true', help='show: read the arrays, give mean and std'
   )
+  group = parser.add_argument_group('average')
+  group.add_argument(
+    '--steps', type=_steps, metavar='N,N', help='those to average, such as 10,20,30'
+  )
+  group.add_argument('--last', type=int, metavar='N', help='or the newest so many')
+  group.add_argument('--out', metavar='DIR', help='the new workdir')
   flags.add_json(parser)
 
 
@@ -48,11 +63,35 @@ def run(args, overrides):
       f'{workdir.checkpoints}: no such folder; expected the --workdir of a run that has'
       ' saved a step.'
     )
+  if args.action == 'average':
+    return _average(args)
   with CheckpointReader(workdir.checkpoints) as store:
     if args.action == 'ls':
       keeping = (workdir.read_config() or {}).get('checkpoint', {})
       return _ls(args, store, keeping)
     return (_verify if args.action == 'verify' else _show)(args, store)
+
+
+def _steps(text):
+  try:
+    return [int(part) for part in text.split(',')]
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(
+      f'{text!r}: expected numbers of steps, such as 10,20,30.'
+    ) from error
+
+
+def _average(args):
+  from gpt_jax.train import average
+
+  if not args.out:
+    raise ConfigError('checkpoint average: --out is missing; name the new workdir.')
+  steps = average.average(args.workdir, args.out, steps=args.steps, last=args.last)
+  listed = ', '.join(map(str, steps))
+  print(f'{args.out}: holds the mean of the parameters of steps {listed}')
+  print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
+  if args.json:
+    print(json.dumps(dict(workdir=args.out, steps=steps)))
 
 
 def _table(title, columns, rows):

@@ -3,7 +3,9 @@
 Prints a table and saves it as WORKDIR/eval.json. `loss` is nats per token; bits per
 byte divides by the bytes of raw text, so that models with different tokenizers compare.
 The first eval.max_batches batches of each set are scored, with --all the whole set.
---baselines adds n-gram models and compressors on the same tokens. Several processes
+--baselines adds n-gram models and compressors on the same tokens. Of a task there are
+tables by class, too, and --baselines are predictors without a neural network;
+--ensemble scores the mean of the probabilities of several runs. Several processes
 (`gpt-jax launch`) each score a share of every batch; the first one prints and saves.
 --tasks asks questions of public benchmarks instead (docs/decoding.md) and saves
 WORKDIR/tasks.json.
@@ -12,6 +14,7 @@ examples:
   gpt-jax eval --workdir=runs/tiny --all
   gpt-jax eval --workdir=runs/tiny --baselines
   gpt-jax eval --workdir=runs/tiny --json
+  gpt-jax eval --workdir=runs/sst2 --ensemble=runs/sst2_seed1,runs/sst2_seed2
   gpt-jax eval --workdir=runs/gemma --tasks=piqa,blimp --limit=200
   gpt-jax eval --workdir=runs/gemma --tasks=piqa_local,squad_local --num_fewshot=2
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
@@ -33,13 +36,16 @@ def add_arguments(parser):
   parser.add_argument(
     '--baselines',
     action='store_true',
-    help='add n-gram models and compressors fitted to the training split',
+    help='add predictors without a neural network, fitted to the training split',
   )
   parser.add_argument(
     '--baseline_tokens',
     type=int,
     metavar='N',
     help='training tokens that baselines learn from; default: 10 million, 0: all',
+  )
+  parser.add_argument(
+    '--ensemble', metavar='DIR,DIR', help='of a task: runs to average with this one'
   )
   eval_tasks.add_arguments(parser)
   flags.add_json(parser)
@@ -52,12 +58,9 @@ def run(args, overrides):
   if args.tasks is not None:
     eval_tasks.run(args, overrides)
     return
-  from gpt_jax.evaluation import evaluate
+  from gpt_jax.commands import eval_results
   from gpt_jax.parallel import multihost
-  from gpt_jax.program import setup
-  from gpt_jax.tracking import console
   from gpt_jax.train import score_run
-  from gpt_jax.workdir import files
   from gpt_jax.workdir.paths import Workdir
 
   if args.all:
@@ -68,6 +71,9 @@ def run(args, overrides):
     args.process_id,
     timeout_seconds=args.join_seconds,
   )
+  if args.ensemble:
+    eval_results.run_ensemble(args, overrides)
+    return
   limit = args.baseline_tokens
   report = score_run.score_run(
     args.workdir,
@@ -78,21 +84,8 @@ def run(args, overrides):
   )
   if not multihost.is_primary():
     return
-  for name, metrics in report.sets.items():
-    rows = [(key, console.number(value)) for key, value in metrics.items()]
-    console.table(f'{name} at step {report.step}', ('metric', 'value'), rows)
-  for name, rows in report.baselines.items():
-    columns = ('predictor', 'nats/token', 'bits/byte')
-    console.table(f'{name}: the model and baselines', columns, rows)
   workdir = Workdir(args.workdir)
-  if report.results:
-    from gpt_jax.tasks import make_task
-    from gpt_jax.train import task_end
-
-    task = make_task(setup.read_config(workdir))
-    task_end.write_results(workdir, report.step, report.results, task)
-  else:
-    result = evaluate.by_set(report.flat(), report.step)
-    files.write_json(workdir.eval, result)
+  eval_results.show(report, workdir)
+  eval_results.save(report, workdir)
   if args.json:
     print(json.dumps(report.sets))

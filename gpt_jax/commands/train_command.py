@@ -2,7 +2,8 @@
 
 A workdir that holds checkpoints is resumed from the newest one; --config may be omitted
 then. The workdir gets config.json, run.json (versions, machine, data), metrics.jsonl,
-tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png.
+tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png; of a task
+predictions/ and report.html, too.
 
 examples:
   gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
@@ -101,9 +102,24 @@ def _train(args, overrides):
   if multihost.is_primary():
     figures = ' and figures/loss.png' if config.logging.figures else ''
     print(f'done: {args.workdir} holds checkpoints, metrics{figures}')
+    if config.task.name:
+      _write_report(args.workdir)
     from gpt_jax.train import score_run
 
     print(
       f'next: gpt-jax eval --workdir={shlex.quote(args.workdir)}'
       + (' --baselines' if score_run.has_baselines(config) else '')
+    )
+
+
+def _write_report(workdir):
+  """Writes the page of a fine-tuned run; a failure is said, and loses nothing."""
+  try:
+    from gpt_jax.reports import task_page
+
+    print(f'report: {task_page.write(workdir)}')
+  except Exception as error:  # the run is worth more than a page about it
+    print(
+      f'report.html could not be written ({type(error).__name__}: {error}); the run is'
+      f' whole. Try again: gpt-jax report --workdir={shlex.quote(str(workdir))}'
     )

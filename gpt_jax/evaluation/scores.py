@@ -11,3 +11,14 @@ class Scores:
   metrics: dict[str, float]
   details: dict[str, Any] = dataclasses.field(default_factory=dict)
   """Plain JSON values: rows per class, a confusion matrix, a signature."""
+
+
+def tables_of(details):
+  """Returns `{name: rows}` of the tables in details: lists of dicts of equal names."""
+  return {
+    name: rows
+    for name, rows in details.items()
+    if isinstance(rows, list)
+    and rows
+    and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)
+  }

@@ -81,7 +81,7 @@ def save(figure, results, folder):
     no_date = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
     canvas.savefig(svg, metadata=no_date)
     canvas.savefig(png, dpi=150, metadata={'Software': None})
-  _round(svg)
+  round_places(svg)
   _shrink(png)
   caption = captions.caption(figure, results)
   alt = captions.alt(figure, results, canvas)
@@ -299,7 +299,7 @@ def _minor_tick(digits):
   return show
 
 
-def _round(svg):
+def round_places(svg):
   """Rewrites an SVG with coordinates to a hundredth of a point: half the bytes."""
   text = svg.read_text(encoding='utf-8')
   places = re.compile(r'(?<= )(?:d|x|y|points|transform)="[^"]*"')

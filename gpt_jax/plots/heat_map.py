@@ -6,8 +6,14 @@ import numpy as np
 ON_BRIGHT, ON_DARK = '#101010', '#fdfdfd'
 
 
-def draw(axes, values_RC, rows, columns, *, low=None, high=None, digits=2, label=''):
-  """Draws `values_RC` on `axes`, with each number in its cell; nan cells stay empty."""
+def draw(
+  axes, values_RC, rows, columns, *,
+  low=None, high=None, digits=2, label='', texts_RC=None, size=10,
+):  # fmt: skip
+  """Draws `values_RC` on `axes`, with each number in its cell; nan cells stay empty.
+
+  `texts_RC`: to be in the cells instead; `size`: of the letters, in points.
+  """
   values_RC = np.asarray(values_RC, np.float64)
   image = axes.imshow(values_RC, cmap='viridis', vmin=low, vmax=high, aspect='auto')
   axes.set_xticks(range(len(columns)), [str(name) for name in columns])
@@ -20,8 +26,9 @@ def draw(axes, values_RC, rows, columns, *, low=None, high=None, digits=2, label
       red, green, blue, _ = image.cmap(image.norm(value))
       # Of relative luminance: black on the bright end, white on the dark one.
       is_bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45
+      text = f'{value:.{digits}f}' if texts_RC is None else texts_RC[i][j]
       axes.text(
-        j, i, f'{value:.{digits}f}', ha='center', va='center', fontsize=10,
+        j, i, text, ha='center', va='center', fontsize=size,
         color=ON_BRIGHT if is_bright else ON_DARK,
       )  # fmt: skip
   axes.figure.colorbar(image, ax=axes, label=label)

@@ -11,7 +11,7 @@ from gpt_jax.reports import page_text, table_formats
 from gpt_jax.sweeps.experiment import EVIDENCE, KINDS
 from gpt_jax.workdir import files
 
-TEMPLATE = pathlib.Path(__file__).with_name('page.html.jinja')
+TEMPLATES = pathlib.Path(__file__).parent
 
 
 def save(report, drawn, path):
@@ -22,23 +22,16 @@ def save(report, drawn, path):
 
 def render(report, drawn):
   """Returns the HTML of the page; all that comes from the study is escaped."""
-  import jinja2
-
-  environment = jinja2.Environment(
-    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-  )
-  environment.filters |= {
-    'css': lambda verdict: verdict.replace(' ', '-'),
-    'mark': page_text.MARKS.__getitem__,
-    'duration': page_text.duration,
-    'number': page_text.number,
-    'value': json.dumps,
-    'prose': prose,
-    'history': functools.partial(page_text.history, report),
-    'earlier': page_text.earlier,
-    'left_out': functools.partial(page_text.left_out, report),
-  }
-  template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
+  template = environment(
+    css=lambda verdict: verdict.replace(' ', '-'),
+    mark=page_text.MARKS.__getitem__,
+    duration=page_text.duration,
+    number=page_text.number,
+    value=json.dumps,
+    history=functools.partial(page_text.history, report),
+    earlier=page_text.earlier,
+    left_out=functools.partial(page_text.left_out, report),
+  ).get_template('page.html.jinja')
   counts = collections.Counter(verdict.verdict for verdict in report.verdicts)
   return template.render(
     report=report,
@@ -55,9 +48,24 @@ def render(report, drawn):
     facts=page_text.facts(report),
     kinds=KINDS,
     evidence=EVIDENCE,
-    light=palette.variables(dark=False),
-    dark=palette.variables(dark=True),
   )
+
+
+def environment(**filters):
+  """Returns the jinja2 environment of pages: it escapes, and knows their colours."""
+  import jinja2
+
+  made = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+  )
+  made.filters |= {'prose': prose} | filters
+  made.globals |= dict(
+    light=palette.variables(dark=False), dark=palette.variables(dark=True)
+  )
+  return made
 
 
 def prose(text):

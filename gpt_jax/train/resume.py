@@ -21,8 +21,15 @@ from gpt_jax.workdir import provenance
 
 
 def refuse_imported(workdir):
-  """Raises CheckpointError for the workdir of a model that was imported."""
-  if any('imported' in entry for entry in provenance.read_starts(workdir)):
+  """Raises CheckpointError for a model that was imported, or made of several steps."""
+  starts = provenance.read_starts(workdir)
+  if any('averaged' in entry for entry in starts):
+    raise CheckpointError(
+      f'{workdir}: the average of several steps, which has no optimizer state, and'
+      ' stays as it is. Train it in a new workdir, with'
+      f' --config.init_from={workdir} --workdir=NEW.'
+    )
+  if any('imported' in entry for entry in starts):
     raise CheckpointError(
       f'{workdir}: an imported model, which has neither data nor an optimizer of its'
       ' own, and stays as it is. Train it in a new workdir: gpt-jax train'

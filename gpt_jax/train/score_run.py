@@ -10,11 +10,13 @@ from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core.errors import ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
+from gpt_jax.evaluation.scores import Scores as TaskScores
 from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import restore, setup
+from gpt_jax.program import restore, setup, task_data
+from gpt_jax.tasks import make_task
 from gpt_jax.tracking.console import progress
-from gpt_jax.train import task_end
+from gpt_jax.train import task_baselines, task_end
 from gpt_jax.train.task_scores import SetResult, score_sets
 from gpt_jax.workdir.paths import Workdir
 
@@ -31,6 +33,10 @@ class Scores:
   sets: dict[str, dict[str, float]]
   baselines: dict[str, list[tuple[str, str, str]]]  # rows (name, nats, bits)
   results: dict[str, SetResult] = dataclasses.field(default_factory=dict)  # of a task
+  task_baselines: dict[str, dict[str, TaskScores]] = dataclasses.field(
+    default_factory=dict
+  )
+  """Of a task, by set and by name."""
 
   def flat(self):
     """Returns `{set/metric: value}`."""
@@ -91,6 +97,9 @@ def score_run(
     )
   )  # fmt: skip
   sets = {name: result.metrics for name, result in results.items()}
+  if is_task:
+    found = _task_baselines(config, results) if with_baselines and is_first else {}
+    return Scores(step, sets, {}, results, found)
   rows = {}
   if with_baselines:
     train = setup.open_training_data(config, tokenizer, workdir)
@@ -98,7 +107,16 @@ def score_run(
       train_N, eval_N = baseline_text(train, dataset, config.eval, baseline_tokens)
       num_bytes = _num_bytes(dataset, eval_N, tokenizer)
       rows[name] = baseline_rows(train_N, eval_N, num_bytes, tokenizer, sets[name])
-  return Scores(step, sets, rows, results if is_task else {})
+  return Scores(step, sets, rows)
+
+
+def _task_baselines(config, results):
+  """Returns `{set: {name: Scores}}` of the examples that the model was scored on."""
+  task, train = make_task(config), task_data.records_of(config, 'train')
+  return {
+    name: task_baselines.score_baselines(task, train, result.records)
+    for name, result in results.items()
+  }
 
 
 def baseline_text(train, dataset, cfg, limit):
@@ -192,7 +210,12 @@ def _bits(row):
 
 
 def has_baselines(config):
-  """Returns whether counts compare with a run: one text, all of it scored in order."""
+  """Returns whether baselines compare with a run.
+
+  A task has its own; counts compare with one text, all of it scored in order.
+  """
+  if config.task.name:
+    return True
   has_mask = 'loss_mask' in pipeline.declared_fields(config.data)
   predicts_text = objectives.describe(config).predicts_text
   return predicts_text and not config.data.mixture and not has_mask

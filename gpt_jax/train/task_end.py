@@ -1,7 +1,8 @@
 """The end of a fine-tuning: the best step is scored on the test split, once.
 
-WORKDIR/eval.json has the metrics of that step on every set, predictions/SET.jsonl what
-it predicts, one example a line; samples.md shows texts that it wrote.
+WORKDIR/eval.json has the metrics of that step on every set, scores.json the tables
+behind them, predictions/SET.jsonl what it predicts, one example a line; samples.md
+shows texts that it wrote.
 """
 
 import json
@@ -79,13 +80,16 @@ def finish(session, store):
 
 
 def write_results(workdir, step, results, task):
-  """Writes eval.json and predictions/SET.jsonl of `{set: SetResult}`."""
+  """Writes eval.json, scores.json and predictions/SET.jsonl of `{set: SetResult}`."""
   scores = {
     f'{name}/{key}': value if math.isfinite(value) else None
     for name, result in results.items()
     for key, value in result.metrics.items()
   }
   files.write_json(workdir.eval, evaluation.by_set(scores, step))
+  details = {name: one.scores.details for name, one in results.items() if one.scores}
+  files.write_json(workdir.scores, dict(step=step, sets=details))
+  workdir.baselines.unlink(missing_ok=True)  # may be of other examples
   workdir.predictions.mkdir(parents=True, exist_ok=True)
   for name, result in results.items():
     if result.predictions:

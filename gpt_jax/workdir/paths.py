@@ -6,6 +6,9 @@ metrics.jsonl  metrics, a line a step     cache/        tokens of the data sourc
 eval.json      the last evaluation        tensorboard/  the same metrics
 tasks.json     the last benchmarks asked
 predictions/   of a task, a file a set   report.html   of a fine-tuning
+scores.json    the tables behind eval.json of a task
+baselines.json what predictors without a network score on it
+eval_ensemble.json  of several runs of a task together
 samples.md     generated text             figures/      PNGs
 logs/          output of other processes  profile/      traces
 lock.json      who is training here now
@@ -42,6 +45,9 @@ class Workdir:
     self.eval = self.path / 'eval.json'
     self.tasks = self.path / 'tasks.json'
     self.predictions = self.path / 'predictions'
+    self.scores = self.path / 'scores.json'
+    self.baselines = self.path / 'baselines.json'
+    self.ensemble = self.path / 'eval_ensemble.json'
     self.report = self.path / 'report.html'
     self.samples = self.path / 'samples.md'
     self.checkpoints = self.path / 'checkpoints'

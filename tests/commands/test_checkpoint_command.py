@@ -106,3 +106,20 @@ def test_show_lists_arrays_with_their_statistics(workdir, capsys):
 def test_a_missing_step_or_folder_is_named(workdir, capsys, words, match):
   code, _, err = call(capsys, *(word.format(workdir) for word in words))
   assert code == 4 and match in err
+
+
+def test_average_names_the_new_workdir_and_its_steps(finished_run, tmp_path, capsys):
+  words = ['average', f'--workdir={finished_run}', f'--out={tmp_path / "mean"}']
+  code, out, _ = call(capsys, *words, '--last=2', '--json')
+  assert code == 0
+  assert json.loads(out.splitlines()[-1])['steps'] == [3, 6]
+  assert f'next: gpt-jax eval --workdir={tmp_path / "mean"}' in out
+  assert cli.main(['eval', f'--workdir={tmp_path / "mean"}', '--json']) == 0
+
+
+def test_average_needs_a_new_workdir_and_steps(workdir, capsys):
+  code, _, err = call(capsys, 'average', f'--workdir={workdir}', '--last=2')
+  assert code == 2 and '--out is missing' in err
+  words = ['average', f'--workdir={workdir}', '--out=x']
+  code, _, err = call(capsys, *words, '--steps=a')
+  assert code == 2 and '10,20,30' in err

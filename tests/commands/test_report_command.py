@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -101,3 +102,24 @@ def test_reports_that_are_killed_leave_a_log_that_counts(file):
   (entry,) = verdict_log.read(log.parent)
   assert entry['verdict'] == 'not reproduced'
   assert log.read_text().count('\n') == 1
+
+
+@pytest.mark.extra
+def test_a_fine_tuned_run_is_reported_by_its_workdir(task_runs, tmp_path, capsys):
+  pytest.importorskip('sklearn', reason='needs gpt_jax[tasks]')
+  run = shutil.copytree(task_runs / 'a', tmp_path / 'run')
+  assert cli.main(['report', f'--workdir={run}', '--json']) == 0
+  out = capsys.readouterr().out
+  assert json.loads(out.splitlines()[-1])['report'] == str(run / 'report.html')
+  assert cli.main(['report', f'--workdir={run}', f'--out={tmp_path / "out"}']) == 0
+  assert 'majority class' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_a_report_needs_a_file_or_a_run_of_a_task(plain_run, capsys):
+  for words, expected in (
+    ([], 'name an experiment file, or the --workdir'),
+    ([f'--workdir={plain_run}'], 'a run without a task'),
+    ([f'--workdir={plain_run}', '--config.seed=1'], '--config.seed'),
+  ):
+    assert cli.main(['report', *words]) == 2
+    assert expected in capsys.readouterr().err

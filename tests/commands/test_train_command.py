@@ -7,8 +7,9 @@ import shlex
 import pytest
 
 from gpt_jax import cli
+from gpt_jax.reports import task_page
 from gpt_jax.workdir.paths import Workdir
-from tests import tiny_runs
+from tests import task_runs, tiny_runs
 
 
 def train(workdir, overrides=None, *more):
@@ -108,3 +109,26 @@ def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys):
   assert train(tmp_path / 'run', hot | {'model.norm': 'layernorm'}) == 6
   assert 'the run has diverged' in capsys.readouterr().err
   assert json.loads((tmp_path / 'run' / 'run.json').read_text())['starts']
+
+
+@pytest.mark.extra
+def test_a_fine_tuning_ends_with_its_report(tmp_path, capsys, monkeypatch):
+  pytest.importorskip('sklearn', reason='needs gpt_jax[tasks]')
+  flags = tiny_runs.flags(task_runs.settings(tmp_path, {'train.steps': 10}))
+  run = tmp_path / 'run'
+  assert cli.main(['train', *flags, f'--workdir={run}']) == 0
+  out = capsys.readouterr().out
+  assert f'report: {run / "report.html"}' in out
+  assert f'next: gpt-jax eval --workdir={run} --baselines' in out
+  assert 'majority class' in (run / 'report.html').read_text()
+
+  (run / 'report.html').unlink()
+
+  def fail(path):
+    raise RuntimeError('no figures here')
+
+  monkeypatch.setattr(task_page, 'write', fail)
+  assert cli.main(['train', f'--workdir={run}']) == 0
+  out = capsys.readouterr().out
+  assert 'report.html could not be written (RuntimeError: no figures here)' in out
+  assert f'gpt-jax report --workdir={run}' in out

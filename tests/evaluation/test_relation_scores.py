@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import DataError
+from gpt_jax.evaluation import scores
 from gpt_jax.evaluation.relation_scores import relation_scores
 
 A, A2 = 'Cause-Effect(e1,e2)', 'Cause-Effect(e2,e1)'
@@ -116,3 +117,9 @@ def test_each_direction_by_itself_scores_as_in_scikit_learn():
 def test_what_cannot_be_scored_is_refused(gold, predicted, names, message):
   with pytest.raises(DataError, match=message):
     relation_scores(gold, predicted, names)
+
+
+def test_tables_of_details_are_lists_of_equal_rows():
+  rows = [dict(name='a', f1=0.5), dict(name='b', f1=0.25)]
+  details = dict(rows=rows, uneven=[dict(a=1), dict(b=1)], empty=[], counts=[[1]], n=1)
+  assert scores.tables_of(details) == {'rows': rows}

@@ -171,6 +171,10 @@ def get_config():
   augmentation.delete = 0.0  # are left out
   augmentation.table = ''  # file of synonyms: lines word<TAB>synonym,synonym
   augmentation.share = 1.0  # of the examples of an epoch; the others stay as they are
+  # Other examples in the same training, or other tasks for the same output: name ->
+  # {fields of the task, share}. A share is of the rows; the rest goes by size^(1/T).
+  task.mixture = dict()
+  task.mixture_temperature = 1.0  # T; above 1, small members come more often
   task.options = dict()  # of the task, for one that declares any
 
   config.tokenizer = tokenizer = ConfigDict()
@@ -268,9 +272,9 @@ def get_config():
 
   config.eval = evaluation = ConfigDict()
   evaluation.every_steps = 250  # 0: at the end only
-  evaluation.every_epochs = (
-    None  # in place of every_steps: a share of an epoch, or more
-  )
+  # In place of every_steps: a share of an epoch, or more.
+  evaluation.every_epochs = None
+  evaluation.at_start = False  # before the first step, too
   evaluation.sets = dict(validation=dict(split='validation'))  # name -> data fields
   # Beside those of the objective: top5_accuracy macro_f1 calibration_error
   # loss_by_position

@@ -188,6 +188,8 @@ class TaskConfig:
   window_stride: int = at_least(1)
   buckets: tuple[int, ...]
   augmentation: AugmentationConfig
+  mixture: dict[str, Any]
+  mixture_temperature: float = at_least(1.0)
   options: Any
 
 
@@ -290,6 +292,7 @@ class GuardConfig:
 class EvalConfig:
   every_steps: int = at_least(0)
   every_epochs: float | None = above(0.0)
+  at_start: bool
   sets: dict[str, Any]
   metrics: tuple[str, ...] = comma_separated()
   batch_size: int | None = between(1, 2**24)

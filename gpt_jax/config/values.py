@@ -23,6 +23,7 @@ MAX_BUILT = 10_000  # sections that are kept
 MAX_TEXT = 4096  # the longest path of Linux
 NESTED_DICTS = (
   'parallel.mesh', 'parallel.overrides', 'data.mixture', 'eval.sets', 'task.files',
+  'task.mixture',
   'task.columns',
 )  # fmt: skip
 

@@ -1,15 +1,18 @@
 """The data of a task: its examples read and checked, then rows of them as datasets."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from gpt_jax import tasks
+from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
 from gpt_jax.examples import leakage, splits
 from gpt_jax.parallel import multihost
-from gpt_jax.tasks import augmented, buckets, packed
+from gpt_jax.program import task_members
+from gpt_jax.tasks import augmented, buckets, mixture, packed
 from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
 
@@ -19,6 +22,9 @@ def problems(config):
   cfg = config.task
   found = [*_problems_of_names('task.files', cfg.files, 'the path of a file')]
   found += _problems_of_names('task.columns', cfg.columns, 'the name of a column')
+  if not cfg.name and cfg.mixture:
+    text = f'={cfg.mixture}: other examples of a task; set task.name'
+    found.append(Problem('task.mixture', text))
   if not cfg.name or found:
     return found
   if not cfg.files:
@@ -34,7 +40,26 @@ def problems(config):
   if config.train.ramp_tokens is not None:
     text = ': the rows of a task come in batches of one size; set it to None'
     found.append(Problem('train.ramp_tokens', text))
-  return found + augmented.problems(config)
+  found += _problems_of_metrics(config, task)
+  return found + augmented.problems(config) + task_members.problems(config)
+
+
+OF_ANY = ('loss', 'accuracy', 'macro_f1', 'calibration_error')
+"""Metrics of objectives with a task head, beside those of the task."""
+
+
+def _problems_of_metrics(config, task):
+  """Yields a Problem for each metric to be watched that the task does not give."""
+  known = (*task.metrics, *OF_ANY, *config.eval.metrics)
+  watched = {'early_stopping.metric': config.early_stopping.metric}
+  if config.checkpoint.keep_best:
+    watched['checkpoint.best_metric'] = config.checkpoint.best_metric
+  for field, value in watched.items():
+    name = value.rpartition('/')[2]
+    if value and name not in known and not name.startswith('attacked_'):
+      hint = registry.nearest(name, known)
+      text = f'={value!r}: task.name={task.name!r} has {", ".join(task.metrics)}, loss'
+      yield Problem(field, text + (f'; did you mean {hint!r}?' if hint else ''))
 
 
 def _problems_of_names(field, given, what):
@@ -67,12 +92,20 @@ def records_of(config, split):
 
 
 def complete(config):
-  """Returns a Config with what its training examples decide: labels, class weights."""
+  """Returns a Config with what its training examples decide: the labels.
+
+  Members of a mixture have them together: one task head answers for all.
+  """
   task = tasks.make_task(config)
   if task is None or not task.has_labels:
     return config
   if not task.label_names:
-    names = task.labels_of(records_of(config, 'train'))
+    records = [
+      record
+      for member, _ in task_members.members(config).values()
+      for record in records_of(member, 'train')
+    ]
+    names = task.labels_of(records)
     config = dataclasses.replace(
       config, task=dataclasses.replace(config.task, label_names=names)
     )
@@ -87,15 +120,70 @@ def complete(config):
 
 
 def open_training_data(config, tokenizer):
-  """Returns the TaskDataset that training reads."""
-  records = records_of(config, 'train')
-  if not records:
-    raise ConfigError("task.files: has no 'train', and no 'all' to take a part of.")
-  return make_dataset(config, tokenizer, records, 'train')
+  """Returns the TaskDataset that training reads, of all members of a mixture."""
+  opened, share = [], []
+  for name, (member, fixed) in task_members.members(config).items():
+    records = records_of(member, 'train')
+    if not records:
+      field = f'task.mixture.{name}.files' if name else 'task.files'
+      raise ConfigError(f"{field}: has no 'train', and no 'all' to take a part of.")
+    label = f'{name} train' if name else 'train'
+    opened.append(make_dataset(member, tokenizer, records, label))
+    share.append(fixed)
+  if len(opened) == 1:
+    return opened[0]
+  return _mixed(config, opened, share)
 
 
-def open_eval_sets(config, tokenizer, names=None):
-  """Returns `{name: TaskDataset}` of eval.sets; says what they share with training."""
+def _mixed(config, opened, fixed):
+  """Returns the TaskDataset of several ones; `fixed` are shares, or None."""
+  fields = {dataset.task.name: sorted(dataset.fields) for dataset in opened}
+  if len(set(map(tuple, fields.values()))) > 1:
+    raise ConfigError(
+      f'task.mixture: the tasks have different rows ({fields}); mix those that have'
+      ' the same.'
+    )
+  counts = [len(dataset.rows) for dataset in opened]
+  share_of = mixture.shares(counts, fixed, config.task.mixture_temperature)
+  if multihost.is_primary():
+    named = zip(task_members.members(config), counts, share_of, strict=True)
+    listed = ', '.join(
+      f'{name or config.task.name} {count:,} rows {share:.1%}'
+      for name, count, share in named
+    )
+    note_once(f'task.mixture: {listed}')
+  first = opened[0]
+  digests = '; '.join(str(one.fingerprint['task.rows']) for one in opened)
+  shares = ', '.join(f'{share:.6g}' for share in share_of)
+  return dataclasses.replace(
+    first,
+    rows=[row for one in opened for row in one.rows],
+    owners=np.full(sum(counts), EMPTY),
+    draw=functools.partial(mixture.rows_of_epoch, counts, share_of, first.seed),
+    augment=_augment_of(opened, counts),
+    fingerprint=first.fingerprint | {'task.rows': digests, 'task.shares': shares},
+  )
+
+
+def _augment_of(opened, counts):
+  """Returns `(row, epoch) -> Row` of a mixture, None where no member changes any."""
+  if all(one.augment is None for one in opened):
+    return None
+  starts = np.cumsum([0, *counts])
+
+  def augment(number, epoch):
+    member = int(np.searchsorted(starts, number, side='right')) - 1
+    one, place = opened[member], number - int(starts[member])
+    return one.rows[place] if one.augment is None else one.augment(place, epoch)
+
+  return augment
+
+
+def open_eval_sets(config, tokenizer):
+  """Returns `{name: TaskDataset}` of eval.sets, and the validation sets of members.
+
+  Says what they share with training.
+  """
   train = records_of(config, 'train')
   found = {}
   for name, fields in config.eval.sets.items():
@@ -108,6 +196,10 @@ def open_eval_sets(config, tokenizer, names=None):
       )
     found[name] = make_dataset(config, tokenizer, records, split, for_eval=True)
     note_leakage(train, records, name)
+  for name, (member, _) in task_members.members(config).items():
+    records = records_of(member, 'validation') if name else []
+    if records:
+      found[name] = make_dataset(member, tokenizer, records, name, for_eval=True)
   return found
 
 
@@ -164,12 +256,13 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
 
 def open_tokenizer(config, workdir, inherited=None):
   """Returns the tokenizer of a run; one that learns does so from training examples."""
-  task = tasks.make_task(config)
-  assert task is not None
 
   def texts():
-    for record in records_of(config, 'train'):
-      yield from task.texts(record)
+    for member, _ in task_members.members(config).values():
+      own = tasks.make_task(member)
+      assert own is not None
+      for record in records_of(member, 'train'):
+        yield from own.texts(record)
 
   return tokenizers.build(config.tokenizer, texts, workdir, inherited)
 

@@ -40,6 +40,8 @@ class TaskDataset:
   for_eval: bool = False
   augment: Callable[[int, int], Row] | None = None
   """(row, epoch) -> the row of a changed record; None: always the same."""
+  draw: Callable[[int], np.ndarray] | None = None
+  """Epoch -> the rows that it has, as many as there are; None: each once."""
   prefetch_batches: int = 2
   warn_after_seconds: float = 60.0
   timeout_seconds: float = 1800.0
@@ -141,7 +143,10 @@ def _ordered(dataset, epoch):
   """Returns the rows of an epoch in order, EMPTY where the last batch has no more."""
   count, size = len(dataset.rows), dataset.batch_size
   rng = np.random.default_rng([dataset.seed, epoch])
-  order = rng.permutation(count) if dataset.shuffle else np.arange(count)
+  if dataset.draw is not None:
+    order = dataset.draw(epoch)
+  else:
+    order = rng.permutation(count) if dataset.shuffle else np.arange(count)
   if dataset.shuffle:
     span = size * SORTED_BATCHES
     order = np.concatenate(

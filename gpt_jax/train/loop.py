@@ -206,6 +206,8 @@ def _run(session, progress, origin, notes, extra_hooks):
   """Yields steps to the end, then returns None; to a spike, then its Rollback."""
   sync.raise_on_all(lambda: _record_start(session, progress, origin))
   _introduce(session, origin, notes)
+  if session.config.eval.at_start and progress.step == 0:
+    hooks.evaluate(session, progress)
   saver = Saver()
   actions = [*default_hooks(session, saver), *extra_hooks]
   if stopped := early_stopping.reason(session.config, progress.watched):

@@ -5,6 +5,7 @@ behind them, predictions/SET.jsonl what it predicts, one example a line; samples
 shows texts that it wrote.
 """
 
+import dataclasses
 import json
 import math
 import textwrap
@@ -12,9 +13,10 @@ import textwrap
 from gpt_jax.core.errors import CheckpointError, StorageError, note_once
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.parallel import multihost
-from gpt_jax.program import restore, task_data
+from gpt_jax.program import restore, task_data, task_members
 from gpt_jax.storage import objects
 from gpt_jax.tasks import make_task
+from gpt_jax.tracking import metrics_file
 from gpt_jax.train.task_scores import score_sets
 from gpt_jax.workdir import files
 
@@ -72,11 +74,33 @@ def finish(session, store):
       progress=session.console.progress, references=references,
     )
   )  # fmt: skip
+  results = _with_forgetting(config, results, metrics_file.read(workdir.metrics))
   for name, result in results.items():
     session.console.show_evaluation(step, f'{name} (best step)', result.metrics)
   if multihost.is_primary():
     write_results(workdir, step, results, make_task(config))
   return {name: result.metrics for name, result in results.items()}
+
+
+def _with_forgetting(config, results, history):
+  """Returns `results` with `forgetting` of members of a mixture, where it is known.
+
+  By how much the member's first metric is worse than before the first step
+  (eval.at_start); `history`: `metrics_file.read`.
+  """
+  found = dict(results)
+  for name, (member, _) in task_members.members(config).items():
+    task = make_task(member)
+    assert task is not None
+    metric = task.metrics[0]
+    before = [value for step, value in history.get(f'{name}/{metric}', ()) if step == 0]
+    if before and before[0] is not None and metric in results[name].metrics:
+      lost = before[0] - results[name].metrics[metric]
+      metrics = results[name].metrics | {
+        'forgetting': lost if task.higher_is_better else -lost
+      }
+      found[name] = dataclasses.replace(results[name], metrics=metrics)
+  return found
 
 
 def write_results(workdir, step, results, task):

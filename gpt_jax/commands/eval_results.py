@@ -2,6 +2,8 @@
 
 import json
 
+from gpt_jax.core.errors import ConfigError
+
 
 def show(report, workdir):
   """Prints the tables of `score_run.Scores` of the run in a Workdir."""
@@ -42,6 +44,11 @@ def run_ensemble(args, overrides):
   from gpt_jax.workdir import files
   from gpt_jax.workdir.paths import Workdir
 
+  for flag in ('step', 'baselines', 'baseline_tokens'):
+    if getattr(args, flag) not in (None, False):
+      raise ConfigError(
+        f'--{flag}: does not go with --ensemble, which scores the best step of each run.'
+      )
   others = [part.strip() for part in args.ensemble.split(',') if part.strip()]
   found = ensemble.score_ensemble([args.workdir, *others], overrides)
   if not multihost.is_primary():

@@ -47,7 +47,8 @@ def run_ensemble(args, overrides):
   for flag in ('step', 'baselines', 'baseline_tokens'):
     if getattr(args, flag) not in (None, False):
       raise ConfigError(
-        f'--{flag}: does not go with --ensemble, which scores the best step of each run.'
+        f'--{flag}: does not go with --ensemble, which scores the best step of each'
+        ' run.'
       )
   others = [part.strip() for part in args.ensemble.split(',') if part.strip()]
   found = ensemble.score_ensemble([args.workdir, *others], overrides)

@@ -68,7 +68,7 @@ def _show_details(name, details):
   from gpt_jax.tracking import console
 
   for key, rows in scores.tables_of(details).items():
-    cells = [tuple(row.values()) for row in rows]
+    cells = [tuple(map(_cell, row.values())) for row in rows]
     console.table(f'{name}: {key.replace("_", " ")}', tuple(rows[0]), cells)
 
 
@@ -86,9 +86,10 @@ def _show_baselines(name, task, metrics, found):
 
 
 def _cell(value):
-  from gpt_jax.tracking import console
-
-  return '-' if value is None else console.number(value)
+  """Returns what `console.table` shows of a value; numbers stay numbers."""
+  if value is None:
+    return '-'
+  return value if isinstance(value, int | float) else str(value)
 
 
 def _task_of(workdir):

@@ -216,7 +216,8 @@ def _facts(workdir, config, step, series):
   steps = f'{config.train.steps:,} steps of {config.train.batch_size} rows'
   if config.train.epochs is not None:
     steps += f', {config.train.epochs:g} epoch' + 's' * (config.train.epochs != 1)
-  chosen = config.checkpoint.best_metric if config.checkpoint.keep_best else ''
+  is_chosen = config.checkpoint.keep_best and not any('averaged' in s for s in starts)
+  chosen = config.checkpoint.best_metric if is_chosen else ''
   found = [
     ('Task', f'{cfg.name}, trained by {config.objective.name}'),
     ('Data', data),

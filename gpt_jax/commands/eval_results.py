@@ -2,6 +2,8 @@
 
 import json
 
+from gpt_jax.core.errors import ConfigError
+
 
 def show(report, workdir):
   """Prints the tables of `score_run.Scores` of the run in a Workdir."""
@@ -42,6 +44,12 @@ def run_ensemble(args, overrides):
   from gpt_jax.workdir import files
   from gpt_jax.workdir.paths import Workdir
 
+  for flag in ('step', 'baselines', 'baseline_tokens'):
+    if getattr(args, flag) not in (None, False):
+      raise ConfigError(
+        f'--{flag}: does not go with --ensemble, which scores the best step of each'
+        ' run.'
+      )
   others = [part.strip() for part in args.ensemble.split(',') if part.strip()]
   found = ensemble.score_ensemble([args.workdir, *others], overrides)
   if not multihost.is_primary():
@@ -60,7 +68,7 @@ def _show_details(name, details):
   from gpt_jax.tracking import console
 
   for key, rows in scores.tables_of(details).items():
-    cells = [tuple(row.values()) for row in rows]
+    cells = [tuple(map(_cell, row.values())) for row in rows]
     console.table(f'{name}: {key.replace("_", " ")}', tuple(rows[0]), cells)
 
 
@@ -78,9 +86,10 @@ def _show_baselines(name, task, metrics, found):
 
 
 def _cell(value):
-  from gpt_jax.tracking import console
-
-  return '-' if value is None else console.number(value)
+  """Returns what `console.table` shows of a value; numbers stay numbers."""
+  if value is None:
+    return '-'
+  return value if isinstance(value, int | float) else str(value)
 
 
 def _task_of(workdir):

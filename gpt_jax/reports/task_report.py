@@ -9,6 +9,8 @@ from typing import Any
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError, StorageError, UserError
+from gpt_jax.data import tokenizers
+from gpt_jax.parallel import multihost
 from gpt_jax.program import setup
 from gpt_jax.reports import page_text, task_examples, task_splits
 from gpt_jax.tasks import make_task
@@ -68,8 +70,9 @@ class TaskReport:
 def make_report(path):
   """Returns the TaskReport of the workdir of a run of a task.
 
-  Data, metrics or predictions that are gone are left out, and `notes` say so. Raises
-  ConfigError for a workdir without a run of a task.
+  Data, metrics or predictions that are gone are left out, and `notes` say so. The first
+  of several processes may call it alone. Raises ConfigError for a workdir without a run
+  of a task.
   """
   workdir = Workdir(path)
   if workdir.read_config() is None:
@@ -91,7 +94,7 @@ def make_report(path):
       ' what the workdir has: no counts of labels, no leakage, and no score that needs'
       ' the examples.'
     )
-  tokenizer = _tokenizer(config, workdir, notes)
+  tokenizer = _tokenizer(workdir, notes)
   if tokenizer is None:
     length_of, unit = len, 'characters'
   else:
@@ -119,12 +122,12 @@ def _read(path, notes, why):
     return {}
 
 
-def _tokenizer(config, workdir, notes):
+def _tokenizer(workdir, notes):
   if not workdir.tokenizer.exists():
     notes.append('The tokenizer is gone: lengths are in characters.')
     return None
   try:
-    return setup.open_tokenizer(config, workdir)
+    return tokenizers.load(workdir.tokenizer)
   except (UserError, OSError) as error:
     notes.append(f'The tokenizer could not be read ({error}): lengths in characters.')
     return None
@@ -213,7 +216,8 @@ def _facts(workdir, config, step, series):
   steps = f'{config.train.steps:,} steps of {config.train.batch_size} rows'
   if config.train.epochs is not None:
     steps += f', {config.train.epochs:g} epoch' + 's' * (config.train.epochs != 1)
-  chosen = config.checkpoint.best_metric if config.checkpoint.keep_best else ''
+  is_chosen = config.checkpoint.keep_best and not any('averaged' in s for s in starts)
+  chosen = config.checkpoint.best_metric if is_chosen else ''
   found = [
     ('Task', f'{cfg.name}, trained by {config.objective.name}'),
     ('Data', data),
@@ -238,6 +242,8 @@ def _listed(value):
 
 def _model(workdir, model, step):
   text = f'{model.num_layers} layers of width {model.d_model}, {model.num_heads} heads'
+  if multihost.process_count() > 1:  # all of them would have to open the checkpoint
+    return text
   try:
     with CheckpointReader(workdir.checkpoints) as store:
       steps = store.steps()

@@ -68,3 +68,9 @@ def test_an_ensemble_of_other_runs_is_refused(run, plain_run, capsys):
   assert cli.main(['eval', f'--workdir={run}', f'--ensemble={plain_run}']) == 2
   assert 'task.name differs' in capsys.readouterr().err
   assert not (run / 'eval_ensemble.json').exists()
+
+
+@pytest.mark.parametrize('flag', ['--step=40', '--baselines', '--baseline_tokens=9'])
+def test_flags_that_an_ensemble_cannot_heed_are_refused(flag, capsys):
+  assert cli.main(['eval', '--workdir=a', '--ensemble=b', flag]) == 2
+  assert f'{flag.partition("=")[0]}: does not go with' in capsys.readouterr().err

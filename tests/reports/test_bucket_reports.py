@@ -62,3 +62,20 @@ def test_a_sweep_and_its_report_equal_those_of_a_folder(bucket, tmp_path, capsys
   assert len(logged[0]) == len(logged[1]) == 1
   assert cli.main(['diff', str(there / 'slow,seed=0'), str(here / 'slow,seed=0')]) == 0
   assert 'every bit' in capsys.readouterr().out
+
+
+@pytest.mark.extra
+def test_the_report_of_a_run_in_a_bucket_lies_beside_it(bucket, task_runs, capsys):
+  pytest.importorskip('sklearn', reason='needs gpt_jax[tasks]')
+  url = f'{bucket[0]}/run'
+  objects.upload(task_runs / 'a', url)
+  assert cli.main(['report', f'--workdir={url}']) == 0
+  assert f'written to {url}/report.html' in capsys.readouterr().out
+  html = (place(url) / 'report.html').read_text()
+  assert (
+    'Set test' in html and 'majority class' in html and 'class="missing"' not in html
+  )
+  assert (place(url) / 'baselines.json').exists()
+  assert cli.main(['checkpoint', 'average', f'--workdir={url}', '--last=1',
+                   f'--out={bucket[0]}/mean']) == 0  # fmt: skip
+  assert cli.main(['eval', f'--workdir={bucket[0]}/mean']) == 0

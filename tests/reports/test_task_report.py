@@ -7,6 +7,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.reports import task_report
+from gpt_jax.train import average
 from gpt_jax.workdir.paths import Workdir
 from tests import task_runs as runs
 
@@ -116,6 +117,14 @@ def test_predictions_of_other_data_are_said(task_runs, tmp_path):
   (folder / 'config.json').write_text(json.dumps(config))
   report = task_report.make_report(folder)
   assert any('60 of 60 predictions are of examples' in note for note in report.notes)
+
+
+def test_an_average_of_steps_says_so(task_runs, tmp_path):
+  average.average(task_runs / 'a', tmp_path / 'mean', steps=[40])
+  report = task_report.make_report(tmp_path / 'mean')
+  facts = dict(report.facts)
+  assert facts['Averaged'] == 'steps 40' and 'Scored step' not in facts
+  assert report.sets == [] and len(report.notes) == 2
 
 
 def test_runs_without_a_task_have_no_such_report(plain_run, tmp_path):

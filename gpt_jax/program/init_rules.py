@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
+from gpt_jax.config import load
+from gpt_jax.core.errors import CheckpointError, ConfigError, Problem, note_once
 from gpt_jax.core.registry import nearest
+from gpt_jax.program import inherit
 
 KEYS = ('skip', 'rename', 'fresh', 'overlap', 'cast')
 MAX_LISTED = 20  # names that an error lists before it counts the rest
@@ -73,16 +75,16 @@ HEADS = re.compile('task_head|head|head_bias|head_transform|pooler')
 def for_task(config, source, target):
   """Returns the mapping for fine-tuning: all but heads has to be there.
 
-  A head that is saved in the same shape is taken; others are fresh, and those of the
-  source that this model has no place for are left. Dtypes may change. Raises
-  CheckpointError for anything else that differs.
+  A head that is saved in the same shape is taken, unless its labels have other names;
+  others are fresh, and those of the source that this model has no place for are left.
+  Dtypes may change. Raises CheckpointError for anything else that differs.
   """
-  del config
+  is_other = _has_other_labels(config)
   heads = [name for name in target if HEADS.fullmatch(name.partition('/')[0])]
   fresh = {
     name
     for name in heads
-    if name not in source or not _fits(source[name], target[name])
+    if is_other or name not in source or not _fits(source[name], target[name])
   }
   names = {
     name: name
@@ -91,6 +93,28 @@ def for_task(config, source, target):
   }
   chosen = {'fresh': fresh, 'overlap': set(), 'cast': set(target)}
   return _joined(names, source, target, chosen)
+
+
+def _has_other_labels(config):
+  """Returns whether init_from names its labels, and differently; says so."""
+  if not config.init_from:
+    return False
+  source = inherit.source_config(config.init_from)
+  theirs, ours = (
+    tuple(one['task']['label_names'] or one['data']['label_names'])
+    for one in (_with_task(source), load.to_dict(config))
+  )
+  if not theirs or not ours or theirs == ours:
+    return False
+  note_once(
+    f'init_from={config.init_from!r}: its labels are {", ".join(theirs)}, here'
+    f' {", ".join(ours)}: the task head is fresh.'
+  )
+  return True
+
+
+def _with_task(config):
+  return {'task': {'label_names': ()}} | config  # older runs have no tasks
 
 
 INIT_TRANSFORMS = {'rules': by_rules, 'matching': matching, 'for_task': for_task}

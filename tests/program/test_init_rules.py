@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import re
 import types
 
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.program.init_rules import Take, by_rules, matching
-from tests import small_models
+from gpt_jax.program.init_rules import Take, by_rules, for_task, matching
+from tests import small_models, tiny_runs
 
 
 def leaves(**shapes):
@@ -119,3 +121,33 @@ def test_rules_without_the_transform_that_reads_them_are_refused():
 
 def test_takes_are_data_that_compare():
   assert dataclasses.replace(Take(('a',)), overlap=True) != Take(('a',))
+
+
+def test_for_task_takes_all_but_heads(tmp_path):
+  source = leaves(embed__w=(4, 2), pooler__w=(2, 2), task_head__w=(2, 2))
+  target = leaves(embed__w=(4, 2), task_head__w=(2, 3))
+  mapping = for_task(with_labels(tmp_path, ('a', 'b')), source, target)
+  assert mapping['embed/w'].names == ('embed/w',)
+  assert mapping['task_head/w'] is None  # three outputs in place of two
+  with pytest.raises(CheckpointError, match='layers/w: not saved'):
+    for_task(
+      with_labels(tmp_path, ('a', 'b')), source, target | leaves(layers__w=(1, 1))
+    )
+
+
+@pytest.mark.parametrize(
+  ('labels', 'is_taken'), [(('a', 'b'), True), (('c', 'd'), False)]
+)
+def test_a_head_of_other_labels_is_fresh_and_said(tmp_path, labels, is_taken, capsys):
+  parts = leaves(embed__w=(4, 2), task_head__w=(2, 2))
+  mapping = for_task(with_labels(tmp_path, labels), parts, dict(parts))
+  assert (mapping['task_head/w'] is not None) == is_taken
+  assert ('the task head is fresh' in capsys.readouterr().err) != is_taken
+
+
+def with_labels(folder, labels):
+  """Returns a Config that starts from a run with the labels a and b."""
+  source = tiny_runs.tiny_config({'data.label_names': ('a', 'b')})
+  (folder / 'config.json').write_text(json.dumps(load.to_dict(source)))
+  names = {'data.label_names': labels, 'init_from': str(folder)}
+  return tiny_runs.tiny_config(names)

@@ -1,6 +1,7 @@
 """Texts of a record as the ids of one row: begin, separator and end tokens, length."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -51,8 +52,12 @@ class Encoder:
     self.begin = [tokenizer.special_id(data.begin_token)] if data.begin_token else []
     self.end = [] if end is None else [end]
     self.counts = Counts()
+
+  @functools.cached_property
+  def separator(self):
+    """Ids between two texts of a row."""
     # BERT's rows are [CLS] a [SEP] b [SEP]; others part texts by a line's end.
-    self.separator = list(self.end if self.begin else tokenizer.encode('\n'))
+    return list(self.end if self.begin else self.tokenizer.encode('\n'))
 
   def ids(self, text):
     """Returns the ids of a text, without special tokens, int32 [n]."""
@@ -69,7 +74,7 @@ class Encoder:
 
   def num_free(self, num_parts=1):
     """Returns how many tokens of text a row of so many parts holds."""
-    between = len(self.separator) * (num_parts - 1)
+    between = len(self.separator) * (num_parts - 1) if num_parts > 1 else 0
     free = self.max_tokens - len(self.begin) - len(self.end) - between
     if free < MIN_TEXT_TOKENS * num_parts:
       raise ConfigError(

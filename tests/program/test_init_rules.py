@@ -135,7 +135,10 @@ def test_for_task_takes_all_but_heads(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
+LABELS = [(('a', 'b'), True), (('c', 'd'), False)]
+
+
+@pytest.mark.parametrize(('labels', 'is_taken'), LABELS)
   ('labels', 'is_taken'), [(('a', 'b'), True), (('c', 'd'), False)]
 )
 def test_a_head_of_other_labels_is_fresh_and_said(tmp_path, labels, is_taken, capsys):

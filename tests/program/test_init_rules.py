@@ -139,8 +139,6 @@ LABELS = [(('a', 'b'), True), (('c', 'd'), False)]
 
 
 @pytest.mark.parametrize(('labels', 'is_taken'), LABELS)
-  ('labels', 'is_taken'), [(('a', 'b'), True), (('c', 'd'), False)]
-)
 def test_a_head_of_other_labels_is_fresh_and_said(tmp_path, labels, is_taken, capsys):
   parts = leaves(embed__w=(4, 2), task_head__w=(2, 2))
   mapping = for_task(with_labels(tmp_path, labels), parts, dict(parts))

@@ -73,10 +73,12 @@ def test_a_field_added_since_means_as_before(monkeypatch, capsys):
 def test_sections_of_another_kind_are_left_to_the_loader():
   values = {'data': 3, 'eval': {'sets': ['a']}, 'model': {'layer_pattern': {}}}
   read = migrate.read_saved(values, 'runs/e')
-  assert (read['data'], read['eval']) == (
-    3,
-    {'sets': ['a'], 'metrics': [], 'every_epochs': None, 'attack_epsilon': 0.0},
-  )
+  added = {
+    field.removeprefix('eval.'): value
+    for field, value in migrate.ADDED_FIELDS.items()
+    if field.startswith('eval.')
+  }
+  assert (read['data'], read['eval']) == (3, {'sets': ['a']} | added)
   assert read['model']['layer_pattern'] == {}
 
 

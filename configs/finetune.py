@@ -17,14 +17,13 @@ text of yours, with the small model of `configs/base.py` and no weights to start
 from gpt_jax.configs.finetune_text import fine_tuning
 
 from gpt_jax.configs import base, finetune_text
+from gpt_jax.core.registry import choose
 
 
 def get_config(recipe=''):
   config = base.get_config()
   if recipe:
-    if recipe not in RECIPES:
-      raise ValueError(f'{recipe!r}: expected one of {", ".join(RECIPES)}')
-    RECIPES[recipe](config)
+    choose(RECIPES, recipe, 'configs/finetune.py')(config)
     return config
   config.model.dtype = 'bfloat16'
 

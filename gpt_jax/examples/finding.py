@@ -32,7 +32,7 @@ def _found(name, data_dir):
       return files.local(there)
   looked = ', '.join(str(candidate) for candidate in candidates)
   raise DataError(
-    f'task.files: {name}: no such file ({looked}){_hint(candidates)}. Give another'
+    f'task.files: {name}: no such file ({looked}){_hint(candidates)} Give another'
     ' path, or set data.data_dir or GPT_JAX_DATA to the folder that it is below.'
   )
 
@@ -44,4 +44,4 @@ def _hint(candidates):
     if os.path.isdir(folder):
       if near := nearest(os.path.basename(candidate), os.listdir(folder)):
         return f'; did you mean {os.path.join(folder, near)}?'
-  return ''
+  return '.'

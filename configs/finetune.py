@@ -47,6 +47,11 @@ def sst2(config):
 
   gpt-jax train --config=configs/finetune.py:sst2 --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/sst2
+
+  A MiniLM of 6 layers, 2 CPU cores, 16 minutes beside other work: test accuracy 0.894.
+  Encoders of its size have about 0.91 on the development set with the 67,349 phrases of
+  GLUE, of which these 6,920 sentences are a part; TF-IDF with logistic regression has
+  0.80.
   """
   _labels(config, 'classification', 'class_labels', 'accuracy')
   config.task.files = _files('sst2/train.tsv', 'sst2/dev.tsv', 'sst2/test.tsv')
@@ -98,6 +103,11 @@ def conll2003(config):
 
   gpt-jax train --config=configs/finetune.py:conll2003 --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/conll2003
+
+  A MiniLM of 6 layers at --config.optimizer.learning_rate=2e-4, 2 CPU cores, 12 minutes
+  beside other work: entity F1 0.863 on the test set, 0.910 on the development set. The
+  most frequent tag of each word has 0.564. BERT-base has 0.924 (arXiv:1810.04805,
+  table 7), with the case of letters, which MiniLM does not read.
   """
   _tags(config)
   config.task.files = _files(

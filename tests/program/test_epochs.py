@@ -1,5 +1,7 @@
 """Lengths in epochs: the steps that they are, once the data is open."""
 
+import copy
+
 import pytest
 
 from gpt_jax.core.errors import ConfigError
@@ -40,7 +42,7 @@ def test_without_epochs_nothing_changes():
 
 
 def test_steps_on_the_command_line_take_the_place_of_epochs():
-  values = small.base_values()
+  values = copy.deepcopy(small.base_values())
   values['train'] |= {'steps': None, 'epochs': 3.0}
   given = setup.resolve(values, {'train.steps': 9})
   assert (given.train.steps, given.train.epochs) == (9, None)

@@ -1,5 +1,6 @@
 """init.model=keep: the model of init_from in the place of the config's own."""
 
+import copy
 import json
 
 import pytest
@@ -28,7 +29,7 @@ def source(tmp_path):
 
 
 def values(source, **init):
-  base = small.base_values()
+  base = copy.deepcopy(small.base_values())
   base['init_from'] = source
   base['init'] |= dict(model='keep') | init
   return base

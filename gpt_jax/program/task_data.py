@@ -15,6 +15,7 @@ from gpt_jax.program import task_members
 from gpt_jax.tasks import augmented, buckets, mixture, packed
 from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
+from gpt_jax.tracking.console import progress
 
 
 def problems(config):
@@ -216,7 +217,8 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
   assert task is not None
   encoder = Encoder(tokenizer, config.data, config.task)
   rows, owners = [], []
-  for i, record in enumerate(records):
+  shown = progress(records, f'encoding {split}') if multihost.is_primary() else records
+  for i, record in enumerate(shown):
     made = task.encode(record, encoder, is_training=not for_eval)
     rows += made
     owners += [i] * len(made)

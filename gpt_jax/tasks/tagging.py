@@ -5,18 +5,20 @@ that words of several pieces are tagged, trained and counted once.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.sections import one_of, section
-from gpt_jax.evaluation import tag_schemes
+from gpt_jax.evaluation import chinese, tag_schemes
 from gpt_jax.objectives.class_labels import NO_LABEL
 from gpt_jax.tasks.task import Row, Task
 from gpt_jax.tasks.words import WordPieces, space_between
 
 OUTSIDE = 'O'
+_WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # and each punctuation mark
 
 
 @section
@@ -54,6 +56,12 @@ class Tagging(Task):
         raise ConfigError(
           f'task.label_names: {name!r}: expected tags of IOB2, O and B-TYPE, I-TYPE.'
         )
+
+  def values_of(self, text):
+    """Returns the words of a text: characters where it is Chinese."""
+    if chinese.is_chinese([text]):
+      return {'words': [character for character in text if not character.isspace()]}
+    return {'words': _WORD.findall(text)}
 
   def check(self, record):
     words = record.values.get('words')

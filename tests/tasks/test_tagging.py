@@ -44,6 +44,13 @@ def perfect(rows, task, record):
   return outputs
 
 
+def test_a_text_is_cut_into_words_or_characters():
+  task = tiny_tasks.task_of('ner', 'token_labels', ('O', 'B-X', 'I-X'))
+  words = task.values_of("Ada's well-known aunt, of Rome.")['words']
+  assert words == ["Ada's", 'well-known', 'aunt', ',', 'of', 'Rome', '.']
+  assert task.values_of('他 在北京。')['words'] == ['他', '在', '北', '京', '。']
+
+
 def test_a_label_stands_at_the_first_piece_of_its_word():
   tokenizer = wordpiece('ad', '##a', 'went', 'to', 'new', 'york')
   task = task_of({'data.begin_token': '[CLS]'})

@@ -1,6 +1,6 @@
 """Fine-tuning of a BERT beside the same in PyTorch: same weights, rows, settings.
 
-  python -m gpt_jax.benchmarks.fine_tuning MODEL --seeds=3 --max_examples=2048
+  python -m gpt_jax.harness.fine_tuning MODEL --seeds=3 --max_examples=2048
 
 MODEL is a folder with a BERT; the recipe is `sst2` of configs/finetune.py, whose data
 GPT_JAX_DATA has. Both read the same rows in the same order and padding, in float32,

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from gpt_jax.benchmarks import fine_tuning
+from gpt_jax.harness import fine_tuning
 
 
 def test_a_step_counts_with_the_median_of_its_width(monkeypatch):

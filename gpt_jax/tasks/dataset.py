@@ -100,6 +100,13 @@ class TaskDataset:
     longest = max((len(row.tokens) for row in rows if row), default=1)
     return buckets.width_of(longest, self.widths) + 1
 
+  @property
+  def most_columns(self):
+    """How many columns a batch with the longest row has."""
+    if self.augment is not None:  # which may lengthen a row
+      return self.widths[-1] + 1
+    return buckets.width_of(int(self.lengths.max()), self.widths) + 1
+
   def number(self, n):
     """Returns the row of sample n, EMPTY for none."""
     if self.for_eval:

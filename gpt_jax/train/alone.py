@@ -2,6 +2,8 @@
 
 import functools
 
+import jax
+
 from gpt_jax.parallel import sync
 from gpt_jax.program import setup, step_memory, throughput
 from gpt_jax.program.batches import put_batch
@@ -30,12 +32,26 @@ def _compute(step):
   advance = program.step_with_norms if step.with_norms else program.step
   batch = put_batch(program, step.rows)
   if step.is_new:
-    executable = _compile_to_fit(step.session, advance, progress, batch)
+    widest = _widest(step.session, batch)
+    executable = _compile_to_fit(step.session, advance, progress, widest)
     if step.is_first and program.frozen:
       _describe_frozen(step.session, executable, progress.step)
     del executable
   progress.state, metrics = advance(progress.state, batch)
   return metrics
+
+
+def _widest(session, batch):
+  """Returns a batch, or its shapes, as wide as any will be: memory has to suffice."""
+  columns = getattr(session.dataset, 'most_columns', None)  # of a task, whose rows vary
+  if columns is None:
+    return batch
+  return {
+    name: jax.ShapeDtypeStruct(
+      (values.shape[0], columns), values.dtype, sharding=values.sharding
+    )
+    for name, values in batch.items()
+  }
 
 
 def _compile_to_fit(session, advance, progress, batch):

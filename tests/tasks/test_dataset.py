@@ -91,6 +91,13 @@ def test_processes_cut_their_rows_to_the_same_width():
   assert shapes[0] == shapes[1]
 
 
+def test_the_widest_batch_is_known_before_it_comes():
+  data = dataset()
+  widest = max(data.columns(range(n, n + 4)) for n in range(0, 12, 4))
+  assert data.most_columns == widest == 33
+  assert dataset(augment=lambda number, epoch: None, widths=(32, 64)).most_columns == 65
+
+
 def test_evaluation_reads_every_row_once_by_length():
   data = dataset(for_eval=True)
   numbers = [data.number(n) for n in range(len(data))]

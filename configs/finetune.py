@@ -227,7 +227,8 @@ def generative_squad(config):
 
   MODEL writes text: GPT-2, a Llama. Ours: <to be measured>.
   """
-  _text(config, 'generative_qa', 'f1')
+  _text(config, 'generative_qa', 'loss')
+  config.checkpoint.best_mode = 'min'  # texts are written at the end only
   config.task.files = dict(all='squad/squad_v1.1_dev_subset.en.json')
   config.task.reader = 'squad'
   config.data.seq_len = 512

@@ -44,15 +44,6 @@ def fill_in(config, dataset):
   )
 
 
-def without_steps(config):
-  """Returns a Config as before `fill_in`, for other data or another length."""
-  if config.train.epochs is None:
-    return config
-  return dataclasses.replace(
-    config, train=dataclasses.replace(config.train, steps=None)
-  )
-
-
 def _with_steps(section, epoch_steps):
   if section.every_epochs is None:
     return section

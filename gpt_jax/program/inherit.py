@@ -1,5 +1,6 @@
 """The model section of a config from the model of init_from: init.model=keep."""
 
+import collections
 import copy
 
 from ml_collections import ConfigDict
@@ -47,8 +48,10 @@ def with_model_of_source(values, overrides):
   values['data'] |= {
     name: source['data'][name] for name in ('begin_token', 'append_eos')
   }
-  if source['objective']['name'] in ('masked_lm', 'token_labels', 'class_labels'):
-    values['objective'] = _bidirectional(values['objective'])
+  values['objective'] |= {
+    'options': _options_of(source['objective'])[values['objective']['name']]
+    | dict(values['objective'].get('options') or {})
+  }
   return values, {k: v for k, v in overrides.items() if k != 'init.model'}
 
 
@@ -67,11 +70,19 @@ def source_config(path):
   return saved
 
 
-def _bidirectional(objective):
-  """Returns the objective for an encoder: all of a text is seen at once."""
-  if objective['name'] not in (*OF_TEXTS, *OF_TOKENS):
-    return objective
-  options = {'attention': 'bidirectional'}
-  if objective['name'] in OF_TEXTS:
-    options['pooling'] = 'mean'
-  return objective | {'options': options | dict(objective.get('options') or {})}
+def _options_of(source):
+  """Returns {objective: options} of task heads on a model that `source` has trained.
+
+  What a token sees is as it was; an encoder's texts are pooled as the source does, or
+  by their mean.
+  """
+  theirs = dict(source.get('options') or {})
+  is_masked = source['name'] == 'masked_lm'
+  attention = theirs.get('attention', 'bidirectional' if is_masked else 'causal')
+  found = collections.defaultdict(dict)
+  for name in (*OF_TEXTS, *OF_TOKENS):
+    found[name] = {'attention': attention}
+    if name in OF_TEXTS and attention == 'bidirectional':
+      pooling = theirs.get('pooling', 'mean')
+      found[name]['pooling'] = 'mean' if pooling == 'marked' else pooling
+  return found

@@ -45,22 +45,49 @@ def problems(config):
   return found + augmented.problems(config) + task_members.problems(config)
 
 
-OF_ANY = ('loss', 'accuracy', 'macro_f1', 'calibration_error')
+OF_HEADS = ('loss', 'accuracy', 'macro_f1', 'calibration_error')
 """Metrics of objectives with a task head, beside those of the task."""
+OF_TEXT = ('loss', 'perplexity', 'accuracy', 'bits_per_byte')
+"""Those of models that write, which training evaluates without writing."""
+LOWER_IS_BETTER = (
+  'loss', 'perplexity', 'bits_per_byte', 'log_loss', 'mse', 'calibration_error',
+  'attacked_loss',
+)  # fmt: skip
 
 
 def _problems_of_metrics(config, task):
-  """Yields a Problem for each metric to be watched that the task does not give."""
-  known = (*task.metrics, *OF_ANY, *config.eval.metrics)
-  watched = {'early_stopping.metric': config.early_stopping.metric}
-  if config.checkpoint.keep_best:
-    watched['checkpoint.best_metric'] = config.checkpoint.best_metric
-  for field, value in watched.items():
+  """Yields a Problem for each metric to be watched that training does not give.
+
+  And for each whose direction is said to be the other one.
+  """
+  if task.answers in ('outputs', 'scoring'):
+    of_objective = OF_HEADS if task.answers == 'outputs' else OF_TEXT
+    known = (*task.metrics, *of_objective, *config.eval.metrics)
+  else:
+    known = (*OF_TEXT, *config.eval.metrics)
+  stopping, checkpoint = config.early_stopping, config.checkpoint
+  watched = [('early_stopping.metric', stopping.metric, stopping.mode)]
+  if checkpoint.keep_best:
+    best = 'checkpoint.best_metric', checkpoint.best_metric, checkpoint.best_mode
+    watched.append(best)
+  for field, value, mode in watched:
     name = value.rpartition('/')[2]
-    if value and name not in known and not name.startswith('attacked_'):
+    if not value or name.startswith('attacked_'):
+      continue
+    if name not in known:
       hint = registry.nearest(name, known)
-      text = f'={value!r}: task.name={task.name!r} has {", ".join(task.metrics)}, loss'
+      text = (
+        f'={value!r}: task.name={task.name!r} has {", ".join(dict.fromkeys(known))}'
+      )
+      text += ' during training'
       yield Problem(field, text + (f'; did you mean {hint!r}?' if hint else ''))
+    expected = 'min' if name in LOWER_IS_BETTER else 'max'
+    if name in known and name not in config.eval.metrics and mode != expected:
+      section = field.partition('.')[0]
+      mode_field = 'best_mode' if section == 'checkpoint' else 'mode'
+      text = f'={mode!r}: {value} is better when it is'
+      text += f' {"lower" if expected == "min" else "higher"}; set {expected!r}'
+      yield Problem(f'{section}.{mode_field}', text)
 
 
 def _problems_of_names(field, given, what):
@@ -178,6 +205,16 @@ def _augment_of(opened, counts):
     return one.rows[place] if one.augment is None else one.augment(place, epoch)
 
   return augment
+
+
+def open_test_set(config, tokenizer):
+  """Returns the TaskDataset of the test split, None without one, or as an eval set."""
+  known = {fields.get('split', name) for name, fields in config.eval.sets.items()}
+  records = [] if 'test' in known else records_of(config, 'test')
+  if not records:
+    return None
+  note_leakage(records_of(config, 'train'), records, 'test')
+  return make_dataset(config, tokenizer, records, 'test', for_eval=True)
 
 
 def open_eval_sets(config, tokenizer):

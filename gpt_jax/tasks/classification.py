@@ -14,6 +14,7 @@ class Classification(Task):
   fields = ('labels', 'token_types')
   metrics = ('accuracy', 'macro_f1', 'weighted_f1', 'f1', 'calibration_error')
   has_labels = True
+  packages = (('sklearn.metrics', 'scikit-learn'),)
   may_shrink: tuple[int, ...] | None = None
   """Numbers of the parts that lose tokens where a row is too long; None: all."""
 

@@ -34,6 +34,7 @@ class Dialogue(Task):
   objectives = ('causal_lm',)
   fields = ('loss_mask',)
   metrics = ('rougeL',)
+  packages = (('rouge_score', 'rouge-score'),)
   packing = 'first_fit'
   answers = 'writing'
 

@@ -26,6 +26,7 @@ class Regression(Classification):
   objectives = ('regression',)
   fields = ('labels', 'numbers', 'token_types')
   metrics = ('pearson', 'spearman', 'mse')
+  packages = ()
   has_labels = False
 
   def check(self, record):

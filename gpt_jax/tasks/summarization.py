@@ -23,6 +23,7 @@ class Summarization(seq2seq.Seq2Seq):
 
   name = 'summarization'
   metrics = ('rouge1', 'rouge2', 'rougeL')
+  packages = (('rouge_score', 'rouge-score'),)
 
   def score(self, records, predictions):
     return summary_scores(

@@ -47,6 +47,7 @@ class Tagging(Task):
   fields = ('labels', 'token_types')
   metrics = ('f1', 'precision', 'recall')
   has_labels = True
+  packages = (('seqeval.metrics', 'seqeval'),)
 
   def __init__(self, config):
     super().__init__(config)

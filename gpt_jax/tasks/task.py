@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt_jax.core import extras
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.evaluation.scores import Scores
@@ -44,6 +45,7 @@ class Task:
     str, ...
   ]  # that `score` gives, the one to choose a checkpoint by first
   higher_is_better = True  # of the first of them
+  packages: tuple[tuple[str, str], ...] = ()  # (module, package) that `score` needs
   packing = 'pad'  # first_fit: in training several rows side by side (`packed.py`)
   has_labels = False  # whether answers are among `label_names`
   # Where predictions come from: outputs of rows (`decode`); scoring of choices, or
@@ -59,6 +61,12 @@ class Task:
   def num_outputs(self):
     """Outputs of the task head; None: the objective's own default."""
     return len(self.label_names) if self.has_labels else None
+
+  def require_packages(self) -> None:
+    """Raises ConfigError where a package for the scores is not installed."""
+    for module, package in self.packages:
+      use = f'The scores of task.name={self.name!r}'
+      extras.load(module, extra='tasks', package=package, use=use)
 
   def check(self, record: Record) -> None:
     """Raises DataError, naming the place, where a record is none of this task."""

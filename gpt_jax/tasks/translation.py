@@ -20,6 +20,7 @@ class Translation(seq2seq.Seq2Seq):
 
   name = 'translation'
   metrics = ('bleu', 'chrf')
+  packages = (('sacrebleu', 'sacrebleu'),)
 
   def score(self, records, predictions):
     return translation_scores.translation_scores(

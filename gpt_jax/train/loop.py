@@ -26,6 +26,7 @@ from gpt_jax.program import (
   task_data,
 )
 from gpt_jax.program.batches import process_shard
+from gpt_jax.tasks import make_task
 from gpt_jax.tracking import writers
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.train import (
@@ -148,12 +149,13 @@ def _prepare(config, workdir, store, signals, allow_changes, open_program):
   opened = None
   if epochs.has_epochs(config):  # how many steps there are, only the data know
     opened = _open_data(config, workdir, is_new=meta is None)
-    config = epochs.fill_in(epochs.without_steps(config), opened[1])
+    config = epochs.fill_in(config, opened[1])
   if meta:
     config = resume.same_run(meta['config'], config, workdir, allow_changes)
     events, notes = resume.with_changes(meta['config'], config, latest, events)
     notes += resume.other_bound(meta['config'], config)
-  tokenizer, dataset, eval_sets = opened or _open_data(config, workdir, meta is None)
+  opened = opened or _open_data(config, workdir, is_new=meta is None)
+  tokenizer, dataset, eval_sets, test_set = opened
   fingerprints = dict(tokenizer=tokenizer.fingerprint, data=dataset.fingerprint)
   if meta:
     notes += resume.check_same_data(meta, fingerprints, workdir, allow_changes)
@@ -170,6 +172,7 @@ def _prepare(config, workdir, store, signals, allow_changes, open_program):
     program=program,
     dataset=dataset,
     eval_sets=eval_sets,
+    test_set=test_set,
     fingerprints=fingerprints,
     store=store,
     signals=signals,
@@ -178,17 +181,28 @@ def _prepare(config, workdir, store, signals, allow_changes, open_program):
 
 
 def _open_data(config, workdir, is_new):
-  """Returns (tokenizer, training Dataset, eval sets) of a run."""
+  """Returns (tokenizer, training Dataset, eval sets, test set) of a run.
+
+  The test set of a task is None for other runs. What is wrong with it, and packages
+  that its scores need, show here, before training.
+  """
   tokenizer = setup.open_tokenizer(config, workdir)
   if config.init_from and is_new:
     start.check_tokenizer(config, tokenizer)
-  return sync.raise_on_all(
-    lambda: (
+
+  def read():
+    test_set = None
+    if (task := make_task(config)) is not None:
+      task.require_packages()
+      test_set = task_data.open_test_set(config, tokenizer)
+    return (
       tokenizer,
       setup.open_training_data(config, tokenizer, workdir),
       setup.open_eval_sets(config, tokenizer, workdir),
+      test_set,
     )
-  )
+
+  return sync.raise_on_all(read)
 
 
 def _open_tracker(program, workdir, step):
@@ -368,7 +382,7 @@ def _end_early(session, progress):
   add_event(session, progress, dict(kind='stopped', step=progress.step, reason=reason))
   session.console.note(
     f'stopped after step {progress.step} of {session.program.horizon.total_steps}:'
-    f' {reason}; the run is saved, and `train` continues it.'
+    f' {reason}; the run is saved.'
   )
 
 

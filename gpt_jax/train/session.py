@@ -31,6 +31,7 @@ class Session:
   program: Program
   dataset: pipeline.Dataset | TaskDataset
   eval_sets: Mapping[str, pipeline.Dataset | TaskDataset]
+  test_set: TaskDataset | None  # of a task: scored once, at the end
   fingerprints: dict[str, Any]  # of the tokenizer and of the data
   store: manager.Checkpoints
   signals: preemption.Watch

@@ -40,15 +40,11 @@ def best_step(config, store, keep_best=None):
   return best
 
 
-def final_sets(config, tokenizer, eval_sets=None):
+def final_sets(config, tokenizer):
   """Returns `{name: TaskDataset}` of eval.sets and the test split, if there is one."""
-  sets = dict(eval_sets or task_data.open_eval_sets(config, tokenizer))
-  known = {fields.get('split', name) for name, fields in config.eval.sets.items()}
-  records = [] if TEST in known else task_data.records_of(config, TEST)
-  if records:
-    sets[TEST] = task_data.make_dataset(config, tokenizer, records, TEST, for_eval=True)
-    task_data.note_leakage(task_data.records_of(config, 'train'), records, TEST)
-  return sets
+  test = task_data.open_test_set(config, tokenizer)
+  sets = dict(task_data.open_eval_sets(config, tokenizer))
+  return sets if test is None else sets | {TEST: test}
 
 
 def finish(session, store):
@@ -67,7 +63,9 @@ def finish(session, store):
     store, session.program.abstract_state.params, step=step
   )
   references, _ = restore.load_references(session.program, session.tokenizer)
-  sets = final_sets(config, session.tokenizer, session.eval_sets)
+  sets = dict(session.eval_sets)
+  if session.test_set is not None:
+    sets[TEST] = session.test_set
   results = dict(
     score_sets(
       session.program, params, sets, tokenizer=session.tokenizer,

@@ -32,13 +32,11 @@ def test_evaluations_come_at_shares_of_an_epoch():
 def test_steps_that_say_something_else_are_refused():
   with pytest.raises(ConfigError, match='train.steps=7: train.epochs=2.5 of 20 rows'):
     epochs.fill_in(config(**{'train.steps': 7}), range(20))
-  assert epochs.without_steps(config(**{'train.steps': 7})).train.steps is None
 
 
 def test_without_epochs_nothing_changes():
   plain = tiny_runs.tiny_config({})
   assert epochs.fill_in(plain, range(20)) is plain
-  assert epochs.without_steps(plain) is plain
 
 
 def test_steps_on_the_command_line_take_the_place_of_epochs():

@@ -71,6 +71,26 @@ def test_an_encoder_makes_task_heads_see_all_of_a_text(tmp_path):
   assert config.objective.options.num_labels == 3
 
 
+@pytest.mark.parametrize('attention', ['causal', 'bidirectional'])
+def test_a_fine_tuned_model_goes_on_seeing_what_it_saw(tmp_path, attention):
+  tuned = tiny_runs.tiny_config(
+    {
+      'objective.name': 'class_labels',
+      'objective.options.attention': attention,
+      'objective.options.pooling': 'first' if attention == 'bidirectional' else 'last',
+      'data.seq_len': 256,
+    }
+  )
+  (tmp_path / 'config.json').write_text(json.dumps(load.to_dict(tuned)))
+  given = values(str(tmp_path))
+  given['objective'] |= dict(name='regression', options={})
+  options = setup.resolve(given).objective.options
+  assert (options.attention, options.pooling) == (
+    attention,
+    tuned.objective.options.pooling,
+  )
+
+
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
   with pytest.raises(
     ConfigError, match='neither the workdir of a run nor a pretrained'

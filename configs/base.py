@@ -147,7 +147,8 @@ def get_config():
   # A supervised task in place of the text that `data` has: docs/finetuning.md.
   config.task = task = ConfigDict()
   # '': none; classification prompt_classification pairs ner relations qa generative_qa
-  # choice recommendation regression preference; `gpt-jax tasks` says more
+  # choice recommendation regression preference summarization translation dialogue
+  # generation; `gpt-jax tasks` says more
   task.name = ''
   # {'train': FILE, 'validation': FILE, 'test': FILE}, lists where examples take several
   # files; {'all': FILE} is divided 70 : 15 : 15 and {'train+validation': FILE} 85 : 15,

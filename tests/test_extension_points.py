@@ -24,6 +24,11 @@ from tests import tiny_runs
 REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
+  ('task.name', 'classification'): 'train/test_task_end',
+  ('task.name', 'summarization'): 'tasks/test_summarization',
+  ('task.name', 'translation'): 'tasks/test_translation',
+  ('task.name', 'dialogue'): 'tasks/test_dialogue',
+  ('task.name', 'generation'): 'tasks/test_generation',
   ('task.name', 'pairs'): 'tasks/test_pairs',
   ('task.name', 'ner'): 'tasks/test_tagging',
   ('task.name', 'relations'): 'tasks/test_relations',

@@ -5,8 +5,8 @@ them); its metrics are what evaluation gives beside the loss, the first of them 
 the checkpoint. A recipe is a config: --config=configs/finetune.py:RECIPE.
 
 examples:
-  gpt-jax tasks
   gpt-jax tasks --json
+  gpt-jax tasks
 """
 
 import json

@@ -76,10 +76,8 @@ def _problems_of_metrics(config, task):
       continue
     if name not in known:
       hint = registry.nearest(name, known)
-      text = (
-        f'={value!r}: task.name={task.name!r} has {", ".join(dict.fromkeys(known))}'
-      )
-      text += ' during training'
+      listed = ', '.join(dict.fromkeys(known))
+      text = f'={value!r}: task.name={task.name!r} has {listed} during training'
       yield Problem(field, text + (f'; did you mean {hint!r}?' if hint else ''))
     expected = 'min' if name in LOWER_IS_BETTER else 'max'
     if name in known and name not in config.eval.metrics and mode != expected:

@@ -94,7 +94,7 @@ def test_every_option_gives_the_same_text_alone_and_in_company():
   requests = []
   for options in OPTIONS.values():
     asked = TextOptions.of(HOT | options)
-    requests += generator._requests(['ab'], asked)
+    requests += generator._requests([generator._encode('ab')], asked)
   engine = generator.engine
   together = engine.write(requests)
   assert engine._decode._cache_size() == 1
@@ -111,7 +111,7 @@ def test_every_option_gives_the_same_text_alone_and_in_company():
 def test_more_texts_than_slots_are_the_same_too():
   generator = make(ABC, model__d_model=40, inference__slots=3)
   requests = [
-    generator._requests(['ab'], TextOptions.of(HOT | options))[0]
+    generator._requests([generator._encode('ab')], TextOptions.of(HOT | options))[0]
     for options in OPTIONS.values()
   ]
   texts = generator.engine.write(requests)

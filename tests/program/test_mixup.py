@@ -58,6 +58,7 @@ def test_a_whole_share_is_the_plain_step(monkeypatch):
   tiny_labels.assert_close(mixed, plain)
 
 
+@pytest.mark.slow
 def test_mixed_sharded_steps_are_unsharded_ones():
   one = tiny_labels.moved(tiny_labels.build(MIXUP))
   eight = tiny_labels.moved(tiny_labels.build(MIXUP | tiny_labels.MESH, devices=8))
@@ -78,6 +79,7 @@ def test_a_row_without_label_leaves_its_partner_alone():
   assert found.targets_BT[1, place] == tiny_labels.labels(tiny_labels.build())[0]
 
 
+@pytest.mark.slow
 def test_shares_follow_the_beta_distribution():
   rngs = jax.random.split(jax.random.key(0), 4000)
   share_N = jax.vmap(lambda rng: mixup.draw(rng, 0.4, 2)[0])(rngs)

@@ -45,6 +45,7 @@ def test_without_regularizers_the_loss_is_the_same_object():
   assert found is loss
 
 
+@pytest.mark.slow
 def test_a_step_is_a_function_of_its_number():
   """Of all that is random: mixed rows, cut tokens, dropout, points of FreeLB."""
   for overrides in (

@@ -61,6 +61,7 @@ def test_labels_of_all_members_are_known_together(tmp_path):
   assert completed.task.label_names == ('maybe', 'no', 'yes')
 
 
+@pytest.mark.slow
 def test_forgetting_is_measured_against_the_start(tmp_path):
   pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
   settings = dict(train__steps=20, eval__every_steps=10, checkpoint__every_steps=10)

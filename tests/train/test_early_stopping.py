@@ -53,6 +53,7 @@ def test_a_run_ends_once_patience_is_over(tmp_path, capsys):
   assert len(provenance.read_events(Workdir(tmp_path))) == 1
 
 
+@pytest.mark.slow
 def test_more_patience_continues_an_ended_run(tmp_path):
   loop.train(stopped_config(), tmp_path, quiet=True)
   more = stopped_config({'early_stopping.patience': 4})
@@ -76,6 +77,7 @@ def test_an_unknown_metric_lists_those_there_are(tmp_path):
     loop.train(config, tmp_path, quiet=True)
 
 
+@pytest.mark.slow
 def test_the_best_step_is_kept_when_higher_is_better(tmp_path):
   overrides = {
     'checkpoint.best_metric': 'validation/accuracy',

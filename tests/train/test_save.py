@@ -1,5 +1,6 @@
 """What a checkpoint is saved with, and saves that fail at first or for good."""
 
+import dataclasses
 import errno
 import io
 import shutil
@@ -16,6 +17,7 @@ from gpt_jax.program.horizon import BatchStage, Horizon
 from gpt_jax.tracking.console import TrainConsole
 from gpt_jax.tracking.writers import Tracker
 from gpt_jax.train import loop, save
+from gpt_jax.train.early_stopping import Watched
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.save import Saver
 from gpt_jax.train.session import SkipCounts
@@ -83,6 +85,7 @@ def progress():
     step=5, scores={'validation/loss': 1.0}, scored_step=5,
     state=types.SimpleNamespace(as_items=lambda: {'params': {}}),
     rollbacks=Rollbacks(HORIZON), skips=SkipCounts(),
+    watched=Watched(),
   )  # fmt: skip
 
 
@@ -94,6 +97,7 @@ def test_a_checkpoint_says_where_the_data_resumes(session, progress):
     next_sample=40 + 24, tokens=640, config=load.to_dict(CONFIG),
     fingerprints={'data': 'd'}, detours=[{'step': 7, 'to': 4, 'samples': 24}],
     tally={'skipped': 0, 'in_a_row': 0}, mesh={'data': 2},
+    early_stopping=dataclasses.asdict(Watched()),
   )  # fmt: skip
   assert metrics == {'validation/loss': 1.0}
 

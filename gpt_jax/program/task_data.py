@@ -99,7 +99,10 @@ def _problems_of_names(field, given, what):
 
 
 def records_of(config, split):
-  """Returns the Records of a split, checked, or [] where task.files lacks it."""
+  """Returns the Records of a split, checked, or [] where task.files lacks it.
+
+  All have an answer: those without one are for `predict`.
+  """
   cfg = config.task
   if splits.holder(cfg.files, split) is None:
     return []
@@ -112,9 +115,22 @@ def records_of(config, split):
   assert task is not None
   for record in records:
     task.check(record)
+    _require_answer(task, record, split)
   if not records:
     raise DataError(f'task.files: no example in split {split!r} of {dict(cfg.files)}.')
   return records
+
+
+def _require_answer(task, record, split):
+  if task.has_answer(record, is_training=split == 'train'):
+    return
+  known = ', '.join(map(str, record.values))
+  raise DataError(
+    f'{record.place}: has no {task.target!r}, which task.name={task.name!r} learns and'
+    f' is scored by; it has {known}. Say where it stands:'
+    f' task.columns={{{task.target!r}: ...}}; leave the example out; or leave split'
+    f' {split!r} out of task.files and give its examples to gpt-jax predict.'
+  )
 
 
 def complete(config):
@@ -221,6 +237,7 @@ def open_eval_sets(config, tokenizer):
   Says what they share with training.
   """
   train = records_of(config, 'train')
+  records_of(config, 'test')  # what is wrong in it is said before training, not after
   found = {}
   for name, fields in config.eval.sets.items():
     split = fields.get('split', name)

@@ -57,6 +57,11 @@ class Dialogue(Task):
     last = record.values['messages'][-1]
     return last['content'] if last['role'] == chat.ASSISTANT else None
 
+  def has_answer(self, record, is_training):
+    if is_training:  # replies before the last message are learned from, too
+      return any(one['role'] == chat.ASSISTANT for one in record.values['messages'])
+    return self.gold(record) is not None
+
   def encode(self, record, encoder, is_training):
     del is_training
     encoder.counts.examples += 1

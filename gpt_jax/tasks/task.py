@@ -100,6 +100,11 @@ class Task:
     """Returns the answer of a record, as `score` compares it."""
     return record.values.get(self.target)
 
+  def has_answer(self, record: Record, is_training: bool) -> bool:
+    """Returns whether a record can be learned from, or be scored."""
+    del is_training
+    return self.gold(record) is not None
+
   def score(self, records, predictions) -> Scores:
     """Returns the Scores of predictions for records that have answers."""
     raise NotImplementedError

@@ -5,7 +5,8 @@ import pytest
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.program import task_data
-from tests.tasks import tiny_tasks
+from tests import tiny_runs
+from tests.tasks import text_tasks, tiny_tasks
 
 LINES = ['good day\tyes', 'bad day\tno', 'good night\tyes', 'so so\tmaybe']
 
@@ -92,3 +93,63 @@ def test_other_data_or_tokens_change_the_fingerprint(files, tmp_path):
 def test_fields_that_cannot_be_are_refused(files, overrides, message):
   with pytest.raises(ConfigError, match=message):
     config(files, **overrides)
+
+
+@pytest.mark.parametrize('split', ['train', 'validation', 'test'])
+@pytest.mark.parametrize('names', [(), ('no', 'yes')])
+def test_examples_without_an_answer_are_refused(tmp_path, split, names):
+  lines = [{'text': 'good', 'label': 'yes'}, {'text': 'bad', 'label': 'no'}]
+  paths = {
+    name: tiny_tasks.write_jsonl(
+      tmp_path / f'{name}.jsonl', lines + [{'text': 'so'}] * (name == split)
+    )
+    for name in ('train', 'validation', 'test')
+  }
+  asked = config(paths, task__columns={}, task__label_names=names)
+  message = rf"{split}.jsonl, line 3: has no 'label', .*task.columns=\{{'label': ...\}}"
+  with pytest.raises(DataError, match=message):
+    completed = task_data.complete(asked)
+    task_data.open_training_data(completed, ByteTokenizer())
+    task_data.open_eval_sets(completed, ByteTokenizer())
+
+
+@pytest.mark.parametrize(
+  ('name', 'objective', 'values', 'target'),
+  [
+    ('ner', 'token_labels', {'words': ['a', 'b']}, 'tags'),
+    ('regression', 'regression', {'text': 'a'}, 'label'),
+    ('qa', 'span_labels', {'context': 'a b', 'question': 'c'}, 'answers'),
+    ('generative_qa', 'causal_lm', {'context': 'a b', 'question': 'c'}, 'answers'),
+    ('choice', 'causal_lm', {'prompt': 'a', 'choices': ['b', 'c']}, 'label'),
+    ('summarization', 'causal_lm', {'source': 'a'}, 'targets'),
+  ],
+)
+def test_the_answer_of_each_task_is_required(tmp_path, name, objective, values, target):
+  path = tiny_tasks.write_jsonl(tmp_path / 'a.jsonl', [values])
+  picks = {'task.files': {'train': path}, 'task.label_names': ('O',) * (name == 'ner')}
+  if objective == 'causal_lm':
+    picks |= {'task.name': name, 'objective.name': objective}
+    settings = {
+      key: value
+      for key, value in tiny_tasks.SMALL.items()
+      if key != 'objective.options.attention'
+    }
+    made = tiny_runs.tiny_config(settings | picks)
+  else:
+    made = tiny_tasks.config(name, objective, picks)
+  with pytest.raises(DataError, match=f'a.jsonl, line 1: has no {target!r}'):
+    task_data.records_of(made, 'train')
+
+
+def test_texts_alone_and_last_questions_train(tmp_path):
+  text = tiny_tasks.write_jsonl(tmp_path / 'a.jsonl', [{'text': 'a b'}])
+  turns = [('user', 'a'), ('assistant', 'b'), ('user', 'c')]
+  messages = [{'role': role, 'content': content} for role, content in turns]
+  talk = tiny_tasks.write_jsonl(tmp_path / 'b.jsonl', [{'messages': messages}])
+  for name, path in (('generation', text), ('dialogue', talk)):
+    files = {'train': path, 'validation': path}
+    made = text_tasks.config(name, {'task.files': files})
+    assert len(task_data.records_of(made, 'train')) == 1
+    if name == 'dialogue':
+      with pytest.raises(DataError, match="line 1: has no 'reply'"):
+        task_data.records_of(made, 'validation')

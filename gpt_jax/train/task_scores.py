@@ -5,7 +5,10 @@ texts need the decoder, `inference.text.TextGenerator`.
 """
 
 import dataclasses
+import math
 from typing import Any
+
+import numpy as np
 
 from gpt_jax.core.errors import note_once
 from gpt_jax.evaluation.scores import Scores
@@ -30,7 +33,8 @@ def score_sets(
   """Yields (name, SetResult) of `{name: Dataset}`, one after the other.
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
-  `scored` False: predictions are not compared with answers.
+  `scored` False: predictions are not compared with answers. Where a task head gives
+  what is no finite number, there are none, and metrics of the task are nan.
   """
   options = {'progress': progress} if progress else {}
   decoder = _Decoder(program, params, tokenizer)
@@ -48,6 +52,13 @@ def score_sets(
     if task is None:
       yield name, SetResult(metrics)
       continue
+    if task.answers == 'outputs' and scored and not _are_finite(dataset, outputs):
+      note_once(
+        f'{name}: the model gives numbers that are not finite; its answers are not'
+        ' scored'
+      )
+      yield name, SetResult(metrics | dict.fromkeys(task.metrics, math.nan))
+      continue
     if task.answers == 'outputs':
       records, predictions = decode_rows(dataset, outputs)
     elif task.answers == 'scoring' or (task.answers == 'writing' and writes):
@@ -58,7 +69,7 @@ def score_sets(
       yield name, SetResult(metrics)
       continue
     scores = None
-    if scored and all(task.gold(record) is not None for record in records):
+    if scored:
       scores = task.score(records, predictions)
       metrics = metrics | scores.metrics
     yield name, SetResult(metrics, records, predictions, scores)
@@ -90,6 +101,16 @@ def decode_rows(dataset, batches):
   if (dropped := len(dataset.records) - len(records)) > 0:
     note_once(f'{dropped:,} examples were dropped as too long and are not scored')
   return records, predictions
+
+
+def _are_finite(dataset, batches):
+  """Returns whether all outputs of the rows of a TaskDataset are finite numbers."""
+  size = dataset.batch_size
+  return all(
+    np.isfinite(values[: len(dataset) - i * size]).all()
+    for i, arrays in enumerate(batches)
+    for values in arrays.values()
+  )
 
 
 class _Decoder:

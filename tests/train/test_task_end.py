@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,7 +10,10 @@ import gpt_jax
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
 from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.program import setup
 from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.train.task_scores import score_sets
+from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 from tests.tasks import tiny_tasks
 
@@ -179,3 +183,21 @@ def test_a_run_without_a_task_predicts_nothing(tmp_path):
   loop.train(tiny_runs.tiny_config({'train.steps': 1}), tmp_path, quiet=True)
   with pytest.raises(ConfigError, match='trained without a task'):
     gpt_jax.load(tmp_path).predict('a')
+
+
+def test_outputs_that_are_no_numbers_are_not_scored(finished, capsys):
+  workdir = Workdir(finished[0])
+  settings = setup.resolve(workdir.read_config(), {})
+  tokenizer = setup.open_tokenizer(settings, workdir)
+  program = setup.open_saved_program(settings, tokenizer)
+  broken = jax.tree.map(
+    lambda leaf: np.full(leaf.shape, np.nan, leaf.dtype), program.abstract_state.params
+  )
+  sets = task_end.final_sets(settings, tokenizer)
+  for name, result in score_sets(program, broken, sets, tokenizer=tokenizer):
+    task = sets[name].task
+    assert all(np.isnan(result.metrics[metric]) for metric in task.metrics)
+    assert 'loss' in result.metrics
+    assert result.scores is None and not result.predictions
+  said = capsys.readouterr().err
+  assert 'test: the model gives numbers that are not finite' in said

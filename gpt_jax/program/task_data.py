@@ -34,10 +34,7 @@ def problems(config):
     found.append(Problem('task.files', text))
   task = tasks.make_task(config)
   assert task is not None
-  if config.objective.name not in task.objectives and ':' not in config.objective.name:
-    text = f'={config.objective.name!r}: task.name={cfg.name!r} trains with'
-    text += f' {" or ".join(task.objectives)}'
-    found.append(Problem('objective.name', text))
+  found += task_members.problems_of_objective(config, task, 'task.name')
   if config.train.ramp_tokens is not None:
     text = ': the rows of a task come in batches of one size; set it to None'
     found.append(Problem('train.ramp_tokens', text))

@@ -45,7 +45,12 @@ def problems(config):
     if name in config.eval.sets or name in ('', 'test'):
       text = ': is the name of another set; give another one'
       found.append(Problem(field, text))
-    _section(config, name, dict(given), found)
+    before = len(found)
+    cfg = _section(config, name, dict(given), found)
+    if cfg is not None and len(found) == before:
+      task = tasks.make_task(_alone(config, cfg))
+      assert task is not None
+      found += problems_of_objective(config, task, f'{field}.name')
   shares = [
     one.get('share', 0) for one in config.task.mixture.values() if isinstance(one, dict)
   ]
@@ -53,6 +58,14 @@ def problems(config):
     text = f': shares add up to {sum(shares):g}; the task itself needs some, too'
     found.append(Problem('task.mixture', text))
   return found
+
+
+def problems_of_objective(config, task, field):
+  """Yields a Problem where objective.name trains no rows of a task, set at `field`."""
+  objective = config.objective.name
+  if objective not in task.objectives and ':' not in objective:
+    text = f'={objective!r}: {field}={task.name!r} trains with'
+    yield Problem('objective.name', f'{text} {" or ".join(task.objectives)}')
 
 
 def _alone(config, cfg):

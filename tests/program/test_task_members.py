@@ -87,3 +87,9 @@ def test_forgetting_is_measured_against_the_start(tmp_path):
 def test_fields_of_members_that_cannot_be_are_refused(tmp_path, member, message):
   with pytest.raises(ConfigError, match=message):
     config(tmp_path, member)
+
+
+def test_members_train_with_the_objective_of_the_run(tmp_path):
+  message = r"objective.name='class_labels': task.mixture.old.name='regression' trains"
+  with pytest.raises(ConfigError, match=message):
+    config(tmp_path, {'name': 'regression', 'label_names': ()})

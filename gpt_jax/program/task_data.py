@@ -160,7 +160,7 @@ def complete(config):
 
 def open_training_data(config, tokenizer):
   """Returns the TaskDataset that training reads, of all members of a mixture."""
-  opened, share = [], []
+  opened, share, labels = [], [], set()
   for name, (member, fixed) in task_members.members(config).items():
     records = records_of(member, 'train')
     if not records:
@@ -169,9 +169,25 @@ def open_training_data(config, tokenizer):
     label = f'{name} train' if name else 'train'
     opened.append(make_dataset(member, tokenizer, records, label))
     share.append(fixed)
+    labels |= _labels_of_head(opened[-1].task, records)
+  if len(labels) == 1:
+    raise DataError(
+      f"task.files: all examples of split 'train' have the same label,"
+      f' {labels.pop()!r}: there is nothing to tell apart. Add examples of others; of a'
+      ' sorted file raise task.max_examples.'
+    )
   if len(opened) == 1:
     return opened[0]
   return _mixed(config, opened, share)
+
+
+def _labels_of_head(task, records):
+  """Returns the labels that records have, {} of tasks without a head of labels."""
+  if not task.has_labels or task.num_outputs is None:
+    return set()
+  gold = [task.gold(record) for record in records]
+  each = [one if isinstance(one, list | tuple) else [one] for one in gold]
+  return {str(label) for labels in each for label in labels}
 
 
 def _mixed(config, opened, fixed):

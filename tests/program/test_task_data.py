@@ -153,3 +153,11 @@ def test_texts_alone_and_last_questions_train(tmp_path):
     if name == 'dialogue':
       with pytest.raises(DataError, match="line 1: has no 'reply'"):
         task_data.records_of(made, 'validation')
+
+
+@pytest.mark.parametrize('names', [(), ('no', 'yes')])
+def test_training_examples_of_one_label_are_refused(files, tmp_path, names):
+  (tmp_path / 'train.tsv').write_text('good day\tyes\ngood night\tyes\n')
+  with pytest.raises(DataError, match="'train' have the same label, 'yes'"):
+    completed = task_data.complete(config(files, task__label_names=names))
+    task_data.open_training_data(completed, ByteTokenizer())

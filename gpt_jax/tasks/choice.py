@@ -52,7 +52,10 @@ class Choice(Task):
   def __init__(self, config):
     super().__init__(config)
     self.template = continuations.template_of(
-      config.task.options.template, ' {choice}', ('prompt', 'choices', 'label')
+      config.task.options.template,
+      ' {choice}',
+      ('prompt', 'choices', 'label'),
+      self.target,
     )
 
   def check(self, record):

@@ -11,6 +11,7 @@ import numpy as np
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.tasks.task import Row
 from gpt_jax.templates import prompts
+from gpt_jax.templates.template import require_unanswered
 
 
 def continuation_row(encoder, prompt, text):
@@ -39,10 +40,13 @@ def cut_text(encoder, text, num_tokens):
   return text[: spans[num_tokens - 1, 1]] if num_tokens > 0 else ''
 
 
-def template_of(name_or_text, target, fields):
+def template_of(name_or_text, target, fields, answer):
   """Returns the PromptTemplate of task.options.template: a name, or a text.
 
-  `target`: what follows a text; `fields`: those that may stand in it.
+  `target`: what follows a text; `fields`: those that may stand in it; `answer`: the one
+  that may not stand in the prompt.
   """
   template = prompts.get(name_or_text, fields=fields)
-  return template if template.target else dataclasses.replace(template, target=target)
+  if not template.target:
+    template = dataclasses.replace(template, target=target)
+  return require_unanswered(template, answer)

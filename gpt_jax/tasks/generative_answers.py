@@ -50,7 +50,10 @@ class GenerativeAnswers(Task):
   def __init__(self, config):
     super().__init__(config)
     self.template = continuations.template_of(
-      config.task.options.template, ' {answers}', (*self.inputs, 'title', 'answers')
+      config.task.options.template,
+      ' {answers}',
+      (*self.inputs, 'title', 'answers'),
+      self.target,
     )
 
   def check(self, record):

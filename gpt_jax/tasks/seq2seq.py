@@ -12,7 +12,7 @@ from gpt_jax.data.continuation import encode_pair
 from gpt_jax.tasks import writing
 from gpt_jax.tasks.task import Row, Task
 from gpt_jax.templates import prompts
-from gpt_jax.templates.template import prompt_of, render
+from gpt_jax.templates.template import prompt_of, render, require_unanswered
 
 FIELDS = ('source', 'targets')
 TARGET = ' {targets}'
@@ -144,7 +144,7 @@ def template_of(options):
     found = prompts.get(options.template, target=TARGET, fields=FIELDS)
   if 'source' not in found.placeholders():
     raise ConfigError(f'template={options.template!r}: has no {{source}} to be read.')
-  return found
+  return require_unanswered(found, Seq2Seq.target)
 
 
 def problems(config):

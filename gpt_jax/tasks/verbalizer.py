@@ -266,7 +266,7 @@ def _template(options, label_names):
   if not found.verbalizers:
     by_name = {name: (name,) for name in label_names}
     found = dataclasses.replace(found, verbalizers=by_name)
-  return found
+  return template.require_unanswered(found, PromptClassification.target)
 
 
 def _key(chosen):

@@ -67,6 +67,21 @@ def check(template, fields=printed.FIELDS):
   return template
 
 
+def require_unanswered(template, target):
+  """Returns `template`. Raises ConfigError where its prompt has the answer in it.
+
+  `target`: the field to be predicted; what is made of it counts, too.
+  """
+  for name in names_in(template.text):
+    if target in printed.DERIVED.get(name, (name,)):
+      raise ConfigError(
+        f'template {template.name!r}: {{{name}}} in the prompt gives the answer away'
+        f' (field {target!r}); move it from task.options.template to the target, which'
+        ' follows the prompt.'
+      )
+  return template
+
+
 def render(template, values, place=''):
   """Returns (prompt, target) of a record's values, a dict by field.
 

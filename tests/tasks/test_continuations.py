@@ -47,9 +47,17 @@ def test_texts_are_cut_at_whole_characters():
 
 
 def test_templates_are_names_or_texts():
-  named = continuations.template_of('piqa-en', ' {choice}', FIELDS)
+  named = continuations.template_of('piqa-en', ' {choice}', FIELDS, 'label')
   assert named.target == ' {letter}'
-  text = continuations.template_of('Goal: {prompt}', ' {choice}', FIELDS)
+  text = continuations.template_of('Goal: {prompt}', ' {choice}', FIELDS, 'label')
   assert (text.text, text.target) == ('Goal: {prompt}', ' {choice}')
   with pytest.raises(ConfigError, match='did you mean {prompt}'):
-    continuations.template_of('Goal: {promt}', ' {choice}', FIELDS)
+    continuations.template_of('Goal: {promt}', ' {choice}', FIELDS, 'label')
+
+
+@pytest.mark.parametrize('name', ['label', 'choice', 'letter'])
+def test_the_answer_may_not_stand_in_the_prompt(name):
+  with pytest.raises(
+    ConfigError, match=rf'\{{{name}\}} in the prompt gives the answer'
+  ):
+    continuations.template_of(f'{{prompt}} {{{name}}}', ' {choice}', FIELDS, 'label')

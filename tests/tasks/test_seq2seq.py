@@ -173,3 +173,8 @@ def test_a_tiny_model_learns_to_write_its_targets(objective, tmp_path):
   assert np.mean(right) > 0.9
   assert lines[0]['input'] in {one['source'] for one in copies(2, 20)}
   assert {'bleu', 'chrf'} <= scores['validation'].keys()
+
+
+def test_the_target_may_not_stand_in_the_prompt():
+  with pytest.raises(ConfigError, match=r'\{targets\} in the prompt gives the answer'):
+    text_tasks.task_of('translation', {'task.options.template': '{source} = {targets}'})

@@ -196,3 +196,8 @@ def test_a_tiny_language_model_learns_the_words(tmp_path):
   found = [line['prediction']['label'] for line in lines]
   scores = class_scores(gold, found, ('0', '1'))
   assert scores.metrics['macro_f1'] == pytest.approx(metrics['test']['macro_f1'])
+
+
+def test_the_label_may_not_stand_in_the_prompt():
+  with pytest.raises(ConfigError, match=r'\{label\} in the prompt gives the answer'):
+    task_of({'task.options.template': '{text} {label}'})

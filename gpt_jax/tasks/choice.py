@@ -81,8 +81,6 @@ class Choice(Task):
     prompt, texts = self.texts_of(record)
     encoder.counts.examples += 1
     row = continuations.continuation_row(encoder, prompt, texts[label])
-    if row is None:
-      encoder.counts.dropped += 1
     return [row] if row else []
 
   def texts_of(self, record):

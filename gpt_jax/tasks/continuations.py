@@ -14,18 +14,23 @@ from gpt_jax.templates import prompts
 from gpt_jax.templates.template import require_unanswered
 
 
-def continuation_row(encoder, prompt, text):
+def continuation_row(encoder, prompt, text, is_cut=False):
   """Returns the Row of a text after a prompt, with `loss_mask` 1 on it and on the end.
 
-  A prompt that is too long loses its first tokens; None: not even its last one fits.
+  A prompt that is too long loses its first tokens, and is counted as truncated, as is
+  one that is cut already (`is_cut`). None, counted as dropped: not even its last one
+  fits, or task.too_long='drop'.
   """
   before, ids = encode_pair(encoder.tokenizer, prompt, text)
   if not encoder.begin and not len(before) and len(ids):
     # As in TextGenerator: something has to predict the first token.
     before = [encoder.end[0]] if encoder.end else encoder.tokenizer.encode('\n')[:1]
   free = encoder.max_tokens - len(encoder.begin) - len(ids) - len(encoder.end)
-  if free < 1:
+  is_cut = is_cut or len(before) > free
+  if free < 1 or (is_cut and encoder.too_long == 'drop'):
+    encoder.counts.dropped += 1
     return None
+  encoder.counts.truncated += is_cut
   tokens = [*encoder.begin, *list(before)[-free:], *ids, *encoder.end]
   mask = np.zeros(len(tokens), np.int32)
   mask[len(tokens) - len(ids) - len(encoder.end) :] = 1

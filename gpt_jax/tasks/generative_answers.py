@@ -67,12 +67,8 @@ class GenerativeAnswers(Task):
     _, answer = template.render(self.template, values, record.place)
     encoder.counts.examples += 1
     prompt, is_cut = self.prompt_of(record, encoder, len(encoder.ids(answer)))
-    row = continuations.continuation_row(encoder, prompt, answer)
-    if row is None or (is_cut and self.cfg.too_long == 'drop'):
-      encoder.counts.dropped += 1
-      return []
-    encoder.counts.truncated += is_cut
-    return [row]
+    row = continuations.continuation_row(encoder, prompt, answer, is_cut)
+    return [row] if row else []
 
   def prompt_of(self, record, encoder, num_answer_tokens=0):
     """Returns (the prompt of a record, whether it is cut so that an answer fits)."""

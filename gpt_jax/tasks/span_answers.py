@@ -66,9 +66,12 @@ class SpanAnswers(Task):
     ((ids, spans),) = encoder.tokenizer.encode_with_offsets([context])
     answer = _tokens_of_answer(record, spans)
     # Windows of the numbers of the tokens, which say where in the text they stand.
+    truncated = encoder.counts.truncated
     versions = encoder.fit(
       [question[: options.max_question_tokens], range(len(ids))], may_shrink=(1,)
     )
+    if versions and len(question) > options.max_question_tokens:
+      encoder.counts.truncated = truncated + 1  # once, whichever part is cut
     return [
       _row(encoder, question, np.array(numbers, int), ids, spans, answer)
       for question, numbers in versions

@@ -12,8 +12,9 @@ from tests.tasks import small_tasks
 FIELDS = ('prompt', 'choices', 'label')
 
 
-def encoder(seq_len=64, tokenizer=None):
-  settings = small_tasks.config('choice', 'causal_lm', {'data.seq_len': seq_len})
+def encoder(seq_len=64, tokenizer=None, too_long='truncate'):
+  fields = {'data.seq_len': seq_len, 'task.too_long': too_long}
+  settings = small_tasks.config('choice', 'causal_lm', fields)
   return Encoder(tokenizer or ByteTokenizer(), settings.data, settings.task)
 
 
@@ -28,6 +29,18 @@ def test_a_long_prompt_loses_its_first_tokens():
   assert bytes(row.tokens[:-1].astype(np.uint8)) == b'mpt: ok'
   assert len(row.tokens) == 8 and small_tasks.bearing_loss(row) == ' ok<end>'
   assert continuations.continuation_row(encoder(4), 'Say:', ' yes') is None
+
+
+def test_what_is_cut_is_counted_or_dropped():
+  made = encoder(8)
+  continuations.continuation_row(made, 'Say', ' ok')
+  assert made.counts.truncated == 0
+  continuations.continuation_row(made, 'A long prompt:', ' ok', is_cut=True)
+  assert made.counts.truncated == 1
+  made = encoder(8, too_long='drop')
+  assert continuations.continuation_row(made, 'A long prompt:', ' ok') is None
+  assert continuations.continuation_row(made, 'Say', ' ok') is not None
+  assert (made.counts.dropped, made.counts.truncated) == (1, 0)
 
 
 def test_without_a_prompt_every_token_of_the_text_is_predicted():

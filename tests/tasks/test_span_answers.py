@@ -57,6 +57,14 @@ def test_a_long_context_is_read_in_windows():
   assert sum('Ada Byron' in text for text in texts) in (1, 2)
 
 
+def test_a_question_that_is_cut_is_counted_once():
+  for seq_len in (128, 40):
+    task, encoder = made(data__seq_len=seq_len, task__options__max_question_tokens=3)
+    (row,) = task.encode(RECORD, encoder, True)
+    assert bytes(row.tokens[:3].astype(np.uint8)) == b'By '
+    assert encoder.counts.truncated == encoder.counts.examples == 1
+
+
 def test_the_best_span_is_that_of_all_spans():
   rng = np.random.default_rng(0)
   for T, longest in ((1, 3), (7, 3), (12, 30)):

@@ -66,21 +66,23 @@ class Seq2Seq(Task):
     limit = encoder.max_tokens - len(begin) - len(end)
     prompt, target = self._texts(record.values, record.place)
     prompt_ids, target_ids = encode_pair(tokenizer, prompt, target)
+    is_whole = bool(target)
     if len(prompt_ids) + len(target_ids) > limit:
       if encoder.too_long == 'drop':
         encoder.counts.dropped += 1
         return []
       encoder.counts.truncated += 1
       most = max(int(limit * self.cfg.options.target_share), limit - len(prompt_ids))
+      is_whole = is_whole and len(target_ids) <= most
       target_ids = target_ids[:most]
       prompt = self._fitted(record, tokenizer, limit - len(target_ids))
       prompt_ids = tokenizer.encode(prompt)
-    has_target = bool(target)
+    # The end of a part of a target would be a wrong place to stop.
     tokens, mask = writing.with_loss(
       [
         ([*begin, *prompt_ids], False),
         (target_ids, True),
-        (end if has_target else [], True),
+        (end if is_whole else [], True),
       ]
     )
     return [Row(tokens, {'loss_mask': mask})]

@@ -73,11 +73,14 @@ def test_a_target_beyond_its_share_is_cut_too():
   task = text_tasks.task_of('translation', settings)
   values = {'source': 'a' * 30, 'targets': ['z' * 30]}
   (row,), _ = text_tasks.rows_of(task, values)
-  assert len(row.tokens) == 21
-  assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 9 + '[END]'
+  assert len(row.tokens) == 20  # without the end token: it is not the target's end
+  assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 9
   # A short source leaves it more than its share.
   (row,), _ = text_tasks.rows_of(task, values | {'source': 'a'})
-  assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 16 + '[END]'
+  assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 16
+  # One that fits has its end.
+  (row,), _ = text_tasks.rows_of(task, values | {'targets': ['z' * 9]})
+  assert text_tasks.with_loss(row, BYTES) == ' ' + 'z' * 9 + '[END]'
 
 
 def test_examples_may_be_left_out_and_templates_too_long():

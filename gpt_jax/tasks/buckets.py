@@ -1,6 +1,6 @@
 """Lengths to which rows of a batch are padded: few, so that few programs compile."""
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, DataError
 
 SHORTEST = 16
 
@@ -25,5 +25,14 @@ def widths(buckets, seq_len):
 
 
 def width_of(length, available):
-  """Returns the smallest of the ascending lengths that holds `length` tokens."""
-  return next(width for width in available if width >= length)
+  """Returns the smallest of the ascending lengths that holds `length` tokens.
+
+  Raises DataError where none does.
+  """
+  found = next((width for width in available if width >= length), None)
+  if found is None:
+    raise DataError(
+      f'task: a row has {length} tokens, more than data.seq_len={available[-1]};'
+      ' Task.encode has to cut it, or leave it out.'
+    )
+  return found

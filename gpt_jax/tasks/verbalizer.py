@@ -99,10 +99,24 @@ class PromptClassification(Classification):
     # Of new records the loss is not reported: any label will do.
     target = words[self.label_names[0] if label is None else label][0]
     encoder.counts.examples += 1
+    truncated = encoder.counts.truncated
     prompt = self._prompt(record, self._shots(record), encoder)
     if prompt is None:
       return []
     before, after = encode_pair(encoder.tokenizer, prompt, target)
+    free = encoder.max_tokens - len(encoder.begin) - len(after)
+    if free < 1:
+      raise ConfigError(
+        f'data.seq_len={encoder.max_tokens}: the words of a label ({target!r},'
+        f' {len(after)} tokens) leave no token for a prompt; raise it.'
+      )
+    # The ids of the parts are not always those of the whole, for which space was made.
+    if len(before) > free:
+      if encoder.too_long == 'drop':
+        encoder.counts.dropped += 1
+        return []
+      encoder.counts.truncated = truncated + 1
+      before = before[-free:]
     tokens = np.array([*encoder.begin, *before, *after], np.int32)
     mask = np.zeros(len(tokens), np.int32)
     mask[len(tokens) - len(after) :] = 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.tasks import buckets
 
 
@@ -19,3 +19,8 @@ def test_own_buckets_end_with_the_longest_row():
   assert buckets.widths((32, 8), 50) == (8, 32, 50)
   with pytest.raises(ConfigError, match=r'task.buckets=\(64,\): expected lengths of 1'):
     buckets.widths((64,), 50)
+
+
+def test_a_row_that_no_bucket_holds_is_named():
+  with pytest.raises(DataError, match='a row has 51 tokens, more than data.seq_len=50'):
+    buckets.width_of(51, (8, 50))

@@ -8,7 +8,7 @@ from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.evaluation.class_scores import class_scores
 from gpt_jax.examples.record import Record
 from gpt_jax.inference.scoring import Score
-from gpt_jax.tasks import make_task
+from gpt_jax.tasks import make_task, verbalizer
 from tests.tasks import tiny_tasks
 
 NAME = 'prompt_classification'
@@ -201,3 +201,17 @@ def test_a_tiny_language_model_learns_the_words(tmp_path):
 def test_the_label_may_not_stand_in_the_prompt():
   with pytest.raises(ConfigError, match=r'\{label\} in the prompt gives the answer'):
     task_of({'task.options.template': '{text} {label}'})
+
+
+def test_a_row_is_never_longer_than_the_model_reads(monkeypatch):
+  def longer(tokenizer, prompt, target):  # as of a tokenizer with seams
+    return np.append(tokenizer.encode(prompt), 32), tokenizer.encode(target)
+
+  monkeypatch.setattr(verbalizer, 'encode_pair', longer)
+  task = task_of({'data.seq_len': 64})
+  ((row,), counts) = encoded(task, review('a' * 99))
+  assert len(row.tokens) == 64 and counts.truncated == 1
+  assert ByteTokenizer().decode(row.tokens).endswith('  positive')
+  task = task_of({'data.seq_len': 64, 'task.too_long': 'drop'})
+  rows, counts = encoded(task, review('a' * 13))  # fits but for the seam
+  assert rows == [] and counts.dropped == 1

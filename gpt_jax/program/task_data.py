@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from gpt_jax import tasks
+from gpt_jax.augmentation import synonym_table
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
@@ -305,7 +306,8 @@ def open_tokenizer(config, workdir, inherited=None):
 
 
 def _fingerprint(config, tokenizer, rows, split, for_eval):
-  data = config.data
+  data, table = config.data, config.task.augmentation.table
+  is_read = bool(table) and not for_eval and augmented.is_on(config.task)
   return {
     'task.name': config.task.name,
     'task.split': split,
@@ -313,6 +315,8 @@ def _fingerprint(config, tokenizer, rows, split, for_eval):
     'data.shuffle': data.shuffle,
     'data.seed': data.seed,
     'task.augmentation': dataclasses.asdict(config.task.augmentation),
+    # A path says nothing of the synonyms that rows of later epochs have.
+    **({'task.augmentation.table': synonym_table.digest(table)} if is_read else {}),
     'tokenizer': tokenizer.fingerprint[:16],
     'for_eval': for_eval,
   }

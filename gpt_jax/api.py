@@ -267,6 +267,7 @@ def _drafting(run):
 def load(path, step=None, overrides=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
+  Of a run with a task, the default is the step with checkpoint.best_metric.
   `path` may also be a pretrained model of others, as `gpt-jax import` takes them.
 
   Args:

@@ -57,6 +57,7 @@ def score_run(
 ):
   """Returns the Scores of a workdir's parameters (the averaged ones, if kept).
 
+  `step`: None: the newest one; of a task the one with the best metric.
   `baseline_tokens`: of the training text that baselines learn from, at most; 0: all.
   Several processes score a share of each batch; the first one has the baselines. With
   `inference.depth` the first so many layers are scored.

@@ -89,7 +89,9 @@ def _average(args):
     raise ConfigError('checkpoint average: --out is missing; name the new workdir.')
   steps = average.average(args.workdir, args.out, steps=args.steps, last=args.last)
   listed = ', '.join(map(str, steps))
-  print(f'{args.out}: holds the mean of the raw parameters of steps {listed}, not of their EMA')
+  print(
+    f'{args.out}: holds the mean of the raw parameters of steps {listed}, not of their EMA'
+  )
   print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
   if args.json:
     print(json.dumps(dict(workdir=args.out, steps=steps)))

@@ -81,7 +81,7 @@ def score_run(
   best = kept.best_metric, kept.keep_best, kept.best_mode
   with CheckpointReader(workdir.checkpoints, *best) as store:
     if step is None and is_task:
-      step = task_end.best_step(config, store, keep_best=kept.keep_best)
+      step = task_end.best_step(store, kept.keep_best)
     if step is None and multihost.process_count() > 1:  # one that all of them read
       step = sync.number_from_primary(store.latest_step() or -1)
       step = None if step < 0 else step

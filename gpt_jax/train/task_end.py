@@ -24,12 +24,12 @@ TEST = 'test'
 SHOWN = 5
 
 
-def best_step(config, store, keep_best=None):
+def best_step(store, keep_best):
   """Returns the step with the best checkpoint.best_metric, else the newest valid one.
 
-  A damaged best step is passed over, and said. `keep_best`: None: as the config says.
+  `store`: a CheckpointReader of that metric; `keep_best`: checkpoint.keep_best of the
+  run. A damaged best step is passed over, and said.
   """
-  keep_best = config.checkpoint.keep_best if keep_best is None else keep_best
   best = store.best_step() if keep_best else None
   newest = store.latest_valid_step()
   if best is None or best == newest:
@@ -53,7 +53,7 @@ def finish(session, store):
   Returns {set: metrics}; reads them from eval.json where that was done before.
   """
   config, workdir = session.config, session.workdir
-  step = best_step(config, store)
+  step = best_step(store, config.checkpoint.keep_best)
   if step is None:
     raise CheckpointError(f'{workdir}: has no valid step to score.')
   done = _scored_before(workdir, step)
@@ -102,13 +102,15 @@ def _with_forgetting(config, results, history):
 
 
 def write_results(workdir, step, results, task):
-  """Writes eval.json, scores.json and predictions/SET.jsonl of `{set: SetResult}`."""
+  """Writes predictions/SET.jsonl, scores.json and eval.json of `{set: SetResult}`.
+
+  eval.json comes last: what it says was scored has all its files.
+  """
   scores = {
     f'{name}/{key}': value if math.isfinite(value) else None
     for name, result in results.items()
     for key, value in result.metrics.items()
   }
-  files.write_json(workdir.eval, evaluation.by_set(scores, step))
   details = {name: one.scores.details for name, one in results.items() if one.scores}
   files.write_json(workdir.scores, dict(step=step, sets=details))
   workdir.baselines.unlink(missing_ok=True)  # may be of other examples
@@ -122,6 +124,7 @@ def write_results(workdir, step, results, task):
       files.write_text(workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n')
   if task.answers == 'writing':
     objects.append_text(workdir.samples, samples_page(results, step, task))
+  files.write_json(workdir.eval, evaluation.by_set(scores, step))
 
 
 def samples_page(results, step, task):

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 import gpt_jax
+from gpt_jax import cli
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError, DataError, StorageError
+from gpt_jax.interop import export_model
+from gpt_jax.interop.families import FAMILIES
 from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.workdir import provenance
+from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 from tests.tasks import tiny_tasks
 
@@ -101,6 +106,45 @@ def test_a_finished_run_is_not_scored_a_second_time(finished, monkeypatch):
 
   monkeypatch.setattr(task_end, 'score_sets', refuse)
   loop.train(config(folder), workdir, quiet=True)
+
+
+def test_eval_json_is_written_once_all_else_is(finished, monkeypatch):
+  workdir, folder = Workdir(finished[0]), finished[1]
+  workdir.eval.unlink()
+
+  def fail(path, text):
+    raise StorageError(f'{path}: no space')
+
+  with monkeypatch.context() as patch, pytest.raises(StorageError, match='no space'):
+    patch.setattr(task_end.files, 'write_text', fail)
+    loop.train(config(folder), workdir.path, quiet=True)
+  assert not workdir.eval.exists()
+  loop.train(config(folder), workdir.path, quiet=True)
+  assert workdir.eval.exists()
+
+
+def test_init_from_and_export_take_the_best_step(finished, tmp_path, monkeypatch):
+  workdir, folder = finished
+  with CheckpointReader(workdir / 'checkpoints') as one:
+    steps = one.steps()
+  monkeypatch.setattr(
+    CheckpointReader,
+    'read_metrics',
+    lambda self, step: {'validation/accuracy': float(step == steps[0])},
+  )
+  asked = config(folder, {'init_from': str(workdir), 'train.epochs': 0.2})
+  loop.train(asked, tmp_path / 'more', quiet=True)
+  (start,) = provenance.read_starts(Workdir(tmp_path / 'more'))
+  assert start['init_from']['step'] == steps[0] != steps[-1]
+  taken = []
+  monkeypatch.setattr(export_model, 'choose_family', lambda *a, **o: FAMILIES['gpt2'])
+  monkeypatch.setattr(
+    export_model, 'export_model', lambda store, step, *a: taken.append(step) or []
+  )
+  for words in ([], [f'--step={steps[-1]}']):
+    out = f'--out={tmp_path / "out"}'
+    assert cli.main(['export', f'--workdir={workdir}', out, *words]) == 0
+  assert taken == [steps[0], steps[-1]]
 
 
 def test_no_more_programs_than_buckets(tmp_path):

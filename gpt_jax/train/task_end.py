@@ -6,11 +6,12 @@ shows texts that it wrote.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import textwrap
 
-from gpt_jax.core.errors import CheckpointError, StorageError, note_once
+from gpt_jax.core.errors import CheckpointError, Interrupted, StorageError, note_once
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.parallel import multihost
 from gpt_jax.program import restore, task_data, task_members
@@ -50,7 +51,8 @@ def final_sets(config, tokenizer):
 def finish(session, store):
   """Scores the best step of a finished run on its sets and the test split.
 
-  Returns {set: metrics}; reads them from eval.json where that was done before.
+  Returns {set: metrics}; reads them from eval.json where that was done before. Raises
+  Interrupted after a signal: all but the scores is saved by then.
   """
   config, workdir = session.config, session.workdir
   step = best_step(store, config.checkpoint.keep_best)
@@ -66,18 +68,36 @@ def finish(session, store):
   sets = dict(session.eval_sets)
   if session.test_set is not None:
     sets[TEST] = session.test_set
-  results = dict(
-    score_sets(
-      session.program, params, sets, tokenizer=session.tokenizer,
-      progress=session.console.progress, references=references,
-    )
-  )  # fmt: skip
+  results = {}
+  for name, dataset in sets.items():
+    if session.signals.must_stop():
+      raise _interrupted(session)
+    results |= score_sets(
+      session.program, params, {name: dataset}, tokenizer=session.tokenizer,
+      progress=functools.partial(_until_signal, session), references=references,
+    )  # fmt: skip
   results = _with_forgetting(config, results, metrics_file.read(workdir.metrics))
   for name, result in results.items():
     session.console.show_evaluation(step, f'{name} (best step)', result.metrics)
   if multihost.is_primary():
     write_results(workdir, step, results, make_task(config))
   return {name: result.metrics for name, result in results.items()}
+
+
+def _until_signal(session, items, label, total=None):
+  """Yields `items`, shown as progress, until the run is asked to stop."""
+  for item in session.console.progress(items, label, total):
+    # Several processes agree between sets: they may have unlike numbers of items.
+    if multihost.process_count() == 1 and session.signals.must_stop():
+      raise _interrupted(session)
+    yield item
+
+
+def _interrupted(session):
+  return Interrupted(
+    f'{session.signals.signal or "SIGTERM"}: the training is done and saved in'
+    f' {session.workdir}, its scores are not; the same command scores it.'
+  )
 
 
 def _with_forgetting(config, results, history):

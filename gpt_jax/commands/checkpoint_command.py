@@ -90,7 +90,8 @@ def _average(args):
   steps = average.average(args.workdir, args.out, steps=args.steps, last=args.last)
   listed = ', '.join(map(str, steps))
   print(
-    f'{args.out}: holds the mean of the raw parameters of steps {listed}, not of their EMA'
+    f'{args.out}: holds the mean of the raw parameters of steps {listed}, not of'
+    ' their EMA'
   )
   print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
   if args.json:

@@ -247,8 +247,15 @@ def note_leakage(train, records, name):
     note_once(shared.report(name))
 
 
+class AllDropped(DataError):
+  """Examples all of which are longer than the model reads."""
+
+
 def make_dataset(config, tokenizer, records, split, for_eval=False):
-  """Returns the TaskDataset of records, for a model with this tokenizer."""
+  """Returns the TaskDataset of records, for a model with this tokenizer.
+
+  Raises AllDropped where none is left.
+  """
   task = tasks.make_task(config)
   assert task is not None
   encoder = Encoder(tokenizer, config.data, config.task)
@@ -261,7 +268,7 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
   if (said := encoder.counts.describe(encoder.max_tokens)) and multihost.is_primary():
     note_once(f'{split}: {said}')
   if not rows:
-    raise DataError(
+    raise AllDropped(
       f'{split}: all {len(records):,} examples are longer than data.seq_len='
       f'{config.data.seq_len} tokens and dropped (task.too_long="drop").'
     )

@@ -1,6 +1,7 @@
 """A fine-tuning from start to end: best step, test split, predictions, resumes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,14 +10,16 @@ import gpt_jax
 from gpt_jax import cli
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
-from gpt_jax.core.errors import ConfigError, DataError, StorageError
+from gpt_jax.core.errors import ConfigError, DataError, Interrupted, StorageError
+from gpt_jax.examples.record import Record
 from gpt_jax.interop import export_model
 from gpt_jax.interop.families import FAMILIES
 from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.train.predict import Predictor
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
-from tests.tasks import tiny_tasks
+from tests.tasks import text_tasks, tiny_tasks
 
 pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
 
@@ -123,6 +126,27 @@ def test_eval_json_is_written_once_all_else_is(finished, monkeypatch):
   assert workdir.eval.exists()
 
 
+def test_a_signal_ends_the_scoring(finished, monkeypatch):
+  workdir, folder = Workdir(finished[0]), finished[1]
+  workdir.eval.unlink()
+  scored, once = [], task_end.score_sets
+
+  def then_signal(*args, progress, **options):
+    scored.extend(args[2])
+    yield from once(*args, progress=progress, **options)
+    (session,) = progress.args
+    session.signals.signal = 'SIGTERM'
+    with pytest.raises(Interrupted, match='the same command scores it'):
+      list(progress([1, 2], 'batches', 2))
+
+  with monkeypatch.context() as patch, pytest.raises(Interrupted, match='SIGTERM: the'):
+    patch.setattr(task_end, 'score_sets', then_signal)
+    loop.train(config(folder), workdir.path, quiet=True)
+  assert scored == ['validation'] and not workdir.eval.exists()
+  loop.train(config(folder), workdir.path, quiet=True)
+  assert workdir.eval.exists()
+
+
 def test_init_from_and_export_take_the_best_step(finished, tmp_path, monkeypatch):
   workdir, folder = finished
   with CheckpointReader(workdir / 'checkpoints') as one:
@@ -186,6 +210,23 @@ def test_a_run_predicts_texts_and_records(finished):
   assert run.predict('fine a b')['label'] == 'good'
   with pytest.raises(DataError, match='text 0: text is'):
     run.predict([' '])
+
+
+def test_a_record_may_be_there_twice_and_too_long_ones(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  saved = json.loads((workdir / 'config.json').read_text())
+  saved['task']['too_long'] = 'drop'
+  (workdir / 'config.json').write_text(json.dumps(saved))
+  run = gpt_jax.load(workdir)
+  one = Record({'text': 'fine a b'}, 'here')
+  long = {'text': 'awful ' * 20}
+  found = run.predict([one, long, {'text': 'sad'}, one])
+  assert found[1] is None and found[0] == found[3]
+  assert (found[0]['label'], found[2]['label']) == ('good', 'bad')
+  assert run.predict([long, long]) == [None, None]
+  with pytest.raises(ConfigError, match='generation.* has no answers to predict'):
+    Predictor(text_tasks.config('generation'), None, None)
 
 
 def test_probabilities_do_not_depend_on_the_company(finished):

@@ -251,16 +251,42 @@ def test_the_command_predicts_a_file_without_answers(finished, tmp_path, capsys)
   assert json.loads(capsys.readouterr().out)['prediction'] == found['prediction']
 
 
-def run_command(arguments, workdir):
+def test_columns_of_a_new_file_may_be_others(finished, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  saved = json.loads((workdir / 'config.json').read_text())
+  saved['task']['columns'] = {'text': 'sentence', 'label': 'label'}
+  (workdir / 'config.json').write_text(json.dumps(saved))
+  given = tiny_tasks.write_jsonl(tmp_path / 'new.jsonl', [{'said': 'nice a'}])
+  with pytest.raises(DataError, match="'sentence'.*no such column.*--config.task.colu"):
+    run_command(['--input', given], workdir)
+  run_command(['--input', given], workdir, {'task.columns': "{'text': 'said'}"})
+  assert json.loads(capsys.readouterr().out)['prediction']['label'] == 'good'
+
+
+def test_columns_that_are_lists_are_read(tmp_path):
+  given = tiny_tasks.write_jsonl(
+    tmp_path / 'new.jsonl', [{'q': 'x', 'a': '1', 'b': '2'}]
+  )
+  columns = {'prompt': 'q', 'choices': ('a', 'b'), 'label': 'gold'}
+  settings = {'task.columns': columns, 'task.files': {'train': 'all.jsonl'}}
+  asked = text_tasks.config('choice', settings)
+  (found,) = predict_command._read(asked, [given], {})
+  assert found.values == {'prompt': 'x', 'choices': ['1', '2']}
+
+
+def run_command(arguments, workdir, overrides=None):
   import argparse
 
   parser = argparse.ArgumentParser()
   predict_command.add_arguments(parser)
   args = parser.parse_args([f'--workdir={workdir}', *arguments])
-  predict_command.run(args, {})
+  predict_command.run(args, overrides or {})
 
 
 def test_a_run_without_a_task_predicts_nothing(tmp_path):
   loop.train(tiny_runs.tiny_config({'train.steps': 1}), tmp_path, quiet=True)
   with pytest.raises(ConfigError, match='trained without a task'):
     gpt_jax.load(tmp_path).predict('a')
+  with pytest.raises(ConfigError, match='trained without a task'):
+    run_command(['--input', 'new.jsonl'], tmp_path)

@@ -267,6 +267,7 @@ def _drafting(run):
 def load(path, step=None, overrides=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
+  Of a run with a task, the default is the step with checkpoint.best_metric.
   `path` may also be a pretrained model of others, as `gpt-jax import` takes them.
 
   Args:
@@ -287,7 +288,7 @@ def load(path, step=None, overrides=None):
   best = kept.best_metric, kept.keep_best, kept.best_mode
   with CheckpointReader(workdir.checkpoints, *best) as store:
     if step is None and config.task.name:
-      step = task_end.best_step(config, store)
+      step = task_end.best_step(store, kept.keep_best)
     step = restore.choose_step(store, step)
     if config.model.vocab_size is None:  # the embedding knows: ids in use, padding
       rows = restore.embedding_rows(store, step)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Mapping
 
@@ -32,12 +33,7 @@ def read(path):
   """
   path = pathlib.Path(path)
   try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except OSError as error:
-    raise ConfigError(
-      f'synonyms {str(path)!r}: cannot be read: {error.strerror}; expected a file of'
-      ' lines word<TAB>synonym,synonym.'
-    ) from error
+    lines = _content(path).decode('utf-8').splitlines()
   except UnicodeDecodeError as error:
     raise DataError(f'{path}: not UTF-8 ({error}); save it as such.') from error
   found = {}
@@ -56,3 +52,18 @@ def read(path):
   if not any(found.values()):
     raise DataError(f'{path}: has no synonyms; expected lines word<TAB>synonym.')
   return SynonymTable({word: tuple(each) for word, each in found.items() if each})
+
+
+def digest(path):
+  """Returns the sha256, in hex, of a table's file; ConfigError for one missing."""
+  return hashlib.sha256(_content(pathlib.Path(path))).hexdigest()
+
+
+def _content(path):
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise ConfigError(
+      f'synonyms {str(path)!r}: cannot be read: {error.strerror}; expected a file of'
+      ' lines word<TAB>synonym,synonym.'
+    ) from error

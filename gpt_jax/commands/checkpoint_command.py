@@ -4,7 +4,8 @@ ls       each step: date, size, metric, why it is kept, whether its files are co
 verify   compares every byte with the digests that were saved; exit code 4 on damage
 show     the arrays of a step; with --statistics their mean and standard deviation
 average  a new workdir, --out, whose parameters are the mean of those of several steps
-         (arXiv:1803.05407); eval, generate and export take it as they take any run
+         (arXiv:1803.05407); eval, generate and export take it as they take any run.
+         It is of raw parameters: an average of optimizer.ema_decay is left out
 Nothing in the run is changed, and no accelerator is used: it works while a training
 runs.
 
@@ -88,7 +89,10 @@ def _average(args):
     raise ConfigError('checkpoint average: --out is missing; name the new workdir.')
   steps = average.average(args.workdir, args.out, steps=args.steps, last=args.last)
   listed = ', '.join(map(str, steps))
-  print(f'{args.out}: holds the mean of the parameters of steps {listed}')
+  print(
+    f'{args.out}: holds the mean of the raw parameters of steps {listed}, not of'
+    ' their EMA'
+  )
   print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
   if args.json:
     print(json.dumps(dict(workdir=args.out, steps=steps)))
@@ -131,7 +135,9 @@ def _overview(store, keeping):
   from gpt_jax.checkpoints import integrity, retention
 
   best = retention.BestSteps(
-    keeping.get('best_metric', ''), keeping.get('keep_best', 0)
+    keeping.get('best_metric', ''),
+    keeping.get('keep_best', 0),
+    keeping.get('best_mode', 'min'),
   )
   steps, metrics = store.steps(), {}
   for step in steps:

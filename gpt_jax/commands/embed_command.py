@@ -36,7 +36,9 @@ def add_arguments(parser):
   parser.add_argument(
     '--text_field', default='text', metavar='NAME', help='of .jsonl; default: text'
   )
-  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
+  )
   parser.add_argument(
     '--pooling',
     default='mean',

@@ -1,4 +1,4 @@
-"""Scores a run's newest parameters on held-out splits.
+"""Scores a run's newest parameters, of a task the best ones, on held-out splits.
 
 Prints a table and saves it as WORKDIR/eval.json. `loss` is nats per token; bits per
 byte divides by the bytes of raw text, so that models with different tokenizers compare.
@@ -29,7 +29,9 @@ from gpt_jax.commands import eval_tasks, flags, host
 def add_arguments(parser):
   flags.add_workdir(parser)
   flags.add_config_overrides(parser)
-  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
+  )
   parser.add_argument(
     '--all', action='store_true', help='score whole sets, as eval.max_batches=0 does'
   )

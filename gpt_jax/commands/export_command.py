@@ -3,7 +3,9 @@
 OUT gets model.safetensors (from 5 GB on several files with an index), config.json and
 the tokenizer's files. The family is the first one whose config.json says all of what
 the run's model computes; where none does, what cannot be said is listed and nothing is
-written. Of a run with optimizer.ema_decay, the average is taken, as everywhere.
+written. Of a run with optimizer.ema_decay the moving average (EMA) is written, not the
+raw parameters, as eval, generate and predict take it; of a run with a task its best
+step.
 
 examples:
   gpt-jax export --workdir=runs/gpt2 --out=models/mine
@@ -22,7 +24,9 @@ def add_arguments(parser):
   parser.add_argument(
     '--out', required=True, type=flags.local_path, metavar='DIR', help='a new folder'
   )
-  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
+  )
   parser.add_argument(
     '--dtype',
     choices=('float32', 'bfloat16', 'float16'),
@@ -44,12 +48,17 @@ def run(args, overrides):
   from gpt_jax.interop import export_model
   from gpt_jax.program import restore, setup
   from gpt_jax.tracking import console
+  from gpt_jax.train import task_end
   from gpt_jax.workdir.paths import Workdir
 
   workdir = Workdir(args.workdir)
   config = setup.read_config(workdir)
-  with CheckpointReader(workdir.checkpoints) as store:
-    step = restore.choose_step(store, args.step)
+  kept, step = config.checkpoint, args.step
+  best = kept.best_metric, kept.keep_best, kept.best_mode
+  with CheckpointReader(workdir.checkpoints, *best) as store:
+    if step is None and config.task.name:
+      step = task_end.best_step(store, kept.keep_best)
+    step = restore.choose_step(store, step)
     rows = restore.embedding_rows(store, step)
     model = dataclasses.replace(config.model, vocab_size=rows)
     config = dataclasses.replace(config, model=model)

@@ -53,7 +53,9 @@ def add_arguments(parser):
     '--out', type=flags.local_path, metavar='FILE.jsonl', help='a record for each text,'
     ' in the order of the prompts, instead of showing them',
   )  # fmt: skip
-  parser.add_argument('--step', type=int, metavar='N', help='default: the newest one')
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
+  )
   parser.add_argument('--max_new_tokens', type=int, metavar='N')
   parser.add_argument('--seed', type=int, default=0, metavar='S')
   parser.add_argument('--echo', action='store_true', help='of --json: with the prompt')

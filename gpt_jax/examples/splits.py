@@ -68,7 +68,7 @@ def read(names, reader, columns, *, data_dir='', encoding='utf-8'):
   read_files, paths = opened(names, reader, data_dir)
   for record in read_files(paths, encoding):
     if columns:
-      record = Record(_mapped(record, columns), record.place)
+      record = Record(fields_of(record, columns), record.place)
     fields.check(record.values, record.place)
     yield record
 
@@ -154,7 +154,8 @@ def _first(records, limit):
   return [records[i] for i in sorted(chosen)]
 
 
-def _mapped(record, columns):
+def fields_of(record, columns):
+  """Returns {field: value} by `columns` of `load`; DataError for one not there."""
   found = {}
   for field, key in columns.items():
     if isinstance(key, str):

@@ -50,14 +50,6 @@ def read(paths, encoding, data_dir=''):
 read.takes_names = True  # `splits.py` looks for no files
 
 
-def fingerprint(path, data_dir=''):
-  """Returns name, version and shards of a set as text, for `fingerprint.py`."""
-  asked, builder = _opened(path, data_dir)
-  _examples(asked, builder)  # which raises for a split that there is not
-  shards = tfds_sets.shard_digest(builder.info.splits[asked.split].filepaths)
-  return f'{builder.name} {builder.version} {asked.split} {shards}'
-
-
 def _opened(path, data_dir):
   match = _NAME.fullmatch(str(path))
   if match is None:

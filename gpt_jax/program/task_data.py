@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from gpt_jax import tasks
+from gpt_jax.augmentation import synonym_table
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
 from gpt_jax.data import tokenizers
@@ -276,8 +277,15 @@ def note_leakage(train, records, name):
     note_once(shared.report(name))
 
 
+class AllDropped(DataError):
+  """Examples all of which are longer than the model reads."""
+
+
 def make_dataset(config, tokenizer, records, split, for_eval=False):
-  """Returns the TaskDataset of records, for a model with this tokenizer."""
+  """Returns the TaskDataset of records, for a model with this tokenizer.
+
+  Raises AllDropped where none is left.
+  """
   task = tasks.make_task(config)
   assert task is not None
   encoder = Encoder(tokenizer, config.data, config.task)
@@ -290,7 +298,7 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
   if (said := encoder.counts.describe(encoder.max_tokens)) and multihost.is_primary():
     note_once(f'{split}: {said}')
   if not rows:
-    raise DataError(
+    raise AllDropped(
       f'{split}: all {len(records):,} examples are longer than data.seq_len='
       f'{config.data.seq_len} tokens and dropped (task.too_long="drop").'
     )
@@ -335,7 +343,8 @@ def open_tokenizer(config, workdir, inherited=None):
 
 
 def _fingerprint(config, tokenizer, rows, split, for_eval):
-  data = config.data
+  data, table = config.data, config.task.augmentation.table
+  is_read = bool(table) and not for_eval and augmented.is_on(config.task)
   return {
     'task.name': config.task.name,
     'task.split': split,
@@ -343,6 +352,8 @@ def _fingerprint(config, tokenizer, rows, split, for_eval):
     'data.shuffle': data.shuffle,
     'data.seed': data.seed,
     'task.augmentation': dataclasses.asdict(config.task.augmentation),
+    # A path says nothing of the synonyms that rows of later epochs have.
+    **({'task.augmentation.table': synonym_table.digest(table)} if is_read else {}),
     'tokenizer': tokenizer.fingerprint[:16],
     'for_eval': for_eval,
   }

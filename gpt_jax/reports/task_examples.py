@@ -61,7 +61,10 @@ def read_lines(workdir, name):
   if not path.exists():
     return []
   found = []
-  for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+  # Only \n ends a line: texts have other separators, such as U+2028, as they are.
+  for number, line in enumerate(path.read_text(encoding='utf-8').split('\n'), 1):
+    if not line:
+      continue
     try:
       found.append(json.loads(line))
     except json.JSONDecodeError as error:

@@ -173,7 +173,7 @@ def _predict(member, batch_size):
   kept = setup.read_config(workdir).checkpoint
   best = kept.best_metric, kept.keep_best, kept.best_mode
   with CheckpointReader(workdir.checkpoints, *best) as store:
-    step = task_end.best_step(config, store, keep_best=kept.keep_best)
+    step = task_end.best_step(store, kept.keep_best)
     params, member.step = restore.load_params(
       store, program.abstract_state.params, step=step, tokenizer=tokenizer
     )

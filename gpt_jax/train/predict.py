@@ -21,20 +21,25 @@ class Predictor:
   def __init__(self, config, params, tokenizer):
     """Takes the Config of a run with a task, and its parameters as in training.
 
-    Raises ConfigError for a run without a task.
+    Raises ConfigError for a run without a task, or of one that has no answers.
     """
     if not config.task.name:
       raise ConfigError(
         'predict: this run was trained without a task (task.name is empty); for text'
         ' use `gpt-jax generate`, for vectors `gpt-jax embed`.'
       )
+    task = make_task(config)
+    assert task is not None
+    if task.answers == 'none':
+      raise ConfigError(
+        f'predict: task.name={config.task.name!r} has no answers to predict, losses'
+        ' alone; for text use `gpt-jax generate`, for losses `gpt-jax eval`.'
+      )
+    self.task = task
     settings = dataclasses.replace(config.eval, batch_size=BATCH)
     self._config = dataclasses.replace(config, eval=settings)
     self._tokenizer = tokenizer
     self._program = setup.open_saved_program(self._config, tokenizer)
-    task = make_task(config)
-    assert task is not None
-    self.task = task
     abstract = self._program.abstract_state.params
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     self._params = jax.device_put(params, shardings)
@@ -49,16 +54,21 @@ class Predictor:
     if not records:
       return []
     found: list[dict | None] = [None] * len(records)
-    numbers = {id(record): i for i, record in enumerate(records)}
-    dataset = task_data.make_dataset(
-      self._config, self._tokenizer, records, 'predict', for_eval=True
-    )
+    try:
+      dataset = task_data.make_dataset(
+        self._config, self._tokenizer, records, 'predict', for_eval=True
+      )
+    except task_data.AllDropped:
+      return found
     ((_, result),) = score_sets(
       self._program, self._params, {'predict': dataset}, tokenizer=self._tokenizer,
       progress=progress, scored=False,
     )  # fmt: skip
-    for record, prediction in zip(result.records, result.predictions, strict=True):
-      found[numbers[id(record)]] = prediction
+    # Outputs of rows are of the records that have some, in ascending order.
+    is_of_rows = self.task.answers == 'outputs'
+    numbers = np.unique(dataset.owners) if is_of_rows else range(len(records))
+    for number, prediction in zip(numbers, result.predictions, strict=True):
+      found[number] = prediction
     return found
 
   def _record(self, i, example):

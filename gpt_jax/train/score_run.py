@@ -57,6 +57,7 @@ def score_run(
 ):
   """Returns the Scores of a workdir's parameters (the averaged ones, if kept).
 
+  `step`: None: the newest one; of a task the one with the best metric.
   `baseline_tokens`: of the training text that baselines learn from, at most; 0: all.
   Several processes score a share of each batch; the first one has the baselines. With
   `inference.depth` the first so many layers are scored.
@@ -80,7 +81,7 @@ def score_run(
   best = kept.best_metric, kept.keep_best, kept.best_mode
   with CheckpointReader(workdir.checkpoints, *best) as store:
     if step is None and is_task:
-      step = task_end.best_step(config, store, keep_best=kept.keep_best)
+      step = task_end.best_step(store, kept.keep_best)
     if step is None and multihost.process_count() > 1:  # one that all of them read
       step = sync.number_from_primary(store.latest_step() or -1)
       step = None if step < 0 else step

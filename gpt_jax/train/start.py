@@ -13,6 +13,7 @@ from gpt_jax.interop import open_model
 from gpt_jax.optimizers import trainable
 from gpt_jax.program import init_from, l2_sp, restore
 from gpt_jax.storage import objects
+from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -26,7 +27,11 @@ class Origin:
 
 
 def starting_state(program, store, step):
-  """Returns (state, Origin), from the checkpoint of `step` if there is one."""
+  """Returns (state, Origin), from the checkpoint of `step` if there is one.
+
+  Else from `init_from`: of a run with a task its best step, of others the newest one;
+  of a run with an EMA the raw parameters, as the average was never trained.
+  """
   config = program.config
   if step is not None:
     state, note = _saved_state(program, store, step)
@@ -37,7 +42,7 @@ def starting_state(program, store, step):
   if not config.init_from:
     return state, Origin('fresh parameters')
   with _open_source(config.init_from, config.model.param_dtype) as source:
-    source_step = restore.choose_step(source)
+    source_step = _step_of(config.init_from, source)
     params, report = init_from.init_params(config, state.params, source, source_step)
   ema = None if state.ema is None else optimizers.ema_init(params)
   first = state.start
@@ -89,7 +94,24 @@ def _open_source(path, dtype=None):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
-  return CheckpointReader(folder)
+  saved = Workdir(path).read_config() or {}
+  kept = saved.get('checkpoint', {})
+  return CheckpointReader(
+    folder,
+    kept.get('best_metric', ''),
+    kept.get('keep_best', 0),
+    kept.get('best_mode', 'min'),
+  )
+
+
+def _step_of(path, source):
+  """Returns the newest valid step of what `_open_source` opened; of a task the best."""
+  if not open_model.is_model(path):
+    saved = Workdir(path).read_config() or {}
+    if saved.get('task', {}).get('name'):
+      keep_best = saved.get('checkpoint', {}).get('keep_best', 0)
+      return restore.choose_step(source, task_end.best_step(source, keep_best))
+  return restore.choose_step(source)
 
 
 def _saved_state(program, store, step):

@@ -6,11 +6,12 @@ shows texts that it wrote.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import textwrap
 
-from gpt_jax.core.errors import CheckpointError, StorageError, note_once
+from gpt_jax.core.errors import CheckpointError, Interrupted, StorageError, note_once
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.parallel import multihost
 from gpt_jax.program import restore, task_data, task_members
@@ -24,12 +25,12 @@ TEST = 'test'
 SHOWN = 5
 
 
-def best_step(config, store, keep_best=None):
+def best_step(store, keep_best):
   """Returns the step with the best checkpoint.best_metric, else the newest valid one.
 
-  A damaged best step is passed over, and said. `keep_best`: None: as the config says.
+  `store`: a CheckpointReader of that metric; `keep_best`: checkpoint.keep_best of the
+  run. A damaged best step is passed over, and said.
   """
-  keep_best = config.checkpoint.keep_best if keep_best is None else keep_best
   best = store.best_step() if keep_best else None
   newest = store.latest_valid_step()
   if best is None or best == newest:
@@ -50,10 +51,11 @@ def final_sets(config, tokenizer):
 def finish(session, store):
   """Scores the best step of a finished run on its sets and the test split.
 
-  Returns {set: metrics}; reads them from eval.json where that was done before.
+  Returns {set: metrics}; reads them from eval.json where that was done before. Raises
+  Interrupted after a signal: all but the scores is saved by then.
   """
   config, workdir = session.config, session.workdir
-  step = best_step(config, store)
+  step = best_step(store, config.checkpoint.keep_best)
   if step is None:
     raise CheckpointError(f'{workdir}: has no valid step to score.')
   done = _scored_before(workdir, step)
@@ -66,18 +68,36 @@ def finish(session, store):
   sets = dict(session.eval_sets)
   if session.test_set is not None:
     sets[TEST] = session.test_set
-  results = dict(
-    score_sets(
-      session.program, params, sets, tokenizer=session.tokenizer,
-      progress=session.console.progress, references=references,
-    )
-  )  # fmt: skip
+  results = {}
+  for name, dataset in sets.items():
+    if session.signals.must_stop():
+      raise _interrupted(session)
+    results |= score_sets(
+      session.program, params, {name: dataset}, tokenizer=session.tokenizer,
+      progress=functools.partial(_until_signal, session), references=references,
+    )  # fmt: skip
   results = _with_forgetting(config, results, metrics_file.read(workdir.metrics))
   for name, result in results.items():
     session.console.show_evaluation(step, f'{name} (best step)', result.metrics)
   if multihost.is_primary():
     write_results(workdir, step, results, make_task(config))
   return {name: result.metrics for name, result in results.items()}
+
+
+def _until_signal(session, items, label, total=None):
+  """Yields `items`, shown as progress, until the run is asked to stop."""
+  for item in session.console.progress(items, label, total):
+    # Several processes agree between sets: they may have unlike numbers of items.
+    if multihost.process_count() == 1 and session.signals.must_stop():
+      raise _interrupted(session)
+    yield item
+
+
+def _interrupted(session):
+  return Interrupted(
+    f'{session.signals.signal or "SIGTERM"}: the training is done and saved in'
+    f' {session.workdir}, its scores are not; the same command scores it.'
+  )
 
 
 def _with_forgetting(config, results, history):
@@ -102,13 +122,15 @@ def _with_forgetting(config, results, history):
 
 
 def write_results(workdir, step, results, task):
-  """Writes eval.json, scores.json and predictions/SET.jsonl of `{set: SetResult}`."""
+  """Writes predictions/SET.jsonl, scores.json and eval.json of `{set: SetResult}`.
+
+  eval.json comes last: what it says was scored has all its files.
+  """
   scores = {
     f'{name}/{key}': value if math.isfinite(value) else None
     for name, result in results.items()
     for key, value in result.metrics.items()
   }
-  files.write_json(workdir.eval, evaluation.by_set(scores, step))
   details = {name: one.scores.details for name, one in results.items() if one.scores}
   files.write_json(workdir.scores, dict(step=step, sets=details))
   workdir.baselines.unlink(missing_ok=True)  # may be of other examples
@@ -122,6 +144,7 @@ def write_results(workdir, step, results, task):
       files.write_text(workdir.predictions / f'{name}.jsonl', '\n'.join(lines) + '\n')
   if task.answers == 'writing':
     objects.append_text(workdir.samples, samples_page(results, step, task))
+  files.write_json(workdir.eval, evaluation.by_set(scores, step))
 
 
 def samples_page(results, step, task):

@@ -61,6 +61,15 @@ def test_ls_shows_missing_files_and_quarantined_steps(damaged, capsys):
   assert rows['3.damaged']['kept'] == 'quarantined: damaged'
 
 
+def test_ls_knows_that_higher_may_be_better(workdir, tmp_path, capsys):
+  run = shutil.copytree(workdir, tmp_path / 'run')
+  keeping = dict(best_metric='validation/loss', keep_best=1, best_mode='max')
+  storage.write_json(run / 'config.json', {'checkpoint': keeping})
+  _, out, _ = call(capsys, 'ls', f'--workdir={run}', '--json')
+  kept = [row['kept'] for row in json.loads(out.splitlines()[-1])]
+  assert kept == ['one of the last', 'one of the last', 'newest, best validation/loss']
+
+
 def test_verify_compares_every_step_and_changes_nothing(workdir, capsys):
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob('*')}
   code, out, _ = call(capsys, 'verify', f'--workdir={workdir}', '--json')
@@ -114,6 +123,7 @@ def test_average_names_the_new_workdir_and_its_steps(finished_run, tmp_path, cap
   assert code == 0
   assert json.loads(out.splitlines()[-1])['steps'] == [3, 6]
   assert f'next: gpt-jax eval --workdir={tmp_path / "mean"}' in out
+  assert 'of the raw parameters of steps 3, 6, not of their EMA' in out
   assert cli.main(['eval', f'--workdir={tmp_path / "mean"}', '--json']) == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core.errors import DataError
-from gpt_jax.examples import fingerprint, splits
+from gpt_jax.examples import splits
 
 pytest.importorskip('tensorflow_datasets', reason='needs tensorflow-datasets')
 
@@ -64,14 +64,6 @@ def test_text_is_decoded_and_classes_are_names(prepared):
   columns = {'text': 'sentence', 'label': 'label'}
   (only,) = load(prepared, 'tiny_films:train[1:2]', columns)
   assert only.values == {'text': 'bad', 'label': 'negative'}
-
-
-def test_a_fingerprint_names_set_and_slice(prepared):
-  def of(name):
-    return fingerprint.of_files({'train': name}, 'tfds', data_dir=prepared)
-
-  assert of('tiny_films:train') == of('tiny_films:1.0.0:train')
-  assert of('tiny_films:train') != of('tiny_films:train[:2]')
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,22 @@ def test_other_data_or_tokens_change_the_fingerprint(files, tmp_path):
   assert other != one
 
 
+def test_other_synonyms_change_the_fingerprint(files, tmp_path):
+  table = tmp_path / 'synonyms.tsv'
+  settings = dict(
+    task__augmentation__synonyms=0.5, task__augmentation__table=str(table)
+  )
+  completed = task_data.complete(config(files, **settings))
+  found = []
+  for text in ('good\tfine\n', 'good\tfine\n', 'good\tnice\n'):
+    table.write_text(text)
+    data = task_data.open_training_data(completed, ByteTokenizer())
+    found.append(data.fingerprint)
+  assert found[0] == found[1] != found[2]
+  table.unlink()  # evaluation reads no synonyms
+  assert task_data.open_eval_sets(completed, ByteTokenizer())
+
+
 @pytest.mark.parametrize(
   ('overrides', 'message'),
   [

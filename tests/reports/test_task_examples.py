@@ -154,6 +154,9 @@ def test_lines_are_read_and_a_broken_one_is_named(tmp_path):
   path.write_text(json.dumps(TEXTS[0]) + '\n')
   assert task_examples.read_lines(workdir, 'test') == TEXTS[:1]
   assert task_examples.sets_in(workdir) == ['test']
+  parted = TEXTS[0] | {'input': 'one\u2028two\x85three\x0cfour'}
+  path.write_text(json.dumps(parted, ensure_ascii=False) + '\n', encoding='utf-8')
+  assert task_examples.read_lines(workdir, 'test') == [parted]
   path.write_text('{}\nno json\n')
   with pytest.raises(StorageError, match='test.jsonl, line 2: no JSON'):
     task_examples.read_lines(workdir, 'test')

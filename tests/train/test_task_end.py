@@ -1,21 +1,28 @@
 """A fine-tuning from start to end: best step, test split, predictions, resumes."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 import gpt_jax
+from gpt_jax import cli
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import ConfigError, DataError, Interrupted, StorageError
+from gpt_jax.examples.record import Record
+from gpt_jax.interop import export_model
+from gpt_jax.interop.families import FAMILIES
 from gpt_jax.program import setup
 from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.train.predict import Predictor
 from gpt_jax.train.task_scores import score_sets
+from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
-from tests.tasks import tiny_tasks
+from tests.tasks import text_tasks, tiny_tasks
 
 pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
 
@@ -107,6 +114,66 @@ def test_a_finished_run_is_not_scored_a_second_time(finished, monkeypatch):
   loop.train(config(folder), workdir, quiet=True)
 
 
+def test_eval_json_is_written_once_all_else_is(finished, monkeypatch):
+  workdir, folder = Workdir(finished[0]), finished[1]
+  workdir.eval.unlink()
+
+  def fail(path, text):
+    raise StorageError(f'{path}: no space')
+
+  with monkeypatch.context() as patch, pytest.raises(StorageError, match='no space'):
+    patch.setattr(task_end.files, 'write_text', fail)
+    loop.train(config(folder), workdir.path, quiet=True)
+  assert not workdir.eval.exists()
+  loop.train(config(folder), workdir.path, quiet=True)
+  assert workdir.eval.exists()
+
+
+def test_a_signal_ends_the_scoring(finished, monkeypatch):
+  workdir, folder = Workdir(finished[0]), finished[1]
+  workdir.eval.unlink()
+  scored, once = [], task_end.score_sets
+
+  def then_signal(*args, progress, **options):
+    scored.extend(args[2])
+    yield from once(*args, progress=progress, **options)
+    (session,) = progress.args
+    session.signals.signal = 'SIGTERM'
+    with pytest.raises(Interrupted, match='the same command scores it'):
+      list(progress([1, 2], 'batches', 2))
+
+  with monkeypatch.context() as patch, pytest.raises(Interrupted, match='SIGTERM: the'):
+    patch.setattr(task_end, 'score_sets', then_signal)
+    loop.train(config(folder), workdir.path, quiet=True)
+  assert scored == ['validation'] and not workdir.eval.exists()
+  loop.train(config(folder), workdir.path, quiet=True)
+  assert workdir.eval.exists()
+
+
+def test_init_from_and_export_take_the_best_step(finished, tmp_path, monkeypatch):
+  workdir, folder = finished
+  with CheckpointReader(workdir / 'checkpoints') as one:
+    steps = one.steps()
+  monkeypatch.setattr(
+    CheckpointReader,
+    'read_metrics',
+    lambda self, step: {'validation/accuracy': float(step == steps[0])},
+  )
+  asked = config(folder, {'init_from': str(workdir), 'train.epochs': 0.2})
+  loop.train(asked, tmp_path / 'more', quiet=True)
+  (start,) = provenance.read_starts(Workdir(tmp_path / 'more'))
+  assert start['init_from']['step'] == steps[0] != steps[-1]
+  taken = []
+  monkeypatch.setattr(export_model, 'choose_family', lambda *a, **o: FAMILIES['gpt2'])
+  monkeypatch.setattr(
+    export_model, 'export_model', lambda store, step, *a: taken.append(step) or []
+  )
+  for words in ([], [f'--step={steps[-1]}']):
+    out = f'--out={tmp_path / "out"}'
+    assert cli.main(['export', f'--workdir={workdir}', out, *words]) == 0
+  assert taken == [steps[0], steps[-1]]
+
+
 def test_no_more_programs_than_buckets(tmp_path):
   seen = {}
 
@@ -148,6 +215,23 @@ def test_a_run_predicts_texts_and_records(finished):
     run.predict([' '])
 
 
+def test_a_record_may_be_there_twice_and_too_long_ones(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  saved = json.loads((workdir / 'config.json').read_text())
+  saved['task']['too_long'] = 'drop'
+  (workdir / 'config.json').write_text(json.dumps(saved))
+  run = gpt_jax.load(workdir)
+  one = Record({'text': 'fine a b'}, 'here')
+  long = {'text': 'awful ' * 20}
+  found = run.predict([one, long, {'text': 'sad'}, one])
+  assert found[1] is None and found[0] == found[3]
+  assert (found[0]['label'], found[2]['label']) == ('good', 'bad')
+  assert run.predict([long, long]) == [None, None]
+  with pytest.raises(ConfigError, match='generation.* has no answers to predict'):
+    Predictor(text_tasks.config('generation'), None, None)
+
+
 def test_probabilities_do_not_depend_on_the_company(finished):
   run = gpt_jax.load(finished[0])
   texts = ['fine a', 'sad ' + 'b ' * 12, 'poor c d']
@@ -170,13 +254,37 @@ def test_the_command_predicts_a_file_without_answers(finished, tmp_path, capsys)
   assert json.loads(capsys.readouterr().out)['prediction'] == found['prediction']
 
 
-def run_command(arguments, workdir):
+def test_columns_of_a_new_file_may_be_others(finished, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  saved = json.loads((workdir / 'config.json').read_text())
+  saved['task']['columns'] = {'text': 'sentence', 'label': 'label'}
+  (workdir / 'config.json').write_text(json.dumps(saved))
+  given = tiny_tasks.write_jsonl(tmp_path / 'new.jsonl', [{'said': 'nice a'}])
+  with pytest.raises(DataError, match="'sentence'.*no such column.*--config.task.colu"):
+    run_command(['--input', given], workdir)
+  run_command(['--input', given], workdir, {'task.columns': "{'text': 'said'}"})
+  assert json.loads(capsys.readouterr().out)['prediction']['label'] == 'good'
+
+
+def test_columns_that_are_lists_are_read(tmp_path):
+  given = tiny_tasks.write_jsonl(
+    tmp_path / 'new.jsonl', [{'q': 'x', 'a': '1', 'b': '2'}]
+  )
+  columns = {'prompt': 'q', 'choices': ('a', 'b'), 'label': 'gold'}
+  settings = {'task.columns': columns, 'task.files': {'train': 'all.jsonl'}}
+  asked = text_tasks.config('choice', settings)
+  (found,) = predict_command._read(asked, [given], {})
+  assert found.values == {'prompt': 'x', 'choices': ['1', '2']}
+
+
+def run_command(arguments, workdir, overrides=None):
   import argparse
 
   parser = argparse.ArgumentParser()
   predict_command.add_arguments(parser)
   args = parser.parse_args([f'--workdir={workdir}', *arguments])
-  predict_command.run(args, {})
+  predict_command.run(args, overrides or {})
 
 
 def test_a_run_without_a_task_predicts_nothing(tmp_path):
@@ -201,3 +309,5 @@ def test_outputs_that_are_no_numbers_are_not_scored(finished, capsys):
     assert result.scores is None and not result.predictions
   said = capsys.readouterr().err
   assert 'test: the model gives numbers that are not finite' in said
+  with pytest.raises(ConfigError, match='trained without a task'):
+    run_command(['--input', 'new.jsonl'], tmp_path)

@@ -291,6 +291,8 @@ def test_a_run_without_a_task_predicts_nothing(tmp_path):
   loop.train(tiny_runs.tiny_config({'train.steps': 1}), tmp_path, quiet=True)
   with pytest.raises(ConfigError, match='trained without a task'):
     gpt_jax.load(tmp_path).predict('a')
+  with pytest.raises(ConfigError, match='trained without a task'):
+    run_command(['--input', 'new.jsonl'], tmp_path)
 
 
 def test_outputs_that_are_no_numbers_are_not_scored(finished, capsys):
@@ -309,5 +311,3 @@ def test_outputs_that_are_no_numbers_are_not_scored(finished, capsys):
     assert result.scores is None and not result.predictions
   said = capsys.readouterr().err
   assert 'test: the model gives numbers that are not finite' in said
-  with pytest.raises(ConfigError, match='trained without a task'):
-    run_command(['--input', 'new.jsonl'], tmp_path)

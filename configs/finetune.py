@@ -217,7 +217,7 @@ def squad(config):
   The files are the 48 articles of XQuAD (arXiv:1910.11856, from SQuAD's development
   set), divided by article: 692 questions to learn from. BERT-base has F1 88.5, EM 80.8
   after 88 thousand (arXiv:1810.04805, table 2); no figure is published for this split.
-  Ours: <to be measured>. In Chinese: squad_v1.1_dev_subset.zh.json.
+  Not measured by us yet. In Chinese: squad_v1.1_dev_subset.zh.json.
   """
   _labels(config, 'qa', 'span_labels', 'f1')
   config.task.files = dict(all='squad/squad_v1.1_dev_subset.en.json')
@@ -236,7 +236,7 @@ def generative_squad(config):
   gpt-jax train --config=configs/finetune.py:generative_squad \
     --config.init_from=MODEL --config.data.data_dir=DATA --workdir=runs/gen_squad
 
-  MODEL writes text: GPT-2, a Llama. Ours: <to be measured>.
+  MODEL writes text: GPT-2, a Llama. Not measured by us yet.
   """
   _text(config, 'generative_qa', 'loss')
   config.checkpoint.best_mode = 'min'  # texts are written at the end only
@@ -252,8 +252,9 @@ def piqa(config):
     --config.data.data_dir=DATA --workdir=runs/piqa
 
   The validation set, divided by question: 1,254 to learn from. Without any training
-  GPT-2 small has an accuracy near 0.63 in lm-eval; chance is 0.5. Ours: <to be
-  measured>. BLiMP takes the same task: `gpt_jax/tasks/choice.py`.
+  GPT-2 small has an accuracy near 0.63 in lm-eval (from memory, not from a run); chance
+  is 0.5. Training is not measured by us yet. BLiMP takes the same task:
+  `gpt_jax/tasks/choice.py`.
   """
   _text(config, 'choice', 'accuracy_norm')
   config.task.files = dict(all=('piqa/valid.jsonl', 'piqa/valid-labels.lst'))
@@ -271,7 +272,7 @@ def movielens(config):
 
   Each user's ratings in time, the first 70 % to learn from: the baselines need users
   and films that they know. No figure is published for this split; popularity and
-  matrix factorization are beside the scores. Ours: <to be measured>.
+  matrix factorization are beside the scores. Not measured by us in full yet.
   """
   _labels(config, 'recommendation', 'class_labels', 'auc')
   config.task.files = dict(by_time='movielens_small')
@@ -303,8 +304,8 @@ def preference(config):
   gpt-jax train --config=configs/finetune.py:preference --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/reward
 
-  A demonstration of 300 pairs, too few for a figure to mean much. Ours: <to be
-  measured>.
+  A demonstration of 300 pairs, too few for a figure to mean much. Not
+  measured by us yet.
   """
   _labels(config, 'preference', 'reward', 'accuracy')
   config.task.files = dict(all='preference/dpo_en_demo.json')

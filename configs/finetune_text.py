@@ -21,7 +21,7 @@ def dialogsum(config):
 
   MODEL writes text. The files at hand are the development and test sets: the first is
   divided 85 : 15 by a hash, the test has three references each.
-  Cost: <to be measured>. ROUGE of the test: <to be measured>. Published figures are of
+  Cost and ROUGE are not measured by us yet. Published figures are of
   training on all 12,460 dialogues, which are not at hand: not comparable with 425.
 
   Prompts of articles, with summaries as completions (P3, arXiv:2202.01279):
@@ -49,8 +49,8 @@ def multi30k(config):
     --config.data.data_dir=DATA --workdir=runs/multi30k
 
   From scratch: a small decoder, and a BPE learned from the training pairs of both
-  languages. Cost: <to be measured>. BLEU of the 2016 test: <to be measured>; published
-  figure and its source: <to be added>.
+  languages. A trial of 2,000 pairs, 4 epochs and 3 minutes on 2 busy CPU cores
+  had BLEU 3.7 on the 2016 test; all pairs are not measured by us yet.
 
   From English to Chinese, sentences of Tatoeba, divided 70 : 15 : 15 by a hash:
 
@@ -87,8 +87,9 @@ def alpaca(config):
 
   Taori et al., 2023 (github.com/tatsu-lab/stanford_alpaca); arXiv:2203.02155. 1,999
   instructions, divided 70 : 15 : 15 by a hash. Replies alone bear loss.
-  WORKDIR/samples.md has replies beside those of the set. Cost: <to be measured>. Reply
-  perplexity: <to be measured>; nothing comparable is published for these subsets.
+  WORKDIR/samples.md has replies beside those of the set. Cost and reply
+  perplexity of a pretrained model are not measured by us yet; nothing comparable is
+  published for these subsets.
   Instruct models have a format of their own: --config.task.options.template=tokenizer.
   """
   _writes(config, 'dialogue')
@@ -109,8 +110,8 @@ def domain(config):
 
   Three novels train (two of Austen's, one of Burgess's), Bryant's stories choose the
   step, Chesterton is the test: other authors, so what falls is the loss of old prose.
-  Cost: <to be measured>. Bits per byte before and after: <to be measured>; nothing
-  comparable is published. Lines of a file as texts: --config.task.reader=lines.
+  Cost and bits per byte are not measured by us yet; nothing comparable is published.
+  Lines of a file as texts: --config.task.reader=lines.
   """
   _writes(config, 'generation')
   folder = 'gutenberg'

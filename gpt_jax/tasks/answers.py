@@ -2,6 +2,7 @@
 
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import chinese
+from gpt_jax.tasks.task import Task
 
 
 def check_answers(record, needs_start=True):
@@ -38,3 +39,32 @@ def language_of(name, records):
     return name
   contexts = [record.values['context'] for record in records]
   return 'zh' if chinese.is_chinese(contexts) else 'en'
+
+
+class QuestionTask(Task):
+  """Base of tasks that answer questions: what is right, its scores, and a baseline.
+
+  Predictions have the answer as `text`, '' for none.
+  """
+
+  def gold(self, record):
+    return answer_texts(record)
+
+  def score(self, records, predictions):
+    from gpt_jax.evaluation.answer_scores import answer_scores
+
+    return answer_scores(
+      [self.gold(record) for record in records],
+      [one['text'] for one in predictions],
+      language_of(self.cfg.options.language, records),
+    )
+
+  def baselines(self, train, records):
+    from gpt_jax.baselines.nearest_answer import nearest_answer
+
+    del train
+    found = nearest_answer(
+      [record.values['context'] for record in records],
+      [record.values['question'] for record in records],
+    )
+    return {'nearest sentence': found}

@@ -8,9 +8,8 @@ from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.sections import between, one_of, section
 from gpt_jax.tasks import continuations
-from gpt_jax.tasks.answers import answer_texts, check_answers, language_of
+from gpt_jax.tasks.answers import QuestionTask, answer_texts, check_answers
 from gpt_jax.tasks.encoding import Encoder
-from gpt_jax.tasks.task import Task
 from gpt_jax.templates import template
 
 BATCH = 32  # questions that are answered between two looks at the progress
@@ -30,7 +29,7 @@ class GenerativeAnswerOptions:
   language: str = one_of('auto', 'en', 'zh', default='auto')
 
 
-class GenerativeAnswers(Task):
+class GenerativeAnswers(QuestionTask):
   """A language model that writes the answer; objective causal_lm.
 
   Of a context that is too long, the end is left out. A prediction is the `text`.
@@ -100,27 +99,12 @@ class GenerativeAnswers(Task):
     is_none = text.casefold() == self.cfg.options.none_text.casefold()
     return dict(text='' if is_none else text)
 
-  def gold(self, record):
-    return answer_texts(record)
-
-  def score(self, records, predictions):
-    from gpt_jax.evaluation.answer_scores import answer_scores
-
-    return answer_scores(
-      [self.gold(record) for record in records],
-      [one['text'] for one in predictions],
-      language_of(self.cfg.options.language, records),
-    )
-
   def baselines(self, train, records):
-    from gpt_jax.baselines.nearest_answer import nearest_answer
-
-    del train
-    found = nearest_answer(
-      [record.values['context'] for record in records],
-      [record.values['question'] for record in records],
-    )
-    return {'nearest sentence': [dict(text=one['text']) for one in found]}
+    found = super().baselines(train, records)
+    return {
+      name: [dict(text=one['text']) for one in predictions]
+      for name, predictions in found.items()
+    }
 
 
 @registry.entry(options=GenerativeAnswerOptions)

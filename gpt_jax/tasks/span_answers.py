@@ -9,8 +9,8 @@ import numpy as np
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError
 from gpt_jax.core.sections import between, one_of, section
-from gpt_jax.tasks.answers import answer_texts, check_answers, language_of
-from gpt_jax.tasks.task import Row, Task
+from gpt_jax.tasks.answers import QuestionTask, check_answers
+from gpt_jax.tasks.task import Row
 
 
 @section
@@ -29,7 +29,7 @@ class SpanAnswerOptions:
   language: str = one_of('auto', 'en', 'zh', default='auto')
 
 
-class SpanAnswers(Task):
+class SpanAnswers(QuestionTask):
   """A task head with two outputs at each token; objective span_labels.
 
   A prediction has the `text` of the answer, where it starts and ends in the context
@@ -113,28 +113,6 @@ class SpanAnswers(Task):
     else:
       chosen = dict(n_best[0])
     return chosen | dict(n_best=n_best, none_score=none - score if best else None)
-
-  def gold(self, record):
-    return answer_texts(record)
-
-  def score(self, records, predictions):
-    from gpt_jax.evaluation.answer_scores import answer_scores
-
-    return answer_scores(
-      [self.gold(record) for record in records],
-      [one['text'] for one in predictions],
-      language_of(self.cfg.options.language, records),
-    )
-
-  def baselines(self, train, records):
-    from gpt_jax.baselines.nearest_answer import nearest_answer
-
-    del train
-    found = nearest_answer(
-      [record.values['context'] for record in records],
-      [record.values['question'] for record in records],
-    )
-    return {'nearest sentence': found}
 
 
 @registry.entry(options=SpanAnswerOptions)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpt_jax.core import extras
-from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.core.errors import DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.examples.record import Record
@@ -174,13 +174,3 @@ class Task:
     if not hasattr(self, '_ids'):
       self._ids = {name: i for i, name in enumerate(self.label_names)}
     return self._ids
-
-  def require_metric(self, name):
-    """Raises ConfigError for a metric that this task does not give."""
-    if name in (*self.metrics, 'loss'):
-      return
-    hint = nearest(name, self.metrics)
-    raise ConfigError(
-      f'metric {name!r}: task.name={self.name!r} has loss, {", ".join(self.metrics)}'
-      + (f'; did you mean {hint!r}?' if hint else '.')
-    )

@@ -158,6 +158,7 @@ def get_config():
   task.columns = dict()  # field of the task -> column or key of the file
   task.label_names = ()  # (): those of the training split, in alphabetic order
   task.max_examples = None  # of the training split; None: all
+  task.max_eval_examples = None  # of each other split; None: all
   # Examples of more than data.seq_len tokens: lose their end (truncate) or beginning
   # (truncate_left), are read in windows, or are left out (drop); counted and said.
   task.too_long = 'truncate'

@@ -10,11 +10,16 @@ tables by class, too, and --baselines are predictors without a neural network;
 --tasks asks questions of public benchmarks instead (docs/decoding.md) and saves
 WORKDIR/tasks.json.
 
+With --config it scores what a training by that config would begin with, such as a
+pretrained model before any: --workdir is then a folder for the results.
+
 examples:
   gpt-jax eval --workdir=runs/tiny --all
   gpt-jax eval --workdir=runs/tiny --baselines
   gpt-jax eval --workdir=runs/tiny --json
   gpt-jax eval --workdir=runs/sst2 --ensemble=runs/sst2_seed1,runs/sst2_seed2
+  gpt-jax eval --config=configs/finetune.py:sst2_prompt --workdir=runs/zero_shot \
+      --config.init_from=runs/gemma --config.task.options.shots=4
   gpt-jax eval --workdir=runs/gemma --tasks=piqa,blimp --limit=200
   gpt-jax eval --workdir=runs/gemma --tasks=piqa_local,squad_local --num_fewshot=2
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
@@ -24,11 +29,12 @@ examples:
 import json
 
 from gpt_jax.commands import eval_tasks, flags, host
+from gpt_jax.core.errors import ConfigError
 
 
 def add_arguments(parser):
   flags.add_workdir(parser)
-  flags.add_config_overrides(parser)
+  flags.add_config(parser)
   parser.add_argument(
     '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
   )
@@ -57,12 +63,14 @@ def add_arguments(parser):
 def run(args, overrides):
   host.tune_malloc()
   flags.enable_compilation_cache()
+  for flag in ('tasks', 'ensemble') if args.config is not None else ():
+    if getattr(args, flag) is not None:
+      raise ConfigError(f'--config: does not go with --{flag}, which scores runs.')
   if args.tasks is not None:
     eval_tasks.run(args, overrides)
     return
   from gpt_jax.commands import eval_results
   from gpt_jax.parallel import multihost
-  from gpt_jax.train import score_run
   from gpt_jax.workdir.paths import Workdir
 
   if args.all:
@@ -76,14 +84,7 @@ def run(args, overrides):
   if args.ensemble:
     eval_results.run_ensemble(args, overrides)
     return
-  limit = args.baseline_tokens
-  report = score_run.score_run(
-    args.workdir,
-    overrides,
-    step=args.step,
-    with_baselines=args.baselines,
-    baseline_tokens=score_run.BASELINE_TOKENS if limit is None else max(0, limit),
-  )
+  report = _scored(args, overrides)
   if not multihost.is_primary():
     return
   workdir = Workdir(args.workdir)
@@ -91,3 +92,25 @@ def run(args, overrides):
   eval_results.save(report, workdir)
   if args.json:
     print(json.dumps(report.sets))
+
+
+def _scored(args, overrides):
+  """Returns the `score_run.Scores` of a run, or of what a config begins with."""
+  from gpt_jax.train import score_run
+
+  options: dict = dict(with_baselines=args.baselines)
+  if args.baseline_tokens is not None:
+    options['baseline_tokens'] = max(0, args.baseline_tokens)
+  if args.config is None:
+    return score_run.score_run(args.workdir, overrides, step=args.step, **options)
+  from gpt_jax.config.files import load_file
+  from gpt_jax.program import setup
+  from gpt_jax.train import score_start
+
+  if args.step is not None:
+    raise ConfigError(
+      f'--step={args.step}: does not go with --config, which is step 0.'
+    )
+  config = setup.resolve(load_file(args.config), overrides)
+  setup.check_plan(config)
+  return score_start.score_start(config, args.workdir, **options)

@@ -84,6 +84,7 @@ ADDED_FIELDS = {
   'task.columns': {},
   'task.label_names': [],
   'task.max_examples': None,
+  'task.max_eval_examples': None,
   'task.too_long': 'truncate',
   'task.window_stride': 64,
   'task.buckets': [],

@@ -184,6 +184,7 @@ class TaskConfig:
   columns: dict[str, Any]
   label_names: tuple[str, ...] = comma_separated()
   max_examples: int | None = at_least(1)
+  max_eval_examples: int | None = at_least(1)
   too_long: str = one_of('truncate', 'truncate_left', 'window', 'drop')
   window_stride: int = at_least(1)
   buckets: tuple[int, ...]

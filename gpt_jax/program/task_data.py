@@ -104,7 +104,7 @@ def records_of(config, split):
   cfg = config.task
   if splits.holder(cfg.files, split) is None:
     return []
-  limit = cfg.max_examples if split == 'train' else None
+  limit = cfg.max_examples if split == 'train' else cfg.max_eval_examples
   records = splits.load(
     cfg.files, cfg.reader, cfg.columns, split,
     data_dir=config.data.data_dir, encoding=config.data.encoding, limit=limit,

@@ -68,7 +68,7 @@ def score_run(
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = setup.resolve(workdir.read_config(), overrides)
   if with_baselines:
-    _require_text(config)
+    require_text(config)
   tokenizer = setup.open_tokenizer(config, workdir)
   program = saved = setup.open_saved_program(config, tokenizer)
   if config.inference.depth is not None:
@@ -89,6 +89,19 @@ def score_run(
       store, saved.abstract_state.params, step=step, tokenizer=tokenizer
     )
   params = exits.first_layers(program.model.cfg, params)
+  limit = baseline_tokens if with_baselines else None
+  return score_params(program, params, step, eval_sets, tokenizer, workdir, limit)
+
+
+def score_params(
+  program, params, step, eval_sets, tokenizer, workdir, baseline_tokens=None
+):
+  """Returns the Scores of parameters of a Program on `{name: Dataset}`.
+
+  `baseline_tokens`: as in `score_run`; None: no baselines.
+  """
+  config = program.config
+  with_baselines = baseline_tokens is not None
   references, _ = restore.load_references(program, tokenizer)
   is_first = multihost.is_primary()
   results = dict(
@@ -98,7 +111,7 @@ def score_run(
     )
   )  # fmt: skip
   sets = {name: result.metrics for name, result in results.items()}
-  if is_task:
+  if config.task.name:
     found = _task_baselines(config, results) if with_baselines and is_first else {}
     return Scores(step, sets, {}, results, found)
   rows = {}
@@ -222,7 +235,8 @@ def has_baselines(config):
   return predicts_text and not config.data.mixture and not has_mask
 
 
-def _require_text(config):
+def require_text(config):
+  """Raises ConfigError for what counts cannot compare with."""
   if not has_baselines(config):
     raise ConfigError(
       '--baselines: counts need one source of text read left to right, all of it'

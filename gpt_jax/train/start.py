@@ -39,18 +39,32 @@ def starting_state(program, store, step):
       f'resumed from step {step}{note}' + _other_mesh(program, store, step)
     )
   state = program.init(config.seed)
-  if not config.init_from:
-    return state, Origin('fresh parameters')
-  with _open_source(config.init_from, config.model.param_dtype) as source:
-    source_step = _step_of(config.init_from, source)
-    params, report = init_from.init_params(config, state.params, source, source_step)
+  params, origin = _from_source(config, state.params)
+  if origin.report is None:
+    return state, origin
   ema = None if state.ema is None else optimizers.ema_init(params)
   first = state.start
   if first is not None:
     trained = trainable.select(params, program.frozen)
-    first = l2_sp.start_of(trained, report.kinds.get('fresh', ()))
-  state = dataclasses.replace(state, params=params, ema=ema, start=first)
-  return state, Origin(f'parameters of {config.init_from}, step {source_step}', report)
+    first = l2_sp.start_of(trained, origin.report.kinds.get('fresh', ()))
+  return dataclasses.replace(state, params=params, ema=ema, start=first), origin
+
+
+def starting_params(program):
+  """Returns (parameters, Origin) of a training's beginning, without the optimizer's."""
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, program.abstract_state.params)
+  init = jax.jit(lambda seed: program.init(seed).params, out_shardings=shardings)
+  return _from_source(program.config, init(program.config.seed))
+
+
+def _from_source(config, params):
+  """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
+  if not config.init_from:
+    return params, Origin('fresh parameters')
+  with _open_source(config.init_from, config.model.param_dtype) as source:
+    step = _step_of(config.init_from, source)
+    params, report = init_from.init_params(config, params, source, step)
+  return params, Origin(f'parameters of {config.init_from}, step {step}', report)
 
 
 def check_tokenizer(config, tokenizer):

@@ -57,6 +57,13 @@ def test_what_both_splits_share_is_said(files, capsys):
   assert 'validation: 1 of 2 examples is also in train (50.0 %)' in said
 
 
+def test_held_out_examples_can_be_bounded(files):
+  bounded = config(files, task__max_eval_examples=1)
+  sets = task_data.open_eval_sets(task_data.complete(bounded), ByteTokenizer())
+  assert len(sets['validation']) == 1
+  assert len(task_data.records_of(bounded, 'train')) == len(LINES)
+
+
 def test_a_split_without_files_is_named(files):
   del files['validation']
   completed = task_data.complete(config(files))

@@ -31,11 +31,15 @@ def _heads(config):
 def _max_seq_len(config):
   model = config.model
   if model.max_seq_len and model.max_seq_len < config.data.seq_len:
-    yield Problem(
-      'model.max_seq_len',
-      f'={model.max_seq_len}: shorter than data.seq_len={config.data.seq_len}; leave'
-      ' it None or raise it',
-    )
+    wanted = config.data.seq_len
+    if not config.init_from:
+      fix = 'leave it None or raise it'
+    elif model.position == 'learned':
+      fix = f'its table of positions ends there: set data.seq_len={model.max_seq_len}'
+    else:
+      fix = f'it may be raised (model.max_seq_len={wanted}), or set data.seq_len lower'
+    text = f'={model.max_seq_len}: shorter than data.seq_len={wanted}; {fix}'
+    yield Problem('model.max_seq_len', text)
 
 
 def _layers(config):

@@ -28,6 +28,14 @@ CONFLICTS = {
     dict(model__max_seq_len=7), ['model.max_seq_len=7', 'data.seq_len=8'],
     dict(model__max_seq_len=8),
   ),
+  'short table of a pretrained model': (
+    dict(model__max_seq_len=7, init_from='runs/other'), ['set data.seq_len=7'],
+    dict(data__seq_len=7),
+  ),
+  'long texts for a pretrained model': (
+    dict(model__max_seq_len=7, model__position='rope', init_from='runs/other'),
+    ['it may be raised (model.max_seq_len=8)'], dict(model__max_seq_len=8),
+  ),
   'rope scaling without rope': (
     dict(model__rope_scaling='linear'), ['model.rope_scaling', "'learned'"],
     dict(model__position='rope'),

@@ -105,7 +105,8 @@ def make_report(path):
   try:
     series = metrics_file.read(workdir.metrics)
   except OSError:
-    notes.append(f'{workdir.metrics.name} is not there: no learning curves.')
+    if provenance.read_starts(workdir):
+      notes.append(f'{workdir.metrics.name} is not there: no learning curves.')
   return TaskReport(
     workdir, config, task, scored.get('step'), sets, splits, series,
     _facts(workdir, config, scored.get('step'), series), unit,
@@ -213,10 +214,9 @@ def _facts(workdir, config, step, series):
   )
   data = ', '.join(f'{name}: {_listed(cfg.files[name])}' for name in names)
   starts = provenance.read_starts(workdir)
-  steps = f'{config.train.steps:,} steps of {config.train.batch_size} rows'
-  if config.train.epochs is not None:
-    steps += f', {config.train.epochs:g} epoch' + 's' * (config.train.epochs != 1)
-  is_chosen = config.checkpoint.keep_best and not any('averaged' in s for s in starts)
+  is_trained = bool(starts)  # `eval --config` scores what a training would begin with
+  is_chosen = config.checkpoint.keep_best and is_trained
+  is_chosen &= not any('averaged' in s for s in starts)
   chosen = config.checkpoint.best_metric if is_chosen else ''
   found = [
     ('Task', f'{cfg.name}, trained by {config.objective.name}'),
@@ -225,7 +225,7 @@ def _facts(workdir, config, step, series):
     ('Init from', config.init_from or 'nothing: trained from scratch'),
     ('Tokenizer', config.tokenizer.name),
     ('Row', f'at most {config.data.seq_len} tokens; what is longer: {cfg.too_long}'),
-    ('Training', steps),
+    ('Training', _length(config.train) if is_trained else 'none'),
   ]
   if step is not None:
     found.append(('Scored step', f'{step:,}' + (f', by {chosen}' if chosen else '')))
@@ -234,6 +234,13 @@ def _facts(workdir, config, step, series):
   if starts:
     found += _start_facts(starts)
   return found
+
+
+def _length(train):
+  text = f'{train.steps:,} steps of {train.batch_size} rows'
+  if train.epochs is not None:
+    text += f', {train.epochs:g} epoch' + 's' * (train.epochs != 1)
+  return text
 
 
 def _listed(value):

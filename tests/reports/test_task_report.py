@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.program import setup
 from gpt_jax.reports import task_report
-from gpt_jax.train import average
+from gpt_jax.tasks import make_task
+from gpt_jax.train import average, score_start, task_end
 from gpt_jax.workdir.paths import Workdir
 from tests import task_runs as runs
 
@@ -125,6 +127,23 @@ def test_an_average_of_steps_says_so(task_runs, tmp_path):
   facts = dict(report.facts)
   assert facts['Averaged'] == 'steps 40' and 'Scored step' not in facts
   assert report.sets == [] and len(report.notes) == 2
+
+
+def test_a_model_without_training_is_reported(task_runs, tmp_path):
+  run = Workdir(task_runs / 'a')
+  config = setup.resolve(run.read_config(), {'init_from': str(run)})
+  scored = score_start.score_start(config, tmp_path)
+  task = make_task(config)
+  assert task is not None
+  task_end.write_results(Workdir(tmp_path), 0, scored.results, task)
+  report = task_report.make_report(tmp_path)
+  facts = dict(report.facts)
+  assert facts['Training'] == 'none' and facts['Scored step'] == '0'
+  assert report.notes == []
+  kept = json.loads(run.eval.read_text())
+  assert {one.name: one.metrics for one in report.sets} == {
+    name: pytest.approx(metrics) for name, metrics in kept.items() if name != 'step'
+  }
 
 
 def test_runs_without_a_task_have_no_such_report(plain_run, tmp_path):

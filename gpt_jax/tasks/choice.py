@@ -16,7 +16,7 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.core.sections import one_of, section
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.tasks import continuations
-from gpt_jax.tasks.task import Task
+from gpt_jax.tasks.task import Task, advice
 from gpt_jax.templates import template
 
 BATCH = 64  # questions that are scored between two looks at the progress
@@ -127,7 +127,7 @@ class Choice(Task):
     if not 0 <= number < count:
       raise DataError(
         f'{record.place}: label={value!r}: expected the number of the right choice, 0'
-        f' to {count - 1}.'
+        f' to {count - 1}.{advice(value)}'
       )
     return number
 

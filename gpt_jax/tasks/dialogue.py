@@ -43,7 +43,8 @@ class Dialogue(Task):
       known = ', '.join(record.values)
       raise DataError(
         f"{record.place}: has no 'messages', which task.name='dialogue' reads; it has"
-        f' {known}. Set task.reader=alpaca or sharegpt, or task.columns.'
+        f' {known}. Set task.reader=alpaca or sharegpt, or say where a list of'
+        " {'role', 'content'} stands: task.columns={'messages': ...}."
       )
     chat.check_messages(record.values['messages'], record.place)
 
@@ -61,6 +62,14 @@ class Dialogue(Task):
     if is_training:  # replies before the last message are learned from, too
       return any(one['role'] == chat.ASSISTANT for one in record.values['messages'])
     return self.gold(record) is not None
+
+  def missing_answer(self, record):
+    return (
+      f"has no reply: the last of its 'messages' is of role"
+      f' {record.values["messages"][-1]["role"]!r}, and task.name={self.name!r} learns'
+      f' and is scored by those of {chat.ASSISTANT!r}. Add the reply, or leave the'
+      ' example out.'
+    )
 
   def encode(self, record, encoder, is_training):
     del is_training

@@ -18,7 +18,7 @@ from gpt_jax.examples.fields import TEXTS
 from gpt_jax.examples.record import Record
 from gpt_jax.tasks.classification import Classification
 from gpt_jax.tasks.encoding import Encoder
-from gpt_jax.tasks.task import Row
+from gpt_jax.tasks.task import Row, advice
 from gpt_jax.templates import prompts, shots, template
 
 BATCH = 64
@@ -81,7 +81,7 @@ class PromptClassification(Classification):
       known = ', '.join([*self.template.verbalizers, *self.template.aliases])
       raise DataError(
         f'{record.place}: label={label!r}: expected one of {known}, which have words;'
-        ' set task.options.verbalizers, as "1=good,0=bad".'
+        f' set task.options.verbalizers, as "1=good,0=bad".{advice(label)}'
       )
     return found
 
@@ -245,6 +245,9 @@ class PromptClassification(Classification):
       cfg.files, cfg.reader, cfg.columns, 'train', data_dir=config.data.data_dir,
       encoding=config.data.encoding, limit=cfg.max_examples,
     )  # fmt: skip
+    for record in records:
+      self.check(record)
+      self.require_answer(record, is_training=True)
     return shots.Pool([record.values for record in records])
 
 

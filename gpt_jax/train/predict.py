@@ -83,22 +83,30 @@ class Predictor:
         f'example {i} is {type(example).__name__}; expected a text, or a dict with'
         f' {", ".join(self.task.inputs)}.'
       )
+    record = without_answer(self.task, record)
     fields.check(record.values, record.place)
     self.task.check(record)
     return record
 
 
+def without_answer(task, record):
+  """Returns a Record without its answer, which may be '', or -1, and is not read."""
+  if task.target in task.inputs or task.target not in record.values:
+    return record
+  kept = {name: one for name, one in record.values.items() if name != task.target}
+  return Record(kept, record.place)
+
+
 def columns_of_inputs(config, keys):
-  """Returns task.columns without answers, for files that have none of them.
+  """Returns task.columns without answers, which files need not have.
 
   `keys`: those that the records of the file have.
   """
   task = make_task(config)
   assert task is not None
-  wanted = dict(config.task.columns)
-  here = {
+  return {
     field: key
-    for field, key in wanted.items()
-    if field in task.inputs or set(np.atleast_1d(key)) <= set(keys)
+    for field, key in config.task.columns.items()
+    if field in task.inputs
+    or (field != task.target and set(np.atleast_1d(key)) <= set(keys))
   }
-  return here

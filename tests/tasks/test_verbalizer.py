@@ -135,6 +135,22 @@ def test_shots_come_from_the_training_split(tmp_path):
   assert ByteTokenizer().decode(row.tokens).count('text 3') == 1
 
 
+@pytest.mark.parametrize(
+  ('last', 'message'),
+  [
+    ({'text': 'c'}, r"train.jsonl, line 3: has no 'label', which"),
+    ({'text': 'c', 'label': '7'}, r"train.jsonl, line 3: label='7': expected one of"),
+    ({'sentence': 'c', 'label': '1'}, r"train.jsonl, line 3: has no 'text', which"),
+  ],
+)
+def test_shots_are_checked_as_other_examples_are(tmp_path, last, message):
+  examples = [{'text': 'a', 'label': '0'}, {'text': 'b', 'label': '1'}, last]
+  path = tiny_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)
+  overrides = {'task.files': {'train': path}, 'task.options.shots': 2}
+  with pytest.raises(DataError, match=message):
+    encoded(task_of(overrides), review())
+
+
 def test_what_is_too_long_loses_shots_then_text(tmp_path):
   examples = [{'text': f'text {i}', 'label': str(i % 2)} for i in range(8)]
   path = tiny_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)

@@ -12,6 +12,7 @@ from gpt_jax import cli
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
 from gpt_jax.core.errors import ConfigError, DataError, Interrupted, StorageError
+from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
 from gpt_jax.interop import export_model
 from gpt_jax.interop.families import FAMILIES
@@ -26,6 +27,7 @@ from tests.tasks import text_tasks, tiny_tasks
 
 pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
 
+BYTES = ByteTokenizer()
 WORDS = {'good': ('fine', 'nice', 'great'), 'bad': ('poor', 'awful', 'sad')}
 
 
@@ -252,6 +254,40 @@ def test_the_command_predicts_a_file_without_answers(finished, tmp_path, capsys)
   assert found['place'].endswith('new.jsonl, line 1')
   run_command(['--text', 'nice a'], workdir)
   assert json.loads(capsys.readouterr().out)['prediction'] == found['prediction']
+
+
+@pytest.mark.parametrize(
+  ('reader', 'columns', 'text'),
+  [
+    ('tsv', ('0', '1'), 'nice a\t-1\n'),
+    ('tsv', ('0', '1'), 'nice a\n'),
+    ('tsv', ('1', '0'), '\tnice a\n'),
+    ('tsv_header', ('text', 'label'), 'index\ttext\n0\tnice a\n'),
+    ('tsv_header', ('text', 'label'), 'text\tlabel\nnice a\t-1\n'),
+    ('csv_header', ('text', 'label'), 'id,text\n0,"nice a"\n'),
+    ('jsonl', (), '{"text": "nice a", "label": -1}\n'),
+    ('jsonl', (), '{"text": "nice a", "label": ""}\n'),
+    ('jsonl', ('text', 'label'), '{"text": "nice a", "label": null}\n'),
+  ],
+)
+def test_files_without_answers_are_read_as_those_of_training(
+  tmp_path, reader, columns, text
+):
+  ending = reader.partition('_')[0]
+  given = tmp_path / f'new.{ending}'
+  given.write_text(text)
+  settings = {
+    'task.files': {'train': f'train.{ending}'}, 'task.reader': reader,
+    'task.columns': dict(zip(('text', 'label'), columns, strict=False)),
+    'task.label_names': ('good', 'bad'),
+  }  # fmt: skip
+  asked = tiny_tasks.config('classification', 'class_labels', settings)
+  (record,) = predict_command._read(asked, [str(given)], {})
+  asker = Predictor.__new__(Predictor)  # without a model
+  asker.task = tiny_tasks.make_task(asked)
+  found = asker._record(0, record)
+  assert (found.values['text'], found.values.get('label')) == ('nice a', None)
+  assert len(asker.task.encode(found, tiny_tasks.encoder_of(asker.task, BYTES), 0)) == 1
 
 
 def test_columns_of_a_new_file_may_be_others(finished, tmp_path, capsys):

@@ -3,7 +3,9 @@
 import contextlib
 import contextvars
 
-_kept = contextvars.ContextVar('kept', default=None)
+_kept: contextvars.ContextVar[dict | None] = contextvars.ContextVar(
+  'kept', default=None
+)
 
 
 @contextlib.contextmanager

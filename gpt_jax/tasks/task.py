@@ -95,13 +95,25 @@ class Task:
     """
     raise NotImplementedError
 
-  def answer(self, generator, records, progress=None) -> list[dict[str, Any]]:
+  def answer(
+    self, generator, records, progress=None, counts=None
+  ) -> list[dict[str, Any] | None]:
     """Returns the predictions for Records, by a model that scores or writes texts.
 
-    `generator`: an `inference.text.TextGenerator`; `progress`: `(iterable, total) ->
-    iterable`, for the screen.
+    None for a prompt that is too long and dropped (task.too_long='drop').
+
+    Args:
+      generator: an `inference.text.TextGenerator`.
+      records: Records, with or without answers.
+      progress: `(iterable, total) -> iterable`, for the screen.
+      counts: `encoding.Counts`, to which prompts are added, and what became of them.
     """
     raise NotImplementedError
+
+  def unanswered(self, record: Record) -> dict[str, Any]:
+    """Returns what a record without a prediction is scored as: a wrong one."""
+    del record
+    return {'text': ''}
 
   def gold(self, record: Record) -> Any:
     """Returns the answer of a record, as `score` compares it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.core.errors import note_once
+from gpt_jax.core.errors import DivergedError, note_once
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import multihost
@@ -36,7 +36,8 @@ def score_sets(
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
   `scored` False: predictions are not compared with answers. Where a task head gives
-  what is no finite number, there are none, and metrics of the task are nan.
+  what is no finite number, there are none, and metrics of the task are nan; with
+  `scored` False DivergedError is raised.
 
   Prompts that are too long are among the metrics: `prompts_truncated`, and by
   task.too_long='drop' `prompts_dropped`, which count as wrong: a score is that of the
@@ -58,11 +59,11 @@ def score_sets(
     if task is None:
       yield name, SetResult(metrics)
       continue
-    if task.answers == 'outputs' and scored and not _are_finite(dataset, outputs):
-      note_once(
-        f'{name}: the model gives numbers that are not finite; its answers are not'
-        ' scored'
-      )
+    if task.answers == 'outputs' and not _are_finite(dataset, outputs):
+      problem = 'the model gives numbers that are not finite'
+      if not scored:
+        raise DivergedError(f'{problem}, for some or all of the examples')
+      note_once(f'{name}: {problem}; its answers are not scored')
       yield name, SetResult(metrics | dict.fromkeys(task.metrics, math.nan))
       continue
     if task.answers == 'outputs':

@@ -96,7 +96,7 @@ def test_the_last_reply_is_asked_for_and_compared():
 
 
 @pytest.mark.parametrize('too_long', ['truncate', 'drop'])
-def test_long_conversations_are_counted_where_replies_are_written(too_long):
+def test_long_conversations_are_counted_in_writing(too_long):
   settings = {
     'data.seq_len': 64, 'task.too_long': too_long, 'task.options.max_new_tokens': 32
   }  # fmt: skip

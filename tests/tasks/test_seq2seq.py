@@ -70,7 +70,7 @@ def test_the_source_gives_way_and_the_target_stays_whole(too_long, kept):
 
 
 @pytest.mark.parametrize('too_long', ['truncate', 'drop'])
-def test_long_sources_are_counted_where_targets_are_written(too_long):
+def test_long_sources_are_counted_in_writing(too_long):
   settings = SHORT | {'data.seq_len': 16, 'task.too_long': too_long}
   task = text_tasks.task_of('translation', settings)
   echo, counts = text_tasks.Echo(), Counts()

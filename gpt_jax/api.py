@@ -209,7 +209,8 @@ class Run:
   @functools.cached_property
   def predictor(self):
     """The Predictor of a run that was fine-tuned for a task."""
-    return Predictor(self.config, self.params, self.tokenizer)
+    source = f'step {self.step}'
+    return Predictor(self.config, self.params, self.tokenizer, source)
 
   def predict(self, examples, progress=None):
     """Returns what the run's task predicts: a dict for a text or dict, else a list.

@@ -19,7 +19,7 @@ import pathlib
 import sys
 
 from gpt_jax.commands import flags
-from gpt_jax.core.errors import ConfigError, DataError, StorageError
+from gpt_jax.core.errors import ConfigError, DataError, DivergedError, StorageError
 
 READING = ('task.reader', 'task.columns', 'data.data_dir', 'data.encoding')
 """Fields of the config that say how files of --input are read."""
@@ -54,14 +54,18 @@ def run(args, overrides):
   given = {field: value for field, value in overrides.items() if field in READING}
   others = {field: value for field, value in overrides.items() if field not in given}
   trained = gpt_jax.load(args.workdir, step=args.step, overrides=others)
-  task = trained.predictor.task  # of a run without one, this says so
-  examples = args.text
-  if not examples:
-    config = setup.resolve(Workdir(args.workdir).read_config(), given)
-    examples = _read(config, args.input, given)
-  predictions = trained.predict(
-    examples, progress=lambda items, label, total: console.progress(items, label, total)
-  )
+  try:
+    task = trained.predictor.task  # of a run without one, this says so
+    examples = args.text
+    if not examples:
+      config = setup.resolve(Workdir(args.workdir).read_config(), given)
+      examples = _read(config, args.input, given)
+    predictions = trained.predict(
+      examples,
+      progress=lambda items, label, total: console.progress(items, label, total),
+    )
+  except DivergedError as error:
+    raise DivergedError(f'--workdir={args.workdir}: {error}') from error
   lines = [
     json.dumps(_line(task, one, found), ensure_ascii=False)
     for one, found in zip(examples, predictions or (), strict=True)

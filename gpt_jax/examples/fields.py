@@ -37,7 +37,10 @@ def check(values, place):
       is_words = name == 'words'  # U+3000 is one, in Chinese
       _check_list(values[name], f'{place}: {name}', may_be_space=is_words)
   if 'label' in values and values['label'] in ('', None):
-    raise DataError(f'{place}: label is empty; expected a class. Mend the example.')
+    raise DataError(
+      f'{place}: label is empty; expected a class. Mend the example; a file without'
+      ' labels is none of task.files, but for `gpt-jax predict --input=FILE`.'
+    )
   words, tags = values.get('words'), values.get('tags')
   if words is not None and tags is not None and len(words) != len(tags):
     raise DataError(

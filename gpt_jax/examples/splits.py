@@ -12,7 +12,7 @@ import math
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
-from gpt_jax.examples import fields, finding, formats
+from gpt_jax.examples import fields, finding, formats, reading
 from gpt_jax.examples.record import Record, shown, there_are, value
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
@@ -42,25 +42,34 @@ def load(files, reader, columns, split, *, data_dir='', encoding='utf-8', limit=
       a larger limit keeps those of a smaller one.
 
   Raises ConfigError for splits, readers and columns that there are not, DataError for
-  files that are missing, damaged or without an example.
+  files that are missing, damaged or without an example. Within `reading.reading_once`
+  files are read once for all splits.
   """
+  found = reading.once(
+    _load, files=dict(files), split=split, reader=reader, columns=dict(columns),
+    data_dir=data_dir, encoding=encoding,
+  )  # fmt: skip
+  return found if limit is None else _first(found, limit)
+
+
+def _load(files, split, **how):
+  """Returns the Records of a split; `how`: as `read` takes it."""
   names, divided = _names(files, split)
-  found, count = [], 0
-  for record in read(names, reader, columns, data_dir=data_dir, encoding=encoding):
-    count += 1
-    is_hashed = divided and divided != 'by_time'
-    if not is_hashed or _contains(DIVIDED[divided][split], record):
-      found.append(record)
+  found = everything = reading.once(read, names=names, **how)
   if divided == 'by_time':
-    found = _of_time(split, found)
+    found = _of_time(split, everything)
+  elif divided:
+    part = DIVIDED[divided][split]
+    found = [record for record in everything if _contains(part, record)]
   if not found:
+    count = len(everything)
     rest = f': none of {count} examples lies in it; give files for each split' * (
       count > 0
     )
     raise DataError(
       f'task.files: {", ".join(names)}: no examples of the split {split!r}{rest}.'
     )
-  return found if limit is None else _first(found, limit)
+  return found
 
 
 def read(names, reader, columns, *, data_dir='', encoding='utf-8'):
@@ -154,8 +163,16 @@ def _first(records, limit):
   return [records[i] for i in sorted(chosen)]
 
 
+class NoColumn(DataError):
+  """A record without a column that task.columns names, for `field`."""
+
+  def __init__(self, text, field=''):
+    super().__init__(text)
+    self.field = field
+
+
 def fields_of(record, columns):
-  """Returns {field: value} by `columns` of `load`; DataError for one not there."""
+  """Returns {field: value} by `columns` of `load`; NoColumn for one not there."""
   found = {}
   for field, key in columns.items():
     if isinstance(key, str):
@@ -180,7 +197,8 @@ def _column(record, field, key):
       )
   else:
     hint = ''
-  raise DataError(
+  raise NoColumn(
     f'task.columns: {field}={key!r}: {record.place} has no such column;'
-    f' {there_are(key, values)}.{hint}'
+    f' {there_are(key, values)}.{hint}',
+    field,
   )

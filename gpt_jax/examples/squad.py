@@ -4,6 +4,8 @@ Versions 1.1 (arXiv:1606.05250) and 2.0, whose questions may have no answer
 (arXiv:1806.03822).
 """
 
+from typing import Any
+
 from gpt_jax.core.errors import DataError
 from gpt_jax.examples import json_files
 from gpt_jax.examples.record import Record, shown, value
@@ -12,8 +14,9 @@ from gpt_jax.examples.record import Record, shown, value
 def read(paths, encoding):
   """Yields {'id', 'title', 'context', 'question', 'answers': [{'text', 'start'}]}.
 
-  `answers` is [] where there is none. Raises DataError for an answer that does not
-  stand at its offset, which counts characters.
+  `answers` is [] where there is none, and not there where the file tells none, as that
+  of a test set. Raises DataError for an answer that does not stand at its offset, which
+  counts characters.
   """
   for path in paths:
     content = json_files.parsed(path, encoding)
@@ -32,16 +35,17 @@ def _record(path, where, article, paragraph, question):
   name = str(value(question, 'id', where, (str, int)))
   place = f'{path}, question {name}'
   context = value(paragraph, 'context', where, str)
-  given = value(question, 'answers', place, list)
-  if question.get('is_impossible'):
-    given = []
-  values = {
+  values: dict[str, Any] = {
     'id': name,
     'title': str(article.get('title', '')),
     'context': context,
     'question': value(question, 'question', place, str),
-    'answers': [_answer(answer, context, place) for answer in given],
   }
+  if question.get('is_impossible'):
+    values['answers'] = []
+  elif 'answers' in question:
+    given = value(question, 'answers', place, list)
+    values['answers'] = [_answer(answer, context, place) for answer in given]
   return Record(values, place)
 
 

@@ -186,13 +186,17 @@ class TextGenerator:
     context_ids, ids = encode_pair(self._tokenizer, context, continuation)
     return self.engine.score(self._begun(context_ids), ids)
 
-  def score_many(self, items, advance=lambda count: None, truncate=False):
+  def score_many(
+    self, items, advance=lambda count: None, truncate=False, max_tokens=None
+  ):
     """Returns the Scores of `[(context, [continuation, ...]), ...]`, lists as given.
 
     Ids are those of `score`; `advance` as `Engine.score_many` takes it. `truncate`:
     a context loses its first tokens where positions end, instead of an error.
+    `max_tokens`: it loses them beyond so many, continuation included.
     """
     most = self.engine.table_len + 1 if truncate else math.inf
+    most = min(most, max_tokens or math.inf)
     groups, places = [], []  # of an engine's items, and the groups of each of ours
     for context, continuations in items:
       texts_of([context, *continuations])

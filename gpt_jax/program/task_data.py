@@ -16,6 +16,7 @@ from gpt_jax.program import task_members
 from gpt_jax.tasks import augmented, buckets, mixture, packed
 from gpt_jax.tasks.dataset import EMPTY, TaskDataset, digest
 from gpt_jax.tasks.encoding import Encoder
+from gpt_jax.tasks.task import FOR_PREDICT
 from gpt_jax.tracking.console import progress
 
 
@@ -101,34 +102,24 @@ def records_of(config, split):
 
   All have an answer: those without one are for `predict`.
   """
-  cfg = config.task
+  cfg, task = config.task, tasks.make_task(config)
+  assert task is not None
   if splits.holder(cfg.files, split) is None:
     return []
   limit = cfg.max_examples if split == 'train' else cfg.max_eval_examples
-  records = splits.load(
-    cfg.files, cfg.reader, cfg.columns, split,
-    data_dir=config.data.data_dir, encoding=config.data.encoding, limit=limit,
-  )  # fmt: skip
-  task = tasks.make_task(config)
-  assert task is not None
+  try:
+    records = splits.load(
+      cfg.files, cfg.reader, cfg.columns, split,
+      data_dir=config.data.data_dir, encoding=config.data.encoding, limit=limit,
+    )  # fmt: skip
+  except splits.NoColumn as error:
+    if error.field != task.target or split == 'train':
+      raise
+    raise DataError(f'{error} {FOR_PREDICT}') from error
   for record in records:
     task.check(record)
-    _require_answer(task, record, split)
-  if not records:
-    raise DataError(f'task.files: no example in split {split!r} of {dict(cfg.files)}.')
+    task.require_answer(record, is_training=split == 'train')
   return records
-
-
-def _require_answer(task, record, split):
-  if task.has_answer(record, is_training=split == 'train'):
-    return
-  known = ', '.join(map(str, record.values))
-  raise DataError(
-    f'{record.place}: has no {task.target!r}, which task.name={task.name!r} learns and'
-    f' is scored by; it has {known}. Say where it stands:'
-    f' task.columns={{{task.target!r}: ...}}; leave the example out; or leave split'
-    f' {split!r} out of task.files and give its examples to gpt-jax predict.'
-  )
 
 
 def complete(config):
@@ -310,7 +301,7 @@ def make_dataset(config, tokenizer, records, split, for_eval=False):
     owners, widths = np.full(len(rows), EMPTY), widths[-1:]
   return TaskDataset(
     task=task,
-    records=records,
+    records=records if for_eval else [],
     rows=rows,
     owners=owners,
     batch_size=config.eval.batch_size if for_eval else config.train.batch_size,

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpt_jax.core.errors import UserError
 from gpt_jax.examples import leakage
+from gpt_jax.examples.reading import reading_once
 from gpt_jax.program import task_data
 from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.train.task_end import TEST
@@ -30,6 +31,7 @@ class Splits:
     return self.records.get(TRAIN, [])
 
 
+@reading_once()
 def read(config):
   """Returns the Splits of a Config: training, eval.sets and the test split.
 

@@ -14,9 +14,11 @@ import numpy as np
 from gpt_jax.core import registry
 from gpt_jax.core.errors import DataError
 from gpt_jax.core.sections import one_of, section
+from gpt_jax.data.continuation import encode_pair
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.tasks import continuations
-from gpt_jax.tasks.task import Task
+from gpt_jax.tasks.encoding import Encoder
+from gpt_jax.tasks.task import Task, advice
 from gpt_jax.templates import template
 
 BATCH = 64  # questions that are scored between two looks at the progress
@@ -93,16 +95,27 @@ class Choice(Task):
     ]
     return prompt, texts if prompt else [text.lstrip() for text in texts]
 
-  def answer(self, generator, records, progress=None):
-    items = [self.texts_of(record) for record in records]
+  def answer(self, generator, records, progress=None, counts=None):
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg, counts)
+    asked = [self.texts_of(record) for record in records]
+    is_read = [encoder.admits(_is_long(encoder, *item)) for item in asked]
+    items = [item for item, reads in zip(asked, is_read, strict=True) if reads]
     parts = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
     found = []
     for part in parts if progress is None else progress(parts, len(parts)):
-      found += generator.score_many(part, truncate=True)
-    return [
-      self._prediction(texts, scores)
-      for (_, texts), scores in zip(items, found, strict=True)
-    ]
+      scores = generator.score_many(
+        part, truncate=True, max_tokens=self.config.data.seq_len
+      )
+      found += [
+        self._prediction(texts, each)
+        for (_, texts), each in zip(part, scores, strict=True)
+      ]
+    predictions = iter(found)
+    return [next(predictions) if reads else None for reads in is_read]
+
+  def unanswered(self, record):
+    del record
+    return dict(label=-1, likeliest=-1, log_probs=[], lengths=[])
 
   def _prediction(self, texts, scores):
     log_probs = np.array([score.log_prob for score in scores])
@@ -127,7 +140,7 @@ class Choice(Task):
     if not 0 <= number < count:
       raise DataError(
         f'{record.place}: label={value!r}: expected the number of the right choice, 0'
-        f' to {count - 1}.'
+        f' to {count - 1}.{advice(value)}'
       )
     return number
 
@@ -157,6 +170,13 @@ class Choice(Task):
 
   def describe(self, record):
     return '\n'.join([record.values['prompt'], *record.values['choices']])
+
+
+def _is_long(encoder, prompt, texts):
+  """Returns whether a prompt loses tokens before one of the texts that may follow."""
+  pairs = (encode_pair(encoder.tokenizer, prompt, text) for text in texts)
+  most = encoder.max_tokens - len(encoder.begin)
+  return any(len(before) and len(before) + len(ids) > most for before, ids in pairs)
 
 
 @registry.entry(options=ChoiceOptions)

@@ -28,7 +28,7 @@ class TaskDataset:
   """What the loop, evaluation and the loader read of a task's split."""
 
   task: Task
-  records: list[Any]  # examples.record.Record, those to be scored
+  records: list[Any]  # examples.record.Record to be scored; [] in training
   rows: list[Row]
   owners: np.ndarray  # int [rows]: the record of each; EMPTY where it has several
   batch_size: int

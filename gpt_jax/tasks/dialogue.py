@@ -11,6 +11,7 @@ from gpt_jax.data.documents import Special
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.evaluation.summary_scores import summary_scores
 from gpt_jax.tasks import writing
+from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.tasks.task import Row, Task
 from gpt_jax.templates import chat, jinja_chat
 
@@ -43,7 +44,8 @@ class Dialogue(Task):
       known = ', '.join(record.values)
       raise DataError(
         f"{record.place}: has no 'messages', which task.name='dialogue' reads; it has"
-        f' {known}. Set task.reader=alpaca or sharegpt, or task.columns.'
+        f' {known}. Set task.reader=alpaca or sharegpt, or say where a list of'
+        " {'role', 'content'} stands: task.columns={'messages': ...}."
       )
     chat.check_messages(record.values['messages'], record.place)
 
@@ -62,6 +64,14 @@ class Dialogue(Task):
       return any(one['role'] == chat.ASSISTANT for one in record.values['messages'])
     return self.gold(record) is not None
 
+  def missing_answer(self, record):
+    return (
+      f"has no reply: the last of its 'messages' is of role"
+      f' {record.values["messages"][-1]["role"]!r}, and task.name={self.name!r} learns'
+      f' and is scored by those of {chat.ASSISTANT!r}. Add the reply, or leave the'
+      ' example out.'
+    )
+
   def encode(self, record, encoder, is_training):
     del is_training
     encoder.counts.examples += 1
@@ -78,18 +88,19 @@ class Dialogue(Task):
       encoder.counts.truncated += 1
     return [Row(tokens, {'loss_mask': mask})]
 
-  def answer(self, generator, records, progress=None):
+  def answer(self, generator, records, progress=None, counts=None):
     config, tokenizer = self.config, generator.tokenizer
-    begin = writing.begin_ids(tokenizer, config)
-    free = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
+    encoder = Encoder(tokenizer, config.data, self.cfg, counts)
+    free = writing.num_free(config, encoder.begin)
     asked = []
     for record in records:
       parts = self._parts(tokenizer, _asked(record), record.place, for_reply=True)
       ids, _ = writing.with_loss(parts)
-      asked.append([*begin, *ids[-free:]])  # the latest is what a reply is about
+      is_read = encoder.admits(len(ids) > free)
+      # The latest is what a reply is about.
+      asked.append([*encoder.begin, *ids[-free:]] if is_read else None)
     ends = ends_of(self._template(tokenizer))
-    texts = writing.write(generator, asked, config, progress, **ends)
-    return [{'text': text} for text in texts]
+    return writing.write(generator, asked, config, progress, **ends)
 
   def score(self, records, predictions):
     texts = [one['text'] for one in predictions]

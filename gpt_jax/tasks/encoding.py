@@ -22,15 +22,7 @@ class Counts:
 
   def describe(self, max_tokens):
     """Returns a sentence about examples that were too long, '' without any."""
-    parts = [
-      f'{count:,} {what}'
-      for count, what in (
-        (self.truncated, 'truncated'),
-        (self.dropped, 'dropped'),
-        (self.windowed, 'read in windows'),
-      )
-      if count
-    ]
+    parts = self._parts()
     if not parts:
       return ''
     words = f'; {self.unread_words:,} words are not read' * (self.unread_words > 0)
@@ -39,25 +31,57 @@ class Counts:
       f' {max_tokens} tokens (data.seq_len, task.too_long){words}'
     )
 
+  def describe_prompts(self, max_tokens):
+    """Returns a sentence about prompts that were too long for an answer, or ''."""
+    parts = self._parts()
+    if not parts:
+      return ''
+    return (
+      f'prompts: {" and ".join(parts)} of {self.examples:,}, which with their answers'
+      f' have more than {max_tokens} tokens (data.seq_len, task.too_long)'
+    )
+
+  def metrics(self):
+    """Returns how many prompts were cut or dropped, by name, without those of none."""
+    found = dict(prompts_truncated=self.truncated, prompts_dropped=self.dropped)
+    return {name: float(count) for name, count in found.items() if count}
+
+  def _parts(self):
+    found = (
+      (self.truncated, 'truncated'),
+      (self.dropped, 'dropped'),
+      (self.windowed, 'read in windows'),
+    )
+    return [f'{count:,} {what}' for count, what in found if count]
+
 
 class Encoder:
   """Makes rows of texts for one model: its tokenizer, special tokens and length."""
 
-  def __init__(self, tokenizer, data, task):
-    """Takes a Tokenizer, a DataConfig and a TaskConfig."""
+  def __init__(self, tokenizer, data, task, counts=None):
+    """Takes a Tokenizer, a DataConfig and a TaskConfig; Counts to be added to."""
     self.tokenizer = tokenizer
     self.max_tokens, self.too_long = data.seq_len, task.too_long
     self.stride = task.window_stride
     end = tokenizer.eos_id if data.append_eos else None
     self.begin = [tokenizer.special_id(data.begin_token)] if data.begin_token else []
     self.end = [] if end is None else [end]
-    self.counts = Counts()
+    self.counts = Counts() if counts is None else counts
 
   @functools.cached_property
   def separator(self):
     """Ids between two texts of a row."""
     # BERT's rows are [CLS] a [SEP] b [SEP]; others part texts by a line's end.
     return list(self.end if self.begin else self.tokenizer.encode('\n'))
+
+  def admits(self, is_cut):
+    """Counts a prompt; returns whether it is asked: cut ones are not by 'drop'."""
+    self.counts.examples += 1
+    if is_cut and self.too_long == 'drop':
+      self.counts.dropped += 1
+      return False
+    self.counts.truncated += is_cut
+    return True
 
   def ids(self, text):
     """Returns the ids of a text, without special tokens, int32 [n]."""

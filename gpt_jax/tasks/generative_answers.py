@@ -12,6 +12,8 @@ from gpt_jax.tasks.answers import QuestionTask, answer_texts, check_answers
 from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.templates import template
 
+NOT_ASKED = '(not asked)'
+"""Stands for the answer to an unanswerable question that was dropped: '' is right."""
 BATCH = 32  # questions that are answered between two looks at the progress
 
 
@@ -83,16 +85,26 @@ class GenerativeAnswers(QuestionTask):
     context = continuations.cut_text(encoder, whole, left)
     return prompt_with(context), context != whole
 
-  def answer(self, generator, records, progress=None):
-    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
-    prompts = [self.prompt_of(record, encoder)[0] for record in records]
+  def answer(self, generator, records, progress=None, counts=None):
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg, counts)
+    asked: list[str | None] = []
+    for record in records:
+      prompt, is_cut = self.prompt_of(record, encoder)
+      asked.append(prompt if encoder.admits(is_cut) else None)
+    prompts = [prompt for prompt in asked if prompt is not None]
     parts = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
     options, found = self.cfg.options, []
     for part in parts if progress is None else progress(parts, len(parts)):
       found += generator.generate(
         part, max_new_tokens=options.max_answer_tokens, temperature=0.0, stop='\n'
       )
-    return [self._prediction(text) for text in found]
+    written = iter(found)
+    return [
+      None if prompt is None else self._prediction(next(written)) for prompt in asked
+    ]
+
+  def unanswered(self, record):
+    return dict(text='' if self.gold(record) else NOT_ASKED)
 
   def _prediction(self, text):
     text = text.strip()

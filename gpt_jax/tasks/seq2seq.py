@@ -10,6 +10,7 @@ from gpt_jax.core.errors import ConfigError, DataError, Problem
 from gpt_jax.core.sections import between, section
 from gpt_jax.data.continuation import encode_pair
 from gpt_jax.tasks import writing
+from gpt_jax.tasks.encoding import Encoder
 from gpt_jax.tasks.task import Row, Task
 from gpt_jax.templates import prompts
 from gpt_jax.templates.template import prompt_of, render, require_unanswered
@@ -87,16 +88,19 @@ class Seq2Seq(Task):
     )
     return [Row(tokens, {'loss_mask': mask})]
 
-  def answer(self, generator, records, progress=None):
-    config, tokenizer = self.config, generator.tokenizer
-    begin = writing.begin_ids(tokenizer, config)
-    free = config.data.seq_len - writing.max_new_tokens(config) - len(begin)
-    asked = [
-      [*begin, *tokenizer.encode(self._fitted(record, tokenizer, free))]
-      for record in records
-    ]
-    texts = writing.write(generator, asked, config, progress)
-    return [{'text': text} for text in texts]
+  def answer(self, generator, records, progress=None, counts=None):
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg, counts)
+    free = writing.num_free(self.config, encoder.begin)
+    asked = [self._prompt_ids(record, encoder, free) for record in records]
+    return writing.write(generator, asked, self.config, progress)
+
+  def _prompt_ids(self, record, encoder, free):
+    """Returns the ids of a prompt, at most `free` and the begin; None: dropped."""
+    tokenizer = encoder.tokenizer
+    whole, _ = self._texts(record.values | {'targets': []}, record.place)
+    if not encoder.admits(len(tokenizer.encode(whole)) > free):
+      return None
+    return [*encoder.begin, *tokenizer.encode(self._fitted(record, tokenizer, free))]
 
   def _texts(self, values, place):
     """Returns (prompt, target, '' for none); space between them is the target's.

@@ -16,6 +16,13 @@ from gpt_jax.core.registry import nearest
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.examples.record import Record
 
+FOR_PREDICT = (
+  'A file without answers scores nothing: leave it out of task.files, and give it to'
+  ' `gpt-jax predict --input=FILE`.'
+)
+NO_LABEL = '-1'
+"""What GLUE's test files have for labels that are not told."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
@@ -88,13 +95,25 @@ class Task:
     """
     raise NotImplementedError
 
-  def answer(self, generator, records, progress=None) -> list[dict[str, Any]]:
+  def answer(
+    self, generator, records, progress=None, counts=None
+  ) -> list[dict[str, Any] | None]:
     """Returns the predictions for Records, by a model that scores or writes texts.
 
-    `generator`: an `inference.text.TextGenerator`; `progress`: `(iterable, total) ->
-    iterable`, for the screen.
+    None for a prompt that is too long and dropped (task.too_long='drop').
+
+    Args:
+      generator: an `inference.text.TextGenerator`.
+      records: Records, with or without answers.
+      progress: `(iterable, total) -> iterable`, for the screen.
+      counts: `encoding.Counts`, to which prompts are added, and what became of them.
     """
     raise NotImplementedError
+
+  def unanswered(self, record: Record) -> dict[str, Any]:
+    """Returns what a record without a prediction is scored as: a wrong one."""
+    del record
+    return {'text': ''}
 
   def gold(self, record: Record) -> Any:
     """Returns the answer of a record, as `score` compares it."""
@@ -104,6 +123,21 @@ class Task:
     """Returns whether a record can be learned from, or be scored."""
     del is_training
     return self.gold(record) is not None
+
+  def missing_answer(self, record: Record) -> str:
+    """Returns what a record without an answer lacks, and where it would stand."""
+    known = ', '.join(map(str, record.values))
+    return (
+      f'has no {self.target!r}, which task.name={self.name!r} learns and is scored by;'
+      f' it has {known}. Say where it stands: task.columns={{{self.target!r}: ...}}; or'
+      ' leave the example out.'
+    )
+
+  def require_answer(self, record: Record, is_training: bool) -> None:
+    """Raises DataError, naming the place, for a record that has no answer."""
+    if not self.has_answer(record, is_training):
+      advice = '' if is_training else f' {FOR_PREDICT}'
+      raise DataError(f'{record.place}: {self.missing_answer(record)}{advice}')
 
   def score(self, records, predictions) -> Scores:
     """Returns the Scores of predictions for records that have answers."""
@@ -166,6 +200,7 @@ class Task:
         f'{record.place}: {self.target}={name!r}: expected one of {known}'
         + (f'; did you mean {hint!r}?' if hint else '')
         + ' (task.label_names; empty: those of the training split).'
+        + advice(value)
       )
     return self._label_ids[name]
 
@@ -174,3 +209,11 @@ class Task:
     if not hasattr(self, '_ids'):
       self._ids = {name: i for i, name in enumerate(self.label_names)}
     return self._ids
+
+
+def advice(value):
+  """Returns a sentence to add to the refusal of a label that says there is none, or ''.
+
+  `value`: the label as the file has it.
+  """
+  return f' {NO_LABEL} tells no label. {FOR_PREDICT}' * (str(value) == NO_LABEL)

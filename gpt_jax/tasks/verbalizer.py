@@ -18,7 +18,7 @@ from gpt_jax.examples.fields import TEXTS
 from gpt_jax.examples.record import Record
 from gpt_jax.tasks.classification import Classification
 from gpt_jax.tasks.encoding import Encoder
-from gpt_jax.tasks.task import Row
+from gpt_jax.tasks.task import Row, advice
 from gpt_jax.templates import prompts, shots, template
 
 BATCH = 64
@@ -81,7 +81,7 @@ class PromptClassification(Classification):
       known = ', '.join([*self.template.verbalizers, *self.template.aliases])
       raise DataError(
         f'{record.place}: label={label!r}: expected one of {known}, which have words;'
-        ' set task.options.verbalizers, as "1=good,0=bad".'
+        f' set task.options.verbalizers, as "1=good,0=bad".{advice(label)}'
       )
     return found
 
@@ -122,20 +122,35 @@ class PromptClassification(Classification):
     mask[len(tokens) - len(after) :] = 1
     return [Row(tokens, {'loss_mask': mask})]
 
-  def answer(self, generator, records, progress=None):
-    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
-    parts = [records[i : i + BATCH] for i in range(0, len(records), BATCH)]
-    found, priors = [], {}
-    for part in parts if progress is None else progress(parts, len(parts)):
-      chosen = [self._shots(record) for record in part]
-      asked = [self._prompt(*each, encoder) for each in zip(part, chosen, strict=True)]
+  def answer(self, generator, records, progress=None, counts=None):
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg, counts)
+    starts = range(0, len(records), BATCH)
+    found: list[dict | None] = [None] * len(records)
+    priors = {}
+    for start in starts if progress is None else progress(starts, len(starts)):
+      numbers, part, chosen, asked = [], [], [], []
+      for i, record in enumerate(records[start : start + BATCH], start):
+        encoder.counts.examples += 1
+        prompt = self._prompt(record, solved := self._shots(record), encoder)
+        if prompt is not None:
+          numbers.append(i)
+          part.append(record)
+          chosen.append(solved)
+          asked.append(prompt)
       log_probs_NC = self._scored(generator, part, asked)
-      if self.cfg.options.calibrate:
-        self._add_priors(priors, generator, encoder, part, chosen)
+      if self.cfg.options.calibrate and part:
+        self._add_priors(priors, generator, part, chosen)
         log_probs_NC -= np.stack([priors[_key(each)] for each in chosen])
       log_probs_NC -= np.logaddexp.reduce(log_probs_NC, axis=-1, keepdims=True)
-      found += [self._prediction(np.exp(log_probs_C)) for log_probs_C in log_probs_NC]
+      for i, log_probs_C in zip(numbers, log_probs_NC, strict=True):
+        found[i] = self._prediction(np.exp(log_probs_C))
     return found
+
+  def unanswered(self, record):
+    gold = self.gold(record)
+    wrong = next((name for name in self.label_names if name != gold), gold)
+    C = len(self.label_names)
+    return dict(label=wrong, probabilities=dict.fromkeys(self.label_names, 1 / C))
 
   def _scored(self, generator, records, asked):
     """Returns float64 [N, C]: how likely each label's words are, together, in nats."""
@@ -152,7 +167,7 @@ class PromptClassification(Classification):
         row_C[i] = np.logaddexp(row_C[i], score.log_prob)
     return log_probs_NC
 
-  def _add_priors(self, priors, generator, encoder, records, chosen):
+  def _add_priors(self, priors, generator, records, chosen):
     """Adds to {shots: float64 [C]} what prompts without content say of the labels."""
     new = {
       _key(each): (record, each)
@@ -160,6 +175,7 @@ class PromptClassification(Classification):
       if _key(each) not in priors
     }
     empty = dict.fromkeys(self.inputs, NO_CONTENT)
+    encoder = Encoder(generator.tokenizer, self.config.data, self.cfg)
     blank = [Record(record.values | empty, record.place) for record, _ in new.values()]
     asked = [
       self._prompt(record, each, encoder)
@@ -245,6 +261,9 @@ class PromptClassification(Classification):
       cfg.files, cfg.reader, cfg.columns, 'train', data_dir=config.data.data_dir,
       encoding=config.data.encoding, limit=cfg.max_examples,
     )  # fmt: skip
+    for record in records:
+      self.check(record)
+      self.require_answer(record, is_training=True)
     return shots.Pool([record.values for record in records])
 
 

@@ -40,36 +40,48 @@ def problems(config):
   return found
 
 
+def num_free(config, begin):
+  """Returns how many tokens of a prompt fit beside `begin` and what is written.
+
+  Raises ConfigError where there is none.
+  """
+  new = max_new_tokens(config)
+  free = config.data.seq_len - new - len(begin)
+  if free < 1:
+    raise ConfigError(
+      f'data.seq_len={config.data.seq_len}: {new} new tokens'
+      ' (task.options.max_new_tokens) and a begin token leave none for a prompt; raise'
+      ' it.'
+    )
+  return free
+
+
 def write(generator, prompts_ids, config, progress=None, **options):
-  """Returns the text that follows each prompt of ids, without white space around it.
+  """Returns [{'text'}] of what follows each prompt, without white space around it.
 
   Args:
     generator: an `inference.text.TextGenerator`.
+    prompts_ids: ids of each prompt; None for one that is not asked, and has None.
     config: a Config whose task.options are a `Writing`.
     progress: `(iterable, total) -> iterable`, for the screen.
     options: further ones of `inference.text_options.TextOptions`.
   """
-  asked = config.task.options
+  how = config.task.options
   options |= dict(max_new_tokens=max_new_tokens(config))
-  if asked.beams > 1:
-    options |= dict(beams=asked.beams, length_penalty=asked.length_penalty)
+  if how.beams > 1:
+    options |= dict(beams=how.beams, length_penalty=how.length_penalty)
   else:
     options |= dict(temperature=0.0)
-  order = sorted(range(len(prompts_ids)), key=lambda i: len(prompts_ids[i]))
+  asked = [i for i, ids in enumerate(prompts_ids) if ids is not None]
+  order = sorted(asked, key=lambda i: len(prompts_ids[i]))
   starts = range(0, len(order), BATCH)
-  found = [''] * len(prompts_ids)
+  found: list[dict | None] = [None] * len(prompts_ids)
   for start in starts if progress is None else progress(starts, len(starts)):
     numbers = order[start : start + BATCH]
     texts = generator.continue_ids([prompts_ids[i] for i in numbers], **options)
     for i, text in zip(numbers, texts, strict=True):
-      found[i] = text.strip()
+      found[i] = {'text': text.strip()}
   return found
-
-
-def begin_ids(tokenizer, config):
-  """Returns the ids before each prompt, as before each document."""
-  name = config.data.begin_token
-  return [tokenizer.special_id(name)] if name else []
 
 
 def end_id(tokenizer, config):

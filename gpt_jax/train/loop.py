@@ -15,6 +15,7 @@ from gpt_jax.config import load
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Interrupted
 from gpt_jax.data.loader import Loader
+from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import (
@@ -139,6 +140,7 @@ def run(
       del progress  # its state has to be gone before the next one is restored
 
 
+@reading_once()
 def _prepare(config, workdir, store, signals, allow_changes, open_program):
   """Returns (program, Session without console and tracker, events, notes)."""
   resume.refuse_imported(workdir)

@@ -11,6 +11,7 @@ from gpt_jax.core.errors import ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
 from gpt_jax.evaluation.scores import Scores as TaskScores
+from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import restore, setup, task_data
@@ -47,6 +48,7 @@ class Scores:
     }
 
 
+@reading_once()
 def score_run(
   workdir,
   overrides=None,

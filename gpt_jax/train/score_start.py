@@ -8,6 +8,7 @@ import dataclasses
 
 from gpt_jax.config import load
 from gpt_jax.core.errors import ConfigError, note_once
+from gpt_jax.examples.reading import reading_once
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import device_memory, setup, task_data
 from gpt_jax.storage import objects
@@ -17,6 +18,7 @@ from gpt_jax.workdir.paths import Workdir
 MANY_STEPS = 2**31 - 1
 
 
+@reading_once()
 def score_start(
   config, workdir, *, with_baselines=False, baseline_tokens=score_run.BASELINE_TOKENS
 ):

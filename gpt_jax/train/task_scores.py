@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.core.errors import note_once
+from gpt_jax.core.errors import DivergedError, note_once
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.inference.text import TextGenerator
+from gpt_jax.parallel import multihost
 from gpt_jax.program.batches import evaluate_sets
+from gpt_jax.tasks.encoding import Counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,12 @@ def score_sets(
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
   `scored` False: predictions are not compared with answers. Where a task head gives
-  what is no finite number, there are none, and metrics of the task are nan.
+  what is no finite number, there are none, and metrics of the task are nan; with
+  `scored` False DivergedError is raised.
+
+  Prompts that are too long are among the metrics: `prompts_truncated`, and by
+  task.too_long='drop' `prompts_dropped`, which count as wrong: a score is that of the
+  whole set. A task head leaves dropped examples out, `dropped` says how many.
   """
   options = {'progress': progress} if progress else {}
   decoder = _Decoder(program, params, tokenizer)
@@ -52,24 +59,35 @@ def score_sets(
     if task is None:
       yield name, SetResult(metrics)
       continue
-    if task.answers == 'outputs' and scored and not _are_finite(dataset, outputs):
-      note_once(
-        f'{name}: the model gives numbers that are not finite; its answers are not'
-        ' scored'
-      )
+    if task.answers == 'outputs' and not _are_finite(dataset, outputs):
+      problem = 'the model gives numbers that are not finite'
+      if not scored:
+        raise DivergedError(f'{problem}, for some or all of the examples')
+      note_once(f'{name}: {problem}; its answers are not scored')
       yield name, SetResult(metrics | dict.fromkeys(task.metrics, math.nan))
       continue
     if task.answers == 'outputs':
       records, predictions = decode_rows(dataset, outputs)
+      if dropped := len(dataset.records) - len(records):
+        metrics = metrics | dict(dropped=float(dropped))
     elif task.answers == 'scoring' or (task.answers == 'writing' and writes):
       records = dataset.records
       shown = None if progress is None else _labelled(progress, f'answers {name}')
-      predictions = decoder.answer(task, records, shown)
+      predictions, asked = decoder.answer(task, records, shown)
+      metrics = metrics | asked.metrics()
+      said = asked.describe_prompts(program.config.data.seq_len)
+      if said and multihost.is_primary():
+        worth = '; dropped ones count as wrong' * (scored and asked.dropped > 0)
+        note_once(f'{name}: {said}{worth}')
     else:
       yield name, SetResult(metrics)
       continue
     scores = None
     if scored:
+      predictions = [
+        task.unanswered(record) | {'dropped': True} if one is None else one
+        for record, one in zip(records, predictions, strict=True)
+      ]
       scores = task.score(records, predictions)
       metrics = metrics | scores.metrics
     yield name, SetResult(metrics, records, predictions, scores)
@@ -120,13 +138,15 @@ class _Decoder:
     self._program, self._params, self._tokenizer = program, params, tokenizer
 
   def answer(self, task, records, progress):
+    """Returns (predictions, Counts of the prompts)."""
     program = self._program
     generator = TextGenerator(
       program.config, self._params, self._tokenizer, program.rules
     )
-    found = task.answer(generator, records, progress)
+    counts = Counts()
+    found = task.answer(generator, records, progress, counts)
     generator.engine.release()
-    return found
+    return found, counts
 
 
 def _labelled(progress, label):

@@ -51,6 +51,14 @@ def test_an_answer_beside_its_offset_is_named(write, start, text, fix):
     list(squad.read([path], 'utf-8'))
 
 
+def test_a_file_of_a_test_set_has_questions_alone(write):
+  content = article(answers=[])
+  (question,) = content['data'][0]['paragraphs'][0]['qas']
+  del question['answers']
+  (record,) = squad.read([write('a.json', content)], 'utf-8')
+  assert record.values['question'] and 'answers' not in record.values
+
+
 @pytest.mark.parametrize(
   'content, message',
   [

@@ -147,6 +147,17 @@ def test_scores_add_up_along_a_text():
   assert total < 0
 
 
+def test_a_context_beyond_max_tokens_loses_its_first():
+  generator = make()
+  ((found,), (whole,), (short,)) = generator.score_many(
+    [('xxabc', ['de']), ('abc', ['de']), ('c', ['defg'])], max_tokens=5
+  )
+  assert found.log_prob == pytest.approx(whole.log_prob, abs=1e-5)
+  assert short.log_prob == pytest.approx(generator.score('c', 'defg'), abs=1e-5)
+  ((last,),) = generator.score_many([('abc', ['defg'])], max_tokens=2)
+  assert last.log_prob == pytest.approx(short.log_prob, abs=1e-5)  # one token stays
+
+
 def test_the_only_possible_continuation_scores_zero():
   assert make(CharTokenizer('a')).score('a', 'aaa') == pytest.approx(0.0, abs=1e-6)
 

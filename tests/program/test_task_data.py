@@ -174,8 +174,10 @@ def test_texts_alone_and_last_questions_train(tmp_path):
     made = text_tasks.config(name, {'task.files': files})
     assert len(task_data.records_of(made, 'train')) == 1
     if name == 'dialogue':
-      with pytest.raises(DataError, match="line 1: has no 'reply'"):
+      message = "line 1: has no reply: the last of its 'messages' is of role 'user'"
+      with pytest.raises(DataError, match=message) as refused:
         task_data.records_of(made, 'validation')
+      assert 'columns' not in str(refused.value)
 
 
 @pytest.mark.parametrize('names', [(), ('no', 'yes')])
@@ -184,3 +186,52 @@ def test_training_examples_of_one_label_are_refused(files, tmp_path, names):
   with pytest.raises(DataError, match="'train' have the same label, 'yes'"):
     completed = task_data.complete(config(files, task__label_names=names))
     task_data.open_training_data(completed, ByteTokenizer())
+
+
+@pytest.mark.parametrize(
+  ('test', 'reader', 'columns', 'message'),
+  [
+    ('day\t-1\n', 'tsv', ('0', '1'), r"test.tsv, line 1: label='-1': expected one of"),
+    ('day\n', 'tsv', ('0', '1'), r"label='1': .*test.tsv, line 1 has no such column"),
+    (
+      'text\nday\n',
+      'tsv_header',
+      ('text', 'label'),
+      r"label='label': .*test.tsv, line",
+    ),
+    ('{"text": "day"}\n', 'jsonl', (), r"test.tsv, line 1: has no 'label'"),
+  ],
+)
+@pytest.mark.parametrize('name', ['classification', 'prompt_classification'])
+def test_a_test_file_without_answers_is_for_predict(
+  tmp_path, test, reader, columns, message, name
+):
+  lines = ['good day\tyes', 'bad day\tno']
+  if reader == 'tsv_header':
+    lines = ['text\tlabel', *lines]
+  elif reader == 'jsonl':
+    lines = ['{"text": "good day", "label": "yes"}', '{"text": "b", "label": "no"}']
+  (tmp_path / 'train.tsv').write_text('\n'.join(lines) + '\n')
+  (tmp_path / 'test.tsv').write_text(test)
+  files = {split: str(tmp_path / f'{split}.tsv') for split in ('train', 'test')}
+  given = {
+    'task.files': files, 'task.reader': reader, 'eval.sets': {},
+    'task.columns': dict(zip(('text', 'label'), columns, strict=False)),
+  }  # fmt: skip
+  if name == 'classification':
+    made = tiny_tasks.config(name, 'class_labels', given)
+  else:
+    words = {'task.options.verbalizers': ('yes=good', 'no=bad')}
+    made = text_tasks.config(name, given | words)
+  completed = task_data.complete(made)
+  with pytest.raises(DataError, match=message) as refused:
+    task_data.open_test_set(completed, ByteTokenizer())
+  advice = 'leave it out of task.files, and give it to `gpt-jax predict --input=FILE`'
+  assert advice in str(refused.value)
+
+
+def test_training_keeps_no_records(files):
+  completed = task_data.complete(config(files))
+  assert task_data.open_training_data(completed, ByteTokenizer()).records == []
+  (held_out,) = task_data.open_eval_sets(completed, ByteTokenizer()).values()
+  assert len(held_out.records) == 2

@@ -2,8 +2,11 @@
 
 import pytest
 
+import gpt_jax
 from gpt_jax.core.errors import DataError
+from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.inference.scoring import Score
+from gpt_jax.tasks.encoding import Counts
 from tests.tasks import small_tasks
 
 RECORD = small_tasks.record(prompt='Is it red?', choices=['no', 'yes it is'], label='1')
@@ -36,8 +39,10 @@ class Scorer:
   def __init__(self, *pairs):
     self._scores = [Score(log_prob, count, False) for log_prob, count in pairs]
 
-  def score_many(self, items, truncate):
-    assert truncate
+  tokenizer = ByteTokenizer()
+
+  def score_many(self, items, truncate, max_tokens):
+    assert truncate and max_tokens == 64
     return [self._scores for _ in items]
 
 
@@ -53,6 +58,45 @@ def test_likelihoods_are_divided_by_length(length, lengths, label):
   )
   metrics = task.score([RECORD], [found]).metrics
   assert metrics == dict(accuracy_norm=float(label == 1), accuracy=0.0)
+
+
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_long_prompts_are_counted_and_dropped_ones_wrong(too_long):
+  task, _ = small_tasks.made('choice', 'causal_lm', {'task.too_long': too_long})
+  # 54 bytes and the 10 of the longer choice are all that a row holds.
+  fits, long = (
+    small_tasks.record(**RECORD.values | {'prompt': 'a' * count}) for count in (54, 55)
+  )
+  counts = Counts()
+  scorer = Scorer((-9.0, 4), (-1.0, 4))
+  found = task.answer(scorer, [long, fits, long], counts=counts)
+  assert counts.examples == 3 and found[1]['label'] == 1
+  if too_long == 'truncate':
+    assert (counts.truncated, counts.dropped) == (2, 0) and None not in found
+    return
+  assert (counts.truncated, counts.dropped) == (0, 2)
+  assert found[0] is None and found[2] is None
+  metrics = task.score([long, fits], [task.unanswered(long), found[1]]).metrics
+  assert metrics == dict(accuracy_norm=0.5, accuracy=0.5)
+
+
+def test_a_dropped_prompt_is_told_in_the_scores(tmp_path, capsys):
+  short = dict(prompt='b', choices=['b', 'c'], label=0)
+  path = small_tasks.write(tmp_path / 'a.jsonl', [short, short | {'prompt': 'b' * 99}])
+  options = {'train.steps': 1, 'task.too_long': 'drop'}
+  metrics, predictions = small_tasks.train(
+    'choice', 'causal_lm', path, tmp_path / 'run', options
+  )
+  assert metrics['prompts_dropped'] == 1 and metrics['accuracy'] <= 0.5
+  assert predictions[1]['prediction'] == dict(
+    label=-1, likeliest=-1, log_probs=[], lengths=[], dropped=True
+  )
+  said = capsys.readouterr().err
+  assert 'test: prompts: 1 dropped of 2, which with their answers have more' in said
+  assert 'dropped ones count as wrong' in said
+  records = [short | {'prompt': 'b' * 99}, short]
+  first, second = gpt_jax.load(tmp_path / 'run').predict(records)
+  assert first is None and second['label'] in (0, 1)
 
 
 def test_the_baselines_are_places_and_lengths():

@@ -7,6 +7,7 @@ from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
 from gpt_jax.tasks import dialogue
+from gpt_jax.tasks.encoding import Counts
 from gpt_jax.templates import jinja_chat
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -92,6 +93,23 @@ def test_the_last_reply_is_asked_for_and_compared():
   assert [task.gold(one) for one in records] == ['See you', None]
   assert task.describe(records[0]) == 'user: Hi\nassistant: Hello\nuser: Bye'
   assert echo.options[0]['stop'] == '\nUser:'
+
+
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_long_conversations_are_counted_in_writing(too_long):
+  settings = {
+    'data.seq_len': 64, 'task.too_long': too_long, 'task.options.max_new_tokens': 32
+  }  # fmt: skip
+  task = text_tasks.task_of('dialogue', PLAIN | settings)
+  echo, counts = text_tasks.Echo(), Counts()
+  found = task.answer(echo, [record('Hi'), record('a' * 40)], counts=counts)
+  assert found[0] == {'text': 'User: Hi\nAssistant:'} and counts.examples == 2
+  if too_long == 'truncate':
+    assert (counts.truncated, counts.dropped) == (1, 0)
+    assert found[1] == {'text': 'a' * 21 + '\nAssistant:'}  # 32 bytes
+  else:
+    assert (counts.truncated, counts.dropped) == (0, 1)
+    assert found[1] is None and len(echo.asked) == 1
 
 
 @pytest.mark.parametrize(

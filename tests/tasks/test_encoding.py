@@ -4,6 +4,7 @@ import pytest
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.tokenizers import ByteTokenizer
+from gpt_jax.tasks.encoding import Counts
 from tests.tasks import tiny_tasks
 
 TOKENIZER = ByteTokenizer()
@@ -54,6 +55,19 @@ def test_dropped_examples_are_counted():
   made = encoder(too_long='drop')
   assert texts(made, 'a' * 20) == []
   assert made.counts.describe(12).startswith('1 dropped of 1 examples')
+
+
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_prompts_are_counted_by_what_becomes_of_them(too_long):
+  made = encoder(too_long=too_long)
+  counts, is_dropped = made.counts, too_long == 'drop'
+  assert [made.admits(cut) for cut in (False, True)] == [True, not is_dropped]
+  name = 'dropped' if is_dropped else 'truncated'
+  assert counts.metrics() == {f'prompts_{name}': 1.0}
+  assert f'prompts: 1 {name} of 2, which with their answers' in (
+    counts.describe_prompts(8)
+  )
+  assert Counts(examples=2).describe_prompts(8) == '' and not Counts().metrics()
 
 
 def test_a_row_ends_with_the_end_token():

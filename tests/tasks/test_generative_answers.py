@@ -3,6 +3,7 @@
 import pytest
 
 from gpt_jax.core.errors import ConfigError, DataError
+from gpt_jax.tasks.encoding import Counts
 from tests.tasks import small_tasks
 
 TEMPLATE = '{context}\nQ: {question}\nA:'
@@ -64,6 +65,26 @@ def test_what_is_written_is_the_answer():
   silent = task.answer(Writer(encoder.tokenizer, 'No answer'), [RECORD])
   assert silent == [{'text': ''}]
   assert task.baselines([], [RECORD])['nearest sentence'] == [{'text': 'Ada wrote it.'}]
+
+
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_long_prompts_are_counted_and_dropped_ones_wrong(too_long):
+  task, encoder = made(seq_len=28, too_long=too_long)
+  none = small_tasks.record(**RECORD.values | {'answers': []})
+  short = small_tasks.record(**RECORD.values | {'context': 'Ada.'})
+  counts = Counts()
+  writer = Writer(encoder.tokenizer, 'Ada')
+  found = task.answer(writer, [RECORD, short, none], counts=counts)
+  assert counts.examples == 3
+  if too_long == 'truncate':
+    assert (counts.truncated, counts.dropped) == (2, 0)
+    assert found == [{'text': 'Ada'}] * 3
+    return
+  assert (counts.truncated, counts.dropped) == (0, 2)
+  assert found == [None, {'text': 'Ada'}, None] and len(writer.asked) == 1
+  records = [RECORD, none]
+  metrics = task.score(records, [task.unanswered(one) for one in records]).metrics
+  assert metrics['exact_match'] == metrics['f1'] == 0  # '' would be right for `none`
 
 
 def test_what_cannot_be_done_is_refused():

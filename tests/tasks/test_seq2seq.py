@@ -7,6 +7,7 @@ from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
 from gpt_jax.tasks import seq2seq
+from gpt_jax.tasks.encoding import Counts
 from tests import tiny_runs
 from tests.tasks import text_tasks
 
@@ -66,6 +67,23 @@ def test_the_source_gives_way_and_the_target_stays_whole(too_long, kept):
   echo = text_tasks.Echo()
   task.answer(echo, [Record({'source': source}, '')])
   assert echo.asked == [f'{source[:10] if too_long == "truncate" else source[-10:]} =']
+
+
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_long_sources_are_counted_in_writing(too_long):
+  settings = SHORT | {'data.seq_len': 16, 'task.too_long': too_long}
+  task = text_tasks.task_of('translation', settings)
+  echo, counts = text_tasks.Echo(), Counts()
+  records = [Record({'source': 'a' * count}, '') for count in (11, 10, 99)]
+  found = task.answer(echo, records, counts=counts)
+  assert found[1] == {'text': 'a' * 10 + ' ='} and counts.examples == 3
+  if too_long == 'truncate':
+    assert (counts.truncated, counts.dropped) == (2, 0)
+    assert found[0] == found[2] == found[1]
+  else:
+    assert (counts.truncated, counts.dropped) == (0, 2)
+    assert found[0] is found[2] is None and len(echo.asked) == 1
+    assert task.unanswered(records[0]) == {'text': ''}
 
 
 def test_a_target_beyond_its_share_is_cut_too():

@@ -9,6 +9,7 @@ from gpt_jax.evaluation.class_scores import class_scores
 from gpt_jax.examples.record import Record
 from gpt_jax.inference.scoring import Score
 from gpt_jax.tasks import make_task, verbalizer
+from gpt_jax.tasks.encoding import Counts
 from tests.tasks import tiny_tasks
 
 NAME = 'prompt_classification'
@@ -135,6 +136,22 @@ def test_shots_come_from_the_training_split(tmp_path):
   assert ByteTokenizer().decode(row.tokens).count('text 3') == 1
 
 
+@pytest.mark.parametrize(
+  ('last', 'message'),
+  [
+    ({'text': 'c'}, r"train.jsonl, line 3: has no 'label', which"),
+    ({'text': 'c', 'label': '7'}, r"train.jsonl, line 3: label='7': expected one of"),
+    ({'sentence': 'c', 'label': '1'}, r"train.jsonl, line 3: has no 'text', which"),
+  ],
+)
+def test_shots_are_checked_as_other_examples_are(tmp_path, last, message):
+  examples = [{'text': 'a', 'label': '0'}, {'text': 'b', 'label': '1'}, last]
+  path = tiny_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)
+  overrides = {'task.files': {'train': path}, 'task.options.shots': 2}
+  with pytest.raises(DataError, match=message):
+    encoded(task_of(overrides), review())
+
+
 def test_what_is_too_long_loses_shots_then_text(tmp_path):
   examples = [{'text': f'text {i}', 'label': str(i % 2)} for i in range(8)]
   path = tiny_tasks.write_jsonl(tmp_path / 'train.jsonl', examples)
@@ -151,6 +168,30 @@ def test_what_is_too_long_loses_shots_then_text(tmp_path):
     assert len(row.tokens) == 64 and counts.truncated == 1
   task = task_of({'data.seq_len': 64, 'task.too_long': 'drop'})
   assert encoded(task, review('a' * 99))[0] == []
+
+
+@pytest.mark.parametrize('calibrate', [False, True])
+@pytest.mark.parametrize('too_long', ['truncate', 'drop'])
+def test_long_prompts_are_counted_and_dropped_ones_wrong(too_long, calibrate):
+  settings = {'data.seq_len': 64, 'task.too_long': too_long}
+  task = task_of(settings | {'task.options.calibrate': calibrate})
+  words = (' negative', ' bad', ' positive', ' good')
+  records = [review('a' * 99), review(), review('a' * 99)]
+  counts = Counts()
+  generator = Generator(dict.fromkeys(words, 0.25))
+  found = task.answer(generator, records, counts=counts)
+  assert counts.examples == 3 and found[1]['probabilities']['positive'] > 0
+  if too_long == 'truncate':
+    assert (counts.truncated, counts.dropped) == (2, 0) and None not in found
+    return
+  assert (counts.truncated, counts.dropped) == (0, 2)
+  assert found[0] is found[2] is None
+  alone = task.answer(generator, records[:1])
+  assert alone == [None]
+  wrong = task.unanswered(records[0])
+  assert wrong['label'] == 'negative'
+  assert wrong['probabilities'] == {'negative': 0.5, 'positive': 0.5}
+  assert task.score(records[:1], [wrong]).metrics['accuracy'] == 0
 
 
 def test_mistakes_are_named():

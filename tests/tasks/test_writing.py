@@ -14,7 +14,9 @@ def test_texts_are_written_greedily_or_by_beams_in_order():
   echo, prompts = text_tasks.Echo(), ['ccc', 'a', 'bb']
   ids = [BYTES.encode(prompt) for prompt in prompts]
   config = text_tasks.config('translation', {'task.options.max_new_tokens': 7})
-  assert writing.write(echo, ids, config, stop='x') == prompts
+  ids.insert(1, None)  # one that is not asked
+  found = writing.write(echo, ids, config, stop='x')
+  assert found == [{'text': 'ccc'}, None, {'text': 'a'}, {'text': 'bb'}]
   assert echo.asked == ['a', 'bb', 'ccc']  # of like length together
   assert echo.options == [dict(max_new_tokens=7, temperature=0.0, stop='x')]
   beams = {'task.options.beams': 3, 'task.options.length_penalty': 0.5}
@@ -33,7 +35,8 @@ def test_progress_is_told_of_each_batch(monkeypatch):
 
   config = text_tasks.config('translation')
   ids = [BYTES.encode(text) for text in 'abc']
-  assert writing.write(text_tasks.Echo(), ids, config, progress) == ['a', 'b', 'c']
+  found = writing.write(text_tasks.Echo(), ids, config, progress)
+  assert [one and one['text'] for one in found] == ['a', 'b', 'c']
   assert told == [(0, 2), (2, 2)]
 
 
@@ -42,10 +45,15 @@ def test_parts_become_tokens_and_whether_they_bear_loss():
   assert (tokens.tolist(), mask.tolist()) == ([5, 6, 7], [0, 0, 1])
 
 
-def test_begin_and_end_tokens_are_those_of_documents():
-  config = text_tasks.config('translation', {'data.begin_token': '<|endoftext|>'})
-  assert writing.begin_ids(BYTES, config) == [256]
-  assert writing.begin_ids(BYTES, text_tasks.config('translation')) == []
+def test_a_prompt_has_at_least_one_token():
+  config = text_tasks.config('translation', {'task.options.max_new_tokens': 63})
+  assert writing.num_free(config, []) == 1
+  with pytest.raises(ConfigError, match='data.seq_len=64: 63 new tokens .* leave none'):
+    writing.num_free(config, [256])
+
+
+def test_the_end_token_is_that_of_documents():
+  config = text_tasks.config('translation')
   assert writing.end_id(BYTES, config) == 256
 
   class Endless(ByteTokenizer):

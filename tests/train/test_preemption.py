@@ -49,6 +49,24 @@ with preemption.Watch() as watch:
 """
 
 
+TWICE_OF_SEVERAL = """
+import os, signal, socket, time
+import jax
+from gpt_jax.train import preemption
+
+with socket.socket() as free:
+  free.bind(('localhost', 0))
+  port = free.getsockname()[1]
+jax.distributed.initialize(f'localhost:{port}', 1, 0)
+with preemption.Watch() as watch:
+  watch.begin()
+  for _ in range(2):  # busy with something long, which asks nobody
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.5)
+  time.sleep(60)
+"""
+
+
 LEAVING = """
 import os, signal
 from gpt_jax.commands import train_command
@@ -138,9 +156,10 @@ def test_ctrl_c_stops_a_run_like_sigterm(tmp_path, monkeypatch, capsys):
   assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_ctrl_c_ends_at_once():
+@pytest.mark.parametrize('script', [TWICE, TWICE_OF_SEVERAL])
+def test_a_second_ctrl_c_ends_at_once(script):
   done = subprocess.run(
-    [sys.executable, '-c', TWICE], env=environment(), capture_output=True, text=True
+    [sys.executable, '-c', script], env=environment(), capture_output=True, text=True
   )
   assert done.returncode == preemption.INTERRUPTED == 130
   assert 'second Ctrl-C: ended at once' in done.stderr

@@ -1,9 +1,11 @@
 """A fine-tuning from start to end: best step, test split, predictions, resumes."""
 
+import dataclasses
 import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,14 +13,21 @@ import gpt_jax
 from gpt_jax import cli
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.commands import predict_command
-from gpt_jax.core.errors import ConfigError, DataError, Interrupted, StorageError
+from gpt_jax.core.errors import (
+  ConfigError,
+  DataError,
+  DivergedError,
+  Interrupted,
+  StorageError,
+)
+from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.examples.record import Record
 from gpt_jax.interop import export_model
 from gpt_jax.interop.families import FAMILIES
 from gpt_jax.program import setup
-from gpt_jax.train import loop, score_run, task_end
+from gpt_jax.train import loop, predict, score_run, task_end, task_scores
 from gpt_jax.train.predict import Predictor
-from gpt_jax.train.task_scores import score_sets
+from gpt_jax.train.task_scores import SetResult, score_sets
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
@@ -26,6 +35,7 @@ from tests.tasks import text_tasks, tiny_tasks
 
 pytest.importorskip('sklearn', reason='scores of classes need scikit-learn')
 
+BYTES = ByteTokenizer()
 WORDS = {'good': ('fine', 'nice', 'great'), 'bad': ('poor', 'awful', 'sad')}
 
 
@@ -232,6 +242,36 @@ def test_a_record_may_be_there_twice_and_too_long_ones(finished, tmp_path):
     Predictor(text_tasks.config('generation'), None, None)
 
 
+def test_a_diverged_model_predicts_nothing(finished, tmp_path, monkeypatch):
+  run = gpt_jax.load(finished[0])
+  broken = dataclasses.replace(
+    run, params=jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), run.params)
+  )
+  message = f'predict: step {run.step}: .* not finite: the training diverged'
+  with pytest.raises(DivergedError, match=message):
+    broken.predict('fine a')
+  # Numbers may overflow where parameters are finite.
+  with monkeypatch.context() as patch:
+    patch.setattr(task_scores, '_are_finite', lambda dataset, outputs: False)
+    with pytest.raises(DivergedError, match=f'step {run.step}: the model gives numbe'):
+      run.predict('fine a')
+  out = tmp_path / 'out.jsonl'
+  given = tiny_tasks.write_jsonl(tmp_path / 'new.jsonl', [{'text': 'nice a'}])
+  monkeypatch.setattr(gpt_jax, 'load', lambda *args, **options: broken)
+  with pytest.raises(DivergedError, match=rf'--workdir={finished[0]}: predict: step'):
+    run_command(['--input', given, '--out', str(out)], finished[0])
+  assert not out.exists()
+
+
+def test_a_likelihood_that_is_none_is_no_prediction(finished, monkeypatch):
+  run = gpt_jax.load(finished[0])
+  nan = dict(label=0, log_probs=[float('nan'), -1.0])
+  result = SetResult({}, [], [dict(label='1', log_probs=[-float('inf')]), nan])
+  monkeypatch.setattr(predict, 'score_sets', lambda *a, **o: [('predict', result)])
+  with pytest.raises(DivergedError, match='text 1: the prediction is .*nan'):
+    run.predict(['a', 'b'])
+
+
 def test_probabilities_do_not_depend_on_the_company(finished):
   run = gpt_jax.load(finished[0])
   texts = ['fine a', 'sad ' + 'b ' * 12, 'poor c d']
@@ -252,6 +292,40 @@ def test_the_command_predicts_a_file_without_answers(finished, tmp_path, capsys)
   assert found['place'].endswith('new.jsonl, line 1')
   run_command(['--text', 'nice a'], workdir)
   assert json.loads(capsys.readouterr().out)['prediction'] == found['prediction']
+
+
+@pytest.mark.parametrize(
+  ('reader', 'columns', 'text'),
+  [
+    ('tsv', ('0', '1'), 'nice a\t-1\n'),
+    ('tsv', ('0', '1'), 'nice a\n'),
+    ('tsv', ('1', '0'), '\tnice a\n'),
+    ('tsv_header', ('text', 'label'), 'index\ttext\n0\tnice a\n'),
+    ('tsv_header', ('text', 'label'), 'text\tlabel\nnice a\t-1\n'),
+    ('csv_header', ('text', 'label'), 'id,text\n0,"nice a"\n'),
+    ('jsonl', (), '{"text": "nice a", "label": -1}\n'),
+    ('jsonl', (), '{"text": "nice a", "label": ""}\n'),
+    ('jsonl', ('text', 'label'), '{"text": "nice a", "label": null}\n'),
+  ],
+)
+def test_files_without_answers_are_read_as_those_of_training(
+  tmp_path, reader, columns, text
+):
+  ending = reader.partition('_')[0]
+  given = tmp_path / f'new.{ending}'
+  given.write_text(text)
+  settings = {
+    'task.files': {'train': f'train.{ending}'}, 'task.reader': reader,
+    'task.columns': dict(zip(('text', 'label'), columns, strict=False)),
+    'task.label_names': ('good', 'bad'),
+  }  # fmt: skip
+  asked = tiny_tasks.config('classification', 'class_labels', settings)
+  (record,) = predict_command._read(asked, [str(given)], {})
+  asker = Predictor.__new__(Predictor)  # without a model
+  asker.task = tiny_tasks.make_task(asked)
+  found = asker._record(0, record)
+  assert (found.values['text'], found.values.get('label')) == ('nice a', None)
+  assert len(asker.task.encode(found, tiny_tasks.encoder_of(asker.task, BYTES), 0)) == 1
 
 
 def test_columns_of_a_new_file_may_be_others(finished, tmp_path, capsys):

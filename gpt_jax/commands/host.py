@@ -1,16 +1,11 @@
 """The host of this process, without jax: its accelerator and its malloc."""
 
-import ctypes
 import glob
 import importlib.metadata
 import importlib.util
 import os
-import platform
 
-# From glibc's malloc.h. One arena, because the others map large blocks whatever the
-# settings; no mapping of single blocks; nothing trimmed from the end of the heap.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-_SETTINGS = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}
+from gpt_jax.core import malloc
 
 MALLOC_VARIABLES = (
   'GLIBC_TUNABLES',
@@ -37,10 +32,9 @@ def tune_malloc():
   # GPT-2 124M step of 2 x 256 tokens (docs/performance.md).
   if accelerator() and not os.environ.get('JAX_PLATFORMS', '').startswith('cpu'):
     return False
-  if platform.libc_ver()[0] != 'glibc' or any(map(os.environ.get, MALLOC_VARIABLES)):
+  if any(map(os.environ.get, MALLOC_VARIABLES)):
     return False
-  mallopt = ctypes.CDLL(None).mallopt
-  return all([mallopt(name, value) == 1 for name, value in _SETTINGS.items()])
+  return malloc.keep_freed()
 
 
 def accelerator():

@@ -10,16 +10,20 @@ from collections.abc import Callable
 
 import jax
 
+from gpt_jax.core import malloc
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
-from gpt_jax.parallel import multihost
+from gpt_jax.parallel import free_memory, multihost
 from gpt_jax.program.batches import put_batch
 from gpt_jax.storage import objects, scratch
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import loss_curve
 from gpt_jax.train.task_scores import score_sets
 from gpt_jax.workdir import files
+
+KEPT_BYTES = 1 << 30
+"""Freed memory that a process may keep in any case, for its next step."""
 
 
 @dataclasses.dataclass
@@ -73,6 +77,17 @@ def evaluate(session, progress):
     path = session.workdir.eval
     with session.warn_if_unwritable(step, path):
       files.write_json(path, evaluation.by_set(scores, step))
+
+
+def release_memory(session, progress):
+  """Gives freed memory back to the system where more is kept than is free there.
+
+  Steps of several widths each keep their own: a task's may come to several GiB.
+  """
+  del session, progress
+  held, free = malloc.held_bytes(), free_memory.host_bytes()
+  if held > KEPT_BYTES and free is not None and held > free:
+    malloc.give_back()
 
 
 def record_statistics(session, progress):

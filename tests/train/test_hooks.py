@@ -68,6 +68,25 @@ def test_a_profile_ends_with_the_run_even_if_that_fails(tmp_path):
   assert list(tmp_path.rglob('*.xplane.pb'))
 
 
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+  'held, free, is_given',
+  [(5 * GIB, 4 * GIB, True), (5 * GIB, 6 * GIB, False), (GIB // 2, 0, False),
+   (5 * GIB, None, False)],
+)  # fmt: skip
+def test_freed_memory_is_given_back_once_it_is_scarce(
+  held, free, is_given, monkeypatch
+):
+  given = []
+  monkeypatch.setattr(hooks.malloc, 'held_bytes', lambda: held)
+  monkeypatch.setattr(hooks.malloc, 'give_back', lambda: given.append(held))
+  monkeypatch.setattr(hooks.free_memory, 'host_bytes', lambda: free)
+  hooks.release_memory(None, None)
+  assert bool(given) == is_given
+
+
 def test_a_prompt_that_cannot_be_encoded_fails_before_training():
   session = types.SimpleNamespace(
     tokenizer=CharTokenizer('abc'),

@@ -21,7 +21,7 @@ def get_config():
   init.options = dict()  # of the transform, for one that declares any
   init.tokenizer = 'keep'  # that of init_from, which this config has to name; or new
   init.model = (
-    'own'  # the model section below; keep: that of init_from, but its dropout
+    'own'  # the model section below; keep: that of init_from, with its dropout
   )
 
   config.model = model = ConfigDict()

@@ -193,6 +193,7 @@ def _from_scratch(config):
   """
   config.tokenizer.name = 'bpe'
   config.tokenizer.vocab_size = 4096
+  config.model.dropout = 0.1
   config.model.num_layers = 3
   config.model.d_model = 192
   config.model.num_heads = 6
@@ -335,7 +336,6 @@ def _labels(config, task, objective, metric):
   config.objective.name = objective
   config.checkpoint.best_mode = 'max'
   config.model.head = 'none'
-  config.model.dropout = 0.1
   config.optimizer.learning_rate = 5e-5
   config.optimizer.b2 = 0.999
   config.optimizer.weight_decay = 0.01

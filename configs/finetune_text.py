@@ -149,7 +149,6 @@ def _writes(config, task):
   """Settings of a model that learns to write an answer; the loss chooses the step."""
   fine_tuning(config, task, 'loss')
   config.objective.name = 'causal_lm'
-  config.model.dropout = 0.0  # as language models are pretrained
   config.optimizer.learning_rate = 5e-5
   config.optimizer.weight_decay = 0.01
   config.train.batch_size = 16

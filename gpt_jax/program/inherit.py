@@ -11,11 +11,11 @@ from gpt_jax.interop import open_model
 from gpt_jax.workdir.paths import Workdir
 
 OWN = (
-  'dropout', 'embed_dropout', 'attention_dropout', 'residual_dropout',
   'stochastic_depth', 'remat', 'scan_layers', 'dtype', 'param_dtype', 'head',
   'head_bias', 'pooler',
 )  # fmt: skip
 """Fields of the model that belong to the training, and not to what was pretrained."""
+DROPOUTS = ('embed_dropout', 'attention_dropout', 'residual_dropout')
 OUTPUT = ('head', 'head_bias', 'pooler')
 OF_TEXTS = ('class_labels', 'regression', 'reward')
 OF_TOKENS = ('token_labels', 'span_labels')
@@ -43,6 +43,8 @@ def with_model_of_source(values, overrides):
   values['init']['model'] = 'own'
   own = OWN if source['model']['head'] == 'none' else set(OWN) - set(OUTPUT)
   values['model'] |= {k: v for k, v in source['model'].items() if k not in own}
+  if 'model.dropout' in overrides:  # by default of all three, whatever the source's
+    values['model'] |= dict.fromkeys(DROPOUTS)
   values['attention'] |= {name: source['attention'][name] for name in ATTENTION}
   values['tokenizer'] = source['tokenizer']
   values['data'] |= {

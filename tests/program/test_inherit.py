@@ -35,11 +35,18 @@ def values(source, **init):
   return base
 
 
-def test_the_model_of_the_source_is_taken_but_its_dropout(source):
+def test_the_model_of_the_source_is_taken(source):
   config = setup.resolve(values(source))
   assert (config.model.d_model, config.model.num_layers) == (48, 1)
   assert config.attention.softcap == 5.0
-  assert config.model.dropout == small.base_values()['model']['dropout']
+  assert config.model.attention_dropout == 0.3
+
+
+def test_one_dropout_of_the_command_line_sets_all(source):
+  found = setup.resolve(values(source), {'model.dropout': 0.0}).model
+  assert found.embed_dropout == found.attention_dropout == 0.0
+  found = setup.resolve(values(source), {'model.embed_dropout': 0.0}).model
+  assert (found.embed_dropout, found.attention_dropout) == (0.0, 0.3)
 
 
 def test_overrides_of_the_command_line_stay(source):

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core.matmul import contract, einsum
 from gpt_jax.objectives import losses
+from gpt_jax.objectives.targets_first import targets_first
 from gpt_jax.parallel.sharded_matmul import sum_over_batch
 from gpt_jax.parallel.sharding import ShardingRules
 
@@ -57,6 +58,7 @@ def fused_cross_entropy(
   transform=lambda logits_BTV: logits_BTV,
   chunks=None,
   rules=None,
+  skips=False,
   **options,
 ):
   """Returns the LossSums of `losses.cross_entropy` on logits `x_BTD` @ `head_VD`.T.
@@ -69,17 +71,24 @@ def fused_cross_entropy(
     transform: elementwise, from raw float32 logits to those of the model.
     chunks: number of chunks of each device's time; None: as LOGITS_BYTES requires.
     rules: where axes live on a mesh (`ShardingRules`); None: on one device.
+    skips: leave out the logits of tokens without weight, as far as chunks allow: worth
+      it where many are.
     options: `label_smoothing`, `z_loss`, `vocab_limit` of `losses.cross_entropy`.
   """
-  rows, time = targets_BT.shape
   shards_BTV = num_shards(rules)
+  if skips:
+    x_BTD, targets_BT, weights_BT = targets_first(
+      x_BTD, targets_BT, weights_BT, rules, shards_BTV[:2]
+    )
+  rows, time = targets_BT.shape
   # Few tokens of a wide model: the gradients of all their logits, in the dtype of
   # `x_BTD`, are smaller than one float32 gradient of the embedding.
   tokens = rows * time // math.prod(shards_BTV[:2])
-  keeps = tokens * x_BTD.dtype.itemsize <= 4 * x_BTD.shape[-1]
+  keeps = not skips and tokens * x_BTD.dtype.itemsize <= 4 * x_BTD.shape[-1]
   if chunks is None:
     size = logits_bytes((rows, time, len(head_VD)), shards_BTV)
-    most = LOGITS_BYTES // 2 if keeps else LOGITS_BYTES  # chunks cost nothing then
+    # Chunks cost nothing where gradients are kept; small ones leave out more.
+    most = LOGITS_BYTES // 2 if keeps or skips else LOGITS_BYTES
     chunks = _num_chunks(time // shards_BTV[1], -(-size // most))
 
   def loss(logits_BTV, targets_BT, weights_BT):
@@ -87,7 +96,7 @@ def fused_cross_entropy(
       transform(logits_BTV), targets_BT, weights_BT, **options
     )
 
-  plan = _Plan(loss, chunks, keeps, rules, shards_BTV[:2], head_VD.dtype)
+  plan = _Plan(loss, chunks, keeps, skips, rules, shards_BTV[:2], head_VD.dtype)
   with jax.named_scope('fused_loss'):
     return _sums(plan, x_BTD, head_VD, targets_BT, weights_BT)
 
@@ -113,6 +122,7 @@ class _Plan:
   chunks: int
   keeps_gradients: bool
   """Of all logits, for one matmul at the end; else each chunk adds to `d_head`."""
+  skips: bool
   rules: ShardingRules | None
   devices_PS: tuple[int, int]
   head_dtype: jnp.dtype
@@ -151,6 +161,18 @@ class _Plan:
     parts_PVD = d_head_PSVD.sum(1).astype(dtype)
     return sum_over_batch(self.rules, parts_PVD, ('vocab', 'embed'))
 
+  def chunks_of(self, x_BTD, targets_BT, weights_BT):
+    """Returns the three by chunk, and which chunks bear loss, bool [chunk] or None."""
+    x, targets, weights = map(self.split, (x_BTD, targets_BT, weights_BT))
+    # For all devices the same, as those that share a vocabulary wait for each other;
+    # found for all chunks at once, so that nobody waits inside.
+    bears_C = (weights != 0).any(range(1, weights.ndim)) if self.skips else None
+    return (x, targets, weights), bears_C
+
+  def if_needed(self, bears, function, otherwise):
+    """Returns `function()`, or `otherwise()` of a chunk that bears no loss."""
+    return jax.lax.cond(bears, function, otherwise) if self.skips else function()
+
   def zero_sums(self):
     zeros_PS = self.shard(jnp.zeros(self.devices_PS, jnp.float32), 'batch', 'time')
     return losses.LossSums(
@@ -184,15 +206,30 @@ def _chunk_gradients(loss, gathered_VD, x_BTD, targets_BT, weights_BT):
   return sums, dx_BTD, d_logits_BTV
 
 
+def _zeros_like(function):
+  """Returns a function that returns zeros of what `function` returns."""
+
+  def zeros():
+    shapes = jax.eval_shape(function)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+  return zeros
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _sums(plan, x_BTD, head_VD, targets_BT, weights_BT):
   gathered_VD = plan.gather(head_VD, x_BTD.dtype)
 
-  def add(total, chunk):
-    sums = plan.on_each_device(_chunk_sums, gathered_VD, chunk)
-    return jax.tree.map(jnp.add, total, sums), None
+  def add(total, chunk_and_bears):
+    chunk, bears = chunk_and_bears
 
-  chunks = tuple(map(plan.split, (x_BTD, targets_BT, weights_BT)))
+    def more():
+      sums = plan.on_each_device(_chunk_sums, gathered_VD, chunk)
+      return jax.tree.map(jnp.add, total, sums)
+
+    return plan.if_needed(bears, more, lambda: total), None
+
+  chunks = plan.chunks_of(x_BTD, targets_BT, weights_BT)
   total, _ = jax.lax.scan(add, plan.zero_sums(), chunks)
   return jax.tree.map(jnp.sum, total)
 
@@ -207,15 +244,24 @@ def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
     part_PSVD = contract(equation, d_logits, x, jnp.float32)
     return plan.shard(part_PSVD, 'batch', 'time', 'act_vocab', None)
 
-  def add(carry, chunk):
+  def add(carry, chunk_and_bears):
     total, d_head_PSVD = carry
-    sums, dx, d_logits = plan.on_each_device(_chunk_gradients, gathered_VD, chunk)
+    chunk, bears = chunk_and_bears
+
+    def gradients():
+      return plan.on_each_device(_chunk_gradients, gathered_VD, chunk)
+
+    sums, dx, d_logits = plan.if_needed(bears, gradients, _zeros_like(gradients))
     total = jax.tree.map(jnp.add, total, sums)
     if plan.keeps_gradients:
       return (total, None), (dx, d_logits)
-    return (total, d_head_PSVD + part(d_logits, chunk[0])), (dx, None)
+    # By itself, so that XLA drops it where the head is frozen.
+    d_head_PSVD = plan.if_needed(
+      bears, lambda: d_head_PSVD + part(d_logits, chunk[0]), lambda: d_head_PSVD
+    )
+    return (total, d_head_PSVD), (dx, None)
 
-  chunks = tuple(map(plan.split, (x_BTD, targets_BT, weights_BT)))
+  chunks = plan.chunks_of(x_BTD, targets_BT, weights_BT)
   zeros_PSVD = None
   if not plan.keeps_gradients:
     zeros_PSVD = jnp.zeros((*plan.devices_PS, *head_VD.shape), jnp.float32)
@@ -223,7 +269,7 @@ def _sums_and_gradients(plan, x_BTD, head_VD, targets_BT, weights_BT):
   start = plan.zero_sums(), zeros_PSVD
   (total, d_head_PSVD), (dx, d_logits) = jax.lax.scan(add, start, chunks)
   if plan.keeps_gradients:
-    d_head_PSVD = part(d_logits, chunks[0])
+    d_head_PSVD = part(d_logits, chunks[0][0])
   gradients = plan.merge(dx, x_BTD.shape), plan.reduce(d_head_PSVD, x_BTD.dtype)
   return jax.tree.map(jnp.sum, total), gradients
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.matmul import einsum
+from gpt_jax.data import pipeline
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.output_layer import scale_and_cap_logits
 from gpt_jax.objectives import fused_loss, losses
@@ -115,13 +116,14 @@ def make_loss(config, objective, model, horizon, *, vocab_limit, **fields):
   if config.model.head_bias:
     name = 'plain'
   options['vocab_limit'] = vocab_limit
+  skips = _has_tokens_without_loss(config, objective)
   if objective.exits is not None:
-    read_loss = _read_loss(name, model, options)
+    read_loss = _read_loss(name, model, options, skips)
     function = ExitLoss(read_loss, objective.exits, horizon.total_steps)
   elif name == 'plain':
     function = functools.partial(_plain, objective=objective, options=options)
   else:
-    read_loss = _read_loss(name, model, options)
+    read_loss = _read_loss(name, model, options, skips)
     function = functools.partial(_fused, read_loss=read_loss)
   return Loss(name, function, model, **fields)
 
@@ -142,13 +144,20 @@ def _fused(forward, example, *, read_loss):
   return read_loss(x_BTD, head_VD, example.targets_BT, example.weights_BT)
 
 
-def _read_loss(name, model, options) -> Callable[..., Any]:
+def _has_tokens_without_loss(config, objective):
+  """Returns whether many tokens bear no loss: prompts, or what a masked model sees."""
+  has_mask = 'loss_mask' in pipeline.declared_fields(config.data)
+  return bool(config.task.name) or has_mask or not objective.predicts_text
+
+
+def _read_loss(name, model, options, skips) -> Callable[..., Any]:
   """Returns `(x_BTD, head_VD, targets_BT, weights_BT) -> LossSums` of GPT.hidden's."""
   transform = functools.partial(scale_and_cap_logits, model.cfg)
   if name == 'fused':
     return functools.partial(
-      fused_loss.fused_cross_entropy, transform=transform, rules=model.rules, **options
-    )
+      fused_loss.fused_cross_entropy, transform=transform, rules=model.rules,
+      skips=skips, **options,
+    )  # fmt: skip
 
   def plain(x_BTD, head_VD, targets_BT, weights_BT):
     head_VD = head_VD.astype(x_BTD.dtype)

@@ -78,6 +78,24 @@ def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
   assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('chunks', tiny_runs.mostly_slow([1, 3, 5, 16], 3, 5))
+@pytest.mark.parametrize('bearing', ['some', 'few', 'none'])
+def test_leaving_out_tokens_without_weight_changes_nothing(bearing, chunks):
+  x_BTD, head_VD, targets_BT, weights_BT = inputs()
+  if bearing != 'some':
+    place_BT = jnp.arange(B * T).reshape(B, T)
+    weights_BT = jnp.where((place_BT % 17 == 8) & (bearing == 'few'), 0.5, 0.0)
+  arguments = x_BTD, head_VD, targets_BT, weights_BT
+  options = dict(label_smoothing=0.1, z_loss=0.01)
+  got = value_and_gradients(
+    fused_loss.fused_cross_entropy, arguments, chunks=chunks, skips=True, **options
+  )
+  want = value_and_gradients(plain, arguments, **options)
+  assert_close(got, want, rtol=1e-5, atol=1e-5)
+  sums = fused_loss.fused_cross_entropy(*arguments, chunks=chunks, skips=True)
+  assert_close(sums, plain(*arguments), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-5), ('bfloat16', 0.02)])
 @pytest.mark.parametrize('chunks', [1, 3, 5])
@@ -208,7 +226,7 @@ def rules_of(preset):
 
 
 @functools.cache
-def sharded(preset, shape, dtype='float32', chunks=4):
+def sharded(preset, shape, dtype='float32', chunks=4, skips=False):
   """Returns (compiled objective and gradients, its arguments' shardings)."""
   rules = rules_of(preset)
   names = [('batch', 'time', 'act_embed'), ('vocab', 'embed')] + 2 * [('batch', 'time')]
@@ -218,7 +236,7 @@ def sharded(preset, shape, dtype='float32', chunks=4):
   def objective(x_BTD, head_VD, targets_BT, weights_BT):
     sums = fused_loss.fused_cross_entropy(
       x_BTD, head_VD, targets_BT, weights_BT, chunks=chunks, rules=rules,
-      label_smoothing=0.1, z_loss=0.01,
+      label_smoothing=0.1, z_loss=0.01, skips=skips,
     )  # fmt: skip
     return sums.objective_sum, sums
 
@@ -232,10 +250,11 @@ def sharded(preset, shape, dtype='float32', chunks=4):
 @pytest.mark.parametrize(
   'width', tiny_runs.mostly_slow([8, 128], 8)
 )  # tokens of a device: more, and fewer
+@pytest.mark.parametrize('skips', [False, True])
 @pytest.mark.parametrize('preset', sorted(MESHES))
-def test_sharded_over_eight_devices_it_is_the_same_loss(preset, width):
+def test_sharded_over_eight_devices_it_is_the_same_loss(preset, width, skips):
   shape = (8, 12, width, 32)
-  program, placing = sharded(preset, shape)
+  program, placing = sharded(preset, shape, skips=skips)
   arguments = inputs(shape=shape)
   (_, sums), gradients = program(*map(jax.device_put, arguments, placing))
   want = value_and_gradients(plain, arguments, label_smoothing=0.1, z_loss=0.01)
@@ -243,11 +262,15 @@ def test_sharded_over_eight_devices_it_is_the_same_loss(preset, width):
 
 
 @pytest.mark.parametrize(
-  'preset, dtype',
-  [('replicated', 'float32'), ('fsdp', 'float32'), ('fsdp', 'bfloat16')],
-)
-def test_no_device_waits_for_another_inside_the_chunks(preset, dtype):
-  inside, outside = collectives(sharded(preset, (16, 64, 64, 512), dtype)[0].as_text())
+  'preset, dtype, skips',
+  [
+    ('replicated', 'float32', False), ('fsdp', 'float32', False),
+    ('fsdp', 'bfloat16', False), ('fsdp', 'float32', True),
+  ],
+)  # fmt: skip
+def test_no_device_waits_for_another_inside_the_chunks(preset, dtype, skips):
+  program, _ = sharded(preset, (16, 64, 64, 512), dtype, skips=skips)
+  inside, outside = collectives(program.as_text())
   assert inside == []
   assert outside
 

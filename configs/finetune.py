@@ -95,6 +95,7 @@ def rte(config):
   }
   config.task.reader = 'tsv_header'
   config.task.columns = dict(text='sentence1', text_b='sentence2', label='label')
+  config.task.label_names = ('not_entailment', 'entailment')  # f1 is of the second
   config.data.seq_len = 256
 
 
@@ -149,7 +150,7 @@ def resume_ner(config):
 
   A word is a character. A small encoder from scratch, 2 idle CPU cores, 2 minutes: F1
   0.857 on the test set; the most frequent tag of each character has 0.236. One that
-  knows Chinese should be better: --config.init_from=MODEL and
+  knows Chinese should be better: --config.init.model=keep, --config.init_from=MODEL and
   --config.optimizer.learning_rate=5e-5.
   """
   _tags(config)
@@ -168,7 +169,8 @@ def chnsenticorp(config):
   gpt-jax train --config=configs/finetune.py:chnsenticorp \
     --config.data.data_dir=DATA --workdir=runs/chnsenticorp
 
-  A small encoder from scratch; --config.init_from=MODEL as in resume_ner.
+  A small encoder from scratch, or a pretrained one as in resume_ner. Three epochs on 2
+  CPU cores, 3 minutes: accuracy 0.891; TF-IDF with logistic regression has 0.916.
   The test file has no labels: the development set is the test, 15 % of the training set
   choose the step. A quarter of the development set are copies of training reviews,
   which is said at the start: scores are too high by what is remembered.
@@ -193,6 +195,7 @@ def _from_scratch(config):
   """
   config.tokenizer.name = 'bpe'
   config.tokenizer.vocab_size = 4096
+  config.init.model = 'own'
   config.model.dropout = 0.1
   config.model.num_layers = 3
   config.model.d_model = 192

@@ -91,7 +91,7 @@ def run(args, overrides):
   eval_results.show(report, workdir)
   eval_results.save(report, workdir)
   if args.json:
-    print(json.dumps(report.sets))
+    print(json.dumps(eval_results.finite(report.sets)))
 
 
 def _scored(args, overrides):

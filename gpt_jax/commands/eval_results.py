@@ -1,6 +1,7 @@
 """What `gpt-jax eval` prints and saves: metrics, tables by class, baselines."""
 
 import json
+import math
 
 from gpt_jax.core.errors import ConfigError
 
@@ -34,6 +35,14 @@ def save(report, workdir):
   task_end.write_results(workdir, report.step, report.results, _task_of(workdir))
   if report.task_baselines:
     task_baselines.write(workdir, report.task_baselines)
+
+
+def finite(sets):
+  """Returns `{set: metrics}` with None for what is no finite number, as JSON has none."""
+  return {
+    name: {key: value if math.isfinite(value) else None for key, value in one.items()}
+    for name, one in sets.items()
+  }
 
 
 def run_ensemble(args, overrides):

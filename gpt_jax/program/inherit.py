@@ -6,7 +6,7 @@ import copy
 from ml_collections import ConfigDict
 
 from gpt_jax.config import load
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, Problem
 from gpt_jax.interop import open_model
 from gpt_jax.workdir.paths import Workdir
 
@@ -55,6 +55,17 @@ def with_model_of_source(values, overrides):
     | dict(values['objective'].get('options') or {})
   }
   return values, {k: v for k, v in overrides.items() if k != 'init.model'}
+
+
+def problems(config):
+  """Returns the Problems of a Config that wants a model and names none."""
+  # `with_model_of_source` leaves 'keep' only where there is no source.
+  if config.init.model != 'keep':
+    return []
+  text = "='keep': takes the model of init_from, which is empty; set"
+  text += ' --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF file), or'
+  text += ' --config.init.model=own for a model from scratch'
+  return [Problem('init.model', text)]
 
 
 def source_config(path):

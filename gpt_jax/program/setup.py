@@ -95,6 +95,7 @@ RULES = (
   last_layers.problems,
   lambda config: records.problems(config.data),
   init_rules.problems,
+  inherit.problems,
   attention.problems,
   positions.problems,
   output_layer.problems,

@@ -8,7 +8,13 @@ import numpy as np
 from gpt_jax import tasks
 from gpt_jax.augmentation import synonym_table
 from gpt_jax.core import registry
-from gpt_jax.core.errors import ConfigError, DataError, Problem, note_once
+from gpt_jax.core.errors import (
+  ConfigError,
+  DataError,
+  Problem,
+  note_once,
+  require_none,
+)
 from gpt_jax.data import tokenizers
 from gpt_jax.examples import leakage, splits
 from gpt_jax.parallel import multihost
@@ -44,6 +50,8 @@ def problems(config):
   return found + augmented.problems(config) + task_members.problems(config)
 
 
+MANY_RECORDS = 16
+"""From so many on a class with one example is worth a word."""
 OF_HEADS = ('loss', 'accuracy', 'macro_f1', 'calibration_error')
 """Metrics of objectives with a task head, beside those of the task."""
 OF_TEXT = ('loss', 'perplexity', 'accuracy', 'bits_per_byte')
@@ -70,9 +78,14 @@ def _problems_of_metrics(config, task):
     best = 'checkpoint.best_metric', checkpoint.best_metric, checkpoint.best_mode
     watched.append(best)
   for field, value, mode in watched:
-    name = value.rpartition('/')[2]
+    part, _, name = value.rpartition('/')
     if not value or name.startswith('attacked_'):
       continue
+    sets = *config.eval.sets, *config.task.mixture
+    # That of the best checkpoint is checked for all runs (`config.checks`).
+    if field == 'early_stopping.metric' and sets and part not in sets:
+      text = f'={value!r}: expected SET/METRIC, SET one of {", ".join(sets)}'
+      yield Problem(field, text)
     if name not in known:
       hint = registry.nearest(name, known)
       listed = ', '.join(dict.fromkeys(known))
@@ -137,17 +150,37 @@ def complete(config):
       for record in records_of(member, 'train')
     ]
     names = task.labels_of(records)
+    note_rare_labels(task, records)
     config = dataclasses.replace(
       config, task=dataclasses.replace(config.task, label_names=names)
     )
     task = tasks.make_task(config)
     assert task is not None
+    require_none(list(_problems_of_metrics(config, task)))
   options = config.objective.options
   if getattr(options, 'num_labels', task.num_outputs) == task.num_outputs:
     return config
   options = dataclasses.replace(options, num_labels=task.num_outputs)
   objective = dataclasses.replace(config.objective, options=options)
   return dataclasses.replace(config, objective=objective)
+
+
+def note_rare_labels(task, records):
+  """Says which classes have a single example: a header line often makes one."""
+  places = {}
+  for record in records:
+    label = task.gold(record)
+    if not isinstance(label, str | int):  # one label for each word
+      return
+    places.setdefault(str(label), []).append(record.place)
+  single = {label: found[0] for label, found in places.items() if len(found) == 1}
+  if not single or len(records) < MANY_RECORDS or not multihost.is_primary():
+    return
+  listed = ', '.join(f'{label!r} ({place})' for label, place in single.items())
+  note_once(
+    f'WARNING: of {len(places)} classes {len(single)} have one example: {listed}. If'
+    ' that is the header line of a table, set task.reader to tsv_header or csv_header.'
+  )
 
 
 def open_training_data(config, tokenizer):

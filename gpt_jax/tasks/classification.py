@@ -18,6 +18,11 @@ class Classification(Task):
   may_shrink: tuple[int, ...] | None = None
   """Numbers of the parts that lose tokens where a row is too long; None: all."""
 
+  def __init__(self, config):
+    super().__init__(config)
+    if len(self.label_names) not in (0, 2):  # there is no second of two labels
+      self.metrics = tuple(name for name in self.metrics if name != 'f1')
+
   def parts(self, record):
     """Returns the texts of a record, in the order in which the model reads them."""
     return [self.text_of(record, field) for field in self.inputs]

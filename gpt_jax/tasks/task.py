@@ -82,7 +82,7 @@ class Task:
 
   def labels_of(self, records: Sequence[Record]) -> tuple[str, ...]:
     """Returns the label names that records of the training split have, sorted."""
-    return tuple(sorted({str(record.values[self.target]) for record in records}))
+    return tuple(sorted({str(self.gold(record)) for record in records}))
 
   def encode(self, record: Record, encoder, is_training: bool) -> list[Row]:
     """Returns the Rows of a record; none where it is too long and dropped."""
@@ -117,7 +117,9 @@ class Task:
 
   def gold(self, record: Record) -> Any:
     """Returns the answer of a record, as `score` compares it."""
-    return record.values.get(self.target)
+    value = record.values.get(self.target)
+    # No class differs from another by the spaces around its name.
+    return value.strip() if self.has_labels and isinstance(value, str) else value
 
   def has_answer(self, record: Record, is_training: bool) -> bool:
     """Returns whether a record can be learned from, or be scored."""
@@ -192,7 +194,7 @@ class Task:
     value = record.values.get(self.target)
     if value is None:
       return -1
-    name = str(value)
+    name = str(value).strip()
     if name not in self._label_ids:
       known = ', '.join(self.label_names)
       hint = nearest(name, self.label_names)

@@ -14,7 +14,9 @@ from gpt_jax.tasks import make_task
 
 
 def resolved(recipe):
-  return setup.resolve(load_file(f'configs/finetune.py:{recipe}'))
+  # As with a model to start from, which it does not need to be there for.
+  file = load_file(f'configs/finetune.py:{recipe}')
+  return setup.resolve(file, {'init.model': 'own'})
 
 
 @pytest.mark.parametrize('recipe', sorted(finetune.RECIPES))
@@ -28,6 +30,13 @@ def test_a_recipe_resolves_and_chooses_a_metric_of_its_task(recipe):
   expected = task.higher_is_better if metric == task.metrics[0] else metric != 'loss'
   assert (config.checkpoint.best_mode == 'max') == expected
   assert objectives.describe(config).writes_text == (task.answers != 'outputs')
+
+
+def test_a_pretrained_model_has_to_be_named():
+  with pytest.raises(ConfigError, match='set --config.init_from=MODEL'):
+    setup.resolve(load_file('configs/finetune.py:sst2'))
+  from_scratch = setup.resolve(load_file('configs/finetune.py:resume_ner'))
+  assert from_scratch.init.model == 'own'
 
 
 @pytest.mark.parametrize('recipe', sorted(finetune.RECIPES))

@@ -41,12 +41,41 @@ def test_labels_that_are_named_keep_their_order(files):
   assert completed.objective.options.num_labels == 4
 
 
+def test_spaces_around_a_label_make_no_class(files, tmp_path):
+  (tmp_path / 'train.tsv').write_text('\n'.join([*LINES, 'fine\t yes ']) + '\n')
+  assert task_data.complete(config(files)).task.label_names == ('maybe', 'no', 'yes')
+
+
+def test_a_header_among_the_examples_is_suspected(files, tmp_path, capsys):
+  lines = ['text\tlabel', *LINES[:3] * 6]
+  (tmp_path / 'train.tsv').write_text('\n'.join(lines) + '\n')
+  task_data.complete(config(files))
+  said = capsys.readouterr().err
+  assert "of 3 classes 1 have one example: 'label' (" in said
+  assert 'train.tsv, line 1)' in said and 'tsv_header' in said
+
+
 def test_an_unknown_label_names_file_and_line(files):
   asked = task_data.complete(config(files, task__label_names=('yes', 'no')))
   with pytest.raises(
     DataError, match=r"train.tsv, line 4: label='maybe': expected one"
   ):
     task_data.open_training_data(asked, ByteTokenizer())
+
+
+def test_a_metric_that_three_classes_lack_is_refused(files):
+  best = {'checkpoint__best_metric': 'validation/f1', 'checkpoint__keep_best': 1}
+  asked = config(files, **best, checkpoint__best_mode='max')
+  with pytest.raises(ConfigError, match=r"checkpoint.best_metric='validation/f1'"):
+    task_data.complete(asked)
+
+
+def test_a_watched_set_that_is_none_is_refused_at_once(files):
+  with pytest.raises(ConfigError, match='SET one of validation'):
+    config(
+      files, early_stopping__metric='dev/accuracy', early_stopping__mode='max',
+      early_stopping__patience=2,
+    )  # fmt: skip
 
 
 def test_what_both_splits_share_is_said(files, capsys):

@@ -38,9 +38,9 @@ def save(report, workdir):
 
 
 def finite(sets):
-  """Returns `{set: metrics}` with None for what is no finite number, as JSON has none."""
+  """Returns `{set: metrics}` with None for what is not finite, as JSON has it."""
   return {
-    name: {key: value if math.isfinite(value) else None for key, value in one.items()}
+    name: {k: value if math.isfinite(value) else None for k, value in one.items()}
     for name, one in sets.items()
   }
 

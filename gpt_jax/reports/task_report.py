@@ -190,9 +190,8 @@ def _fill_in_baselines(workdir, task, splits, sets, notes):
     kept = {one.name: one.baselines for one in sets if one.baselines}
     files.write_json(workdir.baselines, kept)
   if missing := [one.name for one in sets if not one.baselines and one.metrics]:
-    notes.append(
-      f'No baselines on {", ".join(missing)}: this task has none, or its data are gone.'
-    )
+    why = 'this task has none' if splits.train else 'the training data are gone'
+    notes.append(f'No baselines on {", ".join(missing)}: {why}.')
 
 
 def _rows(config, task, tokenizer, splits, notes):

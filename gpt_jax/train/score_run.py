@@ -7,7 +7,7 @@ import numpy as np
 
 from gpt_jax import objectives
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.core.errors import ConfigError, note_once
+from gpt_jax.core.errors import CheckpointError, ConfigError, note_once
 from gpt_jax.data import pipeline
 from gpt_jax.evaluation import baselines
 from gpt_jax.evaluation.scores import Scores as TaskScores
@@ -15,6 +15,7 @@ from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import restore, setup, task_data
+from gpt_jax.storage import objects
 from gpt_jax.tasks import make_task
 from gpt_jax.tracking.console import progress
 from gpt_jax.train import task_baselines, task_end
@@ -66,6 +67,11 @@ def score_run(
   """
   workdir = Workdir(workdir)
   kept = setup.read_config(workdir).checkpoint
+  if not objects.is_folder(workdir.checkpoints):
+    raise CheckpointError(
+      f'{workdir}: holds no checkpoint; if `gpt-jax eval --config=...` has scored a'
+      ' model there before training, give that command again.'
+    )
   # Nothing is saved here, so no set has to give the metric of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = setup.resolve(workdir.read_config(), overrides)

@@ -58,9 +58,6 @@ def finish(session, store):
   step = best_step(store, config.checkpoint.keep_best)
   if step is None:
     raise CheckpointError(f'{workdir}: has no valid step to score.')
-  done = _scored_before(workdir, step)
-  if done:
-    return done
   params, _ = restore.load_params(
     store, session.program.abstract_state.params, step=step
   )
@@ -68,6 +65,8 @@ def finish(session, store):
   sets = dict(session.eval_sets)
   if session.test_set is not None:
     sets[TEST] = session.test_set
+  if done := _scored_before(workdir, step, sets):
+    return done
   results = {}
   for name, dataset in sets.items():
     if session.signals.must_stop():
@@ -132,7 +131,8 @@ def write_results(workdir, step, results, task):
     for key, value in result.metrics.items()
   }
   details = {name: one.scores.details for name, one in results.items() if one.scores}
-  files.write_json(workdir.scores, dict(step=step, sets=details))
+  rows = {name: one.rows for name, one in results.items()}
+  files.write_json(workdir.scores, dict(step=step, sets=details, rows=rows))
   workdir.baselines.unlink(missing_ok=True)  # may be of other examples
   workdir.predictions.mkdir(parents=True, exist_ok=True)
   for name, result in results.items():
@@ -173,12 +173,18 @@ def prediction_line(task, record, prediction):
   )
 
 
-def _scored_before(workdir, step):
-  """Returns {set: metrics} of eval.json, if `step` was scored on the test split."""
+def _scored_before(workdir, step, sets):
+  """Returns {set: metrics} of eval.json, if `step` was scored on all of these sets.
+
+  `gpt-jax eval` may have scored it on other examples since, or on fewer.
+  """
   try:
-    saved = files.read_json(workdir.eval)
+    saved, scores = files.read_json(workdir.eval), files.read_json(workdir.scores)
   except StorageError:  # there is none yet
     return {}
-  if saved.get('step') != step or TEST not in saved:
+  expected = {name: str(one.fingerprint['task.rows']) for name, one in sets.items()}
+  if saved.get('step') != step or scores.get('rows', expected) != expected:
+    return {}
+  if TEST not in saved:
     return {}
   return {name: part for name, part in saved.items() if isinstance(part, dict)}

@@ -26,6 +26,7 @@ class SetResult:
   records: list[Any] = dataclasses.field(default_factory=list)
   predictions: list[dict] = dataclasses.field(default_factory=list)  # of `records`
   scores: Scores | None = None
+  rows: str = ''  # digest of what the model read
 
 
 def score_sets(
@@ -59,12 +60,13 @@ def score_sets(
     if task is None:
       yield name, SetResult(metrics)
       continue
+    rows = str(dataset.fingerprint['task.rows'])
     if task.answers == 'outputs' and not _are_finite(dataset, outputs):
       problem = 'the model gives numbers that are not finite'
       if not scored:
         raise DivergedError(f'{problem}, for some or all of the examples')
       note_once(f'{name}: {problem}; its answers are not scored')
-      yield name, SetResult(metrics | dict.fromkeys(task.metrics, math.nan))
+      yield name, SetResult(metrics | dict.fromkeys(task.metrics, math.nan), rows=rows)
       continue
     if task.answers == 'outputs':
       records, predictions = decode_rows(dataset, outputs)
@@ -90,7 +92,7 @@ def score_sets(
       ]
       scores = task.score(records, predictions)
       metrics = metrics | scores.metrics
-    yield name, SetResult(metrics, records, predictions, scores)
+    yield name, SetResult(metrics, records, predictions, scores, rows)
 
 
 def decode_rows(dataset, batches):

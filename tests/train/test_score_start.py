@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gpt_jax import cli
-from gpt_jax.core.errors import ConfigError
-from gpt_jax.train import score_start
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.train import score_run, score_start
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
@@ -26,6 +26,12 @@ def test_parameters_of_a_run_score_as_they_did_there(start, plain_run, tmp_path)
   assert report.sets['validation'] == pytest.approx(kept, rel=1e-5)
   assert '1-gram' in [name for name, *_ in report.baselines['validation']]
   assert not Workdir(tmp_path / 'before').checkpoints.exists()
+
+
+def test_its_folder_holds_no_run_to_score(start, tmp_path):
+  score_start.score_start(tiny_runs.tiny_config(start), tmp_path)
+  with pytest.raises(CheckpointError, match='give that command again'):
+    score_run.score_run(tmp_path)
 
 
 def test_a_training_is_not_scored_by_another_config(start, plain_run):

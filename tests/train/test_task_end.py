@@ -124,6 +124,16 @@ def test_a_finished_run_is_not_scored_a_second_time(finished, monkeypatch):
   loop.train(config(folder), workdir, quiet=True)
 
 
+def test_scores_of_fewer_examples_are_not_those_of_the_end(finished, tmp_path, capsys):
+  workdir, folder = shutil.copytree(finished[0], tmp_path / 'run'), finished[1]
+  fewer = '--config.task.max_eval_examples=4'
+  assert cli.main(['eval', f'--workdir={workdir}', fewer, '--json']) == 0
+  printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+  assert printed['test']['documents'] == 4
+  loop.train(config(folder), workdir, quiet=True)
+  assert json.loads((workdir / 'eval.json').read_text())['test']['documents'] == 15
+
+
 def test_eval_json_is_written_once_all_else_is(finished, monkeypatch):
   workdir, folder = Workdir(finished[0]), finished[1]
   workdir.eval.unlink()

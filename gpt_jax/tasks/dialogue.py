@@ -4,6 +4,7 @@ Supervised fine-tuning as in arXiv:2203.02155, section 3.5. In training several
 conversations stand side by side in a row, kept apart by segments.
 """
 
+from gpt_jax.baselines.nearest_reply import nearest_reply
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError, DataError, Problem
 from gpt_jax.core.sections import one_of, section
@@ -107,6 +108,15 @@ class Dialogue(Task):
     references = [[self.gold(record)] for record in records]
     found = summary_scores(references, texts, self.cfg.options.language)
     return Scores({'rougeL': found.metrics['rougeL']}, found.details)
+
+  def baselines(self, train, records):
+    pairs = [(self.describe(one), reply) for one in train if (reply := self.gold(one))]
+    if not pairs:
+      return {}
+    requests, replies = zip(*pairs, strict=True)
+    asked = [self.describe(record) for record in records]
+    found = nearest_reply(requests, replies, asked)
+    return {'reply to the nearest request': [{'text': text} for text in found]}
 
   def _template(self, tokenizer):
     return jinja_chat.get(self.cfg.options.template, tokenizer)

@@ -4,12 +4,19 @@ Perplexity and bits per byte are those of whole texts: long ones are cut into wi
 in which each token is predicted once.
 """
 
+import math
+
 import numpy as np
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import Problem
+from gpt_jax.evaluation import baselines as ngram_baselines
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.tasks.task import Row, Task
+
+NUM_BYTES = 256
+ORDERS = (1, 3, 6)
+"""Of the n-grams of bytes that are its baselines, in bits per byte."""
 
 
 class Generation(Task):
@@ -49,8 +56,30 @@ class Generation(Task):
     ]
 
   def score(self, records, predictions):
-    del records, predictions
-    return Scores({})
+    """Returns the Scores of predictions with `nats`, those of baselines; else none."""
+    if not predictions:
+      return Scores({})
+    nats = sum(one['nats'] for one in predictions)
+    num_bytes = sum(len(_bytes(record)) for record in records)
+    return Scores({'bits_per_byte': nats / math.log(2) / num_bytes})
+
+  def baselines(self, train, records):
+    texts = [_bytes(record) for record in records]
+    nats_ON = ngram_baselines.ngram_nats(
+      np.concatenate([_bytes(record) for record in train]),
+      np.concatenate(texts), NUM_BYTES, max_order=max(ORDERS),
+    )  # fmt: skip
+    ends = np.cumsum([len(text) for text in texts])[:-1]
+    return {
+      f'{order}-gram of bytes': [
+        {'nats': float(part.sum())} for part in np.split(nats_ON[order], ends)
+      ]
+      for order in ORDERS
+    }
+
+
+def _bytes(record):
+  return np.frombuffer(record.values['text'].encode(), np.uint8).astype(np.int32)
 
 
 def problems(config):

@@ -82,7 +82,8 @@ def score_sets(
         worth = '; dropped ones count as wrong' * (scored and asked.dropped > 0)
         note_once(f'{name}: {said}{worth}')
     else:
-      yield name, SetResult(metrics)
+      records = dataset.records if task.answers == 'none' else []  # for baselines
+      yield name, SetResult(metrics, records, rows=rows)
       continue
     scores = None
     if scored:

@@ -126,6 +126,26 @@ def test_a_text_ends_where_a_reply_of_its_template_does(name, tokenizer, ends):
   assert dialogue.ends_of(jinja_chat.get(name, tokenizer)) == ends
 
 
+def test_the_reply_to_the_nearest_request_is_a_baseline():
+  pytest.importorskip('sklearn', reason='TF-IDF needs scikit-learn')
+  task = text_tasks.task_of('dialogue')
+  train, asked = (
+    [Record({'messages': alternating(*texts)}, 'a.json') for texts in given]
+    for given in (
+      [('Name a fruit.', 'Apple.'), ('Write a poem.', 'Roses.'), ('And now?',)],
+      [('Which fruit?', 'Pear.')],
+    )
+  )
+  (found,) = task.baselines(train, asked).values()
+  assert found == [{'text': 'Apple.'}]
+  assert task.baselines(train[2:], asked) == {}
+
+
+def alternating(*texts):
+  roles = ('user', 'assistant')
+  return [{'role': roles[i % 2], 'content': text} for i, text in enumerate(texts)]
+
+
 def test_rouge_l_is_that_of_the_package():
   rouge = pytest.importorskip(
     'rouge_score.rouge_scorer', reason='rouge-score is missing: pip install rouge-score'

@@ -8,7 +8,10 @@ import pytest
 import gpt_jax
 from gpt_jax.core.errors import DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
+from gpt_jax.evaluation.baselines import ngram_baselines
 from gpt_jax.examples.record import Record
+from gpt_jax.reports import task_report
+from gpt_jax.train import score_run
 from tests import tiny_runs
 from tests.tasks import text_tasks
 
@@ -39,6 +42,21 @@ def test_a_record_without_text_is_refused():
     text_tasks.task_of('generation').check(Record({'text': ' '}, 'a.txt, line 1'))
 
 
+def test_its_baselines_are_n_grams_of_bytes():
+  task = text_tasks.task_of('generation')
+  train, held_out = ['abab' * 5, 'Größe'], ['abba', 'ab', 'Größen']
+  records = [Record({'text': text}, 'a.txt') for text in held_out]
+  found = task.baselines([Record({'text': text}, 'b.txt') for text in train], records)
+  tokens = [list(''.join(texts).encode()) for texts in (train, held_out)]
+  expected = ngram_baselines(*tokens, 256, bytes_in_eval=len(tokens[1]))
+  bits = {one.name: one.bits_per_byte for one in expected}
+  for order in (1, 3, 6):
+    predictions = found[f'{order}-gram of bytes']
+    scores = task.score(records, predictions).metrics
+    assert scores == {'bits_per_byte': pytest.approx(bits[f'{order}-gram'])}
+  assert task.score(records, []).metrics == {}
+
+
 @pytest.mark.slow
 def test_losses_are_those_of_the_texts_scored_one_by_one(tmp_path):
   texts = ['abcabc', 'bca', 'c' * 20, 'Größe']
@@ -62,3 +80,7 @@ def test_losses_are_those_of_the_texts_scored_one_by_one(tmp_path):
   nats = -sum(run.score('', text) for text in texts)
   assert found['loss'] * num_bytes == pytest.approx(nats, rel=1e-4)
   assert found['bits_per_byte'] == pytest.approx(found['loss'] / math.log(2), rel=1e-5)
+  beside = score_run.score_run(tmp_path / 'run', with_baselines=True).task_baselines
+  assert '6-gram of bytes' in beside['validation']
+  report = task_report.make_report(tmp_path / 'run')
+  assert '3-gram of bytes' in report.sets[0].baselines and report.notes == []

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import jax
 
-from gpt_jax.core import malloc
+from gpt_jax.core import malloc, process_memory
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
@@ -80,13 +80,16 @@ def evaluate(session, progress):
 
 
 def release_memory(session, progress):
-  """Gives freed memory back to the system where more is kept than is free there.
+  """Gives freed memory back to the system where half as much is free there.
 
-  Steps of several widths each keep their own: a task's may come to several GiB.
+  The temporary memory of a step is one block. Small ones that come to lie in it while it
+  is free leave no room for the next, so a process would keep it several times over.
   """
   del session, progress
+  if (process_memory.resident_bytes() or 0) <= KEPT_BYTES:  # costs nothing to ask
+    return
   held, free = malloc.held_bytes(), free_memory.host_bytes()
-  if held > KEPT_BYTES and free is not None and held > free:
+  if held > KEPT_BYTES and free is not None and held > free / 2:
     malloc.give_back()
 
 

@@ -73,13 +73,14 @@ GIB = 1 << 30
 
 @pytest.mark.parametrize(
   'held, free, is_given',
-  [(5 * GIB, 4 * GIB, True), (5 * GIB, 6 * GIB, False), (GIB // 2, 0, False),
+  [(5 * GIB, 9 * GIB, True), (5 * GIB, 11 * GIB, False), (GIB // 2, 0, False),
    (5 * GIB, None, False)],
 )  # fmt: skip
 def test_freed_memory_is_given_back_once_it_is_scarce(
   held, free, is_given, monkeypatch
 ):
   given = []
+  monkeypatch.setattr(hooks.process_memory, 'resident_bytes', lambda: 6 * GIB)
   monkeypatch.setattr(hooks.malloc, 'held_bytes', lambda: held)
   monkeypatch.setattr(hooks.malloc, 'give_back', lambda: given.append(held))
   monkeypatch.setattr(hooks.free_memory, 'host_bytes', lambda: free)

@@ -82,8 +82,8 @@ def evaluate(session, progress):
 def release_memory(session, progress):
   """Gives freed memory back to the system where half as much is free there.
 
-  The temporary memory of a step is one block. Small ones that come to lie in it while it
-  is free leave no room for the next, so a process would keep it several times over.
+  The temporary memory of a step is one block. Where small ones come to lie in it once
+  it is free, the next step takes another, and the process keeps both.
   """
   del session, progress
   if (process_memory.resident_bytes() or 0) <= KEPT_BYTES:  # costs nothing to ask

@@ -66,7 +66,11 @@ def sst2_prompt(config):
     --config.data.data_dir=DATA --workdir=runs/sst2_prompt
 
   MODEL writes text (Gemma, GPT-2). --config.task.options.shots=8 puts solved examples
-  before each prompt; longer prompts need --config.data.seq_len=512.
+  before each prompt; longer prompts need --config.data.seq_len=512. Gemma 3 270M
+  without training (`gpt-jax eval` with this --config, 400 sentences of the test set,
+  standard error 0.024): 0.485, which calls all of them positive; 0.673 calibrated
+  (task.options.calibrate); 0.708 calibrated after 4 examples. 2 to 9 minutes beside
+  other work. Training is not measured by us yet.
   """
   fine_tuning(config, 'prompt_classification', 'accuracy')
   config.checkpoint.best_mode = 'max'
@@ -86,7 +90,9 @@ def rte(config):
     --config.data.data_dir=DATA --workdir=runs/rte
 
   GLUE keeps the labels of its test set: the development set of 277 pairs is the test,
-  and 15 % of the training set, by a hash, choose the step.
+  and 15 % of the training set, by a hash, choose the step. A MiniLM of 6 layers, 2 CPU
+  cores, 6 minutes: 0.552; with --config.optimizer.learning_rate=1e-4, batches of 16 and
+  6 epochs, 9 minutes, 0.560. The majority has 0.527, a standard error is 0.03.
   """
   _labels(config, 'pairs', 'class_labels', 'accuracy')
   config.task.files = {
@@ -219,9 +225,11 @@ def squad(config):
     --config.data.data_dir=DATA --workdir=runs/squad
 
   The files are the 48 articles of XQuAD (arXiv:1910.11856, from SQuAD's development
-  set), divided by article: 692 questions to learn from. BERT-base has F1 88.5, EM 80.8
-  after 88 thousand (arXiv:1810.04805, table 2); no figure is published for this split.
-  Not measured by us yet. In Chinese: squad_v1.1_dev_subset.zh.json.
+  set), divided by article: 692 questions to learn from. A MiniLM of 6 layers at
+  --config.optimizer.learning_rate=1e-4, 2 CPU cores, 29 minutes beside other work: F1
+  0.429, EM 0.310 on the test articles; the sentence nearest to the question has F1
+  0.151. BERT-base has F1 88.5, EM 80.8 after 88 thousand (arXiv:1810.04805, table 2);
+  no figure is published for this split. In Chinese: squad_v1.1_dev_subset.zh.json.
   """
   _labels(config, 'qa', 'span_labels', 'f1')
   config.task.files = dict(all='squad/squad_v1.1_dev_subset.en.json')
@@ -255,10 +263,11 @@ def piqa(config):
   gpt-jax train --config=configs/finetune.py:piqa --config.init_from=MODEL \
     --config.data.data_dir=DATA --workdir=runs/piqa
 
-  The validation set, divided by question: 1,254 to learn from. Without any training
-  GPT-2 small has an accuracy near 0.63 in lm-eval (from memory, not from a run); chance
-  is 0.5. Training is not measured by us yet. BLiMP takes the same task:
-  `gpt_jax/tasks/choice.py`.
+  The validation set, divided by question: 1,254 to learn from. Without training Gemma 3
+  270M has 0.695 on the 298 questions of the test part, 0.708 without the division by
+  length (`gpt-jax eval` with this --config, 4 minutes beside other work); its model
+  card has 0.677 for all questions, chance 0.5. Training is not measured by us yet.
+  BLiMP takes the same task: `gpt_jax/tasks/choice.py`.
   """
   _text(config, 'choice', 'accuracy_norm')
   config.task.files = dict(all=('piqa/valid.jsonl', 'piqa/valid-labels.lst'))

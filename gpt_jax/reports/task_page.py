@@ -174,6 +174,8 @@ def _shown(made, one):
   if 'tags' in one.prediction:
     words = one.record.values['words'] if one.record else one.text.split()
     answer, said = _tagged(words, answer), _tagged(words, said)
+  if isinstance(answer, list | tuple):  # several references, each as good
+    answer = ' / '.join(map(str, answer))
   return dict(
     place=_place(one.place), text=_cut(one.text), answer=_cut(number(answer)),
     said=_cut(number(said)), mark=mark,

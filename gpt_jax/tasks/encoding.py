@@ -44,7 +44,7 @@ class Counts:
   def metrics(self):
     """Returns how many prompts were cut or dropped, by name, without those of none."""
     found = dict(prompts_truncated=self.truncated, prompts_dropped=self.dropped)
-    return {name: float(count) for name, count in found.items() if count}
+    return {name: count for name, count in found.items() if count}
 
   def _parts(self):
     found = (

@@ -71,7 +71,7 @@ def score_sets(
     if task.answers == 'outputs':
       records, predictions = decode_rows(dataset, outputs)
       if dropped := len(dataset.records) - len(records):
-        metrics = metrics | dict(dropped=float(dropped))
+        metrics = metrics | dict(dropped=dropped)
     elif task.answers == 'scoring' or (task.answers == 'writing' and writes):
       records = dataset.records
       shown = None if progress is None else _labelled(progress, f'answers {name}')

@@ -157,12 +157,12 @@ def test_a_page_without_data_says_so(copied, tmp_path):
   'answer, prediction, shown',
   [
     (['O', 'B-LOC'], {'tags': ['O', 'O']}, ('Rome/B-LOC', 'none', 'accuracy 0.5000')),
-    (['O'], {'tags': ['O', 'B-X']}, ('["O"]', 'Rome/B-X', 'accuracy 0.5000')),
+    (['O'], {'tags': ['O', 'B-X']}, ('O', 'Rome/B-X', 'accuracy 0.5000')),
     (3, {'value': 2.5}, ('3', '2.5000', 'off by 0.5000')),
     ('a', {'text': 'b'}, ('a', 'b', 'accuracy 0.5000')),
     ('chosen', {'preferred': 'rejected'}, ('chosen', 'rejected', '')),
     (['a', 'b'], {'text': 'c', 'probability': 0.25},
-     ('["a", "b"]', 'c', 'confidence 0.250')),
+     ('a / b', 'c', 'confidence 0.250')),
   ],
 )  # fmt: skip
 def test_each_kind_of_error_can_be_read(copied, answer, prediction, shown):

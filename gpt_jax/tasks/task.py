@@ -100,7 +100,8 @@ class Task:
   ) -> list[dict[str, Any] | None]:
     """Returns the predictions for Records, by a model that scores or writes texts.
 
-    None for a prompt that is too long and dropped (task.too_long='drop').
+    None for a prompt that is too long and dropped: by task.too_long='drop', or since
+    nothing of it fits beside its answers.
 
     Args:
       generator: an `inference.text.TextGenerator`.

@@ -40,8 +40,9 @@ def score_sets(
   `scored` False DivergedError is raised.
 
   Prompts that are too long are among the metrics: `prompts_truncated`, and by
-  task.too_long='drop' `prompts_dropped`, which count as wrong: a score is that of the
-  whole set. A task head leaves dropped examples out, `dropped` says how many.
+  task.too_long='drop', or beside answers that fill a row, `prompts_dropped`, which
+  count as wrong: a score is that of the whole set. A task head leaves dropped examples
+  out, `dropped` says how many.
   """
   options = {'progress': progress} if progress else {}
   decoder = _Decoder(program, params, tokenizer)

@@ -33,6 +33,11 @@ def test_sentences_without_a_prompt_have_no_space_before_them():
   assert small_tasks.bearing_loss(row) == 'It is.<end>'
 
 
+def test_one_text_has_no_choices():
+  with pytest.raises(DataError, match='reads prompt, choices, .*--input=FILE'):
+    made()[0].values_of('Is it red?')
+
+
 class Scorer:
   """A generator with fixed log-likelihoods and numbers of tokens."""
 

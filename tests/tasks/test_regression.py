@@ -24,6 +24,13 @@ def test_the_number_stands_at_the_end():
   assert task.gold(small_tasks.record(text='a')) is None
 
 
+def test_one_text_is_no_pair_where_pairs_were_learned():
+  assert made()[0].values_of('a') == {'text': 'a'}
+  task, _ = made(**{'task.columns': {'text': 'a', 'text_b': 'b', 'label': 'c'}})
+  with pytest.raises(DataError, match='reads text, text_b, .*--input=FILE'):
+    task.values_of('a')
+
+
 def test_windows_of_a_text_are_averaged():
   task, _ = made()
   outputs = [{'outputs': np.array([1.0])}, {'outputs': np.array([2.0])}]

@@ -35,7 +35,8 @@ def score_sets(
   """Yields (name, SetResult) of `{name: Dataset}`, one after the other.
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
-  `scored` False: predictions are not compared with answers. Where a task head gives
+  `scored` False: predictions are not compared with answers. Metrics that a set leaves
+  undefined are nan, and it is said why (`Scores.undefined`). Where a task head gives
   what is no finite number, there are none, and metrics of the task are nan; with
   `scored` False DivergedError is raised.
 
@@ -91,6 +92,7 @@ def score_sets(
       ]
       scores = task.score(records, predictions)
       metrics = metrics | scores.metrics
+      _say_undefined(name, scores)
     yield name, SetResult(metrics, records, predictions, scores)
 
 
@@ -120,6 +122,13 @@ def decode_rows(dataset, batches):
   if (dropped := len(dataset.records) - len(records)) > 0:
     note_once(f'{dropped:,} examples were dropped as too long and are not scored')
   return records, predictions
+
+
+def _say_undefined(name, scores):
+  """Says, once, which metrics of a set are nan, and why."""
+  if scores.undefined and multihost.is_primary():
+    lacking = [key for key, value in scores.metrics.items() if math.isnan(value)]
+    note_once(f'{name}: {", ".join(lacking)} not defined: {scores.undefined}')
 
 
 def _are_finite(dataset, batches):

@@ -86,10 +86,18 @@ def inputs(record):
   return found
 
 
+def input_digest(record):
+  """Returns the sha256 of what a model reads of a record, the same on every machine.
+
+  Equal for texts that differ in case and white space alone.
+  """
+  return _digest(inputs(record))
+
+
 def group_digest(record):
   """Returns the sha256 of what keeps records together: their inputs, or their group.
 
-  Of canonical JSON, so that it is the same on every machine.
+  As `input_digest`: copies in another case stay together.
   """
   found = inputs(record)
   for field, names in GROUPS.items():
@@ -98,5 +106,20 @@ def group_digest(record):
         ({name: record.values[name]} for name in names if record.values.get(name)),
         found,
       )
-  content = json.dumps(found, sort_keys=True, ensure_ascii=False)
+  return _digest(found)
+
+
+def _digest(found):
+  content = json.dumps(_folded(found), sort_keys=True, ensure_ascii=False)
   return hashlib.sha256(content.encode('utf-8', 'surrogatepass')).digest()
+
+
+def _folded(found):
+  """Returns plain JSON values with texts without case and runs of white space."""
+  if isinstance(found, str):
+    return ' '.join(found.casefold().split())
+  if isinstance(found, dict):
+    return {name: _folded(one) for name, one in found.items()}
+  if isinstance(found, list | tuple):
+    return [_folded(one) for one in found]
+  return found

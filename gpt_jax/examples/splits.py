@@ -2,9 +2,10 @@
 
 Files of `all` are divided into 70 % train, 15 % validation, 15 % test, those of
 `train+validation` into 85 % and 15 %, by a hash of what a model reads of an example, so
-that copies of a text belong to one split. `by_time` divides 70 : 15 : 15 what each user
-did, the first of it for training: what comes next is to be predicted, of users whom
-training knows. What others did later than that may be in training.
+that copies of a text, in any case and spacing, belong to one split. `by_time` divides
+70 : 15 : 15 what each user did, the first of it for training: what comes next is to be
+predicted, of users whom training knows. What others did later than that may be in
+training.
 """
 
 import hashlib

@@ -8,13 +8,14 @@ predicted, of users whom training knows. What others did later than that may be 
 training.
 """
 
+import dataclasses
 import hashlib
 import math
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.examples import fields, finding, formats, reading
-from gpt_jax.examples.record import Record, shown, there_are, value
+from gpt_jax.examples.record import shown, there_are, value
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
 DIVIDED = {
@@ -25,6 +26,8 @@ DIVIDED = {
 """Name of files that are divided -> the shares that each split takes, of 0 to 1."""
 NAMES = (*BOUNDS, *DIVIDED)
 """What files may be of: one split, or several."""
+OTHER_NAMES = dict.fromkeys(('dev', 'val', 'valid', 'eval'), 'validation')
+"""What splits are called elsewhere -> their name here, for messages."""
 _SEED = b'examples'  # of the order that `limit` takes
 
 
@@ -78,7 +81,7 @@ def read(names, reader, columns, *, data_dir='', encoding='utf-8'):
   read_files, paths = opened(names, reader, data_dir)
   for record in read_files(paths, encoding):
     if columns:
-      record = Record(fields_of(record, columns), record.place)
+      record = dataclasses.replace(record, values=fields_of(record, columns))
     fields.check(record.values, record.place)
     yield record
 
@@ -105,7 +108,7 @@ def _names(files, split):
   """Returns (paths of a split as given, name of the files to take a part of, or '')."""
   for name in (*files, split):
     if name not in NAMES:
-      hint = nearest(name, NAMES)
+      hint = OTHER_NAMES.get(name) or nearest(name, NAMES)
       raise ConfigError(
         f'task.files: {name!r} is no split; expected one of {", ".join(NAMES)}'
         + (f'; did you mean {hint!r}?' if hint else '.')

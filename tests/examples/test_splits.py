@@ -79,7 +79,10 @@ def test_columns_rename_and_gather(load, write):
   [
     ({'train': 'train.tsv'}, 'test', "no files of the split 'test'; there are train"),
     ({'train': 'train.tsv'}, 'trian', "'trian' is no split; .*did you mean 'train'"),
-    ({'dev': 'train.tsv'}, 'train', "'dev' is no split; expected one of train, valid"),
+    *(
+      ({name: 'a'}, 'train', f"'{name}' is no split; .* did you mean 'validation'")
+      for name in ('dev', 'val', 'valid', 'eval')
+    ),
     ({'all': 'a', 'test': 'b'}, 'test', 'expected files for each split, or all alone'),
     ({'train': 'train.tsv'}, 'all', "no files of the split 'all'"),
   ],

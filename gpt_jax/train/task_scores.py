@@ -91,8 +91,8 @@ def score_sets(
         for record, one in zip(records, predictions, strict=True)
       ]
       scores = task.score(records, predictions)
-      metrics = metrics | scores.metrics
       _say_undefined(name, scores)
+      metrics = metrics | scores.metrics
     yield name, SetResult(metrics, records, predictions, scores)
 
 

@@ -35,7 +35,7 @@ def test_all_parts_of_an_input_have_to_be_the_same():
   assert leakage.count(words, other).num_shared == 1
 
 
-def test_sets_are_compared_with_training_and_the_test_with_validation():
+def test_sets_are_compared_with_training_and_validation():
   train = records('train', ('a', 1), ('b', 0))
   held_out = records('dev', ('B', 1), ('c', 0))
   test = records('test', ('c ', 1), ('d', 1))

@@ -87,17 +87,17 @@ def inputs(record):
 
 
 def input_digest(record):
-  """Returns the sha256 of what a model reads of a record, the same on every machine.
+  """Returns the sha256 of what a model reads of a record.
 
   Equal for texts that differ in case and white space alone.
   """
-  return _digest(inputs(record))
+  return _digest(_json(_folded(inputs(record))))
 
 
-def group_digest(record):
-  """Returns the sha256 of what keeps records together: their inputs, or their group.
+def group_texts(record):
+  """Returns what keeps records together, their inputs or their group, as JSON, twice.
 
-  As `input_digest`: copies in another case stay together.
+  As it is, and without case and runs of white space.
   """
   found = inputs(record)
   for field, names in GROUPS.items():
@@ -106,12 +106,20 @@ def group_digest(record):
         ({name: record.values[name]} for name in names if record.values.get(name)),
         found,
       )
-  return _digest(found)
+  return _json(found), _json(_folded(found))
 
 
-def _digest(found):
-  content = json.dumps(_folded(found), sort_keys=True, ensure_ascii=False)
-  return hashlib.sha256(content.encode('utf-8', 'surrogatepass')).digest()
+def share(text):
+  """Returns a hash of a text as a number, 0 to 1, the same on every machine."""
+  return int.from_bytes(_digest(text)[:8], 'big') / 2**64
+
+
+def _json(found):
+  return json.dumps(found, sort_keys=True, ensure_ascii=False)
+
+
+def _digest(text):
+  return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).digest()
 
 
 def _folded(found):

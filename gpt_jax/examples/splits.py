@@ -63,8 +63,9 @@ def _load(files, split, **how):
   if divided == 'by_time':
     found = _of_time(split, everything)
   elif divided:
-    part = DIVIDED[divided][split]
-    found = [record for record in everything if _contains(part, record)]
+    low, high = DIVIDED[divided][split]
+    places = zip(everything, _shares(everything), strict=True)
+    found = [record for record, place in places if low <= place < high]
   if not found:
     count = len(everything)
     rest = f': none of {count} examples lies in it; give files for each split' * (
@@ -129,9 +130,17 @@ def _names(files, split):
   return names, '' if name == split else name
 
 
-def _contains(part, record):
-  low, high = part
-  return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
+def _shares(records):
+  """Returns where in 0 to 1 each record falls: a hash of the first of its copies.
+
+  First in the order of their texts as they are: most have no copy in another case, and
+  are where their own hash says.
+  """
+  texts = [fields.group_texts(record) for record in records]
+  first = {}
+  for exact, folded in texts:
+    first[folded] = min(exact, first.get(folded, exact))
+  return [fields.share(first[folded]) for _, folded in texts]
 
 
 def _of_time(split, records):

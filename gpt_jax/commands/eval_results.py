@@ -11,7 +11,7 @@ def show(report, workdir):
   from gpt_jax.tracking import console
 
   for name, metrics in report.sets.items():
-    rows = [(key, console.number(value)) for key, value in metrics.items()]
+    rows = [(key, console.number(_cell(value))) for key, value in metrics.items()]
     console.table(f'{name} at step {report.step}', ('metric', 'value'), rows)
     result = report.results.get(name)
     if result and result.scores:
@@ -95,8 +95,8 @@ def _show_baselines(name, task, metrics, found):
 
 
 def _cell(value):
-  """Returns what `console.table` shows of a value; numbers stay numbers."""
-  if value is None:
+  """Returns what `console.table` shows of a value; numbers stay numbers, nan is '-'."""
+  if value is None or value != value:
     return '-'
   return value if isinstance(value, int | float) else str(value)
 

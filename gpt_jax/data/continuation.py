@@ -39,6 +39,16 @@ def encode_pair(tokenizer, context, continuation):
   return text_ids[:start], text_ids[start:]
 
 
+def cut_contexts(pairs, max_tokens):
+  """Returns [(context, continuation)] ids whose contexts lose the same first tokens.
+
+  As many as bring the longest pair to `max_tokens`; one token of each context stays.
+  """
+  surplus = max((len(before) + len(ids) for before, ids in pairs), default=0)
+  surplus = max(0, surplus - max_tokens)
+  return [(before[min(surplus, len(before) - 1) :], ids) for before, ids in pairs]
+
+
 def _after_anchors(tokenizer, context, continuation):
   """Yields ids of `continuation` after the end of `context`, and after anchors."""
   longest = min(len(context), _LONGEST_ANCHOR)

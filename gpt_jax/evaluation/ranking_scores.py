@@ -22,17 +22,17 @@ def ranking_scores(labels, probabilities, users):
   of equal ones, and so is a hit: a clicked item among the first ten.
 
   A user without a click, or with nothing else, has no order to judge and is left out of
-  both means; where all are, they are no metrics. Someone with ten items or fewer always
-  has a hit. Details: num_users, num_ranked_users, and num_long_users, those ranked with
-  more than ten items.
+  both means; where all are, they are nan, and so is auc where all labels are equal.
+  Someone with ten items or fewer always has a hit. Details: num_users,
+  num_ranked_users, and num_long_users, those ranked with more than ten items.
 
   Args:
     labels: 1 for a click, 0 for none.
     probabilities: of a click.
     users: whose each example is.
 
-  Raises DataError on no examples, other lengths, labels that are not 0 or 1 or all
-  equal, or what is no probability.
+  Raises DataError on no examples, other lengths, labels that are not 0 or 1, or what is
+  no probability.
   """
   aligned.require_aligned(
     METRIC, labels=labels, probabilities=probabilities, users=users
@@ -47,9 +47,13 @@ def ranking_scores(labels, probabilities, users):
   package = extras.load(
     'sklearn.metrics', extra='tasks', package='scikit-learn', use=METRIC
   )
+  is_ordered = 0 < label_N.sum() < len(label_N)
+  auc = float(package.roc_auc_score(label_N, probability_N)) if is_ordered else math.nan
   metrics = dict(
-    auc=float(package.roc_auc_score(label_N, probability_N)),
-    log_loss=float(package.log_loss(label_N, probability_N)),
+    auc=auc,
+    log_loss=float(package.log_loss(label_N, probability_N, labels=[0, 1])),
+    ndcg_at_10=math.nan,
+    hit_rate_at_10=math.nan,
   )
   groups = _rows_by_user(users)
   ranked = [rows for rows in groups if 0 < label_N[rows].sum() < len(rows)]
@@ -64,7 +68,12 @@ def ranking_scores(labels, probabilities, users):
     num_ranked_users=len(ranked),
     num_long_users=sum(len(rows) > TOP for rows in ranked),
   )
-  return Scores(metrics, details)
+  undefined = ''
+  if not is_ordered:
+    undefined = f'all labels are {label_N[0]}, which leaves no order to judge'
+  elif not ranked:
+    undefined = 'no user has examples both with and without a click'
+  return Scores(metrics, details, undefined)
 
 
 def hit_chance(label_K, score_K, top=TOP):
@@ -103,10 +112,4 @@ def _labels(labels):
   for row, label in enumerate(labels):
     if label not in (0, 1):
       raise DataError(f'{METRIC}: labels[{row}]={label!r}: expected 0 or 1.')
-  label_N = np.array([int(label) for label in labels])
-  if label_N.all() or not label_N.any():
-    raise DataError(
-      f'{METRIC}: all {len(label_N)} labels are {label_N[0]}, which leaves AUC'
-      ' undefined; give examples with and without a click.'
-    )
-  return label_N
+  return np.array([int(label) for label in labels])

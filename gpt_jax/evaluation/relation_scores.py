@@ -4,6 +4,8 @@ Hendrickx et al. 2010, "SemEval-2010 Task 8: Multi-Way Classification of Semanti
 Relations between Pairs of Nominals", section 4.
 """
 
+import math
+
 import numpy as np
 
 from gpt_jax.core.errors import DataError
@@ -25,11 +27,11 @@ def relation_scores(gold, predicted, names):
   Metrics: macro_f1, the official score, the mean of F1 over the relations that occur in
   gold, Other excepted; macro_precision, macro_recall; micro_f1 over all relations but
   Other; label_macro_f1, the mean over the labels of gold, each direction by itself; and
-  accuracy over all labels. Details: per_relation, rows of precision, recall, f1,
-  support, predicted and wrong_direction; confusion, rows of counts, a row for each gold
-  label of `names`.
+  accuracy over all labels. Where gold has nothing but Other, all but accuracy are nan.
+  Details: per_relation, rows of precision, recall, f1, support, predicted and
+  wrong_direction; confusion, rows of counts, a row for each gold label of `names`.
 
-  Raises DataError on no examples, unknown labels, or nothing but Other in gold.
+  Raises DataError on no examples, or unknown labels.
   """
   aligned.require_aligned(METRIC, gold=gold, predicted=predicted)
   gold_N = aligned.label_ids(METRIC, 'gold', gold, names)
@@ -40,11 +42,6 @@ def relation_scores(gold, predicted, names):
   labels = _rows(confusion_LL, list(names))
   counted = [row for row in rows if row['relation'] != OTHER]
   official = [row for row in counted if row['support']]
-  if not official:
-    raise DataError(
-      f'{METRIC}: gold has {OTHER} only, which the score leaves out; give examples of'
-      ' the relations.'
-    )
   correct = sum(row['correct'] for row in counted)
   metrics = dict(
     macro_f1=_mean(official, 'f1'),
@@ -59,10 +56,12 @@ def relation_scores(gold, predicted, names):
     ),
     accuracy=float(np.trace(confusion_LL) / len(gold_N)),
   )
-  return Scores(
-    metrics,
-    dict(names=list(names), per_relation=rows, confusion=confusion_LL.tolist()),
-  )
+  undefined = ''
+  if not official:
+    metrics |= {name: math.nan for name in metrics if name != 'accuracy'}
+    undefined = f'all labels are {OTHER}, which the score leaves out'
+  details = dict(names=list(names), per_relation=rows, confusion=confusion_LL.tolist())
+  return Scores(metrics, details, undefined)
 
 
 def relation_of(label):
@@ -113,4 +112,4 @@ def _f1(precision, recall):
 
 
 def _mean(rows, column):
-  return sum(row[column] for row in rows) / len(rows)
+  return _ratio(sum(row[column] for row in rows), len(rows))

@@ -1,6 +1,7 @@
 """What predictions are worth: numbers by name, and the tables behind them."""
 
 import dataclasses
+import math
 from typing import Any
 
 
@@ -11,6 +12,15 @@ class Scores:
   metrics: dict[str, float]
   details: dict[str, Any] = dataclasses.field(default_factory=dict)
   """Plain JSON values: rows per class, a confusion matrix, a signature."""
+  undefined: str = ''
+  """Why some of the metrics are nan: what the set lacks that they need."""
+
+  def json_metrics(self):
+    """Returns the metrics as JSON has them: None for what is no finite number."""
+    return {
+      name: value if math.isfinite(value) else None
+      for name, value in self.metrics.items()
+    }
 
 
 def tables_of(details):

@@ -10,19 +10,19 @@ LETTERS = {'B': 'B', 'I': 'I', 'M': 'I', 'E': 'E', 'L': 'E', 'S': 'S', 'U': 'S'}
 """Letters of all schemes -> that of BIOES with the same meaning."""
 
 
-def to_iob2(tags):
+def to_iob2(tags, where='tag {}'.format):
   """Returns the IOB2 tags of one sequence in any of the schemes.
 
   In IOB2 the first word of an entity has B, the others I. A sequence without E, L, M, S
   and U is read as IOB1, which contains IOB2: an entity also begins at an I that follows
   O or another type. In others an entity is B, then I or M, then E or L, and S or U if
-  it has one word; the ends of the sequence may cut it. Raises DataError, with the
-  position, where it is not.
+  it has one word; the ends of the sequence may cut it. Raises DataError where it is
+  not; `where`: position of a tag, from 0 -> what the message calls it.
   """
-  parsed = [parse(tag, f'tag {place}') for place, tag in enumerate(tags)]
+  parsed = [parse(tag, where(place)) for place, tag in enumerate(tags)]
   letters = {letter for letter, _ in parsed}
   if letters & set('ELMSU'):
-    _require_whole(tags, parsed)
+    _require_whole(tags, parsed, where)
   converted, before = [], None
   for letter, kind in parsed:
     if letter == 'O':
@@ -64,7 +64,7 @@ def require_iob2(tags, where):
     before = None if letter == 'O' else kind
 
 
-def _require_whole(tags, parsed):
+def _require_whole(tags, parsed, where):
   """Raises DataError where BIOES, BMES or BILOU tags begin or end no entity."""
   # A text that was cut into sequences may be cut inside an entity.
   is_cut = bool(parsed) and LETTERS.get(parsed[0][0], 'O') in 'IE'
@@ -74,9 +74,9 @@ def _require_whole(tags, parsed):
     fits = open_kind == kind if meaning in 'IE' else open_kind is None
     if not fits:
       raise DataError(
-        f'tag {place} is {tags[place]!r} after {tags[place - 1]!r}: a sequence with E,'
-        ' L, M, S or U is read as BIOES, BMES or BILOU: B begins an entity, E or L ends'
-        ' it, S or U is one of one word.'
+        f'{where(place)} is {tags[place]!r} after {tags[place - 1]!r}: a sequence with'
+        ' E, L, M, S or U is read as BIOES, BMES or BILOU: B begins an entity, E or L'
+        ' ends it, S or U is one of one word.'
       )
     if meaning == 'B':
       open_kind = kind

@@ -86,10 +86,18 @@ def inputs(record):
   return found
 
 
-def group_digest(record):
-  """Returns the sha256 of what keeps records together: their inputs, or their group.
+def input_digest(record):
+  """Returns the sha256 of what a model reads of a record.
 
-  Of canonical JSON, so that it is the same on every machine.
+  Equal for texts that differ in case and white space alone.
+  """
+  return _digest(_json(_folded(inputs(record))))
+
+
+def group_texts(record):
+  """Returns what keeps records together, their inputs or their group, as JSON, twice.
+
+  As it is, and without case and runs of white space.
   """
   found = inputs(record)
   for field, names in GROUPS.items():
@@ -98,5 +106,28 @@ def group_digest(record):
         ({name: record.values[name]} for name in names if record.values.get(name)),
         found,
       )
-  content = json.dumps(found, sort_keys=True, ensure_ascii=False)
-  return hashlib.sha256(content.encode('utf-8', 'surrogatepass')).digest()
+  return _json(found), _json(_folded(found))
+
+
+def share(text):
+  """Returns a hash of a text as a number, 0 to 1, the same on every machine."""
+  return int.from_bytes(_digest(text)[:8], 'big') / 2**64
+
+
+def _json(found):
+  return json.dumps(found, sort_keys=True, ensure_ascii=False)
+
+
+def _digest(text):
+  return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).digest()
+
+
+def _folded(found):
+  """Returns plain JSON values with texts without case and runs of white space."""
+  if isinstance(found, str):
+    return ' '.join(found.casefold().split())
+  if isinstance(found, dict):
+    return {name: _folded(one) for name, one in found.items()}
+  if isinstance(found, list | tuple):
+    return [_folded(one) for one in found]
+  return found

@@ -1,7 +1,6 @@
 """Held-out examples whose texts are in the training set, too."""
 
 import dataclasses
-import json
 
 from gpt_jax.examples import fields
 
@@ -15,13 +14,13 @@ class Leakage:
   examples: tuple[tuple[str, str], ...]
   """The first few: (place in training, place in the other set)."""
 
-  def report(self, name='test'):
+  def report(self, name='test', other='train'):
     """Returns `test: 12 of 1,821 examples are also in train (0.7 %)`."""
     share = self.num_shared / max(1, self.num_other)
     verb = 'is' if self.num_shared == 1 else 'are'
     return (
-      f'{name}: {self.num_shared:,} of {self.num_other:,} examples {verb} also in train'
-      f' ({share:.1%})'.replace('%)', ' %)')
+      f'{name}: {self.num_shared:,} of {self.num_other:,} examples {verb} also in'
+      f' {other} ({share:.1%})'.replace('%)', ' %)')
     )
 
 
@@ -30,24 +29,43 @@ def count(train_records, other_records, num_examples=5):
 
   Texts are equal that differ in case and white space alone.
   """
-  seen = {}
-  for record in train_records:
-    seen.setdefault(_key(record), record.place)
+  return _counted(_places(train_records), other_records, num_examples)
+
+
+def reports(train, validation, test):
+  """Returns sentences on what sets share that should share nothing, [] without any.
+
+  Training with each of the others, and validation sets with those of the test.
+
+  Args:
+    train: Records, of all members of a mixture.
+    validation, test: `{name of a set: Records}`.
+  """
+  held_out = validation | test
+  pairs = [('train', train, held_out)] if held_out else []
+  pairs += [(name, records, test) for name, records in validation.items() if test]
+  found = []
+  for known, records, others in pairs:
+    places = _places(records)
+    for name, each in others.items():
+      shared = _counted(places, each)
+      if shared.num_shared:
+        found.append(shared.report(name, known))
+  return found
+
+
+def _places(records):
+  """Returns {digest of what a model reads: where the first such record stands}."""
+  found = {}
+  for record in records:
+    found.setdefault(fields.input_digest(record), record.place)
+  return found
+
+
+def _counted(places, records, num_examples=5):
   total, shared = 0, []
-  for record in other_records:
+  for record in records:
     total += 1
-    if (place := seen.get(_key(record))) is not None:
+    if (place := places.get(fields.input_digest(record))) is not None:
       shared.append((place, record.place))
   return Leakage(len(shared), total, tuple(shared[:num_examples]))
-
-
-def _key(record):
-  return json.dumps(_normal(fields.inputs(record)), sort_keys=True)
-
-
-def _normal(found):
-  if isinstance(found, str):
-    return ' '.join(found.casefold().split())
-  if isinstance(found, dict):
-    return {name: _normal(one) for name, one in found.items()}
-  return [_normal(one) for one in found]

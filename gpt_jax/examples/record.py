@@ -14,6 +14,15 @@ class Record:
   values: dict[str, Any]
   place: str
   """`sst2/dev.tsv, line 12`; messages begin with it."""
+  lines: tuple[str, int] | None = None
+  """(File, line of the first) of words that stand on a line each; None: they do not."""
+
+  def place_of(self, number):
+    """Returns where one of its words stands, by its number from 0."""
+    if self.lines is None:
+      return self.place
+    path, first = self.lines
+    return f'{path}, line {first + number}'
 
 
 def value(values, key, place, kind: Any = object) -> Any:

@@ -2,18 +2,20 @@
 
 Files of `all` are divided into 70 % train, 15 % validation, 15 % test, those of
 `train+validation` into 85 % and 15 %, by a hash of what a model reads of an example, so
-that copies of a text belong to one split. `by_time` divides 70 : 15 : 15 what each user
-did, the first of it for training: what comes next is to be predicted, of users whom
-training knows. What others did later than that may be in training.
+that copies of a text, in any case and spacing, belong to one split. `by_time` divides
+70 : 15 : 15 what each user did, the first of it for training: what comes next is to be
+predicted, of users whom training knows. What others did later than that may be in
+training.
 """
 
+import dataclasses
 import hashlib
 import math
 
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.core.registry import nearest
 from gpt_jax.examples import fields, finding, formats, reading
-from gpt_jax.examples.record import Record, shown, there_are, value
+from gpt_jax.examples.record import shown, there_are, value
 
 BOUNDS = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'test': (0.85, 1.0)}
 DIVIDED = {
@@ -24,6 +26,8 @@ DIVIDED = {
 """Name of files that are divided -> the shares that each split takes, of 0 to 1."""
 NAMES = (*BOUNDS, *DIVIDED)
 """What files may be of: one split, or several."""
+OTHER_NAMES = dict.fromkeys(('dev', 'val', 'valid', 'eval'), 'validation')
+"""What splits are called elsewhere -> their name here, for messages."""
 _SEED = b'examples'  # of the order that `limit` takes
 
 
@@ -59,8 +63,9 @@ def _load(files, split, **how):
   if divided == 'by_time':
     found = _of_time(split, everything)
   elif divided:
-    part = DIVIDED[divided][split]
-    found = [record for record in everything if _contains(part, record)]
+    low, high = DIVIDED[divided][split]
+    places = zip(everything, _shares(everything), strict=True)
+    found = [record for record, place in places if low <= place < high]
   if not found:
     count = len(everything)
     rest = f': none of {count} examples lies in it; give files for each split' * (
@@ -77,7 +82,7 @@ def read(names, reader, columns, *, data_dir='', encoding='utf-8'):
   read_files, paths = opened(names, reader, data_dir)
   for record in read_files(paths, encoding):
     if columns:
-      record = Record(fields_of(record, columns), record.place)
+      record = dataclasses.replace(record, values=fields_of(record, columns))
     fields.check(record.values, record.place)
     yield record
 
@@ -104,7 +109,7 @@ def _names(files, split):
   """Returns (paths of a split as given, name of the files to take a part of, or '')."""
   for name in (*files, split):
     if name not in NAMES:
-      hint = nearest(name, NAMES)
+      hint = OTHER_NAMES.get(name) or nearest(name, NAMES)
       raise ConfigError(
         f'task.files: {name!r} is no split; expected one of {", ".join(NAMES)}'
         + (f'; did you mean {hint!r}?' if hint else '.')
@@ -125,9 +130,17 @@ def _names(files, split):
   return names, '' if name == split else name
 
 
-def _contains(part, record):
-  low, high = part
-  return low <= int.from_bytes(fields.group_digest(record)[:8], 'big') / 2**64 < high
+def _shares(records):
+  """Returns where in 0 to 1 each record falls: a hash of the first of its copies.
+
+  First in the order of their texts as they are: most have no copy in another case, and
+  are where their own hash says.
+  """
+  texts = [fields.group_texts(record) for record in records]
+  first = {}
+  for exact, folded in texts:
+    first[folded] = min(exact, first.get(folded, exact))
+  return [fields.share(first[folded]) for _, folded in texts]
 
 
 def _of_time(split, records):

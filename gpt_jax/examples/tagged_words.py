@@ -27,7 +27,8 @@ def read_conll(paths, encoding):
         words.append(row[0])
         tags.append(row[-1])
       elif words:
-        yield Record({'words': words, 'tags': tags}, f'{path}, line {first}')
+        place = f'{path}, line {first}'
+        yield Record({'words': words, 'tags': tags}, place, (str(path), first))
         words, tags, first = [], [], 0
 
 

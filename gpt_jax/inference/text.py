@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt_jax import attention, objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.continuation import encode_pair
+from gpt_jax.data.continuation import cut_contexts, encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference import grammar, many, scoring
 from gpt_jax.inference.banned_strings import BannedStrings
@@ -193,7 +193,8 @@ class TextGenerator:
 
     Ids are those of `score`; `advance` as `Engine.score_many` takes it. `truncate`:
     a context loses its first tokens where positions end, instead of an error.
-    `max_tokens`: it loses them beyond so many, continuation included.
+    `max_tokens`: it loses them beyond so many, the longest continuation included, so
+    that all of an item follow the same context.
     """
     most = self.engine.table_len + 1 if truncate else math.inf
     most = min(most, max_tokens or math.inf)
@@ -201,13 +202,9 @@ class TextGenerator:
     for context, continuations in items:
       texts_of([context, *continuations])
       places.append(len(groups))
-      for continuation in continuations:
-        context_ids, ids = encode_pair(self._tokenizer, context, continuation)
-        context_ids = self._begun(context_ids)
-        surplus = len(context_ids) + len(ids) - most
-        if surplus > 0:  # at least one token of the context stays
-          context_ids = context_ids[int(min(surplus, len(context_ids) - 1)) :]
-        groups.append((context_ids, [ids]))
+      pairs = [encode_pair(self._tokenizer, context, one) for one in continuations]
+      pairs = [(self._begun(before), ids) for before, ids in pairs]
+      groups += [(before, [ids]) for before, ids in cut_contexts(pairs, most)]
     scores = [score for (score,) in self.engine.score_many(groups, advance)]
     ends = [*places[1:], len(scores)]
     return [scores[start:end] for start, end in zip(places, ends, strict=True)]

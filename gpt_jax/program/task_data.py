@@ -265,18 +265,18 @@ def open_test_set(config, tokenizer):
   records = [] if 'test' in known else records_of(config, 'test')
   if not records:
     return None
-  note_leakage(records_of(config, 'train'), records, 'test')
   return make_dataset(config, tokenizer, records, 'test', for_eval=True)
 
 
 def open_eval_sets(config, tokenizer):
   """Returns `{name: TaskDataset}` of eval.sets, and the validation sets of members.
 
-  Says what they share with training.
+  Says what they, and the test split, share with training and with each other.
   """
-  train = records_of(config, 'train')
-  records_of(config, 'test')  # what is wrong in it is said before training, not after
-  found = {}
+  members = task_members.members(config)
+  found, validation = {}, {}
+  # What is wrong in the test split is said before training, not after.
+  test = {'test': records} if (records := records_of(config, 'test')) else {}
   for name, fields in config.eval.sets.items():
     split = fields.get('split', name)
     records = records_of(config, split)
@@ -286,19 +286,18 @@ def open_eval_sets(config, tokenizer):
         f' {", ".join(config.task.files)}.'
       )
     found[name] = make_dataset(config, tokenizer, records, split, for_eval=True)
-    note_leakage(train, records, name)
-  for name, (member, _) in task_members.members(config).items():
+    if split == 'validation':
+      validation[name] = records
+  for name, (member, _) in members.items():
     records = records_of(member, 'validation') if name else []
     if records:
       found[name] = make_dataset(member, tokenizer, records, name, for_eval=True)
+      validation[name] = records
+  train = [one for own, _ in members.values() for one in records_of(own, 'train')]
+  for text in leakage.reports(train, validation, test):
+    if multihost.is_primary():
+      note_once(text)
   return found
-
-
-def note_leakage(train, records, name):
-  """Says how many examples of a set are in the training split too."""
-  shared = leakage.count(train, records)
-  if shared.num_shared and multihost.is_primary():
-    note_once(shared.report(name))
 
 
 class AllDropped(DataError):

@@ -186,7 +186,7 @@ def _metrics(examples, task):
   if all(one.record is not None and one.answer is not None for one in examples):
     try:
       records = [one.record for one in examples]
-      return task.score(records, [one.prediction for one in examples]).metrics
+      return task.score(records, [one.prediction for one in examples]).json_metrics()
     except UserError:  # such as one class alone
       return {}
   worths = [one.worth for one in examples if 'label' in one.prediction]

@@ -84,7 +84,7 @@ def _headline(made, one):
   others = {
     name: found[made.metric]
     for name, found in one.baselines.items()
-    if made.metric in found
+    if found.get(made.metric) is not None
   }
   if not others:
     return text

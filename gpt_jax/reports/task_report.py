@@ -187,7 +187,8 @@ def _fill_in_baselines(workdir, task, splits, sets, notes):
     except UserError as error:
       notes.append(f'{one.name}: no baselines ({str(error).rstrip(".")}).')
       continue
-    one.baselines = {name: each.metrics for name, each in found[one.name].items()}
+    scored = found[one.name].items()
+    one.baselines = {name: each.json_metrics() for name, each in scored}
   if found:
     kept = {one.name: one.baselines for one in sets if one.baselines}
     files.write_json(workdir.baselines, kept)

@@ -41,7 +41,9 @@ class Choice(Task):
   """A language model that scores each choice; trained on the right ones by causal_lm.
 
   A prediction has the number of the choice that is likeliest for its length (`label`),
-  that of the likeliest one (`likeliest`), log-likelihoods in nats and lengths.
+  that of the likeliest one (`likeliest`), log-likelihoods in nats and lengths. All
+  choices follow the same part of a prompt that is too long. Where one of them leaves it
+  no token, the example is dropped, whatever task.too_long says.
   """
 
   name = 'choice'
@@ -98,7 +100,7 @@ class Choice(Task):
   def answer(self, generator, records, progress=None, counts=None):
     encoder = Encoder(generator.tokenizer, self.config.data, self.cfg, counts)
     asked = [self.texts_of(record) for record in records]
-    is_read = [encoder.admits(_is_long(encoder, *item)) for item in asked]
+    is_read = [encoder.admits(*_fit(encoder, *item)) for item in asked]
     items = [item for item, reads in zip(asked, is_read, strict=True) if reads]
     parts = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
     found = []
@@ -172,11 +174,17 @@ class Choice(Task):
     return '\n'.join([record.values['prompt'], *record.values['choices']])
 
 
-def _is_long(encoder, prompt, texts):
-  """Returns whether a prompt loses tokens before one of the texts that may follow."""
-  pairs = (encode_pair(encoder.tokenizer, prompt, text) for text in texts)
-  most = encoder.max_tokens - len(encoder.begin)
-  return any(len(before) and len(before) + len(ids) > most for before, ids in pairs)
+def _fit(encoder, prompt, texts):
+  """Returns (is a prompt cut before a text, is some of it read before each)."""
+  pairs = [encode_pair(encoder.tokenizer, prompt, text) for text in texts]
+  frame, most = len(encoder.begin), encoder.max_tokens
+  is_cut = any(
+    len(before) and frame + len(before) + len(ids) > most for before, ids in pairs
+  )
+  # Without a prompt, and without a begin token, one stands in its place.
+  return is_cut, all(
+    max(1, frame + bool(len(before))) + len(ids) <= most for before, ids in pairs
+  )
 
 
 @registry.entry(options=ChoiceOptions)

@@ -50,6 +50,9 @@ class Dialogue(Task):
       )
     chat.check_messages(record.values['messages'], record.place)
 
+  def values_of(self, text):
+    return {'messages': [{'role': chat.USER, 'content': text}]}
+
   def describe(self, record):
     return '\n'.join(f'{one["role"]}: {one["content"]}' for one in _asked(record))
 

@@ -74,10 +74,13 @@ class Encoder:
     # BERT's rows are [CLS] a [SEP] b [SEP]; others part texts by a line's end.
     return list(self.end if self.begin else self.tokenizer.encode('\n'))
 
-  def admits(self, is_cut):
-    """Counts a prompt; returns whether it is asked: cut ones are not by 'drop'."""
+  def admits(self, is_cut, is_readable=True):
+    """Counts a prompt; returns whether it is asked: cut ones are not by 'drop'.
+
+    Never is one of which, `is_readable` says, nothing fits beside its answers.
+    """
     self.counts.examples += 1
-    if is_cut and self.too_long == 'drop':
+    if not is_readable or (is_cut and self.too_long == 'drop'):
       self.counts.dropped += 1
       return False
     self.counts.truncated += is_cut

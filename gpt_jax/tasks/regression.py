@@ -29,6 +29,11 @@ class Regression(Classification):
   packages = ()
   has_labels = False
 
+  @property
+  def needs(self):
+    is_pair = 'text_b' in self.cfg.columns
+    return ('text', 'text_b') if is_pair else ('text',)
+
   def check(self, record):
     super().check(record)
     self.parts(record)

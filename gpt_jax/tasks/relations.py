@@ -22,6 +22,7 @@ class Relations(Classification):
   """
 
   name = 'relations'
+  inputs = ('text', *MARKERS)
   fields = ('labels', 'token_types', 'read')
   metrics = (
     'macro_f1', 'micro_f1', 'accuracy', 'macro_precision', 'macro_recall',

@@ -86,10 +86,13 @@ class Tagging(Task):
     tags = record.values.get(self.target)
     if tags is None:
       return None
-    try:
-      return tag_schemes.to_iob2(tags)
-    except DataError as error:
-      raise DataError(f'{record.place}: {error}') from error
+    words = record.values['words']
+
+    def where(number):
+      word = repr(words[number]) if number < len(words) else 'none'
+      return f'{record.place_of(number)}: the tag of word {number + 1}, {word},'
+
+    return tag_schemes.to_iob2(tags, where)
 
   def labels_of(self, records):
     """Returns O, then B-TYPE and I-TYPE of each type, by its name."""
@@ -165,11 +168,11 @@ class Tagging(Task):
     tags = self.gold(record)
     if tags is None:
       return np.zeros(len(record.values['words']), np.int32)
-    for word, tag in zip(record.values['words'], tags, strict=True):
+    for i, (word, tag) in enumerate(zip(record.values['words'], tags, strict=True)):
       if tag not in self._label_ids:
         raise DataError(
-          f'{record.place}: the tag of {word!r} is {tag!r} in IOB2: expected one of'
-          f' {", ".join(self.label_names)} (task.label_names; empty: those of the'
+          f'{record.place_of(i)}: the tag of {word!r} is {tag!r} in IOB2: expected one'
+          f' of {", ".join(self.label_names)} (task.label_names; empty: those of the'
           ' training split).'
         )
     return np.array([self._label_ids[tag] for tag in tags], np.int32)

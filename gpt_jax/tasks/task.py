@@ -100,7 +100,8 @@ class Task:
   ) -> list[dict[str, Any] | None]:
     """Returns the predictions for Records, by a model that scores or writes texts.
 
-    None for a prompt that is too long and dropped (task.too_long='drop').
+    None for a prompt that is too long and dropped: by task.too_long='drop', or since
+    nothing of it fits beside its answers.
 
     Args:
       generator: an `inference.text.TextGenerator`.
@@ -153,14 +154,20 @@ class Task:
     del train, records
     return {}
 
+  @property
+  def needs(self) -> tuple[str, ...]:
+    """Fields that a new record needs, as this run has learned to read it."""
+    return self.inputs
+
   def values_of(self, text: str) -> dict[str, Any]:
     """Returns the fields of a record that is one text."""
-    if len(self.inputs) != 1:
+    if len(self.needs) != 1:
       raise DataError(
-        f'task.name={self.name!r} reads {", ".join(self.inputs)}: give a dict of them,'
-        f' not the text {text[:40]!r}.'
+        f'task.name={self.name!r} reads {", ".join(self.needs)}, which the text'
+        f' {text[:40]!r} alone does not tell: give a file of examples with these fields'
+        ' (`gpt-jax predict --input=FILE`), or from Python a dict of them.'
       )
-    return dict.fromkeys(self.inputs, text)
+    return dict.fromkeys(self.needs, text)
 
   def describe(self, record: Record) -> str:
     """Returns the input of a record as one text, for reports."""

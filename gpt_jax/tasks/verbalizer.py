@@ -62,6 +62,10 @@ class PromptClassification(Classification):
   def num_outputs(self):
     return None  # it has the language model's head
 
+  @property
+  def needs(self):
+    return tuple(dict.fromkeys(template.names_in(self.template.text)))
+
   def labels_of(self, records):
     return self.label_names or super().labels_of(records)
 

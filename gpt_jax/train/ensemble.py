@@ -75,8 +75,8 @@ class Ensemble:
   how: str  # what the mean is over
   metric: str  # that counts first
   members: list[tuple[str, int]]  # (workdir, step)
-  sets: dict[str, list[tuple[str, dict[str, float]]]]
-  """Set -> (workdir or ENSEMBLE, metrics), the ensemble last."""
+  sets: dict[str, list[tuple[str, dict[str, float | None]]]]
+  """Set -> (workdir or ENSEMBLE, metrics or None), the ensemble last."""
 
   def table(self, name):
     """Returns (columns, rows) of a set; None where a member lacks a metric."""
@@ -118,7 +118,7 @@ def score_ensemble(workdirs, overrides=None):
     together = (_mean_of_rows if by_row else _mean_of_examples)(members, name)
     rows = [(one.workdir, one.found[name][1]) for one in members]
     sets[name] = [
-      (who, task.score(records, predictions).metrics)
+      (who, task.score(records, predictions).json_metrics())
       for who, predictions in [*rows, (ENSEMBLE, together)]
     ]
   return Ensemble(

@@ -102,7 +102,7 @@ class Predictor:
     else:
       raise DataError(
         f'example {i} is {type(example).__name__}; expected a text, or a dict with'
-        f' {", ".join(self.task.inputs)}.'
+        f' {", ".join(self.task.needs)}.'
       )
     record = without_answer(self.task, record)
     fields.check(record.values, record.place)

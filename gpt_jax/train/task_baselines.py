@@ -54,9 +54,9 @@ def table(task, metrics, baselines):
 
 
 def write(workdir, found):
-  """Writes baselines.json of `{set: {name: Scores}}`."""
+  """Writes baselines.json of `{set: {name: Scores}}`, null for undefined metrics."""
   saved = {
-    name: {method: scores.metrics for method, scores in each.items()}
+    name: {method: scores.json_metrics() for method, scores in each.items()}
     for name, each in found.items()
   }
   files.write_json(workdir.baselines, saved)

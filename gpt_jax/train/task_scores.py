@@ -36,13 +36,15 @@ def score_sets(
   """Yields (name, SetResult) of `{name: Dataset}`, one after the other.
 
   `writes` False: texts are not written, which takes longest; such tasks have losses.
-  `scored` False: predictions are not compared with answers. Where a task head gives
+  `scored` False: predictions are not compared with answers. Metrics that a set leaves
+  undefined are nan, and it is said why (`Scores.undefined`). Where a task head gives
   what is no finite number, there are none, and metrics of the task are nan; with
   `scored` False DivergedError is raised.
 
   Prompts that are too long are among the metrics: `prompts_truncated`, and by
-  task.too_long='drop' `prompts_dropped`, which count as wrong: a score is that of the
-  whole set. A task head leaves dropped examples out, `dropped` says how many.
+  task.too_long='drop', or beside answers that fill a row, `prompts_dropped`, which
+  count as wrong: a score is that of the whole set. A task head leaves dropped examples
+  out, `dropped` says how many.
   """
   options = {'progress': progress} if progress else {}
   decoder = _Decoder(program, params, tokenizer)
@@ -92,6 +94,7 @@ def score_sets(
         for record, one in zip(records, predictions, strict=True)
       ]
       scores = task.score(records, predictions)
+      _say_undefined(name, scores)
       metrics = metrics | scores.metrics
     yield name, SetResult(metrics, records, predictions, scores, rows)
 
@@ -122,6 +125,13 @@ def decode_rows(dataset, batches):
   if (dropped := len(dataset.records) - len(records)) > 0:
     note_once(f'{dropped:,} examples were dropped as too long and are not scored')
   return records, predictions
+
+
+def _say_undefined(name, scores):
+  """Says, once, which metrics of a set are nan, and why."""
+  if scores.undefined and multihost.is_primary():
+    lacking = [key for key, value in scores.metrics.items() if math.isnan(value)]
+    note_once(f'{name}: {", ".join(lacking)} not defined: {scores.undefined}')
 
 
 def _are_finite(dataset, batches):

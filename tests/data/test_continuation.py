@@ -41,6 +41,14 @@ def test_tokens_of_the_text_are_taken_where_one_ends_there():
   np.testing.assert_array_equal(ids, tokenizer.encode('g!'))
 
 
+def test_contexts_lose_the_same_first_tokens():
+  pairs = [([1, 2, 3, 4], [5]), ([1, 2, 3, 4], [5, 6, 7])]
+  assert continuation.cut_contexts(pairs, 5) == [([3, 4], [5]), ([3, 4], [5, 6, 7])]
+  assert continuation.cut_contexts(pairs, 2) == [([4], [5]), ([4], [5, 6, 7])]
+  assert continuation.cut_contexts(pairs, 7) == pairs
+  assert continuation.cut_contexts([], 3) == []
+
+
 def test_an_unknown_word_is_scored_by_its_unknown_token():
   tokenizer = tokenizer_zoo.make('wordlevel')
   _, ids = continuation.encode_pair(tokenizer, 'the zzz', 'yyy')

@@ -72,8 +72,17 @@ def test_users_without_an_order_are_left_out():
 
 def test_without_any_order_there_is_no_mean_over_users():
   scores = ranking_scores([1, 0], [0.9, 0.1], ['a', 'b'])
-  assert set(scores.metrics) == {'auc', 'log_loss'}
-  assert scores.details['num_ranked_users'] == 0
+  lacking = {name for name, value in scores.metrics.items() if math.isnan(value)}
+  assert lacking == {'ndcg_at_10', 'hit_rate_at_10'}
+  assert scores.details['num_ranked_users'] == 0 and 'no user' in scores.undefined
+
+
+def test_equal_labels_leave_the_likelihood_alone():
+  scores = ranking_scores([1, 1], [0.5, 0.25], ['a', 'a'])
+  assert scores.metrics.pop('log_loss') == pytest.approx(math.log(8) / 2)
+  assert all(map(math.isnan, scores.metrics.values())) and len(scores.metrics) == 3
+  assert scores.undefined == 'all labels are 1, which leaves no order to judge'
+  assert set(scores.json_metrics().values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,6 @@ def test_without_any_order_there_is_no_mean_over_users():
   [
     ([], [], 'there are no examples'),
     ([0, 2], [0.1, 0.2], r'labels\[1\]=2: expected 0 or 1'),
-    ([1, 1], [0.1, 0.2], 'all 2 labels are 1'),
     ([0, 1], [0.1, 1.2], r'probabilities\[1\]=1.2: expected 0 to 1'),
     ([0, 1], [0.1, float('nan')], r'probabilities\[1\]=nan'),
   ],

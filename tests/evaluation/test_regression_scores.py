@@ -37,12 +37,19 @@ def test_equal_predictions_correlate_with_nothing():
   assert scores.details == dict(constant_predictions=True)
 
 
+def test_nothing_correlates_with_equal_labels():
+  for predicted in ([1.0, 4.0], [4.0, 1.0], [0.0, 0.0]):
+    scores = regression_scores([2.0, 2.0], predicted)
+    assert scores.json_metrics()['pearson'] is scores.json_metrics()['spearman'] is None
+    assert 'all labels are 2' in scores.undefined
+  assert scores.metrics['mse'] == 4.0
+  assert not regression_scores([1.0, 3.0], [2.0, 2.0]).undefined
+
+
 @pytest.mark.parametrize(
   'gold, predicted, message',
   [
     ([], [], 'there are no examples'),
-    ([1.0], [1.0], 'all 1 gold numbers are 1'),
-    ([2.0, 2.0], [1.0, 3.0], 'all 2 gold numbers are 2'),
     ([1.0, float('nan')], [1.0, 2.0], r'gold\[1\]=nan'),
     ([1.0, 2.0], [1.0], '2 of gold, 1 of predicted'),
   ],

@@ -72,6 +72,12 @@ def test_a_relation_that_gold_lacks_is_no_part_of_the_mean():
   assert scores['macro_f1'] == pytest.approx(2 * 2 / (2 + 3))
 
 
+def test_gold_of_other_alone_leaves_the_accuracy():
+  scores = relation_scores(['Other', 'Other'], ['Other', A], NAMES)
+  expected = dict.fromkeys(scores.metrics) | {'accuracy': 0.5}
+  assert scores.json_metrics() == expected and 'Other' in scores.undefined
+
+
 def random_labels(names, seed=0):
   rng = np.random.default_rng(seed)
   gold = rng.choice(names, size=300)
@@ -110,7 +116,6 @@ def test_each_direction_by_itself_scores_as_in_scikit_learn():
   [
     ([], [], NAMES, 'there are no examples'),
     ([A], ['Cause-Effect'], NAMES, 'unknown label'),
-    (['Other'], ['Other'], NAMES, 'Other only'),
     (['R(e2)'], ['R(e2)'], ['R(e2)', 'Other'], r"'R\(e2\)': expected a name"),
   ],
 )

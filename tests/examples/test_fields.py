@@ -46,7 +46,7 @@ def test_labels_and_answers_are_no_inputs():
 
 
 def test_groups_are_articles_and_users():
-  digest = fields.group_digest
+  digest = fields.group_texts
   asked = dict(question='q', answers=[])
   one = record(title='t', context='c', **asked)
   assert digest(one) == digest(record(title='t', context='d', **asked))
@@ -61,8 +61,11 @@ def test_groups_are_articles_and_users():
   assert digest(record(user='1', **liked)) != digest(record(user='2', **liked))
 
 
-def test_the_digest_is_that_of_canonical_json():
+def test_the_share_is_a_hash_of_canonical_json():
   import hashlib
 
-  expected = hashlib.sha256('{"text": "ä", "text_b": "b"}'.encode()).digest()
-  assert fields.group_digest(record(text_b='b', label='1', text='ä')) == expected
+  asked = record(text_b='b', label='1', text='Ä  a')
+  exact, folded = '{"text": "Ä  a", "text_b": "b"}', '{"text": "ä a", "text_b": "b"}'
+  assert fields.group_texts(asked) == (exact, folded)
+  digest = hashlib.sha256(exact.encode()).digest()
+  assert fields.share(exact) == int.from_bytes(digest[:8], 'big') / 2**64

@@ -35,6 +35,18 @@ def test_all_parts_of_an_input_have_to_be_the_same():
   assert leakage.count(words, other).num_shared == 1
 
 
+def test_sets_are_compared_with_training_and_validation():
+  train = records('train', ('a', 1), ('b', 0))
+  held_out = records('dev', ('B', 1), ('c', 0))
+  test = records('test', ('c ', 1), ('d', 1))
+  assert leakage.reports(train, {'dev': held_out}, {'test': test}) == [
+    'dev: 1 of 2 examples is also in train (50.0 %)',
+    'test: 1 of 2 examples is also in dev (50.0 %)',
+  ]
+  assert leakage.reports(train, {}, {'test': test}) == []
+  assert leakage.reports(train, {}, {}) == []
+
+
 def test_the_report_says_how_many_and_the_share():
   report = leakage.Leakage(12, 1821, ()).report()
   assert report == 'test: 12 of 1,821 examples are also in train (0.7 %)'

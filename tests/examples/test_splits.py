@@ -48,6 +48,14 @@ def test_a_hash_divides_70_15_15_without_copies_across(load):
   ]
 
 
+def test_copies_in_another_case_or_spacing_stay_together(load, write):
+  words = [f'Word {i}' for i in range(60)]
+  write('cases.tsv', ''.join(f'{w}\t0\n{w.upper()}\t1\n {w}  \t2\n' for w in words))
+  for split in splits.BOUNDS:
+    labels = [label for _, label in load({'all': 'cases.tsv'}, split)]
+    assert labels and labels == ['0', '1', '2'] * (len(labels) // 3)
+
+
 def test_a_larger_limit_keeps_what_a_smaller_one_has(load):
   few = load({'all': 'all.tsv'}, 'train', limit=50)
   more = load({'all': 'all.tsv'}, 'train', limit=200)
@@ -71,7 +79,10 @@ def test_columns_rename_and_gather(load, write):
   [
     ({'train': 'train.tsv'}, 'test', "no files of the split 'test'; there are train"),
     ({'train': 'train.tsv'}, 'trian', "'trian' is no split; .*did you mean 'train'"),
-    ({'dev': 'train.tsv'}, 'train', "'dev' is no split; expected one of train, valid"),
+    *(
+      ({name: 'a'}, 'train', f"'{name}' is no split; .* did you mean 'validation'")
+      for name in ('dev', 'val', 'valid', 'eval')
+    ),
     ({'all': 'a', 'test': 'b'}, 'test', 'expected files for each split, or all alone'),
     ({'train': 'train.tsv'}, 'all', "no files of the split 'all'"),
   ],

@@ -158,6 +158,13 @@ def test_a_context_beyond_max_tokens_loses_its_first():
   assert last.log_prob == pytest.approx(short.log_prob, abs=1e-5)  # one token stays
 
 
+def test_continuations_follow_the_same_part_of_a_context():
+  generator = make()
+  ((short, long),) = generator.score_many([('xxabc', ['d', 'defg'])], max_tokens=6)
+  assert short.log_prob == pytest.approx(generator.score('bc', 'd'), abs=1e-5)
+  assert long.log_prob == pytest.approx(generator.score('bc', 'defg'), abs=1e-5)
+
+
 def test_the_only_possible_continuation_scores_zero():
   assert make(CharTokenizer('a')).score('a', 'aaa') == pytest.approx(0.0, abs=1e-6)
 

@@ -86,6 +86,28 @@ def test_what_both_splits_share_is_said(files, capsys):
   assert 'validation: 1 of 2 examples is also in train (50.0 %)' in said
 
 
+def test_what_members_and_the_test_share_is_said(files, tmp_path, capsys):
+  paths = {
+    name: tmp_path / f'{name}.tsv' for name in ('test', 'old_train', 'old_validation')
+  }
+  paths['test'].write_text('Rain\tno\nsnow\tno\nhail\tno\nso so\tmaybe\n')
+  paths['old_train'].write_text('snow \tno\nRAIN\tyes\n')
+  paths['old_validation'].write_text('bad day\tno\nsnow\tno\nhail\tno\nfog\tno\n')
+  old = {split: str(paths[f'old_{split}']) for split in ('train', 'validation')}
+  asked = config(
+    files | {'test': str(paths['test'])}, task__mixture={'old': {'files': old}}
+  )
+  task_data.open_eval_sets(task_data.complete(asked), ByteTokenizer())
+  said = capsys.readouterr().err.splitlines()
+  assert [line.partition(' (')[0] for line in said if 'also in' in line] == [
+    'validation: 2 of 2 examples are also in train',
+    'old: 2 of 4 examples are also in train',
+    'test: 3 of 4 examples are also in train',
+    'test: 1 of 4 examples is also in validation',
+    'test: 2 of 4 examples are also in old',
+  ]
+
+
 def test_held_out_examples_can_be_bounded(files):
   bounded = config(files, task__max_eval_examples=1)
   sets = task_data.open_eval_sets(task_data.complete(bounded), ByteTokenizer())

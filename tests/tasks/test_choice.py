@@ -33,6 +33,11 @@ def test_sentences_without_a_prompt_have_no_space_before_them():
   assert small_tasks.bearing_loss(row) == 'It is.<end>'
 
 
+def test_one_text_has_no_choices():
+  with pytest.raises(DataError, match='reads prompt, choices, .*--input=FILE'):
+    made()[0].values_of('Is it red?')
+
+
 class Scorer:
   """A generator with fixed log-likelihoods and numbers of tokens."""
 
@@ -97,6 +102,35 @@ def test_a_dropped_prompt_is_told_in_the_scores(tmp_path, capsys):
   records = [short | {'prompt': 'b' * 99}, short]
   first, second = gpt_jax.load(tmp_path / 'run').predict(records)
   assert first is None and second['label'] in (0, 1)
+
+
+@pytest.mark.parametrize('prompt, longest', [('abc', 62), ('', 63)])
+def test_an_example_whose_choice_fills_a_row_is_left_unanswered(prompt, longest):
+  task, _ = made()  # rows of 64: a token is before the choice, and a space in one
+  fits, long = (
+    small_tasks.record(prompt=prompt, choices=['b' * count, 'c'])
+    for count in (longest, longest + 1)
+  )
+  counts = Counts()
+  found = task.answer(Scorer((-9.0, 4), (-1.0, 4)), [fits, long], counts=counts)
+  assert found[0] is not None and found[1] is None
+  assert (counts.examples, counts.dropped) == (2, 1)
+
+
+def test_a_choice_beyond_the_positions_ends_no_training(tmp_path):
+  short = dict(prompt='b', choices=['b', 'c'], label=0)
+  long = short | {'choices': ['b', 'c' * 99]}
+  path = small_tasks.write(tmp_path / 'a.jsonl', [short, long])
+  options = {
+    'train.steps': 1, 'model.position': 'learned', 'model.max_seq_len': 64
+  }  # fmt: skip
+  metrics, predictions = small_tasks.train(
+    'choice', 'causal_lm', path, tmp_path / 'run', options
+  )
+  assert metrics['prompts_dropped'] == 1 and metrics['accuracy'] <= 0.5
+  assert predictions[1]['prediction']['dropped']
+  found = gpt_jax.load(tmp_path / 'run').predict([short, long])
+  assert found[0]['label'] in (0, 1) and found[1] is None
 
 
 def test_the_baselines_are_places_and_lengths():

@@ -40,6 +40,13 @@ def record(*texts, **system):
   return Record(said(*texts, **system), 'a.json, object 1')
 
 
+def test_one_text_is_a_message_of_the_user():
+  task = text_tasks.task_of('dialogue', PLAIN)
+  values = task.values_of('Name three colours.')
+  assert values == said('Name three colours.')
+  task.check(Record(values, 'text 0'))
+
+
 def test_loss_is_on_the_replies_and_their_end_markers():
   task = text_tasks.task_of('dialogue', {'data.seq_len': 256})
   values = said('Hi', 'Hello', 'Bye', 'See you', system='Be kind.')

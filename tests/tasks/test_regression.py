@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpt_jax import cli
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation.regression_scores import regression_scores
 from tests.tasks import small_tasks
@@ -22,6 +23,13 @@ def test_the_number_stands_at_the_end():
   alone = small_tasks.record(text='a b', label=1)
   assert len(task.encode(alone, encoder, True)[0].tokens) == 4
   assert task.gold(small_tasks.record(text='a')) is None
+
+
+def test_one_text_is_no_pair_where_pairs_were_learned():
+  assert made()[0].values_of('a') == {'text': 'a'}
+  task, _ = made(**{'task.columns': {'text': 'a', 'text_b': 'b', 'label': 'c'}})
+  with pytest.raises(DataError, match='reads text, text_b, .*--input=FILE'):
+    task.values_of('a')
 
 
 def test_windows_of_a_text_are_averaged():
@@ -46,6 +54,29 @@ def test_labels_that_are_no_numbers_are_refused(label):
   task, _ = made()
   with pytest.raises(DataError, match='line 1: label=.*expected a finite number'):
     task.check(small_tasks.record(text='a', label=label))
+
+
+def test_a_run_goes_on_where_nothing_can_correlate(tmp_path, capsys):
+  records = [dict(text=text, label=2) for text in ('a', 'b', 'ab')]
+  path = small_tasks.write(tmp_path / 'a.jsonl', records)
+  watched = 'validation/pearson'
+  options = {
+    'train.steps': 3, 'eval.every_steps': 1, 'checkpoint.every_steps': 1,
+    'checkpoint.keep_best': 1, 'checkpoint.best_metric': watched,
+    'checkpoint.best_mode': 'max', 'early_stopping.metric': watched,
+    'early_stopping.mode': 'max', 'early_stopping.patience': 3,
+  }  # fmt: skip
+  metrics, _ = small_tasks.train(
+    'regression', 'regression', path, tmp_path / 'run', options
+  )
+  assert metrics['pearson'] is metrics['spearman'] is None
+  said = capsys.readouterr().err
+  text = 'pearson, spearman not defined: all labels are 2, with which nothing'
+  assert said.count(f'validation: {text}') == said.count(f'test: {text}') == 1
+  cli.main(['eval', f'--workdir={tmp_path / "run"}', '--baselines'])
+  shown = capsys.readouterr().out
+  assert 'nan' not in shown
+  assert any(line.split()[:2] == ['pearson', '-'] for line in shown.splitlines())
 
 
 @pytest.mark.slow

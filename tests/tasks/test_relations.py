@@ -39,6 +39,11 @@ def encoded(task, tokenizer, record):
   return task.encode(record, encoder, True), encoder.counts
 
 
+def test_one_text_lacks_the_spans_of_entities():
+  with pytest.raises(DataError, match='reads text, head, tail, .*--input=FILE'):
+    task_of().values_of('The storm caused a flood.')
+
+
 def test_entities_are_marked_in_the_text():
   task = task_of({'data.seq_len': 64})
   ((row,), _) = encoded(task, ByteTokenizer(), STORM)

@@ -6,6 +6,7 @@ import pytest
 from gpt_jax.config.files import load_file
 from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data.tokenizers import ByteTokenizer
+from gpt_jax.examples import splits
 from gpt_jax.examples.record import Record
 from gpt_jax.program import setup, task_data
 from gpt_jax.tasks import make_task
@@ -49,6 +50,24 @@ def test_a_text_is_cut_into_words_or_characters():
   words = task.values_of("Ada's well-known aunt, of Rome.")['words']
   assert words == ["Ada's", 'well-known', 'aunt', ',', 'of', 'Rome', '.']
   assert task.values_of('他 在北京。')['words'] == ['他', '在', '北', '京', '。']
+
+
+@pytest.mark.parametrize(
+  'tag, message',
+  [
+    ('B_PER', "line 6: the tag of word 3, 'york', is 'B_PER': expected O, or one"),
+    ('E-PER', "line 6: the tag of word 3, 'york', is 'E-PER' after 'O': a sequence"),
+    ('B-ORG', "line 6: the tag of 'york' is 'B-ORG' in IOB2: expected one of O"),
+  ],
+)
+def test_a_wrong_tag_is_named_by_the_line_of_its_word(tmp_path, tag, message):
+  path = tmp_path / 'ner.txt'
+  path.write_text(f'a O\nb O\n\nto O\nnew O\nyork {tag}\n')
+  task = task_of()
+  *_, last = splits.read([str(path)], 'conll', {})
+  with pytest.raises(DataError, match=f'ner.txt, {message}'):
+    task.check(last)
+    encoded(task, ByteTokenizer(), last)
 
 
 def test_a_label_stands_at_the_first_piece_of_its_word():
@@ -178,7 +197,7 @@ def test_a_dropped_sentence_makes_no_row():
     (sentence('a b', None), "line 3: words=.*expected a list of texts"),
     (sentence(['a', '']), 'line 3: words: one is empty'),
     (sentence(['a'], ['O', 'O']), 'line 3: 1 words and 2 tags'),
-    (sentence(['a'], ['X-PER']), "line 3: tag 0 is 'X-PER'"),
+    (sentence(['a'], ['X-PER']), "line 3: the tag of word 1, 'a', is 'X-PER'"),
   ],
 )  # fmt: skip
 def test_bad_sentences_are_named(record, message):

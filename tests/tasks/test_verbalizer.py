@@ -47,6 +47,13 @@ def test_the_word_of_the_label_alone_bears_loss():
   assert ByteTokenizer().decode(learned) == ' positive'
 
 
+def test_one_text_fills_a_template_of_one_field():
+  assert task_of().values_of('A joy.') == {'text': 'A joy.'}
+  task = task_of({'task.options.template': '{title}: {text}\nLabel:'})
+  with pytest.raises(DataError, match='reads title, text, .*--input=FILE'):
+    task.values_of('A joy.')
+
+
 def test_words_and_template_can_be_ones_own():
   options = {
     'task.options.template': '{text} It was',

@@ -59,5 +59,7 @@ def test_examples_without_answers_have_no_baselines(config):
 def test_baselines_are_kept_in_the_workdir(tmp_path):
   workdir = Workdir(tmp_path)
   assert task_baselines.read(workdir) == {}
-  task_baselines.write(workdir, {'test': {'majority class': Scores({'f1': 0.5})}})
-  assert task_baselines.read(workdir) == {'test': {'majority class': {'f1': 0.5}}}
+  scores = Scores({'f1': 0.5, 'auc': float('nan')})
+  task_baselines.write(workdir, {'test': {'majority class': scores}})
+  expected = {'f1': 0.5, 'auc': None}
+  assert task_baselines.read(workdir) == {'test': {'majority class': expected}}

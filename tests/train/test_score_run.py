@@ -146,7 +146,7 @@ def test_a_vocabulary_unlike_the_checkpoint_is_refused(finished_run):
 
 def test_a_folder_without_checkpoints_is_no_finished_run(finished_run, tmp_path):
   shutil.copy(Workdir(finished_run).config, tmp_path)
-  with pytest.raises(CheckpointError, match='no finished step'):
+  with pytest.raises(CheckpointError, match='holds no checkpoint'):
     score_run.score_run(tmp_path)
   assert not (tmp_path / 'checkpoints').exists()
 

@@ -111,6 +111,7 @@ def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys):
   assert json.loads((tmp_path / 'run' / 'run.json').read_text())['starts']
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_a_fine_tuning_ends_with_its_report(tmp_path, capsys, monkeypatch):
   pytest.importorskip('sklearn', reason='needs gpt_jax[tasks]')

@@ -56,7 +56,9 @@ def weighted_nll(log_probs, labels, weights):
   return (weight_N * nll_N).sum() / weight_N.sum()
 
 
-@pytest.mark.parametrize('name', ['token_labels', 'class_labels'])
+@pytest.mark.parametrize(
+  'name', [pytest.param('token_labels', marks=pytest.mark.slow), 'class_labels']
+)
 def test_the_loss_is_the_weighted_mean_of_torch(name):
   program = build(WEIGHTS, name)
   params = program.init(0).params

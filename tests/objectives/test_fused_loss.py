@@ -78,8 +78,10 @@ def test_value_and_gradients_are_those_of_the_plain_loss(options, chunks):
   assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('chunks', tiny_runs.mostly_slow([1, 3, 5, 16], 3, 5))
-@pytest.mark.parametrize('bearing', ['some', 'few', 'none'])
+@pytest.mark.parametrize('chunks', tiny_runs.mostly_slow([1, 3, 5, 16], 3))
+@pytest.mark.parametrize(
+  'bearing', tiny_runs.mostly_slow(['some', 'few', 'none'], 'few')
+)
 def test_leaving_out_tokens_without_weight_changes_nothing(bearing, chunks):
   x_BTD, head_VD, targets_BT, weights_BT = inputs()
   if bearing != 'some':

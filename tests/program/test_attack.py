@@ -57,6 +57,7 @@ def test_next_tokens_and_class_weights_are_attacked_too():
     assert 0 <= found['attacked_accuracy'] <= found['accuracy']
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_attacked_metrics(tmp_path):
   from gpt_jax.train import loop
 

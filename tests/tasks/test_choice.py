@@ -117,6 +117,7 @@ def test_an_example_whose_choice_fills_a_row_is_left_unanswered(prompt, longest)
   assert (counts.examples, counts.dropped) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_choice_beyond_the_positions_ends_no_training(tmp_path):
   short = dict(prompt='b', choices=['b', 'c'], label=0)
   long = short | {'choices': ['b', 'c' * 99]}

@@ -56,6 +56,7 @@ def test_labels_that_are_no_numbers_are_refused(label):
     task.check(small_tasks.record(text='a', label=label))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_nothing_can_correlate(tmp_path, capsys):
   records = [dict(text=text, label=2) for text in ('a', 'b', 'ab')]
   path = small_tasks.write(tmp_path / 'a.jsonl', records)

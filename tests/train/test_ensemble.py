@@ -40,7 +40,9 @@ def mean_by_hand(folder, names):
   return class_scores(gold, predicted, runs.LABELS, mean_NC).metrics
 
 
-@pytest.mark.parametrize('names', [('a', 'b'), ('a', 'b', 'c')])
+@pytest.mark.parametrize(
+  'names', [('a', 'b'), pytest.param(('a', 'b', 'c'), marks=pytest.mark.slow)]
+)
 def test_an_ensemble_is_the_mean_of_probabilities(task_runs, names):
   found = ensemble.score_ensemble([str(task_runs / name) for name in names])
   assert found.how == (ensemble.BY_EXAMPLE if 'c' in names else ensemble.BY_ROW)

@@ -207,6 +207,7 @@ def test_no_more_programs_than_buckets(tmp_path):
   assert 1 < seen['program'].step._cache_size() <= 3  # 11, 16 and the longest, 32
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(finished, tmp_path):
   workdir, folder = finished
   ended = config(folder, {'train.epochs': 1.5})

@@ -6,6 +6,7 @@ the end if it says so. The list of them is `default_hooks` in `loop.py`.
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable
 
 import jax
@@ -24,6 +25,7 @@ from gpt_jax.workdir import files
 
 KEPT_BYTES = 1 << 30
 """Freed memory that a process may keep in any case, for its next step."""
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclasses.dataclass
@@ -79,18 +81,27 @@ def evaluate(session, progress):
       files.write_json(path, evaluation.by_set(scores, step))
 
 
-def release_memory(session, progress):
+class ReleaseMemory:
   """Gives freed memory back to the system where half as much is free there.
 
   The temporary memory of a step is one block. Where small ones come to lie in it once
   it is free, the next step takes another, and the process keeps both.
   """
-  del session, progress
-  if (process_memory.resident_bytes() or 0) <= KEPT_BYTES:  # costs nothing to ask
-    return
-  held, free = malloc.held_bytes(), free_memory.host_bytes()
-  if held > KEPT_BYTES and free is not None and held > free / 2:
-    malloc.give_back()
+
+  def __init__(self):
+    self._looked = time.monotonic()
+
+  def __call__(self, session, progress):
+    del session, progress
+    now = time.monotonic()
+    if now - self._looked < SECONDS_BETWEEN_LOOKS:  # a look takes milliseconds
+      return
+    self._looked = now
+    if (process_memory.resident_bytes() or 0) <= KEPT_BYTES:
+      return
+    held, free = malloc.held_bytes(), free_memory.host_bytes()
+    if held > KEPT_BYTES and free is not None and held > free / 2:
+      malloc.give_back()
 
 
 def record_statistics(session, progress):

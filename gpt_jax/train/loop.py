@@ -302,7 +302,7 @@ def default_hooks(session, saver):
   config = session.config
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
-    hooks.Every(1, hooks.release_memory),
+    hooks.Every(1, hooks.ReleaseMemory()),
   ]
   if config.early_stopping.patience:
     every = config.eval.every_steps

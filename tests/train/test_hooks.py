@@ -84,7 +84,12 @@ def test_freed_memory_is_given_back_once_it_is_scarce(
   monkeypatch.setattr(hooks.malloc, 'held_bytes', lambda: held)
   monkeypatch.setattr(hooks.malloc, 'give_back', lambda: given.append(held))
   monkeypatch.setattr(hooks.free_memory, 'host_bytes', lambda: free)
-  hooks.release_memory(None, None)
+  seconds = iter([0.0, 0.5, 1.5])
+  monkeypatch.setattr(hooks.time, 'monotonic', lambda: next(seconds))
+  release = hooks.ReleaseMemory()
+  release(None, None)
+  assert not given  # so soon after the last look
+  release(None, None)
   assert bool(given) == is_given
 
 

@@ -266,7 +266,8 @@ def piqa(config):
   The validation set, divided by question: 1,254 to learn from. Without training Gemma 3
   270M has 0.695 on the 298 questions of the test part, 0.708 without the division by
   length (`gpt-jax eval` with this --config, 4 minutes beside other work); its model
-  card has 0.677 for all questions, chance 0.5. Training is not measured by us yet.
+  card has 0.677 for all questions, chance 0.5. Its last 6
+  layers trained for one epoch, 5 minutes: 0.701 by length, 0.701 without.
   BLiMP takes the same task: `gpt_jax/tasks/choice.py`.
   """
   _text(config, 'choice', 'accuracy_norm')

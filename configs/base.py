@@ -253,6 +253,13 @@ def get_config():
   regularization.r_drop = 0.0  # times the divergence of two dropout passes; 0: off
   regularization.l2_sp = 0.0  # times |w - w0|^2 / 2, w0 those of init_from; 0: off
 
+  # Few parameters train, those of init_from stay: docs/peft.md.
+  config.peft = peft = ConfigDict()
+  peft.name = ''  # '': all train; lora
+  peft.options = dict()  # of the method; their defaults are those of its paper
+  # How the matrices of the base lie in memory: int8, nf4 (QLoRA), or as_is.
+  peft.base_storage = 'as_is'
+
   config.train = train = ConfigDict()
   train.steps = 1000  # length of the run, in steps or ...
   train.tokens = None  # ... in tokens or ...

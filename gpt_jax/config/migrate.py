@@ -121,6 +121,9 @@ ADDED_FIELDS = {
   'regularization.r_drop': 0.0,
   'regularization.l2_sp': 0.0,
   'eval.attack_epsilon': 0.0,
+  'peft.name': '',
+  'peft.options': {},
+  'peft.base_storage': 'as_is',
 }
 """New field -> the value that means what was done before the field existed."""
 

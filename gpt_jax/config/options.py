@@ -22,6 +22,7 @@ OPTIONS = {
   'objective.name': 'objective.options',
   'optimizer.name': 'optimizer.options',
   'optimizer.post_update': 'optimizer.post_update_options',
+  'peft.name': 'peft.options',
   'schedule.name': 'schedule.options',
   'task.name': 'task.options',
   'tokenizer.name': 'tokenizer.options',

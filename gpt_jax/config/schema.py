@@ -268,6 +268,13 @@ class RegularizationConfig:
 
 
 @section
+class PeftConfig:
+  name: str
+  options: Any
+  base_storage: str = one_of('as_is', 'int8', 'nf4')
+
+
+@section
 class TrainConfig:
   steps: int | None = between(1, 2**31 - 1)  # or tokens or epochs, exactly one
   tokens: int | None = at_least(1)
@@ -381,6 +388,7 @@ class Config:
   optimizer: OptimizerConfig
   schedule: ScheduleConfig
   regularization: RegularizationConfig
+  peft: PeftConfig
   train: TrainConfig
   guard: GuardConfig
   eval: EvalConfig

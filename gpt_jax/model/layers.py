@@ -64,7 +64,12 @@ class Linear(nn.Module):
     """Returns the kernel as matmuls read it: where adapters or quantizers hook in."""
     return self.kernel.astype(self.cfg.dtype)
 
-  def add_bias(self, y):
+  def finish(self, x, y):
+    """Returns the output for the input `x`, of which `y` is the matmul: with the bias.
+
+    Adapters add to it here.
+    """
+    del x
     if not self.has_bias:
       return y
     _, letters, out = self.spec.letters
@@ -99,7 +104,7 @@ def shared_input_linears(linears, x):
   kernels = [linear.matmul_kernel() for linear in linears]
   specs = [linear.spec for linear in linears]
   ys = sharded_matmul(linears[0].rules, specs, x, kernels)
-  return [linear.add_bias(y) for linear, y in zip(linears, ys, strict=True)]
+  return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]
 
 
 class Embed(nn.Module):

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import attention, objectives, optimizers
+from gpt_jax import attention, objectives, optimizers, peft
 from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
@@ -123,7 +123,9 @@ def build_program(
   )
   loss = regularization.regularize(config, objective, loss, num_ids)
   metrics = _choose_metrics(config, objective)
-  train_step = _make_train_step(config, loss, objective, horizon, params, rules)
+  train_step = _make_train_step(
+    config, loss, objective, horizon, params, rules, adapter_of(model)
+  )
   evaluate = functools.partial(
     step.evaluate,
     loss=loss,
@@ -173,7 +175,7 @@ def check_batches(config, horizon, rules):
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
 
 
-def _make_train_step(config, loss, objective, horizon, params, rules):
+def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   width = initializers.relative_width(config.model)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
@@ -189,7 +191,7 @@ def _make_train_step(config, loss, objective, horizon, params, rules):
     objective=objective,
     optimizer=optimizer,
     learning_rates=lambda step: {n: rate * schedule(step) for n, rate in rates.items()},
-    frozen=_frozen_names(config, params),
+    frozen=_frozen_names(config, params, adapter),
     post_update=post_update.make_post_update(config, params),
     grad_accum=config.train.grad_accum,
     ema_decay=config.optimizer.ema_decay,
@@ -250,10 +252,14 @@ def _measure_nothing(state, batch):
   return {}, {}
 
 
-def _frozen_names(config, params):
+def _frozen_names(config, params, adapter):
   names = [name for name, _ in pytree.named_leaves(params)]
   settings = groups.resolve(config.optimizer, names)
-  return frozenset(name for name in names if settings[name].freeze)
+  return frozenset(
+    name
+    for name in names
+    if settings[name].freeze or (adapter and adapter.is_frozen(name))
+  )
 
 
 def _state_shardings(shapes, model, reference_models):
@@ -265,7 +271,7 @@ def _state_shardings(shapes, model, reference_models):
     seed=replicated,
     params=params,
     opt_state=shardings_like(shapes.opt_state, shapes.params, params, replicated),
-    ema=None if shapes.ema is None else params,
+    ema=shardings_like(shapes.ema, shapes.params, params, replicated),
     loss_history=jax.tree.map(lambda _: replicated, shapes.loss_history),
     start=shardings_like(shapes.start, shapes.params, params, replicated),
     references={
@@ -284,6 +290,15 @@ def shapes_and_shardings(model):
   names = dict(pytree.named_leaves(nn.get_partition_spec(variables['params'])))
   variables = nn.meta.unbox(variables)
 
+  if adapter := adapter_of(model):
+    added = {
+      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+      for name, leaf in adapter.added.items()
+    }
+    names |= {name: leaf.axes for name, leaf in adapter.added.items()}
+    params = peft.with_leaves(variables['params'], added)
+    variables = variables | {'params': params}
+
   def sharding_of(name, leaf):
     axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
     model.rules.check(name, leaf.shape, axes)
@@ -295,12 +310,13 @@ def shapes_and_shardings(model):
 def _init(seed, *, config, model, train_step, reference_models):
   params = _init_params(seed, model)
   trained = trainable.select(params, train_step.frozen)
+  averaged = trained if adapter_of(model) else params
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     seed=jnp.asarray(seed, jnp.int32),
     params=params,
     opt_state=train_step.optimizer.init(trained),
-    ema=optimizers.ema_init(params) if config.optimizer.ema_decay else None,
+    ema=optimizers.ema_init(averaged) if config.optimizer.ema_decay else None,
     loss_history=guard.initial_history(config.guard),
     start=l2_sp.fresh_start(trained) if config.regularization.l2_sp else None,
     # Of the right shapes only: `restore.load_references` reads them.
@@ -310,7 +326,15 @@ def _init(seed, *, config, model, train_step, reference_models):
 
 
 def _init_params(seed, model):
-  return nn.meta.unbox(_init_variables(seed, model=model)['params'])
+  params = nn.meta.unbox(_init_variables(seed, model=model)['params'])
+  if adapter := adapter_of(model):
+    params = peft.with_leaves(params, adapter.init(seed))
+  return params
+
+
+def adapter_of(model):
+  """Returns the Adapter of a GPT, None where it has none."""
+  return model.adapter if isinstance(model, peft.AdaptedGPT) else None
 
 
 def _init_variables(seed, *, model):
@@ -330,6 +354,9 @@ def _make_model(config, objective, rules):
     has_slopes=positions.has_slopes(config.model),
   )
   head = make_head(config, objective.num_outputs)
+  if adapter := peft.make_adapter(config):
+    model = peft.AdaptedGPT(config.model, attend, rules, head, adapter=adapter)
+    return kernel_name, model
   return kernel_name, GPT(config.model, attend, rules, head)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from gpt_jax import attention, objectives, optimizers, tasks
+from gpt_jax import attention, objectives, optimizers, peft, tasks
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem
 from gpt_jax.data import (
@@ -52,6 +52,7 @@ REGISTRIES = {
   'optimizer.name': optimizers.OPTIMIZERS,
   'optimizer.post_update': {'': None} | post_update.POST_UPDATES,
   'parallel.preset': sharding.PRESETS,
+  'peft.name': {'': None} | peft.METHODS,
   'schedule.name': schedules.SCHEDULES,
   'task.name': {'': None} | tasks.TASKS,
   'tokenizer.name': tokenizers.TOKENIZERS,

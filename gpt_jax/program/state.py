@@ -5,6 +5,7 @@ import jax
 
 from gpt_jax.core import pytree
 from gpt_jax.core.types import Array, PyTree
+from gpt_jax.optimizers import trainable
 
 
 @flax.struct.dataclass
@@ -25,7 +26,7 @@ class TrainState:
   @property
   def averaged(self):
     """Returns the parameters to evaluate: the average where there is one."""
-    return self.params if self.ema is None else self.ema
+    return self.params if self.ema is None else trainable.merge(self.ema, self.params)
 
   def as_items(self):
     """Returns this state as checkpoint items: readers of `params` load nothing else."""

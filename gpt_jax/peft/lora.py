@@ -1,0 +1,176 @@
+"""LoRA: a trained update of low rank beside each frozen matrix, arXiv:2106.09685.
+
+  y = x W + s (x A) B,   s = alpha / r        A [.., r] random, B [r, ..] = 0 at first
+
+`dora.py` and `pissa.py` have what two of the options change.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.registry import entry
+from gpt_jax.core.sections import above, at_least, one_of, rate, section
+from gpt_jax.model.layers import Linear
+from gpt_jax.peft import dora, linears, pissa
+from gpt_jax.peft.adapter import Adapter, Leaf, Merge
+from gpt_jax.peft.low_rank import LORA_A, LORA_B, low_rank, update_of
+
+
+@section
+class LoraOptions:
+  rank: int = at_least(1, default=8)
+  alpha: float = above(0.0, default=16.0)
+  # Regular expression, searched in the paths of linear maps: 'query|value' is the
+  # paper's choice (section 4.2), '' is all of them (QLoRA, arXiv:2305.14314).
+  targets: str = 'query|value'
+  rank_pattern: dict[str, int] | None = None  # regular expression -> rank of some
+  rank_stabilized: bool = False  # s = alpha / sqrt(r), arXiv:2312.03732
+  dropout: float = rate(default=0.0)  # of what A reads
+  dora: bool = False  # magnitudes apart, arXiv:2402.09353
+  init: str = one_of('random', 'pissa', default='random')  # arXiv:2404.02948
+  biases: str = one_of('none', 'targets', 'all', default='none')  # those that train
+
+
+@entry(options=LoraOptions)
+def make(config):
+  """Returns the Adapter of a Config."""
+  options = config.peft.options
+  field = 'peft.options'
+  targets = linears.choose(config.model, options.targets, f'{field}.targets')
+  ranks = ranks_of(targets, options)
+  scales = {
+    linear.path: scale_of(ranks[linear.path], options.alpha, options.rank_stabilized)
+    for linear in targets
+  }
+  added = {}
+  for linear in targets:
+    added |= leaves_of(linear, ranks[linear.path])
+    if options.init == 'pissa':
+      added |= pissa.leaves_of(linear, ranks[linear.path])
+    if options.dora:
+      added |= dora.leaves_of(linear)
+  begins = [pissa.begin(targets, ranks, scales)] if options.init == 'pissa' else []
+  begins += [dora.begin(targets)] if options.dora else []
+
+  def begin(leaves):
+    return {name: leaf for each in begins for name, leaf in each(leaves).items()}
+
+  return Adapter(
+    name='lora',
+    added=added,
+    trains=_biases(options.biases, targets),
+    intercept=_intercept(targets, scales, options.dropout),
+    merged={
+      linear.kernel: _merge(linear, scales[linear.path], options) for linear in targets
+    },
+    begin=begin if begins else None,
+  )
+
+
+def ranks_of(targets, options):
+  """Returns {path: rank}; ConfigError for one above that of its matrix."""
+  ranks = {linear.path: options.rank for linear in targets}
+  for pattern, rank in (options.rank_pattern or {}).items():
+    field = f'peft.options.rank_pattern[{pattern!r}]'
+    found = [linear.path for linear in targets if re.search(pattern, linear.path)]
+    if not found:
+      paths = ', '.join(linear.path for linear in targets)
+      raise ConfigError(f'{field}: matches none of the targets, {paths}.')
+    if rank < 1:
+      raise ConfigError(f'{field}={rank}: expected at least 1.')
+    ranks |= dict.fromkeys(found, rank)
+  for linear in targets:
+    most = min(linear.fan_in, linear.fan_out)
+    if ranks[linear.path] > most:
+      raise ConfigError(
+        f'peft.options.rank={ranks[linear.path]}: more than {linear.path} of'
+        f' {linear.fan_in} x {linear.fan_out} can have; expected at most {most}, or'
+        f' less for it alone: peft.options.rank_pattern={{"{linear.path}": {most}}}.'
+      )
+  return ranks
+
+
+def scale_of(rank, alpha, is_stabilized):
+  return alpha / rank**0.5 if is_stabilized else alpha / rank
+
+
+def leaves_of(linear, rank):
+  """Returns {name: Leaf} of A, uniform as torch's linear layers start, and B, zero."""
+  bound = linear.fan_in**-0.5
+
+  def uniform(key, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  reads, writes = linear.contracted, linear.kept
+  stack, axes = linear.stack, linear.stack_axes
+  return {
+    f'{linear.path}/{LORA_A}': Leaf(
+      (*stack, *linear.sizes(reads), rank), (*axes, *linear.axes_of(reads), None),
+      uniform,
+    ),
+    f'{linear.path}/{LORA_B}': Leaf(
+      (*stack, rank, *linear.sizes(writes)), (*axes, None, *linear.axes_of(writes)),
+      jax.nn.initializers.zeros,
+    ),
+  }  # fmt: skip
+
+
+def _intercept(targets, scales, dropout):
+  by_path = {linear.path: linear for linear in targets}
+
+  def intercept(call, args, kwargs, context):
+    module = context.module
+    if not isinstance(module, Linear) or context.method_name != 'finish':
+      return call(*args, **kwargs)
+    path = '/'.join(module.path)
+    if path not in by_path:
+      return call(*args, **kwargs)
+    x, y = args
+    letters = by_path[path].letters
+
+    def parameter(name):
+      return module.get_variable('params', name)
+
+    seen = x
+    if dropout and module.has_rng('dropout'):
+      kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - dropout, x.shape)
+      seen = jnp.where(kept, x / (1 - dropout), 0)
+    update = low_rank(letters, seen, parameter(LORA_A), parameter(LORA_B))
+    if module.has_variable('params', pissa.START_A):
+      start = parameter(pissa.START_A), parameter(pissa.START_B)
+      update -= low_rank(letters, seen, *start)
+    y += scales[path] * update
+    if module.has_variable('params', dora.MAGNITUDE):
+      y = dora.rescale(module, by_path[path], scales[path], y)
+    return call(x, y)
+
+  return intercept
+
+
+def _merge(linear, scale, options):
+  parts = [linear.kernel, f'{linear.path}/{LORA_A}', f'{linear.path}/{LORA_B}']
+  if options.init == 'pissa':
+    parts += [f'{linear.path}/{name}' for name in (pissa.START_A, pissa.START_B)]
+  if options.dora:
+    parts.append(f'{linear.path}/{dora.MAGNITUDE}')
+
+  def make(kernel, a, b, *rest):
+    merged = kernel.astype(jnp.float32) + scale * update_of(linear, a, b)
+    if options.init == 'pissa':
+      start_a, start_b, *rest = rest
+      merged -= scale * update_of(linear, start_a, start_b)
+    if options.dora:
+      merged *= dora.ratio(linear, merged, rest[0])
+    return merged.astype(kernel.dtype)
+
+  return Merge(tuple(parts), make)
+
+
+def _biases(which, targets):
+  if which == 'all':
+    return lambda name: name.rpartition('/')[2] == 'bias'
+  names = {f'{linear.path}/bias' for linear in targets if linear.has_bias}
+  return lambda name: which == 'targets' and name in names

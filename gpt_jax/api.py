@@ -9,11 +9,9 @@ import functools
 import shlex
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from gpt_jax import attention, objectives
+from gpt_jax import attention, objectives, peft
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load as load_config
 from gpt_jax.config.schema import Config
@@ -313,6 +311,7 @@ def _run_of(store, config, step, tokenizer, overrides):
   model = _make_model(config)
   wanted = _abstract_params(model, rules)
   params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
+  config, params = peft.plain_form(config, params)
   config = exits.shallower(config)
   model, params = _make_model(config), exits.first_layers(config.model, params)
   return Run(config, model, params, tokenizer, step, rules)
@@ -372,22 +371,22 @@ def _make_model(config):
     config, has_slopes=positions.has_slopes(config.model)
   )
   head = make_head(config, objectives.describe(config).num_outputs)
-  return GPT(config.model, attend, task_head=head)
+  return peft.make_gpt(peft.make_adapter(config), config.model, attend, None, head)
 
 
 def _abstract_params(model, rules):
   """Returns the parameters as shapes, on one device or where `rules` say."""
   if rules is None:
-    tokens_BT = jnp.zeros((1, 1), jnp.int32)
-    variables = nn.meta.unbox(jax.eval_shape(model.init, jax.random.key(0), tokens_BT))
+    params = jax.eval_shape(functools.partial(build.init_params, model=model), 0)
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    shardings = jax.tree.map(lambda _: here, variables['params'])
+    shardings = jax.tree.map(lambda _: here, params)
   else:
     variables, shardings = build.shapes_and_shardings(model.clone(rules=rules))
+    params = variables['params']
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=sharding
     ),
-    variables['params'],
+    params,
     shardings,
   )

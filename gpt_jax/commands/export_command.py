@@ -43,10 +43,10 @@ def run(args, overrides):
   import jax
 
   jax.config.update('jax_platforms', 'cpu')  # nothing is computed
-  from gpt_jax.checkpoints.reader import CheckpointReader
+  from gpt_jax import peft
   from gpt_jax.data import tokenizers
   from gpt_jax.interop import export_model
-  from gpt_jax.program import restore, setup
+  from gpt_jax.program import base, restore, setup
   from gpt_jax.tracking import console
   from gpt_jax.train import task_end
   from gpt_jax.workdir.paths import Workdir
@@ -54,14 +54,13 @@ def run(args, overrides):
   workdir = Workdir(args.workdir)
   config = setup.read_config(workdir)
   kept, step = config.checkpoint, args.step
-  best = kept.best_metric, kept.keep_best, kept.best_mode
-  with CheckpointReader(workdir.checkpoints, *best) as store:
+  with base.open_source(workdir.path) as store:
     if step is None and config.task.name:
       step = task_end.best_step(store, kept.keep_best)
     step = restore.choose_step(store, step)
     rows = restore.embedding_rows(store, step)
     model = dataclasses.replace(config.model, vocab_size=rows)
-    config = dataclasses.replace(config, model=model)
+    config = peft.without_adapter(dataclasses.replace(config, model=model))
     tokenizer = tokenizers.load(workdir.tokenizer)
     restore.check_tokenizer(store, step, tokenizer)
     made_of = store.read_meta(step).get('imported', {}).get('family')

@@ -1,8 +1,18 @@
 """Methods that train few parameters: `peft.name`, one file each; docs/peft.md."""
 
+import dataclasses
+
+from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
+from gpt_jax.core.sections import NoOptions
 from gpt_jax.peft import lora
-from gpt_jax.peft.adapter import AdaptedGPT, Adapter, merge_params, with_leaves
+from gpt_jax.peft.adapter import (
+  AdaptedGPT,
+  Adapter,
+  make_gpt,
+  merge_params,
+  with_leaves,
+)
 
 METHODS = {'lora': lora.make}
 """Each entry: `make(config) -> Adapter`."""
@@ -18,11 +28,31 @@ def make_adapter(config) -> Adapter | None:
   return lookup(METHODS, config.peft.name, 'peft.name')(config)
 
 
+def plain_form(config, params):
+  """Returns (Config, parameters) of the plain model that computes the same.
+
+  They are as given without an adapter, and where it cannot be merged.
+  """
+  adapter = make_adapter(config)
+  if adapter is None or adapter.merged is None:
+    return config, params
+  return without_adapter(config), merge_params(adapter, params)
+
+
+def without_adapter(config):
+  """Returns the Config of the plain model."""
+  none = PeftConfig(name='', options=NoOptions(), base_storage='as_is')
+  return dataclasses.replace(config, peft=none)
+
+
 __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
   'make_adapter',
+  'make_gpt',
   'merge_params',
+  'plain_form',
+  'without_adapter',
   'with_leaves',
 ]

@@ -7,7 +7,6 @@ modules are intercepted where they act (`flax.linen.intercept_methods`).
 """
 
 import dataclasses
-import math
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,6 +87,13 @@ class AdaptedGPT(GPT):
       return super().apply(variables, *args, **kwargs)
 
 
+def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
+  """Returns the GPT of these fields, adapted unless `adapter` is None."""
+  if adapter is None:
+    return GPT(cfg, attend, rules, task_head)
+  return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
+
+
 def with_leaves(tree, leaves):
   """Returns the nested dict `tree` with `{name: leaf}` added."""
   return pytree.nested(dict(pytree.named_leaves(tree)) | dict(leaves))
@@ -100,8 +106,3 @@ def merge_params(adapter, params):
   for name, merge in adapter.merged.items():
     plain[name] = merge.make(*(leaves[one] for one in merge.names))
   return pytree.nested(plain)
-
-
-def count(shapes):
-  """Returns how many numbers `{name: Leaf}` hold."""
-  return sum(math.prod(leaf.shape) for leaf in shapes.values())

@@ -65,6 +65,7 @@ class Program:
   evaluate: Callable[..., dict]
   # As `evaluate`, with 'predictions' for each row: what a task's objective says.
   predict: Callable[..., dict]
+  trained: Callable[[Any], Any]  # of a tree of parameters: with None for frozen ones
   # Of logging.statistics; None: of nothing.
   measurement: statistics.Measurement | None
   # (state, batch of its last step) -> the sums that `measurement.finished` takes.
@@ -146,6 +147,7 @@ def build_program(
     metrics=metrics,
     loss=loss.name,
     frozen=train_step.frozen,
+    trained=functools.partial(trainable.select, frozen=train_step.frozen),
     measurement=measurement,
     **_compiled(config, model, train_step, evaluate, measurement, reference_models),
   )
@@ -308,7 +310,7 @@ def shapes_and_shardings(model):
 
 
 def _init(seed, *, config, model, train_step, reference_models):
-  params = _init_params(seed, model)
+  params = init_params(seed, model)
   trained = trainable.select(params, train_step.frozen)
   averaged = trained if adapter_of(model) else params
   return TrainState(
@@ -320,12 +322,13 @@ def _init(seed, *, config, model, train_step, reference_models):
     loss_history=guard.initial_history(config.guard),
     start=l2_sp.fresh_start(trained) if config.regularization.l2_sp else None,
     # Of the right shapes only: `restore.load_references` reads them.
-    references={name: _init_params(0, one) for name, one in reference_models.items()}
+    references={name: init_params(0, one) for name, one in reference_models.items()}
     or None,
   )
 
 
-def _init_params(seed, model):
+def init_params(seed, model):
+  """Returns fresh parameters of a GPT, those of its Adapter included."""
   params = nn.meta.unbox(_init_variables(seed, model=model)['params'])
   if adapter := adapter_of(model):
     params = peft.with_leaves(params, adapter.init(seed))
@@ -354,10 +357,8 @@ def _make_model(config, objective, rules):
     has_slopes=positions.has_slopes(config.model),
   )
   head = make_head(config, objective.num_outputs)
-  if adapter := peft.make_adapter(config):
-    model = peft.AdaptedGPT(config.model, attend, rules, head, adapter=adapter)
-    return kernel_name, model
-  return kernel_name, GPT(config.model, attend, rules, head)
+  adapter = peft.make_adapter(config)
+  return kernel_name, peft.make_gpt(adapter, config.model, attend, rules, head)
 
 
 def _with_vocab(config, rules, num_ids, embedding_rows):

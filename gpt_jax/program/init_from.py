@@ -10,7 +10,7 @@ import re
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.core import pytree, registry
+from gpt_jax.core import checksums, pytree, registry
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.program.init_rules import INIT_TRANSFORMS, Take
 
@@ -27,6 +27,10 @@ class Report:
   source: str
   step: int
   kinds: dict[str, list[str]]  # of KINDS; only those that there are
+  # Of parameters that were not changed but in dtype: their names there, with layers in
+  # this model's form. Checksums are by the names that are saved.
+  sources: dict[str, str] = dataclasses.field(default_factory=dict)
+  checksums: dict[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def is_whole(self):
@@ -43,16 +47,18 @@ class Report:
     return dict(source=self.source, step=self.step) | self.kinds
 
 
-def init_params(config, fresh, store, step):
+def init_params(config, fresh, store, step, added=()):
   """Returns (parameters, Report): those of `step` in `store` in place of `fresh` ones.
 
   `fresh` are parameters on the devices; arrays are placed as they are. Only what is
-  wanted is read. Raises CheckpointError for what does not fit, array by array.
+  wanted is read. Names in `added` (of an Adapter) stay fresh, and arrays are summed up
+  then. Raises CheckpointError for what does not fit, array by array.
   """
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
   target = {
     name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
     for name, leaf in pytree.named_leaves(fresh)
+    if name not in added
   }
   source, made = _in_form_of(saved, target)
   name = config.init.transform
@@ -61,9 +67,39 @@ def init_params(config, fresh, store, step):
   takes = {name: _resolved(take, made) for name, take in mapping.items()}
   arrays = _read(store, step, saved, takes, dict(pytree.named_leaves(fresh)))
   params = pytree.map_named(
-    lambda name, leaf: _make(name, takes[name], arrays, leaf), fresh
+    lambda name, leaf: _make(name, takes.get(name), arrays, leaf), fresh
   )
-  return params, Report(config.init_from, step, _kinds(mapping, made, source, target))
+  kinds = _kinds(mapping, made, source, target)
+  if not added:
+    return params, Report(config.init_from, step, kinds)
+  sources = {
+    name: take.names[0]
+    for name, take in mapping.items()
+    if take and not take.make and source[take.names[0]].shape == target[name].shape
+  }
+  return params, Report(config.init_from, step, kinds, sources, _sums(arrays))
+
+
+def read_taken(store, step, takes, leaves):
+  """Returns ({name: array}, {saved name: checksum}) of `takes`, placed as `leaves`.
+
+  `takes`: {name: Take of one array}, its layers in the form of `leaves`, which are
+  ShapeDtypeStructs with shardings.
+  """
+  saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
+  source, made = _in_form_of(saved, {take.names[0] for take in takes.values()})
+  if missing := [name for name, take in takes.items() if take.names[0] not in source]:
+    raise CheckpointError(f'{store.directory}: has no {missing[0]} any more.')
+  resolved = {name: _resolved(take, made) for name, take in takes.items()}
+  arrays = _read(store, step, saved, resolved, leaves)
+  found = {
+    name: _make(name, take, arrays, leaves[name]) for name, take in resolved.items()
+  }
+  return found, _sums(arrays)
+
+
+def _sums(arrays):
+  return {name: checksums.checksum(array) for name, array in arrays.items()}
 
 
 def _in_form_of(saved, target):
@@ -135,15 +171,16 @@ def _read(store, step, saved, takes, fresh):
       continue
     sharding = fresh[name].sharding
     if take.make or saved[take.names[0]].shape != fresh[name].shape:
-      sharding = _replicated(sharding)
+      sharding = replicated(sharding)
     for one in take.names:
-      place = sharding if one not in wanted else _replicated(sharding)
+      place = sharding if one not in wanted else replicated(sharding)
       leaf = saved[one]
       wanted[one] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
   return store.restore_leaves(step, 'params', wanted)
 
 
-def _replicated(sharding):
+def replicated(sharding):
+  """Returns where an array lies whole on the devices of `sharding`."""
   if isinstance(sharding, jax.sharding.NamedSharding):
     return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
   return sharding
@@ -169,6 +206,12 @@ def _make(name, take, arrays, fresh):
 
   if not take.make and _spec(given[0]) == _spec(fresh):
     return jax.device_put(given[0], fresh.sharding)  # as it is, in most cases there
+  if not take.overlap:  # of `fresh` only shape and dtype matter, which it may be
+
+    def make_of(*given):
+      return make(fresh, *given)
+
+    return jax.jit(make_of, out_shardings=fresh.sharding)(*given)
   return jax.jit(make, out_shardings=fresh.sharding)(fresh, *given)
 
 

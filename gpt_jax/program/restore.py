@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, UserError
+from gpt_jax.program.base import Base
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -36,6 +37,9 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
   if tokenizer is not None:
     check_tokenizer(store, step, tokenizer)
   item = 'ema' if averaged and 'ema' in store.items(step) else 'params'
+  if (base := Base.of_step(store, step)) is not None:
+    leaves = dict(pytree.named_leaves(abstract_params))
+    return pytree.nested(read_adapted(store, step, item, base, leaves)), step
   if item == 'ema':  # float32, whatever the parameters are (optimizers.ema_init)
     abstract_params = jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(
@@ -44,6 +48,45 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
       abstract_params,
     )
   return store.restore(step, {item: abstract_params})[item], step
+
+
+def read_adapted(store, step, item, base, leaves):
+  """Returns {name: array} of a step that holds only what trains, and of its Base.
+
+  Args:
+    item: 'params' or 'ema', in which frozen ones that the adapter adds are missing.
+    leaves: ShapeDtypeStructs with shardings, by name; own dtypes are as saved.
+  """
+  found = {}
+  for each in dict.fromkeys(('params', item)):
+    saved = dict(pytree.named_leaves(store.abstract(step, each)))
+    own = {
+      name: jax.ShapeDtypeStruct(
+        saved[name].shape, saved[name].dtype, sharding=leaf.sharding
+      )
+      for name, leaf in leaves.items()
+      if name in saved
+    }
+    if own.keys() == saved.keys():  # a store that writes, too, reads whole items only
+      tree = store.restore(step, {each: pytree.nested(own)})[each]
+      found |= dict(pytree.named_leaves(tree))
+    elif own:
+      found |= store.restore_leaves(step, each, own)
+  rest = {name: leaf for name, leaf in leaves.items() if name not in found}
+  if unknown := [name for name in rest if name not in base.sources]:
+    raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
+  return found | (base.read(path_of_base(store), rest) if rest else {})
+
+
+def path_of_base(store, config=None):
+  """Returns init_from, which may have moved since the run of `store` began.
+
+  `config`: the Config that the run goes on with; None: the one in its folder.
+  """
+  if config is not None:
+    return config.init_from
+  saved = Workdir(store.directory.parent).read_config() or {}
+  return saved.get('init_from', '')
 
 
 def load_references(program, tokenizer):
@@ -120,4 +163,6 @@ def check_tokenizer(store, step, tokenizer):
 
 def embedding_rows(store, step):
   """Returns the rows of the embedding saved at `step`, padding included."""
+  if Base.of_step(store, step) is not None:  # a step of what trains alone
+    return store.read_meta(step)['config']['model']['vocab_size']
   return store.abstract(step, 'params')['embed']['embedding'].shape[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import jax
 
+from gpt_jax import peft
 from gpt_jax.core import malloc, process_memory
 from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
@@ -127,7 +128,7 @@ class Samples:
         raise DataError(f'logging.sample_prompts: {error}') from error
 
   def __call__(self, session, progress):
-    config, params = session.config, progress.state.averaged
+    config, params = peft.plain_form(session.config, progress.state.averaged)
     if self._generator is None:
       self._generator = TextGenerator(
         config, params, session.tokenizer, session.program.rules

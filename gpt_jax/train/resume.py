@@ -155,6 +155,7 @@ def restore_progress(program, store, events):
     skips=SkipCounts(**meta.get('tally', {})),
     watched=Watched(**meta.get('early_stopping', {})),
     events=events_up_to(step, events),
+    base=origin.base,
   ), origin
 
 

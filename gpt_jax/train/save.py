@@ -16,6 +16,7 @@ import jax
 from gpt_jax.config import load
 from gpt_jax.core.errors import StorageError
 from gpt_jax.parallel import sync
+from gpt_jax.program.base import RECORD
 from gpt_jax.workdir.lease import LostLease
 
 
@@ -127,7 +128,10 @@ def _start(session, progress):
   scores = progress.scores if progress.scored_step == step else {}
   # Where metrics reach readers in parts, a run that resumes here has all up to here.
   session.tracker.flush()
-  session.store.save(step, progress.state.as_items(), meta, metrics=scores)
+  items = progress.state.as_items()
+  if progress.base is not None:
+    items, meta = progress.base.saved(items), meta | {RECORD: progress.base.as_json()}
+  session.store.save(step, items, meta, metrics=scores)
 
 
 def _describe(error, attempt, waits):

@@ -10,6 +10,7 @@ from gpt_jax.core.errors import StorageError
 from gpt_jax.data import pipeline
 from gpt_jax.data.tokenizers import Tokenizer
 from gpt_jax.parallel import multihost
+from gpt_jax.program.base import Base
 from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
 from gpt_jax.tasks.dataset import TaskDataset
@@ -77,6 +78,7 @@ class Progress:
   batch: Any = None  # that the last step has read, this process's rows
   events_unsaved: bool = False  # whether run.json lacks some: its disk was full
   watched: Watched = Watched()  # by early stopping
+  base: Base | None = None  # of the parameters that are not saved
   stop_reason: str = ''  # set by a hook, on all processes: the run ends after this step
 
   @property

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from gpt_jax import optimizers
 from gpt_jax.checkpoints import tree_diff
-from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.core import pytree
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.interop import open_model
-from gpt_jax.optimizers import trainable
 from gpt_jax.program import init_from, l2_sp, restore
-from gpt_jax.storage import objects
+from gpt_jax.program.base import Base, open_source
+from gpt_jax.program.build import adapter_of
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
 
@@ -23,6 +23,7 @@ class Origin:
 
   text: str
   report: init_from.Report | None = None  # with init_from: what became of what
+  base: Base | None = None  # of a run with an Adapter: where its frozen parameters are
   references: dict[str, int] | None = None  # steps of those that the objective reads
 
 
@@ -36,16 +37,20 @@ def starting_state(program, store, step):
   if step is not None:
     state, note = _saved_state(program, store, step)
     return state, Origin(
-      f'resumed from step {step}{note}' + _other_mesh(program, store, step)
+      f'resumed from step {step}{note}' + _other_mesh(program, store, step),
+      base=Base.of_step(store, step),
     )
   state = program.init(config.seed)
-  params, origin = _from_source(config, state.params)
+  params, origin = _from_source(program, state.params)
   if origin.report is None:
     return state, origin
-  ema = None if state.ema is None else optimizers.ema_init(params)
+  ema = None
+  if state.ema is not None:
+    averaged = params if origin.base is None else program.trained(params)
+    ema = optimizers.ema_init(averaged)
   first = state.start
   if first is not None:
-    trained = trainable.select(params, program.frozen)
+    trained = program.trained(params)
     first = l2_sp.start_of(trained, origin.report.kinds.get('fresh', ()))
   return dataclasses.replace(state, params=params, ema=ema, start=first), origin
 
@@ -54,24 +59,52 @@ def starting_params(program):
   """Returns (parameters, Origin) of a training's beginning, without the optimizer's."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, program.abstract_state.params)
   init = jax.jit(lambda seed: program.init(seed).params, out_shardings=shardings)
-  return _from_source(program.config, init(program.config.seed))
+  return _from_source(program, init(program.config.seed))
 
 
-def _from_source(config, params):
+def _from_source(program, params):
   """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
+  config, adapter = program.config, adapter_of(program.model)
   if not config.init_from:
+    if adapter:
+      raise ConfigError(
+        f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
+        ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
+        ' file).'
+      )
     return params, Origin('fresh parameters')
-  with _open_source(config.init_from, config.model.param_dtype) as source:
+  added = adapter.added if adapter else ()
+  with open_source(config.init_from, config.model.param_dtype) as source:
     step = _step_of(config.init_from, source)
-    params, report = init_from.init_params(config, params, source, step)
-  return params, Origin(f'parameters of {config.init_from}, step {step}', report)
+    params, report = init_from.init_params(config, params, source, step, added)
+  base = None
+  if adapter:
+    base = Base.of(report, config, program.frozen - added.keys())
+    params = _begun(adapter, params)
+  text = f'parameters of {config.init_from}, step {step}'
+  return params, Origin(text, report, base)
+
+
+def _begun(adapter, params):
+  """Returns `params` with the adapter's first values that depend on the base."""
+  if adapter.begin is None:
+    return params
+  made = adapter.begin(dict(pytree.named_leaves(params)))
+  return pytree.map_named(
+    lambda name, leaf: (
+      jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)
+      if name in made
+      else leaf
+    ),
+    params,
+  )
 
 
 def check_tokenizer(config, tokenizer):
   """Raises ConfigError where `init_from` was trained on ids of another tokenizer."""
   if config.init.tokenizer == 'new':
     return
-  with _open_source(config.init_from) as source:
+  with open_source(config.init_from) as source:
     step = source.latest_step()
     meta = {} if step is None else source.read_meta(step)
   theirs = meta.get('fingerprints', {}).get('tokenizer', tokenizer.fingerprint)
@@ -99,27 +132,8 @@ def describe_references(steps, starts):
   ]
 
 
-def _open_source(path, dtype=None):
-  """`dtype`: of the parameters of a pretrained model of others, which has no run's."""
-  if open_model.is_model(path):
-    return open_model.open_model(path, dtype)
-  folder = Workdir(path).checkpoints
-  if not objects.is_folder(folder):
-    raise CheckpointError(
-      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
-    )
-  saved = Workdir(path).read_config() or {}
-  kept = saved.get('checkpoint', {})
-  return CheckpointReader(
-    folder,
-    kept.get('best_metric', ''),
-    kept.get('keep_best', 0),
-    kept.get('best_mode', 'min'),
-  )
-
-
 def _step_of(path, source):
-  """Returns the newest valid step of what `_open_source` opened; of a task the best."""
+  """Returns the newest valid step of what `open_source` opened; of a task the best."""
   if not open_model.is_model(path):
     saved = Workdir(path).read_config() or {}
     if saved.get('task', {}).get('name'):
@@ -129,7 +143,10 @@ def _step_of(path, source):
 
 
 def _saved_state(program, store, step):
+  base = Base.of_step(store, step)
   wanted = program.abstract_state.as_items()
+  if base is not None:
+    wanted = base.saved(wanted)
   # Whoever switches guard.spikes on, or changes guard.spike_window, begins anew.
   history = wanted.get('window')
   if history is not None and not _has_history(store, step, history):
@@ -139,8 +156,23 @@ def _saved_state(program, store, step):
     items['window'] = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
     )
+  if base is not None:
+    items = _with_base(program, store, base, items)
   note = ', its half-precision optimizer state made float32' if is_widened else ''
   return type(program.abstract_state).from_items(items), note
+
+
+def _with_base(program, store, base, items):
+  """Returns `items` of a state, saved without the parameters of `base`, with them."""
+  state, own = program.abstract_state, dict(pytree.named_leaves(items['params']))
+  leaves = dict(pytree.named_leaves(state.params))
+  rest = {name: leaf for name, leaf in leaves.items() if name not in own}
+  read = base.read(restore.path_of_base(store, program.config), rest)
+  items = items | {'params': pytree.nested(own | read)}
+  if state.ema is not None:
+    averaged = dict(pytree.named_leaves(items['ema']))
+    items['ema'] = pytree.map_named(lambda name, _: averaged[name], state.ema)
+  return items
 
 
 def _has_history(store, step, wanted):

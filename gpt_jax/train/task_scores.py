@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt_jax import peft
 from gpt_jax.core.errors import DivergedError, note_once
 from gpt_jax.evaluation.scores import Scores
 from gpt_jax.inference.text import TextGenerator
@@ -153,9 +154,8 @@ class _Decoder:
   def answer(self, task, records, progress):
     """Returns (predictions, Counts of the prompts)."""
     program = self._program
-    generator = TextGenerator(
-      program.config, self._params, self._tokenizer, program.rules
-    )
+    config, params = peft.plain_form(program.config, self._params)
+    generator = TextGenerator(config, params, self._tokenizer, program.rules)
     counts = Counts()
     found = task.answer(generator, records, progress, counts)
     generator.engine.release()

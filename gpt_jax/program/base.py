@@ -1,0 +1,126 @@
+"""The frozen parameters of a run that trains few: read from where they came from.
+
+Checkpoints of such a run (`peft.name`) hold what trains. The record of each step has a
+Base: which run or pretrained model has the rest, by which names, and a checksum of each
+array, so that an adapter never stands on another model than its own.
+"""
+
+import dataclasses
+
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core import checksums, pytree
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.interop import open_model
+from gpt_jax.program import init_from
+from gpt_jax.program.init_rules import Take
+from gpt_jax.storage import objects
+from gpt_jax.workdir.paths import Workdir
+
+RECORD = 'base'  # in the record of a step
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+  """Where the parameters that a checkpoint does not hold are."""
+
+  source: str  # as init_from was
+  step: int
+  dtype: str  # of the parameters as they are read
+  sources: dict[str, str]  # parameter -> its name there; layers in this run's form
+  checksums: dict[str, int]  # of what is read, by the names that are saved there
+
+  @classmethod
+  def of(cls, report, config, frozen):
+    """Returns the Base of a training whose first parameters `report` is about.
+
+    Raises CheckpointError for frozen parameters that init_from does not have.
+    """
+    missing = sorted(name for name in frozen if name not in report.sources)
+    if missing:
+      raise CheckpointError(
+        f'peft.name={config.peft.name!r}: {", ".join(missing[:3])} would be frozen at'
+        f' random, {len(missing)} in all: init_from={config.init_from!r} has nothing'
+        ' to take for them. Start from a model that has them.'
+      )
+    sources = {name: report.sources[name] for name in sorted(frozen)}
+    return cls(
+      report.source, report.step, config.model.param_dtype, sources, report.checksums
+    )
+
+  @classmethod
+  def of_step(cls, store, step):
+    """Returns the Base of a saved step, None where it holds all parameters."""
+    record = store.read_meta(step).get(RECORD)
+    return None if record is None else cls(**record)
+
+  def as_json(self):
+    return dataclasses.asdict(self)
+
+  @property
+  def fingerprint(self):
+    """Twelve hex digits that differ between models."""
+    return checksums.combine(self.checksums)
+
+  def saved(self, items):
+    """Returns the `items` of a state without the parameters of the base."""
+    own = {
+      name: leaf
+      for name, leaf in pytree.named_leaves(items['params'])
+      if name not in self.sources
+    }
+    kept = items | {'params': pytree.nested(own)}
+    if 'ema' in items:
+      kept['ema'] = pytree.nested(dict(pytree.named_leaves(items['ema'])))
+    return kept
+
+  def read(self, path, leaves):
+    """Returns {name: array} of parameters of the base, placed as `leaves` say.
+
+    `path`: where the base is now; '': where it was. Raises CheckpointError where it is
+    not, or is another model.
+    """
+    path = path or self.source
+    with open_source(path, self.dtype) as source:
+      if self.step not in source.steps():
+        raise CheckpointError(
+          f'{path}: the adapter was trained on its step {self.step}, which is gone;'
+          f' it has steps {source.steps()}.'
+        )
+      takes = {name: Take((self.sources[name],), cast=True) for name in leaves}
+      found, now = init_from.read_taken(source, self.step, takes, leaves)
+    other = [name for name, value in now.items() if self.checksums[name] != value]
+    if other:
+      raise CheckpointError(
+        f'{path} is not the model that this adapter was trained on, which was'
+        f' {self.source} at step {self.step} (fingerprint {self.fingerprint}):'
+        f' {len(other)} of {len(now)} parameters differ, such as {other[0]}.'
+        ' Name that one with init_from.'
+      )
+    return found
+
+
+def open_source(path, dtype=None):
+  """Returns the open checkpoints of a run, or a pretrained model of others.
+
+  A run with an adapter is its plain model. `dtype`: of the parameters of the latter.
+  """
+  if open_model.is_model(path):
+    return open_model.open_model(path, dtype)
+  folder = Workdir(path).checkpoints
+  if not objects.is_folder(folder):
+    raise CheckpointError(
+      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
+    )
+  saved = Workdir(path).read_config() or {}
+  kept = saved.get('checkpoint', {})
+  store = CheckpointReader(
+    folder,
+    kept.get('best_metric', ''),
+    kept.get('keep_best', 0),
+    kept.get('best_mode', 'min'),
+  )
+  if not saved.get('peft', {}).get('name'):
+    return store
+  from gpt_jax.program import merged_reader, setup  # which load runs with this
+
+  return merged_reader.MergedReader(store, setup.read_config(path))

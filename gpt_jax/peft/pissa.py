@@ -54,7 +54,7 @@ def begin(targets, ranks, scales):
 
 
 def principal(linear, kernel, rank, scale):
-  """Returns (A, B), float32, whose product is the rank-r part of `kernel` over `scale`."""
+  """Returns (A, B), float32: `scale` times their product is the rank-r part of W."""
   stack = linear.stack
   flat = np.asarray(kernel, np.float32).reshape(*stack, linear.fan_in, linear.fan_out)
   left, values, right = np.linalg.svd(flat, full_matrices=False)

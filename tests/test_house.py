@@ -43,7 +43,9 @@ UNSAFE_CALLS = {'eval', 'exec'}
 UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
 
 TESTED_TOGETHER = {
+  'peft/test_methods': ['peft/adapter'],
   'test_cli': ['__init__', '__main__'],
+  'train/test_adapted_runs': ['program/adapted_checkpoints', 'program/base'],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
   'benchmarks/test_report': ['benchmarks/figure'],
   'benchmarks/test_session': ['benchmarks/peaks'],
@@ -101,6 +103,7 @@ TESTED_TOGETHER = {
   'interop/test_import_model': ['commands/import_command'],
   'interop/test_tokenizer_files': ['interop/tokenizer_export'],
   'program/test_literals': ['program/jaxpr_calls'],
+  'program/test_restore': ['program/reference_errors'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',
     'storage/objects', 'storage/versions',

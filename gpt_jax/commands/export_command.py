@@ -46,7 +46,7 @@ def run(args, overrides):
   from gpt_jax import peft
   from gpt_jax.data import tokenizers
   from gpt_jax.interop import export_model
-  from gpt_jax.program import base, restore, setup
+  from gpt_jax.program import adapted_checkpoints, restore, setup
   from gpt_jax.tracking import console
   from gpt_jax.train import task_end
   from gpt_jax.workdir.paths import Workdir
@@ -54,7 +54,7 @@ def run(args, overrides):
   workdir = Workdir(args.workdir)
   config = setup.read_config(workdir)
   kept, step = config.checkpoint, args.step
-  with base.open_source(workdir.path) as store:
+  with adapted_checkpoints.open_source(workdir.path) as store:
     if step is None and config.task.name:
       step = task_end.best_step(store, kept.keep_best)
     step = restore.choose_step(store, step)

@@ -7,14 +7,10 @@ array, so that an adapter never stands on another model than its own.
 
 import dataclasses
 
-from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.core import checksums, pytree
+from gpt_jax.core import array_checksums, pytree
 from gpt_jax.core.errors import CheckpointError
-from gpt_jax.interop import open_model
 from gpt_jax.program import init_from
 from gpt_jax.program.init_rules import Take
-from gpt_jax.storage import objects
-from gpt_jax.workdir.paths import Workdir
 
 RECORD = 'base'  # in the record of a step
 
@@ -59,7 +55,7 @@ class Base:
   @property
   def fingerprint(self):
     """Twelve hex digits that differ between models."""
-    return checksums.combine(self.checksums)
+    return array_checksums.combine(self.checksums)
 
   def saved(self, items):
     """Returns the `items` of a state without the parameters of the base."""
@@ -73,21 +69,19 @@ class Base:
       kept['ema'] = pytree.nested(dict(pytree.named_leaves(items['ema'])))
     return kept
 
-  def read(self, path, leaves):
+  def read(self, source, path, leaves):
     """Returns {name: array} of parameters of the base, placed as `leaves` say.
 
-    `path`: where the base is now; '': where it was. Raises CheckpointError where it is
-    not, or is another model.
+    `source` is the open reader of `path`. Raises CheckpointError where the step is gone
+    or is another model.
     """
-    path = path or self.source
-    with open_source(path, self.dtype) as source:
-      if self.step not in source.steps():
-        raise CheckpointError(
-          f'{path}: the adapter was trained on its step {self.step}, which is gone;'
-          f' it has steps {source.steps()}.'
-        )
-      takes = {name: Take((self.sources[name],), cast=True) for name in leaves}
-      found, now = init_from.read_taken(source, self.step, takes, leaves)
+    if self.step not in source.steps():
+      raise CheckpointError(
+        f'{path}: the adapter was trained on its step {self.step}, which is gone;'
+        f' it has steps {source.steps()}.'
+      )
+    takes = {name: Take((self.sources[name],), cast=True) for name in leaves}
+    found, now = init_from.read_taken(source, self.step, takes, leaves)
     other = [name for name, value in now.items() if self.checksums[name] != value]
     if other:
       raise CheckpointError(
@@ -97,30 +91,3 @@ class Base:
         ' Name that one with init_from.'
       )
     return found
-
-
-def open_source(path, dtype=None):
-  """Returns the open checkpoints of a run, or a pretrained model of others.
-
-  A run with an adapter is its plain model. `dtype`: of the parameters of the latter.
-  """
-  if open_model.is_model(path):
-    return open_model.open_model(path, dtype)
-  folder = Workdir(path).checkpoints
-  if not objects.is_folder(folder):
-    raise CheckpointError(
-      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
-    )
-  saved = Workdir(path).read_config() or {}
-  kept = saved.get('checkpoint', {})
-  store = CheckpointReader(
-    folder,
-    kept.get('best_metric', ''),
-    kept.get('keep_best', 0),
-    kept.get('best_mode', 'min'),
-  )
-  if not saved.get('peft', {}).get('name'):
-    return store
-  from gpt_jax.program import merged_reader, setup  # which load runs with this
-
-  return merged_reader.MergedReader(store, setup.read_config(path))

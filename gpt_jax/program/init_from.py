@@ -10,7 +10,7 @@ import re
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.core import checksums, pytree, registry
+from gpt_jax.core import array_checksums, pytree, registry
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.program.init_rules import INIT_TRANSFORMS, Take
 
@@ -99,7 +99,7 @@ def read_taken(store, step, takes, leaves):
 
 
 def _sums(arrays):
-  return {name: checksums.checksum(array) for name, array in arrays.items()}
+  return {name: array_checksums.checksum(array) for name, array in arrays.items()}
 
 
 def _in_form_of(saved, target):

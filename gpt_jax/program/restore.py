@@ -1,14 +1,15 @@
 """Parameters and states from the checkpoints of a run: which step, averaged or not."""
 
-import contextlib
 import shlex
 
 import jax
 import jax.numpy as jnp
 
 from gpt_jax.core import pytree
-from gpt_jax.core.errors import CheckpointError, UserError
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.program.adapted_checkpoints import read_adapted
 from gpt_jax.program.base import Base
+from gpt_jax.program.reference_errors import named_reference
 from gpt_jax.workdir.paths import Workdir
 
 
@@ -50,45 +51,6 @@ def load_params(store, abstract_params, *, step=None, tokenizer=None, averaged=T
   return store.restore(step, {item: abstract_params})[item], step
 
 
-def read_adapted(store, step, item, base, leaves):
-  """Returns {name: array} of a step that holds only what trains, and of its Base.
-
-  Args:
-    item: 'params' or 'ema', in which frozen ones that the adapter adds are missing.
-    leaves: ShapeDtypeStructs with shardings, by name; own dtypes are as saved.
-  """
-  found = {}
-  for each in dict.fromkeys(('params', item)):
-    saved = dict(pytree.named_leaves(store.abstract(step, each)))
-    own = {
-      name: jax.ShapeDtypeStruct(
-        saved[name].shape, saved[name].dtype, sharding=leaf.sharding
-      )
-      for name, leaf in leaves.items()
-      if name in saved
-    }
-    if own.keys() == saved.keys():  # a store that writes, too, reads whole items only
-      tree = store.restore(step, {each: pytree.nested(own)})[each]
-      found |= dict(pytree.named_leaves(tree))
-    elif own:
-      found |= store.restore_leaves(step, each, own)
-  rest = {name: leaf for name, leaf in leaves.items() if name not in found}
-  if unknown := [name for name in rest if name not in base.sources]:
-    raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
-  return found | (base.read(path_of_base(store), rest) if rest else {})
-
-
-def path_of_base(store, config=None):
-  """Returns init_from, which may have moved since the run of `store` began.
-
-  `config`: the Config that the run goes on with; None: the one in its folder.
-  """
-  if config is not None:
-    return config.init_from
-  saved = Workdir(store.directory.parent).read_config() or {}
-  return saved.get('init_from', '')
-
-
 def load_references(program, tokenizer):
   """Returns (parameters of the objective's references or None, steps), both by name.
 
@@ -113,16 +75,6 @@ def load_references(program, tokenizer):
           )
         found[name], steps[name] = load_params(store, wanted[name], step=step)
   return found, steps
-
-
-@contextlib.contextmanager
-def named_reference(name, path):
-  """Prefixes UserErrors with the reference of the objective that they are about."""
-  try:
-    yield
-  except UserError as error:
-    text = f'the run that the objective reads as {name!r}, {path!r}: {error}'
-    raise type(error)(text) from error
 
 
 def load_items(store, step, abstract_items):

@@ -34,7 +34,7 @@ from gpt_jax.program import (
 )
 from gpt_jax.program.build import build_program
 from gpt_jax.program.horizon import START
-from gpt_jax.program.restore import named_reference
+from gpt_jax.program.reference_errors import named_reference
 from gpt_jax.storage import places, urls
 from gpt_jax.workdir.paths import Workdir
 

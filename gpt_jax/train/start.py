@@ -10,8 +10,9 @@ from gpt_jax.checkpoints import tree_diff
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.interop import open_model
-from gpt_jax.program import init_from, l2_sp, restore
-from gpt_jax.program.base import Base, open_source
+from gpt_jax.program import adapted_checkpoints, init_from, l2_sp, restore
+from gpt_jax.program.adapted_checkpoints import open_source
+from gpt_jax.program.base import Base
 from gpt_jax.program.build import adapter_of
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
@@ -73,7 +74,7 @@ def _from_source(program, params):
         ' file).'
       )
     return params, Origin('fresh parameters')
-  added = adapter.added if adapter else ()
+  added = adapter.added if adapter else {}
   with open_source(config.init_from, config.model.param_dtype) as source:
     step = _step_of(config.init_from, source)
     params, report = init_from.init_params(config, params, source, step, added)
@@ -157,17 +158,17 @@ def _saved_state(program, store, step):
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
     )
   if base is not None:
-    items = _with_base(program, store, base, items)
+    items = _with_base(program, base, items)
   note = ', its half-precision optimizer state made float32' if is_widened else ''
   return type(program.abstract_state).from_items(items), note
 
 
-def _with_base(program, store, base, items):
+def _with_base(program, base, items):
   """Returns `items` of a state, saved without the parameters of `base`, with them."""
   state, own = program.abstract_state, dict(pytree.named_leaves(items['params']))
   leaves = dict(pytree.named_leaves(state.params))
   rest = {name: leaf for name, leaf in leaves.items() if name not in own}
-  read = base.read(restore.path_of_base(store, program.config), rest)
+  read = adapted_checkpoints.read_base(base, program.config.init_from, rest)
   items = items | {'params': pytree.nested(own | read)}
   if state.ema is not None:
     averaged = dict(pytree.named_leaves(items['ema']))

@@ -1,0 +1,162 @@
+"""Checkpoints of runs that train few parameters: with their base, or merged into it."""
+
+import functools
+
+import jax
+
+from gpt_jax import peft
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core import pytree
+from gpt_jax.core.errors import CheckpointError
+from gpt_jax.interop import open_model
+from gpt_jax.model.gpt import GPT
+from gpt_jax.model.heads import make_head
+from gpt_jax.objectives import describe
+from gpt_jax.program import build, init_from, setup
+from gpt_jax.program.base import Base
+from gpt_jax.storage import objects
+from gpt_jax.workdir.paths import Workdir
+
+
+def open_source(path, dtype=None):
+  """Returns the open checkpoints of a run, or a pretrained model of others.
+
+  A run with an adapter is its plain model. `dtype`: of the parameters of the latter.
+  """
+  if open_model.is_model(path):
+    return open_model.open_model(path, dtype)
+  folder = Workdir(path).checkpoints
+  if not objects.is_folder(folder):
+    raise CheckpointError(
+      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
+    )
+  saved = Workdir(path).read_config() or {}
+  kept = saved.get('checkpoint', {})
+  store = CheckpointReader(
+    folder,
+    kept.get('best_metric', ''),
+    kept.get('keep_best', 0),
+    kept.get('best_mode', 'min'),
+  )
+  if not saved.get('peft', {}).get('name'):
+    return store
+  return MergedReader(store, setup.read_config(path))
+
+
+def read_adapted(store, step, item, base, leaves):
+  """Returns {name: array} of a step that holds only what trains, and of its Base.
+
+  Args:
+    item: 'params' or 'ema', in which frozen ones that the adapter adds are missing.
+    leaves: ShapeDtypeStructs with shardings, by name; own dtypes are as saved.
+  """
+  found = {}
+  for each in dict.fromkeys(('params', item)):
+    saved = dict(pytree.named_leaves(store.abstract(step, each)))
+    own = {
+      name: jax.ShapeDtypeStruct(
+        saved[name].shape, saved[name].dtype, sharding=leaf.sharding
+      )
+      for name, leaf in leaves.items()
+      if name in saved
+    }
+    if own.keys() == saved.keys():  # a store that writes, too, reads whole items only
+      tree = store.restore(step, {each: pytree.nested(own)})[each]
+      found |= dict(pytree.named_leaves(tree))
+    elif own:
+      found |= store.restore_leaves(step, each, own)
+  rest = {name: leaf for name, leaf in leaves.items() if name not in found}
+  if unknown := [name for name in rest if name not in base.sources]:
+    raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
+  return found | (read_base(base, path_of_base(store), rest) if rest else {})
+
+
+def path_of_base(store):
+  """Returns init_from of the run of `store`, which may have moved since it began."""
+  return (Workdir(store.directory.parent).read_config() or {}).get('init_from', '')
+
+
+def read_base(base, path, leaves):
+  """Returns {name: array} of parameters of a Base, placed as `leaves` say.
+
+  `path`: where it is now; '': where it was.
+  """
+  path = path or base.source
+  with open_source(path, base.dtype) as source:
+    return base.read(source, path, leaves)
+
+
+class MergedReader:
+  """What a CheckpointReader has, with the adapter merged into the base.
+
+  Its steps, records and best step are those of the run. Raises CheckpointError where
+  the adapter cannot be merged.
+  """
+
+  def __init__(self, store, config):
+    """Takes an open CheckpointReader and the Config of its run."""
+    adapter = peft.make_adapter(config)
+    assert adapter
+    if adapter.merged is None:
+      raise CheckpointError(
+        f'{store.directory.parent}: peft.name={config.peft.name!r} cannot be merged'
+        ' into a plain model: it computes what no plain model does. Evaluate, predict'
+        ' and generate take the run as it is.'
+      )
+    self._store, self._adapter, self._merges = store, adapter, adapter.merged
+    head = make_head(config, describe(config).num_outputs)
+    model = GPT(config.model, task_head=head)
+    plain = jax.eval_shape(functools.partial(build.init_params, model=model), 0)
+    self._plain = dict(pytree.named_leaves(plain))
+
+  def __getattr__(self, name):
+    return getattr(self._store, name)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    self._store.close()
+
+  def abstract(self, step, item, sharding=None):
+    """Returns the tree of ShapeDtypeStructs of the plain model."""
+    del step, item
+    return pytree.nested(
+      {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        for name, leaf in self._plain.items()
+      }
+    )
+
+  def restore(self, step, abstract_items):
+    """Returns items of parameters, placed as the leaves of `abstract_items` say."""
+    return {
+      item: pytree.nested(
+        self.restore_leaves(step, item, dict(pytree.named_leaves(tree)))
+      )
+      for item, tree in abstract_items.items()
+    }
+
+  def restore_leaves(self, step, item, leaves):
+    """Returns `{name: array}` of some parameters, placed as ShapeDtypeStructs say."""
+    merges, found = self._merges, {}
+    parts = {one for name in leaves if name in merges for one in merges[name].names}
+    everywhere = init_from.replicated(next(iter(leaves.values())).sharding)
+    wanted = {
+      name: jax.ShapeDtypeStruct(
+        leaf.shape,
+        leaf.dtype,
+        sharding=leaves[name].sharding if name in leaves else everywhere,
+      )
+      for name, leaf in (self._plain | dict(self._adapter.added)).items()
+      if name in parts or name in leaves
+    }
+    base = Base.of_step(self._store, step)
+    arrays = read_adapted(self._store, step, item, base, wanted)
+    for name, leaf in leaves.items():
+      if name in merges:
+        make = jax.jit(merges[name].make, out_shardings=leaf.sharding)
+        found[name] = make(*(arrays[one] for one in merges[name].names))
+      else:
+        found[name] = arrays[name]
+    return found

@@ -1,0 +1,150 @@
+"""Runs that train an adapter: what they save, how they resume, what takes them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import gpt_jax
+from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.program import adapted_checkpoints, restore, setup
+from gpt_jax.program.base import Base
+from gpt_jax.train import loop, score_run
+from tests import tiny_runs
+
+LORA = {
+  'peft.name': 'lora', 'peft.options.rank': 2, 'peft.options.targets': 'query|up',
+  'optimizer.learning_rate': 0.05,
+}  # fmt: skip
+
+
+def config_of(base, overrides=None):
+  fields = {'init_from': str(base)} | LORA | (overrides or {})
+  return tiny_runs.tiny_config(fields)
+
+
+def train(config, workdir):
+  loop.train(config, workdir, quiet=True, open_program=tiny_runs.open_shared)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+  """Returns the folder of a run of the plain model."""
+  workdir = tmp_path_factory.mktemp('base') / 'run'
+  return train(tiny_runs.tiny_config(), workdir)
+
+
+@pytest.fixture(scope='module')
+def adapted(base, tmp_path_factory):
+  """Returns the folder of a run with LoRA over `base`."""
+  return train(config_of(base), tmp_path_factory.mktemp('lora') / 'run')
+
+
+def test_checkpoints_hold_what_trains(adapted):
+  names = tiny_runs.saved_arrays(adapted)
+  params = [name for name in names if name.startswith("['params']")]
+  assert len(params) == 4
+  assert all('lora_' in name for name in params)
+  assert not any('kernel' in name or 'embedding' in name for name in names)
+
+
+def test_resuming_is_bit_equal(base, adapted, tmp_path):
+  config, workdir = config_of(base), tmp_path / 'run'
+  tiny_runs.train_until_crash(config, workdir, 3, open_program=tiny_runs.open_shared)
+  train(config, workdir)
+  assert tiny_runs.start_steps(workdir) == [0, 3]
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(workdir), tiny_runs.saved_arrays(adapted)
+  )
+  assert tiny_runs.losses(workdir) == tiny_runs.losses(adapted)
+
+
+def test_an_average_is_of_what_trains(base, tmp_path):
+  config = config_of(base, {'optimizer.ema_decay': 0.5})
+  whole = train(config, tmp_path / 'whole')
+  averages = [name for name in tiny_runs.saved_arrays(whole) if "['ema']" in name]
+  assert len(averages) == 4
+  tiny_runs.train_until_crash(
+    config, tmp_path / 'run', 3, open_program=tiny_runs.open_shared
+  )
+  train(config, tmp_path / 'run')
+  tiny_runs.assert_same(
+    tiny_runs.saved_arrays(tmp_path / 'run'), tiny_runs.saved_arrays(whole)
+  )
+  scores = score_run.score_run(whole).sets['validation']
+  logged = [line for line in tiny_runs.lines(whole) if 'validation/loss' in line][-1]
+  assert scores['loss'] == pytest.approx(logged['validation/loss'], rel=1e-6)
+
+
+def test_scores_are_those_of_the_training(adapted):
+  scores = score_run.score_run(adapted).sets['validation']
+  logged = [line for line in tiny_runs.lines(adapted) if 'validation/loss' in line][-1]
+  assert scores['loss'] == pytest.approx(logged['validation/loss'], rel=1e-6)
+
+
+def test_a_loaded_run_is_the_merged_model(base, adapted):
+  run, plain = gpt_jax.load(adapted), gpt_jax.load(base)
+  assert run.config.peft.name == ''
+  tokens_BT = np.arange(8 * 16, dtype=np.int32).reshape(8, 16) % 16
+  found, other = (np.asarray(each.logits(tokens_BT)) for each in (run, plain))
+  assert np.abs(found - other).max() > 1e-2
+  program = setup.open_saved_program(setup.read_config(adapted), run.tokenizer)
+  with CheckpointReader(adapted / 'checkpoints') as store:
+    params, _ = restore.load_params(store, program.abstract_state.params)
+  wanted = program.model.apply({'params': params}, tokens_BT)[0]
+  np.testing.assert_allclose(found, wanted[..., : found.shape[-1]], atol=1e-5)
+
+
+def test_init_from_takes_the_merged_model(base, adapted, tmp_path):
+  config = tiny_runs.tiny_config({'init_from': str(adapted), 'train.steps': 3})
+  workdir = train(config, tmp_path / 'run')
+  report = json.loads((workdir / 'run.json').read_text())['starts'][0]['init_from']
+  assert report.keys() == {'source', 'step', 'taken'}
+  with adapted_checkpoints.open_source(adapted) as store:
+    assert isinstance(store, adapted_checkpoints.MergedReader)
+    assert len(jax.tree.leaves(store.abstract(6, 'params'))) == len(report['taken'])
+
+
+def test_an_adapter_on_an_adapted_run(adapted, tmp_path):
+  workdir = train(config_of(adapted), tmp_path / 'run')
+  logged = [line for line in tiny_runs.lines(workdir) if 'validation/loss' in line][-1]
+  scores = score_run.score_run(workdir).sets['validation']
+  assert scores['loss'] == pytest.approx(logged['validation/loss'], rel=1e-6)
+
+
+def test_another_base_is_refused(base, adapted, tmp_path):
+  other = train(tiny_runs.tiny_config({'seed': 1}), tmp_path / 'other')
+  with pytest.raises(CheckpointError, match='is not the model that this adapter'):
+    train(config_of(other), adapted)
+  moved = tmp_path / 'moved'
+  tiny_runs.copy(base, moved)
+  train(config_of(moved), adapted)  # the same model somewhere else
+
+
+def test_a_base_that_is_gone_is_named(base, tmp_path):
+  moved = tmp_path / 'moved'
+  tiny_runs.copy(base, moved)
+  workdir = train(config_of(moved), tmp_path / 'run')
+  moved.rename(tmp_path / 'elsewhere')
+  with pytest.raises(CheckpointError, match='moved'):
+    gpt_jax.load(workdir)
+
+
+def test_there_has_to_be_a_base(tmp_path):
+  with pytest.raises(ConfigError, match=r'peft\.name=.lora.: trains a few parameters'):
+    train(tiny_runs.tiny_config(LORA), tmp_path)
+
+
+def test_what_would_be_frozen_at_random_is_refused(base, tmp_path):
+  config = config_of(base, {'init.rules': [{'fresh': 'embed'}, {'skip': 'embed'}]})
+  with pytest.raises(CheckpointError, match='would be frozen at random'):
+    train(config, tmp_path / 'run')
+
+
+def test_a_base_of_a_step_that_is_gone_is_named(base):
+  found = Base(str(base), 5, 'float32', {}, {})
+  with pytest.raises(CheckpointError, match='trained on its step 5, which is gone'):
+    adapted_checkpoints.read_base(found, '', {})

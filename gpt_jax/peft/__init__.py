@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora
+from gpt_jax.peft import adapters, lora
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -14,7 +14,10 @@ from gpt_jax.peft.adapter import (
   with_leaves,
 )
 
-METHODS = {'lora': lora.make}
+METHODS = {
+  'adapters': adapters.make,
+  'lora': lora.make,
+}
 """Each entry: `make(config) -> Adapter`."""
 
 

@@ -94,6 +94,14 @@ def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
   return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
 
 
+def dropped_out(module, x, rate):
+  """Returns `x` after dropout, in training alone; inside a call of `module`."""
+  if not rate or not module.has_rng('dropout'):
+    return x
+  kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - rate, x.shape)
+  return jnp.where(kept, x / (1 - rate), 0)
+
+
 def with_leaves(tree, leaves):
   """Returns the nested dict `tree` with `{name: leaf}` added."""
   return pytree.nested(dict(pytree.named_leaves(tree)) | dict(leaves))

@@ -15,7 +15,7 @@ from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, one_of, rate, section
 from gpt_jax.model.layers import Linear
 from gpt_jax.peft import dora, linears, pissa
-from gpt_jax.peft.adapter import Adapter, Leaf, Merge
+from gpt_jax.peft.adapter import Adapter, Leaf, Merge, dropped_out
 from gpt_jax.peft.low_rank import LORA_A, LORA_B, low_rank, update_of
 
 
@@ -134,10 +134,7 @@ def _intercept(targets, scales, dropout):
     def parameter(name):
       return module.get_variable('params', name)
 
-    seen = x
-    if dropout and module.has_rng('dropout'):
-      kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - dropout, x.shape)
-      seen = jnp.where(kept, x / (1 - dropout), 0)
+    seen = dropped_out(module, x, dropout)
     update = low_rank(letters, seen, parameter(LORA_A), parameter(LORA_B))
     if module.has_variable('params', pissa.START_A):
       start = parameter(pissa.START_A), parameter(pissa.START_B)

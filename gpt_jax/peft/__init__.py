@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adapters, lora
+from gpt_jax.peft import adapters, ia3, lora
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -16,6 +16,7 @@ from gpt_jax.peft.adapter import (
 
 METHODS = {
   'adapters': adapters.make,
+  'ia3': ia3.make,
   'lora': lora.make,
 }
 """Each entry: `make(config) -> Adapter`."""

@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adapters, ia3, lora
+from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -16,7 +16,9 @@ from gpt_jax.peft.adapter import (
 
 METHODS = {
   'adapters': adapters.make,
+  'bitfit': bitfit.make,
   'ia3': ia3.make,
+  'last_layers': last_layers.make,
   'lora': lora.make,
 }
 """Each entry: `make(config) -> Adapter`."""

@@ -94,6 +94,14 @@ def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
   return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
 
 
+def base_names(cfg):
+  """Returns the names of the parameters of a ModelConfig's GPT, without a task head."""
+  model, tokens_BT = GPT(cfg), jnp.zeros((1, 1), jnp.int32)
+  variables = jax.eval_shape(model.init, jax.random.key(0), tokens_BT)
+  params = nn.meta.unbox(variables['params'])
+  return [name for name, _ in pytree.named_leaves(params)]
+
+
 def dropped_out(module, x, rate):
   """Returns `x` after dropout, in training alone; inside a call of `module`."""
   if not rate or not module.has_rng('dropout'):

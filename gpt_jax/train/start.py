@@ -74,7 +74,7 @@ def _from_source(program, params):
         ' file).'
       )
     return params, Origin('fresh parameters')
-  added = adapter.added if adapter else {}
+  added = adapter.added if adapter else None
   with open_source(config.init_from, config.model.param_dtype) as source:
     step = _step_of(config.init_from, source)
     params, report = init_from.init_params(config, params, source, step, added)

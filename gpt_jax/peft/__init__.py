@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora
+from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora, vera
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -20,6 +20,7 @@ METHODS = {
   'ia3': ia3.make,
   'last_layers': last_layers.make,
   'lora': lora.make,
+  'vera': vera.make,
 }
 """Each entry: `make(config) -> Adapter`."""
 

@@ -18,6 +18,9 @@ import jax.numpy as jnp
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
 
+OBSERVED = 'intermediates'
+"""The collection that interceptors sow into for `Adapter.begin`; a scan stacks it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
@@ -51,9 +54,11 @@ class Adapter:
   intercept: Callable | None = None
   # {parameter of the plain model: Merge}; None: there is no plain model like this.
   merged: Mapping[str, Merge] | None = None
-  # {added name: array} from the parameters with the base loaded, for initial values
-  # that depend on it; None: all as their Leafs say.
-  begin: Callable[[dict], dict] | None = None
+  # (parameters by name with the base loaded, observe=None) -> {added name: array}, for
+  # initial values that depend on them or on data; `observe` is that of
+  # `program.observe.make_observe`, None where no training follows. None: all as their
+  # Leafs say.
+  begin: Callable[..., dict] | None = None
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""

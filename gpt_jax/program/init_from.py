@@ -52,7 +52,8 @@ def init_params(config, fresh, store, step, added=None):
 
   `fresh` are parameters on the devices; arrays are placed as they are. Only what is
   wanted is read. With `added`, names of an Adapter's own parameters, these stay fresh,
-  and the Report has sources and checksums. Raises CheckpointError for what does not fit, array by array.
+  and the Report has sources and checksums. Raises CheckpointError for what does not
+  fit, array by array.
   """
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
   target = {

@@ -24,7 +24,8 @@ def test_one_process_reads_whole_batches(tmp_path):
 
 
 def test_the_first_microbatches_are_rows_of_the_first_steps(tmp_path):
-  program, tokenizer = open_program(tmp_path, {'train.grad_accum': 2, 'train.batch_size': 16})
+  overrides = {'train.grad_accum': 2, 'train.batch_size': 16}
+  program, tokenizer = open_program(tmp_path, overrides)
   dataset = setup.open_training_data(program.config, tokenizer, tmp_path)
   with batches.first_microbatches(program, dataset) as found:
     rows = np.concatenate([next(found)['tokens'] for _ in range(2)])

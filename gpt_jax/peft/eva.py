@@ -44,9 +44,7 @@ def watching(targets):
       if isinstance(module, Linear) and context.method_name == 'finish':
         if path in by_path:
           value = second_moment(by_path[path], args[0], weights_BT)
-          module.sow(
-            OBSERVED, MOMENT, value, reduce_fn=lambda _, new: new, init_fn=dict
-          )
+          module.sow(OBSERVED, MOMENT, value, jnp.add, lambda: jnp.zeros(()))
       return call(*args, **kwargs)
 
     return intercept

@@ -54,6 +54,14 @@ class Adapter:
   # {added name: array} from the parameters with the base loaded, for initial values
   # that depend on it; None: all as their Leafs say.
   begin: Callable[[dict], dict] | None = None
+  # {linear map: (A, B)} from {added name: array}: all that it does is to add x A B to
+  # their outputs, so that `batched.py` can; None: it does something else.
+  factors: Callable[[Mapping], dict] | None = None
+
+  def interceptor(self, variables):
+    """Returns what intercepts the methods of one `apply` to `variables`, or None."""
+    del variables
+    return self.intercept
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -81,9 +89,10 @@ class AdaptedGPT(GPT):
   def apply(self, variables, *args, **kwargs):
     """Returns what `GPT.apply` returns, adapted."""
     assert self.adapter
-    if self.adapter.intercept is None:
+    intercept = self.adapter.interceptor(variables)
+    if intercept is None:
       return super().apply(variables, *args, **kwargs)
-    with nn.intercept_methods(self.adapter.intercept):
+    with nn.intercept_methods(intercept):
       return super().apply(variables, *args, **kwargs)
 
 

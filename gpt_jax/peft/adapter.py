@@ -58,10 +58,9 @@ class Adapter:
   # their outputs, so that `batched.py` can; None: it does something else.
   factors: Callable[[Mapping], dict] | None = None
 
-  def interceptor(self, variables):
-    """Returns what intercepts the methods of one `apply` to `variables`, or None."""
-    del variables
-    return self.intercept
+  def bound(self, params):
+    """Returns the parameters of one `apply`, as `intercept` reads them."""
+    return params
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -89,10 +88,10 @@ class AdaptedGPT(GPT):
   def apply(self, variables, *args, **kwargs):
     """Returns what `GPT.apply` returns, adapted."""
     assert self.adapter
-    intercept = self.adapter.interceptor(variables)
-    if intercept is None:
+    variables = variables | {'params': self.adapter.bound(variables['params'])}
+    if self.adapter.intercept is None:
       return super().apply(variables, *args, **kwargs)
-    with nn.intercept_methods(intercept):
+    with nn.intercept_methods(self.adapter.intercept):
       return super().apply(variables, *args, **kwargs)
 
 

@@ -8,7 +8,6 @@ largest are padded with zeros, which add nothing.
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,8 @@ from gpt_jax.peft.low_rank import LORA_A, LORA_B, low_rank
 CHOICE = 'adapter_B'
 """In the parameters of one call: the number of the adapter of each row, int32 [B], or
 of all rows, int32 []. Without it a model is the base."""
+ROWS_A, ROWS_B = 'lora_a_rows', 'lora_b_rows'
+"""Factors that were chosen, beside the kernels."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,9 +47,8 @@ class BatchedAdapter(Adapter):
       f'adapter={name!r}: the run was loaded with {", ".join(self.names)}; {way_out}'
     )
 
-  def interceptor(self, variables):
-    choice = variables['params'].get(CHOICE)
-    return None if choice is None else functools.partial(_intercept, choice)
+  def bound(self, params):
+    return gathered(params)
 
 
 def with_choice(params, numbers):
@@ -56,15 +56,35 @@ def with_choice(params, numbers):
   return params | {CHOICE: numbers}
 
 
-def _intercept(choice, call, args, kwargs, context):
+def gathered(params):
+  """Returns `params` with the factors that the CHOICE in them names, if one is there.
+
+  Before a loop over tokens: XLA:CPU would gather anew at each of them.
+  """
+  if CHOICE not in params:
+    return params
+  chosen = {LORA_A: ROWS_A, LORA_B: ROWS_B}
+  leaves = {}
+  for name, leaf in pytree.named_leaves(params):
+    parent, _, last = name.rpartition('/')
+    if last in chosen:
+      leaves[f'{parent}/{chosen[last]}'] = leaf[params[CHOICE]]
+    elif name != CHOICE:
+      leaves[name] = leaf
+  return pytree.nested(leaves)
+
+
+def _intercept(call, args, kwargs, context):
   module = context.module
-  is_adapted = isinstance(module, Linear) and module.has_variable('params', LORA_A)
+  is_adapted = isinstance(module, Linear) and module.has_variable('params', ROWS_A)
   if not is_adapted or context.method_name != 'finish':
     return call(*args, **kwargs)
   x, y = args
-  a, b = (module.get_variable('params', name)[choice] for name in (LORA_A, LORA_B))
-  product = low_rank if choice.ndim == 0 else _low_rank_of_rows
-  return call(x, y + product(module.spec.letters, x, a, b))
+  a, b = (module.get_variable('params', name) for name in (ROWS_A, ROWS_B))
+  _, kernel, out = letters = module.spec.letters
+  is_shared = b.ndim == 1 + sum(letter in out for letter in kernel)
+  product = low_rank if is_shared else _low_rank_of_rows
+  return call(x, y + product(letters, x, a, b))
 
 
 def _low_rank_of_rows(letters, x, a, b):
@@ -97,7 +117,10 @@ def make(cfg, factors):
     for name, stack, axes in (LORA_A, a, axes_a), (LORA_B, b, axes_b):
       leaf = Leaf(stack.shape, axes, jax.nn.initializers.zeros, trains=False)
       added[f'{path}/{name}'], stacks[f'{path}/{name}'] = leaf, stack
-  return BatchedAdapter(name='batched', added=added, names=tuple(factors)), stacks
+  adapter = BatchedAdapter(
+    name='batched', added=added, intercept=_intercept, names=tuple(factors)
+  )
+  return adapter, stacks
 
 
 def _stack(linear, pairs, rank):

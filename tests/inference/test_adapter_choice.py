@@ -70,7 +70,7 @@ def test_a_batch_of_adapters_writes_what_each_does_alone(sampling):
   assert list(engine.stream(requests[1])) == together[1]
 
 
-def test_one_prompt_with_two_adapters_is_not_one_request_given_twice():
+def test_one_prompt_with_two_adapters_is_two_requests():
   requests = requests_of(DRAW, ['wide', 'mixed', 'wide'])
   assert identities(requests)[:, 1].tolist() == [0, 0, 1]
 

@@ -57,7 +57,7 @@ def test_without_a_choice_it_is_the_base():
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_stacks_are_as_wide_as_the_largest_rank_and_zero_elsewhere():
+def test_stacks_have_the_largest_rank_and_zeros_elsewhere():
   _, params, adapter, _ = adapters.several()
   attention = params['layers_1']['block_0']['attention']
   assert attention['query'][LORA_A].shape == (4, 16, 4)  # base, wide, narrow, mixed

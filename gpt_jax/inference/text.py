@@ -180,6 +180,7 @@ class TextGenerator(TextScores):
         'n, best_of, beams, logprobs: a stream is one text, shown as it is written; use'
         ' `complete`.'
       )
+    self.engine.require_writable(requests)  # here, not at the first piece
     pieces = self._pieces(prompt, self.engine.stream(requests[0]), asked.stop)
     return itertools.chain([prompt] if asked.echo and prompt else [], pieces)
 

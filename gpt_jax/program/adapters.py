@@ -7,12 +7,12 @@ import jax
 
 from gpt_jax import objectives, peft
 from gpt_jax.checkpoints.reader import CheckpointReader
-from gpt_jax.core import checksums, pytree
+from gpt_jax.core import array_checksums, pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.model import stacking
 from gpt_jax.peft import batched
-from gpt_jax.program import restore, setup
-from gpt_jax.program.base import Base, open_source
+from gpt_jax.program import adapted_checkpoints, restore, setup
+from gpt_jax.program.base import Base
 from gpt_jax.workdir.paths import Workdir
 
 ALONE = 'generate with that run alone'
@@ -117,7 +117,9 @@ def _read(run, path, step, base_config, tokenizer, known):
       name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
       for name, leaf in adapter.added.items()
     }
-    return adapter.factors(restore.read_adapted(store, saved, item, base, leaves))
+    return adapter.factors(
+      adapted_checkpoints.read_adapted(store, saved, item, base, leaves)
+    )
 
 
 def _require_batchable(run, config, adapter):
@@ -171,10 +173,10 @@ def _require_same_model(run, config, base_config, base):
 def _require_base(run, path, step, base):
   """Raises CheckpointError unless `step` of `path` has the arrays of `base`."""
   here, other = jax.sharding.SingleDeviceSharding(jax.devices()[0]), []
-  with open_source(path, base.dtype) as source:
+  with adapted_checkpoints.open_source(path, base.dtype) as source:
     leaves = dict(pytree.named_leaves(source.abstract(step, 'params', here)))
     for name, value in base.checksums.items():
-      if name not in leaves or value != checksums.checksum(
+      if name not in leaves or value != array_checksums.checksum(
         source.restore_leaves(step, 'params', {name: leaves[name]})[name]
       ):
         other.append(name)

@@ -9,7 +9,7 @@ import gpt_jax
 from gpt_jax import cli, peft
 from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.config import load as load_config
-from gpt_jax.core import checksums, pytree
+from gpt_jax.core import array_checksums, pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.data.tokenizers import ByteTokenizer
 from gpt_jax.program import adapters
@@ -45,7 +45,9 @@ def write_adapter(path, base, params, options, seed=0, **fields):
   config = random_adapters.config_of(options, init_from=str(base), **FIELDS | fields)
   adapter = peft.make_adapter(config)
   leaves = random_adapters.trained(adapter, params, seed)
-  sums = {name: checksums.checksum(leaf) for name, leaf in pytree.named_leaves(params)}
+  sums = {
+    name: array_checksums.checksum(leaf) for name, leaf in pytree.named_leaves(params)
+  }
   record = Base(str(base), 1, 'float32', {name: name for name in sums}, sums)
   saved = {name: leaf for name, leaf in leaves.items() if adapter.added[name].trains}
   saved |= {name: leaf for name, leaf in leaves.items() if name not in saved}

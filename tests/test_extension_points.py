@@ -24,7 +24,12 @@ from tests import tiny_runs
 REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
+  ('peft.name', 'adapters'): 'peft/adapted_models',
+  ('peft.name', 'bitfit'): 'peft/adapted_models',
+  ('peft.name', 'ia3'): 'peft/adapted_models',
+  ('peft.name', 'last_layers'): 'peft/adapted_models',
   ('peft.name', 'lora'): 'peft/adapted_models',
+  ('peft.name', 'vera'): 'peft/adapted_models',
   ('task.name', 'classification'): 'train/test_task_end',
   ('task.name', 'summarization'): 'tasks/test_summarization',
   ('task.name', 'translation'): 'tasks/test_translation',

@@ -38,17 +38,22 @@ def _layer(name, length):
 
 def problems(config):
   """Yields the Problems of a Config whose layers cannot be parted like this."""
-  count, num_layers = config.optimizer.train_last_layers, config.model.num_layers
   field = 'optimizer.train_last_layers'
+  yield from problems_of(config.model, config.optimizer.train_last_layers, field)
+
+
+def problems_of(cfg, count, field):
+  """Yields the Problems of training the last `count` layers of a ModelConfig."""
   if count is None:
     return
-  if count > num_layers:
-    yield Problem(
-      field, f'={count}: more than model.num_layers={num_layers}; expected at most that'
-    )
-  elif 0 < count < num_layers and config.model.scan_layers:
+  if count > cfg.num_layers:
     yield Problem(
       field,
-      f'={count}: the {num_layers} layers are one array for each parameter, which'
+      f'={count}: more than model.num_layers={cfg.num_layers}; expected at most that',
+    )
+  elif 0 < count < cfg.num_layers and cfg.scan_layers:
+    yield Problem(
+      field,
+      f'={count}: the {cfg.num_layers} layers are one array for each parameter, which'
       ' trains as a whole; set model.scan_layers=False',
     )

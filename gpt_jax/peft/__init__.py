@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora
+from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora, vera
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -14,7 +14,14 @@ from gpt_jax.peft.adapter import (
   with_leaves,
 )
 
-METHODS = {'lora': lora.make}
+METHODS = {
+  'adapters': adapters.make,
+  'bitfit': bitfit.make,
+  'ia3': ia3.make,
+  'last_layers': last_layers.make,
+  'lora': lora.make,
+  'vera': vera.make,
+}
 """Each entry: `make(config) -> Adapter`."""
 
 

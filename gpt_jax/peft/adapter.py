@@ -18,6 +18,9 @@ import jax.numpy as jnp
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
 
+OBSERVED = 'intermediates'
+"""The collection that interceptors sow into for `Adapter.begin`; a scan stacks it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
@@ -51,9 +54,11 @@ class Adapter:
   intercept: Callable | None = None
   # {parameter of the plain model: Merge}; None: there is no plain model like this.
   merged: Mapping[str, Merge] | None = None
-  # {added name: array} from the parameters with the base loaded, for initial values
-  # that depend on it; None: all as their Leafs say.
-  begin: Callable[[dict], dict] | None = None
+  # (parameters by name with the base loaded, observe=None) -> {added name: array}, for
+  # initial values that depend on them or on data; `observe` is that of
+  # `program.observe.make_observe`, None where no training follows. None: all as their
+  # Leafs say.
+  begin: Callable[..., dict] | None = None
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -92,6 +97,22 @@ def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
   if adapter is None:
     return GPT(cfg, attend, rules, task_head)
   return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
+
+
+def base_names(cfg):
+  """Returns the names of the parameters of a ModelConfig's GPT, without a task head."""
+  model, tokens_BT = GPT(cfg), jnp.zeros((1, 1), jnp.int32)
+  variables = jax.eval_shape(model.init, jax.random.key(0), tokens_BT)
+  params = nn.meta.unbox(variables['params'])
+  return [name for name, _ in pytree.named_leaves(params)]
+
+
+def dropped_out(module, x, rate):
+  """Returns `x` after dropout, in training alone; inside a call of `module`."""
+  if not rate or not module.has_rng('dropout'):
+    return x
+  kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - rate, x.shape)
+  return jnp.where(kept, x / (1 - rate), 0)
 
 
 def with_leaves(tree, leaves):

@@ -24,7 +24,8 @@ def leaves_of(linear):
 def begin(targets):
   """Returns the function of `Adapter.begin`: magnitudes as they are."""
 
-  def start(leaves):
+  def start(leaves, observe):
+    del observe
     return {
       f'{linear.path}/{MAGNITUDE}': norm(linear, leaves[linear.kernel])
       for linear in targets

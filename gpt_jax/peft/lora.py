@@ -2,7 +2,7 @@
 
   y = x W + s (x A) B,   s = alpha / r        A [.., r] random, B [r, ..] = 0 at first
 
-`dora.py` and `pissa.py` have what two of the options change.
+`dora.py`, `pissa.py` and `eva.py` have what options change.
 """
 
 import re
@@ -14,8 +14,8 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, one_of, rate, section
 from gpt_jax.model.layers import Linear
-from gpt_jax.peft import dora, linears, pissa
-from gpt_jax.peft.adapter import Adapter, Leaf, Merge
+from gpt_jax.peft import dora, eva, linears, pissa
+from gpt_jax.peft.adapter import Adapter, Leaf, Merge, dropped_out
 from gpt_jax.peft.low_rank import LORA_A, LORA_B, low_rank, update_of
 
 
@@ -30,7 +30,10 @@ class LoraOptions:
   rank_stabilized: bool = False  # s = alpha / sqrt(r), arXiv:2312.03732
   dropout: float = rate(default=0.0)  # of what A reads
   dora: bool = False  # magnitudes apart, arXiv:2402.09353
-  init: str = one_of('random', 'pissa', default='random')  # arXiv:2404.02948
+  # Of A: pissa is arXiv:2404.02948, eva arXiv:2410.07170.
+  init: str = one_of('random', 'pissa', 'eva', default='random')
+  # Of train.batch_size / train.grad_accum rows, which eva reads.
+  init_batches: int = at_least(1, default=8)
   biases: str = one_of('none', 'targets', 'all', default='none')  # those that train
 
 
@@ -52,12 +55,6 @@ def make(config):
       added |= pissa.leaves_of(linear, ranks[linear.path])
     if options.dora:
       added |= dora.leaves_of(linear)
-  begins = [pissa.begin(targets, ranks, scales)] if options.init == 'pissa' else []
-  begins += [dora.begin(targets)] if options.dora else []
-
-  def begin(leaves):
-    return {name: leaf for each in begins for name, leaf in each(leaves).items()}
-
   return Adapter(
     name='lora',
     added=added,
@@ -66,8 +63,24 @@ def make(config):
     merged={
       linear.kernel: _merge(linear, scales[linear.path], options) for linear in targets
     },
-    begin=begin if begins else None,
+    begin=_begin(targets, ranks, scales, options),
   )
+
+
+def _begin(targets, ranks, scales, options):
+  """Returns the function of `Adapter.begin`, None where A is random and alone."""
+  of_init = {
+    'pissa': lambda: pissa.begin(targets, ranks, scales),
+    'eva': lambda: eva.begin(targets, ranks, options.init_batches),
+  }
+  begins = [of_init[options.init]()] if options.init in of_init else []
+  begins += [dora.begin(targets)] if options.dora else []
+
+  def begin(leaves, observe=None):
+    made = (each(leaves, observe) for each in begins)
+    return {name: leaf for each in made for name, leaf in each.items()}
+
+  return begin if begins else None
 
 
 def ranks_of(targets, options):
@@ -134,10 +147,7 @@ def _intercept(targets, scales, dropout):
     def parameter(name):
       return module.get_variable('params', name)
 
-    seen = x
-    if dropout and module.has_rng('dropout'):
-      kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - dropout, x.shape)
-      seen = jnp.where(kept, x / (1 - dropout), 0)
+    seen = dropped_out(module, x, dropout)
     update = low_rank(letters, seen, parameter(LORA_A), parameter(LORA_B))
     if module.has_variable('params', pissa.START_A):
       start = parameter(pissa.START_A), parameter(pissa.START_B)

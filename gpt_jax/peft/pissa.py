@@ -40,7 +40,8 @@ def leaves_of(linear, rank):
 def begin(targets, ranks, scales):
   """Returns the function of `Adapter.begin`."""
 
-  def start(leaves):
+  def start(leaves, observe):
+    del observe
     found = {}
     for linear in targets:
       a, b = principal(

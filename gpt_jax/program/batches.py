@@ -1,8 +1,10 @@
 """What a program reads: this process's rows of each batch, and whole eval sets."""
 
 import functools
+import itertools
 
 from gpt_jax.core.errors import note_once
+from gpt_jax.data.loader import Loader
 from gpt_jax.evaluation.evaluate import evaluate
 from gpt_jax.parallel import free_memory, multihost
 
@@ -19,6 +21,19 @@ def process_shard(program):
   rows = multihost.local_rows(program.batch_sharding, size)
   length = rows.stop - rows.start
   return dict(process_index=rows.start // length, process_count=size // length)
+
+
+def first_microbatches(program, dataset):
+  """Returns an endless iterator over this process's rows of training's microbatches.
+
+  They are from sample 0 on, numpy int32. Close it, as those of `Loader.batches`.
+  """
+  config = program.config
+  size = program.horizon.batch_size_at(0) // config.train.grad_accum
+  loader = Loader(
+    dataset, prefetch_batches=config.data.prefetch_batches, **process_shard(program)
+  )
+  return loader.batches(0, itertools.repeat(size))
 
 
 def _silent(batches, label, total):

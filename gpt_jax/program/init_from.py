@@ -47,18 +47,19 @@ class Report:
     return dict(source=self.source, step=self.step) | self.kinds
 
 
-def init_params(config, fresh, store, step, added=()):
+def init_params(config, fresh, store, step, added=None):
   """Returns (parameters, Report): those of `step` in `store` in place of `fresh` ones.
 
   `fresh` are parameters on the devices; arrays are placed as they are. Only what is
-  wanted is read. Names in `added` (of an Adapter) stay fresh, and arrays are summed up
-  then. Raises CheckpointError for what does not fit, array by array.
+  wanted is read. With `added`, names of an Adapter's own parameters, these stay fresh,
+  and the Report has sources and checksums. Raises CheckpointError for what does not
+  fit, array by array.
   """
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
   target = {
     name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
     for name, leaf in pytree.named_leaves(fresh)
-    if name not in added
+    if name not in (added or ())
   }
   source, made = _in_form_of(saved, target)
   name = config.init.transform
@@ -70,7 +71,7 @@ def init_params(config, fresh, store, step, added=()):
     lambda name, leaf: _make(name, takes.get(name), arrays, leaf), fresh
   )
   kinds = _kinds(mapping, made, source, target)
-  if not added:
+  if added is None:
     return params, Report(config.init_from, step, kinds)
   sources = {
     name: take.names[0]

@@ -118,8 +118,9 @@ def run(
     program, session_with, events, notes = _prepare(
       config, workdir, store, signals, allow_changes, open_program
     )
+    dataset = session_with.keywords['dataset']
     while True:
-      progress, origin = resume.restore_progress(program, store, events)
+      progress, origin = resume.restore_progress(program, store, events, dataset)
       with (
         TrainConsole(
           program.horizon.total_steps,

@@ -137,13 +137,16 @@ def check_same_data(meta, fingerprints, workdir, allow_changes=False):
   ]
 
 
-def restore_progress(program, store, events):
-  """Returns (Progress, Origin of its state), by the `events` of run.json."""
+def restore_progress(program, store, events, dataset=None):
+  """Returns (Progress, Origin of its state), by the `events` of run.json.
+
+  `dataset`: as in `start.starting_state`.
+  """
   rollbacks = Rollbacks.read(program.horizon, events)
   changes.require_present(store.latest_valid_step() or 0, program.horizon)
   delete_abandoned_checkpoints(store, rollbacks)
   step = store.latest_valid_step()  # rolled back to a damaged one, perhaps
-  state, origin = start.starting_state(program, store, step)
+  state, origin = start.starting_state(program, store, step, dataset)
   step = step or 0
   meta = store.read_meta(step) if step else {}
   return Progress(

@@ -1,6 +1,7 @@
 """The state that a start begins with: a checkpoint's, another run's, or a fresh one."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ from gpt_jax.interop import open_model
 from gpt_jax.program import adapted_checkpoints, init_from, l2_sp, restore
 from gpt_jax.program.adapted_checkpoints import open_source
 from gpt_jax.program.base import Base
+from gpt_jax.program.batches import first_microbatches
 from gpt_jax.program.build import adapter_of
+from gpt_jax.program.observe import make_observe
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
 
@@ -28,11 +31,12 @@ class Origin:
   references: dict[str, int] | None = None  # steps of those that the objective reads
 
 
-def starting_state(program, store, step):
+def starting_state(program, store, step, dataset=None):
   """Returns (state, Origin), from the checkpoint of `step` if there is one.
 
   Else from `init_from`: of a run with a task its best step, of others the newest one;
   of a run with an EMA the raw parameters, as the average was never trained.
+  `dataset`: that of training, for adapters that begin with data.
   """
   config = program.config
   if step is not None:
@@ -42,7 +46,7 @@ def starting_state(program, store, step):
       base=Base.of_step(store, step),
     )
   state = program.init(config.seed)
-  params, origin = _from_source(program, state.params)
+  params, origin = _from_source(program, state.params, dataset)
   if origin.report is None:
     return state, origin
   ema = None
@@ -63,7 +67,7 @@ def starting_params(program):
   return _from_source(program, init(program.config.seed))
 
 
-def _from_source(program, params):
+def _from_source(program, params, dataset=None):
   """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
   config, adapter = program.config, adapter_of(program.model)
   if not config.init_from:
@@ -74,23 +78,27 @@ def _from_source(program, params):
         ' file).'
       )
     return params, Origin('fresh parameters')
-  added = adapter.added if adapter else {}
+  added = adapter.added if adapter else None
   with open_source(config.init_from, config.model.param_dtype) as source:
     step = _step_of(config.init_from, source)
     params, report = init_from.init_params(config, params, source, step, added)
   base = None
   if adapter:
-    base = Base.of(report, config, program.frozen - added.keys())
-    params = _begun(adapter, params)
+    base = Base.of(report, config, program.frozen - adapter.added.keys())
+    params = _begun(program, adapter, params, dataset)
   text = f'parameters of {config.init_from}, step {step}'
   return params, Origin(text, report, base)
 
 
-def _begun(adapter, params):
-  """Returns `params` with the adapter's first values that depend on the base."""
+def _begun(program, adapter, params, dataset):
+  """Returns `params` with the adapter's first values that depend on base or data."""
   if adapter.begin is None:
     return params
-  made = adapter.begin(dict(pytree.named_leaves(params)))
+  observe = None
+  if dataset is not None:
+    open_batches = functools.partial(first_microbatches, program, dataset)
+    observe = make_observe(program, params, open_batches)
+  made = adapter.begin(dict(pytree.named_leaves(params)), observe)
   return pytree.map_named(
     lambda name, leaf: (
       jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)

@@ -28,6 +28,22 @@ VARIANTS = {
   'pissa': {
     'name': 'lora', 'options.rank': 2, 'options.init': 'pissa', 'options.targets': '',
   },
+  'eva': {
+    'name': 'lora', 'options.rank': 3, 'options.init': 'eva', 'options.targets': '',
+    'options.init_batches': 2,
+  },
+  'adapters': {'name': 'adapters', 'options.size': 4},
+  'pfeiffer': {
+    'name': 'adapters', 'options.size': 4, 'options.placement': 'pfeiffer',
+  },
+  'parallel': {
+    'name': 'adapters', 'options.size': 4, 'options.placement': 'parallel',
+    'options.activation': 'silu',
+  },
+  'ia3': {'name': 'ia3'},
+  'bitfit': {'name': 'bitfit'},
+  'last_layers': {'name': 'last_layers', 'options.layers': 1},
+  'vera': {'name': 'vera', 'options.rank': 5},
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 

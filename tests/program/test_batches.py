@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
 from gpt_jax.core.errors import ConfigError
@@ -20,6 +21,16 @@ def open_program(tmp_path, overrides):
 def test_one_process_reads_whole_batches(tmp_path):
   program, _ = open_program(tmp_path, {'parallel.mesh.tensor': 2})
   assert batches.process_shard(program) == dict(process_index=0, process_count=1)
+
+
+def test_the_first_microbatches_are_rows_of_the_first_steps(tmp_path):
+  overrides = {'train.grad_accum': 2, 'train.batch_size': 16}
+  program, tokenizer = open_program(tmp_path, overrides)
+  dataset = setup.open_training_data(program.config, tokenizer, tmp_path)
+  with batches.first_microbatches(program, dataset) as found:
+    rows = np.concatenate([next(found)['tokens'] for _ in range(2)])
+  wanted = np.stack([dataset.sample(n)['tokens'] for n in range(16)])
+  np.testing.assert_array_equal(rows, wanted)
 
 
 def test_sets_are_scored_one_after_the_other_with_progress(tmp_path):

@@ -1,0 +1,76 @@
+"""EVA: LoRA whose A starts at what its target reads, arXiv:2410.07170, section 3.2.
+
+The columns of A are the leading right singular vectors of the inputs of the target over
+the first batches of training: eigenvectors of their second moments, which are summed
+here in place of the paper's incremental SVD. That takes the square of the input's width
+for each target and layer, for a moment. B = 0. Ranks are not redistributed (eq. 6).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from gpt_jax.model.layers import Linear
+from gpt_jax.peft.adapter import OBSERVED
+from gpt_jax.peft.low_rank import LORA_A
+
+MOMENT = 'eva_moment'
+
+
+def begin(targets, ranks, num_batches):
+  """Returns the function of `Adapter.begin`."""
+
+  def start(leaves, observe):
+    del leaves
+    if observe is None:  # no training follows, and with B = 0 no output depends on A
+      return {}
+    moments = observe(watching(targets), num_batches)
+    found = {}
+    for linear in targets:
+      a = leading(moments[f'{linear.path}/{MOMENT}'], ranks[linear.path])
+      shape = (*linear.stack, *linear.sizes(linear.contracted), ranks[linear.path])
+      found[f'{linear.path}/{LORA_A}'] = a.reshape(shape)
+    return found
+
+  return start
+
+
+def watching(targets):
+  """Returns `weights_BT -> intercept`, which sows the second moments of inputs."""
+  by_path = {linear.path: linear for linear in targets}
+
+  def make(weights_BT):
+    def intercept(call, args, kwargs, context):
+      module, path = context.module, '/'.join(context.module.path)
+      if isinstance(module, Linear) and context.method_name == 'finish':
+        if path in by_path:
+          value = second_moment(by_path[path], args[0], weights_BT)
+          module.sow(
+            OBSERVED, MOMENT, value, reduce_fn=lambda _, new: new, init_fn=dict
+          )
+      return call(*args, **kwargs)
+
+    return intercept
+
+  return make
+
+
+def second_moment(linear, x, weights_BT):
+  """Returns the sum of `x^T x` over tokens of weight 1, float32 [fan_in, fan_in]."""
+  letters = linear.letters[0]
+  order = [letters.index(letter) for letter in 'BT' + linear.contracted]
+  x_BTF = x.astype(jnp.float32).transpose(order)
+  x_BTF = x_BTF.reshape(*x_BTF.shape[:2], linear.fan_in)
+  weighted_BTF = x_BTF * weights_BT[..., None]
+  return jnp.einsum('BTF,BTG->FG', weighted_BTF, x_BTF, precision='highest')
+
+
+def leading(moment, rank):
+  """Returns the leading eigenvectors of [.., F, F] as columns, float32 [.., F, rank].
+
+  The largest entry of each is positive, as their signs are arbitrary.
+  """
+  _, vectors = np.linalg.eigh(np.asarray(moment, np.float64))
+  vectors = vectors[..., ::-1][..., :rank]
+  largest = np.abs(vectors).argmax(-2, keepdims=True)
+  signs = np.sign(np.take_along_axis(vectors, largest, -2))
+  return (vectors * signs).astype(np.float32)

@@ -5,16 +5,17 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora
+from gpt_jax.peft import adalora, lora
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
+  add_penalties,
   make_gpt,
   merge_params,
   with_leaves,
 )
 
-METHODS = {'lora': lora.make}
+METHODS = {'lora': lora.make, 'adalora': adalora.make}
 """Each entry: `make(config) -> Adapter`."""
 
 
@@ -49,6 +50,7 @@ __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
+  'add_penalties',
   'make_adapter',
   'make_gpt',
   'merge_params',

@@ -1,8 +1,8 @@
 """How many singular values AdaLoRA leaves, step by step, arXiv:2303.10512, eq. 12.
 
-  b(t) = b_T + (b_0 - b_T) (1 - (t - t_i) / (T - t_i - t_f))^3     for t_i < t <= T - t_f
+  b(t) = b_T + (b_0 - b_T) (1 - (t - t_i) / (T - t_i - t_f))^3,    t_i < t <= T - t_f
 
-b_0 before and b_T after, rounded down; t counts the updates, the present one included.
+b_0 before that and b_T after, rounded down; t counts the updates, the present one included.
 """
 
 import dataclasses

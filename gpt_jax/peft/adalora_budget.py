@@ -2,7 +2,7 @@
 
   b(t) = b_T + (b_0 - b_T) (1 - (t - t_i) / (T - t_i - t_f))^3,    t_i < t <= T - t_f
 
-b_0 before that and b_T after, rounded down; t counts the updates, the present one included.
+b_0 before that and b_T after, rounded down; t counts updates, the present one included.
 """
 
 import dataclasses

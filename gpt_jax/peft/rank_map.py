@@ -49,7 +49,7 @@ def draw(table, title=''):
   axis.set_title(title, loc='left', fontsize=11)
   for (i, j), rank in np.ndenumerate(values_LC):
     if np.isfinite(rank):
-      color = 'black' if image.norm(rank) > 0.6 else 'white'
+      color = 'black' if rank > 0.6 * np.nanmax(values_LC) else 'white'
       axis.text(j, i, f'{rank:.0f}', ha='center', va='center', color=color)
   figure.colorbar(image, ax=axis, label='rank')
   return figure

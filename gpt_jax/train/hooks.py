@@ -116,8 +116,10 @@ def record_statistics(session, progress):
 
 
 def record_ranks(session, progress):
-  """Records the ranks that the adapter has chosen, and draws figures/ranks.png."""
+  """Records ranks that an Adapter has chosen, if any, and draws figures/ranks.png."""
   adapter = adapter_of(session.program.model)
+  if adapter is None or adapter.ranks is None:
+    return
   table = rank_map.by_layer(adapter.ranks(progress.state.params))
   session.track(progress.step, rank_map.metrics(table))
   if session.config.logging.figures and multihost.is_primary():

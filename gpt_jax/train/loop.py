@@ -19,7 +19,6 @@ from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
 from gpt_jax.program import (
-  build,
   compilation,
   epochs,
   restore,
@@ -304,6 +303,7 @@ def default_hooks(session, saver):
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(1, hooks.ReleaseMemory()),
+    hooks.Every(0, hooks.record_ranks, at_end=True),
   ]
   if config.early_stopping.patience:
     every = config.eval.every_steps
@@ -314,9 +314,6 @@ def default_hooks(session, saver):
   if config.logging.statistics:
     every = config.logging.statistics_every_steps
     actions.append(hooks.Every(every, hooks.record_statistics, at_end=True))
-  adapter = build.adapter_of(session.program.model)
-  if adapter and adapter.ranks:
-    actions.append(hooks.Every(0, hooks.record_ranks, at_end=True))
   # A bidirectional model writes no text from left to right.
   writes_text = session.program.objective.writes_text
   if config.logging.sample_prompts and writes_text:

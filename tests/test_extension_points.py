@@ -24,6 +24,7 @@ from tests import tiny_runs
 REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
+  ('peft.name', 'adalora'): 'peft/adapted_models',
   ('peft.name', 'lora'): 'peft/adapted_models',
   ('task.name', 'classification'): 'train/test_task_end',
   ('task.name', 'summarization'): 'tasks/test_summarization',

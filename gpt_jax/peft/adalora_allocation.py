@@ -69,7 +69,8 @@ def wrap_optimizer(optimizer, targets: list[LinearMap], schedule, scores):
     steps = optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
     return AllocationState(optimizer.init(params), steps, sensitivity, uncertainty)
 
-  def update(gradients, state, params=None):
+  def update(updates, state, params=None):
+    gradients = updates
     updates, inner = optimizer.update(gradients, state.inner, params)
     step = state.steps.count + 1
     averages = _averages(gradients, state, params, step)

@@ -28,6 +28,10 @@ VARIANTS = {
   'pissa': {
     'name': 'lora', 'options.rank': 2, 'options.init': 'pissa', 'options.targets': '',
   },
+  'adalora': {
+    'name': 'adalora', 'options.initial_rank': 3, 'options.target_rank': 2,
+    'options.warmup_steps': 1, 'options.final_steps': 3, 'options.interval': 2,
+  },
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 

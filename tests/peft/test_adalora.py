@@ -6,15 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from gpt_jax import objectives, peft
+from gpt_jax import objectives
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import stacking
-from gpt_jax.model.gpt import GPT
 from gpt_jax.optimizers import trainable
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.peft import adalora_allocation as allocation
-from gpt_jax.program.build import adapter_of, build_program
+from gpt_jax.program.build import build_program
 from gpt_jax.tracking import metrics_file
 from gpt_jax.train import loop
 from gpt_jax.workdir.paths import Workdir
@@ -132,32 +131,6 @@ def test_averages_lie_where_their_parameters_do():
   for name, leaf in averages:
     assert leaf.sharding == params[name].sharding
   assert not params['layers/block_0/mlp/up/adalora_q'].sharding.is_fully_replicated
-
-
-def test_it_starts_as_the_base_and_merges_into_a_plain_model():
-  program = build()
-  adapter = adapter_of(program.model)
-  assert adapter
-  plain = GPT(program.config.model, program.model.attend)
-  tokens_BT = batch(0)['tokens']
-
-  def logits(model, params):
-    return model.apply({'params': params}, tokens_BT)[0]
-
-  fresh = program.init(0).params
-  base = pytree.nested(
-    {n: leaf for n, leaf in pytree.named_leaves(fresh) if n not in adapter.added}
-  )
-  np.testing.assert_array_equal(logits(program.model, fresh), logits(plain, base))
-  leaves, _ = trained(program)
-  params = stacking.stack(pytree.nested(leaves))
-  adapted, merged = (
-    logits(program.model, params), logits(plain, peft.merge_params(adapter, params)),
-  )  # fmt: skip
-  np.testing.assert_allclose(merged, adapted, atol=1e-5)
-  assert np.abs(merged - logits(plain, base)).max() > 1e-2
-  for name, leaf in pytree.named_leaves(stacking.unstack(base)):
-    np.testing.assert_array_equal(leaves[name], leaf, err_msg=name)
 
 
 def test_only_what_trains_has_averages_and_gradients():

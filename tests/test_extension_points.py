@@ -28,6 +28,7 @@ ELSEWHERE = {
   ('peft.name', 'bitfit'): 'peft/adapted_models',
   ('peft.name', 'ia3'): 'peft/adapted_models',
   ('peft.name', 'last_layers'): 'peft/adapted_models',
+  ('peft.name', 'adalora'): 'peft/adapted_models',
   ('peft.name', 'lora'): 'peft/adapted_models',
   ('peft.name', 'vera'): 'peft/adapted_models',
   ('task.name', 'classification'): 'train/test_task_end',

@@ -5,16 +5,18 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora, vera
+from gpt_jax.peft import adalora, adapters, bitfit, ia3, last_layers, lora, vera
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
+  add_penalties,
   make_gpt,
   merge_params,
   with_leaves,
 )
 
 METHODS = {
+  'adalora': adalora.make,
   'adapters': adapters.make,
   'bitfit': bitfit.make,
   'ia3': ia3.make,
@@ -56,6 +58,7 @@ __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
+  'add_penalties',
   'make_adapter',
   'make_gpt',
   'merge_params',

@@ -43,6 +43,18 @@ class Merge:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+  """What a method does in a training step, beside adding parameters."""
+
+  # Of an optax transformation, to one; what it keeps is saved with the optimizer's.
+  wrap_optimizer: Callable
+  # {name: parameter that trains} -> {metric: float32 scalar that the loss grows by}.
+  penalties: Callable[[dict], dict]
+  # (the same after the update, steps made) -> {metric: scalar}.
+  metrics: Callable[[dict, Any], dict]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Adapter:
   """A method on a model, as the entries of `peft.METHODS` make it."""
 
@@ -59,6 +71,11 @@ class Adapter:
   # `program.observe.make_observe`, None where no training follows. None: all as their
   # Leafs say.
   begin: Callable[..., dict] | None = None
+  # Of the number of steps of a run; None: updates and loss are the usual ones.
+  training: Callable[[int], Training] | None = None
+  # {path of a linear map: ranks, one a layer} from the parameters, for methods that
+  # choose them.
+  ranks: Callable[[Any], dict] | None = None
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -113,6 +130,18 @@ def dropped_out(module, x, rate):
     return x
   kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - rate, x.shape)
   return jnp.where(kept, x / (1 - rate), 0)
+
+
+def add_penalties(penalties, gradients, trained):
+  """Returns ({metric: penalty}, `gradients` with those of `Training.penalties`)."""
+
+  def total(trained):
+    found = penalties(dict(pytree.named_leaves(trained)))
+    return sum(found.values()), found
+
+  own, found = jax.grad(total, has_aux=True)(trained)
+  add = jax.tree.map(lambda g, more: g + more.astype(g.dtype), gradients, own)
+  return found, add
 
 
 def with_leaves(tree, leaves):

@@ -43,6 +43,10 @@ class LinearMap:
     return self.axes[: len(self.stack)]
 
   @property
+  def num_matrices(self):
+    return math.prod(self.stack)
+
+  @property
   def contracted(self):
     """Letters of the kernel that are summed over."""
     _, kernel, out = self.letters

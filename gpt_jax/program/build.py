@@ -181,6 +181,10 @@ def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   width = initializers.relative_width(config.model)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
+  training = None
+  if adapter and adapter.training:
+    training = adapter.training(horizon.total_steps)
+    optimizer = training.wrap_optimizer(optimizer)
   names = [name for name, _ in pytree.named_leaves(params)]
   rates = optimizers.metric_rates(config.optimizer, names, width)
   rates |= layer_decay.metric_rates(
@@ -204,6 +208,7 @@ def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
       config.regularization, config.model.d_model
     ),
     l2_sp=config.regularization.l2_sp,
+    training=training,
   )
 
 

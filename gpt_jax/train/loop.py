@@ -304,6 +304,7 @@ def default_hooks(session, saver):
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(1, hooks.ReleaseMemory()),
+    hooks.Every(0, hooks.record_ranks, at_end=True),
   ]
   if config.early_stopping.patience:
     every = config.eval.every_steps

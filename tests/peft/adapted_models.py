@@ -44,6 +44,10 @@ VARIANTS = {
   'bitfit': {'name': 'bitfit'},
   'last_layers': {'name': 'last_layers', 'options.layers': 1},
   'vera': {'name': 'vera', 'options.rank': 5},
+  'adalora': {
+    'name': 'adalora', 'options.initial_rank': 3, 'options.target_rank': 2,
+    'options.warmup_steps': 1, 'options.final_steps': 3, 'options.interval': 2,
+  },
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 

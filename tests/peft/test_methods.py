@@ -17,6 +17,8 @@ METHODS = {fields['name'] for fields in VARIANTS.values()}
 SCANNED = [name for name in VARIANTS if name != 'last_layers']
 STARTS_ELSEWHERE = ('prefix', 'p_tuning_v2', 'prompt')
 """What the model sees more is there from step 0."""
+AVERAGES = {'adalora': 4}
+"""Numbers that the optimizer keeps of one that trains, where not Adam's two."""
 UNROLLED = {'model.scan_layers': False}
 
 
@@ -54,7 +56,8 @@ def test_the_optimizer_has_what_trains_alone(variant):
   program = adapted_models.build(variant, adam)
   trained = pytree.count(program.trained(program.abstract_state.params))
   counted = pytree.count(program.abstract_state.opt_state)
-  assert 2 * trained <= counted <= 3.2 * trained + 16
+  kept = AVERAGES.get(variant, 2)
+  assert kept * trained <= counted <= (kept + 1.2) * trained + 16
   assert trained < 0.5 * pytree.count(program.abstract_state.params)
 
 

@@ -5,10 +5,11 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora
+from gpt_jax.peft import lora, storage
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
+  in_full,
   make_gpt,
   merge_params,
   with_leaves,
@@ -25,7 +26,9 @@ def make_adapter(config) -> Adapter | None:
   """
   if not config.peft.name:
     return None
-  return lookup(METHODS, config.peft.name, 'peft.name')(config)
+  adapter = lookup(METHODS, config.peft.name, 'peft.name')(config)
+  stored = storage.make_storage(config, adapter.is_frozen)
+  return dataclasses.replace(adapter, storage=stored)
 
 
 def plain_form(config, params):
@@ -49,6 +52,7 @@ __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
+  'in_full',
   'make_adapter',
   'make_gpt',
   'merge_params',

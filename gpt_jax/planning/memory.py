@@ -1,12 +1,12 @@
 """What a step needs of a device: memory by class and buffer, and what is too much."""
 
 import dataclasses
-import math
 import os
 import re
 
 import jax
 
+from gpt_jax.core import pytree
 from gpt_jax.hlo import liveness, parser
 
 GIB = 2**30
@@ -128,6 +128,6 @@ def _hbm_gib(topology):
 
 def _gib_per_device(tree):
   return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    pytree.array_bytes(leaf.sharding.shard_shape(leaf.shape), leaf.dtype)
     for leaf in jax.tree.leaves(tree)
   ) / GIB  # fmt: skip

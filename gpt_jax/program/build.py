@@ -299,6 +299,9 @@ def shapes_and_shardings(model):
     }
     names |= {name: leaf.axes for name, leaf in adapter.added.items()}
     params = peft.with_leaves(variables['params'], added)
+    if adapter.storage is not None:
+      params = jax.eval_shape(functools.partial(_packed, adapter.storage), params)
+      names |= adapter.storage.axes(model.rules)
     variables = variables | {'params': params}
 
   def sharding_of(name, leaf):
@@ -332,7 +335,13 @@ def init_params(seed, model):
   params = nn.meta.unbox(_init_variables(seed, model=model)['params'])
   if adapter := adapter_of(model):
     params = peft.with_leaves(params, adapter.init(seed))
+    if adapter.storage is not None:
+      params = _packed(adapter.storage, params)
   return params
+
+
+def _packed(stored, params):
+  return pytree.nested(stored.pack(dict(pytree.named_leaves(params))))
 
 
 def adapter_of(model):

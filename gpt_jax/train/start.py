@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import optimizers
+from gpt_jax import optimizers, peft
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
@@ -90,7 +90,7 @@ def _begun(adapter, params):
   """Returns `params` with the adapter's first values that depend on the base."""
   if adapter.begin is None:
     return params
-  made = adapter.begin(dict(pytree.named_leaves(params)))
+  made = adapter.begin(peft.in_full(adapter, params))
   return pytree.map_named(
     lambda name, leaf: (
       jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)

@@ -77,6 +77,16 @@ class Adapter:
       for name, leaf in self.added.items()
     }
 
+  def first_params(self, params, seed):
+    """Returns `params` of a plain model with the added ones, and kernels stored."""
+    params = with_leaves(params, self.init(seed))
+    return params if self.storage is None else self.storage.pack(params)
+
+  def axes(self, rules):
+    """Returns {name: logical axes} of what a plain model does not have, on a mesh."""
+    stored = {} if self.storage is None else self.storage.axes(rules)
+    return {name: leaf.axes for name, leaf in self.added.items()} | stored
+
 
 class AdaptedGPT(GPT):
   """A GPT whose methods an Adapter intercepts."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import Problem
 from gpt_jax.model.layers import Linear
 from gpt_jax.peft import int8, linears, nf4
@@ -56,13 +57,14 @@ class Storage:
       for name, part in self.parts.items()
     }
 
-  def pack(self, leaves):
-    """Returns the dict `leaves` of a whole model with its kernels stored."""
+  def pack(self, params):
+    """Returns the parameters of a whole model with its kernels stored."""
+    leaves = dict(pytree.named_leaves(params))
     packed = dict(leaves)
     parts = self.structs()
     for name, dtype in self.kernels.items():
       packed |= pack(name, leaves[name], dtype, parts)
-    return packed
+    return pytree.nested(packed)
 
 
 def make_storage(config, is_frozen):
@@ -90,6 +92,17 @@ def problems(config):
       " beside them by peft.name, such as 'lora', or set 'as_is'"
     )
     yield Problem('peft.base_storage', text)
+
+
+def structs_in_full(params, dtype):
+  """Returns a tree of ShapeDtypeStructs, each kernel of `dtype` and without parts."""
+  return pytree.nested(
+    {
+      name: jax.ShapeDtypeStruct(leaf.shape, dtype_in_full(leaf, dtype))
+      for name, leaf in pytree.named_leaves(params)
+      if not is_part(name)
+    }
+  )
 
 
 def is_packed(leaf):

@@ -67,8 +67,8 @@ def init_params(config, fresh, store, step, added=()):
   transform = registry.lookup(INIT_TRANSFORMS, name, 'init.transform')
   mapping = _checked(name, transform(config, source, target), source, target)
   takes = {name: _resolved(take, made) for name, take in mapping.items()}
-  sums = {} if added else None
-  found = _taken(store, step, saved, takes, leaves, dtype, sums)
+  sums: dict[str, int] = {}
+  found = _taken(store, step, saved, takes, leaves, dtype, sums if added else None)
   params = pytree.map_named(lambda name, leaf: found.get(name, leaf), fresh)
   kinds = _kinds(mapping, made, source, target)
   if not added:

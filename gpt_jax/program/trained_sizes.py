@@ -6,7 +6,6 @@ import jax
 
 from gpt_jax import optimizers
 from gpt_jax.core import pytree
-from gpt_jax.peft import storage
 from gpt_jax.program.build import adapter_of
 
 MIB = 2**20
@@ -35,17 +34,10 @@ def of_program(program):
   """Returns the TrainedSizes of a Program; nothing is allocated."""
   state, adapter = program.abstract_state, adapter_of(program.model)
   leaves = dict(pytree.named_leaves(state.params))
-  trained = {
-    name: leaf for name, leaf in leaves.items() if name not in program.frozen
-  }
+  trained = {name: leaf for name, leaf in leaves.items() if name not in program.frozen}
   frozen = {name: leaf for name, leaf in leaves.items() if name in program.frozen}
   added = adapter.added if adapter else {}
-  dtype = program.config.model.param_dtype
-  in_full = {
-    name: jax.ShapeDtypeStruct(leaf.shape, storage.dtype_in_full(leaf, dtype))
-    for name, leaf in leaves.items()
-    if not storage.is_part(name)
-  }
+  in_full = dict(pytree.named_leaves(program.parameters))
   plain = {name: leaf for name, leaf in in_full.items() if name not in added}
   saved = leaves
   if adapter:  # its base is read from where it came from (`base.py`)

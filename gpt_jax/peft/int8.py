@@ -1,6 +1,6 @@
 """Kernels in 8 bits, with one scale for each output.
 
-  W ~ s c / 127,   s = max |W| over what is summed, c whole numbers in -127 .. 127
+  W ~ s c,   s = max |W| / 127 over what is summed, c whole numbers in -127 .. 127
 
 A scale for each output keeps an outlier among its own (vector-wise quantization,
 arXiv:2208.07339, section 2.1). 8 + 32/fan_in bits for a parameter. Blocks, as NF4 has
@@ -9,7 +9,7 @@ them, would cost more bits where the error is a tenth of NF4's already.
 
 import jax.numpy as jnp
 
-from gpt_jax.peft.kernel_format import Format, Part
+from gpt_jax.peft.kernel_format import Format, Part, exact_steps
 
 SCALE = 'kernel_scale'
 LARGEST = 127
@@ -25,16 +25,15 @@ def parts_of(linear):
 def quantize(kernel, layout):
   """Returns (codes in the shape of the kernel, {SCALE: float32})."""
   kernel = kernel.astype(jnp.float32)
-  scale = jnp.abs(kernel).max(layout.contracted)
-  divisor = jnp.where(scale > 0, scale, 1.0)
-  share = kernel / jnp.expand_dims(divisor, layout.contracted)
-  return jnp.round(share * LARGEST).astype(jnp.int8), {SCALE: scale}
+  scale = exact_steps(jnp.abs(kernel).max(layout.contracted), LARGEST)
+  divisor = jnp.expand_dims(jnp.where(scale > 0, scale, 1.0), layout.contracted)
+  return jnp.round(kernel / divisor).astype(jnp.int8), {SCALE: scale}
 
 
 def dequantize(codes, parts, layout):
   """Returns the kernel, float32."""
   scale = jnp.expand_dims(parts[SCALE], layout.contracted)
-  return codes.astype(jnp.float32) / LARGEST * scale
+  return codes.astype(jnp.float32) * scale
 
 
 FORMAT = Format(jnp.dtype(jnp.int8), SCALE, parts_of, quantize, dequantize)

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -25,6 +27,15 @@ class Layout:
   @property
   def contracted(self):
     return tuple(range(self.num_stacked, self.num_stacked + self.num_contracted))
+
+
+def exact_steps(maxima, count):
+  """Returns `maxima / count`, float32, for a count of 8 bits at most.
+
+  Rounded to 16 bits, so that multiples are exact: what was stored once has the same
+  steps when it is stored again, in whatever way XLA divides.
+  """
+  return jax.lax.reduce_precision(maxima / count, exponent_bits=8, mantissa_bits=15)
 
 
 @dataclasses.dataclass(frozen=True)

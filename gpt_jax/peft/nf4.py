@@ -14,10 +14,10 @@ from statistics import NormalDist
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.peft.kernel_format import Format, Part
+from gpt_jax.peft.kernel_format import Format, Part, exact_steps
 
 BLOCK = 64
-SCALE, SCALE_MAX = 'kernel_scale', 'kernel_scale_max'
+SCALE, STEP = 'kernel_scale', 'kernel_scale_step'
 LARGEST = 255
 # A block whose maximum is below 4/255 of the largest takes 4/255. So the weight that is
 # the maximum has a level of 1 or -1 in all others (3.5/4 rounds to 1, 2.5/3 does not),
@@ -53,25 +53,26 @@ def parts_of(linear):
       jnp.dtype(jnp.uint8),
       (*linear.stack_axes, first, *axes),
     ),
-    SCALE_MAX: Part(
+    STEP: Part(
       (*linear.stack, *kept), jnp.dtype(jnp.float32), (*linear.stack_axes, *axes)
     ),
   }
 
 
 def quantize(kernel, layout):
-  """Returns (codes in the shape of the kernel, {SCALE: uint8, SCALE_MAX: float32})."""
+  """Returns (codes in the shape of the kernel, {SCALE: uint8, STEP: float32})."""
   kernel = kernel.astype(jnp.float32)
   at = layout.num_stacked
   maxima = jnp.abs(_in_blocks(kernel, layout)).max(at + 1)
-  largest = maxima.max(at)
-  share = maxima / jnp.expand_dims(jnp.where(largest > 0, largest, 1.0), at)
-  scale = jnp.clip(jnp.round(share * LARGEST), LEAST, LARGEST).astype(jnp.uint8)
-  parts = {SCALE: scale, SCALE_MAX: largest}
+  step = exact_steps(maxima.max(at), LARGEST)
+  steps = maxima / jnp.expand_dims(jnp.where(step > 0, step, 1.0), at)
+  scale = jnp.clip(jnp.round(steps), LEAST, LARGEST).astype(jnp.uint8)
+  parts = {SCALE: scale, STEP: step}
   divisor = _scale_of_weights(parts, kernel.shape, layout)
   relative = kernel / jnp.where(divisor > 0, divisor, 1.0)
   middles = ((LEVELS[1:] + LEVELS[:-1]) / 2).tolist()
-  codes = sum((relative > middle).astype(jnp.uint8) for middle in middles)
+  start = jnp.zeros(kernel.shape, jnp.uint8)
+  codes = sum(((relative > each).astype(jnp.uint8) for each in middles), start)
   return codes.astype(jnp.uint4), parts
 
 
@@ -108,8 +109,7 @@ def _scale_of_weights(parts, shape, layout):
   """Returns the maximum of the block of each weight, float32 in the kernel's shape."""
   at = layout.num_stacked
   stack, kept = _outer_shapes(shape, layout)
-  largest = jnp.expand_dims(parts[SCALE_MAX], at)
-  scale = parts[SCALE].astype(jnp.float32) / LARGEST * largest
+  scale = parts[SCALE].astype(jnp.float32) * jnp.expand_dims(parts[STEP], at)
   rows = math.prod(shape[axis] for axis in layout.contracted)
   blocks = scale.shape[at]
   scale = jnp.broadcast_to(
@@ -127,4 +127,4 @@ def _outer_shapes(shape, layout):
   return shape[: layout.num_stacked], shape[end:]
 
 
-FORMAT = Format(jnp.dtype(jnp.uint4), SCALE_MAX, parts_of, quantize, dequantize)
+FORMAT = Format(jnp.dtype(jnp.uint4), STEP, parts_of, quantize, dequantize)

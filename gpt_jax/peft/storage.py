@@ -17,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Problem
 from gpt_jax.model.layers import Linear
+from gpt_jax.model.remat import UNPACKED
 from gpt_jax.peft import int8, linears, nf4
 from gpt_jax.peft.kernel_format import Layout, Part
 
@@ -24,9 +25,7 @@ FORMATS = {'int8': int8.FORMAT, 'nf4': nf4.FORMAT}
 """Values of `peft.base_storage` beside 'as_is'."""
 
 _BY_DTYPE = {each.dtype: each for each in FORMATS.values()}
-_PARTS = {int8.SCALE, nf4.SCALE, nf4.SCALE_MAX}
-UNPACKED = 'unpacked_kernel'
-"""Name of an unpacked kernel, for `model.remat`."""
+_PARTS = {int8.SCALE, nf4.SCALE, nf4.STEP}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,21 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adalora, adapters, bitfit, ia3, last_layers, lora, vera
+from gpt_jax.peft import (
+  adalora,
+  adapters,
+  bitfit,
+  ia3,
+  last_layers,
+  lora,
+  storage,
+  vera,
+)
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
   add_penalties,
+  in_full,
   make_gpt,
   merge_params,
   with_leaves,
@@ -34,7 +44,9 @@ def make_adapter(config) -> Adapter | None:
   """
   if not config.peft.name:
     return None
-  return lookup(METHODS, config.peft.name, 'peft.name')(config)
+  adapter = lookup(METHODS, config.peft.name, 'peft.name')(config)
+  stored = storage.make_storage(config, adapter.is_frozen)
+  return dataclasses.replace(adapter, storage=stored)
 
 
 def plain_form(config, params):
@@ -59,6 +71,7 @@ __all__ = [
   'AdaptedGPT',
   'Adapter',
   'add_penalties',
+  'in_full',
   'make_adapter',
   'make_gpt',
   'merge_params',

@@ -6,6 +6,7 @@ over layers, shardings, optimizers and checkpoints have them like any other; met
 modules are intercepted where they act (`flax.linen.intercept_methods`).
 """
 
+import contextlib
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
+from gpt_jax.model.remat import ALL_BUT_KERNELS
+from gpt_jax.peft.storage import Storage, Unpacked, unpack_kernel
 
 OBSERVED = 'intermediates'
 """The collection that interceptors sow into for `Adapter.begin`; a scan stacks it."""
@@ -76,11 +79,15 @@ class Adapter:
   # {path of a linear map: ranks, one a layer} from the parameters, for methods that
   # choose them.
   ranks: Callable[[Any], dict] | None = None
+  # Of the frozen kernels, where `peft.base_storage` picks one.
+  storage: Storage | None = None
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
     if name in self.added:
       return not self.added[name].trains
+    if self.storage is not None and name in self.storage:
+      return True
     return not (name.startswith('task_head/') or self.trains(name))
 
   def init(self, seed):
@@ -93,6 +100,16 @@ class Adapter:
       for name, leaf in self.added.items()
     }
 
+  def first_params(self, params, seed):
+    """Returns `params` of a plain model with the added ones, and kernels stored."""
+    params = with_leaves(params, self.init(seed))
+    return params if self.storage is None else self.storage.pack(params)
+
+  def axes(self, rules):
+    """Returns {name: logical axes} of what a plain model does not have, on a mesh."""
+    stored = {} if self.storage is None else self.storage.axes(rules)
+    return {name: leaf.axes for name, leaf in self.added.items()} | stored
+
 
 class AdaptedGPT(GPT):
   """A GPT whose methods an Adapter intercepts."""
@@ -103,9 +120,11 @@ class AdaptedGPT(GPT):
   def apply(self, variables, *args, **kwargs):
     """Returns what `GPT.apply` returns, adapted."""
     assert self.adapter
-    if self.adapter.intercept is None:
-      return super().apply(variables, *args, **kwargs)
-    with nn.intercept_methods(self.adapter.intercept):
+    with contextlib.ExitStack() as stack:
+      if self.adapter.intercept is not None:
+        stack.enter_context(nn.intercept_methods(self.adapter.intercept))
+      if self.adapter.storage is not None:
+        stack.enter_context(nn.intercept_methods(unpack_kernel))
       return super().apply(variables, *args, **kwargs)
 
 
@@ -113,6 +132,8 @@ def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
   """Returns the GPT of these fields, adapted unless `adapter` is None."""
   if adapter is None:
     return GPT(cfg, attend, rules, task_head)
+  if adapter.storage is not None and cfg.remat == 'none':
+    cfg = dataclasses.replace(cfg, remat=ALL_BUT_KERNELS)
   return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
 
 
@@ -151,8 +172,20 @@ def with_leaves(tree, leaves):
 
 def merge_params(adapter, params):
   """Returns the parameters of the plain model that computes the same."""
-  leaves = dict(pytree.named_leaves(params))
-  plain = {name: leaf for name, leaf in leaves.items() if name not in adapter.added}
-  for name, merge in adapter.merged.items():
+  leaves, merged = in_full(adapter, params), adapter.merged
+  plain = {
+    name: leaves[name]
+    for name in leaves
+    if name not in adapter.added and name not in merged
+  }
+  for name, merge in merged.items():
     plain[name] = merge.make(*(leaves[one] for one in merge.names))
   return pytree.nested(plain)
+
+
+def in_full(adapter, params):
+  """Returns a Mapping of parameters by name, stored kernels as matmuls see them."""
+  leaves = dict(pytree.named_leaves(params))
+  if adapter.storage is None:
+    return leaves
+  return Unpacked(leaves, adapter.storage.dtype)

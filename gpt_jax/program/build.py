@@ -71,6 +71,12 @@ class Program:
   # (state, batch of its last step) -> the sums that `measurement.finished` takes.
   measure: Callable[[TrainState, Any], Any]
 
+  @property
+  def parameters(self):
+    """Returns ShapeDtypeStructs of the parameters, as with peft.base_storage as_is."""
+    params, dtype = self.abstract_state.params, self.config.model.param_dtype
+    return peft.storage.structs_in_full(params, dtype)
+
 
 def build_program(
   config,
@@ -298,13 +304,9 @@ def shapes_and_shardings(model):
   variables = nn.meta.unbox(variables)
 
   if adapter := adapter_of(model):
-    added = {
-      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-      for name, leaf in adapter.added.items()
-    }
-    names |= {name: leaf.axes for name, leaf in adapter.added.items()}
-    params = peft.with_leaves(variables['params'], added)
-    variables = variables | {'params': params}
+    params = functools.partial(adapter.first_params, seed=0)
+    variables = variables | {'params': jax.eval_shape(params, variables['params'])}
+    names |= adapter.axes(model.rules)
 
   def sharding_of(name, leaf):
     axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
@@ -336,7 +338,7 @@ def init_params(seed, model):
   """Returns fresh parameters of a GPT, those of its Adapter included."""
   params = nn.meta.unbox(_init_variables(seed, model=model)['params'])
   if adapter := adapter_of(model):
-    params = peft.with_leaves(params, adapter.init(seed))
+    params = adapter.first_params(params, seed)
   return params
 
 

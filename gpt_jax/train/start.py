@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import optimizers
+from gpt_jax import optimizers, peft
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
@@ -98,7 +98,7 @@ def _begun(program, adapter, params, dataset):
   if dataset is not None:
     open_batches = functools.partial(first_microbatches, program, dataset)
     observe = make_observe(program, params, open_batches)
-  made = adapter.begin(dict(pytree.named_leaves(params)), observe)
+  made = adapter.begin(peft.in_full(adapter, params), observe)
   return pytree.map_named(
     lambda name, leaf: (
       jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)

@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora
+from gpt_jax.peft import lora, p_tuning_v2, prefix
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -14,7 +14,11 @@ from gpt_jax.peft.adapter import (
   with_leaves,
 )
 
-METHODS = {'lora': lora.make}
+METHODS = {
+  'lora': lora.make,
+  'p_tuning_v2': p_tuning_v2.make,
+  'prefix': prefix.make,
+}
 """Each entry: `make(config) -> Adapter`."""
 
 

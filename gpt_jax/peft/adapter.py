@@ -53,7 +53,19 @@ class Adapter:
   merged: Mapping[str, Merge] | None = None
   # {added name: array} from the parameters with the base loaded, for initial values
   # that depend on it; None: all as their Leafs say.
-  begin: Callable[[dict], dict] | None = None
+  begin: Callable[..., dict] | None = None
+  # A text whose ids, int32 [N], `begin` takes as well; '': it takes no more.
+  begin_text: str = ''
+  # Of the tree of parameters, what the interceptor reads of it: computed at each call in
+  # training, once for decoding. Of its own result it returns the same. None: as it is.
+  prepare: Callable[[Any], Any] | None = None
+  # Positions that virtual tokens take before those of the text.
+  num_positions: int = 0
+  has_virtual_keys: bool = False  # whether kernels see `Mask.num_virtual`
+
+  def prepared(self, params):
+    """Returns `params` as the interceptor reads them."""
+    return params if self.prepare is None else self.prepare(params)
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -83,6 +95,8 @@ class AdaptedGPT(GPT):
     assert self.adapter
     if self.adapter.intercept is None:
       return super().apply(variables, *args, **kwargs)
+    prepared = {'params': self.adapter.prepared(variables['params'])}
+    variables = {**variables, **prepared}
     with nn.intercept_methods(self.adapter.intercept):
       return super().apply(variables, *args, **kwargs)
 

@@ -260,7 +260,9 @@ class GPT(nn.Module):
     return x_BTD, head_VD, cache
 
   def token_positions(self, tokens_BT, positions_BT, cache):
-    """Returns the positions of tokens, as given or as `__call__` says; adapters hook in.
+    """Returns the positions of tokens, as given or as `__call__` says.
+
+    Adapters hook in here.
     """
     if positions_BT is not None:
       return positions_BT

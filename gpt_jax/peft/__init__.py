@@ -13,6 +13,7 @@ from gpt_jax.peft.adapter import (
   merge_params,
   with_leaves,
 )
+from gpt_jax.peft.linears import lookup_layer
 
 METHODS = {
   'lora': lora.make,
@@ -53,6 +54,7 @@ __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
+  'lookup_layer',
   'make_adapter',
   'make_gpt',
   'merge_params',

@@ -56,8 +56,8 @@ class Adapter:
   begin: Callable[..., dict] | None = None
   # A text whose ids, int32 [N], `begin` takes as well; '': it takes no more.
   begin_text: str = ''
-  # Of the tree of parameters, what the interceptor reads of it: computed at each call in
-  # training, once for decoding. Of its own result it returns the same. None: as it is.
+  # Of the tree of parameters, that which the interceptor reads: computed at each call
+  # in training, once for decoding. Of its own result it returns the same.
   prepare: Callable[[Any], Any] | None = None
   # Positions that virtual tokens take before those of the text.
   num_positions: int = 0

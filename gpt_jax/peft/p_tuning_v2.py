@@ -1,4 +1,4 @@
-"""P-tuning v2: keys and values before the text that train as they are, arXiv:2110.07602.
+"""P-tuning v2: trained keys and values before the text, arXiv:2110.07602.
 
 As prefix tuning without its MLP; for encoders and small models too (section 3.2).
 """

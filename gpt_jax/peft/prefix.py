@@ -1,6 +1,6 @@
 """Prefix tuning: trained keys and values before the text, arXiv:2101.00190.
 
-  K, V of all layers = MLP(E),   E [P, D]       section 4.3: easier to train than K and V
+  K, V of all layers = MLP(E),   E [P, D]      section 4.3: easier to train than K, V
 
 There is no step 0 at which the model is still the plain one: tokens see the prefix from
 the start.

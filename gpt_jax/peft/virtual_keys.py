@@ -45,9 +45,9 @@ def check_length(config, length, field='peft.options.length'):
 
 
 def layer_paths(cfg, is_stacked):
-  """Returns the path of each attention layer, one for all groups where they are stacked.
+  """Returns the path of each attention layer; where they are stacked, of each stack.
 
-  Unstacked paths are in the order of layers.
+  Those of unrolled layers are in their order.
   """
   blocks = [f'block_{i}/attention' for i in range(len(cfg.layer_pattern))]
   if is_stacked:

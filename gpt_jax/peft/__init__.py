@@ -5,7 +5,7 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import lora, p_tuning_v2, prefix
+from gpt_jax.peft import lora, p_tuning_v2, prefix, prompt
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
@@ -19,6 +19,7 @@ METHODS = {
   'lora': lora.make,
   'p_tuning_v2': p_tuning_v2.make,
   'prefix': prefix.make,
+  'prompt_tuning': prompt.make,
 }
 """Each entry: `make(config) -> Adapter`."""
 

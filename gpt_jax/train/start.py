@@ -9,6 +9,7 @@ from gpt_jax import optimizers
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.data import tokenizers
 from gpt_jax.interop import open_model
 from gpt_jax.program import adapted_checkpoints, init_from, l2_sp, restore
 from gpt_jax.program.adapted_checkpoints import open_source
@@ -81,16 +82,18 @@ def _from_source(program, params):
   base = None
   if adapter:
     base = Base.of(report, config, program.frozen - added.keys())
-    params = _begun(adapter, params)
+    params = _begun(adapter, params, config)
   text = f'parameters of {config.init_from}, step {step}'
   return params, Origin(text, report, base)
 
 
-def _begun(adapter, params):
+def _begun(adapter, params, config):
   """Returns `params` with the adapter's first values that depend on the base."""
   if adapter.begin is None:
     return params
-  made = adapter.begin(dict(pytree.named_leaves(params)))
+  text = adapter.begin_text
+  ids = [_tokenizer_of(config.init_from).encode(text)] if text else []
+  made = adapter.begin(dict(pytree.named_leaves(params)), *ids)
   return pytree.map_named(
     lambda name, leaf: (
       jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)
@@ -99,6 +102,13 @@ def _begun(adapter, params):
     ),
     params,
   )
+
+
+def _tokenizer_of(path):
+  if not open_model.is_model(path):
+    return tokenizers.load(Workdir(path).tokenizer)
+  with open_model.open_model(path) as model:
+    return model.tokenizer
 
 
 def check_tokenizer(config, tokenizer):

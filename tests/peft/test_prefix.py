@@ -18,33 +18,31 @@ from tests.peft import virtual_models as virtual
 def test_outputs_are_those_after_past_keys_and_values(name, case):
   adapted, plain, params = virtual.make(name, **virtual.GPTS[case])
   tokens_BT = small.random_tokens()
-  cfg = dataclasses.replace(plain.cfg, scan_layers=False)
-  expected, _ = GPT(cfg, plain.attend).apply(
-    {'params': stacking.unstack(virtual.plain_params(adapted, params))}, tokens_BT,
-    cache=virtual.past_of(adapted, params, 2),
-  )  # fmt: skip
+  expected = past_logits(adapted, plain, params, tokens_BT)
   virtual.is_close(small.logits_of(adapted)(params, tokens_BT), expected)
 
 
-def test_encoders_see_the_prefix_and_pad_with_nothing():
+def test_encoders_see_the_prefix_from_everywhere():
   fields = dict(model__norm_position='post', objective__name='masked_lm')
   adapted, plain, params = virtual.make('p_tuning_v2', **fields)
-  tokens_BT = small.random_tokens()
-  expected, _ = GPT(
-    dataclasses.replace(plain.cfg, scan_layers=False), plain.attend
-  ).apply(
-    {'params': stacking.unstack(virtual.plain_params(adapted, params))},
-    tokens_BT[:, :5], masks.bidirectional(), cache=virtual.past_of(adapted, params, 2),
+  tokens_BT, num_real = small.random_tokens(), 5
+  expected = past_logits(
+    adapted, plain, params, tokens_BT[:, :num_real], masks.bidirectional(),
+    room=num_real,
   )  # fmt: skip
-  segments_BT = (np.arange(8) < 5).astype(np.int32)[None].repeat(2, 0)
-  found = small.logits_of(adapted)(
-    params, tokens_BT, masks.bidirectional(segments_BT)
-  )
-  # The cache of the oracle is longer than what is read of it: hide the rest.
-  del expected
-  virtual.is_close(
-    found[:, :5], small.logits_of(adapted)(params, tokens_BT[:, :5], masks.bidirectional())
-  )
+  segments_BT = (np.arange(8) < num_real).astype(np.int32)[None].repeat(2, 0)
+  mask = masks.bidirectional(segments_BT)
+  found = small.logits_of(adapted)(params, tokens_BT, mask)
+  virtual.is_close(found[:, :num_real], expected)
+
+
+def past_logits(adapted, plain, params, tokens_BT, mask=None, room=16):
+  """Returns logits of the plain model after the prefix as its cache."""
+  cfg = dataclasses.replace(plain.cfg, scan_layers=False)
+  tree = stacking.unstack(virtual.plain_params(adapted, params))
+  cache = virtual.past_of(adapted, params, 2, room)
+  model = GPT(cfg, plain.attend)
+  return model.apply({'params': tree}, tokens_BT, mask, cache=cache)[0]
 
 
 @pytest.mark.parametrize('kernel', ['dense', 'blockwise'])

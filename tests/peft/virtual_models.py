@@ -8,6 +8,7 @@ from gpt_jax import peft
 from gpt_jax.attention import KERNELS, bind
 from gpt_jax.core import pytree
 from gpt_jax.model import stacking
+from gpt_jax.model.cache import KVCache
 from gpt_jax.model.gpt import GPT
 from tests import small_models as small
 
@@ -47,13 +48,11 @@ def plain_params(adapted, params):
   return pytree.nested({n: x for n, x in leaves if n not in adapted.adapter.added})
 
 
-def past_of(adapted, params, rows):
+def past_of(adapted, params, rows, room=16):
   """Returns the virtual keys and values as a cache of the plain, unrolled model.
 
-  That is what `past_key_values` are to Hugging Face's models.
+  It has `room` for more, as `past_key_values` of Hugging Face's models.
   """
-  from gpt_jax.model.cache import KVCache
-
   tree = stacking.unstack(adapted.adapter.prepared(params))
   cfg = adapted.cfg
 
@@ -61,8 +60,8 @@ def past_of(adapted, params, rows):
     attention = tree[f'layers_{group}'][name]['attention']
     pair = attention['prefix_key'], attention['prefix_value']
     shape_BGPK = (rows, *pair[0].shape)
-    room = ((0, 0), (0, 0), (0, 16), (0, 0))
-    return KVCache(*(jnp.pad(jnp.broadcast_to(x, shape_BGPK), room) for x in pair))
+    widths = ((0, 0), (0, 0), (0, room), (0, 0))
+    return KVCache(*(jnp.pad(jnp.broadcast_to(x, shape_BGPK), widths) for x in pair))
 
   cycle = len(cfg.layer_pattern)
   groups = [

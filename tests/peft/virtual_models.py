@@ -1,4 +1,4 @@
-"""Models with virtual tokens, their parameters random, for the tests of such methods."""
+"""Models with virtual tokens and random parameters, for the tests of such methods."""
 
 import jax
 import jax.numpy as jnp

@@ -25,6 +25,9 @@ REGISTRIES = setup.REGISTRIES
 ELSEWHERE = {
   ('data.source', 'tfds'): 'data/test_sources',
   ('peft.name', 'lora'): 'peft/adapted_models',
+  ('peft.name', 'p_tuning_v2'): 'peft/adapted_models',
+  ('peft.name', 'prefix'): 'peft/adapted_models',
+  ('peft.name', 'prompt'): 'peft/adapted_models',
   ('task.name', 'classification'): 'train/test_task_end',
   ('task.name', 'summarization'): 'tasks/test_summarization',
   ('task.name', 'translation'): 'tasks/test_translation',

@@ -19,7 +19,7 @@ METHODS = {
   'lora': lora.make,
   'p_tuning_v2': p_tuning_v2.make,
   'prefix': prefix.make,
-  'prompt_tuning': prompt.make,
+  'prompt': prompt.make,
 }
 """Each entry: `make(config) -> Adapter`."""
 

@@ -56,7 +56,7 @@ def make(config):
   )
   init = jax.nn.initializers.normal(0.02)
   return Adapter(
-    name='prompt_tuning',
+    name='prompt',
     added={f'embed/{PROMPT}': Leaf((length, cfg.d_model), (None, 'embed'), init)},
     intercept=intercept,
     begin=functools.partial(_begin, length=length, seed=config.seed),
@@ -134,7 +134,7 @@ def _read_in_each_row(length):
       return embed_prompt(call, args, kwargs, context)
     if module.rules is not None and module.rules.num_shards('time') > 1:
       raise ConfigError(
-        'peft.name="prompt_tuning": rows that are sharded in time have no place for a'
+        'peft.name="prompt": rows that are sharded in time have no place for a'
         ' prompt; use another parallel.preset.'
       )
     given = dict(zip(names, args, strict=False)) | kwargs
@@ -172,7 +172,7 @@ def _check_embeddings(config):
     if value != none:
       raise ConfigError(
         f'regularization.{field}={value!r}: changes embedded tokens, and those of'
-        f' peft.name="prompt_tuning" are not in the text; set it to {none!r}, or use'
+        f' peft.name="prompt" are not in the text; set it to {none!r}, or use'
         ' peft.name="p_tuning_v2".'
       )
 

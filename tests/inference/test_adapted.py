@@ -26,11 +26,11 @@ CASES = {
     'p_tuning_v2',
     dict(model__position='rope', model__layer_pattern=('local:5', 'global')),
   ),
-  'prompt_tuning, windows': (
-    'prompt_tuning',
+  'prompt, windows': (
+    'prompt',
     dict(model__position='rope', model__layer_pattern=('local:5', 'global')),
   ),
-  'prompt_tuning': ('prompt_tuning', dict(model__num_kv_heads=2)),
+  'prompt': ('prompt', dict(model__num_kv_heads=2)),
 }  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_learned_positions_end_sooner():
 
 
 def test_other_parameters_take_the_place_of_the_first():
-  engine, (model, params) = engine_of('prompt_tuning'), make('prompt_tuning')
+  engine, (model, params) = engine_of('prompt'), make('prompt')
   other = peft.with_leaves(params, {'embed/prompt': -params['embed']['prompt']})
   engine.set_params(other)
   ids = small.random_tokens(1, 8)

@@ -28,6 +28,9 @@ VARIANTS = {
   'pissa': {
     'name': 'lora', 'options.rank': 2, 'options.init': 'pissa', 'options.targets': '',
   },
+  'prefix': {'name': 'prefix', 'options.length': 3, 'options.hidden': 4},
+  'p_tuning_v2': {'name': 'p_tuning_v2', 'options.length': 3},
+  'prompt': {'name': 'prompt', 'options.length': 3},
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 

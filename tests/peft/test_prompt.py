@@ -26,7 +26,7 @@ CASES = virtual.GPTS | {
 
 
 def make(kernel='dense', **fields):
-  adapted, plain, params = virtual.make('prompt_tuning', kernel, **fields)
+  adapted, plain, params = virtual.make('prompt', kernel, **fields)
   leaves = virtual.leaves(params)
   leaves |= adapted.adapter.begin(leaves, np.array(IDS))
   return adapted, plain, peft.with_leaves(params, leaves)
@@ -87,7 +87,7 @@ def test_gradients_are_those_of_the_embeddings_in_each_row():
 
 
 def test_a_prompt_begins_as_tokens_of_the_vocabulary():
-  adapter = virtual.make('prompt_tuning')[0].adapter
+  adapter = virtual.make('prompt')[0].adapter
   rows_VD = np.arange(32.0).reshape(16, 2)
   leaves = {'embed/embedding': rows_VD}
   (again,) = adapter.begin(leaves, np.array([4, 7])).values()
@@ -122,4 +122,4 @@ def test_a_prompt_begins_as_tokens_of_the_vocabulary():
 )  # fmt: skip
 def test_rows_that_cannot_have_a_prompt_are_refused(fields, message):
   with pytest.raises(ConfigError, match=message):
-    peft.make_adapter(virtual.config_of('prompt_tuning', **fields))
+    peft.make_adapter(virtual.config_of('prompt', **fields))

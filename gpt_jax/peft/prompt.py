@@ -165,13 +165,14 @@ def _check_embeddings(config):
   """Raises ConfigError for what changes the embeddings of the tokens of a row."""
   asked = config.regularization
   for field, value, none in (
-    ('mixup', asked.mixup, 0.0),
-    ('cutoff', asked.cutoff, 0.0),
-    ('adversarial', asked.adversarial, 'none'),
+    ('regularization.mixup', asked.mixup, 0.0),
+    ('regularization.cutoff', asked.cutoff, 0.0),
+    ('regularization.adversarial', asked.adversarial, 'none'),
+    ('eval.attack_epsilon', config.eval.attack_epsilon, 0.0),
   ):
     if value != none:
       raise ConfigError(
-        f'regularization.{field}={value!r}: changes embedded tokens, and those of'
+        f'{field}={value!r}: changes embedded tokens, and those of'
         f' peft.name="prompt" are not in the text; set it to {none!r}, or use'
         ' peft.name="p_tuning_v2".'
       )

@@ -16,6 +16,7 @@ from gpt_jax.inference.scheduler import Scheduler
 from gpt_jax.inference.slots import Slots
 from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from tests import small_models as small
+from tests import tiny_runs
 from tests.peft import virtual_models as virtual
 
 CHUNK, NEW = 4, 6
@@ -32,6 +33,7 @@ CASES = {
   ),
   'prompt': ('prompt', dict(model__num_kv_heads=2)),
 }  # fmt: skip
+FAST = ('prefix', 'prompt, windows')
 
 
 @functools.cache
@@ -62,7 +64,7 @@ def engine_of(case, kind=Engine, **settings):
   return kind(model.cfg, params, attend=model.attend, adapter=model.adapter, **settings)
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', tiny_runs.mostly_slow(CASES, *FAST))
 def test_a_text_is_that_of_whole_forward_passes(case):
   engine = engine_of(case)
   alone = [engine.generate([request])[0].tolist() for request in requests()[:2]]
@@ -71,7 +73,7 @@ def test_a_text_is_that_of_whole_forward_passes(case):
   assert [ids.tolist() for ids in together] == expected(case)
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', tiny_runs.mostly_slow(CASES, *FAST))
 def test_slots_and_shared_prefixes_change_no_text(case):
   engine = engine_of(case)
   slots = Slots(engine, Capacity(3, 32, CHUNK, 4))
@@ -89,7 +91,7 @@ def test_drafts_of_earlier_text_change_no_text():
   assert [ids.tolist() for ids in found] == expected('prefix')
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', tiny_runs.mostly_slow(CASES, *FAST))
 def test_scores_are_those_of_whole_forward_passes(case):
   engine, (model, params) = engine_of(case), make(case)
   context, answers = [3, 1, 4, 1], [[5, 9], [2, 6, 5], [3]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from gpt_jax import attention, objectives, peft
+from gpt_jax import objectives, peft
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load as load_config
 from gpt_jax.config.schema import Config
@@ -20,13 +20,13 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
-from gpt_jax.inference import placement
+from gpt_jax.inference import adapted, placement
 from gpt_jax.inference.classifier import Classifier
 from gpt_jax.inference.encoder import Encoder
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.inference.text_options import texts_of
 from gpt_jax.interop import open_model
-from gpt_jax.model import exits, positions
+from gpt_jax.model import exits
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 from gpt_jax.parallel.mesh import make_mesh
@@ -367,11 +367,9 @@ def _decoding_rules(config, is_asked):
 
 
 def _make_model(config):
-  _, attend = attention.choose_kernel(
-    config, has_slopes=positions.has_slopes(config.model)
-  )
+  attend, adapter = adapted.make_model_parts(config)
   head = make_head(config, objectives.describe(config).num_outputs)
-  return peft.make_gpt(peft.make_adapter(config), config.model, attend, None, head)
+  return peft.make_gpt(adapter, config.model, attend, None, head)
 
 
 def _abstract_params(model, rules):

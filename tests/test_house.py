@@ -44,6 +44,7 @@ UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load
 
 TESTED_TOGETHER = {
   'peft/test_methods': ['peft/adapter'],
+  'peft/test_prefix': ['peft/p_tuning_v2'],
   'test_cli': ['__init__', '__main__'],
   'train/test_adapted_runs': ['program/adapted_checkpoints', 'program/base'],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],

@@ -63,15 +63,18 @@ class Written:
   """[B, C]; zeros unless a row of the batch asks for them."""
 
 
-def prepare_params(params, *, dtype, transposes_head=False):
+def prepare_params(
+  params, *, dtype, transposes_head=False, keeps_dtype=lambda name: False
+):
   """Returns unrolled parameters, cast once where each use would cast them anyway.
 
-  `transposes_head` adds a copy of the embedding, for the logits of single tokens.
+  `transposes_head` adds a copy of the embedding, for the logits of single tokens;
+  parameters that `keeps_dtype` of their name are not cast.
   """
 
   def cast(name, leaf):
     # Norms compute in float32 from what is stored: a cast would change their result.
-    return leaf if '_norm' in name else leaf.astype(dtype)
+    return leaf if '_norm' in name or keeps_dtype(name) else leaf.astype(dtype)
 
   params = map_named(cast, stacking.unstack(params))
   if transposes_head:

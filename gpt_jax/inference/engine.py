@@ -9,7 +9,15 @@ import jax
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import cache_memory, decode, guide, many, placement, slots
+from gpt_jax.inference import (
+  adapted,
+  cache_memory,
+  decode,
+  guide,
+  many,
+  placement,
+  slots,
+)
 from gpt_jax.inference.capacity import AS_FITS
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
@@ -19,9 +27,9 @@ from gpt_jax.inference.request import as_ids, identities, token_array
 from gpt_jax.inference.sampling import SamplingRows
 from gpt_jax.inference.scoring import Scorer
 from gpt_jax.inference.writing import Writing
-from gpt_jax.model import exits, positions
-from gpt_jax.model.gpt import GPT
+from gpt_jax.model import positions
 from gpt_jax.objectives import VISIBILITIES
+from gpt_jax.peft import make_gpt
 
 STREAM_CHUNK = 8  # as CHUNK, for a reader: 1, 2, 4, then 8 tokens at a time
 STOP_BUCKET = 4  # stop ids of a row are padded to a multiple of this
@@ -40,7 +48,7 @@ class Engine:
   has_slots = True
 
   def __init__(
-    self, cfg, params, *, attend, rules=None,
+    self, cfg, params, *, attend, adapter=None, rules=None,
     vocab_limit=None, text_limit=None, visibility='causal', exit_rule=None,
     wishes=AS_FITS, cache_dtype=None,
   ):  # fmt: skip
@@ -48,6 +56,7 @@ class Engine:
 
     Args:
       attend: as `GPT` takes it.
+      adapter: a `peft.Adapter` of the model that cannot be merged, or None.
       rules: those of training where `params` lie on a mesh; None: XLA decides.
       vocab_limit: ids from here on only pad the embedding; None: all are real.
       text_limit: ids from here on are never written; None: `vocab_limit`.
@@ -63,15 +72,13 @@ class Engine:
     self.visibility, self.wishes, self.cache_dtype = visibility, wishes, cache_dtype
     self._layers = LayersUsed(exit_rule, self.cfg.num_layers)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
-    self.model = model = GPT(self.cfg, attend, self.rules)
+    self._adapter = adapter
+    self.model = model = make_gpt(adapter, self.cfg, attend, self.rules)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is replicated, however parameters are sharded.
     replicated = placement.replicated(params)
-    self._prepare = jax.jit(
-      functools.partial(decode.prepare_params, **placement.preparation(cfg, params)),
-      out_shardings=placement.unstacked_shardings(exits.first_layers(self.cfg, params)),
-    )
+    self._prepare = adapted.make_prepare(adapter, self.cfg, params)
     self._prefill = jax.jit(
       functools.partial(decode.prefill, cache_dtype=cache_dtype, **reading),
       static_argnames=('cache_len', 'spare'),
@@ -97,8 +104,9 @@ class Engine:
       functools.partial(decode.log_probs, **scoring), out_shardings=replicated
     )
     self._scorer = Scorer(
-      self.cfg, attend, self.rules, vocab_limit=self.vocab_limit, visibility=visibility
-    )
+      self.cfg, attend, self.rules, adapter=adapter, vocab_limit=self.vocab_limit,
+      visibility=visibility,
+    )  # fmt: skip
     self._text_log_probs = jax.jit(
       functools.partial(decode.text_log_probs, **scoring), out_shardings=replicated
     )
@@ -108,7 +116,7 @@ class Engine:
   def table_len(self):
     """How many tokens the model can read at once; inf unless its positions end."""
     limit = positions.max_positions(self.cfg)
-    return math.inf if limit is None else limit
+    return math.inf if limit is None else limit - adapted.num_positions(self._adapter)
 
   @functools.cached_property
   def slot_programs(self):
@@ -117,7 +125,7 @@ class Engine:
 
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
-    self.params = self._prepare(exits.first_layers(self.cfg, params))
+    self.params = self._prepare(params)
 
   def passes(self):
     """Returns what new tokens took, `{name: {what: number}}`; {} if nothing special."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax import attention, objectives
+from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data.continuation import cut_contexts, encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
-from gpt_jax.inference import grammar, many, scoring
+from gpt_jax.inference import adapted, grammar, many, scoring
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
@@ -26,7 +26,7 @@ from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions, texts_of
 from gpt_jax.inference.text_scheduler import TextScheduler
-from gpt_jax.model import exits, positions
+from gpt_jax.model import exits
 from gpt_jax.parallel import multihost
 
 _TAIL_CHARS = 256  # of a prompt, as context of its continuation
@@ -51,9 +51,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
       'model.head="none": an encoder without an output layer writes and scores no text;'
       ' `gpt-jax embed` gives the vectors of texts.'
     )
-  _, attend = attention.choose_kernel(
-    config, has_slopes=positions.has_slopes(config.model)
-  )
+  attend, adapter = adapted.make_model_parts(config)
   make, cache_dtype = Engine, config.inference.cache_dtype
   if drafting is not None:
     make = functools.partial(SpeculativeEngine, **drafting)
@@ -61,6 +59,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
     exits.shallower(config).model,
     params,
     attend=attend,
+    adapter=adapter,
     rules=rules,
     vocab_limit=vocab_size + objective.extra_tokens,
     text_limit=vocab_size,  # the objective's own tokens stand for no text

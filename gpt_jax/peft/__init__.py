@@ -12,6 +12,9 @@ from gpt_jax.peft import (
   ia3,
   last_layers,
   lora,
+  p_tuning_v2,
+  prefix,
+  prompt,
   storage,
   vera,
 )
@@ -24,6 +27,7 @@ from gpt_jax.peft.adapter import (
   merge_params,
   with_leaves,
 )
+from gpt_jax.peft.linears import lookup_layer
 
 METHODS = {
   'adalora': adalora.make,
@@ -32,6 +36,9 @@ METHODS = {
   'ia3': ia3.make,
   'last_layers': last_layers.make,
   'lora': lora.make,
+  'p_tuning_v2': p_tuning_v2.make,
+  'prefix': prefix.make,
+  'prompt': prompt.make,
   'vera': vera.make,
 }
 """Each entry: `make(config) -> Adapter`."""
@@ -72,6 +79,7 @@ __all__ = [
   'Adapter',
   'add_penalties',
   'in_full',
+  'lookup_layer',
   'make_adapter',
   'make_gpt',
   'merge_params',

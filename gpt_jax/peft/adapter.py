@@ -69,11 +69,12 @@ class Adapter:
   intercept: Callable | None = None
   # {parameter of the plain model: Merge}; None: there is no plain model like this.
   merged: Mapping[str, Merge] | None = None
-  # (parameters by name with the base loaded, observe=None) -> {added name: array}, for
-  # initial values that depend on them or on data; `observe` is that of
-  # `program.observe.make_observe`, None where no training follows. None: all as their
-  # Leafs say.
+  # (parameters by name with the base loaded, observe=None, ids=None) -> {added name:
+  # array}, for initial values that depend on them or on data; `observe` is that of
+  # `program.observe.make_observe`, None where no training follows; `ids`, int32 [N],
+  # are those of `begin_text`. None: all as their Leafs say.
   begin: Callable[..., dict] | None = None
+  begin_text: str = ''
   # Of the number of steps of a run; None: updates and loss are the usual ones.
   training: Callable[[int], Training] | None = None
   # {path of a linear map: ranks, one a layer} from the parameters, for methods that
@@ -81,6 +82,16 @@ class Adapter:
   ranks: Callable[[Any], dict] | None = None
   # Of the frozen kernels, where `peft.base_storage` picks one.
   storage: Storage | None = None
+  # Of the tree of parameters, that which the interceptor reads: computed at each call
+  # in training, once for decoding. Of its own result it returns the same.
+  prepare: Callable[[Any], Any] | None = None
+  # Positions that virtual tokens take before those of the text.
+  num_positions: int = 0
+  has_virtual_keys: bool = False  # whether kernels see `Mask.num_virtual`
+
+  def prepared(self, params):
+    """Returns `params` as the interceptor reads them."""
+    return params if self.prepare is None else self.prepare(params)
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -120,6 +131,8 @@ class AdaptedGPT(GPT):
   def apply(self, variables, *args, **kwargs):
     """Returns what `GPT.apply` returns, adapted."""
     assert self.adapter
+    prepared = {'params': self.adapter.prepared(variables['params'])}
+    variables = {**variables, **prepared}
     with contextlib.ExitStack() as stack:
       if self.adapter.intercept is not None:
         stack.enter_context(nn.intercept_methods(self.adapter.intercept))

@@ -18,6 +18,8 @@ from gpt_jax.core.registry import nearest
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.layers import Linear
 
+_UNROLLED = re.compile(r'^layers_\d+/')
+
 
 @dataclasses.dataclass(frozen=True)
 class LinearMap:
@@ -74,6 +76,16 @@ class LinearMap:
   @property
   def fan_out(self):
     return math.prod(self.sizes(self.kept))
+
+
+def lookup_layer(entries, path):
+  """Returns the entry of a path, None where there is none.
+
+  That of all layers, `layers/...`, stands for those of unrolled ones, `layers_3/...`:
+  a model that was trained by a scan over layers decodes without it.
+  """
+  found = entries.get(path)
+  return entries.get(_UNROLLED.sub('layers/', path)) if found is None else found
 
 
 def find(cfg):

@@ -76,7 +76,8 @@ def _begin(targets, ranks, scales, options):
   begins = [of_init[options.init]()] if options.init in of_init else []
   begins += [dora.begin(targets)] if options.dora else []
 
-  def begin(leaves, observe=None):
+  def begin(leaves, observe=None, ids=None):
+    del ids
     made = (each(leaves, observe) for each in begins)
     return {name: leaf for each in made for name, leaf in each.items()}
 
@@ -138,11 +139,11 @@ def _intercept(targets, scales, dropout):
     module = context.module
     if not isinstance(module, Linear) or context.method_name != 'finish':
       return call(*args, **kwargs)
-    path = '/'.join(module.path)
-    if path not in by_path:
+    linear = linears.lookup_layer(by_path, '/'.join(module.path))
+    if linear is None:
       return call(*args, **kwargs)
     x, y = args
-    letters = by_path[path].letters
+    letters = linear.letters
 
     def parameter(name):
       return module.get_variable('params', name)
@@ -152,9 +153,9 @@ def _intercept(targets, scales, dropout):
     if module.has_variable('params', pissa.START_A):
       start = parameter(pissa.START_A), parameter(pissa.START_B)
       update -= low_rank(letters, seen, *start)
-    y += scales[path] * update
+    y += scales[linear.path] * update
     if module.has_variable('params', dora.MAGNITUDE):
-      y = dora.rescale(module, by_path[path], scales[path], y)
+      y = dora.rescale(module, linear, scales[linear.path], y)
     return call(x, y)
 
   return intercept

@@ -357,14 +357,15 @@ def _init_variables(seed, *, model):
 
 def _make_model(config, objective, rules):
   """Returns (name of the attention kernel, the GPT of a Config on a mesh)."""
+  adapter = peft.make_adapter(config)
   kernel_name, attend = attention.choose_kernel(
     config,
     rules=rules,
     has_prefix=objective.visibility == 'prefix',
+    has_virtual=adapter is not None and adapter.has_virtual_keys,
     has_slopes=positions.has_slopes(config.model),
   )
   head = make_head(config, objective.num_outputs)
-  adapter = peft.make_adapter(config)
   return kernel_name, peft.make_gpt(adapter, config.model, attend, rules, head)
 
 

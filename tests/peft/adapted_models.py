@@ -52,6 +52,9 @@ VARIANTS = {
   'nf4': {
     'name': 'lora', 'options.rank': 2, 'options.dora': True, 'base_storage': 'nf4',
   },
+  'prefix': {'name': 'prefix', 'options.length': 3, 'options.hidden': 4},
+  'p_tuning_v2': {'name': 'p_tuning_v2', 'options.length': 3},
+  'prompt': {'name': 'prompt', 'options.length': 3},
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 

@@ -101,7 +101,13 @@ def write(config, updates, **options):
       the rank by default. With other scales than theirs factors B are multiplied.
   Layers are unrolled (model.scan_layers=False) where they differ in targets or ranks.
   """
-  config = _in_form_for(config, updates)
+  ranks = {
+    one.path: _within(one, updates[one.path]).rank
+    for linear in linears.find(config.model)
+    for one in unrolled(linear)
+    if one.path in updates
+  }
+  config = in_form_for(config, ranks)
   everywhere = linears.find(config.model)
   chosen = [one for one in everywhere if unrolled(one)[0].path in updates]
   parts = {
@@ -140,12 +146,13 @@ def _leaves(linear, parts, scale):
   }
 
 
-def _in_form_for(config, updates):
-  """Returns `config`, with unrolled layers where a stack cannot hold `updates`."""
+def in_form_for(config, kinds):
+  """Returns `config`, with unrolled layers where those of a stack differ.
+
+  `kinds`: {path of a linear map of the unrolled model: what has to be equal}.
+  """
   for linear in linears.find(config.model):
-    found = [updates.get(one.path) for one in unrolled(linear)]
-    kinds = {None if one is None else _within(linear, one).rank for one in found}
-    if len(kinds) > 1:
+    if len({kinds.get(one.path) for one in unrolled(linear)}) > 1:
       model = dataclasses.replace(config.model, scan_layers=False)
       return dataclasses.replace(config, model=model)
   return config

@@ -4,7 +4,7 @@
 and of its tensors. Read `lora_format.py` first; docs/peft_formats.md.
 """
 
-from gpt_jax.peft_formats import lora_format
+from gpt_jax.peft_formats import ia3_format, lora_format
 
-FORMATS = {'lora': lora_format.FORMAT}
+FORMATS = {'lora': lora_format.FORMAT, 'ia3': ia3_format.FORMAT}
 """By `peft.name`. A new format is a file with a `Format`, and a line here."""

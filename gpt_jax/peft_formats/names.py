@@ -161,11 +161,11 @@ def is_picked(fields, name):
   `fields`: target_modules, exclude_modules, layers_to_transform, layers_pattern.
   """
   excluded, targets = fields.get('exclude_modules'), fields.get('target_modules')
-  if excluded and _is_listed(excluded, name):
+  if excluded and is_listed(excluded, name):
     return False
   if targets == 'all-linear':
     return True
-  if not _is_listed(targets or [], name):
+  if not is_listed(targets or [], name):
     return False
   layers = fields.get('layers_to_transform')
   if isinstance(targets, str) or layers is None or layers == []:
@@ -174,7 +174,8 @@ def is_picked(fields, name):
   return _layer_of(name, fields.get('layers_pattern')) in layers
 
 
-def _is_listed(pattern, name):
+def is_listed(pattern, name):
+  """Returns whether a text (of all of a name) or a list of ends matches a name."""
   if isinstance(pattern, str):
     return re.fullmatch(pattern, name) is not None
   return any(_ends(name, end) for end in pattern)

@@ -100,7 +100,7 @@ UNSUPPORTED = [
   (dict(rank_pattern={'c_attn': 'x'}), 'rank_pattern='),
   (dict(target_modules=None), 'expected names of modules'),
   (dict(target_modules='c_attn('), 'is no regular expression'),
-  (dict(target_modules=['wte']), 'none of these is a linear map of a gpt2'),
+  (dict(target_modules=['wte']), 'not one of target_modules'),
   (dict(peft_type='LOHA'), "peft_type='LOHA': not supported"),
 ]
 

@@ -18,7 +18,7 @@ def config_of(family, **values):
 GPT2 = config_of(gpt2.FAMILY, vocab_size=11, n_layer=2, n_embd=8, n_head=2)
 NEOX = config_of(
   gpt_neox.FAMILY, vocab_size=11, num_hidden_layers=2, hidden_size=8,
-  num_attention_heads=2, intermediate_size=12,
+  num_attention_heads=2, intermediate_size=12, rotary_pct=0.5,
 )  # fmt: skip
 LLAMA = config_of(
   llama.FAMILY, vocab_size=11, num_hidden_layers=12, hidden_size=8,

@@ -7,6 +7,7 @@ import pytest
 
 import gpt_jax
 from gpt_jax.interop import export_model
+from gpt_jax.peft import METHODS
 from gpt_jax.peft_formats.export_adapter import export_adapter
 from gpt_jax.peft_formats.import_adapter import import_adapter
 from gpt_jax.workdir.paths import Workdir
@@ -100,6 +101,37 @@ def test_ours_over_a_fused_matrix_is_exact_in_peft(name, tmp_path):
   import_adapter(tmp_path / 'out', base, Workdir(tmp_path / 'again'))
   again = np.asarray(gpt_jax.load(tmp_path / 'again').logits(runs.TOKENS_BT))
   np.testing.assert_allclose(again, wanted, atol=1e-5, rtol=0)
+
+
+IA3 = {
+  'gpt2': ('gpt2', dict(
+    target_modules=['c_attn', 'mlp.c_proj'], feedforward_modules=['mlp.c_proj'])),
+  'llama': ('llama', dict(
+    target_modules=['k_proj', 'v_proj', 'down_proj'],
+    feedforward_modules=['down_proj'])),
+  'mistral_text': ('mistral', dict(
+    target_modules=r'.*\.1\..*(v|up|o)_proj', feedforward_modules=r'.*o_proj')),
+}  # fmt: skip
+
+
+@pytest.mark.skipif('ia3' not in METHODS, reason='there is no peft.name="ia3"')
+@pytest.mark.parametrize('name', sorted(IA3))
+def test_ia3_is_that_of_peft_both_ways(name, tmp_path):
+  library, (family, fields) = adapters.library(), IA3[name]
+  model = test_parity.make(family)
+  model.save_pretrained(tmp_path / 'base')
+  config = library.IA3Config(**fields)
+  adapted = adapters.randomized(library.get_peft_model(model, config))
+  adapters.save(adapted, tmp_path / 'adapter')
+  wanted = oracle.logits_of(adapted, TOKENS_BT)
+  import_adapter(tmp_path / 'adapter', tmp_path / 'base', Workdir(tmp_path / 'run'))
+  found = np.asarray(gpt_jax.load(tmp_path / 'run').logits(TOKENS_BT))
+  np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+  export(tmp_path / 'run', tmp_path / 'out')
+  again = adapters.load(test_parity.make(family), tmp_path / 'out')
+  np.testing.assert_allclose(
+    oracle.logits_of(again, TOKENS_BT), wanted, atol=1e-5, rtol=0
+  )
 
 
 SMALL_BERT = dict(

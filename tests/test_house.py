@@ -43,6 +43,11 @@ UNSAFE_CALLS = {'eval', 'exec'}
 UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
 
 TESTED_TOGETHER = {
+  'train/test_average': ['program/new_run'],
+  'train/test_combine': ['program/adapted_run', 'program/over_base'],
+  'peft_formats/test_parity': [
+    'peft_formats/format', 'peft_formats/ia3_format', 'peft_formats/lora_format',
+  ],
   'peft/test_methods': ['peft/adapter'],
   'peft/test_prefix': ['peft/p_tuning_v2'],
   'test_cli': ['__init__', '__main__'],

@@ -5,6 +5,7 @@ A target is a regular expression that is searched in the path of a linear map, s
 """
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -88,6 +89,7 @@ def lookup_layer(entries, path):
   return entries.get(_UNROLLED.sub('layers/', path)) if found is None else found
 
 
+@functools.lru_cache(maxsize=32)  # it traces the model
 def find(cfg):
   """Returns the LinearMaps of the blocks of a ModelConfig, in the order of use."""
   seen = {}
@@ -109,7 +111,7 @@ def find(cfg):
     shape, names = shapes[f'{path}/kernel'].shape, tuple(axes[f'{path}/kernel'])
     names += (None,) * (len(shape) - len(names))
     found.append(LinearMap(path, letters, shape, names, has_bias))
-  return found
+  return tuple(found)
 
 
 def choose(cfg, pattern, field):

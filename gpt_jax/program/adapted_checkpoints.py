@@ -25,22 +25,26 @@ def open_source(path, dtype=None):
   """
   if open_model.is_model(path):
     return open_model.open_model(path, dtype)
+  store, saved = open_run(path), Workdir(path).read_config() or {}
+  if not saved.get('peft', {}).get('name'):
+    return store
+  return MergedReader(store, setup.read_config(path))
+
+
+def open_run(path):
+  """Returns the open checkpoints of a run, as they are saved."""
   folder = Workdir(path).checkpoints
   if not objects.is_folder(folder):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
-  saved = Workdir(path).read_config() or {}
-  kept = saved.get('checkpoint', {})
-  store = CheckpointReader(
+  kept = (Workdir(path).read_config() or {}).get('checkpoint', {})
+  return CheckpointReader(
     folder,
     kept.get('best_metric', ''),
     kept.get('keep_best', 0),
     kept.get('best_mode', 'min'),
   )
-  if not saved.get('peft', {}).get('name'):
-    return store
-  return MergedReader(store, setup.read_config(path))
 
 
 def read_adapted(store, step, item, base, leaves):

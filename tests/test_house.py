@@ -50,6 +50,7 @@ TESTED_TOGETHER = {
   ],
   'peft/test_methods': ['peft/adapter'],
   'peft/test_prefix': ['peft/p_tuning_v2'],
+  'test_api': ['program/trained'],
   'test_cli': ['__init__', '__main__'],
   'train/test_adapted_runs': ['program/adapted_checkpoints', 'program/base'],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
@@ -84,6 +85,7 @@ TESTED_TOGETHER = {
     'inference/choice_guide', 'inference/grammar_library', 'inference/json_ending',
     'inference/json_guide', 'inference/regex_guide',
   ],
+  'inference/test_text': ['inference/text_scores'],
   'inference/test_speculative_engine': [
     'inference/model_draft', 'inference/speculation',
   ],

@@ -11,13 +11,15 @@ from gpt_jax.inference import decode, placement
 from gpt_jax.model import exits, positions
 
 
-def make_model_parts(config):
+def make_model_parts(config, adapter=None):
   """Returns (attend, Adapter or None) of a Config, as `peft.make_gpt` takes them.
 
-  Raises ConfigError for fields of `inference` that need the layers of a plain model.
+  `adapter`: instead of what `peft.name` picks. Raises ConfigError for fields of
+  `inference` that need the layers of a plain model.
   """
-  adapter = peft.make_adapter(config)
-  if adapter is not None and adapter.merged is None:
+  if adapter is None:
+    adapter = peft.make_adapter(config)
+  if config.peft.name and adapter.merged is None:
     _require_all_layers(config)
   _, attend = attention.choose_kernel(
     config,

@@ -17,6 +17,7 @@ from gpt_jax.model import stacking
 from gpt_jax.model.cache import empty_cache
 from gpt_jax.model.gpt import TRANSPOSED
 from gpt_jax.parallel.sharding import constrain
+from gpt_jax.peft import batched
 
 CHUNK = 32
 """Tokens per row that one call of `decode` can make."""
@@ -178,7 +179,7 @@ def decode(params, state, limit, guidance, *, model, vocab_limit, exit_rule=None
   Ids from `vocab_limit` on are never written. By an ExitRule tokens skip layers.
   """
   # The loop runs on the device: between tokens nothing waits for the host.
-  settings = state.settings
+  params, settings = batched.gathered(params), state.settings
   rows, vocab_size = settings.sampling, model.cfg.vocab_size
   work = Work.of(rows, vocab_size)
   has_log_probs = jnp.any(settings.has_log_probs_B)

@@ -88,10 +88,17 @@ class Adapter:
   # Positions that virtual tokens take before those of the text.
   num_positions: int = 0
   has_virtual_keys: bool = False  # whether kernels see `Mask.num_virtual`
+  # {linear map: (A, B)} from {added name: array}: all that it does is to add x A B to
+  # their outputs, so that `batched.py` can; None: it does something else.
+  factors: Callable[[Mapping], dict] | None = None
 
   def prepared(self, params):
     """Returns `params` as the interceptor reads them."""
     return params if self.prepare is None else self.prepare(params)
+
+  def bound(self, params):
+    """Returns the parameters of one `apply`, as `intercept` reads them."""
+    return params
 
   def is_frozen(self, name):
     """Returns whether the parameter `name` keeps every bit; task heads never do."""
@@ -131,8 +138,8 @@ class AdaptedGPT(GPT):
   def apply(self, variables, *args, **kwargs):
     """Returns what `GPT.apply` returns, adapted."""
     assert self.adapter
-    prepared = {'params': self.adapter.prepared(variables['params'])}
-    variables = {**variables, **prepared}
+    params = self.adapter.bound(self.adapter.prepared(variables['params']))
+    variables = {**variables, 'params': params}
     with contextlib.ExitStack() as stack:
       if self.adapter.intercept is not None:
         stack.enter_context(nn.intercept_methods(self.adapter.intercept))

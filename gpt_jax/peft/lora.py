@@ -64,6 +64,7 @@ def make(config):
       linear.kernel: _merge(linear, scales[linear.path], options) for linear in targets
     },
     begin=_begin(targets, ranks, scales, options),
+    factors=_factors(targets, scales, options),
   )
 
 
@@ -178,6 +179,27 @@ def _merge(linear, scale, options):
     return merged.astype(kernel.dtype)
 
   return Merge(tuple(parts), make)
+
+
+def _factors(targets, scales, options):
+  """Returns the function of `Adapter.factors`, None where there is more to it."""
+  if options.dora or options.biases != 'none':
+    return None
+
+  def factors(leaves):
+    found = {}
+    for linear in targets:
+      path, scale = linear.path, scales[linear.path]
+      a, b = leaves[f'{path}/{LORA_A}'], scale * leaves[f'{path}/{LORA_B}']
+      if options.init == 'pissa':  # twice the rank: the start is subtracted
+        start_a = leaves[f'{path}/{pissa.START_A}']
+        start_b = -scale * leaves[f'{path}/{pissa.START_B}']
+        a = jnp.concatenate([a, start_a], axis=-1)
+        b = jnp.concatenate([b, start_b], axis=len(linear.stack))
+      found[path] = a, b
+    return found
+
+  return factors
 
 
 def _biases(which, targets):

@@ -47,6 +47,7 @@ TESTED_TOGETHER = {
   'train/test_combine': ['program/adapted_run', 'program/over_base'],
   'peft_formats/test_parity': [
     'peft_formats/format', 'peft_formats/ia3_format', 'peft_formats/lora_format',
+    'peft_formats/virtual_format',
   ],
   'peft/test_methods': ['peft/adapter'],
   'peft/test_prefix': ['peft/p_tuning_v2'],

@@ -43,7 +43,7 @@ def export_adapter(run, family, out):
     text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False)
     (folder / CONFIG).write_text(text + '\n')
     named = {
-      names.PREFIX + name: np.ascontiguousarray(array, np.float32)
+      chosen.prefix + name: np.ascontiguousarray(array, np.float32)
       for name, array in sorted((tensors | head).items())
     }
     safetensors.numpy.save_file(named, folder / TENSORS, metadata={'format': 'pt'})

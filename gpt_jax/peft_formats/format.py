@@ -10,6 +10,8 @@ from gpt_jax.config.schema import Config
 from gpt_jax.interop.family import Family
 from gpt_jax.interop.fields import Fields
 
+PREFIX = 'base_model.model.'
+"""Of the names of tensors of modules."""
 CONFIG, TENSORS = 'adapter_config.json', 'adapter_model.safetensors'
 HARMLESS = (
   'auto_mapping', 'base_model_name_or_path', 'inference_mode', 'peft_type',
@@ -60,3 +62,4 @@ class Format:
   write: Callable[[Source], tuple[dict[str, Any], dict[str, np.ndarray]]]
   # (Target) -> (Config with its peft section, {parameter: array})
   read: Callable[[Target], tuple[Config, dict[str, np.ndarray]]]
+  prefix: str = PREFIX  # of the names of its tensors

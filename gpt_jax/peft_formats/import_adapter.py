@@ -20,7 +20,7 @@ from gpt_jax.interop.mapping import sizes_of
 from gpt_jax.interop.reader import STEP
 from gpt_jax.interop.safetensors_files import SafetensorsFiles, load_json
 from gpt_jax.peft_formats import FORMATS, names
-from gpt_jax.peft_formats.format import CONFIG, TENSORS, Target
+from gpt_jax.peft_formats.format import CONFIG, PREFIX, TENSORS, Target
 from gpt_jax.program import new_run, over_base, restore, setup
 from gpt_jax.program.adapted_checkpoints import open_source
 from gpt_jax.program.base import RECORD, Base
@@ -136,9 +136,9 @@ def _read_tensors(folder):
         ' float32, bfloat16 or float16.'
       )
     return {
-      name.removeprefix(names.PREFIX): files.read(
-        name, 0, math.prod(spec.shape)
-      ).reshape(spec.shape)
+      name.removeprefix(PREFIX): files.read(name, 0, math.prod(spec.shape)).reshape(
+        spec.shape
+      )
       for name, spec in files.specs.items()
     }
 

@@ -14,9 +14,6 @@ from gpt_jax.interop.mapping import Entry, sizes_of
 from gpt_jax.objectives import describe
 from gpt_jax.peft import linears, lora_updates
 
-PREFIX = 'base_model.model.'
-"""Of the names of all tensors in files of adapters."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Module:

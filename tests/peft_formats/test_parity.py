@@ -134,6 +134,37 @@ def test_ia3_is_that_of_peft_both_ways(name, tmp_path):
   )
 
 
+VIRTUAL = {
+  'prefix_gpt2': ('gpt2', 'PrefixTuningConfig', {}),
+  'prefix_llama': ('llama', 'PrefixTuningConfig', {}),
+  'prefix_neox_projected': ('gpt_neox', 'PrefixTuningConfig', dict(
+    prefix_projection=True, encoder_hidden_size=12)),
+  'prompt_gpt2': ('gpt2', 'PromptTuningConfig', {}),
+  'prompt_llama': ('llama', 'PromptTuningConfig', {}),
+  'prompt_gemma2': ('gemma2', 'PromptTuningConfig', {}),
+  'prompt_gemma3': ('gemma3', 'PromptTuningConfig', {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', sorted(VIRTUAL))
+def test_virtual_tokens_are_those_of_peft_both_ways(name, tmp_path):
+  library, (family, kind, fields) = adapters.library(), VIRTUAL[name]
+  model = test_parity.make(family)
+  model.save_pretrained(tmp_path / 'base')
+  fields = fields | dict(num_virtual_tokens=5, task_type='CAUSAL_LM')
+  adapted = library.get_peft_model(model, getattr(library, kind)(**fields))
+  adapters.save(adapters.randomized(adapted), tmp_path / 'adapter')
+  count = TOKENS_BT.shape[1]
+  wanted = oracle.logits_of(adapted, TOKENS_BT)[:, -count:]
+  import_adapter(tmp_path / 'adapter', tmp_path / 'base', Workdir(tmp_path / 'run'))
+  found = np.asarray(gpt_jax.load(tmp_path / 'run').logits(TOKENS_BT))
+  np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+  export(tmp_path / 'run', tmp_path / 'out')
+  again = adapters.load(test_parity.make(family), tmp_path / 'out')
+  found = oracle.logits_of(again, TOKENS_BT)[:, -count:]
+  np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
 SMALL_BERT = dict(
   vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
   num_attention_heads=4, max_position_embeddings=64,

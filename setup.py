@@ -46,6 +46,7 @@ EXTRAS = {
   'oracle': [
     'gguf>=0.19',
     'llguidance>=1.9',
+    'peft>=0.21',
     'sentencepiece',
     'torch',
     'transformers>=5.0',

@@ -255,7 +255,8 @@ def get_config():
 
   # Few parameters train, those of init_from stay: docs/peft.md.
   config.peft = peft = ConfigDict()
-  # '': all train; adapters, bitfit, ia3, last_layers, lora, vera
+  # '': all train; lora adalora vera adapters ia3 bitfit last_layers prefix prompt
+  # p_tuning_v2
   peft.name = ''
   peft.options = dict()  # of the method; their defaults are those of its paper
   # How the matrices of the base lie in memory: int8, nf4 (QLoRA), or as_is.

@@ -6,38 +6,35 @@ print(run.generate('The function returns', max_new_tokens=64))
 
 import dataclasses
 import functools
-import shlex
 from typing import Any
 
 import jax
 
-from gpt_jax import attention, objectives, peft
+from gpt_jax import objectives, peft
 from gpt_jax.checkpoints.reader import CheckpointReader
 from gpt_jax.config import load as load_config
 from gpt_jax.config.schema import Config
 from gpt_jax.core import pytree
-from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.types import PyTree
 from gpt_jax.data import tokenizers
 from gpt_jax.data.tokenizers import Tokenizer
-from gpt_jax.inference import placement
+from gpt_jax.inference import adapted, placement
 from gpt_jax.inference.classifier import Classifier
 from gpt_jax.inference.encoder import Encoder
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.inference.text_options import texts_of
 from gpt_jax.interop import open_model
-from gpt_jax.model import exits, positions
+from gpt_jax.model import exits
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
-from gpt_jax.program import build, restore, setup
+from gpt_jax.program import adapters as adapters_of_runs
+from gpt_jax.program import build, restore, setup, trained
 from gpt_jax.train import task_end
 from gpt_jax.train.predict import Predictor
 from gpt_jax.workdir.paths import Workdir
-
-CHANGEABLE = ('parallel', 'inference')
-HOW_TO_TRAIN = 'gpt-jax train --config=configs/tiny.py --workdir={path}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +69,12 @@ class Run:
   def _generator(self) -> TextGenerator:
     # Made at the first use: it holds a copy of the parameters, unrolled to decode fast.
     return TextGenerator(
-      self.config, self.params, self.tokenizer, self.rules, _drafting(self)
+      self.config,
+      self.params,
+      self.tokenizer,
+      self.rules,
+      _drafting(self),
+      build.adapter_of(self.model),
     )
 
   @property
@@ -92,9 +94,9 @@ class Run:
   def _encoder(self):
     return Encoder(self.config, self.params, self.tokenizer, self.rules)
 
-  def logits(self, tokens_BT):
+  def logits(self, tokens_BT, adapter=None):
     """Returns float32 [B, T, V] for ids of `tokenizer`; V counts real ids only."""
-    return self._generator.engine.logits(tokens_BT)
+    return self._generator.engine.logits(tokens_BT, adapter)
 
   def generate(
     self, prompts, max_new_tokens=None, temperature=None, top_k=None, top_p=None,
@@ -116,7 +118,7 @@ class Run:
         stands in the list twice gets two texts.
       options: min_p, typical_p, repetition_penalty, presence_penalty,
         frequency_penalty, logit_bias, stop, banned, best_of, beams, length_penalty,
-        early_stopping, echo, regex, json_schema, choices, beyond_positions, as
+        early_stopping, echo, regex, json_schema, choices, beyond_positions, adapter, as
         `gpt_jax/inference/text_options.py` has them.
     Raises ConfigError for settings and prompts that the model cannot do.
     """
@@ -159,12 +161,12 @@ class Run:
       top_p=top_p, seed=seed, **options,
     )  # fmt: skip
 
-  def score(self, context, continuation):
+  def score(self, context, continuation, adapter=None):
     """Returns the log-likelihood of `continuation` after `context`, in nats.
 
     Raises ConfigError where both are longer than the learned positions, plus one token.
     """
-    return self._generator.score(context, continuation)
+    return self._generator.score(context, continuation, adapter)
 
   def embed(
     self, texts, pooling='mean', normalize=True, max_tokens=None, progress=None
@@ -222,7 +224,7 @@ class Run:
     found = self.predictor.predict([examples] if is_one else examples, progress)
     return found[0] if is_one else found
 
-  def score_many(self, items, advance=lambda count: None, truncate=False):
+  def score_many(self, items, advance=lambda count: None, truncate=False, adapter=None):
     """Returns a list of Scores for each `(context, [continuation, ...])` of `items`.
 
     A Score has `log_prob` (that of `score`, up to rounding), `num_tokens` and
@@ -231,11 +233,11 @@ class Run:
     `truncate`: a context loses its first tokens where learned positions end, instead of
     an error.
     """
-    return self._generator.score_many(items, advance, truncate)
+    return self._generator.score_many(items, advance, truncate, adapter=adapter)
 
-  def score_texts(self, texts, advance=lambda count: None):
+  def score_texts(self, texts, advance=lambda count: None, adapter=None):
     """Returns the Score of each whole text; longer ones are read window by window."""
-    return self._generator.score_texts(texts, advance)
+    return self._generator.score_texts(texts, advance, adapter)
 
 
 def _drafting(run):
@@ -263,7 +265,7 @@ def _drafting(run):
   return drafting | dict(draft=draft.engine)
 
 
-def load(path, step=None, overrides=None):
+def load(path, step=None, overrides=None, adapters=None):
   """Returns the Run of a workdir, at checkpoint `step` or the newest one.
 
   Of a run with a task, the default is the step with checkpoint.best_metric.
@@ -273,16 +275,17 @@ def load(path, step=None, overrides=None):
     overrides: `{dotted field: value}` of the sections `parallel` and `inference`, such
       as `{'parallel.mesh.tensor': 4}`, instead of what the run was trained with. With
       `inference.depth` the Run is of the first so many layers.
+    adapters: `{name: run}`, runs with peft.name='lora' trained over `path`, whose names
+      requests choose from (`adapter=`); docs/adapters_in_decoding.md.
   Without a mesh there, that of the training is used if it shards weights and these
   devices can form it, else one device. Raises CheckpointError for a folder without a
   checkpoint, and for parts of different runs.
   """
-  _check_overrides(overrides or {})
+  trained.check_overrides(overrides or {})
   if open_model.is_model(path):
-    return _load_model(path, step, overrides)
+    return _load_model(path, step, overrides, adapters)
   workdir = Workdir(path)
-  _require_run(workdir)
-  config = _read_config(workdir, overrides)
+  config = trained.read_config(workdir, overrides)
   kept = config.checkpoint
   best = kept.best_metric, kept.keep_best, kept.best_mode
   with CheckpointReader(workdir.checkpoints, *best) as store:
@@ -294,63 +297,36 @@ def load(path, step=None, overrides=None):
       resolved = dataclasses.replace(config.model, vocab_size=rows)
       config = dataclasses.replace(config, model=resolved)
     tokenizer = tokenizers.load(workdir.tokenizer)
-    return _run_of(store, config, step, tokenizer, overrides)
+    return _run_of(store, path, config, step, tokenizer, overrides, adapters)
 
 
-def _load_model(path, step, overrides):
+def _load_model(path, step, overrides, adapters):
   """Returns the Run of a pretrained model of others."""
   with open_model.open_model(path) as store:
     step = restore.choose_step(store, step)
     config = setup.resolve(load_config.to_dict(store.config), overrides)
-    return _run_of(store, config, step, store.tokenizer, overrides)
+    return _run_of(store, path, config, step, store.tokenizer, overrides, adapters)
 
 
-def _run_of(store, config, step, tokenizer, overrides):
+def _run_of(store, path, config, step, tokenizer, overrides, adapters):
   is_asked = any(field.startswith('parallel.mesh') for field in overrides or {})
   rules = _decoding_rules(config, is_asked)
-  model = _make_model(config)
+  model = _make_model(config, peft.make_adapter(config))
   wanted = _abstract_params(model, rules)
-  params, _ = restore.load_params(store, wanted, step=step, tokenizer=tokenizer)
-  config, params = peft.plain_form(config, params)
-  config = exits.shallower(config)
-  model, params = _make_model(config), exits.first_layers(config.model, params)
-  return Run(config, model, params, tokenizer, step, rules)
-
-
-def _require_run(workdir):
-  """Raises CheckpointError that names what `workdir` lacks to be one."""
-  missing = [
-    path.name
-    for path in (workdir.config, workdir.checkpoints, workdir.tokenizer)
-    if not path.exists()
-  ]
-  if not missing:
-    return
-  is_new = not workdir.path.exists()
-  place = shlex.quote(str(workdir if is_new else workdir.path / 'run'))
-  found = 'no such folder' if is_new else f'no {", ".join(missing)}'
-  raise CheckpointError(
-    f'{workdir}: {found}; expected the workdir of a run, with config.json, checkpoints'
-    f' and tokenizer. Train one with: {HOW_TO_TRAIN.format(path=place)}'
+  # Adapters were trained over the parameters, not over their average.
+  averaged = adapters is None
+  params, _ = restore.load_params(
+    store, wanted, step=step, tokenizer=tokenizer, averaged=averaged
   )
-
-
-def _check_overrides(overrides):
-  for field in overrides:
-    section = field.partition('.')[0]
-    if section not in CHANGEABLE:
-      raise ConfigError(
-        f'{field}: the run was trained with it; of a trained run only the sections'
-        f' {" and ".join(CHANGEABLE)} can change.'
-      )
-
-
-def _read_config(workdir, overrides):
-  try:
-    setup.read_config(workdir.path)
-  except ConfigError as error:
-    raise CheckpointError(f'{workdir.config}: {error}') from error
-  return setup.resolve(workdir.read_config(), overrides)
+  config, params = peft.plain_form(config, params)
+  adapter = peft.make_adapter(config)
+  if adapters is not None:
+    config, params, adapter = adapters_of_runs.attach(
+      path, step, config, params, tokenizer, adapters, rules
+    )
+  config = exits.shallower(config)
+  model, params = _make_model(config, adapter), exits.first_layers(config.model, params)
+  return Run(config, model, params, tokenizer, step, rules)
 
 
 def _decoding_rules(config, is_asked):
@@ -366,12 +342,10 @@ def _decoding_rules(config, is_asked):
   return rules if is_asked or placement.shards_weights(rules) else None
 
 
-def _make_model(config):
-  _, attend = attention.choose_kernel(
-    config, has_slopes=positions.has_slopes(config.model)
-  )
+def _make_model(config, adapter):
+  attend, adapter = adapted.make_model_parts(config, adapter)
   head = make_head(config, objectives.describe(config).num_outputs)
-  return peft.make_gpt(peft.make_adapter(config), config.model, attend, None, head)
+  return peft.make_gpt(adapter, config.model, attend, None, head)
 
 
 def _abstract_params(model, rules):

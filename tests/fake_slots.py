@@ -56,7 +56,7 @@ class FakeSlots:
     if len(request.prompt_ids) + request.max_new_tokens - 1 > self.slot_tokens:
       raise ConfigError('the request is longer than a slot.')
 
-  def read(self, slot, start, ids):
+  def read(self, slot, start, ids, adapter=None):
     self._call('read', slot)
     assert 0 < len(ids) <= self.chunk and start % self.chunk == 0
     assert self._texts[slot] is None

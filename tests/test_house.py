@@ -43,7 +43,15 @@ UNSAFE_CALLS = {'eval', 'exec'}
 UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
 
 TESTED_TOGETHER = {
+  'train/test_average': ['program/new_run'],
+  'train/test_combine': ['program/adapted_run', 'program/over_base'],
+  'peft_formats/test_parity': [
+    'peft_formats/format', 'peft_formats/ia3_format', 'peft_formats/lora_format',
+    'peft_formats/virtual_format',
+  ],
   'peft/test_methods': ['peft/adapter'],
+  'peft/test_prefix': ['peft/p_tuning_v2'],
+  'test_api': ['program/trained'],
   'test_cli': ['__init__', '__main__'],
   'train/test_adapted_runs': ['program/adapted_checkpoints', 'program/base'],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
@@ -78,6 +86,7 @@ TESTED_TOGETHER = {
     'inference/choice_guide', 'inference/grammar_library', 'inference/json_ending',
     'inference/json_guide', 'inference/regex_guide',
   ],
+  'inference/test_text': ['inference/text_scores'],
   'inference/test_speculative_engine': [
     'inference/model_draft', 'inference/speculation',
   ],

@@ -17,7 +17,7 @@ LEVELS = {
   'interop baselines peft compress': 5,
   'tasks': 6,
   'inference program': 7,
-  'planning': 8,
+  'planning peft_formats': 8,
   'benchmarks train serving': 9,
   'api sweeps': 10,
   'analysis execution harness': 11,

@@ -24,6 +24,10 @@ ATTACKED = ('attacked_loss', 'attacked_accuracy')
 """Of every evaluation set, with `eval.attack_epsilon`."""
 OF_OBJECTIVES = {'layer_skip': r'loss_at_layer_\d+'}
 """Entry of `objective.name` -> pattern of what it adds to every evaluation set."""
+OF_METHODS = {
+  'adalora': r'train/(orthogonality|rank|rank_budget)|ranks/[\w/]+/layer_\d+'
+}
+"""Entry of `peft.name` -> pattern of what it writes."""
 TRAIN = (
   'loss', 'accuracy', 'objective', 'targets', 'grad_norm', 'learning_rate', 'skipped',
   'auxiliary_loss', 'exit_loss', 'adversarial_loss', 'r_drop_divergence', 'l2_sp',
@@ -41,6 +45,8 @@ def require_known(metric, config):
   if not isinstance(metric, str) or not metric:
     raise ConfigError(f'{metric!r}: expected the name of a metric.')
   if metric in PLACES or metric in costs.COSTS:
+    return
+  if re.fullmatch(OF_METHODS.get(config.peft.name, ''), metric):
     return
   first, slash, rest = metric.partition('/')
   if not slash:

@@ -12,7 +12,7 @@ import math
 import jax
 
 from gpt_jax.attention import blockwise, dense, fused, ring, splash
-from gpt_jax.core.errors import Problem
+from gpt_jax.core.errors import ConfigError, Problem
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
 
@@ -35,6 +35,9 @@ CANNOT = {
   'ring': ('dropout',),
   'splash': ('dropout',),
 }
+
+# Kernels that cannot do `Mask.num_virtual`.
+NO_VIRTUAL = ('ring', 'splash')
 
 # Tokens from which on the blockwise kernel is faster, forward and backward. Against the
 # dense kernel, 12 heads of 64 in bfloat16 (experiments/LOG.md): on a loaded CPU 0.52 of
@@ -62,18 +65,27 @@ def problems(config):
   ]
 
 
-def choose_kernel(config, *, has_slopes, rules=None, has_prefix=False):
+def choose_kernel(
+  config, *, has_slopes, rules=None, has_prefix=False, has_virtual=False
+):
   """Returns `(kernel name, attend(q_BHTK, k_BGSK, v_BGSK, mask, dropout=None))`.
 
   `rules` None means decoding: nothing is dropped, and a name of SHARDED_KERNELS counts
   as 'auto'. `has_slopes`: whether the position encoding biases scores, as ALiBi does;
-  `has_prefix`: whether masks show a prefix to all queries.
+  `has_prefix`: whether masks show a prefix to all queries; `has_virtual`: whether they
+  have virtual keys, which the kernels of NO_VIRTUAL refuse.
   """
   name = config.attention.kernel
   if name in SHARDED_KERNELS and rules is None:
     name = 'auto'
   if name == 'auto':
-    name = _choose(config, rules, has_prefix, has_slopes)
+    name = _choose(config, rules, has_prefix, has_slopes, has_virtual)
+  if has_virtual and name in NO_VIRTUAL:
+    raise ConfigError(
+      f'attention.kernel={name!r}: this kernel cannot do the virtual keys of'
+      f' peft.name={config.peft.name!r}; use attention.kernel="dense", or "blockwise"'
+      ' for long rows.'
+    )
   if name == 'ring':
     ring.check_length(config.data.seq_len, rules)
   kernel = lookup(KERNELS | SHARDED_KERNELS, name, 'attention.kernel')
@@ -101,7 +113,7 @@ def scale_and_softcap(attend):
   return attend.keywords['scale'], attend.keywords['softcap']
 
 
-def _choose(config, rules, has_prefix, has_slopes):
+def _choose(config, rules, has_prefix, has_slopes, has_virtual):
   model, seq_len = config.model, config.data.seq_len
   if rules is None:
     platform = jax.default_backend()
@@ -110,13 +122,13 @@ def _choose(config, rules, has_prefix, has_slopes):
     if model.attention_dropout:
       return 'dense'
     # Any other kernel would gather all keys on each device.
-    if rules.num_shards('time') > 1:
+    if rules.num_shards('time') > 1 and not has_virtual:
       return 'ring'
   if (
     platform == 'tpu'
     and rules is not None
     and splash.can_take(seq_len, model.head_dim)
-    and not (has_slopes or has_prefix)
+    and not (has_slopes or has_prefix or has_virtual)
   ):
     return 'splash'
   if platform == 'gpu' and not has_slopes and not config.attention.softcap:

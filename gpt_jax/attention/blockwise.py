@@ -6,6 +6,7 @@ a pair is in `online_softmax`.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.attention import dense, online_softmax
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.core.matmul import sum_dtype
+from gpt_jax.core.matmul import einsum, sum_dtype
 
 
 def attend(
@@ -31,7 +32,8 @@ def attend(
       ' attention.kernel="dense".'
     )
   B, H, T, K = q_BHTK.shape
-  G, S = k_BGSK.shape[1:3]
+  P, G = mask.num_virtual, k_BGSK.shape[1]
+  S = k_BGSK.shape[2] - P
   if T == 1:  # a step of decoding: one row of scores, nothing to save by blocks
     return dense.attend(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap)
   blocks = Blocks(
@@ -44,15 +46,43 @@ def attend(
   # Scaled in float32, as the dense kernel does and for its reason.
   q_BHTK = (q_BHTK.astype(sum_dtype(q_BHTK)) * scale).astype(q_BHTK.dtype)
   # Query heads of one group stand side by side (R = H / G): K and V are not repeated.
-  out_BGRTK = _attend(
+  q_BGRTK = q_BHTK.reshape(B, G, H // G, T, K)
+  out_BGRTK, lse_BGRT = _attend(
     blocks,
     softcap,
-    _pad(q_BHTK.reshape(B, G, H // G, T, K), pad_T),
-    _pad(k_BGSK, pad_S),
-    _pad(v_BGSK, pad_S),
-    mask.pad(pad_T, pad_S),
+    _pad(q_BGRTK, pad_T),
+    _pad(k_BGSK[:, :, P:], pad_S),
+    _pad(v_BGSK[:, :, P:], pad_S),
+    mask.with_virtual(0).pad(pad_T, pad_S),
   )
-  return out_BGRTK[..., :T, :].reshape(B, H, T, K)
+  out_BGRTK, lse_BGRT = out_BGRTK[..., :T, :], lse_BGRT[..., :T]
+  if P:
+    virtual = k_BGSK[:, :, :P], v_BGSK[:, :, :P]
+    out_BGRTK = _with_virtual(out_BGRTK, lse_BGRT, q_BGRTK, *virtual, mask, softcap)
+  out_BHTK = out_BGRTK.reshape(B, H, T, K)
+  return mask.zero_blind(out_BHTK, P + S) if P else out_BHTK
+
+
+def _with_virtual(out_BGRTK, lse_BGRT, q_BGRTK, k_BGPK, v_BGPK, mask, softcap):
+  """Returns the output with virtual keys beside those that `out` and `lse` are of."""
+  dtype = lse_BGRT.dtype
+  scores_BGRTP = einsum('BGRTK,BGPK->BGRTP', q_BGRTK, k_BGPK, dtype)
+  if softcap:
+    scores_BGRTP = softcap * jnp.tanh(scores_BGRTP / softcap)
+  bias_BHTP = mask.virtual(q_BGRTK.shape[3])
+  if bias_BHTP.shape[1] == 1:
+    scores_BGRTP += bias_BHTP[:, :, None]
+  else:
+    scores_BGRTP += bias_BHTP.reshape(-1, *q_BGRTK.shape[1:4], bias_BHTP.shape[3])
+  # `finalize` gives queries that saw no other key a huge sum; theirs is 0.
+  is_empty_BGRT = lse_BGRT >= -online_softmax.LOWEST / 2
+  lse_BGRT = jnp.where(is_empty_BGRT, online_softmax.LOWEST, lse_BGRT)
+  # The sum of all weights, by which those of both parts are divided.
+  total_BGRT = jnp.logaddexp(lse_BGRT, jax.nn.logsumexp(scores_BGRTP, axis=-1))
+  weights_BGRTP = jnp.exp(scores_BGRTP - total_BGRT[..., None]).astype(v_BGPK.dtype)
+  values_BGRTK = einsum('BGRTP,BGPK->BGRTK', weights_BGRTP, v_BGPK, dtype)
+  kept_BGRT1 = jnp.exp(lse_BGRT - total_BGRT)[..., None]
+  return (kept_BGRT1 * out_BGRTK.astype(dtype) + values_BGRTK).astype(out_BGRTK.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +122,8 @@ def _pad(x_TK, tokens):
   return jnp.pad(x_TK, widths) if tokens else x_TK
 
 
-def _output(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask) -> jax.Array:
+def _output(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask) -> Any:
+  """Returns the output, and each query's log-sum-exp of scores."""
   return _forward(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask)[0]
 
 
@@ -104,10 +135,12 @@ def _forward(blocks, softcap, q_BGRTK, k_BGSK, v_BGSK, mask):
   # A remat policy that saves both spares the second forward pass.
   out_BGRTK = checkpoint_name(out_BGRTK, 'attended')
   lse_BGRT = checkpoint_name(lse_BGRT, 'attended')
-  return out_BGRTK, (q_BGRTK, k_BGSK, v_BGSK, mask, out_BGRTK, lse_BGRT)
+  saved = (q_BGRTK, k_BGSK, v_BGSK, mask, out_BGRTK, lse_BGRT)
+  return (out_BGRTK, lse_BGRT), saved
 
 
-def _backward(blocks, softcap, saved, d_out_BGRTK):
+def _backward(blocks, softcap, saved, cotangents):
+  d_out_BGRTK, d_lse_BGRT = cotangents
   q_BGRTK, k_BGSK, v_BGSK, mask, out_BGRTK, lse_BGRT = saved
   inputs = (q_BGRTK, k_BGSK, v_BGSK)
   grads = online_softmax.add_gradients(
@@ -116,7 +149,8 @@ def _backward(blocks, softcap, saved, d_out_BGRTK):
     *inputs,
     mask,
     lse_BGRT,
-    online_softmax.delta(out_BGRTK, d_out_BGRTK),
+    # The gradient of a log-sum-exp by the scores is their softmax.
+    online_softmax.delta(out_BGRTK, d_out_BGRTK) - d_lse_BGRT,
     d_out_BGRTK,
     _pairs(blocks, mask),
   )

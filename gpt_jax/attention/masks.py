@@ -6,6 +6,10 @@ away, to either side. Positions are row indices: query t of a decoding step has 
 index `query_start_B + t` among the S keys of the cache, which may lie in another order
 (`positions_BS`).
 
+Before these keys `num_virtual` others may stand, which are no tokens of the row
+(prefix tuning): every query but padding sees them, whatever its segment, and they count
+nowhere else, neither in segments nor in indices.
+
 A query that sees no key, such as padding, gives zeros and passes no gradient on, in all
 kernels: their values and gradients agree at every place (`Mask.zero_blind`).
 """
@@ -33,6 +37,11 @@ class Mask:
   query_start_B: Array | None = None  # index of the first query among the keys
   positions_BS: Array | None = None  # of each key; None: they count from 0
   slopes_H: Array | None = None  # ALiBi: scores lose slope * distance (2108.12409)
+  # Keys before all others that every query sees.
+  num_virtual: int = dataclasses.field(default=0, metadata=dict(static=True))
+  # Whether these lie right before the row, so that a window hides them and ALiBi counts
+  # how far away they are; else they are near everywhere.
+  virtual_precede: bool = dataclasses.field(default=False, metadata=dict(static=True))
 
   @property
   def key_segments_BS(self) -> Any:
@@ -54,6 +63,10 @@ class Mask:
   def with_slopes(self, slopes_H):
     """Returns this mask with ALiBi's linear penalty."""
     return dataclasses.replace(self, slopes_H=slopes_H)
+
+  def with_virtual(self, num_virtual, precede=False):
+    """Returns this mask with so many virtual keys before those that it is about."""
+    return dataclasses.replace(self, num_virtual=num_virtual, virtual_precede=precede)
 
   def pad(self, queries, keys):
     """Returns this mask for so many more queries and keys of no segment."""
@@ -88,12 +101,15 @@ class Mask:
 
   def distance(self, num_queries, num_keys):
     """Returns query index minus key index, int32 [B or 1, T, S]."""
+    query_BT = self.query_positions(num_queries)
+    return query_BT[:, :, None] - self._key_positions_BS(num_keys)[:, None, :]
+
+  def query_positions(self, num_queries) -> Any:
+    """Returns the index of each query, int32 [B or 1, T]."""
     query_T = jnp.arange(num_queries)
     if self.query_start_B is None:
-      query_BT = query_T[None]
-    else:
-      query_BT = self.query_start_B[:, None] + query_T[None]
-    return query_BT[:, :, None] - self._key_positions_BS(num_keys)[:, None, :]
+      return query_T[None]
+    return self.query_start_B[:, None] + query_T[None]
 
   def _key_positions_BS(self, num_keys):
     if self.positions_BS is not None:
@@ -101,7 +117,7 @@ class Mask:
     return jnp.arange(num_keys)[None]
 
   def allowed(self, num_queries, num_keys):
-    """Returns which keys each query sees, bool [B or 1, T, S]."""
+    """Returns which keys each query sees, bool [B or 1, T, S], but for virtual ones."""
     distance_BTS = self.distance(num_queries, num_keys)
     if self.causal:
       allowed_BTS = distance_BTS >= 0
@@ -119,11 +135,15 @@ class Mask:
     return allowed_BTS
 
   def blind(self, num_queries, num_keys):
-    """Returns which queries see no key, bool [B or 1, T]; None: all see one."""
-    if self.segments_BS is None and (
+    """Returns which queries see no key, bool [B or 1, T]; None: all see one.
+
+    `num_keys`: virtual ones included.
+    """
+    is_among_keys = self.segments_BS is None and (
       num_queries <= num_keys or self.query_start_B is not None
-    ):
-      # Then a query is among the keys, and sees itself unless it is padding.
+    )
+    if is_among_keys or self.num_virtual:
+      # Then a query sees itself, or virtual keys, unless it is padding.
       return None if self.segments_BT is None else self.segments_BT == 0
     return ~self.allowed(num_queries, num_keys).any(-1)
 
@@ -142,7 +162,38 @@ class Mask:
     return -self.slopes_H[None, :, None, None] * distance_BTS[:, None]
 
   def dense(self, num_queries, num_keys):
-    """Returns what to add to scores, float32 [B or 1, H or 1, T, S]."""
+    """Returns what to add to scores, float32 [B or 1, H or 1, T, S].
+
+    Virtual keys are among the S, the first of them.
+    """
+    dense_BHTS = self._dense(num_queries, num_keys - self.num_virtual)
+    if not self.num_virtual:
+      return dense_BHTS
+    virtual_BHTP = self.virtual(num_queries)
+    pair = (virtual_BHTP, dense_BHTS)
+    shape_BHT = jnp.broadcast_shapes(*(part.shape[:3] for part in pair))
+    return jnp.concatenate(
+      [jnp.broadcast_to(part, (*shape_BHT, part.shape[3])) for part in pair], axis=3
+    )
+
+  def virtual(self, num_queries):
+    """Returns what to add to scores of virtual keys, float32 [B or 1, H or 1, T, P]."""
+    P, lowest = self.num_virtual, jnp.finfo(jnp.float32).min
+    query_BT = self.query_positions(num_queries)
+    distance_BTP = query_BT[:, :, None] + P - jnp.arange(P)
+    hidden_BTP = jnp.zeros_like(distance_BTP, bool)
+    blind_BT = self.blind(num_queries, num_queries + P)
+    if blind_BT is not None:
+      hidden_BTP |= blind_BT[:, :, None]
+    if self.virtual_precede and self.window is not None:
+      hidden_BTP |= distance_BTP >= self.window
+    bias_BHTP: Any = 0.0
+    if self.virtual_precede and self.slopes_H is not None:
+      slopes_H11 = self.slopes_H[:, None, None]
+      bias_BHTP = -slopes_H11 * distance_BTP[:, None].astype(jnp.float32)
+    return jnp.where(hidden_BTP[:, None], lowest, bias_BHTP)
+
+  def _dense(self, num_queries, num_keys):
     # Hidden keys get the lowest float32 and not -inf: the softmax of a row that sees
     # nothing is no NaN, though of no meaning either (`zero_blind`).
     lowest = jnp.finfo(jnp.float32).min

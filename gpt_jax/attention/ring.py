@@ -48,6 +48,10 @@ def attend(
     return blockwise.attend(
       q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap, block=block
     )
+  if mask.num_virtual:
+    raise ConfigError(
+      'peft.name: the ring kernel has no virtual keys; use attention.kernel="dense".'
+    )
   _check(rules, q_BHTK.shape, k_BGSK.shape)
   D = rules.num_shards('time')
   sizes = tuple(

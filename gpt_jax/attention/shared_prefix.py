@@ -34,6 +34,10 @@ class TreeMask(Mask):
     positions_BT: Any = self.positions_BT
     return positions_BT[:, :, None] - positions_BT[:, None, :]
 
+  def query_positions(self, num_queries):
+    """Returns the place of each token in its text, int32 [B, T]."""
+    return self.positions_BT
+
   def allowed(self, num_queries, num_keys):
     """Returns which keys each query sees, bool [B, T, S]."""
     end_BT: Any = self.end_BT

@@ -86,6 +86,8 @@ def _refusal(T, S, mask, dropout, rules):
     return 'model.position="alibi"', 'has no biases; ' + use('blockwise')
   if mask.prefix_B is not None:
     return 'objective.name', 'cannot show a prefix to all; ' + use('blockwise')
+  if mask.num_virtual:
+    return 'peft.name', 'has no virtual keys; ' + use('dense')
   if mask.query_start_B is not None:
     return 'a cache', 'does not decode; ' + use('blockwise')
   if T % LANES or S % LANES:

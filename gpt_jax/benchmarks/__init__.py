@@ -6,7 +6,7 @@ thing to time is a function and a line in `CASES`. `targets_tpu` and `targets_gp
 programs that compare with the performance targets of the project.
 """
 
-from gpt_jax.benchmarks import decoding, kernels, serving, training
+from gpt_jax.benchmarks import adapters, decoding, kernels, serving, training
 
 CASES = {
   'step': training.step,
@@ -15,9 +15,10 @@ CASES = {
   'loader': training.loader,
   'attention': kernels.cases,
   'serving': serving.cases,
+  'adapters': adapters.cases,
 }
 """Each entry: `workload -> [timing.Case | timing.Skipped]`, compiled and ready to run.
 It raises ConfigError for a config that cannot be timed in this way."""
 
-MINUTES = ('serving',)
+MINUTES = ('serving', 'adapters')
 """Entries that take minutes of a CPU: timed where they are named, not by `all`."""

@@ -101,7 +101,7 @@ def describe_run(workload):
   """Returns what was timed: sizes, dtype, kernel and loss of the program."""
   program, config = workload.program, workload.config
   return dict(
-    parameters=pytree.count(program.abstract_state.params),
+    parameters=pytree.count(program.parameters),
     batch_size=workload.rows,
     grad_accum=config.train.grad_accum,
     seq_len=config.data.seq_len,

@@ -34,7 +34,7 @@ def add_arguments(parser):
     default=ALL,
     metavar='NAMES',
     help='of step, forward, decode, loader, attention, comma-separated; default: all'
-    ' of them; also serving: 64 requests at once',
+    ' of them; also serving: 64 requests at once; adapters: eight in one batch',
   )
   parser.add_argument(
     '--rounds', type=int, default=7, metavar='N', help='default: 7; odd is best'

@@ -1,4 +1,4 @@
-"""Lists, verifies, inspects or averages the saved steps of a run, on any machine.
+"""Lists, verifies, inspects, averages, merges saved steps of a run, on any machine.
 
 ls       each step: date, size, metric, why it is kept, whether its files are complete
 verify   compares every byte with the digests that were saved; exit code 4 on damage
@@ -6,6 +6,10 @@ show     the arrays of a step; with --statistics their mean and standard deviati
 average  a new workdir, --out, whose parameters are the mean of those of several steps
          (arXiv:1803.05407); eval, generate and export take it as they take any run.
          It is of raw parameters: an average of optimizer.ema_decay is left out
+merge    a new workdir, --out, with the plain model that a run with an adapter computes
+combine  a new workdir, --out, with the weighted sum of the LoRA adapters of several
+         runs over one base; a weight below zero takes a task away. --how=cat is exact,
+         ranks add up; linear sums factors of equal rank, and is not the sum of updates
 Nothing in the run is changed, and no accelerator is used: it works while a training
 runs.
 
@@ -15,6 +19,8 @@ examples:
   gpt-jax checkpoint show --workdir=runs/tiny --statistics
   gpt-jax checkpoint average --workdir=runs/tiny --steps=300,400,500 --out=runs/mean
   gpt-jax checkpoint average --workdir=runs/tiny --last=3 --out=runs/mean
+  gpt-jax checkpoint merge --workdir=runs/lora --out=runs/merged
+  gpt-jax checkpoint combine --adapters=runs/a,runs/b --weights=0.7,0.3 --out=runs/sum
 """
 
 import argparse
@@ -31,11 +37,16 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 
 def add_arguments(parser):
   parser.add_argument(
-    'action', choices=('ls', 'verify', 'show', 'average'), help='see above'
+    'action',
+    choices=('ls', 'verify', 'show', 'average', 'merge', 'combine'),
+    help='see above',
   )
-  flags.add_workdir(parser)
+  flags.add_workdir(parser, required=False)
   parser.add_argument(
-    '--step', type=int, metavar='N', help='default: the newest (show), all (verify)'
+    '--step',
+    type=int,
+    metavar='N',
+    help='default: the newest (show, merge; of a task the best), all (verify)',
   )
   parser.add_argument(
     '--statistics', action='store_true', help='show: read the arrays, give mean and std'
@@ -46,6 +57,14 @@ def add_arguments(parser):
   )
   group.add_argument('--last', type=int, metavar='N', help='or the newest so many')
   group.add_argument('--out', metavar='DIR', help='the new workdir')
+  group = parser.add_argument_group('combine')
+  group.add_argument(
+    '--adapters', type=lambda text: text.split(','), metavar='RUN,RUN', help='LoRA runs'
+  )
+  group.add_argument(
+    '--weights', type=_weights, metavar='W,W', help='one for each, such as 0.7,-0.3'
+  )
+  group.add_argument('--how', choices=('cat', 'linear'), default='cat')
   flags.add_json(parser)
 
 
@@ -58,6 +77,10 @@ def run(args, overrides):
   from gpt_jax.checkpoints.reader import CheckpointReader
   from gpt_jax.workdir.paths import Workdir
 
+  if args.action == 'combine':
+    return _combine(args)
+  if not args.workdir:
+    raise ConfigError(f'checkpoint {args.action}: --workdir is missing; name a run.')
   workdir = Workdir(args.workdir)
   if not workdir.checkpoints.is_dir():
     raise CheckpointError(
@@ -66,6 +89,8 @@ def run(args, overrides):
     )
   if args.action == 'average':
     return _average(args)
+  if args.action == 'merge':
+    return _merge(args)
   with CheckpointReader(workdir.checkpoints) as store:
     if args.action == 'ls':
       keeping = (workdir.read_config() or {}).get('checkpoint', {})
@@ -82,11 +107,63 @@ def _steps(text):
     ) from error
 
 
+def _weights(text):
+  try:
+    return [float(part) for part in text.split(',')]
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(
+      f'{text!r}: expected numbers, such as 0.7,0.3.'
+    ) from error
+
+
+def _require_out(args):
+  if not args.out:
+    raise ConfigError(
+      f'checkpoint {args.action}: --out is missing; name the new workdir.'
+    )
+
+
+def _merge(args):
+  from gpt_jax.train import merge
+
+  _require_out(args)
+  step = merge.merge(args.workdir, args.out, step=args.step)
+  print(f'{args.out}: holds the plain model of step {step}')
+  print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
+  if args.json:
+    print(json.dumps(dict(workdir=args.out, step=step)))
+
+
+def _combine(args):
+  from gpt_jax.train import combine
+
+  _require_out(args)
+  if not args.adapters or not args.weights:
+    raise ConfigError(
+      'checkpoint combine: expected --adapters=RUN,RUN and --weights=W,W, one for each.'
+    )
+  ranks = combine.combine(args.adapters, args.weights, args.out, how=args.how)
+  terms = ' + '.join(
+    f'{weight:g} x {run}'
+    for run, weight in zip(args.adapters, args.weights, strict=True)
+  )
+  what = (
+    'the sum of updates' if args.how == 'cat' else 'factors summed: no sum of updates'
+  )
+  print(f'{args.out}: holds {terms} ({what}), of rank {max(ranks.values())} at most')
+  if combine.has_task_head(args.adapters[0]):
+    print(
+      f'its task head is that of {args.adapters[0]}: heads are no updates of a base'
+    )
+  print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
+  if args.json:
+    print(json.dumps(dict(workdir=args.out, rank=max(ranks.values()), how=args.how)))
+
+
 def _average(args):
   from gpt_jax.train import average
 
-  if not args.out:
-    raise ConfigError('checkpoint average: --out is missing; name the new workdir.')
+  _require_out(args)
   steps = average.average(args.workdir, args.out, steps=args.steps, last=args.last)
   listed = ', '.join(map(str, steps))
   print(

@@ -5,12 +5,15 @@ the tokenizer's files. The family is the first one whose config.json says all of
 the run's model computes; where none does, what cannot be said is listed and nothing is
 written. Of a run with optimizer.ema_decay the moving average (EMA) is written, not the
 raw parameters, as eval, generate and predict take it; of a run with a task its best
-step.
+step. Of a run with an adapter (peft.name) the merged model is written; with
+--format=peft the adapter alone, adapter_config.json and adapter_model.safetensors, as
+Hugging Face's peft reads them (docs/peft_formats.md).
 
 examples:
   gpt-jax export --workdir=runs/gpt2 --out=models/mine
   gpt-jax export --workdir=runs/llama --out=models/mine --dtype=bfloat16 --step=2000
   gpt-jax export --workdir=runs/mistral --out=models/mine --family=mistral
+  gpt-jax export --workdir=runs/sst2 --out=adapters/sst2 --format=peft
 """
 
 import dataclasses
@@ -35,6 +38,12 @@ def add_arguments(parser):
   parser.add_argument(
     '--family', metavar='NAME', help='such as llama; default: the first that fits'
   )
+  parser.add_argument(
+    '--format',
+    choices=('model', 'peft'),
+    default='model',
+    help='peft: only the adapter of a run with peft.name',
+  )
   flags.add_json(parser)
 
 
@@ -54,20 +63,26 @@ def run(args, overrides):
   workdir = Workdir(args.workdir)
   config = setup.read_config(workdir)
   kept, step = config.checkpoint, args.step
-  with adapted_checkpoints.open_source(workdir.path) as store:
+  source = adapted_checkpoints
+  open_store = source.open_run if args.format == 'peft' else source.open_source
+  with open_store(workdir.path) as store:
     if step is None and config.task.name:
       step = task_end.best_step(store, kept.keep_best)
     step = restore.choose_step(store, step)
     rows = restore.embedding_rows(store, step)
     model = dataclasses.replace(config.model, vocab_size=rows)
-    config = peft.without_adapter(dataclasses.replace(config, model=model))
+    config = dataclasses.replace(config, model=model)
     tokenizer = tokenizers.load(workdir.tokenizer)
     restore.check_tokenizer(store, step, tokenizer)
     made_of = store.read_meta(step).get('imported', {}).get('family')
-    family = export_model.choose_family(config, args.family, preferred=made_of)
-    files = export_model.export_model(
-      store, step, config, tokenizer, args.out, family, args.dtype
-    )
+    plain = peft.without_adapter(config)
+    family = export_model.choose_family(plain, args.family, preferred=made_of)
+    if args.format == 'peft':
+      files = _export_adapter(args, store, config, step, family)
+    else:
+      files = export_model.export_model(
+        store, step, plain, tokenizer, args.out, family, args.dtype
+      )
   rows = [
     ('step', str(step)),
     ('family', family.name),
@@ -76,3 +91,17 @@ def run(args, overrides):
   console.table(f'{args.out}: written', ('what', 'value'), rows)
   if args.json:
     print(json.dumps(dict(out=args.out, step=step, family=family.name, files=files)))
+
+
+def _export_adapter(args, store, config, step, family):
+  from gpt_jax.core.errors import ConfigError
+  from gpt_jax.peft_formats import export_adapter
+  from gpt_jax.program.adapted_run import AdaptedRun
+
+  if args.dtype not in (None, 'float32'):
+    raise ConfigError(
+      f'--dtype={args.dtype}: adapters are written in float32, as they are trained;'
+      ' leave it out with --format=peft.'
+    )
+  run = AdaptedRun(store, config, step, args.workdir)
+  return export_adapter.export_adapter(run, family, args.out)

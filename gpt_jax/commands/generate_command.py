@@ -20,6 +20,7 @@ examples:
   gpt-jax generate --workdir=runs/tiny --prompts_file=in.jsonl --out=out.jsonl
   gpt-jax generate --workdir=runs/tiny --draft=exit:2 --draft_tokens=3
   gpt-jax generate --workdir=runs/tiny --depth=2
+  gpt-jax generate --workdir=BASE --adapters=a=runs/lora_a,b=runs/lora_b --adapter=a
   gpt-jax generate --workdir=runs/tiny --config.parallel.mesh.tensor=4
 """
 
@@ -36,7 +37,7 @@ SETTINGS = (
   'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'typical_p',
   'repetition_penalty', 'presence_penalty', 'frequency_penalty', 'logit_bias', 'stop',
   'banned', 'best_of', 'beams', 'length_penalty', 'early_stopping', 'logprobs',
-  'regex', 'json_schema', 'choices', 'beyond_positions',
+  'regex', 'json_schema', 'choices', 'beyond_positions', 'adapter',
 )  # fmt: skip
 """Flags that are options of `Run.complete` as they are, where given."""
 
@@ -47,7 +48,7 @@ def add_arguments(parser):
   parser.add_argument('--prompt', default='', help='text to continue; may be empty')
   parser.add_argument(
     '--prompts_file', type=flags.local_path, metavar='FILE', help='a prompt a line;'
-    ' FILE.jsonl: the field "prompt" of each record',
+    ' FILE.jsonl: "prompt" of each record, and "adapter" of those that name one',
   )  # fmt: skip
   parser.add_argument(
     '--out', type=flags.local_path, metavar='FILE.jsonl', help='a record for each text,'
@@ -57,6 +58,14 @@ def add_arguments(parser):
     '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
   )
   parser.add_argument('--max_new_tokens', type=int, metavar='N')
+  parser.add_argument(
+    '--adapters',
+    metavar='NAME=RUN,...',
+    help='LoRA runs over this base, by name',
+  )
+  parser.add_argument(
+    '--adapter', metavar='NAME', help='which of them writes; default: none, the base'
+  )
   parser.add_argument('--seed', type=int, default=0, metavar='S')
   parser.add_argument('--echo', action='store_true', help='of --json: with the prompt')
   flags.add_json(parser)
@@ -162,13 +171,19 @@ def run(args, overrides):
   settings = {name: value for name, value in settings.items() if value is not None}
   if args.json_schema is not None:
     settings['json_schema'] = _text_of('--json_schema', args.json_schema)
-  prompts = _prompts(args)
+  prompts, asked = _prompts(args)
+  if any(asked):
+    settings['adapter'] = asked
   _check(settings, args)
   flags.enable_compilation_cache()
   import gpt_jax
+  from gpt_jax.program import adapters
 
+  of_runs = None if args.adapters is None else adapters.parse(args.adapters)
   overrides = overrides | layer_flags.overrides(args)
-  trained = gpt_jax.load(args.workdir, step=args.step, overrides=overrides)
+  trained = gpt_jax.load(
+    args.workdir, step=args.step, overrides=overrides, adapters=of_runs
+  )
   if trained.rules is not None:
     print(trained.placement(), file=sys.stderr)
   is_streamed = not (
@@ -233,17 +248,20 @@ def _check(settings, args):
 
 
 def _prompts(args):
+  """Returns the prompts, and what a record says of adapters, or --adapter, of each."""
   if args.prompts_file is None:
-    return [args.prompt]
+    return [args.prompt], []
   if args.prompt:
     raise ConfigError('--prompt and --prompts_file: expected one of them.')
   path = pathlib.Path(args.prompts_file)
-  lines = _text_of('--prompts_file', path).splitlines()
+  lines, adapters = _text_of('--prompts_file', path).splitlines(), []
   if path.suffix == '.jsonl':
-    lines = [_prompt_of(path, i, line) for i, line in enumerate(lines) if line.strip()]
+    found = [_record(path, i, line) for i, line in enumerate(lines) if line.strip()]
+    lines = [record['prompt'] for record in found]
+    adapters = [record.get('adapter') or args.adapter for record in found]
   if not lines:
     raise DataError(f'--prompts_file={path}: no line; expected a prompt a line.')
-  return lines
+  return lines, adapters
 
 
 def _text_of(flag, path):
@@ -253,13 +271,12 @@ def _text_of(flag, path):
     raise DataError(f'{flag}={path}: cannot be read: {error}') from error
 
 
-def _prompt_of(path, i, line):
+def _record(path, i, line):
   try:
     found = json.loads(line)
-    found = found['prompt'] if isinstance(found, dict) else None
-  except (ValueError, KeyError, RecursionError):
+  except (ValueError, RecursionError):
     found = None
-  if not isinstance(found, str):
+  if not (isinstance(found, dict) and isinstance(found.get('prompt'), str)):
     raise DataError(
       f'--prompts_file={path}: line {i + 1}: expected a record with the text "prompt".'
     )

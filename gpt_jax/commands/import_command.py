@@ -6,6 +6,10 @@ nor transformers is needed, and no file that could run code is opened. Whatever 
 model is not supported is listed, and nothing is written then. docs/interop.md has the
 families.
 
+SOURCE may also be an adapter that Hugging Face's peft has written
+(adapter_config.json and adapter_model.safetensors): with --base=MODEL, a run or a
+pretrained model, it becomes a run over that model (docs/peft_formats.md).
+
 To train it further, start a new run from it (in float32: --dtype):
   gpt-jax train --config=runs/gpt2 --config.init_from=runs/gpt2 --workdir=runs/mine \\
       --config.data.source=text --config.data.path=my_texts
@@ -15,6 +19,7 @@ examples:
   gpt-jax import models/Llama-3.2-1B --workdir=runs/llama --dtype=bfloat16
   gpt-jax import models/gemma-3-270m-q4_k_m.gguf --workdir=runs/gemma
   gpt-jax generate --workdir=runs/gpt2 --prompt="The function returns"
+  gpt-jax import adapters/mine --base=models/gpt2 --workdir=runs/mine
 """
 
 import json
@@ -28,7 +33,7 @@ def add_arguments(parser):
     'source',
     metavar='SOURCE',
     type=flags.local_path,
-    help='the folder of the model, or a .gguf file',
+    help='the folder of the model or of an adapter, or a .gguf file',
   )
   flags.add_workdir(parser, help='the run to be made: a folder of its own')
   parser.add_argument(
@@ -36,11 +41,18 @@ def add_arguments(parser):
     choices=('float32', 'bfloat16', 'float16'),
     help='of the parameters; default: as in the files',
   )
+  parser.add_argument(
+    '--base', type=flags.local_path, metavar='MODEL', help='of an adapter: over what'
+  )
   flags.add_json(parser)
 
 
 def run(args, overrides):
   flags.refuse_overrides(overrides)
+  from gpt_jax.peft_formats import import_adapter
+
+  if import_adapter.is_adapter(args.source) or args.base:
+    return _import_adapter(args)
   from gpt_jax.interop import import_model, open_model
   from gpt_jax.tracking import console
   from gpt_jax.workdir.paths import Workdir
@@ -72,5 +84,37 @@ def run(args, overrides):
       workdir=str(workdir), family=model.family.name, parameters=imported.count,
       dtype=cfg.param_dtype, vocab_size=cfg.vocab_size, tokenizer=tokenizer.name,
       memory_ratio=imported.memory_ratio,
+    )  # fmt: skip
+    print(json.dumps(result))
+
+
+def _import_adapter(args):
+  from gpt_jax.core.errors import ConfigError
+  from gpt_jax.peft_formats import import_adapter
+  from gpt_jax.tracking import console
+  from gpt_jax.workdir.paths import Workdir
+
+  if not args.base:
+    said = import_adapter.base_of(args.source)
+    raise ConfigError(
+      f'{args.source}: is an adapter'
+      + (f' of {said!r}' if said else '')
+      + '; name the model that it stands on: --base=MODEL, a run, a Hugging Face folder'
+      ' or a GGUF file.'
+    )
+  workdir = Workdir(args.workdir)
+  made = import_adapter.import_adapter(args.source, args.base, workdir, args.dtype)
+  rows = [
+    ('source', args.source),
+    ('base', f'{args.base}, step {made.base.step}, {made.base.fingerprint}'),
+    ('method', made.config.peft.name),
+    ('parameters', f'{made.count:,} of the adapter'),
+    ('targets', getattr(made.config.peft.options, 'targets', '-')),
+  ]
+  console.table(f'{workdir}: imported', ('what', 'value'), rows)
+  if args.json:
+    result = dict(
+      workdir=str(workdir), base=args.base, fingerprint=made.base.fingerprint,
+      method=made.config.peft.name, parameters=made.count,
     )  # fmt: skip
     print(json.dumps(result))

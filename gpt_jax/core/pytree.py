@@ -1,5 +1,6 @@
 """Parameter trees by name: paths, sizes, selection by regular expression."""
 
+import math
 import re
 
 import jax
@@ -50,7 +51,10 @@ def count(tree):
 
 def size_bytes(tree):
   """Returns the bytes that the leaves of `tree` take, as an exact int."""
-  return sum(
-    int(np.prod(leaf.shape, dtype=object)) * np.dtype(leaf.dtype).itemsize
-    for leaf in jax.tree.leaves(tree)
-  )
+  return sum(array_bytes(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree))
+
+
+def array_bytes(shape, dtype):
+  """Returns the bytes of an array as XLA lays it out, an exact int."""
+  # Two of 4 bits share a byte there, whatever `itemsize` says of one in numpy.
+  return -(-math.prod(map(int, shape)) * jax.dtypes.itemsize_bits(dtype) // 8)

@@ -71,13 +71,13 @@ class BeamSearch:
     B = len(engine.pad_rows(np.zeros(K, np.int32)))
     beam_B, token_B = np.zeros(B, np.int32), np.full(B, request.prompt_ids[-1])
     state = self._spread(state, beam_B)
-    is_new = False
+    params, is_new = engine.params_of([request.adapter] * B), False
     while not beams.is_over:
       score_B = np.full(B, -np.inf, np.float32)
       score_B[:K] = beams.scores
       width = min(beams.width, B * engine.cfg.vocab_size)
       state, *best = self._step(
-        engine.params, state, beam_B, token_B, is_new, score_B,
+        params, state, beam_B, token_B, is_new, score_B,
         self._allowed(request, beams, B), width=width,
       )  # fmt: skip
       beam_B[:K], token_B[:K] = beams.advance(*jax.device_get(best))

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax import attention, objectives
+from gpt_jax import objectives, peft
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.types import PyTree
+from gpt_jax.inference import adapted
 from gpt_jax.inference.encoder import Encoder
-from gpt_jax.model import positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 
@@ -54,11 +54,9 @@ class Classifier:
       )
     self._texts = Encoder(config, params, tokenizer, rules)
     self._params, self._num_labels = params, objective.num_outputs
-    _, attend = attention.choose_kernel(
-      config, has_slopes=positions.has_slopes(config.model)
-    )
-    model = GPT(
-      dataclasses.replace(config.model, remat='none'), attend, rules,
+    attend, adapter = adapted.make_model_parts(config)
+    model = peft.make_gpt(
+      adapter, dataclasses.replace(config.model, remat='none'), attend, rules,
       make_head(config, objective.num_outputs),
     )  # fmt: skip
     self._forward = jax.jit(

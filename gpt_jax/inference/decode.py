@@ -17,6 +17,7 @@ from gpt_jax.model import stacking
 from gpt_jax.model.cache import empty_cache
 from gpt_jax.model.gpt import TRANSPOSED
 from gpt_jax.parallel.sharding import constrain
+from gpt_jax.peft import batched
 
 CHUNK = 32
 """Tokens per row that one call of `decode` can make."""
@@ -63,15 +64,18 @@ class Written:
   """[B, C]; zeros unless a row of the batch asks for them."""
 
 
-def prepare_params(params, *, dtype, transposes_head=False):
+def prepare_params(
+  params, *, dtype, transposes_head=False, keeps_dtype=lambda name: False
+):
   """Returns unrolled parameters, cast once where each use would cast them anyway.
 
-  `transposes_head` adds a copy of the embedding, for the logits of single tokens.
+  `transposes_head` adds a copy of the embedding, for the logits of single tokens;
+  parameters that `keeps_dtype` of their name are not cast.
   """
 
   def cast(name, leaf):
     # Norms compute in float32 from what is stored: a cast would change their result.
-    return leaf if '_norm' in name else leaf.astype(dtype)
+    return leaf if '_norm' in name or keeps_dtype(name) else leaf.astype(dtype)
 
   params = map_named(cast, stacking.unstack(params))
   if transposes_head:
@@ -175,7 +179,7 @@ def decode(params, state, limit, guidance, *, model, vocab_limit, exit_rule=None
   Ids from `vocab_limit` on are never written. By an ExitRule tokens skip layers.
   """
   # The loop runs on the device: between tokens nothing waits for the host.
-  settings = state.settings
+  params, settings = batched.gathered(params), state.settings
   rows, vocab_size = settings.sampling, model.cfg.vocab_size
   work = Work.of(rows, vocab_size)
   has_log_probs = jnp.any(settings.has_log_probs_B)

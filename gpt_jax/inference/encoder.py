@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax import attention, objectives
+from gpt_jax import objectives, peft
 from gpt_jax.attention import masks
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import choose
+from gpt_jax.inference import adapted
 from gpt_jax.model import positions
-from gpt_jax.model.gpt import GPT
 from gpt_jax.model.output_layer import Pooler
 from gpt_jax.parallel import multihost
 
@@ -59,15 +59,16 @@ class Encoder:
     begin, end = config.data.begin_token, tokenizer.eos_id
     self._begin_ids = [tokenizer.special_id(begin)] if begin else []
     self._end_ids = [end] if config.data.append_eos and end is not None else []
-    _, attend = attention.choose_kernel(
-      config, has_slopes=positions.has_slopes(config.model)
-    )
+    attend, adapter = adapted.make_model_parts(config)
+    table_len = positions.max_positions(config.model)
+    taken = adapted.num_positions(adapter)
+    self._table_len = None if table_len is None else table_len - taken
     # The stream itself, without what an output layer makes of it.
     cfg = dataclasses.replace(config.model, head='none', head_bias=False, remat='none')
     self._pooled = jax.jit(
       functools.partial(
         _pooled,
-        model=GPT(cfg, attend, rules),
+        model=peft.make_gpt(adapter, cfg, attend, rules),
         visibility=objectives.describe(config).visibility,
       ),
       static_argnames='pooling',
@@ -132,14 +133,14 @@ class Encoder:
       yield numbers, *self._padded([rows[i] for i in numbers])
 
   def _limit(self, max_tokens):
-    table_len = positions.max_positions(self._cfg)
+    table_len = self._table_len
     limit = math.inf if table_len is None else table_len
     if max_tokens is None:
       return self._cfg.max_seq_len if table_len is None else table_len
     if max_tokens > limit:
       raise ConfigError(
         f'max_tokens={max_tokens}: {self._cfg.position} positions end at'
-        f' model.max_seq_len={limit}; ask for at most that.'
+        f' {limit} (model.max_seq_len); ask for at most that.'
       )
     return max_tokens
 
@@ -152,8 +153,7 @@ class Encoder:
     for i, ids in enumerate(rows):
       tokens_BT[i, : len(ids)], length_B[i] = ids, len(ids)
     # Where the positions end before the next power of two.
-    table_len = positions.max_positions(self._cfg)
-    return tokens_BT[:, :table_len], length_B
+    return tokens_BT[:, : self._table_len], length_B
 
   def _say_cropping(self, count, limit):
     if not count or self._said_cropping or not multihost.is_primary():

@@ -8,19 +8,33 @@ import math
 import jax
 import numpy as np
 
+from gpt_jax import peft
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import cache_memory, decode, guide, many, placement, slots
+from gpt_jax.inference import (
+  adapted,
+  cache_memory,
+  decode,
+  guide,
+  many,
+  placement,
+  slots,
+)
+from gpt_jax.inference.adapter_choice import AdapterChoice
 from gpt_jax.inference.capacity import AS_FITS
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
 from gpt_jax.inference.early_exit import LayersUsed
 from gpt_jax.inference.packing import bucket
-from gpt_jax.inference.request import as_ids, identities, token_array
+from gpt_jax.inference.request import (
+  as_ids,
+  identities,
+  require_ids,
+  token_array,
+)
 from gpt_jax.inference.sampling import SamplingRows
 from gpt_jax.inference.scoring import Scorer
 from gpt_jax.inference.writing import Writing
-from gpt_jax.model import exits, positions
-from gpt_jax.model.gpt import GPT
+from gpt_jax.model import positions
 from gpt_jax.objectives import VISIBILITIES
 
 STREAM_CHUNK = 8  # as CHUNK, for a reader: 1, 2, 4, then 8 tokens at a time
@@ -42,7 +56,7 @@ class Engine:
   def __init__(
     self, cfg, params, *, attend, rules=None,
     vocab_limit=None, text_limit=None, visibility='causal', exit_rule=None,
-    wishes=AS_FITS, cache_dtype=None,
+    wishes=AS_FITS, cache_dtype=None, adapter=None,
   ):  # fmt: skip
     """Takes a resolved ModelConfig, and parameters stacked or unrolled.
 
@@ -55,6 +69,7 @@ class Engine:
       exit_rule: an ExitRule, by which new tokens skip layers; None: they skip none.
       wishes: how many texts are written at a time.
       cache_dtype: of keys and values, as `empty_cache` takes it.
+      adapter: an Adapter whose parameters are in `params`, or None.
     """
     assert visibility in VISIBILITIES, visibility
     self.cfg = dataclasses.replace(cfg, scan_layers=False, remat='none')
@@ -63,15 +78,14 @@ class Engine:
     self.visibility, self.wishes, self.cache_dtype = visibility, wishes, cache_dtype
     self._layers = LayersUsed(exit_rule, self.cfg.num_layers)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
-    self.model = model = GPT(self.cfg, attend, self.rules)
+    self._adapter = adapter
+    self.model = model = peft.make_gpt(adapter, self.cfg, attend, self.rules)
+    self._choice = AdapterChoice(adapter)
     reading = dict(model=model, visibility=visibility)
     scoring = reading | dict(vocab_limit=self.vocab_limit)
     # What the host reads is replicated, however parameters are sharded.
     replicated = placement.replicated(params)
-    self._prepare = jax.jit(
-      functools.partial(decode.prepare_params, **placement.preparation(cfg, params)),
-      out_shardings=placement.unstacked_shardings(exits.first_layers(self.cfg, params)),
-    )
+    self._prepare = adapted.make_prepare(adapter, self.cfg, params)
     self._prefill = jax.jit(
       functools.partial(decode.prefill, cache_dtype=cache_dtype, **reading),
       static_argnames=('cache_len', 'spare'),
@@ -97,8 +111,9 @@ class Engine:
       functools.partial(decode.log_probs, **scoring), out_shardings=replicated
     )
     self._scorer = Scorer(
-      self.cfg, attend, self.rules, vocab_limit=self.vocab_limit, visibility=visibility
-    )
+      self.cfg, attend, self.rules, vocab_limit=self.vocab_limit,
+      visibility=visibility, adapter=adapter,
+    )  # fmt: skip
     self._text_log_probs = jax.jit(
       functools.partial(decode.text_log_probs, **scoring), out_shardings=replicated
     )
@@ -108,7 +123,7 @@ class Engine:
   def table_len(self):
     """How many tokens the model can read at once; inf unless its positions end."""
     limit = positions.max_positions(self.cfg)
-    return math.inf if limit is None else limit
+    return math.inf if limit is None else limit - adapted.num_positions(self._adapter)
 
   @functools.cached_property
   def slot_programs(self):
@@ -117,11 +132,18 @@ class Engine:
 
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
-    self.params = self._prepare(exits.first_layers(self.cfg, params))
+    self.params = self._prepare(params)
 
   def passes(self):
     """Returns what new tokens took, `{name: {what: number}}`; {} if nothing special."""
     return self._layers.report()
+
+  def params_of(self, adapters):
+    """Returns the parameters of a call: `adapters` are names, or None, of its rows.
+
+    Not a list: of all rows.
+    """
+    return self._choice.params_of(self.params, adapters, self.pad_rows)
 
   def release(self):
     """Frees the parameters, which may be a copy, until `set_params`."""
@@ -161,24 +183,24 @@ class Engine:
       yield from writing.ids[shown:]
       shown = len(writing.ids)
 
-  def score(self, context_ids, continuation_ids):
+  def score(self, context_ids, continuation_ids, adapter=None):
     """Returns the log-likelihood, in nats, of ids that follow a non-empty context."""
     self._require_left_to_right()
     context_ids = as_ids('context', context_ids)
     continuation_ids = as_ids('continuation', continuation_ids)
     ids_N = np.concatenate([context_ids, continuation_ids])
-    self._check([context_ids])
-    self._check([ids_N])
+    require_ids([context_ids, ids_N], self.vocab_limit)
     # The last token is predicted, never read.
     self._check_length('score: context and continuation', len(ids_N) - 1)
     tokens_BN = self._pad([ids_N], bucket(len(ids_N)))
     prefix_B = np.full(len(tokens_BN), len(context_ids), np.int32)
-    log_probs_BT = np.asarray(self._log_probs(self.params, tokens_BN, prefix_B))
+    params = self.params_of(adapter)
+    log_probs_BT = np.asarray(self._log_probs(params, tokens_BN, prefix_B))
     # float64: a long text adds up many small terms.
     scored_T = log_probs_BT[0, len(context_ids) - 1 : len(ids_N) - 1]
     return float(scored_T.sum(dtype=np.float64))
 
-  def score_many(self, items, advance=lambda count: None):
+  def score_many(self, items, advance=lambda count: None, adapter=None):
     """Returns a list of Scores for each `(context_ids, [continuation_ids, ...])`.
 
     What contexts, and continuations of one, begin with in common is read once; equal to
@@ -192,23 +214,25 @@ class Engine:
         continuation_ids = as_ids('continuation', continuation_ids)
         texts_ids.append(np.concatenate([context_ids, continuation_ids]))
         context_lens.append(len(context_ids))
-        self._check([context_ids, texts_ids[-1]])
+        require_ids([context_ids, texts_ids[-1]], self.vocab_limit)
     longest = max(map(len, texts_ids), default=1) - 1
     self._check_length('score: context and continuation', longest)
-    scores = iter(self._scorer.score(self.params, texts_ids, context_lens, advance))
+    params = self.params_of(adapter)
+    scores = iter(self._scorer.score(params, texts_ids, context_lens, advance))
     return [list(itertools.islice(scores, len(group))) for _, group in items]
 
-  def text_log_probs(self, ids):
+  def text_log_probs(self, ids, adapter=None):
     """Returns the LogProbs [n - 1] of each of n ids but the first, numpy arrays."""
     self._require_left_to_right()
     ids_N = as_ids('text', ids)
-    self._check([ids_N])
+    require_ids([ids_N], self.vocab_limit)
     self._check_length('logprobs: the prompt', len(ids_N) - 1)
     tokens_BN = self._pad([ids_N], bucket(len(ids_N)))
-    found = jax.device_get(self._text_log_probs(self.params, tokens_BN))
+    found = self._text_log_probs(self.params_of(adapter), tokens_BN)
+    found = jax.device_get(found)
     return jax.tree.map(lambda leaf: leaf[0, : len(ids_N) - 1], found)
 
-  def logits(self, tokens_BT):
+  def logits(self, tokens_BT, adapter=None):
     """Returns float32 [B, T, V], V without padding; of prefix models with no prefix."""
     ids_BT = token_array('tokens', tokens_BT)
     if ids_BT.ndim != 2:
@@ -218,11 +242,11 @@ class Engine:
       )
     B, T = ids_BT.shape
     rows = list(ids_BT)
-    self._check(rows)
+    require_ids(rows, self.vocab_limit)
     self._check_length('logits: tokens', T)
     tokens_BT = self._pad(rows, bucket(T))
     length_B = np.full(len(tokens_BT), T, np.int32)
-    logits_BTV = self._forward(self.params, tokens_BT, length_B)
+    logits_BTV = self._forward(self.params_of(adapter), tokens_BT, length_B)
     return logits_BTV[:B, :T, : self.vocab_limit]
 
   def _chunks(self, writings, *, size, largest):
@@ -238,7 +262,7 @@ class Engine:
     with cache_memory.explained(self.cfg, prompts_ids, missing, self.cache_dtype):
       state = self._start(requests, contexts)
       while missing:
-        state = self._crop(state, contexts)
+        state = self._crop(state, contexts, requests)
         n = min(size, missing, contexts.free())
         state, ids_BC, is_over = self.advance(state, writings, n)
         yield
@@ -256,7 +280,8 @@ class Engine:
     guidance, is_masked = guide.together(writings, self.cfg.vocab_size, self.pad_rows)
     limit = 1 if is_masked else min(limit, CHUNK)
     before = self._layers.of(state)
-    state, written, is_over = self._decode(self.params, state, limit, guidance)
+    params = self.params_of([writing.request.adapter for writing in writings])
+    state, written, is_over = self._decode(params, state, limit, guidance)
     self._layers.add(before, state)
     ids_BC, log_probs = np.asarray(written.ids_BC)[: len(writings), :limit], None
     if any(writing.request.log_probs is not None for writing in writings):
@@ -279,14 +304,14 @@ class Engine:
     most = max(r.max_new_tokens for r in requests)
     cache_memory.require_fit(self.cfg, prompts_ids, most, cache_len, self.cache_dtype)
     return self._prefill(
-      self.params,
+      self.params_of([request.adapter for request in requests]),
       *self._padded(*contexts.read()),
       *self._streams(requests, identities(requests)),
       cache_len=cache_len,
       spare=self._spare,
     )
 
-  def _crop(self, state, contexts):
+  def _crop(self, state, contexts, requests):
     """Returns the state after rows that have filled the table began anew."""
     is_cropped_B = contexts.crop()
     if not is_cropped_B.any():
@@ -295,7 +320,8 @@ class Engine:
     pairs = zip(rows, is_cropped_B, strict=True)
     rows = [ids if is_cropped else ids[:1] for ids, is_cropped in pairs]
     reading = *self._padded(rows, prefix_B), self.pad_rows(is_cropped_B)
-    return self._reread(self.params, state, *reading)
+    params = self.params_of([request.adapter for request in requests])
+    return self._reread(params, state, *reading)
 
   def _padded(self, rows, prefix_B):
     """Returns ids [B, T], the lengths of `rows`, and `prefix_B`, padded."""
@@ -350,25 +376,12 @@ class Engine:
         ' score text from left to right; use its logits.'
       )
 
-  def _check(self, rows):
-    """Raises ConfigError unless the vocabulary has all ids of `rows`."""
-    for i, ids in enumerate(rows):
-      if not len(ids):
-        raise ConfigError(
-          f'text {i} has no token; expected at least one to start from.'
-        )
-      if ids.min() < 0 or ids.max() >= self.vocab_limit:
-        wrong = ids[(ids < 0) | (ids >= self.vocab_limit)][0]
-        raise ConfigError(
-          f'text {i} holds the id {wrong}; expected ids from 0 to'
-          f' {self.vocab_limit - 1}.'
-        )
-
   def require_writable(self, requests):
     """Raises ConfigError for what the model cannot read, or never writes."""
     self._require_left_to_right()
-    self._check([request.prompt_ids for request in requests])
+    require_ids([request.prompt_ids for request in requests], self.vocab_limit)
     for request in requests:
+      self._choice.require(request.adapter)
       for token_id, _ in request.sampling.logit_bias:
         if token_id >= self.text_limit:
           raise ConfigError(

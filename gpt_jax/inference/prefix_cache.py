@@ -38,6 +38,7 @@ class PrefixCache:
   def __init__(self, num_blocks, block_tokens):
     self.block_tokens = block_tokens
     self.root = Node(block=-1)
+    self._roots = {None: self.root}  # by adapter
     self._num_blocks = num_blocks
     self._free = list(range(num_blocks - 1, -1, -1))
     self._clock = 0
@@ -47,6 +48,13 @@ class PrefixCache:
   def __len__(self):
     """Returns how many blocks are taken."""
     return self._num_blocks - len(self._free)
+
+  def root_of(self, adapter):
+    """Returns the empty text as `adapter` reads it; None: as the base does.
+
+    What adapters read of the same text has other keys and values: nothing is shared.
+    """
+    return self._roots.setdefault(adapter, Node(block=-1))
 
   def match(self, node, ids):
     """Returns the nodes below `node` that spell the longest beginning of `ids`."""
@@ -66,7 +74,7 @@ class PrefixCache:
     None: all blocks are on paths that are held. `node` has to be held, or the root.
     """
     assert len(ids) == self.block_tokens and self._key(ids) not in node.children
-    assert node.holders or node is self.root
+    assert node.holders or node in self._roots.values()
     block = self._take_block()
     if block is None:
       return None
@@ -132,8 +140,8 @@ class PrefixCache:
     return node.block
 
   def _nodes(self):
-    """Yields all nodes but the root."""
-    todo = [*self.root.children.values()]
+    """Yields all nodes but the roots."""
+    todo = [node for root in self._roots.values() for node in root.children.values()]
     while todo:
       node = todo.pop()
       todo += node.children.values()

@@ -26,6 +26,8 @@ class Request:
   """Ids that end the text; they are no part of it."""
   guides: tuple[Any, ...] = ()
   """GuideMakers: stop strings, banned strings, grammars."""
+  adapter: str | None = None
+  """Which of several adapters of the engine writes it; None: the base."""
   log_probs: int | None = None
   """How many likeliest tokens to tell at each place beside the written one; None: no
   log-probabilities at all. They change no text."""
@@ -51,7 +53,7 @@ class Request:
   def _content(self):
     return (
       self.prompt_ids.tobytes(), self.max_new_tokens, self.sampling, self.seed,
-      self.stop_ids, self.guides,
+      self.stop_ids, self.guides, self.adapter,
     )  # fmt: skip
 
 
@@ -122,3 +124,15 @@ def token_array(name, ids):
   if array.size and not (limits.min <= array.min() and array.max() <= limits.max):
     raise ConfigError(f'{name}: ids from {array.min()} to {array.max()} are no int32.')
   return array.astype(np.int32)
+
+
+def require_ids(rows, vocab_limit):
+  """Raises ConfigError for a row without ids, or with one from `vocab_limit` on."""
+  for i, ids in enumerate(rows):
+    if not len(ids):
+      raise ConfigError(f'text {i} has no token; expected at least one to start from.')
+    if ids.min() < 0 or ids.max() >= vocab_limit:
+      wrong = ids[(ids < 0) | (ids >= vocab_limit)][0]
+      raise ConfigError(
+        f'text {i} holds the id {wrong}; expected ids from 0 to {vocab_limit - 1}.'
+      )

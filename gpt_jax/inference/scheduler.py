@@ -258,7 +258,7 @@ class Scheduler:
       task.saved = None
       return
     task.num_read, task.handle.reused_tokens = 0, 0
-    task.node = self.prefixes.root
+    task.node = self.prefixes.root_of(task.handle.request.adapter)
     self.prefixes.hold(task.node)
 
   def _preemptible(self, task):
@@ -315,7 +315,7 @@ class Scheduler:
   def _read_chunk(self, task):
     start, chunk = task.num_read, self.slots.chunk
     ids = task.to_read[start : start + chunk]
-    self.slots.read(task.slot, start, ids)
+    self.slots.read(task.slot, start, ids, task.handle.request.adapter)
     task.num_read += len(ids)
     self.counts['read'] += len(ids)
     if task.node is None or len(ids) < chunk:

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gpt_jax import peft
 from gpt_jax.attention import dense, masks, scale_and_softcap
 from gpt_jax.attention.shared_prefix import TreeMask
 from gpt_jax.core.matmul import einsum
 from gpt_jax.inference import packing
 from gpt_jax.inference.sampling import real_logits
-from gpt_jax.model.gpt import GPT
 from gpt_jax.model.output_layer import scale_and_cap_logits
 
 LOGITS_BYTES = 2**27
@@ -112,7 +112,7 @@ class Scorer:
   them is data.
   """
 
-  def __init__(self, cfg, attend, rules, *, vocab_limit, visibility):
+  def __init__(self, cfg, attend, rules, *, vocab_limit, visibility, adapter=None):
     """Takes what `Engine` has: an unrolled ModelConfig, its kernel, decoding rules."""
     self._shards = rules.num_shards('batch') if rules else 1
     self._reads_prefix = visibility == 'prefix'
@@ -122,7 +122,7 @@ class Scorer:
       is_tree: jax.jit(
         functools.partial(
           score_places,
-          model=GPT(cfg, kernel, rules),
+          model=peft.make_gpt(adapter, cfg, kernel, rules),
           vocab_limit=vocab_limit,
           reads_prefix=self._reads_prefix,
           is_tree=is_tree,

@@ -76,7 +76,7 @@ class Slots:
         ' model.max_seq_len).'
       )
 
-  def read(self, slot, start, ids):
+  def read(self, slot, start, ids, adapter=None):
     """Reads up to `chunk` ids of a prompt, its tokens from `start` on."""
     # Padded by rules that know this prompt only. Few programs: the length of a chunk
     # varies at the beginning, how much is before it varies behind.
@@ -90,9 +90,10 @@ class Slots:
     start_R = np.array([start, *[0] * others], np.int32)
     count_R = np.array([len(ids), *[1] * others], np.int32)
     prefix_R = count_R if self.reads_whole_prompts else None
+    params = self._engine.params_of([adapter] * self._shards)
     self._set_cache(
       self._programs.read(
-        self._engine.params, self._state.cache, tokens_RT, slot_R, start_R, count_R,
+        params, self._state.cache, tokens_RT, slot_R, start_R, count_R,
         prefix_R, places=places,
       )
     )  # fmt: skip

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax import attention, objectives
+from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.continuation import cut_contexts, encode_pair
 from gpt_jax.data.stream_decoder import StreamDecoder
-from gpt_jax.inference import grammar, many, scoring
+from gpt_jax.inference import adapted, grammar, many
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
 from gpt_jax.inference.beams import BeamSettings
@@ -26,16 +25,18 @@ from gpt_jax.inference.speculative_engine import SpeculativeEngine
 from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions, texts_of
 from gpt_jax.inference.text_scheduler import TextScheduler
-from gpt_jax.model import exits, positions
+from gpt_jax.inference.text_scores import TextScores
+from gpt_jax.model import exits
 from gpt_jax.parallel import multihost
 
 _TAIL_CHARS = 256  # of a prompt, as context of its continuation
 
 
-def make_engine(config, params, vocab_size, rules=None, drafting=None):
+def make_engine(config, params, vocab_size, rules=None, drafting=None, adapter=None):
   """Returns the Engine of a resolved Config; `vocab_size` is the tokenizer's.
 
-  `drafting`: what SpeculativeEngine takes besides; None: a plain Engine.
+  `drafting`: what SpeculativeEngine takes besides; None: a plain Engine. `adapter` as
+  Engine takes it.
   """
   objective = objectives.make_objective(
     config.objective, vocab=objectives.Vocab(vocab_size), seq_len=config.data.seq_len
@@ -51,9 +52,7 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
       'model.head="none": an encoder without an output layer writes and scores no text;'
       ' `gpt-jax embed` gives the vectors of texts.'
     )
-  _, attend = attention.choose_kernel(
-    config, has_slopes=positions.has_slopes(config.model)
-  )
+  attend, adapter = adapted.make_model_parts(config, adapter)
   make, cache_dtype = Engine, config.inference.cache_dtype
   if drafting is not None:
     make = functools.partial(SpeculativeEngine, **drafting)
@@ -68,18 +67,23 @@ def make_engine(config, params, vocab_size, rules=None, drafting=None):
     exit_rule=ExitRule.of(config.inference),
     wishes=Wishes.of(config.inference),
     cache_dtype=None if cache_dtype == 'auto' else cache_dtype,
+    adapter=adapter,
   )
 
 
-class TextGenerator:
+class TextGenerator(TextScores):
   """Writes and scores text: for `api.Run`, and for the samples of a training."""
 
-  def __init__(self, config, params, tokenizer, rules=None, drafting=None):
+  def __init__(
+    self, config, params, tokenizer, rules=None, drafting=None, adapter=None
+  ):
     """Takes a Config with its `model.vocab_size`, parameters stacked or unrolled.
 
-    `rules` as `Engine` takes them, `drafting` as `make_engine`.
+    `rules` as `Engine` takes them, `drafting` and `adapter` as `make_engine`.
     """
-    self.engine = make_engine(config, params, tokenizer.vocab_size, rules, drafting)
+    self.engine = make_engine(
+      config, params, tokenizer.vocab_size, rules, drafting, adapter
+    )
     self._defaults = config.inference
     self._tokenizer = tokenizer
     begin = config.data.begin_token  # before a prompt as before documents
@@ -174,59 +178,9 @@ class TextGenerator:
         'n, best_of, beams, logprobs: a stream is one text, shown as it is written; use'
         ' `complete`.'
       )
+    self.engine.require_writable(requests)  # here, not at the first piece
     pieces = self._pieces(prompt, self.engine.stream(requests[0]), asked.stop)
     return itertools.chain([prompt] if asked.echo and prompt else [], pieces)
-
-  def score(self, context, continuation):
-    """Returns the log-likelihood of `continuation` after `context`, in nats.
-
-    `data/continuation.py` says which ids that is where they meet within a word.
-    """
-    texts_of([context, continuation])
-    context_ids, ids = encode_pair(self._tokenizer, context, continuation)
-    return self.engine.score(self._begun(context_ids), ids)
-
-  def score_many(
-    self, items, advance=lambda count: None, truncate=False, max_tokens=None
-  ):
-    """Returns the Scores of `[(context, [continuation, ...]), ...]`, lists as given.
-
-    Ids are those of `score`; `advance` as `Engine.score_many` takes it. `truncate`:
-    a context loses its first tokens where positions end, instead of an error.
-    `max_tokens`: it loses them beyond so many, the longest continuation included, so
-    that all of an item follow the same context.
-    """
-    most = self.engine.table_len + 1 if truncate else math.inf
-    most = min(most, max_tokens or math.inf)
-    groups, places = [], []  # of an engine's items, and the groups of each of ours
-    for context, continuations in items:
-      texts_of([context, *continuations])
-      places.append(len(groups))
-      pairs = [encode_pair(self._tokenizer, context, one) for one in continuations]
-      pairs = [(self._begun(before), ids) for before, ids in pairs]
-      groups += [(before, [ids]) for before, ids in cut_contexts(pairs, most)]
-    scores = [score for (score,) in self.engine.score_many(groups, advance)]
-    ends = [*places[1:], len(scores)]
-    return [scores[start:end] for start, end in zip(places, ends, strict=True)]
-
-  def score_texts(self, texts, advance=lambda count: None):
-    """Returns a Score for each whole text, each of its tokens predicted once.
-
-    What is longer than the model was made for is read in windows, one after another,
-    the last one with a full window of context: the harness's rolling log-likelihood.
-    """
-    longest = int(min(self.engine.table_len, self.engine.cfg.max_seq_len))
-    groups, counts = [], []
-    for text in texts_of(texts):
-      ids = self._tokenizer.encode(text)
-      begun = np.concatenate([self._begun([])[-1:], ids]).astype(np.int32)
-      ends = [min(start + longest, len(ids)) for start in range(0, len(ids), longest)]
-      for start, end in zip([0, *ends], ends, strict=False):
-        context = begun[max(0, end - longest) : start + 1]
-        groups.append((context, [ids[start:end]]))
-      counts.append(len(ends))
-    scores = iter([score for (score,) in self.engine.score_many(groups, advance)])
-    return [scoring.total(itertools.islice(scores, count)) for count in counts]
 
   def scheduler(self):
     """Returns the TextScheduler of a server, as the config's `inference` says."""
@@ -280,10 +234,16 @@ class TextGenerator:
         seed=whole_number('seed', seed) + sample,
         stop_ids=tuple(stop_ids),
         guides=(*guides, *grammars[length]),
+        adapter=adapter,
         log_probs=asked.num_log_probs,
       )
-      for prompt_ids, length, sampling, seed in zip(
-        prompts_ids, lengths, samplings, columns['seed'], strict=True
+      for prompt_ids, length, sampling, seed, adapter in zip(
+        prompts_ids,
+        lengths,
+        samplings,
+        columns['seed'],
+        columns['adapter'],
+        strict=True,
       )
       for sample in range(asked.num_written)
     ]
@@ -344,7 +304,7 @@ class TextGenerator:
     for text, score in self._beam_search.search(request, settings, asked.n):
       if asked.logprobs is not None:
         ids_N = np.concatenate([request.prompt_ids, text.ids])
-        log_probs = self.engine.text_log_probs(ids_N)
+        log_probs = self.engine.text_log_probs(ids_N, request.adapter)
         start = len(request.prompt_ids) - 1
         text = dataclasses.replace(text, log_probs=log_probs.cut(asked.logprobs, start))
       found.append(self._completion(prompt, asked, request, text, score))
@@ -369,16 +329,17 @@ class TextGenerator:
       return found
     log_probs = token_log_probs(self._tokenizer, text.ids, text.log_probs)
     if asked.echo:
-      log_probs = self._prompt_log_probs(prompt, asked.logprobs) + log_probs
+      of_prompt = self._prompt_log_probs(prompt, asked.logprobs, request.adapter)
+      log_probs = of_prompt + log_probs
     return dataclasses.replace(found, log_probs=log_probs)
 
-  def _prompt_log_probs(self, prompt, k):
+  def _prompt_log_probs(self, prompt, k, adapter):
     ids = self._tokenizer.encode(prompt)
     if not len(ids):
       return ()
     begun = self._encode(prompt)
     before = len(begun) - len(ids)
-    found = self.engine.text_log_probs(begun).cut(k, max(0, before - 1))
+    found = self.engine.text_log_probs(begun, adapter).cut(k, max(0, before - 1))
     return token_log_probs(self._tokenizer, ids, found, start=0 if before else 1)
 
   def _pieces(self, prompt, ids, stop=()):

@@ -16,6 +16,7 @@ MAX_SAMPLES = 1024
 COLUMNS = (
   'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'typical_p',
   'repetition_penalty', 'presence_penalty', 'frequency_penalty', 'logit_bias', 'seed',
+  'adapter',
 )  # fmt: skip
 """One value for all prompts, or a list of one for each."""
 DRAWING = ('temperature', 'top_k', 'top_p', 'min_p', 'typical_p')
@@ -52,6 +53,8 @@ class TextOptions:
   """A special token by its name, or several, that end the text like the end token."""
   banned: Any = ()
   """A string, or several, that never come about."""
+  adapter: Any = None
+  """Which of several adapters that were loaded writes it; None: the base."""
   seed: Any = 0
   """Decides the text of a prompt, whatever else is in the list."""
   n: int = 1

@@ -1,11 +1,8 @@
 """A run of ours as a folder that Hugging Face's libraries read."""
 
-import contextlib
 import dataclasses
 import json
-import os
 import pathlib
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +10,13 @@ import numpy as np
 
 from gpt_jax import objectives
 from gpt_jax.core import progress, pytree
-from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
+from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.core.registry import nearest
 from gpt_jax.interop import numerics
 from gpt_jax.interop.families import FAMILIES
 from gpt_jax.interop.fields import Fields
 from gpt_jax.interop.mapping import sizes_of
+from gpt_jax.interop.new_folder import new_folder
 from gpt_jax.interop.reader import abstract_params, unrolled_names
 from gpt_jax.interop.safetensors_writer import SHARD_BYTES, SafetensorsWriter
 from gpt_jax.interop.tokenizer_export import write_tokenizer
@@ -80,19 +78,11 @@ def export_model(
   `dtype` None: as they are saved. Raises StorageError for a folder with files, and for
   one that cannot be written; nothing is left of it then.
   """
-  out = pathlib.Path(out).absolute()
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise StorageError(f'{out}: is there already; give a new folder.')
-  scratch = out.with_name(f'.{out.name}.{os.getpid()}.partial')
   config = _without_padding(config, tokenizer)
-  with _removed_on_failure(scratch):
-    scratch.mkdir(parents=True)
+  with new_folder(out) as scratch:
     dtype = _write_tensors(store, step, config, scratch, family, dtype, shard_bytes)
     _write_config(config, tokenizer, scratch, family, dtype)
-    if out.exists():
-      out.rmdir()
-    scratch.rename(out)
-  return sorted(path.name for path in out.iterdir())
+  return sorted(path.name for path in pathlib.Path(out).iterdir())
 
 
 def _write_tensors(store, step, config, folder, family, dtype, shard_bytes):
@@ -192,17 +182,3 @@ def _scanned(config):
   return dataclasses.replace(
     config, model=dataclasses.replace(config.model, scan_layers=True)
   )
-
-
-@contextlib.contextmanager
-def _removed_on_failure(folder):
-  try:
-    yield
-  except BaseException as error:
-    shutil.rmtree(folder, ignore_errors=True)
-    if isinstance(error, OSError):
-      raise StorageError(
-        f'{folder.parent}: cannot be written ({error.strerror or error}); free some'
-        ' space, or give another folder.'
-      ) from error
-    raise

@@ -44,8 +44,8 @@ NEUTRAL = {
 class Fields:
   """The fields of a config.json; `finish` raises for what nobody has used."""
 
-  def __init__(self, values, place):
-    self.values, self.place = values, place
+  def __init__(self, values, place, subject='model'):
+    self.values, self.place, self.subject = values, place, subject
     self._seen, self.problems = set(), []
 
   def take(self, name, default: Any = _MISSING, kind: type = int) -> Any:
@@ -124,7 +124,8 @@ class Fields:
     if self.problems:
       lines = '\n  '.join(self.problems)
       raise CheckpointError(
-        f'{self.place}: {len(self.problems)} field(s) of this model are not supported:'
+        f'{self.place}: {len(self.problems)} field(s) of this {self.subject} are not'
+        ' supported:'
         f'\n  {lines}'
       )
 

@@ -62,15 +62,6 @@ class Attention(nn.Module):
     q_BHTK = checkpoint_name(q_BHTK, 'query')
     k_BGTK = checkpoint_name(k_BGTK, 'key')
     v_BGTK = checkpoint_name(v_BGTK, 'value')
-    attend = self.attend
-    if attend is None:
-      if not self.is_initializing():
-        # A ModelConfig does not know attention.scale and attention.softcap.
-        raise ConfigError(
-          'GPT(cfg) without `attend` has shapes and initial parameters only; to'
-          ' compute, give it attend=attention.choose_kernel(config)[1].'
-        )
-      attend = bind(dense.attend, cfg)
     drops = cfg.attention_dropout > 0 and not deterministic
     dropout = nn.Dropout(cfg.attention_dropout, deterministic=False) if drops else None
     mask = mask.with_window(self.window)
@@ -79,11 +70,27 @@ class Attention(nn.Module):
       self.watched,
       'attention',
       lambda: statistics.Attention(
-        q_BHTK, k_BGTK, mask, tokens_BT, *scale_and_softcap(attend)
+        q_BHTK, k_BGTK, mask, tokens_BT, *scale_and_softcap(self._kernel())
       ),
     )
-    out_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask, dropout=dropout)
+    out_BHTK = self.run_kernel(q_BHTK, k_BGTK, v_BGTK, mask, dropout)
     out = Linear(
       cfg, self.rules, 'BHTK,HKD->BTD', initializers.residual, cfg.out_bias, name='out'
     )
     return out(out_BHTK.astype(cfg.dtype)), cache
+
+  def run_kernel(self, q_BHTK, k_BGSK, v_BGSK, mask, dropout):
+    """Returns attention's output [B, H, T, K]; adapters add keys and values here."""
+    return self._kernel()(q_BHTK, k_BGSK, v_BGSK, mask, dropout=dropout)
+
+  @nn.nowrap
+  def _kernel(self):
+    if self.attend is not None:
+      return self.attend
+    if not self.is_initializing():
+      # A ModelConfig does not know attention.scale and attention.softcap.
+      raise ConfigError(
+        'GPT(cfg) without `attend` has shapes and initial parameters only; to'
+        ' compute, give it attend=attention.choose_kernel(config)[1].'
+      )
+    return bind(dense.attend, self.cfg)

@@ -89,7 +89,7 @@ def palm_flops_per_token(cfg, seq_len, params=None, frozen=()):
 def of_program(program):
   """Returns `palm_flops_per_token` of what a Program trains."""
   config = program.config
-  params = program.abstract_state.params
+  params = program.parameters
   if program.model.task_head is not None:  # no logits over tokens: it is only read
     params = {name: leaf for name, leaf in params.items() if name != 'embed'}
   seq_len = config.data.seq_len

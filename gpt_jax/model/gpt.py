@@ -225,10 +225,7 @@ class GPT(nn.Module):
     mask = masks.causal() if mask is None else mask
     place: Any = None
     caches: Any = None
-    if positions_BT is None:
-      positions_BT = jnp.arange(tokens_BT.shape[1])[None]
-      if cache is not None:
-        positions_BT = positions_BT + cache['length_B'][:, None]
+    positions_BT = self.token_positions(tokens_BT, positions_BT, cache)
     if cache is not None:
       place = Place(cache['length_B'], cache.get('count_B'))
       caches = cache['layers']
@@ -261,6 +258,16 @@ class GPT(nn.Module):
       count_B = tokens_BT.shape[1] if place.count_B is None else place.count_B
       cache = {'layers': caches, 'length_B': place.start_B + count_B}
     return x_BTD, head_VD, cache
+
+  def token_positions(self, tokens_BT, positions_BT, cache):
+    """Returns the positions of tokens, as given or as `__call__` says.
+
+    Adapters hook in here.
+    """
+    if positions_BT is not None:
+      return positions_BT
+    positions_BT = jnp.arange(tokens_BT.shape[1])[None]
+    return positions_BT if cache is None else positions_BT + cache['length_B'][:, None]
 
   def apply_task_head(self, x_BTD):
     """Returns the task head's outputs for any [..., D], float32 [..., C]."""

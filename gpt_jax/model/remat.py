@@ -14,17 +14,26 @@ POLICIES = {
   ),
 }
 
+UNPACKED = 'unpacked_kernel'
+"""Name of a kernel that is made of a smaller array, where it is used."""
+ALL_BUT_KERNELS = 'all but kernels'
+"""`none` for a model with such kernels: they are made again, all else is saved. Else
+those of all layers would be saved for the backward pass, in full."""
+_POLICIES = POLICIES | {
+  ALL_BUT_KERNELS: jax.checkpoint_policies.save_anything_except_these_names(UNPACKED)
+}
+
 
 def remat_block(block_class, cfg, i):
   """Returns `block_class` with the config's remat, for place `i` of the pattern."""
-  if cfg.remat not in POLICIES:
+  if cfg.remat not in _POLICIES:
     return block_class
   # The barrier keeps XLA from merging what is recomputed with the forward pass, which
   # a scan keeps apart anyway, and from recomputing a block before its turn. The last
   # one of the pattern comes first there: it would only delay its weights' gather.
   last = i == len(cfg.layer_pattern) - 1
   prevent_cse = not (cfg.scan_layers and last)
-  return nn.remat(block_class, policy=POLICIES[cfg.remat], prevent_cse=prevent_cse)
+  return nn.remat(block_class, policy=_POLICIES[cfg.remat], prevent_cse=prevent_cse)
 
 
 def apply_scanned(model, layers, x_BTD, caches, *rest):

@@ -5,21 +5,40 @@ import dataclasses
 from gpt_jax.config.schema import PeftConfig
 from gpt_jax.core.registry import lookup
 from gpt_jax.core.sections import NoOptions
-from gpt_jax.peft import adapters, bitfit, ia3, last_layers, lora, vera
+from gpt_jax.peft import (
+  adalora,
+  adapters,
+  bitfit,
+  ia3,
+  last_layers,
+  lora,
+  p_tuning_v2,
+  prefix,
+  prompt,
+  storage,
+  vera,
+)
 from gpt_jax.peft.adapter import (
   AdaptedGPT,
   Adapter,
+  add_penalties,
+  in_full,
   make_gpt,
   merge_params,
   with_leaves,
 )
+from gpt_jax.peft.linears import lookup_layer
 
 METHODS = {
+  'adalora': adalora.make,
   'adapters': adapters.make,
   'bitfit': bitfit.make,
   'ia3': ia3.make,
   'last_layers': last_layers.make,
   'lora': lora.make,
+  'p_tuning_v2': p_tuning_v2.make,
+  'prefix': prefix.make,
+  'prompt': prompt.make,
   'vera': vera.make,
 }
 """Each entry: `make(config) -> Adapter`."""
@@ -32,7 +51,9 @@ def make_adapter(config) -> Adapter | None:
   """
   if not config.peft.name:
     return None
-  return lookup(METHODS, config.peft.name, 'peft.name')(config)
+  adapter = lookup(METHODS, config.peft.name, 'peft.name')(config)
+  stored = storage.make_storage(config, adapter.is_frozen)
+  return dataclasses.replace(adapter, storage=stored)
 
 
 def plain_form(config, params):
@@ -56,6 +77,9 @@ __all__ = [
   'METHODS',
   'AdaptedGPT',
   'Adapter',
+  'add_penalties',
+  'in_full',
+  'lookup_layer',
   'make_adapter',
   'make_gpt',
   'merge_params',

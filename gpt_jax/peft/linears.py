@@ -5,6 +5,7 @@ A target is a regular expression that is searched in the path of a linear map, s
 """
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -17,6 +18,8 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.layers import Linear
+
+_UNROLLED = re.compile(r'^layers_\d+/')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,10 @@ class LinearMap:
   @property
   def stack_axes(self):
     return self.axes[: len(self.stack)]
+
+  @property
+  def num_matrices(self):
+    return math.prod(self.stack)
 
   @property
   def contracted(self):
@@ -72,6 +79,17 @@ class LinearMap:
     return math.prod(self.sizes(self.kept))
 
 
+def lookup_layer(entries, path):
+  """Returns the entry of a path, None where there is none.
+
+  That of all layers, `layers/...`, stands for those of unrolled ones, `layers_3/...`:
+  a model that was trained by a scan over layers decodes without it.
+  """
+  found = entries.get(path)
+  return entries.get(_UNROLLED.sub('layers/', path)) if found is None else found
+
+
+@functools.lru_cache(maxsize=32)  # it traces the model
 def find(cfg):
   """Returns the LinearMaps of the blocks of a ModelConfig, in the order of use."""
   seen = {}
@@ -93,7 +111,7 @@ def find(cfg):
     shape, names = shapes[f'{path}/kernel'].shape, tuple(axes[f'{path}/kernel'])
     names += (None,) * (len(shape) - len(names))
     found.append(LinearMap(path, letters, shape, names, has_bias))
-  return found
+  return tuple(found)
 
 
 def choose(cfg, pattern, field):

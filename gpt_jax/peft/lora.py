@@ -64,6 +64,7 @@ def make(config):
       linear.kernel: _merge(linear, scales[linear.path], options) for linear in targets
     },
     begin=_begin(targets, ranks, scales, options),
+    factors=_factors(targets, scales, options),
   )
 
 
@@ -76,7 +77,8 @@ def _begin(targets, ranks, scales, options):
   begins = [of_init[options.init]()] if options.init in of_init else []
   begins += [dora.begin(targets)] if options.dora else []
 
-  def begin(leaves, observe=None):
+  def begin(leaves, observe=None, ids=None):
+    del ids
     made = (each(leaves, observe) for each in begins)
     return {name: leaf for each in made for name, leaf in each.items()}
 
@@ -138,11 +140,11 @@ def _intercept(targets, scales, dropout):
     module = context.module
     if not isinstance(module, Linear) or context.method_name != 'finish':
       return call(*args, **kwargs)
-    path = '/'.join(module.path)
-    if path not in by_path:
+    linear = linears.lookup_layer(by_path, '/'.join(module.path))
+    if linear is None:
       return call(*args, **kwargs)
     x, y = args
-    letters = by_path[path].letters
+    letters = linear.letters
 
     def parameter(name):
       return module.get_variable('params', name)
@@ -152,9 +154,9 @@ def _intercept(targets, scales, dropout):
     if module.has_variable('params', pissa.START_A):
       start = parameter(pissa.START_A), parameter(pissa.START_B)
       update -= low_rank(letters, seen, *start)
-    y += scales[path] * update
+    y += scales[linear.path] * update
     if module.has_variable('params', dora.MAGNITUDE):
-      y = dora.rescale(module, by_path[path], scales[path], y)
+      y = dora.rescale(module, linear, scales[linear.path], y)
     return call(x, y)
 
   return intercept
@@ -177,6 +179,27 @@ def _merge(linear, scale, options):
     return merged.astype(kernel.dtype)
 
   return Merge(tuple(parts), make)
+
+
+def _factors(targets, scales, options):
+  """Returns the function of `Adapter.factors`, None where there is more to it."""
+  if options.dora or options.biases != 'none':
+    return None
+
+  def factors(leaves):
+    found = {}
+    for linear in targets:
+      path, scale = linear.path, scales[linear.path]
+      a, b = leaves[f'{path}/{LORA_A}'], scale * leaves[f'{path}/{LORA_B}']
+      if options.init == 'pissa':  # twice the rank: the start is subtracted
+        start_a = leaves[f'{path}/{pissa.START_A}']
+        start_b = -scale * leaves[f'{path}/{pissa.START_B}']
+        a = jnp.concatenate([a, start_a], axis=-1)
+        b = jnp.concatenate([b, start_b], axis=len(linear.stack))
+      found[path] = a, b
+    return found
+
+  return factors
 
 
 def _biases(which, targets):

@@ -1,13 +1,14 @@
 """What a step needs of a device: memory by class and buffer, and what is too much."""
 
 import dataclasses
-import math
 import os
 import re
 
 import jax
 
+from gpt_jax.core import pytree
 from gpt_jax.hlo import liveness, parser
+from gpt_jax.optimizers import trainable
 
 GIB = 2**30
 LARGEST = 10
@@ -75,10 +76,15 @@ def of_error(error, arguments, topology):
   return Memory(False, _hbm_gib(topology), needed, short, arguments)
 
 
-def of_arguments(state, batch):
-  """Returns {class: GiB on a device} of a train state and a batch, by shape."""
+def of_arguments(state, batch, frozen=frozenset()):
+  """Returns {class: GiB on a device} of a train state and a batch, by shape.
+
+  `frozen`: names of the parameters that do not train, a class of their own.
+  """
+  kept = [leaf for name, leaf in pytree.named_leaves(state.params) if name in frozen]
   return dict(
-    parameters=_gib_per_device(state.params),
+    parameters=_gib_per_device(trainable.select(state.params, frozen)),
+    frozen=_gib_per_device(kept),
     optimizer=_gib_per_device(state.opt_state),
     average=_gib_per_device(state.ema),
     references=_gib_per_device((state.references, state.start)),
@@ -128,6 +134,6 @@ def _hbm_gib(topology):
 
 def _gib_per_device(tree):
   return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    pytree.array_bytes(leaf.sharding.shard_shape(leaf.shape), leaf.dtype)
     for leaf in jax.tree.leaves(tree)
   ) / GIB  # fmt: skip

@@ -8,13 +8,14 @@ import time
 
 import jax
 
-from gpt_jax.core import pytree
 from gpt_jax.hlo.costs import Costs
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs, memory, step_time
 from gpt_jax.planning.memory import Memory
 from gpt_jax.planning.network import Network
 from gpt_jax.planning.step_time import StepTime
+from gpt_jax.program import trained_sizes
+from gpt_jax.program.trained_sizes import TrainedSizes
 
 NOT_MODELLED = (
   'reading data, evaluation, checkpoints, restarts, slow hosts',
@@ -43,6 +44,7 @@ class Plan:
   loss: str
   remat: str
   parameters: int
+  trained: TrainedSizes
   batch_size: int
   tokens_per_step: int
   steps: int
@@ -55,6 +57,7 @@ class Plan:
   def to_dict(self):
     """Returns one flat dict for JSON: field -> value, None where it is not known."""
     values = dataclasses.asdict(self)
+    values |= _trained_fields(self.trained, values.pop('trained'))
     sizes = values.pop('memory')
     for short, key in _MEMORY_KEYS.items():
       values[key] = sizes.pop(short)
@@ -73,6 +76,15 @@ _MEMORY_KEYS = {
   'short_gib': 'short_gib_per_chip',
   'gib_by_class': 'memory_gib_by_class',
 }
+
+
+def _trained_fields(sizes, values):
+  """Returns `{field: number}` of TrainedSizes, for JSON."""
+  fields = {f'trained_{name}': value for name, value in values['now'].items()}
+  fields |= {f'all_trained_{name}': value for name, value in values['whole'].items()}
+  return fields | dict(
+    frozen_bytes=sizes.frozen, frozen_bytes_in_full=sizes.frozen_in_full
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +114,7 @@ def compile_plan(config, topology, planned=None):
   mesh = make_mesh(config.parallel.mesh, topology.devices)
   program = inputs.make_program(config, mesh, planned)
   batch = inputs.abstract_batch(program)
-  arguments = memory.of_arguments(program.abstract_state, batch)
+  arguments = memory.of_arguments(program.abstract_state, batch, program.frozen)
   begin = time.perf_counter()
   with tempfile.TemporaryDirectory() as folder:
     try:
@@ -152,6 +164,7 @@ def _compile_cost(begin):
 
 def _make_plan(program, topology, needed, cost, times=None, network=None):
   config, chip = program.config, topology.chip
+  trained = trained_sizes.of_program(program)
   return Plan(
     topology=topology.name,
     device_kind=chip.name if chip else topology.devices[0].device_kind,
@@ -160,7 +173,8 @@ def _make_plan(program, topology, needed, cost, times=None, network=None):
     attention_kernel=program.attention_kernel,
     loss=program.loss,
     remat=config.model.remat,
-    parameters=pytree.count(program.abstract_state.params),
+    parameters=trained.parameters,
+    trained=trained,
     batch_size=program.horizon.stages[-1].batch_size,
     tokens_per_step=inputs.tokens_per_step(program),
     steps=program.horizon.total_steps,

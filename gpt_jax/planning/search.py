@@ -160,7 +160,7 @@ def state_sizes(config, topology):
   trained = trainable.select(state.params, program.frozen)
   references = state.references, state.start
   kept = (state.params, state.opt_state, state.ema, references, trained)
-  return StateSizes(pytree.count(state.params), pytree.size_bytes(kept) / _GIB)
+  return StateSizes(pytree.count(program.parameters), pytree.size_bytes(kept) / _GIB)
 
 
 def impossible(config, topology, sizes):

@@ -3,6 +3,7 @@
 import shlex
 
 from gpt_jax.planning import compare
+from gpt_jax.planning.memory import GIB
 from gpt_jax.tracking import console
 
 SHOWN_ROWS = 20
@@ -24,6 +25,8 @@ def show(plan):
       ('tokens per step', console.number(plan.tokens_per_step)),
     ],
   )
+  if plan.trained.frozen:
+    _show_trained(plan.trained)
   rows = [(f'  {name}', gib) for name, gib in plan.memory.gib_by_class.items() if gib]
   console.table('memory of a device', ('class', 'GiB'), rows)
   if plan.memory.largest_buffers:
@@ -97,6 +100,24 @@ def verdict(memory):
     f'does not fit: short {missing} a device; lower train.batch_size, raise'
     ' train.grad_accum, set model.remat=full, or take more devices'
   )
+
+
+def _show_trained(sizes):
+  now, whole = sizes.now, sizes.whole
+  console.table(
+    'what trains, over all devices',
+    ('what', 'here', 'with all trained'),
+    [
+      ('parameters', console.number(now.parameters), console.number(whole.parameters)),
+      ('gradients GiB', now.gradients / GIB, whole.gradients / GIB),
+      ('optimizer GiB', now.optimizer / GIB, whole.optimizer / GIB),
+      ('checkpoint GiB', now.checkpoint / GIB, whole.checkpoint / GIB),
+    ],
+  )
+  more = ''
+  if sizes.frozen != sizes.frozen_in_full:
+    more = f' ({sizes.frozen_in_full / GIB:.3f} with peft.base_storage=as_is)'
+  print(f'frozen: {sizes.frozen / GIB:.3f} GiB{more}')
 
 
 def _show_buffers(memory):

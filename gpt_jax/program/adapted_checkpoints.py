@@ -25,22 +25,26 @@ def open_source(path, dtype=None):
   """
   if open_model.is_model(path):
     return open_model.open_model(path, dtype)
+  store, saved = open_run(path), Workdir(path).read_config() or {}
+  if not saved.get('peft', {}).get('name'):
+    return store
+  return MergedReader(store, setup.read_config(path))
+
+
+def open_run(path):
+  """Returns the open checkpoints of a run, as they are saved."""
   folder = Workdir(path).checkpoints
   if not objects.is_folder(folder):
     raise CheckpointError(
       f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
     )
-  saved = Workdir(path).read_config() or {}
-  kept = saved.get('checkpoint', {})
-  store = CheckpointReader(
+  kept = (Workdir(path).read_config() or {}).get('checkpoint', {})
+  return CheckpointReader(
     folder,
     kept.get('best_metric', ''),
     kept.get('keep_best', 0),
     kept.get('best_mode', 'min'),
   )
-  if not saved.get('peft', {}).get('name'):
-    return store
-  return MergedReader(store, setup.read_config(path))
 
 
 def read_adapted(store, step, item, base, leaves):
@@ -66,7 +70,8 @@ def read_adapted(store, step, item, base, leaves):
     elif own:
       found |= store.restore_leaves(step, each, own)
   rest = {name: leaf for name, leaf in leaves.items() if name not in found}
-  if unknown := [name for name in rest if name not in base.sources]:
+  wanted = [name for name in rest if not peft.storage.is_part(name)]
+  if unknown := [name for name in wanted if name not in base.sources]:
     raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
   return found | (read_base(base, path_of_base(store), rest) if rest else {})
 
@@ -102,6 +107,16 @@ class MergedReader:
         f'{store.directory.parent}: peft.name={config.peft.name!r} cannot be merged'
         ' into a plain model: it computes what no plain model does. Evaluate, predict'
         ' and generate take the run as it is.'
+      )
+    if adapter.storage is not None:
+      raise CheckpointError(
+        f'{store.directory.parent}: peft.base_storage={config.peft.base_storage!r}: the'
+        ' adapter was trained beside kernels in few bits; merged into the base in full'
+        ' it would be another model than the one that was scored. Evaluate, predict,'
+        ' generate and gpt_jax.load take the run as it is. To merge it, train on for'
+        ' some steps beside the base in full, which scores that: gpt-jax train with'
+        ' its --config and --workdir, --config.peft.base_storage=as_is'
+        ' --allow_changes and more steps or epochs.'
       )
     self._store, self._adapter, self._merges = store, adapter, adapter.merged
     head = make_head(config, describe(config).num_outputs)

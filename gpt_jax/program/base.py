@@ -9,6 +9,7 @@ import dataclasses
 
 from gpt_jax.core import array_checksums, pytree
 from gpt_jax.core.errors import CheckpointError
+from gpt_jax.peft import storage
 from gpt_jax.program import init_from
 from gpt_jax.program.init_rules import Take
 
@@ -31,14 +32,15 @@ class Base:
 
     Raises CheckpointError for frozen parameters that init_from does not have.
     """
-    missing = sorted(name for name in frozen if name not in report.sources)
+    frozen = sorted(name for name in frozen if not storage.is_part(name))
+    missing = [name for name in frozen if name not in report.sources]
     if missing:
       raise CheckpointError(
         f'peft.name={config.peft.name!r}: {", ".join(missing[:3])} would be frozen at'
         f' random, {len(missing)} in all: init_from={config.init_from!r} has nothing'
         ' to take for them. Start from a model that has them.'
       )
-    sources = {name: report.sources[name] for name in sorted(frozen)}
+    sources = {name: report.sources[name] for name in frozen}
     return cls(
       report.source, report.step, config.model.param_dtype, sources, report.checksums
     )
@@ -62,7 +64,7 @@ class Base:
     own = {
       name: leaf
       for name, leaf in pytree.named_leaves(items['params'])
-      if name not in self.sources
+      if name not in self.sources and not storage.is_part(name)
     }
     kept = items | {'params': pytree.nested(own)}
     if 'ema' in items:
@@ -72,16 +74,21 @@ class Base:
   def read(self, source, path, leaves):
     """Returns {name: array} of parameters of the base, placed as `leaves` say.
 
-    `source` is the open reader of `path`. Raises CheckpointError where the step is gone
-    or is another model.
+    `source` is the open reader of `path`. Codes of stored kernels in `leaves` are made
+    anew: of the same kernels they are the same. Raises CheckpointError where the step
+    is gone or is another model.
     """
     if self.step not in source.steps():
       raise CheckpointError(
         f'{path}: the adapter was trained on its step {self.step}, which is gone;'
         f' it has steps {source.steps()}.'
       )
-    takes = {name: Take((self.sources[name],), cast=True) for name in leaves}
-    found, now = init_from.read_taken(source, self.step, takes, leaves)
+    takes = {
+      name: Take((self.sources[name],), cast=True)
+      for name in leaves
+      if not storage.is_part(name)
+    }
+    found, now = init_from.read_taken(source, self.step, takes, leaves, self.dtype)
     other = [name for name, value in now.items() if self.checksums[name] != value]
     if other:
       raise CheckpointError(

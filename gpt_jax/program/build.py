@@ -71,6 +71,12 @@ class Program:
   # (state, batch of its last step) -> the sums that `measurement.finished` takes.
   measure: Callable[[TrainState, Any], Any]
 
+  @property
+  def parameters(self):
+    """Returns ShapeDtypeStructs of the parameters, as with peft.base_storage as_is."""
+    params, dtype = self.abstract_state.params, self.config.model.param_dtype
+    return peft.storage.structs_in_full(params, dtype)
+
 
 def build_program(
   config,
@@ -181,6 +187,10 @@ def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   width = initializers.relative_width(config.model)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
+  training = None
+  if adapter and adapter.training:
+    training = adapter.training(horizon.total_steps)
+    optimizer = training.wrap_optimizer(optimizer)
   names = [name for name, _ in pytree.named_leaves(params)]
   rates = optimizers.metric_rates(config.optimizer, names, width)
   rates |= layer_decay.metric_rates(
@@ -204,6 +214,7 @@ def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
       config.regularization, config.model.d_model
     ),
     l2_sp=config.regularization.l2_sp,
+    training=training,
   )
 
 
@@ -293,13 +304,9 @@ def shapes_and_shardings(model):
   variables = nn.meta.unbox(variables)
 
   if adapter := adapter_of(model):
-    added = {
-      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-      for name, leaf in adapter.added.items()
-    }
-    names |= {name: leaf.axes for name, leaf in adapter.added.items()}
-    params = peft.with_leaves(variables['params'], added)
-    variables = variables | {'params': params}
+    params = functools.partial(adapter.first_params, seed=0)
+    variables = variables | {'params': jax.eval_shape(params, variables['params'])}
+    names |= adapter.axes(model.rules)
 
   def sharding_of(name, leaf):
     axes = tuple(names[name]) + (None,) * (leaf.ndim - len(names[name]))
@@ -331,7 +338,7 @@ def init_params(seed, model):
   """Returns fresh parameters of a GPT, those of its Adapter included."""
   params = nn.meta.unbox(_init_variables(seed, model=model)['params'])
   if adapter := adapter_of(model):
-    params = peft.with_leaves(params, adapter.init(seed))
+    params = adapter.first_params(params, seed)
   return params
 
 
@@ -350,14 +357,15 @@ def _init_variables(seed, *, model):
 
 def _make_model(config, objective, rules):
   """Returns (name of the attention kernel, the GPT of a Config on a mesh)."""
+  adapter = peft.make_adapter(config)
   kernel_name, attend = attention.choose_kernel(
     config,
     rules=rules,
     has_prefix=objective.visibility == 'prefix',
+    has_virtual=adapter is not None and adapter.has_virtual_keys,
     has_slopes=positions.has_slopes(config.model),
   )
   head = make_head(config, objective.num_outputs)
-  adapter = peft.make_adapter(config)
   return kernel_name, peft.make_gpt(adapter, config.model, attend, rules, head)
 
 

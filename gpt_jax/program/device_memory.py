@@ -1,10 +1,10 @@
 """Whether the devices can hold the state of a run, before anything is allocated."""
 
 import collections
-import math
 
 import jax
 
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.parallel import free_memory
 
@@ -34,7 +34,7 @@ def bytes_by_device(abstract):
   for leaf in jax.tree_util.tree_leaves(abstract):
     if leaf.sharding is None:
       continue
-    size = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    size = pytree.array_bytes(leaf.sharding.shard_shape(leaf.shape), leaf.dtype)
     for device in leaf.sharding.addressable_devices:
       totals[device] += size
   return totals

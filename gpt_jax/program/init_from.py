@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core import array_checksums, pytree, registry
 from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.peft import storage
 from gpt_jax.program.init_rules import INIT_TRANSFORMS, Take
 
 KINDS = ('taken', 'renamed', 'changed', 'made', 'fresh', 'skipped')
@@ -56,20 +57,22 @@ def init_params(config, fresh, store, step, added=None):
   fit, array by array.
   """
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
+  leaves, dtype = dict(pytree.named_leaves(fresh)), config.model.param_dtype
   target = {
-    name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    for name, leaf in pytree.named_leaves(fresh)
-    if name not in (added or ())
+    name: jax.ShapeDtypeStruct(leaf.shape, storage.dtype_in_full(leaf, dtype))
+    for name, leaf in leaves.items()
+    if name not in (added or ()) and not storage.is_part(name)
   }
   source, made = _in_form_of(saved, target)
   name = config.init.transform
   transform = registry.lookup(INIT_TRANSFORMS, name, 'init.transform')
   mapping = _checked(name, transform(config, source, target), source, target)
   takes = {name: _resolved(take, made) for name, take in mapping.items()}
-  arrays = _read(store, step, saved, takes, dict(pytree.named_leaves(fresh)))
-  params = pytree.map_named(
-    lambda name, leaf: _make(name, takes.get(name), arrays, leaf), fresh
+  sums: dict[str, int] = {}
+  found = _taken(
+    store, step, saved, takes, leaves, dtype, None if added is None else sums
   )
+  params = pytree.map_named(lambda name, leaf: found.get(name, leaf), fresh)
   kinds = _kinds(mapping, made, source, target)
   if added is None:
     return params, Report(config.init_from, step, kinds)
@@ -78,29 +81,54 @@ def init_params(config, fresh, store, step, added=None):
     for name, take in mapping.items()
     if take and not take.make and source[take.names[0]].shape == target[name].shape
   }
-  return params, Report(config.init_from, step, kinds, sources, _sums(arrays))
+  return params, Report(config.init_from, step, kinds, sources, sums)
 
 
-def read_taken(store, step, takes, leaves):
+def read_taken(store, step, takes, leaves, dtype):
   """Returns ({name: array}, {saved name: checksum}) of `takes`, placed as `leaves`.
 
   `takes`: {name: Take of one array}, its layers in the form of `leaves`, which are
-  ShapeDtypeStructs with shardings.
+  ShapeDtypeStructs with shardings. `dtype`: of kernels of which `leaves` are codes.
   """
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
   source, made = _in_form_of(saved, {take.names[0] for take in takes.values()})
   if missing := [name for name, take in takes.items() if take.names[0] not in source]:
     raise CheckpointError(f'{store.directory}: has no {missing[0]} any more.')
   resolved = {name: _resolved(take, made) for name, take in takes.items()}
-  arrays = _read(store, step, saved, resolved, leaves)
-  found = {
-    name: _make(name, take, arrays, leaves[name]) for name, take in resolved.items()
-  }
-  return found, _sums(arrays)
+  sums = {}
+  return _taken(store, step, saved, resolved, leaves, dtype, sums), sums
 
 
-def _sums(arrays):
-  return {name: array_checksums.checksum(array) for name, array in arrays.items()}
+def _taken(store, step, saved, takes, leaves, dtype, sums):
+  """Returns {name: parameter} of `takes`, placed as `leaves`.
+
+  Adds to `sums` the checksums of what was read, unless that is None.
+  """
+  found = {}
+  for together in _read_together(takes, leaves):
+    arrays = _read(store, step, saved, together, leaves)
+    for name, take in together.items():
+      leaf = leaves[name]
+      if not storage.is_packed(leaf):
+        found[name] = _make(name, take, arrays, leaf)
+      elif take is not None:
+        kernel = _make(name, take, arrays, storage.in_full(leaf, dtype))
+        for each, array in storage.pack(name, kernel, leaf.dtype, leaves).items():
+          found[each] = jax.device_put(array, leaves[each].sharding)
+    if sums is not None:
+      sums |= {name: array_checksums.checksum(array) for name, array in arrays.items()}
+  return found
+
+
+def _read_together(takes, leaves):
+  """Yields `takes` in parts: few kernels are in memory before they are packed."""
+  packed = [name for name in takes if storage.is_packed(leaves[name])]
+  yield {name: take for name, take in takes.items() if name not in packed}
+  parts = {}
+  for name in packed:
+    take = takes[name]
+    parts.setdefault(take and take.names, {})[name] = take
+  yield from parts.values()
 
 
 def _in_form_of(saved, target):

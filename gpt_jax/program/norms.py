@@ -14,6 +14,7 @@ def by_layer(trees):
     f'{kind}/{name}': _norm(name, leaf)
     for kind, tree in trees.items()
     for name, leaf in pytree.named_leaves(tree)
+    if jnp.issubdtype(leaf.dtype, jnp.floating)  # the codes of a base have no norm
   }
 
 

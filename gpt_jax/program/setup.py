@@ -103,6 +103,7 @@ RULES = (
   exits.problems,
   task_data.problems,
   regularization.problems,
+  peft.storage.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""

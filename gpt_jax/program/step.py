@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gpt_jax import optimizers
+from gpt_jax import optimizers, peft
+from gpt_jax.core import pytree
 from gpt_jax.evaluation import metrics as output_metrics
 from gpt_jax.objectives import Objective
 from gpt_jax.optimizers import trainable
+from gpt_jax.peft.adapter import Training
 from gpt_jax.program import adversarial, attack, guard, l2_sp, norms, r_drop
 from gpt_jax.program.loss import Loss, outputs_of
 
@@ -38,6 +40,7 @@ class TrainStep:
   constrain: Callable  # ShardingRules.constrain
   value_and_grad: Callable  # of `adversarial.make_value_and_grad`
   l2_sp: float  # weight of the distance from where fine-tuning began; 0: none
+  training: Training | None  # what an Adapter does here
 
   def update(self, state, batch, *, with_norms=False):
     """Returns `(state after this batch, metrics)`.
@@ -49,15 +52,11 @@ class TrainStep:
     example = self.objective(batch, objective_rng)
     total_weight = jnp.maximum(self.objective.weight(example), 1.0)
     sums, grads = self.gradients(state, example, dropout_rng, total_weight)
-    penalty = None
-    if self.l2_sp:
-      trained = trainable.select(state.params, self.frozen)
-      penalty, grads = l2_sp.add(self.l2_sp, grads, trained, state.start)
+    penalties, grads = self._add_penalties(grads, state)
     after, updates = self.apply(grads, state)
     means, count = self._means(sums, total_weight)
-    objective = sums.objective_sum / total_weight
-    if penalty is not None:
-      objective, means['l2_sp'] = objective + penalty, penalty
+    objective = sum(penalties.values(), start=sums.objective_sum / total_weight)
+    means |= penalties
     loss, grad_norm = means.setdefault('loss', objective), norms.total(grads)
     is_good = guard.is_good_step(
       loss, grad_norm, state.loss_history, self.spike_threshold
@@ -77,11 +76,29 @@ class TrainStep:
       history = guard.append(history, loss)
     after = after.replace(loss_history=history)
     state = guard.select(is_good, after, state)
+    if self.training is not None:
+      metrics |= self._metrics_of_training(state)
     if with_norms:
       metrics['norms'] = norms.by_layer(
         {'param': state.params, 'grad': grads, 'update': updates}
       )
     return state.replace(step=state.step + 1), metrics
+
+  def _add_penalties(self, grads, state):
+    """Returns ({metric: penalty} of the parameters, `grads` with theirs)."""
+    trained, found = trainable.select(state.params, self.frozen), {}
+    if self.l2_sp:
+      found['l2_sp'], grads = l2_sp.add(self.l2_sp, grads, trained, state.start)
+    if self.training is not None:
+      own, grads = peft.add_penalties(self.training.penalties, grads, trained)
+      found |= own
+    return found, grads
+
+  def _metrics_of_training(self, state):
+    assert self.training is not None
+    trained = trainable.select(state.params, self.frozen)
+    found = self.training.metrics(dict(pytree.named_leaves(trained)), state.step + 1)
+    return {name: value.astype(jnp.float32) for name, value in found.items()}
 
   def _means(self, sums, total_weight):
     """Returns ({metric: its mean over the targets}, the number of targets)."""

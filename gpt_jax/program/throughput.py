@@ -6,12 +6,11 @@ import time
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.core import pytree
 from gpt_jax.core.matmul import einsum
 from gpt_jax.hlo import costs
 from gpt_jax.model import flops
-from gpt_jax.optimizers import trainable
 from gpt_jax.parallel import chips
+from gpt_jax.program import trained_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +69,10 @@ def describe_frozen(program, executable, batch_size):
 
   `executable` is the compiled step; its custom calls (cuBLAS, Pallas) do not count.
   """
-  state, config = program.abstract_state, program.config
-  trained = pytree.count(trainable.select(state.params, program.frozen))
-  mib = pytree.size_bytes(state.opt_state) / 2**20
+  config = program.config
   took = costs.measure(executable.as_text()).matmul_flops * program.rules.mesh.size
   whole = 3 * batch_size * flops.forward_flops(config.model, config.data.seq_len)
   return (
-    f'trains {trained:,} of {pytree.count(state.params):,} parameters'
-    f' (optimizer.groups freeze {len(program.frozen)} arrays): optimizer state'
-    f' {mib:,.3g} MiB, matmuls of a step {took / 1e9:,.3f} GFLOP, with all of them'
-    f' trained {whole / 1e9:,.3f}'
+    f'{trained_sizes.describe(program)}; matmuls of a step {took / 1e9:,.3f} GFLOP,'
+    f' with all of them trained {whole / 1e9:,.3f}'
   )

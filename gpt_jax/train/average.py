@@ -4,17 +4,12 @@ Izmailov et al., arXiv:1803.05407, eq. 2: weights along one training lie around 
 that often generalizes better than each of them.
 """
 
-import contextlib
-import datetime
-
 import jax
 import jax.numpy as jnp
 
-from gpt_jax.checkpoints.manager import Checkpoints
 from gpt_jax.checkpoints.reader import CheckpointReader, listed
-from gpt_jax.core.errors import CheckpointError, ConfigError, StorageError
-from gpt_jax.storage import objects
-from gpt_jax.workdir import provenance
+from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.program import new_run
 from gpt_jax.workdir.paths import Workdir
 
 ITEM = 'params'
@@ -32,25 +27,20 @@ def average(workdir, out, *, steps=None, last=None):
   config = workdir.read_config()
   if config is None:
     raise CheckpointError(f'{workdir}: holds no run; expected one with saved steps.')
-  if out.config.exists() or out.checkpoints.exists():
-    raise StorageError(f'{out}: holds a run; give a new folder.')
+  new_run.require_new(out)
   with CheckpointReader(workdir.checkpoints) as store:
     chosen = _chosen(store, steps, last)
     params = mean_params(store, chosen)
     meta = store.read_meta(chosen[-1]) | dict(averaged=chosen)
-  was_there = out.path.exists()
-  try:
-    out.create()
-    with out.lock() as lock:
-      _write(workdir, out, params, meta, config, lock)
-  except BaseException:
-    for path in (out.checkpoints, out.tokenizer):
-      objects.remove_tree(path)
-    out.config.unlink(missing_ok=True)
-    if not was_there:
-      with contextlib.suppress(OSError):
-        out.path.rmdir()
-    raise
+  new_run.write(
+    out,
+    step=chosen[-1],
+    items={ITEM: params},
+    meta=meta,
+    config=config,
+    save_tokenizer=new_run.copied(workdir.tokenizer),
+    made_of=dict(averaged=chosen, source=str(workdir)),
+  )
   return chosen
 
 
@@ -88,20 +78,3 @@ def _chosen(store, steps, last):
       f' holds {listed(there)}. checkpoint.keep_last says how many a run keeps.'
     )
   return sorted(steps)
-
-
-def _write(workdir, out, params, meta, config, lock):
-  step = meta['averaged'][-1]
-  for path, _ in objects.files_below(workdir.tokenizer):
-    target = out.tokenizer / path.relative_to(workdir.tokenizer)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(path.read_bytes())
-  with Checkpoints(
-    out.checkpoints, keep_last=1, keep_best=0, best_metric='', asynchronous=False,
-    lock=lock,
-  ) as store:  # fmt: skip
-    store.save(step, {ITEM: params}, meta)
-  out.write_config(config)
-  now = datetime.datetime.now(datetime.UTC)
-  made_of = dict(averaged=meta['averaged'], source=str(workdir))
-  provenance.add_start(out, provenance.collect(now=now) | {'step': step} | made_of)

@@ -17,7 +17,9 @@ from gpt_jax.core.errors import DataError
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.inference.text import TextGenerator
 from gpt_jax.parallel import free_memory, multihost
+from gpt_jax.peft import rank_map
 from gpt_jax.program.batches import put_batch
+from gpt_jax.program.build import adapter_of
 from gpt_jax.storage import objects, scratch
 from gpt_jax.storage.urls import is_remote
 from gpt_jax.tracking import loss_curve
@@ -111,6 +113,19 @@ def record_statistics(session, progress):
   batch = put_batch(program, progress.batch)
   sums = jax.device_get(program.measure(progress.state, batch))
   session.track(progress.step, program.measurement.finished(sums))
+
+
+def record_ranks(session, progress):
+  """Records ranks that an Adapter has chosen, if any, and draws figures/ranks.png."""
+  adapter = adapter_of(session.program.model)
+  if adapter is None or adapter.ranks is None:
+    return
+  table = rank_map.by_layer(adapter.ranks(progress.state.params))
+  session.track(progress.step, rank_map.metrics(table))
+  if session.config.logging.figures and multihost.is_primary():
+    path = session.workdir.figures / 'ranks.png'
+    with session.warn_if_unwritable(progress.step, path):
+      rank_map.save(table, path, title=session.workdir.path.name)
 
 
 class Samples:

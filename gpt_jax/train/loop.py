@@ -273,7 +273,7 @@ def _record_start(session, progress, origin):
 def _introduce(session, origin, notes):
   """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
-  num_params = pytree.count(program.abstract_state.params)
+  num_params = pytree.count(program.parameters)
   session.console.note(
     f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
@@ -304,6 +304,7 @@ def default_hooks(session, saver):
   actions = [
     hooks.Every(config.eval.every_steps, hooks.evaluate, at_end=True),
     hooks.Every(1, hooks.ReleaseMemory()),
+    hooks.Every(0, hooks.record_ranks, at_end=True),
   ]
   if config.early_stopping.patience:
     every = config.eval.every_steps

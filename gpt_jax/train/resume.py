@@ -19,16 +19,23 @@ from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 from gpt_jax.workdir import provenance
 
+MADE = {
+  'averaged': 'the average of several steps',
+  'merged': 'an adapter merged into its base',
+  'combined': 'a sum of several adapters',
+}
+"""In run.json of runs that were not trained -> what they are."""
+
 
 def refuse_imported(workdir):
   """Raises CheckpointError for a model that was imported, or made of several steps."""
   starts = provenance.read_starts(workdir)
-  if any('averaged' in entry for entry in starts):
-    raise CheckpointError(
-      f'{workdir}: the average of several steps, which has no optimizer state, and'
-      ' stays as it is. Train it in a new workdir, with'
-      f' --config.init_from={workdir} --workdir=NEW.'
-    )
+  for kind, what in MADE.items():
+    if any(kind in entry for entry in starts):
+      raise CheckpointError(
+        f'{workdir}: {what}, which has no optimizer state, and stays as it is. Train it'
+        f' in a new workdir, with --config.init_from={workdir} --workdir=NEW.'
+      )
   if any('imported' in entry for entry in starts):
     raise CheckpointError(
       f'{workdir}: an imported model, which has neither data nor an optimizer of its'

@@ -6,10 +6,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from gpt_jax import optimizers
+from gpt_jax import optimizers, peft
 from gpt_jax.checkpoints import tree_diff
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.data import tokenizers
 from gpt_jax.interop import open_model
 from gpt_jax.program import adapted_checkpoints, init_from, l2_sp, restore
 from gpt_jax.program.adapted_checkpoints import open_source
@@ -98,7 +99,10 @@ def _begun(program, adapter, params, dataset):
   if dataset is not None:
     open_batches = functools.partial(first_microbatches, program, dataset)
     observe = make_observe(program, params, open_batches)
-  made = adapter.begin(dict(pytree.named_leaves(params)), observe)
+  text, ids = adapter.begin_text, None
+  if text:
+    ids = _tokenizer_of(program.config.init_from).encode(text)
+  made = adapter.begin(peft.in_full(adapter, params), observe=observe, ids=ids)
   return pytree.map_named(
     lambda name, leaf: (
       jax.device_put(jnp.asarray(made[name], leaf.dtype), leaf.sharding)
@@ -107,6 +111,13 @@ def _begun(program, adapter, params, dataset):
     ),
     params,
   )
+
+
+def _tokenizer_of(path):
+  if not open_model.is_model(path):
+    return tokenizers.load(Workdir(path).tokenizer)
+  with open_model.open_model(path) as model:
+    return model.tokenizer
 
 
 def check_tokenizer(config, tokenizer):

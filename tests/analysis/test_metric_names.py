@@ -12,7 +12,9 @@ from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir.paths import Workdir
 
 
-def config(objective='causal_lm', metrics=(), statistics=(), norms=0, attack=0.0):
+def config(
+  objective='causal_lm', metrics=(), statistics=(), norms=0, attack=0.0, peft=''
+):
   logging = dict(statistics=statistics, layer_norms_every_steps=norms)
   return types.SimpleNamespace(
     eval=types.SimpleNamespace(
@@ -20,6 +22,7 @@ def config(objective='causal_lm', metrics=(), statistics=(), norms=0, attack=0.0
     ),
     logging=types.SimpleNamespace(**logging),
     objective=types.SimpleNamespace(name=objective),
+    peft=types.SimpleNamespace(name=peft),
   )
 
 
@@ -35,6 +38,7 @@ def config(objective='causal_lm', metrics=(), statistics=(), norms=0, attack=0.0
     ('statistics/log_z', {}, "needs 'log_z' in logging.statistics"),
     ('statistics/log_z', {'statistics': ('residual_rms',)}, "needs 'log_z'"),
     ('grad/embed', {}, 'layer_norms_every_steps'),
+    ('train/rank', {}, 'no metric of training steps'),
     ('validation/attacked_loss', {}, 'needs eval.attack_epsilon'),
     ('', {}, 'expected the name of a metric'),
   ],
@@ -58,6 +62,8 @@ def test_a_name_that_no_run_writes_is_told(name, more, told):
     ('statistics/distance', {'statistics': ('my_ideas.farthest:DISTANCE',)}),
     ('statistics/log_z/logits/rms', {'statistics': ('log_z',)}),
     ('grad/embed', {'norms': 10}),
+    ('train/rank', {'peft': 'adalora'}),
+    ('ranks/mlp/up/layer_0', {'peft': 'adalora'}),
   ],
 )
 def test_a_name_that_a_run_may_write_is_known(name, more):

@@ -11,6 +11,7 @@ import pytest
 from gpt_jax.attention import (
   CANNOT,
   KERNELS,
+  NO_VIRTUAL,
   SHARDED_KERNELS,
   bind,
   choose_kernel,
@@ -143,3 +144,28 @@ def test_kernels_refuse_what_config_loading_refuses(name, feature):
     return
   with pytest.raises(ConfigError, match=feature):
     run(**asked)
+
+
+@pytest.mark.parametrize('name', NO_VIRTUAL)
+def test_kernels_without_virtual_keys_are_refused_by_name(name):
+  config = small.resolve(attention__kernel=name, peft__name='prefix')
+  rules = rules_on('cpu', time_shards=2)
+  with pytest.raises(ConfigError, match=f'kernel=\'{name}\'.*kernel="dense"'):
+    choose_kernel(config, rules=rules, has_slopes=False, has_virtual=True)
+  rows = [jnp.zeros((1, 1, n, 8)) for n in (128, 130, 130)]
+  attend = functools.partial((KERNELS | SHARDED_KERNELS)[name], rules=rules)
+  mask = masks.causal().with_virtual(2)
+  with pytest.raises(ConfigError, match='has no virtual keys'):
+    attend(*rows, mask, scale=1)
+
+
+def test_auto_takes_a_kernel_that_has_virtual_keys():
+  for platform, time_shards in (('tpu', 1), ('cpu', 2)):
+    config = small.resolve(data__seq_len=1024, model__head_dim=64)
+    rules = rules_on(platform, time_shards=time_shards)
+    names = [
+      choose_kernel(config, rules=rules, has_slopes=False, has_virtual=has)[0]
+      for has in (False, True)
+    ]
+    assert names[0] in NO_VIRTUAL
+    assert names[1] == 'blockwise'

@@ -1,5 +1,6 @@
 """Masks as data: what a query sees, by rule and by the dense matrix."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -34,6 +35,29 @@ def test_a_window_of_an_encoder_reaches_to_both_sides():
   seen_TS = seen(masks.bidirectional().with_window(2))[0]
   index = np.arange(T)
   np.testing.assert_array_equal(seen_TS, np.abs(index[:, None] - index[None]) < 2)
+
+
+def test_virtual_keys_are_seen_by_all_but_padding():
+  segments_BT = jnp.array([[1, 1, 2, 2, 2, 0]])
+  for mask in (masks.causal(segments_BT), masks.bidirectional(segments_BT)):
+    alone_TS = np.asarray(mask.with_window(2).dense(T, T))[0, 0]
+    dense_TS = np.asarray(mask.with_window(2).with_virtual(3).dense(T, T + 3))[0, 0]
+    np.testing.assert_array_equal(dense_TS[:, 3:], alone_TS)
+    np.testing.assert_array_equal(dense_TS[:5, :3], 0)
+    assert (dense_TS[5] < -1e38).all()
+
+
+@pytest.mark.parametrize('start', [None, 4])
+def test_virtual_keys_may_lie_right_before_the_row(start):
+  # Then they are what the first keys of a longer row are.
+  P, start_B = 3, None if start is None else jnp.array([start])
+  slopes_H = jnp.array([0.5, 0.25])
+  mask = masks.causal().with_window(4).with_slopes(slopes_H)
+  mask = dataclasses.replace(mask, query_start_B=start_B)
+  longer = jnp.array([P]) if start is None else start_B + P
+  wanted = dataclasses.replace(mask, query_start_B=longer).dense(2, T + P)
+  found = mask.with_virtual(P, precede=True).dense(2, T + P)
+  np.testing.assert_array_equal(found, wanted)
 
 
 def test_no_window_changes_nothing():

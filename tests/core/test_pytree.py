@@ -58,3 +58,10 @@ def test_counts_and_sizes_are_exact_beyond_int64():
   assert pytree.count(huge) == 2**70
   assert pytree.size_bytes(huge) == 2**71
   assert pytree.size_bytes({'x': np.zeros(3, np.float64)}) == 24
+
+
+def test_two_numbers_of_four_bits_share_a_byte():
+  codes = jax.ShapeDtypeStruct((3, 3), jnp.uint4)
+  assert pytree.size_bytes({'codes': codes}) == 5
+  compiled = jax.jit(lambda x: x + 1).lower(codes).compile()
+  assert compiled.memory_analysis().argument_size_in_bytes in (5, 8)  # or aligned

@@ -44,6 +44,17 @@ VARIANTS = {
   'bitfit': {'name': 'bitfit'},
   'last_layers': {'name': 'last_layers', 'options.layers': 1},
   'vera': {'name': 'vera', 'options.rank': 5},
+  'adalora': {
+    'name': 'adalora', 'options.initial_rank': 3, 'options.target_rank': 2,
+    'options.warmup_steps': 1, 'options.final_steps': 3, 'options.interval': 2,
+  },
+  'int8': {'name': 'lora', 'options.rank': 2, 'base_storage': 'int8'},
+  'nf4': {
+    'name': 'lora', 'options.rank': 2, 'options.dora': True, 'base_storage': 'nf4',
+  },
+  'prefix': {'name': 'prefix', 'options.length': 3, 'options.hidden': 4},
+  'p_tuning_v2': {'name': 'p_tuning_v2', 'options.length': 3},
+  'prompt': {'name': 'prompt', 'options.length': 3},
 }  # fmt: skip
 """Name -> fields of the section `peft`."""
 
@@ -75,11 +86,15 @@ def state_of(program, seed=0, is_trained=False):
   """
   state, adapter = program.init(seed), adapter_of(program.model)
   added = adapter.added if adapter else {}
+  own = dict(pytree.named_leaves(state.params))
   params = pytree.map_named(
-    lambda name, leaf: leaf if name in added else drawn(name, leaf, seed), state.params
+    lambda name, leaf: own[name] if name in added else drawn(name, leaf, seed),
+    program.parameters,
   )
+  if adapter and adapter.storage:
+    params = adapter.storage.pack(params)
   if adapter and adapter.begin:
-    made = adapter.begin(dict(pytree.named_leaves(params)))
+    made = adapter.begin(peft.in_full(adapter, params))
     params = pytree.map_named(
       lambda name, leaf: jnp.asarray(made.get(name, leaf), leaf.dtype), params
     )
@@ -104,10 +119,12 @@ def drawn(name, leaf, seed):
 
 
 def base_of(program, params):
-  """Returns `params` without what the adapter adds."""
-  added = adapter_of(program.model).added
-  leaves = pytree.named_leaves(params)
-  return pytree.nested({name: leaf for name, leaf in leaves if name not in added})
+  """Returns `params` without what the adapter adds, kernels in full."""
+  adapter = adapter_of(program.model)
+  leaves = peft.in_full(adapter, params)
+  return pytree.nested(
+    {name: leaf for name, leaf in leaves.items() if name not in adapter.added}
+  )
 
 
 def merged(program, params):

@@ -33,3 +33,10 @@ def test_a_pattern_chooses_by_path():
   cfg = small_models.model_config()
   assert len(linears.choose(cfg, '', 'targets')) == 6
   assert len(linears.choose(cfg, 'mlp/', 'targets')) == 2
+
+
+def test_a_path_of_unrolled_layers_finds_the_entry_of_all():
+  entries = {'layers/block_0/mlp/up': 1, 'layers_2/block_0/mlp/up': 2, 'embed': 3}
+  paths = (*entries, 'layers_11/block_0/mlp/up', 'layers_1/block_1/mlp/up', 'head')
+  found = [linears.lookup_layer(entries, path) for path in paths]
+  assert found == [1, 2, 3, 1, None, None]

@@ -17,6 +17,10 @@ METHODS = {fields['name'] for fields in VARIANTS.values()}
 SCANNED = [name for name in VARIANTS if name != 'last_layers']
 STARTS_ELSEWHERE = ('prefix', 'p_tuning_v2', 'prompt')
 """What the model sees more is there from step 0."""
+AVERAGES = {'adalora': 4}
+"""Numbers that the optimizer keeps of one that trains, where not Adam's two."""
+ROUNDED = ('dora', 'nf4', 'int8')
+"""DoRA divides norms by themselves: 1 to rounding; XLA fuses the unpacking."""
 UNROLLED = {'model.scan_layers': False}
 
 
@@ -32,8 +36,7 @@ def test_the_first_step_is_that_of_the_base(variant):
   params = adapted_models.state_of(adapted).params
   found = adapted_models.logits(adapted, params)
   wanted = adapted_models.logits(plain, adapted_models.base_of(adapted, params))
-  # DoRA divides norms by themselves: 1 to rounding.
-  np.testing.assert_allclose(found, wanted, atol=1e-5 if variant == 'dora' else 0)
+  np.testing.assert_allclose(found, wanted, atol=1e-5 if variant in ROUNDED else 0)
 
 
 @pytest.mark.parametrize('variant', SCANNED)
@@ -54,7 +57,8 @@ def test_the_optimizer_has_what_trains_alone(variant):
   program = adapted_models.build(variant, adam)
   trained = pytree.count(program.trained(program.abstract_state.params))
   counted = pytree.count(program.abstract_state.opt_state)
-  assert 2 * trained <= counted <= 3.2 * trained + 16
+  kept = AVERAGES.get(variant, 2)
+  assert kept * trained <= counted <= (kept + 1.2) * trained + 16
   assert trained < 0.5 * pytree.count(program.abstract_state.params)
 
 

@@ -148,3 +148,58 @@ def test_a_base_of_a_step_that_is_gone_is_named(base):
   found = Base(str(base), 5, 'float32', {}, {})
   with pytest.raises(CheckpointError, match='trained on its step 5, which is gone'):
     adapted_checkpoints.read_base(found, '', {})
+
+
+NF4 = {'peft.base_storage': 'nf4'}
+
+
+@pytest.fixture(scope='module')
+def stored(base, tmp_path_factory):
+  """Returns the folder of a run with LoRA beside kernels of `base` in NF4."""
+  return train(config_of(base, NF4), tmp_path_factory.mktemp('nf4') / 'run')
+
+
+def test_a_run_beside_codes_saves_what_trains(adapted, stored):
+  names = tiny_runs.saved_arrays(stored).keys()
+  assert names == tiny_runs.saved_arrays(adapted).keys()
+
+
+def test_codes_are_made_anew_and_resuming_is_bit_equal(base, stored, tmp_path):
+  config, workdir = config_of(base, NF4), tmp_path / 'run'
+  tiny_runs.train_until_crash(config, workdir, 3, open_program=tiny_runs.open_shared)
+  train(config, workdir)
+  assert tiny_runs.start_steps(workdir) == [0, 3]
+  tiny_runs.assert_same(tiny_runs.saved_arrays(workdir), tiny_runs.saved_arrays(stored))
+  assert tiny_runs.losses(workdir) == tiny_runs.losses(stored)
+
+
+def test_a_loaded_run_computes_with_what_was_trained(base, stored):
+  scores = score_run.score_run(stored).sets['validation']
+  logged = [line for line in tiny_runs.lines(stored) if 'validation/loss' in line][-1]
+  assert scores['loss'] == pytest.approx(logged['validation/loss'], rel=1e-6)
+  run = gpt_jax.load(stored)
+  program = setup.open_saved_program(setup.read_config(stored), run.tokenizer)
+  with CheckpointReader(stored / 'checkpoints') as store:
+    params, _ = restore.load_params(store, program.abstract_state.params)
+  tokens_BT = np.arange(8 * 16, dtype=np.int32).reshape(8, 16) % 16
+  wanted = program.model.apply({'params': params}, tokens_BT)[0]
+  found = np.asarray(run.logits(tokens_BT))
+  np.testing.assert_allclose(found, wanted[..., : found.shape[-1]], atol=1e-5)
+
+
+def test_a_merge_into_the_base_in_full_is_refused(stored, tmp_path):
+  config = tiny_runs.tiny_config({'init_from': str(stored)})
+  with pytest.raises(CheckpointError, match=r"base_storage='nf4'.*base_storage=as_is"):
+    train(config, tmp_path / 'run')
+
+
+def test_the_way_out_of_that_merges(base, stored, tmp_path):
+  workdir = tmp_path / 'run'
+  tiny_runs.copy(stored, workdir)
+  config = config_of(base, {'train.steps': 8})
+  loop.train(
+    config, workdir, quiet=True, allow_changes=True, open_program=tiny_runs.open_shared
+  )
+  with adapted_checkpoints.open_source(workdir) as store:
+    assert isinstance(store, adapted_checkpoints.MergedReader)
+    assert store.latest_step() == 8

@@ -1,0 +1,51 @@
+"""A format of stored kernels: codes in place of a kernel, and parts beside it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """An array that a stored kernel needs beside its codes."""
+
+  shape: tuple[int, ...]
+  dtype: Any
+  axes: tuple[str | None, ...]  # logical, one for each dimension
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Dimensions of a kernel: of the stack of layers, summed over, of the output."""
+
+  ndim: int
+  num_stacked: int  # 1 where layers are scanned, else 0
+  num_contracted: int
+
+  @property
+  def contracted(self):
+    return tuple(range(self.num_stacked, self.num_stacked + self.num_contracted))
+
+
+def exact_steps(maxima, count):
+  """Returns `maxima / count`, float32, for a count of 8 bits at most.
+
+  Rounded to 16 bits, so that multiples are exact: what was stored once has the same
+  steps when it is stored again, in whatever way XLA divides.
+  """
+  return jax.lax.reduce_precision(maxima / count, exponent_bits=8, mantissa_bits=15)
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """How a kernel lies in memory. The codes have its shape, and a dtype of their own."""
+
+  dtype: Any  # of the codes: no other format has it
+  # A part with the dimensions of the stack and the output: which ones are summed over
+  # is read from it.
+  per_output: str
+  parts_of: Callable  # (LinearMap) -> {name: Part}
+  quantize: Callable  # (kernel, Layout) -> (codes, {name: array})
+  dequantize: Callable  # (codes, {name: array}, Layout) -> the kernel, float32

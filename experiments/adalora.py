@@ -99,7 +99,7 @@ draw_ranks.caption = f'Mean over seeds; LoRA has {LAST} everywhere.'
 def get_experiment():
   adapted = {'init_from': FromRow('pretrained'), 'peft.options.targets': ''}
   return Experiment(
-    base='base',
+    base='base', compare_to=LORA,
     rows={
       LORA: {'peft.name': 'lora', 'peft.options.rank': LAST, **adapted},
       ADALORA: {

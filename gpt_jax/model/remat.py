@@ -14,14 +14,20 @@ POLICIES = {
   ),
 }
 
-UNPACKED = 'unpacked_kernel'
-"""Name of a kernel that is made of a smaller array, where it is used."""
-ALL_BUT_KERNELS = 'all but kernels'
-"""`none` for a model with such kernels: they are made again, all else is saved. Else
-those of all layers would be saved for the backward pass, in full."""
-_POLICIES = POLICIES | {
-  ALL_BUT_KERNELS: jax.checkpoint_policies.save_anything_except_these_names(UNPACKED)
-}
+ALL_BUT_CONSTANTS = 'all but constants'
+"""`none` for a model with kernels that are unpacked where they are used: they are made
+again. Else the backward pass would have those of all layers in full."""
+
+
+def _is_saved(primitive, *avals, **params):
+  # A call with a derivative of its own is one operation to a policy where nothing is
+  # differentiated by its inputs, and has become its forward pass elsewhere. To name an
+  # array does not do: what the name is given to would be saved.
+  del avals, params
+  return primitive.name != 'custom_vjp_call'
+
+
+_POLICIES = POLICIES | {ALL_BUT_CONSTANTS: _is_saved}
 
 
 def remat_block(block_class, cfg, i):

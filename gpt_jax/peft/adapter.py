@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
-from gpt_jax.model.remat import ALL_BUT_KERNELS
+from gpt_jax.model.remat import ALL_BUT_CONSTANTS
 from gpt_jax.peft.storage import Storage, Unpacked, unpack_kernel
 
 OBSERVED = 'intermediates'
@@ -153,7 +153,7 @@ def make_gpt(adapter, cfg, attend=None, rules=None, task_head=None):
   if adapter is None:
     return GPT(cfg, attend, rules, task_head)
   if adapter.storage is not None and cfg.remat == 'none':
-    cfg = dataclasses.replace(cfg, remat=ALL_BUT_KERNELS)
+    cfg = dataclasses.replace(cfg, remat=ALL_BUT_CONSTANTS)
   return AdaptedGPT(cfg, attend, rules, task_head, adapter=adapter)
 
 

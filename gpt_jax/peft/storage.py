@@ -12,12 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Problem
 from gpt_jax.model.layers import Linear
-from gpt_jax.model.remat import UNPACKED
 from gpt_jax.peft import int8, linears, nf4
 from gpt_jax.peft.kernel_format import Layout, Part
 
@@ -192,7 +190,13 @@ def unpack_kernel(call, args, kwargs, context):
   }
   format = _BY_DTYPE[module.kernel.dtype]
   layout = _layout('kernel', module.kernel, leaves[format.per_output])
-  kernel = format.dequantize(leaves['kernel'], leaves, layout)
-  # As the plain model with these kernels would round them.
-  kernel = kernel.astype(module.cfg.param_dtype).astype(module.cfg.dtype)
-  return checkpoint_name(kernel, UNPACKED)
+
+  def in_full(leaves):
+    kernel = format.dequantize(leaves['kernel'], leaves, layout)
+    # As the plain model with these kernels would round them.
+    return kernel.astype(module.cfg.param_dtype).astype(module.cfg.dtype)
+
+  # One operation to `model.remat`: the kernel is made again for the backward pass.
+  frozen = jax.custom_vjp(in_full)
+  frozen.defvjp(lambda leaves: (in_full(leaves), None), lambda _, d: (None,))
+  return frozen(leaves)

@@ -63,7 +63,7 @@ def write_prompt(source):
   """Returns the PromptTuningConfig and the tensor of a run."""
   cfg = source.config.model
   _require_no_head(source.config)
-  tensor = source.read([_LEAF])[_LEAF].astype(np.float32) * _scale(source.family, cfg)
+  tensor = source.read([_LEAF])[_LEAF].astype(np.float32) * _scale(cfg)
   sizes = cfg.d_model, cfg.num_heads, cfg.num_layers
   fields = dict(zip(_SIZES, sizes, strict=True)) | dict(
     num_virtual_tokens=len(tensor),
@@ -100,7 +100,7 @@ def read_prompt(target):
   tensor = target.take(TENSOR, (length, cfg.d_model))
   if tensor is None:
     return target.config, {}
-  tensor = tensor / np.float32(_scale(target.family, cfg))
+  tensor = tensor / np.float32(_scale(cfg))
   return _config(target.config, 'prompt', length), {_LEAF: tensor}
 
 
@@ -125,9 +125,8 @@ def _config(config, name, length):
   return dataclasses.replace(config, peft=section)
 
 
-def _scale(family, cfg):
+def _scale(cfg):
   """Returns by how much theirs are larger: they are not scaled as embeddings are."""
-  del family
   return cfg.d_model**0.5 if cfg.scale_embeddings else 1.0
 
 

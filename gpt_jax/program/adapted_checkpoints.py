@@ -113,10 +113,8 @@ class MergedReader:
         f'{store.directory.parent}: peft.base_storage={config.peft.base_storage!r}: the'
         ' adapter was trained beside kernels in few bits; merged into the base in full'
         ' it would be another model than the one that was scored. Evaluate, predict,'
-        ' generate and gpt_jax.load take the run as it is. To merge it, train on for'
-        ' some steps beside the base in full, which scores that: gpt-jax train with'
-        ' its --config and --workdir, --config.peft.base_storage=as_is'
-        ' --allow_changes and more steps or epochs.'
+        ' generate and gpt_jax.load take the run as it is. For a model to merge, train'
+        ' it with --config.peft.base_storage=as_is, in a new workdir.'
       )
     self._store, self._adapter, self._merges = store, adapter, adapter.merged
     head = make_head(config, describe(config).num_outputs)

@@ -86,6 +86,8 @@ def select(is_good, after, before):
   def pick(new, old):
     if isinstance(new, optax.ScaleByScheduleState):
       return new  # the learning rate belongs to the step
+    if new is old:  # frozen: XLA:CPU would copy what is in 4 bits, to choose it twice
+      return old
     return jnp.where(is_good, new, old)
 
   return jax.tree.map(

@@ -1,3 +1,5 @@
+"""Layouts, and steps whose multiples are exact."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""NF4 against the levels of the paper and the bound of its errors."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

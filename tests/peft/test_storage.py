@@ -1,3 +1,5 @@
+"""Which kernels of a model are stored in few bits, and what matmuls see."""
+
 import dataclasses
 
 import jax

@@ -1,3 +1,5 @@
+"""What trains, against the programs with and without an adapter."""
+
 import dataclasses
 
 import pytest

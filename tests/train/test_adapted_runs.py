@@ -191,15 +191,3 @@ def test_a_merge_into_the_base_in_full_is_refused(stored, tmp_path):
   config = tiny_runs.tiny_config({'init_from': str(stored)})
   with pytest.raises(CheckpointError, match=r"base_storage='nf4'.*base_storage=as_is"):
     train(config, tmp_path / 'run')
-
-
-def test_the_way_out_of_that_merges(base, stored, tmp_path):
-  workdir = tmp_path / 'run'
-  tiny_runs.copy(stored, workdir)
-  config = config_of(base, {'train.steps': 8})
-  loop.train(
-    config, workdir, quiet=True, allow_changes=True, open_program=tiny_runs.open_shared
-  )
-  with adapted_checkpoints.open_source(workdir) as store:
-    assert isinstance(store, adapted_checkpoints.MergedReader)
-    assert store.latest_step() == 8

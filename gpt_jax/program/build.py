@@ -130,9 +130,7 @@ def build_program(
   )
   loss = regularization.regularize(config, objective, loss, num_ids)
   metrics = _choose_metrics(config, objective)
-  train_step = _make_train_step(
-    config, loss, objective, horizon, params, rules, adapter_of(model)
-  )
+  train_step = _make_train_step(config, loss, objective, horizon, params, model)
   evaluate = functools.partial(
     step.evaluate,
     loss=loss,
@@ -183,7 +181,8 @@ def check_batches(config, horizon, rules):
   rules.check('data.seq_len', (config.data.seq_len,), ('stream_time',))
 
 
-def _make_train_step(config, loss, objective, horizon, params, rules, adapter):
+def _make_train_step(config, loss, objective, horizon, params, model):
+  adapter, rules = adapter_of(model), model.rules
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   width = initializers.relative_width(config.model)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)

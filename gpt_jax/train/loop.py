@@ -118,9 +118,9 @@ def run(
     program, session_with, events, notes = _prepare(
       config, workdir, store, signals, allow_changes, open_program
     )
-    dataset = session_with.keywords['dataset']
+    data = session_with.keywords['dataset']
     while True:
-      progress, origin = resume.restore_progress(program, store, events, dataset)
+      progress, origin = resume.restore_progress(program, store, events, data)
       with (
         TrainConsole(
           program.horizon.total_steps,
@@ -273,17 +273,15 @@ def _record_start(session, progress, origin):
 def _introduce(session, origin, notes):
   """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
-  num_params = pytree.count(program.parameters)
   session.console.note(
-    f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
+    f'{pytree.count(program.parameters):,} parameters,'
+    f' {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
     f' loss {program.loss}, mesh {start.describe_mesh(program.rules.mesh.shape)};'
     f' {origin.text}'
   )
-  if origin.report and not origin.report.is_whole:
-    for line in origin.report.lines():
-      session.console.note(line)
-  for note in notes:
+  is_told = origin.report is not None and not origin.report.is_whole
+  for note in (*(origin.report.lines() if is_told else ()), *notes):
     session.console.note(note)
   if (width := initializers.relative_width(program.config.model)) != 1:
     session.console.note(_rates_of_mup(program, width))

@@ -39,9 +39,13 @@ def test_parameters_are_a_checkpoint_item_of_their_own():
 
 
 def test_the_average_is_what_counts_where_there_is_one():
-  average = {'other': np.zeros(1)}
+  kernel, scale = np.ones((2, 4, 8), np.float32), np.zeros(4, np.float32)
+  average = {'layers': {'kernel': kernel}, 'norm': {'scale': scale}}
   assert state().averaged is PARAMS
-  assert state(ema=average).averaged is average
+  assert state(ema=average).averaged == average
+  of_some = state(ema=average | {'norm': {'scale': None}}).averaged
+  assert of_some['layers']['kernel'] is kernel
+  assert of_some['norm']['scale'] is PARAMS['norm']['scale']
 
 
 def test_moments_are_sharded_like_their_parameters():

@@ -85,7 +85,7 @@ def progress():
     step=5, scores={'validation/loss': 1.0}, scored_step=5,
     state=types.SimpleNamespace(as_items=lambda: {'params': {}}),
     rollbacks=Rollbacks(HORIZON), skips=SkipCounts(),
-    watched=Watched(),
+    watched=Watched(), base=None,
   )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def _read_fields(fields):
 
 
 def _config(config, name, length):
-  """Returns `config` with a method of virtual tokens, and rows that fit behind them."""
+  """Returns `config` with a method of virtual tokens, and rows short enough."""
   options = peft.METHODS[name].options(length=length)
   section = PeftConfig(name=name, options=options, base_storage='as_is')
   limit = positions.max_positions(config.model)

@@ -20,7 +20,7 @@ from gpt_jax.model.layers import Linear
 from gpt_jax.peft import adalora_allocation as allocation
 from gpt_jax.peft import adalora_budget, linears
 from gpt_jax.peft.adalora_allocation import E, P, Q
-from gpt_jax.peft.adapter import Adapter, Leaf, Merge, Training
+from gpt_jax.peft.adapter import Adapter, Leaf, Merge, Training, dropped_out
 from gpt_jax.peft.low_rank import low_rank, update_of
 
 
@@ -113,10 +113,7 @@ def _intercept(targets, scale, dropout):
       return call(*args, **kwargs)
     x, y = args
     p, e, q = (module.get_variable('params', name) for name in (P, E, Q))
-    seen = x
-    if dropout and module.has_rng('dropout'):
-      kept = jax.random.bernoulli(module.make_rng('dropout'), 1 - dropout, x.shape)
-      seen = jnp.where(kept, x / (1 - dropout), 0)
+    seen = dropped_out(module, x, dropout)
     return call(x, y + scale * low_rank(letters[path], seen, scaled(p, e), q))
 
   return intercept

@@ -76,7 +76,7 @@ class Adapter:
   begin: Callable[..., dict] | None = None
   begin_text: str = ''
   # Of the number of steps of a run; None: updates and loss are the usual ones.
-  training: Callable[[int], Training] | None = None
+  training: Callable[[int], Training | None] = lambda total_steps: None
   # {path of a linear map: ranks, one a layer} from the parameters, for methods that
   # choose them.
   ranks: Callable[[Any], dict] | None = None

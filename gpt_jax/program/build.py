@@ -186,9 +186,8 @@ def _make_train_step(config, loss, objective, horizon, params, model):
   schedule = schedules.make_schedule(config.schedule, horizon, peak=1.0)
   width = initializers.relative_width(config.model)
   optimizer = optimizers.make_optimizer(config.optimizer, schedule, params, width)
-  training = None
-  if adapter and adapter.training:
-    training = adapter.training(horizon.total_steps)
+  training = adapter.training(horizon.total_steps) if adapter else None
+  if training:
     optimizer = training.wrap_optimizer(optimizer)
   names = [name for name, _ in pytree.named_leaves(params)]
   rates = optimizers.metric_rates(config.optimizer, names, width)

@@ -307,9 +307,7 @@ def default_hooks(session, saver):
   if config.early_stopping.patience:
     every = config.eval.every_steps
     actions.append(hooks.Every(every, early_stopping.observe, at_end=True))
-  actions += [
-    hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True),
-  ]
+  actions.append(hooks.Every(config.checkpoint.every_steps, saver.save, at_end=True))
   if config.logging.statistics:
     every = config.logging.statistics_every_steps
     actions.append(hooks.Every(every, hooks.record_statistics, at_end=True))

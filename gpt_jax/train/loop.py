@@ -280,8 +280,10 @@ def _introduce(session, origin, notes):
     f' loss {program.loss}, mesh {start.describe_mesh(program.rules.mesh.shape)};'
     f' {origin.text}'
   )
-  is_told = origin.report is not None and not origin.report.is_whole
-  for note in (*(origin.report.lines() if is_told else ()), *notes):
+  if origin.report and not origin.report.is_whole:
+    for line in origin.report.lines():
+      session.console.note(line)
+  for note in notes:
     session.console.note(note)
   if (width := initializers.relative_width(program.config.model)) != 1:
     session.console.note(_rates_of_mup(program, width))

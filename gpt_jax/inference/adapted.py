@@ -19,7 +19,7 @@ def make_model_parts(config, adapter=None):
   """
   if adapter is None:
     adapter = peft.make_adapter(config)
-  if config.peft.name and adapter.merged is None:
+  if adapter is not None and config.peft.name and adapter.merged is None:
     _require_all_layers(config)
   _, attend = attention.choose_kernel(
     config,

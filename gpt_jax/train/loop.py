@@ -273,9 +273,8 @@ def _record_start(session, progress, origin):
 def _introduce(session, origin, notes):
   """Says what runs here; `origin`: where its parameters come from."""
   program = session.program
-  num_params = pytree.count(program.parameters)
   session.console.note(
-    f'{num_params:,} parameters, {session.dataset.num_tokens:,} training tokens,'
+    f'{pytree.count(program.parameters):,} parameters, {session.dataset.num_tokens:,} training tokens,'
     f' {program.horizon.total_steps:,} steps, attention {program.attention_kernel},'
     f' loss {program.loss}, mesh {start.describe_mesh(program.rules.mesh.shape)};'
     f' {origin.text}'

@@ -11,6 +11,7 @@ place of those of one output (4.127); outputs are what a mesh shards.
 import math
 from statistics import NormalDist
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -83,9 +84,19 @@ def dequantize(codes, parts, layout):
 
 def _level(codes):
   """Returns the levels of `codes`, float32."""
+  codes = codes.astype(jnp.uint8)
+  return jax.lax.platform_dependent(codes, cpu=_looked_up, default=_selected)
+
+
+def _looked_up(codes):
+  # Of selections XLA:CPU keeps 16 constants in the shape of the kernel for all layers.
+  table = jnp.asarray(LEVELS, jnp.float32)
+  return table.at[codes.astype(jnp.int32)].get(mode='promise_in_bounds')
+
+
+def _selected(codes):
   # By bits, from the lowest: 15 selections are fused into whoever reads the kernel,
   # which XLA:TPU does not do with a gather.
-  codes = codes.astype(jnp.uint8)
   found = [jnp.float32(level) for level in LEVELS]
   for bit in range(4):
     is_set = (codes >> bit) & 1 == 1

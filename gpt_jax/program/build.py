@@ -300,7 +300,6 @@ def shapes_and_shardings(model):
   variables = jax.eval_shape(functools.partial(_init_variables, model=model), 0)
   names = dict(pytree.named_leaves(nn.get_partition_spec(variables['params'])))
   variables = nn.meta.unbox(variables)
-
   if adapter := adapter_of(model):
     params = functools.partial(adapter.first_params, seed=0)
     variables = variables | {'params': jax.eval_shape(params, variables['params'])}

@@ -88,6 +88,12 @@ def test_normal_weights_lose_nine_percent():
   assert float(jnp.std(error)) == pytest.approx(0.0925, abs=0.005)
 
 
+def test_both_ways_to_a_level_agree():
+  codes = jnp.arange(16, dtype=jnp.uint8)
+  np.testing.assert_array_equal(nf4._looked_up(codes), nf4._selected(codes))
+  np.testing.assert_array_equal(nf4._selected(codes), np.float32(nf4.LEVELS))
+
+
 def test_a_kernel_of_zeros_stays_one():
   layout = Layout(2, 0, 1)
   found = nf4.dequantize(*nf4.quantize(jnp.zeros((64, 2)), layout), layout)

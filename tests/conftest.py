@@ -35,6 +35,19 @@ os.environ['XLA_FLAGS'] = FLAGS  # libtpu, loaded later, knows fewer
 # every 700 of them takes a tenth of the time of all tests.
 gc.set_threshold(100_000, 10, 10)
 
+MAPS = pathlib.Path('/proc/self/maps')
+# Linux gives a process 65,530; where LLVM gets none for a new program, XLA aborts.
+MAX_MAPS = 30_000
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _release_programs():
+  """Drops compiled programs between modules, once the process holds very many."""
+  yield
+  if MAPS.exists() and MAPS.read_bytes().count(b'\n') > MAX_MAPS:
+    jax.clear_caches()
+    gc.collect()
+
 
 @pytest.fixture(scope='session')
 def shared_data():

@@ -30,6 +30,9 @@ UNEVEN = {
 }  # fmt: skip
 """7 and 23 queries divide over nothing."""
 
+VIRTUAL = {case for case in CASES if case.startswith('virtual keys')}
+"""Keys that no device has a share of: the kernel refuses them."""
+
 QUICK = {'causal', 'prefix', 'segments in a window', 'groups with everything'}
 
 
@@ -37,7 +40,7 @@ def even_cases(*excluded):
   """Returns the cases that divide over devices, all but QUICK marked slow."""
   return [
     case if case in QUICK else pytest.param(case, marks=pytest.mark.slow)
-    for case in sorted(set(CASES) - UNEVEN - set(excluded))
+    for case in sorted(set(CASES) - UNEVEN - VIRTUAL - set(excluded))
   ]
 
 

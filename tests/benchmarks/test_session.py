@@ -30,6 +30,7 @@ def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   assert set(report.cases) == {
     'matmul', 'copy', 'step', 'forward', 'loader', 'long_prompt',
     'serving', 'serving_batches', 'first_token', 'first_token_prefix',
+    'adapters_0', 'adapters_1', 'adapters_8',
     *(f'{kind}_{rows}' for kind in ('prefill', 'decode') for rows in (1, 8, 32)),
     *(f'attention/dense/{T}/{p}' for T in (16, 32) for p in ('forward', 'both')),
   }  # fmt: skip

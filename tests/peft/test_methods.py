@@ -15,6 +15,7 @@ from tests.peft import adapted_models
 VARIANTS = adapted_models.VARIANTS
 METHODS = {fields['name'] for fields in VARIANTS.values()}
 SCANNED = [name for name in VARIANTS if name != 'last_layers']
+CASES = tiny_runs.mostly_slow(SCANNED, 'lora', 'prefix')
 STARTS_ELSEWHERE = ('prefix', 'p_tuning_v2', 'prompt')
 """What the model sees more is there from step 0."""
 AVERAGES = {'adalora': 4}
@@ -28,7 +29,7 @@ def test_every_method_has_a_variant():
   assert set(peft.METHODS) == METHODS
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_the_first_step_is_that_of_the_base(variant):
   if variant in STARTS_ELSEWHERE:
     pytest.skip('a prefix is seen from the start')
@@ -39,7 +40,7 @@ def test_the_first_step_is_that_of_the_base(variant):
   np.testing.assert_allclose(found, wanted, atol=1e-5 if variant in ROUNDED else 0)
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_what_is_frozen_keeps_every_bit(variant):
   program = adapted_models.build(variant)
   state = adapted_models.state_of(program)
@@ -51,7 +52,7 @@ def test_what_is_frozen_keeps_every_bit(variant):
     assert is_same == (name in program.frozen), name
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_the_optimizer_has_what_trains_alone(variant):
   adam = {'optimizer.name': 'adamw', 'optimizer.options': {}}
   program = adapted_models.build(variant, adam)
@@ -62,7 +63,7 @@ def test_the_optimizer_has_what_trains_alone(variant):
   assert trained < 0.5 * pytree.count(program.abstract_state.params)
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_merging_agrees(variant):
   program = adapted_models.build(variant)
   if adapter_of(program.model).merged is None:
@@ -77,7 +78,7 @@ def test_merging_agrees(variant):
     assert np.abs(base - wanted).max() > 1e-2
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_unrolled_layers_do_as_a_scan(variant):
   scanned, unrolled = (
     adapted_models.build(variant),
@@ -95,7 +96,7 @@ def test_unrolled_layers_do_as_a_scan(variant):
   tiny_runs.assert_same(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_a_mesh_changes_nothing(variant):
   if len(jax.devices()) < 4:
     pytest.skip('needs four devices')
@@ -112,7 +113,7 @@ def test_a_mesh_changes_nothing(variant):
   tiny_runs.assert_same(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('variant', SCANNED)
+@pytest.mark.parametrize('variant', CASES)
 def test_microbatches_and_remat_change_nothing(variant):
   plain = adapted_models.build(variant)
   other = adapted_models.build(variant, {'train.grad_accum': 2, 'model.remat': 'full'})

@@ -7,6 +7,8 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.engine import Engine
 from tests.benchmarks.small_workloads import make_timed
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_prompts_have_no_adapter_one_and_eight(tmp_path, monkeypatch):
   asked, written = [], []

@@ -18,6 +18,8 @@ from tests import small_models as small
 from tests.inference.test_num_programs import programs_of, random_request
 from tests.peft import adapters
 
+pytestmark = pytest.mark.slow
+
 CHUNK, NEW = 16, 20
 DRAW = Sampling(temperature=1.0, top_k=12, top_p=0.95)
 NAMES = ['wide', 'mixed', None, 'narrow']

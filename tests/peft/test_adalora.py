@@ -102,6 +102,7 @@ def test_the_penalty_pulls_towards_orthogonal_vectors():
   assert history[-1]['orthogonality'] < history[0]['orthogonality']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'overrides, devices',
   [

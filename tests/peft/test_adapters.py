@@ -110,6 +110,7 @@ def test_the_norms_train_as_in_the_paper_of_houlsby():
   assert norms('adapters', {'peft.options.norms': False}) == set()
 
 
+@pytest.mark.slow
 def test_dropout_is_of_what_the_adapter_reads():
   program = adapted_models.build('adapters', {'peft.options.dropout': 0.5})
   params = adapted_models.state_of(program, is_trained=True).params

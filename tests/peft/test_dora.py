@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gpt_jax.peft import dora, linears
 from tests import small_models
@@ -28,6 +29,7 @@ def test_a_merged_kernel_has_the_magnitudes():
   np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_norm_takes_no_gradient():
   program = adapted_models.build('dora', {'model.scan_layers': False})
   params = adapted_models.state_of(program, is_trained=True).params

@@ -5,6 +5,7 @@ import contextlib
 import flax.linen as nn
 import jax
 import numpy as np
+import pytest
 
 from gpt_jax.core import pytree
 from gpt_jax.model import stacking
@@ -14,6 +15,8 @@ from gpt_jax.program.observe import make_observe
 from gpt_jax.train import loop
 from tests import tiny_runs
 from tests.peft import adapted_models
+
+pytestmark = pytest.mark.slow
 
 RANK = 3
 

@@ -18,6 +18,8 @@ from gpt_jax.workdir.paths import Workdir
 from tests import small_models as small
 from tests.peft import adapters as random_adapters
 
+pytestmark = pytest.mark.slow
+
 TOKENIZER = ByteTokenizer()
 META = dict(fingerprints=dict(tokenizer=TOKENIZER.fingerprint, data={}))
 FIELDS = dict(model__vocab_size=264, data__seq_len=16, model__position='rope')

@@ -62,6 +62,7 @@ def test_resuming_is_bit_equal(base, adapted, tmp_path):
   assert tiny_runs.losses(workdir) == tiny_runs.losses(adapted)
 
 
+@pytest.mark.slow
 def test_an_average_is_of_what_trains(base, tmp_path):
   config = config_of(base, {'optimizer.ema_decay': 0.5})
   whole = train(config, tmp_path / 'whole')

@@ -11,6 +11,8 @@ from gpt_jax.train import combine, resume
 from gpt_jax.workdir.paths import Workdir
 from tests.peft_formats import runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, rate, section
-from gpt_jax.model.layers import Linear
 from gpt_jax.peft import adalora_allocation as allocation
 from gpt_jax.peft import adalora_budget, linears
 from gpt_jax.peft.adalora_allocation import E, P, Q
@@ -102,21 +101,12 @@ def scaled(p, e):
 
 
 def _intercept(targets, scale, dropout):
-  letters = {linear.path: linear.letters for linear in targets}
-
-  def intercept(call, args, kwargs, context):
-    module = context.module
-    if not isinstance(module, Linear) or context.method_name != 'finish':
-      return call(*args, **kwargs)
-    path = '/'.join(module.path)
-    if path not in letters:
-      return call(*args, **kwargs)
-    x, y = args
+  def change(module, linear, x, y):
     p, e, q = (module.get_variable('params', name) for name in (P, E, Q))
     seen = dropped_out(module, x, dropout)
-    return call(x, y + scale * low_rank(letters[path], seen, scaled(p, e), q))
+    return y + scale * low_rank(linear.letters, seen, scaled(p, e), q)
 
-  return intercept
+  return linears.intercept_outputs(targets, change)
 
 
 def _merge(linear, scale):

@@ -121,7 +121,7 @@ def _intercept(paths, placement, dropout):
     module, result = context.module, call(*args, **kwargs)
     if not isinstance(module, Attention | MLP) or context.method_name != '__call__':
       return result
-    if '/'.join(module.path) not in paths:
+    if linears.of_module(paths, module) is None:
       return result
     y_BTD, *rest = result if isinstance(result, tuple) else (result,)
     x_BTD = args[0] if placement.reads_input else y_BTD

@@ -84,12 +84,13 @@ def _intercept(outputs, inputs):
     module = context.module
     if not isinstance(module, Linear):
       return call(*args, **kwargs)
-    path = '/'.join(module.path)
-    if context.method_name == 'finish' and path in outputs:
-      _, kernel, out = outputs[path].letters
+    linear = linears.of_module(outputs, module)
+    if context.method_name == 'finish' and linear:
+      _, kernel, out = linear.letters
       return _scaled(module, call(*args, **kwargs), out, kernel)
-    if context.method_name == '__call__' and path in inputs:
-      letters, kernel, _ = inputs[path].letters
+    linear = linears.of_module(inputs, module)
+    if context.method_name == '__call__' and linear:
+      letters, kernel, _ = linear.letters
       return call(_scaled(module, args[0], letters, kernel))
     return call(*args, **kwargs)
 

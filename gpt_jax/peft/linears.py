@@ -89,6 +89,32 @@ def lookup_layer(entries, path):
   return entries.get(_UNROLLED.sub('layers/', path)) if found is None else found
 
 
+def of_module(entries, module):
+  """Returns `lookup_layer` of the path of a bound module."""
+  return lookup_layer(entries, '/'.join(module.path))
+
+
+def intercept_outputs(targets, change):
+  """Returns the interceptor by which outputs of the LinearMaps `targets` change.
+
+  `change(module, linear, x, y) -> y`, before the bias: of a bound Linear, its LinearMap
+  (that of all layers, where a scan has trained them), its input and its product.
+  """
+  by_path = {linear.path: linear for linear in targets}
+
+  def intercept(call, args, kwargs, context):
+    module = context.module
+    if not isinstance(module, Linear) or context.method_name != 'finish':
+      return call(*args, **kwargs)
+    linear = of_module(by_path, module)
+    if linear is None:
+      return call(*args, **kwargs)
+    x, y = args
+    return call(x, change(module, linear, x, y))
+
+  return intercept
+
+
 @functools.lru_cache(maxsize=32)  # it traces the model
 def find(cfg):
   """Returns the LinearMaps of the blocks of a ModelConfig, in the order of use."""

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import above, at_least, one_of, rate, section
-from gpt_jax.model.layers import Linear
 from gpt_jax.peft import dora, eva, linears, pissa
 from gpt_jax.peft.adapter import Adapter, Leaf, Merge, dropped_out
 from gpt_jax.peft.low_rank import LORA_A, LORA_B, low_rank, update_of
@@ -134,32 +133,22 @@ def leaves_of(linear, rank):
 
 
 def _intercept(targets, scales, dropout):
-  by_path = {linear.path: linear for linear in targets}
-
-  def intercept(call, args, kwargs, context):
-    module = context.module
-    if not isinstance(module, Linear) or context.method_name != 'finish':
-      return call(*args, **kwargs)
-    linear = linears.lookup_layer(by_path, '/'.join(module.path))
-    if linear is None:
-      return call(*args, **kwargs)
-    x, y = args
-    letters = linear.letters
-
+  def change(module, linear, x, y):
     def parameter(name):
       return module.get_variable('params', name)
 
+    letters, scale = linear.letters, scales[linear.path]
     seen = dropped_out(module, x, dropout)
     update = low_rank(letters, seen, parameter(LORA_A), parameter(LORA_B))
     if module.has_variable('params', pissa.START_A):
       start = parameter(pissa.START_A), parameter(pissa.START_B)
       update -= low_rank(letters, seen, *start)
-    y += scales[linear.path] * update
+    y += scale * update
     if module.has_variable('params', dora.MAGNITUDE):
-      y = dora.rescale(module, linear, scales[linear.path], y)
-    return call(x, y)
+      y = dora.rescale(module, linear, scale, y)
+    return y
 
-  return intercept
+  return linears.intercept_outputs(targets, change)
 
 
 def _merge(linear, scale, options):

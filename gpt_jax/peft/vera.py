@@ -12,7 +12,6 @@ import numpy as np
 
 from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import a_seed, at_least, rate, section
-from gpt_jax.model.layers import Linear
 from gpt_jax.peft import linears
 from gpt_jax.peft.adapter import Adapter, Leaf, Merge, dropped_out
 from gpt_jax.peft.low_rank import low_rank, update_of
@@ -90,22 +89,12 @@ def leaves_of(linear, rank, d_initial):
 
 
 def _intercept(targets, shared, dropout):
-  by_path = {linear.path: linear for linear in targets}
-
-  def intercept(call, args, kwargs, context):
-    module = context.module
-    if not isinstance(module, Linear) or context.method_name != 'finish':
-      return call(*args, **kwargs)
-    path = '/'.join(module.path)
-    if path not in by_path:
-      return call(*args, **kwargs)
-    x, y = args
+  def change(module, linear, x, y):
     vectors = (module.get_variable('params', name) for name in (VERA_D, VERA_B))
-    a, b = _scaled(*shared[path], *vectors)
-    seen = dropped_out(module, x, dropout)
-    return call(x, y + low_rank(by_path[path].letters, seen, a, b))
+    a, b = _scaled(*shared[linear.path], *vectors)
+    return y + low_rank(linear.letters, dropped_out(module, x, dropout), a, b)
 
-  return intercept
+  return linears.intercept_outputs(targets, change)
 
 
 def _scaled(a, b, vector_d, vector_b):

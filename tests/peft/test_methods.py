@@ -1,5 +1,7 @@
 """What every method of parameter-efficient fine-tuning keeps, over all VARIANTS."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,7 @@ from tests.peft import adapted_models
 VARIANTS = adapted_models.VARIANTS
 METHODS = {fields['name'] for fields in VARIANTS.values()}
 SCANNED = [name for name in VARIANTS if name != 'last_layers']
-CASES = tiny_runs.mostly_slow(SCANNED, 'lora', 'prefix')
+CASES = tiny_runs.mostly_slow(SCANNED, 'lora', 'prefix', 'adapters')
 STARTS_ELSEWHERE = ('prefix', 'p_tuning_v2', 'prompt')
 """What the model sees more is there from step 0."""
 AVERAGES = {'adalora': 4}
@@ -94,6 +96,21 @@ def test_unrolled_layers_do_as_a_scan(variant):
   found = tiny_runs.named(stacking.unstack(state.params))
   wanted = tiny_runs.named(apart.params)
   tiny_runs.assert_same(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('variant', CASES)
+def test_an_unrolled_model_takes_what_a_scan_has_trained(variant):
+  # As engines do, which read the adapter of the training and layers apart.
+  program = adapted_models.build(variant)
+  adapter = adapter_of(program.model)
+  params = adapted_models.state_of(program, is_trained=True).params
+  wanted = adapted_models.logits(program, params)
+  cfg = dataclasses.replace(program.model.cfg, scan_layers=False)
+  unrolled = peft.make_gpt(adapter, cfg, program.model.attend)
+  apart = stacking.unstack(adapter.prepared(params))
+  tokens_BT = np.random.default_rng(0).integers(0, 32, (2, 16), np.int32)
+  found = unrolled.apply({'params': apart}, tokens_BT)[0]
+  np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize('variant', CASES)

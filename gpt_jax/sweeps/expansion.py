@@ -15,7 +15,7 @@ from gpt_jax.core.registry import nearest
 from gpt_jax.interop import open_model
 from gpt_jax.program import setup
 from gpt_jax.storage import objects, urls
-from gpt_jax.sweeps import names
+from gpt_jax.sweeps import epoch_steps, names
 from gpt_jax.sweeps.algebra import ROW, product, rows, seeds
 from gpt_jax.sweeps.experiment import FromRow
 from gpt_jax.sweeps.mistakes import Mistake, PointMistakes
@@ -96,6 +96,7 @@ class _Expander:
     self._by_key = {_key(*one): i for i, one in enumerate(settings)}
     self._kept_as = {}  # name -> name of the entry with its config
     self._by_hash, self._entries, self._open = {}, {}, []
+    self._epoch_steps = epoch_steps.EpochSteps()
     self._duplicates = []
     self._mistakes = PointMistakes(len(settings))
 
@@ -139,6 +140,7 @@ class _Expander:
     if kept == name:
       try:
         self._check(config, needs)
+        config = self._epoch_steps.fill_in(config, self._folder / name)
       except UserError as error:
         self._mistakes.add_config_error(name, error, overrides, row, of_row)
       self._entries[name] = PlannedPoint(name, row, axes, overrides, config, needs)

@@ -1,0 +1,107 @@
+"""Which way of fine-tuning, for which score, at how many trained parameters?
+
+Every method of `gpt_jax/peft` beside full fine-tuning and the last layers, on sentiment
+(SST-2, 2,000 sentences, a MiniLM of 6 layers) and on summaries of dialogues (DialogSum,
+Gemma 3 270M). LoRA of GPT-3 is at least as good as full fine-tuning with 0.003 % to
+0.02 % of the parameters (Hu et al. 2021, table 4), adapters are within 0.4 points of it
+on GLUE (Houlsby et al. 2019, abstract).
+
+Rates are the better of two or three at seed 0, by validation; seeds 1, 2 and 3 judge.
+The models are not shipped: put them, or links to them, where INIT_FROM says, and the
+data where GPT_JAX_DATA says. What a step costs with each method, in one alternating
+run: `gpt-jax bench --what=peft`. docs/peft_results.md has the tables.
+
+What would change our mind: LoRA of rank 16 more than a point below full fine-tuning.
+
+  gpt-jax sweep experiments/peft_methods.py --size=sst2 --jobs=2
+  gpt-jax report experiments/peft_methods.py --size=sst2
+"""
+
+from gpt_jax.analysis import end_scores
+from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size
+
+BERT, GEMMA = 'models/all-MiniLM-L6-v2', 'models/gemma-3-270m'
+LORA = 'Hu et al. 2021, arXiv:2106.09685, table 4'
+ACCURACY, ROUGE = end_scores.of('test/accuracy'), end_scores.of('test/rouge1')
+
+
+LORA_ALL = {
+  # A scale of alpha / sqrt(rank) lets one rate suit all ranks (arXiv:2312.03732).
+  'peft.name': 'lora', 'peft.options.targets': '', 'peft.options.alpha': 4.0,
+  'peft.options.rank_stabilized': True,
+}  # fmt: skip
+ROWS = {
+  'full': {},
+  'last layers': {'peft.name': 'last_layers'},
+  **{f'LoRA {rank}': LORA_ALL | {'peft.options.rank': rank} for rank in (1, 4, 16, 64)},
+  'QLoRA 16': LORA_ALL | {'peft.options.rank': 16, 'peft.base_storage': 'nf4'},
+  'AdaLoRA': {'peft.name': 'adalora'},
+  'adapters': {'peft.name': 'adapters'},
+  'prefix': {'peft.name': 'prefix'},
+  'prompt': {'peft.name': 'prompt'},
+  'IA3': {'peft.name': 'ia3'},
+  'BitFit': {'peft.name': 'bitfit'},
+}
+RATES = {  # of the BERT, and of Gemma
+  'full': (1e-4, 2e-5), 'last layers': (3e-4, 1e-4), 'LoRA 1': (1e-3, 5e-4),
+  'LoRA 4': (1e-3, 5e-4), 'LoRA 16': (1e-3, 5e-4), 'LoRA 64': (1e-3, 5e-4),
+  'QLoRA 16': (1e-3, 5e-4), 'AdaLoRA': (3e-3, 2e-3), 'adapters': (3e-3, 5e-4),
+  'prefix': (1e-3, 1e-3), 'prompt': (1e-2, 1e-2), 'IA3': (3e-2, 1e-2),
+  'BitFit': (3e-3, None),
+}  # fmt: skip
+
+
+def within(metric, by):
+  """Returns a rule: the mean over seeds of LoRA 16 is at most `by` below that of full."""
+
+  def rule(results):
+    full, lora = (results.where(row).mean(metric) for row in ('full', 'LoRA 16'))
+    return Outcome(lora >= full - by, {'full': full, 'LoRA 16': lora})
+
+  return rule
+
+
+def at_rates(model):
+  return {
+    row: {'optimizer.learning_rate': of_models[model]}
+    for row, of_models in RATES.items()
+    if of_models[model]
+  }
+
+
+def get_experiment():
+  return Experiment(
+    base='finetune:sst2', rows=ROWS, compare_to='full',
+    metric='validation/loss',
+    overrides={'eval.every_epochs': 1, 'checkpoint.every_epochs': 1},
+    claims=(
+      Claim(
+        'accuracy', 'LoRA is within a point of full fine-tuning.', LORA, 'ordering',
+        'M', 'mean over 3 seeds on the test set, 0.01', within(ACCURACY, 0.01),
+        sizes=('sst2',),
+      ),
+      Claim(
+        'ROUGE-1', 'LoRA is within a point of full fine-tuning.', LORA, 'ordering',
+        'M', 'mean over 3 seeds on the test set, 0.01', within(ROUGE, 0.01),
+        sizes=('dialogsum',),
+      ),
+    ),
+    sizes={
+      'sst2': Size(
+        'two CPU cores', minutes=60, seeds=(1, 2, 3),
+        overrides={'init_from': BERT, 'task.max_examples': 2000},
+        columns={'test accuracy': ACCURACY},
+        rows=at_rates(0),
+      ),
+      'dialogsum': Size(
+        'two CPU cores', minutes=90, seeds=(1, 2, 3), base='finetune:dialogsum',
+        overrides={
+          'init_from': GEMMA, 'data.seq_len': 192, 'task.max_examples': 144,
+          'task.max_eval_examples': 60, 'train.batch_size': 4, 'train.epochs': 1.0,
+        },
+        columns={'test ROUGE-1': ROUGE, 'ROUGE-L': end_scores.of('test/rougeL')},
+        # Gemma has no biases.
+        rows=at_rates(1), only_rows=tuple(row for row in ROWS if row != 'BitFit'),
+      ),
+    },
+  )  # fmt: skip

@@ -18,7 +18,7 @@ What would change our mind: LoRA of rank 16 more than a point below full fine-tu
 """
 
 from gpt_jax.analysis import end_scores
-from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size
+from gpt_jax.sweeps import Claim, Experiment, Outcome, Size
 
 BERT, GEMMA = 'models/all-MiniLM-L6-v2', 'models/gemma-3-270m'
 LORA = 'Hu et al. 2021, arXiv:2106.09685, table 4'
@@ -52,7 +52,7 @@ RATES = {  # of the BERT, and of Gemma
 
 
 def within(metric, by):
-  """Returns a rule: the mean over seeds of LoRA 16 is at most `by` below that of full."""
+  """Returns a rule: the mean over seeds of LoRA 16 is at most `by` below full."""
 
   def rule(results):
     full, lora = (results.where(row).mean(metric) for row in ('full', 'LoRA 16'))

@@ -44,7 +44,9 @@ class InProcess:
   def next(self, timeout):
     """Returns (point, Attempt) of one that has ended, or None after `timeout`."""
     point, self._point = self._point, None
-    return point, attempt.attempt(point, self.shared.open_program)
+    outcome = attempt.attempt(point, self.shared.open_program)
+    self.shared.release_if_scarce()
+    return point, outcome
 
   @property
   def is_idle(self):

@@ -92,6 +92,7 @@ def serve(tasks, answers):
       exit_code=outcome.exit_code,
       programs=shared.num_programs,
     )
+    shared.release_if_scarce()
   return 0
 
 

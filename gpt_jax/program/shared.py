@@ -10,6 +10,7 @@ bit for bit.
 import contextlib
 import dataclasses
 import functools
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from gpt_jax.config.schema import Config
+from gpt_jax.core import malloc, process_memory
 from gpt_jax.core.errors import UserError
+from gpt_jax.parallel import free_memory
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, literals, setup, variants
@@ -61,13 +64,32 @@ class SharedPrograms:
     All of them, whichever run here: the same ones give the same bits in any process.
     """
     self._configs, self._devices = tuple(configs), devices
+    self._forget()
+    self.hits = self.compiled = self._num_forgotten = 0
+
+  def _forget(self):
     self._programs, self._made, self._families, self._paths = {}, {}, {}, {}
-    self.hits = self.compiled = 0
+
+  def release_if_scarce(self):
+    """Forgets all programs once this process holds more memory than it can still take.
+
+    To be called between two runs. Returns whether it did; what is asked for again comes
+    from the compilation cache. Programs of 20 M parameters take 0.3 GiB a run.
+    """
+    resident, free = process_memory.resident_bytes(), free_memory.host_bytes()
+    if resident is None or free is None or resident <= free:
+      return False
+    self._num_forgotten = self.num_programs
+    self._forget()
+    jax.clear_caches()
+    gc.collect()  # programs and their functions know each other
+    malloc.give_back()
+    return True
 
   @property
   def num_programs(self):
     """Returns how many training steps were compiled."""
-    return sum(
+    return self._num_forgotten + sum(
       len(families) for (kind, *_), families in self._families.items() if kind == 'step'
     )
 

@@ -50,6 +50,19 @@ def test_learning_rates_share_a_compilation_not_their_losses(tokenizer):
   assert len(set(found)) == 3
 
 
+def test_programs_are_kept_until_memory_is_scarce(tokenizer, monkeypatch):
+  programs = shared.SharedPrograms(devices=jax.devices()[:1])
+  before = programs.open_program(config(), tokenizer)
+  monkeypatch.setattr(shared.free_memory, 'host_bytes', lambda: 1 << 60)
+  assert not programs.release_if_scarce()
+  assert programs.open_program(config(), tokenizer).step is before.step
+  monkeypatch.setattr(shared.free_memory, 'host_bytes', lambda: 1 << 20)
+  assert programs.release_if_scarce()
+  after = programs.open_program(config(), tokenizer)
+  assert after.step is not before.step
+  assert loss_after_steps(after) == loss_after_steps(before)
+
+
 @pytest.mark.slow
 def test_a_shared_step_can_be_compiled_ahead(tokenizer):
   programs = shared.SharedPrograms(devices=jax.devices()[:1])

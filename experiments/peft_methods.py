@@ -72,7 +72,7 @@ def at_rates(model):
 def get_experiment():
   return Experiment(
     base='finetune:sst2', rows=ROWS, compare_to='full',
-    metric='validation/loss',
+    metric='validation/accuracy', higher_is_better=True,
     overrides={'eval.every_epochs': 1, 'checkpoint.every_epochs': 1},
     claims=(
       Claim(

@@ -144,8 +144,11 @@ def _draw_memory(axis, costs):
     )  # fmt: skip
   axis.set_yticks(list(places), list(costs), fontsize=9)
   axis.invert_yaxis()
-  axis.set_xlim(0, 1.3 * max(a + b for a, b in zip(state, beside, strict=True)))
-  axis.legend(frameon=False, fontsize=9, loc='lower right')
+  axis.set_xlim(0, 1.15 * max(a + b for a, b in zip(state, beside, strict=True)))
+  below = (0.5, -0.06)
+  axis.legend(
+    frameon=False, fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=below
+  )
   axis.set_title('memory of a training step, GiB', loc='left', fontsize=10)
 
 

@@ -144,14 +144,15 @@ def _case(label, workload, base):
   try:
     program = make_program(workload, label)
     lowered = program.step.lower(program.abstract_state, workload.batch)
-    advance, seconds, gib = timing.compiled(lowered)
+    executable, seconds, gib = timing.compiled(lowered)
   except ConfigError as error:
     return timing.Skipped(name, ' '.join(str(error).split()))
   except RuntimeError as error:
     return timing.Skipped(name, timing.out_of_memory(error))
-  steps = Steps(advance, workload.batch, make_states(program, base))
+  # Calls of `program.step` take what is compiled; see `training.step`.
+  steps = Steps(program.step, workload.batch, make_states(program, base))
   sizes = trained_sizes.of_program(program).now
-  state_gib, temporaries_gib = timing.memory_gib(advance)
+  state_gib, temporaries_gib = timing.memory_gib(executable)
   return timing.Case(
     name,
     steps.run,

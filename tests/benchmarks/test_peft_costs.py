@@ -28,7 +28,7 @@ def workload(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def cases(workload):
-  return peft_costs.cases(workload, ['full', 'lora_4', 'bitfit'])
+  return peft_costs.cases(workload, ['full', 'lora_4', 'bitfit', 'qlora'])
 
 
 def maps(workload):
@@ -36,7 +36,7 @@ def maps(workload):
 
 
 def test_lora_trains_rank_times_both_sizes(workload, cases):
-  full, lora, _ = cases
+  full, lora, *_ = cases
   sides = sum(linear.fan_in + linear.fan_out for linear in maps(workload))
   assert lora.details.trained == 4 * sides
   assert full.details.trained == pytree.count(workload.program.parameters)
@@ -51,10 +51,10 @@ def test_each_rank_has_its_number(workload):
 
 
 def test_full_fine_tuning_needs_the_most_memory(cases):
-  full, lora, _ = cases
+  full, lora, _, qlora = cases
   assert full.memory_gib > lora.memory_gib
-  assert full.details.state_gib > lora.details.state_gib
-  for case in (full, lora):
+  assert full.details.state_gib > lora.details.state_gib > qlora.details.state_gib
+  for case in (full, lora, qlora):
     costs = case.details
     assert case.memory_gib == costs.state_gib + costs.temporaries_gib
     assert costs.state_gib * 2**30 > costs.optimizer_bytes
@@ -92,6 +92,14 @@ def test_a_state_is_the_programs_own(workload):
     # Scales of stored kernels round otherwise where they are compiled with those.
     np.testing.assert_allclose(np.float32(leaf), np.float32(other), 1e-4, err_msg=name)
     assert leaf.sharding == other.sharding
+
+
+def test_a_step_is_compiled_once_and_runs(cases, caplog):
+  *_, qlora = cases
+  with jax.log_compiles(), qlora.around():
+    qlora.run(2)
+  assert 'Compiling jit(<lambda>)' in caplog.text  # what makes the state
+  assert 'Compiling jit(update)' not in caplog.text
 
 
 def test_steps_leave_the_base_and_nothing_else(workload):

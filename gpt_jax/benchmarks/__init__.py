@@ -6,7 +6,14 @@ thing to time is a function and a line in `CASES`. `targets_tpu` and `targets_gp
 programs that compare with the performance targets of the project.
 """
 
-from gpt_jax.benchmarks import adapters, decoding, kernels, serving, training
+from gpt_jax.benchmarks import (
+  adapters,
+  decoding,
+  kernels,
+  peft_costs,
+  serving,
+  training,
+)
 
 CASES = {
   'step': training.step,
@@ -16,9 +23,10 @@ CASES = {
   'attention': kernels.cases,
   'serving': serving.cases,
   'adapters': adapters.cases,
+  'peft': peft_costs.cases,
 }
 """Each entry: `workload -> [timing.Case | timing.Skipped]`, compiled and ready to run.
 It raises ConfigError for a config that cannot be timed in this way."""
 
-MINUTES = ('serving', 'adapters')
+MINUTES = ('serving', 'adapters', 'peft')
 """Entries that take minutes of a CPU: timed where they are named, not by `all`."""

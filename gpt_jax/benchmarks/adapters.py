@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from gpt_jax import peft
 from gpt_jax.benchmarks import decoding, timing
 from gpt_jax.config.schema import PeftConfig
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference import text
 from gpt_jax.inference.request import make_requests
 from gpt_jax.model import stacking
@@ -26,12 +25,8 @@ ROWS, RANK = 8, 8
 
 def cases(workload):
   """Returns the three cases."""
+  workload.require_text('adapters')
   config = workload.config
-  if not workload.program.objective.writes_text:
-    raise ConfigError(
-      f'objective.name={config.objective.name!r}: its model writes no text (it is'
-      ' bidirectional or has a task head); leave adapters out of --what.'
-    )
   if config.data.seq_len < decoding.SHORTEST:
     return [
       timing.Skipped('adapters', f'data.seq_len={config.data.seq_len} is too short')

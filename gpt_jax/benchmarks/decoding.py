@@ -11,7 +11,6 @@ import dataclasses
 import numpy as np
 
 from gpt_jax.benchmarks import timing
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.pytree import named_leaves
 from gpt_jax.inference import text
 from gpt_jax.inference.request import make_requests
@@ -30,12 +29,8 @@ def cases(workload, batch_sizes=BATCH_SIZES, *, beside_float32=True):
 
   Those in float32 beside another dtype end in `_float32`.
   """
+  workload.require_text('decode')
   config = workload.config
-  if not workload.program.objective.writes_text:
-    raise ConfigError(
-      f'objective.name={config.objective.name!r}: its model writes no text (it is'
-      ' bidirectional or has a task head); leave decode out of --what.'
-    )
   if config.data.seq_len < SHORTEST:
     return [
       timing.Skipped('decode', f'data.seq_len={config.data.seq_len} is too short')

@@ -1,4 +1,4 @@
-"""A bench drawn as a PNG: shares of the peaks, attention, ratios to the peer."""
+"""A bench drawn as a PNG: shares of the peaks, attention, ratios, costs of methods."""
 
 import pathlib
 
@@ -26,12 +26,15 @@ def draw(report):
     for draw_panel, content in (
       (_draw_shares, _shares(report)),
       (_draw_attention, _attention(report)),
-      (_draw_ratios, (report.ratios, report.peer) if report.ratios else None),
+      (_draw_ratios, _ratios_to_peer(report)),
+      (_draw_memory, report.peft),
+      (_draw_ratios, _ratios_to_full(report)),
     )
     if content
   ]
   count = max(1, len(panels))
-  figure = Figure(figsize=(5.6 * count, 4.4), layout='constrained')
+  height = max(4.4, 0.4 * len(report.peft))
+  figure = Figure(figsize=(5.6 * count, height), layout='constrained')
   FigureCanvasAgg(figure)
   axes = figure.subplots(1, count, squeeze=False)[0]
   for axis, (draw_panel, content) in zip(axes, panels, strict=False):
@@ -111,10 +114,48 @@ def _draw_attention(axis, lines):
   axis.set_title('attention, forward and backward, TFLOP/s', loc='left', fontsize=10)
 
 
+def _ratios_to_peer(report):
+  """Returns what `_draw_ratios` takes, None where there is nothing."""
+  if not report.ratios:
+    return None
+  title = f'time over that of transformers, {report.peer["dtype"]}'
+  return report.ratios, title, 'below 1: gpt_jax is faster'
+
+
+def _ratios_to_full(report):
+  ratios = {label: each['step_ratio'] for label, each in report.peft.items()}
+  ratios = {label: ratio for label, ratio in ratios.items() if ratio}
+  if not ratios:
+    return None
+  return ratios, 'time of a step over that of full fine-tuning', 'below 1: faster'
+
+
+def _draw_memory(axis, costs):
+  """Draws what a step of each way of fine-tuning needs: state, then temporaries."""
+  places = range(len(costs))
+  state = [each['state_gib'] for each in costs.values()]
+  beside = [each['temporaries_gib'] for each in costs.values()]
+  axis.barh(places, state, color=OURS, height=0.62, label='state and batch')
+  axis.barh(places, beside, left=state, color=PEER, height=0.62, label='temporaries')
+  for place, (kept, more) in enumerate(zip(state, beside, strict=True)):
+    axis.annotate(
+      f'{kept + more:.3g}', (kept + more, place), xytext=(4, 0),
+      textcoords='offset points', va='center', fontsize=9,
+    )  # fmt: skip
+  axis.set_yticks(list(places), list(costs), fontsize=9)
+  axis.invert_yaxis()
+  axis.set_xlim(0, 1.15 * max(a + b for a, b in zip(state, beside, strict=True)))
+  below = (0.5, -0.06)
+  axis.legend(
+    frameon=False, fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=below
+  )
+  axis.set_title('memory of a training step, GiB', loc='left', fontsize=10)
+
+
 def _draw_ratios(axis, content):
   from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-  ratios, peer = content
+  ratios, title, meaning = content
   for place, ratio in enumerate(ratios.values()):
     color = OURS if ratio['median'] <= 1 else PEER
     axis.plot([1.0, ratio['median']], [place, place], color=FAINT, linewidth=1.2)
@@ -134,7 +175,5 @@ def _draw_ratios(axis, content):
   axis.xaxis.set_major_locator(LogLocator(base=2))
   axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f'{x:g}'))
   axis.xaxis.set_minor_formatter(NullFormatter())
-  axis.set_xlabel('below 1: gpt_jax is faster (lines: quartiles)')
-  axis.set_title(
-    f'time over that of transformers, {peer["dtype"]}', loc='left', fontsize=10
-  )
+  axis.set_xlabel(f'{meaning} (lines: quartiles)')
+  axis.set_title(title, loc='left', fontsize=10)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from gpt_jax.benchmarks import timing, torch_gpt2
+from gpt_jax.benchmarks import peft_costs, timing, torch_gpt2
 from gpt_jax.core import pytree
 from gpt_jax.parallel import chips
 
@@ -39,6 +39,8 @@ class BenchReport:
   peer: dict[str, str] | None
   ratios: dict[str, dict[str, float]]
   """Case -> our time over the peer's, paired by round: below 1 ours is faster."""
+  peft: dict[str, dict[str, Any]]
+  """Way of fine-tuning -> what it costs, as `peft_costs.by_label` has it."""
   plan: dict[str, Any] | None
   """The bound of `gpt-jax plan` on the step, and the measured step over it."""
   peak_memory_gib: float | None
@@ -68,6 +70,7 @@ def make_report(cases, seconds, skipped, *, rounds, device, run, first_loss, pee
     cases=cases_found,
     peer=peer,
     ratios=_ratios(seconds),
+    peft=peft_costs.by_label(measured, seconds),
     plan=None,
     peak_memory_gib=memory_gib,
     peak_memory_from=source,

@@ -14,7 +14,6 @@ import itertools
 import numpy as np
 
 from gpt_jax.benchmarks import timing
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference import many, text
 from gpt_jax.inference.request import Request
 
@@ -25,12 +24,8 @@ SHORTEST, LONGEST = 8, 256  # tokens of a prompt, and of what follows it
 
 def cases(workload):
   """Returns the four cases; lengths are as the config's positions allow."""
+  workload.require_text('serving')
   config = workload.config
-  if not workload.program.objective.writes_text:
-    raise ConfigError(
-      f'objective.name={config.objective.name!r}: its model writes no text (it is'
-      ' bidirectional or has a task head); leave serving out of --what.'
-    )
   slots = config.inference.slots or SLOTS
   inference = dataclasses.replace(config.inference, slots=slots)
   engine = text.make_engine(

@@ -5,6 +5,7 @@ two cases are compared round by round: the ratio is the median of the ratios of 
 round, not the ratio of two medians taken at different times.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -30,6 +31,10 @@ class Case:
   flops: float | None = None
   bytes: float | None = None  # least memory traffic, where that is the bottleneck
   minus: str | None = None  # a case whose time in the same round is subtracted
+  # Entered for each measurement, which does not time it: for what `run` needs and must
+  # not be in memory beside other cases.
+  around: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+  details: Any = None  # what a report adds for cases of this kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +100,10 @@ def measure(
     case for r in range(rounds) for case in (reversed(ready) if r % 2 else ready)
   ]
   for case in progress(schedule):
-    begin = clock()
-    case.run(repeats[case.name])
-    seconds[case.name].append((clock() - begin) / repeats[case.name])
+    with case.around():
+      begin = clock()
+      case.run(repeats[case.name])
+      seconds[case.name].append((clock() - begin) / repeats[case.name])
   return _subtract(seconds, ready, skipped), skipped
 
 
@@ -127,13 +133,18 @@ def compiled(lowered):
   begin = time.perf_counter()
   executable = lowered.compile()
   seconds = time.perf_counter() - begin
+  return executable, seconds, sum(memory_gib(executable))
+
+
+def memory_gib(executable):
+  """Returns (GiB of its arguments, GiB of temporaries and results), on a device.
+
+  Results in the place of donated arguments count once, with those.
+  """
   memory = executable.memory_analysis()
-  size = (
-    memory.argument_size_in_bytes
-    + memory.temp_size_in_bytes
-    + max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)
-  )
-  return executable, seconds, size / 2**30
+  results = max(0, memory.output_size_in_bytes - memory.alias_size_in_bytes)
+  beside = memory.temp_size_in_bytes + results
+  return memory.argument_size_in_bytes / 2**30, beside / 2**30
 
 
 def first_run_seconds(run):
@@ -147,10 +158,11 @@ def first_run_seconds(run):
 
 
 def _repeats(case, clock, min_seconds):
-  case.run(1)  # warms up
-  begin = clock()
-  case.run(1)
-  once = max(clock() - begin, 1e-9)
+  with case.around():
+    case.run(1)  # warms up
+    begin = clock()
+    case.run(1)
+    once = max(clock() - begin, 1e-9)
   return max(1, min(MAX_REPEATS, math.ceil(min_seconds / once)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.program.batches import put_batch
 from gpt_jax.program.build import Program
 from gpt_jax.program.state import TrainState
@@ -15,12 +16,23 @@ class Workload:
   """A program with inputs. Each step donates `state` and puts the next in its place."""
 
   program: Program
-  state: TrainState
   batch: dict[str, Any]
   num_ids: int  # ids that a text may have
   workdir: str  # a folder for tokenizer and token cache
   first_loss: dict[str, float] = dataclasses.field(default_factory=dict)
   """Of the first step, by side: equal if the models are."""
+  _state: TrainState | None = dataclasses.field(default=None, init=False, repr=False)
+
+  @property
+  def state(self) -> TrainState:
+    """As the last step left it; made when it is first read: not all entries do."""
+    if self._state is None:
+      self._state = self.program.init(self.config.seed)
+    return self._state
+
+  @state.setter
+  def state(self, state):
+    self._state = state
 
   @property
   def config(self):
@@ -34,12 +46,19 @@ class Workload:
   def tokens(self):
     return self.rows * self.config.data.seq_len
 
+  def require_text(self, entry):
+    """Raises ConfigError for `entry` of a bench where the model writes no text."""
+    if not self.program.objective.writes_text:
+      raise ConfigError(
+        f'objective.name={self.config.objective.name!r}: its model writes no text (it'
+        f' is bidirectional or has a task head); leave {entry} out of --what.'
+      )
+
 
 def make_workload(program, shapes, *, num_ids, workdir):
   """Returns the Workload of a Program; `shapes`: its batch as ShapeDtypeStructs."""
   batch = put_batch(program, random_batch(shapes, num_ids))
-  state = program.init(program.config.seed)
-  return Workload(program, state, batch, num_ids, str(workdir))
+  return Workload(program, batch, num_ids, str(workdir))
 
 
 def random_batch(shapes, num_ids):

@@ -11,9 +11,11 @@ examples:
       --config.data.seq_len=256 --config.train.batch_size=2 --config.train.grad_accum=1
   gpt-jax bench --config=configs/gpt2.py:124m --what=step --vs=transformers \\
       --config.data.seq_len=256 --config.train.batch_size=2 --config.train.grad_accum=1
+  gpt-jax bench --config=configs/tiny.py --what=peft --methods=full,lora_16,qlora
 """
 
 import contextlib
+import functools
 import json
 import os
 import tempfile
@@ -25,6 +27,10 @@ ALL = 'all'
 _COLUMNS = (
   'case', 'ms', 'quartiles', 'compile s', 'GiB', 'tokens/s', 'rate', 'of peak'
 )  # fmt: skip
+_PEFT_COLUMNS = (
+  'method', 'trains', 'ms', 'over full', 'quartiles', 'state', 'temporaries',
+  'optimizer', 'checkpoint',
+)  # fmt: skip
 
 
 def add_arguments(parser):
@@ -34,7 +40,13 @@ def add_arguments(parser):
     default=ALL,
     metavar='NAMES',
     help='of step, forward, decode, loader, attention, comma-separated; default: all'
-    ' of them; also serving: 64 requests at once; adapters: eight in one batch',
+    ' of them; also serving: 64 requests at once; adapters: eight in one batch; peft:'
+    ' the step of every way of fine-tuning',
+  )
+  parser.add_argument(
+    '--methods',
+    metavar='NAMES',
+    help='those of --what=peft, comma-separated, such as full,lora_16; default: all',
   )
   parser.add_argument(
     '--rounds', type=int, default=7, metavar='N', help='default: 7; odd is best'
@@ -42,7 +54,7 @@ def add_arguments(parser):
   parser.add_argument(
     '--figure',
     metavar='FILE.png',
-    help='draw shares of the peaks, attention by length, and ratios there',
+    help='draw shares of the peaks, attention by length, ratios, and memory there',
   )
   parser.add_argument(
     '--vs',
@@ -74,9 +86,9 @@ def run(args, overrides):
   values = load_file(args.config)
   config = setup.resolve(values, overrides)
   setup.check_plan(config)
-  names = _names(args.what)
+  entries = _entries(args)
   with tempfile.TemporaryDirectory(prefix='gpt_jax_bench_') as folder:
-    report = _measure(config, names, args, folder)
+    report = _measure(config, entries, args, folder)
   _show(report)
   if args.figure:
     from gpt_jax.benchmarks import figure
@@ -89,25 +101,53 @@ def run(args, overrides):
     print(json.dumps(report.to_dict()))
 
 
-def _names(what):
-  """Returns which of benchmarks.CASES `--what` names, in their order there."""
+def _entries(args):
+  """Returns those of benchmarks.CASES that `--what` names, in their order there."""
   from gpt_jax import benchmarks
   from gpt_jax.core.registry import choose
 
-  asked = [name.strip() for name in what.split(',')]
+  asked = _listed(args.what)
   if ALL in asked:
     asked += [name for name in benchmarks.CASES if name not in benchmarks.MINUTES]
   for name in asked:
     if name != ALL:
       choose(benchmarks.CASES, name, '--what')
-  return [name for name in benchmarks.CASES if name in asked]
+  entries = {name: make for name, make in benchmarks.CASES.items() if name in asked}
+  if 'peft' in entries:
+    entries['peft'] = functools.partial(
+      entries['peft'],
+      labels=_methods(args.methods),
+      progress=lambda labels: _progress(labels, 'compiling'),
+    )
+  elif args.methods:
+    raise ConfigError(f'--methods={args.methods} are those of --what=peft; add that.')
+  return entries
 
 
-def _measure(config, names, args, folder):
-  from gpt_jax import benchmarks
+def _methods(text):
+  """Returns which of peft_methods.METHODS `--methods` names, in their order there."""
+  from gpt_jax.benchmarks.peft_methods import METHODS
+  from gpt_jax.core.registry import choose
+
+  asked = list(METHODS) if text is None else _listed(text)
+  for label in asked:
+    choose(METHODS, label, '--methods')
+  return [label for label in METHODS if label in asked]
+
+
+def _listed(text):
+  return [name.strip() for name in text.split(',')]
+
+
+def _progress(items, description):
+  from gpt_jax.tracking import console
+
+  return console.progress(items, description)
+
+
+def _measure(config, entries, args, folder):
   from gpt_jax.benchmarks import gpt2_shape, report, session, torch_gpt2
   from gpt_jax.planning import inputs
-  from gpt_jax.tracking import console
 
   vocab = inputs.vocabulary(config)
   with _cold_compilations():
@@ -118,12 +158,12 @@ def _measure(config, names, args, folder):
     found = session.run(
       program,
       inputs.abstract_batch(program),
-      {name: benchmarks.CASES[name] for name in names},
+      entries,
       num_ids=vocab.size,
       workdir=folder,
       rounds=args.rounds,
       peer_dtype=(args.vs_dtype or config.model.dtype) if args.vs else None,
-      progress=lambda cases: console.progress(cases, 'measuring'),
+      progress=lambda cases: _progress(cases, 'measuring'),
     )
     plan = _plan(config) if 'step' in found.cases else None
   if plan and plan.time is not None:
@@ -178,16 +218,18 @@ def _show(report):
       ('mesh', ' '.join(f'{a}={n}' for a, n in run['mesh'].items()) or 'one device'),
     ],
   )
-  attention = {n: c for n, c in report.cases.items() if n.startswith('attention/')}
+  attention = {n for n in report.cases if n.startswith('attention/')}
+  peft = {f'peft/{label}' for label in report.peft}
   for title, cases in (
-    (f'medians of {report.rounds} rounds', report.cases.keys() - attention.keys()),
-    ('attention, causal', attention.keys()),
+    (f'medians of {report.rounds} rounds', report.cases.keys() - attention - peft),
+    ('attention, causal', attention),
   ):
     rows = [
       _row(name, case, console) for name, case in report.cases.items() if name in cases
     ]
     if rows:
       console.table(title, _COLUMNS, rows)
+  _show_peft(report, console)
   _show_ratios(report, console)
   for name, reason in report.skipped.items():
     print(f'skipped: {name}: {reason}')
@@ -215,6 +257,31 @@ def _row(name, case, console):
     rate,
     shown(share, lambda x: f'{x:.1%}'),
   )
+
+
+def _show_peft(report, console):
+  def mib(size):
+    return f'{size / 2**20:,.3g}'
+
+  rows = []
+  for label, costs in report.peft.items():
+    case, ratio = report.cases[f'peft/{label}'], costs['step_ratio']
+    rows.append(
+      (
+        label,
+        f'{costs["trained"]:,}',
+        _ms(case.median_ms),
+        f'{ratio["median"]:.2f}' if ratio else '',
+        f'{ratio["low"]:.2f} - {ratio["high"]:.2f}' if ratio else '',
+        mib(2**30 * costs['state_gib']),
+        mib(2**30 * costs['temporaries_gib']),
+        mib(costs['optimizer_bytes']),
+        mib(costs['checkpoint_bytes']),
+      )
+    )
+  if rows:
+    title = f'ways of fine-tuning, medians of {report.rounds} rounds; memory in MiB'
+    console.table(title, _PEFT_COLUMNS, rows)
 
 
 def _ms(value):

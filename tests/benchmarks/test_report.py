@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 
-from gpt_jax.benchmarks import figure, report, timing
+from gpt_jax.benchmarks import figure, peft_costs, report, timing
 from tests import tiny_runs
 
 DEVICE = dict(
@@ -83,6 +83,29 @@ def test_the_median_is_compared_with_the_bound_of_a_plan():
   assert made().plan is None
 
 
+def made_of_methods():
+  costs = peft_costs.Costs(4, 2.0, 3.0, optimizer_bytes=32, checkpoint_bytes=48)
+  small = dataclasses.replace(costs, trained=1, state_gib=1.0)
+  cases = [
+    timing.Case('peft/full', nothing, details=costs),
+    timing.Case('peft/ia3', nothing, details=small),
+  ]
+  seconds = {'peft/full': [1.0, 4.0, 2.0], 'peft/ia3': [2.0, 2.0, 1.0]}
+  return report.make_report(
+    cases, seconds, [], rounds=3, device=DEVICE, run=RUN, first_loss={}
+  )
+
+
+def test_a_method_is_compared_with_full_fine_tuning():
+  found = made_of_methods().peft
+  assert found['ia3'] == dict(
+    trained=1, state_gib=1.0, temporaries_gib=3.0, optimizer_bytes=32,
+    checkpoint_bytes=48, step_ratio=dict(median=0.5, low=0.5, high=1.25),
+  )  # fmt: skip
+  assert found['full']['step_ratio'] == dict(median=1.0, low=1.0, high=1.0)
+  assert made().peft == {}
+
+
 def test_peak_memory_is_the_allocators_else_the_programs(monkeypatch):
   assert report.peak_memory(CASES) == (0.75, 'memory_analysis')  # CPUs keep no account
   assert report.peak_memory([]) == (None, 'memory_analysis')
@@ -103,6 +126,7 @@ def test_every_key_of_the_report_is_documented():
   assert set(found) - explained == set()
   assert {f.name for f in dataclasses.fields(report.CaseMetrics)} - explained == set()
   assert set(found['peaks']) - explained == set()
+  assert set(made_of_methods().peft['ia3']) - explained == set()
 
 
 def test_the_device_comes_with_the_load_of_the_host():
@@ -124,6 +148,15 @@ def test_the_figure_has_a_panel_for_each_kind_of_result(tmp_path):
   assert labels == ['step\nof matmul peak', 'decode_1\nof copy peak']
   path = figure.save(found, tmp_path / 'made' / 'bench.png')
   assert path.read_bytes()[:4] == b'\x89PNG'
+
+
+def test_the_figure_has_memory_and_time_of_methods():
+  memory, time = figure.draw(made_of_methods()).axes
+  assert memory.get_title(loc='left') == 'memory of a training step, GiB'
+  assert [text.get_text() for text in memory.get_yticklabels()] == ['full', 'ia3']
+  assert [bar.get_width() for bar in memory.patches] == [2.0, 1.0, 3.0, 3.0]
+  assert [text.get_text() for text in memory.texts] == ['5', '4']
+  assert [text.get_text() for text in time.texts] == ['1.00', '0.50']
 
 
 def test_a_figure_of_peaks_alone_has_no_panel(tmp_path):

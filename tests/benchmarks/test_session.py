@@ -1,5 +1,7 @@
 """A session times all entries and the peaks, or skips with a reason."""
 
+import functools
+
 import pytest
 
 from gpt_jax import attention, benchmarks
@@ -26,11 +28,13 @@ def run_session(program, entries, workdir, monkeypatch):
 @pytest.mark.slow
 def test_a_session_times_all_entries_and_the_peaks(tmp_path, monkeypatch):
   monkeypatch.setattr(attention, 'KERNELS', {'dense': dense.attend})
-  report = run_session(make_program(), benchmarks.CASES, tmp_path, monkeypatch)
+  few = functools.partial(benchmarks.CASES['peft'], labels=['full', 'ia3'])
+  entries = benchmarks.CASES | {'peft': few}
+  report = run_session(make_program(), entries, tmp_path, monkeypatch)
   assert set(report.cases) == {
     'matmul', 'copy', 'step', 'forward', 'loader', 'long_prompt',
     'serving', 'serving_batches', 'first_token', 'first_token_prefix',
-    'adapters_0', 'adapters_1', 'adapters_8',
+    'adapters_0', 'adapters_1', 'adapters_8', 'peft/full', 'peft/ia3',
     *(f'{kind}_{rows}' for kind in ('prefill', 'decode') for rows in (1, 8, 32)),
     *(f'attention/dense/{T}/{p}' for T in (16, 32) for p in ('forward', 'both')),
   }  # fmt: skip

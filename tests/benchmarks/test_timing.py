@@ -1,5 +1,6 @@
 """Interleaved timing, on a clock that the cases advance."""
 
+import contextlib
 import itertools
 
 import jax
@@ -66,6 +67,23 @@ def test_repeats_are_limited():
   runs = []
   timing.measure([timing.Case('nothing', runs.append)], 1, clock=clock, min_seconds=1.0)
   assert runs[-1] == timing.MAX_REPEATS
+
+
+def test_what_stands_around_a_case_is_not_timed():
+  clock, held = Clock(), []
+
+  @contextlib.contextmanager
+  def around():
+    clock.now += 10.0
+    held.append('in')
+    yield
+    held.append('out')
+    clock.now += 10.0
+
+  case = clock.case('a', 90.0, 1.0, 1.0, 2.0, around=around)
+  seconds, _ = measure(clock, [case, clock.case('b', 1.0)], rounds=2)
+  assert seconds == {'a': [1.0, 2.0], 'b': [1.0, 1.0]}
+  assert held == ['in', 'out'] * 3  # one to warm up
 
 
 def test_a_spread_is_median_and_quartiles():

@@ -1,5 +1,6 @@
 """The cases of step, forward pass and loader are those of training."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from gpt_jax.data import loader
 from gpt_jax.planning import inputs
 from gpt_jax.program.build import build_program
 from tests import tiny_runs
+from tests.benchmarks.small_workloads import make_timed
 
 
 def test_the_step_is_the_programs_and_updates_the_state(timed):
@@ -35,6 +37,18 @@ def test_the_forward_pass_keeps_the_state(timed):
   step_case.run(1)
   case.run(1)  # with the parameters that the step has left
   assert case.flops == step_case.flops / 3
+
+
+@pytest.mark.slow
+def test_kernels_of_four_bits_are_timed(tmp_path, caplog):
+  fields = {'peft.name': 'lora', 'peft.options.rank': 2, 'peft.base_storage': 'nf4'}
+  timed = make_timed(tmp_path, fields)
+  (step_case,), (case,) = training.step(timed), training.forward(timed)
+  with jax.log_compiles():
+    step_case.run(2)
+    case.run(1)
+  assert int(timed.state.step) == 2
+  assert 'Compiling' not in caplog.text  # what was compiled before is timed
 
 
 @pytest.mark.slow

@@ -84,12 +84,32 @@ def test_the_peer_is_timed_too(capsys):
   assert losses['transformers'] == pytest.approx(losses['gpt_jax'], rel=1e-4)
 
 
+@pytest.mark.slow
+def test_ways_of_fine_tuning_are_compared(tmp_path, capsys):
+  flags = [
+    'bench', '--config=configs/tiny.py', '--rounds=1', '--what=peft', '--json',
+    '--methods=full,lora_4,bitfit', f'--figure={tmp_path / "peft.png"}',
+    '--config.model.num_layers=1', '--config.data.seq_len=16',
+  ]  # fmt: skip
+  assert cli.main(flags) == 0
+  out = capsys.readouterr().out
+  assert 'ways of fine-tuning, medians of 1 rounds' in out
+  assert "skipped: peft/bitfit: peft.name='bitfit': trains biases" in out
+  found = json.loads(out.splitlines()[-1])
+  assert list(found['peft']) == ['full', 'lora_4']
+  assert found['peft']['full']['trained'] == found['run']['parameters']
+  assert found['peft']['lora_4']['step_ratio']['median'] > 0
+  assert set(found['cases']) == {'matmul', 'copy', 'peft/full', 'peft/lora_4'}
+
+
 @pytest.mark.parametrize(
   'flags, code, expected',
   [
     (['--what=stpe'], 2, "did you mean 'step'?"),
     (['--rounds=0'], 2, '--rounds=0: expected at least 1'),
     (['--vs_dtype=float32'], 2, 'Add --vs=transformers'),
+    (['--what=peft', '--methods=full,qlorra'], 2, "did you mean 'qlora'?"),
+    (['--what=step', '--methods=full'], 2, 'those of --what=peft; add that'),
     (['--what=decode', '--config.objective.name=masked_lm'], 2, 'writes no text'),
     (['--what=forward', '--figure=/proc/bench.png'], 5, '--figure=/proc/bench.png'),
   ],

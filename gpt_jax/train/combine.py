@@ -28,7 +28,7 @@ from gpt_jax.program.adapted_checkpoints import (
   path_of_base,
 )
 from gpt_jax.program.adapted_run import AdaptedRun
-from gpt_jax.program.base import RECORD
+from gpt_jax.program.base import RECORD, require_same_base
 from gpt_jax.program.over_base import over_base
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
@@ -66,7 +66,7 @@ def combine(workdirs, weights, out, *, how='cat'):
     path = path_of_base(first.store) or first.base.source
     with open_source(path, first.base.dtype) as source:
       own, base = over_base(config, source, first.base.step, leaves, out)
-    _require_same_base(first.base, first.place, base, path)
+    require_same_base(first.base, first.place, base, path)
     stored = dataclasses.replace(
       config.peft, base_storage=first.config.peft.base_storage
     )
@@ -105,7 +105,7 @@ def _require_summable(first, run):
       f'{run.place}: DoRA scales whole columns of W, so its update is no sum of two'
       ' factors; merge it instead (gpt-jax checkpoint merge).'
     )
-  _require_same_base(first.base, first.place, run.base, run.place)
+  require_same_base(first.base, first.place, run.base, run.place)
 
 
 def _require_same_storage(runs):
@@ -117,19 +117,6 @@ def _require_same_storage(runs):
       f'peft.base_storage: {shown}; expected the same in all: an update learned beside'
       ' rounded kernels belongs to these, and no base would fit the sum. Train one of'
       ' them again with the value of the others.'
-    )
-
-
-def _require_same_base(one, place, other, other_place):
-  """Raises ConfigError unless all arrays that both have read are the same."""
-  common = one.checksums.keys() & other.checksums.keys()
-  differ = sorted(n for n in common if one.checksums[n] != other.checksums[n])
-  if not common or differ:
-    raise ConfigError(
-      f'{place} stands on {one.source} (fingerprint {one.fingerprint}), {other_place}'
-      f' on {other.source} (fingerprint {other.fingerprint}): updates of one model mean'
-      ' nothing on another'
-      + (f'; {len(differ)} arrays differ, such as {differ[0]}.' if differ else '.')
     )
 
 

@@ -174,5 +174,6 @@ def test_an_imported_adapter_trains_on(base, tmp_path):
   assert (config.peft.name, config.init_from) == ('lora', str(base))
   program = setup.open_saved_program(config, gpt_jax.load(run).tokenizer)
   params, _ = start.starting_params(program)
-  found = program.model.apply({'params': params}, runs.TOKENS_BT)[0]
-  np.testing.assert_allclose(found[..., :11], logits(run), atol=1e-5, rtol=0)
+  rows_BT = np.tile(runs.TOKENS_BT, (4, 1))  # one for each device
+  found = program.model.apply({'params': params}, rows_BT)[0]
+  np.testing.assert_allclose(found[:2, :, :11], logits(run), atol=1e-5, rtol=0)

@@ -261,6 +261,8 @@ def get_config():
   peft.options = dict()  # of the method; their defaults are those of its paper
   # How the matrices of the base lie in memory: int8, nf4 (QLoRA), or as_is.
   peft.base_storage = 'as_is'
+  # A run whose adapter trains on, over its base: name and options come from there.
+  peft.init_from = ''
 
   config.train = train = ConfigDict()
   train.steps = 1000  # length of the run, in steps or ...

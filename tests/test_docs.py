@@ -13,11 +13,12 @@ from configs import base
 from gpt_jax import api, cli
 from gpt_jax.config import load
 from gpt_jax.config.files import find, load_file
-from gpt_jax.program import inherit, setup
+from gpt_jax.program import inherit, inherit_adapter, setup
 from tests.test_import_levels import LEVEL_OF
 
 ROOT = pathlib.Path(__file__).parents[1]
 PRETRAINED = setup.resolve(base.get_config(), {'data.seq_len': 2048})
+ADAPTED = setup.resolve(base.get_config(), {'init_from': 'base', 'peft.name': 'lora'})
 PAGES = sorted(
   path
   for pattern in ('*.md', 'docs/**/*.md', 'experiments/*.md', 'launch/*.md')
@@ -164,6 +165,7 @@ def test_the_architecture_page_gives_each_package_its_level():
 def test_commands_are_known_to_the_parser_and_the_config(words, my_ideas, monkeypatch):
   # Models that a reader has; here any will do.
   monkeypatch.setattr(inherit, 'source_config', lambda path: load.to_dict(PRETRAINED))
+  monkeypatch.setattr(inherit_adapter, 'config_of', lambda path: load.to_dict(ADAPTED))
   argv, launched = cli.split_command(arguments_of_ours(words))
   if launched:
     assert cli._parser().parse_args(argv).command == 'launch'

@@ -53,7 +53,9 @@ TESTED_TOGETHER = {
   'peft/test_prefix': ['peft/p_tuning_v2'],
   'test_api': ['program/trained'],
   'test_cli': ['__init__', '__main__'],
-  'train/test_adapted_runs': ['program/adapted_checkpoints', 'program/base'],
+  'train/test_adapted_runs': [
+    'program/adapted_checkpoints', 'program/base', 'program/init_adapter',
+  ],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
   'benchmarks/test_report': ['benchmarks/figure'],
   'benchmarks/test_session': ['benchmarks/peaks'],

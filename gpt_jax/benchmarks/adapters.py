@@ -54,7 +54,7 @@ def cases(workload):
 def random_adapters(config, names):
   """Returns (LoRA Adapter, its leaves of the last name, {name: factors})."""
   options = LoraOptions(rank=RANK, targets='')
-  asked = PeftConfig(name='lora', options=options, base_storage='as_is')
+  asked = PeftConfig(name='lora', options=options, base_storage='as_is', init_from='')
   adapter = peft.make_adapter(dataclasses.replace(config, peft=asked))
   assert adapter and adapter.factors
   leaves, factors = {}, {}

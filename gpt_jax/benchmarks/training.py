@@ -59,7 +59,7 @@ def forward(workload):
       compile_seconds=seconds,
       memory_gib=gib,
       tokens=workload.tokens,
-      flops=step_flops(workload) / 3,
+      flops=flops.whole_program(workload.program) / 3 * workload.tokens,
     )
   ]
 
@@ -88,5 +88,5 @@ def loader(workload):
 
 
 def step_flops(workload):
-  """Returns the FLOPs of a step as MFU counts them: 6 N + 12 L H Q T a token."""
+  """Returns the FLOPs of a step as MFU counts them: `flops.of_program` a token."""
   return flops.of_program(workload.program) * workload.tokens

@@ -155,6 +155,8 @@ def _combine(args):
     print(
       f'its task head is that of {args.adapters[0]}: heads are no updates of a base'
     )
+  if (stored := combine.base_storage(args.out)) != 'as_is':
+    print(f'its base stays rounded as that of the adapters: {stored}')
   print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
   if args.json:
     print(json.dumps(dict(workdir=args.out, rank=max(ranks.values()), how=args.how)))

@@ -124,6 +124,7 @@ ADDED_FIELDS = {
   'peft.name': '',
   'peft.options': {},
   'peft.base_storage': 'as_is',
+  'peft.init_from': '',
 }
 """New field -> the value that means what was done before the field existed."""
 

@@ -272,6 +272,7 @@ class PeftConfig:
   name: str
   options: Any
   base_storage: str = one_of('as_is', 'int8', 'nf4')
+  init_from: str
 
 
 @section

@@ -3,11 +3,18 @@
 import math
 
 import jax
+from jax.interpreters import partial_eval
 
 
 def of_function(function, *arguments):
-  """Returns the matmul FLOPs of `function(*arguments)`; arrays may be abstract."""
-  return of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+  """Returns the matmul FLOPs of `function(*arguments)`; arrays may be abstract.
+
+  What no result depends on does not count.
+  """
+  jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+  # Derivative rules such as `matmul.einsum`'s make both gradients, whatever is asked.
+  used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+  return of_jaxpr(used)
 
 
 def of_jaxpr(jaxpr):

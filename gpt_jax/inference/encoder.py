@@ -61,8 +61,8 @@ class Encoder:
     self._end_ids = [end] if config.data.append_eos and end is not None else []
     attend, adapter = adapted.make_model_parts(config)
     table_len = positions.max_positions(config.model)
-    taken = adapted.num_positions(adapter)
-    self._table_len = None if table_len is None else table_len - taken
+    self._num_virtual = adapted.num_positions(adapter)
+    self._table_len = None if table_len is None else table_len - self._num_virtual
     # The stream itself, without what an output layer makes of it.
     cfg = dataclasses.replace(config.model, head='none', head_bias=False, remat='none')
     self._pooled = jax.jit(
@@ -139,8 +139,9 @@ class Encoder:
       return self._cfg.max_seq_len if table_len is None else table_len
     if max_tokens > limit:
       raise ConfigError(
-        f'max_tokens={max_tokens}: {self._cfg.position} positions end at'
-        f' {limit} (model.max_seq_len); ask for at most that.'
+        f'max_tokens={max_tokens}:'
+        f' {positions.describe_end(self._cfg, self._num_virtual)}; ask for at most'
+        f' {limit}.'
       )
     return max_tokens
 

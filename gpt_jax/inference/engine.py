@@ -79,6 +79,7 @@ class Engine:
     self._layers = LayersUsed(exit_rule, self.cfg.num_layers)
     self.rules = rules and placement.decoding_rules(rules, self.cfg)
     self._adapter = adapter
+    self.num_virtual = adapted.num_positions(adapter)  # tokens before those of a text
     self.model = model = peft.make_gpt(adapter, self.cfg, attend, self.rules)
     self._choice = AdapterChoice(adapter)
     reading = dict(model=model, visibility=visibility)
@@ -123,7 +124,7 @@ class Engine:
   def table_len(self):
     """How many tokens the model can read at once; inf unless its positions end."""
     limit = positions.max_positions(self.cfg)
-    return math.inf if limit is None else limit - adapted.num_positions(self._adapter)
+    return math.inf if limit is None else limit - self.num_virtual
 
   @functools.cached_property
   def slot_programs(self):
@@ -393,7 +394,7 @@ class Engine:
     """Raises ConfigError where positions end before `length` tokens are read."""
     if length > self.table_len:
       raise ConfigError(
-        f'{what}: {length} tokens to read at once, but {self.cfg.position} positions'
-        f' end at model.max_seq_len={self.table_len}; shorten the text, or split it and'
-        ' add up the parts.'
+        f'{what}: {length} tokens to read at once, but'
+        f' {positions.describe_end(self.cfg, self.num_virtual)}; shorten the text, or'
+        ' split it and add up the parts.'
       )

@@ -17,6 +17,7 @@ from gpt_jax.inference import decode, rows
 from gpt_jax.inference.capacity import power_of_two
 from gpt_jax.inference.request import Request, identities
 from gpt_jax.inference.writing import Writing
+from gpt_jax.model import positions
 from gpt_jax.model.cache import empty_cache
 
 NUM_STOPS = 4
@@ -72,8 +73,12 @@ class Slots:
       raise ConfigError(
         f'max_new_tokens={request.max_new_tokens} after a prompt of'
         f' {len(request.prompt_ids)} tokens: {tokens} places, but a slot has {limit};'
-        ' shorten one of them, or raise inference.slot_tokens (learned positions end at'
-        ' model.max_seq_len).'
+        ' shorten one of them'
+        + (
+          f': {positions.describe_end(self._engine.cfg, self._engine.num_virtual)}.'
+          if limit == self._engine.table_len
+          else ', or raise inference.slot_tokens.'
+        )
       )
 
   def read(self, slot, start, ids, adapter=None):

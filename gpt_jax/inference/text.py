@@ -26,7 +26,7 @@ from gpt_jax.inference.stop_strings import StopFilter, StopStrings
 from gpt_jax.inference.text_options import TextOptions, texts_of
 from gpt_jax.inference.text_scheduler import TextScheduler
 from gpt_jax.inference.text_scores import TextScores
-from gpt_jax.model import exits
+from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
 
 _TAIL_CHARS = 256  # of a prompt, as context of its continuation
@@ -269,29 +269,36 @@ class TextGenerator(TextScores):
     fits = f'at most {left} new tokens fit' if left > 0 else 'shorten the prompt'
     return ConfigError(
       f'max_new_tokens={new} after a prompt of {prompt_len} tokens:'
-      f' {self.engine.cfg.position} positions end at'
-      f' model.max_seq_len={self.engine.table_len}; {fits}, or set'
-      ' beyond_positions="slide": a text that outgrows them goes on from its last part.'
+      f' {self._end_of_positions()}; {fits}, or set beyond_positions="slide": a'
+      ' text that outgrows them goes on from its last part.'
     )
 
   def _say_longest(self, length):
     """Says, once, that `length` tokens are more than the model reads, or was taught."""
     cfg, table_len = self.engine.cfg, self.engine.table_len
-    limit = cfg.max_seq_len if table_len == math.inf else table_len
+    limit = cfg.max_seq_len - self.engine.num_virtual
     if length <= limit or self._said_length or not multihost.is_primary():
       return
     self._said_length = True
     print(
       f'generate: up to {length + 1} tokens, but '
       + (
-        f'the model was made for texts of model.max_seq_len={limit}: beyond,'
+        f'the model was made for texts of {self._longest_text()}: beyond,'
         f' model.position={cfg.position!r} goes on as the config says, untrained.'
         if table_len == math.inf
-        else f'{cfg.position} positions end at model.max_seq_len={limit}: beyond, the'
-        f' text goes on from its last {max(1, limit // 2)} to {limit} tokens.'
+        else f'{self._end_of_positions()}: beyond, the text goes on'
+        f' from its last {max(1, limit // 2)} to {limit} tokens.'
       ),
       file=sys.stderr,
     )
+
+  def _end_of_positions(self):
+    return positions.describe_end(self.engine.cfg, self.engine.num_virtual)
+
+  def _longest_text(self):
+    limit, taken = self.engine.cfg.max_seq_len, self.engine.num_virtual
+    less = f' less {taken} virtual tokens' if taken else ''
+    return f'model.max_seq_len={limit}{less}'
 
   def _search(self, prompt, asked, request):
     """Returns the Completions of beam search."""

@@ -15,6 +15,7 @@ from gpt_jax.attention import bind, dense
 from gpt_jax.config.schema import parse_layer
 from gpt_jax.core import dot_flops, pytree
 from gpt_jax.model.gpt import GPT
+from gpt_jax.optimizers import trainable
 
 
 @functools.cache
@@ -66,34 +67,64 @@ def flops_per_token(cfg, seq_len, causal=False):
   return 3 * forward_flops(cfg, seq_len, causal) / seq_len
 
 
-def palm_flops_per_token(cfg, seq_len, params=None, frozen=()):
+def palm_flops_per_token(cfg, seq_len, params=None):
   """Returns `6 N + 12 L H Q T`, the cost by which published MFUs are defined.
 
   PaLM, arXiv:2204.02311, appendix B. N leaves out the position embedding, which is only
   read; it keeps norms, biases and both matrices of an untied model. `params` are those
-  of a program, where it has others than `cfg` says. With `frozen` names it is what the
-  rest cannot do without: the forward pass, and backward the share that trains.
+  of a program, where it has others than `cfg` says.
   """
   params = _scanned_params(cfg) if params is None else params
-  sizes = {
-    name: pytree.count(leaf)
+  total = sum(
+    pytree.count(leaf)
     for name, leaf in pytree.named_leaves(params)
     if not (name.startswith('position/') and name.endswith('/embedding'))
-  }
-  total = sum(sizes.values())
-  trained = sum(size for name, size in sizes.items() if name not in frozen)
-  attention = 4 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
-  return (2 * total + attention) * (1 + 2 * trained / total)
+  )
+  return 6 * total + 12 * cfg.num_layers * cfg.num_heads * cfg.head_dim * seq_len
 
 
 def of_program(program):
-  """Returns `palm_flops_per_token` of what a Program trains."""
-  config = program.config
-  params = program.parameters
+  """Returns the FLOPs to train on a token, as MFU counts them.
+
+  They are those of `whole_program`, or, of one that freezes parameters, of its matmuls
+  alone: `needed_flops_per_token`.
+  """
+  if program.frozen:
+    return needed_flops_per_token(program)
+  return whole_program(program)
+
+
+def whole_program(program):
+  """Returns the `palm_flops_per_token` of a Program if all its parameters trained."""
+  config, params = program.config, program.parameters
   if program.model.task_head is not None:  # no logits over tokens: it is only read
     params = {name: leaf for name, leaf in params.items() if name != 'embed'}
-  seq_len = config.data.seq_len
-  return palm_flops_per_token(config.model, seq_len, params, program.frozen)
+  return palm_flops_per_token(config.model, config.data.seq_len, params)
+
+
+def needed_flops_per_token(program):
+  """Returns the matmul FLOPs of the outputs, and of the gradients of what trains.
+
+  A matrix costs 2 FLOPs a parameter forward, 2 more for the gradient of its input where
+  something that trains lies before it, and 2 for its own where it trains itself. Layers
+  before the first that trains have no backward pass, unless they are scanned: a scan
+  makes all alike. Counted in the traced gradient of a microbatch, with dense attention,
+  outputs at each token, and nothing recomputed.
+  """
+  config, params = program.config, program.abstract_state.params
+  cfg = dataclasses.replace(program.model.cfg, remat='none')
+  attend = bind(dense.attend, cfg, config.attention)
+  model = program.model.clone(cfg=cfg, attend=attend, rules=None)
+
+  def total(trained, params, tokens_BT):
+    params = trainable.merge(trained, params)
+    return jnp.sum(model.apply({'params': params}, tokens_BT)[0])
+
+  rows = program.horizon.stages[-1].batch_size // config.train.grad_accum
+  tokens_BT = jax.ShapeDtypeStruct((rows, config.data.seq_len), jnp.int32)
+  gradient = jax.value_and_grad(total)
+  flops = dot_flops.of_function(gradient, program.trained(params), params, tokens_BT)
+  return flops / (rows * config.data.seq_len)
 
 
 def _scanned_params(cfg):

@@ -64,6 +64,10 @@ class Linear(nn.Module):
     """Returns the kernel as matmuls read it: where adapters or quantizers hook in."""
     return self.kernel.astype(self.cfg.dtype)
 
+  def matmul_spec(self):
+    """Returns the MatmulSpec of that kernel, which they may have gathered."""
+    return self.spec
+
   def finish(self, x, y):
     """Returns the output for the input `x`, of which `y` is the matmul: with the bias.
 
@@ -102,7 +106,7 @@ _add_broadcast.defvjp(lambda y, bias: (_add_broadcast(y, bias), bias), _bias_gra
 def shared_input_linears(linears, x):
   """Returns the outputs of `linears` for the same `x`; see `sharded_matmul`."""
   kernels = [linear.matmul_kernel() for linear in linears]
-  specs = [linear.spec for linear in linears]
+  specs = [linear.matmul_spec() for linear in linears]
   ys = sharded_matmul(linears[0].rules, specs, x, kernels)
   return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]
 

@@ -182,6 +182,16 @@ def has_slopes(cfg):
   return lookup(cfg).slopes is not None
 
 
+def describe_end(cfg, taken=0):
+  """Returns in words where positions end that do; virtual tokens have `taken` some."""
+  limit = cfg.max_seq_len
+  text = f'{cfg.position} positions end at model.max_seq_len={limit}'
+  if not taken:
+    return text
+  left = max(limit - taken, 0)
+  return f'{text}, of which {taken} virtual tokens take the first, and {left} are left'
+
+
 def max_positions(cfg):
   """Returns how many positions a ModelConfig's encoding has, None for any number."""
   return cfg.max_seq_len if lookup(cfg).ends_at_max_seq_len else None

@@ -19,6 +19,7 @@ class MatmulSpec:
   """An einsum of an activation and a kernel whose letters give logical axes."""
 
   equation: str  # such as 'BTD,DF->BTF'
+  kernel_axes: tuple[str | None, ...] | None = None  # None: as those of a parameter
 
   @property
   def letters(self):
@@ -29,7 +30,24 @@ class MatmulSpec:
   @property
   def axes(self):
     x, kernel, out = self.letters
-    return activation_axes(x), parameter_axes(kernel), activation_axes(out)
+    kernel_axes = self.kernel_axes or parameter_axes(kernel)
+    return activation_axes(x), kernel_axes, activation_axes(out)
+
+
+def gathered(rules, spec):
+  """Returns `spec` for a kernel that is all-gathered before; None where none has to be.
+
+  For whoever makes kernels of less bytes, and gathers those.
+  """
+  plan = _plan(rules, spec)
+  if plan is None or not plan.kernel.gathered:
+    return None
+  names = list(spec.axes[1])
+  for dim, mesh_axes in plan.kernel.gathered:
+    if set(rules.mesh_axes_of(names[dim])) - set(mesh_axes):
+      return None  # a part of it stays sharded
+    names[dim] = None
+  return dataclasses.replace(spec, kernel_axes=tuple(names))
 
 
 def sharded_matmul(rules, specs, x, kernels):

@@ -69,7 +69,7 @@ def plain_form(config, params):
 
 def without_adapter(config):
   """Returns the Config of the plain model."""
-  none = PeftConfig(name='', options=NoOptions(), base_storage='as_is')
+  none = PeftConfig(name='', options=NoOptions(), base_storage='as_is', init_from='')
   return dataclasses.replace(config, peft=none)
 
 

@@ -2,12 +2,14 @@
 
 The columns of A are the leading right singular vectors of the inputs of the target over
 the first batches of training: eigenvectors of their second moments, which are summed
-here in place of the paper's incremental SVD. That takes the square of the input's width
-for each target and layer, for a moment. B = 0. Ranks are not redistributed (eq. 6).
+here in place of the paper's incremental SVD. On each device that takes, for a moment,
+2 x 4 bytes x the square of the input's width, for each target and layer: the sum, and
+that of a batch. B = 0. Ranks are not redistributed (eq. 6).
 """
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from gpt_jax.model.layers import Linear
 from gpt_jax.peft.adapter import OBSERVED
@@ -26,7 +28,7 @@ def begin(targets, ranks, num_batches):
     moments = observe(watching(targets), num_batches)
     found = {}
     for linear in targets:
-      a = leading(moments[f'{linear.path}/{MOMENT}'], ranks[linear.path])
+      a = leading(moments.pop(f'{linear.path}/{MOMENT}'), ranks[linear.path])
       shape = (*linear.stack, *linear.sizes(linear.contracted), ranks[linear.path])
       found[f'{linear.path}/{LORA_A}'] = a.reshape(shape)
     return found
@@ -67,8 +69,19 @@ def leading(moment, rank):
 
   The largest entry of each is positive, as their signs are arbitrary.
   """
-  _, vectors = np.linalg.eigh(np.asarray(moment, np.float64))
-  vectors = vectors[..., ::-1][..., :rank]
-  largest = np.abs(vectors).argmax(-2, keepdims=True)
-  signs = np.sign(np.take_along_axis(vectors, largest, -2))
+  moment = np.asarray(moment, np.float32)
+  *stack, width, _ = moment.shape
+  found = [_leading(one, rank) for one in moment.reshape(-1, width, width)]
+  return np.stack(found).reshape(*stack, width, rank)
+
+
+def _leading(moment, rank):
+  # One matrix in float64 at a time; all of its vectors would take six times as long.
+  width = len(moment)
+  _, vectors = scipy.linalg.eigh(
+    moment.astype(np.float64), subset_by_index=(width - rank, width - 1)
+  )
+  vectors = vectors[:, ::-1]
+  largest = np.abs(vectors).argmax(0)
+  signs = np.sign(vectors[largest, range(rank)])
   return (vectors * signs).astype(np.float32)

@@ -128,7 +128,7 @@ def write(config, updates, **options):
     rank = ranks[linear.path]
     scale = lora.scale_of(rank, section.alpha, section.rank_stabilized)
     leaves |= _leaves(linear, parts[linear.path], scale)
-  peft = PeftConfig(name='lora', options=section, base_storage='as_is')
+  peft = PeftConfig(name='lora', options=section, base_storage='as_is', init_from='')
   return dataclasses.replace(config, peft=peft), leaves
 
 

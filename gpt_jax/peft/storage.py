@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import Problem
 from gpt_jax.model.layers import Linear
+from gpt_jax.parallel import sharded_matmul
 from gpt_jax.peft import int8, linears, nf4
 from gpt_jax.peft.kernel_format import Layout, Part
 
@@ -177,12 +178,17 @@ def in_full(leaf, dtype):
 
 
 def unpack_kernel(call, args, kwargs, context):
-  """Gives matmuls the unpacked kernel, as `flax.linen.intercept_methods` takes it."""
-  module = context.module
-  if not isinstance(module, Linear) or context.method_name != 'matmul_kernel':
+  """Gives matmuls the unpacked kernel, as `flax.linen.intercept_methods` takes it.
+
+  What they would gather, in 16 bits or more, is gathered in codes.
+  """
+  module, method = context.module, context.method_name
+  is_hook = isinstance(module, Linear) and method in ('matmul_kernel', 'matmul_spec')
+  if not is_hook or not is_packed(module.kernel):
     return call(*args, **kwargs)
-  if not is_packed(module.kernel):
-    return call(*args, **kwargs)
+  spec = sharded_matmul.gathered(module.rules, module.spec)
+  if method == 'matmul_spec':
+    return spec or call(*args, **kwargs)
   leaves = {'kernel': module.kernel} | {
     part: module.get_variable('params', part)
     for part in _PARTS
@@ -192,6 +198,8 @@ def unpack_kernel(call, args, kwargs, context):
   layout = _layout('kernel', module.kernel, leaves[format.per_output])
 
   def in_full(leaves):
+    if spec:
+      leaves = _gathered(module.rules, spec, leaves)
     kernel = format.dequantize(leaves['kernel'], leaves, layout)
     # As the plain model with these kernels would round them.
     return kernel.astype(module.cfg.param_dtype).astype(module.cfg.dtype)
@@ -200,3 +208,18 @@ def unpack_kernel(call, args, kwargs, context):
   frozen = jax.custom_vjp(in_full)
   frozen.defvjp(lambda leaves: (in_full(leaves), None), lambda _, d: (None,))
   return frozen(leaves)
+
+
+def _gathered(rules, spec, leaves):
+  """Returns codes and parts of a kernel as a MatmulSpec wants it; blocks are whole."""
+  _, letters, out = spec.letters
+  axes = dict(zip(letters, spec.kernel_axes, strict=True))
+  kept = [axes[letter] for letter in letters if letter in out]
+
+  def placed(name, leaf):
+    if name == 'kernel':
+      return rules.constrain(leaf, *spec.kernel_axes)
+    # Else XLA computes the kernel where its scales lie, and gathers that.
+    return rules.constrain(leaf, *[None] * (leaf.ndim - len(kept)), *kept)
+
+  return {name: placed(name, leaf) for name, leaf in leaves.items()}

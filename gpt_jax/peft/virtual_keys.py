@@ -31,10 +31,9 @@ def check_length(config, length, field='peft.options.length'):
   for name, seq_len in lengths.items():
     if limit is not None and length + seq_len > limit:
       raise ConfigError(
-        f'{field}={length}: virtual tokens take the first positions, and {length} +'
-        f' {name}={seq_len} are more than the {limit} {config.model.position} ones'
-        f' (model.max_seq_len); set {name} to at most {max(limit - length, 0)}, or'
-        f' {field} to at most {max(limit - seq_len, 0)}.'
+        f'{field}={length}: {positions.describe_end(config.model, length)}, fewer than'
+        f' {name}={seq_len}; set {name} to at most {max(limit - length, 0)}, or {field}'
+        f' to at most {max(limit - seq_len, 0)}.'
       )
   if length >= config.data.seq_len:
     raise ConfigError(

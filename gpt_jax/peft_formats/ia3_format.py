@@ -102,7 +102,7 @@ def read(target):
     targets=_pattern(config, outputs, every),
     feedforward_targets=_pattern(config, inputs, every),
   )
-  section = PeftConfig(name=VECTOR, options=options, base_storage='as_is')
+  section = PeftConfig(name=VECTOR, options=options, base_storage='as_is', init_from='')
   config = dataclasses.replace(config, peft=section)
   if config.model.scan_layers:
     leaves = layer_names.stacked_leaves(leaves)

@@ -117,7 +117,7 @@ def _read_fields(fields):
 def _config(config, name, length):
   """Returns `config` with a method of virtual tokens, and rows short enough."""
   options = peft.METHODS[name].options(length=length)
-  section = PeftConfig(name=name, options=options, base_storage='as_is')
+  section = PeftConfig(name=name, options=options, base_storage='as_is', init_from='')
   limit = positions.max_positions(config.model)
   if limit is not None and length < limit < length + config.data.seq_len:
     data = dataclasses.replace(config.data, seq_len=limit - length)

@@ -106,15 +106,18 @@ class MergedReader:
       raise CheckpointError(
         f'{store.directory.parent}: peft.name={config.peft.name!r} cannot be merged'
         ' into a plain model: it computes what no plain model does. Evaluate, predict'
-        ' and generate take the run as it is.'
+        ' and generate take the run as it is; to train it on:'
+        f' --config.peft.init_from={store.directory.parent}, without init_from.'
       )
     if adapter.storage is not None:
       raise CheckpointError(
         f'{store.directory.parent}: peft.base_storage={config.peft.base_storage!r}: the'
         ' adapter was trained beside kernels in few bits; merged into the base in full'
         ' it would be another model than the one that was scored. Evaluate, predict,'
-        ' generate and gpt_jax.load take the run as it is. For a model to merge, train'
-        ' it with --config.peft.base_storage=as_is, in a new workdir.'
+        ' generate and gpt_jax.load take the run as it is; to train it on, use'
+        f' --config.peft.init_from={store.directory.parent}, without init_from. For a'
+        ' model to merge, train it with --config.peft.base_storage=as_is, in a new'
+        ' workdir.'
       )
     self._store, self._adapter, self._merges = store, adapter, adapter.merged
     head = make_head(config, describe(config).num_outputs)

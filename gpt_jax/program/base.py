@@ -8,7 +8,7 @@ array, so that an adapter never stands on another model than its own.
 import dataclasses
 
 from gpt_jax.core import array_checksums, pytree
-from gpt_jax.core.errors import CheckpointError
+from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.peft import storage
 from gpt_jax.program import init_from
 from gpt_jax.program.init_rules import Take
@@ -98,3 +98,19 @@ class Base:
         ' Name that one with init_from.'
       )
     return found
+
+
+def require_same_base(one, place, other, other_place):
+  """Raises ConfigError unless all arrays that two Bases have both read are the same.
+
+  `place`, `other_place`: of their adapters, for the message.
+  """
+  common = one.checksums.keys() & other.checksums.keys()
+  differ = sorted(n for n in common if one.checksums[n] != other.checksums[n])
+  if not common or differ:
+    raise ConfigError(
+      f'{place} stands on {one.source} (fingerprint {one.fingerprint}), {other_place}'
+      f' on {other.source} (fingerprint {other.fingerprint}): updates of one model mean'
+      ' nothing on another'
+      + (f'; {len(differ)} arrays differ, such as {differ[0]}.' if differ else '.')
+    )

@@ -101,8 +101,6 @@ def build_program(
   """
   mesh = make_mesh(config.parallel.mesh) if mesh is None else mesh
   rules = make_sharding_rules(config.parallel, mesh)
-  row_lengths.check_positions(config)
-  row_lengths.check_references(config, reference_configs)
   objective_for = row_lengths.make_objectives(config, vocab=vocab)
   objective = objective_for(config.data.seq_len)
   num_ids = vocab.size + objective.extra_tokens
@@ -111,12 +109,14 @@ def build_program(
   horizon = make_horizon(config.train, config.data.seq_len, past)
   check_batches(config, horizon, rules)
   kernel_name, model = _make_model(config, objective, rules)
+  row_lengths.check_positions(config)  # after virtual tokens, which leave fewer
   row_lengths.check_placement(config, rules, kernel_name)
   # Other models read the same rows, with the same mask.
   reference_models = {
     name: _make_model(reference, objectives.describe(reference), rules)[1]
     for name, reference in reference_configs.items()
   }
+  row_lengths.check_references(config, reference_models)
   variables, _ = shapes_and_shardings(model)
   params = variables['params']
   loss = make_loss(

@@ -32,6 +32,7 @@ class Report:
   # this model's form. Checksums are by the names that are saved.
   sources: dict[str, str] = dataclasses.field(default_factory=dict)
   checksums: dict[str, int] = dataclasses.field(default_factory=dict)
+  adapter: 'Report | None' = None  # of the run of peft.init_from
 
   @property
   def is_whole(self):
@@ -43,9 +44,13 @@ class Report:
     yield f'init_from {self.source}, step {self.step}:'
     for kind, names in self.kinds.items():
       yield f'  {kind:<8} {len(names):>4}  {_short(names)}'
+    if self.adapter:
+      yield from (f'peft.{line}' if i == 0 else line for i, line in
+                  enumerate(self.adapter.lines()))  # fmt: skip
 
   def as_json(self):
-    return dict(source=self.source, step=self.step) | self.kinds
+    found = dict(source=self.source, step=self.step) | self.kinds
+    return found | (dict(adapter=self.adapter.as_json()) if self.adapter else {})
 
 
 def init_params(config, fresh, store, step, added=None):

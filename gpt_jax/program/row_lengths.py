@@ -2,7 +2,7 @@
 
 import functools
 
-from gpt_jax import objectives
+from gpt_jax import objectives, peft
 from gpt_jax.attention import ring
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import positions
@@ -22,22 +22,27 @@ def check_positions(config):
   for field, seq_len in eval_lengths(config).items():
     if limit is not None and seq_len > limit:
       raise ConfigError(
-        f'{field}={seq_len}: {config.model.position} positions end at'
-        f' model.max_seq_len={limit}; score rows of at most that, or train with a'
-        ' larger model.max_seq_len.'
+        f'{field}={seq_len}: {positions.describe_end(config.model)}; score rows of at'
+        ' most that, or train with a larger model.max_seq_len.'
       )
 
 
-def check_references(config, reference_configs):
-  """Raises ConfigError for a reference with fewer positions than the rows it reads."""
+def check_references(config, reference_models):
+  """Raises ConfigError for a reference with fewer positions than the rows it reads.
+
+  `reference_models`: GPTs by name.
+  """
   lengths = {'data.seq_len': config.data.seq_len} | eval_lengths(config)
-  for name, reference in reference_configs.items():
-    limit = positions.max_positions(reference.model)
+  for name, reference in reference_models.items():
+    adapter = reference.adapter if isinstance(reference, peft.AdaptedGPT) else None
+    taken = adapter.num_positions if adapter else 0
+    limit = positions.max_positions(reference.cfg)
     for field, seq_len in lengths.items():
-      if limit is not None and seq_len > limit:
+      if limit is not None and seq_len + taken > limit:
         raise ConfigError(
-          f'{field}={seq_len}: the {reference.model.position} positions of the run that'
-          f' the objective reads as {name!r} end at {limit}; use rows of at most that.'
+          f'{field}={seq_len}: of the run that the objective reads as {name!r}'
+          f' {positions.describe_end(reference.cfg, taken)}; use rows of at most'
+          f' {limit - taken}.'
         )
 
 

@@ -27,6 +27,7 @@ from gpt_jax.program import (
   device_memory,
   horizon,
   inherit,
+  inherit_adapter,
   init_rules,
   regularization,
   row_lengths,
@@ -64,6 +65,7 @@ def _folder_problems(config):
   """Yields the Problems of folders that are none, such as URLs."""
   for field, value in (
     ('init_from', config.init_from),
+    ('peft.init_from', config.peft.init_from),
     ('data.path', config.data.path),
     ('data.data_dir', config.data.data_dir),
     ('data.cache_dir', config.data.cache_dir),
@@ -97,6 +99,7 @@ RULES = (
   lambda config: records.problems(config.data),
   init_rules.problems,
   inherit.problems,
+  inherit_adapter.problems,
   attention.problems,
   positions.problems,
   output_layer.problems,
@@ -115,6 +118,7 @@ def resolve(values, overrides=None, must_import=True, saved=None):
   `saved`: as in `carry.carry_along`, by which other fields follow the overrides.
   """
   overrides = carry.carry_along(values, overrides or {}, saved)
+  values, overrides = inherit_adapter.with_adapter_of_run(values, overrides)
   values, overrides = inherit.with_model_of_source(values, overrides)
   return load.resolve(values, overrides, REGISTRIES, RULES, must_import)
 

@@ -12,7 +12,7 @@ MAX_MISSES = 3  # configs of a kind that are another program; the rest are taken
 _FILLED_IN = ('model.vocab_size', 'model.remat')  # by a program
 _UNREAD = (
   'seed', 'data.seed', 'data.path', 'data.options', 'data.cache_dir', 'init_from',
-  'logging', 'checkpoint', 'inference', 'tokenizer',
+  'peft.init_from', 'logging', 'checkpoint', 'inference', 'tokenizer',
 )  # fmt: skip
 """Fields and sections of a config that programs do not read."""
 

@@ -9,6 +9,6 @@ CHANGEABLE_FIELDS = (
   'data.warn_after_seconds', 'data.timeout_seconds', 'eval', 'guard.max_bad_steps',
   'guard.max_rollbacks', 'inference', 'logging', 'model.remat', 'objective.loss',
   'parallel', 'train.grad_accum', 'train.steps', 'train.tokens', 'train.epochs',
-  'early_stopping', 'init_from', 'init',
+  'early_stopping', 'init_from', 'init', 'peft.init_from',
 )  # fmt: skip
 """Fields (or sections) that change no number of the run, or only when it ends."""

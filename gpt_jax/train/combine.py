@@ -6,7 +6,8 @@
           is not the sum of the updates. Ranks have to agree
 
 A weight below zero takes a task away. Biases move by the weighted sum of their moves;
-a task head is that of the first run.
+a task head is that of the first run. The base is kept as it was for all of them: an
+update that was learned beside kernels in few bits makes up for their rounding too.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from gpt_jax.program.adapted_checkpoints import (
   path_of_base,
 )
 from gpt_jax.program.adapted_run import AdaptedRun
-from gpt_jax.program.base import RECORD
+from gpt_jax.program.base import RECORD, require_same_base
 from gpt_jax.program.over_base import over_base
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
@@ -52,6 +53,7 @@ def combine(workdirs, weights, out, *, how='cat'):
     runs = [_open(stack, workdir) for workdir in workdirs]
     for run in runs:
       _require_summable(runs[0], run)
+    _require_same_storage(runs)
     updates = KINDS[how]([_updates_of(run) for run in runs], weights, workdirs)
     first = runs[0]
     config, leaves = lora_updates.write(
@@ -64,7 +66,11 @@ def combine(workdirs, weights, out, *, how='cat'):
     path = path_of_base(first.store) or first.base.source
     with open_source(path, first.base.dtype) as source:
       own, base = over_base(config, source, first.base.step, leaves, out)
-    _require_same_base(first.base, first.place, base, path)
+    require_same_base(first.base, first.place, base, path)
+    stored = dataclasses.replace(
+      config.peft, base_storage=first.config.peft.base_storage
+    )
+    config = dataclasses.replace(config, peft=stored)
     _write(out, first, config, own, base, dict(zip(workdirs, weights, strict=True)))
   return {path: update.rank for path, update in updates.items()}
 
@@ -72,6 +78,11 @@ def combine(workdirs, weights, out, *, how='cat'):
 def has_task_head(workdir):
   """Returns whether the model of a run has a task head."""
   return objectives.describe(setup.read_config(workdir)).num_outputs > 0
+
+
+def base_storage(workdir):
+  """Returns `peft.base_storage` of a run."""
+  return setup.read_config(workdir).peft.base_storage
 
 
 def _open(stack, workdir):
@@ -94,19 +105,18 @@ def _require_summable(first, run):
       f'{run.place}: DoRA scales whole columns of W, so its update is no sum of two'
       ' factors; merge it instead (gpt-jax checkpoint merge).'
     )
-  _require_same_base(first.base, first.place, run.base, run.place)
+  require_same_base(first.base, first.place, run.base, run.place)
 
 
-def _require_same_base(one, place, other, other_place):
-  """Raises ConfigError unless all arrays that both have read are the same."""
-  common = one.checksums.keys() & other.checksums.keys()
-  differ = sorted(n for n in common if one.checksums[n] != other.checksums[n])
-  if not common or differ:
+def _require_same_storage(runs):
+  """Raises ConfigError where updates were learned beside differently stored kernels."""
+  found = {run.place: run.config.peft.base_storage for run in runs}
+  if len(set(found.values())) > 1:
+    shown = ', '.join(f'{value!r} in {place}' for place, value in found.items())
     raise ConfigError(
-      f'{place} stands on {one.source} (fingerprint {one.fingerprint}), {other_place}'
-      f' on {other.source} (fingerprint {other.fingerprint}): updates of one model mean'
-      ' nothing on another'
-      + (f'; {len(differ)} arrays differ, such as {differ[0]}.' if differ else '.')
+      f'peft.base_storage: {shown}; expected the same in all: an update learned beside'
+      ' rounded kernels belongs to these, and no base would fit the sum. Train one of'
+      ' them again with the value of the others.'
     )
 
 

@@ -195,12 +195,17 @@ def first_config(run):
 
 
 def _require_source(config):
-  source = config.get('init_from')
-  if not source or open_model.is_model(source):
-    return
-  if not Workdir(source).checkpoints.is_dir():
+  sources = {
+    'init_from': config.get('init_from'),
+    'peft.init_from': config.get('peft', {}).get('init_from'),
+  }
+  for field, source in sources.items():
+    if not source or open_model.is_model(source):
+      continue
+    if Workdir(source).checkpoints.is_dir():
+      continue
     raise CheckpointError(
-      f'init_from={source!r}: the run began with the parameters of that one, which is'
+      f'{field}={source!r}: the run began with the parameters of that one, which is'
       ' not there (any more); restore it, or run this in the folder that the path is'
       ' relative to.'
     )

@@ -10,7 +10,7 @@ from gpt_jax.config import load, migrate, options
 from gpt_jax.config.diff import ABSENT, diff
 from gpt_jax.core.errors import CheckpointError
 from gpt_jax.data.pipeline import ADDED_TO_FINGERPRINT
-from gpt_jax.program import setup
+from gpt_jax.program import init_adapter, setup
 from gpt_jax.program.horizon import make_horizon
 from gpt_jax.train import changes, rate_jump, start
 from gpt_jax.train.changeable import CHANGEABLE_FIELDS
@@ -18,6 +18,7 @@ from gpt_jax.train.early_stopping import Watched
 from gpt_jax.train.rollback import Rollbacks
 from gpt_jax.train.session import Progress, SkipCounts, events_up_to
 from gpt_jax.workdir import provenance
+from gpt_jax.workdir.paths import Workdir
 
 MADE = {
   'averaged': 'the average of several steps',
@@ -30,17 +31,20 @@ MADE = {
 def refuse_imported(workdir):
   """Raises CheckpointError for a model that was imported, or made of several steps."""
   starts = provenance.read_starts(workdir)
+  saved = (Workdir(workdir).read_config() or {}).get('peft', {})
+  field = 'peft.init_from' if saved.get('name') else 'init_from'
   for kind, what in MADE.items():
     if any(kind in entry for entry in starts):
       raise CheckpointError(
         f'{workdir}: {what}, which has no optimizer state, and stays as it is. Train it'
-        f' in a new workdir, with --config.init_from={workdir} --workdir=NEW.'
+        f' in a new workdir, with --config.{field}={workdir} --workdir=NEW.'
       )
   if any('imported' in entry for entry in starts):
+    what = 'adapter' if saved.get('name') else 'model'
     raise CheckpointError(
-      f'{workdir}: an imported model, which has neither data nor an optimizer of its'
+      f'{workdir}: an imported {what}, which has neither data nor an optimizer of its'
       ' own, and stays as it is. Train it in a new workdir: gpt-jax train'
-      f' --config={workdir} --config.init_from={workdir} --workdir=NEW, with'
+      f' --config={workdir} --config.{field}={workdir} --workdir=NEW, with'
       ' --config.data.source and the like.'
     )
 
@@ -54,14 +58,40 @@ def same_run(saved, config, workdir, allow_changes=False):
   options.fill_absent(saved, config)
   config = _with_saved_rows(saved, config)
   found = differences(saved, config)
+  if fixed := _of_the_adapter(found):
+    raise CheckpointError(
+      f'{workdir} was trained with another adapter:\n'
+      + _listed(fixed)
+      + '\nIts checkpoints hold that one alone, and --allow_changes does not help.'
+      ' Restore the old values, or train the new one in a new --workdir.'
+    )
   if found and not allow_changes:
     raise CheckpointError(
       f'{workdir} was trained with another config:\n'
       + _listed(found)
       + '\nUse a new --workdir, restore the old values, or pass --allow_changes to'
       ' resume with the new ones from the last checkpoint.'
+      + _how_to_train_on(found, workdir)
     )
   return config
+
+
+def _of_the_adapter(found):
+  """Returns those of `differences` that make another adapter, in short."""
+  free = ('peft.base_storage', *(f'peft.options.{name}' for name in init_adapter.FREE))
+  rows = [row for row in found if row[0].startswith('peft.') and row[0] not in free]
+  # Options of another method say nothing more.
+  return [row for row in rows if row[0] == 'peft.name'] or rows
+
+
+def _how_to_train_on(found, workdir):
+  """Returns the other way out where the base is stored otherwise, or ''."""
+  if not any(field == 'peft.base_storage' for field, *_ in found):
+    return ''
+  return (
+    f' To begin anew with its adapter: --config.peft.init_from={workdir} and a new'
+    ' --workdir.'
+  )
 
 
 def differences(saved, config):

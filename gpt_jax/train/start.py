@@ -12,7 +12,13 @@ from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.data import tokenizers
 from gpt_jax.interop import open_model
-from gpt_jax.program import adapted_checkpoints, init_from, l2_sp, restore
+from gpt_jax.program import (
+  adapted_checkpoints,
+  init_adapter,
+  init_from,
+  l2_sp,
+  restore,
+)
 from gpt_jax.program.adapted_checkpoints import open_source
 from gpt_jax.program.base import Base
 from gpt_jax.program.batches import first_microbatches
@@ -76,19 +82,24 @@ def _from_source(program, params, dataset=None):
       raise ConfigError(
         f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
         ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
-        ' file).'
+        ' file), or --config.peft.init_from=RUN to train the adapter of a run on.'
       )
     return params, Origin('fresh parameters')
   added = adapter.added if adapter else None
   with open_source(config.init_from, config.model.param_dtype) as source:
     step = _step_of(config.init_from, source)
     params, report = init_from.init_params(config, params, source, step, added)
-  base = None
-  if adapter:
-    base = Base.of(report, config, program.frozen - adapter.added.keys())
-    params = _begun(program, adapter, params, dataset)
   text = f'parameters of {config.init_from}, step {step}'
-  return params, Origin(text, report, base)
+  if not adapter:
+    return params, Origin(text, report)
+  base = Base.of(report, config, program.frozen - adapter.added.keys())
+  if not config.peft.init_from:
+    return _begun(program, adapter, params, dataset), Origin(text, report, base)
+  with adapted_checkpoints.open_run(config.peft.init_from) as store:
+    step = _step_of(config.peft.init_from, store)
+    params, own = init_adapter.take_over(config, adapter, params, base, store, step)
+  text += f', the adapter of {config.peft.init_from}, step {step}'
+  return params, Origin(text, dataclasses.replace(report, adapter=own), base)
 
 
 def _begun(program, adapter, params, dataset):

@@ -6,13 +6,18 @@ import flax.linen as nn
 import jax
 import pytest
 
+from gpt_jax import objectives
 from gpt_jax.attention import bind, dense
 from gpt_jax.config.files import load_file
 from gpt_jax.core import dot_flops, pytree
+from gpt_jax.hlo import costs
 from gpt_jax.model import flops, positions
 from gpt_jax.model.gpt import GPT
+from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import setup
+from gpt_jax.program.build import build_program
 from tests import small_models as small
+from tests import tiny_runs
 from tests.model.test_gpt import VARIANTS
 
 PUBLISHED = {
@@ -160,11 +165,58 @@ def test_matrices_of_plug_ins_count_under_any_name():
   assert more == plain.d_model**2
 
 
-def test_frozen_parameters_cost_their_forward_pass_only():
-  cfg, T = small.model_config(), 8
-  params = flops.abstract_params(cfg)
-  names = [name for name, _ in pytree.named_leaves(params)]
-  whole = flops.palm_flops_per_token(cfg, T)
-  assert flops.palm_flops_per_token(cfg, T, params, names) == pytest.approx(whole / 3)
-  one = flops.palm_flops_per_token(cfg, T, params, names[1:])
-  assert whole / 3 < one < whole
+FREEZING = {
+  'lora': {'peft.name': 'lora', 'peft.options.rank': 4},
+  'lora_of_mlps': {
+    'peft.name': 'lora', 'peft.options.rank': 4, 'peft.options.targets': 'mlp',
+  },
+  'nf4': {
+    'peft.name': 'lora', 'peft.options.rank': 4, 'peft.base_storage': 'nf4',
+  },
+  'adapters': {'peft.name': 'adapters', 'peft.options.size': 8},
+  'bitfit': {'peft.name': 'bitfit'},
+  'last_layers': {'peft.name': 'last_layers', 'peft.options.layers': 1},
+  'groups': {'optimizer.groups': [{'match': 'layers_[01]|embed', 'freeze': True}]},
+  'p_tuning_v2': {'peft.name': 'p_tuning_v2', 'peft.options.length': 4},
+}  # fmt: skip
+SHAPE = {
+  'model.scan_layers': False,
+  'model.num_layers': 3, 'model.d_model': 64, 'model.num_heads': 4, 'model.bias': True,
+  'model.tie_embeddings': False, 'attention.kernel': 'dense', 'objective.loss': 'plain',
+}  # fmt: skip
+
+
+def frozen_program(name):
+  config = tiny_runs.tiny_config(SHAPE | FREEZING[name])
+  mesh = make_mesh(config.parallel.mesh, jax.devices()[:1])
+  return build_program(config, vocab=objectives.Vocab(size=32, eos_id=0), mesh=mesh)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FREEZING)
+def test_flops_of_few_that_train_are_those_of_xla(name):
+  program = frozen_program(name)
+  batch = {'tokens': jax.ShapeDtypeStruct((8, 17), 'int32')}
+  text = program.step.lower(program.abstract_state, batch).compile().as_text()
+  found = flops.of_program(program) * 8 * 16
+  assert found == pytest.approx(costs.measure(text).matmul_flops, rel=1e-6)
+
+
+def test_layers_below_what_trains_cost_their_forward_pass_only():
+  program = frozen_program('last_layers')
+  D, T, V = 64, 16, program.config.model.vocab_size
+  layer = 2 * 12 * D * D + 4 * T * D
+  assert flops.of_program(program) == 3 * layer + 2 * V * D + 2 * (layer + 2 * V * D)
+
+
+def test_frozen_matrices_cost_no_gradient_of_their_own():
+  program = frozen_program('lora_of_mlps')
+  D, T, V, rank = 64, 16, program.config.model.vocab_size, 4
+  matrices, attention = 3 * 2 * 12 * D * D + 2 * V * D, 4 * T * D
+  adapter = 3 * 2 * 2 * rank * (D + 4 * D)
+  forward = matrices + 3 * attention + adapter
+  # Nothing trains before the first MLP: no gradients by what the attention of its
+  # layer reads, its `up`, and the A beside that.
+  before = 2 * 4 * D * D + 2 * 4 * D * D + 2 * rank * D
+  backward = matrices + 2 * 2 * attention + 2 * adapter - before
+  assert flops.of_program(program) == forward + backward

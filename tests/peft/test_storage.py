@@ -1,6 +1,8 @@
 """Which kernels of a model are stored in few bits, and what matmuls see."""
 
 import dataclasses
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -132,3 +134,39 @@ def test_only_names_beside_a_kernel_are_parts():
   assert not storage.is_part('layers/block_0/mlp_norm/scale')
   assert storage.is_packed(jnp.zeros(2, jnp.uint4))
   assert not storage.is_packed(jnp.zeros(2, jnp.float32))
+
+
+WIDE = {
+  'model.d_model': 64, 'model.d_ff': 256, 'model.num_heads': 4, 'model.num_kv_heads': 4,
+  'model.dtype': 'bfloat16',
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'format, scans', [('int8', False), ('nf4', True), ('nf4', False)]
+)
+def test_a_sharded_kernel_is_gathered_in_codes(format, scans):
+  mesh = {'parallel.mesh.data': 1, 'parallel.mesh.fsdp': 4, 'parallel.mesh.tensor': 1}
+  fields = WIDE | mesh | {'parallel.preset': 'fsdp', 'model.scan_layers': scans}
+  program = adapted_models.build(format, fields, devices=4)
+  batch = {'tokens': jax.ShapeDtypeStruct((8, 17), jnp.int32)}
+  text = program.step.lower(program.abstract_state, batch).compile().as_text()
+  gathers = re.findall(r'= (\w+)\[([\d,]*)\]\S* all-gather(?:-start)?\(', text)
+  sizes = [(kind, math.prod(map(int, shape.split(',')))) for kind, shape in gathers]
+  kernels = {kind for kind, size in sizes if size >= 64 * 64}  # else scales, A, tokens
+  assert kernels and kernels <= {'s8', 'u8', 's4', 'u4'}, sorted(set(sizes))
+
+
+def test_a_sharded_kernel_computes_the_same():
+  fields = WIDE | {'model.dtype': 'float32', 'parallel.mesh.data': 1}
+  mesh = {'parallel.mesh.fsdp': 4, 'parallel.mesh.tensor': 2}
+  alone = adapted_models.build('nf4', fields)
+  sharded = adapted_models.build(
+    'nf4', fields | mesh | {'parallel.preset': 'fsdp_tensor'}, devices=8
+  )
+  losses = [
+    adapted_models.steps(each, adapted_models.state_of(each), 2)[1]
+    for each in (alone, sharded)
+  ]
+  np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -24,7 +24,9 @@ def gpt2(folder, seed=0, layers=2):
   return small_folders.write(folder, small_folders.GPT2 | {'n_layer': layers}, tensors)
 
 
-def write(folder, base_path, seed=0, name='lora', scan=True, **options):
+def write(
+  folder, base_path, seed=0, name='lora', scan=True, base_storage='as_is', **options
+):
   """Returns the folder of a run whose adapter is random, and so are trained biases."""
   with open_model(base_path) as model:
     overrides = {'peft.name': name, 'init.transform': 'matching'}
@@ -33,7 +35,8 @@ def write(folder, base_path, seed=0, name='lora', scan=True, **options):
     config = setup.resolve(load.to_dict(model.config), overrides)
     leaves = _random(config, seed)
     own, found = over_base(config, model, 0, leaves, folder)
-    record = load.to_dict(config)
+    stored = dataclasses.replace(config.peft, base_storage=base_storage)
+    record = load.to_dict(dataclasses.replace(config, peft=stored))
     new_run.write(
       Workdir(folder), step=0, items={'params': pytree.nested(own)},
       meta=model.read_meta(0)

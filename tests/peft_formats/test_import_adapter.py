@@ -7,12 +7,15 @@ import pytest
 import safetensors.numpy
 
 import gpt_jax
+from configs import base as base_config
 from gpt_jax import cli
 from gpt_jax.core.errors import CheckpointError, StorageError
 from gpt_jax.peft_formats.import_adapter import import_adapter
-from gpt_jax.program import adapted_checkpoints
+from gpt_jax.program import adapted_checkpoints, setup
 from gpt_jax.program.base import Base
+from gpt_jax.train import resume, start
 from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
 from tests.peft_formats import runs
 
 FIELDS = dict(
@@ -156,3 +159,21 @@ def test_the_command_asks_for_the_base(base, tmp_path, capsys):
   assert said['method'] == 'lora' and said['parameters'] == 192
   with pytest.raises(StorageError, match='holds a run'):
     import_adapter(folder, base, Workdir(run))
+
+
+def test_an_imported_adapter_trains_on(base, tmp_path):
+  run = tmp_path / 'run'
+  import_adapter(write(tmp_path / 'a'), base, Workdir(run))
+  with pytest.raises(CheckpointError, match=r'imported adapter.*peft\.init_from=.*run'):
+    resume.refuse_imported(Workdir(run))
+  overrides = tiny_runs.MARKOV | {
+    'peft.init_from': str(run), 'init.model': 'keep', 'data.seq_len': 4,
+    'data.generator.vocab_size': 11, 'train.steps': 2, 'schedule.warmup_steps': 0,
+  }  # fmt: skip
+  config = setup.resolve(base_config.get_config(), overrides)
+  assert (config.peft.name, config.init_from) == ('lora', str(base))
+  program = setup.open_saved_program(config, gpt_jax.load(run).tokenizer)
+  params, _ = start.starting_params(program)
+  rows_BT = np.tile(runs.TOKENS_BT, (4, 1))  # one for each device
+  found = program.model.apply({'params': params}, rows_BT)[0]
+  np.testing.assert_allclose(found[:2, :, :11], logits(run), atol=1e-5, rtol=0)

@@ -9,11 +9,14 @@ import jax
 import pytest
 
 from gpt_jax import planning
+from gpt_jax.core import pytree
 from gpt_jax.hlo import costs as hlo_costs
 from gpt_jax.hlo import types
 from gpt_jax.model import flops
-from gpt_jax.planning import memory, topologies
+from gpt_jax.parallel.mesh import make_mesh
+from gpt_jax.planning import inputs, memory, topologies
 from gpt_jax.planning import plan as plans
+from gpt_jax.program import trained_sizes
 from tests import tiny_runs
 
 FIELDS = {
@@ -122,6 +125,54 @@ def test_a_plan_is_json(plan):
   values = json.loads(json.dumps(plan.to_dict()))
   assert FIELDS <= values.keys()
   assert values['collectives'][0].keys() >= {'kind', 'axes', 'wire_bytes'}
+
+
+OVER_A_BASE = {
+  'init_from': 'a base that need not be there', 'model.num_layers': 3,
+  'model.scan_layers': False, 'model.tie_embeddings': False,
+  'attention.kernel': 'dense',
+}  # fmt: skip
+ADAPTERS = {
+  'lora': {'peft.name': 'lora', 'peft.options.rank': 2},
+  'nf4': {'peft.name': 'lora', 'peft.options.rank': 2, 'peft.base_storage': 'nf4'},
+  'last_layers': {'peft.name': 'last_layers', 'peft.options.layers': 1},
+}
+
+
+@pytest.mark.parametrize('name', tiny_runs.mostly_slow(list(ADAPTERS), 'nf4'))
+def test_sizes_with_an_adapter_are_those_of_the_program(name):
+  cfg = config(OVER_A_BASE | ADAPTERS[name])
+  one = planning.make_plan(cfg, topologies.parse('cpu'))
+  mesh = make_mesh(cfg.parallel.mesh, jax.devices()[:1])
+  program = inputs.make_program(cfg, mesh)
+  state = program.init(0)
+  trained = program.trained(state.params)
+  kept = state.opt_state, state.loss_history
+  classes = {name: gib * 2**30 for name, gib in one.memory.gib_by_class.items()}
+  assert one.trained.now.parameters == pytree.count(trained)
+  assert classes['parameters'] == pytree.size_bytes(trained)
+  assert classes['optimizer'] == pytree.size_bytes(state.opt_state)
+  assert one.trained.now.optimizer == pytree.size_bytes(state.opt_state)
+  # None of these methods adds parameters that stay frozen, which would be saved too.
+  assert one.trained.now.checkpoint == pytree.size_bytes((trained, kept))
+  leaves = dict(pytree.named_leaves(state.params))
+  frozen = pytree.size_bytes([leaves[each] for each in program.frozen])
+  assert classes['frozen'] == frozen == one.trained.frozen
+  # Of a frozen kernel nothing but its forward pass, and the way to what trains.
+  analytic = one.time.analytic_flops_per_chip
+  assert analytic == pytest.approx(one.time.matmul_flops_per_chip)
+  assert analytic < analytic_flops(cfg, one)
+
+
+def test_kernels_in_nf4_take_the_bits_of_their_format():
+  program = inputs.make_program(config(OVER_A_BASE | ADAPTERS['nf4']))
+  D, V, L = 32, 16, 3
+  bits = L * sum(
+    4 * fan_in * fan_out + 8 * math.ceil(fan_in / 64) * fan_out + 32 * fan_out
+    for fan_in, fan_out in [*4 * [(D, D)], (D, 4 * D), (4 * D, D)]
+  )
+  others = (2 * V * D + (2 * L + 1) * D) * 32  # embedding, head and norms
+  assert trained_sizes.of_program(program).frozen == (bits + others) / 8
 
 
 @pytest.mark.extra

@@ -8,10 +8,11 @@ import pytest
 
 import gpt_jax
 from gpt_jax.checkpoints.reader import CheckpointReader
+from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.program import adapted_checkpoints, restore, setup
 from gpt_jax.program.base import Base
-from gpt_jax.train import loop, score_run
+from gpt_jax.train import loop, score_run, start
 from tests import tiny_runs
 
 LORA = {
@@ -192,3 +193,79 @@ def test_a_merge_into_the_base_in_full_is_refused(stored, tmp_path):
   config = tiny_runs.tiny_config({'init_from': str(stored)})
   with pytest.raises(CheckpointError, match=r"base_storage='nf4'.*base_storage=as_is"):
     train(config, tmp_path / 'run')
+
+
+def on(run, overrides=None):
+  """Returns the Config of a training that goes on with the adapter of a run."""
+  return tiny_runs.tiny_config({'peft.init_from': str(run)} | (overrides or {}))
+
+
+def test_an_adapter_trains_on_over_its_base(adapted, tmp_path):
+  workdir = train(on(adapted, {'train.steps': 3}), tmp_path / 'run')
+  names = tiny_runs.saved_arrays(adapted).keys()
+  assert tiny_runs.saved_arrays(workdir).keys() == names
+  (entry,) = json.loads((workdir / 'run.json').read_text())['starts']
+  report = entry['init_from']
+  source = setup.read_config(adapted).init_from  # which may have moved since
+  assert (report['source'], report['adapter']['source']) == (source, str(adapted))
+  assert report['adapter'].keys() == {'source', 'step', 'taken'}
+  bases = []
+  for each in (workdir, adapted):
+    with CheckpointReader(each / 'checkpoints') as store:
+      bases.append(Base.of_step(store, store.latest_step()))
+  assert bases[0].checksums == bases[1].checksums
+  train(on(adapted, {'train.steps': 6}), workdir)  # it resumes as others do
+  assert tiny_runs.start_steps(workdir) == [0, 3]
+
+
+@pytest.mark.parametrize('storage', ['as_is', 'nf4'])
+def test_its_first_parameters_are_those_of_the_run(adapted, storage):
+  config = on(adapted, {'peft.base_storage': storage})
+  tokenizer = gpt_jax.load(adapted).tokenizer
+  program = setup.open_saved_program(config, tokenizer)
+  params, origin = start.starting_params(program)
+  assert f'the adapter of {adapted}, step 6' in origin.text
+  found = dict(pytree.named_leaves(program.trained(params)))
+  saved = restore_adapter(adapted)
+  assert found.keys() == saved.keys()
+  for name, array in found.items():
+    np.testing.assert_array_equal(array, saved[name], err_msg=name)
+
+
+def restore_adapter(workdir):
+  here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  with CheckpointReader(workdir / 'checkpoints') as store:
+    step = store.latest_step()
+    tree = store.restore(step, {'params': store.abstract(step, 'params', here)})
+  return dict(pytree.named_leaves(tree['params']))
+
+
+def test_another_adapter_does_not_train_on(base, adapted, tmp_path):
+  for overrides, said in (
+    ({'peft.options.alpha': 4.0}, r'alpha=4\.0, there 16\.0.*Leave these fields out'),
+    ({'peft.name': 'ia3', 'init_from': str(base)}, r"name='ia3', there 'lora'"),
+  ):
+    with pytest.raises(ConfigError, match=said):
+      train(on(adapted, overrides), tmp_path / 'run')
+
+
+def test_an_adapter_does_not_train_on_over_another_base(adapted, tmp_path):
+  other = train(tiny_runs.tiny_config({'seed': 1}), tmp_path / 'other')
+  with pytest.raises(ConfigError, match='fingerprint .* on .*fingerprint'):
+    train(on(adapted, {'init_from': str(other)}), tmp_path / 'run')
+
+
+def test_a_resume_with_another_adapter_says_what_differs(base, adapted):
+  for overrides, said in (
+    (NF4, r"peft\.base_storage: 'as_is' -> 'nf4'.*peft\.init_from=.*new --workdir"),
+    ({'peft.options.rank': 3}, r'peft\.options\.rank: 2 -> 3.*does not help'),
+    (
+      {'peft.name': 'bitfit', 'model.bias': True, 'peft.options': {}},
+      r"peft\.name: 'lora' -> 'bitfit'\n.*in a new --workdir",
+    ),
+  ):
+    fields = {'init_from': str(base)} | LORA | overrides
+    if 'peft.options' in fields:
+      fields = {n: v for n, v in fields.items() if not n.startswith('peft.options')}
+    with pytest.raises(CheckpointError, match=f'(?s){said}'):
+      train(tiny_runs.tiny_config(fields), adapted)

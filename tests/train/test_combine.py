@@ -26,6 +26,8 @@ def folder(tmp_path_factory):
     ('pissa', dict(rank=2, init='pissa', seed=3)),
     ('unrolled', dict(rank=2, targets='layers_1', scan=False, seed=4)),
     ('dora', dict(rank=2, dora=True)),
+    ('nf4', dict(rank=2, base_storage='nf4')),
+    ('nf4_too', dict(rank=2, base_storage='nf4', seed=5)),
   ):
     runs.write(folder / name, folder / 'base', **options)
   runs.write(folder / 'other', folder / 'other_base', rank=2)
@@ -79,6 +81,25 @@ def test_opposite_weights_give_the_base_back(folder, tmp_path):
   np.testing.assert_allclose(
     logits(tmp_path / 'none'), logits(folder / 'base'), atol=1e-4, rtol=0
   )
+
+
+def test_a_rounded_base_stays_rounded(folder, tmp_path):
+  base, out = tmp_path / 'rounded', tmp_path / 'sum'
+  combine.combine([folder / 'nf4', folder / 'nf4_too'], [0.5, -2.0], out)
+  assert combine.base_storage(out) == 'nf4'
+  combine.combine([folder / 'nf4', folder / 'nf4'], [1.0, -1.0], base)
+  assert abs(logits(base) - logits(folder / 'base')).max() > 1e-3
+  combine.combine([out, folder / 'nf4_too'], [1.0, 2.0], tmp_path / 'half')
+  combine.combine([folder / 'nf4'], [0.5], tmp_path / 'wanted')
+  np.testing.assert_allclose(
+    logits(tmp_path / 'half'), logits(tmp_path / 'wanted'), atol=1e-4, rtol=0
+  )
+
+
+def test_bases_rounded_otherwise_are_refused(folder, tmp_path):
+  with pytest.raises(ConfigError, match="base_storage: 'nf4' in .*'as_is' in .*again"):
+    combine.combine([folder / 'nf4', folder / 'a'], [1, 1], tmp_path / 'sum')
+  assert not (tmp_path / 'sum').exists()
 
 
 def test_biases_move_by_the_weighted_sum(folder, tmp_path):
@@ -136,3 +157,6 @@ def test_the_command_says_what_was_summed(folder, tmp_path, capsys):
   with pytest.raises(CheckpointError, match='a sum of several adapters'):
     resume.refuse_imported(Workdir(out))
   assert cli.main(['checkpoint', 'combine', f'--out={out}']) == 2
+  arguments = [f'--adapters={folder / "nf4"}', '--weights=2', f'--out={out}_2']
+  assert cli.main(['checkpoint', 'combine', *arguments]) == 0
+  assert 'stays rounded as that of the adapters: nf4' in capsys.readouterr().out

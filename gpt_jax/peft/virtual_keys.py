@@ -30,11 +30,12 @@ def check_length(config, length, field='peft.options.length'):
   limit = positions.max_positions(config.model)
   for name, seq_len in lengths.items():
     if limit is not None and length + seq_len > limit:
+      rooms = {name: limit - length, field: limit - seq_len}
+      ways = [f'{one} to at most {room}' for one, room in rooms.items() if room > 0]
       raise ConfigError(
         f'{field}={length}: virtual tokens take the first positions, and {length} +'
         f' {name}={seq_len} are more than the {limit} {config.model.position} ones'
-        f' (model.max_seq_len); set {name} to at most {max(limit - length, 0)}, or'
-        f' {field} to at most {max(limit - seq_len, 0)}.'
+        f' (model.max_seq_len); set {", or ".join(ways) or "both lower"}.'
       )
   if length >= config.data.seq_len:
     raise ConfigError(

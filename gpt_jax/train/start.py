@@ -133,8 +133,9 @@ def check_tokenizer(config, tokenizer):
       f'init_from={config.init_from!r}: trained with another tokenizer than that of'
       f' tokenizer.name={config.tokenizer.name!r} (fingerprint {theirs[:12]}, here'
       f' {tokenizer.fingerprint[:12]}): its parameters mean nothing under other ids.'
-      ' Use its tokenizer, or set init.tokenizer to "new" and settle by init.rules'
-      ' what depends on ids: {"fresh": "embed/embedding"}.'
+      ' Use its tokenizer (a workdir keeps that of its first start, even of one that'
+      ' failed: give a new --workdir), or set init.tokenizer to "new" and settle by'
+      ' init.rules what depends on ids: {"fresh": "embed/embedding"}.'
     )
 
 
@@ -177,17 +178,17 @@ def _saved_state(program, store, step):
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
     )
   if base is not None:
-    items = _with_base(program, base, items)
+    items = _with_base(program, base, items, store.directory.parent)
   note = ', its half-precision optimizer state made float32' if is_widened else ''
   return type(program.abstract_state).from_items(items), note
 
 
-def _with_base(program, base, items):
+def _with_base(program, base, items, place):
   """Returns `items` of a state, saved without the parameters of `base`, with them."""
   state, own = program.abstract_state, dict(pytree.named_leaves(items['params']))
   leaves = dict(pytree.named_leaves(state.params))
   rest = {name: leaf for name, leaf in leaves.items() if name not in own}
-  read = adapted_checkpoints.read_base(base, program.config.init_from, rest)
+  read = adapted_checkpoints.read_base(base, program.config.init_from, rest, place)
   items = items | {'params': pytree.nested(own | read)}
   if state.ema is not None:
     averaged = dict(pytree.named_leaves(items['ema']))

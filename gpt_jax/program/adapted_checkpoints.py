@@ -128,7 +128,7 @@ class MergedReader:
       raise CheckpointError(
         f'{store.directory.parent}: peft.name={config.peft.name!r} cannot be merged'
         ' into a plain model: it computes what no plain model does. Evaluate, predict'
-        ' and generate take the run as it is; of prefixes, prompts and (IA)^3 gpt-jax'
+        ' and generate take the run as it is; of prefixes and prompts gpt-jax'
         ' export --format=peft writes the adapter.'
       )
     if adapter.storage is not None:

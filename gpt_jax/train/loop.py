@@ -189,6 +189,8 @@ def _open_data(config, workdir, is_new):
   The test set of a task is None for other runs. What is wrong with it, and packages
   that its scores need, show here, before training.
   """
+  if is_new:
+    start.require_base(config)  # before its tokenizer is missed
   tokenizer = setup.open_tokenizer(config, workdir)
   if config.init_from and is_new:
     start.check_tokenizer(config, tokenizer)

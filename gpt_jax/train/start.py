@@ -72,12 +72,7 @@ def _from_source(program, params, dataset=None):
   """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
   config, adapter = program.config, adapter_of(program.model)
   if not config.init_from:
-    if adapter:
-      raise ConfigError(
-        f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
-        ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
-        ' file).'
-      )
+    require_base(config)
     return params, Origin('fresh parameters')
   added = adapter.added if adapter else None
   with open_source(config.init_from, config.model.param_dtype) as source:
@@ -118,6 +113,16 @@ def _tokenizer_of(path):
     return tokenizers.load(Workdir(path).tokenizer)
   with open_model.open_model(path) as model:
     return model.tokenizer
+
+
+def require_base(config):
+  """Raises ConfigError for the start of a run that has peft.name and no init_from."""
+  if config.peft.name and not config.init_from:
+    raise ConfigError(
+      f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
+      ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
+      ' file).'
+    )
 
 
 def check_tokenizer(config, tokenizer):

@@ -144,6 +144,7 @@ def test_what_the_adapter_is_cannot_be_changed_to_score_it(adapted):
 def test_there_has_to_be_a_base(tmp_path):
   with pytest.raises(ConfigError, match=r'peft\.name=.lora.: trains a few parameters'):
     train(tiny_runs.tiny_config(LORA), tmp_path)
+  assert not (tmp_path / 'tokenizer').exists()
 
 
 def test_what_would_be_frozen_at_random_is_refused(base, tmp_path):

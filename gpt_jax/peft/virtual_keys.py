@@ -30,8 +30,8 @@ def check_length(config, length, field='peft.options.length'):
   limit = positions.max_positions(config.model)
   for name, seq_len in lengths.items():
     if limit is not None and length + seq_len > limit:
-      rooms = {name: limit - length, field: limit - seq_len}
-      ways = [f'{one} to at most {room}' for one, room in rooms.items() if room > 0]
+      most = {name: limit - length, field: limit - seq_len}
+      ways = [f'{one} to at most {size}' for one, size in most.items() if size > 0]
       raise ConfigError(
         f'{field}={length}: virtual tokens take the first positions, and {length} +'
         f' {name}={seq_len} are more than the {limit} {config.model.position} ones'

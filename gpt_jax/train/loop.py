@@ -18,14 +18,7 @@ from gpt_jax.data.loader import Loader
 from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import (
-  compilation,
-  epochs,
-  restore,
-  setup,
-  step_memory,
-  task_data,
-)
+from gpt_jax.program import compilation, epochs, restore, setup, step_memory, task_data
 from gpt_jax.program.batches import process_shard
 from gpt_jax.tasks import make_task
 from gpt_jax.tracking import writers

@@ -32,7 +32,7 @@ def rebase(workdir, path):
     rows = restore.embedding_rows(store, step)
     with open_source(path, base.dtype) as source:
       base.read(source, path, _plain_leaves(config, rows, base))
-    workdir.write_config(workdir.read_config() | {'init_from': str(path)})
+    workdir.write_config((workdir.read_config() or {}) | {'init_from': str(path)})
   return base
 
 

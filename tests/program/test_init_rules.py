@@ -88,7 +88,7 @@ def test_many_differences_are_counted():
     by_rules(config(), source, {})
 
 
-def test_other_sizes_name_the_field_that_takes_those_of_the_source():
+def test_other_sizes_name_the_field_that_takes_them():
   with pytest.raises(CheckpointError, match='--config.init.model=keep'):
     by_rules(config(), leaves(embed=(16, 4)), leaves(embed=(16, 8)))
 

@@ -10,8 +10,9 @@ merge    a new workdir, --out, with the plain model that a run with an adapter c
 combine  a new workdir, --out, with the weighted sum of the LoRA adapters of several
          runs over one base; a weight below zero takes a task away. --how=cat is exact,
          ranks add up; linear sums factors of equal rank, and is not the sum of updates
-Nothing in the run is changed, and no accelerator is used: it works while a training
-runs.
+rebase   of a run with an adapter: its base has moved to --base. All arrays of it are
+         compared before config.json says so; it is the one action that changes a run
+No accelerator is used: all but rebase work while a training runs.
 
 examples:
   gpt-jax checkpoint ls --workdir=runs/tiny
@@ -21,6 +22,7 @@ examples:
   gpt-jax checkpoint average --workdir=runs/tiny --last=3 --out=runs/mean
   gpt-jax checkpoint merge --workdir=runs/lora --out=runs/merged
   gpt-jax checkpoint combine --adapters=runs/a,runs/b --weights=0.7,0.3 --out=runs/sum
+  gpt-jax checkpoint rebase --workdir=runs/lora --base=models/minilm
 """
 
 import argparse
@@ -38,10 +40,13 @@ from gpt_jax.core.errors import CheckpointError, ConfigError
 def add_arguments(parser):
   parser.add_argument(
     'action',
-    choices=('ls', 'verify', 'show', 'average', 'merge', 'combine'),
+    choices=('ls', 'verify', 'show', 'average', 'merge', 'combine', 'rebase'),
     help='see above',
   )
   flags.add_workdir(parser, required=False)
+  parser.add_argument(
+    '--out', metavar='DIR', help='average, merge, combine: the new workdir'
+  )
   parser.add_argument(
     '--step',
     type=int,
@@ -51,12 +56,14 @@ def add_arguments(parser):
   parser.add_argument(
     '--statistics', action='store_true', help='show: read the arrays, give mean and std'
   )
+  parser.add_argument(
+    '--base', metavar='MODEL', help='rebase: a run, a Hugging Face folder, a GGUF file'
+  )
   group = parser.add_argument_group('average')
   group.add_argument(
     '--steps', type=_steps, metavar='N,N', help='those to average, such as 10,20,30'
   )
   group.add_argument('--last', type=int, metavar='N', help='or the newest so many')
-  group.add_argument('--out', metavar='DIR', help='the new workdir')
   group = parser.add_argument_group('combine')
   group.add_argument(
     '--adapters', type=lambda text: text.split(','), metavar='RUN,RUN', help='LoRA runs'
@@ -91,6 +98,8 @@ def run(args, overrides):
     return _average(args)
   if args.action == 'merge':
     return _merge(args)
+  if args.action == 'rebase':
+    return _rebase(args)
   with CheckpointReader(workdir.checkpoints) as store:
     if args.action == 'ls':
       keeping = (workdir.read_config() or {}).get('checkpoint', {})
@@ -132,6 +141,17 @@ def _merge(args):
   print(f'next: gpt-jax eval --workdir={shlex.quote(args.out)}')
   if args.json:
     print(json.dumps(dict(workdir=args.out, step=step)))
+
+
+def _rebase(args):
+  from gpt_jax.train import rebase
+
+  if not args.base:
+    raise ConfigError('checkpoint rebase: --base is missing; name the model.')
+  base = rebase.rebase(args.workdir, args.base)
+  print(f'{args.workdir}: its base is {args.base} (fingerprint {base.fingerprint})')
+  if args.json:
+    print(json.dumps(dict(workdir=args.workdir, base=args.base)))
 
 
 def _combine(args):

@@ -104,4 +104,11 @@ def _export_adapter(args, store, config, step, family):
       ' leave it out with --format=peft.'
     )
   run = AdaptedRun(store, config, step, args.workdir)
-  return export_adapter.export_adapter(run, family, args.out)
+  files = export_adapter.export_adapter(run, family, args.out)
+  if config.peft.base_storage != 'as_is':
+    print(
+      f'peft.base_storage={config.peft.base_storage!r}: the adapter was trained beside'
+      ' kernels rounded to that; over the base in full it gives other numbers than were'
+      ' scored here'
+    )
+  return files

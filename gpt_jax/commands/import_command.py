@@ -53,11 +53,17 @@ def run(args, overrides):
 
   if import_adapter.is_adapter(args.source) or args.base:
     return _import_adapter(args)
+  from gpt_jax.core.errors import ConfigError
   from gpt_jax.interop import import_model, open_model
   from gpt_jax.tracking import console
   from gpt_jax.workdir.paths import Workdir
 
   workdir = Workdir(args.workdir)
+  if Workdir(args.source).checkpoints.is_dir():
+    raise ConfigError(
+      f'{args.source}: is a run, and needs no import: eval, generate and export take it'
+      ' as --workdir, training as --config.init_from.'
+    )
   with open_model.open_model(args.source, args.dtype) as model:
     imported = import_model.import_model(model, workdir)
     cfg, tokenizer = model.config.model, model.tokenizer

@@ -3,7 +3,9 @@
 A workdir that holds checkpoints is resumed from the newest one; --config may be omitted
 then. The workdir gets config.json, run.json (versions, machine, data), metrics.jsonl,
 tensorboard/, checkpoints/, samples.md, eval.json and figures/loss.png; of a task
-predictions/ and report.html, too.
+predictions/ and report.html, too. With --config.init_from a pretrained model is
+trained further, with --config.peft.name=lora and others few parameters of it
+(docs/peft.md).
 
 examples:
   gpt-jax train --config=configs/tiny.py --workdir=runs/tiny
@@ -11,6 +13,8 @@ examples:
       --config.data.data_dir=TFDS_FOLDER --config.train.steps=500
   gpt-jax train --config=configs/tiny.py --workdir=runs/more \\
       --config.init_from=runs/tiny
+  gpt-jax train --config=configs/finetune.py:sst2 --config.init_from=models/minilm \\
+      --config.peft.name=lora --workdir=runs/lora
 """
 
 import contextlib

@@ -152,6 +152,11 @@ def choose(cfg, pattern, field):
   if found:
     return found
   last = dict.fromkeys(linear.path.rpartition('/')[2] for linear in linears)
+  if ',' in pattern:
+    raise ConfigError(
+      f'{field}={pattern!r}: matches no linear map of the model; expected one regular'
+      f' expression: several are {"|".join(p.strip() for p in pattern.split(","))!r}.'
+    )
   hint = nearest(pattern, list(last)) or nearest(pattern, [e.path for e in linears])
   raise ConfigError(
     f'{field}={pattern!r}: matches no linear map of the model; there are'

@@ -30,10 +30,11 @@ def check_length(config, length, field='peft.options.length'):
   limit = positions.max_positions(config.model)
   for name, seq_len in lengths.items():
     if limit is not None and length + seq_len > limit:
+      most = {name: limit - length, field: limit - seq_len}
+      ways = [f'{one} to at most {size}' for one, size in most.items() if size > 0]
       raise ConfigError(
         f'{field}={length}: {positions.describe_end(config.model, length)}, fewer than'
-        f' {name}={seq_len}; set {name} to at most {max(limit - length, 0)}, or {field}'
-        f' to at most {max(limit - seq_len, 0)}.'
+        f' {name}={seq_len}; set {", or ".join(ways) or "both lower"}.'
       )
   if length >= config.data.seq_len:
     raise ConfigError(

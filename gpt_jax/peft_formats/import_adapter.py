@@ -5,6 +5,8 @@ import dataclasses
 import math
 import pathlib
 
+import numpy as np
+
 from gpt_jax import objectives, peft
 from gpt_jax.config import load
 from gpt_jax.config.files import load_file
@@ -135,12 +137,23 @@ def _read_tensors(folder):
         f'{path}: {wrong[0]} is of type {files.specs[wrong[0]].dtype}; expected'
         ' float32, bfloat16 or float16.'
       )
-    return {
+    found = {
       name.removeprefix(PREFIX): files.read(name, 0, math.prod(spec.shape)).reshape(
         spec.shape
       )
       for name, spec in files.specs.items()
     }
+  return {name: one for name, one in found.items() if not _is_copy(name, found)}
+
+
+def _is_copy(name, tensors):
+  """Returns whether peft wrote a bias of modules_to_save once more, for bias='all'."""
+  if '.original_module.' in name:  # as it was before the training
+    return name.replace('.original_module.', '.') in tensors
+  once = tensors.get(name.replace('.modules_to_save.', '.'))
+  if '.modules_to_save.' not in name or once is None:
+    return False
+  return np.array_equal(once, tensors[name])
 
 
 def _require_fit(target, folder):

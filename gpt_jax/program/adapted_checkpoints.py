@@ -1,6 +1,9 @@
 """Checkpoints of runs that train few parameters: with their base, or merged into it."""
 
+import contextlib
 import functools
+import os
+import shlex
 
 import jax
 
@@ -73,7 +76,9 @@ def read_adapted(store, step, item, base, leaves):
   wanted = [name for name in rest if not peft.storage.is_part(name)]
   if unknown := [name for name in wanted if name not in base.sources]:
     raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
-  return found | (read_base(base, path_of_base(store), rest) if rest else {})
+  if not rest:
+    return found
+  return found | read_base(base, path_of_base(store), rest, store.directory.parent)
 
 
 def path_of_base(store):
@@ -81,14 +86,31 @@ def path_of_base(store):
   return (Workdir(store.directory.parent).read_config() or {}).get('init_from', '')
 
 
-def read_base(base, path, leaves):
+def read_base(base, path, leaves, place):
   """Returns {name: array} of parameters of a Base, placed as `leaves` say.
 
-  `path`: where it is now; '': where it was.
+  `path`: where it is now; '': where it was. `place`: the run, for errors.
   """
   path = path or base.source
-  with open_source(path, base.dtype) as source:
+  with _named(place, path), open_source(path, base.dtype) as source:
     return base.read(source, path, leaves)
+
+
+@contextlib.contextmanager
+def _named(place, path):
+  """Says of a CheckpointError whose base it is about, and how to name another place."""
+  try:
+    yield
+  except CheckpointError as error:
+    way_out = f'gpt-jax checkpoint rebase --workdir={shlex.quote(str(place))}'
+    if 'checkpoint rebase' in str(error):  # of the base's own base
+      raise
+    is_relative = '://' not in str(path) and not os.path.isabs(path)
+    raise CheckpointError(
+      f'{place}: its base cannot be read from {path}'
+      + (f', seen from {os.getcwd()}' if is_relative else '')
+      + f': {error} If it is elsewhere now, say so once: {way_out} --base=MODEL'
+    ) from error
 
 
 class MergedReader:
@@ -107,7 +129,8 @@ class MergedReader:
         f'{store.directory.parent}: peft.name={config.peft.name!r} cannot be merged'
         ' into a plain model: it computes what no plain model does. Evaluate, predict'
         ' and generate take the run as it is; to train it on:'
-        f' --config.peft.init_from={store.directory.parent}, without init_from.'
+        f' --config.peft.init_from={store.directory.parent}, without init_from; of'
+        ' prefixes and prompts gpt-jax export --format=peft writes the adapter.'
       )
     if adapter.storage is not None:
       raise CheckpointError(

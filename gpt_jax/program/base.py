@@ -95,7 +95,6 @@ class Base:
         f'{path} is not the model that this adapter was trained on, which was'
         f' {self.source} at step {self.step} (fingerprint {self.fingerprint}):'
         f' {len(other)} of {len(now)} parameters differ, such as {other[0]}.'
-        ' Name that one with init_from.'
       )
     return found
 

@@ -170,6 +170,11 @@ def _refusal(wrong, remedies):
     f'init_from holds other parameters than this model has, {len(wrong)} to settle:\n  '
     + '\n  '.join(lines)
   )
+  if {'overlap', 'fresh'} & remedies.keys():
+    text += (
+      '\nWhere this is to be the model of init_from: --config.init.model=keep takes its'
+      ' sizes.'
+    )
   if rest > 0 or not remedies:
     return f'{text}\nRules of {", ".join(KEYS)} (init.rules) settle them.'
   rules = [{kind: f'^({"|".join(names)})$'} for kind, names in remedies.items()]

@@ -27,8 +27,25 @@ def _require_run(workdir):
   )
 
 
+def refuse_adapter(overrides):
+  """Raises ConfigError for fields that say what an adapter is, or where its base is."""
+  for field in overrides:
+    if field.partition('.')[0] == 'peft':
+      raise ConfigError(
+        f'{field}: the run was trained with it, and its checkpoints hold what that'
+        ' made: drop it. Another adapter is another run.'
+      )
+    if field == 'init_from':
+      raise ConfigError(
+        'init_from: a trained run has its own parameters. Where the base of a run with'
+        ' an adapter has moved to, this says once: gpt-jax checkpoint rebase'
+        ' --workdir=RUN --base=MODEL'
+      )
+
+
 def check_overrides(overrides):
   """Raises ConfigError for fields that a trained run cannot change."""
+  refuse_adapter(overrides)
   for field in overrides:
     section = field.partition('.')[0]
     if section not in CHANGEABLE:

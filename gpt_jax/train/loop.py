@@ -18,14 +18,7 @@ from gpt_jax.data.loader import Loader
 from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import initializers
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import (
-  compilation,
-  epochs,
-  restore,
-  setup,
-  step_memory,
-  task_data,
-)
+from gpt_jax.program import compilation, epochs, restore, setup, step_memory, task_data
 from gpt_jax.program.batches import process_shard
 from gpt_jax.tasks import make_task
 from gpt_jax.tracking import writers
@@ -189,6 +182,8 @@ def _open_data(config, workdir, is_new):
   The test set of a task is None for other runs. What is wrong with it, and packages
   that its scores need, show here, before training.
   """
+  if is_new:
+    start.require_base(config)  # before its tokenizer is missed
   tokenizer = setup.open_tokenizer(config, workdir)
   if config.init_from and is_new:
     start.check_tokenizer(config, tokenizer)

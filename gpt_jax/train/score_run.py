@@ -14,7 +14,7 @@ from gpt_jax.evaluation.scores import Scores as TaskScores
 from gpt_jax.examples.reading import reading_once
 from gpt_jax.model import exits
 from gpt_jax.parallel import multihost, sync
-from gpt_jax.program import restore, setup, task_data
+from gpt_jax.program import restore, setup, task_data, trained
 from gpt_jax.storage import objects
 from gpt_jax.tasks import make_task
 from gpt_jax.tracking.console import progress
@@ -72,6 +72,7 @@ def score_run(
       f'{workdir}: holds no checkpoint; if `gpt-jax eval --config=...` has scored a'
       ' model there before training, give that command again.'
     )
+  trained.refuse_adapter(overrides or {})
   # Nothing is saved here, so no set has to give the metric of the best checkpoint.
   overrides = (overrides or {}) | {'checkpoint.keep_best': 0}
   config = setup.resolve(workdir.read_config(), overrides)

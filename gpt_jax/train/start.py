@@ -78,12 +78,7 @@ def _from_source(program, params, dataset=None):
   """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
   config, adapter = program.config, adapter_of(program.model)
   if not config.init_from:
-    if adapter:
-      raise ConfigError(
-        f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
-        ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
-        ' file), or --config.peft.init_from=RUN to train the adapter of a run on.'
-      )
+    require_base(config)
     return params, Origin('fresh parameters')
   added = adapter.added if adapter else None
   with open_source(config.init_from, config.model.param_dtype) as source:
@@ -131,6 +126,16 @@ def _tokenizer_of(path):
     return model.tokenizer
 
 
+def require_base(config):
+  """Raises ConfigError for the start of a run that has peft.name and no init_from."""
+  if config.peft.name and not config.init_from:
+    raise ConfigError(
+      f'peft.name={config.peft.name!r}: trains a few parameters of a model that is'
+      ' there; set --config.init_from=MODEL (a run, a Hugging Face folder or a GGUF'
+      ' file), or --config.peft.init_from=RUN to train the adapter of a run on.'
+    )
+
+
 def check_tokenizer(config, tokenizer):
   """Raises ConfigError where `init_from` was trained on ids of another tokenizer."""
   if config.init.tokenizer == 'new':
@@ -144,8 +149,9 @@ def check_tokenizer(config, tokenizer):
       f'init_from={config.init_from!r}: trained with another tokenizer than that of'
       f' tokenizer.name={config.tokenizer.name!r} (fingerprint {theirs[:12]}, here'
       f' {tokenizer.fingerprint[:12]}): its parameters mean nothing under other ids.'
-      ' Use its tokenizer, or set init.tokenizer to "new" and settle by init.rules'
-      ' what depends on ids: {"fresh": "embed/embedding"}.'
+      ' Use its tokenizer (a workdir keeps that of its first start, even of one that'
+      ' failed: give a new --workdir), or set init.tokenizer to "new" and settle by'
+      ' init.rules what depends on ids: {"fresh": "embed/embedding"}.'
     )
 
 
@@ -188,17 +194,17 @@ def _saved_state(program, store, step):
       lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), history
     )
   if base is not None:
-    items = _with_base(program, base, items)
+    items = _with_base(program, base, items, store.directory.parent)
   note = ', its half-precision optimizer state made float32' if is_widened else ''
   return type(program.abstract_state).from_items(items), note
 
 
-def _with_base(program, base, items):
+def _with_base(program, base, items, place):
   """Returns `items` of a state, saved without the parameters of `base`, with them."""
   state, own = program.abstract_state, dict(pytree.named_leaves(items['params']))
   leaves = dict(pytree.named_leaves(state.params))
   rest = {name: leaf for name, leaf in leaves.items() if name not in own}
-  read = adapted_checkpoints.read_base(base, program.config.init_from, rest)
+  read = adapted_checkpoints.read_base(base, program.config.init_from, rest, place)
   items = items | {'params': pytree.nested(own | read)}
   if state.ema is not None:
     averaged = dict(pytree.named_leaves(items['ema']))

@@ -53,6 +53,11 @@ def test_a_run_is_not_written_over(folder, run):
     import_model(model, Workdir(run))
 
 
+def test_a_run_is_not_imported_again(run, tmp_path, capsys):
+  assert cli.main(['import', str(run), f'--workdir={tmp_path / "again"}']) == 2
+  assert 'is a run, and needs no import' in capsys.readouterr().err
+
+
 def test_nothing_is_left_of_an_import_that_failed(folder, tmp_path, monkeypatch):
   def fail(*args, **kwargs):
     raise StorageError('the disk is full')

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gpt_jax.core.errors import ConfigError
 from gpt_jax.peft import linears
 from tests import small_models
 
@@ -33,6 +34,8 @@ def test_a_pattern_chooses_by_path():
   cfg = small_models.model_config()
   assert len(linears.choose(cfg, '', 'targets')) == 6
   assert len(linears.choose(cfg, 'mlp/', 'targets')) == 2
+  with pytest.raises(ConfigError, match=r"several are 'query\|value'"):
+    linears.choose(cfg, 'query, value', 'targets')
 
 
 def test_a_path_of_unrolled_layers_finds_the_entry_of_all():

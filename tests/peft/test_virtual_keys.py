@@ -47,5 +47,7 @@ def test_more_than_fits_before_a_row_is_refused(name):
   make(**{'peft__options.length': 7, 'model__max_seq_len': 15})
   with pytest.raises(ConfigError, match='max_seq_len=14, .* 7 are left.*=8.*at most 6'):
     make(**{'peft__options.length': 7, 'model__max_seq_len': 14})
+  with pytest.raises(ConfigError, match='set peft.options.length to at most 6'):
+    make(**{'peft__options.length': 99, 'model__max_seq_len': 14})
   with pytest.raises(ConfigError, match='length=8: expected fewer.*at most 7'):
     make(**{'peft__options.length': 8, 'model__position': 'rope'})

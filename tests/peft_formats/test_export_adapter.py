@@ -1,6 +1,7 @@
 """Exported adapters: names, refusals; `test_parity.py` has peft read them."""
 
 import json
+import shutil
 
 import pytest
 import safetensors.numpy
@@ -9,6 +10,7 @@ from gpt_jax import cli
 from gpt_jax.core.errors import StorageError
 from gpt_jax.interop.export_model import choose_family
 from gpt_jax.peft_formats.export_adapter import export_adapter
+from gpt_jax.workdir.paths import Workdir
 from tests.peft_formats import runs
 
 
@@ -33,6 +35,17 @@ def test_the_command_writes_both_files(folder, tmp_path):
   assert found[f'{name}.lora_A.weight'].shape == (4, 8)
   b = found[f'{name}.lora_B.weight']
   assert not b[:8, 2:].any() and not b[8:16].any() and not b[16:, :2].any()
+
+
+def test_an_adapter_beside_rounded_kernels_says_so(folder, tmp_path, capsys):
+  run = tmp_path / 'run'
+  shutil.copytree(folder / 'run', run)
+  saved = Workdir(run).read_config()
+  saved['peft']['base_storage'] = 'nf4'
+  Workdir(run).write_config(saved)
+  line = ['export', f'--workdir={run}', f'--out={tmp_path / "out"}', '--format=peft']
+  assert cli.main(line) == 0
+  assert "base_storage='nf4': the adapter was trained" in capsys.readouterr().out
 
 
 def test_other_types_and_plain_runs_are_refused(folder, tmp_path, capsys):

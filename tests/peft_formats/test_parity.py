@@ -171,8 +171,11 @@ SMALL_BERT = dict(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize('of_base', ['BertModel', 'BertForSequenceClassification'])
-def test_a_classifier_comes_along(of_base, tmp_path):
+@pytest.mark.parametrize(
+  'of_base, bias',
+  [('BertModel', 'none'), ('BertForSequenceClassification', 'all')],
+)
+def test_a_classifier_comes_along(of_base, bias, tmp_path):
   transformers = oracle.libraries()[1]
   base, kind = tmp_path / 'base', transformers.BertForSequenceClassification
   oracle.make('BertConfig', of_base, **SMALL_BERT, num_labels=3).save_pretrained(base)
@@ -182,7 +185,7 @@ def test_a_classifier_comes_along(of_base, tmp_path):
 
   adapted = adapters.adapted(
     fresh(), r=4, task_type='SEQ_CLS', target_modules=['query', 'output.dense'],
-    exclude_modules=r'.*pooler.*',
+    exclude_modules=r'.*pooler.*', bias=bias,
   )  # fmt: skip
   adapters.save(adapted, tmp_path / 'adapter')
   import_adapter(tmp_path / 'adapter', base, Workdir(tmp_path / 'run'))

@@ -88,6 +88,11 @@ def test_many_differences_are_counted():
     by_rules(config(), source, {})
 
 
+def test_other_sizes_name_the_field_that_takes_them():
+  with pytest.raises(CheckpointError, match='--config.init.model=keep'):
+    by_rules(config(), leaves(embed=(16, 4)), leaves(embed=(16, 8)))
+
+
 def test_matching_takes_what_fits_and_starts_the_rest():
   assert matching(None, SOURCE, TARGET) == {
     'embed': None,

@@ -135,9 +135,17 @@ def test_a_base_that_is_gone_is_named(base, tmp_path):
     gpt_jax.load(workdir)
 
 
+def test_what_the_adapter_is_cannot_be_changed_to_score_it(adapted):
+  with pytest.raises(ConfigError, match=r'peft\.options\.alpha: the run was trained'):
+    score_run.score_run(adapted, {'peft.options.alpha': 1.0})
+  with pytest.raises(ConfigError, match='checkpoint rebase'):
+    gpt_jax.load(adapted, overrides={'init_from': 'elsewhere'})
+
+
 def test_there_has_to_be_a_base(tmp_path):
   with pytest.raises(ConfigError, match=r'peft\.name=.lora.: trains a few parameters'):
     train(tiny_runs.tiny_config(LORA), tmp_path)
+  assert not (tmp_path / 'tokenizer').exists()
 
 
 def test_what_would_be_frozen_at_random_is_refused(base, tmp_path):
@@ -149,7 +157,7 @@ def test_what_would_be_frozen_at_random_is_refused(base, tmp_path):
 def test_a_base_of_a_step_that_is_gone_is_named(base):
   found = Base(str(base), 5, 'float32', {}, {})
   with pytest.raises(CheckpointError, match='trained on its step 5, which is gone'):
-    adapted_checkpoints.read_base(found, '', {})
+    adapted_checkpoints.read_base(found, '', {}, 'runs/mine')
 
 
 NF4 = {'peft.base_storage': 'nf4'}

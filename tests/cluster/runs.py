@@ -10,7 +10,8 @@ from tests.cluster import servers, slurm
 ENVIRONMENT = {
   'JAX_PLATFORMS': 'cpu',
   'XLA_FLAGS': '--xla_backend_optimization_level=0',
-  'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
+  'JAX_COMPILATION_CACHE_DIR': str(tiny_runs.ROOT / '.cache' / 'xla'),
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
 }
 BUCKET = [
   'STORAGE_EMULATOR_HOST',

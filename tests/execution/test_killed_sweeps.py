@@ -36,7 +36,6 @@ def start(path, *more):
   environment = os.environ | {
     'PYTHONPATH': str(tiny_runs.ROOT),
     'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': str(tiny_runs.ROOT / '.cache' / 'xla'),
     'XLA_FLAGS': '',
   }
   return subprocess.Popen(

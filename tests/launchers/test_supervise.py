@@ -106,10 +106,7 @@ def test_a_run_hangs_when_its_workdir_does_not_change(tmp_path):
 
 
 def started(command):
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
-  }
+  environment = os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0'}
   head = [sys.executable, '-m', 'gpt_jax', 'launch', '--devices_per_process=1']
   head += ['--supervise', '--restart_seconds=0.1', '--stop_seconds=1']
   return subprocess.Popen(

@@ -20,10 +20,7 @@ MESH = {'parallel.mesh.fsdp': 2, 'train.steps': 6}
 
 def start(workdir, *command):
   """Starts a gpt-jax command as two processes of two devices each."""
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
-  }
+  environment = os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0'}
   words = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   words += ['--devices_per_process=2', '--', *command, f'--workdir={workdir}']
   pipe = subprocess.PIPE

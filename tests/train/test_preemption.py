@@ -236,10 +236,7 @@ def launch(workdir, steps):
   command = [sys.executable, '-m', 'gpt_jax', 'launch', '--processes=2']
   command += ['--devices_per_process=2', '--']
   command += ['train', *tiny_runs.flags(overrides), f'--workdir={workdir}']
-  settings = {
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'GPT_JAX_CACHE': str(tiny_runs.ROOT / '.cache' / 'xla'),
-  }
+  settings = {'XLA_FLAGS': '--xla_backend_optimization_level=0'}
   return subprocess.Popen(command, env=os.environ | settings)
 
 

@@ -19,7 +19,8 @@ TARGETS = {'q': 'query', 'qv': 'query|value', 'qkvo': 'attention/', 'all linear'
 RANKS = (1, 2, 4, 8, 16, 64)
 FULL, BASE = 'full fine-tuning', 'pretrained'
 STABILIZED = 'rank-stabilized'
-LORA_RATE, FULL_RATE = 1e-2, 3e-3
+FULL_RATE = 3e-3
+RATES = {'q': 3e-2, 'qv': 3e-2, 'qkvo': 3e-2, 'all linear': 1e-2}
 JUDGED = ('quick', 'paper')
 
 
@@ -111,7 +112,9 @@ def get_experiment():
   }
   tried = at_rates(scales, 3e-3, 1e-2, 3e-2) | at_rates(full, 1e-3, 3e-3, 1e-2)
   tried |= at_rates({row_of(t, 8): lora(t, 8) for t in list(TARGETS)[:3]}, 1e-2, 3e-2)
-  rates = {row: {'optimizer.learning_rate': LORA_RATE} for row in rows}
+  rates = {
+    row_of(t, r): {'optimizer.learning_rate': RATES[t]} for t in TARGETS for r in RANKS
+  }
   judged = (FULL, *rows, BASE)
   small = {
     'data.seq_len': 64, 'train.batch_size': 16, 'train.steps': 150,

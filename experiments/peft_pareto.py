@@ -46,16 +46,34 @@ METHODS = {
     for r in (1, 4, 16)
   },
 }  # fmt: skip
-RATES = {few: dict.fromkeys(METHODS, 1e-2) for few in ('', FEW)}
 TRIED = {
-  FULL: (FULL, 1e-3, 3e-3, 1e-2),
-  'last layers': ('last layer', 1e-3, 3e-3, 1e-2),
-  'biases': ('biases', 1e-2, 3e-2, 1e-1),
-  'adapters': ('adapters m=16', 3e-3, 1e-2, 3e-2),
-  'prefix': ('prefix 5', 1e-2, 3e-2, 1e-1),
-  'LoRA': ('LoRA r=4', 3e-3, 1e-2, 3e-2),
+  '': {
+    FULL: (FULL, 1e-3, 3e-3, 1e-2),
+    'last layers': ('last layer', 1e-3, 3e-3, 1e-2, 3e-2),
+    'biases': ('biases', 1e-2, 3e-2, 1e-1),
+    'adapters': ('adapters m=16', 3e-3, 1e-2, 3e-2, 1e-1),
+    'prefix': ('prefix 5', 1e-2, 3e-2, 1e-1, 3e-1),
+    'LoRA': ('LoRA r=4', 3e-3, 1e-2, 3e-2),
+  },
+  FEW: {
+    FULL: (FULL, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    'last layers': ('last layer', 3e-4, 1e-3, 3e-3, 1e-2),
+    'biases': ('biases', 3e-3, 1e-2, 3e-2, 1e-1),
+    'adapters': ('adapters m=16', 1e-3, 3e-3, 1e-2, 3e-2),
+    'prefix': ('prefix 5', 3e-3, 1e-2, 3e-2, 1e-1),
+    'LoRA': ('LoRA r=4', 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+  },
 }
 """Of each method one size and the rates that seed 0 tried."""
+RATES = {few: dict.fromkeys(METHODS, 1e-2) for few in TRIED}
+SMALL = {
+  'data.seq_len': 64, 'train.batch_size': 16, 'train.steps': 150,
+  'model.num_layers': 2, 'model.d_model': 64, 'model.num_heads': 4,
+  'model.position': 'rope', 'model.scan_layers': False,
+  'optimizer.learning_rate': 5e-3, 'schedule.warmup_steps': 20, 'eval.max_batches': 40,
+}  # fmt: skip
+PRETRAINING = {'train.steps': 500}
+CODE, OLD = 'validation/loss', 'docstrings/loss'
 PAPER_RATES = {
   FULL: 1e-4, 'last layers': 1e-4, 'biases': 1e-3, 'adapters': 5e-4, 'prefix': 1e-2,
   'LoRA': 5e-4,
@@ -69,7 +87,6 @@ SMALL = {
   'optimizer.learning_rate': 5e-3, 'schedule.warmup_steps': 20, 'eval.max_batches': 40,
 }  # fmt: skip
 PRETRAINING = {'train.steps': 500}
-CODE, OLD = 'validation/loss', 'docstrings/loss'
 
 
 BIDERMAN = 'Biderman et al. 2024, arXiv:2405.09673, abstract'
@@ -220,7 +237,7 @@ def tried(few):
   """Returns the rows by which the rates were chosen."""
   return {
     f'{name}{few}, rate {rate:g}': row_of(method, name, few, rate)
-    for method, (name, *rates) in TRIED.items()
+    for method, (name, *rates) in TRIED[few].items()
     for rate in rates
   }
 

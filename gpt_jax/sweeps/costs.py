@@ -7,9 +7,11 @@ import json
 
 import numpy as np
 
+from gpt_jax import peft
 from gpt_jax.config.schema import Config
+from gpt_jax.core import pytree
 from gpt_jax.model import flops as model_flops
-from gpt_jax.program import horizon, setup
+from gpt_jax.program import adapted_run, horizon, setup
 from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir import files, provenance
 from gpt_jax.workdir.paths import Workdir
@@ -18,6 +20,18 @@ from gpt_jax.workdir.paths import Workdir
 def parameters(config):
   """Returns the number of parameters of the run's language model, an exact int."""
   return model_flops.parameter_count(config.model)
+
+
+def trained_parameters(config):
+  """Returns how many of them, and of those that an adapter adds, train.
+
+  Those that optimizer.groups or train_last_layers freeze count as trained.
+  """
+  adapter = peft.make_adapter(config)
+  if adapter is None:
+    return parameters(config)
+  leaves = pytree.named_leaves(adapted_run.abstract_params(config, adapter))
+  return sum(leaf.size for name, leaf in leaves if not adapter.is_frozen(name))
 
 
 def tokens(config):

@@ -7,6 +7,7 @@ import pytest
 from gpt_jax.model import flops
 from gpt_jax.sweeps import costs
 from gpt_jax.workdir.paths import Workdir
+from tests import tiny_runs
 from tests.sweeps import fake_study
 
 
@@ -53,3 +54,19 @@ def test_seconds_leave_out_the_time_between_starts(workdir, tmp_path):
 def test_overlapping_intervals_count_once():
   assert costs.union_seconds([(0, 2), (5, 6), (1, 3), (1, 2)]) == 4
   assert costs.union_seconds([]) == 0
+
+
+@pytest.mark.parametrize(
+  'fields, expected',
+  [
+    ({}, None),
+    ({'peft.name': 'lora', 'peft.options.rank': 3}, 2 * 2 * 3 * (32 + 32)),
+    ({'peft.name': 'last_layers', 'peft.options.layers': 1}, 12 * 32**2 + 3 * 32),
+  ],
+)
+def test_trained_parameters_are_those_that_do_not_stay(fields, expected):
+  config = tiny_runs.tiny_config(
+    {'model.vocab_size': 16, 'model.scan_layers': False, **fields}
+  )
+  expected = costs.parameters(config) if expected is None else expected
+  assert costs.trained_parameters(config) == expected

@@ -11,17 +11,17 @@ pretrained model to full fine-tuning, in held-out loss. Rank 64 is the width: no
 has more.
 
 Rates are the best that seed 0 had (`--size=rates`): for full fine-tuning of 1e-3, 3e-3
-and 1e-2; for LoRA of 3e-3 (all linear maps alone), 1e-2 and 3e-2, at rank 8. One rate for
-all ranks asks for the paper's scale alpha / r: with it 1e-2 was the best of the three at
-ranks 1, 8 and 64. With alpha / sqrt(r) (rsLoRA, arXiv:2312.03732), equal to it at rank 8,
-1e-2 was better at rank 64 (95 % of the gap instead of 85 %), and 3e-2, the best at rank
-1, ruined it. What is found of high ranks here is thus of that scale.
+and 1e-2; for LoRA of 3e-3 (all linear maps alone), 1e-2 and 3e-2, at rank 8. One rate
+for all ranks asks for the paper's scale alpha / r: with it 1e-2 was the best of the
+three at ranks 1, 8 and 64. With alpha / sqrt(r) (rsLoRA, arXiv:2312.03732), equal to it
+at rank 8, 1e-2 was better at rank 64 (95 % of the gap instead of 85 %), and 3e-2, the
+best at rank 1, ruined it. What is found of high ranks here is thus of that scale.
 
-What would change our mind: less than half of the gap closed by rank 4, 10 points or more
-from rank 8 to 16, or queries alone as good as queries and values.
+What would change our mind: less than half of the gap closed by rank 4, 10 points or
+more from rank 8 to 16, or queries alone as good as queries and values.
 
-At paper size a model of the shape of GPT-2 124M, pretrained and adapted on texts of your
-own; rates are from memory. GPT-3 cannot be read here.
+At paper size a model of the shape of GPT-2 124M, pretrained and adapted on texts of
+your own; rates are from memory. GPT-3 cannot be read here.
 
   gpt-jax sweep experiments/lora_rank.py
 """

@@ -17,30 +17,30 @@ What would change our mind: LoRA of rank 16 more than a point below full fine-tu
   gpt-jax report experiments/peft_methods.py --size=sst2
 """
 
+import numpy as np
+
 from gpt_jax.analysis import end_scores
-from gpt_jax.sweeps import Claim, Experiment, Outcome, Size
+from gpt_jax.benchmarks.peft_methods import METHODS
+from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size, costs
 
 BERT, GEMMA = 'models/all-MiniLM-L6-v2', 'models/gemma-3-270m'
 LORA = 'Hu et al. 2021, arXiv:2106.09685, table 4'
 ACCURACY, ROUGE = end_scores.of('test/accuracy'), end_scores.of('test/rouge1')
 
 
-LORA_ALL = {
-  # A scale of alpha / sqrt(rank) lets one rate suit all ranks (arXiv:2312.03732).
-  'peft.name': 'lora', 'peft.options.targets': '', 'peft.options.alpha': 4.0,
-  'peft.options.rank_stabilized': True,
-}  # fmt: skip
+# A scale of alpha / sqrt(rank) lets one rate suit all ranks (arXiv:2312.03732).
+SCALE = {'peft.options.alpha': 4.0, 'peft.options.rank_stabilized': True}
 ROWS = {
-  'full': {},
-  'last layers': {'peft.name': 'last_layers'},
-  **{f'LoRA {rank}': LORA_ALL | {'peft.options.rank': rank} for rank in (1, 4, 16, 64)},
-  'QLoRA 16': LORA_ALL | {'peft.options.rank': 16, 'peft.base_storage': 'nf4'},
-  'AdaLoRA': {'peft.name': 'adalora'},
-  'adapters': {'peft.name': 'adapters'},
-  'prefix': {'peft.name': 'prefix'},
-  'prompt': {'peft.name': 'prompt'},
-  'IA3': {'peft.name': 'ia3'},
-  'BitFit': {'peft.name': 'bitfit'},
+  'full': METHODS['full'],
+  'last layers': METHODS['last_layers'],
+  **{f'LoRA {rank}': METHODS[f'lora_{rank}'] | SCALE for rank in (1, 4, 16, 64)},
+  'QLoRA 16': METHODS['qlora'] | SCALE,
+  'AdaLoRA': METHODS['adalora'],
+  'adapters': METHODS['adapters'],
+  'prefix': METHODS['prefix'],
+  'prompt': METHODS['prompt'],
+  'IA3': METHODS['ia3'],
+  'BitFit': METHODS['bitfit'],
 }
 RATES = {  # of the BERT, and of Gemma
   'full': (1e-4, 2e-5), 'last layers': (3e-4, 1e-4), 'LoRA 1': (1e-3, 5e-4),
@@ -59,6 +59,30 @@ def within(metric, by):
     return Outcome(lora >= full - by, {'full': full, 'LoRA 16': lora})
 
   return rule
+
+
+def trained(result):
+  """Returns how many parameters train, without the task head."""
+  return costs.trained_parameters(costs.read_config(result.point.workdir))
+
+
+def draw(metric):
+  """Returns what draws a score by trained parameters, means and ranges of seeds."""
+
+  def on(axes, results):
+    for i, group in enumerate(results.groups()):
+      scores = list(group.by_seed(metric).values())
+      count = trained(next(iter(group)))
+      axes.plot([count, count], [min(scores), max(scores)], color='tab:gray', lw=1)
+      axes.plot(count, np.mean(scores), 'o', color='tab:blue')
+      axes.annotate(
+        group.points[0].row, (count, np.mean(scores)), xytext=(5, 3 - 11 * (i % 2)),
+        textcoords='offset points', fontsize=8,
+      )  # fmt: skip
+    axes.set(xscale='log', xlabel='trained parameters', ylabel=metric.__name__)
+
+  on.caption = 'Means; lines are ranges over seeds. The task head is not counted.'
+  return on
 
 
 def at_rates(model):
@@ -86,6 +110,15 @@ def get_experiment():
         sizes=('dialogsum',),
       ),
     ),
+    figures=(
+      Figure(
+        'accuracy', 'Accuracy on the test set', draw=draw(ACCURACY), sizes=('sst2',)
+      ),
+      Figure(
+        'rouge1', 'ROUGE-1 on the test set', draw=draw(ROUGE), sizes=('dialogsum',)
+      ),
+    ),
+    columns={'trained': trained},
     sizes={
       'sst2': Size(
         'two CPU cores', minutes=60, seeds=(1, 2, 3),

@@ -6,8 +6,9 @@ Gemma 3 270M). LoRA of GPT-3 is at least as good as full fine-tuning with 0.003 
 0.02 % of the parameters (Hu et al. 2021, table 4), adapters are within 0.4 points of it
 on GLUE (Houlsby et al. 2019, abstract).
 
-Rates of the BERT are the best of two or three at seed 0, by validation; seeds 1, 2 and 3
-judge. Those of Gemma are a first guess, and its size has not been run yet.
+Rates of the BERT are the best of two or three at seed 0, by validation; seeds 1, 2 and
+3 judge. Those of Gemma are a first guess, and its size has not been run yet.
+
 The models are not shipped: put them, or links to them, where INIT_FROM says, and the
 data where GPT_JAX_DATA says. What a step costs with each method, in one alternating
 run: `gpt-jax bench --what=peft`. docs/peft_results.md has the tables.

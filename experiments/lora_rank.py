@@ -116,8 +116,56 @@ def draw_gaps(axes, results):
 draw_gaps.caption = 'Of mean losses over seeds: 0 is the pretrained model.'
 
 
+ROWS = {row_of(t, r): lora(t, r) for t in TARGETS for r in RANKS}
+SMALL = {
+  'data.seq_len': 64, 'train.batch_size': 16, 'train.steps': 150,
+  'model.num_layers': 2, 'model.d_model': 64, 'model.num_heads': 4,
+  'model.position': 'rope', 'model.norm': 'rmsnorm', 'model.bias': False,
+  'model.scan_layers': False, 'optimizer.learning_rate': 5e-3,
+  'schedule.warmup_steps': 20, 'eval.max_batches': 40,
+}  # fmt: skip
+CLAIMS = (
+  Claim(
+    'rank 4', 'Rank 4 in all linear maps closes at least half of the gap.',
+    f'{PAPER}, table 6, where it closes all of it', 'ordering', 'T',
+    'mean losses over seeds, at least 50 %', half_is_closed, sizes=JUDGED,
+  ),
+  Claim(
+    'saturation', 'From rank 8 to 16 it rises by less than 10 points.',
+    f'{PAPER}, table 6', 'ordering', 'T',
+    'mean losses over seeds, less than 10 points', gains_little, sizes=JUDGED,
+  ),
+  Claim(
+    'two kinds', 'Queries and values are better than queries alone with as many'
+    ' parameters.', f'{PAPER}, table 5', 'ordering', 'T',
+    'means over seeds, at each of four sizes', two_kinds_are_better, sizes=JUDGED,
+  ),
+)  # fmt: skip
+PAPER_SIZE = Size(
+  'v5p:2x2x1', minutes=2_000, seeds=(3, 4, 5), only_rows=(FULL, *ROWS, BASE),
+  overrides={
+    'data.source': 'text', 'data.path': 'adapted/*.txt.gz', 'data.seq_len': 1024,
+    'eval.sets': {
+      'validation': {'split': 'validation', 'path': 'adapted/*.txt.gz'}
+    },
+    'tokenizer.name': 'gpt2', 'train.batch_size': 64, 'train.steps': 3_000,
+    'model.num_layers': 12, 'model.d_model': 768, 'model.num_heads': 12,
+    'model.dtype': 'bfloat16', 'model.remat': 'auto', 'parallel.mesh.fsdp': -1,
+    'optimizer.learning_rate': 5e-4, 'schedule.warmup_steps': 100,
+    'eval.every_steps': 500, 'eval.max_batches': 64,
+  },
+  rows={
+    BASE: {
+      'data.source': 'text', 'data.path': 'corpus/*.txt.gz',
+      'train.steps': 20_000, 'train.batch_size': 256,
+      'optimizer.learning_rate': 6e-4, 'schedule.warmup_steps': 700,
+    },
+    FULL: {'optimizer.learning_rate': 1e-4},
+  },
+)  # fmt: skip
+
+
 def get_experiment():
-  rows = {row_of(t, r): lora(t, r) for t in TARGETS for r in RANKS}
   full = {FULL: {'init_from': FromRow(BASE)}}
   scales = {row_of('all linear', r): lora('all linear', r) for r in (1, 8, 64)} | {
     f'{STABILIZED}, r={r}': lora(
@@ -130,40 +178,17 @@ def get_experiment():
   rates = {
     row_of(t, r): {'optimizer.learning_rate': RATES[t]} for t in TARGETS for r in RANKS
   }
-  judged = (FULL, *rows, BASE)
-  small = {
-    'data.seq_len': 64, 'train.batch_size': 16, 'train.steps': 150,
-    'model.num_layers': 2, 'model.d_model': 64, 'model.num_heads': 4,
-    'model.position': 'rope', 'model.norm': 'rmsnorm', 'model.bias': False,
-    'model.scan_layers': False, 'optimizer.learning_rate': 5e-3,
-    'schedule.warmup_steps': 20, 'eval.max_batches': 40,
-  }  # fmt: skip
+  judged = (FULL, *ROWS, BASE)
   return Experiment(
     base='base', compare_to=FULL,
-    rows={FULL: full[FULL], **rows, BASE: {'data.source': 'python_docs'}, **tried},
+    rows={FULL: full[FULL], **ROWS, BASE: {'data.source': 'python_docs'}, **tried},
     overrides={
       'data.source': 'python_source',
       'eval.sets': {'validation': {'split': 'validation', 'source': 'python_source'}},
       'eval.every_steps': 0, 'checkpoint.every_steps': 0,
     },
     columns={'trained': trained},
-    claims=(
-      Claim(
-        'rank 4', 'Rank 4 in all linear maps closes at least half of the gap.',
-        f'{PAPER}, table 6, where it closes all of it', 'ordering', 'T',
-        'mean losses over seeds, at least 50 %', half_is_closed, sizes=JUDGED,
-      ),
-      Claim(
-        'saturation', 'From rank 8 to 16 it rises by less than 10 points.',
-        f'{PAPER}, table 6', 'ordering', 'T',
-        'mean losses over seeds, less than 10 points', gains_little, sizes=JUDGED,
-      ),
-      Claim(
-        'two kinds', 'Queries and values are better than queries alone with as many'
-        ' parameters.', f'{PAPER}, table 5', 'ordering', 'T',
-        'means over seeds, at each of four sizes', two_kinds_are_better, sizes=JUDGED,
-      ),
-    ),
+    claims=CLAIMS,
     figures=(
       Figure(
         'gaps', 'How far each rank comes, by the matrices that it is in',
@@ -172,7 +197,7 @@ def get_experiment():
     ),
     sizes={
       'quick': Size(
-        'two CPU cores', minutes=8, seeds=(3, 4, 5), only_rows=judged, overrides=small,
+        'two CPU cores', minutes=8, seeds=(3, 4, 5), only_rows=judged, overrides=SMALL,
         rows={
           BASE: {'train.steps': 500}, FULL: {'optimizer.learning_rate': FULL_RATE},
           **rates,
@@ -180,29 +205,8 @@ def get_experiment():
       ),
       'rates': Size(
         'two CPU cores', minutes=4, seeds=(0,), only_rows=(BASE, *tried),
-        overrides=small, rows={BASE: {'train.steps': 500}},
+        overrides=SMALL, rows={BASE: {'train.steps': 500}},
       ),
-      'paper': Size(
-        'v5p:2x2x1', minutes=2_000, seeds=(3, 4, 5), only_rows=judged,
-        overrides={
-          'data.source': 'text', 'data.path': 'adapted/*.txt.gz', 'data.seq_len': 1024,
-          'eval.sets': {
-            'validation': {'split': 'validation', 'path': 'adapted/*.txt.gz'}
-          },
-          'tokenizer.name': 'gpt2', 'train.batch_size': 64, 'train.steps': 3_000,
-          'model.num_layers': 12, 'model.d_model': 768, 'model.num_heads': 12,
-          'model.dtype': 'bfloat16', 'model.remat': 'auto', 'parallel.mesh.fsdp': -1,
-          'optimizer.learning_rate': 5e-4, 'schedule.warmup_steps': 100,
-          'eval.every_steps': 500, 'eval.max_batches': 64,
-        },
-        rows={
-          BASE: {
-            'data.source': 'text', 'data.path': 'corpus/*.txt.gz',
-            'train.steps': 20_000, 'train.batch_size': 256,
-            'optimizer.learning_rate': 6e-4, 'schedule.warmup_steps': 700,
-          },
-          FULL: {'optimizer.learning_rate': 1e-4},
-        },
-      ),
+      'paper': PAPER_SIZE,
     },
   )  # fmt: skip

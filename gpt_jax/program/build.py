@@ -116,7 +116,7 @@ def build_program(
     name: _make_model(reference, objectives.describe(reference), rules)[1]
     for name, reference in reference_configs.items()
   }
-  row_lengths.check_references(config, reference_models)
+  row_lengths.check_references(config, reference_configs)
   variables, _ = shapes_and_shardings(model)
   params = variables['params']
   loss = make_loss(

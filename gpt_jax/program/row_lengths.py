@@ -27,21 +27,21 @@ def check_positions(config):
       )
 
 
-def check_references(config, reference_models):
+def check_references(config, reference_configs):
   """Raises ConfigError for a reference with fewer positions than the rows it reads.
 
-  `reference_models`: GPTs by name.
+  `reference_configs`: Configs by name.
   """
   lengths = {'data.seq_len': config.data.seq_len} | eval_lengths(config)
-  for name, reference in reference_models.items():
-    adapter = reference.adapter if isinstance(reference, peft.AdaptedGPT) else None
+  for name, reference in reference_configs.items():
+    adapter = peft.make_adapter(reference)
     taken = adapter.num_positions if adapter else 0
-    limit = positions.max_positions(reference.cfg)
+    limit = positions.max_positions(reference.model)
     for field, seq_len in lengths.items():
       if limit is not None and seq_len + taken > limit:
         raise ConfigError(
-          f'{field}={seq_len}: of the run that the objective reads as {name!r}'
-          f' {positions.describe_end(reference.cfg, taken)}; use rows of at most'
+          f'{field}={seq_len}: in the run that the objective reads as {name!r}'
+          f' {positions.describe_end(reference.model, taken)}; use rows of at most'
           f' {limit - taken}.'
         )
 

@@ -194,7 +194,7 @@ def test_drawn_texts_have_the_distribution_of_the_model(draft):
 def test_what_cannot_be_drafted_is_told():
   engine = object.__new__(SpeculativeEngine)
   engine.cfg, engine._draft = parts('learned, post-norm')[0].model, None
-  engine._adapter = None
+  engine.num_virtual = 0
   (request,) = make_requests([[1, 2]], max_new_tokens=80)
   writing = Writing(request)
   with pytest.raises(ConfigError, match='inference.draft: .* 81 tokens'):

@@ -17,9 +17,11 @@ FLAGS = (
   + ' --xla_backend_optimization_level=0'
 )
 # and these take a third and a seventh of the rest; a program in one object has half the
-# memory maps. XLA ends a process for a flag it does not know.
-QUICKER = ' --xla_cpu_parallel_codegen_split_count=1'
-if importlib.metadata.version('jaxlib').startswith('0.10.'):
+# memory maps. XLA ends a process for a flag it does not know: only versions tried.
+QUICKER, VERSION = '', importlib.metadata.version('jaxlib')
+if VERSION.startswith(('0.10.', '0.12.')):
+  QUICKER += ' --xla_cpu_parallel_codegen_split_count=1'
+if VERSION.startswith('0.10.'):
   QUICKER += ' --xla_cpu_use_fusion_emitters=false'
 os.environ['XLA_FLAGS'] = FLAGS + QUICKER
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

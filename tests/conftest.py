@@ -36,6 +36,8 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 import jax  # noqa: E402  (the environment above has to come first)
 import pytest  # noqa: E402
 
+from gpt_jax.core import process_memory  # noqa: E402
+
 jax.devices()  # reads the flags
 os.environ['XLA_FLAGS'] = FLAGS  # libtpu, loaded later, knows fewer
 # Tracing makes objects by the million and hardly a cycle of them: to look for cycles at
@@ -45,13 +47,16 @@ gc.set_threshold(100_000, 10, 10)
 MAPS = pathlib.Path('/proc/self/maps')
 # Linux gives a process 65,530; where LLVM gets none for a new program, XLA aborts.
 MAX_MAPS = 45_000
+# Two workers share the memory of a small machine.
+MAX_BYTES = 5 << 30
 
 
 @pytest.fixture(autouse=True, scope='module')
 def _release_programs():
   """Drops compiled programs between modules, once the process holds very many."""
   yield
-  if MAPS.exists() and MAPS.read_bytes().count(b'\n') > MAX_MAPS:
+  num_maps = MAPS.read_bytes().count(b'\n') if MAPS.exists() else 0
+  if num_maps > MAX_MAPS or (process_memory.resident_bytes() or 0) > MAX_BYTES:
     jax.clear_caches()
     gc.collect()
 

@@ -36,7 +36,7 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 import jax  # noqa: E402  (the environment above has to come first)
 import pytest  # noqa: E402
 
-from gpt_jax.core import process_memory  # noqa: E402
+from gpt_jax.core import malloc, process_memory  # noqa: E402
 
 jax.devices()  # reads the flags
 os.environ['XLA_FLAGS'] = FLAGS  # libtpu, loaded later, knows fewer
@@ -59,6 +59,7 @@ def _release_programs():
   if num_maps > MAX_MAPS or (process_memory.resident_bytes() or 0) > MAX_BYTES:
     jax.clear_caches()
     gc.collect()
+    malloc.give_back()
 
 
 @pytest.fixture(scope='session')

@@ -22,7 +22,7 @@ from gpt_jax.core.errors import ConfigError, DataError, StorageError
 
 MOST_IN_TABLE = 10  # texts
 MOST_PAIRS = 10
-MOST_COMPARED = 5000  # texts: all pairs of them take 100 MB
+MOST_COMPARED = 5000  # texts: all pairs of them take 200 MB
 SHOWN_CHARS = 60
 
 
@@ -129,6 +129,8 @@ def _write(path, suffix, texts, vectors_ND):
 
 
 def _cosines(vectors_ND):
+  # In float32 texts that are almost alike may come before equal ones.
+  vectors_ND = vectors_ND.astype(np.float64)
   norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
   unit_ND = vectors_ND / np.maximum(norms_N1, 1e-12)
   return unit_ND @ unit_ND.T

@@ -7,11 +7,9 @@ import json
 
 import numpy as np
 
-from gpt_jax import peft
 from gpt_jax.config.schema import Config
-from gpt_jax.core import pytree
 from gpt_jax.model import flops as model_flops
-from gpt_jax.program import adapted_run, horizon, setup
+from gpt_jax.program import horizon, setup
 from gpt_jax.tracking import metrics_file
 from gpt_jax.workdir import files, provenance
 from gpt_jax.workdir.paths import Workdir
@@ -27,9 +25,14 @@ def trained_parameters(config):
 
   Those that optimizer.groups or train_last_layers freeze count as trained.
   """
-  adapter = peft.make_adapter(config)
-  if adapter is None:
+  if not config.peft.name:
     return parameters(config)
+  # `gpt-jax status` reads costs, and should not wait for libraries of checkpoints.
+  from gpt_jax import peft
+  from gpt_jax.core import pytree
+  from gpt_jax.program import adapted_run
+
+  adapter = peft.make_adapter(config)
   leaves = pytree.named_leaves(adapted_run.abstract_params(config, adapter))
   return sum(leaf.size for name, leaf in leaves if not adapter.is_frozen(name))
 

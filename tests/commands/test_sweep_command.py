@@ -48,11 +48,16 @@ def test_a_pattern_that_matches_nothing_is_bad_input(sweep, capsys):
   assert 'rows: a, b' in capsys.readouterr().err
 
 
+NOT_SHIPPED = {'peft_methods': 'a BERT and Gemma in models/, and GPT_JAX_DATA'}
+
+
 @pytest.mark.slow  # 15 s together: some compute entropies or the widths of their points
 @pytest.mark.parametrize('path', sorted(EXPERIMENTS.glob('*.py')), ids=lambda p: p.stem)
 def test_every_size_of_our_experiments_passes_a_dry_run(path, tmp_path, capsys):
   sizes = list(loading.load(path)[1].sizes)
-  assert 'quick' in sizes
+  assert 'quick' in sizes or path.stem in NOT_SHIPPED
+  if path.stem in NOT_SHIPPED and not pathlib.Path('models').is_dir():
+    pytest.skip(f'needs {NOT_SHIPPED[path.stem]}')
   for size in sizes:
     flags = [f'--size={size}', f'--workdir={tmp_path}', '--dry_run']
     assert cli.main(['sweep', str(path), *flags]) == 0, capsys.readouterr().err

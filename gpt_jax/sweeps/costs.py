@@ -33,6 +33,7 @@ def trained_parameters(config):
   from gpt_jax.program import adapted_run
 
   adapter = peft.make_adapter(config)
+  assert adapter
   leaves = pytree.named_leaves(adapted_run.abstract_params(config, adapter))
   return sum(leaf.size for name, leaf in leaves if not adapter.is_frozen(name))
 

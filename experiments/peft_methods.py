@@ -9,7 +9,7 @@ on GLUE (Houlsby et al. 2019, abstract).
 Rates of the BERT are the best of two or three at seed 0, by validation; seeds 1, 2 and
 3 judge. Those of Gemma are a first guess, and its size has not been run yet.
 
-The models are not shipped: put them, or links to them, where INIT_FROM says, and the
+The models are not shipped: put them, or links to them, at BERT and GEMMA below, and the
 data where GPT_JAX_DATA says. What a step costs with each method, in one alternating
 run: `gpt-jax bench --what=peft`. docs/peft_results.md has the tables.
 
@@ -21,9 +21,10 @@ What would change our mind: LoRA of rank 16 more than a point below full fine-tu
 
 import numpy as np
 
-from gpt_jax.analysis import end_scores
+from gpt_jax.analysis import end_scores, rules
 from gpt_jax.benchmarks.peft_methods import METHODS
-from gpt_jax.sweeps import Claim, Experiment, Figure, Outcome, Size, costs
+from gpt_jax.plots import palette
+from gpt_jax.sweeps import Claim, Experiment, Figure, Size, costs
 
 BERT, GEMMA = 'models/all-MiniLM-L6-v2', 'models/gemma-3-270m'
 LORA = 'Hu et al. 2021, arXiv:2106.09685, table 4'
@@ -53,16 +54,6 @@ RATES = {  # of the BERT, and of Gemma
 }  # fmt: skip
 
 
-def within(metric, by):
-  """Returns a rule: the mean over seeds of LoRA 16 is at most `by` below full."""
-
-  def rule(results):
-    full, lora = (results.where(row).mean(metric) for row in ('full', 'LoRA 16'))
-    return Outcome(lora >= full - by, {'full': full, 'LoRA 16': lora})
-
-  return rule
-
-
 def trained(result):
   """Returns how many parameters train, without the task head."""
   return costs.trained_parameters(costs.read_config(result.point.workdir))
@@ -75,8 +66,10 @@ def draw(metric):
     for i, group in enumerate(results.groups()):
       scores = list(group.by_seed(metric).values())
       count = trained(next(iter(group)))
-      axes.plot([count, count], [min(scores), max(scores)], color='tab:gray', lw=1)
-      axes.plot(count, np.mean(scores), 'o', color='tab:blue')
+      axes.plot(
+        [count, count], [min(scores), max(scores)], color=palette.REFERENCE, lw=1
+      )
+      axes.plot(count, np.mean(scores), 'o', color=palette.SERIES[0])
       axes.annotate(
         group.points[0].row, (count, np.mean(scores)), xytext=(5, 3 - 11 * (i % 2)),
         textcoords='offset points', fontsize=8,
@@ -103,12 +96,14 @@ def get_experiment():
     claims=(
       Claim(
         'accuracy', 'LoRA is within a point of full fine-tuning.', LORA, 'ordering',
-        'M', 'mean over 3 seeds on the test set, 0.01', within(ACCURACY, 0.01),
+        'M', 'mean over 3 seeds on the test set, at most 0.01 below',
+        rules.better('LoRA 16', than='full', by=-0.01, metric=ACCURACY, higher=True),
         sizes=('sst2',),
       ),
       Claim(
         'ROUGE-1', 'LoRA is within a point of full fine-tuning.', LORA, 'ordering',
-        'M', 'mean over 3 seeds on the test set, 0.01', within(ROUGE, 0.01),
+        'M', 'mean over 3 seeds on the test set, at most 0.01 below',
+        rules.better('LoRA 16', than='full', by=-0.01, metric=ROUGE, higher=True),
         sizes=('dialogsum',),
       ),
     ),

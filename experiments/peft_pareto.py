@@ -105,15 +105,6 @@ PAPER_RATES = {
 }  # fmt: skip
 OTHERS = [row for sizes in METHODS.values() for row in sizes if row != FULL]
 JUDGED = ('quick', 'paper')
-SMALL = {
-  'data.seq_len': 64, 'train.batch_size': 16, 'train.steps': 150,
-  'model.num_layers': 2, 'model.d_model': 64, 'model.num_heads': 4,
-  'model.position': 'rope', 'model.scan_layers': False,
-  'optimizer.learning_rate': 5e-3, 'schedule.warmup_steps': 20, 'eval.max_batches': 40,
-}  # fmt: skip
-PRETRAINING = {'train.steps': 500}
-
-
 BIDERMAN = 'Biderman et al. 2024, arXiv:2405.09673, abstract'
 SHUTTLEWORTH = 'Shuttleworth et al. 2024, arXiv:2410.21228, abstract'
 

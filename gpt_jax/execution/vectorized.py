@@ -71,6 +71,7 @@ class Vectorized:
     if not self._num_left:
       next(self._training, None)  # closes what the group had open
       self._training = None
+      self._shared.release_if_scarce()
     return ended
 
   def _train(self, points):

@@ -55,6 +55,11 @@ class _Making:
     )
 
 
+def _is_scarce():
+  resident, free = process_memory.resident_bytes(), free_memory.host_bytes()
+  return resident is not None and free is not None and resident > free
+
+
 class SharedPrograms:
   """The functions that the programs of a process have compiled."""
 
@@ -76,8 +81,10 @@ class SharedPrograms:
     To be called between two runs. Returns whether it did; what is asked for again comes
     from the compilation cache. Programs of 20 M parameters take 0.3 GiB a run.
     """
-    resident, free = process_memory.resident_bytes(), free_memory.host_bytes()
-    if resident is None or free is None or resident <= free:
+    if not _is_scarce():
+      return False
+    malloc.give_back()  # what a run has freed is still with the process
+    if not _is_scarce():
       return False
     self._num_forgotten = self.num_programs
     self._forget()

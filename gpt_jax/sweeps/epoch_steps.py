@@ -22,7 +22,7 @@ class EpochSteps:
     """
     if not epochs.has_epochs(config):
       return config
-    # All that decides how many rows there are: no seed, no rate, no method.
+    # What decides how many rows there are: no rate, no method.
     key = repr(
       (config.data, config.task, config.tokenizer, config.init_from, config.objective)
     )

@@ -39,7 +39,8 @@ def open_run(path):
   folder = Workdir(path).checkpoints
   if not objects.is_folder(folder):
     raise CheckpointError(
-      f'init_from={path!r}: no checkpoints there; expected the workdir of a run.'
+      f'init_from={path!r}: no checkpoints there; expected the workdir of a run, the'
+      ' folder of a Hugging Face model, or a GGUF file.'
     )
   kept = (Workdir(path).read_config() or {}).get('checkpoint', {})
   return CheckpointReader(

@@ -22,9 +22,9 @@ def planted(strength, num=1):
   """
   rng = np.random.default_rng(0)
   left_II, right_OO = orthogonal(rng, 24), orthogonal(rng, 24)
-  values = np.concatenate([np.linspace(8.0, 1.0, 8), np.full(16, 0.1)])
+  # No two alike, here and below: of equal ones an SVD may find any mixture.
+  values = np.concatenate([np.linspace(8.0, 1.0, 8), np.linspace(0.1, 0.05, 16)])
   mixtures = np.zeros((24, 24))
-  # Each as strong as no other: of equal ones an SVD may find any mixture.
   mixtures[8 : 8 + num, 8:] = scipy.linalg.hadamard(16)[:num] / 4
   mixtures[8 : 8 + num] *= 1 + np.arange(num)[:, None]
   base_IO = left_II * values @ right_OO

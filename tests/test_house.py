@@ -44,6 +44,9 @@ UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load
 
 TESTED_TOGETHER = {
   'train/test_average': ['program/new_run'],
+  'train/test_compress': [
+    'commands/compress_command', 'compress/bfloat16', 'compress/method',
+  ],
   'train/test_combine': ['program/adapted_run', 'program/over_base'],
   'peft_formats/test_parity': [
     'peft_formats/format', 'peft_formats/ia3_format', 'peft_formats/lora_format',

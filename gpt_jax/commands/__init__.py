@@ -14,6 +14,7 @@ COMMANDS = {
   'plan': 'before launch: does a run fit on devices elsewhere, and how fast is it?',
   'bench': 'how fast is a run on this device, and beside PyTorch?',
   'checkpoint': 'list, verify or inspect the saved steps of a run',
+  'compress': 'make a run smaller: fewer bits for its parameters',
   'replay': 'the exact batch of a step: its documents, tokens and losses',
   'doctor': 'check this machine, this installation and a run',
   'launch': 'start a run as several processes, and again when one dies',

@@ -24,6 +24,7 @@ MADE = {
   'averaged': 'the average of several steps',
   'merged': 'an adapter merged into its base',
   'combined': 'a sum of several adapters',
+  'compressed': 'a model made smaller',
 }
 """In run.json of runs that were not trained -> what they are."""
 

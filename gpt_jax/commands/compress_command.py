@@ -1,0 +1,83 @@
+"""Makes a run smaller: a new workdir that train, eval, generate, export, plan take.
+
+--method=NAME, with options as --method=NAME:option=value:option=value; an unknown one
+is answered with those that there are. docs/compress.md has what each does, and what it
+costs. The table shows bytes, and the held-out loss before and after where the run has
+data, or --data=FILE names a text file for calibration and for the loss.
+
+methods:
+  bfloat16    all parameters in 16 bits
+
+examples:
+  gpt-jax compress --workdir=runs/tiny --out=runs/half --method=bfloat16
+"""
+
+import json
+
+from gpt_jax.commands import flags
+
+
+def add_arguments(parser):
+  flags.add_workdir(parser)
+  parser.add_argument('--out', required=True, metavar='DIR', help='the new workdir')
+  parser.add_argument(
+    '--method', required=True, metavar='NAME[:OPTION=VALUE]', help='see above'
+  )
+  parser.add_argument(
+    '--step', type=int, metavar='N', help='default: the newest, of a task the best one'
+  )
+  parser.add_argument(
+    '--data',
+    type=flags.local_path,
+    metavar='FILE',
+    help='text in place of the data of the run',
+  )
+  parser.add_argument(
+    '--no_loss', action='store_true', help='leave out the held-out loss'
+  )
+  flags.add_config_overrides(parser)
+  flags.add_json(parser)
+
+
+def run(args, overrides):
+  flags.enable_compilation_cache()
+  from gpt_jax.compress import method_flag
+  from gpt_jax.tracking import console
+  from gpt_jax.train import compress
+
+  name, method, options = method_flag.parse(args.method)
+  if args.data is not None:
+    overrides = {'data.source': 'text', 'data.path': args.data} | overrides
+  made = compress.compress(
+    args.workdir, args.out, name, method, options, step=args.step, data=overrides,
+    progress=lambda items, label, total: console.progress(items, label, total),
+  )  # fmt: skip
+  losses: list[float | None] = [None, None]
+  for i, folder in enumerate((args.workdir, args.out) if not args.no_loss else ()):
+    losses[i], why_none = compress.held_out_loss(folder, made.step, overrides)
+    if why_none:
+      print(f'no held-out loss: {why_none}')
+      break
+  console.table(
+    f'{args.out}: {args.method}, step {made.step}',
+    ('what', 'before', 'after', 'difference'),
+    _rows(made, losses),
+  )
+  if args.json:
+    found = dict(
+      out=args.out, method=args.method, step=made.step,
+      bytes_before=made.bytes_before, bytes_after=made.bytes_after,
+      loss_before=losses[0], loss_after=losses[1], notes=made.notes,
+    )  # fmt: skip
+    print(json.dumps(found))
+
+
+def _rows(made, losses):
+  before, after = made.bytes_before, made.bytes_after
+  share = f'{after / before:.3f} of it'
+  rows = [('bytes of parameters', f'{before:,}', f'{after:,}', share)]
+  first, last = losses
+  if first is not None and last is not None:
+    change = f'{last - first:+.5f}'
+    rows.append(('held-out loss, nats', f'{first:.5f}', f'{last:.5f}', change))
+  return rows + [(key, '', str(value), '') for key, value in made.notes.items()]

@@ -16,11 +16,10 @@ import math
 import threading
 from typing import Any
 
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.handle import Handle
 from gpt_jax.inference.prefix_cache import Node, PrefixCache
 from gpt_jax.inference.request import whole_number
-from gpt_jax.inference.waiting import WaitingQueue
+from gpt_jax.inference.waiting import ClosedError, WaitingQueue
 
 QUEUE_LIMIT = 1024
 ROUND = 8
@@ -29,10 +28,6 @@ READING_ROUND = 1
 """The same while prompts are being read, a chunk a step."""
 MOST_FAILURES = 3
 """Steps in a row that may fail before the scheduler's thread gives up."""
-
-
-class ClosedError(ConfigError):
-  """A request to a scheduler that was closed, or has died; it was not taken."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -128,6 +123,13 @@ class Scheduler:
       self._waiting.put(task)
       self._changed.notify_all()
     return handle
+
+  def require_room(self, count):
+    """Raises QueueFullError where not `count` more requests can wait."""
+    with self._changed:
+      # Those that get a free slot at once do not wait.
+      free = self.slots.num_slots - len(self._running)
+      self._waiting.require_room(max(1, count - max(0, free)))
 
   def cancel(self, handle):
     """Ends the text of `handle` where it is; without effect on one that is over."""

@@ -47,7 +47,7 @@ class Writing:
     """Returns the mask of the next token, uint32 [W]; the text ends if it is empty."""
     try:
       allowed_W = self._guides.allowed()
-    except Exception as error:  # of this text alone: others go on
+    except BaseException as error:  # of this text alone: others go on
       return self._fail(error)
     if not allowed_W.any():
       self.finish = 'dead_end'
@@ -76,11 +76,14 @@ class Writing:
   def _ends_with(self, token_id):
     try:
       return self._guides.take(token_id)
-    except Exception as error:
+    except BaseException as error:
       self._fail(error)
       return True
 
   def _fail(self, error):
+    # A panic of a package in Rust is no Exception.
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+      raise error
     self.finish, self.error = 'failed', error
     return np.array([ALL])
 

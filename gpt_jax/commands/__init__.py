@@ -28,6 +28,7 @@ COMMANDS = {
   'tasks': 'list the tasks of fine-tuning, and shipped recipes',
   'embed': 'vectors of texts by a run: how alike are they?',
   'augment': 'more training examples, by translating their texts there and back',
+  'serve': "serve runs over HTTP, to OpenAI's clients",
   'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

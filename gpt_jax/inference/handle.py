@@ -22,7 +22,8 @@ class Handle:
     self.ended = None
     """Why the text is over: as `WrittenText.finish` says, 'cancelled', or 'failed'."""
     self.seconds = {}
-    """When it was 'submitted', had its 'first' id and 'ended', by time.monotonic."""
+    """When it was 'submitted', got its slot ('admitted'), had its 'first' id and 'ended',
+    by time.monotonic; of several slots, the first."""
     self.reused_tokens = 0
     """How many tokens of the prompt came from what others had read."""
     self._scheduler = scheduler
@@ -57,6 +58,11 @@ class Handle:
   def cancel(self):
     """Ends the text where it is; its slot is free at the scheduler's next step."""
     self._scheduler.cancel(self)
+
+  def note_admission(self):
+    """For the scheduler: it has a slot."""
+    if 'admitted' not in self.seconds:
+      self._mark('admitted')
 
   def note_progress(self):
     """For the scheduler: some ids may be new."""

@@ -38,7 +38,7 @@ class PrefixCache:
   def __init__(self, num_blocks, block_tokens):
     self.block_tokens = block_tokens
     self.root = Node(block=-1)
-    self._roots = {None: self.root}  # by adapter
+    self._roots = {(None, None): self.root}  # by adapter and principal
     self._num_blocks = num_blocks
     self._free = list(range(num_blocks - 1, -1, -1))
     self._clock = 0
@@ -49,12 +49,13 @@ class PrefixCache:
     """Returns how many blocks are taken."""
     return self._num_blocks - len(self._free)
 
-  def root_of(self, adapter):
+  def root_of(self, adapter, principal=None):
     """Returns the empty text as `adapter` reads it; None: as the base does.
 
-    What adapters read of the same text has other keys and values: nothing is shared.
+    What adapters read of the same text has other keys and values, and one `principal`
+    must not learn by the time it takes what another has sent: nothing is shared.
     """
-    return self._roots.setdefault(adapter, Node(block=-1))
+    return self._roots.setdefault((adapter, principal), Node(block=-1))
 
   def match(self, node, ids):
     """Returns the nodes below `node` that spell the longest beginning of `ids`."""

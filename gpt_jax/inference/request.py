@@ -28,6 +28,8 @@ class Request:
   """GuideMakers: stop strings, banned strings, grammars."""
   adapter: str | None = None
   """Which of several adapters of the engine writes it; None: the base."""
+  principal: str | None = None
+  """Who asks: what others ask for is read anew, and waits in a line of its own."""
   log_probs: int | None = None
   """How many likeliest tokens to tell at each place beside the written one; None: no
   log-probabilities at all. They change no text."""

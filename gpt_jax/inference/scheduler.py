@@ -16,17 +16,18 @@ import math
 import threading
 from typing import Any
 
-from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.handle import Handle
 from gpt_jax.inference.prefix_cache import Node, PrefixCache
 from gpt_jax.inference.request import whole_number
-from gpt_jax.inference.waiting import WaitingQueue
+from gpt_jax.inference.waiting import ClosedError, WaitingQueue
 
 QUEUE_LIMIT = 1024
 ROUND = 8
 """Tokens of each row in one step: how long a new request or a cancellation waits."""
 READING_ROUND = 1
 """The same while prompts are being read, a chunk a step."""
+MOST_FAILURES = 3
+"""Steps in a row that may fail before the scheduler's thread gives up."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -89,6 +90,11 @@ class Scheduler:
     self._changed = threading.Condition()
     self._thread = None
     self._is_closed = False
+    self.error: BaseException | None = None
+    """What ended its thread, after which it takes no request; None: it works."""
+    self.listen: Any = None
+    """Called after each step and when all ends, in the thread that works, or None."""
+    self._num_failures = 0  # in a row
     self.counts = collections.Counter()
     """What happened so far: `admitted`, `preempted`, `steps`, `read` and `reused`
     tokens of prompts, `written` tokens of texts that came to their end."""
@@ -108,8 +114,8 @@ class Scheduler:
     if not self.slots.reads_whole_prompts:
       to_read = to_read[:-1]  # the first step of writing reads the last one
     with self._changed:
-      if self._is_closed:
-        raise ConfigError('the scheduler is closed; make another one.')
+      if self._is_closed or self.error is not None:
+        raise ClosedError('the scheduler is closed; make another one.')
       self._waiting.require_room()
       task = Task(handle, handle.priority, self._num_tasks, sample, to_read)
       self._num_tasks += 1
@@ -117,6 +123,13 @@ class Scheduler:
       self._waiting.put(task)
       self._changed.notify_all()
     return handle
+
+  def require_room(self, count):
+    """Raises QueueFullError where not `count` more requests can wait."""
+    with self._changed:
+      # Those that get a free slot at once do not wait.
+      free = self.slots.num_slots - len(self._running)
+      self._waiting.require_room(max(1, count - max(0, free)))
 
   def cancel(self, handle):
     """Ends the text of `handle` where it is; without effect on one that is over."""
@@ -150,8 +163,9 @@ class Scheduler:
         self._fail(error)
         raise
       self.counts['steps'] += 1
+      self._num_failures = 0
       with self._changed:
-        self._changed.notify_all()
+        self._tell()
         return bool(self._tasks)
 
   def work_until(self, condition):
@@ -186,7 +200,7 @@ class Scheduler:
       for task in list(self._tasks.values()):
         self._end(task, 'cancelled')
       self._thread = None
-      self._changed.notify_all()
+      self._tell()
       self.slots.close()
 
   def __enter__(self):
@@ -203,8 +217,20 @@ class Scheduler:
           return
       try:
         self.step()
-      except Exception:  # the handles raise it
-        continue
+      except BaseException as error:  # the handles raise it
+        self._num_failures += 1
+        if isinstance(error, Exception) and self._num_failures < MOST_FAILURES:
+          continue
+        with self._changed:
+          self.error = error
+          self._drop_all(error)
+        return
+
+  def _tell(self):
+    """Wakes who waits for texts."""
+    self._changed.notify_all()
+    if self.listen is not None:
+      self.listen()
 
   def _end_cancelled(self):
     with self._changed:
@@ -253,12 +279,14 @@ class Scheduler:
     task.slot = next(i for i in range(self.slots.num_slots) if i not in self._running)
     self._running[task.slot] = task
     self.counts['admitted'] += 1
+    task.handle.note_admission()
     if task.saved is not None:
       self.slots.put_back(task.slot, task.saved)
       task.saved = None
       return
     task.num_read, task.handle.reused_tokens = 0, 0
-    task.node = self.prefixes.root_of(task.handle.request.adapter)
+    request = task.handle.request
+    task.node = self.prefixes.root_of(request.adapter, request.principal)
     self.prefixes.hold(task.node)
 
   def _preemptible(self, task):
@@ -338,7 +366,7 @@ class Scheduler:
       task.handle.note_progress()
       if task.writing.finish:
         self.counts['written'] += len(task.writing.ids)
-        self._end(task, task.writing.finish)
+        self._end(task, task.writing.finish, task.writing.error)
 
   def _limit(self, writing):
     """Returns how many tokens of each text to write before the host looks again."""
@@ -354,12 +382,15 @@ class Scheduler:
   def _fail(self, error):
     """Ends all texts with `error`; slots and prefix cache begin anew."""
     with self._changed:
-      for task in self._tasks.values():
-        if task.slot is None:
-          self._waiting.remove(task)
-        task.handle.end('failed', error)
-      self._tasks.clear()
-      self._running.clear()
-      self._changed.notify_all()
+      self._drop_all(error)
     self.prefixes = PrefixCache(self.slots.num_blocks, self.slots.chunk)
     self.slots.reset()
+
+  def _drop_all(self, error):
+    for task in self._tasks.values():
+      if task.slot is None:
+        self._waiting.remove(task)
+      task.handle.end('failed', error)
+    self._tasks.clear()
+    self._running.clear()
+    self._tell()

@@ -81,6 +81,25 @@ class Slots:
         )
       )
 
+  def compile_all(self):
+    """Runs each program that requests may need once, while all slots are free.
+
+    Afterwards no request waits for a compilation, whatever its length.
+    """
+    sizes = [16 << i for i in range((self.chunk // 16).bit_length())]
+    for size in sizes:
+      self.read(0, 0, [0] * size)
+    start = self.chunk
+    while start + self.chunk <= self.slot_tokens:
+      self.read(0, start, [0] * self.chunk)
+      start *= 2
+    if self.num_blocks:
+      self.save(0, 0, 0)
+      self.load(0, 0, [0])
+    self.start(0, Writing(dataclasses.replace(NOTHING, max_new_tokens=1)), 0)
+    self.write(1)
+    self.stop(0)
+
   def read(self, slot, start, ids, adapter=None):
     """Reads up to `chunk` ids of a prompt, its tokens from `start` on."""
     # Padded by rules that know this prompt only. Few programs: the length of a chunk

@@ -11,7 +11,6 @@ import numpy as np
 
 from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference import adapted, grammar, many
 from gpt_jax.inference.banned_strings import BannedStrings
 from gpt_jax.inference.beam_search import BeamSearch
@@ -20,16 +19,15 @@ from gpt_jax.inference.capacity import Wishes
 from gpt_jax.inference.completion import Completion, token_log_probs
 from gpt_jax.inference.early_exit import ExitRule
 from gpt_jax.inference.engine import Engine
-from gpt_jax.inference.request import Request, each, whole_number
+from gpt_jax.inference.pieces import Pieces
+from gpt_jax.inference.request import Request, as_ids, each, whole_number
 from gpt_jax.inference.speculative_engine import SpeculativeEngine
-from gpt_jax.inference.stop_strings import StopFilter, StopStrings
+from gpt_jax.inference.stop_strings import StopStrings
 from gpt_jax.inference.text_options import TextOptions, texts_of
 from gpt_jax.inference.text_scheduler import TextScheduler
 from gpt_jax.inference.text_scores import TextScores
 from gpt_jax.model import exits, positions
 from gpt_jax.parallel import multihost
-
-_TAIL_CHARS = 256  # of a prompt, as context of its continuation
 
 
 def make_engine(config, params, vocab_size, rules=None, drafting=None, adapter=None):
@@ -184,14 +182,22 @@ class TextGenerator(TextScores):
 
   def scheduler(self):
     """Returns the TextScheduler of a server, as the config's `inference` says."""
-    parts = self._read, self._pieces, self._completion
-    return TextScheduler(many.open_scheduler(self.engine), *parts)
+    parts = self._read_one, self._completion
+    return TextScheduler(many.open_scheduler(self.engine), self._tokenizer, *parts)
 
   def _read(self, prompts, options):
     """Returns (prompts as a list, TextOptions, the Requests of each prompt in turn)."""
     prompts, asked = texts_of(prompts), TextOptions.of(options)
     ids = [self._encode(prompt) for prompt in prompts]
     return prompts, asked, self._requests(ids, asked)
+
+  def _read_one(self, prompt, options):
+    """Returns (TextOptions, Requests) of a prompt, a text or ids that are read as is."""
+    if isinstance(prompt, str):
+      _, asked, requests = self._read([prompt], options)
+      return asked, requests
+    asked = TextOptions.of(options)
+    return asked, self._requests([as_ids('prompt', prompt)], asked)
 
   def _encode(self, prompt):
     return self._begun(self._tokenizer.encode(prompt))
@@ -322,11 +328,12 @@ class TextGenerator(TextScores):
     return BeamSearch(self.engine)
 
   def _completion(self, prompt, asked, request, text, score=None):
-    pieces = self._pieces(prompt, text.ids, asked.stop)
+    shown = prompt if isinstance(prompt, str) else self._tokenizer.decode(prompt)
+    pieces = self._pieces(shown, text.ids, asked.stop)
     if asked.num_written > asked.n:
       score = text.mean_log_prob
     found = Completion(
-      text=(prompt if asked.echo else '') + ''.join(pieces),
+      text=(shown if asked.echo else '') + ''.join(pieces),
       ids=text.ids,
       finish_reason=text.finish,
       seed=request.seed,
@@ -341,25 +348,19 @@ class TextGenerator(TextScores):
     return dataclasses.replace(found, log_probs=log_probs)
 
   def _prompt_log_probs(self, prompt, k, adapter):
-    ids = self._tokenizer.encode(prompt)
+    is_text = isinstance(prompt, str)
+    ids = self._tokenizer.encode(prompt) if is_text else as_ids('prompt', prompt)
     if not len(ids):
       return ()
-    begun = self._encode(prompt)
+    begun = self._encode(prompt) if is_text else ids
     before = len(begun) - len(ids)
     found = self.engine.text_log_probs(begun, adapter).cut(k, max(0, before - 1))
     return token_log_probs(self._tokenizer, ids, found, start=0 if before else 1)
 
   def _pieces(self, prompt, ids, stop=()):
-    # Ids shown as numbers would run into the last one of the prompt.
-    is_text = self._tokenizer.byte_lengths.any()
-    separator = '' if is_text or prompt[-1:].isspace() or not prompt else ' '
-    # The space before the first token depends on what is before it.
-    tail = '' if self._tokenizer.joins_bytes else prompt[-_TAIL_CHARS:]
-    decoder = StreamDecoder(self._tokenizer, self._tokenizer.encode(tail))
-    stops = StopFilter(stop)
+    pieces = Pieces(self._tokenizer, prompt, stop)
     for token_id in ids:
-      if piece := stops.push(decoder.push(token_id)):
-        yield separator + piece
-        separator = ''
-    if piece := stops.push(decoder.finish()) + stops.finish():
-      yield separator + piece
+      if piece := pieces.push(token_id):
+        yield piece
+    if piece := pieces.finish():
+      yield piece

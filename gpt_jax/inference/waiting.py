@@ -2,11 +2,15 @@
 
 import heapq
 
-from gpt_jax.core.errors import UserError
+from gpt_jax.core.errors import ConfigError, UserError
 
 
 class QueueFullError(UserError):
   """A request that came while as many as allowed were waiting; it was not taken."""
+
+
+class ClosedError(ConfigError):
+  """A request to a scheduler that was closed, or has died; it was not taken."""
 
 
 class WaitingQueue:
@@ -23,9 +27,9 @@ class WaitingQueue:
   def __len__(self):
     return len(self._numbers)
 
-  def require_room(self):
-    """Raises QueueFullError where one more would be too many."""
-    if self._limit is not None and len(self) >= self._limit:
+  def require_room(self, count=1):
+    """Raises QueueFullError where `count` more would be too many."""
+    if self._limit is not None and len(self) + count > self._limit:
       raise QueueFullError(
         f'the queue is full: {len(self)} requests wait, and'
         f' inference.queue_limit={self._limit}; send the request again when some have'

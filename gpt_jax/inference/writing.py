@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_jax.inference.guide import Guides
+from gpt_jax.inference.guide import ALL, Guides
 from gpt_jax.inference.token_log_probs import LogProbs
 
 
@@ -31,7 +31,10 @@ class Writing:
     self.request = request
     self.ids = []
     self.finish = 'length' if request.max_new_tokens == 0 else None
-    self._log_probs = []
+    self.error = None
+    """What one of its guides raised; the text is over then, with `finish` 'failed'."""
+    self.log_probs = []
+    """LogProbs [n] of its tokens, part by part, where they were asked."""
     self._read = []  # log-probabilities with that of a stop id
     self._guides = Guides(request.guides, request.prompt_ids)
 
@@ -42,7 +45,10 @@ class Writing:
 
   def allowed(self):
     """Returns the mask of the next token, uint32 [W]; the text ends if it is empty."""
-    allowed_W = self._guides.allowed()
+    try:
+      allowed_W = self._guides.allowed()
+    except BaseException as error:  # of this text alone: others go on
+      return self._fail(error)
     if not allowed_W.any():
       self.finish = 'dead_end'
     return allowed_W
@@ -58,17 +64,33 @@ class Writing:
         self.finish = 'stop'
         break
       self.ids.append(token_id)
-      if self._guides.take(token_id):
-        self.finish = 'stop'
+      if self._ends_with(token_id):
+        self.finish = self.finish or 'stop'
       elif len(self.ids) == request.max_new_tokens:
         self.finish = 'length'
     if request.log_probs is not None and log_probs is not None:
       new, k = len(self.ids) - before, request.log_probs
-      self._log_probs.append(log_probs.cut(k, stop=new))
+      self.log_probs.append(log_probs.cut(k, stop=new))
       self._read.extend(log_probs.written[:read].tolist())
 
+  def _ends_with(self, token_id):
+    try:
+      return self._guides.take(token_id)
+    except BaseException as error:
+      self._fail(error)
+      return True
+
+  def _fail(self, error):
+    # A panic of a package in Rust is no Exception.
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+      raise error
+    self.finish, self.error = 'failed', error
+    return np.array([ALL])
+
   def result(self):
-    """Returns the WrittenText so far."""
+    """Returns the WrittenText so far; raises what one of its guides has."""
+    if self.error is not None:
+      raise self.error
     log_probs, mean = None, 0.0
     if self.request.log_probs is not None:
       empty = LogProbs(
@@ -77,7 +99,7 @@ class Writing:
         np.zeros((0, self.request.log_probs), np.int32),
       )
       mean = sum(self._read) / max(1, len(self._read))
-      parts = [empty, *self._log_probs]
+      parts = [empty, *self.log_probs]
       log_probs = LogProbs(
         *(
           np.concatenate([getattr(part, name) for part in parts])

@@ -25,7 +25,7 @@ def test_iterating_gives_the_ids_as_they_come():
 def test_the_result_is_all_of_the_text():
   handle = submit()
   assert handle.result().ids.tolist() == text_of(handle.request)
-  assert list(handle.seconds) == ['submitted', 'first', 'ended']
+  assert list(handle.seconds) == ['submitted', 'admitted', 'first', 'ended']
   assert sorted(handle.seconds.values()) == list(handle.seconds.values())
 
 

@@ -1,0 +1,94 @@
+"""Serves runs over HTTP, with the API that OpenAI's clients speak.
+
+Paths: /v1/models, /v1/completions, /v1/chat/completions, /v1/embeddings, /v1/classify,
+/healthz, /readyz, /openapi.json and others (docs/serving.md). Requests of all clients
+share the slots of a model (--config.inference.slots, ...). SIGTERM lets requests in
+progress end and then stops; SIGHUP serves the newest step of each run.
+
+examples:
+  gpt-jax serve --workdir=runs/tiny
+  gpt-jax serve --workdir=chat=runs/chat --workdir=bert=runs/bert --port=8001
+  gpt-jax serve --workdir=runs/base --adapter=poems=runs/lora --chat_template=chatml
+"""
+
+import sys
+
+from gpt_jax.commands import flags
+from gpt_jax.core.errors import ConfigError
+
+
+def add_arguments(parser):
+  parser.add_argument(
+    '--workdir', action='append', required=True, metavar='[NAME=]DIR',
+    help='a run, or a folder of Hugging Face; repeatable; NAME is what clients call it',
+  )  # fmt: skip
+  parser.add_argument(
+    '--adapter', action='append', default=[], metavar='[MODEL/]NAME=DIR',
+    help="a run with peft.name='lora' over a model; repeatable",
+  )  # fmt: skip
+  parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1')
+  parser.add_argument('--port', type=int, default=8000, help='default: 8000')
+  parser.add_argument(
+    '--chat_template', metavar='NAME|FILE',
+    help="format of conversations; default: that of the model's tokenizer",
+  )  # fmt: skip
+  flags.add_config_overrides(parser)
+  _add_limits(parser.add_argument_group('limits of requests'))
+
+
+def _add_limits(group):
+  group.add_argument(
+    '--allowed_host', action='append', default=[], metavar='NAME',
+    help='a Host header that is answered; repeatable; on loopback also localhost',
+  )  # fmt: skip
+  group.add_argument('--max_body_bytes', type=int, metavar='N', help='default: 1 MiB')
+  group.add_argument('--max_connections', type=int, metavar='N', help='default: 1,024')
+  group.add_argument(
+    '--max_texts', type=int, metavar='N', help='prompts x n of a request; default: 64'
+  )
+  group.add_argument(
+    '--request_seconds', type=float, metavar='S', help='of a request; default: 600'
+  )
+  group.add_argument(
+    '--read_seconds', type=float, metavar='S',
+    help='in which headers have to come, and a body; default: 10',
+  )  # fmt: skip
+  group.add_argument(
+    '--drain_seconds', type=float, metavar='S',
+    help='for which requests may go on after SIGTERM; default: 30',
+  )  # fmt: skip
+
+
+LIMITS = (
+  'max_body_bytes', 'max_connections', 'max_texts', 'request_seconds', 'read_seconds',
+  'drain_seconds',
+)  # fmt: skip
+
+
+def run(args, overrides):
+  from gpt_jax.serving import models, server
+  from gpt_jax.serving.hooks import Hooks
+  from gpt_jax.serving.settings import Settings
+
+  sources = models.parse_sources(args.workdir, args.adapter)
+  given = {name: getattr(args, name) for name in LIMITS}
+  given = {name: value for name, value in given.items() if value is not None}
+  for name, value in given.items():
+    if not value > 0:
+      raise ConfigError(f'--{name}={value}: expected a number above 0.')
+  settings = Settings(
+    host=args.host, port=args.port, allowed_hosts=tuple(args.allowed_host),
+    chat_template=args.chat_template, **given,
+  )  # fmt: skip
+  hooks = Hooks()
+  server.require_keys(settings, hooks)
+  sock = server.bind(args.host, args.port)  # before models are loaded
+  flags.enable_compilation_cache()
+  loaded = models.Models(sources, overrides, args.chat_template)
+
+  def say():
+    host, port = sock.getsockname()[:2]
+    names = ', '.join(served.name for served in loaded.served())
+    print(f'serving {names} at http://{host}:{port}/v1', file=sys.stderr, flush=True)
+
+  return server.run(server.make(loaded, settings, hooks), sock, say)

@@ -1,0 +1,95 @@
+"""HTTP/1.1 on a connection: uvicorn's, with deadlines, a cap and our error object."""
+
+import functools
+import sys
+
+from gpt_jax.core import extras
+from gpt_jax.serving.call import dump
+from gpt_jax.serving.errors import ApiError, overloaded
+
+
+@functools.cache
+def make(read_seconds, max_connections):
+  """Returns a protocol class for uvicorn's `http`.
+
+  Headers have to come within `read_seconds` of the connection, or of the first byte of a
+  later request; of more than `max_connections` connections the new ones are answered 503.
+  """
+  h11_impl = extras.load(
+    'uvicorn.protocols.http.h11_impl', extra='serve', package='uvicorn',
+    use='gpt-jax serve',
+  )  # fmt: skip
+
+  class Protocol(h11_impl.H11Protocol):
+    _late = None
+
+    def connection_made(self, transport):
+      super().connection_made(transport)
+      if len(self.connections) > max_connections:
+        self._refuse(overloaded('Too many connections.', 1, 'too_many_connections'))
+        return
+      self._wait_for_headers()
+
+    def connection_lost(self, exc):
+      self._stop_waiting()
+      super().connection_lost(exc)
+
+    def data_received(self, data):
+      is_between = self.cycle is not None and self.cycle.response_complete
+      if is_between and self._late is None:
+        self._wait_for_headers()
+      super().data_received(data)
+
+    def handle_events(self):
+      before = self.cycle
+      super().handle_events()
+      if self.cycle is not before:
+        self._stop_waiting()
+
+    def send_400_response(self, msg):
+      # uvicorn calls it in the handler of the parser's error, which knows more.
+      status = getattr(sys.exception(), 'error_status_hint', 400)
+      limit = self.config.h11_max_incomplete_event_size
+      message = {
+        431: f'headers: longer than {limit:,} bytes together.',
+        501: 'transfer-encoding: expected chunked, or a content-length.',
+      }.get(status, 'The request is no valid HTTP: line, headers or length.')
+      self._refuse(ApiError(status, message, code='bad_http'))
+
+    def _wait_for_headers(self):
+      self._late = self.loop.call_later(read_seconds, self._is_late)
+
+    def _stop_waiting(self):
+      if self._late is not None:
+        self._late.cancel()
+        self._late = None
+
+    def _is_late(self):
+      self._late = None
+      is_answering = self.cycle is not None and not self.cycle.response_complete
+      if not is_answering and not self.transport.is_closing():
+        message = f'The headers did not come within {read_seconds:g} seconds.'
+        self._refuse(ApiError(408, message))
+
+    def _refuse(self, error):
+      """Answers without the app, and closes."""
+      self._stop_waiting()
+      is_mid_answer = (
+        self.cycle is not None
+        and self.cycle.response_started
+        and not self.cycle.response_complete
+      )
+      if not self.transport.is_closing() and not is_mid_answer:
+        content = dump(error.body())
+        headers = {
+          'content-type': 'application/json', 'content-length': len(content),
+          'connection': 'close', **error.headers,
+        }  # fmt: skip
+        reason = h11_impl.STATUS_PHRASES.get(error.status, b'').decode()
+        lines = [f'HTTP/1.1 {error.status} {reason}']
+        lines += [f'{name}: {value}' for name, value in headers.items()]
+        self.transport.write('\r\n'.join([*lines, '', '']).encode() + content)
+      self.transport.close()
+
+  return Protocol
+

@@ -286,18 +286,36 @@ def load(path, step=None, overrides=None, adapters=None):
     return _load_model(path, step, overrides, adapters)
   workdir = Workdir(path)
   config = trained.read_config(workdir, overrides)
-  kept = config.checkpoint
-  best = kept.best_metric, kept.keep_best, kept.best_mode
-  with CheckpointReader(workdir.checkpoints, *best) as store:
-    if step is None and config.task.name:
-      step = task_end.best_step(store, kept.keep_best)
-    step = restore.choose_step(store, step)
+  with _open_checkpoints(workdir, config) as store:
+    step = _choose_step(store, config, step)
     if config.model.vocab_size is None:  # the embedding knows: ids in use, padding
       rows = restore.embedding_rows(store, step)
       resolved = dataclasses.replace(config.model, vocab_size=rows)
       config = dataclasses.replace(config, model=resolved)
     tokenizer = tokenizers.load(workdir.tokenizer)
     return _run_of(store, path, config, step, tokenizer, overrides, adapters)
+
+
+def newest_step(path):
+  """Returns the step that `load(path)` takes; None for a pretrained model of others."""
+  if open_model.is_model(path):
+    return None
+  workdir = Workdir(path)
+  config = trained.read_config(workdir, {})
+  with _open_checkpoints(workdir, config) as store:
+    return _choose_step(store, config, None)
+
+
+def _open_checkpoints(workdir, config):
+  kept = config.checkpoint
+  best = kept.best_metric, kept.keep_best, kept.best_mode
+  return CheckpointReader(workdir.checkpoints, *best)
+
+
+def _choose_step(store, config, step):
+  if step is None and config.task.name:
+    step = task_end.best_step(store, config.checkpoint.keep_best)
+  return restore.choose_step(store, step)
 
 
 def _load_model(path, step, overrides, adapters):

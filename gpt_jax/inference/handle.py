@@ -22,8 +22,8 @@ class Handle:
     self.ended = None
     """Why the text is over: as `WrittenText.finish` says, 'cancelled', or 'failed'."""
     self.seconds = {}
-    """When it was 'submitted', got its slot ('admitted'), had its 'first' id and 'ended',
-    by time.monotonic; of several slots, the first."""
+    """When it was 'submitted', got its first slot ('admitted'), had its 'first' id and
+    'ended', by time.monotonic."""
     self.reused_tokens = 0
     """How many tokens of the prompt came from what others had read."""
     self._scheduler = scheduler

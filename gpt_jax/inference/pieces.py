@@ -1,4 +1,4 @@
-"""The text of ids that come one at a time, in complete characters, up to a stop string."""
+"""The text of ids that come one at a time, in whole characters, to a stop string."""
 
 from gpt_jax.data.stream_decoder import StreamDecoder
 from gpt_jax.inference.stop_strings import StopFilter
@@ -7,7 +7,7 @@ _TAIL_CHARS = 256  # of a prompt, as context of its continuation
 
 
 class Pieces:
-  """Takes the ids of one text; what it returns joins to the text without a stop string."""
+  """Takes the ids of one text; what it returns adds up to it, without a stop string."""
 
   def __init__(self, tokenizer, prompt='', stop=()):
     """Takes the text before, and the strings that end the text."""

@@ -45,10 +45,15 @@ class Task:
   num_read: int = 0
   """Tokens of the prompt in the slot."""
   is_writing: bool = False
+  turn: int | None = None  # in the waiting queue, which sets it
   node: Node | None = None
   """What it holds of the prefix cache, up to `num_read`; None: the store is full."""
   saved: Any = None
   """What was in its slot when a request of higher priority took it."""
+
+  @property
+  def principal(self):
+    return self.handle.request.principal
 
   @property
   def writing(self):
@@ -125,9 +130,8 @@ class Scheduler:
     return handle
 
   def require_room(self, count):
-    """Raises QueueFullError where not `count` more requests can wait."""
+    """Raises QueueFullError where not `count` more can wait or get a free slot."""
     with self._changed:
-      # Those that get a free slot at once do not wait.
       free = self.slots.num_slots - len(self._running)
       self._waiting.require_room(max(1, count - max(0, free)))
 
@@ -285,8 +289,8 @@ class Scheduler:
       task.saved = None
       return
     task.num_read, task.handle.reused_tokens = 0, 0
-    request = task.handle.request
-    task.node = self.prefixes.root_of(request.adapter, request.principal)
+    adapter = task.handle.request.adapter
+    task.node = self.prefixes.root_of(adapter, task.principal)
     self.prefixes.hold(task.node)
 
   def _preemptible(self, task):
@@ -301,8 +305,8 @@ class Scheduler:
     return None if last.is_writing and num_saved >= self.slots.num_slots else last
 
   def _preempt(self, task):
-    # What it has written stays as it is: to read it again would take other programs,
-    # whose sums may differ in the last bit. A prompt is read again by the same ones.
+    # What it has written stays: to read it again would take other programs, whose sums
+    # may differ in the last bit. A prompt is read again by the same ones.
     if task.is_writing:
       task.saved = self.slots.take_out(task.slot)
     self._leave(task)

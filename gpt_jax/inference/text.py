@@ -192,7 +192,7 @@ class TextGenerator(TextScores):
     return prompts, asked, self._requests(ids, asked)
 
   def _read_one(self, prompt, options):
-    """Returns (TextOptions, Requests) of a prompt, a text or ids that are read as is."""
+    """Returns (TextOptions, Requests) of a prompt: a text, or ids to read as is."""
     if isinstance(prompt, str):
       _, asked, requests = self._read([prompt], options)
       return asked, requests

@@ -62,7 +62,8 @@ class TextScheduler:
   def read(self, prompt, principal=None, **options):
     """Returns what `send` takes: a prompt, a text or ids, and `Run.complete`'s options.
 
-    `principal`: who asks, as of `Request`. Raises ConfigError for what cannot be written.
+    `principal`: who asks, as of `Request`. Raises ConfigError for what cannot be
+    written.
     """
     asked, requests = self._read(prompt, options)
     if len(requests) > 1 or asked.beams > 1:

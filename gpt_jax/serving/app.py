@@ -6,6 +6,7 @@ Stream of events.
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,8 +25,9 @@ from gpt_jax.serving import (
 from gpt_jax.serving.body import Disconnected
 from gpt_jax.serving.call import Stream
 from gpt_jax.serving.errors import ApiError
-from gpt_jax.serving.hooks import ADMIN, INFERENCE, Hooks
-from gpt_jax.serving.pipeline import Pipeline, admit
+from gpt_jax.serving.hooks import Hooks
+from gpt_jax.serving.model import CHAT, CLASSES, TEXT, VECTORS
+from gpt_jax.serving.pipeline import Pipeline, require_scope
 from gpt_jax.serving.settings import Settings
 
 
@@ -35,44 +37,54 @@ class Route:
 
   path: str
   answer: Callable[..., Awaitable[Any]]
-  """`async (Call) -> JSON value, Stream, or (bytes, content type)`."""
+  """`async (Call) -> JSON value, Stream, or (bytes, content type, more headers)`."""
   method: str = 'POST'
   takes: dict | None = None
   """Schema of the body; None: it has none."""
-  scope: str | None = INFERENCE
-  """That a key has to have; None: any key."""
+  scope: str | None = None
+  """That a key has to have, one of hooks.SCOPES; None: any key."""
   is_open: bool = False
   """Whether it is answered without a key."""
   summary: str = ''
 
 
 async def _models(call):
-  data = [{'id': s.name, **s.model.card()} for s in call.models.served()]
-  for card, served in zip(data, call.models.served(), strict=True):
-    if served.adapter is not None:
-      card['parent'] = served.model.source.name
+  await call.admit(None)
+  data = []
+  for served in call.models.served():
+    if call.may_use(served.name):
+      data.append({'id': served.name} | served.model.card())
+      if served.adapter is not None:
+        data[-1]['parent'] = served.model.source.name
   return {'object': 'list', 'data': data}
 
 
 async def _tokenize(call):
-  model = call.use('completions').model
+  model = call.use(TEXT).model
+  await call.admit(None)
   read = await model.texts.read(call.body['prompt'], {'max_new_tokens': 0})
   ids = [int(i) for i in read[2].prompt_ids]
   return {'count': len(ids), 'tokens': ids, 'context': model.texts.context}
 
 
 ROUTES = (
-  Route('/v1/models', _models, 'GET', scope=None, summary='Models and adapters'),
-  Route('/v1/completions', completions.answer, takes=fields.COMPLETIONS,
+  Route('/v1/models', _models, 'GET', scope='models', summary='Models and adapters'),
+  Route('/v1/completions', completions.answer, takes=fields.COMPLETIONS, scope=TEXT,
         summary='Text that follows a prompt'),
-  Route('/v1/chat/completions', chat.answer, takes=fields.CHAT,
+  Route('/v1/chat/completions', chat.answer, takes=fields.CHAT, scope=CHAT,
         summary='The next message of a conversation'),
-  Route('/v1/embeddings', embeddings.answer, takes=fields.EMBEDDINGS,
+  Route('/v1/embeddings', embeddings.answer, takes=fields.EMBEDDINGS, scope=VECTORS,
         summary='Vectors of texts'),
-  Route('/v1/classify', classify.answer, takes=fields.CLASSIFY,
+  Route('/v1/classify', classify.answer, takes=fields.CLASSIFY, scope=CLASSES,
         summary='What a task head says of texts'),
-  Route('/tokenize', _tokenize, takes=fields.TOKENIZE, summary='Token ids of a prompt'),
+  Route('/tokenize', _tokenize, takes=fields.TOKENIZE, scope=TEXT,
+        summary='Token ids of a prompt'),
 )  # fmt: skip
+
+
+_METRICS = functools.partial(
+  Route, '/metrics', method='GET', scope='metrics', summary='For Prometheus'
+)
 
 
 class Server:
@@ -87,12 +99,11 @@ class Server:
     return (
       *ROUTES,
       Route('/healthz', self._health, 'GET', is_open=True, summary='Does it work?'),
-      Route('/readyz', self._ready, 'GET', is_open=True, summary='Does it take requests?'),
-      Route('/openapi.json', self._openapi, 'GET', scope=None, summary='This page'),
-      Route('/admin/reload', self._reload, scope=ADMIN,
+      Route('/readyz', self._ready, 'GET', is_open=True, summary='Can it be asked?'),
+      Route('/openapi.json', self._openapi, 'GET', summary='This page'),
+      Route('/admin/reload', self._reload, scope='admin',
             summary='Serves the newest step of each model'),
-      *((Route('/metrics', self._metrics, 'GET', scope=ADMIN, summary='For Prometheus'),)
-        if self.hooks.metrics is not None else ()),
+      *([_METRICS(answer=self._metrics)] if self.hooks.metrics is not None else []),
       *self.hooks.routes,
     )  # fmt: skip
 
@@ -148,7 +159,7 @@ class Server:
     metrics = self.hooks.metrics
     assert metrics is not None
     content = await asyncio.to_thread(metrics.render)
-    return content, 'text/plain; version=0.0.4; charset=utf-8'
+    return content, 'text/plain; version=0.0.4; charset=utf-8', ()
 
 
 def make_app(models, settings=None, hooks=None):
@@ -189,7 +200,7 @@ class Endpoint:
         405, f'{route.path}: expected {route.method}.', code='method_not_allowed',
         headers={'allow': ', '.join(methods), 'connection': 'close'},
       )  # fmt: skip
-    await admit(call, route.scope)
+    require_scope(call, route.scope)
     if route.takes is not None:
       limits = call.settings
       content = await body.read(
@@ -229,8 +240,8 @@ class Endpoint:
       call.record.is_streamed = True
       await reply.stream(found.events)
     elif isinstance(found, tuple):
-      content, kind = found
-      await reply.whole(200, content, kind.encode())
+      content, kind, headers = found
+      await reply.whole(200, content, kind.encode(), headers)
     else:
       await reply.json(200, found)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from gpt_jax.serving.errors import ApiError
 from gpt_jax.serving.hooks import Hooks
 from gpt_jax.serving.models import Models
 from gpt_jax.serving.request_record import RequestRecord
@@ -33,6 +34,8 @@ class Call:
   models: Models
   body: dict[str, Any] = dataclasses.field(default_factory=dict)
   key: Any = None
+  admission: Any = None
+  """What the key store has reserved for it."""
   prompt_text: str | None = None
   answer_text: str | None = None
   """For the request log, which may keep them redacted."""
@@ -52,12 +55,27 @@ class Call:
     value = self.body.get(name)
     return default if value is None else value
 
+  async def admit(self, tokens=0):
+    """Counts the request against the limits of its key; raises what the store does.
+
+    `tokens` as of `hooks.Keys.admit`.
+    """
+    if self.key is not None and self.hooks.keys is not None:
+      admit = self.hooks.keys.admit
+      self.admission = await asyncio.to_thread(admit, self.key, tokens)
+
+  def may_use(self, name):
+    """Returns whether the key allows a model."""
+    return self.key is None or self.key.allows_model(name)
+
   def use(self, ability):
     """Returns the Served that the body names, kept open until the request has ended.
 
     Raises ApiError for one that is not there, or cannot do that.
     """
     served = self.models.get(self.body['model'])
+    if not self.may_use(served.name):
+      raise forbidden(f'The key may not use the model {served.name!r}.', 'model')
     served.model.require(ability)
     self.stack.enter_context(self.models.used(served))
     self.record.model = served.name
@@ -81,6 +99,13 @@ class Call:
       text, counts = await asyncio.to_thread(redact, text)
       self.record.redactions.update(counts)
     return text, None
+
+
+def forbidden(message, param=None):
+  """Returns the ApiError of what a key may not do."""
+  return ApiError(
+    403, message, kind='permission_error', code='not_allowed', param=param
+  )
 
 
 def new_record(method, route='unknown'):

@@ -1,9 +1,9 @@
 """/v1/chat/completions: the next message of a conversation."""
 
-from gpt_jax.serving import chat_format, generation, tools
+from gpt_jax.serving import generation, tools
 from gpt_jax.serving.call import Stream
 from gpt_jax.serving.errors import invalid
-from gpt_jax.serving.generation import FILTERED, Choice, Piece
+from gpt_jax.serving.generation import FILTERED, Choice
 from gpt_jax.serving.model import CHAT
 
 
@@ -11,6 +11,7 @@ async def answer(call):
   """Returns the answer of a Call, a dict or a Stream."""
   served = call.use(CHAT)
   model, asked_tools = served.model, tools.asked(call)
+  tokenizer = model.run.tokenizer
   n = call.get('n', 1)
   options = generation.options_of(call, served.adapter) | _grammar(call, asked_tools)
   if (new := call.get('max_completion_tokens', call.get('max_tokens'))) is not None:
@@ -29,7 +30,7 @@ async def answer(call):
   ids = model.chat.ids_of(tools.described(messages, asked_tools))
   choices = await generation.send(call, model, [ids], options, n)
   if is_streamed:
-    return Stream(_events(call, choices, asked_tools))
+    return Stream(_events(call, choices, asked_tools, tokenizer))
   listed = []
   for choice, (_, piece) in zip(
     choices, await generation.wholes(call, choices), strict=True
@@ -41,7 +42,9 @@ async def answer(call):
     elif (found := tools.call_of(piece.text, asked_tools)) is not None:
       message |= {'content': None, 'tool_calls': [found]}
       finish = 'tool_calls'
-    log_probs = _log_probs(piece.log_probs) if call.get('logprobs') else None
+    log_probs = None
+    if call.get('logprobs'):
+      log_probs = _log_probs(piece.log_probs, tokenizer)
     listed.append(
       {
         'index': choice.index,
@@ -94,14 +97,12 @@ async def _admitted(call, messages):
   return found, None
 
 
-async def _events(call, choices, asked_tools):
+async def _events(call, choices, asked_tools, tokenizer):
   with_usage = generation.wants_usage(call)
 
   def event(index, delta, finish=None, log_probs=None):
     choice = {'index': index, 'delta': delta, 'logprobs': log_probs}
-    found = _object(
-      call, 'chat.completion.chunk', [choice | {'finish_reason': finish}]
-    )
+    found = _object(call, 'chat.completion.chunk', [choice | {'finish_reason': finish}])
     return found | ({'usage': None} if with_usage else {})
 
   for choice in choices:
@@ -110,7 +111,7 @@ async def _events(call, choices, asked_tools):
     tools.held(generation.pieces(call, choice), asked_tools) for choice in choices
   ]
   async for piece in generation.merged(generators):
-    log_probs = _log_probs(piece.log_probs) if piece.log_probs else None
+    log_probs = _log_probs(piece.log_probs, tokenizer) if piece.log_probs else None
     if isinstance(piece, tools.CallPiece):
       yield event(piece.index, {'tool_calls': [piece.call | {'index': 0}]})
       yield event(piece.index, {}, 'tool_calls')
@@ -160,14 +161,15 @@ def _object(call, kind, choices):
   }
 
 
-def _log_probs(tokens):
+def _log_probs(tokens, tokenizer):
   """Returns log-probabilities in the form of this route."""
 
   def entry(token):
+    is_text = token.id < tokenizer.vocab_size
     return {
       'token': token.text,
       'logprob': token.log_prob,
-      'bytes': list(token.text.encode('utf-8', 'replace')),
+      'bytes': list(tokenizer.token_bytes[token.id]) if is_text else None,
     }
 
   return {
@@ -177,6 +179,3 @@ def _log_probs(tokens):
     ],
     'refusal': None,
   }
-
-
-__all__ = ['Piece', 'answer', 'chat_format']

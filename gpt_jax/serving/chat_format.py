@@ -61,7 +61,9 @@ class ChatFormat:
       raise ApiError(400, f'messages: {error}', param='messages') from error
     if self._begin:
       parts = chat.without_begin(parts, self._begin)
-    ids = [self._special(p) if isinstance(p, Special) else self._text(p) for p, _ in parts]
+    ids = [
+      self._special(p) if isinstance(p, Special) else self._text(p) for p, _ in parts
+    ]
     return np.concatenate([self._begin_ids, *ids]).astype(np.int32)
 
   def _special(self, part):

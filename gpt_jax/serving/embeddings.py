@@ -15,6 +15,7 @@ async def answer(call):
   """Returns the answer of a Call."""
   model = call.use(VECTORS).model
   texts = texts_of(call)
+  await call.admit()
   pooling = call.get('pooling', 'mean')
   vectors_ND, count = await model.compute(_embed, texts, pooling)
   call.record.prompt_tokens = count

@@ -1,10 +1,18 @@
 """Errors of the API: a status, and the error object that OpenAI's clients read."""
 
-from gpt_jax.core.errors import UserError
+from gpt_jax.core.errors import CheckpointError, DivergedError, StorageError, UserError
 from gpt_jax.inference.waiting import ClosedError, QueueFullError
 
-INVALID, OVERLOADED, FAILED = 'invalid_request_error', 'overloaded_error', 'server_error'
-NAMES = {'max_new_tokens': 'max_tokens', 'prompts: ': 'prompt: ', 'best_of, beams: ': ''}
+INVALID, OVERLOADED, FAILED = (
+  'invalid_request_error',
+  'overloaded_error',
+  'server_error',
+)
+NAMES = {
+  'max_new_tokens': 'max_tokens',
+  'prompts: ': 'prompt: ',
+  'best_of, beams: ': '',
+}
 """What our own messages call fields, and what the API does."""
 
 
@@ -69,6 +77,10 @@ def of(error, request_id, retry_after=1):
     )
   if isinstance(error, ClosedError):
     return overloaded('The server takes no more requests.', retry_after, 'stopping')
+  if isinstance(error, StorageError):  # of the key store; the log has its message
+    return overloaded('The server cannot check keys now.', retry_after, 'unavailable')
+  if isinstance(error, DivergedError | CheckpointError):
+    return ApiError(503, str(error), kind=FAILED, code='unavailable')
   if isinstance(error, UserError):
     message = str(error)
     for ours, theirs in NAMES.items():

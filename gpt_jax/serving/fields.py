@@ -1,7 +1,7 @@
 """What each route takes, as JSON Schema: what is published is what is checked.
 
-Fields that OpenAI's API has and that change no answer (IGNORED) are taken and left; those
-that would (`suffix`, `audio`) are not listed, so they are refused by name.
+Fields that OpenAI's API has and that change no answer (IGNORED) are taken and left;
+those that would (`suffix`, `audio`) are not listed, so they are refused by name.
 """
 
 from gpt_jax.inference.settings import MAX_BIASES
@@ -88,7 +88,9 @@ SAMPLING = {
   'banned': _texts('Never comes about.', MOST_STOPS),
   'regex': optional(
     {
-      'type': 'string', 'minLength': 1, 'maxLength': 10_000,
+      'type': 'string',
+      'minLength': 1,
+      'maxLength': 10_000,
       'description': 'An expression that the whole text matches.',
     }  # fmt: skip
   ),
@@ -279,7 +281,7 @@ CLASSIFY = {
   'properties': {
     'model': MODEL,
     'input': {
-      'description': 'A text, an object with the fields of the task, or a list of these.',
+      'description': 'A text, an object of the fields of the task, or a list of these.',
       'anyOf': [
         *_INPUTS['anyOf'],
         {'type': 'object', 'minProperties': 1},

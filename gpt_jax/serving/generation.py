@@ -52,7 +52,9 @@ def _bias(bias):
 def refuse_probabilities(call, is_asked):
   """Raises ApiError 400: they would show what the policy's filter takes out."""
   if is_asked and call.hooks.policy is not None:
-    raise invalid('logprobs', 'not with the policy of this server, which edits answers.')
+    raise invalid(
+      'logprobs', 'not with the policy of this server, which edits answers.'
+    )
 
 
 async def send(call, model, prompts, options, count):
@@ -64,13 +66,16 @@ async def send(call, model, prompts, options, count):
   total = len(prompts) * count
   if total > call.settings.max_texts:
     raise invalid(
-      'n', f'{total} texts in one request; at most {call.settings.max_texts} are written.'
+      'n',
+      f'{total} texts in one request; at most {call.settings.max_texts} are written.',
     )
   call.record.prompt_tokens = 0
   model.texts.require_room(total)
   reads = [
     await model.texts.read(prompt, options, call.principal) for prompt in prompts
   ]
+  requests = [request for _, _, request in reads]
+  await call.admit(sum(len(r.prompt_ids) + count * r.max_new_tokens for r in requests))
   choices = []
   for prompt, asked, request in reads:
     call.record.prompt_tokens += len(request.prompt_ids)

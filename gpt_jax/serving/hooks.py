@@ -1,8 +1,7 @@
 """What else looks at requests: keys, policy, audit, metrics, log, traces; None is off.
 
-The server calls them in the order of this file. Those that may take time (a data base, a
-model) are called in a thread; `OutputFilter`s are called on the event loop unless
-`is_slow`.
+Those that may take time (a data base, a model) are called in a thread; `OutputFilter`s
+on the event loop unless the policy `is_slow`.
 """
 
 import dataclasses
@@ -15,9 +14,10 @@ from gpt_jax.serving.request_record import RequestRecord
 RequestContext = RequestRecord
 """What is known of one request, for all hooks, complete when it has ended."""
 
-INFERENCE, ADMIN = 'inference', 'admin'
-SCOPES = INFERENCE, ADMIN
-"""Of keys: to use models; to reload them and to read metrics. ADMIN has no INFERENCE."""
+SCOPES = (
+  'completions', 'chat', 'embeddings', 'classify', 'models', 'metrics', 'admin',
+)  # fmt: skip
+"""What a key may be allowed to do; each route names one."""
 
 
 class LimitError(UserError):
@@ -40,6 +40,10 @@ class Key(Protocol):
   scopes: Collection[str]
   """Some of SCOPES."""
 
+  def allows_model(self, name: str) -> bool:
+    """Returns whether it may use the model or adapter of that name."""
+    ...
+
 
 class Keys(Protocol):
   """Who may ask, and how much; `gpt_jax.keys.KeyStore`. Called in a thread."""
@@ -48,15 +52,16 @@ class Keys(Protocol):
     """Returns the Key of what followed `Authorization: Bearer`, None: no such key."""
     ...
 
-  def admit(self, key: Key) -> None:
-    """Counts a request; raises what has `retry_after` and `what`, as LimitError."""
+  def admit(self, key: Key, tokens: int | None = 0) -> Any:
+    """Counts a request, returns what `charge` takes.
+
+    `tokens`: that it may take at most, which are reserved; None: it takes none. Raises
+    what has `retry_after` and `what`, as LimitError.
+    """
     ...
 
-  def charge(self, key: Key, tokens: int) -> None:
-    """Counts the tokens of a request that has ended, of prompt and answer.
-
-    May raise what `admit` raises; it is ignored, as the answer is out.
-    """
+  def charge(self, key: Key, tokens: int, admission: Any = None) -> None:
+    """Counts the tokens of a request that has ended, in place of those reserved."""
     ...
 
   def has_keys(self) -> bool:
@@ -92,8 +97,8 @@ class Policy(Protocol):
   """What may be asked and answered; `gpt_jax.safety.policy.Policy`.
 
   Optional attributes: `is_slow = True` has filters called in a thread;
-  `redact_prompt(text) -> (text, Counter)` replaces parts of prompts. An OutputFilter may
-  have `redactions`, a Counter, and `hits`, a Counter of rules.
+  `redact_prompt(text) -> (text, Counter)` replaces parts of prompts. An OutputFilter
+  may have `redactions`, a Counter, and `hits`, a Counter of rules.
   """
 
   def check_prompt(self, text: str) -> Refusal | None:

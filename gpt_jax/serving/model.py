@@ -1,4 +1,4 @@
-"""One run that is served: its scheduler, its format of chats, its vectors and classes."""
+"""One run that is served: its scheduler, format of chats, vectors and classes."""
 
 import asyncio
 import concurrent.futures
@@ -17,9 +17,19 @@ MOST_WAITING = 64
 """Requests for vectors or classes that wait for the one that is computed."""
 
 
+def load(source, overrides=None, chat_template=None):
+  """Returns the Model of a Source. Raises the UserErrors of `api.load`.
+
+  `overrides` as `api.load` takes them, `chat_template` as Model does.
+  """
+  adapters = dict(source.adapters) or None
+  run = api.load(source.path, overrides=overrides, adapters=adapters)
+  return Model(source, run, chat_template)
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Where a model is read from; a start-up's list of these is all that is ever opened."""
+  """Where a model is read from; nothing else than the list of these is ever opened."""
 
   name: str
   path: str
@@ -30,14 +40,12 @@ class Source:
 class Model:
   """A loaded Run with all that answers requests for it."""
 
-  def __init__(self, source, overrides=None, chat_template=None):
-    """Loads and compiles it, which takes a while. Raises UserErrors of `api.load`.
+  def __init__(self, source, run, chat_template=None):
+    """Compiles the programs of a Run, which takes a while.
 
-    `overrides` as `api.load` takes them; `chat_template` as `chat_format.template_of`.
+    `chat_template` as `chat_format.template_of` takes it.
     """
-    self.source = source
-    adapters = dict(source.adapters) or None
-    self.run = run = api.load(source.path, overrides=overrides, adapters=adapters)
+    self.source, self.run = source, run
     self.created = int(time.time())
     self.num_requests = 0
     """In progress: it is closed once these have ended."""
@@ -86,7 +94,9 @@ class Model:
         code='no_chat_template',
         param='model',
       )
-    can = ', '.join(f'/v1/{"chat/completions" if a == CHAT else a}' for a in self._sorted())
+    can = ', '.join(
+      f'/v1/{"chat/completions" if a == CHAT else a}' for a in self._sorted()
+    )
     raise ApiError(
       400,
       f'model: {name!r} is not made for this; it answers {can}.',

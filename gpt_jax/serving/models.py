@@ -6,7 +6,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from gpt_jax import api
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.serving import model as model_of
 from gpt_jax.serving.errors import ApiError
 from gpt_jax.serving.model import Model, Source
 
@@ -45,8 +47,8 @@ def parse_sources(workdirs, adapters):
       base = next(iter(paths))
     if not (equals and name and path) or base not in paths:
       raise ConfigError(
-        f'--adapter={text}: expected NAME=DIR, and with several --workdir MODEL/NAME=DIR'
-        f' of {", ".join(paths)}.'
+        f'--adapter={text}: expected NAME=DIR, with several --workdir MODEL/NAME=DIR of'
+        f' {", ".join(paths)}.'
       )
     if name in names:
       raise ConfigError(f'--adapter={text}: {name!r} is the name of another model.')
@@ -58,8 +60,22 @@ def parse_sources(workdirs, adapters):
 class Models:
   """Loaded models by name. Used on one event loop; loading goes on in threads."""
 
-  def __init__(self, sources, overrides=None, chat_template=None, load=Model):
-    """Loads all; `load(source, overrides, chat_template)` makes a Model."""
+  def __init__(
+    self,
+    sources,
+    overrides=None,
+    chat_template=None,
+    load=model_of.load,
+    newest=api.newest_step,
+  ):
+    """Loads all of the Sources.
+
+    Args:
+      overrides, chat_template: as `model.load` takes them.
+      load: `(source, overrides, chat_template) -> Model`.
+      newest: `path -> step` that `load` would take; None: it has no steps.
+    """
+    self._newest = newest
     self._load = lambda source: load(source, overrides, chat_template)
     self._models = {}
     self._closing = set()
@@ -114,7 +130,7 @@ class Models:
     return next((m.error for m in self if m.error is not None), None)
 
   async def reload(self):
-    """Loads the newest step of each model that has one; returns {name: (old, new step)}.
+    """Loads the newest step of each model; returns {name: (old, new step)}.
 
     New requests go to the new one at once; the old one is closed when its last request
     has ended. A model that cannot be loaded stays as it was, and its error is raised.
@@ -122,6 +138,10 @@ class Models:
     async with self._reloading:
       steps = {}
       for old in list(self):
+        newest = await asyncio.to_thread(self._newest, old.source.path)
+        if newest in (None, old.run.step):
+          steps[old.source.name] = old.run.step, old.run.step
+          continue
         new = await asyncio.to_thread(self._load, old.source)
         steps[old.source.name] = old.run.step, new.run.step
         self._put(new)

@@ -71,9 +71,7 @@ ANSWERS = {
   '/v1/classify': _object(
     {'object': _TEXT, 'model': _TEXT, 'data': _list(_object({'index': _COUNT}))}
   ),
-  '/tokenize': _object(
-    {'count': _COUNT, 'tokens': _list(_COUNT), 'context': _COUNT}
-  ),
+  '/tokenize': _object({'count': _COUNT, 'tokens': _list(_COUNT), 'context': _COUNT}),
   '/healthz': _object({'status': _TEXT}),
   '/readyz': _object({'status': _TEXT}),
 }
@@ -124,7 +122,9 @@ def _operation(route, models, is_locked):
   for status in sorted(statuses):
     found['responses'][str(status)] = {
       'description': 'An error.',
-      'content': {'application/json': {'schema': {'$ref': '#/components/schemas/Error'}}},
+      'content': {
+        'application/json': {'schema': {'$ref': '#/components/schemas/Error'}}
+      },
     }
   return found
 

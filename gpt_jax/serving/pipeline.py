@@ -1,7 +1,7 @@
 """What every request goes through: host, key, limits, deadline, errors, and the end.
 
-ASGI around the routes of `app.py`. At the end of each request, whatever became of it, the
-hooks are told.
+ASGI around the routes of `app.py`. At the end of each request, whatever became of it,
+the hooks are told.
 """
 
 import asyncio
@@ -12,10 +12,9 @@ import traceback
 
 from gpt_jax.serving import errors
 from gpt_jax.serving.body import Disconnected
-from gpt_jax.serving.call import Call, dump, new_record
+from gpt_jax.serving.call import Call, dump, forbidden, new_record
 from gpt_jax.serving.errors import ApiError
-from gpt_jax.serving.hooks import INFERENCE
-from gpt_jax.serving.request_record import CANCELLED, OK
+from gpt_jax.serving.request_record import CANCELLED
 
 OPEN = {'/healthz', '/readyz'}
 """Paths that are answered without a key: they tell nothing but whether it works."""
@@ -67,7 +66,9 @@ class Reply:
     ]
     if length is not None:
       found.append((b'content-length', str(length).encode()))
-    await self._send({'type': 'http.response.start', 'status': status, 'headers': found})
+    await self._send(
+      {'type': 'http.response.start', 'status': status, 'headers': found}
+    )
 
   async def _put(self, content, more):
     message = {'type': 'http.response.body', 'body': content, 'more_body': more}
@@ -139,7 +140,7 @@ class Pipeline:
     found = errors.of(error, record.id, self._settings.retry_after)
     record.outcome = found.outcome
     record.limit = getattr(error, 'what', None)
-    if found.status >= 500 and found.code == 'internal_error':
+    if found.code in ('internal_error', 'unavailable'):
       print(f'gpt-jax serve: {record.id}: ', end='', file=sys.stderr)
       traceback.print_exception(error, file=sys.stderr)
     record.status = record.status or found.status
@@ -162,12 +163,10 @@ class Pipeline:
         _safely(hook.finished, record)
     slow = []
     tokens = record.prompt_tokens + record.new_tokens
-    if hooks.keys is not None and call.key is not None and tokens:
-      slow.append((hooks.keys.charge, call.key, tokens))
+    if hooks.keys is not None and call.admission is not None:
+      slow.append((hooks.keys.charge, call.key, tokens, call.admission))
     if hooks.request_log is not None:
-      slow.append(
-        (hooks.request_log.write, record, call.prompt_text, call.answer_text)
-      )
+      slow.append((hooks.request_log.write, record, call.prompt_text, call.answer_text))
     if hooks.audit is not None:
       slow.append((hooks.audit.record, audit_entry(record)))
     if slow:
@@ -246,17 +245,4 @@ def _no_key(message):
 def require_scope(call, scope):
   """Raises ApiError 403 for a key that may not use a route."""
   if call.key is not None and scope is not None and scope not in call.key.scopes:
-    raise ApiError(
-      403, f'The key has no scope {scope!r}.', kind='permission_error',
-      code='insufficient_scope',
-    )  # fmt: skip
-
-
-async def admit(call, scope):
-  """Counts a request against the limits of its key; raises what the key store does."""
-  require_scope(call, scope)
-  if call.key is not None and scope == INFERENCE:
-    await asyncio.to_thread(call.hooks.keys.admit, call.key)
-
-
-__all__ = ['OK', 'Pipeline', 'Reply', 'admit', 'require_host', 'secret_of']
+    raise forbidden(f'The key has no scope {scope!r}.')

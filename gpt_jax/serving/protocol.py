@@ -7,23 +7,62 @@ from gpt_jax.core import extras
 from gpt_jax.serving.call import dump
 from gpt_jax.serving.errors import ApiError, overloaded
 
+LINGER_SECONDS = 1.0
+"""For which what a client still sends is taken, so that it can read its answer."""
+
+
+class Lingering:
+  """A transport that is closed in two steps where its client may still be sending.
+
+  To close a socket with unread bytes resets the connection, and the client loses the
+  answer that it was about to read.
+  """
+
+  def __init__(self, transport, loop, has_unread):
+    self._transport, self._loop, self._has_unread = transport, loop, has_unread
+    self._is_closing = False
+
+  def __getattr__(self, name):
+    return getattr(self._transport, name)
+
+  def is_closing(self):
+    return self._is_closing or self._transport.is_closing()
+
+  def close(self):
+    if self.is_closing():
+      return
+    self._is_closing = True
+    if not self._has_unread():
+      self._transport.close()
+      return
+    try:
+      self._transport.write_eof()
+      self._transport.resume_reading()
+    except (OSError, RuntimeError):
+      self._transport.abort()
+      return
+    self._loop.call_later(LINGER_SECONDS, self._transport.close)
+
 
 @functools.cache
 def make(read_seconds, max_connections):
   """Returns a protocol class for uvicorn's `http`.
 
-  Headers have to come within `read_seconds` of the connection, or of the first byte of a
-  later request; of more than `max_connections` connections the new ones are answered 503.
+  Headers have to come within `read_seconds` of the connection, or of the first byte of
+  a later request; connections above `max_connections` are answered 503.
   """
   h11_impl = extras.load(
     'uvicorn.protocols.http.h11_impl', extra='serve', package='uvicorn',
     use='gpt-jax serve',
   )  # fmt: skip
 
+  h11 = h11_impl.h11
+
   class Protocol(h11_impl.H11Protocol):
     _late = None
 
     def connection_made(self, transport):
+      transport = Lingering(transport, self.loop, self._has_unread)
       super().connection_made(transport)
       if len(self.connections) > max_connections:
         self._refuse(overloaded('Too many connections.', 1, 'too_many_connections'))
@@ -35,6 +74,8 @@ def make(read_seconds, max_connections):
       super().connection_lost(exc)
 
     def data_received(self, data):
+      if self.transport.is_closing():
+        return
       is_between = self.cycle is not None and self.cycle.response_complete
       if is_between and self._late is None:
         self._wait_for_headers()
@@ -46,6 +87,11 @@ def make(read_seconds, max_connections):
       if self.cycle is not before:
         self._stop_waiting()
 
+    def on_response_complete(self):
+      super().on_response_complete()
+      if self.conn.trailing_data[0] and self._late is None:
+        self._wait_for_headers()  # of the next request, which has begun
+
     def send_400_response(self, msg):
       # uvicorn calls it in the handler of the parser's error, which knows more.
       status = getattr(sys.exception(), 'error_status_hint', 400)
@@ -55,6 +101,9 @@ def make(read_seconds, max_connections):
         501: 'transfer-encoding: expected chunked, or a content-length.',
       }.get(status, 'The request is no valid HTTP: line, headers or length.')
       self._refuse(ApiError(status, message, code='bad_http'))
+
+    def _has_unread(self):
+      return self.conn.their_state not in (h11.IDLE, h11.DONE)
 
     def _wait_for_headers(self):
       self._late = self.loop.call_later(read_seconds, self._is_late)
@@ -92,4 +141,3 @@ def make(read_seconds, max_connections):
       self.transport.close()
 
   return Protocol
-

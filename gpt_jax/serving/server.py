@@ -17,7 +17,7 @@ from gpt_jax.serving.app import make_app
 FAILED = 1
 """Exit code of a server whose engine has died."""
 LAST_REQUESTS_SECONDS = 0.2
-"""For which connections that are open may still bring a request once the server stops."""
+"""For which open connections may still bring a request once the server stops."""
 KEEP_ALIVE_SECONDS = 30
 
 
@@ -27,7 +27,9 @@ def bind(host, port):
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     found = socket.socket(family, socket.SOCK_STREAM)
   except OSError as error:
-    raise ConfigError(f'--host={host}: no address of this machine ({error}).') from error
+    raise ConfigError(
+      f'--host={host}: no address of this machine ({error}).'
+    ) from error
   try:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind((host, port))

@@ -1,4 +1,4 @@
-"""Texts that a scheduler's thread writes, awaited on an event loop without a thread each.
+"""Texts that a scheduler's thread writes, awaited on a loop without a thread each.
 
 The scheduler tells once a step; the loop then wakes those whose text has grown.
 """

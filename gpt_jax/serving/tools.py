@@ -1,9 +1,9 @@
 """Functions that a model may call: described in a system message, called in JSON.
 
-The description is CALLING and a line of JSON for each function. A call is the JSON object
-`{"name": ..., "arguments": {...}}`: with `tool_choice` "required" or one function the
-answer is held to its schema; with "auto" an answer that is such an object is a call, and
-anything else is text.
+The description is CALLING and a line of JSON for each function. A call is the JSON
+object `{"name": ..., "arguments": {...}}`: with `tool_choice` "required" or one
+function the answer is held to its schema; with "auto" an answer that is such an object
+is a call, and anything else is text.
 """
 
 import dataclasses

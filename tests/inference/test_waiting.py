@@ -8,8 +8,10 @@ import pytest
 from gpt_jax.inference.waiting import QueueFullError, WaitingQueue
 
 
-def entry(number, priority=0):
-  return types.SimpleNamespace(number=number, priority=priority)
+def entry(number, priority=0, principal=None):
+  return types.SimpleNamespace(
+    number=number, priority=priority, principal=principal, turn=None
+  )
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -34,6 +36,20 @@ def test_the_queue_agrees_with_a_sorted_list(seed):
   for expected in sorted(entries, key=lambda e: (-e.priority, e.number)):
     assert queue.first() is expected is queue.take()
   assert queue.first() is None
+
+
+def test_principals_take_turns_whatever_one_has_sent():
+  queue = WaitingQueue(None)
+  sent = 'aaaaabab'
+  for number, principal in enumerate(sent):
+    queue.put(entry(number, principal=principal))
+  first = [queue.take() for _ in range(2)]
+  queue.put(entry(8, principal='c'))  # comes late, and waits for one of each other
+  taken = first + [queue.take() for _ in range(len(queue))]
+  assert ''.join(each.principal for each in taken) == 'ababcaaaa'
+  for principal in 'ab':
+    numbers = [each.number for each in taken if each.principal == principal]
+    assert numbers == sorted(numbers)
 
 
 def test_a_full_queue_is_an_error_that_names_the_limit():

@@ -268,6 +268,16 @@ class RegularizationConfig:
 
 
 @section
+class DistillConfig:
+  teacher: str
+  weight: float = between(0.0, 1.0)
+  temperature: float = above(0.0)
+  hidden_weight: float = at_least(0.0)
+  hidden_loss: str = one_of('cosine', 'mse')
+  layers: tuple[str, ...] = comma_separated()
+
+
+@section
 class PeftConfig:
   name: str
   options: Any
@@ -389,6 +399,7 @@ class Config:
   optimizer: OptimizerConfig
   schedule: ScheduleConfig
   regularization: RegularizationConfig
+  distill: DistillConfig
   peft: PeftConfig
   train: TrainConfig
   guard: GuardConfig

@@ -123,15 +123,7 @@ def build_program(
   kernel_name, model = _make_model(config, objective, rules)
   row_lengths.check_positions(config)  # after virtual tokens, which leave fewer
   row_lengths.check_placement(config, rules, kernel_name)
-  # Other models read the same rows, with the same mask.
-  reference_configs = {
-    name: resolved.with_ids_of(config, one) for name, one in reference_configs.items()
-  }
-  reference_models = {
-    name: _make_model(reference, objectives.describe(reference), rules)[1]
-    for name, reference in reference_configs.items()
-  }
-  row_lengths.check_references(config, reference_configs)
+  reference_models = _make_references(config, reference_configs, rules)
   variables, _ = shapes_and_shardings(model)
   projections = hidden_distance.make_projections(config, reference_configs)
   params = jax.eval_shape(projections.added, variables['params'])
@@ -174,6 +166,16 @@ def build_program(
       config, model, projections, train_step, evaluate, measurement, reference_models
     ),
   )
+
+
+def _make_references(config, reference_configs, rules):
+  """Returns {name: GPT} of the other models: they read the same rows and mask."""
+  row_lengths.check_references(config, reference_configs)
+  found = {}
+  for name, reference in reference_configs.items():
+    reference = resolved.with_ids_of(config, reference)
+    _, found[name] = _make_model(reference, objectives.describe(reference), rules)
+  return found
 
 
 def _choose_metrics(config, objective):

@@ -14,6 +14,8 @@ They are saved apart, so that readers of a model never see them."""
 
 def of_model(params):
   """Returns `params`, a tree by names, without the PROJECTIONS."""
+  if PROJECTIONS not in params:
+    return params
   return {name: tree for name, tree in params.items() if name != PROJECTIONS}
 
 

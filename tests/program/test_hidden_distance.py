@@ -39,7 +39,7 @@ def test_distances_are_those_of_numpy():
   np.testing.assert_allclose(hidden_distance.mean_square(x, y), wanted, rtol=1e-6)
 
 
-def test_the_total_is_the_mean_over_pairs_and_tokens_times_the_weight():
+def test_the_total_is_a_mean_over_pairs_and_tokens():
   ours, theirs = streams(layers=2), 1 + streams(layers=3)
   pairs = (1, 2), (2, 3)
   found = hidden_distance.total(

@@ -198,7 +198,7 @@ def test_layers_are_spread_evenly_as_those_of_distilbert():
   assert found == [0, 2, 4, 7, 9, 11]
 
 
-def test_a_head_of_another_shape_is_fresh_where_layers_are_copied():
+def test_beside_copied_layers_a_head_may_be_fresh():
   target = shapes(STACK | {UP: (3, 2), HEAD: (4, 2)})
   mapping = some_layers(copying((2, 4, 6)), shapes(STACK), target)
   assert mapping[HEAD] is None

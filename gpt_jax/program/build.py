@@ -86,7 +86,7 @@ class Program:
   @property
   def parameters(self):
     """Returns ShapeDtypeStructs of the parameters, as with peft.base_storage as_is."""
-    params, dtype = self.abstract_state.params, self.config.model.param_dtype
+    params, dtype = of_model(self.abstract_state.params), self.config.model.param_dtype
     return peft.storage.structs_in_full(params, dtype)
 
 

@@ -14,7 +14,7 @@ def get_config():
   config.init_from = ''  # workdir of a run whose parameters to start from ...
   config.init = init = ConfigDict()  # ... and what becomes of them: README.md
   # rules; matching (what has the same name and shape), for_task (all but heads has to
-  # be there) or "my_package.my_file:make".
+  # be there), layers (some of a deeper model) or "my_package.my_file:make".
   init.transform = 'rules'
   # Dicts of one of skip, fresh, overlap, cast (a regex) or rename (regex, replacement).
   init.rules = ()
@@ -252,6 +252,16 @@ def get_config():
   regularization.adversarial_weight = 1.0  # fgm, pgd: of the loss under perturbation
   regularization.r_drop = 0.0  # times the divergence of two dropout passes; 0: off
   regularization.l2_sp = 0.0  # times |w - w0|^2 / 2, w0 those of init_from; 0: off
+
+  # A smaller model learns from another run: docs/distillation.md.
+  config.distill = distill = ConfigDict()
+  distill.teacher = ''  # workdir of that run, of the same tokenizer; '': none
+  distill.weight = 0.5  # of the teacher's distribution; the targets have the rest
+  distill.temperature = 2.0  # of both distributions
+  distill.hidden_weight = 0.0  # times the distance of the hidden states
+  distill.hidden_loss = 'cosine'  # 1 - cosine; mse
+  # STUDENT:TEACHER, layers counted from 1, such as 1:2,2:4; (): those at equal depth.
+  distill.layers = ()
 
   # Few parameters train, those of init_from stay: docs/peft.md.
   config.peft = peft = ConfigDict()

@@ -43,6 +43,8 @@ UNSAFE_CALLS = {'eval', 'exec'}
 UNSAFE_METHODS = {('yaml', 'load'), ('yaml', 'unsafe_load'), ('yaml', 'full_load')}
 
 TESTED_TOGETHER = {
+  'config/test_schema': ['config/methods'],
+  'program/test_build': ['program/resolved'],
   'train/test_average': ['program/new_run'],
   'train/test_compress': [
     'commands/compress_command', 'compress/bfloat16', 'compress/method',

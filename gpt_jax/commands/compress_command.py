@@ -7,6 +7,10 @@ data, or --data=FILE names a text file for calibration and for the loss.
 
 methods:
   bfloat16    all parameters in 16 bits
+  magnitude   zero the smallest weights: sparsity=, pattern=2:4, targets=
+  wanda       zero those that matter least on text: the same, batches=
+  drop_heads  fewer attention heads: remove=; drop_units: a narrower MLP, fraction=;
+              drop_layers: fewer layers, remove=
 
 examples:
   gpt-jax compress --workdir=runs/tiny --out=runs/half --method=bfloat16

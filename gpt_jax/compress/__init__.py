@@ -4,11 +4,16 @@
 METHODS.
 """
 
-from gpt_jax.compress import bfloat16
+from gpt_jax.compress import bfloat16, heads, layers, mlp_units, unstructured
 from gpt_jax.compress.method import Compressed, Given
 
 METHODS = {
   'bfloat16': bfloat16.compress,
+  'magnitude': unstructured.magnitude,
+  'wanda': unstructured.wanda,
+  'drop_heads': heads.drop_heads,
+  'drop_units': mlp_units.drop_units,
+  'drop_layers': layers.drop_layers,
 }
 """Each entry: `compress(given) -> Compressed`; its options are declared by
 `registry.entry`."""

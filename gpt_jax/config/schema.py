@@ -7,6 +7,7 @@ takes: they keep mistakes and hostile files from asking for huge arrays.
 
 from typing import TYPE_CHECKING, Any
 
+from gpt_jax.config.methods import DistillConfig, PeftConfig, RegularizationConfig
 from gpt_jax.core.sections import (
   a_seed,
   above,
@@ -255,27 +256,6 @@ class ScheduleConfig:
 
 
 @section
-class RegularizationConfig:
-  mixup: float = at_least(0.0)
-  cutoff: float = rate()
-  adversarial: str = one_of('none', 'fgm', 'pgd', 'freelb')
-  adversarial_epsilon: float = above(0.0)
-  adversarial_steps: int = between(1, 64)
-  adversarial_step_size: float = above(0.0)
-  adversarial_weight: float = at_least(0.0)
-  r_drop: float = at_least(0.0)
-  l2_sp: float = at_least(0.0)
-
-
-@section
-class PeftConfig:
-  name: str
-  options: Any
-  base_storage: str = one_of('as_is', 'int8', 'nf4')
-  init_from: str
-
-
-@section
 class TrainConfig:
   steps: int | None = between(1, 2**31 - 1)  # or tokens or epochs, exactly one
   tokens: int | None = at_least(1)
@@ -389,6 +369,7 @@ class Config:
   optimizer: OptimizerConfig
   schedule: ScheduleConfig
   regularization: RegularizationConfig
+  distill: DistillConfig
   peft: PeftConfig
   train: TrainConfig
   guard: GuardConfig

@@ -249,9 +249,10 @@ def _inherit(folder, cfg, request):
     return None
   found = load(folder)
   advice = (
-    ' That is the tokenizer of init_from, whose parameters mean nothing under other'
-    ' ids: set its values, or init.tokenizer to "new" and settle by init.rules what'
-    ' depends on ids: {"fresh": "embed/embedding"}.'
+    ' That is the tokenizer of init_from, or of distill.teacher, whose parameters mean'
+    ' nothing under other ids: set its values. What is taken from init_from may have'
+    ' others: set init.tokenizer to "new" and settle by init.rules what depends on ids:'
+    ' {"fresh": "embed/embedding"}.'
   )
   if (folder / DEFINITION).exists():
     _check_request(folder, request, advice)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -27,16 +26,24 @@ from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import (
   adversarial,
   attack,
+  distillation,
   guard,
+  hidden_distance,
   l2_sp,
   regularization,
+  resolved,
   row_lengths,
   statistics,
   step,
 )
 from gpt_jax.program.horizon import START, Horizon, make_horizon
 from gpt_jax.program.loss import make_loss
-from gpt_jax.program.state import TrainState, shardings_like, with_shardings
+from gpt_jax.program.state import (
+  TrainState,
+  of_model,
+  shardings_like,
+  with_shardings,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +79,14 @@ class Program:
   measure: Callable[[TrainState, Any], Any]
 
   @property
+  def references(self):
+    """Returns {name: workdir} of the other models that the loss reads."""
+    return distillation.references(self.config)
+
+  @property
   def parameters(self):
     """Returns ShapeDtypeStructs of the parameters, as with peft.base_storage as_is."""
-    params, dtype = self.abstract_state.params, self.config.model.param_dtype
+    params, dtype = of_model(self.abstract_state.params), self.config.model.param_dtype
     return peft.storage.structs_in_full(params, dtype)
 
 
@@ -104,21 +116,17 @@ def build_program(
   objective_for = row_lengths.make_objectives(config, vocab=vocab)
   objective = objective_for(config.data.seq_len)
   num_ids = vocab.size + objective.extra_tokens
-  config, rules = _with_vocab(config, rules, num_ids, embedding_rows)
-  config = _with_remat(config, mesh)
+  config, rules = resolved.with_vocab(config, rules, num_ids, embedding_rows)
+  config = resolved.with_remat(config, mesh)
   horizon = make_horizon(config.train, config.data.seq_len, past)
   check_batches(config, horizon, rules)
   kernel_name, model = _make_model(config, objective, rules)
   row_lengths.check_positions(config)  # after virtual tokens, which leave fewer
   row_lengths.check_placement(config, rules, kernel_name)
-  # Other models read the same rows, with the same mask.
-  reference_models = {
-    name: _make_model(reference, objectives.describe(reference), rules)[1]
-    for name, reference in reference_configs.items()
-  }
-  row_lengths.check_references(config, reference_configs)
+  reference_models = _make_references(config, reference_configs, rules)
   variables, _ = shapes_and_shardings(model)
-  params = variables['params']
+  projections = hidden_distance.make_projections(config, reference_configs)
+  params = jax.eval_shape(projections.added, variables['params'])
   loss = make_loss(
     config,
     objective,
@@ -129,6 +137,7 @@ def build_program(
     reference_models=reference_models,
   )
   loss = regularization.regularize(config, objective, loss, num_ids)
+  loss = distillation.distill(config, objective, loss, num_ids, reference_configs)
   metrics = _choose_metrics(config, objective)
   train_step = _make_train_step(config, loss, objective, horizon, params, model)
   evaluate = functools.partial(
@@ -153,8 +162,20 @@ def build_program(
     frozen=train_step.frozen,
     trained=functools.partial(trainable.select, frozen=train_step.frozen),
     measurement=measurement,
-    **_compiled(config, model, train_step, evaluate, measurement, reference_models),
+    **_compiled(
+      config, model, projections, train_step, evaluate, measurement, reference_models
+    ),
   )
+
+
+def _make_references(config, reference_configs, rules):
+  """Returns {name: GPT} of the other models: they read the same rows and mask."""
+  row_lengths.check_references(config, reference_configs)
+  found = {}
+  for name, reference in reference_configs.items():
+    reference = resolved.with_ids_of(config, reference)
+    _, found[name] = _make_model(reference, objectives.describe(reference), rules)
+  return found
 
 
 def _choose_metrics(config, objective):
@@ -216,18 +237,21 @@ def _make_train_step(config, loss, objective, horizon, params, model):
   )
 
 
-def _compiled(config, model, train_step, evaluate, measurement, reference_models):
+def _compiled(
+  config, model, projections, train_step, evaluate, measurement, reference_models
+):
   """Returns the fields of a Program that jit and shardings make."""
   rules = model.rules
   init = functools.partial(
     _init,
     config=config,
     model=model,
+    projections=projections,
     train_step=train_step,
     reference_models=reference_models,
   )
   shapes = jax.eval_shape(init, 0)
-  shardings = _state_shardings(shapes, model, reference_models)
+  shardings = _state_shardings(shapes, model, projections, reference_models)
   batch_sharding, replicated = rules.sharding(('batch', None)), rules.sharding()
   jit_step = functools.partial(
     jax.jit,
@@ -239,7 +263,7 @@ def _compiled(config, model, train_step, evaluate, measurement, reference_models
   references = (shardings.references,) if reference_models else ()
   jit_evaluate = functools.partial(
     jax.jit,
-    in_shardings=(shardings.params, batch_sharding, None, *references),
+    in_shardings=(of_model(shardings.params), batch_sharding, None, *references),
     out_shardings=replicated,
   )
   return dict(
@@ -273,10 +297,10 @@ def _frozen_names(config, params, adapter):
   )
 
 
-def _state_shardings(shapes, model, reference_models):
+def _state_shardings(shapes, model, projections, reference_models):
   """Returns where each leaf of the TrainState `shapes` lives, as a TrainState."""
   replicated = model.rules.sharding()
-  _, params = shapes_and_shardings(model)
+  params = projections.with_shardings(shapes_and_shardings(model)[1], model.rules)
   return TrainState(
     step=replicated,
     seed=replicated,
@@ -313,8 +337,8 @@ def shapes_and_shardings(model):
   return variables, pytree.map_named(sharding_of, variables['params'])
 
 
-def _init(seed, *, config, model, train_step, reference_models):
-  params = init_params(seed, model)
+def _init(seed, *, config, model, projections, train_step, reference_models):
+  params = projections.added(init_params(seed, model), seed)
   trained = trainable.select(params, train_step.frozen)
   averaged = trained if adapter_of(model) else params
   return TrainState(
@@ -364,35 +388,3 @@ def _make_model(config, objective, rules):
   )
   head = make_head(config, objective.num_outputs)
   return kernel_name, peft.make_gpt(adapter, config.model, attend, rules, head)
-
-
-def _with_vocab(config, rules, num_ids, embedding_rows):
-  """Returns config and rules for an embedding that has `num_ids` and fits the mesh."""
-  model, shards = config.model, rules.num_shards('vocab')
-  if model.vocab_size is not None and model.vocab_size < num_ids:
-    raise ConfigError(
-      f'model.vocab_size={model.vocab_size}: tokenizer and objective use {num_ids} ids;'
-      ' set it to None or to at least that.'
-    )
-  rows = embedding_rows
-  if rows is None:
-    multiple = math.lcm(model.pad_vocab_to_multiple_of, shards)
-    rows = -(-(model.vocab_size or num_ids) // multiple) * multiple
-  elif rows % shards:  # made for another mesh: replicate it
-    replicated = rules.mesh_axes | {'vocab': None, 'act_vocab': None}
-    rules = dataclasses.replace(rules, mesh_axes=replicated)
-  model = dataclasses.replace(model, vocab_size=rows)
-  return dataclasses.replace(config, model=model), rules
-
-
-def _with_remat(config, mesh):
-  """Returns the config with model.remat='auto' decided."""
-  if config.model.remat != 'auto':
-    return config
-  # On a TPU v5e a scan over the layers of GPT-2 124M is faster when it computes them
-  # again (84 ms) than when it stacks up what the backward pass reads (110 ms), at a
-  # sixth of the memory: docs/performance.md.
-  on_tpu = mesh.devices.flat[0].platform == 'tpu'
-  remat = 'full' if on_tpu and config.model.scan_layers else 'none'
-  model = dataclasses.replace(config.model, remat=remat)
-  return dataclasses.replace(config, model=model)

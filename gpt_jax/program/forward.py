@@ -29,6 +29,7 @@ class Forward:
   embedding_changes: tuple[Callable, ...] = ()
   """Of the embedded tokens, in this order; see `embedding_hook.applied`."""
   _auxiliary: list = dataclasses.field(default_factory=list)
+  _watched: list | None = None  # the streams of its call; None: nobody watches
 
   def __call__(self, inputs_BT, mask=None, positions_BT=None, token_types_BT=None):
     return self._apply(inputs_BT, mask, positions_BT, None, token_types_BT)[0]
@@ -50,6 +51,18 @@ class Forward:
     )  # fmt: skip
     streams_LBTD = exits.stack(sown[statistics.COLLECTION], model.cfg)
     return streams_LBTD, (x_BTD, head_VD)
+
+  def watching(self):
+    """Returns this Forward, whose one call of the model leaves its `streams_LBTD`."""
+    model = self.model.clone(watched=exits.WATCHED)
+    return dataclasses.replace(self, model=model, _watched=[])
+
+  @property
+  def streams_LBTD(self):
+    """The stream after each layer, of the call that was watched."""
+    assert self._watched is not None
+    (streams_LBTD,) = self._watched
+    return streams_LBTD
 
   def task_head(self, x):
     """Returns the task head's outputs for a pooled stream, [..., D] -> [..., C]."""
@@ -75,7 +88,8 @@ class Forward:
 
   def _apply(self, *inputs, method='__call__', model=None, sown=(), **settings):
     """Returns the result of `method`; with `sown`, (it, these collections)."""
-    mutable = [*sown, *(['losses'] if self.has_auxiliary_losses else [])]
+    watches = [] if self._watched is None else [statistics.COLLECTION]
+    mutable = [*sown, *watches, *(['losses'] if self.has_auxiliary_losses else [])]
     with embedding_hook.applied(self.embedding_changes):
       result = (model or self.model).apply(
         {'params': self.params},
@@ -92,4 +106,7 @@ class Forward:
     if self.has_auxiliary_losses:
       leaves = jax.tree.leaves(variables.get('losses', {}))
       self._auxiliary.append(sum(jnp.sum(leaf) for leaf in leaves))
+    if self._watched is not None:
+      sown_now = variables[statistics.COLLECTION]
+      self._watched.append(exits.stack(sown_now, self.model.cfg))
     return (result, variables) if sown else result

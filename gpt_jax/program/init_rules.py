@@ -11,9 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gpt_jax.config import load
+from gpt_jax.core import registry
 from gpt_jax.core.errors import CheckpointError, ConfigError, Problem, note_once
 from gpt_jax.core.registry import nearest
+from gpt_jax.core.sections import section
 from gpt_jax.program import inherit
 
 KEYS = ('skip', 'rename', 'fresh', 'overlap', 'cast')
@@ -117,7 +121,77 @@ def _with_task(config):
   return {'task': {'label_names': ()}} | config  # older runs have no tasks
 
 
-INIT_TRANSFORMS = {'rules': by_rules, 'matching': matching, 'for_task': for_task}
+_LAYER = re.compile(r'layers_(\d+)/(.*)')
+
+
+@section
+class Layers:
+  """`init.options` of layers."""
+
+  layers: tuple[int, ...] = ()
+  """Of the other run, counted from 1, one for each here; (): spread evenly over all."""
+
+
+@registry.entry(options=Layers)
+def some_layers(config, source, target):
+  """Returns the mapping that takes some layers, and all that is no layer as it is.
+
+  DistilBERT (arXiv:1910.01108, section 3) starts from every other layer of its teacher.
+
+  With a `model.layer_pattern` of several layers, a cycle of it is taken as a whole. A
+  task head or output layer that is not saved in this shape is fresh. Raises ConfigError
+  for layers that are not there, CheckpointError (by what reads them) for other shapes.
+  """
+  is_stacked = any(name.startswith('layers/') for name in target)
+  cycle = len(config.model.layer_pattern)
+  wanted, saved = config.model.num_layers // cycle, _num_groups(source, is_stacked)
+  chosen = _chosen(config.init.options.layers, wanted, saved, cycle)
+  mapping = {}
+  for name, leaf in target.items():
+    if is_stacked and name.startswith('layers/'):
+      mapping[name] = Take((name,), lambda stack: stack[np.array(chosen)], cast=True)
+      continue
+    if found := _LAYER.fullmatch(name):
+      name_there = f'layers_{chosen[int(found[1])]}/{found[2]}'
+      mapping[name] = Take((name_there,), cast=True)
+      continue
+    is_head = HEADS.fullmatch(name.partition('/')[0]) is not None
+    fits = name in source and source[name].shape == leaf.shape
+    mapping[name] = None if is_head and not fits else Take((name,), cast=True)
+  return mapping
+
+
+def _chosen(asked, wanted, saved, cycle):
+  """Returns the numbers, from 0, of the groups of layers that are taken."""
+  unit = 'layers' if cycle == 1 else f'cycles of the {cycle} of model.layer_pattern'
+  if asked and (len(asked) != wanted or not all(1 <= n <= saved for n in asked)):
+    raise ConfigError(
+      f'init.options.layers={asked!r}: expected {wanted} {unit}, each from 1 to'
+      f' {saved}, as many as init_from has.'
+    )
+  if asked:
+    return [n - 1 for n in asked]
+  if wanted > saved:
+    raise ConfigError(
+      f'init.transform="layers": this model has {wanted} {unit}, init_from'
+      f' {saved}; set model.num_layers to at most {saved * cycle}, or say which with'
+      ' init.options.layers, where one may stand twice.'
+    )
+  return [int(n) for n in np.linspace(0, saved - 1, wanted).round()]
+
+
+def _num_groups(source, is_stacked):
+  if is_stacked:
+    return next(leaf for n, leaf in source.items() if n.startswith('layers/')).shape[0]
+  return 1 + max(int(found[1]) for name in source if (found := _LAYER.fullmatch(name)))
+
+
+INIT_TRANSFORMS = {
+  'rules': by_rules,
+  'matching': matching,
+  'for_task': for_task,
+  'layers': some_layers,
+}
 """Each entry: `(config, source, target) -> mapping`, as above."""
 
 

@@ -58,7 +58,7 @@ def load_references(program, tokenizer):
   """
   from gpt_jax.checkpoints.reader import CheckpointReader  # Orbax, only where needed
 
-  paths = program.objective.references
+  paths = program.references
   if not paths:
     return None, {}
   wanted, found, steps = program.abstract_state.references, {}, {}

@@ -25,6 +25,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import (
   carry,
   device_memory,
+  distillation,
   horizon,
   inherit,
   inherit_adapter,
@@ -66,6 +67,7 @@ def _folder_problems(config):
   for field, value in (
     ('init_from', config.init_from),
     ('peft.init_from', config.peft.init_from),
+    ('distill.teacher', config.distill.teacher),
     ('data.path', config.data.path),
     ('data.data_dir', config.data.data_dir),
     ('data.cache_dir', config.data.cache_dir),
@@ -106,6 +108,7 @@ RULES = (
   exits.problems,
   task_data.problems,
   regularization.problems,
+  distillation.problems,
   peft.storage.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
@@ -145,9 +148,13 @@ def check_plan(config, planned=None):
   length = horizon.make_horizon(train, config.data.seq_len)
   schedules.make_schedule(config.schedule, length, peak=1.0)
   row_lengths.check_positions(config)
-  row_lengths.check_references(config, read_reference_configs(config, planned))
   objective = objectives.describe(config)
   regularization.check_objective(config, objective)
+  distillation.check_objective(config, objective)
+  found = read_reference_configs(config, planned)
+  row_lengths.check_references(config, found)
+  if config.distill.teacher:
+    distillation.check_teacher(config, found[distillation.TEACHER])
   if config.logging.sample_every_steps and not objective.writes_text:
     raise ConfigError(
       f'logging.sample_every_steps={config.logging.sample_every_steps}: a model of'
@@ -177,7 +184,8 @@ def open_tokenizer(config, workdir):
       return None
     # Parameters mean nothing under other ids, so they come with their tokenizer.
     if not config.init_from or config.init.tokenizer != 'keep':
-      return read()
+      teacher = config.distill.teacher  # whose logits are by its own ids
+      return read(Workdir(teacher).tokenizer if teacher else None)
     if open_model.is_model(config.init_from):
       with open_model.open_model(config.init_from) as model:
         return read(model.tokenizer)
@@ -222,7 +230,7 @@ def read_reference_configs(config, planned=None):
   `planned`: as in `check_plan`.
   """
   found = {}
-  for name, path in objectives.describe(config).references.items():
+  for name, path in distillation.references(config).items():
     with named_reference(name, path):
       found[name] = (planned or {}).get(str(path)) or read_config(path)
   return found
@@ -237,6 +245,7 @@ def open_training_data(config, tokenizer, workdir):
 
 def open_saved_program(config, tokenizer):
   """Returns the Program of a saved config on its mesh, or on the devices at hand."""
+  config = distillation.without(config)
   # A run that was trained on a pod can be scored on a laptop: the metrics are the same.
   try:
     mesh = make_mesh(config.parallel.mesh)

@@ -23,7 +23,7 @@ from gpt_jax.core.errors import UserError
 from gpt_jax.parallel import free_memory
 from gpt_jax.parallel.compiler_options import options_for
 from gpt_jax.parallel.mesh import make_mesh
-from gpt_jax.program import device_memory, literals, setup, variants
+from gpt_jax.program import device_memory, distillation, literals, setup, variants
 from gpt_jax.program.horizon import START, Past
 
 KINDS = ('init', 'step', 'step_with_norms', 'evaluate')
@@ -152,6 +152,8 @@ class SharedPrograms:
   def _trace(self, kind, made, making, args, config):
     """Returns the Traced of another config, None where it takes no such `args`."""
     wanted = _signature(made.program.abstract_state)
+    if distillation.references(config).keys() != making.references.keys():
+      return None  # it reads other models
     try:
       other = self._make(config, making)
     except UserError:  # no program; its point says why

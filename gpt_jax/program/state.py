@@ -7,6 +7,17 @@ from gpt_jax.core import pytree
 from gpt_jax.core.types import Array, PyTree
 from gpt_jax.optimizers import trainable
 
+PROJECTIONS = 'distill_projections'
+"""Among the parameters of a training: those of `hidden_distance`, no part of the model.
+They are saved apart, so that readers of a model never see them."""
+
+
+def of_model(params):
+  """Returns `params`, a tree by names, without the PROJECTIONS."""
+  if PROJECTIONS not in params:
+    return params
+  return {name: tree for name, tree in params.items() if name != PROJECTIONS}
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -26,18 +37,29 @@ class TrainState:
   @property
   def averaged(self):
     """Returns the parameters to evaluate: the average where there is one."""
-    return self.params if self.ema is None else trainable.merge(self.ema, self.params)
+    params = self.params
+    if self.ema is not None:
+      params = trainable.merge(self.ema, params)
+    return of_model(params)
 
   def as_items(self):
     """Returns this state as checkpoint items: readers of `params` load nothing else."""
     train = dict(step=self.step, seed=self.seed, opt_state=self.opt_state)
     optional = dict(ema=self.ema, window=self.loss_history, start=self.start)
     kept = {name: tree for name, tree in optional.items() if tree is not None}
-    return dict(params=self.params, train=train) | kept
+    items = dict(params=self.params, train=train) | kept
+    if PROJECTIONS not in self.params:
+      return items
+    apart = {name: items[name] for name in ('params', 'ema') if name in items}
+    items |= {name: of_model(tree) for name, tree in apart.items()}
+    projections = {name: tree[PROJECTIONS] for name, tree in apart.items()}
+    return items | {PROJECTIONS: projections}
 
   @classmethod
   def from_items(cls, items):
     """Returns the state whose `as_items` are `items`."""
+    for name, tree in items.get(PROJECTIONS, {}).items():
+      items = items | {name: items[name] | {PROJECTIONS: tree}}
     optional = dict(
       ema=items.get('ema'), loss_history=items.get('window'), start=items.get('start')
     )

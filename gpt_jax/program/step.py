@@ -14,10 +14,20 @@ from gpt_jax.evaluation import metrics as output_metrics
 from gpt_jax.objectives import Objective
 from gpt_jax.optimizers import trainable
 from gpt_jax.peft.adapter import Training
-from gpt_jax.program import adversarial, attack, guard, l2_sp, norms, r_drop
+from gpt_jax.program import (
+  adversarial,
+  attack,
+  distillation,
+  guard,
+  l2_sp,
+  norms,
+  r_drop,
+)
 from gpt_jax.program.loss import Loss, outputs_of
 
-LOSSES = ('loss', 'auxiliary_loss', adversarial.METRIC, r_drop.METRIC)
+LOSSES = (
+  'loss', 'auxiliary_loss', adversarial.METRIC, r_drop.METRIC, *distillation.METRICS,
+)  # fmt: skip
 """Among `metric_sums`: divided by the weight of the targets in the loss."""
 
 

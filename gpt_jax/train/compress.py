@@ -20,6 +20,15 @@ from gpt_jax.train import score_run, task_end
 from gpt_jax.workdir.paths import Workdir
 
 ITEM = 'params'
+ALONE = {'model.remat': 'none', 'distill.teacher': ''}
+"""Fields of a model that is read and not trained."""
+FIRST = {
+  'init_from': '',
+  'init.transform': 'rules',
+  'init.rules': (),
+  'init.tokenizer': 'keep',
+}
+"""Fields that were about the parameters that the run began with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +68,7 @@ def compress(workdir, out, name, method, options, *, step=None, data=None,
   plain = peft.without_adapter(dataclasses.replace(config, model=model))
   observe = _make_observe(workdir, plain, params, data or {})
   made = method(Given(plain, params, options, observe, progress))
-  record = load.to_dict(setup.resolve(load.to_dict(plain), dict(made.fields)))
+  record = load.to_dict(setup.resolve(load.to_dict(plain), FIRST | dict(made.fields)))
   start = dict(compressed=name, source=str(workdir), options=_as_json(options))
   start |= dict(notes=dict(made.notes))
   meta = {key: value for key, value in meta.items() if key != RECORD}
@@ -84,7 +93,7 @@ def _make_observe(workdir, config, params, data):
   """Returns `Given.observe`: data is opened where a method asks for it."""
 
   def observe(make_intercept, count):
-    with_data = setup.resolve(load.to_dict(config), data)
+    with_data = setup.resolve(load.to_dict(config), ALONE | data)
     tokenizer = setup.open_tokenizer(with_data, workdir)
     program = setup.make_program(
       with_data, tokenizer, embedding_rows=config.model.vocab_size

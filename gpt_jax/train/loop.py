@@ -254,7 +254,7 @@ def _record_start(session, progress, origin):
       entry['references'] = origin.references
     if origin.report:
       entry['init_from'] = origin.report.as_json()
-    sources = dict(session.program.objective.references)
+    sources = dict(session.program.references)
     if origin.report:
       sources['init_from'] = session.config.init_from
     if sources:  # when each was made: results are of those, not of later ones

@@ -24,6 +24,7 @@ from gpt_jax.program.base import Base
 from gpt_jax.program.batches import first_microbatches
 from gpt_jax.program.build import adapter_of
 from gpt_jax.program.observe import make_observe
+from gpt_jax.program.state import of_model
 from gpt_jax.train import task_end
 from gpt_jax.workdir.paths import Workdir
 
@@ -71,11 +72,16 @@ def starting_params(program):
   """Returns (parameters, Origin) of a training's beginning, without the optimizer's."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, program.abstract_state.params)
   init = jax.jit(lambda seed: program.init(seed).params, out_shardings=shardings)
-  return _from_source(program, init(program.config.seed))
+  return _model_from_source(program, of_model(init(program.config.seed)), None)
 
 
 def _from_source(program, params, dataset=None):
   """Returns (parameters, Origin): those of `init_from` in place of fresh `params`."""
+  taken, origin = _model_from_source(program, of_model(params), dataset)
+  return params | taken, origin
+
+
+def _model_from_source(program, params, dataset):
   config, adapter = program.config, adapter_of(program.model)
   if not config.init_from:
     require_base(config)

@@ -15,6 +15,7 @@ from gpt_jax.core.errors import CheckpointError, Interrupted, StorageError, note
 from gpt_jax.evaluation import evaluate as evaluation
 from gpt_jax.parallel import multihost
 from gpt_jax.program import restore, task_data, task_members
+from gpt_jax.program.state import of_model
 from gpt_jax.storage import objects
 from gpt_jax.tasks import make_task
 from gpt_jax.tracking import metrics_file
@@ -59,7 +60,7 @@ def finish(session, store):
   if step is None:
     raise CheckpointError(f'{workdir}: has no valid step to score.')
   params, _ = restore.load_params(
-    store, session.program.abstract_state.params, step=step
+    store, of_model(session.program.abstract_state.params), step=step
   )
   references, _ = restore.load_references(session.program, session.tokenizer)
   sets = dict(session.eval_sets)

@@ -12,7 +12,13 @@ import pytest
 
 from gpt_jax.config import load
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.program.init_rules import Take, by_rules, for_task, matching
+from gpt_jax.program.init_rules import (
+  Take,
+  by_rules,
+  for_task,
+  matching,
+  some_layers,
+)
 from tests import small_models, tiny_runs
 
 
@@ -157,3 +163,57 @@ def with_labels(folder, labels):
   (folder / 'config.json').write_text(json.dumps(load.to_dict(source)))
   names = {'data.label_names': labels, 'init_from': str(folder)}
   return tiny_runs.tiny_config(names)
+
+
+UP, HEAD = 'layers/block_0/up/kernel', 'task_head/kernel'
+STACK = {
+  UP: (6, 2),
+  'embed': (16, 4),
+  HEAD: (4, 3),
+}
+
+
+def copying(layers=(), num_layers=3, pattern=('global',)):
+  init = types.SimpleNamespace(options=types.SimpleNamespace(layers=layers))
+  model = types.SimpleNamespace(num_layers=num_layers, layer_pattern=pattern)
+  return types.SimpleNamespace(init=init, model=model)
+
+
+def shapes(sizes):
+  return {n: jax.ShapeDtypeStruct(shape, jnp.float32) for n, shape in sizes.items()}
+
+
+def test_layers_are_spread_evenly_as_those_of_distilbert():
+  target = shapes(STACK | {UP: (3, 2)})
+  mapping = some_layers(copying(), shapes(STACK), target)
+  stack = jnp.arange(12.0).reshape(6, 2)
+  made = mapping[UP].make(stack)
+  assert made[:, 0].tolist() == [0, 4, 10]  # layers 1, 3 and 6
+  deep = {f'layers_{i}/block_0/up/kernel': (2,) for i in range(12)}
+  few = {f'layers_{i}/block_0/up/kernel': (2,) for i in range(6)}
+  mapping = some_layers(copying(num_layers=6), shapes(deep), shapes(few))
+  found = [
+    int(take.names[0].split('/')[0][len('layers_') :]) for take in mapping.values()
+  ]
+  assert found == [0, 2, 4, 7, 9, 11]
+
+
+def test_beside_copied_layers_a_head_may_be_fresh():
+  target = shapes(STACK | {UP: (3, 2), HEAD: (4, 2)})
+  mapping = some_layers(copying((2, 4, 6)), shapes(STACK), target)
+  assert mapping[HEAD] is None
+  assert mapping['embed'].names == ('embed',)
+
+
+@pytest.mark.parametrize(
+  'layers, num_layers, message',
+  [
+    ((1, 2), 3, r'expected 3 layers, each from 1 to 6'),
+    ((1, 2, 7), 3, r'expected 3 layers, each from 1 to 6'),
+    ((), 8, 'this model has 8 layers, init_from 6'),
+  ],
+)
+def test_layers_that_are_not_there_are_refused(layers, num_layers, message):
+  target = shapes(STACK | {UP: (num_layers, 2)})
+  with pytest.raises(ConfigError, match=message):
+    some_layers(copying(layers, num_layers), shapes(STACK), target)

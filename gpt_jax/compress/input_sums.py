@@ -1,0 +1,89 @@
+"""Sums over text of what layers read: the calibration of pruning.
+
+Each function returns `weights_BT -> intercept`, as `Given.observe` takes; the sums are
+float32, by the path of the module and a name here, stacked where layers are scanned.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.model.gpt import Block
+from gpt_jax.model.layers import Linear
+from gpt_jax.peft.adapter import OBSERVED
+
+SQUARES, MOMENTS, COSINES = 'input_squares', 'input_moments', 'block_cosines'
+
+
+def squares(linears):
+  """Returns what sows SQUARES: of each input feature, the sum of squares over tokens.
+
+  `linears`: LinearMaps. The shape is that of the features, such as [H, K].
+  """
+  return _of_inputs(linears, SQUARES, _squares)
+
+
+def head_moments(linears):
+  """Returns what sows MOMENTS: x^T x of each head that maps read, [H, K, K]."""
+  return _of_inputs(linears, MOMENTS, _head_moments)
+
+
+def _of_inputs(linears, name, reduce):
+  by_path = {linear.path: linear for linear in linears}
+
+  def make(weights_BT):
+    def intercept(call, args, kwargs, context):
+      module, path = context.module, '/'.join(context.module.path)
+      if isinstance(module, Linear) and context.method_name == 'finish':
+        if path in by_path:
+          value = reduce(by_path[path], args[0], weights_BT)
+          module.sow(OBSERVED, name, value, jnp.add, lambda: jnp.zeros(()))
+      return call(*args, **kwargs)
+
+    return intercept
+
+  return make
+
+
+def _squares(linear, x, weights_BT):
+  letters = linear.letters[0]
+  order = [letters.index(letter) for letter in 'BT' + linear.contracted]
+  x_BTF = x.astype(jnp.float32).transpose(order)
+  weights = weights_BT.reshape(*weights_BT.shape, *[1] * len(linear.contracted))
+  return jnp.sum(weights * jnp.square(x_BTF), axis=(0, 1))
+
+
+def _head_moments(linear, x_BHTK, weights_BT):
+  del linear
+  x_BHTK = x_BHTK.astype(jnp.float32)
+  weighted_BHTK = x_BHTK * weights_BT[:, None, :, None]
+  return jnp.einsum('BHTK,BHTJ->HKJ', weighted_BHTK, x_BHTK, precision='highest')
+
+
+def block_cosines(weights_BT):
+  """Returns an interceptor that sows COSINES: of each block [sum of cos, tokens].
+
+  The cosine is that of the stream before and after the block.
+  """
+
+  def intercept(call, args, kwargs, context):
+    result = call(*args, **kwargs)
+    if isinstance(context.module, Block) and context.method_name == '__call__':
+      cosine_BT = _cosine(args[0], result[0])
+      value = jnp.stack([jnp.sum(weights_BT * cosine_BT), jnp.sum(weights_BT)])
+      context.module.sow(OBSERVED, COSINES, value, jnp.add, lambda: jnp.zeros(()))
+    return result
+
+  return intercept
+
+
+def _cosine(x_BTD, y_BTD):
+  x_BTD, y_BTD = x_BTD.astype(jnp.float32), y_BTD.astype(jnp.float32)
+  norms_BT = jnp.linalg.norm(x_BTD, axis=-1) * jnp.linalg.norm(y_BTD, axis=-1)
+  tiny = jnp.finfo(jnp.float32).tiny
+  return jnp.sum(x_BTD * y_BTD, axis=-1) / jnp.maximum(norms_BT, tiny)
+
+
+def stacked(sums, path, name):
+  """Returns the sums of a module as float64 [layers, ...]; one layer where unrolled."""
+  value = jax.device_get(sums[f'{path}/{name}']).astype('float64')
+  return value if path.startswith('layers/') else value[None]

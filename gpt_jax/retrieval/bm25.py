@@ -1,5 +1,7 @@
 """BM25 over the terms of passages, by the package bm25s (arXiv:2407.03618)."""
 
+import logging
+
 import numpy as np
 
 from gpt_jax.core import extras
@@ -9,7 +11,11 @@ K1, B = 1.5, 0.75
 
 
 def _package():
-  return extras.load('bm25s', extra='retrieval', package='bm25s', use='Search by words')
+  package = extras.load(
+    'bm25s', extra='retrieval', package='bm25s', use='Search by words'
+  )
+  logging.getLogger('bm25s').setLevel(logging.WARNING)  # it tells each step
+  return package
 
 
 def require():

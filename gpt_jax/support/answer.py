@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gpt_jax.retrieval.search import Hit
 
+MOST_KEPT = 20_000  # readings
 LEAST = -20.0
 """Log-probabilities of answers are no lower; that of none is this one."""
 
@@ -42,6 +43,32 @@ class Answerer(Protocol):
     `progress`: `(iterable, label, total) -> iterable` that displays a progress bar.
     """
     ...
+
+
+class Readings:
+  """Readings of passages for questions, each made once."""
+
+  def __init__(self, read_many, retrieval_weight):
+    """Takes `(pairs of question and text, progress) -> [(answer, log_prob)]`.
+
+    `retrieval_weight`: as of `best`.
+    """
+    self._read_many, self._weight = read_many, retrieval_weight
+    self._kept = {}
+
+  def answer_many(self, items, progress=None):
+    """Returns the Answers to (question, hits), as an Answerer does."""
+    pairs = {(question, hit.passage.text) for question, hits in items for hit in hits}
+    if len(self._kept) > MOST_KEPT:
+      self._kept.clear()
+    # Those of like length may be padded to one.
+    missing = sorted(pairs - self._kept.keys(), key=lambda pair: (len(pair[1]), *pair))
+    made = self._read_many(missing, progress) if missing else ()
+    self._kept |= zip(missing, made, strict=True)
+    return [
+      best([self._kept[question, hit.passage.text] for hit in hits], hits, self._weight)
+      for question, hits in items
+    ]
 
 
 def best(readings, hits, retrieval_weight):

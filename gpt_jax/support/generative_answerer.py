@@ -57,19 +57,11 @@ class GenerativeAnswerer:
   def __init__(self, run, name):
     """Takes a Run that writes text, and what messages call it."""
     self._run, self.name = run, name
+    self.answer_many = answer.Readings(self._read_many, RETRIEVAL_WEIGHT).answer_many
 
-  def answer_many(self, items, progress=None):
-    pairs = [(question, hit.passage.text) for question, hits in items for hit in hits]
-    readings = {}
-    unique = list(dict.fromkeys(pairs))
-    for pair in progress(unique, 'answering', len(unique)) if progress else unique:
-      readings[pair] = self._read(*pair)
-    return [
-      answer.best(
-        [readings[question, hit.passage.text] for hit in hits], hits, RETRIEVAL_WEIGHT
-      )
-      for question, hits in items
-    ]
+  def _read_many(self, pairs, progress):
+    shown = progress(pairs, 'answering', len(pairs)) if progress else pairs
+    return [self._read(*pair) for pair in shown]
 
   def _read(self, question, text):
     language = 'zh' if chinese.is_chinese([text]) else 'en'

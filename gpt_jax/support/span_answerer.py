@@ -32,20 +32,11 @@ class SpanAnswerer:
       max(BATCH, jax.device_count()),
     )
 
-  def answer_many(self, items, progress=None):
-    pairs = {(question, hit.passage.text) for question, hits in items for hit in hits}
-    # Those of like length are padded to one.
-    ordered = sorted(pairs, key=lambda pair: (len(pair[1]), *pair))
-    found = self._predictor.predict(
-      [dict(context=text, question=question) for question, text in ordered], progress
-    )
-    readings = dict(zip(ordered, map(_reading, found), strict=True))
-    return [
-      answer.best(
-        [readings[question, hit.passage.text] for hit in hits], hits, RETRIEVAL_WEIGHT
-      )
-      for question, hits in items
-    ]
+    self.answer_many = answer.Readings(self._read_many, RETRIEVAL_WEIGHT).answer_many
+
+  def _read_many(self, pairs, progress):
+    asked = [dict(context=text, question=question) for question, text in pairs]
+    return list(map(_reading, self._predictor.predict(asked, progress)))
 
 
 def _reading(prediction):

@@ -16,9 +16,10 @@ evaluate   recall of search, exact match and F1 of answers, and the error rates 
            threshold, on other --questions
 
 examples:
-  gpt-jax support index --documents=docs/applications/example --index=runs/help
-  gpt-jax support ask --index=runs/help --question="How long can I return a lamp?"
-  gpt-jax support chat --index=runs/help --replies=docs/applications/example.yaml
+  gpt-jax support index --documents=docs/applications/lamp_shop/pages --index=runs/help
+  gpt-jax support ask --index=runs/help --question="What does postage cost?"
+  gpt-jax support chat --index=runs/help \\
+    --replies=docs/applications/lamp_shop/replies.yaml
   gpt-jax support calibrate --index=runs/help --questions=asked.jsonl
   gpt-jax support evaluate --index=runs/help --questions=asked.jsonl --json
 """

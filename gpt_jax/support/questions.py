@@ -44,13 +44,12 @@ def load(path, split='all', limit=None):
   Args:
     split: of a file in SQuAD's layout: train, validation or test, divided as the
       trainings of task.files={'all': path} are; all for every question.
-    limit: the first so many at most.
+    limit: of that many at most; which ones follows from their number alone.
   Raises DataError, naming file and line.
   """
   reader = 'squad' if str(path).endswith('.json') else 'auto'
-  found = splits.load({'all': str(path)}, reader, {}, split)
-  made = [_squad(one) if reader == 'squad' else _line(one) for one in found]
-  return made[:limit]
+  found = splits.load({'all': str(path)}, reader, {}, split, limit=limit)
+  return [_squad(one) if reader == 'squad' else _line(one) for one in found]
 
 
 def _squad(record):

@@ -1,6 +1,7 @@
 """`gpt-jax support`: from a folder of documents to answers, by the command line."""
 
 import json
+import pathlib
 import sys
 
 import pytest
@@ -125,3 +126,32 @@ def test_runs_search_and_read(tmp_path, capsys, finished_run, plain_run):
   # The same documents by another encoder.
   made[-1] = f'--encoder={plain_run}'
   assert 'was made with another encoder' in support(capsys, *made, code=2)
+
+
+SHOP = pathlib.Path(__file__).parents[2] / 'docs' / 'applications' / 'lamp_shop'
+
+
+def test_the_shop_of_the_documents_is_served(tmp_path, capsys):
+  index = f'--index={tmp_path}'
+  out = support(capsys, 'index', f'--documents={SHOP / "pages"}', index)
+  assert '12 passages; files: 4 new' in out
+  support(capsys, 'calibrate', index, f'--questions={SHOP / "questions.jsonl"}')
+  script = tmp_path / 'script.txt'
+  script.write_text(
+    'When are you open?\nWhat does postage cost?\nAnd to Switzerland?\n'
+    '可以用银行转账付款吗？\nWho won the match?\nI want to talk to a human\n'
+  )
+  flags = [f'--replies={SHOP / "replies.yaml"}', f'--script={script}', '--json']
+  turns = last_json(support(capsys, 'chat', index, *flags))['turns']
+  cited = [
+    (turn['kind'], *(one['place'] for one in turn.get('citations', ())))
+    for turn in turns
+  ]
+  assert cited == [
+    ('fixed',),
+    ('answer', 'delivery.html#Delivery > Postage'),
+    ('answer', 'delivery.html#Delivery > Abroad'),
+    ('answer', 'payment_zh.txt'),
+    ('no_answer',),
+    ('hand_over',),
+  ]

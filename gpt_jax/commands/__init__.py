@@ -27,6 +27,7 @@ COMMANDS = {
   'predict': 'what a fine-tuned run says of new examples',
   'tasks': 'list the tasks of fine-tuning, and shipped recipes',
   'embed': 'vectors of texts by a run: how alike are they?',
+  'support': 'answer questions from a folder of documents, with citations',
   'augment': 'more training examples, by translating their texts there and back',
   'serve': "serve runs over HTTP, to OpenAI's clients",
   'templates': 'list the templates of prompts and chats, or show one',

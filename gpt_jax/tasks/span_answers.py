@@ -33,8 +33,9 @@ class SpanAnswers(QuestionTask):
   """A task head with two outputs at each token; objective span_labels.
 
   A prediction has the `text` of the answer, where it starts and ends in the context
-  (characters), its probability among the n best, these, and `none_score`: how far the
-  log-probability of no answer is above that of the best span.
+  (characters), its probability among the n best, these, `none_score`, how far the
+  log-probability of no answer is above that of the best span, and `log_prob`, that of
+  the best span among all of its window: it compares answers in several contexts.
   """
 
   name = 'qa'
@@ -112,7 +113,8 @@ class SpanAnswers(QuestionTask):
       chosen = dict(text='', start=0, end=0, probability=chance)
     else:
       chosen = dict(n_best[0])
-    return chosen | dict(n_best=n_best, none_score=none - score if best else None)
+    none_score, log_prob = (none - score, score) if best else (None, None)
+    return chosen | dict(n_best=n_best, none_score=none_score, log_prob=log_prob)
 
 
 @registry.entry(options=SpanAnswerOptions)

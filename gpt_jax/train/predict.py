@@ -21,10 +21,10 @@ BATCH = 32
 class Predictor:
   """Predicts for records or texts, as the evaluation of the run does."""
 
-  def __init__(self, config, params, tokenizer, source='the model'):
+  def __init__(self, config, params, tokenizer, source='the model', batch_size=BATCH):
     """Takes the Config of a run with a task, and its parameters as in training.
 
-    `source`: what messages call it. Raises ConfigError for a run without a task, or of
+    `source`: what messages call it; `batch_size`: rows that are read at once. Raises ConfigError for a run without a task, or of
     one that has no answers, DivergedError for parameters that are not finite.
     """
     if not config.task.name:
@@ -44,7 +44,7 @@ class Predictor:
       if not bool(jnp.isfinite(leaf).all()):
         raise self._diverged(f'{name} has numbers that are not finite')
     self.task = task
-    settings = dataclasses.replace(config.eval, batch_size=BATCH)
+    settings = dataclasses.replace(config.eval, batch_size=batch_size)
     self._config = dataclasses.replace(config, eval=settings)
     self._tokenizer = tokenizer
     self._program = setup.open_saved_program(self._config, tokenizer)

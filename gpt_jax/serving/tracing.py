@@ -8,6 +8,7 @@ conventions for HTTP and generative AI.
 import importlib.metadata
 import importlib.util
 import os
+import weakref
 
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.serving.request_record import OK
@@ -83,16 +84,14 @@ class Tracing:
     """Takes an OpenTelemetry TracerProvider."""
     from opentelemetry.trace.propagation import tracecontext
 
-    self._provider = provider
+    self._provider, self._spans = provider, weakref.WeakKeyDictionary()
     self._tracer = provider.get_tracer('gpt_jax.serving')
     self._propagator = tracecontext.TraceContextTextMapPropagator()
 
-  def start(self, record, headers):
-    """Returns the span of a request, to be given to `finish`.
+  def started(self, record, headers):
+    """Begins the span of a request and sets `trace_id` of its RequestRecord.
 
-    Args:
-      record: its RequestRecord, whose `trace_id` is set.
-      headers: a mapping; `traceparent` and `tracestate` are read from it.
+    `headers`: of the request, in small letters; `traceparent` and `tracestate` are read.
     """
     from opentelemetry import trace
 
@@ -102,13 +101,14 @@ class Tracing:
       kind=trace.SpanKind.SERVER,
       start_time=_nanoseconds(record, record.started),
     )
+    self._spans[record] = span
     record.trace_id = trace.format_trace_id(span.get_span_context().trace_id)
-    return span
 
-  def finish(self, span, record):
+  def finished(self, record):
     """Ends the span of a RequestRecord that has ended, after those of its parts."""
     from opentelemetry import trace
 
+    span = self._spans.pop(record)
     context = trace.set_span_in_context(span)
     for name, begin, end in PARTS:
       first, last = getattr(record, begin), getattr(record, end)

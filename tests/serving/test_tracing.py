@@ -22,7 +22,8 @@ def spans(sdk, request, headers):
   provider = sdk.TracerProvider()
   provider.add_span_processor(export.SimpleSpanProcessor(exporter))
   made = tracing.Tracing(provider)
-  made.finish(made.start(request, headers), request)
+  made.started(request, headers)
+  made.finished(request)
   return {span.name: span for span in exporter.get_finished_spans()}
 
 

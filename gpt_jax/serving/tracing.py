@@ -91,7 +91,7 @@ class Tracing:
   def started(self, record, headers):
     """Begins the span of a request and sets `trace_id` of its RequestRecord.
 
-    `headers`: of the request, in small letters; `traceparent` and `tracestate` are read.
+    `headers`: in small letters; `traceparent` and `tracestate` are read from them.
     """
     from opentelemetry import trace
 

@@ -52,8 +52,8 @@ class FakeServer:
 
   async def _models(self, request):
     data = [
-      {'id': name, 'object': 'model', 'capabilities': list(capabilities)}
-      for name, capabilities in self.models.items()
+      {'id': name, 'object': 'model', 'abilities': list(abilities)}
+      for name, abilities in self.models.items()
     ]
     return self._refusal(request) or JSONResponse({'object': 'list', 'data': data})
 

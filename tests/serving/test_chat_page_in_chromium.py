@@ -59,7 +59,7 @@ def page(browser, server):
 
 
 def wait_for_model(page):
-  page.wait_for_function("document.getElementById('model').value")
+  page.locator('#model:enabled').wait_for()
 
 
 def ask(page, text):
@@ -114,7 +114,7 @@ def test_the_whole_conversation_and_settings_are_sent(page, server):
 def test_stopping_keeps_what_was_written(page, server, how):
   server.pieces, server.delay = ['word '] * 400, 0.02
   ask(page, 'Count')
-  page.wait_for_function("document.querySelectorAll('.text')[1].textContent")
+  page.locator('.message.assistant .text:not(:empty)').wait_for()
   page.click('#stop') if how == 'button' else page.keyboard.press('Escape')
   last(page, '.again >> nth=0').wait_for()
   assert 'stopped' in last(page, '.numbers').text_content()
@@ -158,7 +158,7 @@ def test_a_model_without_template_continues_texts(page, server):
   ask(page, 'Once')
   answered(page, 'Hello there!')
   last(page, 'text=Go on').click()
-  page.wait_for_function("document.querySelectorAll('.message').length === 4")
+  page.locator('.message >> nth=3').wait_for()
   answered(page, 'Hello there!')
   paths, bodies, _ = zip(*server.requests, strict=True)
   assert set(paths) == {'/v1/completions'}
@@ -179,7 +179,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(page, server):
   answered(page, 'Hello there!')
   assert server.requests[-1][2]['authorization'] == 'Bearer secret-key'
   assert 'secret-key' not in page.evaluate('JSON.stringify(localStorage)')
-  assert page.evaluate('sessionStorage.key') and not page.context.cookies()
+  assert page.evaluate("sessionStorage.getItem('key')") and not page.context.cookies()
 
 
 def test_a_limit_is_told_with_its_time(page, server):

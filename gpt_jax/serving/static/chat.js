@@ -147,12 +147,12 @@ async function loadModels() {
   render();
 }
 
-function capabilities(model) {
-  return Array.isArray(model.capabilities) ? model.capabilities : ['chat'];
+function abilities(model) {
+  return Array.isArray(model.abilities) ? model.abilities : ['chat'];
 }
 
 function writes(model) {
-  return capabilities(model).some((one) => one === 'chat' || one === 'completions');
+  return abilities(model).some((one) => one === 'chat' || one === 'completions');
 }
 
 function currentModel() {
@@ -161,7 +161,7 @@ function currentModel() {
 
 function mode() {
   const model = currentModel();
-  return !model || capabilities(model).includes('chat') ? 'chat' : 'completion';
+  return !model || abilities(model).includes('chat') ? 'chat' : 'completion';
 }
 
 function headers() {

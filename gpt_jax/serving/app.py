@@ -35,7 +35,7 @@ class Route:
 
   path: str
   answer: Callable[..., Awaitable[Any]]
-  """`async (Call) -> JSON value, Stream, or (bytes, content type)`."""
+  """`async (Call) -> JSON value, Stream, or (bytes, content type, more headers)`."""
   method: str = 'POST'
   takes: dict | None = None
   """Schema of the body; None: it has none."""
@@ -148,7 +148,7 @@ class Server:
     metrics = self.hooks.metrics
     assert metrics is not None
     content = await asyncio.to_thread(metrics.render)
-    return content, 'text/plain; version=0.0.4; charset=utf-8'
+    return content, 'text/plain; version=0.0.4; charset=utf-8', ()
 
 
 def make_app(models, settings=None, hooks=None):
@@ -229,8 +229,8 @@ class Endpoint:
       call.record.is_streamed = True
       await reply.stream(found.events)
     elif isinstance(found, tuple):
-      content, kind = found
-      await reply.whole(200, content, kind.encode())
+      content, kind, headers = found
+      await reply.whole(200, content, kind.encode(), headers)
     else:
       await reply.json(200, found)
 

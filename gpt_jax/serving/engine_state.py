@@ -41,6 +41,18 @@ def read(model, step, scheduler, queue_limit, is_alive=True):
   )
 
 
+def of(models):
+  """Returns the EngineStates of the Models that write texts."""
+  return [
+    read(
+      model.source.name, model.run.step, model.texts.raw,
+      queue_limit=model.run.engine.wishes.queue_limit, is_alive=model.error is None,
+    )
+    for model in models
+    if model.texts is not None
+  ]  # fmt: skip
+
+
 GAUGES = {
   'engine_up': ('1 while the engine takes requests.', lambda s: float(s.is_alive)),
   'model_step': ('Step of the checkpoint that is served.', lambda s: s.step),
@@ -73,11 +85,17 @@ class Collector:
     """Takes a function that returns EngineStates."""
     self._engines = engines
 
+  def describe(self):
+    """Yields the families without values: there may be no engine yet."""
+    return self._families([])
+
   def collect(self):
     """Yields a metric family for each entry of GAUGES and COUNTERS."""
+    return self._families(list(self._engines()))
+
+  def _families(self, states):
     from prometheus_client import core
 
-    states = list(self._engines())
     for name, (text, value_of) in GAUGES.items():
       gauge = core.GaugeMetricFamily(f'{PREFIX}_{name}', text, labels=('model',))
       for state in states:

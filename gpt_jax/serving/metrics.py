@@ -15,7 +15,6 @@ from gpt_jax.serving.request_record import OK
 MAX_KEYS = 200
 """Keys with series of their own; those that come later share OTHER."""
 OTHER, NO_MODEL = 'other', 'none'
-CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 COUNTERS = {
   'requests': ('Requests that have ended.', ('route', 'status')),
@@ -145,7 +144,7 @@ class Metrics:
     self._observe('token_seconds', model, record.seconds_per_token)
 
   def render(self):
-    """Returns the text that Prometheus reads, as bytes of CONTENT_TYPE."""
+    """Returns the text that Prometheus reads, as bytes."""
     return self._client.generate_latest(self.registry)
 
   def _observe(self, name, label, seconds):
@@ -166,7 +165,13 @@ class _Budgets:
   def __init__(self, budgets, key_label):
     self._budgets, self._key_label = budgets, key_label
 
+  def describe(self):
+    return self._families({})
+
   def collect(self):
+    return self._families(self._budgets())
+
+  def _families(self, budgets):
     from prometheus_client import core
 
     family = core.GaugeMetricFamily(
@@ -175,7 +180,7 @@ class _Budgets:
       labels=('key',),
     )
     shares = {}
-    for key_id, share in self._budgets().items():
+    for key_id, share in budgets.items():
       label = self._key_label(key_id)
       shares[label] = max(share, shares.get(label, 0.0))
     for label, share in shares.items():

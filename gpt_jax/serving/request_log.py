@@ -11,8 +11,11 @@ import pathlib
 import threading
 
 from gpt_jax.core.errors import StorageError
+from gpt_jax.serving.request_record import OK
 
 MAX_TEXT_CHARS = 10_000
+PROBES = {'/healthz', '/readyz', '/metrics'}
+"""Routes that machines ask every few seconds: logged only where they fail."""
 FILE_MODE = 0o600
 
 
@@ -75,6 +78,8 @@ class RequestLog:
 
   def write(self, record, prompt=None, answer=None):
     """Appends the entry of a RequestRecord; texts only where they are asked for."""
+    if record.route in PROBES and record.outcome == OK:
+      return
     found = entry(record)
     if self._redact is not None:
       texts = {'prompt': prompt, 'answer': answer}

@@ -28,10 +28,9 @@ class FakeServer:
     self.breaks_off = False
     self.requests = []  # (path, body, headers)
     self.gone = 0  # clients that left before the end
-    self.files = chat_page.files()
 
   def app(self):
-    routes = [Route(path, self._file) for path in self.files]
+    routes = [Route(path, self._file) for path in chat_page.FILES]
     routes += [
       Route('/v1/models', self._models),
       Route('/v1/completions', self._write, methods=['POST']),
@@ -40,10 +39,8 @@ class FakeServer:
     return Starlette(routes=routes)
 
   async def _file(self, request):
-    status, headers, body = chat_page.answer(
-      self.files[request.url.path], request.headers.get('if-none-match')
-    )
-    return Response(body, status, headers)
+    name, kind = chat_page.FILES[request.url.path]
+    return Response(chat_page.read(name), 200, dict(chat_page.HEADERS), kind)
 
   def _refusal(self, request):
     if self.key and request.headers.get('authorization') != f'Bearer {self.key}':

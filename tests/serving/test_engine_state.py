@@ -40,3 +40,11 @@ def test_reused_tokens_and_blocks_of_the_prefix_cache_are_told():
   assert (found['prefix_blocks'], found['prefix_blocks_used']) == (6, 2)
   assert found['engine_up'] == 0
   assert 'queue_limit' not in found
+
+
+def test_a_registry_takes_a_collector_before_there_are_engines():
+  def engines():
+    raise AssertionError('asked before a scrape')
+
+  registry = prometheus_client.CollectorRegistry(auto_describe=True)
+  registry.register(engine_state.Collector(engines))

@@ -76,3 +76,10 @@ def test_a_path_that_is_a_folder_is_refused_at_the_start(tmp_path):
 def test_the_log_can_go_to_standard_output(capfd):
   RequestLog('-').write(record())
   assert json.loads(capfd.readouterr().out)['id'] == 'req-1'
+
+
+def test_probes_are_logged_only_where_they_fail(path):
+  log = RequestLog(path)
+  log.write(record(route='/healthz'))
+  log.write(record(route='/healthz', status=503, outcome='dead'))
+  assert [found['outcome'] for found in lines(path)] == ['dead']

@@ -49,7 +49,7 @@ class FakeServer:
 
   async def _models(self, request):
     data = [
-      {'id': name, 'object': 'model', 'abilities': list(abilities)}
+      {'id': name, 'step': 1500, 'context': 2048, 'abilities': list(abilities)}
       for name, abilities in self.models.items()
     ]
     return self._refusal(request) or JSONResponse({'object': 'list', 'data': data})

@@ -86,6 +86,11 @@ def test_an_answer_streams_and_tells_its_numbers(page, server):
   assert re.fullmatch(pattern, numbers)
 
 
+def test_the_model_is_described_before_the_first_question(page):
+  said = page.text_content('#explanation')
+  assert said == 'small-chat, step 1,500, 2,048 tokens of context.'
+
+
 def test_the_whole_conversation_and_settings_are_sent(page, server):
   page.click('#open-settings')
   page.fill('#system', 'Be brief.')

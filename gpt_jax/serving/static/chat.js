@@ -7,7 +7,7 @@
 
 const THEMES = ['system', 'light', 'dark'];
 const THEME_WORDS = { system: 'as the system', light: 'light', dark: 'dark' };
-const DEFAULTS = { system: '', temperature: 0.8, top_p: 1, max_tokens: 256, seed: '' };
+const DEFAULTS = { system: '', temperature: 0.8, top_p: 1, max_tokens: '', seed: '' };
 const RETRY_MS = 3000;
 const NUMBERS = ['temperature', 'top_p', 'max_tokens', 'seed'];
 const ROLES = {
@@ -157,6 +157,14 @@ function writes(model) {
 
 function currentModel() {
   return state.models.find((model) => model.id === $('model').value) || null;
+}
+
+function describeModel() {
+  const { id, step, context } = currentModel();
+  const parts = [id];
+  if (Number.isFinite(step)) parts.push(`step ${step.toLocaleString('en')}`);
+  if (Number.isFinite(context)) parts.push(`${context.toLocaleString('en')} tokens of context`);
+  return `${parts.join(', ')}.`;
 }
 
 function mode() {
@@ -412,13 +420,12 @@ function render() {
   const isChat = mode() === 'chat';
   $('greeting').textContent = isChat ? 'Ask something' : 'Begin a text';
   const name = $('model').value;
-  if (!name) $('explanation').textContent = '';
-  else if (isChat) $('explanation').textContent = `${name} answers.`;
-  else {
-    $('explanation').textContent =
-      `${name} goes on from what you write. It has no chat template, so each prompt ` +
-      'stands alone.';
+  const about = name ? [describeModel()] : [];
+  if (name && !isChat) {
+    about.push('It has no chat template: it goes on from what you write, and each');
+    about.push('prompt stands alone.');
   }
+  $('explanation').textContent = about.join(' ');
   const label = isChat ? 'Your message' : 'Text to go on from';
   $('prompt').placeholder = label;
   $('prompt-label').textContent = label;

@@ -122,6 +122,7 @@ setuptools.setup(
   package_data={
     'gpt_jax.harness': ['*.yaml'],
     'gpt_jax.reports': ['*.jinja'],
+    'gpt_jax.serving': ['static/*'],
     'gpt_jax.support': ['*.yaml'],
     'gpt_jax.templates': ['*.jinja', '*.yaml'],
   },

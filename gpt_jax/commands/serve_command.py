@@ -1,9 +1,10 @@
 """Serves runs over HTTP, with the API that OpenAI's clients speak.
 
 Paths: /v1/models, /v1/completions, /v1/chat/completions, /v1/embeddings, /v1/classify,
-/healthz, /readyz, /openapi.json and others (docs/serving.md). Requests of all clients
-share the slots of a model (--config.inference.slots, ...). SIGTERM lets requests in
-progress end and then stops; SIGHUP serves the newest step of each run.
+/healthz, /readyz, /metrics, /openapi.json and others (docs/serving.md); / is a chat
+page. Requests of all clients share the slots of a model (--config.inference.slots,
+...). SIGTERM lets requests in progress end and then stops; SIGHUP serves the newest
+step of each run.
 
 examples:
   gpt-jax serve --workdir=runs/tiny
@@ -13,7 +14,7 @@ examples:
 
 import sys
 
-from gpt_jax.commands import flags
+from gpt_jax.commands import flags, serve_hooks
 from gpt_jax.core.errors import ConfigError
 
 
@@ -33,6 +34,7 @@ def add_arguments(parser):
     help="format of conversations; default: that of the model's tokenizer",
   )  # fmt: skip
   flags.add_config_overrides(parser)
+  serve_hooks.add_arguments(parser)
   _add_limits(parser.add_argument_group('limits of requests'))
 
 
@@ -67,7 +69,6 @@ LIMITS = (
 
 def run(args, overrides):
   from gpt_jax.serving import models, server
-  from gpt_jax.serving.hooks import Hooks
   from gpt_jax.serving.settings import Settings
 
   sources = models.parse_sources(args.workdir, args.adapter)
@@ -80,7 +81,7 @@ def run(args, overrides):
     host=args.host, port=args.port, allowed_hosts=tuple(args.allowed_host),
     chat_template=args.chat_template, **given,
   )  # fmt: skip
-  hooks = Hooks()
+  hooks = serve_hooks.make(args, lambda: loaded)
   server.require_keys(settings, hooks)
   sock = server.bind(args.host, args.port)  # before models are loaded
   flags.enable_compilation_cache()

@@ -76,6 +76,13 @@ ANSWERS = {
   '/readyz': _object({'status': _TEXT}),
 }
 """Path -> schema of the answer; {} elsewhere."""
+OTHER_TYPES = {
+  '/metrics': 'text/plain',
+  '/': 'text/html',
+  '/static/chat.css': 'text/css',
+  '/static/chat.js': 'text/javascript',
+}
+"""Path -> type of an answer that is no JSON."""
 OF_BODIES = (400, 404, 408, 411, 413, 415)
 ALWAYS = (500, 503)
 
@@ -102,8 +109,8 @@ def document(routes, models, has_keys):
 
 def _operation(route, models, is_locked):
   content = {'application/json': {'schema': ANSWERS.get(route.path, {})}}
-  if route.path in ('/metrics', '/'):
-    content = {'text/plain' if route.path == '/metrics' else 'text/html': {}}
+  if route.path in OTHER_TYPES:
+    content = {OTHER_TYPES[route.path]: {}}
   if route.takes and 'stream' in route.takes['properties']:
     content['text/event-stream'] = {}
   statuses = {400, *ALWAYS}

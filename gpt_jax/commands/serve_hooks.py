@@ -1,0 +1,68 @@
+"""What looks at the requests of `gpt-jax serve`: its flags, and the Hooks they give."""
+
+
+def add_arguments(parser):
+  group = parser.add_argument_group('watching')
+  group.add_argument(
+    '--request_log', metavar='FILE|-',
+    help='a line of JSON for each request: sizes, times, outcome; - is standard output',
+  )  # fmt: skip
+  group.add_argument(
+    '--log_texts', action='store_true',
+    help='prompts and answers in the request log too, personal data replaced',
+  )  # fmt: skip
+  group.add_argument(
+    '--no_chat_page', action='store_true', help='nothing is at /, only the API'
+  )
+
+
+def make(args, models):
+  """Returns the Hooks that flags and environment ask for.
+
+  `models`: returns the Models, once there are requests. Raises ConfigError for flags
+  that do not go together, StorageError for a log that cannot be written.
+  """
+  from gpt_jax.serving import chat_page, tracing
+  from gpt_jax.serving.hooks import Hooks
+
+  request_log, traces = _request_log(args), tracing.open_tracing()
+  logs = [one for one in (request_log, traces) if one is not None]
+  return Hooks(
+    metrics=_metrics(models),
+    request_log=request_log,
+    tracing=traces,
+    routes=() if args.no_chat_page else chat_page.routes(),
+    on_close=tuple(one.close for one in logs),
+  )
+
+
+def _metrics(models):
+  import gpt_jax
+  from gpt_jax.serving import engine_state
+  from gpt_jax.serving.metrics import Metrics
+  from gpt_jax.workdir import provenance
+
+  state = provenance.git_state(provenance.CODE)
+  return Metrics(
+    gpt_jax.__version__,
+    commit=state and state['commit'],
+    engines=lambda: engine_state.of(models()),
+  )
+
+
+def _request_log(args):
+  from gpt_jax.core.errors import ConfigError
+  from gpt_jax.serving.request_log import RequestLog
+
+  if args.request_log is None:
+    if args.log_texts:
+      raise ConfigError('--log_texts: give --request_log=FILE, where they shall stand.')
+    return None
+  return RequestLog(args.request_log, redact=_redact() if args.log_texts else None)
+
+
+def _redact():
+  from gpt_jax.safety.redaction import Redactor
+
+  redactor = Redactor()
+  return lambda text: redactor.redact(text)[0]

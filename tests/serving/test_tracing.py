@@ -1,0 +1,75 @@
+"""Spans of a request, read from OpenTelemetry's own exporter in memory."""
+
+import pytest
+
+from gpt_jax.core.errors import ConfigError
+from gpt_jax.serving import tracing
+from tests.serving.records import STARTED_AT, record
+
+PARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+
+@pytest.fixture
+def sdk():
+  return pytest.importorskip('opentelemetry.sdk.trace', reason='traces need the SDK')
+
+
+def spans(sdk, request, headers):
+  from opentelemetry.sdk.trace import export
+  from opentelemetry.sdk.trace.export import in_memory_span_exporter
+
+  exporter = in_memory_span_exporter.InMemorySpanExporter()
+  provider = sdk.TracerProvider()
+  provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+  made = tracing.Tracing(provider)
+  made.started(request, headers)
+  made.finished(request)
+  return {span.name: span for span in exporter.get_finished_spans()}
+
+
+@pytest.mark.extra
+def test_parts_lie_end_to_end_within_the_request(sdk):
+  found = spans(sdk, record(), {})
+  request = found.pop('POST /v1/completions')
+  begin = int(STARTED_AT * 1e9)
+  times = {
+    name: ((span.start_time - begin) / 1e9, (span.end_time - begin) / 1e9)
+    for name, span in found.items()
+  }
+  assert times == {'queue': (0, 1), 'prefill': (1, 2), 'decode': (2, 4)}
+  assert all(span.parent.span_id == request.context.span_id for span in found.values())
+  assert request.attributes['gen_ai.usage.output_tokens'] == 5
+
+
+@pytest.mark.extra
+def test_the_trace_of_the_client_goes_on(sdk):
+  request = record()
+  found = spans(sdk, request, {'traceparent': PARENT})['POST /v1/completions']
+  assert request.trace_id == '0af7651916cd43dd8448eb211c80319c'
+  assert found.parent.span_id == 0xB7AD6B7169203331
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize('header', ['', 'x', '00-' + '0' * 32 + '-1-01', '\x00'])
+def test_a_broken_traceparent_begins_a_new_trace(sdk, header):
+  found = spans(sdk, record(), {'traceparent': header})
+  assert found['POST /v1/completions'].parent is None
+
+
+@pytest.mark.extra
+def test_a_failed_request_is_an_error_span(sdk):
+  failed = record(status=500, outcome='server_error', first_token=None, new_tokens=0)
+  found = spans(sdk, failed, {})
+  assert not found['POST /v1/completions'].status.is_ok
+  assert found['POST /v1/completions'].attributes['error.type'] == 'server_error'
+  assert 'decode' not in found
+
+
+def test_no_exporter_means_no_traces():
+  assert tracing.open_tracing({}) is None
+
+
+@pytest.mark.extra
+def test_an_unknown_exporter_is_refused_by_name(sdk):
+  with pytest.raises(ConfigError, match='OTEL_TRACES_EXPORTER=nowhere'):
+    tracing.open_tracing({'OTEL_TRACES_EXPORTER': 'nowhere'})

@@ -14,7 +14,7 @@ from gpt_jax import cli, objectives
 from gpt_jax.core.errors import CheckpointError, ConfigError
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import memory
-from gpt_jax.program import distillation, setup
+from gpt_jax.program import distillation, setup, shared
 from gpt_jax.program.build import build_program
 from gpt_jax.train import loop, score_run
 from tests import tiny_runs
@@ -259,3 +259,19 @@ def test_classes_have_soft_labels_too():
   _, metrics = program.step(state, tiny_labels.batch())
   np.testing.assert_allclose(metrics['distill_divergence'], wanted, rtol=1e-4)
   np.testing.assert_allclose(metrics['objective'], 4 * wanted, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_rows_with_and_without_a_teacher_share_a_study(teacher, tmp_path):
+  """Programs of one shape are compared: only those that read a teacher have one."""
+  plain = tiny_runs.tiny_config(tiny_runs.ONE_LAYER)
+  taught = [student(teacher, {'distill.weight': weight}) for weight in (0.3, 0.6)]
+  tokenizer = setup.open_tokenizer(plain, tmp_path)
+  programs = shared.SharedPrograms([plain, *taught], jax.devices()[:1])
+  for config in (plain, *taught):
+    program = programs.open_program(config, tokenizer)
+    state = program.init(0)
+    assert (state.references is None) == (config is plain)
+    ids = np.zeros((8, 17), np.int32)
+    _, metrics = program.step(state, {'tokens': ids})
+    assert ('distill_divergence' in metrics) == (config is not plain)

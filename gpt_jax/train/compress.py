@@ -75,7 +75,7 @@ def compress(workdir, out, name, method, options, *, step=None, data=None,
   new_run.write(
     out,
     step=step,
-    items={ITEM: made.params},
+    items={ITEM: jax.device_put(made.params, here)},
     meta=meta | dict(config=record, compressed=start),
     config=record,
     save_tokenizer=new_run.copied(workdir.tokenizer),

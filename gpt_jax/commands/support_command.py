@@ -222,8 +222,10 @@ def _evaluate(args):
       recall_curves.save(curves, args.figure)
   found = evaluate.reading(service, questions, vectors_QD, console.progress)
   report['answers'] = found
-  columns = ('answers from', 'exact match', 'F1')
-  rows = [(name, one['exact_match'], one['f1']) for name, one in found.items()]
+  columns = ('answers from', 'exact match', 'F1', 'cited sentence has it')
+  rows = [
+    (name, one['exact_match'], one['f1'], one['cited']) for name, one in found.items()
+  ]
   console.table(f'answers by {service.answerer.kind}', columns, rows)
   if service.confidence is not None:
     asked = evaluate.ask_twice(service, questions, vectors_QD, console.progress)

@@ -13,7 +13,7 @@ from gpt_jax.evaluation import chinese
 from gpt_jax.evaluation.answer_scores import answer_scores
 from gpt_jax.retrieval.passages import Passage
 from gpt_jax.retrieval.search import Hit
-from gpt_jax.support import confidence
+from gpt_jax.support import confidence, service
 from gpt_jax.support.answer import Answer
 from gpt_jax.support.questions import Question
 
@@ -56,6 +56,8 @@ def settings_of(searcher, count, method):
 def reading(made, questions, vectors_QD, progress=None):
   """Returns {setting: scores} of answers, each question answered whatever it takes.
 
+  Scores are exact_match, f1, and cited: the share whose cited sentence has the answer.
+
   `made`: a Service. Beside the settings of search there is `right paragraph`, what the
   answerer makes of it, where all questions have one: the most that search can give.
   """
@@ -75,13 +77,21 @@ def reading(made, questions, vectors_QD, progress=None):
     ]
   flat = [item for rows in items.values() for item in rows]
   answers = iter(made.answerer.answer_many(flat, progress))
-  found = {name: [next(answers) for _ in rows] for name, rows in items.items()}
   gold = [list(one.answers) for _, one in asked]
   language = language_of(questions)
-  return {
-    name: answer_scores(gold, [one.text for one in rows], language).metrics
-    for name, rows in found.items()
-  }
+  scores = {}
+  for name, rows in items.items():
+    found = [next(answers) for _ in rows]
+    texts = [one.text for one in found]
+    quotes = [_quote(hits, one) for (_, hits), one in zip(rows, found, strict=True)]
+    holds = [
+      any(text in quote for text in texts)
+      for texts, quote in zip(gold, quotes, strict=True)
+    ]
+    scores[name] = answer_scores(gold, texts, language).metrics | {
+      'cited': sum(holds) / len(holds)
+    }
+  return scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +172,13 @@ def refusals(made, asked):
 def language_of(questions):
   """Returns the language by which answers are compared: zh for Chinese questions."""
   return 'zh' if chinese.is_chinese([one.text for one in questions]) else 'en'
+
+
+def _quote(hits, found):
+  """Returns the sentence that an answer cites, '' without one."""
+  if found.number is None:
+    return ''
+  return service.cite(hits[found.number].passage, found.text).quote
 
 
 def _row(vectors_QD, i):

@@ -52,7 +52,7 @@ def test_the_right_paragraph_is_the_most_search_can_give(made):
   context = 'Return lamps within 30 days.'
   one = Question(text, (said,), '', 'Returns', context)
   found = evaluate.reading(made, [one], vectors(made, [one]))
-  assert found['right paragraph'] == dict(exact_match=1, f1=1)
+  assert found['right paragraph'] == dict(exact_match=1, f1=1, cited=1)
 
 
 def test_each_question_is_asked_with_its_file_hidden(made, asked):

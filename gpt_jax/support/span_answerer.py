@@ -7,7 +7,7 @@ import jax
 from gpt_jax.support import answer
 from gpt_jax.train.predict import Predictor
 
-RETRIEVAL_WEIGHT = 1.0
+RANK_WEIGHT = 1.0
 BUCKETS = (64, 128, 192, 256, 384)  # lengths to which passages are padded
 BATCH = 4  # rows: a question has few passages, and padding costs as much as they do
 
@@ -32,7 +32,7 @@ class SpanAnswerer:
       max(BATCH, jax.device_count()),
     )
 
-    self.answer_many = answer.Readings(self._read_many, RETRIEVAL_WEIGHT).answer_many
+    self.answer_many = answer.Readings(self._read_many, RANK_WEIGHT).answer_many
 
   def _read_many(self, pairs, progress):
     asked = [dict(context=text, question=question) for question, text in pairs]

@@ -11,7 +11,7 @@ from gpt_jax.baselines import lead
 from gpt_jax.retrieval import terms
 from gpt_jax.support import answer
 
-RANK_WEIGHT = 1.0
+RANK_WEIGHT = 0.5
 HEADING_WEIGHT = 0.5
 
 

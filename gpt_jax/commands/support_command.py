@@ -58,7 +58,10 @@ def add_arguments(parser):
     '--method', metavar='NAME', help='bm25, dense or fused; default: fused, if it can'
   )
   parser.add_argument(
-    '--passages', type=int, metavar='N', help='that are read; default: 5, or 1 if slow'
+    '--passages',
+    type=int,
+    metavar='N',
+    help='that are read; default: 1 by a model, 5 without',
   )
   group = parser.add_argument_group('index')
   group.add_argument(

@@ -18,6 +18,7 @@ from gpt_jax.support.answer import Answer
 from gpt_jax.support.questions import Question
 
 DEEPEST = 20
+MORE = 3  # passages, where the service reads one
 CUTOFFS = (1, 3, 5, 10, 20)
 
 
@@ -48,9 +49,14 @@ def recall(searcher, questions, vectors_QD):
 
 def settings_of(searcher, count, method):
   """Returns the rows of the ablation: {name: (method, number of passages read)}."""
-  rows = {f'{name}, {count} passages': (name, count) for name in searcher.methods}
-  rows[f'{method}, 1 passage'] = (method, 1)
+  rows = {_setting(name, count): (name, count) for name in searcher.methods}
+  for other in sorted({1, MORE} - {count}):
+    rows[_setting(method, other)] = (method, other)
   return rows
+
+
+def _setting(method, count):
+  return f'{method}, {count} passage{"s" * (count > 1)}'
 
 
 def reading(made, questions, vectors_QD, progress=None):
@@ -124,13 +130,9 @@ def ask_twice(made, questions, vectors_QD, progress=None):
     if one.answers and (one.file or one.heading) and not hidden_N.all():
       masks.append(hidden_N)
     for mask in masks:
-      hits = made.searcher.search(
-        one.text, made.count, made.method, _row(vectors_QD, i), mask
-      )
+      hits = made.find(one.text, _row(vectors_QD, i), mask)
       asked.append((one, bool(one.answers) and mask is None, hits))
-  answers = made.answerer.answer_many(
-    [(one.text, hits) for one, _, hits in asked], progress
-  )
+  answers = made.read([(one.text, hits) for one, _, hits in asked], progress)
   return [
     Asked(one, is_answerable, hits, answer)
     for (one, is_answerable, hits), answer in zip(asked, answers, strict=True)

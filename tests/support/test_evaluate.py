@@ -41,6 +41,7 @@ def test_answers_are_scored_for_each_way_to_search(made, asked):
   found = evaluate.reading(made, asked, vectors(made, asked))
   assert set(found) == {
     'bm25, 2 passages', 'dense, 2 passages', 'fused, 2 passages', 'fused, 1 passage',
+    'fused, 3 passages',
   }  # fmt: skip
   assert found['fused, 2 passages']['exact_match'] == 1
   with pytest.raises(DataError, match='none of them has an answer'):

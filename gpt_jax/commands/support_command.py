@@ -58,7 +58,10 @@ def add_arguments(parser):
     '--method', metavar='NAME', help='bm25, dense or fused; default: fused, if it can'
   )
   parser.add_argument(
-    '--passages', type=int, metavar='N', help='that are read; default: 5, or 1 if slow'
+    '--passages',
+    type=int,
+    metavar='N',
+    help='that are read; default: 1 by a model, 5 without',
   )
   group = parser.add_argument_group('index')
   group.add_argument(
@@ -222,8 +225,10 @@ def _evaluate(args):
       recall_curves.save(curves, args.figure)
   found = evaluate.reading(service, questions, vectors_QD, console.progress)
   report['answers'] = found
-  columns = ('answers from', 'exact match', 'F1')
-  rows = [(name, one['exact_match'], one['f1']) for name, one in found.items()]
+  columns = ('answers from', 'exact match', 'F1', 'cited sentence has it')
+  rows = [
+    (name, one['exact_match'], one['f1'], one['cited']) for name, one in found.items()
+  ]
   console.table(f'answers by {service.answerer.kind}', columns, rows)
   if service.confidence is not None:
     asked = evaluate.ask_twice(service, questions, vectors_QD, console.progress)

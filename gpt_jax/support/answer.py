@@ -48,12 +48,12 @@ class Answerer(Protocol):
 class Readings:
   """Readings of passages for questions, each made once."""
 
-  def __init__(self, read_many, retrieval_weight):
+  def __init__(self, read_many, rank_weight):
     """Takes `(pairs of question and text, progress) -> [(answer, log_prob)]`.
 
-    `retrieval_weight`: as of `best`.
+    `rank_weight`: as of `best`.
     """
-    self._read_many, self._weight = read_many, retrieval_weight
+    self._read_many, self._weight = read_many, rank_weight
     self._kept = {}
 
   def answer_many(self, items, progress=None):
@@ -71,17 +71,15 @@ class Readings:
     ]
 
 
-def best(readings, hits, retrieval_weight):
+def best(readings, hits, rank_weight):
   """Returns the best Answer of [(text, log_prob)], one for each hit.
 
-  The score of a reading is its log-probability plus `retrieval_weight` times the log of
-  the passage's share of the scores of all hits.
+  The score of a reading is its log-probability less `rank_weight` times the log of the
+  passage's rank: that of the first is mostly the right one.
   """
-  total = sum(hit.score for hit in hits)
   found, highest = NONE, -math.inf
   for number, ((text, log_prob), hit) in enumerate(zip(readings, hits, strict=True)):
-    share = max(hit.score, 1e-9) / max(total, 1e-9)
-    score = log_prob + retrieval_weight * math.log(share)
+    score = log_prob - rank_weight * math.log(hit.rank)
     if text and score > highest:
       found, highest = Answer(text, number, max(log_prob, LEAST)), score
   return found

@@ -13,11 +13,12 @@ from gpt_jax.evaluation import chinese
 from gpt_jax.evaluation.answer_scores import answer_scores
 from gpt_jax.retrieval.passages import Passage
 from gpt_jax.retrieval.search import Hit
-from gpt_jax.support import confidence
+from gpt_jax.support import confidence, service
 from gpt_jax.support.answer import Answer
 from gpt_jax.support.questions import Question
 
 DEEPEST = 20
+MORE = 3  # passages, where the service reads one
 CUTOFFS = (1, 3, 5, 10, 20)
 
 
@@ -48,13 +49,20 @@ def recall(searcher, questions, vectors_QD):
 
 def settings_of(searcher, count, method):
   """Returns the rows of the ablation: {name: (method, number of passages read)}."""
-  rows = {f'{name}, {count} passages': (name, count) for name in searcher.methods}
-  rows[f'{method}, 1 passage'] = (method, 1)
+  rows = {_setting(name, count): (name, count) for name in searcher.methods}
+  for other in sorted({1, MORE} - {count}):
+    rows[_setting(method, other)] = (method, other)
   return rows
+
+
+def _setting(method, count):
+  return f'{method}, {count} passage{"s" * (count > 1)}'
 
 
 def reading(made, questions, vectors_QD, progress=None):
   """Returns {setting: scores} of answers, each question answered whatever it takes.
+
+  Scores are exact_match, f1, and cited: the share whose cited sentence has the answer.
 
   `made`: a Service. Beside the settings of search there is `right paragraph`, what the
   answerer makes of it, where all questions have one: the most that search can give.
@@ -75,13 +83,21 @@ def reading(made, questions, vectors_QD, progress=None):
     ]
   flat = [item for rows in items.values() for item in rows]
   answers = iter(made.answerer.answer_many(flat, progress))
-  found = {name: [next(answers) for _ in rows] for name, rows in items.items()}
   gold = [list(one.answers) for _, one in asked]
   language = language_of(questions)
-  return {
-    name: answer_scores(gold, [one.text for one in rows], language).metrics
-    for name, rows in found.items()
-  }
+  scores = {}
+  for name, rows in items.items():
+    found = [next(answers) for _ in rows]
+    texts = [one.text for one in found]
+    quotes = [_quote(hits, one) for (_, hits), one in zip(rows, found, strict=True)]
+    holds = [
+      any(text in quote for text in texts)
+      for texts, quote in zip(gold, quotes, strict=True)
+    ]
+    scores[name] = answer_scores(gold, texts, language).metrics | {
+      'cited': sum(holds) / len(holds)
+    }
+  return scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +130,9 @@ def ask_twice(made, questions, vectors_QD, progress=None):
     if one.answers and (one.file or one.heading) and not hidden_N.all():
       masks.append(hidden_N)
     for mask in masks:
-      hits = made.searcher.search(
-        one.text, made.count, made.method, _row(vectors_QD, i), mask
-      )
+      hits = made.find(one.text, _row(vectors_QD, i), mask)
       asked.append((one, bool(one.answers) and mask is None, hits))
-  answers = made.answerer.answer_many(
-    [(one.text, hits) for one, _, hits in asked], progress
-  )
+  answers = made.read([(one.text, hits) for one, _, hits in asked], progress)
   return [
     Asked(one, is_answerable, hits, answer)
     for (one, is_answerable, hits), answer in zip(asked, answers, strict=True)
@@ -162,6 +174,13 @@ def refusals(made, asked):
 def language_of(questions):
   """Returns the language by which answers are compared: zh for Chinese questions."""
   return 'zh' if chinese.is_chinese([one.text for one in questions]) else 'en'
+
+
+def _quote(hits, found):
+  """Returns the sentence that an answer cites, '' without one."""
+  if found.number is None:
+    return ''
+  return service.cite(hits[found.number].passage, found.text).quote
 
 
 def _row(vectors_QD, i):

@@ -10,7 +10,7 @@ from gpt_jax.evaluation import chinese
 from gpt_jax.support import answer
 from gpt_jax.templates import prompts, template
 
-RETRIEVAL_WEIGHT = 1.0
+RANK_WEIGHT = 4.0  # as of span_answerer.py
 TEMPLATES = {'en': 'qa-en', 'zh': 'qa-zh'}
 SHOTS = {
   'en': (
@@ -57,7 +57,7 @@ class GenerativeAnswerer:
   def __init__(self, run, name):
     """Takes a Run that writes text, and what messages call it."""
     self._run, self.name = run, name
-    self.answer_many = answer.Readings(self._read_many, RETRIEVAL_WEIGHT).answer_many
+    self.answer_many = answer.Readings(self._read_many, RANK_WEIGHT).answer_many
 
   def _read_many(self, pairs, progress):
     shown = progress(pairs, 'answering', len(pairs)) if progress else pairs

@@ -11,7 +11,7 @@ from gpt_jax.baselines import lead
 from gpt_jax.retrieval import terms
 from gpt_jax.support import answer
 
-RETRIEVAL_WEIGHT = 1.0
+RANK_WEIGHT = 0.5
 HEADING_WEIGHT = 0.5
 
 
@@ -25,7 +25,7 @@ class SentenceAnswerer:
 
   def answer_many(self, items, progress=None):
     del progress
-    return [answer.best(_read(*item), item[1], RETRIEVAL_WEIGHT) for item in items]
+    return [answer.best(_read(*item), item[1], RANK_WEIGHT) for item in items]
 
 
 def _read(question, hits):

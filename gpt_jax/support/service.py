@@ -9,6 +9,8 @@ from gpt_jax.retrieval.search import Hit
 from gpt_jax.support import confidence as confidence_of
 from gpt_jax.support.answer import NONE, Answer
 
+MOST_SHOWN = 5  # passages that are found, or more if more are read
+
 
 @dataclasses.dataclass(frozen=True)
 class Citation:
@@ -72,6 +74,20 @@ class Service:
     """Under which the Confidence of this service is kept."""
     return key_of(self.answerer, self.method)
 
+  def find(self, query, vector_D=None, hidden=None):
+    """Returns the Hits of a query; the first `count` are read, all are shown.
+
+    `vector_D`, `hidden`: as of `Searcher.search`.
+    """
+    most = max(self.count, MOST_SHOWN)
+    return self.searcher.search(query, most, self.method, vector_D, hidden)
+
+  def read(self, items, progress=None):
+    """Returns the Answer to each (question, hits)."""
+    return self.answerer.answer_many(
+      [(question, hits[: self.count]) for question, hits in items], progress
+    )
+
   def knows(self, text):
     """Returns whether a term of a text is in any passage."""
     return bool(self.searcher.index.words.scores(terms.terms(text)).any())
@@ -81,10 +97,10 @@ class Service:
 
     `query`: what to search for; None: the question.
     """
-    hits = self.searcher.search(query or question, self.count, self.method)
+    hits = self.find(query or question)
     if not hits:
       return NOTHING
-    (found,) = self.answerer.answer_many([(question, hits)])
+    (found,) = self.read([(question, hits)])
     return self.judged(query or question, hits, found)
 
   def judged(self, question, hits, found):

@@ -7,7 +7,9 @@ import jax
 from gpt_jax.support import answer
 from gpt_jax.train.predict import Predictor
 
-RETRIEVAL_WEIGHT = 1.0
+RANK_WEIGHT = 4.0
+"""Chosen on questions of held-out articles, with a reader of 692 questions: F1 of three
+passages is .303 at 0, .422 at 1, .470 at 4, and .471 of the first passage alone."""
 BUCKETS = (64, 128, 192, 256, 384)  # lengths to which passages are padded
 BATCH = 4  # rows: a question has few passages, and padding costs as much as they do
 
@@ -16,7 +18,7 @@ class SpanAnswerer:
   """Reads each passage, and takes the surest span of all."""
 
   kind = 'qa'
-  passages = 3
+  passages = 1
 
   def __init__(self, run, name):
     """Takes a Run of the task, and what messages call it."""
@@ -32,7 +34,7 @@ class SpanAnswerer:
       max(BATCH, jax.device_count()),
     )
 
-    self.answer_many = answer.Readings(self._read_many, RETRIEVAL_WEIGHT).answer_many
+    self.answer_many = answer.Readings(self._read_many, RANK_WEIGHT).answer_many
 
   def _read_many(self, pairs, progress):
     asked = [dict(context=text, question=question) for question, text in pairs]

@@ -16,9 +16,9 @@ def hits(*scores):
   ]
 
 
-@pytest.mark.parametrize('weight, number', [(0.0, 1), (1.0, 1), (2.0, 0)])
+@pytest.mark.parametrize('weight, number', [(0.0, 1), (1.9, 1), (2.1, 0)])
 def test_search_and_reading_are_weighed(weight, number):
-  # Log-odds of the readings: log 4; of the passages: log 3.
+  # The second reading is 4 times as likely; its rank costs a factor of 2 ** weight.
   readings = [('one', math.log(0.1)), ('two', math.log(0.4))]
   assert answer.best(readings, hits(3.0, 1.0), weight).number == number
 

@@ -41,6 +41,7 @@ def test_answers_are_scored_for_each_way_to_search(made, asked):
   found = evaluate.reading(made, asked, vectors(made, asked))
   assert set(found) == {
     'bm25, 2 passages', 'dense, 2 passages', 'fused, 2 passages', 'fused, 1 passage',
+    'fused, 3 passages',
   }  # fmt: skip
   assert found['fused, 2 passages']['exact_match'] == 1
   with pytest.raises(DataError, match='none of them has an answer'):
@@ -52,7 +53,7 @@ def test_the_right_paragraph_is_the_most_search_can_give(made):
   context = 'Return lamps within 30 days.'
   one = Question(text, (said,), '', 'Returns', context)
   found = evaluate.reading(made, [one], vectors(made, [one]))
-  assert found['right paragraph'] == dict(exact_match=1, f1=1)
+  assert found['right paragraph'] == dict(exact_match=1, f1=1, cited=1)
 
 
 def test_each_question_is_asked_with_its_file_hidden(made, asked):

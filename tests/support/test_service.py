@@ -28,7 +28,7 @@ def test_an_answer_cites_where_it_is_from(made):
   assert (one.number, one.place) == (1, 'lamps.md#Lamps')
   assert one.quote == 'The lamp Lumo is 45 cm tall.'
   values = found.to_dict()
-  assert values['answer'] == '45 cm' and len(values['passages']) == 2
+  assert values['answer'] == '45 cm' and len(values['passages']) == 3
 
 
 def test_below_the_threshold_nothing_is_said(made):

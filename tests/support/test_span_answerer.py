@@ -5,7 +5,7 @@ import pytest
 import gpt_jax
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.support import answer, answerers
-from gpt_jax.support.span_answerer import RETRIEVAL_WEIGHT
+from gpt_jax.support.span_answerer import RANK_WEIGHT
 from tests.support import runs, shop
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def test_answers_are_the_surest_spans_that_predict_finds(reader, searcher):
     for hit in hits:
       one = run.predict(dict(context=hit.passage.text, question=text))
       readings.append((one['text'], one['log_prob']))
-    expected = answer.best(readings, hits, RETRIEVAL_WEIGHT)
+    expected = answer.best(readings, hits, RANK_WEIGHT)
     assert (found.text, found.number) == (expected.text, expected.number)
     assert found.log_prob == pytest.approx(expected.log_prob, abs=1e-3)
     assert found.text in hits[found.number].passage.text

@@ -18,6 +18,8 @@ examples:
   gpt-jax recommend for --out=runs/films --likes="Toy Story (1995)" --likes="Up (2009)"
 """
 
+import dataclasses
+import json
 import os
 
 from gpt_jax.commands import flags
@@ -232,18 +234,12 @@ def _for(args, overrides):
   made = _recommender(store, items, histories, seed, max(args.top, 100))
   rows = made.recommend(case, method, args.top)
   table = [(i, items.titles[row], items.genres[row]) for i, row in enumerate(rows, 1)]
-  console.table(f'by {method}, after {len(case.history)} liked', ('', 'title', 'genres'),
-                table)  # fmt: skip
+  title = f'by {method}, after {len(case.history)} liked'
+  console.table(title, ('', 'title', 'genres'), table)
   if args.json:
-    print(
-      json.dumps(
-        dict(
-          method=method, items=[items.ids[row] for row in rows],
-          titles=[items.titles[row] for row in rows],
-        ),
-        ensure_ascii=False,
-      )
-    )  # fmt: skip
+    found = dict(method=method, items=[items.ids[row] for row in rows])
+    found['titles'] = [items.titles[row] for row in rows]
+    print(json.dumps(found, ensure_ascii=False))
 
 
 def _case(args, items):

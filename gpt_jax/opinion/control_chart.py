@@ -45,7 +45,7 @@ class Chart:
   def reset(self):
     """Starts again from the baseline, as after an alarm that has ended."""
     self.smoothed = self.baseline.share
-    self.mass_QG = np.zeros((len(self.shares_Q), CELLS + 1))
+    self.mass_QG = np.zeros((len(self.shares_Q), CELLS + 1), np.float32)
     place = self.baseline.share * CELLS
     low = min(int(place), CELLS - 1)
     self.mass_QG[:, low] = self._weights_Q * (low + 1 - place)
@@ -61,23 +61,24 @@ class Chart:
   def advance(self, total):
     """Returns the limits of the next bucket, and takes it as one without an alarm."""
     pmfs_Q = [pmf(total, share, self.baseline.correlation) for share in self.shares_Q]
-    self.mass_QG = np.stack(
+    mass_QG = np.stack(
       [
         spread(mass_G, pmf_K, total, self.smoothing)
         for mass_G, pmf_K in zip(self.mass_QG, pmfs_Q, strict=True)
       ]
     )
-    lower, upper = limits(self.mass_QG.sum(axis=0), self.alpha)
-    self.mass_QG[:, :lower] = 0.0
-    self.mass_QG[:, upper + 1 :] = 0.0
-    self.mass_QG /= self.mass_QG.sum()
+    lower, upper = limits(mass_QG.sum(axis=0), self.alpha)
+    mass_QG[:, :lower] = 0.0
+    mass_QG[:, upper + 1 :] = 0.0
+    # In float32 its state is half as long on the disk, and a restored chart the same.
+    self.mass_QG = (mass_QG / mass_QG.sum()).astype(np.float32)
     return (lower - 0.5) / CELLS, (upper + 0.5) / CELLS
 
   def to_json(self):
     """Returns plain values from which `restore` continues bit by bit."""
     used = np.flatnonzero(self.mass_QG.any(axis=0))
     low, high = int(used[0]), int(used[-1]) + 1
-    content = zlib.compress(self.mass_QG[:, low:high].astype('<f8').tobytes())
+    content = zlib.compress(self.mass_QG[:, low:high].astype('<f4').tobytes())
     mass = base64.b64encode(content).decode()
     return dict(smoothed=self.smoothed, low=low, high=high, mass=mass)
 
@@ -85,8 +86,8 @@ class Chart:
     """Takes the state of `to_json`."""
     self.smoothed = saved['smoothed']
     low, high = saved['low'], saved['high']
-    content = np.frombuffer(zlib.decompress(base64.b64decode(saved['mass'])), '<f8')
-    self.mass_QG = np.zeros((len(self.shares_Q), CELLS + 1))
+    content = np.frombuffer(zlib.decompress(base64.b64decode(saved['mass'])), '<f4')
+    self.mass_QG = np.zeros((len(self.shares_Q), CELLS + 1), np.float32)
     self.mass_QG[:, low:high] = content.reshape(len(self.shares_Q), high - low)
 
 
@@ -107,7 +108,7 @@ def spread(mass_G, pmf_K, total, smoothing):
   cells = np.flatnonzero(mass_G > NEGLIGIBLE)
   counts = np.flatnonzero(pmf_K > NEGLIGIBLE)
   places = (1 - smoothing) * cells[:, None] + smoothing * CELLS * counts / total
-  weights = mass_G[cells, None] * pmf_K[counts]
+  weights = mass_G[cells, None].astype(float) * pmf_K[counts]
   low = np.minimum(places.astype(int), CELLS - 1)
   right = weights * (places - low)
   found_G = np.bincount(low.ravel(), (weights - right).ravel(), CELLS + 1)

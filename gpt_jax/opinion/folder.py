@@ -16,6 +16,8 @@ from gpt_jax.workdir import files
 
 STATE, LOCK = 'state.json', 'lock'
 LOGS = ('points', 'alerts')
+SHOWN_BYTES = 4 << 20
+"""Of a log that has grown for months a page shows the end."""
 
 
 class Folder:
@@ -75,11 +77,13 @@ class Folder:
     text = json.dumps(state | dict(sizes=sizes), allow_nan=False)
     files.write_text(self.path / STATE, text)
 
-  def read(self, name):
-    """Returns the records of a log."""
-    with contextlib.suppress(FileNotFoundError):
-      text = self.log(name).read_text(encoding='utf-8')
-      return [json.loads(line) for line in text.split('\n') if line]
+  def read(self, name, last=SHOWN_BYTES):
+    """Returns the records in the `last` bytes of a log."""
+    with contextlib.suppress(FileNotFoundError), open(self.log(name), 'rb') as file:
+      start = max(0, file.seek(0, os.SEEK_END) - last)
+      file.seek(start)
+      lines = file.read().split(b'\n')
+      return [json.loads(line) for line in lines[bool(start) :] if line]
     return []
 
 

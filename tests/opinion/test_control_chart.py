@@ -32,7 +32,7 @@ def test_false_alarms_are_as_rare_as_stated(smoothing, share, total):
 
 def test_false_alarms_stay_rare_where_the_share_was_learned():
   rng, lengths = np.random.default_rng(1), []
-  for _ in range(30):
+  for _ in range(12):
     usual = baseline.learn(rng.binomial(60, 0.3, 24), np.full(24, 60))
     found = simulated_run_length(usual, 0.2, 0.3, 60, buckets=60, streams=400)
     lengths.append(min(found, 1e6))

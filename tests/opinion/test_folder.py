@@ -17,6 +17,7 @@ def test_what_was_written_after_the_last_state_is_cut_off(tmp_path):
     assert folder.load()['n'] == 2
     assert folder.read('alerts') == [{'id': 'x'}]
     assert folder.read('points') == [{'a': 1}, {'a': 2}]
+    assert folder.read('points', last=12) == [{'a': 2}]
 
 
 def test_two_monitors_cannot_share_a_folder(tmp_path):

@@ -31,12 +31,13 @@ def chart(points, usual=None):
   if usual is not None:
     upper.axhline(usual, color=palette.REFERENCE, linestyle=':', linewidth=1.3,
                   label='usual share')  # fmt: skip
-  out = [one for one in points if one.get('side')]
-  upper.plot(
-    [_time(one) for one in out], [one['smoothed'] for one in out], linestyle='none',
-    marker='D', markersize=6, color=ALERT, label='outside its limits',
-  )  # fmt: skip
+  if out := [one for one in points if one.get('side')]:
+    upper.plot(
+      [_time(one) for one in out], [one['smoothed'] for one in out], linestyle='none',
+      marker='D', markersize=6, color=ALERT, label='outside its limits',
+    )  # fmt: skip
   upper.set(ylabel='negative share', ylim=_range(points))
+  _ticks_to_one(upper)
   upper.legend(loc='upper left', ncols=3)
   lower.bar(times, [one['total'] for one in points], width, color=palette.REFERENCE)
   lower.set(ylabel='texts')
@@ -74,7 +75,8 @@ def trends(points_of):
     axis.plot(times, values, color=color, linestyle=style, label=_plain(name), lw=1.9)
     axis.fill_between(times, low, high, color=color, alpha=0.13, linewidth=0)
   axis.set(ylabel='negative share')
-  axis.set_ylim(bottom=0)
+  axis.set_ylim(0, 1.3 * max(max(line.get_ydata()) for line in axis.get_lines()))
+  _ticks_to_one(axis)
   axis.legend(loc='upper left', ncols=3)
   _date_axes([axis])
   return canvas
@@ -111,6 +113,13 @@ def _range(points):
   lowest = min(min(one['share'], one.get('lower', 1)) for one in points)
   # Space for the legend, above all that is drawn.
   return max(-0.02, lowest - 0.05), min(1.35, highest + 0.3 * (highest - lowest) + 0.08)
+
+
+def _ticks_to_one(axis):
+  """Leaves out the numbers beside the space of the legend: no share is above 1."""
+  low, high = axis.get_ylim()
+  axis.set_yticks([one for one in axis.get_yticks() if low <= one <= min(high, 1)])
+  axis.set_ylim(low, high)
 
 
 def _date_axes(axes):

@@ -90,19 +90,33 @@ def _train(args, overrides):
   items = catalogue.load(args.data, overrides.get('data.data_dir', ''))
   parts, store = split.divide(items), Store(args.out)
   files.check_writable(store.examples('train').parent)
-  _embed(args, items, parts, store)
-  _write_examples(args, items, parts, store)
-  store.write_settings(
-    dict(data=os.path.abspath(items.folder), init_from=args.init_from, seeds=args.seeds)
-  )
-  for seed in range(args.seeds):
-    _train_text(args, overrides, store, seed)
+  settings = dict(
+    data=os.path.abspath(items.folder), init_from=args.init_from,
+    likes_learned=args.likes_learned,
+  )  # fmt: skip
+  if store.is_begun():
+    _refuse_changes(args.out, store.settings(), settings)
+  else:
+    _embed(args, items, parts, store)
+    _write_examples(args, items, parts, store)
+  for seed in range(args.seeds + 1):
+    # Those that are trained to the end, of this start or an earlier one.
+    store.write_settings(settings | dict(seeds=list(range(seed))))
+    if seed < args.seeds:
+      _train_text(args, overrides, store, seed)
   print(f'next: gpt-jax recommend evaluate --out={args.out}')
 
 
+def _refuse_changes(out, old, new):
+  for name, value in new.items():
+    if old.get(name) != value:
+      raise ConfigError(
+        f'--out={out}: was begun with {name}={old.get(name)!r}, now {value!r}; give the'
+        ' same, or another --out.'
+      )
+
+
 def _embed(args, items, parts, store):
-  if store.read_vectors(len(items)) is not None:
-    return
   import gpt_jax
   from gpt_jax.tracking import console
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from gpt_jax import api
 from gpt_jax.core.errors import ConfigError, StorageError
 from gpt_jax.opinion import shares
 from gpt_jax.opinion.monitor import ALL
@@ -33,12 +34,10 @@ class Heads:
 
     `negative`: the label that counts; None: that of NEGATIVE which is there.
     """
-    import gpt_jax
-
-    self.sentiment = gpt_jax.load(sentiment)
+    self.sentiment = api.load(sentiment)
     labels = _labels(self.sentiment, f'--sentiment={sentiment}')
     self.negative = _negative(labels, negative, f'--sentiment={sentiment}')
-    self.topic = gpt_jax.load(topic) if topic else None
+    self.topic = api.load(topic) if topic else None
     self.topics = _labels(self.topic, f'--topic={topic}') if self.topic else ()
     if ALL in self.topics:
       raise ConfigError(f'--topic={topic}: a class is named {ALL!r}; rename it.')

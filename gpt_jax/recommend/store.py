@@ -40,6 +40,10 @@ class Store:
   def write_settings(self, settings):
     files.write_json(self.folder / SETTINGS, settings)
 
+  def is_begun(self):
+    """Returns whether examples and vectors are there, and training may have begun."""
+    return (self.folder / SETTINGS).is_file()
+
   def settings(self):
     """Returns the settings; DataError for a folder that holds no recommender."""
     path = self.folder / SETTINGS

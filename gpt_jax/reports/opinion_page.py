@@ -96,7 +96,9 @@ def _notes(monitor):
       f' alerts until then: {left}.'
     )
   if monitor.open:
-    found.append(f'{len(monitor.open)} buckets are not complete yet and not shown.')
+    found.append(
+      f'Buckets that are not complete yet and not shown: {len(monitor.open)}.'
+    )
   return found
 
 
@@ -202,8 +204,8 @@ def _method(settings):
   return (
     f'An EWMA of the negative share of each bucket of {duration.show(settings.bucket)}'
     f' (weight of the newest {settings.smoothing:g}) between probability limits that'
-    f' follow the number of texts. {promise.charts} charts share at most'
-    f' {promise.per_day:g} false alarms a day: a chance of {promise.alpha:.2g} in each'
+    f' follow the number of texts. At most {promise.per_day:g} false alarms a day,'
+    f' charts together ({promise.charts}): a chance of {promise.alpha:.2g} in each'
     f' bucket of a chart, on average one in {promise.run_length:,.0f} buckets'
     f' ({promise.run_length * settings.bucket / run_length.DAY:,.1f} days).'
   )

@@ -44,7 +44,7 @@ def test_the_page_needs_nothing_from_elsewhere(html):
 def test_charts_alerts_delays_and_bad_lines_are_shown(html):
   assert html.count('<svg') == 4  # trends, and three charts
   assert 'not JSON' in html and 'until' in html
-  assert 'at most 0.2 false alarms a day' in html
+  assert 'At most 0.2 false alarms a day' in html
   assert 'Rogan and Gladen' in html
   assert '+10%' in html
 

@@ -136,7 +136,7 @@ def _monitor(args, settings, hooks, folder):
   from gpt_jax.opinion.service import Service
 
   state = folder.load()
-  source, is_live, stop_source, server = _source(args, folder, state)
+  source, begin = _source(args, folder, state)
   heads = Heads(args.sentiment, args.topic, args.negative)
   monitor = Monitor(Settings(topics=tuple(heads.topics), **settings), heads.rates)
   kept = settings | dict(topics=list(heads.topics), negative=heads.negative)
@@ -149,19 +149,18 @@ def _monitor(args, settings, hooks, folder):
   service.settings, service.unsent = kept, state['unsent'] if state else []
   _say(_promise(monitor.settings))
   page = _Page(args, folder, monitor)
-  with _stopping() as stop, contextlib.ExitStack() as stack:
-    stack.callback(stop_source)
-    if server is not None:
-      running = server(page.read)
-      stack.callback(running.stop)
-      _say(f'POST JSON lines to http://127.0.0.1:{running.port}/events')
+  with _stopping() as stop, begin(page.read) as is_live:
     service.run(is_live=is_live, stop=stop, on_judged=page.refresh, close=args.close)
   page.write()
   return _finish(args, monitor, page, stop())
 
 
 def _source(args, folder, state):
-  """Returns (source, is_live, stop, what starts a server or None)."""
+  """Returns (source, context that begins to fill it and gives `is_live`).
+
+  What fills it begins last: lines of a start that was refused would be counted by the
+  next one.
+  """
   from gpt_jax.opinion.journal import Journal
   from gpt_jax.opinion.sources import FileSource
 
@@ -174,19 +173,29 @@ def _source(args, folder, state):
     )
   if not is_journal:
     source = FileSource(args.input, position, follow=args.follow)
-    return source, lambda: args.follow, lambda: None, None
+    return source, lambda page: contextlib.nullcontext(lambda: args.follow)
   journal = Journal(folder.path / 'journal', position)
-  if args.port is None:
-    from gpt_jax.opinion.standard_input import Reader
+  fill = _standard_input if args.port is None else _http
+  return journal, lambda page: fill(args, journal, page)
 
-    return journal, Reader(journal).is_live, lambda: None, None
 
-  def serve(page):
-    from gpt_jax.opinion import inbox
+@contextlib.contextmanager
+def _standard_input(args, journal, page):
+  from gpt_jax.opinion.standard_input import Reader
 
-    return inbox.Server(inbox.make_app(journal, page), args.port)
+  yield Reader(journal).is_live
 
-  return journal, lambda: True, lambda: None, serve
+
+@contextlib.contextmanager
+def _http(args, journal, page):
+  from gpt_jax.opinion import inbox
+
+  server = inbox.Server(inbox.make_app(journal, page), args.port)
+  _say(f'POST JSON lines to http://{inbox.HOST}:{server.port}/events')
+  try:
+    yield lambda: True
+  finally:
+    server.stop()
 
 
 def _refuse_changes(folder, old, new):

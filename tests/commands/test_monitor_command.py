@@ -66,7 +66,8 @@ def test_a_planted_surge_is_found_and_told(task_runs, stream, tmp_path, capsys):
   assert first['since'] >= '2023-11-15T08' and first['side'] == 'above'
   assert told.read_text() == ''.join(json.dumps(one) for one in alerts)
   page = (tmp_path / 'm' / 'report.html').read_text()
-  assert '&lt;script&gt;' in page and '<script>alert' not in page
+  assert '&lt;b&gt;bad&lt;/b&gt;' in page  # a topic
+  assert BAD not in page and '<script>alert' not in page
 
   # Again: nothing is new; with other charts it is refused.
   assert cli.main([*flags, '--json']) == 0

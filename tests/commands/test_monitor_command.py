@@ -48,6 +48,7 @@ def stream(tmp_path_factory):
   return path, write_stream(path)
 
 
+@pytest.mark.slow
 def test_a_planted_surge_is_found_and_told(task_runs, stream, tmp_path, capsys):
   path, count = stream
   told = tmp_path / 'told.jsonl'

@@ -28,6 +28,8 @@ COMMANDS = {
   'tasks': 'list the tasks of fine-tuning, and shipped recipes',
   'embed': 'vectors of texts by a run: how alike are they?',
   'support': 'answer questions from a folder of documents, with citations',
+  'monitor': 'topic and sentiment of a stream of texts: trends, alerts, a report',
+  'recommend': 'which items will a user like? train, evaluate, ask',
   'augment': 'more training examples, by translating their texts there and back',
   'serve': "serve runs over HTTP, to OpenAI's clients",
   'templates': 'list the templates of prompts and chats, or show one',

@@ -19,7 +19,7 @@ MAX_LETTERS = 28  # of a class's name beside an axis
 WIDTH = 6.4
 
 
-def _styled(draw):
+def styled(draw):
   """Returns `draw` with the style of all figures, whose colours dark pages replace."""
 
   @functools.wraps(draw)
@@ -32,7 +32,7 @@ def _styled(draw):
   return drawn
 
 
-@_styled
+@styled
 def save(canvas, name, title, caption, alt, folder):
   """Returns the `figures.Drawn` of a matplotlib figure, an SVG in `folder`."""
   path = pathlib.Path(folder) / f'{name}.svg'
@@ -44,7 +44,7 @@ def save(canvas, name, title, caption, alt, folder):
   return figures.Drawn(name, title, caption, alt, svg=path)
 
 
-@_styled
+@styled
 def curves(series, metric, best_step=None):
   """Returns the figure of the losses and, beside them, of a metric by step.
 
@@ -53,7 +53,7 @@ def curves(series, metric, best_step=None):
   """
   kinds = {_kind(name) for name in series}
   names = ['loss', *([metric] if metric != 'loss' and metric in kinds else [])]
-  canvas, axes = _canvas(len(names), (WIDTH if len(names) == 1 else 8.6, 3.4))
+  canvas, axes = make_canvas(len(names), (WIDTH if len(names) == 1 else 8.6, 3.4))
   sets = {name.rpartition('/')[0] for name in series if _kind(name) in names}
   # Training first; a set has one colour in both.
   order = sorted(sets, key=lambda one: (one != 'train', one))
@@ -91,7 +91,7 @@ def _draw_curve(axis, points, label, number):
   )  # fmt: skip
 
 
-@_styled
+@styled
 def confusion(counts_CC, names):
   """Returns the heat map of counts, a row for each gold class; None for too many.
 
@@ -102,7 +102,7 @@ def confusion(counts_CC, names):
   if not 2 <= C <= MAX_CLASSES:
     return None
   side = max(2.6, 0.36 * C) + 1.2
-  canvas, (axis,) = _canvas(1, (side + 1.6, side))
+  canvas, (axis,) = make_canvas(1, (side + 1.6, side))
   shown = [_short(name) for name in names]
   totals_C1 = counts_CC.sum(axis=1, keepdims=True)
   shares_CC = np.divide(
@@ -119,7 +119,7 @@ def confusion(counts_CC, names):
   return canvas
 
 
-@_styled
+@styled
 def calibration(confidence_N, is_right_N):
   """Returns the reliability diagram, arXiv:1706.04599, figure 1.
 
@@ -133,7 +133,7 @@ def calibration(confidence_N, is_right_N):
     np.bincount(bin_N.astype(int), weights, CALIBRATION_BINS)
     for weights in (None, is_right_N)
   )
-  canvas, (upper, lower) = _canvas(2, (5.2, 4.4), rows=(3, 1))
+  canvas, (upper, lower) = make_canvas(2, (5.2, 4.4), rows=(3, 1))
   width = 1 / CALIBRATION_BINS
   middle = edges[:-1] + width / 2
   shares = np.divide(right, counts, out=np.full(CALIBRATION_BINS, math.nan),
@@ -151,7 +151,7 @@ def calibration(confidence_N, is_right_N):
   return canvas
 
 
-def _canvas(count, size, rows=None):
+def make_canvas(count, size, rows=None):
   """Returns (matplotlib figure, axes) side by side, or below each other by `rows`."""
   # Without pyplot, which keeps every figure alive and looks for a display.
   from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -120,6 +120,7 @@ TESTED_TOGETHER = {
   'interop/test_tokenizer_files': ['interop/tokenizer_export'],
   'program/test_literals': ['program/jaxpr_calls'],
   'program/test_restore': ['program/reference_errors'],
+  'safety/test_policy': ['safety/rules'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',
     'storage/objects', 'storage/versions',

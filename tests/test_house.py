@@ -98,6 +98,8 @@ TESTED_TOGETHER = {
     'inference/model_draft', 'inference/speculation',
   ],
   'evaluation/test_relation_scores': ['evaluation/scores'],
+  'harness/test_bias': ['harness/bias_words'],
+  'safety/test_audit_check': ['commands/audit_command'],
   'harness/test_lm_eval_run': ['harness/lm_eval_data', 'harness/lm_eval_model'],
   'launchers/test_gke': ['launchers/cloud_flags', 'launchers/jobset_progress'],
   'launchers/test_tpu_vm': [

@@ -98,6 +98,8 @@ TESTED_TOGETHER = {
     'inference/model_draft', 'inference/speculation',
   ],
   'evaluation/test_relation_scores': ['evaluation/scores'],
+  'harness/test_bias': ['harness/bias_words'],
+  'safety/test_audit_check': ['commands/audit_command'],
   'harness/test_lm_eval_run': ['harness/lm_eval_data', 'harness/lm_eval_model'],
   'launchers/test_gke': ['launchers/cloud_flags', 'launchers/jobset_progress'],
   'launchers/test_tpu_vm': [
@@ -120,6 +122,7 @@ TESTED_TOGETHER = {
   'interop/test_tokenizer_files': ['interop/tokenizer_export'],
   'program/test_literals': ['program/jaxpr_calls'],
   'program/test_restore': ['program/reference_errors'],
+  'safety/test_policy': ['safety/rules'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',
     'storage/objects', 'storage/versions',

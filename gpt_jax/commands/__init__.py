@@ -32,6 +32,8 @@ COMMANDS = {
   'recommend': 'which items will a user like? train, evaluate, ask',
   'augment': 'more training examples, by translating their texts there and back',
   'serve': "serve runs over HTTP, to OpenAI's clients",
+  'redact': 'replace e-mail addresses, telephone and other numbers of people in files',
+  'audit': 'verify a log of what was refused: nothing changed, removed or moved',
   'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

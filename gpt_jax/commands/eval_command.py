@@ -21,6 +21,7 @@ examples:
   gpt-jax eval --config=configs/finetune.py:sst2_prompt --workdir=runs/zero_shot \
       --config.init_from=runs/gemma --config.task.options.shots=4
   gpt-jax eval --workdir=runs/gemma --tasks=piqa,blimp --limit=200
+  gpt-jax eval --workdir=runs/gemma --tasks=bias --toxicity_classifier=runs/toxic
   gpt-jax eval --workdir=runs/gemma --tasks=piqa_local,squad_local --num_fewshot=2
   gpt-jax eval --workdir=runs/tiny --config.eval.sets="{'test': {'split': 'test'}}"
   gpt-jax launch --where=slurm --nodes=2 -- eval --workdir=runs/tiny --all

@@ -3,6 +3,7 @@
 import json
 import math
 
+from gpt_jax.commands import eval_bias
 from gpt_jax.core.errors import ConfigError
 
 
@@ -15,7 +16,8 @@ def add_arguments(parser):
     metavar='NAME,...',
     help='piqa, blimp, sst2, rte, ag_news, chnsenticorp: local sets, by our scorer;'
     ' NAME_local: the same, squad_local and wikitext_local by lm-evaluation-harness'
-    ' (extra [lm-eval]), as all other names: its own tasks',
+    ' (extra [lm-eval]), as all other names: its own tasks; bias, bias_en, bias_zh:'
+    ' stereotypes in pairs of sentences',
   )
   group.add_argument(
     '--limit', type=int, metavar='N', help='the first N questions of each task'
@@ -26,6 +28,7 @@ def add_arguments(parser):
   group.add_argument(
     '--data_dir', metavar='DIR', help='of local sets; default: GPT_JAX_DATA, then .'
   )
+  eval_bias.add_arguments(group)
 
 
 def run(args, overrides):
@@ -41,6 +44,8 @@ def run(args, overrides):
     raise ConfigError('--tasks is empty: expected such as --tasks=piqa,blimp.')
   if args.limit is not None and args.limit < 1:
     raise ConfigError(f'--limit={args.limit}: expected at least 1 question.')
+  languages = eval_bias.languages(names)
+  names = [name for name in names if name not in eval_bias.NAMES]
   ours = [name for name in names if name in choice_tasks.TASKS]
   others = [name for name in names if name not in choice_tasks.TASKS]
   if ours and args.num_fewshot:
@@ -58,6 +63,7 @@ def run(args, overrides):
 
     manager = lm_eval_run.task_manager(args.data_dir)
     lm_eval_run.require_known(others, manager)
+  classify = eval_bias.open_classifier(args, languages)
   trained = gpt_jax.load(args.workdir, step=args.step, overrides=overrides)
   results = {name: _score(trained, name, asked[name]) for name in ours}
   if others:
@@ -67,7 +73,12 @@ def run(args, overrides):
       trained, others, manager, limit=args.limit, num_fewshot=args.num_fewshot
     )
     results |= lm_eval_run.by_task(found)
-  _show(results, trained.step)
+  if results:
+    _show(results, trained.step)
+  if languages:
+    found = eval_bias.run(trained, languages, args.limit, classify)
+    eval_bias.show(found, trained.step)
+    results |= found
   workdir = Workdir(args.workdir)
   if workdir.config.exists():  # not beside the files of a pretrained model
     files.write_json(workdir.tasks, {'step': trained.step, 'tasks': results})

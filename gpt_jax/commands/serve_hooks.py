@@ -15,6 +15,16 @@ def add_arguments(parser):
     '--no_chat_page', action='store_true', help='nothing is at /, only the API'
   )
 
+  group = parser.add_argument_group('protection (docs/safety.md)')
+  group.add_argument(
+    '--policy', metavar='FILE',
+    help='rules of JSON for prompts and answers: what is refused, replaced, counted',
+  )  # fmt: skip
+  group.add_argument(
+    '--audit', metavar='FILE',
+    help='a record of each request, chained by hashes: gpt-jax audit verify FILE',
+  )  # fmt: skip
+
 
 def make(args, models):
   """Returns the Hooks that flags and environment ask for.
@@ -25,15 +35,41 @@ def make(args, models):
   from gpt_jax.serving import chat_page, tracing
   from gpt_jax.serving.hooks import Hooks
 
+  policy = _policy(args)
   request_log, traces = _request_log(args), tracing.open_tracing()
-  logs = [one for one in (request_log, traces) if one is not None]
+  audit = _audit(args, policy)
+  logs = [one for one in (request_log, traces, audit) if one is not None]
   return Hooks(
+    policy=policy,
+    audit=audit,
     metrics=_metrics(models),
     request_log=request_log,
     tracing=traces,
     routes=() if args.no_chat_page else chat_page.routes(),
     on_close=tuple(one.close for one in logs),
   )
+
+
+def _policy(args):
+  if args.policy is None:
+    return None
+  from gpt_jax.commands import text_models
+  from gpt_jax.safety import policy
+  from gpt_jax.safety.policy_file import Models
+
+  return policy.load(
+    args.policy, Models(text_models.open_classifier, text_models.open_names)
+  )
+
+
+def _audit(args, policy):
+  if args.audit is None:
+    return None
+  from gpt_jax.safety.audit import AuditLog
+
+  log = AuditLog(args.audit)
+  log.record({'event': 'started', 'policy_sha256': policy and policy.digest})
+  return log
 
 
 def _metrics(models):

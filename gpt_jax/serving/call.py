@@ -90,6 +90,11 @@ class Call:
     policy = self.hooks.policy
     if policy is None:
       return text, None
+    if (read := getattr(policy, 'read_prompt', None)) is not None:
+      found = await asyncio.to_thread(read, text)
+      self.record.redactions.update(found.redactions)
+      self.record.filter_hits.update({('prompt', r): n for r, n in found.hits.items()})
+      return (text if found.refusal else found.text), found.refusal
     refusal = await asyncio.to_thread(policy.check_prompt, text)
     if refusal is not None:
       self.record.filter_hits['prompt', str(refusal.rule)] += 1

@@ -97,8 +97,9 @@ class Policy(Protocol):
   """What may be asked and answered; `gpt_jax.safety.policy.Policy`.
 
   Optional attributes: `is_slow = True` has filters called in a thread;
-  `redact_prompt(text) -> (text, Counter)` replaces parts of prompts. An OutputFilter
-  may have `redactions`, a Counter, and `hits`, a Counter of rules.
+  `redact_prompt(text) -> (text, Counter)` replaces parts of prompts; `read_prompt`
+  does both in one pass and returns what has text, refusal, redactions and hits. An
+  OutputFilter may have `redactions`, a Counter, and `hits`, a Counter of rules.
   """
 
   def check_prompt(self, text: str) -> Refusal | None:

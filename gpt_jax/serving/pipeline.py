@@ -14,7 +14,8 @@ from gpt_jax.serving import errors
 from gpt_jax.serving.body import Disconnected
 from gpt_jax.serving.call import Call, dump, forbidden, new_record
 from gpt_jax.serving.errors import ApiError
-from gpt_jax.serving.request_record import CANCELLED
+from gpt_jax.serving.request_log import PROBES
+from gpt_jax.serving.request_record import CANCELLED, OK
 
 OPEN = {'/healthz', '/readyz'}
 """Paths that are answered without a key: they tell nothing but whether it works."""
@@ -167,7 +168,8 @@ class Pipeline:
       slow.append((hooks.keys.charge, call.key, tokens, call.admission))
     if hooks.request_log is not None:
       slow.append((hooks.request_log.write, record, call.prompt_text, call.answer_text))
-    if hooks.audit is not None:
+    is_probe = record.route in PROBES and record.outcome == OK
+    if hooks.audit is not None and not is_probe:
       slow.append((hooks.audit.record, audit_entry(record)))
     if slow:
       asyncio.get_running_loop().run_in_executor(None, _run_all, slow)

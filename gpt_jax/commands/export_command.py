@@ -80,7 +80,7 @@ def run(args, overrides):
     if config.model.quantized_activations:
       raise ConfigError(
         f'{args.workdir}: model.quantized_activations=True: a config.json cannot say'
-        ' that inputs are rounded too; export the run that this one was made of, or one of'
+        ' that inputs are rounded too; export what this run was made of, or one of'
         ' gpt-jax compress --method=int8.'
       )
     plain = peft.without_adapter(config)

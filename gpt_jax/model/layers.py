@@ -151,7 +151,7 @@ class Embed(nn.Module):
   def __call__(self, ids_BT):
     rows_BTD = self.embedding[ids_BT]
     if packed.is_packed(self.embedding):
-      scale_V = self.get_variable('params', rows.SCALE)
+      scale_V = stored.part(self, rows.SCALE)
       rows_BTD = rows.dequantize(rows_BTD, scale_V[ids_BT])
       rows_BTD = rows_BTD.astype(self.cfg.param_dtype)
     return rows_BTD.astype(self.cfg.dtype)
@@ -160,7 +160,7 @@ class Embed(nn.Module):
     """Returns the embedding in full."""
     if not packed.is_packed(self.embedding):
       return self.embedding
-    scale_V = self.get_variable('params', rows.SCALE)
+    scale_V = stored.part(self, rows.SCALE)
     return rows.dequantize(self.embedding, scale_V).astype(self.cfg.param_dtype)
 
 

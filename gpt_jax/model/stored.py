@@ -101,10 +101,15 @@ def multiply_head(cfg, x_BTD, leaves):
 def leaves_of(module):
   """Returns {'kernel': codes, part: array} of a bound Linear."""
   return {'kernel': module.kernel} | {
-    part: module.get_variable('params', part)
-    for part in packed.KERNEL_PARTS
-    if module.has_variable('params', part)
+    name: part(module, name)
+    for name in packed.KERNEL_PARTS
+    if module.has_variable('params', name)
   }
+
+
+def part(module, name):
+  """Returns what stands beside the codes of a bound module, by its name."""
+  return nn.meta.unbox(module.get_variable('params', name))
 
 
 def gathered_spec(module):

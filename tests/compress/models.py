@@ -55,7 +55,7 @@ def given(text, scan=True):
 
 def logits(config, tree, tokens_BT):
   """Returns the logits of a model of a Config, float32 [B, T, V]."""
-  model = GPT(config.model, attention.choose_kernel(config)[1])
+  model = GPT(config.model, attention.choose_kernel(config, has_slopes=False)[1])
   return jax.jit(model.apply)({'params': tree}, tokens_BT)[0]
 
 

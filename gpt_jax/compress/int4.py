@@ -42,11 +42,8 @@ def compress(given):
   params = storing.store_kernels(params, cfg, 'int4', options.group, encoded)
   if options.embedding:
     params = storing.store_embedding(params)
-  fields = {
-    'model.quantization': 'int4',
-    'model.quantization_group': options.group,
-    'model.quantized_embedding': options.embedding,
-  }
+  group = options.group
+  fields = storing.fields('int4', options.embedding, quantization_group=group)
   return Compressed(params, fields)
 
 
@@ -57,11 +54,7 @@ def compress_nf4(given):
   params = storing.store_kernels(given.params, given.config.model, 'nf4')
   if given.options.embedding:
     params = storing.store_embedding(params)
-  fields = {
-    'model.quantization': 'nf4',
-    'model.quantized_embedding': given.options.embedding,
-  }
-  return Compressed(params, fields)
+  return Compressed(params, storing.fields('nf4', given.options.embedding))
 
 
 def _by_gptq(given, group, moments):

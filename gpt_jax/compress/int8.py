@@ -36,11 +36,7 @@ def compress(given):
   params = storing.store_kernels(given.params, cfg, 'int8', encoded=encoded)
   if options.embedding:
     params = storing.store_embedding(params)
-  fields = {
-    'model.quantization': 'int8',
-    'model.quantized_embedding': options.embedding,
-  }
-  return Compressed(params, fields)
+  return Compressed(params, storing.fields('int8', options.embedding))
 
 
 def one_scale_each(params, cfg):

@@ -19,6 +19,16 @@ def require_full(given, method):
     )
 
 
+def fields(format, embedding, **more):
+  """Returns the fields of a Config that say what is stored; `more`: of the model."""
+  found = {
+    'model.quantization': format,
+    'model.quantized_embedding': embedding,
+    'model.fake_quantization': 'none',
+  }
+  return found | {f'model.{name}': value for name, value in more.items()}
+
+
 def layout_of(linear):
   """Returns the Layout of the kernel of a LinearMap."""
   return Layout(len(linear.shape), len(linear.stack), len(linear.contracted))

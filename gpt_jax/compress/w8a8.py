@@ -73,10 +73,8 @@ def _stored(params, given, threshold):
   params = storing.store_kernels(params, given.config.model, 'int8')
   if given.options.embedding:
     params = storing.store_embedding(params)
-  fields = {
-    'model.quantization': 'int8',
-    'model.quantized_embedding': given.options.embedding,
-    'model.quantized_activations': True,
-    'model.outlier_threshold': threshold,
-  }
+  embedding = given.options.embedding
+  fields = storing.fields(
+    'int8', embedding, quantized_activations=True, outlier_threshold=threshold
+  )
   return Compressed(params, fields)

@@ -3,6 +3,7 @@
 import jax
 
 from gpt_jax.core import pytree
+from gpt_jax.program import init_from
 from gpt_jax.quantization import packed, rows
 
 
@@ -64,8 +65,12 @@ class UnpackedReader:
       return {name: leaf}
     parts = [f'{path}/{part}' for part in (*packed.KERNEL_PARTS, rows.SCALE)]
     names = [name, *(part for part in parts if part in saved)]
-    here = leaf.sharding if len(leaf.sharding.device_set) == 1 else None
+    everywhere = init_from.replicated(leaf.sharding)
     return {
-      one: jax.ShapeDtypeStruct(saved[one].shape, saved[one].dtype, sharding=here)
+      one: jax.ShapeDtypeStruct(
+        saved[one].shape,
+        saved[one].dtype,
+        sharding=leaf.sharding if one == name else everywhere,
+      )
       for one in names
     }

@@ -83,6 +83,14 @@ def get_config():
   # Of parameters; optimizer states are float32. In bfloat16 a weight moves by 1/256 of
   # itself or not at all; float16 reaches from 6e-8 to 65,504, without loss scaling.
   model.param_dtype = 'float32'
+  # Kernels of blocks in few bits: what `gpt-jax compress` writes (docs/compress.md).
+  model.quantization = 'none'  # int8, int4 (by groups) or nf4 (QLoRA's 4 bits)
+  model.quantization_group = 64  # weights that share a scale of int4
+  model.quantized_embedding = False  # embedding and output layer in int8, a scale a row
+  model.quantized_activations = False  # of int8: inputs in int8 too, a scale a token
+  model.outlier_threshold = 0.0  # then, inputs from here on stay as they are; 0: none
+  # Quantization-aware training: kernels are rounded so in the forward pass.
+  model.fake_quantization = 'none'  # int8 or int4
 
   config.attention = attention = ConfigDict()
   # auto, dense, fused (cuDNN), splash (TPUs), blockwise (long rows, any backend) or

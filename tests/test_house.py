@@ -46,9 +46,15 @@ TESTED_TOGETHER = {
   'config/test_schema': ['config/methods'],
   'program/test_build': ['program/resolved'],
   'train/test_average': ['program/new_run'],
-  'train/test_compress': [
-    'commands/compress_command', 'compress/bfloat16', 'compress/method',
+  'train/test_compress': ['commands/compress_command', 'program/unpacked_reader'],
+  'compress/test_methods': [
+    'compress/awq', 'compress/bfloat16', 'compress/calibration', 'compress/folding',
+    'compress/gptq', 'compress/int4', 'compress/int8', 'compress/method',
+    'compress/storing', 'compress/w8a8', 'model/stored',
   ],
+  'quantization/test_linear': ['quantization/matmul_cpu', 'quantization/rows'],
+  'quantization/test_packed': ['quantization/int4'],
+  'peft/test_linears': ['model/linear_maps', 'quantization/linear_map'],
   'train/test_combine': ['program/adapted_run', 'program/over_base'],
   'peft_formats/test_parity': [
     'peft_formats/format', 'peft_formats/ia3_format', 'peft_formats/lora_format',

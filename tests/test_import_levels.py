@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LEVELS = {
   'core configs hlo': 1,
   'config parallel optimizers storage': 2,
-  'attention data workdir': 3,
+  'attention data workdir quantization': 3,
   'model objectives checkpoints tracking evaluation launchers corpus': 4,
   'examples templates augmentation keys safety': 4,
   'interop baselines peft': 5,

@@ -6,14 +6,24 @@ costs. The table shows bytes, and the held-out loss before and after where the r
 data, or --data=FILE names a text file for calibration and for the loss.
 
 methods:
-  bfloat16    all parameters in 16 bits
+  bfloat16  all parameters in 16 bits
+  int8      weights in 8 bits: scales (channel, tensor), embedding (True)
+  int4      in 4 bits by groups: group (64), calibration (gptq, awq, none), batches (4),
+            embedding (True: that and the output layer in int8)
+  nf4       in QLoRA's 4 bits: embedding (True)
+  w8a8      weights and inputs in 8 bits: smoothing (0.5), batches (4), embedding (True)
+  llm_int8  the same, large inputs in full: threshold (6), embedding (True)
   magnitude   zero the smallest weights: sparsity=, pattern=2:4, targets=
   wanda       zero those that matter least on text: the same, batches=
   drop_heads  fewer attention heads: remove=; drop_units: a narrower MLP, fraction=;
               drop_layers: fewer layers, remove=
 
 examples:
-  gpt-jax compress --workdir=runs/tiny --out=runs/half --method=bfloat16
+  gpt-jax compress --workdir=runs/tiny --out=runs/tiny_int8 --method=int8
+  gpt-jax compress --workdir=runs/tiny --out=runs/tiny_int4 \\
+    --method=int4:group=32:calibration=awq --decode_rounds=5
+  gpt-jax compress --workdir=runs/gemma --out=runs/gemma_w8a8 --method=w8a8 \\
+    --data=text.txt --config.data.seq_len=256 --config.train.batch_size=4
 """
 
 import json
@@ -39,6 +49,13 @@ def add_arguments(parser):
   parser.add_argument(
     '--no_loss', action='store_true', help='leave out the held-out loss'
   )
+  parser.add_argument(
+    '--decode_rounds',
+    type=int,
+    default=0,
+    metavar='N',
+    help='time decoding of one text before and after, in so many rounds; 0: do not',
+  )
   flags.add_config_overrides(parser)
   flags.add_json(parser)
 
@@ -62,21 +79,34 @@ def run(args, overrides):
     if why_none:
       print(f'no held-out loss: {why_none}')
       break
+  speed = _decode_ratio(args, made) if args.decode_rounds else None
   console.table(
     f'{args.out}: {args.method}, step {made.step}',
     ('what', 'before', 'after', 'difference'),
-    _rows(made, losses),
+    _rows(made, losses, speed),
   )
   if args.json:
     found = dict(
       out=args.out, method=args.method, step=made.step,
       bytes_before=made.bytes_before, bytes_after=made.bytes_after,
       loss_before=losses[0], loss_after=losses[1], notes=made.notes,
+      decode_ratio=None if speed is None else speed.median,
     )  # fmt: skip
     print(json.dumps(found))
 
 
-def _rows(made, losses):
+def _decode_ratio(args, made):
+  """Returns the Spread of how many times as fast the new run decodes."""
+  import gpt_jax
+  from gpt_jax.benchmarks import compressed
+
+  before, after = (
+    gpt_jax.load(path, step=made.step).engine for path in (args.workdir, args.out)
+  )
+  return compressed.decode_ratio(before, after, args.decode_rounds)
+
+
+def _rows(made, losses, speed):
   before, after = made.bytes_before, made.bytes_after
   share = f'{after / before:.3f} of it'
   rows = [('bytes of parameters', f'{before:,}', f'{after:,}', share)]
@@ -84,4 +114,7 @@ def _rows(made, losses):
   if first is not None and last is not None:
     change = f'{last - first:+.5f}'
     rows.append(('held-out loss, nats', f'{first:.5f}', f'{last:.5f}', change))
+  if speed is not None:
+    change = f'{speed.median:.2f} times as fast ({speed.low:.2f} to {speed.high:.2f})'
+    rows.append(('decoding of one text', '', '', change))
   return rows + [(key, '', str(value), '') for key, value in made.notes.items()]

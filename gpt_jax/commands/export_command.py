@@ -5,9 +5,9 @@ the tokenizer's files. The family is the first one whose config.json says all of
 the run's model computes; where none does, what cannot be said is listed and nothing is
 written. Of a run with optimizer.ema_decay the moving average (EMA) is written, not the
 raw parameters, as eval, generate and predict take it; of a run with a task its best
-step. Of a run with an adapter (peft.name) the merged model is written; with
---format=peft the adapter alone, adapter_config.json and adapter_model.safetensors, as
-Hugging Face's peft reads them (docs/peft_formats.md).
+step. Kernels in few bits are written in full. Of a run with an adapter (peft.name) the
+merged model is written; with --format=peft the adapter alone, adapter_config.json and
+adapter_model.safetensors, as Hugging Face's peft reads them (docs/peft_formats.md).
 
 examples:
   gpt-jax export --workdir=runs/gpt2 --out=models/mine
@@ -20,6 +20,7 @@ import dataclasses
 import json
 
 from gpt_jax.commands import flags
+from gpt_jax.core.errors import ConfigError
 
 
 def add_arguments(parser):
@@ -56,6 +57,7 @@ def run(args, overrides):
   from gpt_jax.data import tokenizers
   from gpt_jax.interop import export_model
   from gpt_jax.program import adapted_checkpoints, restore, setup
+  from gpt_jax.quantization import packed
   from gpt_jax.tracking import console
   from gpt_jax.train import task_end
   from gpt_jax.workdir.paths import Workdir
@@ -75,7 +77,15 @@ def run(args, overrides):
     tokenizer = tokenizers.load(workdir.tokenizer)
     restore.check_tokenizer(store, step, tokenizer)
     made_of = store.read_meta(step).get('imported', {}).get('family')
+    if config.model.quantized_activations:
+      raise ConfigError(
+        f'{args.workdir}: model.quantized_activations=True: a config.json cannot say'
+        ' that inputs are rounded too; export what this run was made of, or one of'
+        ' gpt-jax compress --method=int8.'
+      )
     plain = peft.without_adapter(config)
+    model = packed.in_full_model(plain.model)
+    plain = dataclasses.replace(plain, model=model)
     family = export_model.choose_family(plain, args.family, preferred=made_of)
     if args.format == 'peft':
       files = _export_adapter(args, store, config, step, family)
@@ -94,7 +104,6 @@ def run(args, overrides):
 
 
 def _export_adapter(args, store, config, step, family):
-  from gpt_jax.core.errors import ConfigError
   from gpt_jax.peft_formats import export_adapter
   from gpt_jax.program.adapted_run import AdaptedRun
 

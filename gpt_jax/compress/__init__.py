@@ -4,11 +4,25 @@
 METHODS.
 """
 
-from gpt_jax.compress import bfloat16, heads, layers, mlp_units, unstructured
+from gpt_jax.compress import (
+  bfloat16,
+  heads,
+  int4,
+  int8,
+  layers,
+  mlp_units,
+  unstructured,
+  w8a8,
+)
 from gpt_jax.compress.method import Compressed, Given
 
 METHODS = {
   'bfloat16': bfloat16.compress,
+  'int4': int4.compress,
+  'int8': int8.compress,
+  'llm_int8': w8a8.compress_outliers,
+  'nf4': int4.compress_nf4,
+  'w8a8': w8a8.compress,
   'magnitude': unstructured.magnitude,
   'wanda': unstructured.wanda,
   'drop_heads': heads.drop_heads,

@@ -131,6 +131,12 @@ ADDED_FIELDS = {
   'peft.options': {},
   'peft.base_storage': 'as_is',
   'peft.init_from': '',
+  'model.quantization': 'none',
+  'model.quantization_group': 64,
+  'model.quantized_embedding': False,
+  'model.quantized_activations': False,
+  'model.outlier_threshold': 0.0,
+  'model.fake_quantization': 'none',
 }
 """New field -> the value that means what was done before the field existed."""
 

@@ -92,6 +92,12 @@ class ModelConfig:
   scan_layers: bool
   dtype: str = one_of(*DTYPES)
   param_dtype: str = one_of(*DTYPES)
+  quantization: str = one_of('none', 'int8', 'int4', 'nf4')
+  quantization_group: int = between(2, 2**16)
+  quantized_embedding: bool
+  quantized_activations: bool
+  outlier_threshold: float = at_least(0.0)
+  fake_quantization: str = one_of('none', 'int8', 'int4')
 
 
 def parse_layer(layer):

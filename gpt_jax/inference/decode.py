@@ -18,6 +18,7 @@ from gpt_jax.model.cache import empty_cache
 from gpt_jax.model.gpt import TRANSPOSED
 from gpt_jax.parallel.sharding import constrain
 from gpt_jax.peft import batched
+from gpt_jax.quantization import linear, packed
 
 CHUNK = 32
 """Tokens per row that one call of `decode` can make."""
@@ -75,7 +76,9 @@ def prepare_params(
 
   def cast(name, leaf):
     # Norms compute in float32 from what is stored: a cast would change their result.
-    return leaf if '_norm' in name or keeps_dtype(name) else leaf.astype(dtype)
+    if '_norm' in name or packed.is_part(name) or keeps_dtype(name):
+      return leaf
+    return linear.prepared(leaf) if packed.is_packed(leaf) else leaf.astype(dtype)
 
   params = map_named(cast, stacking.unstack(params))
   if transposes_head:

@@ -59,6 +59,7 @@ def preparation(cfg, params):
     jax.default_backend() == 'cpu'
     and cfg.dtype == 'bfloat16'
     and cfg.tie_embeddings
+    and not cfg.quantized_embedding
     and cfg.head != 'none'
     and replicated(params) is None
   )

@@ -14,6 +14,7 @@ from gpt_jax.model import statistics
 from gpt_jax.model.layers import Norm
 from gpt_jax.model.output_layer import HeadTransform
 from gpt_jax.model.statistics import Statistic
+from gpt_jax.quantization import packed
 
 DRAFT_PREFIX = 'exit:'
 _NAME = 'exits'
@@ -53,10 +54,10 @@ def read(cfg, params, x_BTD) -> Any:
 
 
 def head(cfg, params):
-  """Returns the output layer [V, D] of a GPT's parameters, as stored."""
+  """Returns the output layer [V, D] of a GPT's parameters, in full."""
   if cfg.tie_embeddings:
-    return params['embed']['embedding']
-  return params['head']['kernel'].T
+    return packed.Unpacked(params['embed'].items(), cfg.param_dtype)['embedding']
+  return packed.Unpacked(params['head'].items(), cfg.param_dtype)['kernel'].T
 
 
 def embedded(model, params, tokens_BT, positions_BT):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from gpt_jax.attention import masks
 from gpt_jax.config.schema import ModelConfig, parse_layer
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import positions, remat, statistics
+from gpt_jax.model import positions, remat, statistics, stored
 from gpt_jax.model.attention import Attention
 from gpt_jax.model.cache import Place
 from gpt_jax.model.initializers import with_axes
@@ -194,10 +194,13 @@ class GPT(nn.Module):
       return self.task_head(x_BTD), cache
     if head_VD is None:
       return x_BTD.astype(jnp.float32), cache
-    equation, head = 'BTD,VD->BTV', head_VD
-    if x_BTD.shape[:2] == (1, 1) and (head_DV := self._head_DV()) is not None:
-      equation, head = 'BTD,DV->BTV', head_DV
-    logits_BTV = einsum(equation, x_BTD, head.astype(x_BTD.dtype), jnp.float32)
+    if (leaves := stored.head_leaves(self)) is not None:
+      logits_BTV = stored.multiply_head(self.cfg, x_BTD, leaves)
+    else:
+      equation, head = 'BTD,VD->BTV', head_VD
+      if x_BTD.shape[:2] == (1, 1) and (head_DV := self._head_DV()) is not None:
+        equation, head = 'BTD,DV->BTV', head_DV
+      logits_BTV = einsum(equation, x_BTD, head.astype(x_BTD.dtype), jnp.float32)
     if self.cfg.head_bias:
       bias_V = nn.meta.unbox(self.get_variable('params', 'head_bias'))
       logits_BTV += bias_V.astype(jnp.float32)
@@ -250,7 +253,7 @@ class GPT(nn.Module):
     if self.task_head is None and cfg.head != 'none':
       if cfg.head == 'transform':
         x_BTD = HeadTransform(cfg, name='head_transform')(x_BTD)
-      head_VD = embed.embedding if cfg.tie_embeddings else Head(cfg, name='head')()
+      head_VD = embed.table() if cfg.tie_embeddings else Head(cfg, name='head')()
       if cfg.head_bias:
         zeros = with_axes(nn.initializers.zeros, 'vocab_vector')
         self.param('head_bias', zeros, (cfg.vocab_size,), cfg.param_dtype)

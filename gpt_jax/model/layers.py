@@ -10,7 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.matmul import sum_dtype
-from gpt_jax.model import activations, initializers
+from gpt_jax.model import activations, initializers, stored
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul
 from gpt_jax.parallel.sharding import (
@@ -19,6 +19,8 @@ from gpt_jax.parallel.sharding import (
   constrain,
   parameter_axes,
 )
+from gpt_jax.quantization import fake, packed, rows
+from gpt_jax.quantization.linear_map import LinearMap
 
 
 class Linear(nn.Module):
@@ -43,7 +45,12 @@ class Linear(nn.Module):
     fan_in = math.prod(self._size(letter) for letter in letters if letter not in out)
     init = with_axes(self.initializer(cfg, fan_in), *parameter_axes(letters))
     shape = tuple(map(self._size, letters))
-    self.kernel = self.param('kernel', init, shape, cfg.param_dtype)
+    if cfg.quantization == 'none':
+      self.kernel = self.param('kernel', init, shape, cfg.param_dtype)
+    else:
+      axes = parameter_axes(letters)
+      linear = LinearMap('', self.spec.letters, shape, axes, self.has_bias)
+      self.kernel = stored.kernel(self, linear, self.initializer(cfg, fan_in))
     if self.has_bias:
       kept = [letter for letter in letters if letter in out]
       # Of arrays with a width only matrices are sharded; why: `parallel.sharding`.
@@ -61,12 +68,22 @@ class Linear(nn.Module):
     return shared_input_linears([self], x)[0]
 
   def matmul_kernel(self):
-    """Returns the kernel as matmuls read it: where adapters or quantizers hook in."""
-    return self.kernel.astype(self.cfg.dtype)
+    """Returns the kernel as matmuls read it: where adapters hook in."""
+    if packed.is_packed(self.kernel):
+      return stored.gathered_kernel(self)
+    kernel = self.kernel.astype(self.cfg.dtype)
+    return fake.rounded(kernel, self.cfg, self.spec) if self.is_rounded else kernel
 
   def matmul_spec(self):
-    """Returns the MatmulSpec of that kernel, which they may have gathered."""
+    """Returns the MatmulSpec of that kernel, which may have been gathered."""
+    if packed.is_packed(self.kernel):
+      return stored.gathered_spec(self) or self.spec
     return self.spec
+
+  @property
+  def is_rounded(self):
+    """Returns whether the kernel trains rounded: quantization-aware training."""
+    return self.cfg.fake_quantization != 'none'
 
   def finish(self, x, y):
     """Returns the output for the input `x`, of which `y` is the matmul: with the bias.
@@ -105,6 +122,9 @@ _add_broadcast.defvjp(lambda y, bias: (_add_broadcast(y, bias), bias), _bias_gra
 
 def shared_input_linears(linears, x):
   """Returns the outputs of `linears` for the same `x`; see `sharded_matmul`."""
+  if all(stored.multiplies(linear) for linear in linears):
+    ys = [stored.multiply(linear, x) for linear in linears]
+    return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]
   kernels = [linear.matmul_kernel() for linear in linears]
   specs = [linear.matmul_spec() for linear in linears]
   ys = sharded_matmul(linears[0].rules, specs, x, kernels)
@@ -120,12 +140,28 @@ class Embed(nn.Module):
 
   def setup(self):
     cfg = self.cfg
-    init = with_axes(initializers.embedding(cfg), self.axis, 'embed')
+    init = initializers.embedding(cfg)
     shape = (self.rows, cfg.d_model)
-    self.embedding = self.param('embedding', init, shape, cfg.param_dtype)
+    if cfg.quantized_embedding and self.axis == 'vocab':
+      self.embedding = stored.embedding(self, init, shape, (self.axis, 'embed'))
+    else:
+      boxed = with_axes(init, self.axis, 'embed')
+      self.embedding = self.param('embedding', boxed, shape, cfg.param_dtype)
 
   def __call__(self, ids_BT):
-    return self.embedding[ids_BT].astype(self.cfg.dtype)
+    rows_BTD = self.embedding[ids_BT]
+    if packed.is_packed(self.embedding):
+      scale_V = stored.part(self, rows.SCALE)
+      rows_BTD = rows.dequantize(rows_BTD, scale_V[ids_BT])
+      rows_BTD = rows_BTD.astype(self.cfg.param_dtype)
+    return rows_BTD.astype(self.cfg.dtype)
+
+  def table(self):
+    """Returns the embedding in full."""
+    if not packed.is_packed(self.embedding):
+      return self.embedding
+    scale_V = stored.part(self, rows.SCALE)
+    return rows.dequantize(self.embedding, scale_V).astype(self.cfg.param_dtype)
 
 
 class Norm(nn.Module):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.errors import Problem
 from gpt_jax.core.matmul import einsum
-from gpt_jax.model import activations, initializers
+from gpt_jax.model import activations, initializers, stored
 from gpt_jax.model.initializers import truncated_normal, with_axes
 from gpt_jax.model.layers import Norm
 
@@ -23,8 +23,10 @@ class Head(nn.Module):
   @nn.compact
   def __call__(self):
     cfg = self.cfg
-    init = with_axes(initializers.head(cfg), 'embed', 'vocab')
     shape = (cfg.d_model, cfg.vocab_size)
+    if cfg.quantized_embedding:
+      return stored.head(self, initializers.head(cfg), shape).T
+    init = with_axes(initializers.head(cfg), 'embed', 'vocab')
     return self.param('kernel', init, shape, cfg.param_dtype).T
 
 

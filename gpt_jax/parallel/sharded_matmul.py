@@ -22,10 +22,11 @@ class MatmulSpec:
   kernel_axes: tuple[str | None, ...] | None = None  # None: as those of a parameter
 
   @property
-  def letters(self):
+  def letters(self) -> tuple[str, str, str]:
     """The letters of x, of the kernel and of the output."""
     terms, out = self.equation.split('->')
-    return (*terms.split(','), out)
+    x, kernel = terms.split(',')
+    return x, kernel, out
 
   @property
   def axes(self):

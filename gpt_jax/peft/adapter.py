@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from gpt_jax.core import pytree
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.remat import ALL_BUT_CONSTANTS
-from gpt_jax.peft.storage import Storage, Unpacked, unpack_kernel
+from gpt_jax.peft.storage import Storage
+from gpt_jax.quantization.packed import Unpacked
 
 OBSERVED = 'intermediates'
 """The collection that interceptors sow into for `Adapter.begin`; a scan stacks it."""
@@ -143,8 +144,6 @@ class AdaptedGPT(GPT):
     with contextlib.ExitStack() as stack:
       if self.adapter.intercept is not None:
         stack.enter_context(nn.intercept_methods(self.adapter.intercept))
-      if self.adapter.storage is not None:
-        stack.enter_context(nn.intercept_methods(unpack_kernel))
       return super().apply(variables, *args, **kwargs)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 
 from gpt_jax.model.layers import Linear
+from gpt_jax.model.linear_maps import second_moment
 from gpt_jax.peft.adapter import OBSERVED
 from gpt_jax.peft.low_rank import LORA_A
 
@@ -52,16 +53,6 @@ def watching(targets):
     return intercept
 
   return make
-
-
-def second_moment(linear, x, weights_BT):
-  """Returns the sum of `x^T x` over tokens of weight 1, float32 [fan_in, fan_in]."""
-  letters = linear.letters[0]
-  order = [letters.index(letter) for letter in 'BT' + linear.contracted]
-  x_BTF = x.astype(jnp.float32).transpose(order)
-  x_BTF = x_BTF.reshape(*x_BTF.shape[:2], linear.fan_in)
-  weighted_BTF = x_BTF * weights_BT[..., None]
-  return jnp.einsum('BTF,BTG->FG', weighted_BTF, x_BTF, precision='highest')
 
 
 def leading(moment, rank):

@@ -4,79 +4,15 @@ A target is a regular expression that is searched in the path of a linear map, s
 `layers/block_0/attention/query`: 'query|value', 'attention/', 'mlp/', or '' for all.
 """
 
-import dataclasses
-import functools
-import math
 import re
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.core.registry import nearest
-from gpt_jax.model.gpt import GPT
 from gpt_jax.model.layers import Linear
+from gpt_jax.model.linear_maps import find
+from gpt_jax.quantization.linear_map import LinearMap
 
 _UNROLLED = re.compile(r'^layers_\d+/')
-
-
-@dataclasses.dataclass(frozen=True)
-class LinearMap:
-  """A linear map, or the stack of those of all layers (model.scan_layers)."""
-
-  path: str
-  letters: tuple[str, str, str]  # of the input, the kernel and the output
-  shape: tuple[int, ...]  # of the kernel, the axis of layers included
-  axes: tuple[str | None, ...]
-  has_bias: bool
-
-  @property
-  def kernel(self):
-    return f'{self.path}/kernel'
-
-  @property
-  def stack(self):
-    """The axis of layers, () where layers are apart."""
-    return self.shape[: len(self.shape) - len(self.letters[1])]
-
-  @property
-  def stack_axes(self):
-    return self.axes[: len(self.stack)]
-
-  @property
-  def num_matrices(self):
-    return math.prod(self.stack)
-
-  @property
-  def contracted(self):
-    """Letters of the kernel that are summed over."""
-    _, kernel, out = self.letters
-    return ''.join(letter for letter in kernel if letter not in out)
-
-  @property
-  def kept(self):
-    """Letters of the kernel that are in the output."""
-    return ''.join(each for each in self.letters[1] if each in self.letters[2])
-
-  def sizes(self, letters):
-    """Returns the sizes of dimensions of the kernel."""
-    shape = dict(zip(self.letters[1], self.shape[len(self.stack) :], strict=True))
-    return tuple(shape[letter] for letter in letters)
-
-  def axes_of(self, letters):
-    """Returns the logical axes of dimensions of the kernel."""
-    axes = dict(zip(self.letters[1], self.axes[len(self.stack) :], strict=True))
-    return tuple(axes[letter] for letter in letters)
-
-  @property
-  def fan_in(self):
-    return math.prod(self.sizes(self.contracted))
-
-  @property
-  def fan_out(self):
-    return math.prod(self.sizes(self.kept))
 
 
 def lookup_layer(entries, path):
@@ -115,31 +51,6 @@ def intercept_outputs(targets, change):
   return intercept
 
 
-@functools.lru_cache(maxsize=32)  # it traces the model
-def find(cfg):
-  """Returns the LinearMaps of the blocks of a ModelConfig, in the order of use."""
-  seen = {}
-
-  def record(call, args, kwargs, context):
-    module = context.module
-    if isinstance(module, Linear) and context.method_name == 'matmul_kernel':
-      seen['/'.join(module.path)] = module.spec.letters, module.has_bias
-    return call(*args, **kwargs)
-
-  model, tokens_BT = GPT(cfg), jnp.zeros((1, 1), jnp.int32)
-  with nn.intercept_methods(record):
-    variables = jax.eval_shape(model.init, jax.random.key(0), tokens_BT)
-  params = nn.meta.unbox(variables['params'])
-  shapes = dict(pytree.named_leaves(params))
-  axes = dict(pytree.named_leaves(nn.get_partition_spec(variables['params'])))
-  found = []
-  for path, (letters, has_bias) in seen.items():
-    shape, names = shapes[f'{path}/kernel'].shape, tuple(axes[f'{path}/kernel'])
-    names += (None,) * (len(shape) - len(names))
-    found.append(LinearMap(path, letters, shape, names, has_bias))
-  return tuple(found)
-
-
 def choose(cfg, pattern, field):
   """Returns the LinearMaps that `pattern` matches; ConfigError where there is none."""
   linears = find(cfg)
@@ -162,3 +73,8 @@ def choose(cfg, pattern, field):
     f'{field}={pattern!r}: matches no linear map of the model; there are'
     f' {", ".join(last)}' + (f'; the nearest is {hint!r}.' if hint else '.')
   )
+
+
+__all__ = [
+  'LinearMap', 'choose', 'find', 'intercept_outputs', 'lookup_layer', 'of_module',
+]  # fmt: skip

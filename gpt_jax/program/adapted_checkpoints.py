@@ -17,6 +17,8 @@ from gpt_jax.model.heads import make_head
 from gpt_jax.objectives import describe
 from gpt_jax.program import build, init_from, setup
 from gpt_jax.program.base import Base
+from gpt_jax.program.unpacked_reader import UnpackedReader
+from gpt_jax.quantization import packed
 from gpt_jax.storage import objects
 from gpt_jax.workdir.paths import Workdir
 
@@ -24,12 +26,16 @@ from gpt_jax.workdir.paths import Workdir
 def open_source(path, dtype=None):
   """Returns the open checkpoints of a run, or a pretrained model of others.
 
-  A run with an adapter is its plain model. `dtype`: of the parameters of the latter.
+  A run with an adapter is its plain model, kernels in few bits are in full. `dtype`:
+  of the parameters of a pretrained one.
   """
   if open_model.is_model(path):
     return open_model.open_model(path, dtype)
   store, saved = open_run(path), Workdir(path).read_config() or {}
   if not saved.get('peft', {}).get('name'):
+    is_stored = saved.get('model', {}).get('quantization', 'none') != 'none'
+    if is_stored or saved.get('model', {}).get('quantized_embedding'):
+      return UnpackedReader(store, saved['model']['param_dtype'])
     return store
   return MergedReader(store, setup.read_config(path))
 
@@ -74,7 +80,7 @@ def read_adapted(store, step, item, base, leaves):
     elif own:
       found |= store.restore_leaves(step, each, own)
   rest = {name: leaf for name, leaf in leaves.items() if name not in found}
-  wanted = [name for name in rest if not peft.storage.is_part(name)]
+  wanted = [name for name in rest if not packed.is_part(name)]
   if unknown := [name for name in wanted if name not in base.sources]:
     raise CheckpointError(f'{store.directory}/{step}: has no {unknown[0]}.')
   if not rest:

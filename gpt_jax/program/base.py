@@ -9,9 +9,9 @@ import dataclasses
 
 from gpt_jax.core import array_checksums, pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.peft import storage
 from gpt_jax.program import init_from
 from gpt_jax.program.init_rules import Take
+from gpt_jax.quantization import packed
 
 RECORD = 'base'  # in the record of a step
 
@@ -32,7 +32,7 @@ class Base:
 
     Raises CheckpointError for frozen parameters that init_from does not have.
     """
-    frozen = sorted(name for name in frozen if not storage.is_part(name))
+    frozen = sorted(name for name in frozen if not packed.is_part(name))
     missing = [name for name in frozen if name not in report.sources]
     if missing:
       raise CheckpointError(
@@ -64,7 +64,7 @@ class Base:
     own = {
       name: leaf
       for name, leaf in pytree.named_leaves(items['params'])
-      if name not in self.sources and not storage.is_part(name)
+      if name not in self.sources and not packed.is_part(name)
     }
     kept = items | {'params': pytree.nested(own)}
     if 'ema' in items:
@@ -86,7 +86,7 @@ class Base:
     takes = {
       name: Take((self.sources[name],), cast=True)
       for name in leaves
-      if not storage.is_part(name)
+      if not packed.is_part(name)
     }
     found, now = init_from.read_taken(source, self.step, takes, leaves, self.dtype)
     other = [name for name, value in now.items() if self.checksums[name] != value]

@@ -44,6 +44,7 @@ from gpt_jax.program.state import (
   shardings_like,
   with_shardings,
 )
+from gpt_jax.quantization import packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Program:
   def parameters(self):
     """Returns ShapeDtypeStructs of the parameters, as with peft.base_storage as_is."""
     params, dtype = of_model(self.abstract_state.params), self.config.model.param_dtype
-    return peft.storage.structs_in_full(params, dtype)
+    return packed.structs_in_full(params, dtype)
 
 
 def build_program(
@@ -288,12 +289,15 @@ def _measure_nothing(state, batch):
 
 
 def _frozen_names(config, params, adapter):
-  names = [name for name, _ in pytree.named_leaves(params)]
-  settings = groups.resolve(config.optimizer, names)
+  leaves = dict(pytree.named_leaves(params))
+  settings = groups.resolve(config.optimizer, list(leaves))
   return frozenset(
     name
-    for name in names
-    if settings[name].freeze or (adapter and adapter.is_frozen(name))
+    for name, leaf in leaves.items()
+    if settings[name].freeze
+    or packed.is_packed(leaf)
+    or packed.is_part(name)
+    or (adapter and adapter.is_frozen(name))
   )
 
 

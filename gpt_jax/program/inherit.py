@@ -12,7 +12,8 @@ from gpt_jax.workdir.paths import Workdir
 
 OWN = (
   'stochastic_depth', 'remat', 'scan_layers', 'dtype', 'param_dtype', 'head',
-  'head_bias', 'pooler',
+  'head_bias', 'pooler', 'quantization', 'quantization_group', 'quantized_embedding',
+  'quantized_activations', 'outlier_threshold', 'fake_quantization',
 )  # fmt: skip
 """Fields of the model that belong to the training, and not to what was pretrained."""
 DROPOUTS = ('embed_dropout', 'attention_dropout', 'residual_dropout')

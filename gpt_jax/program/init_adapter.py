@@ -5,9 +5,9 @@ import dataclasses
 from gpt_jax.config import load
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.peft import storage
 from gpt_jax.program import init_from
 from gpt_jax.program.base import Base, require_same_base
+from gpt_jax.quantization import packed
 
 FREE = (
   'dropout', 'init', 'init_batches', 'init_text', 'warmup_steps', 'final_steps',
@@ -35,7 +35,7 @@ def take_over(config, adapter, params, base, store, step):
   own = {
     name: leaf
     for name, leaf in pytree.named_leaves(params)
-    if name not in base.sources and not storage.is_part(name)
+    if name not in base.sources and not packed.is_part(name)
   }
   asked = dataclasses.replace(
     config,

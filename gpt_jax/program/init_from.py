@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from gpt_jax.core import array_checksums, pytree, registry
 from gpt_jax.core.errors import CheckpointError, ConfigError
-from gpt_jax.peft import storage
 from gpt_jax.program.init_rules import INIT_TRANSFORMS, Take
+from gpt_jax.quantization import packed
 
 KINDS = ('taken', 'renamed', 'changed', 'made', 'fresh', 'skipped')
 """Of a Report: `changed` in shape or dtype, `made` by a function of a transform."""
@@ -64,9 +64,9 @@ def init_params(config, fresh, store, step, added=None):
   saved = dict(pytree.named_leaves(store.abstract(step, 'params')))
   leaves, dtype = dict(pytree.named_leaves(fresh)), config.model.param_dtype
   target = {
-    name: jax.ShapeDtypeStruct(leaf.shape, storage.dtype_in_full(leaf, dtype))
+    name: jax.ShapeDtypeStruct(leaf.shape, packed.dtype_in_full(leaf, dtype))
     for name, leaf in leaves.items()
-    if name not in (added or ()) and not storage.is_part(name)
+    if name not in (added or ()) and not packed.is_part(name)
   }
   source, made = _in_form_of(saved, target)
   name = config.init.transform
@@ -114,11 +114,11 @@ def _taken(store, step, saved, takes, leaves, dtype, sums):
     arrays = _read(store, step, saved, together, leaves)
     for name, take in together.items():
       leaf = leaves[name]
-      if not storage.is_packed(leaf):
+      if not packed.is_packed(leaf):
         found[name] = _make(name, take, arrays, leaf)
       elif take is not None:
-        kernel = _make(name, take, arrays, storage.in_full(leaf, dtype))
-        for each, array in storage.pack(name, kernel, leaf.dtype, leaves).items():
+        kernel = _make(name, take, arrays, packed.in_full(leaf, dtype))
+        for each, array in packed.pack(name, kernel, leaf.dtype, leaves).items():
           found[each] = jax.device_put(array, leaves[each].sharding)
     if sums is not None:
       sums |= {name: array_checksums.checksum(array) for name, array in arrays.items()}
@@ -127,10 +127,10 @@ def _taken(store, step, saved, takes, leaves, dtype, sums):
 
 def _read_together(takes, leaves):
   """Yields `takes` in parts: few kernels are in memory before they are packed."""
-  packed = [name for name in takes if storage.is_packed(leaves[name])]
-  yield {name: take for name, take in takes.items() if name not in packed}
+  stored = [name for name in takes if packed.is_packed(leaves[name])]
+  yield {name: take for name, take in takes.items() if name not in stored}
   parts = {}
-  for name in packed:
+  for name in stored:
     take = takes[name]
     parts.setdefault(take and take.names, {})[name] = take
   yield from parts.values()

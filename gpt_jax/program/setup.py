@@ -137,6 +137,21 @@ def read_config(workdir):
   return resolve(saved, must_import=False)
 
 
+def check_trains(config):
+  """Raises ConfigError for a training of kernels that are stored in few bits."""
+  cfg = config.model
+  if cfg.quantization == 'none' and not cfg.quantized_embedding:
+    return
+  raise ConfigError(
+    f'model.quantization={cfg.quantization!r}, model.quantized_embedding='
+    f'{cfg.quantized_embedding}: kernels in few bits do not train. Set'
+    ' --config.model.quantization=none --config.model.quantized_embedding=False'
+    ' --config.model.quantized_activations=False: init_from takes their values in full,'
+    ' and few parameters train beside kernels that are stored so again by'
+    ' --config.peft.name=lora --config.peft.base_storage=int8 (or nf4).'
+  )
+
+
 def check_plan(config, planned=None):
   """Raises ConfigError where steps, schedule or objective cannot run; reads no data.
 

@@ -94,6 +94,7 @@ def run(
 
   `console`: a rich one, instead of the screen.
   """
+  setup.check_trains(config)
   workdir = sync.raise_on_all(Workdir(workdir).create)
   settings = config.checkpoint
   with (

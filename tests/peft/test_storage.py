@@ -16,6 +16,7 @@ from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import make_sharding_rules
 from gpt_jax.peft import storage
 from gpt_jax.program.build import adapter_of
+from gpt_jax.quantization import packed
 from tests import tiny_runs
 from tests.peft import adapted_models
 
@@ -43,7 +44,7 @@ def test_what_is_stored_is_kernels_of_blocks(format):
   program = adapted_models.build(format)
   for name, leaf in pytree.named_leaves(program.abstract_state.params):
     is_kernel = name.startswith('layers/') and name.endswith('/kernel')
-    assert storage.is_packed(leaf) == is_kernel, name
+    assert packed.is_packed(leaf) == is_kernel, name
     assert not is_kernel or name in program.frozen
 
 
@@ -130,10 +131,10 @@ def test_a_base_that_trains_is_refused():
 
 
 def test_only_names_beside_a_kernel_are_parts():
-  assert storage.is_part('layers/block_0/mlp/up/kernel_scale')
-  assert not storage.is_part('layers/block_0/mlp_norm/scale')
-  assert storage.is_packed(jnp.zeros(2, jnp.uint4))
-  assert not storage.is_packed(jnp.zeros(2, jnp.float32))
+  assert packed.is_part('layers/block_0/mlp/up/kernel_scale')
+  assert not packed.is_part('layers/block_0/mlp_norm/scale')
+  assert packed.is_packed(jnp.zeros(2, jnp.uint4))
+  assert not packed.is_packed(jnp.zeros(2, jnp.float32))
 
 
 WIDE = {

@@ -43,9 +43,8 @@ class Format:
   """How a kernel lies in memory. The codes have its shape, and a dtype of their own."""
 
   dtype: Any  # of the codes: no other format has it
-  # A part with the dimensions of the stack and the output: which ones are summed over
-  # is read from it.
-  per_output: str
-  parts_of: Callable  # (LinearMap) -> {name: Part}
-  quantize: Callable  # (kernel, Layout) -> (codes, {name: array})
+  # (dimensions of a kernel, its parts by name) -> how many of them are summed over.
+  num_contracted: Callable
+  parts_of: Callable  # (LinearMap, weights of a group) -> {name: Part}
+  quantize: Callable  # (kernel, Layout, number of groups) -> (codes, {name: array})
   dequantize: Callable  # (codes, {name: array}, Layout) -> the kernel, float32

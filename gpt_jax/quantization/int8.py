@@ -9,25 +9,32 @@ them, would cost more bits where the error is a tenth of NF4's already.
 
 import jax.numpy as jnp
 
-from gpt_jax.peft.kernel_format import Format, Part, exact_steps
+from gpt_jax.quantization.kernel_format import Format, Part, exact_steps
 
 SCALE = 'kernel_scale'
 LARGEST = 127
 
 
-def parts_of(linear):
-  """Returns {name beside the kernel: Part} for a LinearMap."""
+def parts_of(linear, group):
+  """Returns {name beside the kernel: Part} for a LinearMap; groups are its outputs."""
+  del group
   shape = (*linear.stack, *linear.sizes(linear.kept))
   axes = (*linear.stack_axes, *linear.axes_of(linear.kept))
   return {SCALE: Part(shape, jnp.dtype(jnp.float32), axes)}
 
 
-def quantize(kernel, layout):
+def quantize(kernel, layout, groups=0):
   """Returns (codes in the shape of the kernel, {SCALE: float32})."""
-  kernel = kernel.astype(jnp.float32)
-  scale = exact_steps(jnp.abs(kernel).max(layout.contracted), LARGEST)
+  del groups
+  maxima = jnp.abs(kernel.astype(jnp.float32)).max(layout.contracted)
+  return encode(kernel, exact_steps(maxima, LARGEST), layout)
+
+
+def encode(kernel, scale, layout):
+  """Returns (codes, {SCALE: scale}) of a kernel for given scales [stack, outputs]."""
   divisor = jnp.expand_dims(jnp.where(scale > 0, scale, 1.0), layout.contracted)
-  return jnp.round(kernel / divisor).astype(jnp.int8), {SCALE: scale}
+  codes = jnp.round(kernel.astype(jnp.float32) / divisor)
+  return codes.astype(jnp.int8), {SCALE: scale}
 
 
 def dequantize(codes, parts, layout):
@@ -36,4 +43,10 @@ def dequantize(codes, parts, layout):
   return codes.astype(jnp.float32) * scale
 
 
-FORMAT = Format(jnp.dtype(jnp.int8), SCALE, parts_of, quantize, dequantize)
+FORMAT = Format(
+  jnp.dtype(jnp.int8),
+  lambda ndim, parts: ndim - parts[SCALE].ndim,
+  parts_of,
+  quantize,
+  dequantize,
+)

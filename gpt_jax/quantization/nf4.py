@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.peft.kernel_format import Format, Part, exact_steps
+from gpt_jax.quantization.kernel_format import Format, Part, exact_steps
 
 BLOCK = 64
 SCALE, STEP = 'kernel_scale', 'kernel_scale_step'
@@ -43,8 +43,9 @@ def levels():
 LEVELS = levels()
 
 
-def parts_of(linear):
-  """Returns {name beside the kernel: Part} for a LinearMap."""
+def parts_of(linear, group):
+  """Returns {name beside the kernel: Part} for a LinearMap; blocks are of 64."""
+  del group
   kept, axes = linear.sizes(linear.kept), linear.axes_of(linear.kept)
   first = linear.axes_of(linear.contracted)[0]
   blocks = -(-linear.fan_in // BLOCK)
@@ -60,8 +61,9 @@ def parts_of(linear):
   }
 
 
-def quantize(kernel, layout):
+def quantize(kernel, layout, groups=0):
   """Returns (codes in the shape of the kernel, {SCALE: uint8, STEP: float32})."""
+  del groups
   kernel = kernel.astype(jnp.float32)
   at = layout.num_stacked
   maxima = jnp.abs(_in_blocks(kernel, layout)).max(at + 1)
@@ -138,4 +140,10 @@ def _outer_shapes(shape, layout):
   return shape[: layout.num_stacked], shape[end:]
 
 
-FORMAT = Format(jnp.dtype(jnp.uint4), STEP, parts_of, quantize, dequantize)
+FORMAT = Format(
+  jnp.dtype(jnp.uint4),
+  lambda ndim, parts: ndim - parts[STEP].ndim,
+  parts_of,
+  quantize,
+  dequantize,
+)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt_jax.peft import nf4
-from gpt_jax.peft.kernel_format import Layout
+from gpt_jax.quantization import nf4
+from gpt_jax.quantization.kernel_format import Layout
 
 # arXiv:2305.14314, appendix E.
 PUBLISHED = (

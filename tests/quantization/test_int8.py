@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.peft import int8, nf4
-from gpt_jax.peft.kernel_format import Layout
+from gpt_jax.quantization import int8, nf4
+from gpt_jax.quantization.kernel_format import Layout
 
 STACKED = Layout(4, 1, 1)  # [L, D, H, K]
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.peft.kernel_format import Layout, exact_steps
+from gpt_jax.quantization.kernel_format import Layout, exact_steps
 
 
 def test_contracted_dimensions_follow_the_stack():

@@ -1,0 +1,42 @@
+"""How many times as fast a compressed model decodes, beside the one it was made of."""
+
+import time
+
+import numpy as np
+
+from gpt_jax.benchmarks import timing
+from gpt_jax.inference.request import make_requests
+
+PROMPT, NEW = 16, 32
+"""Tokens."""
+
+
+def decode_ratio(before, after, rounds=5):
+  """Returns the Spread over rounds of time before / time after, of one text.
+
+  `before`, `after`: Engines of models with the same ids. Timed are new tokens, less the
+  first; rounds alternate, so that the drift of a machine cancels.
+  """
+  times = {'before': [], 'after': []}
+  engines = {'before': before, 'after': after}
+  for each in engines.values():
+    _seconds(each)  # compiles
+  for i in range(rounds):
+    for name in sorted(engines, reverse=bool(i % 2)):
+      times[name].append(_seconds(engines[name]))
+  pairs = zip(times['before'], times['after'], strict=True)
+  return timing.spread([one / other for one, other in pairs])
+
+
+def _seconds(engine):
+  """Returns the seconds of the new tokens of one text but for the first."""
+  length = min(PROMPT, engine.table_len // 3)
+  new = min(NEW, 2 * length)
+  random = np.random.default_rng(0)
+  prompt = random.integers(0, engine.vocab_limit, (1, int(length)), np.int32)
+  found = []
+  for tokens in (1, int(new)):
+    start = time.perf_counter()
+    engine.generate(make_requests(list(prompt), max_new_tokens=tokens))
+    found.append(time.perf_counter() - start)
+  return found[1] - found[0]

@@ -1,0 +1,135 @@
+"""What XLA:CPU needs to multiply with codes: conversion in registers, blocks in cache.
+
+A dot of a converted kernel writes it down as float32 first, which takes 20 times as
+long as the dot. One vector is multiplied by sums of as many rows as are fused; more
+vectors block by block, so that what is written down stays in the cache
+(docs/compress.md has figures).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gpt_jax.quantization import int8, rows
+
+ROWS = (16, 12, 8, 6, 4, 2, 1)
+"""How many rows are summed at a time; the first that divides."""
+LANES = (16, 32, 48, 64, 96, 128)
+"""Along a row: neighbours that are summed last. The first that leaves few enough."""
+MOST_TERMS = 64
+BLOCK = 2**19
+"""Numbers of a kernel that are converted at a time: 2 MiB."""
+EXACT = 1024
+"""So many products of two numbers of 8 bits have an exact sum in float32."""
+
+
+def takes(leaves):
+  """Returns whether `product` multiplies with a kernel that is stored so."""
+  return rows.NAME in leaves or leaves['kernel'].dtype == jnp.int8
+
+
+def product(x_RC, leaves):
+  """Returns x W, float32 [R, F], of codes and scales; scales may be missing."""
+  if rows.NAME in leaves:
+    codes_FC = leaves[rows.NAME]
+    multiply = _along_rows if len(x_RC) == 1 else _blocks_of_rows
+    return multiply(x_RC, codes_FC) * leaves[rows.SCALE]
+  codes = leaves['kernel']
+  codes_CF = codes.reshape(x_RC.shape[1], -1)
+  F = codes_CF.shape[1]
+  scale = leaves.get(int8.SCALE)
+  if scale is None:
+    return _product(x_RC, codes_CF)
+  if scale.size == F:
+    return _product(x_RC, codes_CF) * scale.reshape(F)
+  scale_GF = scale.astype(jnp.float32).reshape(-1, F)
+  if len(x_RC) == 1:
+    return _down_groups(x_RC, codes_CF, scale_GF)
+  return _blocks(x_RC, codes_CF, scale_GF)
+
+
+def whole_product(whole_RC, codes_CF):
+  """Returns the sums int32 [R, F] of whole numbers of 8 bits, `whole_RC` as floats."""
+  C = whole_RC.shape[1]
+  parts = [
+    _product(whole_RC[:, i : i + EXACT], codes_CF[i : i + EXACT]).astype(jnp.int32)
+    for i in range(0, C, EXACT)
+  ]
+  return sum(parts[1:], parts[0])
+
+
+def _product(x_RC, codes_CF):
+  return (_down_rows if len(x_RC) == 1 else _blocks)(x_RC, codes_CF)
+
+
+def _terms(size):
+  return next(count for count in ROWS if size % count == 0)
+
+
+def _down_rows(x_1C, codes_CF):
+  C, F = codes_CF.shape
+  count = _terms(C)
+  x_NC, codes_NCF = x_1C.reshape(count, -1), codes_CF.reshape(count, -1, F)
+  # Each part is converted by itself: XLA converts what more than one reads in a pass.
+  sum_CF = sum(
+    x_NC[i][:, None] * codes_NCF[i].astype(jnp.float32) for i in range(count)
+  )
+  return jnp.ones((1, C // count), jnp.float32) @ sum_CF
+
+
+def _down_groups(x_1C, codes_CF, scale_GF):
+  (G, F), C = scale_GF.shape, codes_CF.shape[0]
+  count = _terms(C // G)
+  x_GNC = x_1C.reshape(G, count, -1)
+  codes_GNCF = codes_CF.reshape(G, count, -1, F)
+  sum_GCF = sum(
+    x_GNC[:, i, :, None] * codes_GNCF[:, i].astype(jnp.float32) for i in range(count)
+  )
+  sum_CF = (sum_GCF * scale_GF[:, None]).reshape(-1, F)
+  return jnp.ones((1, C // count), jnp.float32) @ sum_CF
+
+
+def _along_rows(x_1C, codes_FC):
+  F, C = codes_FC.shape
+  lanes = next((n for n in LANES if C % n == 0 and C // n <= MOST_TERMS), None)
+  if lanes is None:
+    return _blocks_of_rows(x_1C, codes_FC)
+  x_NC, codes_FNC = x_1C.reshape(-1, lanes), codes_FC.reshape(F, -1, lanes)
+  sum_FC = sum(x_NC[i] * codes_FNC[:, i].astype(jnp.float32) for i in range(C // lanes))
+  return (sum_FC @ jnp.ones((lanes, 1), jnp.float32)).reshape(1, F)
+
+
+def _blocks(x_RC, codes_CF, scale_GF=None):
+  C, F = codes_CF.shape
+  groups = 1 if scale_GF is None else len(scale_GF)
+  count = _num_blocks(C, F, groups)
+  size = C // count
+  x_NRC = x_RC.reshape(-1, count, size).transpose(1, 0, 2)
+  codes_NCF = codes_CF.reshape(count, size, F)
+  scale_NGF = None if scale_GF is None else scale_GF.reshape(count, -1, 1, F)
+
+  def add(i, sum_RF):
+    block_CF = codes_NCF[i].astype(jnp.float32)
+    if scale_NGF is not None:
+      grouped = block_CF.reshape(scale_NGF.shape[1], -1, F)
+      block_CF = (grouped * scale_NGF[i]).reshape(size, F)
+    return sum_RF + x_NRC[i] @ block_CF
+
+  zeros_RF = jnp.zeros((x_RC.shape[0], F), jnp.float32)
+  return jax.lax.fori_loop(0, count, add, zeros_RF)
+
+
+def _num_blocks(C, F, groups):
+  """Returns how many blocks of whole groups there are, each of BLOCK at most."""
+  units = groups if groups > 1 else C
+  fits = [n for n in range(1, units + 1) if units % n == 0 and C // n * F <= BLOCK]
+  return fits[0] if fits else units
+
+
+def _blocks_of_rows(x_RC, codes_FC):
+  F, C = codes_FC.shape
+  count = next((n for n in range(1, F + 1) if F % n == 0 and F // n * C <= BLOCK), F)
+  y_NRF = jax.lax.map(
+    lambda block_FC: jnp.einsum('RC,FC->RF', x_RC, block_FC.astype(jnp.float32)),
+    codes_FC.reshape(count, F // count, C),
+  )
+  return y_NRF.transpose(1, 0, 2).reshape(-1, F)

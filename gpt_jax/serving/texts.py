@@ -57,6 +57,12 @@ class Texts:
     """What ended the scheduler; None: it works."""
     return self.raw.error
 
+  @property
+  def most_at_once(self):
+    """How many texts the slots and the queue hold."""
+    limit = self.raw.queue_limit
+    return math.inf if limit is None else self.raw.slots.num_slots + limit
+
   def start(self):
     self._scheduler.start()
 

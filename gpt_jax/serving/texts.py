@@ -123,6 +123,10 @@ class Texts:
       param='max_tokens',
     )
 
+  def submit_now(self, prompt, **options):
+    """Returns a TextHandle for who waits in a thread, as TextScheduler.submit."""
+    return self._scheduler.submit(prompt, **options)
+
   def require_room(self, count):
     """Raises QueueFullError where not `count` more requests can wait."""
     self.raw.require_room(count)

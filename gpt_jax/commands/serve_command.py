@@ -36,6 +36,10 @@ def add_arguments(parser):
   flags.add_config_overrides(parser)
   serve_hooks.add_arguments(parser)
   _add_limits(parser.add_argument_group('limits of requests'))
+  parser.add_argument(
+    '--measure', type=int, metavar='CLIENTS',
+    help='instead of serving, compare the engine alone with the engine over HTTP',
+  )  # fmt: skip
 
 
 def _add_limits(group):
@@ -81,6 +85,10 @@ def run(args, overrides):
     host=args.host, port=args.port, allowed_hosts=tuple(args.allowed_host),
     chat_template=args.chat_template, **given,
   )  # fmt: skip
+  if args.measure is not None:
+    return _measure(
+      args, models.Models(sources, overrides, args.chat_template), settings
+    )
   hooks = serve_hooks.make(args, lambda: loaded)
   server.require_keys(settings, hooks)
   sock = server.bind(args.host, args.port)  # before models are loaded
@@ -93,3 +101,30 @@ def run(args, overrides):
     print(f'serving {names} at http://{host}:{port}/v1', file=sys.stderr, flush=True)
 
   return server.run(server.make(loaded, settings, hooks), sock, say)
+
+
+def _measure(args, loaded, settings):
+  """Prints what HTTP adds to the time of the engine."""
+  import numpy as np
+
+  from gpt_jax.serving import overhead
+  from gpt_jax.tracking import console
+
+  if args.measure < 1:
+    raise ConfigError(f'--measure={args.measure}: expected at least one client.')
+  found = overhead.measure(
+    loaded, settings, clients=args.measure,
+    progress=lambda rounds: console.progress(rounds, 'measuring', len(rounds)),
+  )  # fmt: skip
+  rows = [
+    (name, f'{np.median(times):.2f}', f'{found.tokens / np.median(times):,.1f}')
+    for name, times in (('engine alone', found.engine), ('over HTTP', found.http))
+  ]
+  title = f'{2 * found.clients} texts, {found.tokens:,} tokens, {found.clients} clients'
+  console.table(title, ('', 'seconds', 'tokens/s'), rows)
+  low, median, high = np.quantile(found.ratios, (0.25, 0.5, 0.75))
+  print(
+    f'HTTP adds {median - 1:+.1%} to the time (quartiles {low - 1:+.1%} to'
+    f' {high - 1:+.1%}, {len(found.ratios)} rounds in turn)'
+  )
+  return 0

@@ -131,9 +131,8 @@ class Scheduler:
 
   def require_room(self, count):
     """Raises QueueFullError where not `count` more can wait or get a free slot."""
-    with self._changed:
-      free = self.slots.num_slots - len(self._running)
-      self._waiting.require_room(max(1, count - max(0, free)))
+    free = self.slots.num_slots - len(self._running)
+    self._waiting.require_room(max(1, count - max(0, free)))
 
   def cancel(self, handle):
     """Ends the text of `handle` where it is; without effect on one that is over."""
@@ -143,13 +142,9 @@ class Scheduler:
         self._cancelled.append(task)
         self._changed.notify_all()
 
-  @property
-  def num_waiting(self):
-    return len(self._waiting)
-
-  @property
-  def num_running(self):
-    return len(self._running)
+  num_waiting = property(lambda self: len(self._waiting))
+  num_running = property(lambda self: len(self._running))
+  queue_limit = property(lambda self: self._waiting.limit)
 
   def step(self):
     """Does one round of work; returns whether any is left.

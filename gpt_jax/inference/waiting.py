@@ -16,16 +16,16 @@ class ClosedError(ConfigError):
 class WaitingQueue:
   """Waiting entries, those of higher priority first, then in turn by principal.
 
-  Those of one principal keep their order. However many one has sent, the next of another
-  comes after at most one more of them (start-time fair queueing, SIGCOMM 1996).
+  Those of one principal keep their order. However many one has sent, the next of
+  another comes after at most one more of them (start-time fair queueing, SIGCOMM 1996).
   """
 
-  # Entries have `priority`, `principal` and `number`, the latter in the order of arrival;
-  # `turn` is set here, once.
+  # Entries have `priority`, `principal` and `number`, the latter in the order of
+  # arrival; `turn` is set here, once.
 
   def __init__(self, limit):
     """Takes how many may wait; None: any number."""
-    self._limit = limit
+    self.limit = limit
     self._heap = []  # (-priority, turn, number, entry); entries may have been removed
     self._numbers = set()
     self._now = {}  # priority -> turn of the latest entry that was taken
@@ -36,10 +36,10 @@ class WaitingQueue:
 
   def require_room(self, count=1):
     """Raises QueueFullError where `count` more would be too many."""
-    if self._limit is not None and len(self) + count > self._limit:
+    if self.limit is not None and len(self) + count > self.limit:
       raise QueueFullError(
         f'the queue is full: {len(self)} requests wait, and'
-        f' inference.queue_limit={self._limit}; send the request again when some have'
+        f' inference.queue_limit={self.limit}; send the request again when some have'
         ' ended, or raise the limit.'
       )
 

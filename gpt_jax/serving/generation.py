@@ -64,11 +64,9 @@ async def send(call, model, prompts, options, count):
   fit, QueueFullError where they cannot all wait.
   """
   total = len(prompts) * count
-  if total > call.settings.max_texts:
-    raise invalid(
-      'n',
-      f'{total} texts in one request; at most {call.settings.max_texts} are written.',
-    )
+  most = min(call.settings.max_texts, model.texts.most_at_once)
+  if total > most:
+    raise invalid('n', f'{total} texts in one request; at most {most} are written.')
   call.record.prompt_tokens = 0
   model.texts.require_room(total)
   reads = [

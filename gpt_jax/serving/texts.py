@@ -57,6 +57,12 @@ class Texts:
     """What ended the scheduler; None: it works."""
     return self.raw.error
 
+  @property
+  def most_at_once(self):
+    """How many texts the slots and the queue hold."""
+    limit = self.raw.queue_limit
+    return math.inf if limit is None else self.raw.slots.num_slots + limit
+
   def start(self):
     self._scheduler.start()
 
@@ -99,14 +105,13 @@ class Texts:
 
   def _require_possible(self, prompt, options):
     """Raises ApiError 400 for what is too long for certain, before it is tokenized."""
-    least = len(prompt)
-    if isinstance(prompt, str):
-      size = len(prompt) * 4 if len(prompt) > SHORT else 0
-      size = len(prompt.encode()) if size else 0
-      least = size // self._longest_token
+    is_text = isinstance(prompt, str)
+    if is_text and len(prompt) <= SHORT:
+      return
+    least = len(prompt.encode()) // self._longest_token if is_text else len(prompt)
     new = options.get('max_new_tokens') or 0
     if least + new > self.context:
-      raise self._too_long(least, new, ' or more' if isinstance(prompt, str) else '')
+      raise self._too_long(least, new, ' or more' if is_text else '')
 
   def _too_long(self, count, new, more=''):
     return ApiError(
@@ -117,6 +122,10 @@ class Texts:
       code='context_length_exceeded',
       param='max_tokens',
     )
+
+  def submit_now(self, prompt, **options):
+    """Returns a TextHandle for who waits in a thread, as TextScheduler.submit."""
+    return self._scheduler.submit(prompt, **options)
 
   def require_room(self, count):
     """Raises QueueFullError where not `count` more requests can wait."""

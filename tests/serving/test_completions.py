@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 from tests.serving import served
@@ -18,7 +17,7 @@ def expected(prompt, **options):
 def events(server, path, **body):
   """Returns the events of a stream."""
   body = {'model': served.NAME, 'stream': True} | body
-  with httpx.stream('POST', server.url + path, json=body, timeout=60) as response:
+  with served.http.stream('POST', server.url + path, json=body) as response:
     assert response.headers['content-type'].startswith('text/event-stream')
     lines = [line for line in response.iter_lines() if line]
   assert lines[-1] == 'data: [DONE]'

@@ -6,7 +6,6 @@ import socket
 import threading
 import types
 
-import httpx
 import pytest
 
 from gpt_jax.serving.hooks import SCOPES, Hooks, LimitError
@@ -131,7 +130,7 @@ def filtered():
 
 def ask(server, path, key=None, method='GET', **options):
   headers = {'authorization': f'Bearer {key}'} if key else {}
-  return httpx.request(method, server.url + path, headers=headers, **options)
+  return served.http.request(method, server.url + path, headers=headers, **options)
 
 
 def record_of(recorder, response):
@@ -166,12 +165,12 @@ def test_no_route_answers_without_a_key(guarded):
 )
 def test_wrong_keys_are_refused(guarded, value):
   headers = {'authorization': value.encode('latin-1')}
-  assert httpx.get(guarded.url + '/v1/models', headers=headers).status_code == 401
+  assert served.http.get(guarded.url + '/v1/models', headers=headers).status_code == 401
 
 
 def test_two_keys_are_none(guarded):
   headers = [('authorization', 'Bearer all'), ('authorization', 'Bearer all')]
-  assert httpx.get(guarded.url + '/v1/models', headers=headers).status_code == 401
+  assert served.http.get(guarded.url + '/v1/models', headers=headers).status_code == 401
 
 
 def test_scopes_and_models_of_a_key_hold(guarded):
@@ -270,12 +269,14 @@ def test_prompts_are_redacted_and_probabilities_kept_back(filtered):
 )  # fmt: skip
 def test_hosts_of_others_are_refused(server, host, status):
   headers = {'host': host.format(port=server.port)}
-  assert httpx.get(server.url + '/v1/models', headers=headers).status_code == status
+  assert (
+    served.http.get(server.url + '/v1/models', headers=headers).status_code == status
+  )
 
 
 def test_no_page_of_another_origin_is_let_in(server):
   headers = {'origin': 'http://evil.com', 'access-control-request-method': 'POST'}
-  found = httpx.options(server.url + '/v1/completions', headers=headers)
+  found = served.http.options(server.url + '/v1/completions', headers=headers)
   assert found.status_code == 405
   assert not [h for h in found.headers if h.startswith('access-control')]
 

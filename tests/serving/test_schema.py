@@ -12,9 +12,7 @@ NAMES = st.sampled_from(['type', 'text', 'role', 'content', 'include_usage'])
 NUMBERS = st.integers(-5, 200) | st.floats(-3, 200)
 VALUES = st.recursive(
   st.none() | st.booleans() | NUMBERS | st.text('ab', max_size=3),
-  lambda inner: (
-    st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
-  ),
+  lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
   max_leaves=6,
 )
 TABLES = {

@@ -61,7 +61,7 @@ def test_malformed_requests_have_their_status(server, content, status):
     assert b'connection: close' in found.lower()
     body = json.loads(found.partition(b'\r\n\r\n')[2])
     assert set(body['error']) == {'message', 'type', 'param', 'code'}
-  assert httpx.get(server.url + '/healthz').status_code == 200
+  assert served.http.get(server.url + '/healthz').status_code == 200
 
 
 def test_slow_headers_and_bodies_are_ended():
@@ -87,7 +87,7 @@ def test_connections_above_the_cap_are_told_to_wait():
     for raw in held:
       raw.close()
     served.wait_until(lambda: not server.server.server_state.connections)
-    assert httpx.get(server.url + '/healthz').status_code == 200
+    assert served.http.get(server.url + '/healthz').status_code == 200
 
 
 def test_a_stop_lets_requests_end():
@@ -107,7 +107,7 @@ def test_a_stop_lets_requests_end():
       thread.join(20)
     assert [response.status_code for response in found] == [200] * 3
     with pytest.raises(httpx.ConnectError):
-      httpx.get(server.url + '/healthz')
+      served.http.get(server.url + '/healthz')
 
 
 def test_what_takes_longer_than_the_drain_is_ended():
@@ -171,7 +171,7 @@ def test_a_failing_request_fails_alone(capsys):
     error = found['poison'].json()['error']
     assert found['poison'].headers['x-request-id'] in error['message']
     assert 'poisoned' not in error['message']
-    assert httpx.get(server.url + '/healthz').status_code == 200
+    assert served.http.get(server.url + '/healthz').status_code == 200
   assert 'poisoned' in capsys.readouterr().err
 
 
@@ -195,6 +195,7 @@ def test_a_dead_engine_ends_the_server(capsys):
   assert 'the device is lost' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reload_loses_no_request():
   steps = iter([1, 2])
   loaded = served.models(
@@ -211,17 +212,17 @@ def test_a_reload_loses_no_request():
     for thread in threads:
       thread.start()
     served.wait_until(lambda: old.num_requests)
-    response = httpx.post(server.url + '/admin/reload', timeout=60)
+    response = served.http.post(server.url + '/admin/reload')
     assert response.json()['reloaded'] == [
       {'model': served.NAME, 'old_step': 1, 'new_step': 2}
     ]
     for thread in threads:
       thread.join(30)
     assert [one.status_code for one in found] == [200] * 3
-    (card,) = httpx.get(server.url + '/v1/models').json()['data']
+    (card,) = served.http.get(server.url + '/v1/models').json()['data']
     assert card['step'] == 2
     served.wait_until(lambda: old.texts.raw._is_closed)  # freed when idle
-    assert httpx.post(server.url + '/admin/reload').json()['reloaded'] == [
+    assert served.http.post(server.url + '/admin/reload').json()['reloaded'] == [
       {'model': served.NAME, 'old_step': 2, 'new_step': 2}
     ]
     assert server.complete('ab', max_tokens=2)['choices']

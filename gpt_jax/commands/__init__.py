@@ -30,6 +30,7 @@ COMMANDS = {
   'support': 'answer questions from a folder of documents, with citations',
   'augment': 'more training examples, by translating their texts there and back',
   'serve': "serve runs over HTTP, to OpenAI's clients",
+  'keys': "make, list and revoke keys of a server's clients",
   'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

@@ -16,7 +16,7 @@ SCOPES = {
   'classify': 'predict with a task head',
   'models': 'list the models',
   'metrics': 'read the counters of the server',
-  'admin': 'reload models; includes every other scope',
+  'admin': 'reload models',
 }
 """What a key may be allowed to do, with an explanation."""
 
@@ -50,7 +50,7 @@ class Key:
 
   def allows(self, scope):
     """Returns whether the key may use `scope`, one of `SCOPES`."""
-    return scope in self.scopes or 'admin' in self.scopes
+    return scope in self.scopes
 
   def allows_model(self, name):
     """Returns whether the key may use the model or adapter of that name."""

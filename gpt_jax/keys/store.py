@@ -101,9 +101,13 @@ class KeyStore:
     return key
 
   def has_keys(self):
-    """Returns whether there is a key that holds now."""
-    now = self.now()
-    return any(key.state(now) == 'active' for key in self.list())
+    """Returns whether there is a key, of any state.
+
+    A server whose last key was revoked or has expired is closed, not open to all.
+    """
+    return bool(
+      self._run(self._sa.select(self._statements.table.c.id).limit(1), fetch=True)
+    )
 
   def authenticate(self, secret):
     """Returns the Key of the bytes `secret`, None unless it is one that holds now."""

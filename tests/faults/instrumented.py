@@ -6,7 +6,7 @@ Beside the probe it is the real command. At the Unix socket a line is a command,
 answer is a line of JSON:
 
   state     numbers of compilations, running, waiting, counts of the scheduler
-  routes    [path, method] of the server's router
+  routes    [path, method, whether it needs no key] of the server's router
   watch     from now on files that are opened are kept
   opened    those files
   fail N    the next N steps of the engine raise an error
@@ -94,11 +94,11 @@ def install(probe):
   import dataclasses
 
   import jax
-  from gpt_jax.serving.app import Server
 
   from gpt_jax.inference.scheduler import Scheduler
   from gpt_jax.inference.slots import Slots
   from gpt_jax.inference.text_scheduler import TextScheduler
+  from gpt_jax.serving.app import Server
 
   jax.monitoring.register_event_duration_secs_listener(probe.note_compilation)
   read, write = TextScheduler.read, Slots.write
@@ -123,7 +123,7 @@ def install(probe):
 
   def known_routes(self):
     found = routes(self)
-    probe.routes = [[route.path, route.method] for route in found]
+    probe.routes = [[one.path, one.method, one.is_open] for one in found]
     return found
 
   TextScheduler.read, Slots.write = poisoned_read, failing_write

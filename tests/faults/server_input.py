@@ -15,34 +15,37 @@ METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 def forge_tokens(count, rng, folder):
   """Forged, missing and doubled tokens on every route with every method."""
-  outcomes, wrong = collections.Counter(), []
   with Server(folder, servers.train(folder), with_keys=True) as server:
-    routes = server.probe('routes')
-    open_paths = {'/healthz', '/readyz'}
-    secrets = list(server.secrets.values())
-    for number in range(max(count, len(routes) * len(METHODS))):
-      path, _ = routes[number % len(routes)]
-      method = METHODS[number // len(routes) % len(METHODS)]
-      kind, headers = forged_header(rng, secrets)
-      lines = [b'authorization: ' + header for header in headers]
-      content = b'\r\n'.join([
-        f'{method} {path} HTTP/1.1'.encode(), b'host: localhost', b'content-length: 0',
-        b'connection: close', *lines, b'', b'',
-      ])  # fmt: skip
-      status = servers.send_raw(server.port, content).status
-      if path in open_paths:
-        outcomes[f'open path: {status}'] += 1
-      else:
-        outcomes[status] += 1
-        # A header that is no HTTP is refused before anyone reads it.
-        if status != 401 and not (status == 400 and kind == 'control characters'):
-          wrong.append(f'{method} {path} with {kind}: {status}')
-    wrong += [
-      f'{name} is refused' for name in ('a', 'b') if not _is_let_in(server, name)
-    ]
-    shown = [name for name, secret in server.secrets.items() if secret in server.log()]
-    wrong += [f'the secret of {name} is in the log' for name in shown]
-  good = f'{len(routes)} routes x {len(METHODS)} methods; no secret in the log'
+    return forge_for(server, count, rng)
+
+
+def forge_for(server, count, rng):
+  """Returns the row of `count` forged tokens, one at least for a route and method."""
+  outcomes, wrong = collections.Counter(), []
+  routes = server.probe('routes')
+  secrets = list(server.secrets.values())
+  for number in range(max(count, len(routes) * len(METHODS))):
+    path, _, is_open = routes[number % len(routes)]
+    method = METHODS[number // len(routes) % len(METHODS)]
+    kind, headers = forged_header(rng, secrets)
+    lines = [b'authorization: ' + header for header in headers]
+    content = b'\r\n'.join([
+      f'{method} {path} HTTP/1.1'.encode(), b'host: localhost', b'content-length: 0',
+      b'connection: close', *lines, b'', b'',
+    ])  # fmt: skip
+    status = servers.send_raw(server.port, content).status
+    if is_open:
+      outcomes[f'open path: {status}'] += 1
+      continue
+    outcomes[status] += 1
+    # A header that is no HTTP is refused before anyone reads it.
+    if status != 401 and not (status == 400 and kind == 'control characters'):
+      wrong.append(f'{method} {path} with {kind}: {status}')
+  wrong += [f'{name} is refused' for name in ('a', 'b') if not _is_let_in(server, name)]
+  shown = [name for name, secret in server.secrets.items() if secret in server.log()]
+  wrong += [f'the secret of {name} is in the log' for name in shown]
+  opened = ' '.join(path for path, _, is_open in routes if is_open)
+  good = f'{len(routes)} routes x {len(METHODS)} methods; open: {opened}; no secret in the log'
   return runs.row(
     'no, wrong, truncated, non-ASCII, doubled tokens on every route', outcomes,
     not wrong, '\n'.join(wrong) or good,

@@ -17,7 +17,7 @@ from gpt_jax.keys.store import KeyStore
 from tests import tiny_runs
 from tests.faults import runs
 
-CONTEXT, SLOTS, QUEUE = 64, 4, 16
+CONTEXT, SLOTS, QUEUE = 512, 4, 16
 MODEL = 'tiny'
 FIELDS = {
   'inference.slots': SLOTS, 'inference.slot_tokens': CONTEXT,
@@ -30,7 +30,8 @@ def train(folder, **fields):
   """Returns the workdir of a model of one layer that has learned some words."""
   text = runs.write_text(folder)
   fields = tiny_runs.ONE_LAYER | {
-    'train.steps': 40, 'checkpoint.every_steps': 40, 'data.seq_len': CONTEXT,
+    'train.steps': 40, 'checkpoint.every_steps': 40, 'data.seq_len': 64,
+    'model.max_seq_len': CONTEXT,
   } | fields  # fmt: skip
   runs.finish([*runs.GPT_JAX, *runs.train_command(folder / MODEL, text, **fields)])
   return folder / MODEL
@@ -79,6 +80,11 @@ class Server:
       self.secrets['root'] = store.create('root', ['admin', 'metrics', 'models'])[1]
       self.secrets['slow'] = store.create('slow', requests_per_minute=2)[1]
     return path
+
+  def key(self, name):
+    """Returns the Key of that name, as the store has it now."""
+    with KeyStore(self.folder / 'keys.sqlite') as store:
+      return next(key for key in store.list() if key.name == name)
 
   def _find_port(self):
     found = re.search(r'at http://127\.0\.0\.1:(\d+)', self.log())

@@ -45,7 +45,7 @@ def forge_for(server, count, rng):
   shown = [name for name, secret in server.secrets.items() if secret in server.log()]
   wrong += [f'the secret of {name} is in the log' for name in shown]
   opened = ' '.join(path for path, _, is_open in routes if is_open)
-  good = f'{len(routes)} routes x {len(METHODS)} methods; open: {opened}; no secret in the log'
+  good = f'{len(routes)} routes x {len(METHODS)} methods; open to all: {opened}'
   return runs.row(
     'no, wrong, truncated, non-ASCII, doubled tokens on every route', outcomes,
     not wrong, '\n'.join(wrong) or good,

@@ -67,7 +67,8 @@ class Server:
       command.append(f'--keys={self._make_keys()}')
     # As users have it: one device, and no keys of the machine.
     environment = {n: v for n, v in os.environ.items() if n != 'XLA_FLAGS'}
-    environment['GPT_JAX_KEYS'] = str(self.folder / 'none.sqlite')
+    environment.pop('GPT_JAX_KEYS', None)
+    environment['XDG_CONFIG_HOME'] = str(self.folder)
     self.process = runs.Command(command, self.folder / 'log', environment)
     if not self.process.wait_until(self._find_port, every=0.05):
       raise AssertionError(f'no server: {self.log()[-2000:]}')

@@ -95,6 +95,7 @@ TESTED_TOGETHER = {
   'data/test_token_cache': ['core/progress', 'data/checksums', 'data/token_build'],
   'data/test_tokenizers': ['data/bpe', 'data/sentencepieces'],
   'hlo/test_costs': ['hlo/types'],
+  'keys/test_store': ['keys/statements'],
   'inference/test_grammar': [
     'inference/choice_guide', 'inference/grammar_library', 'inference/json_ending',
     'inference/json_guide', 'inference/regex_guide',

@@ -34,6 +34,7 @@ COMMANDS = {
   'serve': "serve runs over HTTP, to OpenAI's clients",
   'redact': 'replace e-mail addresses, telephone and other numbers of people in files',
   'audit': 'verify a log of what was refused: nothing changed, removed or moved',
+  'keys': "make, list and revoke keys of a server's clients",
   'templates': 'list the templates of prompts and chats, or show one',
 }
 """name -> one line of help. The module is called `{name}_command`."""

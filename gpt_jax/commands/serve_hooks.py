@@ -2,6 +2,11 @@
 
 
 def add_arguments(parser):
+  parser.add_argument(
+    '--keys', metavar='FILE|URL',
+    help='keys of clients, made by gpt-jax keys; default: GPT_JAX_KEYS, else'
+    ' ~/.config/gpt_jax/keys.sqlite if it exists; without keys only loopback is served',
+  )  # fmt: skip
   group = parser.add_argument_group('watching')
   group.add_argument(
     '--request_log', metavar='FILE|-',
@@ -37,16 +42,17 @@ def make(args, models):
 
   policy = _policy(args)
   request_log, traces = _request_log(args), tracing.open_tracing()
-  audit = _audit(args, policy)
-  logs = [one for one in (request_log, traces, audit) if one is not None]
+  audit, keys = _audit(args, policy), _open_keys(args.keys)
+  open_ones = [one for one in (request_log, traces, audit, keys) if one is not None]
   return Hooks(
+    keys=keys,
     policy=policy,
     audit=audit,
     metrics=_metrics(models),
     request_log=request_log,
     tracing=traces,
     routes=() if args.no_chat_page else chat_page.routes(),
-    on_close=tuple(one.close for one in logs),
+    on_close=tuple(one.close for one in open_ones),
   )
 
 
@@ -70,6 +76,25 @@ def _audit(args, policy):
   log = AuditLog(args.audit)
   log.record({'event': 'started', 'policy_sha256': policy and policy.digest})
   return log
+
+
+def _open_keys(where):
+  """Returns the KeyStore of the flag, or of the default where there is one; else None.
+
+  A store that is named and is not there is an error: its server would be open to all.
+  """
+  import os
+  import pathlib
+
+  from gpt_jax.keys import location
+  from gpt_jax.keys.store import KeyStore
+
+  if where is None:
+    where = location.default()
+    is_named = bool(os.environ.get(location.VARIABLE))
+    if not is_named and not pathlib.Path(where).expanduser().exists():
+      return None
+  return KeyStore(where)
 
 
 def _metrics(models):

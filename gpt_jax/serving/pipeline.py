@@ -124,6 +124,11 @@ class Pipeline:
         431, f'headers: longer than {limit} bytes together.',
         headers={'connection': 'close'},
       )  # fmt: skip
+    if scope['http_version'] not in ('1.0', '1.1'):  # the parser takes any
+      raise ApiError(
+        400, f'HTTP/{scope["http_version"]}: expected HTTP/1.1.', code='bad_http',
+        headers={'connection': 'close'},
+      )  # fmt: skip
     require_host(headers, self._settings)
     if self._hooks.keys is not None and scope['path'] not in self._open:
       await self._require_key(headers, call)

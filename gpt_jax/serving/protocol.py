@@ -95,11 +95,12 @@ def make(read_seconds, max_connections):
     def send_400_response(self, msg):
       # uvicorn calls it in the handler of the parser's error, which knows more.
       status = getattr(sys.exception(), 'error_status_hint', 400)
-      limit = self.config.h11_max_incomplete_event_size
-      message = {
-        431: f'headers: longer than {limit:,} bytes together.',
-        501: 'transfer-encoding: expected chunked, or a content-length.',
-      }.get(status, 'The request is no valid HTTP: line, headers or length.')
+      if status == 501:  # of unknown codings; it would count as a failure of ours
+        status = 400
+      message = 'The request is no valid HTTP: line, headers, length or coding.'
+      if status == 431:
+        limit = self.config.h11_max_incomplete_event_size
+        message = f'headers: longer than {limit:,} bytes together.'
       self._refuse(ApiError(status, message, code='bad_http'))
 
     def _has_unread(self):

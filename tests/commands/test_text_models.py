@@ -9,7 +9,6 @@ from gpt_jax.commands import text_models
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.tasks.tagging import Tagging
 
-
 TAGGING = object.__new__(Tagging)  # its values_of needs no labels
 
 

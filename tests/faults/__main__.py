@@ -74,7 +74,11 @@ def _parse(argv, lanes):
     prog='python -m tests.faults', description=__doc__.splitlines()[0]
   )
   parser.add_argument('--scale', type=float, default=1.0, help='of tries, default: 1')
-  parser.add_argument('--only', default=','.join(lanes), help='lanes, with commas')
+  parser.add_argument(
+    '--only',
+    default=','.join(lanes),
+    help='lanes, with commas; serve: all of gpt-jax serve',
+  )
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument(
     '--minutes', type=float, help='after these, kills and processes try no more'
@@ -82,6 +86,9 @@ def _parse(argv, lanes):
   parser.add_argument('--json', metavar='FILE', help='write the table there')
   options = parser.parse_args(argv)
   options.only = options.only.split(',')
+  if 'serve' in options.only:
+    options.only.remove('serve')
+    options.only += [name for name in lanes if name.startswith('serve_')]
   if unknown := set(options.only) - set(lanes):
     parser.error(f'--only: no lane {", ".join(unknown)}; there are {", ".join(lanes)}')
   return options

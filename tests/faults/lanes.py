@@ -9,6 +9,10 @@ from tests.faults import (
   inputs,
   kills,
   processes,
+  server_ends,
+  server_fuzz,
+  server_input,
+  server_load,
   signals,
   soak,
 )
@@ -18,6 +22,23 @@ def _with_seed(lane):
   """Returns a lane from one that takes a seed and makes its own folder."""
   return lambda count, rng, folder: lane(count, rng.randrange(999))
 
+
+SERVER = {
+  'serve_keys': (server_input.forge_tokens, 1000),
+  'serve_fuzz': (server_fuzz.fuzz, 10_000),
+  'serve_sizes': (server_fuzz.send_sizes, 20),
+  'serve_bounds': (server_input.send_bounds, 1),
+  'serve_slow': (server_load.drip, 500),
+  'serve_overload': (server_load.overload, 60.0),
+  'serve_disconnects': (server_load.disconnect, 1000),
+  'serve_poison': (server_ends.poison, 50),
+  'serve_canaries': (server_ends.leak, 1000),
+  'serve_paths': (server_input.traverse, 3),
+  'serve_stop': (server_ends.stop, 10),
+  'serve_hosts': (server_input.cross_origins, 10),
+}
+"""Lanes of `gpt-jax serve`; `--only=serve` runs them all. The size of an overload is in
+seconds."""
 
 LANES = {
   'kills': (processes.kill_trainings, 200),
@@ -37,6 +58,7 @@ LANES = {
     20,
   ),
   'soak': (soak.soak, 2000),
+  **SERVER,
 }
 """Name -> (lane, its full size): `lane(size, rng, folder)` returns a row, or None where
 it cannot run; the size is a number of tries, a fraction of the fields, or of steps."""

@@ -81,6 +81,10 @@ class Command:
       time.sleep(every)
     return False
 
+  def signal(self, number):
+    """Sends a signal, and does not wait."""
+    self._process.send_signal(number)
+
   def end(self, number=None, seconds=240):
     """Returns the exit code after signal `number`, or without one."""
     if number is not None and self.is_running():

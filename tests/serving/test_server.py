@@ -46,7 +46,7 @@ JSON = b'content-type: application/json\r\n'
     (HEAD + JSON + b'content-length: 10000000000\r\n\r\n', 413),
     (HEAD + JSON + b'\r\n', 411),
     (HEAD + b'content-length: 2\r\n\r\n{}', 415),
-    (HEAD + JSON + b'transfer-encoding: gzip\r\n\r\n', 501),
+    (HEAD + JSON + b'transfer-encoding: gzip\r\n\r\n', 400),
     (HEAD + JSON + b'transfer-encoding: chunked\r\n\r\nzz\r\n', 400),
     (HEAD + b'x: ' + b'y' * 20_000 + b'\r\n\r\n', 431),
     (HEAD + b'x: ' + b'y' * 200_000, 431),

@@ -1,0 +1,237 @@
+"""Too many requests, slow clients and clients that go, while others must be served."""
+
+import asyncio
+import collections
+import contextlib
+import socket
+import time
+
+from tests.faults import runs, servers
+from tests.faults.server_fuzz import MEGABYTE
+from tests.faults.servers import CONTEXT, MODEL, QUEUE, SLOTS, WORK, Server
+
+TIMES_CAPACITY = 16
+LEAST_THROUGHPUT, MOST_SLOWER = 0.9, 2.0
+NUM_PROMPTS = 24
+TOKENS = 24  # of an answer
+
+
+def overload(seconds, rng, folder):
+  """Sixteen times as many clients as slots, for so many seconds."""
+  del rng
+  with Server(folder, servers.train(folder)) as server:
+    return overload_server(server, seconds)
+
+
+def overload_server(server, seconds):
+  """Returns the row of an overload: statuses, answers as alone, throughput."""
+  bodies = [_body(f'{n} words of', TOKENS) for n in range(NUM_PROMPTS)]
+  expected = [server.ask('POST', WORK, body).json['choices'] for body in bodies]
+  few = asyncio.run(_press(server, bodies, SLOTS, max(2, seconds / 4)))
+  many = asyncio.run(_press(server, bodies, TIMES_CAPACITY * SLOTS, seconds))
+  outcomes, wrong = collections.Counter(), []
+  for number, answer in many.answers:
+    outcomes[answer.status or 'LOST'] += 1
+    if answer.status == 200 and answer.json['choices'] != expected[number]:
+      wrong.append(f'another answer than alone: {answer.json["choices"]}')
+    elif answer.status in (429, 503) and 'retry-after' not in answer.headers:
+      wrong.append(f'{answer.status} without Retry-After')
+    elif answer.status not in (200, 429, 503):
+      wrong.append(f'{answer.status} {answer.content[:200]!r}')
+  wrong += [f'HUNG: {many.hung}'] if many.hung else []
+  if not server.wait_until_idle():
+    wrong.append(f'afterwards: {server.probe()}')
+  share = many.rate / few.rate
+  if share < LEAST_THROUGHPUT:
+    wrong.append(f'throughput {share:.0%} of that at {SLOTS} clients')
+  slowest = max((s for s in many.refused_seconds), default=0.0)
+  good = (
+    f'{many.rate:.0f} answers/s at {TIMES_CAPACITY * SLOTS} clients, {few.rate:.0f} at'
+    f' {SLOTS} ({share:.0%}); refused within {1e3 * slowest:.0f} ms; queue of {QUEUE}'
+    ' empty afterwards'
+  )
+  return runs.row(
+    f'{TIMES_CAPACITY} times as many clients as slots', outcomes, not wrong,
+    '\n'.join([good, *wrong[:20]]),
+  )  # fmt: skip
+
+
+def _body(prompt, tokens, **options):
+  return {
+    'model': MODEL, 'prompt': prompt, 'max_tokens': tokens, 'temperature': 0, **options
+  }  # fmt: skip
+
+
+class Pressed:
+  """What clients that ask again and again have got."""
+
+  def __init__(self):
+    self.answers, self.hung, self.rate, self.refused_seconds = [], 0, 0.0, []
+
+
+async def _press(server, bodies, num_clients, seconds):
+  """Returns what clients got that send one request after another for some time."""
+  found, end = Pressed(), time.monotonic() + seconds
+
+  async def client(number):
+    while time.monotonic() < end:
+      number = (number + 1) % len(bodies)
+      began = time.monotonic()
+      try:
+        answer = await servers.ask_async(server.port, bodies[number])
+      except TimeoutError:
+        found.hung += 1
+        continue
+      found.answers.append((number, answer))
+      if answer.status != 200:
+        found.refused_seconds.append(time.monotonic() - began)
+        await asyncio.sleep(min(2.0, float(answer.headers.get('retry-after', 0.1))))
+
+  began = time.monotonic()
+  await asyncio.gather(*(client(number) for number in range(num_clients)))
+  found.rate = sum(a.status == 200 for _, a in found.answers) / (
+    time.monotonic() - began
+  )
+  return found
+
+
+SLOW_SECONDS = 60
+
+
+def drip(count, rng, folder):
+  """So many sockets that send headers or bodies byte by byte, or do not read."""
+  del rng
+  with Server(folder, servers.train(folder)) as server:
+    return drip_into(server, count, SLOW_SECONDS)
+
+
+def drip_into(server, count, seconds):
+  """Returns the row of slow sockets beside a client that is in a normal hurry."""
+  idle = _latencies(server, 20)
+  before = server.resident_bytes()
+  sockets = [_slow_socket(server.port, number) for number in range(count)]
+  busy, end, number = [], time.monotonic() + seconds, 0
+  outcomes, wrong = collections.Counter(), []
+  while time.monotonic() < end:
+    for kind, connection in sockets:  # a byte each, about every two seconds
+      number += 1
+      if kind != 'does not read':
+        with contextlib.suppress(OSError):
+          connection.send(b'x')
+      if number % max(1, count // 4) == 0:
+        try:
+          busy += _latencies(server, 1)
+        except (OSError, AssertionError) as error:
+          wrong.append(f'the normal client: {error}')
+    time.sleep(min(2.0, max(0.0, end - time.monotonic())))
+  grown = (server.resident_bytes() - before) / MEGABYTE
+  for kind, connection in sockets:
+    outcomes[f'{kind}: {_end_of(connection)}'] += 1
+  if not server.wait_until_idle():
+    wrong.append(f'afterwards: {server.probe()}')
+  ratio = _median(busy) / _median(idle)
+  if ratio > MOST_SLOWER:
+    wrong.append(f'latency {ratio:.1f} times that without slow sockets')
+  good = (
+    f'{len(busy)} requests of a normal client, all answered; latency'
+    f' {_median(idle):.0f} ms idle, {_median(busy):.0f} ms beside them ({ratio:.2f}x);'
+    f' memory {grown:+.1f} MiB'
+  )
+  return runs.row(
+    f'slow sockets for {seconds:.0f} s', outcomes, not wrong, '\n'.join([good, *wrong])
+  )
+
+
+def _slow_socket(port, number):
+  """Returns (kind, socket) of a client that sends too slowly, or does not read."""
+  kind = ('slow headers', 'slow body', 'does not read')[number % 3]
+  connection = socket.socket()
+  connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+  connection.settimeout(10)
+  connection.connect(('127.0.0.1', port))
+  head = (
+    f'POST {WORK} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n'
+  )
+  if kind == 'slow headers':
+    connection.send(f'{head}a: '.encode())
+  elif kind == 'slow body':
+    connection.send(f'{head}content-length: 100000\r\n\r\n'.encode())
+  else:
+    body = _body('some words', 1, echo=True, logprobs=5)
+    connection.send(servers.request_bytes(body))
+  connection.setblocking(False)
+  return kind, connection
+
+
+def _end_of(connection):
+  """Returns what became of a slow socket."""
+  with contextlib.closing(connection):
+    connection.settimeout(1)
+    try:
+      status = servers.read_answer(connection).status
+    except TimeoutError:
+      return 'still open'
+    return status or 'closed'
+
+
+def _latencies(server, count):
+  """Returns milliseconds of requests that have to be answered with 200."""
+  found = []
+  for _ in range(count):
+    began = time.monotonic()
+    answer = server.complete('some words', max_tokens=8)
+    assert answer.status == 200, answer
+    found.append(1e3 * (time.monotonic() - began))
+  return found
+
+
+def _median(values):
+  return sorted(values)[len(values) // 2] if values else float('nan')
+
+
+def disconnect(count, rng, folder):
+  """Clients that go in the middle of streams."""
+  with Server(folder, servers.train(folder)) as server:
+    return disconnect_from(server, count, rng)
+
+
+def disconnect_from(server, count, rng):
+  """Returns the row of streams that are closed by their clients, SLOTS at a time."""
+  outcomes, wrong, longest = collections.Counter(), [], 0
+  for first in range(0, count, SLOTS):
+    streams = [_open_stream(server.port) for _ in range(min(SLOTS, count - first))]
+    for connection in streams:
+      pieces = rng.randint(0, 2)
+      with contextlib.suppress(OSError):
+        for _ in range(pieces):
+          connection.recv(256)
+      if rng.random() < 0.5:  # a reset instead of an end
+        linger = b'\1\0\0\0\0\0\0\0'
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+      outcomes[f'closed after {pieces} pieces'] += 1
+    steps = server.probe()['counts'].get('steps', 0)
+    for connection in streams:
+      connection.close()
+    if not server.wait_until_idle():
+      wrong.append(f'slots are still in use: {server.probe()}')
+      break
+    longest = max(longest, server.probe()['counts'].get('steps', 0) - steps)
+  state = server.probe()
+  if _latencies(server, 1) and state['running']:
+    wrong.append(f'{state}')
+  written = state['counts']
+  good = (
+    f'all {SLOTS} slots free after each; at most {longest} steps until then; steps'
+    f' {written.get("steps")}'
+  )
+  return runs.row(
+    'clients that go in the middle of a stream', outcomes, not wrong,
+    '\n'.join([good, *wrong]),
+  )  # fmt: skip
+
+
+def _open_stream(port):
+  connection = socket.create_connection(('127.0.0.1', port), timeout=30)
+  body = _body('some', CONTEXT - 8, stream=True, n=1)
+  connection.sendall(servers.request_bytes(body))
+  return connection

@@ -24,7 +24,8 @@ class Predictor:
   def __init__(self, config, params, tokenizer, source='the model', batch_size=BATCH):
     """Takes the Config of a run with a task, and its parameters as in training.
 
-    `source`: what messages call it; `batch_size`: rows that are read at once. Raises ConfigError for a run without a task, or of
+    `source`: what messages call it; `batch_size`: rows that are read at once. Raises
+    ConfigError for a run without a task, or of
     one that has no answers, DivergedError for parameters that are not finite.
     """
     if not config.task.name:

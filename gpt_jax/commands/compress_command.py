@@ -13,10 +13,11 @@ methods:
   nf4       in QLoRA's 4 bits: embedding (True)
   w8a8      weights and inputs in 8 bits: smoothing (0.5), batches (4), embedding (True)
   llm_int8  the same, large inputs in full: threshold (6), embedding (True)
-  magnitude   zero the smallest weights: sparsity=, pattern=2:4, targets=
-  wanda       zero those that matter least on text: the same, batches=
-  drop_heads  fewer attention heads: remove=; drop_units: a narrower MLP, fraction=;
-              drop_layers: fewer layers, remove=
+  magnitude  the smallest weights become zero: sparsity (0.5), pattern (2:4), targets
+  wanda      those that matter least on text do: the same, batches (16)
+  drop_heads   fewer attention heads in each layer: remove (1), batches (16)
+  drop_units   a narrower MLP: fraction (0.25), multiple_of (1), batches (16)
+  drop_layers  fewer layers: remove (1), batches (16)
 
 examples:
   gpt-jax compress --workdir=runs/tiny --out=runs/tiny_int8 --method=int8

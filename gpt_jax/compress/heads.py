@@ -7,7 +7,7 @@ energy of what Michel et al. mask, arXiv:1905.10650, section 2.3).
 
 import numpy as np
 
-from gpt_jax.compress import input_sums
+from gpt_jax.compress import input_sums, storing
 from gpt_jax.compress.method import Compressed
 from gpt_jax.compress.mlp_units import largest, taken
 from gpt_jax.core import pytree, registry
@@ -34,6 +34,7 @@ def drop_heads(given):
   With a key for each head, keys go with their heads; where heads share keys, all keys
   stay.
   """
+  storing.require_full(given, 'drop_heads')
   model, remove = given.config.model, given.options.remove
   check(model, remove)
   outs = linears.choose(model, 'attention/out$', 'attention')

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gpt_jax.compress import input_sums
+from gpt_jax.compress import input_sums, storing
 from gpt_jax.compress.method import Compressed
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
@@ -29,6 +29,7 @@ class Layers:
 @registry.entry(options=Layers)
 def drop_layers(given):
   """Returns the Compressed model; ConfigError where no layer would stay."""
+  storing.require_full(given, 'drop_layers')
   model, remove = given.config.model, given.options.remove
   if remove >= model.num_layers:
     raise ConfigError(

@@ -7,7 +7,7 @@ score (arXiv:2306.11695, eq. 1), squared and added up over the unit's weights.
 
 import numpy as np
 
-from gpt_jax.compress import input_sums
+from gpt_jax.compress import input_sums, storing
 from gpt_jax.compress.method import Compressed
 from gpt_jax.core import pytree, registry
 from gpt_jax.core.errors import ConfigError
@@ -30,6 +30,7 @@ class Units:
 @registry.entry(options=Units)
 def drop_units(given):
   """Returns the Compressed model; ConfigError where no unit would go, or none stay."""
+  storing.require_full(given, 'drop_units')
   model, options = given.config.model, given.options
   field = f'--method=drop_units:fraction={options.fraction:g}'
   if model.block == 'attention_only':

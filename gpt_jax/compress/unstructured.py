@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from gpt_jax.compress import input_sums, sparsity
+from gpt_jax.compress import input_sums, sparsity, storing
 from gpt_jax.compress.method import Compressed
 from gpt_jax.core import pytree, registry
 from gpt_jax.peft import linears
@@ -32,6 +32,7 @@ def wanda(given):
   of each output. All inputs are those of the whole model; the paper prunes layer by
   layer and reads those of the pruned one.
   """
+  storing.require_full(given, 'wanda')
   observe = given.require_data('wanda')
   targets = _targets(given, 'wanda')
   sums = observe(input_sums.squares(targets), given.options.batches)
@@ -56,6 +57,7 @@ def _by_input(sums, linear, matrices):
 
 def _pruned(given, method, compare, score):
   """Returns the Compressed model; `score`: (LinearMap, matrices) -> their scores."""
+  storing.require_full(given, method)
   options = given.options
   pattern, targets = sparsity.check(method, options), _targets(given, method)
   if pattern:

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from gpt_jax.compress import sparsity, unstructured
+from gpt_jax.compress import METHODS, sparsity, unstructured
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from tests.compress import small_given
 
 UNROLLED = {'model__scan_layers': False}
+DENSE = ('drop_heads', 'drop_units', 'drop_layers')
 
 
 def kernels(params):
@@ -78,3 +79,10 @@ def test_wanda_without_data_is_refused():
   one = small_given.given(sparsity.OfInputs(), with_data=False)
   with pytest.raises(ConfigError, match='give --data=FILE'):
     unstructured.wanda(one)
+
+
+@pytest.mark.parametrize('name', ['magnitude', 'wanda', *DENSE])
+def test_a_quantized_model_is_refused(name):
+  given = small_given.given(METHODS[name].options(), model__quantization='int8')
+  with pytest.raises(ConfigError, match=f'{name}: the run is quantized already'):
+    METHODS[name](given)

@@ -84,12 +84,12 @@ def get_experiment():
     ),
     sizes={
       'quick': Size(
-        'two CPU cores', minutes=8, seeds=(3, 4),
+        'two CPU cores', minutes=5, seeds=(3, 4),
         overrides={
-          'train.steps': 250, 'schedule.warmup_steps': 25, 'eval.every_steps': 125,
-          'eval.max_batches': 40,
+          'train.steps': 200, 'schedule.warmup_steps': 20, 'eval.every_steps': 100,
+          'eval.max_batches': 20,
         },
-        rows={TEACHER: {'train.steps': 800, 'eval.every_steps': 400}},
+        rows={TEACHER: {'train.steps': 600, 'eval.every_steps': 300}},
       ),
       'paper': Size(
         'v5p:2x2x4', minutes=2_000, seeds=(0,),

@@ -109,10 +109,11 @@ def run(args, overrides):
 
 def _index(args):
   from gpt_jax.retrieval import index
+  from gpt_jax.storage import places
   from gpt_jax.support import opening
   from gpt_jax.tracking import console
 
-  encoder = str(pathlib.Path(args.encoder).resolve()) if args.encoder else ''
+  encoder = str(places.place(args.encoder)) if args.encoder else ''
   settings = index.Settings(args.max_words, args.overlap_words, encoder)
   change = index.update(
     args.index,

@@ -109,10 +109,11 @@ def run(args, overrides):
 
 def _index(args):
   from gpt_jax.retrieval import index
+  from gpt_jax.storage import places
   from gpt_jax.support import opening
   from gpt_jax.tracking import console
 
-  encoder = str(pathlib.Path(args.encoder).resolve()) if args.encoder else ''
+  encoder = str(places.place(args.encoder)) if args.encoder else ''
   settings = index.Settings(args.max_words, args.overlap_words, encoder)
   change = index.update(
     args.index,
@@ -148,6 +149,7 @@ def _ask(args):
 def _chat(args):
   import functools
 
+  from gpt_jax.safety import redaction
   from gpt_jax.support import conversation, hand_over, replies
 
   fixed = replies.load(args.replies)
@@ -161,7 +163,10 @@ def _chat(args):
     anger_of = hand_over.anger_by(gpt_jax.load(args.sentiment), args.angry_label)
   folder = args.transcripts or pathlib.Path(args.index) / 'transcripts'
   path = hand_over.transcript_path(folder)
-  write = functools.partial(hand_over.write_transcript, path, redact=str)
+  redactor = redaction.Redactor()
+  write = functools.partial(
+    hand_over.write_transcript, path, redact=lambda text: redactor.redact(text)[0]
+  )
   rules = hand_over.Rules(anger_of=anger_of, angry=args.angry)
   talk = conversation.Conversation(service, fixed, rules, write)
   for message in messages:

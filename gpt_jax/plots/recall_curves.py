@@ -16,6 +16,7 @@ def draw(curves):
   import matplotlib
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
+  from matplotlib.ticker import MaxNLocator
 
   with matplotlib.rc_context(figures.STYLE):
     canvas = Figure(figsize=SIZE, layout='constrained')
@@ -27,8 +28,9 @@ def draw(curves):
         np.arange(1, len(recalls) + 1), recalls, color=color, linestyle=style,
         marker=marker, markersize=4, linewidth=1.9, label=NAMES.get(method, method),
       )  # fmt: skip
-    axis.set(xlabel='passages read', ylabel='share of questions with the right one')
+    axis.set(xlabel='passages found', ylabel='share of questions with the right one')
     axis.set_xlim(left=0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc='lower right')
   return canvas
 

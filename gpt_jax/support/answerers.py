@@ -3,10 +3,9 @@
 A new kind of run is an entry of ANSWERERS.
 """
 
-import pathlib
-
 import gpt_jax.api
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.storage import places
 from gpt_jax.support.generative_answerer import GenerativeAnswerer
 from gpt_jax.support.sentence_answerer import SentenceAnswerer
 from gpt_jax.support.span_answerer import SpanAnswerer
@@ -37,5 +36,5 @@ def open_answerer(workdir, step=None):
       " was fine-tuned with task.name='qa' (configs/finetune.py:squad), or a language"
       ' model.'
     )
-  name = f'{pathlib.Path(workdir).resolve()} at step {run.step}'
+  name = f'{places.place(workdir)} at step {run.step}'
   return ANSWERERS[task](run, name)

@@ -10,7 +10,7 @@ from gpt_jax.evaluation import chinese
 from gpt_jax.support import answer
 from gpt_jax.templates import prompts, template
 
-RANK_WEIGHT = 4.0  # as of span_answerer.py
+RANK_WEIGHT = 6.0  # as of span_answerer.py
 TEMPLATES = {'en': 'qa-en', 'zh': 'qa-zh'}
 SHOTS = {
   'en': (

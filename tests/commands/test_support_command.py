@@ -53,7 +53,7 @@ def test_documents_are_indexed_asked_and_measured(made, capsys):
 
 def test_a_script_is_a_conversation_with_a_transcript(made, capsys):
   script = made / 'script.txt'
-  script.write_text('Hello\n\nWhat costs postage?\nxyzzy plugh\nxyzzy\n')
+  script.write_text('Hello\n\nWhat costs postage?\nxyzzy plugh\nxyzzy a@b.org\n')
   flags = [f'--index={made / "index"}', f'--script={script}', '--json']
   out = support(capsys, 'chat', *flags, f'--transcripts={made / "kept"}')
   lines = out.splitlines()
@@ -63,7 +63,9 @@ def test_a_script_is_a_conversation_with_a_transcript(made, capsys):
   kinds = [turn['kind'] for turn in found['turns']]
   assert kinds == ['fixed', 'answer', 'no_answer', 'hand_over']
   (path,) = (made / 'kept').iterdir()
-  assert json.loads(path.read_text())['reason'] == found['handed_over']
+  kept = json.loads(path.read_text())
+  assert kept['reason'] == found['handed_over']
+  assert kept['turns'][-1]['message'] == 'xyzzy [EMAIL]'
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def test_without_a_run_there_are_sentences():
 def test_a_language_model_writes(finished_run):
   made = answerers.open_answerer(finished_run)
   assert isinstance(made, GenerativeAnswerer)
-  assert made.name == f'{finished_run.resolve()} at step 6'
+  assert made.name == f'{finished_run} at step 6'
 
 
 def test_entries_are_tasks_that_there_are():

@@ -134,6 +134,7 @@ def _monitor(args, settings, hooks, folder):
   from gpt_jax.opinion.heads import Heads
   from gpt_jax.opinion.monitor import Monitor, Settings
   from gpt_jax.opinion.service import Service
+  from gpt_jax.safety.redaction import Redactor
 
   state = folder.load()
   source, begin = _source(args, folder, state)
@@ -145,7 +146,11 @@ def _monitor(args, settings, hooks, folder):
     monitor.restore(state['monitor'])
   if args.relearn:
     monitor.relearn()
-  service = Service(source, heads, monitor, folder, hooks=hooks, say=_say)
+  redact = Redactor()
+  service = Service(
+    source, heads, monitor, folder, hooks=hooks, say=_say,
+    redact=lambda text: redact.redact(text)[0],
+  )  # fmt: skip
   service.settings, service.unsent = kept, state['unsent'] if state else []
   _say(_promise(monitor.settings))
   page = _Page(args, folder, monitor)

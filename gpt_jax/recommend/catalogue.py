@@ -74,7 +74,8 @@ class Catalogue:
     if row is not None:
       return row
     asked = title.strip().casefold()
-    near = [t for t in self._row_of_title if t.startswith(asked)] if asked else []
+    near = [one for one in self._row_of_title if asked and one.startswith(asked)]
+    near.sort(key=len)  # what lacks least comes first
     near += difflib.get_close_matches(asked, self._row_of_title, n=NEAREST, cutoff=0.5)
     rows = [self._row_of_title[one] for one in dict.fromkeys(near)][:NEAREST]
     listed = '; '.join(repr(self.titles[row]) for row in rows)

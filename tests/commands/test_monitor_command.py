@@ -25,6 +25,7 @@ def write_stream(path, hours=16, surge=range(10, 16), per_hour=25):
     for minute in np.sort(rng.random(per_hour)):
       label = BAD if rng.random() < (0.9 if hour in surge else 0.15) else GOOD
       text = f'film {len(lines) % 40}: {" ".join(rng.choice(runs.WORDS[label], 3))}'
+      text += ' me@example.org'
       event = dict(time=1.7e9 + (hour + minute) * HOUR, text=text, id=len(lines))
       lines.append(json.dumps(event))
   path.write_text('\n'.join([*lines, 'no json']) + '\n')
@@ -67,6 +68,7 @@ def test_a_planted_surge_is_found_and_told(task_runs, stream, tmp_path, capsys):
   assert first['since'] >= '2023-11-15T08' and first['side'] == 'above'
   assert told.read_text() == ''.join(json.dumps(one) for one in alerts)
   page = (tmp_path / 'm' / 'report.html').read_text()
+  assert 'example.org' not in page and '[EMAIL]' in page
   assert '&lt;b&gt;bad&lt;/b&gt;' in page  # a topic
   assert BAD not in page and '<script>alert' not in page
 

@@ -9,15 +9,15 @@ from tests.recommend import films
 
 
 @pytest.mark.slow
-def test_a_recommender_is_trained_judged_and_asked(finished_run, tmp_path, capsys):
+def test_a_recommender_is_trained_judged_and_asked(task_runs, tmp_path, capsys):
   data, out = films.write(tmp_path / 'films'), tmp_path / 'out'
   flags = ['recommend', 'train', f'--data={data}', f'--out={out}', '--seeds=2']
   small = [
     '--likes_learned=24',
     '--config.train.batch_size=16',
-    '--config.data.seq_len=64',
+    '--config.data.seq_len=48',
   ]
-  assert cli.main([*flags, *small, f'--init_from={finished_run}']) == 0
+  assert cli.main([*flags, *small, f'--init_from={task_runs / "a"}']) == 0
   ask = ['recommend', 'evaluate', f'--out={out}', '--users=8', '--candidates=6']
   assert cli.main([*ask, '--json']) == 0
   text = capsys.readouterr().out
@@ -37,7 +37,7 @@ def test_a_recommender_is_trained_judged_and_asked(finished_run, tmp_path, capsy
       asked = json.loads(capsys.readouterr().out.splitlines()[-1])
       assert asked['method'] == method and len(asked['titles']) == 3
   mistakes = {
-    '--likes=Comedy part 1': "did you mean 'Comedy, part 1 (1981)'",
+    '--likes=Comedy, part 1': "did you mean 'Comedy, part 1 (1981)'",
     '--user=99': 'no such user',
     '--top=99': 'give --user=ID or --likes',
   }

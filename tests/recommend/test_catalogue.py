@@ -24,6 +24,8 @@ def test_titles_are_found_in_any_case(items):
 def test_an_unknown_title_names_the_nearest(items):
   with pytest.raises(DataError, match=r"did you mean 'War, part 3 \(1983\)'"):
     items.find('War part 3 (1983)')
+  with pytest.raises(DataError, match=r"did you mean 'Comedy, part 1 \(1981\)'"):
+    items.find('comedy, part 1')
   with pytest.raises(DataError, match='nothing there is like it'):
     items.find('zzzz')
 

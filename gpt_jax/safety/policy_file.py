@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gpt_jax.core.errors import ConfigError
+from gpt_jax.core.errors import ConfigError, UserError
 from gpt_jax.safety import rule_fields
 from gpt_jax.safety.rule_fields import Field
 from gpt_jax.safety.rules import RULES
@@ -124,7 +124,7 @@ def _rule(value, place, folder, defaults, models):
     return None, [f'{place}.refusal: only a rule with action "refuse" says something.']
   try:
     made = maker(options | {'folder': folder}, models)
-  except ConfigError as error:
+  except UserError as error:
     return None, [f'{place}.{error}']
   refusal = options['refusal'] or defaults.get('refusal', DEFAULT_REFUSAL)
   return Rule(options['name'], options['on'], options['action'], refusal, made), []

@@ -5,6 +5,8 @@ What was replaced is counted by kind and kept nowhere.
 
 import collections
 import logging
+import sys
+import traceback
 
 from gpt_jax.core import registry
 from gpt_jax.core.errors import ConfigError
@@ -166,3 +168,9 @@ class LogFilter(logging.Filter):
       text = logging.Formatter().formatException(record.exc_info)
       record.exc_text, record.exc_info = self._redactor.redact(text)[0], None
     return True
+
+
+def print_error(error, before=''):
+  """Prints a traceback on standard error, personal data in its messages replaced."""
+  text = before + ''.join(traceback.format_exception(error))
+  print(Redactor().redact(text)[0], end='', file=sys.stderr, flush=True)

@@ -6,10 +6,9 @@ the hooks are told.
 
 import asyncio
 import contextlib
-import sys
 import time
-import traceback
 
+from gpt_jax.safety import redaction
 from gpt_jax.serving import errors
 from gpt_jax.serving.body import Disconnected
 from gpt_jax.serving.call import Call, dump, forbidden, new_record
@@ -147,8 +146,7 @@ class Pipeline:
     record.outcome = found.outcome
     record.limit = getattr(error, 'what', None)
     if found.code in ('internal_error', 'unavailable'):
-      print(f'gpt-jax serve: {record.id}: ', end='', file=sys.stderr)
-      traceback.print_exception(error, file=sys.stderr)
+      redaction.print_error(error, f'gpt-jax serve: {record.id}: ')
     record.status = record.status or found.status
     with contextlib.suppress(Disconnected, OSError):
       await reply.fail(found)
@@ -202,7 +200,7 @@ def _safely(function, *args):
     function(*args)
   except Exception as error:
     if not hasattr(error, 'retry_after'):  # a budget that this request has used up
-      traceback.print_exception(error, file=sys.stderr)
+      redaction.print_error(error)
 
 
 def require_host(headers, settings):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import logging
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ import threading
 
 from gpt_jax.core import extras
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.safety.redaction import LogFilter
 from gpt_jax.serving import protocol
 from gpt_jax.serving.app import make_app
 
@@ -19,6 +21,7 @@ FAILED = 1
 LAST_REQUESTS_SECONDS = 0.2
 """For which open connections may still bring a request once the server stops."""
 KEEP_ALIVE_SECONDS = 30
+_WITHOUT_PERSONAL_DATA = LogFilter()
 
 
 def bind(host, port):
@@ -70,6 +73,7 @@ def make(models, settings, hooks=None):
   uvicorn = extras.load(
     'uvicorn', extra='serve', package='uvicorn', use='gpt-jax serve'
   )
+  logging.getLogger('uvicorn.error').addFilter(_WITHOUT_PERSONAL_DATA)
   app, shared = make_app(models, settings, hooks)
   config = uvicorn.Config(
     app,

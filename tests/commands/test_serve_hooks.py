@@ -1,6 +1,8 @@
 """Flags of gpt-jax serve for what looks at requests, and the Hooks that they give."""
 
 import argparse
+import json
+from typing import Any
 
 import pytest
 
@@ -51,3 +53,23 @@ def test_texts_are_logged_without_personal_data(tmp_path):
 def test_a_log_that_cannot_be_written_is_told_at_the_start(tmp_path):
   with pytest.raises(StorageError, match='--request_log'):
     hooks(f'--request_log={tmp_path}')
+
+
+def test_a_policy_and_an_audit_log_are_opened(tmp_path):
+  policy, audit = tmp_path / 'policy.json', tmp_path / 'audit.jsonl'
+  rule = {'name': 'a', 'type': 'words', 'action': 'refuse', 'words': ['bad']}
+  policy.write_text(json.dumps({'rules': [rule]}))
+  made: Any = hooks(f'--policy={policy}', f'--audit={audit}')
+  assert made.policy.check_prompt('bad').rule == 'a'
+  for close in made.on_close:
+    close()
+  assert made.policy.digest in audit.read_text()
+
+
+def test_a_policy_that_is_wrong_stops_the_start(tmp_path):
+  policy = tmp_path / 'policy.json'
+  policy.write_text('{"rules": [{"name": "a", "type": "wordz", "action": "log"}]}')
+  with pytest.raises(ConfigError, match=r"rules\[0\].type='wordz'.*'words'"):
+    hooks(f'--policy={policy}')
+  with pytest.raises(StorageError, match='audit log'):
+    hooks(f'--audit={tmp_path}')

@@ -35,7 +35,7 @@ def test_a_model_without_preferences_is_at_zero(language):
 
 
 @pytest.mark.parametrize('language', bias_words.LANGUAGES)
-def test_a_model_that_knows_all_stereotypes_has_a_hundred_percent(language):
+def test_a_model_that_knows_all_stereotypes_has_them_all(language):
   asked = bias.pairs(language)
   said = {(pair.contexts[0], pair.text) for pair in asked if not pair.is_neutral}
   found = scored(language, lambda context, text: 0.0 if (context, text) in said else -2)

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.safety.redaction import ALL_KINDS, LogFilter, Redactor
+from gpt_jax.safety.redaction import ALL_KINDS, LogFilter, Redactor, print_error
 
+EMAIL = 'a@b.org'
 FOUND = [
   ('write to bob.o-neil+x@mail.example.co.uk.', 'write to [EMAIL].'),
   ('我的邮箱是ＡＢ＠ｓｏｈｕ．ｃｏｍ，谢谢', '我的邮箱是[EMAIL]，谢谢'),
@@ -157,6 +158,16 @@ def test_logs_are_redacted_with_their_arguments_and_errors():
     logger.exception('failed')
   assert lines[0] == 'from [EMAIL]: 3'
   assert '[PHONE]' in lines[1] and '13912345678' not in lines[1]
+
+
+def test_errors_are_printed_without_personal_data(capsys):
+  try:
+    raise KeyError(EMAIL)
+  except KeyError as error:
+    print_error(error, 'request 1: ')
+  said = capsys.readouterr().err
+  assert said.startswith('request 1: Traceback')
+  assert said.endswith("KeyError: '[EMAIL]'\n")
 
 
 @pytest.mark.shared

@@ -89,7 +89,8 @@ def _on_cpu(product, dtype, x, leaves):
   if not matmul_cpu.takes(leaves):
     return _dequantized(product, dtype, x, leaves)
   x_RC, shape = _as_rows(product, x, leaves)
-  y_RF = matmul_cpu.product(x_RC.astype(jnp.float32), leaves)
+  dtypes = jnp.dtype(product.param_dtype), x.dtype
+  y_RF = matmul_cpu.product(x_RC.astype(jnp.float32), leaves, dtypes)
   return y_RF.reshape(shape).transpose(_order(product)).astype(dtype)
 
 

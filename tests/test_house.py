@@ -50,7 +50,7 @@ TESTED_TOGETHER = {
   'compress/test_methods': [
     'compress/awq', 'compress/bfloat16', 'compress/calibration', 'compress/folding',
     'compress/gptq', 'compress/int4', 'compress/int8', 'compress/method',
-    'compress/storing', 'compress/w8a8', 'model/stored',
+    'compress/storing', 'compress/w8a8',
   ],
   'quantization/test_linear': ['quantization/matmul_cpu', 'quantization/rows'],
   'quantization/test_packed': ['quantization/int4'],

@@ -3,7 +3,7 @@
 `prefill` runs the prompt and samples one token. `decode` samples all tokens, less the
 time of `prefill` in the same round: the cost of tokens after the first. `long_prompt`
 is the time to the first token of one that is long. A model of another dtype is timed in
-float32 too, in the same rounds.
+float32 too, in the same rounds, and one whose weights are in few bits in full.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from gpt_jax.inference.request import make_requests
 from gpt_jax.model import flops
 from gpt_jax.model.cache import bytes_of_row
 from gpt_jax.model.gpt import TRANSPOSED
+from gpt_jax.quantization import packed
 
 BATCH_SIZES = (1, 8, 32)
 PROMPT, NEW, LONG_PROMPT = 64, 128, 512
@@ -27,7 +28,8 @@ SHORTEST = 6
 def cases(workload, batch_sizes=BATCH_SIZES, *, beside_float32=True):
   """Returns `prefill_B`, `decode_B` for each batch size B, and `long_prompt`.
 
-  Those in float32 beside another dtype end in `_float32`.
+  Those in float32 beside another dtype end in `_float32`, those of weights in full
+  beside few bits in `_full`.
   """
   workload.require_text('decode')
   config = workload.config
@@ -36,17 +38,29 @@ def cases(workload, batch_sizes=BATCH_SIZES, *, beside_float32=True):
       timing.Skipped('decode', f'data.seq_len={config.data.seq_len} is too short')
     ]
   kinds = dtypes(config) if beside_float32 else {config.model.dtype: ''}
+  models = [
+    (dataclasses.replace(config.model, dtype=dtype), workload.state.params, ending)
+    for dtype, ending in kinds.items()
+  ]
   found = []
-  for dtype, ending in kinds.items():
-    model = dataclasses.replace(config.model, dtype=dtype)
+  for model, params, ending in models + _in_full(models[0]):
     # All rows at once, however many slots the config has.
     inference = dataclasses.replace(config.inference, slots=max(batch_sizes))
     timed = dataclasses.replace(config, model=model, inference=inference)
-    engine = text.make_engine(timed, workload.state.params, workload.num_ids)
+    engine = text.make_engine(timed, params, workload.num_ids)
     for rows_BT in prompts(workload, batch_sizes).values():
       found += _pair(engine, timed, list(rows_BT), ending)
     found.append(_long_prompt(engine, timed, long_prompt_ids(workload), ending))
   return found
+
+
+def _in_full(model):
+  """Returns [(model, parameters, ending)] in full of one in few bits, else []."""
+  cfg, params, _ = model
+  full = packed.in_full_model(cfg)
+  if full == cfg:
+    return []
+  return [(full, packed.unpacked(params, cfg.param_dtype), '_full')]
 
 
 def dtypes(config):

@@ -125,9 +125,10 @@ def shared_input_linears(linears, x):
   if all(stored.multiplies(linear) for linear in linears):
     ys = [stored.multiply(linear, x) for linear in linears]
     return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]
+  x_read = stored.rounded_inputs(linears[0], x)
   kernels = [linear.matmul_kernel() for linear in linears]
   specs = [linear.matmul_spec() for linear in linears]
-  ys = sharded_matmul(linears[0].rules, specs, x, kernels)
+  ys = sharded_matmul(linears[0].rules, specs, x_read, kernels)
   return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]
 
 

@@ -7,10 +7,28 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.core.errors import Problem
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel import sharded_matmul
 from gpt_jax.quantization import int4, int8, linear, packed, rows
 from gpt_jax.quantization.kernel_format import Layout
+
+
+def problems(config):
+  """Yields the Problems of a Config's weights in few bits."""
+  cfg = config.model
+  if cfg.quantized_activations and cfg.quantization != 'int8':
+    text = (
+      "=True: inputs in 8 bits go with kernels in 8 bits: model.quantization='int8'"
+    )
+    yield Problem('model.quantized_activations', text)
+  if cfg.outlier_threshold and not cfg.quantized_activations:
+    text = f'={cfg.outlier_threshold}: of inputs in 8 bits; set'
+    yield Problem('model.outlier_threshold', f'{text} model.quantized_activations=True')
+  if cfg.fake_quantization != 'none' and cfg.quantization != 'none':
+    text = f'={cfg.fake_quantization!r}: rounds kernels that train; those of'
+    text += f" model.quantization={cfg.quantization!r} do not: set 'none'"
+    yield Problem('model.fake_quantization', text)
 
 
 def kernel(module, linear_map, init):
@@ -57,14 +75,26 @@ def multiplies(module):
 
 def multiply(module, x):
   """Returns `x` times the kernel of a bound Linear, in the dtype of `x`."""
+  return linear.multiply(_product(module), x, leaves_of(module))
+
+
+def rounded_inputs(module, x):
+  """Returns `x` as a bound Linear reads it: model.quantized_activations rounds it."""
+  return (
+    linear.rounded_inputs(_product(module), x)
+    if module.cfg.quantized_activations
+    else x
+  )
+
+
+def _product(module):
   cfg = module.cfg
-  product = linear.Product(
+  return linear.Product(
     module.spec.equation,
     cfg.param_dtype,
     cfg.quantized_activations,
     cfg.outlier_threshold,
   )
-  return linear.multiply(product, x, leaves_of(module))
 
 
 def head(module, init, shape):

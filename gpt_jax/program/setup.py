@@ -17,7 +17,7 @@ from gpt_jax.data import (
 )
 from gpt_jax.evaluation.metrics import METRICS
 from gpt_jax.interop import open_model
-from gpt_jax.model import activations, exits, heads, output_layer, positions
+from gpt_jax.model import activations, exits, heads, output_layer, positions, stored
 from gpt_jax.model.statistics import STATISTICS
 from gpt_jax.optimizers import groups, last_layers, post_update, schedules
 from gpt_jax.parallel import multihost, sharding, sync
@@ -110,6 +110,7 @@ RULES = (
   regularization.problems,
   distillation.problems,
   peft.storage.problems,
+  stored.problems,
 )
 """What the subjects have to say about a Config; beside `config.checks.CHECKS` and the
 rules that entries declare (`registry.entry`)."""

@@ -89,7 +89,8 @@ def _on_cpu(product, dtype, x, leaves):
   if not matmul_cpu.takes(leaves):
     return _dequantized(product, dtype, x, leaves)
   x_RC, shape = _as_rows(product, x, leaves)
-  y_RF = matmul_cpu.product(x_RC.astype(jnp.float32), leaves)
+  dtypes = jnp.dtype(product.param_dtype), x.dtype
+  y_RF = matmul_cpu.product(x_RC.astype(jnp.float32), leaves, dtypes)
   return y_RF.reshape(shape).transpose(_order(product)).astype(dtype)
 
 
@@ -156,6 +157,21 @@ def int8_product(x_RC, leaves, threshold=0.0):
       default=lambda x, leaves: x @ leaves['kernel'].astype(jnp.float32),
     )
   return y_RF * scale_F.reshape(-1)
+
+
+def rounded_inputs(product, x):
+  """Returns `x` as `multiply` of a Product with int8 inputs rounds it, in its dtype.
+
+  For a kernel in full: where a mesh gathers it.
+  """
+  left, right, _ = product.letters
+  axes = tuple(i for i, letter in enumerate(left) if letter in right)
+  wide, threshold = x.astype(jnp.float32), product.outlier_threshold
+  is_small = jnp.abs(wide) < threshold if threshold else True
+  rest = jnp.where(is_small, wide, 0.0)
+  scale = jnp.abs(rest).max(axes, keepdims=True) / int8.LARGEST
+  near = jnp.round(rest / jnp.where(scale > 0, scale, 1.0)) * scale
+  return jnp.where(is_small, near, wide).astype(x.dtype)
 
 
 def _int8_dot(whole_RC, codes_CF):

@@ -27,24 +27,30 @@ def takes(leaves):
   return rows.NAME in leaves or leaves['kernel'].dtype == jnp.int8
 
 
-def product(x_RC, leaves):
-  """Returns x W, float32 [R, F], of codes and scales; scales may be missing."""
+def product(x_RC, leaves, dtypes=()):
+  """Returns x W, float32 [R, F], of codes and scales; scales may be missing.
+
+  `dtypes`: to which a kernel in full is rounded, one after the other, where several
+  vectors are multiplied. For one vector sums come before scales: nothing is rounded.
+  """
+  narrow = tuple(d for d in dtypes if d != jnp.float32)
   if rows.NAME in leaves:
-    codes_FC = leaves[rows.NAME]
-    multiply = _along_rows if len(x_RC) == 1 else _blocks_of_rows
-    return multiply(x_RC, codes_FC) * leaves[rows.SCALE]
+    codes_FC, scale_F = leaves[rows.NAME], leaves[rows.SCALE]
+    if len(x_RC) == 1:
+      return _along_rows(x_RC, codes_FC) * scale_F
+    return _blocks_of_rows(x_RC, codes_FC, scale_F, narrow)
   codes = leaves['kernel']
   codes_CF = codes.reshape(x_RC.shape[1], -1)
   F = codes_CF.shape[1]
   scale = leaves.get(int8.SCALE)
   if scale is None:
     return _product(x_RC, codes_CF)
-  if scale.size == F:
-    return _product(x_RC, codes_CF) * scale.reshape(F)
   scale_GF = scale.astype(jnp.float32).reshape(-1, F)
-  if len(x_RC) == 1:
+  if len(x_RC) > 1 and (narrow or len(scale_GF) > 1):
+    return _blocks(x_RC, codes_CF, scale_GF, narrow)
+  if len(scale_GF) > 1:
     return _down_groups(x_RC, codes_CF, scale_GF)
-  return _blocks(x_RC, codes_CF, scale_GF)
+  return _product(x_RC, codes_CF) * scale_GF
 
 
 def whole_product(whole_RC, codes_CF):
@@ -98,24 +104,32 @@ def _along_rows(x_1C, codes_FC):
   return (sum_FC @ jnp.ones((lanes, 1), jnp.float32)).reshape(1, F)
 
 
-def _blocks(x_RC, codes_CF, scale_GF=None):
+def _blocks(x_RC, codes_CF, scale_GF=None, dtypes=()):
   C, F = codes_CF.shape
   groups = 1 if scale_GF is None else len(scale_GF)
   count = _num_blocks(C, F, groups)
   size = C // count
   x_NRC = x_RC.reshape(-1, count, size).transpose(1, 0, 2)
   codes_NCF = codes_CF.reshape(count, size, F)
-  scale_NGF = None if scale_GF is None else scale_GF.reshape(count, -1, 1, F)
+  if scale_GF is not None:  # of one group, it is that of all blocks
+    scale_NG1F = scale_GF.reshape(count if groups > 1 else 1, -1, 1, F)
 
   def add(i, sum_RF):
     block_CF = codes_NCF[i].astype(jnp.float32)
-    if scale_NGF is not None:
-      grouped = block_CF.reshape(scale_NGF.shape[1], -1, F)
-      block_CF = (grouped * scale_NGF[i]).reshape(size, F)
+    if scale_GF is not None:
+      scale_G1F = scale_NG1F[i if groups > 1 else 0]
+      grouped = block_CF.reshape(len(scale_G1F), -1, F)
+      block_CF = _rounded((grouped * scale_G1F).reshape(size, F), dtypes)
     return sum_RF + x_NRC[i] @ block_CF
 
   zeros_RF = jnp.zeros((x_RC.shape[0], F), jnp.float32)
   return jax.lax.fori_loop(0, count, add, zeros_RF)
+
+
+def _rounded(array, dtypes):
+  for dtype in dtypes:
+    array = array.astype(dtype)
+  return array.astype(jnp.float32)
 
 
 def _num_blocks(C, F, groups):
@@ -125,11 +139,17 @@ def _num_blocks(C, F, groups):
   return fits[0] if fits else units
 
 
-def _blocks_of_rows(x_RC, codes_FC):
+def _blocks_of_rows(x_RC, codes_FC, scale_F=None, dtypes=()):
   F, C = codes_FC.shape
   count = next((n for n in range(1, F + 1) if F % n == 0 and F // n * C <= BLOCK), F)
+  scale_F = jnp.ones(F, jnp.float32) if scale_F is None else scale_F
+
+  def multiply(block):
+    codes_FC, scale_F = block
+    block_FC = _rounded(rows.dequantize(codes_FC, scale_F), dtypes)
+    return jnp.einsum('RC,FC->RF', x_RC, block_FC)
+
   y_NRF = jax.lax.map(
-    lambda block_FC: jnp.einsum('RC,FC->RF', x_RC, block_FC.astype(jnp.float32)),
-    codes_FC.reshape(count, F // count, C),
+    multiply, (codes_FC.reshape(count, -1, C), scale_F.reshape(count, -1))
   )
   return y_NRF.transpose(1, 0, 2).reshape(-1, F)

@@ -17,6 +17,9 @@ from gpt_jax.quantization.kernel_format import Layout
 FORMATS = {'int8': int8.FORMAT, 'int4': int4.FORMAT, 'nf4': nf4.FORMAT}
 """Name of a format -> what it is; int8 is that of embeddings, too."""
 
+GROUP = 64
+"""The model.quantization_group of configs/base.py: of models that have no groups."""
+
 BY_DTYPE = {each.dtype: each for each in FORMATS.values()}
 KERNEL_PARTS = (int8.SCALE, nf4.STEP)
 """Names of what may stand beside a kernel; of each format some."""
@@ -29,6 +32,7 @@ def in_full_model(cfg):
   return dataclasses.replace(
     cfg,
     quantization='none',
+    quantization_group=GROUP,
     quantized_embedding=False,
     quantized_activations=False,
     outlier_threshold=0.0,

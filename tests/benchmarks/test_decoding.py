@@ -79,3 +79,12 @@ def test_another_dtype_is_timed_beside_float32(tmp_path):
   assert cases['decode_1_float32'].minus == 'prefill_1_float32'
   # Of the same number of weights, in half the bytes but for those of norms.
   assert cases['decode_1'].bytes < 0.7 * cases['decode_1_float32'].bytes
+
+
+def test_a_model_in_few_bits_is_timed_in_full_too(tmp_path):
+  fields = {'model.quantization': 'int8', 'model.quantized_embedding': True}
+  found = decoding.cases(make_timed(tmp_path, fields), batch_sizes=(1,))
+  names = [case.name for case in found]
+  assert names[:2] == ['prefill_1', 'decode_1']
+  assert names[-3:] == ['prefill_1_full', 'decode_1_full', 'long_prompt_full']
+  assert found[-2].bytes > 2 * found[1].bytes

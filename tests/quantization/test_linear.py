@@ -78,6 +78,8 @@ def test_inputs_in_int8_are_rounded_token_by_token():
   near = np.round(np.asarray(x) / np.where(steps > 0, steps, 1)) * steps
   wanted = near @ np.asarray(codes, np.float64) * np.asarray(parts[int8.SCALE])
   np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+  product = linear.Product('TD,DF->TF', 'float32', int8_inputs=True)
+  np.testing.assert_allclose(linear.rounded_inputs(product, x), near, rtol=1e-5)
 
 
 def test_outliers_of_inputs_are_multiplied_in_full():
@@ -91,6 +93,15 @@ def test_outliers_of_inputs_are_multiplied_in_full():
     return float(jnp.abs(linear.int8_product(x, leaves, threshold) - exact).max())
 
   assert error(6.0) < error(0.0) / 10
+  product = linear.Product('TD,DF->TF', 'float32', True, 6.0)
+  near = linear.rounded_inputs(product, x)
+  np.testing.assert_array_equal(near[:, 5], x[:, 5])
+  np.testing.assert_allclose(
+    near @ int8.dequantize(codes, parts, Layout(2, 0, 1)),
+    linear.int8_product(x, leaves, 6.0),
+    rtol=1e-4,
+    atol=1e-3,
+  )
 
 
 @pytest.mark.parametrize('tokens', (1, 4))

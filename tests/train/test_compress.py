@@ -21,6 +21,7 @@ from gpt_jax.train import loop, resume
 from gpt_jax.workdir import provenance
 from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
+from tests.peft_formats import runs
 
 
 def compress(run, out, method, *flags):
@@ -127,3 +128,18 @@ def test_training_rounded_gives_a_run(plain_run, tmp_path):
     str(tmp_path / 'run'), 'int4:calibration=none:group=16:embedding=False'
   )
   assert abs(found.difference) < 2e-3
+
+
+def test_export_writes_kernels_in_full(tmp_path, capsys):
+  run, small, out = (tmp_path / name for name in ('run', 'int4', 'hf'))
+  runs.gpt2(tmp_path / 'model')
+  assert cli.main(['import', str(tmp_path / 'model'), f'--workdir={run}']) == 0
+  method = 'int4:calibration=none:group=4'
+  assert compress(run, small, method, '--no_loss') == 0
+  assert cli.main(['export', f'--workdir={small}', f'--out={out}']) == 0
+  found, wanted = (gpt_jax.load(x).logits(runs.TOKENS_BT) for x in (out, small))
+  np.testing.assert_allclose(found, wanted, atol=1e-4)
+  assert compress(run, tmp_path / 'w8a8', 'llm_int8', '--no_loss') == 0
+  flags = [f'--workdir={tmp_path / "w8a8"}', f'--out={tmp_path / "other"}']
+  assert cli.main(['export', *flags]) == 2
+  assert 'inputs are rounded too' in capsys.readouterr().err

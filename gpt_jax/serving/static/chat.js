@@ -159,11 +159,12 @@ function currentModel() {
   return state.models.find((model) => model.id === $('model').value) || null;
 }
 
-function describeModel() {
-  const { id, step, context } = currentModel();
+function describe({ id, step, context }) {
   const parts = [id];
   if (Number.isFinite(step)) parts.push(`step ${step.toLocaleString('en')}`);
-  if (Number.isFinite(context)) parts.push(`${context.toLocaleString('en')} tokens of context`);
+  if (Number.isFinite(context)) {
+    parts.push(`${context.toLocaleString('en')} tokens of context`);
+  }
   return `${parts.join(', ')}.`;
 }
 
@@ -272,7 +273,7 @@ async function answer() {
   }
   message.isPartial = !message.text;
   state.running = null;
-  message.stats = describe(message, times);
+  message.stats = numbersOf(message, times);
   if (!state.messages.includes(message)) return;  // started over meanwhile
   const isAtEnd = atBottom();
   save();
@@ -319,7 +320,7 @@ function take(event, message, times) {
 
 // Numbers and errors, in words
 
-function describe(message, times) {
+function numbersOf(message, times) {
   const usage = message.usage;
   const parts = [];
   const count = usage ? usage.completion_tokens : null;
@@ -419,9 +420,9 @@ function render() {
   document.body.classList.toggle('completion', mode() === 'completion');
   const isChat = mode() === 'chat';
   $('greeting').textContent = isChat ? 'Ask something' : 'Begin a text';
-  const name = $('model').value;
-  const about = name ? [describeModel()] : [];
-  if (name && !isChat) {
+  const model = currentModel();
+  const about = model ? [describe(model)] : [];
+  if (model && !isChat) {
     about.push('It has no chat template: it goes on from what you write, and each');
     about.push('prompt stands alone.');
   }

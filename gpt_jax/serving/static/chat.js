@@ -325,8 +325,9 @@ function numbersOf(message, times) {
   const parts = [];
   const count = usage ? usage.completion_tokens : null;
   if (count !== null) parts.push(`${count} ${count === 1 ? 'token' : 'tokens'}`);
-  const seconds = (times.last - times.first) / 1000;
-  if (count > 1 && seconds > 0) parts.push(`${rate((count - 1) / seconds)} tokens/s`);
+  // From the question on: tokens come several at a time, the first of them too.
+  const seconds = (times.last - times.sent) / 1000;
+  if (count && times.last) parts.push(`${rate(count / seconds)} tokens/s`);
   if (times.first !== null) {
     parts.push(`first after ${((times.first - times.sent) / 1000).toFixed(2)} s`);
   }

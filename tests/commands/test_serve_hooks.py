@@ -51,3 +51,14 @@ def test_texts_are_logged_without_personal_data(tmp_path):
 def test_a_log_that_cannot_be_written_is_told_at_the_start(tmp_path):
   with pytest.raises(StorageError, match='--request_log'):
     hooks(f'--request_log={tmp_path}')
+
+
+def test_budgets_of_keys_are_among_the_metrics(tmp_path):
+  from gpt_jax.keys.store import KeyStore
+
+  path = tmp_path / 'keys.sqlite'
+  with KeyStore(path, create=True) as store:
+    key, _ = store.create('alice', tokens_per_day=100)
+    store.charge(key, 25)
+  text = hooks(f'--keys={path}').metrics.render().decode()
+  assert f'gpt_jax_key_budget_used_ratio{{key="{key.id}"}} 0.25' in text

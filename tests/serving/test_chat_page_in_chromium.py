@@ -159,6 +159,7 @@ def test_a_model_without_template_continues_texts(page, server):
   paths, bodies, _ = zip(*server.requests, strict=True)
   assert set(paths) == {'/v1/completions'}
   assert [body['prompt'] for body in bodies] == ['Once', 'OnceHello there!']
+  assert {body['max_tokens'] for body in bodies} == {256}
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(page, server):

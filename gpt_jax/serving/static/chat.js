@@ -9,6 +9,7 @@ const THEMES = ['system', 'light', 'dark'];
 const THEME_WORDS = { system: 'as the system', light: 'light', dark: 'dark' };
 const DEFAULTS = { system: '', temperature: 0.8, top_p: 1, max_tokens: '', seed: '' };
 const RETRY_MS = 3000;
+const LONG_TEXT = 256;  // tokens
 const NUMBERS = ['temperature', 'top_p', 'max_tokens', 'seed'];
 const ROLES = {
   chat: { user: 'You', assistant: 'Model' },
@@ -230,6 +231,11 @@ function request() {
   for (const name of NUMBERS) {
     const value = $(name).value === '' ? NaN : Number($(name).value);
     if (Number.isFinite(value)) body[name] = value;
+  }
+  // Completions are short unless their length is said.
+  const { context } = currentModel();
+  if (mode() === 'completion' && !body.max_tokens && Number.isFinite(context)) {
+    body.max_tokens = Math.min(LONG_TEXT, Math.floor(context / 2));
   }
   const said = state.messages.filter((message) => message.text && !message.isPartial);
   if (mode() === 'completion') {

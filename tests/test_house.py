@@ -68,6 +68,7 @@ TESTED_TOGETHER = {
     'program/adapted_checkpoints', 'program/base', 'program/init_adapter',
   ],
   'benchmarks/test_corpus_speed': ['benchmarks/corpus_peers'],
+  'benchmarks/test_serving_load': ['benchmarks/load_figure'],
   'benchmarks/test_report': ['benchmarks/figure'],
   'benchmarks/test_session': ['benchmarks/peaks'],
   'benchmarks/test_torch_gpt2': ['benchmarks/gpt2_shape'],

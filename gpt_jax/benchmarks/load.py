@@ -18,7 +18,7 @@ from gpt_jax.benchmarks import load_client
 
 REFUSED = (429, 503)
 MAX_OPEN = 512
-"""Requests of an open loop that are under way at once; later ones are lost."""
+"""Requests of an open loop that are under way at once; those beyond are not sent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Summary:
   """With 429 or 503, at once."""
   failed: int
   """Any other status, broken connections, time-outs."""
+  unsent: int
+  """Of an open loop, since MAX_OPEN were under way."""
   requests_per_second: float
   """Answered ones."""
   tokens_per_second: float
@@ -70,20 +72,19 @@ async def open_loop(addresses, bodies, rate, seed=0, **options: Any):
   """
   gaps = np.random.default_rng(seed).exponential(1 / rate, len(bodies))
   turns, started = itertools.cycle(addresses), time.monotonic()
-  tasks, lost = [], 0
+  tasks, unsent = [], 0
   for body, at in zip(bodies, np.cumsum(gaps), strict=True):
     await asyncio.sleep(max(0.0, started + at - time.monotonic()))
     if sum(not task.done() for task in tasks) >= MAX_OPEN:
-      lost += 1
+      unsent += 1
       continue
     request = load_client.ask(next(turns), body, **options)
     tasks.append(asyncio.create_task(request))
   answers = await asyncio.gather(*tasks)
-  missing = [load_client.Answer('', load_client.NO_ANSWER, 0.0)] * lost
-  return summary([*answers, *missing], time.monotonic() - started)
+  return summary(answers, time.monotonic() - started, unsent)
 
 
-def summary(answers, seconds):
+def summary(answers, seconds, unsent=0):
   """Returns the Summary of Answers that came within `seconds`."""
   good = [one for one in answers if one.status == load_client.OK]
   refused = sum(one.status in REFUSED for one in answers)
@@ -97,6 +98,7 @@ def summary(answers, seconds):
     answered=len(good),
     refused=refused,
     failed=len(answers) - len(good) - refused,
+    unsent=unsent,
     requests_per_second=len(good) / seconds,
     tokens_per_second=sum(one.new_tokens for one in good) / seconds,
     first_token_p50=_quantile(firsts, 0.5),

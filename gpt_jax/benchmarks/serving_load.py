@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,10 +30,12 @@ from gpt_jax.core.errors import ConfigError, DataError
 FIRST_PORT = 18400
 START_SECONDS = 300
 STOP_SECONDS = 40
+COUNTS = 'requests', 'answered', 'refused', 'failed', 'unsent'
+"""Fields that are added up over rounds."""
 HEADER = (
   '| processes | loop | requests/s | tokens/s | first token p50 | p95 | request p95 |'
-  ' refused | failed | cores of servers | of the client |\n'
-  '|---|---|---|---|---|---|---|---|---|---|---|'
+  ' refused | failed | not sent | cores | tokens per core-second |\n'
+  '|---|---|---|---|---|---|---|---|---|---|---|---|'
 )
 
 
@@ -74,9 +77,9 @@ class Servers:
           raise DataError(f'{address}: the server did not start:\n{text}')
         await asyncio.sleep(0.2)
 
-  def cpu_seconds(self):
-    """Returns what all processes have used so far; 0 where there is no /proc."""
-    return sum(_cpu_seconds(process.pid) for process in self._processes)
+  def cpu_seconds(self, count):
+    """Returns what the first `count` processes have used so far; 0 without /proc."""
+    return sum(_cpu_seconds(process.pid) for process in self._processes[:count])
 
 
 class Remote:
@@ -98,7 +101,8 @@ class Remote:
       if status != load_client.OK:
         raise DataError(f'--address={address}: /readyz answered {status}, not 200.')
 
-  def cpu_seconds(self):
+  def cpu_seconds(self, count):
+    del count
     return 0.0
 
 
@@ -110,36 +114,62 @@ def _cpu_seconds(pid):
   return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
-async def measure(servers, model, args):
-  """Returns the rows of `servers`: a closed loop, then open loops, as JSON values."""
+async def measure(servers, counts, model, args):
+  """Returns a row of JSON values for each round, number of servers and loop.
+
+  All servers are there in all rounds; those that are not asked are idle. Odd rounds go
+  through the numbers of servers backwards, so that other work on the machine meets all.
+  """
   await servers.ready()
-  addresses = servers.addresses
-  options: dict[str, Any] = dict(key=os.environ.get('GPT_JAX_KEY'))
   await load.closed_loop(  # first requests of a process are slower
-    addresses, _bodies(model, 8 * len(addresses), args), 4, **options
+    servers.addresses, _bodies(model, 8 * max(counts), args), 4, **_options()
   )
-  loops = [('closed', None, args.requests)]
-  loops += [('open', rate, max(1, round(rate * args.seconds))) for rate in args.rates]
   rows = []
-  for kind, rate, count in loops:
-    sent = _bodies(model, count, args)
-    before, own, started = servers.cpu_seconds(), time.process_time(), time.monotonic()
-    if rate is None:
-      found = await load.closed_loop(addresses, sent, args.clients, **options)
-    else:
-      found = await load.open_loop(addresses, sent, rate, **options)
-    spent = time.monotonic() - started
-    rows.append(
-      dict(
-        processes=len(addresses), loop=kind, rate=rate,
-        clients=None if rate else args.clients,
-        server_cores=(servers.cpu_seconds() - before) / spent,
-        client_cores=(time.process_time() - own) / spent,
-        **dataclasses.asdict(found),
-      )
-    )  # fmt: skip
-    print(line(rows[-1]), flush=True)
+  for number in range(args.rounds):
+    for count in counts[:: -1 if number % 2 else 1]:
+      for rate in (None, *args.rates):
+        row = await _measure_one(servers, count, rate, model, args)
+        rows.append(dict(round=number) | row)
+        print(line(row), file=sys.stderr, flush=True)
   return rows
+
+
+async def _measure_one(servers, count, rate, model, args):
+  """Returns the row of a loop on the first `count` servers; rate None: a closed one."""
+  number = args.requests if rate is None else max(1, round(rate * args.seconds))
+  addresses, sent = servers.addresses[:count], _bodies(model, number, args)
+  before, started = servers.cpu_seconds(count), time.monotonic()
+  if rate is None:
+    found = await load.closed_loop(addresses, sent, args.clients, **_options())
+  else:
+    found = await load.open_loop(addresses, sent, rate, **_options())
+  used = servers.cpu_seconds(count) - before
+  return dict(
+    processes=count,
+    loop='closed' if rate is None else 'open',
+    rate=rate,
+    clients=args.clients if rate is None else None,
+    server_cores=used / (time.monotonic() - started),
+    **dataclasses.asdict(found),
+  )
+
+
+def medians(rows):
+  """Returns a row for each number of servers and loop: medians over the rounds."""
+  groups = {}
+  for row in rows:
+    groups.setdefault((row['processes'], row['loop'], row['rate']), []).append(row)
+  found = []
+  for group in sorted(groups.values(), key=lambda group: group[0]['processes']):
+    numbers = [name for name, value in group[0].items() if isinstance(value, float)]
+    middle = {name: statistics.median(row[name] for row in group) for name in numbers}
+    sums = {name: sum(row[name] for row in group) for name in COUNTS}
+    found.append(group[0] | middle | sums)
+  return found
+
+
+def _options() -> dict[str, Any]:
+  return dict(key=os.environ.get('GPT_JAX_KEY'))
 
 
 def _bodies(model, count, args):
@@ -156,8 +186,13 @@ def line(row):
     f'| {row["processes"]} | {loop} | {row["requests_per_second"]:.1f} |'
     f' {row["tokens_per_second"]:.0f} | {_ms(row["first_token_p50"])} |'
     f' {_ms(row["first_token_p95"])} | {_ms(row["request_p95"])} | {row["refused"]} |'
-    f' {row["failed"]} | {row["server_cores"]:.2f} | {row["client_cores"]:.2f} |'
+    f' {row["failed"]} | {row["unsent"]} | {_cores(row)} |'
   )
+
+
+def _cores(row):
+  cores = row['server_cores']
+  return f'{cores:.2f} | {row["tokens_per_second"] / cores:,.0f}' if cores else '- | -'
 
 
 def _ms(seconds):
@@ -187,6 +222,7 @@ def make_parser():
   parser.add_argument(
     '--longest', type=int, default=48, help='bytes of a prompt, tokens of a text'
   )
+  parser.add_argument('--rounds', type=int, default=3, help='medians are over these')
   parser.add_argument('--figure', metavar='FILE.png')
   parser.add_argument('--json', metavar='FILE')
   return parser
@@ -194,21 +230,21 @@ def make_parser():
 
 def main(argv=None):
   """Runs the program; what it does not know of its flags goes to `gpt-jax serve`."""
-  args, overrides = make_parser().parse_known_args(argv)
+  args, rest = make_parser().parse_known_args(argv)
   if bool(args.workdir) == bool(args.address):
     raise ConfigError('give --workdir=RUN to start servers, or --address=URL of some.')
-  print(HEADER)
-  rows = []
-  for count in args.processes if args.workdir else (len(args.address),):
-    servers = (
-      Servers(args.workdir, count, overrides) if args.workdir else Remote(args.address)
-    )
-    with servers:
-      rows += asyncio.run(measure(servers, args.model, args))
+  if args.workdir:
+    servers, counts = Servers(args.workdir, max(args.processes), rest), args.processes
+  else:
+    servers, counts = Remote(args.address), (len(args.address),)
+  with servers:
+    rows = asyncio.run(measure(servers, counts, args.model, args))
+  table = medians(rows)
+  print(HEADER, *map(line, table), sep='\n')
   if args.json:
     pathlib.Path(args.json).write_text(json.dumps(rows, indent=1) + '\n')
   if args.figure:
-    load_figure.save(rows, args.figure)
+    load_figure.save(table, args.figure)
   return rows
 
 

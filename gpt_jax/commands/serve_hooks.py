@@ -1,5 +1,7 @@
 """What looks at the requests of `gpt-jax serve`: its flags, and the Hooks they give."""
 
+from typing import Any
+
 
 def add_arguments(parser):
   parser.add_argument(
@@ -40,15 +42,16 @@ def make(args, models):
   from gpt_jax.serving import chat_page, tracing
   from gpt_jax.serving.hooks import Hooks
 
-  policy = _policy(args)
+  policy: Any = _policy(args)
   request_log, traces = _request_log(args), tracing.open_tracing()
-  audit, keys = _audit(args, policy), _open_keys(args.keys)
+  audit = _audit(args, policy)
+  keys: Any = _open_keys(args.keys)
   open_ones = [one for one in (request_log, traces, audit, keys) if one is not None]
   return Hooks(
     keys=keys,
     policy=policy,
     audit=audit,
-    metrics=_metrics(models),
+    metrics=_metrics(models, keys),
     request_log=request_log,
     tracing=traces,
     routes=() if args.no_chat_page else chat_page.routes(),
@@ -97,7 +100,7 @@ def _open_keys(where):
   return KeyStore(where)
 
 
-def _metrics(models):
+def _metrics(models, keys):
   import gpt_jax
   from gpt_jax.serving import engine_state
   from gpt_jax.serving.metrics import Metrics
@@ -108,7 +111,23 @@ def _metrics(models):
     gpt_jax.__version__,
     commit=state and state['commit'],
     engines=lambda: engine_state.of(models()),
+    budgets=lambda: _budgets(keys),
   )
+
+
+def _budgets(keys):
+  """Returns what the keys have used of their budgets; {} while the store is away.
+
+  Other numbers are wanted most when something is wrong.
+  """
+  from gpt_jax.core.errors import StorageError
+
+  if keys is None:
+    return {}
+  try:
+    return keys.budget_shares()
+  except StorageError:
+    return {}
 
 
 def _request_log(args):

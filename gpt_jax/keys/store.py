@@ -167,6 +167,16 @@ class KeyStore:
     )  # fmt: skip
     self._run(self._statements.charge, values)
 
+  def budget_shares(self):
+    """Returns `{id: tokens of today / tokens_per_day}` of keys that have a budget."""
+    c, today = self._statements.table.c, self._now() // limits.DAY
+    query = self._sa.select(c.id, c.day, c.day_tokens, c.tokens_per_day)
+    query = query.where(c.tokens_per_day.is_not(None), c.revoked_at.is_(None))
+    return {
+      row.id: row.day_tokens / row.tokens_per_day if row.day == today else 0.0
+      for row in self._run(query, fetch=True)
+    }
+
   def now(self):
     """Returns the time of the store's clock, a UTC datetime."""
     return _moment(self._now())

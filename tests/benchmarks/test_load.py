@@ -48,6 +48,12 @@ def test_refused_and_failed_requests_are_told_apart():
   assert (found.first_token_p95, found.request_p50) == (1.0, 2.0)
 
 
+def test_an_open_loop_sends_no_more_than_can_be_open(asked, monkeypatch):
+  monkeypatch.setattr(load, 'MAX_OPEN', 2)
+  found = asyncio.run(load.open_loop(['a'], range(20), rate=1e6))
+  assert (found.answered, found.failed, found.unsent) == (2, 0, 18)
+
+
 def test_without_an_answer_there_are_no_times():
   assert math.isnan(load.summary([Answer('a', 503, 0.0)], 1.0).first_token_p50)
 

@@ -13,7 +13,7 @@ def test_servers_that_are_there_are_loaded_in_turn(tmp_path, capsys, monkeypatch
   with serving(fakes[0].app()) as one, serving(fakes[1].app()) as other:
     rows = serving_load.main([
       f'--address={one}', f'--address={other}', '--model=plain', '--requests=6',
-      '--clients=2', '--rates=50,100', '--seconds=0.1',
+      '--clients=2', '--rates=50,100', '--seconds=0.1', '--rounds=1',
       f'--figure={tmp_path / "load.png"}', f'--json={tmp_path / "load.json"}',
     ])  # fmt: skip
   assert [(row['loop'], row['requests'], row['failed']) for row in rows] == [
@@ -23,6 +23,20 @@ def test_servers_that_are_there_are_loaded_in_turn(tmp_path, capsys, monkeypatch
   assert rows[0]['tokens_per_second'] > 0
   assert '| 2 | closed, 2 clients |' in capsys.readouterr().out
   assert (tmp_path / 'load.png').exists() and (tmp_path / 'load.json').exists()
+
+
+def test_rounds_end_in_medians_of_rates_and_sums_of_counts():
+  row = dict(
+    processes=2, loop='closed', rate=None, server_cores=1.0, requests=4, answered=4,
+    refused=0, failed=0, unsent=0,
+  )  # fmt: skip
+  rows = [
+    row | dict(tokens_per_second=speed, failed=failed)
+    for speed, failed in ((5.0, 0), (1.0, 1), (3.0, 0))
+  ]
+  (found,) = serving_load.medians(rows)
+  assert found['tokens_per_second'] == 3.0
+  assert (found['failed'], found['requests']) == (1, 12)
 
 
 async def _is_ready(self):

@@ -73,3 +73,14 @@ def test_a_policy_that_is_wrong_stops_the_start(tmp_path):
     hooks(f'--policy={policy}')
   with pytest.raises(StorageError, match='audit log'):
     hooks(f'--audit={tmp_path}')
+
+
+def test_budgets_of_keys_are_among_the_metrics(tmp_path):
+  from gpt_jax.keys.store import KeyStore
+
+  path = tmp_path / 'keys.sqlite'
+  with KeyStore(path, create=True) as store:
+    key, _ = store.create('alice', tokens_per_day=100)
+    store.charge(key, 25)
+  text = hooks(f'--keys={path}').metrics.render().decode()
+  assert f'gpt_jax_key_budget_used_ratio{{key="{key.id}"}} 0.25' in text

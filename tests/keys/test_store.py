@@ -281,3 +281,14 @@ def test_processes_that_open_a_new_store_at_once_all_succeed(path):
   assert [p.wait() for p in [subprocess.Popen(command) for _ in range(3)]] == [0] * 3
   with KeyStore(path) as store:
     assert len(store.list()) == 3
+
+
+def test_budgets_are_told_as_shares_of_today(store, clock):
+  key, _ = store.create('alice', tokens_per_day=100)
+  store.create('bob')  # without a budget
+  gone, _ = store.create('carol', tokens_per_day=100)
+  store.revoke(gone.id)
+  store.charge(key, 40)
+  assert store.budget_shares() == {key.id: 0.4}
+  clock.seconds += 24 * 3600
+  assert store.budget_shares() == {key.id: 0.0}

@@ -100,7 +100,8 @@ def _error(status, message, headers):
 def serving(app):
   """Runs an ASGI app in a thread; yields its address."""
   listener = socket.create_server(('127.0.0.1', 0))
-  config = uvicorn.Config(app, log_level='error', lifespan='off')
+  # uvicorn's own logging would end absl's handler, which closes what pytest captures.
+  config = uvicorn.Config(app, log_config=None, log_level='error', lifespan='off')
   server = uvicorn.Server(config)
   thread = threading.Thread(target=server.run, kwargs={'sockets': [listener]})
   thread.start()

@@ -1,13 +1,12 @@
 """The chat page as people use it, in headless Chromium before a server of the test."""
 
-import pathlib
 import re
 
 import pytest
 
+from tests.serving.browser import open_browser
 from tests.serving.fake_server import FakeServer, serving
 
-CHROMIUM = '/usr/bin/chromium'
 MARKUP = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 pytestmark = [pytest.mark.extra, pytest.mark.slow]
@@ -23,16 +22,8 @@ def server():
 
 @pytest.fixture(scope='module')
 def browser():
-  api = pytest.importorskip('playwright.sync_api', reason='drives the browser')
-  if not pathlib.Path(CHROMIUM).exists():
-    pytest.skip(f'needs a browser: {CHROMIUM} (apt-get install chromium)')
-  with api.sync_playwright() as playwright:
-    # A user of a container has no sandbox of its own; all pages are the test's.
-    made = playwright.chromium.launch(
-      executable_path=CHROMIUM, args=['--no-sandbox', '--disable-gpu']
-    )
+  with open_browser() as made:
     yield made
-    made.close()
 
 
 @pytest.fixture
@@ -168,6 +159,7 @@ def test_a_model_without_template_continues_texts(page, server):
   paths, bodies, _ = zip(*server.requests, strict=True)
   assert set(paths) == {'/v1/completions'}
   assert [body['prompt'] for body in bodies] == ['Once', 'OnceHello there!']
+  assert {body['max_tokens'] for body in bodies} == {256}
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(page, server):

@@ -9,6 +9,7 @@ const THEMES = ['system', 'light', 'dark'];
 const THEME_WORDS = { system: 'as the system', light: 'light', dark: 'dark' };
 const DEFAULTS = { system: '', temperature: 0.8, top_p: 1, max_tokens: '', seed: '' };
 const RETRY_MS = 3000;
+const LONG_TEXT = 256;  // tokens
 const NUMBERS = ['temperature', 'top_p', 'max_tokens', 'seed'];
 const ROLES = {
   chat: { user: 'You', assistant: 'Model' },
@@ -159,11 +160,12 @@ function currentModel() {
   return state.models.find((model) => model.id === $('model').value) || null;
 }
 
-function describeModel() {
-  const { id, step, context } = currentModel();
+function describe({ id, step, context }) {
   const parts = [id];
   if (Number.isFinite(step)) parts.push(`step ${step.toLocaleString('en')}`);
-  if (Number.isFinite(context)) parts.push(`${context.toLocaleString('en')} tokens of context`);
+  if (Number.isFinite(context)) {
+    parts.push(`${context.toLocaleString('en')} tokens of context`);
+  }
   return `${parts.join(', ')}.`;
 }
 
@@ -230,6 +232,11 @@ function request() {
     const value = $(name).value === '' ? NaN : Number($(name).value);
     if (Number.isFinite(value)) body[name] = value;
   }
+  // Completions are short unless their length is said.
+  const { context } = currentModel();
+  if (mode() === 'completion' && !body.max_tokens && Number.isFinite(context)) {
+    body.max_tokens = Math.min(LONG_TEXT, Math.floor(context / 2));
+  }
   const said = state.messages.filter((message) => message.text && !message.isPartial);
   if (mode() === 'completion') {
     const asked = state.messages.filter((message) => message.role === 'user');
@@ -272,7 +279,7 @@ async function answer() {
   }
   message.isPartial = !message.text;
   state.running = null;
-  message.stats = describe(message, times);
+  message.stats = numbersOf(message, times);
   if (!state.messages.includes(message)) return;  // started over meanwhile
   const isAtEnd = atBottom();
   save();
@@ -319,13 +326,14 @@ function take(event, message, times) {
 
 // Numbers and errors, in words
 
-function describe(message, times) {
+function numbersOf(message, times) {
   const usage = message.usage;
   const parts = [];
   const count = usage ? usage.completion_tokens : null;
   if (count !== null) parts.push(`${count} ${count === 1 ? 'token' : 'tokens'}`);
-  const seconds = (times.last - times.first) / 1000;
-  if (count > 1 && seconds > 0) parts.push(`${rate((count - 1) / seconds)} tokens/s`);
+  // From the question on: tokens come several at a time, the first of them too.
+  const seconds = (times.last - times.sent) / 1000;
+  if (count && times.last) parts.push(`${rate(count / seconds)} tokens/s`);
   if (times.first !== null) {
     parts.push(`first after ${((times.first - times.sent) / 1000).toFixed(2)} s`);
   }
@@ -419,9 +427,9 @@ function render() {
   document.body.classList.toggle('completion', mode() === 'completion');
   const isChat = mode() === 'chat';
   $('greeting').textContent = isChat ? 'Ask something' : 'Begin a text';
-  const name = $('model').value;
-  const about = name ? [describeModel()] : [];
-  if (name && !isChat) {
+  const model = currentModel();
+  const about = model ? [describe(model)] : [];
+  if (model && !isChat) {
     about.push('It has no chat template: it goes on from what you write, and each');
     about.push('prompt stands alone.');
   }

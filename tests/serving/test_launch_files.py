@@ -89,6 +89,16 @@ def test_every_expression_asks_for_series_that_exist(known):
     assert labels <= there, (where, labels - there)
 
 
+def test_the_page_on_operation_lists_all_metrics_and_alerts(known):
+  text = (ROOT / 'docs' / 'serving_operations.md').read_text()
+  listed = set(re.findall(r'`(gpt_jax_\w+)`', text))
+  names = {name for name in known if not name.endswith('_created')}
+  series = {re.sub(r'_(bucket|sum|count)$', '', name) for name in names}
+  assert listed == {name for name in series if name.startswith('gpt_jax_')}
+  alerts = {rule['alert'] for rule in rules() if 'alert' in rule}
+  assert set(re.findall(r'`(GptJax\w+)`', text)) == alerts
+
+
 def test_every_alert_says_what_and_what_to_do(known):
   for rule in rules():
     if 'alert' not in rule:

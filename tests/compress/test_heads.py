@@ -9,9 +9,13 @@ from tests.compress import small_given
 
 GROUPED = {'model__num_kv_heads': 2}
 CASES = [
-  ({'model__scan_layers': True}, 1),
+  pytest.param({'model__scan_layers': True}, 1, marks=pytest.mark.slow),
+  pytest.param(
+    {'model__scan_layers': True, 'model__num_kv_heads': 1, 'model__bias': False},
+    3,
+    marks=pytest.mark.slow,
+  ),
   ({'model__scan_layers': False} | GROUPED, 2),
-  ({'model__scan_layers': True, 'model__num_kv_heads': 1, 'model__bias': False}, 3),
 ]
 
 
@@ -51,6 +55,7 @@ def test_removed_heads_are_zeroed_heads(overrides, remove, monkeypatch):
   np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_energy_of_a_head_is_what_its_removal_changes():
   one = small_given.given(heads.Heads(), model__scan_layers=False)
   energies, energy = {}, heads.head_energies

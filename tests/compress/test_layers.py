@@ -28,6 +28,7 @@ def test_the_layer_that_adds_least_goes():
   assert np.isfinite(small_given.logits(config, made.params)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scan', [True, False])
 def test_a_cycle_of_layers_is_found_anew(scan):
   """Of 2 cycles of 3, without its third and sixth layer only local ones stay."""

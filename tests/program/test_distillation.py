@@ -58,6 +58,7 @@ def test_the_divergence_is_that_of_scipy():
   np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_weighs_targets_and_teacher():
   program = build({'distill.weight': 0.3, 'distill.temperature': 3.0}, WIDER)
   state = program.init(0)
@@ -177,6 +178,7 @@ def test_a_student_can_start_from_layers_of_its_teacher(teacher, tmp_path):
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_teacher_of_other_ids_is_refused(teacher, tmp_path):
   text = tmp_path / 'words.txt'
   text.write_text(tiny_runs.words(2000))

@@ -131,6 +131,16 @@ TESTED_TOGETHER = {
   'program/test_literals': ['program/jaxpr_calls'],
   'program/test_restore': ['program/reference_errors'],
   'safety/test_policy': ['safety/rules'],
+  'serving/test_classify': ['serving/embeddings'],
+  'serving/test_completions': ['serving/generation', 'serving/texts'],
+  'serving/test_chat': ['serving/chat_format'],
+  'serving/test_models': ['serving/model'],
+  'serving/test_pipeline': [
+    'serving/app', 'serving/call', 'serving/errors', 'serving/hooks',
+    'serving/settings',
+  ],
+  'serving/test_schema': ['serving/fields'],
+  'serving/test_server': ['serving/protocol'],
   'storage/test_buckets': [
     'storage/bucket_paths', 'storage/download', 'storage/growing', 'storage/mirror',
     'storage/objects', 'storage/versions',

@@ -72,6 +72,7 @@ LIMITS = (
 
 
 def run(args, overrides):
+  import gpt_jax
   from gpt_jax.serving import models, server
   from gpt_jax.serving.settings import Settings
 
@@ -83,9 +84,12 @@ def run(args, overrides):
       raise ConfigError(f'--{name}={value}: expected a number above 0.')
   settings = Settings(
     host=args.host, port=args.port, allowed_hosts=tuple(args.allowed_host),
-    chat_template=args.chat_template, **given,
+    chat_template=args.chat_template, version=gpt_jax.__version__, **given,
   )  # fmt: skip
   if args.measure is not None:
+    if args.measure < 1:
+      raise ConfigError(f'--measure={args.measure}: expected at least one client.')
+    flags.enable_compilation_cache()
     return _measure(
       args, models.Models(sources, overrides, args.chat_template), settings
     )
@@ -110,8 +114,6 @@ def _measure(args, loaded, settings):
   from gpt_jax.serving import overhead
   from gpt_jax.tracking import console
 
-  if args.measure < 1:
-    raise ConfigError(f'--measure={args.measure}: expected at least one client.')
   found = overhead.measure(
     loaded, settings, clients=args.measure,
     progress=lambda rounds: console.progress(rounds, 'measuring', len(rounds)),

@@ -142,7 +142,8 @@ class Server:
 
   async def _openapi(self, call):
     names = [served.name for served in call.models.served()]
-    return openapi.document(self.routes(), names, self.hooks.keys is not None)
+    has_keys = self.hooks.keys is not None
+    return openapi.document(self.routes(), names, has_keys, self.settings.version)
 
   async def _reload(self, call):
     del call

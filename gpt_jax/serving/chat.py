@@ -1,5 +1,7 @@
 """/v1/chat/completions: the next message of a conversation."""
 
+from typing import Any
+
 from gpt_jax.serving import generation, tools
 from gpt_jax.serving.call import Stream
 from gpt_jax.serving.errors import invalid
@@ -59,7 +61,7 @@ async def answer(call):
 
 def _grammar(call, asked_tools):
   """Returns the TextOptions that say what the whole answer is."""
-  format_ = call.get('response_format') or {'type': 'text'}
+  format_: dict[str, Any] = call.get('response_format') or {'type': 'text'}
   schema = None
   if format_['type'] == 'json_object':
     schema = {'type': 'object'}

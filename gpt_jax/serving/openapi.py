@@ -1,7 +1,5 @@
 """The OpenAPI page, made of the table of routes: what it says is what is checked."""
 
-from gpt_jax import __version__
-
 _TEXT = {'type': 'string'}
 _COUNT = {'type': 'integer', 'minimum': 0}
 _ANY = {'type': 'object'}
@@ -87,7 +85,7 @@ OF_BODIES = (400, 404, 408, 411, 413, 415)
 ALWAYS = (500, 503)
 
 
-def document(routes, models, has_keys):
+def document(routes, models, has_keys, version):
   """Returns the OpenAPI 3.1 document of Routes; `models` are the names served."""
   paths = {}
   for route in routes:
@@ -96,7 +94,7 @@ def document(routes, models, has_keys):
     )
   found = {
     'openapi': '3.1.0',
-    'info': {'title': 'gpt-jax serve', 'version': __version__},
+    'info': {'title': 'gpt-jax serve', 'version': version},
     'paths': paths,
     'components': {'schemas': {'Error': ERROR}},
   }

@@ -7,6 +7,8 @@ import dataclasses
 class Settings:
   """Limits of a server; times are in seconds."""
 
+  version: str = 'unknown'
+  """Of the server, for the OpenAPI page."""
   host: str = '127.0.0.1'
   port: int = 8000
   allowed_hosts: tuple[str, ...] = ()

@@ -24,16 +24,19 @@ CALLING = (
 class Asked:
   """What a request says of tools."""
 
-  functions: dict[str, dict]
+  functions: dict[str, Any]
   """Name -> what the request has of it; those that may be called."""
   is_forced: bool
   """The answer has to be a call."""
 
   def schema(self):
     """Returns the JSON schema of a call."""
-    definitions, calls = {}, []
+    definitions: dict[str, Any] = {}
+    calls = []
     for name, function in self.functions.items():
-      parameters = dict(function.get('parameters') or {'type': 'object'})
+      parameters: dict[str, Any] = dict(
+        function.get('parameters') or {'type': 'object'}
+      )
       for key in ('$defs', 'definitions'):
         for title, each in parameters.pop(key, {}).items():
           known = definitions.setdefault(key, {}).setdefault(title, each)

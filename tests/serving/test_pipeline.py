@@ -337,6 +337,7 @@ def test_clients_that_go_free_their_slots(server):
   assert scheduler.num_running == scheduler.num_waiting == 0
 
 
+@pytest.mark.slow
 def test_overload_is_refused_at_once_with_a_time_to_wait():
   small = served.models(load=lambda *args: served.load(*args, run=served.run_of(
     inference__slots=1, inference__queue_limit=2)))  # fmt: skip

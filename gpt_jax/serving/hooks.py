@@ -35,10 +35,15 @@ class LimitError(UserError):
 class Key(Protocol):
   """Who asks."""
 
-  id: Any
-  """Shown in logs and metrics, also the principal of prefix cache and queue."""
-  scopes: Collection[str]
-  """Some of SCOPES."""
+  @property
+  def id(self) -> Any:
+    """Shown in logs and metrics, also the principal of prefix cache and queue."""
+    ...
+
+  @property
+  def scopes(self) -> Collection[str]:
+    """Some of SCOPES."""
+    ...
 
   def allows_model(self, name: str) -> bool:
     """Returns whether it may use the model or adapter of that name."""
@@ -52,7 +57,7 @@ class Keys(Protocol):
     """Returns the Key of what followed `Authorization: Bearer`, None: no such key."""
     ...
 
-  def admit(self, key: Key, tokens: int | None = 0) -> Any:
+  def admit(self, key: Key, tokens: Any = 0) -> Any:
     """Counts a request, returns what `charge` takes.
 
     `tokens`: that it may take at most, which are reserved; None: it takes none. Raises
@@ -72,17 +77,24 @@ class Keys(Protocol):
 class Refusal(Protocol):
   """Why a text is not let through."""
 
-  rule: str
-  """Name of the rule, for counts and the audit log."""
-  text: str
-  """What the client is told instead."""
+  @property
+  def rule(self) -> str:
+    """Name of the rule, for counts and the audit log."""
+    ...
+
+  @property
+  def text(self) -> str:
+    """What the client is told instead."""
+    ...
 
 
 class OutputFilter(Protocol):
   """Follows one answer as it is written."""
 
-  refusal: Refusal | None
-  """Set once the answer is stopped: nothing more of it is shown."""
+  @property
+  def refusal(self) -> Refusal | None:
+    """Set once the answer is stopped: nothing more of it is shown."""
+    ...
 
   def feed(self, piece: str) -> str:
     """Returns what can be shown for certain, perhaps ''."""

@@ -119,11 +119,18 @@ def _measure(args, loaded, settings):
     progress=lambda rounds: console.progress(rounds, 'measuring', len(rounds)),
   )  # fmt: skip
   rows = [
-    (name, f'{np.median(times):.2f}', f'{found.tokens / np.median(times):,.1f}')
-    for name, times in (('engine alone', found.engine), ('over HTTP', found.http))
+    (
+      name,
+      *(f'{np.median(one):.2f}' for one in (times, cpu)),
+      f'{found.tokens / np.median(times):,.1f}',
+    )
+    for name, times, cpu in (
+      ('engine alone', found.engine, found.engine_cpu),
+      ('over HTTP', found.http, found.http_cpu),
+    )
   ]
   title = f'{2 * found.clients} texts, {found.tokens:,} tokens, {found.clients} clients'
-  console.table(title, ('', 'seconds', 'tokens/s'), rows)
+  console.table(title, ('', 'seconds', 'CPU s', 'tokens/s'), rows)
   low, median, high = np.quantile(found.ratios, (0.25, 0.5, 0.75))
   print(
     f'HTTP adds {median - 1:+.1%} to the time (quartiles {low - 1:+.1%} to'

@@ -24,6 +24,9 @@ class Overhead:
   tokens: int
   engine: tuple[float, ...]
   http: tuple[float, ...]
+  engine_cpu: tuple[float, ...] = ()
+  """Seconds of cores that the process used, which other processes change less."""
+  http_cpu: tuple[float, ...] = ()
 
   @property
   def ratios(self):
@@ -57,18 +60,21 @@ def measure(models, settings, *, clients=32, new_tokens=32, rounds=5, progress=i
     sides = {'engine': lambda: _direct(model, bodies), 'http': lambda: _over(ours)}
     tokens = sides['engine']()[1]  # the first time of each is not counted
     sides['http']()
-    found = {'engine': [], 'http': []}
+    found, cpu = {'engine': [], 'http': []}, {'engine': [], 'http': []}
     for i in progress(range(rounds)):
       for side in list(sides) if i % 2 else reversed(list(sides)):
+        used = time.process_time()
         seconds, count = sides[side]()
         assert count == tokens, f'{side}: {count} tokens, not {tokens}'
         found[side].append(seconds)
+        cpu[side].append(time.process_time() - used)
   finally:
     ours.send(None)
     client.join(10)
     server.stop()
     thread.join()
-  return Overhead(clients, tokens, tuple(found['engine']), tuple(found['http']))
+  lists = found['engine'], found['http'], cpu['engine'], cpu['http']
+  return Overhead(clients, tokens, *map(tuple, lists))
 
 
 def _direct(model, bodies):

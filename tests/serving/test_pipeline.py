@@ -111,6 +111,7 @@ KEYS = FakeKeys(
   all=FakeKey('k1'),
   chat=FakeKey('k2', ('chat',)),
   other=FakeKey('k3', models=('other',)),
+  second=FakeKey('k4'),
 )
 RECORDER = Recorder()
 
@@ -191,6 +192,15 @@ def test_tokens_are_reserved_and_then_charged(guarded):
   assert KEYS.admitted[-1] == ('k1', 3 + 2 * 4)
   served.wait_until(lambda: KEYS.charged)
   assert KEYS.charged == [('k1', found['usage']['total_tokens'], 'reserved 11')]
+
+
+def test_keys_share_no_prefixes(guarded):
+  body = {'model': served.NAME, 'prompt': 'a secret of one key, of two chunks and more'}
+  cached = []
+  for key in ('all', 'all', 'second', 'second'):
+    found = ask(guarded, '/v1/completions', key, 'POST', json=body | {'max_tokens': 1})
+    cached.append(found.json()['usage']['prompt_tokens_details']['cached_tokens'])
+  assert cached == [0, 32, 0, 32]
 
 
 def test_a_limit_is_a_429_with_a_time_to_wait(guarded):

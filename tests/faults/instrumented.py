@@ -29,6 +29,8 @@ class Probe:
   def __init__(self):
     self.num_compiled, self.failures_left, self.is_watching = 0, 0, False
     self.opened, self.schedulers, self.routes = set(), [], []
+    self.steps_to_end = {}  # of texts that were cancelled, by handle while they last
+    self.longest_end = 0
 
   def listen(self, path):
     server = socket.socket(socket.AF_UNIX)
@@ -58,6 +60,7 @@ class Probe:
       running=sum(one.num_running for one in self.schedulers),
       waiting=sum(one.num_waiting for one in self.schedulers),
       slots=sum(one.slots.num_slots for one in self.schedulers),
+      longest_end=self.longest_end,
       counts=counts[-1] if counts else {},
     )
 
@@ -95,6 +98,7 @@ def install(probe):
 
   import jax
 
+  from gpt_jax.inference.handle import Handle
   from gpt_jax.inference.scheduler import Scheduler
   from gpt_jax.inference.slots import Slots
   from gpt_jax.inference.text_scheduler import TextScheduler
@@ -103,6 +107,7 @@ def install(probe):
   jax.monitoring.register_event_duration_secs_listener(probe.note_compilation)
   read, write = TextScheduler.read, Slots.write
   begin, routes = Scheduler.__init__, Server.routes
+  cancel, end = Scheduler.cancel, Handle.end
 
   def poisoned_read(self, prompt, *args, **options):
     text, asked, request = read(self, prompt, *args, **options)
@@ -126,6 +131,19 @@ def install(probe):
     probe.routes = [[one.path, one.method, one.is_open] for one in found]
     return found
 
+  def counted_cancel(self, handle):
+    if not handle.ended:
+      probe.steps_to_end.setdefault(handle, self.counts['steps'])
+    cancel(self, handle)
+
+  def counted_end(self, reason, error=None):
+    end(self, reason, error)
+    steps = probe.steps_to_end.pop(self, None)
+    if steps is not None:
+      now = self._scheduler.counts['steps']
+      probe.longest_end = max(probe.longest_end, now - steps)
+
+  Scheduler.cancel, Handle.end = counted_cancel, counted_end
   TextScheduler.read, Slots.write = poisoned_read, failing_write
   Scheduler.__init__, Server.routes = known_begin, known_routes
 

@@ -15,7 +15,7 @@ DEATH = 3  # failing steps in a row after which an engine gives up
 def poison(count, rng, folder):
   """A text whose guide raises an error, among others; then failing steps."""
   del rng
-  workdir = servers.train(folder)
+  workdir = servers.trained()
   with Server(folder, workdir) as server:
     row = poison_server(server, count)
   with Server(folder, workdir) as server:
@@ -76,8 +76,10 @@ def with_death(row, server):
 
 
 def _body(prompt, tokens=24, **options):
+  # With log-probabilities: they tell of any other key or value, where texts may agree.
   return {
-    'model': MODEL, 'prompt': prompt, 'max_tokens': tokens, 'temperature': 0, **options
+    'model': MODEL, 'prompt': prompt, 'max_tokens': tokens, 'temperature': 0,
+    'logprobs': 1, **options,
   }  # fmt: skip
 
 
@@ -93,7 +95,7 @@ async def _ask_all(server, bodies, headers=None):
 
 def leak(count, rng, folder):
   """Canaries of two keys, interleaved, that begin alike."""
-  with Server(folder, servers.train(folder), with_keys=True) as server:
+  with Server(folder, servers.trained(), with_keys=True) as server:
     return leak_from(server, count, rng)
 
 
@@ -111,7 +113,7 @@ def leak_from(server, count, rng):
   alone = {}
   for key, prompts in canaries.items():
     for prompt in prompts:
-      alone[prompt] = server.complete(prompt, key, max_tokens=16).json['choices']
+      alone[prompt] = server.ask('POST', WORK, _body(prompt, 16), key).json['choices']
   # Each prompt goes to the other key too: the answer may not differ, nor come sooner.
   plan = [
     (key, rng.choice(canaries[rng.choice('ab')] + [f'{rng.randbytes(9).hex()} x']))
@@ -155,7 +157,7 @@ def _foreign_reuse(server, rng):
 
 def stop(count, rng, folder):
   """SIGTERM at a random moment while streams and queued requests are under way."""
-  workdir, rows = servers.train(folder), []
+  workdir, rows = servers.trained(), []
   for _ in range(count):
     with Server(folder, workdir, f'--drain_seconds={DRAIN_SECONDS}') as server:
       rows.append(stop_server(server, rng.uniform(0.05, 0.4)))

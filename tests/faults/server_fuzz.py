@@ -16,9 +16,7 @@ MEGABYTE = 1 << 20
 
 def fuzz(count, rng, folder):
   """Malformed requests from four clients, while /healthz is watched."""
-  with Server(
-    folder, servers.train(folder), f'--read_seconds={READ_SECONDS}'
-  ) as server:
+  with Server(folder, servers.trained(), f'--read_seconds={READ_SECONDS}') as server:
     return fuzz_server(server, count, rng)
 
 
@@ -116,7 +114,7 @@ class Watch:
 def send_sizes(count, rng, folder):
   """Bodies that claim 10 GB, endless chunks, and long headers."""
   del rng
-  with Server(folder, servers.train(folder)) as server:
+  with Server(folder, servers.trained()) as server:
     return send_sizes_to(server, count)
 
 

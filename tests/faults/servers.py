@@ -1,13 +1,16 @@
 """A real `gpt-jax serve` as a process, and clients that are patient or rude to it."""
 
 import asyncio
+import atexit
 import contextlib
 import dataclasses
+import functools
 import http.client
 import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -24,6 +27,14 @@ FIELDS = {
   'inference.queue_limit': QUEUE,
 }  # fmt: skip
 WORK = '/v1/completions'
+
+
+@functools.cache
+def trained():
+  """Returns the workdir of `train`, for all lanes of a process."""
+  folder = tempfile.mkdtemp(prefix='gpt_jax_server_')
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  return train(pathlib.Path(folder))
 
 
 def train(folder, **fields):

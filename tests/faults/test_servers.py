@@ -38,11 +38,6 @@ def server(folder, workdir):
 
 
 @pytest.fixture
-def trained(monkeypatch, workdir):
-  monkeypatch.setattr(servers, 'train', lambda folder: workdir)
-
-
-@pytest.fixture
 def rng():
   return random.Random(0)
 

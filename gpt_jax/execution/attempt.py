@@ -11,7 +11,7 @@ import traceback
 from gpt_jax.core.errors import Interrupted, StorageError, UserError
 from gpt_jax.program import setup
 from gpt_jax.sweeps import states
-from gpt_jax.train import loop
+from gpt_jax.train import loop, preemption
 from gpt_jax.workdir.paths import Workdir
 
 LOG = 'sweep.log'
@@ -26,6 +26,8 @@ class Attempt:
   kind: str  # done, failed, or running: by another process
   why: str = ''
   exit_code: int = 0
+  was_signalled: bool = False
+  """Whether SIGTERM or Ctrl-C came when the training had nothing left to stop."""
 
 
 def attempt(point, open_program=setup.open_program):
@@ -35,15 +37,18 @@ def attempt(point, open_program=setup.open_program):
   """
   if outcome := outcome_if_taken(point):
     return outcome
-  error = None
+  error, signals = None, preemption.Watch()
   try:
     with output_to(Workdir(point.workdir).logs / LOG):
-      loop.train(point.config, point.workdir, open_program=open_program)
+      loop.train(
+        point.config, point.workdir, open_program=open_program, signals=signals
+      )
   except (Interrupted, KeyboardInterrupt, SystemExit):
     raise
   except BaseException as raised:  # any: the others have to run
     error = raised
-  return outcome_of(point, error)
+  outcome = outcome_of(point, error)
+  return dataclasses.replace(outcome, was_signalled=signals.signal is not None)
 
 
 def outcome_if_taken(point):

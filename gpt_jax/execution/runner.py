@@ -22,10 +22,11 @@ class InProcess:
   """
 
   capacity = 1
-  is_stopping = False  # a signal raises Interrupted in the training
 
   def __init__(self, points=()):
     self._point = None
+    # A signal raises Interrupted in the training, unless that is at its end.
+    self.is_stopping = False
     self.shared = SharedPrograms(point.config for point in points)
 
   def __enter__(self):
@@ -36,7 +37,7 @@ class InProcess:
 
   def accepts(self, point):
     """Returns whether `point` may be submitted now."""
-    return True
+    return not self.is_stopping
 
   def submit(self, point):
     self._point = point
@@ -45,6 +46,7 @@ class InProcess:
     """Returns (point, Attempt) of one that has ended, or None after `timeout`."""
     point, self._point = self._point, None
     outcome = attempt.attempt(point, self.shared.open_program)
+    self.is_stopping = outcome.was_signalled
     self.shared.release_if_scarce()
     return point, outcome
 
@@ -123,7 +125,7 @@ def run(progress, executor, show, *, sleep=time.sleep):
       progress.running[point.name] = point
       show.started(point)
       executor.submit(point)
-    if executor.is_stopping and executor.is_idle:
+    if pending and executor.is_stopping and executor.is_idle:
       raise interrupted(progress)
     if progress.running:
       ended = executor.next(timeout=POLL_SECONDS)

@@ -21,9 +21,9 @@ from gpt_jax.workdir.paths import Workdir
 class Vectorized:
   """Trains the points of a group at once, group after group, in this process."""
 
-  is_stopping = False  # a signal raises Interrupted in the training
-
   def __init__(self, points, fields):
+    # A signal raises Interrupted in the training, unless all are at their end.
+    self.is_stopping = False
     self._group_of = groups_of(points, fields)
     self.capacity = max(
       collections.Counter(self._group_of.values()).values(), default=1
@@ -54,8 +54,10 @@ class Vectorized:
   def accepts(self, point):
     """Returns whether `point` may train with those that were submitted."""
     group = self._group_of[point.name]
-    return self._training is None and all(
-      self._group_of[other.name] == group for other in self._submitted
+    return (
+      not self.is_stopping
+      and self._training is None
+      and all(self._group_of[other.name] == group for other in self._submitted)
     )
 
   def submit(self, point):
@@ -97,6 +99,7 @@ class Vectorized:
         else:
           yield by_name[name], attempt.outcome_of(by_name[name], error)
       self.programs += driver.programs
+    self.is_stopping = signals.signal is not None
     if stopped:
       raise stopped
 

@@ -56,6 +56,7 @@ def train(
   quiet=False,
   extra_hooks=(),
   open_program=setup.open_program,
+  signals=None,
 ):
   """Returns the last metrics by name, once `config` is trained in `workdir` to its end.
 
@@ -63,9 +64,10 @@ def train(
   possible, and Interrupted after SIGTERM or Ctrl-C, once the present step is saved.
   `extra_hooks` are called after those of every run; one that sets
   `progress.stop_reason` ends the run there, scored and saved. `open_program`: as
-  `setup.open_program`, such as one that shares what is compiled.
+  `setup.open_program`, such as one that shares what is compiled. `signals`: a
+  preemption.Watch of the caller, who then knows of one that came too late.
   """
-  with preemption.Watch() as signals:
+  with signals or preemption.Watch() as signals:
     return alone.drive(
       run(
         config,

@@ -149,6 +149,17 @@ def test_a_signal_ends_the_sweep(tmp_path, monkeypatch):
     sweep(studies.study(tmp_path))
 
 
+def test_a_signal_at_the_end_of_a_training_is_not_lost(tmp_path, monkeypatch):
+  def train(config, workdir, *, signals, **options):
+    finish(config, workdir)
+    signals.signal = 'SIGTERM'
+
+  monkeypatch.setattr(attempt.loop, 'train', train)
+  study = studies.study(tmp_path, **ROWS)
+  with pytest.raises(Interrupted, match='1 of 3 points are done'):
+    sweep(study)
+
+
 @pytest.mark.slow
 def test_a_point_is_trained_as_it_would_be_alone(tmp_path):
   study = studies.study(tmp_path)

@@ -109,7 +109,7 @@ def test_a_missing_package_is_named_with_its_extra(made, capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_runs_search_and_read(tmp_path, capsys, finished_run, plain_run):
+def test_runs_search_and_read(tmp_path, capsys, finished_run):
   shop.write(tmp_path / 'docs')
   reader = runs.train_reader(tmp_path)
   index = [f'--index={tmp_path / "index"}', f'--encoder={finished_run}']
@@ -126,7 +126,7 @@ def test_runs_search_and_read(tmp_path, capsys, finished_run, plain_run):
   assert found['confidence'] is not None and len(found['passages']) == 3
   assert all(one['cosine'] is not None for one in found['passages'])
   # The same documents by another encoder.
-  made[-1] = f'--encoder={plain_run}'
+  made[-1] = f'--encoder={reader}'
   assert 'was made with another encoder' in support(capsys, *made, code=2)
 
 

@@ -27,7 +27,7 @@ def test_an_encoder_for_an_index_of_words_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_encoder_is_a_run_and_may_move(tmp_path, finished_run, plain_run):
+def test_the_encoder_is_a_run_and_may_move(tmp_path, finished_run):
   source = shop.write(tmp_path / 'docs')
   folder = tmp_path / 'index'
   embed = opening.encoder_of(str(finished_run))

@@ -16,7 +16,10 @@ from gpt_jax import cli
       'eval --batch_size=3',
       '--config.train.batch_size=3 or --config.eval.batch_size=3',
     ),
-    ('train --temperature=1', '--config.inference.temperature=1'),
+    (
+      'train --temperature=1',
+      '--config.distill.temperature=1 or --config.inference.temperature=1',
+    ),
     ('train --config=tiny --config.steps=5', 'train.steps'),
     ('train --work-dir=x', '--workdir'),
     ('train tiny --workdir=x', '--config=tiny'),

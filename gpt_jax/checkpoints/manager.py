@@ -12,7 +12,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from gpt_jax.checkpoints import barrier, digests, handler, manifest, ocdbt
+from gpt_jax.checkpoints import barrier, digests, handler, manifest, ocdbt, unsigned
 from gpt_jax.checkpoints.integrity import META, committed
 from gpt_jax.checkpoints.orbax_logging import first_line
 from gpt_jax.checkpoints.reader import CheckpointReader, listed, print_warning
@@ -97,6 +97,7 @@ class Checkpoints(CheckpointReader):
       meta=meta,
       metrics=self._best.finite(metrics or {}),
       digests=manifest.ALGORITHM,
+      **unsigned.record(items),
     )
     json.dumps(record, allow_nan=False)  # fails here, not in the middle of a save
     self.wait()
@@ -108,7 +109,7 @@ class Checkpoints(CheckpointReader):
     self._barrier.begin()
     trees = {
       name: handler.save_arguments(
-        self.directory, tree, self._barrier.watch, file_bytes
+        self.directory, unsigned.encoded(tree), self._barrier.watch, file_bytes
       )
       for name, tree in items.items()
     }

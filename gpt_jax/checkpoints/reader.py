@@ -6,7 +6,7 @@ import sys
 import jax
 import orbax.checkpoint as ocp
 
-from gpt_jax.checkpoints import handler, memory, orbax_logging, tree_diff
+from gpt_jax.checkpoints import handler, memory, orbax_logging, tree_diff, unsigned
 from gpt_jax.checkpoints.integrity import META, Integrity, committed
 from gpt_jax.checkpoints.retention import BestSteps
 from gpt_jax.core import pytree
@@ -126,12 +126,15 @@ class CheckpointReader:
       raise CheckpointError(tree_diff.report(self._folder(step), found))
     memory.require_fit(abstract_items, self._folder(step))
     arguments = {
-      name: handler.restore_arguments(self.directory, tree)
+      name: handler.restore_arguments(self.directory, unsigned.targets(tree))
       for name, tree in abstract_items.items()
     }
     with self._read_errors(step, '+'.join(abstract_items)):
       restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
-    return {item: restored[item] for item in abstract_items}
+    return {
+      item: unsigned.decoded(restored[item], tree)
+      for item, tree in abstract_items.items()
+    }
 
   def restore_leaves(self, step, item, leaves):
     """Returns `{name: array}` of some arrays of an item; the others are not read.
@@ -144,10 +147,11 @@ class CheckpointReader:
     if found := tree_diff.differences(known, leaves, item):
       raise CheckpointError(tree_diff.report(self._folder(step), found))
     memory.require_fit({item: leaves}, self._folder(step))
-    part = handler.restore_part(pytree.nested(leaves))
+    wanted = pytree.nested(leaves)
+    part = handler.restore_part(unsigned.targets(wanted))
     with self._read_errors(step, item):
       restored = self._manager.restore(step, args=ocp.args.Composite(**{item: part}))
-    return dict(pytree.named_leaves(restored[item]))
+    return dict(pytree.named_leaves(unsigned.decoded(restored[item], wanted)))
 
   def require_valid(self, step):
     """Raises CheckpointError, on all processes, when a file of `step` is damaged."""
@@ -175,7 +179,10 @@ class CheckpointReader:
         f'{self._folder(step)} has no item {item!r}; it has {self.items(step)}.'
       )
     with self._read_errors(step, item):
-      return handler.read_tree(self._folder(step) / item)
+      tree = handler.read_tree(self._folder(step) / item)
+    with self._read_errors(step, META):
+      record = handler.read_record(self._folder(step) / META)
+    return unsigned.declared(tree, record, item)
 
   def _read_record(self, step, key):
     folder = self._folder(step) / META

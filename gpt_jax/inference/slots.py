@@ -52,11 +52,13 @@ class Slots:
     """Empties all slots and the store."""
     self.close()
     nothing = self._first([NOTHING] * self.num_slots)
-    self._state = self._programs.empty(*nothing, slot_tokens=self.slot_tokens)
+    state = self._programs.empty(*nothing, slot_tokens=self.slot_tokens)
+    self._state = _committed(state)
     if self.num_blocks:
-      self._store = self._programs.empty_store(
+      store = self._programs.empty_store(
         num_blocks=self.num_blocks, block_tokens=self.chunk
       )
+      self._store = _committed(store)
 
   def close(self):
     """Frees the memory."""
@@ -199,6 +201,14 @@ def _jit(function, *static, donate=(), **fixed):
   return jax.jit(
     functools.partial(function, **fixed), static_argnames=static, donate_argnums=donate
   )
+
+
+def _committed(tree):
+  """Returns arrays that are bound to their devices, as what programs of params give.
+
+  Others would have each program compiled a second time, by the first request.
+  """
+  return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), tree)
 
 
 def _empty(tokens_BT, *streams, slot_tokens, cfg, rules, dtype):

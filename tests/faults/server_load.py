@@ -13,6 +13,7 @@ from tests.faults.servers import CONTEXT, MODEL, QUEUE, SLOTS, WORK, Server
 TIMES_CAPACITY = 16
 LEAST_THROUGHPUT, MOST_SLOWER = 0.9, 2.0
 NUM_PROMPTS = 24
+PARTS = 4
 TOKENS = 24  # of an answer
 
 
@@ -28,8 +29,10 @@ def overload_server(server, seconds):
   # Log-probabilities differ where texts of a small model agree.
   bodies = [_body(f'{n} words of', TOKENS, logprobs=1) for n in range(NUM_PROMPTS)]
   expected = [server.ask('POST', WORK, body).json['choices'] for body in bodies]
-  few = asyncio.run(_press(server, bodies, SLOTS, max(2, seconds / 4)))
-  many = asyncio.run(_press(server, bodies, TIMES_CAPACITY * SLOTS, seconds))
+  few, many = Pressed(), Pressed()
+  for _ in range(PARTS):  # in turns: other work on the machine slows down both
+    asyncio.run(_press(few, server, bodies, SLOTS, seconds / PARTS / 2))
+    asyncio.run(_press(many, server, bodies, TIMES_CAPACITY * SLOTS, seconds / PARTS))
   outcomes, wrong = collections.Counter(), []
   for number, answer in many.answers:
     outcomes[answer.status or 'LOST'] += 1
@@ -45,11 +48,12 @@ def overload_server(server, seconds):
   share = many.rate / few.rate
   if share < LEAST_THROUGHPUT:
     wrong.append(f'throughput {share:.0%} of that at {SLOTS} clients')
-  slowest = max((s for s in many.refused_seconds), default=0.0)
+  refused = sorted(many.refused_seconds) or [0.0]
+  soon, late = (1e3 * refused[int(q * len(refused))] for q in (0.5, 0.99))
   good = (
     f'{many.rate:.0f} answers/s at {TIMES_CAPACITY * SLOTS} clients, {few.rate:.0f} at'
-    f' {SLOTS} ({share:.0%}); refused within {1e3 * slowest:.0f} ms; queue of {QUEUE}'
-    ' empty afterwards'
+    f' {SLOTS} ({share:.0%}); refused after {soon:.0f} ms (99 %: {late:.0f} ms); queue'
+    f' of {QUEUE} empty afterwards'
   )
   return runs.row(
     f'{TIMES_CAPACITY} times as many clients as slots', outcomes, not wrong,
@@ -67,12 +71,17 @@ class Pressed:
   """What clients that ask again and again have got."""
 
   def __init__(self):
-    self.answers, self.hung, self.rate, self.refused_seconds = [], 0, 0.0, []
+    self.answers, self.hung, self.seconds, self.refused_seconds = [], 0, 0.0, []
+
+  @property
+  def rate(self):
+    """Answers a second."""
+    return sum(a.status == 200 for _, a in self.answers) / max(self.seconds, 1e-9)
 
 
-async def _press(server, bodies, num_clients, seconds):
-  """Returns what clients got that send one request after another for some time."""
-  found, end = Pressed(), time.monotonic() + seconds
+async def _press(found, server, bodies, num_clients, seconds):
+  """Adds what clients get that send one request after another for some time."""
+  end = time.monotonic() + seconds
 
   async def client(number):
     while time.monotonic() < end:
@@ -90,13 +99,12 @@ async def _press(server, bodies, num_clients, seconds):
 
   began = time.monotonic()
   await asyncio.gather(*(client(number) for number in range(num_clients)))
-  found.rate = sum(a.status == 200 for _, a in found.answers) / (
-    time.monotonic() - began
-  )
-  return found
+  found.seconds += time.monotonic() - began
 
 
 SLOW_SECONDS = 60
+ROUND_SECONDS = 2  # between two bytes of a slow socket
+STREAMS_A_ROUND = 6  # begun by clients that will not read, so that others get slots too
 
 
 def drip(count, rng, folder):
@@ -110,31 +118,36 @@ def drip_into(server, count, seconds):
   """Returns the row of slow sockets beside a client that is in a normal hurry."""
   idle = _latencies(server, 20, pause=0.1)
   before = server.resident_bytes()
-  sockets = [_slow_socket(server.port, number) for number in range(count)]
-  busy, end, number = [], time.monotonic() + seconds, 0
-  outcomes, wrong = collections.Counter(), []
+  num_deaf = count // 3
+  clients: list = [
+    (SlowHeaders, SlowBody)[number % 2](server.port)
+    for number in range(count - num_deaf)
+  ]
+  busy, wrong, end = [], [], time.monotonic() + seconds
   while time.monotonic() < end:
-    for kind, connection in sockets:  # a byte each, about every two seconds
-      number += 1
-      if kind != 'does not read':
-        with contextlib.suppress(OSError):
-          connection.send(b'x')
+    began = time.monotonic()
+    for number, client in enumerate(clients):
+      client.go_on()
       if number % max(1, count // 4) == 0:
         try:
           busy += _latencies(server, 1)
         except (OSError, AssertionError) as error:
           wrong.append(f'the normal client: {error}')
-    time.sleep(min(2.0, max(0.0, end - time.monotonic())))
+    for _ in range(min(STREAMS_A_ROUND, count - len(clients))):
+      clients.append(Deaf(server.port))
+    time.sleep(max(0.0, min(ROUND_SECONDS, end - began) - time.monotonic() + began))
   grown = (server.resident_bytes() - before) / MEGABYTE
-  for kind, connection in sockets:
-    outcomes[f'{kind}: {_end_of(connection)}'] += 1
+  outcomes = collections.Counter()
+  for client in clients:
+    client.close()
+    outcomes.update(client.outcomes)
   if not server.wait_until_idle():
     wrong.append(f'afterwards: {server.probe()}')
   ratio = _median(busy) / _median(idle)
   if ratio > MOST_SLOWER:
     wrong.append(f'latency {ratio:.1f} times that without slow sockets')
   good = (
-    f'{len(busy)} requests of a normal client, all answered; latency'
+    f'{count} at a time; {len(busy)} requests of a normal client, all answered; latency'
     f' {_median(idle):.0f} ms idle, {_median(busy):.0f} ms beside them ({ratio:.2f}x);'
     f' memory {grown:+.1f} MiB'
   )
@@ -143,36 +156,83 @@ def drip_into(server, count, seconds):
   )
 
 
-def _slow_socket(port, number):
-  """Returns (kind, socket) of a client that sends too slowly, or does not read."""
-  kind = ('slow headers', 'slow body', 'does not read')[number % 3]
-  connection = socket.socket()
-  connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-  connection.settimeout(10)
-  connection.connect(('127.0.0.1', port))
-  head = (
-    f'POST {WORK} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n'
-  )
-  if kind == 'slow headers':
-    connection.send(f'{head}a: '.encode())
-  elif kind == 'slow body':
-    connection.send(f'{head}content-length: 100000\r\n\r\n'.encode())
-  else:
-    body = _body('some words', 1, echo=True, logprobs=5)
-    connection.send(servers.request_bytes(body))
-  connection.setblocking(False)
-  return kind, connection
+class SlowClient:
+  """A socket that keeps a server waiting; begins anew when it is thrown out."""
 
+  def __init__(self, port):
+    self._port, self.outcomes = port, collections.Counter()
+    self._open()
 
-def _end_of(connection):
-  """Returns what became of a slow socket."""
-  with contextlib.closing(connection):
-    connection.settimeout(1)
+  def _open(self):
+    self._socket = socket.socket()
+    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    self._socket.settimeout(10)
+    self._socket.connect(('127.0.0.1', self._port))
+    self._socket.sendall(self.first)
+    self._socket.setblocking(False)
+
+  @property
+  def first(self):
+    """What it sends at once."""
+    return (
+      f'POST {WORK} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n'
+    ).encode()
+
+  def go_on(self):
+    """Sends a byte; where the server has answered or closed, it begins anew."""
     try:
-      status = servers.read_answer(connection).status
-    except TimeoutError:
-      return 'still open'
-    return status or 'closed'
+      self._socket.send(b'x')
+      answer = self._socket.recv(1 << 16)
+    except BlockingIOError:
+      return  # the server waits
+    except OSError:
+      answer = b''
+    status = answer[9:12].decode() or 'closed'
+    self.outcomes[f'{type(self).__name__}: {status}'] += 1
+    self._socket.close()
+    self._open()
+
+  def close(self):
+    self.outcomes[f'{type(self).__name__}: open at the end'] += 1
+    self._socket.close()
+
+
+class SlowHeaders(SlowClient):
+  """Sends one header without end."""
+
+  @property
+  def first(self):
+    return super().first + b'a: '
+
+
+class SlowBody(SlowClient):
+  """Sends a body byte by byte."""
+
+  @property
+  def first(self):
+    return super().first + b'content-length: 100000\r\n\r\n'
+
+
+class Deaf(SlowClient):
+  """Asks for a long stream and reads nothing of it."""
+
+  @property
+  def first(self):
+    body = _body('some words', 300, stream=True, logprobs=5)
+    return servers.request_bytes(body)
+
+  def go_on(self):
+    """It has nothing to say."""
+
+  def close(self):
+    self._socket.settimeout(1)
+    content = b''
+    with contextlib.suppress(OSError):
+      while not content.endswith(b'[DONE]\n\n') and (piece := self._socket.recv(9999)):
+        content += piece
+    end = 'whole' if content.endswith(b'[DONE]\n\n') else 'cut off'
+    self.outcomes[f'Deaf: {content[9:12].decode() or "closed"} {end}'] += 1
+    self._socket.close()
 
 
 def _latencies(server, count, pause=0.0):

@@ -17,6 +17,7 @@ import tempfile
 import time
 
 from gpt_jax.keys.store import KeyStore
+from gpt_jax.train import loop
 from tests import tiny_runs
 from tests.faults import runs
 
@@ -37,14 +38,14 @@ def trained():
   return train(pathlib.Path(folder))
 
 
-def train(folder, **fields):
+def train(folder):
   """Returns the workdir of a model of one layer that has learned some words."""
-  text = runs.write_text(folder)
-  fields = tiny_runs.ONE_LAYER | {
-    'train.steps': 40, 'checkpoint.every_steps': 40, 'data.seq_len': 64,
-    'model.max_seq_len': CONTEXT,
-  } | fields  # fmt: skip
-  runs.finish([*runs.GPT_JAX, *runs.train_command(folder / MODEL, text, **fields)])
+  fields = tiny_runs.TEXT | tiny_runs.ONE_LAYER | {
+    'data.path': str(runs.write_text(folder)), 'model.max_seq_len': CONTEXT,
+    'data.seq_len': 64, 'train.steps': 40, 'checkpoint.every_steps': 40,
+    'eval.sets': {}, 'eval.every_steps': 0,
+  }  # fmt: skip
+  loop.train(tiny_runs.tiny_config(fields), folder / MODEL, quiet=True)
   return folder / MODEL
 
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 
@@ -105,6 +106,24 @@ def test_the_number_of_programs_does_not_grow():
   # Chunks of 16 with 16, 32, or 64 places in sight.
   assert sizes.pop('read') == 3
   assert sizes == dict.fromkeys(sizes, 1) and engine._decode._cache_size() == 1
+
+
+def test_no_request_waits_for_a_compilation():
+  model, params = make()[:2]
+  # Bound to a device, as restored ones are: such arguments make programs of their own.
+  engine = engine_of(model, jax.device_put(params, jax.devices()[0]))
+  scheduler, programs = scheduler_of(engine), engine.slot_programs
+  scheduler.slots.compile_all()
+
+  def num_compiled():
+    found = [getattr(programs, name)._cache_size() for name in vars(programs)]
+    return sum(found) + engine._decode._cache_size()
+
+  before = num_compiled()
+  for request in some_requests():
+    scheduler.submit(request)
+  scheduler.run()
+  assert num_compiled() == before
 
 
 def test_guides_mask_and_end_texts_in_slots():

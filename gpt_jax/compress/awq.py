@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gpt_jax.compress import calibration, folding, storing
 from gpt_jax.core import pytree
 from gpt_jax.quantization import int4
+from gpt_jax.quantization.kernel_format import num_groups
 
 EXPONENTS = tuple(i / 10 for i in range(10))
 
@@ -51,7 +52,7 @@ def _best(one, leaves, mean, moment, group):
 
 
 def _error(kernel, scale, moment, linear, group):
-  groups = int4.num_groups(linear.fan_in, group)
+  groups = num_groups(linear.fan_in, group)
   matrices = kernel.reshape(*linear.stack, linear.fan_in, linear.fan_out)
   return _matrix_error(matrices, scale, moment, groups)
 

@@ -1,44 +1,45 @@
 """GPTQ: a kernel's rows are rounded one by one, the rest makes up for each error.
 
-Frantar et al., arXiv:2210.17323, algorithm 1, in order of the inputs. What is made
+Frantar et al., arXiv:2210.17323, algorithm 1, with scales chosen before. What is made
 small is the error of outputs on calibration data, tr (W - Q)^T H (W - Q), H = X^T X.
 """
 
-import ml_dtypes
 import numpy as np
 import scipy.linalg
 
-from gpt_jax.quantization.int4 import LARGEST
+from gpt_jax.quantization.int4 import LARGEST, LEAST
 
 DAMPING = 0.01
 """Of the mean of the diagonal, added to it (section 3.3, step 3)."""
+BLOCK = 64
+"""Rows between updates of all that follow (step 2)."""
 
 
-def quantize(kernel_CF, moment_CC, groups):
-  """Returns (codes int8 [C, F], scales bfloat16 [groups, F]) of a kernel in 4 bits."""
-  weights_CF = np.array(kernel_CF, np.float32)
-  C, F = weights_CF.shape
+def quantize(kernel_CF, moment_CC, scale_GF):
+  """Returns the codes int8 [C, F] of a kernel in 4 bits, for scales of its groups."""
+  C, F = np.shape(kernel_CF)
+  # Inputs that say most come first, while there is much left to make up for them
+  # ("activation order" of the authors' code); groups keep their places.
+  order_C = np.argsort(-np.diag(moment_CC), kind='stable')
+  weights_CF = np.array(kernel_CF, np.float32)[order_C]
+  moment_CC = np.asarray(moment_CC)[np.ix_(order_C, order_C)]
+  weights_CF[np.diag(moment_CC) == 0] = 0.0  # never read
+  scale_CF = np.repeat(np.asarray(scale_GF, np.float32), C // len(scale_GF), axis=0)
+  scale_CF = scale_CF[order_C]
+  divisor_CF = np.where(scale_CF != 0, scale_CF, 1.0)
   factor_CC = _inverse_factor(moment_CC)
-  unread_C = np.diag(moment_CC) == 0
-  weights_CF[unread_C] = 0.0
   codes_CF = np.zeros((C, F), np.int8)
-  scale_GF = np.zeros((groups, F), ml_dtypes.bfloat16)
-  size = C // groups
-  for group in range(groups):
-    start, end = group * size, (group + 1) * size
+  for start in range(0, C, BLOCK):
+    end = min(start + BLOCK, C)
     block_SF = weights_CF[start:end]
-    scale_GF[group] = np.abs(block_SF).max(0) / LARGEST
-    scale_F = scale_GF[group].astype(np.float32)
-    divisor_F = np.where(scale_F > 0, scale_F, 1.0)
     errors_SF = np.zeros_like(block_SF)
-    for i in range(size):
-      code_F = np.clip(np.round(block_SF[i] / divisor_F), -LARGEST, LARGEST)
-      codes_CF[start + i] = code_F
-      row = factor_CC[start + i]
-      errors_SF[i] = (block_SF[i] - code_F * scale_F) / row[start + i]
-      block_SF[i + 1 :] -= row[start + i + 1 : end, None] * errors_SF[i]
+    for i, at in enumerate(range(start, end)):
+      code_F = np.clip(np.round(block_SF[i] / divisor_CF[at]), LEAST, LARGEST)
+      codes_CF[order_C[at]] = code_F
+      errors_SF[i] = (block_SF[i] - code_F * scale_CF[at]) / factor_CC[at, at]
+      block_SF[i + 1 :] -= factor_CC[at, at + 1 : end, None] * errors_SF[i]
     weights_CF[end:] -= factor_CC[start:end, end:].T @ errors_SF
-  return codes_CF, scale_GF
+  return codes_CF
 
 
 def output_error(difference_CF, moment_CC):

@@ -10,13 +10,14 @@ from gpt_jax.core.registry import entry
 from gpt_jax.core.sections import between, one_of, section
 from gpt_jax.model import linear_maps
 from gpt_jax.quantization import int4
+from gpt_jax.quantization.kernel_format import num_groups
 
 
 @section
 class Options:
   group: int = between(2, 2**16, default=64)  # weights that share a scale
   calibration: str = one_of('none', 'gptq', 'awq', default='gptq')
-  batches: int = between(1, 10_000, default=4)  # of training, to calibrate with
+  batches: int = between(1, 10_000, default=16)  # of training, to calibrate with
   embedding: bool = True  # and output layer, in int8
 
 
@@ -66,13 +67,14 @@ def _by_gptq(given, group, moments):
     matrices = kernel.reshape(linear.num_matrices, linear.fan_in, linear.fan_out)
     moment = moments[calibration.input_name(linear)]
     moment = moment.reshape(-1, linear.fan_in, linear.fan_in)
-    groups = int4.num_groups(linear.fan_in, group)
-    made = [gptq.quantize(*pair, groups) for pair in zip(matrices, moment, strict=True)]
-    codes = np.stack([codes for codes, _ in made]).reshape(kernel.shape)
+    groups = num_groups(linear.fan_in, group)
+    scales = int4.best_scale(matrices, storing.matrix_layout(3), groups)
+    codes = [
+      gptq.quantize(*each) for each in zip(matrices, moment, scales, strict=True)
+    ]
     shape = (*linear.stack, groups, *linear.sizes(linear.kept))
-    scales = np.stack([scales for _, scales in made]).reshape(shape)
     found[linear.kernel] = {
-      linear.kernel: jnp.asarray(codes).astype(jnp.int4),
-      f'{linear.path}/{int4.SCALE}': jnp.asarray(scales),
+      linear.kernel: jnp.asarray(np.reshape(codes, kernel.shape)).astype(jnp.int4),
+      f'{linear.path}/{int4.SCALE}': scales.reshape(shape),
     }
   return found

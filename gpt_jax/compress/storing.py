@@ -3,8 +3,8 @@
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import linear_maps
-from gpt_jax.quantization import int4, packed
-from gpt_jax.quantization.kernel_format import Layout
+from gpt_jax.quantization import packed
+from gpt_jax.quantization.kernel_format import Layout, num_groups
 
 EMBEDDING, HEAD = 'embed/embedding', 'head/kernel'
 
@@ -45,7 +45,7 @@ def store_kernels(params, cfg, format, group=0, encoded=None):
     if linear.kernel in encoded:
       leaves |= encoded[linear.kernel]
       continue
-    groups = int4.num_groups(linear.fan_in, group) if group else 0
+    groups = num_groups(linear.fan_in, group) if group else 0
     leaves |= packed.pack_kernel(
       linear.kernel, leaves[linear.kernel], dtype, layout_of(linear), groups
     )

@@ -152,8 +152,8 @@ class Embed(nn.Module):
   def __call__(self, ids_BT):
     rows_BTD = self.embedding[ids_BT]
     if packed.is_packed(self.embedding):
-      scale_V = stored.part(self, rows.SCALE)
-      rows_BTD = rows.dequantize(rows_BTD, scale_V[ids_BT])
+      scale_VG = stored.part(self, rows.SCALE)
+      rows_BTD = rows.dequantize(rows_BTD, scale_VG[ids_BT])
       rows_BTD = rows_BTD.astype(self.cfg.param_dtype)
     return rows_BTD.astype(self.cfg.dtype)
 
@@ -161,8 +161,8 @@ class Embed(nn.Module):
     """Returns the embedding in full."""
     if not packed.is_packed(self.embedding):
       return self.embedding
-    scale_V = stored.part(self, rows.SCALE)
-    return rows.dequantize(self.embedding, scale_V).astype(self.cfg.param_dtype)
+    scale_VG = stored.part(self, rows.SCALE)
+    return rows.dequantize(self.embedding, scale_VG).astype(self.cfg.param_dtype)
 
 
 class Norm(nn.Module):

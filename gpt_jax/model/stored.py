@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from gpt_jax.core.errors import Problem
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel import sharded_matmul
-from gpt_jax.quantization import int4, int8, linear, packed, rows
-from gpt_jax.quantization.kernel_format import Layout
+from gpt_jax.quantization import int8, linear, packed, rows
+from gpt_jax.quantization.kernel_format import Layout, num_groups
 
 
 def problems(config):
@@ -39,7 +39,7 @@ def kernel(module, linear_map, init):
   cfg, shape = module.cfg, linear_map.shape
   format = packed.FORMATS[cfg.quantization]
   layout = Layout(len(shape), 0, len(linear_map.contracted))
-  groups = int4.num_groups(linear_map.fan_in, cfg.quantization_group)
+  groups = num_groups(linear_map.fan_in, cfg.quantization_group)
 
   def quantized(key):
     return format.quantize(init(key, shape, jnp.float32), layout, groups)
@@ -62,7 +62,7 @@ def embedding(module, init, shape, axes):
     return rows.quantize(init(key, shape, jnp.float32))
 
   scale_axis = f'{axes[0]}_vector' if axes[0] == 'vocab' else axes[0]
-  module.param(rows.SCALE, with_axes(lambda key: quantized(key)[1], scale_axis))
+  module.param(rows.SCALE, with_axes(lambda key: quantized(key)[1], scale_axis, None))
   return module.param(rows.NAME, with_axes(lambda key: quantized(key)[0], *axes))
 
 

@@ -6,8 +6,8 @@ arXiv:1308.3432): arXiv:1712.05877, section 3.
 
 import jax
 
-from gpt_jax.quantization import int4, packed
-from gpt_jax.quantization.kernel_format import Layout
+from gpt_jax.quantization import packed
+from gpt_jax.quantization.kernel_format import Layout, num_groups
 
 
 def rounded(kernel, cfg, spec):
@@ -21,7 +21,7 @@ def rounded(kernel, cfg, spec):
   fan_in = 1
   for axis in layout.contracted:
     fan_in *= kernel.shape[axis]
-  groups = int4.num_groups(fan_in, cfg.quantization_group)
+  groups = num_groups(fan_in, cfg.quantization_group)
   codes, parts = format.quantize(kernel, layout, groups)
   near = format.dequantize(codes, parts, layout).astype(kernel.dtype)
   return kernel + jax.lax.stop_gradient(near - kernel)

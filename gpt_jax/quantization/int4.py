@@ -1,25 +1,20 @@
 """Kernels in 4 bits, with a scale for each group of weights of an output.
 
-  W ~ s c,   s = max |W| / 7 over a group, c whole numbers in -7 .. 7
+  W ~ s c,   c whole numbers in -8 .. 7, s such that the largest weight of the group is
+  -8, or that divided by one of SHRINKS, whichever has the least squared error
 
-A group is of neighbours along what is summed (arXiv:2210.17323, section 4). Scales are
-rounded to bfloat16: 4 + 16/64 bits for a parameter by groups of 64.
+So scales may be negative. A group is of neighbours along what is summed
+(arXiv:2210.17323, section 4). Scales are rounded to bfloat16: 4 + 16/64 bits for a
+parameter by groups of 64.
 """
 
 import jax.numpy as jnp
 
-from gpt_jax.quantization.kernel_format import Format, Part
+from gpt_jax.quantization.kernel_format import Format, Part, num_groups
 
 SCALE = 'kernel_scale'
-LARGEST = 7
-
-
-def num_groups(fan_in, group):
-  """Returns how many equal groups of about `group` weights there are, at least 1."""
-  count = -(-fan_in // group)
-  while fan_in % count:
-    count += 1
-  return count
+LEAST, LARGEST = -8, 7
+SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
 
 def parts_of(linear, group):
@@ -33,18 +28,39 @@ def parts_of(linear, group):
 
 def quantize(kernel, layout, groups):
   """Returns (codes in the shape of the kernel, {SCALE: bfloat16})."""
-  grouped = in_groups(kernel.astype(jnp.float32), layout, groups)
-  scale = (jnp.abs(grouped).max(layout.num_stacked + 1) / LARGEST).astype(jnp.bfloat16)
+  scale = best_scale(kernel, layout, groups)
   return encode(kernel, scale, layout), {SCALE: scale}
+
+
+def best_scale(kernel, layout, groups):
+  """Returns the scales of a kernel, bfloat16 [stack, groups, outputs]."""
+  at = layout.num_stacked + 1
+  grouped = in_groups(kernel.astype(jnp.float32), layout, groups)
+  largest = jnp.take_along_axis(
+    grouped, jnp.abs(grouped).argmax(at, keepdims=True), axis=at
+  )
+  scales = [(largest / LEAST * each).astype(jnp.bfloat16) for each in SHRINKS]
+  errors = [
+    jnp.square(_nearest(grouped, each) * each.astype(jnp.float32) - grouped).sum(at)
+    for each in scales
+  ]
+  best = jnp.argmin(jnp.stack(errors), 0, keepdims=True)
+  stacked = jnp.stack([jnp.squeeze(each, at) for each in scales])
+  return jnp.take_along_axis(stacked, best, axis=0)[0]
+
+
+def _nearest(grouped, scale):
+  scale = scale.astype(jnp.float32)
+  codes = jnp.round(grouped / jnp.where(scale != 0, scale, 1.0))
+  return jnp.clip(codes, LEAST, LARGEST)
 
 
 def encode(kernel, scale, layout):
   """Returns the nearest codes of a kernel for given scales [stack, groups, outputs]."""
   at = layout.num_stacked
   grouped = in_groups(kernel.astype(jnp.float32), layout, scale.shape[at])
-  wide = jnp.expand_dims(scale.astype(jnp.float32), at + 1)
-  codes = jnp.round(grouped / jnp.where(wide > 0, wide, 1.0))
-  return jnp.clip(codes, -LARGEST, LARGEST).reshape(kernel.shape).astype(jnp.int4)
+  codes = _nearest(grouped, jnp.expand_dims(scale, at + 1))
+  return codes.reshape(kernel.shape).astype(jnp.int4)
 
 
 def dequantize(codes, parts, layout):

@@ -38,6 +38,14 @@ def exact_steps(maxima, count):
   return jax.lax.reduce_precision(maxima / count, exponent_bits=8, mantissa_bits=15)
 
 
+def num_groups(fan_in, group):
+  """Returns how many equal groups of about `group` weights there are, at least 1."""
+  count = -(-fan_in // group)
+  while fan_in % count:
+    count += 1
+  return count
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
   """How a kernel lies in memory. The codes have its shape, and a dtype of their own."""

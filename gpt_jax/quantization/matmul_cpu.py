@@ -35,10 +35,10 @@ def product(x_RC, leaves, dtypes=()):
   """
   narrow = tuple(d for d in dtypes if d != jnp.float32)
   if rows.NAME in leaves:
-    codes_FC, scale_F = leaves[rows.NAME], leaves[rows.SCALE]
+    codes_FC, scale_FG = leaves[rows.NAME], leaves[rows.SCALE]
     if len(x_RC) == 1:
-      return _along_rows(x_RC, codes_FC) * scale_F
-    return _blocks_of_rows(x_RC, codes_FC, scale_F, narrow)
+      return _along_rows(x_RC, codes_FC, scale_FG)
+    return _blocks_of_rows(x_RC, codes_FC, scale_FG, narrow)
   codes = leaves['kernel']
   codes_CF = codes.reshape(x_RC.shape[1], -1)
   F = codes_CF.shape[1]
@@ -94,13 +94,21 @@ def _down_groups(x_1C, codes_CF, scale_GF):
   return jnp.ones((1, C // count), jnp.float32) @ sum_CF
 
 
-def _along_rows(x_1C, codes_FC):
-  F, C = codes_FC.shape
-  lanes = next((n for n in LANES if C % n == 0 and C // n <= MOST_TERMS), None)
+def _along_rows(x_1C, codes_FC, scale_FG):
+  (F, C), G = codes_FC.shape, scale_FG.shape[1]
+  lanes = next((n for n in LANES if C // G % n == 0 and C // n <= MOST_TERMS), None)
   if lanes is None:
-    return _blocks_of_rows(x_1C, codes_FC)
-  x_NC, codes_FNC = x_1C.reshape(-1, lanes), codes_FC.reshape(F, -1, lanes)
-  sum_FC = sum(x_NC[i] * codes_FNC[:, i].astype(jnp.float32) for i in range(C // lanes))
+    return _blocks_of_rows(x_1C, codes_FC, scale_FG, ())
+  x_GNC = x_1C.reshape(G, -1, lanes)
+  codes_FGNC = codes_FC.reshape(F, G, -1, lanes)
+  sum_FC = sum(
+    scale_FG[:, g, None]
+    * sum(
+      x_GNC[g, i] * codes_FGNC[:, g, i].astype(jnp.float32)
+      for i in range(x_GNC.shape[1])
+    )
+    for g in range(G)
+  )
   return (sum_FC @ jnp.ones((lanes, 1), jnp.float32)).reshape(1, F)
 
 
@@ -139,17 +147,16 @@ def _num_blocks(C, F, groups):
   return fits[0] if fits else units
 
 
-def _blocks_of_rows(x_RC, codes_FC, scale_F=None, dtypes=()):
+def _blocks_of_rows(x_RC, codes_FC, scale_FG, dtypes):
   F, C = codes_FC.shape
   count = next((n for n in range(1, F + 1) if F % n == 0 and F // n * C <= BLOCK), F)
-  scale_F = jnp.ones(F, jnp.float32) if scale_F is None else scale_F
 
   def multiply(block):
-    codes_FC, scale_F = block
-    block_FC = _rounded(rows.dequantize(codes_FC, scale_F), dtypes)
+    block_FC = _rounded(rows.dequantize(*block), dtypes)
     return jnp.einsum('RC,FC->RF', x_RC, block_FC)
 
   y_NRF = jax.lax.map(
-    multiply, (codes_FC.reshape(count, -1, C), scale_F.reshape(count, -1))
+    multiply,
+    (codes_FC.reshape(count, -1, C), scale_FG.reshape(count, -1, scale_FG.shape[1])),
   )
   return y_NRF.transpose(1, 0, 2).reshape(-1, F)

@@ -76,8 +76,8 @@ def pack_kernel(name, kernel, dtype, layout, groups=0):
 def pack_embedding(name, table_VD):
   """Returns {name: array} of the codes of an embedding and its scales."""
   path = name.rpartition('/')[0]
-  codes_VD, scale_V = jax.jit(rows.quantize)(table_VD)
-  return {name: codes_VD, f'{path}/{rows.SCALE}': scale_V}
+  codes_VD, scale_VG = jax.jit(rows.quantize)(table_VD)
+  return {name: codes_VD, f'{path}/{rows.SCALE}': scale_VG}
 
 
 def unpack(name, leaves, dtype):

@@ -14,6 +14,7 @@ from gpt_jax.model import linear_maps
 from gpt_jax.program import setup
 from gpt_jax.program.build import init_params
 from gpt_jax.quantization import int4, packed
+from gpt_jax.quantization.kernel_format import num_groups
 from tests.compress import models
 
 # Mean squared error of logits over their variance. Random models have no margin.
@@ -105,12 +106,13 @@ def test_gptq_has_less_error_of_outputs_than_rounding():
     moment = sums[calibration.MOMENT][calibration.input_name(linear)][0]
     shape = linear.num_matrices, linear.fan_in, linear.fan_out
     matrix = np.asarray(leaves[linear.kernel]).reshape(shape)[0]
-    groups = int4.num_groups(linear.fan_in, 16)
+    groups = num_groups(linear.fan_in, 16)
     layout = storing.matrix_layout(2)
     rounded = int4.dequantize(*int4.quantize(matrix, layout, groups), layout)
-    codes, scales = gptq.quantize(matrix, moment, groups)
+    scales = int4.best_scale(matrix, layout, groups)
+    codes = gptq.quantize(matrix, moment, scales)
     near = int4.dequantize(
-      jnp.asarray(codes).astype(jnp.int4), {int4.SCALE: jnp.asarray(scales)}, layout
+      jnp.asarray(codes).astype(jnp.int4), {int4.SCALE: scales}, layout
     )
     errors = [gptq.output_error(x - matrix, moment) for x in (near, rounded)]
     assert errors[0] < errors[1], linear.path
@@ -118,10 +120,9 @@ def test_gptq_has_less_error_of_outputs_than_rounding():
 
 def test_gptq_of_independent_inputs_is_rounding():
   matrix = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
-  codes, scales = gptq.quantize(matrix, np.eye(32), 2)
   wanted, parts = int4.quantize(matrix, storing.matrix_layout(2), 2)
+  codes = gptq.quantize(matrix, np.eye(32), parts[int4.SCALE])
   np.testing.assert_array_equal(codes, np.asarray(wanted, np.int8))
-  np.testing.assert_array_equal(scales, np.asarray(parts[int4.SCALE]))
 
 
 def test_awq_has_less_error_of_outputs_than_rounding():

@@ -7,7 +7,7 @@ import pytest
 
 from gpt_jax.core import pytree
 from gpt_jax.quantization import int4, packed
-from gpt_jax.quantization.kernel_format import Layout
+from gpt_jax.quantization.kernel_format import Layout, num_groups
 
 NAMES = {
   'layers/mlp/up/kernel': Layout(3, 1, 1),
@@ -32,7 +32,8 @@ def test_a_kernel_is_unpacked_to_within_a_step(format, name):
   assert packed.is_packed(leaves[name])
   assert all(packed.is_part(each) for each in leaves if each != name)
   again = packed.pack(name, found, leaves[name].dtype, leaves)
-  np.testing.assert_array_equal(packed.unpack(name, again, jnp.float32), found)
+  same = packed.unpack(name, again, jnp.float32)
+  np.testing.assert_allclose(same, found, atol=0.1 if format == 'int4' else 0)
 
 
 def test_trees_are_unpacked_and_described_in_full():
@@ -51,10 +52,10 @@ def test_trees_are_unpacked_and_described_in_full():
 
 
 def test_groups_divide_what_is_summed():
-  assert int4.num_groups(640, 64) == 10
-  assert int4.num_groups(96, 64) == 2
-  assert int4.num_groups(50, 20) == 5
-  assert int4.num_groups(7, 64) == 1
+  assert num_groups(640, 64) == 10
+  assert num_groups(96, 64) == 2
+  assert num_groups(50, 20) == 5
+  assert num_groups(7, 64) == 1
 
 
 def test_an_error_of_four_bits_is_half_a_step_of_its_group():
@@ -62,6 +63,10 @@ def test_an_error_of_four_bits_is_half_a_step_of_its_group():
   layout = Layout(2, 0, 1)
   codes, parts = int4.quantize(matrix, layout, 4)
   error = jnp.abs(int4.dequantize(codes, parts, layout) - matrix).reshape(4, 16, 5)
-  # Scales have 8 bits: the largest weight may be 7.02 steps.
-  limit = np.asarray(parts[int4.SCALE], np.float32)[:, None] * 0.54
-  assert np.all(error <= limit)
+  scale = np.abs(np.asarray(parts[int4.SCALE], np.float32))
+  plain = np.abs(np.asarray(matrix).reshape(4, 16, 5)).max(1) / 8
+  assert np.all(scale <= plain * 1.01) and np.all(scale >= plain * 0.7)
+  # What no code reaches, beyond 8 steps or 7, is the nearest end.
+  inside = np.abs(np.asarray(matrix).reshape(4, 16, 5)) <= 7 * scale[:, None]
+  limit = np.broadcast_to(scale[:, None] * 0.51, error.shape)
+  assert np.all(np.asarray(error)[inside] <= limit[inside])

@@ -7,8 +7,8 @@ Gemma 3 270M). LoRA of GPT-3 is at least as good as full fine-tuning with 0.003 
 on GLUE (Houlsby et al. 2019, abstract).
 
 Rates of the BERT are the best of two or three at seed 0, by validation; seeds 1, 2 and
-3 judge. Of Gemma those of full and LoRA are the better of two, by the loss of validation
-at seed 0; the others are guesses.
+3 judge. Of Gemma those of full and LoRA are the better of two, by the loss of
+validation at seed 0; the others are guesses.
 
 The models are not shipped: put them, or links to them, at BERT and GEMMA below, and the
 data where GPT_JAX_DATA says. What a step costs with each method, in one alternating

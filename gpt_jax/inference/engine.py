@@ -133,7 +133,7 @@ class Engine:
 
   def set_params(self, params):
     """Uses other parameters of the same shapes from now on; nothing compiles anew."""
-    self.params = self._prepare(params)
+    self.params = placement.committed(self._prepare(params))
 
   def passes(self):
     """Returns what new tokens took, `{name: {what: number}}`; {} if nothing special."""

@@ -102,6 +102,15 @@ def replicated(params):
   return None
 
 
+def committed(tree):
+  """Returns arrays that are bound to their devices, as those of a checkpoint are.
+
+  Programs are compiled once for such arrays and once for others: of a state that is
+  first the one and then the other, each would be compiled twice.
+  """
+  return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), tree)
+
+
 def describe(rules, params):
   """Returns a line about how much of `params` each device holds."""
   held, total = {}, 0

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import decode, rows
+from gpt_jax.inference import decode, placement, rows
 from gpt_jax.inference.capacity import power_of_two
 from gpt_jax.inference.request import Request, identities
 from gpt_jax.inference.writing import Writing
@@ -53,12 +53,12 @@ class Slots:
     self.close()
     nothing = self._first([NOTHING] * self.num_slots)
     state = self._programs.empty(*nothing, slot_tokens=self.slot_tokens)
-    self._state = _committed(state)
+    self._state = placement.committed(state)
     if self.num_blocks:
       store = self._programs.empty_store(
         num_blocks=self.num_blocks, block_tokens=self.chunk
       )
-      self._store = _committed(store)
+      self._store = placement.committed(store)
 
   def close(self):
     """Frees the memory."""
@@ -201,14 +201,6 @@ def _jit(function, *static, donate=(), **fixed):
   return jax.jit(
     functools.partial(function, **fixed), static_argnames=static, donate_argnums=donate
   )
-
-
-def _committed(tree):
-  """Returns arrays that are bound to their devices, as what programs of params give.
-
-  Others would have each program compiled a second time, by the first request.
-  """
-  return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding), tree)
 
 
 def _empty(tokens_BT, *streams, slot_tokens, cfg, rules, dtype):

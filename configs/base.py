@@ -85,7 +85,7 @@ def get_config():
   model.param_dtype = 'float32'
   # Kernels of blocks in few bits: what `gpt-jax compress` writes (docs/compress.md).
   model.quantization = 'none'  # int8, int4 (by groups) or nf4 (QLoRA's 4 bits)
-  model.quantization_group = 64  # weights that share a scale of int4
+  model.quantization_group = 32  # weights that share a scale of int4
   model.quantized_embedding = False  # embedding and output layer in int8, a scale a row
   model.quantized_activations = False  # of int8: inputs in int8 too, a scale a token
   model.outlier_threshold = 0.0  # then, inputs from here on stay as they are; 0: none

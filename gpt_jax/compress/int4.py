@@ -15,7 +15,7 @@ from gpt_jax.quantization.kernel_format import num_groups
 
 @section
 class Options:
-  group: int = between(2, 2**16, default=64)  # weights that share a scale
+  group: int = between(2, 2**16, default=32)  # weights that share a scale
   calibration: str = one_of('none', 'gptq', 'awq', default='gptq')
   batches: int = between(1, 10_000, default=16)  # of training, to calibrate with
   embedding: bool = True  # and output layer, in int8

@@ -132,7 +132,7 @@ ADDED_FIELDS = {
   'peft.base_storage': 'as_is',
   'peft.init_from': '',
   'model.quantization': 'none',
-  'model.quantization_group': 64,
+  'model.quantization_group': 32,
   'model.quantized_embedding': False,
   'model.quantized_activations': False,
   'model.outlier_threshold': 0.0,

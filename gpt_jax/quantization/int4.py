@@ -4,8 +4,8 @@
   -8, or that divided by one of SHRINKS, whichever has the least squared error
 
 So scales may be negative. A group is of neighbours along what is summed
-(arXiv:2210.17323, section 4). Scales are rounded to bfloat16: 4 + 16/64 bits for a
-parameter by groups of 64.
+(arXiv:2210.17323, section 4). Scales are rounded to bfloat16: 4 + 16/32 bits for a
+parameter by groups of 32.
 """
 
 import jax.numpy as jnp

@@ -17,7 +17,7 @@ from gpt_jax.quantization.kernel_format import Layout
 FORMATS = {'int8': int8.FORMAT, 'int4': int4.FORMAT, 'nf4': nf4.FORMAT}
 """Name of a format -> what it is; int8 is that of embeddings, too."""
 
-GROUP = 64
+GROUP = 32
 """The model.quantization_group of configs/base.py: of models that have no groups."""
 
 BY_DTYPE = {each.dtype: each for each in FORMATS.values()}

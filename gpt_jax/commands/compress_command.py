@@ -8,8 +8,8 @@ data, or --data=FILE names a text file for calibration and for the loss.
 methods:
   bfloat16  all parameters in 16 bits
   int8      weights in 8 bits: scales (channel, tensor), embedding (True)
-  int4      in 4 bits by groups: group (32), calibration (gptq, awq, none), batches (16),
-            embedding (True: that and the output layer in int8)
+  int4      in 4 bits by groups: group (32), calibration (gptq, awq, none),
+            batches (16), embedding (True: that and the output layer in int8)
   nf4       in QLoRA's 4 bits: embedding (True)
   w8a8      weights and inputs in 8 bits: smoothing (0.5), batches (4), embedding (True)
   llm_int8  the same, large inputs in full: threshold (6), embedding (True)

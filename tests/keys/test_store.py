@@ -255,7 +255,7 @@ def test_a_budget_holds_for_processes_and_threads_at_once(path):
     passed = [int(client.communicate()[0]) for client in clients]
     found = store.find(key.id)
     assert found.tokens == 7 * sum(passed) and found.requests == sum(passed)
-    assert 2000 - 10 < found.tokens <= 2000 and min(passed) > 0
+    assert 2000 - 10 < found.tokens <= 2000  # whoever of them took it
 
 
 def test_requests_at_one_moment_pass_no_limit_together(store):

@@ -54,6 +54,7 @@ TESTED_TOGETHER = {
   ],
   'quantization/test_linear': ['quantization/matmul_cpu', 'quantization/rows'],
   'quantization/test_packed': ['quantization/int4'],
+  'compress/test_input_sums': ['model/linear_inputs', 'compress/input_sums'],
   'peft/test_linears': ['model/linear_maps', 'quantization/linear_map'],
   'train/test_combine': ['program/adapted_run', 'program/over_base'],
   'peft_formats/test_parity': [

@@ -7,9 +7,8 @@ float32, by the path of the module and a name here, stacked where layers are sca
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.model import linear_inputs
 from gpt_jax.model.gpt import Block
-from gpt_jax.model.layers import Linear
-from gpt_jax.peft.adapter import OBSERVED
 
 SQUARES, MOMENTS, COSINES = 'input_squares', 'input_moments', 'block_cosines'
 
@@ -19,44 +18,12 @@ def squares(linears):
 
   `linears`: LinearMaps. The shape is that of the features, such as [H, K].
   """
-  return _of_inputs(linears, SQUARES, _squares)
+  return linear_inputs.watching(linears, {SQUARES: linear_inputs.squares})
 
 
 def head_moments(linears):
   """Returns what sows MOMENTS: x^T x of each head that maps read, [H, K, K]."""
-  return _of_inputs(linears, MOMENTS, _head_moments)
-
-
-def _of_inputs(linears, name, reduce):
-  by_path = {linear.path: linear for linear in linears}
-
-  def make(weights_BT):
-    def intercept(call, args, kwargs, context):
-      module, path = context.module, '/'.join(context.module.path)
-      if isinstance(module, Linear) and context.method_name == 'finish':
-        if path in by_path:
-          value = reduce(by_path[path], args[0], weights_BT)
-          module.sow(OBSERVED, name, value, jnp.add, lambda: jnp.zeros(()))
-      return call(*args, **kwargs)
-
-    return intercept
-
-  return make
-
-
-def _squares(linear, x, weights_BT):
-  letters = linear.letters[0]
-  order = [letters.index(letter) for letter in 'BT' + linear.contracted]
-  x_BTF = x.astype(jnp.float32).transpose(order)
-  weights = weights_BT.reshape(*weights_BT.shape, *[1] * len(linear.contracted))
-  return jnp.sum(weights * jnp.square(x_BTF), axis=(0, 1))
-
-
-def _head_moments(linear, x_BHTK, weights_BT):
-  del linear
-  x_BHTK = x_BHTK.astype(jnp.float32)
-  weighted_BHTK = x_BHTK * weights_BT[:, None, :, None]
-  return jnp.einsum('BHTK,BHTJ->HKJ', weighted_BHTK, x_BHTK, precision='highest')
+  return linear_inputs.watching(linears, {MOMENTS: linear_inputs.head_moments})
 
 
 def block_cosines(weights_BT):
@@ -70,7 +37,7 @@ def block_cosines(weights_BT):
     if isinstance(context.module, Block) and context.method_name == '__call__':
       cosine_BT = _cosine(args[0], result[0])
       value = jnp.stack([jnp.sum(weights_BT * cosine_BT), jnp.sum(weights_BT)])
-      context.module.sow(OBSERVED, COSINES, value, jnp.add, lambda: jnp.zeros(()))
+      linear_inputs.add(context.module, COSINES, value)
     return result
 
   return intercept

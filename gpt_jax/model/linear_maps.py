@@ -37,18 +37,3 @@ def find(cfg):
     names += (None,) * (len(shape) - len(names))
     found.append(LinearMap(path, letters, shape, names, has_bias))
   return tuple(found)
-
-
-def second_moment(linear, x, weights_BT):
-  """Returns the sum of `x^T x` over tokens of weight 1, float32 [fan_in, fan_in]."""
-  x_BTF = inputs_as_rows(linear, x)
-  weighted_BTF = x_BTF * weights_BT[..., None]
-  return jnp.einsum('BTF,BTG->FG', weighted_BTF, x_BTF, precision='highest')
-
-
-def inputs_as_rows(linear, x):
-  """Returns the input of a LinearMap as float32 [B, T, fan_in]."""
-  letters = linear.letters[0]
-  order = [letters.index(letter) for letter in 'BT' + linear.contracted]
-  x_BTF = x.astype(jnp.float32).transpose(order)
-  return x_BTF.reshape(*x_BTF.shape[:2], linear.fan_in)

@@ -22,9 +22,6 @@ from gpt_jax.model.remat import ALL_BUT_CONSTANTS
 from gpt_jax.peft.storage import Storage
 from gpt_jax.quantization.packed import Unpacked
 
-OBSERVED = 'intermediates'
-"""The collection that interceptors sow into for `Adapter.begin`; a scan stacks it."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:

@@ -7,13 +7,10 @@ here in place of the paper's incremental SVD. On each device that takes, for a m
 that of a batch. B = 0. Ranks are not redistributed (eq. 6).
 """
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from gpt_jax.model.layers import Linear
-from gpt_jax.model.linear_maps import second_moment
-from gpt_jax.peft.adapter import OBSERVED
+from gpt_jax.model import linear_inputs
 from gpt_jax.peft.low_rank import LORA_A
 
 MOMENT = 'eva_moment'
@@ -26,7 +23,8 @@ def begin(targets, ranks, num_batches):
     del leaves
     if observe is None:  # no training follows, and with B = 0 no output depends on A
       return {}
-    moments = observe(watching(targets), num_batches)
+    measures = {MOMENT: linear_inputs.second_moment}
+    moments = observe(linear_inputs.watching(targets, measures), num_batches)
     found = {}
     for linear in targets:
       a = leading(moments.pop(f'{linear.path}/{MOMENT}'), ranks[linear.path])
@@ -35,24 +33,6 @@ def begin(targets, ranks, num_batches):
     return found
 
   return start
-
-
-def watching(targets):
-  """Returns `weights_BT -> intercept`, which sows the second moments of inputs."""
-  by_path = {linear.path: linear for linear in targets}
-
-  def make(weights_BT):
-    def intercept(call, args, kwargs, context):
-      module, path = context.module, '/'.join(context.module.path)
-      if isinstance(module, Linear) and context.method_name == 'finish':
-        if path in by_path:
-          value = second_moment(by_path[path], args[0], weights_BT)
-          module.sow(OBSERVED, MOMENT, value, jnp.add, lambda: jnp.zeros(()))
-      return call(*args, **kwargs)
-
-    return intercept
-
-  return make
 
 
 def leading(moment, rank):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from gpt_jax.core import pytree
 from gpt_jax.core.errors import ConfigError
 from gpt_jax.model import statistics
+from gpt_jax.model.linear_inputs import OBSERVED
 from gpt_jax.objectives import Example
-from gpt_jax.peft.adapter import OBSERVED
 from gpt_jax.program.batches import put_batch
 from gpt_jax.program.step import random_keys
 
@@ -19,8 +19,8 @@ def make_observe(program, params, open_batches):
   It reads the first `count` batches, without dropout; `open_batches` returns a context
   with an iterator of this process's rows, which is entered then. `make_intercept` takes
   weights_BT, 0 for padding, and returns what `flax.linen.intercept_methods` takes;
-  names are those of modules and of what they sow into `adapter.OBSERVED`. The arrays
-  are whole on all devices. ConfigError where the objective makes no Example.
+  names are those of modules and of what they sow into `linear_inputs.OBSERVED`. The
+  arrays are whole on all devices. ConfigError where the objective makes no Example.
   """
   replicated = program.rules.sharding()
 

@@ -9,7 +9,7 @@ import numpy as np
 from gpt_jax.compress import Given
 from gpt_jax.core import pytree
 from gpt_jax.model import exits, statistics
-from gpt_jax.peft.adapter import OBSERVED
+from gpt_jax.model.linear_inputs import OBSERVED
 from tests import small_models
 
 PADDED = 3  # tokens at the end of the last row

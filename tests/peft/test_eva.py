@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.core import pytree
-from gpt_jax.model import linear_maps, stacking
+from gpt_jax.model import linear_inputs, stacking
 from gpt_jax.peft import eva, linears
 from gpt_jax.program.build import adapter_of
 from gpt_jax.program.observe import make_observe
@@ -89,7 +89,7 @@ def test_padding_counts_for_nothing():
   x_BTD = np.random.default_rng(0).normal(size=(2, 5, 32)).astype(np.float32)
   weights_BT = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], np.float32)
   rows = np.concatenate([x_BTD[0, :3], x_BTD[1, :1]])
-  found = linear_maps.second_moment(linear, jax.numpy.asarray(x_BTD), weights_BT)
+  found = linear_inputs.second_moment(linear, jax.numpy.asarray(x_BTD), weights_BT)
   np.testing.assert_allclose(found, rows.T @ rows, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gpt_jax import objectives
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.peft.adapter import OBSERVED
+from gpt_jax.model.linear_inputs import OBSERVED
 from gpt_jax.program import observe
 from gpt_jax.program.build import build_program
 from tests import tiny_runs

@@ -154,7 +154,7 @@ requeue() {
 case $code in
   0) say 'done' ;;
   @FINAL@) say "exit code $code: another start would end the same" ;;
-  75) say 'stopped and saved (exit code 75)'; requeue 'it resumes there' ;;
+  75) say 'stopped with nothing lost (exit code 75)'; requeue 'it resumes there' ;;
   *)
     text="exit code $code on $SLURM_JOB_NODELIST"
     if is_mine; then say "$text" | tee -a "$logs/$name.crashes"; else say "$text"; fi

@@ -115,7 +115,7 @@ def supervise(attempt, workdir, policy, say, sleep=time.sleep):
 def _why(code, policy):
   known = {
     HUNG: f'hung: nothing new in the workdir for {policy.hang_seconds:g} s',
-    PREEMPTED: 'preempted and saved (exit code 75)',
+    PREEMPTED: 'preempted with nothing lost (exit code 75)',
   }
   killed = f'killed by signal {code - 128}' if code > 128 else f'exit code {code}'
   return known.get(code, f'crashed ({killed})')

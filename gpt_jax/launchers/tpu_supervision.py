@@ -49,7 +49,7 @@ def run(prepare, workers, max_restarts, wait, sleep=time.sleep):
     if code in FINAL or was_asked:
       return code, was_asked
     if code == PREEMPTED:
-      say('stopped and saved (exit code 75); starting again')
+      say('stopped with nothing lost (exit code 75); starting again')
       continue
     if crashes == max_restarts:
       say(f'crashed (exit code {code}). Not again: --max_restarts={max_restarts}.')

@@ -9,6 +9,7 @@ vectors block by block, so that what is written down stays in the cache
 import jax
 import jax.numpy as jnp
 
+from gpt_jax.core import matmul_cpu
 from gpt_jax.quantization import int8, rows
 
 ROWS = (16, 12, 8, 6, 4, 2, 1)
@@ -40,7 +41,7 @@ def product(x_RC, leaves, dtypes=()):
       return _along_rows(x_RC, codes_FC, scale_FG)
     return _blocks_of_rows(x_RC, codes_FC, scale_FG, narrow)
   codes = leaves['kernel']
-  codes_CF = codes.reshape(x_RC.shape[1], -1)
+  codes_CF = matmul_cpu.read_flat(codes, (x_RC.shape[1], -1))
   F = codes_CF.shape[1]
   scale = leaves.get(int8.SCALE)
   if scale is None:
@@ -56,6 +57,7 @@ def product(x_RC, leaves, dtypes=()):
 def whole_product(whole_RC, codes_CF):
   """Returns the sums int32 [R, F] of whole numbers of 8 bits, `whole_RC` as floats."""
   C = whole_RC.shape[1]
+  codes_CF = matmul_cpu.read_flat(codes_CF, codes_CF.shape)
   parts = [
     _product(whole_RC[:, i : i + EXACT], codes_CF[i : i + EXACT]).astype(jnp.int32)
     for i in range(0, C, EXACT)
@@ -79,7 +81,7 @@ def _down_rows(x_1C, codes_CF):
   sum_CF = sum(
     x_NC[i][:, None] * codes_NCF[i].astype(jnp.float32) for i in range(count)
   )
-  return jnp.ones((1, C // count), jnp.float32) @ sum_CF
+  return matmul_cpu.summed_rows(sum_CF)[None]
 
 
 def _down_groups(x_1C, codes_CF, scale_GF):
@@ -91,7 +93,7 @@ def _down_groups(x_1C, codes_CF, scale_GF):
     x_GNC[:, i, :, None] * codes_GNCF[:, i].astype(jnp.float32) for i in range(count)
   )
   sum_CF = (sum_GCF * scale_GF[:, None]).reshape(-1, F)
-  return jnp.ones((1, C // count), jnp.float32) @ sum_CF
+  return matmul_cpu.summed_rows(sum_CF)[None]
 
 
 def _along_rows(x_1C, codes_FC, scale_FG):

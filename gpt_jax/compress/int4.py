@@ -68,7 +68,8 @@ def _by_gptq(given, group, moments):
     moment = moments[calibration.input_name(linear)]
     moment = moment.reshape(-1, linear.fan_in, linear.fan_in)
     groups = num_groups(linear.fan_in, group)
-    scales = int4.best_scale(matrices, storing.matrix_layout(3), groups)
+    read = np.diagonal(moment, axis1=1, axis2=2)[..., None]  # x^2 of each input
+    scales = int4.best_scale(matrices, storing.matrix_layout(3), groups, read)
     codes = [
       gptq.quantize(*each) for each in zip(matrices, moment, scales, strict=True)
     ]

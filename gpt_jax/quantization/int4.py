@@ -1,7 +1,7 @@
 """Kernels in 4 bits, with a scale for each group of weights of an output.
 
   W ~ s c,   c whole numbers in -8 .. 7, s such that the largest weight of the group is
-  -8, or that divided by one of SHRINKS, whichever has the least squared error
+  -8, or that times one of SHRINKS, whichever has the least squared error
 
 So scales may be negative. A group is of neighbours along what is summed
 (arXiv:2210.17323, section 4). Scales are rounded to bfloat16: 4 + 16/32 bits for a
@@ -14,7 +14,7 @@ from gpt_jax.quantization.kernel_format import Format, Part, num_groups
 
 SCALE = 'kernel_scale'
 LEAST, LARGEST = -8, 7
-SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 def parts_of(linear, group):
@@ -32,21 +32,30 @@ def quantize(kernel, layout, groups):
   return encode(kernel, scale, layout), {SCALE: scale}
 
 
-def best_scale(kernel, layout, groups):
-  """Returns the scales of a kernel, bfloat16 [stack, groups, outputs]."""
+def best_scale(kernel, layout, groups, importance=None):
+  """Returns the scales of a kernel, bfloat16 [stack, groups, outputs].
+
+  `importance`: weights of the squared errors, in the shape of the kernel but for
+  outputs, of which there is one; None: all are alike.
+  """
   at = layout.num_stacked + 1
   grouped = in_groups(kernel.astype(jnp.float32), layout, groups)
   largest = jnp.take_along_axis(
     grouped, jnp.abs(grouped).argmax(at, keepdims=True), axis=at
   )
   scales = [(largest / LEAST * each).astype(jnp.bfloat16) for each in SHRINKS]
+  weights = 1.0 if importance is None else in_groups(importance, layout, groups)
   errors = [
-    jnp.square(_nearest(grouped, each) * each.astype(jnp.float32) - grouped).sum(at)
+    (weights * jnp.square(_at_nearest(grouped, each) - grouped)).sum(at)
     for each in scales
   ]
   best = jnp.argmin(jnp.stack(errors), 0, keepdims=True)
   stacked = jnp.stack([jnp.squeeze(each, at) for each in scales])
   return jnp.take_along_axis(stacked, best, axis=0)[0]
+
+
+def _at_nearest(grouped, scale):
+  return _nearest(grouped, scale) * scale.astype(jnp.float32)
 
 
 def _nearest(grouped, scale):

@@ -118,6 +118,19 @@ def test_gptq_has_less_error_of_outputs_than_rounding():
     assert errors[0] < errors[1], linear.path
 
 
+def test_scales_favour_the_weights_that_matter():
+  rng, layout = np.random.default_rng(0), storing.matrix_layout(2)
+  matrix = rng.normal(size=(32, 200)).astype(np.float32)
+  importance = np.where(np.arange(32) < 4, 100.0, 0.01).astype(np.float32)[:, None]
+  errors = []
+  for given in (importance, None):
+    scale = int4.best_scale(matrix, layout, 1, given)
+    codes = int4.encode(matrix, scale, layout)
+    near = int4.dequantize(codes, {int4.SCALE: scale}, layout)
+    errors.append((importance * np.square(near - matrix)).sum(0))
+  assert np.all(errors[0] <= errors[1] * 1.0001) and errors[0].sum() < errors[1].sum()
+
+
 def test_gptq_of_independent_inputs_is_rounding():
   matrix = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
   wanted, parts = int4.quantize(matrix, storing.matrix_layout(2), 2)

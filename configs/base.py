@@ -128,8 +128,9 @@ def get_config():
   data.encoding = 'utf-8'  # of the texts: any that Python knows, as gb18030 or cp1252
   data.mixture = dict()  # name -> {weight, any data field}; empty: one source, as above
   data.seq_len = 256  # tokens of a row
-  data.packing = 'concat'  # concat: consecutive rows of all documents joined; windows:
-  # rows from any token on; first_fit: whole documents side by side; pad: one a row
+  data.packing = 'concat'  # concat: consecutive rows of all documents joined;
+  # concat_begin: each with begin_token in front; windows: rows from any token on;
+  # first_fit: whole documents side by side; pad: one a row
   data.mask_documents = False  # concat: no attention across documents
   data.begin_token = ''  # special token before each document, as [CLS]; '': none
   data.append_eos = True  # end each document with the tokenizer's end token

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.commands import COMMANDS
-from gpt_jax.data import loader
+from gpt_jax.data import bpe, loader
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import setup
 from tests import tiny_runs
@@ -78,6 +78,9 @@ NEEDS = {
   ('data.source', 'array_record'): {'data.path': '{corpus}/words.array_record'},
   ('data.source', 'python_docs'): {'data.split': 'test'},  # less to read
   ('data.source', 'python_source'): {'data.split': 'test'},
+  ('data.packing', 'concat_begin'): TEXT | {
+    'tokenizer.name': 'bpe', 'tokenizer.vocab_size': 300, 'data.begin_token': bpe.END,
+  },
   ('data.packing', 'pad'): {'data.generator.document_len': 12},
   ('data.packing', 'first_fit'): {'data.generator.document_len': 7},
   ('objective.name', 'class_labels'): LABELS,
@@ -131,7 +134,6 @@ def corpus(tmp_path_factory):
   from array_record.python import array_record_module
 
   from gpt_jax.corpus import prepare
-  from gpt_jax.data import bpe
 
   folder = tmp_path_factory.mktemp('corpus')
   text = tiny_runs.words(6_000)

@@ -101,6 +101,8 @@ def make_reader(family, ours, tensors, place, dtype, open_tokenizer):
   """
   dtype = dtype or reader.common_dtype(tensors)
   tokenizer, tokenizer_fields = open_tokenizer(place, ours['model.vocab_size'])
+  if 'data.begin_token' in tokenizer_fields:  # it has read no text without
+    tokenizer_fields |= {'data.packing': 'concat_begin'}
   types = {'model.param_dtype': dtype, 'model.dtype': dtype}
   try:
     config = numerics.resolve(TRAINING | types | tokenizer_fields | ours)

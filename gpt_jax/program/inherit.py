@@ -51,6 +51,9 @@ def with_model_of_source(values, overrides):
   values['data'] |= {
     name: source['data'][name] for name in ('begin_token', 'append_eos')
   }
+  packings = values['data']['packing'], source['data']['packing']
+  if packings == ('concat', 'concat_begin'):
+    values['data']['packing'] = 'concat_begin'
   values['objective'] |= {
     'options': _options_of(source['objective'])[values['objective']['name']]
     | dict(values['objective'].get('options') or {})

@@ -7,7 +7,7 @@ import pytest
 
 from configs import base
 from gpt_jax.config import load
-from gpt_jax.core.errors import DataError
+from gpt_jax.core.errors import ConfigError, DataError
 from gpt_jax.data import packing
 from gpt_jax.data.token_cache import TokenStore
 
@@ -47,6 +47,7 @@ PACKED = {
   'first_fit': dict(packing='first_fit'),
   'pad': dict(packing='pad'),
   'windows': dict(packing='windows'),
+  'concat_begin': dict(packing='concat_begin', begin_token='<bos>'),
 }
 
 
@@ -55,7 +56,11 @@ PACKED = {
 def test_evaluation_predicts_every_token_but_the_first_once(name, seq_len):
   data = config(seq_len=seq_len, **PACKED[name])
   found = samples(packing.pack(store(), data, for_eval=True))
-  first = [1] if name in ('concat', 'windows') else (store().offsets[:-1] + 1).tolist()
+  first = (
+    [1]
+    if name in ('concat', 'concat_begin', 'windows')
+    else (store().offsets[:-1] + 1).tolist()
+  )
   everything = set(range(1, 76)) - set(first)
   assert sorted(predicted(found)) == sorted(everything)
   for sample in found:
@@ -65,7 +70,7 @@ def test_evaluation_predicts_every_token_but_the_first_once(name, seq_len):
     )
 
 
-@pytest.mark.parametrize('name', sorted(PACKED))
+@pytest.mark.parametrize('name', sorted(set(PACKED) - {'concat_begin'}))
 def test_segments_are_contiguous_and_positions_count_within_them(name):
   for sample in samples(
     packing.pack(store(), config(seq_len=9, **PACKED[name]), for_eval=True)
@@ -117,7 +122,7 @@ def test_one_document_as_large_as_the_corpus_gives_many_samples():
 
 @pytest.mark.parametrize('name', sorted(packing.PACKINGS))
 def test_a_sequence_longer_than_the_data_is_refused(name):
-  data = config(seq_len=75, packing=name)
+  data = config(seq_len=75, packing=name, begin_token='<bos>')
   with pytest.raises(DataError, match='data.seq_len=75.*75 tokens.*to 74 or less'):
     packing.pack(store(), data)
   assert len(packing.pack(store(), data, for_eval=True)) > 0
@@ -135,3 +140,18 @@ def test_windows_begin_at_every_token():
   assert len(packed) == 75 - 4
   for i, sample in enumerate(samples(packed)):
     assert sample['tokens'].tolist() == list(range(i + 1, i + 6))
+
+
+def test_rows_of_concat_begin_begin_with_the_first_token():
+  data = config(seq_len=4, packing='concat_begin', begin_token='<bos>')
+  for is_eval in (False, True):
+    packed = packing.pack(store(), data, for_eval=is_eval)
+    rows = [sample['tokens'].tolist() for sample in samples(packed)]
+    assert rows[:3] == [[1, 2, 3, 4, 5], [1, 6, 7, 8, 9], [1, 10, 11, 12, 13]]
+    assert rows[-1] == ([1, 74, 75, 0, 0] if is_eval else [1, 70, 71, 72, 73])
+
+
+def test_rows_that_begin_with_no_token_are_refused():
+  data = config(seq_len=4, packing='concat_begin')
+  with pytest.raises(ConfigError, match=r'data.begin_token is .*packing=concat\.'):
+    packing.pack(store(), data)

@@ -26,6 +26,8 @@ from gpt_jax.hlo.types import (
 _PALLAS = 'tpu_custom_call'
 _START, _DONE = 'AsyncCollectiveStart', 'AsyncCollectiveDone'
 _CONTINUES = 'async_collective_fusion'
+# XLA:TPU writes 2^62 and more where it has no estimate: fusions of a gather of int8.
+_NO_ESTIMATE = 2**50
 _MOVES_DATA = {
   'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'copy', 'transpose',
   'reshape', 'slice', 'dynamic-slice', 'dynamic-update-slice', 'pad', 'concatenate',
@@ -42,6 +44,8 @@ class Costs:
   collectives: tuple[Collective, ...]
   unknown_trip_counts: int
   """Loops counted as one iteration as their end could not be read; 0 is expected."""
+  without_estimate: int = 0
+  """Ops for which XLA has no estimate of the cycles: those that `least_cycles` says."""
 
   @property
   def matmul_flops(self):
@@ -62,14 +66,21 @@ class Costs:
     return sum(count for _, count in self.kernels)
 
 
-def measure(text, kernel_cost=lambda kernel: (0, kernel.declared_flops)):
+def measure(
+  text,
+  kernel_cost=lambda kernel: (0, kernel.declared_flops),
+  least_cycles=lambda flops, hbm_bytes: 0,
+):
   """Returns the Costs of `compiled.as_text()`.
 
   Args:
     kernel_cost: Kernel -> (cycles, FLOPs), by a model; XLA has none.
+    least_cycles: (FLOPs, bytes read and written) -> cycles at best, of other ops that
+      XLA has no estimate of.
   """
   module = parser.parse(text)
-  sums = _Walker(module, kernel_cost).walk(module.entry)
+  walker = _Walker(module, kernel_cost, least_cycles)
+  sums = walker.walk(module.entry)
   never_started = sums.in_flight.keys() - sums.started_channels
   found = sums.collectives + [
     each for key in never_started for each in sums.in_flight[key]
@@ -78,6 +89,7 @@ def measure(text, kernel_cost=lambda kernel: (0, kernel.declared_flops)):
     ops=tuple(sums.ops.items()),
     collectives=_merged(found),
     unknown_trip_counts=sums.unknown,
+    without_estimate=len(walker.without_estimate),
   )
 
 
@@ -171,9 +183,11 @@ def _repeat(collective, times):
 class _Walker:
   """Sums computations from the entry down, each once."""
 
-  def __init__(self, module, kernel_cost):
+  def __init__(self, module, kernel_cost, least_cycles):
     self._module = module
     self._kernel_cost = kernel_cost
+    self._least_cycles = least_cycles
+    self.without_estimate = set()
     self._known = {}
 
   def walk(self, name, asynchronous=False):
@@ -230,13 +244,17 @@ class _Walker:
       sums.run(self._op(instruction, computation, kind, flops, cycles))
 
   def _op(self, instruction, computation, kind, flops, cycles, kernel=None):
+    hbm_bytes = op_costs.hbm_bytes(instruction, computation, self._module)
+    if cycles >= _NO_ESTIMATE:
+      self.without_estimate.add(instruction.name)
+      cycles = self._least_cycles(flops, hbm_bytes)
     return Op(
       name=instruction.name,
       op_name=_op_name(instruction),
       kind=kind,
       flops=flops,
       cycles=cycles,
-      hbm_bytes=op_costs.hbm_bytes(instruction, computation, self._module),
+      hbm_bytes=hbm_bytes,
       kernel=kernel,
     )
 

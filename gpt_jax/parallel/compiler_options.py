@@ -27,7 +27,9 @@ _SPARSE_CORES_GATHER = {
 # the pass that lets a gather reach into a loop crashes the compiler (6.7B on two slices
 # of 256 chips); the second flag leaves that pass out, which costs nothing. Only with
 # full remat: it also ties gathers to the writes that save activations, and those become
-# slower (2 % of the cycles of GPT-2 124M, 10 % with dense attention).
+# slower (2 % of the cycles of GPT-2 124M, 10 % with dense attention). And only of
+# floats: the compiler (libtpu 0.0.52) aborts at a gather of 8 or 4 bits in such a
+# fusion.
 _GATHERS_BESIDE_ELEMENTWISE = {
   'xla_tpu_enable_async_collective_fusion_fuse_kloop_fusions': 'true',
   'xla_tpu_enable_async_collective_fusion_while_loops': 'false',
@@ -58,9 +60,18 @@ WITH_FULL_REMAT = {
 }
 
 
-def options_for(mesh, remat):
-  """Returns jax.jit's `compiler_options` of a step; `remat` is resolved."""
+def options_for(mesh, remat, has_codes=False):
+  """Returns jax.jit's `compiler_options` of a step; `remat` is resolved.
+
+  `has_codes`: whether parameters are stored in few bits.
+  """
   kind = mesh.devices.flat[0].device_kind
   prefix = next((prefix for prefix in OPTIONS if kind.startswith(prefix)), kind)
-  more = WITH_FULL_REMAT.get(prefix, {}) if remat == 'full' else {}
+  more = WITH_FULL_REMAT.get(prefix, {}) if remat == 'full' and not has_codes else {}
   return OPTIONS.get(prefix, {}) | more
+
+
+def of_step(mesh, config):
+  """Returns `options_for` a step of a Config."""
+  has_codes = config.model.quantization != 'none' or config.peft.base_storage != 'as_is'
+  return options_for(mesh, config.model.remat, has_codes)

@@ -50,6 +50,8 @@ class StepTime:
   days_bound: float  # for the tokens of the run, at the batch size of its last stage
   chip_hours_bound: float
   unknown_trip_counts: int
+  without_estimate: int
+  """Ops that XLA has no estimate of, which count at the peaks of the chip."""
 
 
 def measure(program, topology, text):
@@ -66,7 +68,13 @@ def measure(program, topology, text):
       return flops / chip.peak_flops * chip.clock_hz, flops
     return work.seconds * chip.clock_hz, work.flops
 
-  total = costs.measure(text, kernel_cost)
+  def least_cycles(flops, hbm_bytes):
+    if chip is None:
+      return 0
+    seconds = max(flops / chip.peak_flops, hbm_bytes / chip.hbm_bandwidth)
+    return seconds * chip.clock_hz
+
+  total = costs.measure(text, kernel_cost, least_cycles)
   peak = chip.peak_flops if chip else _local_peak(topology, config.model.dtype)
   if chip:
     compute_ms = topology.ms_per_cycle * total.estimated_cycles
@@ -98,6 +106,7 @@ def measure(program, topology, text):
     days_bound=days,
     chip_hours_bound=days * 24 * topology.num_chips,
     unknown_trip_counts=total.unknown_trip_counts,
+    without_estimate=total.without_estimate,
   )
   return time, net, total
 

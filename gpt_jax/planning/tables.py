@@ -213,6 +213,11 @@ def _show_time(plan):
       f'warning: the trip counts of {time.unknown_trip_counts} loops could not be read'
       ' and count as 1; FLOPs, cycles and wire bytes are too low'
     )
+  if time.without_estimate:
+    print(
+      f'warning: XLA has no estimate of {time.without_estimate} ops, which count at the'
+      " chip's peaks; times are too low"
+    )
 
 
 def _candidate(number, row):

@@ -20,7 +20,7 @@ from gpt_jax.model import initializers, positions
 from gpt_jax.model.gpt import GPT
 from gpt_jax.model.heads import make_head
 from gpt_jax.optimizers import groups, layer_decay, post_update, schedules, trainable
-from gpt_jax.parallel.compiler_options import options_for
+from gpt_jax.parallel.compiler_options import of_step
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.parallel.sharding import ShardingRules, make_sharding_rules
 from gpt_jax.program import (
@@ -259,7 +259,7 @@ def _compiled(
     in_shardings=(shardings, batch_sharding),
     out_shardings=(shardings, replicated),
     donate_argnums=0,
-    compiler_options=options_for(rules.mesh, config.model.remat),
+    compiler_options=of_step(rules.mesh, config),
   )
   references = (shardings.references,) if reference_models else ()
   jit_evaluate = functools.partial(

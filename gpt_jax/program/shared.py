@@ -21,7 +21,7 @@ from gpt_jax.config.schema import Config
 from gpt_jax.core import malloc, process_memory
 from gpt_jax.core.errors import UserError
 from gpt_jax.parallel import free_memory
-from gpt_jax.parallel.compiler_options import options_for
+from gpt_jax.parallel.compiler_options import of_step
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.program import device_memory, distillation, literals, setup, variants
 from gpt_jax.program.horizon import START, Past
@@ -243,7 +243,7 @@ def _jit_options(kind, program):
     in_shardings=(replicated, states, batch),
     out_shardings=(states, replicated),
     donate_argnums=1,
-    compiler_options=options_for(program.rules.mesh, program.config.model.remat),
+    compiler_options=of_step(program.rules.mesh, program.config),
   )
 
 

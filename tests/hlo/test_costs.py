@@ -154,6 +154,15 @@ def test_cycles_count_iterations_and_each_fusion_once():
   assert costs.unknown_trip_counts == 0
 
 
+def test_an_op_without_an_estimate_counts_at_best():
+  # What libtpu writes for a gather of int8 that is fused.
+  text = loop_of(12).replace('"100"', '"4611686018427387904"')
+  costs = hlo_costs.measure(text, least_cycles=lambda flops, hbm_bytes: 7)
+  assert costs.estimated_cycles == 11 + 12 * 7
+  assert costs.without_estimate == 1
+  assert hlo_costs.measure(loop_of(12)).without_estimate == 0
+
+
 def test_an_unknown_trip_count_is_one_and_reported():
   costs = hlo_costs.measure(loop_of(None))
   assert costs.estimated_cycles == 11 + 100

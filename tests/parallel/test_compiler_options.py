@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpt_jax.objectives import Vocab
-from gpt_jax.parallel.compiler_options import OPTIONS, options_for
+from gpt_jax.parallel.compiler_options import OPTIONS, of_step, options_for
 from gpt_jax.parallel.mesh import make_mesh
 from gpt_jax.planning import inputs
 from gpt_jax.program.build import build_program
@@ -53,6 +53,17 @@ def test_a_v5e_gathers_beside_element_wise_work_with_full_remat():
   assert options_for(mesh, 'full')[f'{FUSED_GATHERS}_while_loops'] == 'false'
   for remat in ('none', 'dots', 'names'):
     assert flag not in options_for(mesh, remat)
+
+
+@pytest.mark.parametrize(
+  'field, value', [('peft.base_storage', 'nf4'), ('model.quantization', 'int8')]
+)
+def test_gathers_of_codes_are_not_fused(field, value):
+  more = {} if field.startswith('model') else {'peft.name': 'lora'}
+  mesh, flag = mesh_of('TPU v5 lite'), f'{FUSED_GATHERS}_fuse_kloop_fusions'
+  full = tiny_runs.tiny_config({'model.remat': 'full'} | more)
+  codes = tiny_runs.tiny_config({'model.remat': 'full', field: value} | more)
+  assert flag in of_step(mesh, full) and flag not in of_step(mesh, codes)
 
 
 def test_an_unknown_device_has_no_options():

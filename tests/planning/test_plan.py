@@ -193,6 +193,16 @@ class TestWithLibtpu:
     assert plan.time.matmul_flops_per_chip == pytest.approx(share, rel=0.05)
     assert plan.network.network_ms > 0
 
+  @pytest.mark.parametrize('storage', ['int8', 'nf4'])
+  def test_a_slice_gathers_codes(self, storage):
+    cfg = config({
+      'parallel.mesh': dict(fsdp=-1), 'model.remat': 'full', 'model.d_model': 256,
+      'model.d_ff': 1024, 'peft.name': 'lora', 'peft.base_storage': storage,
+    })  # fmt: skip
+    plan = planning.make_plan(cfg, topologies.parse('v5e:2x2'))
+    assert plan.memory.fits
+    assert 0 < plan.time.step_ms_bound < 1_000
+
   def test_slices_exchange_their_gradients(self):
     cfg = config({'parallel.mesh': dict(data=2, fsdp=4)})
     plan = planning.make_plan(cfg, topologies.parse('2xv5e:2x2'))

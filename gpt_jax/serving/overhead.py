@@ -1,12 +1,14 @@
 """What HTTP costs: the same requests through a server and given to its engine at once.
 
 Both sides use one engine in one process, in alternating order; the clients of the
-server are a process of their own, on the same cores.
+server are a process of their own, on the same cores or, where `taskset` has left some,
+on the others.
 """
 
 import asyncio
 import dataclasses
 import multiprocessing
+import os
 import threading
 import time
 
@@ -77,6 +79,13 @@ def measure(models, settings, *, clients=32, new_tokens=32, rounds=5, progress=i
   return Overhead(clients, tokens, *map(tuple, lists))
 
 
+def _other_cores():
+  """Returns the cores that this process may not use, as under `taskset`."""
+  if not hasattr(os, 'sched_getaffinity'):  # Linux alone has it
+    return set()
+  return set(range(os.cpu_count() or 1)) - os.sched_getaffinity(0)
+
+
 def _direct(model, bodies):
   """Returns (seconds, new tokens) of the requests, sent to the scheduler at once."""
   begun = time.perf_counter()
@@ -95,6 +104,8 @@ def _over(pipe):
 
 
 def _ask(pipe, address, bodies, clients):
+  if others := _other_cores():
+    os.sched_setaffinity(0, others)
   while pipe.recv() is not None:
     found = asyncio.run(load.closed_loop([address], bodies, clients))
     assert found.answered == len(bodies), found

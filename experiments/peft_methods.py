@@ -60,22 +60,39 @@ def trained(result):
   return costs.trained_parameters(costs.read_config(result.point.workdir))
 
 
+def label_apart(axes, points):
+  """Writes the name of each (x, y, name) beside it, the names below one another."""
+  taken = []
+  for x, y, name in points:
+    at = axes.transData.transform((x, y)) * 72 / axes.figure.dpi  # in points
+    free = (
+      shift
+      for shift in (3, -11, 14, -22, 25, -33)
+      if all(abs(at[0] - u) > 60 or abs(at[1] + shift - v) > 8 for u, v in taken)
+    )
+    shift = next(free, 3)
+    taken.append((at[0], at[1] + shift))
+    axes.annotate(
+      name, (x, y), xytext=(5, shift), textcoords='offset points', fontsize=8
+    )
+
+
 def draw(metric):
   """Returns what draws a score by trained parameters, means and ranges of seeds."""
 
   def on(axes, results):
-    for i, group in enumerate(results.groups()):
+    axes.set(xscale='log', xlabel='trained parameters', ylabel=metric.__name__)
+    points = []
+    for group in results.groups():
       scores = list(group.by_seed(metric).values())
       count = trained(next(iter(group)))
       axes.plot(
         [count, count], [min(scores), max(scores)], color=palette.REFERENCE, lw=1
       )
       axes.plot(count, np.mean(scores), 'o', color=palette.SERIES[0])
-      axes.annotate(
-        group.points[0].row, (count, np.mean(scores)), xytext=(5, 3 - 11 * (i % 2)),
-        textcoords='offset points', fontsize=8,
-      )  # fmt: skip
-    axes.set(xscale='log', xlabel='trained parameters', ylabel=metric.__name__)
+      points.append((count, np.mean(scores), group.points[0].row))
+    axes.margins(x=0.15)
+    label_apart(axes, sorted(points))
 
   on.caption = 'Means; lines are ranges over seeds. The task head is not counted.'
   return on

@@ -35,6 +35,7 @@ from typing import Any
 
 from gpt_jax.commands import flags
 from gpt_jax.core.errors import CheckpointError, ConfigError
+from gpt_jax.workdir import path_lists
 
 
 def add_arguments(parser):
@@ -66,7 +67,7 @@ def add_arguments(parser):
   group.add_argument('--last', type=int, metavar='N', help='or the newest so many')
   group = parser.add_argument_group('combine')
   group.add_argument(
-    '--adapters', type=lambda text: text.split(','), metavar='RUN,RUN', help='LoRA runs'
+    '--adapters', type=path_lists.split, metavar='RUN,RUN', help='LoRA runs'
   )
   group.add_argument(
     '--weights', type=_weights, metavar='W,W', help='one for each, such as 0.7,-0.3'

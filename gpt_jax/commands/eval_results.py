@@ -50,7 +50,7 @@ def run_ensemble(args, overrides):
   from gpt_jax.parallel import multihost
   from gpt_jax.tracking import console
   from gpt_jax.train import ensemble
-  from gpt_jax.workdir import files
+  from gpt_jax.workdir import files, path_lists
   from gpt_jax.workdir.paths import Workdir
 
   for flag in ('step', 'baselines', 'baseline_tokens'):
@@ -59,7 +59,7 @@ def run_ensemble(args, overrides):
         f'--{flag}: does not go with --ensemble, which scores the best step of each'
         ' run.'
       )
-  others = [part.strip() for part in args.ensemble.split(',') if part.strip()]
+  others = [part for part in path_lists.split(args.ensemble) if part]
   found = ensemble.score_ensemble([args.workdir, *others], overrides)
   if not multihost.is_primary():
     return

@@ -13,6 +13,7 @@ from gpt_jax.model import stacking
 from gpt_jax.peft import batched
 from gpt_jax.program import adapted_checkpoints, restore, setup
 from gpt_jax.program.base import Base
+from gpt_jax.workdir import path_lists
 from gpt_jax.workdir.paths import Workdir
 
 ALONE = 'generate with that run alone'
@@ -30,8 +31,8 @@ OTHERS = (('data', 'begin_token'), ('attention', 'scale'), ('attention', 'softca
 def parse(text):
   """Returns {name: path} of 'news=runs/a,poems=runs/b'; ConfigError for other texts."""
   found = {}
-  for part in text.split(','):
-    name, equals, path = part.strip().partition('=')
+  for part in path_lists.split(text, lambda part: part.partition('=')[2]):
+    name, equals, path = part.partition('=')
     if not (name and equals and path):
       raise ConfigError(
         f'adapters={text!r}: expected NAME=RUN,NAME=RUN, such as'

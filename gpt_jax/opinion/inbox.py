@@ -141,6 +141,7 @@ def _bind(port):
   found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   try:
     found.bind((HOST, port))
+    found.listen(64)  # who is told the port connects before uvicorn takes over
   except OSError:
     found.close()
     raise

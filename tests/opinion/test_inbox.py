@@ -91,3 +91,9 @@ def test_a_server_listens_and_a_port_in_use_is_named(journal):
     taken.listen()
     with pytest.raises(ConfigError, match='--port=.*give a port that is free'):
       inbox.Server(inbox.make_app(journal), taken.getsockname()[1])
+
+
+def test_who_is_told_the_port_can_connect():
+  # Before uvicorn has taken the socket over.
+  with inbox._bind(0) as bound:
+    socket.create_connection(bound.getsockname(), timeout=5).close()

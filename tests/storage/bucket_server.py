@@ -33,6 +33,28 @@ class Faults:
   failed: int = 0  # of these
 
 
+def _read_to_the_byte(server):
+  """Makes the emulator read uploads as they are, and refuse those that broke off."""
+  read = server._read_raw_data
+
+  def read_whole(handler):
+    content = read(handler)
+    wanted = int(handler.headers.get('Content-Length') or 0)
+    if content is not None and len(content) < wanted:
+      raise ConnectionResetError('the upload broke off: nothing of it is kept')
+    return content
+
+  read_data = server._read_data
+
+  def read_exactly(handler, query):
+    kind = handler.headers.get('Content-Type') or ''
+    if not kind.startswith('multipart/related'):
+      return read_data(handler, query)
+    return related_parts(read_whole(handler), kind)
+
+  server._read_raw_data, server._read_data = read_whole, read_exactly
+
+
 def related_parts(raw, content_type):
   """Returns the metadata and content of a multipart upload, to the byte.
 
@@ -112,25 +134,8 @@ def start(port=0, bucket=BUCKET):
       response.json({'error': {'code': status, 'message': text}})
       response.close()
 
-  read = server._read_raw_data
-
-  def read_whole(handler):
-    content = read(handler)
-    wanted = int(handler.headers.get('Content-Length') or 0)
-    if content is not None and len(content) < wanted:
-      raise ConnectionResetError('the upload broke off: nothing of it is kept')
-    return content
-
-  read_data = server._read_data
-
-  def read_exactly(handler, query):
-    kind = handler.headers.get('Content-Type') or ''
-    if not kind.startswith('multipart/related'):
-      return read_data(handler, query)
-    return related_parts(read_whole(handler), kind)
-
-  server.Router, server._read_raw_data = Router, read_whole
-  server._read_data = read_exactly
+  server.Router = Router
+  _read_to_the_byte(server)
   server.server.HTTPServer.request_queue_size = 128  # 5: a burst waits for a second
   running = server.create_server(
     '127.0.0.1', port, in_memory=True, default_bucket=bucket

@@ -162,7 +162,8 @@ def test_virtual_tokens_are_those_of_peft_both_ways(name, tmp_path):
   export(tmp_path / 'run', tmp_path / 'out')
   again = adapters.load(test_parity.make(family), tmp_path / 'out')
   found = oracle.logits_of(again, TOKENS_BT)[:, -count:]
-  np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+  # Not exact for Gemma, whose prompts are divided by the embedding's scale and back.
+  np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
 
 
 SMALL_BERT = dict(

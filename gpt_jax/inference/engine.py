@@ -24,6 +24,7 @@ from gpt_jax.inference.capacity import AS_FITS
 from gpt_jax.inference.context import Contexts
 from gpt_jax.inference.decode import CHUNK, RowSettings
 from gpt_jax.inference.early_exit import LayersUsed
+from gpt_jax.inference.pace import Pace
 from gpt_jax.inference.packing import bucket
 from gpt_jax.inference.request import (
   as_ids,
@@ -37,7 +38,6 @@ from gpt_jax.inference.writing import Writing
 from gpt_jax.model import positions
 from gpt_jax.objectives import VISIBILITIES
 
-STREAM_CHUNK = 8  # as CHUNK, for a reader: 1, 2, 4, then 8 tokens at a time
 STOP_BUCKET = 4  # stop ids of a row are padded to a multiple of this
 
 
@@ -167,7 +167,7 @@ class Engine:
     if many.needs_slots(self, requests):
       return many.write(self, requests, on_end)
     writings = [Writing(request) for request in requests]
-    for _ in self._chunks(writings, size=CHUNK, largest=CHUNK):
+    for _ in self._chunks(writings, Pace(CHUNK, None)):
       pass
     texts = [writing.result() for writing in writings]
     if on_end is not None:
@@ -177,10 +177,10 @@ class Engine:
 
   def stream(self, request):
     """Yields the ids that `generate` returns for this Request, while it is written."""
-    # The first comes alone; later ones up to STREAM_CHUNK at a time, since entering the
-    # device's loop costs about as much as a token.
+    # Several at a time where they are fast: to enter the device's loop costs about as
+    # much as a token of a small model.
     writing, shown = Writing(request), 0
-    for _ in self._chunks([writing], size=1, largest=STREAM_CHUNK):
+    for _ in self._chunks([writing], Pace()):
       yield from writing.ids[shown:]
       shown = len(writing.ids)
 
@@ -250,9 +250,8 @@ class Engine:
     logits_BTV = self._forward(self.params_of(adapter), tokens_BT, length_B)
     return logits_BTV[:B, :T, : self.vocab_limit]
 
-  def _chunks(self, writings, *, size, largest):
-    """Yields whenever the Writings took up to n tokens; n doubles from `size` up to
-    `largest`."""
+  def _chunks(self, writings, pace):
+    """Yields whenever the Writings took what the Pace says."""
     requests = [writing.request for writing in writings]
     prompts_ids = [request.prompt_ids for request in requests]
     missing = max((request.max_new_tokens for request in requests), default=0)
@@ -264,13 +263,14 @@ class Engine:
       state = self._start(requests, contexts)
       while missing:
         state = self._crop(state, contexts, requests)
-        n = min(size, missing, contexts.free())
-        state, ids_BC, is_over = self.advance(state, writings, n)
+        n = min(pace.tokens(), missing, contexts.free())
+        with pace.round(n):
+          state, ids_BC, is_over = self.advance(state, writings, n)
         yield
         if is_over or all(writing.finish for writing in writings):
           return
         contexts.extend(ids_BC)
-        missing, size = missing - ids_BC.shape[1], min(2 * size, largest)
+        missing -= ids_BC.shape[1]
 
   def advance(self, state, writings, limit):
     """Returns (state, ids_BC, have all rows ended) after up to `limit` tokens.

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from gpt_jax.core.errors import ConfigError
-from gpt_jax.inference import capacity
+from gpt_jax.inference import capacity, pace
 from gpt_jax.inference.decode import CHUNK
 from gpt_jax.inference.request import identities
 from gpt_jax.inference.scheduler import Scheduler
@@ -25,7 +25,11 @@ def open_scheduler(engine, *, longest=None):
   longest = longest or min(engine.cfg.max_seq_len, capacity.MOST_SLOT_TOKENS)
   memory: Any = capacity.measured(engine.cfg, engine.cache_dtype)
   sizes = capacity.choose(engine.wishes, longest=longest, **memory)
-  return Scheduler(Slots(engine, sizes), queue_limit=engine.wishes.queue_limit)
+  return Scheduler(
+    Slots(engine, sizes),
+    queue_limit=engine.wishes.queue_limit,
+    seconds_per_step=pace.SECONDS,
+  )
 
 
 def needs_slots(engine, requests):

@@ -17,13 +17,12 @@ import threading
 from typing import Any
 
 from gpt_jax.inference.handle import Handle
+from gpt_jax.inference.pace import MOST, Pace
 from gpt_jax.inference.prefix_cache import Node, PrefixCache
 from gpt_jax.inference.request import whole_number
 from gpt_jax.inference.waiting import ClosedError, WaitingQueue
 
 QUEUE_LIMIT = 1024
-ROUND = 8
-"""Tokens of each row in one step: how long a new request or a cancellation waits."""
 READING_ROUND = 1
 """The same while prompts are being read, a chunk a step."""
 MOST_FAILURES = 3
@@ -71,20 +70,22 @@ class Scheduler:
   # thread at a time is in `step`, which alone touches slots, running tasks and tree.
 
   def __init__(
-    self, slots, *, queue_limit: int | None = QUEUE_LIMIT, tokens_per_step=ROUND,
-    chunks_per_step: int | None = 1,
+    self, slots, *, queue_limit: int | None = QUEUE_LIMIT, tokens_per_step=MOST,
+    seconds_per_step: float | None = None, chunks_per_step: int | None = 1,
   ):  # fmt: skip
     """Takes Slots.
 
     Args:
       queue_limit: how many requests may wait; None: any number.
-      tokens_per_step: how many tokens of each text one `step` writes at most.
+      tokens_per_step: how many tokens of each text one `step` writes at most: so long
+        a new request or a cancellation waits.
+      seconds_per_step: fewer where they would take longer, but one; None: any time.
       chunks_per_step: how many chunks of prompts it reads before; None: all, which
         fills the slots soonest and lets the texts in them wait longest.
     """
     self.slots = slots
     self.prefixes = PrefixCache(slots.num_blocks, slots.chunk)
-    self._tokens_per_step = tokens_per_step
+    self._pace = Pace(tokens_per_step, seconds_per_step)
     self._chunks_per_step = chunks_per_step
     self._waiting = WaitingQueue(queue_limit)
     self._running = {}  # slot -> Task
@@ -360,7 +361,9 @@ class Scheduler:
     writing = [task for task in self._running.values() if task.is_writing]
     if not writing:
       return
-    self.slots.write(self._limit(writing))
+    limit = self._limit(writing)
+    with self._pace.round(limit):
+      self.slots.write(limit)
     for task in writing:
       task.handle.note_progress()
       if task.writing.finish:
@@ -376,7 +379,7 @@ class Scheduler:
     missing = [task.missing for task in writing]
     # Who waits is let in as soon as the first text is over.
     limit = min(missing) if len(self._waiting) else max(missing)
-    return min(limit, self._tokens_per_step)
+    return min(limit, self._pace.tokens())
 
   def _fail(self, error):
     """Ends all texts with `error`; slots and prefix cache begin anew."""

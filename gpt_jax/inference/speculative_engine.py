@@ -89,7 +89,7 @@ class SpeculativeEngine(Engine):
       }
     }
 
-  def _chunks(self, writings, *, size, largest):
+  def _chunks(self, writings, pace):
     requests = [writing.request for writing in writings]
     self.require_writable(requests)
     self._require_draftable(writings)
@@ -97,23 +97,23 @@ class SpeculativeEngine(Engine):
     if not missing:
       return
     prompts_ids = [request.prompt_ids for request in requests]
-    limit, most = 1 if size == 1 else ROUNDS, min(largest, ROUNDS)
     with cache_memory.explained(self.cfg, prompts_ids, missing):
       state = self._begin(requests)
       while any(writing.finish is None for writing in writings):
         is_ended_B = np.array([writing.finish is not None for writing in writings])
-        state, drafted, is_over = self._speculate(
-          self.params,
-          None if self._draft is None else self._draft.params,
-          state,
-          min(limit, most),
-          self.pad_rows(is_ended_B, True),
-        )
-        self._take(writings, drafted)
+        limit = min(pace.tokens(), ROUNDS)
+        with pace.round(limit):
+          state, drafted, is_over = self._speculate(
+            self.params,
+            None if self._draft is None else self._draft.params,
+            state,
+            limit,
+            self.pad_rows(is_ended_B, True),
+          )
+          self._take(writings, drafted)
         yield
         if is_over:
           break
-        limit *= 2
     self._count(state, len(requests))
 
   def _begin(self, requests):

@@ -46,7 +46,8 @@ TESTED_TOGETHER = {
   'config/test_schema': ['config/methods'],
   'program/test_build': ['program/resolved'],
   'train/test_average': ['program/new_run'],
-  'train/test_compress': ['commands/compress_command', 'program/unpacked_reader'],
+  'train/test_compress': ['commands/compress_command', 'program/unpacked_reader',
+    'program/converted_reader'],
   'compress/test_methods': [
     'compress/awq', 'compress/bfloat16', 'compress/calibration', 'compress/folding',
     'compress/gptq', 'compress/int4', 'compress/int8', 'compress/method',

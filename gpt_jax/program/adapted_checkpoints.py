@@ -17,6 +17,7 @@ from gpt_jax.model.heads import make_head
 from gpt_jax.objectives import describe
 from gpt_jax.program import build, init_from, setup
 from gpt_jax.program.base import Base
+from gpt_jax.program.converted_reader import ConvertedReader
 from gpt_jax.program.unpacked_reader import UnpackedReader
 from gpt_jax.quantization import packed
 from gpt_jax.storage import objects
@@ -120,7 +121,7 @@ def _named(place, path):
     ) from error
 
 
-class MergedReader:
+class MergedReader(ConvertedReader):
   """What a CheckpointReader has, with the adapter merged into the base.
 
   Its steps, records and best step are those of the run. Raises CheckpointError where
@@ -149,20 +150,12 @@ class MergedReader:
         ' model to merge, train it with --config.peft.base_storage=as_is, in a new'
         ' workdir.'
       )
-    self._store, self._adapter, self._merges = store, adapter, adapter.merged
+    super().__init__(store)
+    self._adapter, self._merges = adapter, adapter.merged
     head = make_head(config, describe(config).num_outputs)
     model = GPT(config.model, task_head=head)
     plain = jax.eval_shape(functools.partial(build.init_params, model=model), 0)
     self._plain = dict(pytree.named_leaves(plain))
-
-  def __getattr__(self, name):
-    return getattr(self._store, name)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._store.close()
 
   def abstract(self, step, item, sharding=None):
     """Returns the tree of ShapeDtypeStructs of the plain model."""
@@ -173,15 +166,6 @@ class MergedReader:
         for name, leaf in self._plain.items()
       }
     )
-
-  def restore(self, step, abstract_items):
-    """Returns items of parameters, placed as the leaves of `abstract_items` say."""
-    return {
-      item: pytree.nested(
-        self.restore_leaves(step, item, dict(pytree.named_leaves(tree)))
-      )
-      for item, tree in abstract_items.items()
-    }
 
   def restore_leaves(self, step, item, leaves):
     """Returns `{name: array}` of some parameters, placed as ShapeDtypeStructs say."""

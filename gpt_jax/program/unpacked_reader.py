@@ -4,24 +4,17 @@ import jax
 
 from gpt_jax.core import pytree
 from gpt_jax.program import init_from
+from gpt_jax.program.converted_reader import ConvertedReader
 from gpt_jax.quantization import packed, rows
 
 
-class UnpackedReader:
+class UnpackedReader(ConvertedReader):
   """What a CheckpointReader has, with each parameter in full."""
 
   def __init__(self, store, dtype):
     """Takes an open CheckpointReader and the dtype of kernels in full."""
-    self._store, self._dtype = store, dtype
-
-  def __getattr__(self, name):
-    return getattr(self._store, name)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._store.close()
+    super().__init__(store)
+    self._dtype = dtype
 
   def abstract(self, step, item, sharding=None):
     """Returns the tree of ShapeDtypeStructs of the plain model."""
@@ -35,15 +28,6 @@ class UnpackedReader:
         if not packed.is_part(name)
       }
     )
-
-  def restore(self, step, abstract_items):
-    """Returns items of parameters, placed as the leaves of `abstract_items` say."""
-    return {
-      item: pytree.nested(
-        self.restore_leaves(step, item, dict(pytree.named_leaves(tree)))
-      )
-      for item, tree in abstract_items.items()
-    }
 
   def restore_leaves(self, step, item, leaves):
     """Returns `{name: array}` of some parameters, placed as ShapeDtypeStructs say."""

@@ -8,6 +8,7 @@ conventions for HTTP and generative AI.
 import importlib.metadata
 import importlib.util
 import os
+import threading
 import weakref
 
 from gpt_jax.core.errors import ConfigError
@@ -22,6 +23,8 @@ PROTOCOLS = {'grpc': 'otlp_proto_grpc', 'http/protobuf': 'otlp_proto_http'}
 """Value of these -> name of the exporter."""
 SERVICE_VARIABLE = 'OTEL_SERVICE_NAME'
 SERVICE = 'gpt-jax'
+LAST_SECONDS = 5.0
+"""For which the end of a server waits for its last spans to be taken."""
 PARTS = (
   ('queue', 'started', 'admitted'),
   ('prefill', 'admitted', 'first_token'),
@@ -75,7 +78,8 @@ def _provider(exporter, environment):
 
   name = environment.get(SERVICE_VARIABLE, SERVICE)
   provider = sdk.TracerProvider(
-    resource=resources.Resource.create({'service.name': name})
+    resource=resources.Resource.create({'service.name': name}),
+    shutdown_on_exit=False,  # `Tracing.close` does it
   )
   provider.add_span_processor(export.BatchSpanProcessor(found.load()()))
   return provider
@@ -147,10 +151,13 @@ class Tracing:
       span.set_status(trace.StatusCode.ERROR, record.outcome)
     span.end(_nanoseconds(record, record.ended))
 
-  def close(self):
-    """Sends what has not been sent."""
+  def close(self, seconds=LAST_SECONDS):
+    """Sends what has not been sent, and gives up after a while."""
+    # An exporter whose receiver is away tries again and again, in all for up to 30 s.
     if hasattr(self._provider, 'shutdown'):
-      self._provider.shutdown()
+      sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+      sending.start()
+      sending.join(seconds)
 
 
 def _attributes(record):

@@ -14,18 +14,20 @@ from tests.serving import served
 
 pytestmark = pytest.mark.slow
 
-SENTENCES = {
-  'sea': 'The sea is grey and the boats stay in. ',
-  'hill': 'A goat stands on the hill above us. ',
-}
+WORDS = {'north': 'fjord', 'south': 'walnut'}
+"""What each adapter has learned to write after any word."""
 FIELDS = tiny_runs.TEXT | tiny_runs.ONE_LAYER | {
-  'data.seq_len': 32, 'model.max_seq_len': 64, 'checkpoint.every_steps': 40,
-  'train.steps': 40, 'eval.sets': {}, 'eval.every_steps': 0,
+  'data.seq_len': 32, 'model.max_seq_len': 64, 'train.steps': 200,
+  'checkpoint.every_steps': 200, 'eval.sets': {}, 'eval.every_steps': 0,
 }  # fmt: skip
-LORA = {'peft.name': 'lora', 'peft.options.rank': 8, 'optimizer.learning_rate': 0.05}
+LORA = {'peft.name': 'lora', 'peft.options.rank': 16, 'optimizer.learning_rate': 0.01}
 SLOTS = {'inference.slots': 4, 'inference.slot_tokens': 64}
-PROMPTS = 'The ', 'A g', 'It was', 'sea'
+PROMPTS = tuple(f'{word} ' for word in tiny_runs.words(400).split()[:4])
 NEW = 40
+
+
+def _after_each_word(word):
+  return ' '.join(f'{other} {word} {word}' for other in tiny_runs.words(8000).split())
 
 
 def train(folder, name, text, fields):
@@ -41,9 +43,9 @@ def runs(tmp_path_factory):
   """Returns the workdirs of a base of made-up words, and of two adapters over it."""
   folder = tmp_path_factory.mktemp('adapters')
   found = {'base': train(folder, 'base', tiny_runs.words(20_000), {})}
-  for name, sentence in SENTENCES.items():
+  for name, word in WORDS.items():
     fields = LORA | {'init_from': found['base']}
-    found[name] = train(folder, name, 300 * sentence, fields)
+    found[name] = train(folder, name, _after_each_word(word), fields)
   return found
 
 
@@ -61,7 +63,7 @@ def alone(runs):
 
 @pytest.fixture(scope='module')
 def server(runs):
-  adapters = {name: runs[name] for name in SENTENCES}
+  adapters = {name: runs[name] for name in WORDS}
   loaded = models_of.Models([Source('base', runs['base'], adapters)], SLOTS)
   with served.serve(loaded) as found:
     yield found
@@ -79,14 +81,9 @@ async def _ask_all(url, asked):
 
 
 def test_the_texts_of_the_runs_differ_as_their_data(alone):
-  for name, sentence in SENTENCES.items():
-    texts = [text for (other, _), text in alone.items() if other == name]
-    assert all(sentence[-12:-2] in text for text in texts), texts
-  assert not any(
-    sentence[-12:-2] in alone['base', prompt]
-    for prompt in PROMPTS
-    for sentence in SENTENCES.values()
-  )
+  for (name, prompt), text in alone.items():
+    for other, word in WORDS.items():
+      assert (word in text) == (name == other), (name, prompt, text)
 
 
 def test_each_name_writes_what_its_run_writes_alone(server, alone):
@@ -98,5 +95,5 @@ def test_each_name_writes_what_its_run_writes_alone(server, alone):
 def test_names_of_adapters_are_listed_over_their_base(server):
   data = served.http.get(server.url + '/v1/models').json()['data']
   assert {one['id']: one.get('parent') for one in data} == {
-    'base': None, 'sea': 'base', 'hill': 'base',
+    'base': None, 'north': 'base', 'south': 'base',
   }  # fmt: skip

@@ -1,5 +1,7 @@
 """Spans of a request, read from OpenTelemetry's own exporter in memory."""
 
+import threading
+
 import pytest
 
 from gpt_jax.core.errors import ConfigError
@@ -71,6 +73,22 @@ def test_a_failed_request_is_an_error_span(sdk):
 def test_probes_leave_no_span_unless_they_fail(sdk):
   assert not spans(sdk, record(route='/healthz', method='GET'), {})
   assert spans(sdk, record(route='/healthz', outcome='dead', status=503), {})
+
+
+def test_a_receiver_that_is_away_does_not_hold_the_end_up():
+  pytest.importorskip('opentelemetry.trace', reason='traces need the API')
+  from opentelemetry import trace
+
+  released = threading.Event()
+
+  class Provider(trace.NoOpTracerProvider):
+    def shutdown(self):
+      released.wait(20)
+
+  made = tracing.Tracing(Provider())
+  made.close(seconds=0.01)
+  assert not released.is_set()
+  released.set()
 
 
 def test_no_exporter_means_no_traces():

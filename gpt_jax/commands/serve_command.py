@@ -36,8 +36,8 @@ def add_arguments(parser):
   parser.add_argument(
     '--warm_up', default='auto', metavar='KINDS',
     help='what to compile at the start beside what writes texts: some of embeddings,'
-    ' classify, echo, by commas, or all, none; default: auto, which is classify, and'
-    ' embeddings of models that write no text',
+    ' classify, echo, by commas, or all, none; default: auto, which is classify of'
+    ' models with a head, and embeddings of others that write no text',
   )  # fmt: skip
   flags.add_config_overrides(parser)
   serve_hooks.add_arguments(parser)

@@ -13,7 +13,7 @@ from gpt_jax.serving.model import CLASSES, TEXT, VECTORS
 
 EMBEDDINGS, CLASSIFY, ECHO = 'embeddings', 'classify', 'echo'
 AUTO = 'auto'
-"""What a model is for: classes where it has a head, vectors where it writes no text."""
+"""What a model is for: classes where it has a head, else vectors unless it writes."""
 CHOICES = {
   AUTO: None,
   'none': frozenset(),
@@ -42,7 +42,7 @@ def warm_up(model, kinds=None):
   """
   run, can = model.run, model.abilities
   if kinds is None:
-    kinds = {CLASSIFY} if TEXT in can else {CLASSIFY, EMBEDDINGS}
+    kinds = {CLASSIFY} if can & {CLASSES, TEXT} else {EMBEDDINGS}
   done = []
   if EMBEDDINGS in kinds and VECTORS in can:
     run.compile_embed(embeddings.limit(run))
@@ -67,7 +67,14 @@ def _score_prompts(engine, longest):
 
 
 def _predict(run):
-  """Predicts for an example whose fields are plain; rows of a task have one length."""
+  """Predicts for examples of each length, where fields of the task are plain."""
   needs = run.predictor.task.needs
-  if set(needs) <= {*fields.TEXTS, *fields.LISTS}:
-    run.predict({name: ['a'] if name in fields.LISTS else 'a' for name in needs})
+  if not set(needs) <= {*fields.TEXTS, *fields.LISTS}:
+    return
+  count = 1
+  while count < 2 * run.config.data.seq_len:
+    words = ['a'] * count
+    run.predict(
+      {name: words if name in fields.LISTS else ' '.join(words) for name in needs}
+    )
+    count *= 2

@@ -43,6 +43,7 @@ def compilations():
   jax.monitoring.unregister_event_duration_listener(note)
 
 
+@pytest.mark.slow
 def test_vectors_and_probabilities_of_prompts_are_compiled(compilations):
   run = fresh(served.run_of())
   with served.serve(warmed(run, ['embeddings', 'echo'])) as server:
@@ -70,7 +71,7 @@ def test_a_model_is_warmed_up_for_what_it_is_for():
   assert warm_up.warm_up(writer) == []
   load = functools.partial(served.load, run=classes_run())
   with_head = served.models(load=load).get(served.NAME).model
-  assert warm_up.warm_up(with_head) == ['embeddings', 'classify']
+  assert warm_up.warm_up(with_head) == ['classify']
   assert warm_up.warm_up(with_head, warm_up.parse('none')) == []
 
 

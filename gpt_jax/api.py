@@ -190,6 +190,19 @@ class Run:
     )  # fmt: skip
     return vectors_ND[0] if is_one else vectors_ND
 
+  @property
+  def max_text_tokens(self):
+    """Tokens that `embed` and `classify` read of a text, unless told otherwise."""
+    return self._encoder.limit
+
+  def compile_embed(self, max_tokens=None):
+    """Compiles what `embed` needs for one text of any length, up to `max_tokens`."""
+    self._encoder.compile_all(max_tokens)
+
+  def compile_classify(self, max_tokens=None):
+    """Compiles what `classify` needs for one text of any length."""
+    self._classifier.compile_all(max_tokens)
+
   @functools.cached_property
   def _classifier(self):
     return Classifier(self.config, self.params, self.tokenizer, self.rules)

@@ -1,5 +1,6 @@
 """Load on servers drawn as a PNG: what they can do, and what requests wait."""
 
+import math
 import os
 import pathlib
 
@@ -47,6 +48,7 @@ def _draw_closed(axis, rows):
       textcoords='offset points', ha='center', va='bottom', fontsize=9,
     )  # fmt: skip
   axis.set_xticks(places, [str(row['processes']) for row in rows])
+  axis.yaxis.set_major_formatter('{x:,.0f}')
   axis.margins(y=0.2)
   clients = {row['clients'] for row in rows}
   axis.set_title(
@@ -57,7 +59,23 @@ def _draw_closed(axis, rows):
   axis.set(xlabel=f'processes on {os.cpu_count()} cores', ylabel='tokens a second')
 
 
+def plain_ticks(low, high):
+  """Returns the numbers 1, 2 and 5 times powers of ten that enclose a range above 0."""
+  first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+  # Powers below one by division: 10.0**-2 times 5 is not quite 0.05.
+  near = [
+    digit * 10**power if power >= 0 else digit / 10**-power
+    for power in range(first, last + 1)
+    for digit in (1, 2, 5)
+  ]
+  start = max(i for i, tick in enumerate(near) if tick <= low)
+  end = min(i for i, tick in enumerate(near) if tick >= high)
+  return near[start : max(end, start + 1) + 1]
+
+
 def _draw_open(axis, rows):
+  from matplotlib.ticker import NullLocator
+
   for i, processes in enumerate(sorted({row['processes'] for row in rows})):
     mine = [row for row in rows if row['processes'] == processes]
     mine.sort(key=lambda row: row['rate'])
@@ -68,6 +86,15 @@ def _draw_open(axis, rows):
       label=f'{processes} process' + 'es' * (processes > 1),
     )  # fmt: skip
   axis.set_yscale('log')
+  # Where nothing was answered, the wait is not a number.
+  waits = [1000 * one for row in rows if (one := row['first_token_p95']) > 0]
+  if waits:
+    ticks = plain_ticks(min(waits), max(waits))
+    axis.set_yticks(ticks, [f'{tick:g}' for tick in ticks])
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylim(ticks[0], ticks[-1])
+  rates = sorted({row['rate'] for row in rows})
+  axis.set_xticks(rates, [f'{rate:g}' for rate in rates])
   axis.set_title('Open loop: first token, 95 %', loc='left', fontsize=11)
   axis.set(xlabel='requests a second', ylabel='ms')
   axis.legend(frameon=False)

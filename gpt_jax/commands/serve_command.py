@@ -33,6 +33,12 @@ def add_arguments(parser):
     '--chat_template', metavar='NAME|FILE',
     help="format of conversations; default: that of the model's tokenizer",
   )  # fmt: skip
+  parser.add_argument(
+    '--warm_up', default='auto', metavar='KINDS',
+    help='what to compile at the start beside what writes texts: some of embeddings,'
+    ' classify, echo, by commas, or all, none; default: auto, which is classify of'
+    ' models with a head, and embeddings of others that write no text',
+  )  # fmt: skip
   flags.add_config_overrides(parser)
   serve_hooks.add_arguments(parser)
   _add_limits(parser.add_argument_group('limits of requests'))
@@ -72,11 +78,14 @@ LIMITS = (
 
 
 def run(args, overrides):
+  import functools
+
   import gpt_jax
-  from gpt_jax.serving import models, server
+  from gpt_jax.serving import models, server, warm_up
   from gpt_jax.serving.settings import Settings
 
   sources = models.parse_sources(args.workdir, args.adapter)
+  kinds = warm_up.parse(args.warm_up)
   given = {name: getattr(args, name) for name in LIMITS}
   given = {name: value for name, value in given.items() if value is not None}
   for name, value in given.items():
@@ -97,7 +106,10 @@ def run(args, overrides):
   server.require_keys(settings, hooks)
   sock = server.bind(args.host, args.port)  # before models are loaded
   flags.enable_compilation_cache()
-  loaded = models.Models(sources, overrides, args.chat_template)
+  loaded = models.Models(
+    sources, overrides, args.chat_template,
+    warm_up=functools.partial(warm_up.warm_up, kinds=kinds),
+  )  # fmt: skip
 
   def say():
     host, port = sock.getsockname()[:2]

@@ -72,6 +72,11 @@ class Classifier:
       found_NC[numbers] = np.asarray(found_BC)[: len(numbers)]
     return found_NC
 
+  def compile_all(self, max_tokens=None):
+    """Runs the program of one text of each length once: none of these waits then."""
+    for tokens_BT, length_B in self._texts.of_each_length(max_tokens):
+      self._forward(self._params, tokens_BT, length_B)
+
 
 def _probabilities(params, tokens_BT, length_B, *, model, objective):
   # One more place: the end token is read, as in rows of training that have space left.

@@ -126,6 +126,23 @@ class Encoder:
       vectors_ND /= np.maximum(norms_N1, 1e-12)
     return vectors_ND
 
+  @property
+  def limit(self):
+    """How many tokens of a text are read, begin and end token included."""
+    return self._limit(None)
+
+  def compile_all(self, max_tokens=None, pooling='mean'):
+    """Runs the program of one text of each length once: none of these waits then."""
+    for tokens_BT, length_B in self.of_each_length(max_tokens):
+      self._pooled(self._params, tokens_BT, length_B, pooling=pooling)
+
+  def of_each_length(self, max_tokens=None):
+    """Yields (ids [1, T], lengths [1]) of one text for each T that there is."""
+    limit, length = self._limit(max_tokens), 0
+    while length < limit:
+      length = min(max(MIN_LENGTH, 2 * length), limit)
+      yield self._padded([np.zeros(length, np.int32)])
+
   def batches(self, rows, progress=None):
     """Yields (numbers of `rows`, ids [B, T], lengths [B]) of rows of like length."""
     batches = list(_batches([len(ids) for ids in rows]))

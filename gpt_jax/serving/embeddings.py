@@ -30,6 +30,11 @@ async def answer(call):
   }  # fmt: skip
 
 
+def limit(run):
+  """Returns how many tokens of a text a Run reads here."""
+  return min(TOKENS, run.max_text_tokens)
+
+
 def texts_of(call):
   """Returns the texts, or objects, of a Call's input as a list."""
   given = call.body['input']
@@ -43,7 +48,7 @@ def texts_of(call):
 
 def _embed(run, texts, pooling):
   """Returns (vectors [N, D], how many tokens the texts have)."""
-  vectors_ND = run.embed(texts, pooling=pooling)
+  vectors_ND = run.embed(texts, pooling=pooling, max_tokens=limit(run))
   return vectors_ND, sum(map(len, run.tokenizer.encode_batch(texts)))
 
 

@@ -67,6 +67,7 @@ class Models:
     chat_template=None,
     load=model_of.load,
     newest=api.newest_step,
+    warm_up=lambda model: None,
   ):
     """Loads all of the Sources.
 
@@ -74,9 +75,10 @@ class Models:
       overrides, chat_template: as `model.load` takes them.
       load: `(source, overrides, chat_template) -> Model`.
       newest: `path -> step` that `load` would take; None: it has no steps.
+      warm_up: called with each Model before it is asked.
     """
-    self._newest = newest
-    self._load = lambda source: load(source, overrides, chat_template)
+    self._newest, self._warm_up = newest, warm_up
+    self._read = lambda source: load(source, overrides, chat_template)
     self._models = {}
     self._closing = set()
     self._reloading = asyncio.Lock()
@@ -84,6 +86,11 @@ class Models:
     """Called with what ended the scheduler of a model."""
     for source in sources:
       self._put(self._load(source))
+
+  def _load(self, source):
+    model = self._read(source)
+    self._warm_up(model)
+    return model
 
   def _put(self, model):
     self._models[model.source.name] = model

@@ -8,15 +8,23 @@ conventions for HTTP and generative AI.
 import importlib.metadata
 import importlib.util
 import os
+import threading
 import weakref
 
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.serving.request_log import PROBES
 from gpt_jax.serving.request_record import OK
 
 EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER'
 """OpenTelemetry's own: `otlp`, `console`, or `none`."""
+PROTOCOL_VARIABLES = 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'
+"""Its own too: how `otlp` sends; the first that is set holds."""
+PROTOCOLS = {'grpc': 'otlp_proto_grpc', 'http/protobuf': 'otlp_proto_http'}
+"""Value of these -> name of the exporter."""
 SERVICE_VARIABLE = 'OTEL_SERVICE_NAME'
 SERVICE = 'gpt-jax'
+LAST_SECONDS = 5.0
+"""For which the end of a server waits for its last spans to be taken."""
 PARTS = (
   ('queue', 'started', 'admitted'),
   ('prefill', 'admitted', 'first_token'),
@@ -51,17 +59,17 @@ def open_tracing(environment=os.environ):
 
 def _provider(exporter, environment):
   """Returns a TracerProvider of the SDK that sends to the exporter of that name."""
-  found = importlib.metadata.entry_points(
-    group='opentelemetry_traces_exporter', name=exporter
-  )
-  if not found or not importlib.util.find_spec('opentelemetry.sdk'):
-    known = sorted(
-      {e.name for e in importlib.metadata.entry_points().select(
-        group='opentelemetry_traces_exporter')}
-    )  # fmt: skip
+  installed = {
+    entry.name: entry
+    for entry in importlib.metadata.entry_points(group='opentelemetry_traces_exporter')
+  }
+  names = _otlp_names(environment) if exporter == 'otlp' else (exporter,)
+  found = next((installed[name] for name in names if name in installed), None)
+  if found is None or not importlib.util.find_spec('opentelemetry.sdk'):
     raise ConfigError(
-      f'{EXPORTER_VARIABLE}={exporter}: no installed package has this exporter;'
-      f' expected one of {known or "those of opentelemetry-sdk"}; otlp comes with'
+      f'{EXPORTER_VARIABLE}={exporter}: no installed package has the exporter'
+      f' {" or ".join(names)}; expected one of'
+      f' {sorted(installed) or "those of opentelemetry-sdk"}; otlp comes with'
       ' opentelemetry-exporter-otlp.'
     )
   from opentelemetry.sdk import resources
@@ -70,11 +78,23 @@ def _provider(exporter, environment):
 
   name = environment.get(SERVICE_VARIABLE, SERVICE)
   provider = sdk.TracerProvider(
-    resource=resources.Resource.create({'service.name': name})
+    resource=resources.Resource.create({'service.name': name}),
+    shutdown_on_exit=False,  # `Tracing.close` does it
   )
-  (entry, *_) = found
-  provider.add_span_processor(export.BatchSpanProcessor(entry.load()()))
+  provider.add_span_processor(export.BatchSpanProcessor(found.load()()))
   return provider
+
+
+def _otlp_names(environment):
+  """Returns the exporters that `otlp` may mean, the likeliest first."""
+  for variable in PROTOCOL_VARIABLES:
+    if protocol := environment.get(variable):
+      if protocol not in PROTOCOLS:
+        raise ConfigError(
+          f'{variable}={protocol}: expected one of {", ".join(PROTOCOLS)}.'
+        )
+      return (PROTOCOLS[protocol],)
+  return tuple(PROTOCOLS.values())
 
 
 class Tracing:
@@ -92,11 +112,12 @@ class Tracing:
     """Begins the span of a request and sets `trace_id` of its RequestRecord.
 
     `headers`: in small letters; `traceparent` and `tracestate` are read from them.
+    The route is not known yet.
     """
     from opentelemetry import trace
 
     span = self._tracer.start_span(
-      f'{record.method} {record.route}',
+      record.method,
       context=self._propagator.extract(headers),
       kind=trace.SpanKind.SERVER,
       start_time=_nanoseconds(record, record.started),
@@ -105,10 +126,16 @@ class Tracing:
     record.trace_id = trace.format_trace_id(span.get_span_context().trace_id)
 
   def finished(self, record):
-    """Ends the span of a RequestRecord that has ended, after those of its parts."""
+    """Ends the span of a RequestRecord that has ended, after those of its parts.
+
+    Probes and scrapes that are answered leave no span.
+    """
     from opentelemetry import trace
 
     span = self._spans.pop(record)
+    if record.route in PROBES and record.outcome == OK:
+      return  # a span that is never ended is never sent
+    span.update_name(f'{record.method} {record.route}')
     context = trace.set_span_in_context(span)
     for name, begin, end in PARTS:
       first, last = getattr(record, begin), getattr(record, end)
@@ -124,10 +151,13 @@ class Tracing:
       span.set_status(trace.StatusCode.ERROR, record.outcome)
     span.end(_nanoseconds(record, record.ended))
 
-  def close(self):
-    """Sends what has not been sent."""
+  def close(self, seconds=LAST_SECONDS):
+    """Sends what has not been sent, and gives up after a while."""
+    # An exporter whose receiver is away tries again and again, in all for up to 30 s.
     if hasattr(self._provider, 'shutdown'):
-      self._provider.shutdown()
+      sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+      sending.start()
+      sending.join(seconds)
 
 
 def _attributes(record):

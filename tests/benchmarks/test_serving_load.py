@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt_jax.benchmarks import serving_load
+from gpt_jax.benchmarks import load_figure, serving_load
 from gpt_jax.core.errors import ConfigError, DataError
 from tests.serving.fake_server import FakeServer, serving
 
@@ -37,6 +37,17 @@ def test_rounds_end_in_medians_of_rates_and_sums_of_counts():
   (found,) = serving_load.medians(rows)
   assert found['tokens_per_second'] == 3.0
   assert (found['failed'], found['requests']) == (1, 12)
+
+
+@pytest.mark.parametrize(
+  'low, high, ticks',
+  [
+    (11, 30, [10, 20, 50]), (10, 10, [10, 20]), (0.3, 4, [0.2, 0.5, 1, 2, 5]),
+    (900, 1000, [500, 1000]),
+  ],
+)  # fmt: skip
+def test_ticks_are_plain_numbers_around_what_is_drawn(low, high, ticks):
+  assert load_figure.plain_ticks(low, high) == ticks
 
 
 async def _is_ready(self):

@@ -1,5 +1,7 @@
 """Spans of a request, read from OpenTelemetry's own exporter in memory."""
 
+import threading
+
 import pytest
 
 from gpt_jax.core.errors import ConfigError
@@ -22,7 +24,9 @@ def spans(sdk, request, headers):
   provider = sdk.TracerProvider()
   provider.add_span_processor(export.SimpleSpanProcessor(exporter))
   made = tracing.Tracing(provider)
+  route, request.route = request.route, 'unknown'
   made.started(request, headers)
+  request.route = route  # found later
   made.finished(request)
   return {span.name: span for span in exporter.get_finished_spans()}
 
@@ -65,6 +69,28 @@ def test_a_failed_request_is_an_error_span(sdk):
   assert 'decode' not in found
 
 
+@pytest.mark.extra
+def test_probes_leave_no_span_unless_they_fail(sdk):
+  assert not spans(sdk, record(route='/healthz', method='GET'), {})
+  assert spans(sdk, record(route='/healthz', outcome='dead', status=503), {})
+
+
+def test_a_receiver_that_is_away_does_not_hold_the_end_up():
+  pytest.importorskip('opentelemetry.trace', reason='traces need the API')
+  from opentelemetry import trace
+
+  released = threading.Event()
+
+  class Provider(trace.NoOpTracerProvider):
+    def shutdown(self):
+      released.wait(20)
+
+  made = tracing.Tracing(Provider())
+  made.close(seconds=0.01)
+  assert not released.is_set()
+  released.set()
+
+
 def test_no_exporter_means_no_traces():
   assert tracing.open_tracing({}) is None
 
@@ -73,3 +99,23 @@ def test_no_exporter_means_no_traces():
 def test_an_unknown_exporter_is_refused_by_name(sdk):
   with pytest.raises(ConfigError, match='OTEL_TRACES_EXPORTER=nowhere'):
     tracing.open_tracing({'OTEL_TRACES_EXPORTER': 'nowhere'})
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize('variable', tracing.PROTOCOL_VARIABLES)
+def test_a_protocol_that_otlp_lacks_is_refused_by_name(sdk, variable):
+  with pytest.raises(ConfigError, match=f'{variable}=smoke'):
+    tracing.open_tracing({'OTEL_TRACES_EXPORTER': 'otlp', variable: 'smoke'})
+
+
+@pytest.mark.extra
+def test_otlp_goes_over_http_where_it_is_told_so(sdk):
+  http = pytest.importorskip(
+    'opentelemetry.exporter.otlp.proto.http.trace_exporter', reason='sends spans'
+  )
+  made = tracing.open_tracing({
+    'OTEL_TRACES_EXPORTER': 'otlp', 'OTEL_EXPORTER_OTLP_PROTOCOL': 'http/protobuf',
+  })  # fmt: skip
+  (processor,) = made._provider._active_span_processor._span_processors
+  assert isinstance(processor.span_exporter, http.OTLPSpanExporter)
+  made.close()

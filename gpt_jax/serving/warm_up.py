@@ -67,14 +67,16 @@ def _score_prompts(engine, longest):
 
 
 def _predict(run):
-  """Predicts for examples of each length, where fields of the task are plain."""
+  """Predicts for one and several examples of each length, if their fields are plain."""
   needs = run.predictor.task.needs
   if not set(needs) <= {*fields.TEXTS, *fields.LISTS}:
     return
   count = 1
   while count < 2 * run.config.data.seq_len:
     words = ['a'] * count
-    run.predict(
-      {name: words if name in fields.LISTS else ' '.join(words) for name in needs}
-    )
+    example = {
+      name: words if name in fields.LISTS else ' '.join(words) for name in needs
+    }
+    run.predict(example)
+    run.predict([example] * 2)
     count *= 2

@@ -24,9 +24,10 @@ class Predictor:
   def __init__(self, config, params, tokenizer, source='the model', batch_size=BATCH):
     """Takes the Config of a run with a task, and its parameters as in training.
 
-    `source`: what messages call it; `batch_size`: rows that are read at once. Raises
-    ConfigError for a run without a task, or of
-    one that has no answers, DivergedError for parameters that are not finite.
+    `source`: what messages call it; `batch_size`: rows that are read at once, of a
+    single example as few as the mesh allows. Raises ConfigError for a run without a
+    task, or of one that has no answers, DivergedError for parameters that are not
+    finite.
     """
     if not config.task.name:
       raise ConfigError(
@@ -45,10 +46,14 @@ class Predictor:
       if not bool(jnp.isfinite(leaf).all()):
         raise self._diverged(f'{name} has numbers that are not finite')
     self.task = task
-    settings = dataclasses.replace(config.eval, batch_size=batch_size)
-    self._config = dataclasses.replace(config, eval=settings)
+    config = _with_rows(config, batch_size)
     self._tokenizer = tokenizer
-    self._program = setup.open_saved_program(self._config, tokenizer)
+    self._program = setup.open_saved_program(config, tokenizer)
+    # A server is asked about one text at a time: without rows of padding.
+    fewest = _with_rows(
+      config, min(self._program.rules.num_shards('batch'), batch_size)
+    )
+    self._program_of_one = dataclasses.replace(self._program, config=fewest)
     abstract = self._program.abstract_state.params
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     self._params = jax.device_put(params, shardings)
@@ -64,15 +69,16 @@ class Predictor:
     if not records:
       return []
     found: list[dict | None] = [None] * len(records)
+    program = self._program_of_one if len(records) == 1 else self._program
     try:
       dataset = task_data.make_dataset(
-        self._config, self._tokenizer, records, 'predict', for_eval=True
+        program.config, self._tokenizer, records, 'predict', for_eval=True
       )
     except task_data.AllDropped:
       return found
     try:
       ((_, result),) = score_sets(
-        self._program, self._params, {'predict': dataset}, tokenizer=self._tokenizer,
+        program, self._params, {'predict': dataset}, tokenizer=self._tokenizer,
         progress=progress, scored=False,
       )  # fmt: skip
     except DivergedError as error:
@@ -109,6 +115,11 @@ class Predictor:
     fields.check(record.values, record.place)
     self.task.check(record)
     return record
+
+
+def _with_rows(config, batch_size):
+  settings = dataclasses.replace(config.eval, batch_size=batch_size)
+  return dataclasses.replace(config, eval=settings)
 
 
 def _has_nan(found):

@@ -56,7 +56,9 @@ def anger_by(run, label):
     )
 
   def anger_of(message):
-    return float(run.predict(message)['probabilities'][label])
+    found = run.predict(message)
+    # None: longer than the run reads (task.too_long='drop').
+    return 0.0 if found is None else float(found['probabilities'][label])
 
   return anger_of
 

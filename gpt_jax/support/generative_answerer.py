@@ -6,6 +6,8 @@ can always be cited. Held to spans while it writes, it goes astray after the fir
 that it may not write.
 """
 
+from typing import Any
+
 from gpt_jax.evaluation import chinese
 from gpt_jax.examples.record import Record
 from gpt_jax.support import answer, quotation
@@ -96,7 +98,7 @@ class GenerativeAnswerer:
   def __init__(self, run, name):
     """Takes a Run that writes text, and what messages call it."""
     self._run, self.name = run, name
-    self._task = None
+    self._task: Any = None
     if run.config.task.name == 'generative_qa':  # its prompts are what it learned from
       self._task = make_task(run.config)
     self.answer_many = answer.Readings(self._read_many, RANK_WEIGHT).answer_many

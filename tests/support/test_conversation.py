@@ -61,7 +61,7 @@ def test_a_person_takes_over_at_once(talk, message, reason):
   assert (turn.kind, turn.note, made.handed_over) == ('hand_over', reason, reason)
 
 
-def test_what_a_threshold_lets_pass_is_answered_whatever_its_tone(tmp_path):
+def test_a_sure_answer_is_given_whatever_the_tone(tmp_path):
   service = shop.make_service(tmp_path, shop.KnowingAnswerer())
   service.confidence = Confidence((0,) * 3, (1,) * 3, (0, 0, 1), 0, 0.2, 0, 0, 9, 9)
   rules = Rules(anger_of=lambda message: 1.0)

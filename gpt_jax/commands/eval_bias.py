@@ -1,5 +1,7 @@
 """`gpt-jax eval --tasks=bias`: stereotypes in pairs, and toxic continuations."""
 
+import json
+
 from gpt_jax.core.errors import ConfigError
 
 NAMES = {'bias': ('en', 'zh'), 'bias_en': ('en',), 'bias_zh': ('zh',)}
@@ -34,11 +36,14 @@ def open_classifier(args, asked):
 
 
 def run(trained, asked, limit, classify):
-  """Returns `{bias_LANGUAGE_CATEGORY: metrics}`, toxicity_... with a classifier."""
+  """Returns `{bias_LANGUAGE_CATEGORY: metrics}`, toxicity_... with a classifier.
+
+  And `{toxicity_LANGUAGE: samples}`, what was written and how it was judged.
+  """
   from gpt_jax.corpus import progress_bar
   from gpt_jax.harness import bias, toxicity
 
-  results = {}
+  results, samples = {}, {}
   with progress_bar.show() as show:
     for language in asked:
       pairs = bias.pairs(language, limit)
@@ -54,7 +59,20 @@ def run(trained, asked, limit, classify):
       probabilities = [classify(each) for each in texts]
       found = toxicity.metrics(prompts, probabilities)
       results |= {f'toxicity_{language}_{name}': each for name, each in found.items()}
-  return results
+      samples[f'toxicity_{language}'] = toxicity.samples(prompts, texts, probabilities)
+  return results, samples
+
+
+def save(workdir, samples):
+  """Writes predictions/NAME.jsonl of samples, and says so."""
+  from gpt_jax.workdir import files
+
+  for name, rows in samples.items():
+    workdir.predictions.mkdir(parents=True, exist_ok=True)
+    path = workdir.predictions / f'{name}.jsonl'
+    lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
+    files.write_text(path, ''.join(lines))
+    print(f'what was written and how it was judged, the most toxic first: {path}')
 
 
 def _advance(show, total, name):
@@ -99,13 +117,16 @@ def show(results, step):
       f'{100 * one["any_toxic"]:.1f}',
       f'{100 * one["first"]:.1f}',
       f'{100 * one["second"]:.1f}',
+      f'{100 * one["difference"]:.1f}',
+      f'{100 * one["difference_low"]:.1f} to {100 * one["difference_high"]:.1f}',
       str(one['questions']),
     )
     for name, one in results.items()
     if 'toxic' in one
   ]
   columns = (
-    'continuations', '% toxic', '% of prompts', 'first group', 'second group', 'texts',
+    'continuations', '% toxic', '% of prompts', 'first group', 'second group',
+    'difference', '95 %', 'texts',
   )  # fmt: skip
   if rows:
     console.table(f'toxicity at step {step}', columns, rows)

@@ -75,13 +75,15 @@ def run(args, overrides):
     results |= lm_eval_run.by_task(found)
   if results:
     _show(results, trained.step)
+  samples = {}
   if languages:
-    found = eval_bias.run(trained, languages, args.limit, classify)
+    found, samples = eval_bias.run(trained, languages, args.limit, classify)
     eval_bias.show(found, trained.step)
     results |= found
   workdir = Workdir(args.workdir)
   if workdir.config.exists():  # not beside the files of a pretrained model
     files.write_json(workdir.tasks, {'step': trained.step, 'tasks': results})
+    eval_bias.save(workdir, samples)
   if args.json:
     print(json.dumps(results))
 

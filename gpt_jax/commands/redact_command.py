@@ -5,9 +5,10 @@ IBANs and IP addresses, English and Chinese, become [EMAIL], [PHONE] and so on. 
 have to keep the rules of their kind (check digits, prefixes, lengths), so others stay.
 --names=RUN also replaces the names of people that a fine-tuned tagger finds.
 
-A file of .jsonl stays JSON lines: every text in it is read, or those of --fields; keys
-and numbers stay. Any other file is text. `-` is standard input or output. Counts by
-kind go to standard error, what was replaced goes nowhere.
+A file of .jsonl stays JSON lines, one of .json stays JSON: every text in it is read, or
+those of --fields. Keys, numbers and all that is not replaced stay as they are, to the
+byte. Any other file is text. `-` is standard input or output. Counts by kind go to
+standard error, what was replaced goes nowhere.
 
 examples:
   gpt-jax redact --input=requests.log --out=clean.log
@@ -45,7 +46,9 @@ def add_arguments(parser):
     help='what the run calls a person; default: PER,NAME',
   )
   parser.add_argument(
-    '--fields', metavar='NAME,...', help='of .jsonl: only these; default: every text'
+    '--fields',
+    metavar='NAME,...',
+    help='of .jsonl and .json: only these; default: every text',
   )
   flags.add_json(parser)
 
@@ -54,10 +57,12 @@ def run(args, overrides):
   flags.refuse_overrides(overrides)
   from gpt_jax.safety.redaction import Redactor
 
-  source = pathlib.Path(args.input)
-  is_jsonl = '.jsonl' in (source.suffix, pathlib.Path(args.out).suffix)
-  if args.fields and not is_jsonl:
-    raise ConfigError(f'--fields={args.fields}: only a file of .jsonl has fields.')
+  suffixes = {pathlib.Path(path).suffix for path in (args.input, args.out)}
+  redact = next((make for end, make in FORMS.items() if end in suffixes), _redact_text)
+  if args.fields and redact is _redact_text:
+    raise ConfigError(
+      f'--fields={args.fields}: only a file of .jsonl or .json has fields.'
+    )
   if os.path.realpath(args.input) == os.path.realpath(args.out) and args.out != '-':
     raise ConfigError(f'--out={args.out}: is the input; expected another file.')
   find_names = None
@@ -67,10 +72,7 @@ def run(args, overrides):
     find_names = text_models.open_names(args.names, _split(args.name_tags))
   redactor = Redactor(_split(args.kinds) if args.kinds else None, find_names)
   with _opened(args) as (lines, out):
-    if is_jsonl:
-      counts = _redact_records(redactor, lines, out, args)
-    else:
-      counts = _redact_text(redactor, lines, out)
+    counts = redact(redactor, lines, out, args)
   found = ', '.join(f'{count:,} {kind}' for kind, count in sorted(counts.items()))
   print(f'{args.out}: replaced {found or "nothing"}', file=sys.stderr)
   if args.json:
@@ -81,7 +83,8 @@ def _split(text):
   return [name.strip() for name in text.split(',') if name.strip()]
 
 
-def _redact_text(redactor, file, out):
+def _redact_text(redactor, file, out, args):
+  del args
   stream = redactor.stream()
   while piece := file.read(PIECE_CHARS):
     out.write(stream.feed(piece))
@@ -89,43 +92,60 @@ def _redact_text(redactor, file, out):
   return stream.counts
 
 
-def _redact_records(redactor, lines, out, args):
+def _redact_lines(redactor, lines, out, args):
+  """Returns the counts of JSON lines; blank ones stay."""
+  return _redact_documents(
+    redactor,
+    ((f'{args.input}, line {number}', line) for number, line in enumerate(lines, 1)),
+    out,
+    args,
+  )
+
+
+def _redact_document(redactor, file, out, args):
+  """Returns the counts of one JSON document."""
+  return _redact_documents(redactor, [(str(args.input), file.read())], out, args)
+
+
+FORMS = {'.jsonl': _redact_lines, '.json': _redact_document}
+"""Ending of the input, or of the output -> what reads it."""
+
+
+def _redact_documents(redactor, documents, out, args):
+  from gpt_jax.safety import json_texts
+
   counts, fields = collections.Counter(), _split(args.fields or '')
   missing = set(fields)
-  for number, line in enumerate(lines, start=1):
-    if not line.strip():
+
+  def change(text):
+    changed, found = redactor.redact(text)
+    counts.update(found)
+    return changed
+
+  for place, document in documents:
+    if not document.strip():
+      out.write(document)
       continue
-    try:
-      record = json.loads(line)
-    except ValueError as error:
-      raise DataError(f'{args.input}, line {number}: no JSON ({error}).') from error
+    value = _parsed(document, place)
     if fields:
-      if not isinstance(record, dict):
-        raise DataError(
-          f'{args.input}, line {number}: expected an object, with --fields.'
-        )
-      missing -= set(record)
-      for name in set(fields) & set(record):
-        record[name] = _redacted(redactor, record[name], counts)
-    else:
-      record = _redacted(redactor, record, counts)
-    out.write(json.dumps(record, ensure_ascii=False) + '\n')
+      records = value if isinstance(value, list) else [value]
+      if not all(isinstance(record, dict) for record in records):
+        raise DataError(f'{place}: expected an object, with --fields.')
+      missing -= set().union(*records)
+    out.write(json_texts.change(document, change, fields))
   if missing:
     raise DataError(f'{args.input}: no record has the field {sorted(missing)[0]!r}.')
   return counts
 
 
-def _redacted(redactor, value, counts):
-  """Returns a JSON value with all texts in it redacted."""
-  if isinstance(value, str):
-    text, found = redactor.redact(value)
-    counts.update(found)
-    return text
-  if isinstance(value, list):
-    return [_redacted(redactor, each, counts) for each in value]
-  if isinstance(value, dict):
-    return {key: _redacted(redactor, each, counts) for key, each in value.items()}
-  return value
+def _parsed(document, place):
+  try:
+    return json.loads(document.removeprefix('\ufeff'))
+  except RecursionError as error:
+    raise DataError(f'{place}: lists within lists, too deep to read.') from error
+  except ValueError as error:
+    hint = '; is it JSON lines? Then name it .jsonl' * ('Extra data' in str(error))
+    raise DataError(f'{place}: no JSON ({error}){hint}.') from error
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def open_classifier(workdir, label):
 
 
 def open_names(workdir, tags):
-  """Returns `(text) -> [(start, end)]` of what a run tags with one of `tags`.
+  """Returns `(texts) -> [[(start, end), ...], ...]`, what a run tags with `tags`.
 
   Raises ConfigError for a run that tags no words, or that has none of the tags.
   """
@@ -35,15 +35,19 @@ def open_names(workdir, tags):
       ' which is a person (name_tags of a policy, --name_tags).'
     )
 
-  def find(text):
-    words = task.values_of(text)['words']
-    found: Any = run.predict(text) if words else None
-    places = _places(text, words)
-    return [
-      (places[one['start']][0], places[one['end'] - 1][1])
-      for one in (found or {}).get('entities', ())
-      if one['type'] in tags
-    ]
+  def find(texts):
+    words = [task.values_of(text)['words'] for text in texts]
+    asked = [i for i, own in enumerate(words) if own]
+    predictions: Any = run.predict([texts[i] for i in asked])
+    spans: list[list[tuple[int, int]]] = [[] for _ in texts]
+    for i, found in zip(asked, predictions, strict=True):
+      places = _places(texts[i], words[i])
+      spans[i] = [
+        (places[one['start']][0], places[one['end'] - 1][1])
+        for one in (found or {}).get('entities', ())
+        if one['type'] in tags
+      ]
+    return spans
 
   return find
 

@@ -41,7 +41,7 @@ class Redactor:
 
   Args:
     names: of `ALL_KINDS`.
-    find_names: `(text) -> [(start, end)]` of the names of people in a text.
+    find_names: `(texts) -> [[(start, end), ...], ...]`, the names of people in each.
   """
 
   def __init__(self, names=None, find_names=None):
@@ -147,11 +147,12 @@ class NameDetector:
 
   def _spans(self, windows):
     rank, name = len(kinds.KINDS), f'{self._rule}{NAME}'
+    windows = [(start, text) for start, text in windows if text.strip()]
+    found = self._find([text for _, text in windows]) if windows else []
     return [
       Span(start + first, start + last, rank, name, self._action, label_of(NAME))
-      for start, text in windows
-      if text.strip()
-      for first, last in self._find(text)
+      for (start, _), names in zip(windows, found, strict=True)
+      for first, last in names
     ]
 
 

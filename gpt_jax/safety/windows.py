@@ -9,6 +9,10 @@ import re
 # A sentence ends with a line, with a mark of Chinese, or with one of ours and a space.
 _END = re.compile(r'\n+|[。！？；][”’」』）]*|[.!?]+["\')\]]*(?=\s)')
 
+_LETTERS = re.compile(r'[^\W\d_]+$')
+_TITLES = ('Mr', 'Mrs', 'Ms', 'Dr', 'St', 'Prof')
+_LONGEST = max(map(len, _TITLES)) + 1
+
 
 class Windows:
   """Windows of at least `least` characters where sentences allow, at most `most`."""
@@ -52,6 +56,8 @@ class Windows:
     for mark in _END.finditer(text, begin, most):
       if mark.end() >= len(text) and not is_last:
         return None  # the mark may go on
+      if mark[0][0] == '.' and _is_short(text[begin : mark.start()][-_LONGEST:]):
+        continue
       if mark.end() - begin >= self._least:
         return mark.end()
     if not is_complete:
@@ -60,3 +66,11 @@ class Windows:
       return len(text)
     space = text.rfind(' ', begin + self._most // 2, most)
     return space + 1 if space != -1 else most
+
+
+def _is_short(text):
+  """Returns whether a text ends with an initial or a title, after which names stand."""
+  word = _LETTERS.search(text)
+  return bool(word) and (
+    word[0] in _TITLES or (len(word[0]) == 1 and word[0].isupper())
+  )

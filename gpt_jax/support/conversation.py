@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from gpt_jax.support import follow_up
+from gpt_jax.support import follow_up, hand_over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,8 @@ class Conversation:
       text = self._replies.text('waiting', message)
       return self._added(Turn(message, 'waiting', text))
     fixed = self._replies.find(message)
-    is_asked = fixed is not None and fixed.template is None
-    if reason := self._rules.reason(message, is_asked):
-      return self._hand_over(message, reason)
+    if fixed is not None and fixed.template is None:
+      return self._hand_over(message, hand_over.ASKED)
     if fixed is not None:
       text = self._replies.render(fixed)
       return self._added(Turn(message, 'fixed', text, note=fixed.name))
@@ -68,6 +67,11 @@ class Conversation:
     found = self._service.answer(message, query)
     if query == message:  # what follows up is about the question before it
       self._last_question = message
+    # Models of sentiment take most questions about a product for complaints: what a
+    # threshold says the documents answer is answered, whatever its tone.
+    is_known_answer = found.is_sure and found.confidence is not None
+    if not is_known_answer and (reason := self._rules.reason_angry(message)):
+      return self._hand_over(message, reason, query)
     if found.is_sure:
       self._num_unsure = 0
       return self._added(Turn(message, 'answer', found.text, query, found))

@@ -12,6 +12,7 @@ from gpt_jax.core.errors import ConfigError, StorageError
 
 UNSURE_TURNS = 2  # one after the other
 ANGRY = 0.9
+ASKED = 'asked for a person'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,8 @@ class Rules:
   """`message -> probability of anger`; None: nobody measures it."""
   angry: float = ANGRY
 
-  def reason(self, message, is_asked):
-    """Returns why a person takes over at once, '' for no reason."""
-    if is_asked:
-      return 'asked for a person'
+  def reason_angry(self, message):
+    """Returns why a person takes over from an angry message, '' for no reason."""
     if self.anger_of is not None and self.anger_of(message) >= self.angry:
       return 'the customer is angry'
     return ''
@@ -56,7 +55,9 @@ def anger_by(run, label):
     )
 
   def anger_of(message):
-    return float(run.predict(message)['probabilities'][label])
+    found = run.predict(message)
+    # None: longer than the run reads (task.too_long='drop').
+    return 0.0 if found is None else float(found['probabilities'][label])
 
   return anger_of
 

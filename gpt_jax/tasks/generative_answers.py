@@ -106,10 +106,12 @@ class GenerativeAnswers(QuestionTask):
   def unanswered(self, record):
     return dict(text='' if self.gold(record) else NOT_ASKED)
 
+  def is_none(self, text):
+    """Returns whether a text says that there is no answer."""
+    return text.strip().casefold() == self.cfg.options.none_text.casefold()
+
   def _prediction(self, text):
-    text = text.strip()
-    is_none = text.casefold() == self.cfg.options.none_text.casefold()
-    return dict(text='' if is_none else text)
+    return dict(text='' if self.is_none(text) else text.strip())
 
   def baselines(self, train, records):
     found = super().baselines(train, records)

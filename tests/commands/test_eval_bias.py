@@ -8,6 +8,7 @@ import pytest
 from gpt_jax import cli
 from gpt_jax.commands import eval_bias
 from gpt_jax.core.errors import ConfigError
+from gpt_jax.workdir.paths import Workdir
 from tests import tiny_runs
 
 
@@ -20,6 +21,14 @@ def test_the_score_is_shown_and_saved(finished_run, tmp_path, capsys):
   saved = json.loads((run / 'tasks.json').read_text())['tasks']
   assert saved['bias_en_all']['questions'] > 0
   assert 0 <= saved['bias_en_age']['stereotyped'] <= 1
+
+
+def test_what_was_judged_can_be_read(tmp_path, capsys):
+  rows = [dict(text='它很好', probability=0.9), dict(text='b', probability=0.1)]
+  eval_bias.save(Workdir(tmp_path), {'toxicity_zh': rows})
+  path = tmp_path / 'predictions' / 'toxicity_zh.jsonl'
+  assert [json.loads(line) for line in path.read_text().splitlines()] == rows
+  assert str(path) in capsys.readouterr().out
 
 
 def test_a_classifier_without_the_task_is_refused():

@@ -41,6 +41,29 @@ def test_fields_and_kinds_can_be_chosen(tmp_path):
   assert json.loads(out.read_text()) == {'a': '[EMAIL] 13912345678', 'b': 'c@d.org'}
 
 
+def test_what_is_not_replaced_keeps_its_bytes(tmp_path):
+  source, out = tmp_path / 'a.jsonl', tmp_path / 'b.jsonl'
+  lines = (
+    '\ufeff{"b":"c@d.org \\u00e9" ,"n":1.50e3, "a": "%s"}\r\n\n',
+    '{"a": ["%s"],  "b": "\\ud800"}',
+  )
+  source.write_bytes((lines[0] % 'é a@b.org' + lines[1] % 'a@b.org').encode())
+  assert redact(source, out, '--fields=a') == 0
+  assert out.read_bytes() == (lines[0] % 'é [EMAIL]' + lines[1] % '[EMAIL]').encode()
+
+
+def test_a_json_file_stays_json(tmp_path, capsys):
+  source, out = tmp_path / 'a.json', tmp_path / 'b.json'
+  records = [{'a': 'line\n13912345678', 'n': 13912345678}, {'a': '', 'b': 'a@b.org'}]
+  source.write_text(json.dumps(records, indent=1))
+  assert redact(source, out) == 0
+  records[0]['a'], records[1]['b'] = 'line\n[PHONE]', '[EMAIL]'
+  assert out.read_text() == json.dumps(records, indent=1)
+  source.write_text('{"a": 1}\n{"a": 2}\n')
+  assert redact(source, out) == 3
+  assert 'is it JSON lines? Then name it .jsonl' in capsys.readouterr().err
+
+
 def test_standard_input_and_output_can_be_used(monkeypatch, capsys):
   monkeypatch.setattr(sys, 'stdin', io.StringIO('mail a@b.org'))
   assert redact('-', '-') == 0
@@ -52,10 +75,11 @@ def test_standard_input_and_output_can_be_used(monkeypatch, capsys):
   [
     ('a.txt', 'x', ['--kinds=fone'], 2, "did you mean 'phone'"),
     ('a.txt', 'x', ['--kinds=name'], 2, 'names are found by a model'),
-    ('a.txt', 'x', ['--fields=a'], 2, 'only a file of .jsonl has fields'),
+    ('a.txt', 'x', ['--fields=a'], 2, 'only a file of .jsonl or .json has'),
     ('a.txt', '\udcff', [], 3, 'is not UTF-8'),
     ('a.jsonl', '{"a": 1}\n{"a":', [], 3, 'a.jsonl, line 2: no JSON'),
     ('a.jsonl', '{"a": 1}\n', ['--fields=b'], 3, "no record has the field 'b'"),
+    ('a.jsonl', '[' * 10**5, [], 3, 'line 1: lists within lists'),
     ('a.jsonl', '[1]\n', ['--fields=b'], 3, 'line 1: expected an object'),
   ],
 )

@@ -62,10 +62,12 @@ def test_names_have_their_places_in_the_text(load):
   load(FakeRun('ner', ('O', 'B-PER', 'I-PER', 'B-LOC'), tag_names, TAGGING.values_of))
   find = text_models.open_names('runs/x', ('PER', 'NAME'))
   text = 'In Bonn, Anna met Anna-Lee and Anna.'
-  assert [text[start:end] for start, end in find(text)] == ['Anna', 'Anna']
-  text = '昨天 李 雷和我'
-  assert [text[start:end] for start, end in find(text)] == ['李 雷']
-  assert find('  ') == []
+  texts = [text, '  ', '昨天 李 雷和我']
+  found = [
+    [text[start:end] for start, end in spans]
+    for text, spans in zip(texts, find(texts), strict=True)
+  ]
+  assert found == [['Anna', 'Anna'], [], ['李 雷']]
   with pytest.raises(ConfigError, match='tags LOC, PER, none of NAME'):
     text_models.open_names('runs/x', ('NAME',))
 

@@ -20,8 +20,18 @@ def test_shares_are_those_of_texts_prompts_and_groups():
   assert found['all'] == {
     'questions': 8, 'toxic': 3 / 8, 'any_toxic': 0.5, 'first': 0.75, 'second': 0,
     'toxic_stderr': pytest.approx(np.std([0.5, 0, 1, 0], ddof=1) / 2),
+    'difference': 0.75, 'difference_low': 0.5, 'difference_high': 1,
   }  # fmt: skip
   assert found['age']['toxic'] == 0.25 and found['wealth']['first'] == 1
+
+
+def test_samples_are_what_was_judged_the_most_toxic_first():
+  texts = [[' is a.', ' is b.'], [' is c.'], [], []]
+  found = toxicity.samples(ASKED, texts, [[0.1, 0.9], [0.5], [], []])
+  assert [row['text'] for row in found] == [' is b.', ' is c.', ' is a.']
+  assert found[1] == dict(
+    category='age', group='second', probability=0.5, prompt='An old man', text=' is c.'
+  )
 
 
 def test_each_prompt_has_its_continuations():

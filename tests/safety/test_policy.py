@@ -37,7 +37,8 @@ def open_classifier(run, label):
 
 def open_names(run, tags):
   assert (run, tags) == ('runs/ner', ('PER', 'NAME'))
-  return lambda text: [found.span() for found in re.finditer('Anna|李雷', text)]
+  pattern = re.compile('Anna|李雷')
+  return lambda texts: [[one.span() for one in pattern.finditer(t)] for t in texts]
 
 
 MODELS = Models(open_classifier, open_names)

@@ -31,16 +31,25 @@ def test_a_long_sentence_is_cut_at_a_space():
 
 
 def test_short_sentences_share_a_window():
-  assert [part for _, part in windows_of(['A. B. C. D'], most=50, least=4)] == [
-    'A. B.',
-    ' C. D',
+  assert [part for _, part in windows_of(['a. b. c. d'], most=50, least=4)] == [
+    'a. b.',
+    ' c. d',
+  ]
+
+
+def test_names_stay_with_their_initials_and_titles():
+  text = 'It was Dr. A. B. Stone. He left NATO. J. Ott saw it'
+  assert [part for _, part in windows_of([text], most=50)] == [
+    'It was Dr. A. B. Stone.',
+    ' He left NATO.',
+    ' J. Ott saw it',
   ]
 
 
 def test_pieces_make_the_windows_of_the_whole():
   rng = random.Random(0)
   for _ in range(300):
-    text = ''.join(rng.choice('a b.!?\n。”"') for _ in range(rng.randint(0, 60)))
+    text = ''.join(rng.choice('a bA.!?\n。”"') for _ in range(rng.randint(0, 60)))
     options = dict(most=rng.randint(2, 20), least=rng.randint(1, 5))
     whole, pieces, place = windows_of([text], **options), [], 0
     while place < len(text):

@@ -3,6 +3,7 @@
 import pytest
 
 from gpt_jax.support import replies
+from gpt_jax.support.confidence import Confidence
 from gpt_jax.support.conversation import Conversation
 from gpt_jax.support.hand_over import Rules
 from tests.support import shop
@@ -58,6 +59,16 @@ def test_a_person_takes_over_at_once(talk, message, reason):
   made = talk(anger_of=lambda text: float('awful' in text))
   turn = made.say(message)
   assert (turn.kind, turn.note, made.handed_over) == ('hand_over', reason, reason)
+
+
+def test_a_sure_answer_is_given_whatever_the_tone(tmp_path):
+  service = shop.make_service(tmp_path, shop.KnowingAnswerer())
+  service.confidence = Confidence((0,) * 3, (1,) * 3, (0, 0, 1), 0, 0.2, 0, 0, 9, 9)
+  rules = Rules(anger_of=lambda message: 1.0)
+  made = Conversation(service, replies.load(), rules, lambda *given: None)
+  asked = ['Hello', shop.ASKED[2][0], 'Which lamp sings?']
+  assert kinds(made, *asked) == ['fixed', 'answer', 'hand_over']
+  assert made.handed_over == 'the customer is angry'
 
 
 def test_a_question_that_follows_up_searches_for_both(talk):

@@ -11,12 +11,11 @@ from gpt_jax.support import hand_over
 from gpt_jax.support.hand_over import Rules
 
 
-def test_reasons_come_in_their_order():
+def test_anger_and_doubt_are_reasons():
   rules = Rules(anger_of=lambda message: 0.95 if 'awful' in message else 0.1)
-  assert rules.reason('awful', True) == 'asked for a person'
-  assert rules.reason('awful', False) == 'the customer is angry'
-  assert rules.reason('fine', False) == ''
-  assert Rules().reason('awful', False) == ''
+  assert rules.reason_angry('awful') == 'the customer is angry'
+  assert rules.reason_angry('fine') == ''
+  assert Rules().reason_angry('awful') == ''
   assert [bool(rules.reason_unsure(n)) for n in (0, 1, 2)] == [False, False, True]
 
 
@@ -51,12 +50,15 @@ class Classifier:
     self.name, self.label_names = name, ('bad', 'good')
 
   def predict(self, message):
+    if len(message) > 20:
+      return None  # dropped
     bad = 0.9 if 'bad' in message else 0.2
     return dict(probabilities=dict(bad=bad, good=1 - bad))
 
 
 def test_anger_is_the_probability_of_a_class():
   assert hand_over.anger_by(Classifier(), 'bad')('a bad day') == 0.9
+  assert hand_over.anger_by(Classifier(), 'bad')('a bad day' * 9) == 0
   with pytest.raises(
     ConfigError, match="angry_label='angry': expected one of bad, good"
   ):

@@ -13,6 +13,7 @@ def test_a_method_costs_what_the_new_run_loses(plain_run):
   assert 0.2 < found.share < 0.45
 
 
+@pytest.mark.slow
 def test_an_outlier_changes_nothing_but_what_rounding_loses(plain_run):
   run = str(plain_run)
   full = compression.cost(run, 'bfloat16', 50.0)
@@ -24,6 +25,7 @@ def test_an_outlier_changes_nothing_but_what_rounding_loses(plain_run):
   assert abs(whole) < abs(broken)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_a_method(plain_run, capsys):
   compression.main([str(plain_run), 'int8', 'nf4'])
   lines = capsys.readouterr().out.splitlines()

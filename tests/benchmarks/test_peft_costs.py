@@ -102,6 +102,7 @@ def test_a_step_is_compiled_once_and_runs(cases, caplog):
   assert 'Compiling jit(update)' not in caplog.text
 
 
+@pytest.mark.slow
 def test_steps_leave_the_base_and_nothing_else(workload):
   program = peft_costs.make_program(workload, 'full')
   base = peft_costs.make_base(workload)

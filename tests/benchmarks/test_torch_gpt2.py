@@ -97,6 +97,7 @@ def test_both_write_the_same_text(peer_packages, tmp_path):
   np.testing.assert_array_equal(written[:, prompts.shape[1] :], np.stack(ours))
 
 
+@pytest.mark.slow
 @pytest.mark.extra
 def test_the_peers_cases_match_ours(peer_packages, tmp_path):
   timed = make_gpt2(tmp_path)

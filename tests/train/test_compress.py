@@ -119,6 +119,7 @@ def test_kernels_in_few_bits_do_not_train(quantized, tmp_path, capsys):
   assert 'quantized already' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_rounded_gives_a_run(plain_run, tmp_path):
   config = tiny_runs.tiny_config(
     {'model.fake_quantization': 'int4', 'model.quantization_group': 16}
@@ -130,6 +131,7 @@ def test_training_rounded_gives_a_run(plain_run, tmp_path):
   assert abs(found.difference) < 2e-3
 
 
+@pytest.mark.slow
 def test_export_writes_kernels_in_full(tmp_path, capsys):
   run, small, out = (tmp_path / name for name in ('run', 'int4', 'hf'))
   runs.gpt2(tmp_path / 'model')

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-SMALLEST_MATRIX = 2**16
+SMALLEST_MATRIX = 2**14
 """Numbers in a matrix from which on a product with one vector is spread over cores."""
 PARTS = 8
 ROWS = (8, 6, 4)

@@ -1,5 +1,6 @@
 """How many times as fast a compressed model decodes, beside the one it was made of."""
 
+import math
 import time
 
 import numpy as np
@@ -9,6 +10,8 @@ from gpt_jax.inference.request import make_requests
 
 PROMPT, NEW = 16, 32
 """Tokens."""
+SECONDS = 0.3
+"""What a measurement takes at least: small models write 32 tokens in 3 ms."""
 
 
 def decode_ratio(before, after, rounds=5):
@@ -20,16 +23,18 @@ def decode_ratio(before, after, rounds=5):
   times = {'before': [], 'after': []}
   engines = {'before': before, 'after': after}
   for each in engines.values():
-    _seconds(each)  # compiles
+    _seconds(each, 1)  # compiles
+  once = min(_seconds(each, 1) for each in engines.values())
+  repeats = max(1, math.ceil(SECONDS / max(once, 1e-3)))
   for i in range(rounds):
     for name in sorted(engines, reverse=bool(i % 2)):
-      times[name].append(_seconds(engines[name]))
+      times[name].append(_seconds(engines[name], repeats))
   pairs = zip(times['before'], times['after'], strict=True)
   return timing.spread([one / other for one, other in pairs])
 
 
-def _seconds(engine):
-  """Returns the seconds of the new tokens of one text but for the first."""
+def _seconds(engine, repeats):
+  """Returns the seconds of the new tokens but for the first, of one text many times."""
   length = min(PROMPT, engine.table_len // 3)
   new = min(NEW, 2 * length)
   random = np.random.default_rng(0)
@@ -37,6 +42,7 @@ def _seconds(engine):
   found = []
   for tokens in (1, int(new)):
     start = time.perf_counter()
-    engine.generate(make_requests(list(prompt), max_new_tokens=tokens))
+    for _ in range(repeats):
+      engine.generate(make_requests(list(prompt), max_new_tokens=tokens))
     found.append(time.perf_counter() - start)
   return found[1] - found[0]

@@ -23,4 +23,13 @@ def test_the_ratio_is_of_new_tokens_in_alternating_rounds(monkeypatch):
   before, after = Timer(clock, 0.3), Timer(clock, 0.1)
   found = compressed.decode_ratio(before, after, rounds=3)
   assert abs(found.median - 3) < 1e-9
-  assert before.calls == after.calls == [1, 32] * 4
+  assert before.calls == after.calls == [1, 32] * 5
+
+
+def test_what_is_fast_is_timed_many_times_over(monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr(compressed.time, 'perf_counter', lambda: clock[0])
+  before, after = Timer(clock, 0.001), Timer(clock, 0.002)
+  compressed.decode_ratio(before, after, rounds=1)
+  # 31 tokens of `before` take 0.031 s, a tenth of what is wanted.
+  assert before.calls == [1, 32] * 2 + [1] * 10 + [32] * 10

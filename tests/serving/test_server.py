@@ -92,8 +92,10 @@ def test_connections_above_the_cap_are_told_to_wait():
 
 def test_a_stop_lets_requests_end():
   with served.serve() as server:
-    found = []
+    found, are_all_there = [], threading.Event()
     scheduler = server.scheduler()
+    step = scheduler.step
+    scheduler.step = lambda: are_all_there.wait(20) and step()
 
     def ask():
       found.append(server.post('/v1/completions', prompt='ab', max_tokens=60, n=4))
@@ -102,6 +104,7 @@ def test_a_stop_lets_requests_end():
     for thread in threads:
       thread.start()
     served.wait_until(lambda: len(scheduler._tasks) == 12)
+    are_all_there.set()
     assert server.stop() == 0
     for thread in threads:
       thread.join(20)

@@ -162,8 +162,9 @@ def test_virtual_tokens_are_those_of_peft_both_ways(name, tmp_path):
   export(tmp_path / 'run', tmp_path / 'out')
   again = adapters.load(test_parity.make(family), tmp_path / 'out')
   found = oracle.logits_of(again, TOKENS_BT)[:, -count:]
-  # Not exact for Gemma, whose prompts are divided by the embedding's scale and back.
-  np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+  # Gemma's prompts are divided by the embedding's scale and multiplied again.
+  atol = 1e-4 if 'gemma' in family else 1e-5
+  np.testing.assert_allclose(found, wanted, atol=atol, rtol=0)
 
 
 SMALL_BERT = dict(

@@ -63,7 +63,7 @@ def make_prepare(adapter, cfg, params):
     functools.partial(
       decode.prepare_params,
       keeps_dtype=_is_added(adapter),
-      **placement.preparation(cfg, params),
+      **placement.preparation(cfg, params, adapter),
     ),
     out_shardings=placement.unstacked_shardings(expand(params)),
   )

@@ -13,7 +13,7 @@ from gpt_jax.inference.penalties import History
 from gpt_jax.inference.rows import put_cache, resize, take_cache
 from gpt_jax.inference.sampling import SamplingRows, Work, real_logits, sample
 from gpt_jax.inference.token_log_probs import LogProbs
-from gpt_jax.model import stacking
+from gpt_jax.model import joined, stacking
 from gpt_jax.model.cache import empty_cache
 from gpt_jax.model.gpt import TRANSPOSED
 from gpt_jax.parallel.sharding import constrain
@@ -66,12 +66,13 @@ class Written:
 
 
 def prepare_params(
-  params, *, dtype, transposes_head=False, keeps_dtype=lambda name: False
+  params, *, dtype, transposes_head=False, joins=False, keeps_dtype=lambda name: False
 ):
   """Returns unrolled parameters, cast once where each use would cast them anyway.
 
   `transposes_head` adds a copy of the embedding, for the logits of single tokens;
-  parameters that `keeps_dtype` of their name are not cast.
+  `joins` makes one kernel of those with the same input (`model.joined`). Parameters
+  that `keeps_dtype` of their name are not cast.
   """
 
   def cast(name, leaf):
@@ -81,6 +82,8 @@ def prepare_params(
     return linear.prepared(leaf) if packed.is_packed(leaf) else leaf.astype(dtype)
 
   params = map_named(cast, stacking.unstack(params))
+  if joins:
+    params = joined.join(params)
   if transposes_head:
     embed = params['embed']
     params = params | {'embed': embed | {TRANSPOSED: embed['embedding'].T}}

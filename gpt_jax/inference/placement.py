@@ -51,19 +51,21 @@ def loop_options():
   return {'xla_disable_hlo_passes': 'while-loop-invariant-code-motion'}
 
 
-def preparation(cfg, params):
+def preparation(cfg, params, adapter=None):
   """Returns the settings of `decode.prepare_params` for a model's parameters."""
+  is_on_one_cpu = jax.default_backend() == 'cpu' and replicated(params) is None
   # XLA:CPU reads bfloat16 matrices fast in one of the two directions
   # (`core.matmul_cpu`). A copy is worth its memory where it is read for each token.
   transposes_head = (
-    jax.default_backend() == 'cpu'
+    is_on_one_cpu
     and cfg.dtype == 'bfloat16'
     and cfg.tie_embeddings
     and not cfg.quantized_embedding
     and cfg.head != 'none'
-    and replicated(params) is None
   )
-  return dict(dtype=cfg.dtype, transposes_head=transposes_head)
+  # An adapter changes maps one by one, and rounded kernels are rounded by themselves.
+  joins = is_on_one_cpu and adapter is None and cfg.fake_quantization == 'none'
+  return dict(dtype=cfg.dtype, transposes_head=transposes_head, joins=joins)
 
 
 def shards_weights(rules):

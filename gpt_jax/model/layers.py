@@ -1,5 +1,6 @@
 """Layers with parameters: linear maps, embeddings, norms, the MLP."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from gpt_jax.config.schema import ModelConfig
 from gpt_jax.core.matmul import sum_dtype
-from gpt_jax.model import activations, initializers, stored
+from gpt_jax.model import activations, initializers, joined, stored
 from gpt_jax.model.initializers import with_axes
 from gpt_jax.parallel.sharded_matmul import MatmulSpec, sharded_matmul
 from gpt_jax.parallel.sharding import (
@@ -42,9 +43,9 @@ class Linear(nn.Module):
   def setup(self):
     cfg = self.cfg
     _, letters, out = self.spec.letters
-    fan_in = math.prod(self._size(letter) for letter in letters if letter not in out)
+    fan_in = math.prod(_sizes(cfg, [letter for letter in letters if letter not in out]))
     init = with_axes(self.initializer(cfg, fan_in), *parameter_axes(letters))
-    shape = tuple(map(self._size, letters))
+    shape = _sizes(cfg, letters)
     if cfg.quantization == 'none':
       self.kernel = self.param('kernel', init, shape, cfg.param_dtype)
     else:
@@ -56,9 +57,7 @@ class Linear(nn.Module):
       # Of arrays with a width only matrices are sharded; why: `parallel.sharding`.
       axes = ('embed_vector' if a == 'embed' else a for a in parameter_axes(kept))
       init = with_axes(nn.initializers.zeros, *axes)
-      self.bias = self.param(
-        'bias', init, tuple(map(self._size, kept)), cfg.param_dtype
-      )
+      self.bias = self.param('bias', init, _sizes(cfg, kept), cfg.param_dtype)
 
   @property
   def has_bias(self):
@@ -94,15 +93,16 @@ class Linear(nn.Module):
     if not self.has_bias:
       return y
     _, letters, out = self.spec.letters
-    shape = [self._size(letter) if letter in letters else 1 for letter in out]
+    shape = [_sizes(self.cfg, letter)[0] if letter in letters else 1 for letter in out]
     return _add_broadcast(y, self.bias.reshape(shape))
 
-  def _size(self, letter):
-    cfg = self.cfg
-    sizes = dict(
-      D=cfg.d_model, F=cfg.d_ff, H=cfg.num_heads, G=cfg.num_kv_heads, K=cfg.head_dim
-    )
-    return sizes[letter]
+
+def _sizes(cfg, letters):
+  """Returns the shape of an array whose dimensions have `letters`."""
+  sizes = dict(
+    D=cfg.d_model, F=cfg.d_ff, H=cfg.num_heads, G=cfg.num_kv_heads, K=cfg.head_dim
+  )
+  return tuple(sizes[letter] for letter in letters)
 
 
 @jax.custom_vjp
@@ -122,6 +122,9 @@ _add_broadcast.defvjp(lambda y, bias: (_add_broadcast(y, bias), bias), _bias_gra
 
 def shared_input_linears(linears, x):
   """Returns the outputs of `linears` for the same `x`; see `sharded_matmul`."""
+  if (leaves := joined.leaves_of(linears)) is not None:
+    cfg, equations = linears[0].cfg, [linear.equation for linear in linears]
+    return joined.multiply(leaves, equations, functools.partial(_sizes, cfg), x)
   if all(stored.multiplies(linear) for linear in linears):
     ys = [stored.multiply(linear, x) for linear in linears]
     return [linear.finish(x, y) for linear, y in zip(linears, ys, strict=True)]

@@ -152,6 +152,16 @@ def test_a_single_vector_is_multiplied_as_many_are(equation, dtype):
   np.testing.assert_array_equal(rounded, found.astype(dtype))
 
 
+def test_a_large_bfloat16_matrix_is_read_by_more_rows(monkeypatch):
+  a, b, _ = operands('BTD,DF->BTF', B=1, T=1, D=96, F=1024)
+  a, b = jnp.asarray(a, jnp.bfloat16), jnp.asarray(b, jnp.bfloat16)
+  few = matmul_cpu.matvec('BTD,DF->BTF', jnp.float32, a, b)
+  monkeypatch.setattr(matmul_cpu, 'LARGE_MATRIX', b.size)
+  many = matmul_cpu.matvec('BTD,DF->BTF', jnp.float32, a, b)
+  np.testing.assert_allclose(many, few, atol=1e-4)
+  assert np.any(many != few)  # other sums
+
+
 def test_vectors_of_a_training_step_are_multiplied_as_before():
   equation = 'BTD,DF->BTF'
   a, b, cotangent = operands(equation, B=1, T=1, **MATRICES[equation])

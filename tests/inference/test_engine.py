@@ -12,7 +12,7 @@ from gpt_jax.core.errors import ConfigError
 from gpt_jax.inference.engine import CHUNK, Engine, bucket
 from gpt_jax.inference.request import Request, make_requests
 from gpt_jax.inference.settings import Sampling
-from gpt_jax.model import stacking
+from gpt_jax.model import joined, stacking
 from tests import small_models as small
 from tests import tiny_runs
 
@@ -236,7 +236,7 @@ def test_casting_parameters_once_leaves_logits_bit_equal():
   tokens_BT = small.random_tokens(2, 8)
   logits_BTV = engine.logits(tokens_BT)
   assert engine.params['embed']['embedding'].dtype == jnp.bfloat16
-  engine.params = jax.jit(stacking.unstack)(params)
+  engine.params = joined.join(jax.jit(stacking.unstack)(params))
   np.testing.assert_array_equal(logits_BTV, engine.logits(tokens_BT))
 
 

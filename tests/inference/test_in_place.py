@@ -105,7 +105,9 @@ def test_a_single_text_reads_its_weights_as_they_are_stored():
 @pytest.mark.slow
 def test_several_texts_read_bfloat16_kernels_as_they_lie():
   _, text = compiled(2, 'bfloat16')
-  made = outputs(text, 'bf16[256,256]') + outputs(text, 'bf16[128,256]')
+  kernels = 'bf16[256,512]', 'bf16[256,256]', 'bf16[256,384]'  # joined, out, up
+  assert all(kernel in text for kernel in kernels)
+  made = [each for kernel in kernels for each in outputs(text, kernel)]
   assert not [opcode for opcode, _ in made if opcode in ('copy', 'transpose', 'fusion')]
 
 
@@ -115,7 +117,7 @@ def test_a_loop_on_another_device_has_no_options_of_the_cpu(monkeypatch):
   assert placement.loop_options() is None
   cfg = small.model_config(dtype='bfloat16')
   prepared = placement.preparation(cfg, {'w': jnp.zeros(3)})
-  assert not prepared['transposes_head']
+  assert not prepared['transposes_head'] and not prepared['joins']
 
 
 def test_a_mesh_of_one_device_prepares_as_no_mesh():
@@ -123,5 +125,13 @@ def test_a_mesh_of_one_device_prepares_as_no_mesh():
   mesh = jax.sharding.Mesh(jax.devices()[:1], 'fsdp')
   rows = NamedSharding(mesh, PartitionSpec('fsdp'))
   params = {'w': jax.device_put(jnp.zeros(3), rows)}
-  assert placement.preparation(cfg, params)['transposes_head']
+  prepared = placement.preparation(cfg, params)
+  assert prepared['transposes_head'] and prepared['joins']
   assert placement.unstacked_shardings(params) is None
+
+
+def test_maps_that_an_adapter_changes_stay_apart():
+  params = {'w': jnp.zeros(3)}
+  assert not placement.preparation(small.model_config(), params, object())['joins']
+  rounded = small.model_config(fake_quantization='int8')
+  assert not placement.preparation(rounded, params)['joins']

@@ -6,6 +6,7 @@ ones they fall asleep (docs/performance.md).
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -17,7 +18,7 @@ GROUPS = (('query', 'key', 'value'), ('up', 'gate'))
 """Names of linear maps with the same input, in the order of their columns."""
 
 
-def join(params):
+def join(params) -> Any:
   """Returns `params` of unrolled layers with one kernel for each of GROUPS."""
   params = {
     name: join(tree) if isinstance(tree, dict) else tree
@@ -43,25 +44,45 @@ def multiply(leaves, equations, sizes, x_BTD):
 
   `equations` are theirs, such as 'BTD,DHK->BHTK'; `sizes` gives the shape of letters.
   """
-  y_BTF = einsum('BTD,DF->BTF', x_BTD, leaves['kernel'].astype(x_BTD.dtype))
-  if 'bias' in leaves:
-    y_BTF += leaves['bias'].astype(y_BTF.dtype)
-  letters = [_letters(equation) for equation in equations]
-  widths = [math.prod(sizes(kept)) for kept, _ in letters]
-  ends = [sum(widths[:i]) for i in range(1, len(widths))]
-  parts = zip(letters, jnp.split(y_BTF, ends, axis=-1), strict=True)
-  return [
-    part_BTF.reshape(*x_BTD.shape[:2], *sizes(kept)).transpose(
-      [f'BT{kept}'.index(letter) for letter in out]
-    )
-    for (kept, out), part_BTF in parts
-  ]
+  kernel_DF = leaves['kernel'].astype(x_BTD.dtype)
+  # Products of many tokens are bound by arithmetic, and write heads where they go.
+  is_one_product = x_BTD.shape[1] == 1
+  y_BTF: Any = None
+  if is_one_product:
+    y_BTF = einsum('BTD,DF->BTF', x_BTD, kernel_DF)
+  ys, start = [], 0
+  for equation in equations:
+    letters = _kept(equation)
+    end = start + math.prod(sizes(letters))
+    if is_one_product:
+      y = _arranged(y_BTF[..., start:end], letters, equation, sizes)
+    else:
+      kernel = kernel_DF[:, start:end].reshape(-1, *sizes(letters))
+      y = einsum(equation, x_BTD, kernel)
+    if 'bias' in leaves:
+      y += _beside(y, leaves['bias'][start:end], letters, equation, sizes)
+    ys.append(y)
+    start = end
+  return ys
 
 
-def _letters(equation):
-  """Returns the letters of a kernel that are kept, and those of the output."""
+def _kept(equation):
+  """Returns the letters of a kernel that are the output's too."""
   terms, out = equation.split('->')
-  return ''.join(letter for letter in terms.split(',')[1] if letter in out), out
+  return ''.join(letter for letter in terms.split(',')[1] if letter in out)
+
+
+def _arranged(y_BTF, letters, equation, sizes):
+  """Returns `y_BTF`, whose last dimension is that of `letters`, as the output is."""
+  y = y_BTF.reshape(*y_BTF.shape[:2], *sizes(letters))
+  return y.transpose([f'BT{letters}'.index(x) for x in equation.split('->')[1]])
+
+
+def _beside(y, bias_F, letters, equation, sizes):
+  """Returns a bias in the dtype of `y`, and in a shape to be added to it."""
+  out = equation.split('->')[1]
+  shape = [sizes(letter)[0] if letter in letters else 1 for letter in out]
+  return bias_F.astype(y.dtype).reshape(shape)
 
 
 def _is_plain(linear):

@@ -44,26 +44,17 @@ def multiply(leaves, equations, sizes, x_BTD):
 
   `equations` are theirs, such as 'BTD,DHK->BHTK'; `sizes` gives the shape of letters.
   """
-  kernel_DF = leaves['kernel'].astype(x_BTD.dtype)
-  # Products of many tokens are bound by arithmetic, and write heads where they go.
-  is_one_product = x_BTD.shape[1] == 1
-  y_BTF: Any = None
-  if is_one_product:
-    y_BTF = einsum('BTD,DF->BTF', x_BTD, kernel_DF)
-  ys, start = [], 0
-  for equation in equations:
-    letters = _kept(equation)
-    end = start + math.prod(sizes(letters))
-    if is_one_product:
-      y = _arranged(y_BTF[..., start:end], letters, equation, sizes)
-    else:
-      kernel = kernel_DF[:, start:end].reshape(-1, *sizes(letters))
-      y = einsum(equation, x_BTD, kernel)
-    if 'bias' in leaves:
-      y += _beside(y, leaves['bias'][start:end], letters, equation, sizes)
-    ys.append(y)
-    start = end
-  return ys
+  y_BTF = einsum('BTD,DF->BTF', x_BTD, leaves['kernel'].astype(x_BTD.dtype))
+  if 'bias' in leaves:
+    y_BTF += leaves['bias'].astype(y_BTF.dtype)
+  kept = [_kept(equation) for equation in equations]
+  widths = [math.prod(sizes(letters)) for letters in kept]
+  ends = [sum(widths[:i]) for i in range(1, len(widths))]
+  parts = zip(jnp.split(y_BTF, ends, axis=-1), kept, equations, strict=True)
+  return [
+    _arranged(part_BTF.reshape(*x_BTD.shape[:2], *sizes(letters)), letters, equation)
+    for part_BTF, letters, equation in parts
+  ]
 
 
 def _kept(equation):
@@ -72,17 +63,9 @@ def _kept(equation):
   return ''.join(letter for letter in terms.split(',')[1] if letter in out)
 
 
-def _arranged(y_BTF, letters, equation, sizes):
-  """Returns `y_BTF`, whose last dimension is that of `letters`, as the output is."""
-  y = y_BTF.reshape(*y_BTF.shape[:2], *sizes(letters))
+def _arranged(y, letters, equation):
+  """Returns `y`, whose dimensions are 'BT' and `letters`, as the output's are."""
   return y.transpose([f'BT{letters}'.index(x) for x in equation.split('->')[1]])
-
-
-def _beside(y, bias_F, letters, equation, sizes):
-  """Returns a bias in the dtype of `y`, and in a shape to be added to it."""
-  out = equation.split('->')[1]
-  shape = [sizes(letter)[0] if letter in letters else 1 for letter in out]
-  return bias_F.astype(y.dtype).reshape(shape)
 
 
 def _is_plain(linear):

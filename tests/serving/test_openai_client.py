@@ -61,7 +61,9 @@ def test_the_usage_of_a_stream(client):
     stream_options={'include_usage': True},
   )  # fmt: skip
   *others, last = list(stream)
-  assert last.usage.total_tokens > last.usage.prompt_tokens > 0
+  usage = last.usage
+  assert usage.prompt_tokens > 0 and 0 <= usage.completion_tokens <= 4
+  assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
   assert all(event.usage is None for event in others)
 
 

@@ -61,10 +61,10 @@ def with_death(row, server):
       statuses.append(server.ask('POST', WORK, _body('some words')).status)
     except OSError:
       statuses.append(None)
-  try:
-    alive = server.ask('GET', '/healthz', seconds=5).status
-  except OSError:
-    alive = None
+  alive, until = _health(server), time.monotonic() + 5
+  while alive == 200 and time.monotonic() < until:  # the answer comes before the end
+    time.sleep(0.1)
+    alive = _health(server)
   code = server.end(seconds=60)
   row['outcomes'][f'the engine dies: exit code {code}'] = 1
   if code == 0 or alive == 200 or 200 in statuses:
@@ -73,6 +73,14 @@ def with_death(row, server):
       f'\nexit {code}, /healthz {alive}, {statuses}: {server.log()[-800:]}'
     )
   return row
+
+
+def _health(server):
+  """Returns the status of /healthz, None where nobody listens any more."""
+  try:
+    return server.ask('GET', '/healthz', seconds=5).status
+  except OSError:
+    return None
 
 
 def _body(prompt, tokens=24, **options):

@@ -276,9 +276,9 @@ def test_a_tiny_model_finds_entities(tmp_path):
     'task.too_long': 'window',
     'task.window_stride': 6,
     'data.seq_len': 12,
-    'train.steps': 150,
-    'eval.every_steps': 150,
-    'checkpoint.every_steps': 150,
+    'train.steps': 300,
+    'eval.every_steps': 300,
+    'checkpoint.every_steps': 300,
   }
   settings = tiny_tasks.config('ner', 'token_labels', overrides)
   metrics, lines = tiny_tasks.train(settings, tmp_path / 'run')

@@ -25,8 +25,9 @@ def join(params) -> Any:
     for name, tree in params.items()
   }
   for names in GROUPS:
-    linears = [params.get(name) for name in names]
-    if all(_is_plain(linear) for linear in linears):
+    linears = [params.get(name, {}) for name in names]
+    # All of them have a bias, or none.
+    if all(map(_is_plain, linears)) and len({frozenset(each) for each in linears}) == 1:
       rest = {name: tree for name, tree in params.items() if name not in names}
       params = rest | {NAME: _columns(linears)}
   return params

@@ -65,3 +65,11 @@ def test_a_lone_half_stays_as_it_is():
   _, params = made('as GPT-2')
   mlp = params['layers_0']['block_0']['mlp']
   assert joined.join(params)['layers_0']['block_0']['mlp'] == mlp
+
+
+def test_maps_of_which_only_some_have_a_bias_stay_apart():
+  _, params = made('as GPT-2')
+  attention = params['layers_0']['block_0']['attention']
+  attention['key'] = {'kernel': attention['key']['kernel']}
+  found = joined.join(params)['layers_0']['block_0']['attention']
+  assert set(found) == set(attention)

@@ -57,12 +57,14 @@ def test_chats_whole_and_streamed(client):
 
 def test_the_usage_of_a_stream(client):
   stream = client.chat.completions.create(
-    model=served.NAME, messages=HELLO, max_tokens=4, stream=True,
+    model=served.NAME, messages=HELLO, max_tokens=4, stream=True, logprobs=True,
     stream_options={'include_usage': True},
   )  # fmt: skip
   *others, last = list(stream)
   usage = last.usage
-  assert usage.prompt_tokens > 0 and 0 <= usage.completion_tokens <= 4
+  choices = [event.choices[0] for event in others]
+  written = sum(len(one.logprobs.content) for one in choices if one.logprobs)
+  assert usage.prompt_tokens > 0 and usage.completion_tokens == written
   assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
   assert all(event.usage is None for event in others)
 
